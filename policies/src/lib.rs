@@ -1,0 +1,3 @@
+//! Policies.
+mod policy;
+pub use policy::{BoxError, Learner, Persist, Policy, Proposal};

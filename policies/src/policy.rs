@@ -1,0 +1,85 @@
+use std::error::Error;
+use std::path::Path;
+
+use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
+
+/// Any policy's error: each policy has its own type, and callers only report it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A candidate action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal<A> {
+    /// The action.
+    pub action: A,
+    /// log pi(a|s), in nats.
+    pub log_prob: f64,
+    /// How likely the proposal was to be made: pi(a|s) for the exact top k of a finite policy, 1/k for k draws.
+    pub prior: f64,
+}
+
+/// Gives numbers: the log-probability of each decision, candidate actions, whole episodes.
+///
+/// # Laws
+/// `score` of an episode that `rollout` made is finite, and is the same whatever else is in the batch (to rounding).
+/// The same generator state gives the same actions.
+pub trait Policy<M: Mdp> {
+    /// Up to `k` candidate actions for each state: the exact top k of a finite policy, best first; k draws of a
+    /// continuous one.
+    fn propose(&self, mdp: &M, states: &[M::State], k: usize, rng: &mut Rng) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
+
+    /// One action for each state, drawn from the policy.
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError>;
+
+    /// The numbers of every decision; nothing is kept for a backward pass.
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError>;
+
+    /// Acts from each state to the end. Language models override it with a cache.
+    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+        let mut episodes = Vec::with_capacity(starts.len());
+        for start in starts {
+            let (mut state, mut actions) = (start.clone(), Vec::new());
+            while !mdp.is_terminal(&state) {
+                let Some(action) = self.sample(mdp, std::slice::from_ref(&state), rng)?.pop() else { break };
+                state = mdp.step(&state, &action);
+                actions.push(action);
+            }
+            episodes.push(Episode::whole(start.clone(), actions));
+        }
+        Ok(episodes)
+    }
+}
+
+/// A policy that learns from slopes on its own numbers.
+///
+/// # Laws
+/// `forward` gives the numbers of `score`. `backward` adds exactly the sum of slope times d(number)/d(parameter), for
+/// every trainable parameter, so two calls with parts equal one with the whole.
+pub trait Learner<M: Mdp>: Policy<M> {
+    /// What `backward` needs of a `forward`.
+    type Tape;
+
+    /// The numbers of every decision, and what it takes to learn from them.
+    fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), BoxError>;
+
+    /// Adds to the gradient.
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
+
+    /// Scales the gathered gradient down to `max_gradient_norm` where it is longer, takes one optimiser step of size
+    /// `rate` and forgets the gradient. Returns the gradient's norm before scaling.
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError>;
+}
+
+/// A learner whose training can be stopped and taken up again.
+pub trait Persist {
+    /// Writes everything resuming to the bit needs (weights, optimiser state) into an existing folder.
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError>;
+
+    /// Takes it back.
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError>;
+
+    /// Writes the policy as its ecosystem lays it out (a Hugging Face folder, a PEFT adapter) into an existing folder.
+    fn export(&self, folder: &Path) -> Result<(), BoxError>;
+
+    /// A fingerprint of the weights, for keys of caches.
+    fn fingerprint(&self) -> Result<String, BoxError>;
+}

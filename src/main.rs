@@ -1,0 +1,2 @@
+//! The `hybrid-dpo` command.
+fn main() {}
