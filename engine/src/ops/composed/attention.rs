@@ -1,0 +1,84 @@
+//! Attention in plain candle ops.
+
+use super::split;
+use crate::ops::{CachedSequence, Forest, Heads, QkvLayout};
+use candle_core::{D, Device, Result, Tensor, bail};
+use std::sync::Arc;
+
+/// See [`crate::ops::forest_attention`].
+pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest: &Arc<Forest>) -> Result<Tensor> {
+    heads.check(forest, q, k, v)?;
+    let mut parts = Vec::with_capacity(forest.segments.len());
+    for (index, segment) in forest.segments.iter().enumerate() {
+        if segment.len == 0 {
+            continue;
+        }
+        let rows: Vec<u32> = forest
+            .path(index)
+            .iter()
+            .flat_map(|&s| forest.segments[s].start..forest.segments[s].start + forest.segments[s].len)
+            .map(|row| row as u32)
+            .collect();
+        let mask = causal_mask(segment.len, rows.len(), q.device())?.to_dtype(q.dtype())?;
+        let rows = Tensor::new(rows, q.device())?;
+        let query = q.narrow(0, segment.start, segment.len)?;
+        parts.push(attend(&query, &k.index_select(&rows, 0)?, &v.index_select(&rows, 0)?, heads, Some(&mask))?);
+    }
+    if parts.is_empty() { q.zeros_like() } else { Tensor::cat(&parts, 0) }
+}
+
+/// See [`crate::ops::forest_attention_packed`].
+pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, forest: &Arc<Forest>) -> Result<Tensor> {
+    heads.check_packed(forest.n_rows(), qkv, layout)?;
+    let (q, k, v) = split(qkv, heads, layout)?;
+    forest_attention(&q, &k, &v, heads, forest)
+}
+
+/// See [`crate::ops::cached_attention`].
+pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
+    let width = heads.key_value * heads.size;
+    if q.dims() != [caches.len(), heads.query * heads.size] {
+        bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
+    }
+    let mut parts = Vec::with_capacity(caches.len());
+    for (row, cache) in caches.iter().enumerate() {
+        let shape = (cache.keys.len() / width, width);
+        let keys = Tensor::from_slice(cache.keys, shape, q.device())?;
+        let values = Tensor::from_slice(cache.values, shape, q.device())?;
+        parts.push(attend(&q.narrow(0, row, 1)?.detach(), &keys, &values, heads, None)?);
+    }
+    if parts.is_empty() { Ok(q.clone()) } else { Tensor::cat(&parts, 0) }
+}
+
+/// `[len, query * size]` queries over `[n, key_value * size]` keys and values.
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, mask: Option<&Tensor>) -> Result<Tensor> {
+    let (len, n) = (q.dim(0)?, k.dim(0)?);
+    let group = heads.query / heads.key_value;
+    let spread = |x: &Tensor| {
+        let x = x.reshape((n, heads.key_value, 1, heads.size))?;
+        let x = x.broadcast_as((n, heads.key_value, group, heads.size))?.contiguous()?;
+        x.reshape((n, heads.query, heads.size))?.transpose(0, 1)?.contiguous()
+    };
+    let q = q.reshape((len, heads.query, heads.size))?.transpose(0, 1)?.contiguous()?;
+    let scores = (q.matmul(&spread(k)?.t()?)? * (1. / (heads.size as f64).sqrt()))?;
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(mask)?,
+        None => scores,
+    };
+    let output = softmax(&scores)?.matmul(&spread(v)?)?;
+    output.transpose(0, 1)?.contiguous()?.reshape((len, heads.query * heads.size))
+}
+
+/// Softmax over the last dimension that lets gradients through.
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// `[len, n]`: 0 where a row may look, minus infinity on the own tokens that come after it.
+fn causal_mask(len: usize, n: usize, device: &Device) -> Result<Tensor> {
+    let before = n - len;
+    let cell = |row: usize, column: usize| if column > before + row { f32::NEG_INFINITY } else { 0. };
+    let mask: Vec<f32> = (0..len).flat_map(|row| (0..n).map(move |column| cell(row, column))).collect();
+    Tensor::from_vec(mask, (len, n), device)
+}

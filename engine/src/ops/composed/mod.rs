@@ -1,0 +1,130 @@
+//! Every layer in plain candle ops: what runs on other devices, and what the fused kernels are tested against.
+
+mod attention;
+mod vocabulary;
+
+pub use attention::{cached_attention, forest_attention, forest_attention_packed};
+pub use vocabulary::vocabulary_log_prob;
+
+use super::{Heads, Pairing, QkvLayout, Rope, WeightLayout};
+use candle_core::{D, Result, Tensor};
+use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
+
+/// See [`super::linear`].
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
+    let y = match layout {
+        WeightLayout::OutIn => x.matmul(&weight.t()?)?,
+        WeightLayout::InOut => x.matmul(weight)?,
+    };
+    match bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
+    }
+}
+
+/// See [`super::embedding`].
+pub fn embedding(ids: &[u32], table: &Tensor) -> Result<Tensor> {
+    table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
+}
+
+/// See [`super::layer_norm`].
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+    let y = rms_norm(&x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?, weight, eps)?;
+    match bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
+    }
+}
+
+/// See [`super::rms_norm`].
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+    x.broadcast_div(&deviation)?.broadcast_mul(weight)
+}
+
+/// See [`super::gelu`].
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    // Candle's own gelu_erf has rounded constants in its gradient.
+    x * (x / SQRT_2)?.erf()?.affine(0.5, 0.5)?
+}
+
+/// See [`super::gelu_tanh`].
+pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    let slope = FRAC_2_SQRT_PI / SQRT_2;
+    let inner = (x * x.sqr()?.affine(slope * 0.044_715, slope)?)?;
+    x * inner.tanh()?.affine(0.5, 0.5)?
+}
+
+/// See [`super::silu`].
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    x.silu()
+}
+
+/// See [`super::swiglu`].
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    gate.silu()? * up
+}
+
+/// See [`super::add`].
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    a + b
+}
+
+/// See [`super::rope`].
+pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rope: &Rope) -> Result<Tensor> {
+    rope.check(head_size)?;
+    let (n_rows, half) = (positions.len(), rope.rotated / 2);
+    let (cos, sin) = rope.table(positions);
+    // Pairs lie along `dim` of `[T, heads, ..]`, the table is spread over the heads.
+    let (pairs, angles, dim) = match rope.pairing {
+        Pairing::Halves => ([n_rows, n_heads, 2, half], [n_rows, 1, 1, half], 2),
+        Pairing::Interleaved => ([n_rows, n_heads, half, 2], [n_rows, 1, half, 1], 3),
+    };
+    let table = |values| Tensor::from_vec(values, &angles[..], x.device())?.to_dtype(x.dtype());
+    let (cos, sin) = (table(cos)?, table(sin)?);
+    let heads = x.reshape((n_rows, n_heads, head_size))?;
+    let turning = heads.narrow(2, 0, rope.rotated)?.contiguous()?.reshape(&pairs[..])?;
+    let (first, second) = (turning.narrow(dim, 0, 1)?, turning.narrow(dim, 1, 1)?);
+    let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
+    let turned_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
+    let turned = Tensor::cat(&[turned_first, turned_second], dim)?.reshape((n_rows, n_heads, rope.rotated))?;
+    let turned = if rope.rotated < head_size {
+        Tensor::cat(&[turned, heads.narrow(2, rope.rotated, head_size - rope.rotated)?], 2)?
+    } else {
+        turned
+    };
+    turned.reshape((n_rows, n_heads * head_size))
+}
+
+/// See [`super::rope_packed`].
+pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLayout, angles: &Rope) -> Result<Tensor> {
+    heads.check_packed(positions.len(), qkv, layout)?;
+    let (q, k, v) = split(qkv, heads, layout)?;
+    let q = rope(&q, positions, heads.query, heads.size, angles)?;
+    let k = rope(&k, positions, heads.key_value, heads.size, angles)?;
+    match layout {
+        QkvLayout::Blocks => Tensor::cat(&[q, k, v], 1),
+        QkvLayout::PerHead => {
+            let shape = (positions.len(), heads.query, heads.size);
+            let parts = [q.reshape(shape)?, k.reshape(shape)?, v.reshape(shape)?];
+            Tensor::cat(&parts, 2)?.reshape((positions.len(), 3 * heads.query * heads.size))
+        }
+    }
+}
+
+/// Queries, keys and values of a packed projection.
+fn split(qkv: &Tensor, heads: Heads, layout: QkvLayout) -> Result<(Tensor, Tensor, Tensor)> {
+    let n_rows = qkv.dim(0)?;
+    let (query, keys) = (heads.query * heads.size, heads.key_value * heads.size);
+    match layout {
+        QkvLayout::Blocks => {
+            let part = |start, len| qkv.narrow(1, start, len)?.contiguous();
+            Ok((part(0, query)?, part(query, keys)?, part(query + keys, keys)?))
+        }
+        QkvLayout::PerHead => {
+            let by_head = qkv.reshape((n_rows, heads.query, 3, heads.size))?;
+            let part = |index| by_head.narrow(2, index, 1)?.contiguous()?.reshape((n_rows, query));
+            Ok((part(0)?, part(1)?, part(2)?))
+        }
+    }
+}

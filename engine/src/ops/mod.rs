@@ -1,0 +1,23 @@
+//! Differentiable layers: one function each, fused on the CPU, composed of plain candle ops on other devices.
+//!
+//! Activations are `[T, width]`, T packed tokens. A weight that is a plain tensor and not a `Var` gets no gradient and
+//! costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
+
+mod attention;
+pub mod composed;
+mod elementwise;
+mod embedding;
+mod forest;
+mod linear;
+mod norm;
+mod rope;
+mod vocabulary;
+
+pub use attention::{CachedSequence, Heads, QkvLayout, cached_attention, forest_attention, forest_attention_packed};
+pub use elementwise::{add, gelu, gelu_tanh, silu, swiglu};
+pub use embedding::embedding;
+pub use forest::{Forest, Segment};
+pub use linear::{WeightLayout, linear};
+pub use norm::{layer_norm, rms_norm};
+pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};
+pub use vocabulary::{VocabularyQuery, vocabulary_log_prob};
