@@ -1,1 +1,21 @@
-//! placeholder
+//! Preference data on disk to checked, tokenised examples.
+//!
+//! A file (or a folder of shards) holds *records*: a prompt, and answers that somebody compared, ranked or labelled.
+//! [`open`] reads it once, front to back: every record is parsed, checked and tokenised, what was cut or looked
+//! odd is counted in an [`Audit`], and the tokens go to a spool from which a [`Dataset`] gives any example at any time.
+//! Memory grows by eight bytes a record, never by the size of the file.
+//!
+//! Everything a loss may rely on is checked here, at the border, and nowhere else: both sides of a pair share their
+//! prompt (Eq. 9 of the paper needs it for V*(s_0) to cancel), answers are not empty, lengths fit the model.
+//!
+//! - [`record`]: what a file says, as text. [`formats`]: how files say it.
+//! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
+//! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
+
+pub mod error;
+pub mod example;
+pub mod record;
+
+pub use error::DatasetError;
+pub use example::{Example, ExampleKind};
+pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};

@@ -1,0 +1,191 @@
+//! Everything that can be wrong with data, each with the place where it is wrong.
+use std::path::PathBuf;
+
+use crate::record::Origin;
+
+/// What was wrong, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file or folder holds no record.
+    #[error("{} holds no record", path.display())]
+    Empty {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A folder holds no file of a known kind, or none of the wanted split.
+    #[error("{} holds no {wanted}", path.display())]
+    NoShards {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: String,
+    },
+    /// A compressed file is damaged or not compressed at all.
+    #[error("{} is not a whole gzip file: {message}", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A Parquet file is damaged or not Parquet at all.
+    #[error("{} is not a readable Parquet file: {message}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A line is not JSON.
+    #[error("{origin}, column {column}: broken JSON: {message}")]
+    Json {
+        /// Where.
+        origin: Origin,
+        /// The column in that line, from 1.
+        column: usize,
+        /// What the parser said.
+        message: String,
+    },
+    /// A line is not UTF-8.
+    #[error("{origin}: not UTF-8 at byte {byte} of the record")]
+    Utf8 {
+        /// Where.
+        origin: Origin,
+        /// The first bad byte, from 0.
+        byte: usize,
+    },
+    /// A record is too long to be one.
+    #[error("{origin}: the record is longer than {limit} bytes; is this one record a line?")]
+    TooLong {
+        /// Where it starts.
+        origin: Origin,
+        /// The most bytes a record may have.
+        limit: usize,
+    },
+    /// A field is missing.
+    #[error("{origin}: field `{field}` is missing (found: {found})")]
+    MissingField {
+        /// Where.
+        origin: Origin,
+        /// The field.
+        field: String,
+        /// The fields that are there.
+        found: String,
+    },
+    /// A field has the wrong type or an impossible value.
+    #[error("{origin}: field `{field}` should be {expected}, but is {got}")]
+    WrongType {
+        /// Where.
+        origin: Origin,
+        /// The field.
+        field: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        got: String,
+    },
+    /// An answer has no text.
+    #[error("{origin}: the answer in `{field}` is empty")]
+    EmptyAnswer {
+        /// Where.
+        origin: Origin,
+        /// The field.
+        field: String,
+    },
+    /// The two sides of a pair do not answer the same prompt.
+    #[error("{origin}: `chosen` and `rejected` do not share a prompt: {detail}")]
+    PromptMismatch {
+        /// Where.
+        origin: Origin,
+        /// How they differ.
+        detail: String,
+    },
+    /// A record is not of any known format.
+    #[error("{origin}: no known format has the fields {found}; known are {known}")]
+    UnknownFormat {
+        /// Where.
+        origin: Origin,
+        /// The fields that are there.
+        found: String,
+        /// The formats there are and their fields.
+        known: String,
+    },
+    /// A name is not one of a fixed set.
+    #[error("unknown {what} `{name}`; known are {known}")]
+    UnknownName {
+        /// What was being named.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A chat template is broken, or refused the messages.
+    #[error("chat template: {message}")]
+    Template {
+        /// What it said.
+        message: String,
+    },
+    /// A chat record could not be turned into text.
+    #[error("{origin}: {message}")]
+    Chat {
+        /// Where.
+        origin: Origin,
+        /// Why not.
+        message: String,
+    },
+    /// A tokeniser failed on a text.
+    #[error("{origin}: the tokeniser failed: {message}")]
+    Tokenizer {
+        /// Where.
+        origin: Origin,
+        /// What it said.
+        message: String,
+    },
+    /// A setting is impossible.
+    #[error("{name} is {value}: {hint}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        hint: &'static str,
+    },
+    /// An example was asked for that is not there.
+    #[error("there is no example {index}: the data set has {len}")]
+    OutOfRange {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The temporary file that holds the tokens could not be written or read.
+    #[error("the temporary token file failed")]
+    Spool(#[source] std::io::Error),
+}
+
+impl DatasetError {
+    /// Whether it is about one record, so that the others can still be used.
+    pub fn is_about_one_record(&self) -> bool {
+        matches!(
+            self,
+            Self::Json { .. }
+                | Self::Utf8 { .. }
+                | Self::MissingField { .. }
+                | Self::WrongType { .. }
+                | Self::EmptyAnswer { .. }
+                | Self::PromptMismatch { .. }
+                | Self::Chat { .. }
+        )
+    }
+}
