@@ -43,3 +43,28 @@ impl<S, A> Episode<S, A> {
 pub fn weights<S, A>(episodes: &[Episode<S, A>]) -> Steps {
     episodes.iter().map(Episode::weights).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_counted_over_all_pieces() {
+        let hybrid = Episode {
+            pieces: vec![
+                Piece { start: 0, actions: vec!['a', 'b'], weight: 0.5 },
+                Piece { start: 7, actions: vec!['c'], weight: 2.0 },
+            ],
+        };
+        assert_eq!(hybrid.n_decisions(), 3);
+        assert_eq!(hybrid.weights(), [0.5, 0.5, 2.0]);
+        let both = weights(&[hybrid, Episode::whole(0, vec!['d'])]);
+        assert_eq!(both.rows().collect::<Vec<_>>(), [&[0.5, 0.5, 2.0][..], &[1.0]]);
+    }
+
+    #[test]
+    fn an_episode_may_be_over_before_it_begins() {
+        let nothing: Episode<u8, u8> = Episode::whole(0, vec![]);
+        assert_eq!((nothing.n_decisions(), nothing.weights().len()), (0, 0));
+    }
+}

@@ -106,3 +106,50 @@ impl From<Steps> for Channels {
         Self { log_probs, divergence: None, entropy: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ragged() -> Steps {
+        [vec![1.0, 2.0], vec![], vec![3.0]].into_iter().collect()
+    }
+
+    #[test]
+    fn rows_come_back_as_they_went_in() {
+        let steps = ragged();
+        assert_eq!(steps.len(), 3);
+        assert_eq!(steps.rows().collect::<Vec<_>>(), [&[1.0, 2.0][..], &[], &[3.0]]);
+        assert_eq!(steps.values(), [1.0, 2.0, 3.0]);
+        assert!(Steps::default().is_empty());
+    }
+
+    #[test]
+    fn rows_can_be_changed() {
+        let mut steps = ragged();
+        steps.row_mut(2)[0] = 5.0;
+        steps.values_mut()[0] = 4.0;
+        assert_eq!(steps.values(), [4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_slice_is_some_of_the_rows() {
+        assert_eq!(ragged().slice(1..3), [vec![], vec![3.0]].into_iter().collect());
+        assert!(ragged().slice(1..1).is_empty());
+    }
+
+    #[test]
+    fn shapes_are_row_by_row() {
+        let steps = ragged();
+        assert!(steps.same_shape(&steps.filled(7.0)));
+        assert_eq!(steps.filled(7.0).values(), [7.0; 3]);
+        // As many numbers, but in other rows.
+        assert!(!steps.same_shape(&[vec![1.0], vec![2.0], vec![3.0]].into_iter().collect()));
+    }
+
+    #[test]
+    fn channels_begin_with_log_probabilities_alone() {
+        let channels = Channels::from(ragged());
+        assert_eq!((channels.divergence, channels.entropy), (None, None));
+    }
+}

@@ -1,7 +1,7 @@
 //! The token MDP: a state is the prompt and the tokens so far, an action is the next token.
 use std::sync::Arc;
 
-use crate::Mdp;
+use crate::{Enumerable, Mdp};
 
 /// The next-token problem. EOS is an action like any other, and ends the episode; so does the length limit.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct TokenMdp {
 }
 
 /// A prompt and what has been said since.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenState {
     /// The prompt, shared by all states of all episodes about it.
     pub prompt: Arc<[u32]>,
@@ -66,5 +66,66 @@ impl Mdp for TokenMdp {
 
     fn allows(&self, _state: &TokenState, token: &u32) -> bool {
         *token < self.vocabulary
+    }
+}
+
+impl Enumerable for TokenMdp {
+    fn n_actions(&self) -> usize {
+        self.vocabulary as usize
+    }
+
+    fn action(&self, index: usize) -> u32 {
+        index as u32
+    }
+
+    fn action_index(&self, token: &u32) -> usize {
+        *token as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mdp() -> TokenMdp {
+        TokenMdp { vocabulary: 10, eos: vec![0, 9], max_length: 5 }
+    }
+
+    #[test]
+    fn a_token_is_appended_and_the_state_before_is_untouched() {
+        let start = mdp().start(&Arc::from([7, 8]));
+        let next = mdp().step(&start, &3);
+        assert_eq!(next.tokens().collect::<Vec<_>>(), [7, 8, 3]);
+        assert_eq!((start.len(), next.len()), (2, 3));
+        assert!(Arc::ptr_eq(&start.prompt, &next.prompt));
+    }
+
+    #[test]
+    fn eos_or_the_length_limit_ends_it() {
+        let after = |prompt: &[u32], response: &[u32]| {
+            mdp().is_terminal(&TokenState { prompt: prompt.into(), response: response.to_vec() })
+        };
+        assert!(!after(&[1, 2], &[]));
+        assert!(!after(&[1, 2], &[3, 4]));
+        assert!(after(&[1, 2], &[3, 4, 5]));
+        assert!(after(&[1, 2], &[0]));
+        assert!(after(&[1, 2], &[9]));
+        // An EOS in the prompt is not an end, and neither is one that more tokens follow.
+        assert!(!after(&[1, 0], &[]));
+        assert!(!after(&[1], &[0, 1]));
+    }
+
+    #[test]
+    fn only_words_of_the_vocabulary_are_allowed() {
+        let start = TokenState::new([1]);
+        assert!(mdp().allows(&start, &9));
+        assert!(!mdp().allows(&start, &10));
+        assert_eq!(mdp().allowed(&start).len(), 10);
+    }
+
+    #[test]
+    fn an_empty_state_is_empty() {
+        assert!(TokenState::new([]).is_empty());
+        assert!(!TokenState::new([1]).is_empty());
     }
 }

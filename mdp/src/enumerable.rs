@@ -1,0 +1,164 @@
+use std::collections::BTreeMap;
+
+use crate::{Episode, EpisodeOf, Finite, Mdp, MdpError};
+
+/// A problem whose actions can be counted: `0..n_actions()`, the same in every state (some may not be allowed).
+///
+/// # Laws
+/// `action_index(&action(i)) == i` for every `i < n_actions()`.
+pub trait Enumerable: Mdp {
+    /// How many actions there are.
+    fn n_actions(&self) -> usize;
+
+    /// The action with this index.
+    fn action(&self, index: usize) -> Self::Action;
+
+    /// The index of an action.
+    fn action_index(&self, action: &Self::Action) -> usize;
+
+    /// The indices of the actions that `state` allows, in order.
+    fn allowed(&self, state: &Self::State) -> Vec<usize> {
+        (0..self.n_actions()).filter(|index| self.allows(state, &self.action(*index))).collect()
+    }
+}
+
+/// Every episode from `start` to an end, in the order of the action indices.
+///
+/// # Errors
+/// If there are more than `limit` of them.
+pub fn all_episodes<M: Enumerable>(mdp: &M, start: &M::State, limit: usize) -> Result<Vec<EpisodeOf<M>>, MdpError> {
+    let mut found = Vec::new();
+    let mut open = vec![(start.clone(), Vec::new())];
+    while let Some((state, actions)) = open.pop() {
+        if mdp.is_terminal(&state) {
+            found.push(Episode::whole(start.clone(), actions));
+        } else {
+            for index in mdp.allowed(&state).into_iter().rev() {
+                let action = mdp.action(index);
+                let mut longer: Vec<M::Action> = actions.clone();
+                longer.push(action.clone());
+                open.push((mdp.step(&state, &action), longer));
+            }
+        }
+        // An open end becomes at least one episode unless it is stuck, so this also bounds problems that never end.
+        if found.len() + open.len() > limit {
+            return Err(MdpError::TooMany { what: "episodes", limit });
+        }
+    }
+    Ok(found)
+}
+
+/// A problem written out as a table, and the state that each place of the table stands for.
+#[derive(Clone, Debug)]
+pub struct Explored<S> {
+    /// The table. Its horizon is the longest episode.
+    pub finite: Finite,
+    /// The state of each place.
+    pub states: Vec<S>,
+}
+
+/// Writes out as a table what can be reached from `starts`, so that [`soft_q::solve`](crate::soft_q::solve) can solve
+/// it. The starts become the first places (repeated ones once).
+///
+/// # Errors
+/// If there are more than `limit` states, or an episode can go round in a circle, or a state is stuck.
+///
+/// # Examples
+/// ```
+/// let mdp = mdp::token::TokenMdp { vocabulary: 2, eos: vec![0], max_length: 3 };
+/// let explored = mdp::explore(&mdp, &[mdp::token::TokenState::new([1])], 100)?;
+/// // The prompt, `0`, `1`, `10` and `11`: EOS and the length limit both end it.
+/// assert_eq!((explored.states.len(), explored.finite.horizon()), (5, 2));
+/// # Ok::<(), mdp::MdpError>(())
+/// ```
+pub fn explore<M: Enumerable>(mdp: &M, starts: &[M::State], limit: usize) -> Result<Explored<M::State>, MdpError>
+where
+    M::State: Ord,
+{
+    let mut places: BTreeMap<M::State, usize> = BTreeMap::new();
+    let mut states: Vec<M::State> = Vec::new();
+    let mut number = |state: &M::State, states: &mut Vec<M::State>| {
+        *places.entry(state.clone()).or_insert_with(|| {
+            states.push(state.clone());
+            states.len() - 1
+        })
+    };
+    starts.iter().for_each(|start| {
+        number(start, &mut states);
+    });
+    let mut successors: Vec<Vec<Option<usize>>> = Vec::new();
+    // `states` grows while it is walked: a place's row is written when its turn comes.
+    while successors.len() < states.len() {
+        if states.len() > limit {
+            return Err(MdpError::TooMany { what: "states", limit });
+        }
+        let state = states[successors.len()].clone();
+        let mut row = vec![None; mdp.n_actions()];
+        if !mdp.is_terminal(&state) {
+            let allowed = mdp.allowed(&state);
+            if allowed.is_empty() {
+                return Err(MdpError::Stuck { state: format!("place {}", successors.len()) });
+            }
+            for index in allowed {
+                row[index] = Some(number(&mdp.step(&state, &mdp.action(index)), &mut states));
+            }
+        }
+        successors.push(row);
+    }
+    let horizon = longest(&successors)?;
+    Ok(Explored { finite: Finite::new(successors, horizon)?, states })
+}
+
+/// The most decisions an episode can have; an error where it can go round in a circle.
+fn longest(successors: &[Vec<Option<usize>>]) -> Result<usize, MdpError> {
+    // Peeling off places that nothing leads to (any more) reaches all of them exactly where there is no circle.
+    let mut leading = vec![0_usize; successors.len()];
+    for next in successors.iter().flatten().flatten() {
+        leading[*next] += 1;
+    }
+    let mut depth = vec![0_usize; successors.len()];
+    let mut ready: Vec<usize> = (0..successors.len()).filter(|place| leading[*place] == 0).collect();
+    let mut peeled = 0;
+    while let Some(place) = ready.pop() {
+        peeled += 1;
+        for next in successors[place].iter().flatten() {
+            depth[*next] = depth[*next].max(depth[place] + 1);
+            leading[*next] -= 1;
+            if leading[*next] == 0 {
+                ready.push(*next);
+            }
+        }
+    }
+    if peeled < successors.len() {
+        return Err(MdpError::Endless { limit: successors.len() });
+    }
+    Ok(depth.into_iter().max().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{TokenMdp, TokenState};
+
+    #[test]
+    fn episodes_come_in_the_order_of_their_actions() {
+        let mdp = TokenMdp { vocabulary: 2, eos: vec![0], max_length: 3 };
+        let all = all_episodes(&mdp, &TokenState::new([1]), 10).unwrap();
+        let actions: Vec<&[u32]> = all.iter().map(|episode| episode.pieces[0].actions.as_slice()).collect();
+        assert_eq!(actions, [&[0][..], &[1, 0], &[1, 1]]);
+        assert_eq!(
+            all_episodes(&mdp, &TokenState::new([1]), 2).unwrap_err(),
+            MdpError::TooMany { what: "episodes", limit: 2 }
+        );
+    }
+
+    #[test]
+    fn circles_and_crowds_are_refused() {
+        // Two rooms with a door between them, forever (but for the horizon, which is not part of a place).
+        assert_eq!(longest(&[vec![Some(1)], vec![Some(0)]]), Err(MdpError::Endless { limit: 2 }));
+        assert_eq!(longest(&[vec![Some(1), Some(2)], vec![Some(2), None], vec![None, None]]), Ok(2));
+        let mdp = TokenMdp { vocabulary: 10, eos: vec![], max_length: 9 };
+        let crowd = explore(&mdp, &[TokenState::new([1])], 1000);
+        assert_eq!(crowd.unwrap_err(), MdpError::TooMany { what: "states", limit: 1000 });
+    }
+}
