@@ -21,3 +21,15 @@
 //! ```
 
 pub mod ops;
+
+pub mod device;
+mod error;
+pub mod gradients;
+mod host;
+pub mod noise;
+pub mod parameters;
+
+pub use error::EngineError;
+pub use gradients::Gradients;
+pub use noise::{Noise, Rng};
+pub use parameters::Parameters;

@@ -1,0 +1,150 @@
+//! What can go wrong with devices, named tensors and optimisers.
+
+use candle_core::DType;
+
+/// The error of this crate's stateful half; the differentiable ops return candle's own error.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+
+    /// A tensor operation failed, and the tensor it was about is known.
+    #[error("cannot {action} `{name}`")]
+    Named {
+        /// What was being done, as in "update".
+        action: &'static str,
+        /// The tensor's name.
+        name: String,
+        /// Candle's reason.
+        source: candle_core::Error,
+    },
+
+    /// No tensor has this name.
+    #[error("there is no tensor named `{name}`")]
+    MissingTensor {
+        /// The name asked for.
+        name: String,
+    },
+
+    /// A name was given twice.
+    #[error("there is already a tensor named `{name}`")]
+    DuplicateTensor {
+        /// The name in question.
+        name: String,
+    },
+
+    /// A tensor has another shape than is needed.
+    #[error("`{name}` has shape {got:?}, expected {expected:?}")]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// The shape needed.
+        expected: Vec<usize>,
+        /// The shape it has.
+        got: Vec<usize>,
+    },
+
+    /// A tensor has another type than is needed.
+    #[error("`{name}` is {got:?}, expected {expected:?}")]
+    DType {
+        /// The tensor's name.
+        name: String,
+        /// The type needed.
+        expected: DType,
+        /// The type it has.
+        got: DType,
+    },
+
+    /// A gradient holds a NaN or an infinity.
+    #[error("the gradient of `{name}` is not finite")]
+    NonFiniteGradient {
+        /// The parameter's name.
+        name: String,
+    },
+
+    /// The text does not name a device.
+    #[error("unknown device `{text}`: use `cpu`, `cuda` or `cuda:N`")]
+    UnknownDevice {
+        /// The text given.
+        text: String,
+    },
+
+    /// A CUDA device was asked for, but this build cannot drive one.
+    #[error("device `{text}` needs CUDA, which this build does not have: build with `--features cuda`, or use `cpu`")]
+    NoCuda {
+        /// The text given.
+        text: String,
+    },
+
+    /// The CUDA device could not be opened.
+    #[error("cannot open device `{text}`")]
+    Device {
+        /// The text given.
+        text: String,
+        /// The driver's reason.
+        source: candle_core::Error,
+    },
+
+    /// A setting is out of its range.
+    #[error("{owner}: {setting} must be {expected}, got {got}")]
+    Setting {
+        /// What the setting belongs to, as in "AdamW".
+        owner: &'static str,
+        /// Its name.
+        setting: &'static str,
+        /// The values it may have.
+        expected: &'static str,
+        /// The value it has.
+        got: f64,
+    },
+
+    /// A saved optimiser state holds a tensor that the optimiser does not know.
+    #[error("{optimizer}: unknown state `{name}`; was it saved by another optimiser?")]
+    UnknownState {
+        /// The optimiser reading the state.
+        optimizer: &'static str,
+        /// The tensor's name in the saved state.
+        name: String,
+    },
+
+    /// A saved optimiser state lacks a tensor.
+    #[error("{optimizer}: the saved state has no `{name}`")]
+    MissingState {
+        /// The optimiser reading the state.
+        optimizer: &'static str,
+        /// The tensor's name in the saved state.
+        name: String,
+    },
+
+    /// A LoRA target matches no linear layer.
+    #[error("LoRA target `{target}` matches no linear layer; there are {}", .known.join(", "))]
+    NoSuchTarget {
+        /// The target that matched nothing.
+        target: String,
+        /// The names, without their numbered parents, that do exist.
+        known: Vec<String>,
+    },
+
+    /// `backward` was called on a tape that has no segment.
+    #[error("the tape is empty: there is nothing to go backward through")]
+    EmptyTape,
+}
+
+impl EngineError {
+    /// Says which tensor an operation was about; made for `map_err`.
+    pub(crate) fn named(action: &'static str, name: &str) -> impl FnOnce(candle_core::Error) -> Self {
+        move |source| Self::Named { action, name: name.to_owned(), source }
+    }
+}
+
+/// Refuses a setting that fails its test; NaN fails every comparison, so it is refused too.
+pub(crate) fn check_setting(
+    is_good: bool,
+    owner: &'static str,
+    setting: &'static str,
+    expected: &'static str,
+    got: f64,
+) -> Result<(), EngineError> {
+    if is_good { Ok(()) } else { Err(EngineError::Setting { owner, setting, expected, got }) }
+}

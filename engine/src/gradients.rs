@@ -1,0 +1,295 @@
+//! Gradients gathered over micro-batches.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor};
+
+use crate::parameters::{Parameters, check_like};
+use crate::{EngineError, host};
+
+/// The gradients of a model's trainable parameters, by name, summed over as many backward passes as one likes.
+///
+/// On the CPU the sum is made in place, and [`Gradients::clear`] keeps the memory for the next step. Half-precision
+/// gradients are summed in `f32`.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    /// `is_stale` marks memory that is kept but holds an earlier step's numbers.
+    sums: BTreeMap<String, Sum>,
+}
+
+#[derive(Debug)]
+struct Sum {
+    tensor: Tensor,
+    is_stale: bool,
+}
+
+impl Gradients {
+    /// Adds the gradient of every trainable parameter that `store` has one for. The store is left as it is.
+    ///
+    /// # Errors
+    /// When a gradient does not have its parameter's shape.
+    pub fn add_from(&mut self, store: &GradStore, parameters: &Parameters) -> Result<(), EngineError> {
+        for (name, var) in parameters.trainable() {
+            if let Some(gradient) = store.get(var) {
+                check_shape(name, var, gradient)?;
+                self.add(name, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds as [`Gradients::add_from`] does, and takes over the memory of first gradients in place of copying them.
+    ///
+    /// # Errors
+    /// When a gradient does not have its parameter's shape.
+    pub fn absorb(&mut self, mut store: GradStore, parameters: &Parameters) -> Result<(), EngineError> {
+        for (name, var) in parameters.trainable() {
+            let Some(gradient) = store.remove(var) else { continue };
+            check_shape(name, var, &gradient)?;
+            if !self.sums.contains_key(name) && host::is_host_f32(&gradient) {
+                // Candle makes a leaf's gradient by an addition, so its memory belongs to nobody else.
+                self.sums.insert(name.to_owned(), Sum { tensor: gradient.detach(), is_stale: false });
+            } else {
+                self.add(name, &gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one gradient.
+    ///
+    /// # Errors
+    /// When it does not have the shape of those before.
+    pub fn add(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
+        let gradient = prepare(gradient).map_err(EngineError::named("add a gradient of", name))?;
+        match self.sums.get_mut(name) {
+            Some(sum) => {
+                check_like(name, &sum.tensor, &gradient)?;
+                sum.add(&gradient).map_err(EngineError::named("add a gradient of", name))?;
+            }
+            None => {
+                let tensor = gradient.force_contiguous().map_err(EngineError::named("copy the gradient of", name))?;
+                self.sums.insert(name.to_owned(), Sum { tensor, is_stale: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of the parameter of this name, if it has got one.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.sums.get(name).filter(|sum| !sum.is_stale).map(|sum| &sum.tensor)
+    }
+
+    /// All gradients, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.sums.iter().filter(|(_, sum)| !sum.is_stale).map(|(name, sum)| (name.as_str(), &sum.tensor))
+    }
+
+    /// Whether no gradient has been added.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// The names of the trainable parameters that have got no gradient: after a backward pass through the whole model
+    /// there should be none.
+    pub fn missing<'p>(&self, parameters: &'p Parameters) -> Vec<&'p str> {
+        parameters.trainable().map(|(name, _)| name).filter(|name| self.get(name).is_none()).collect()
+    }
+
+    /// The length of all gradients as one vector, summed in `f64` in a fixed order.
+    ///
+    /// # Errors
+    /// A gradient that is not finite, by its name.
+    pub fn norm(&self) -> Result<f64, EngineError> {
+        let mut total = 0.;
+        for (name, gradient) in self.iter() {
+            let sum = host::sum_of_squares(gradient).map_err(EngineError::named("take the norm of", name))?;
+            if !sum.is_finite() {
+                return Err(EngineError::NonFiniteGradient { name: name.to_owned() });
+            }
+            total += sum;
+        }
+        Ok(total.sqrt())
+    }
+
+    /// Multiplies all gradients by `factor`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn scale(&mut self, factor: f64) -> Result<(), EngineError> {
+        for (name, sum) in self.sums.iter_mut().filter(|(_, sum)| !sum.is_stale) {
+            if host::is_host_f32(&sum.tensor) {
+                host::scale_in_place(&sum.tensor, factor as f32).map_err(EngineError::named("scale", name))?;
+            } else {
+                sum.tensor = sum.tensor.affine(factor, 0.).map_err(EngineError::named("scale", name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scales all gradients down, where their norm is above `max_norm`, to that norm. Returns the norm before.
+    ///
+    /// As in torch the factor is `max_norm` / (norm + 1e-6).
+    ///
+    /// # Errors
+    /// A gradient that is not finite, by its name.
+    pub fn clip(&mut self, max_norm: f64) -> Result<f64, EngineError> {
+        let norm = self.norm()?;
+        let factor = max_norm / (norm + 1e-6);
+        if factor < 1. {
+            self.scale(factor)?;
+        }
+        Ok(norm)
+    }
+
+    /// Forgets all gradients but keeps their memory.
+    pub fn clear(&mut self) {
+        for sum in self.sums.values_mut() {
+            sum.is_stale = true;
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, gradient: &Tensor) -> candle_core::Result<()> {
+        if !host::is_host_f32(&self.tensor) {
+            self.tensor = if self.is_stale { gradient.force_contiguous()? } else { (&self.tensor + gradient)? };
+        } else if self.is_stale {
+            host::zip_in_place(&self.tensor, gradient, |sum, gradient| sum.copy_from_slice(gradient))?;
+        } else {
+            host::zip_in_place(&self.tensor, gradient, add_all)?;
+        }
+        self.is_stale = false;
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn add_all(sum: &mut [f32], gradient: &[f32]) {
+    for (sum, gradient) in sum.iter_mut().zip(gradient) {
+        *sum += gradient;
+    }
+}
+
+/// One run of numbers, in a type that sums can be made in.
+fn prepare(gradient: &Tensor) -> candle_core::Result<Tensor> {
+    let gradient = gradient.detach();
+    match gradient.dtype() {
+        DType::F32 | DType::F64 => gradient.contiguous(),
+        _ => gradient.to_dtype(DType::F32)?.contiguous(),
+    }
+}
+
+fn check_shape(name: &str, like: &Tensor, gradient: &Tensor) -> Result<(), EngineError> {
+    if like.dims() == gradient.dims() {
+        return Ok(());
+    }
+    let (expected, got) = (like.dims().to_vec(), gradient.dims().to_vec());
+    Err(EngineError::Shape { name: name.to_owned(), expected, got })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::Gradients;
+    use crate::noise::{self, Noise};
+    use crate::parameters::Parameters;
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::new(values, &Device::Cpu).unwrap()
+    }
+
+    fn two_parameters() -> Parameters {
+        let mut parameters = Parameters::default();
+        parameters.insert_trainable("a", tensor(&[1., 2.])).unwrap();
+        parameters.insert_trainable("b", tensor(&[3., 4.])).unwrap();
+        parameters.insert_frozen("c", tensor(&[5., 6.])).unwrap();
+        parameters
+    }
+
+    fn numbers(gradients: &Gradients, name: &str) -> Vec<f32> {
+        gradients.get(name).unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn gradients_add_up_and_the_store_is_not_touched() {
+        let parameters = two_parameters();
+        let loss = parameters.get("a").unwrap().mul(parameters.get("c").unwrap()).unwrap().sum_all().unwrap();
+        let store = loss.backward().unwrap();
+        let mut gradients = Gradients::default();
+        assert!(gradients.is_empty());
+        gradients.add_from(&store, &parameters).unwrap();
+        gradients.add_from(&store, &parameters).unwrap();
+        assert_eq!(numbers(&gradients, "a"), [10., 12.]);
+        assert_eq!(store.get(parameters.get("a").unwrap()).unwrap().to_vec1::<f32>().unwrap(), [5., 6.]);
+        gradients.absorb(store, &parameters).unwrap();
+        assert_eq!(numbers(&gradients, "a"), [15., 18.]);
+        assert_eq!(gradients.missing(&parameters), ["b"]);
+        assert_eq!(gradients.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_cleared_gradient_is_gone_and_its_memory_is_used_again() {
+        let parameters = two_parameters();
+        let backward = || parameters.get("a").unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let mut gradients = Gradients::default();
+        gradients.absorb(backward(), &parameters).unwrap();
+        let id = gradients.get("a").unwrap().id();
+        gradients.clear();
+        assert!(gradients.is_empty() && gradients.get("a").is_none());
+        assert_eq!(gradients.missing(&parameters), ["a", "b"]);
+        assert_eq!(gradients.norm().unwrap(), 0.);
+        gradients.absorb(backward(), &parameters).unwrap();
+        assert_eq!((numbers(&gradients, "a"), gradients.get("a").unwrap().id()), (vec![2., 4.], id));
+    }
+
+    #[test]
+    fn the_norm_is_exact_and_clipping_follows_it() {
+        let mut gradients = Gradients::default();
+        gradients.add("a", &tensor(&[3., 0.])).unwrap();
+        gradients.add("b", &tensor(&[0., 4.])).unwrap();
+        assert_eq!(gradients.norm().unwrap(), 5.);
+        assert_eq!(gradients.clip(10.).unwrap(), 5.);
+        assert_eq!(numbers(&gradients, "b"), [0., 4.]);
+        assert_eq!(gradients.clip(1.).unwrap(), 5.);
+        // 4 / (5 + 1e-6)
+        assert!((numbers(&gradients, "b")[1] - 0.799_999_84).abs() < 1e-7);
+    }
+
+    #[test]
+    fn the_norm_of_many_numbers_does_not_depend_on_the_threads() {
+        let gradient = noise::normal(&mut Noise::new(1).stream("gradient", 0), 100_003, 1., &Device::Cpu).unwrap();
+        let mut gradients = Gradients::default();
+        gradients.add("a", &gradient).unwrap();
+        let norm_with = |n| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            pool.install(|| gradients.norm().unwrap())
+        };
+        assert_eq!(norm_with(1).to_bits(), norm_with(3).to_bits());
+        let exact: f64 = gradient.to_vec1::<f32>().unwrap().iter().map(|&x| f64::from(x).powi(2)).sum();
+        assert!((norm_with(2) - exact.sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let mut gradients = Gradients::default();
+        gradients.add("fine", &tensor(&[1.])).unwrap();
+        gradients.add("layer.weight", &tensor(&[f32::NAN])).unwrap();
+        assert_eq!(gradients.norm().unwrap_err().to_string(), "the gradient of `layer.weight` is not finite");
+    }
+
+    #[test]
+    fn other_types_add_up_too() {
+        let mut gradients = Gradients::default();
+        for _ in 0..2 {
+            gradients.add("double", &Tensor::new(&[0.1f64], &Device::Cpu).unwrap()).unwrap();
+            gradients.add("half", &tensor(&[0.5]).to_dtype(DType::BF16).unwrap()).unwrap();
+        }
+        gradients.scale(2.).unwrap();
+        assert_eq!(gradients.get("double").unwrap().to_vec1::<f64>().unwrap(), [0.4]);
+        assert_eq!(numbers(&gradients, "half"), [2.]);
+        assert!(gradients.add("half", &tensor(&[1., 2.])).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! Work on the numbers of CPU tensors in place, on all cores, with the same bits at any number of cores.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, DType, Error, InplaceOp1, InplaceOp2, Layout, Result, Storage, Tensor, WithDType};
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// Numbers per task. Fixed, so that sums over tasks do not depend on the number of threads; 128 KiB of `f32`, so that
+/// the streams of an update stay in the second-level cache.
+pub(crate) const CHUNK: usize = 32 * 1024;
+
+/// Whether the tensor's numbers are one run of `f32` in this process's memory.
+pub(crate) fn is_host_f32(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32 && tensor.is_contiguous()
+}
+
+/// Calls `kernel(target, source)` on matching runs of both tensors.
+pub(crate) fn zip_in_place(
+    target: &Tensor,
+    source: &Tensor,
+    kernel: impl Fn(&mut [f32], &[f32]) + Sync,
+) -> Result<()> {
+    with_mut(target, source, |target, source| {
+        let arch = Arch::new();
+        let runs = target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK));
+        runs.for_each(|(target, source)| arch.dispatch(
+            #[inline(always)]
+            || kernel(target, source),
+        ));
+    })
+}
+
+/// Multiplies every number by `factor`.
+pub(crate) fn scale_in_place(target: &Tensor, factor: f32) -> Result<()> {
+    target.inplace_op1(&Edit(RefCell::new(|target: &mut [f32]| {
+        let arch = Arch::new();
+        target.par_chunks_mut(CHUNK).for_each(|run| {
+            arch.dispatch(
+                #[inline(always)]
+                || run.iter_mut().for_each(|x| *x *= factor),
+            );
+        });
+    })))
+}
+
+/// Lends the numbers of both tensors to `action`, the first to be changed.
+///
+/// Both must satisfy [`is_host_f32`], have the same shape and not share memory.
+pub(crate) fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+    if target.shape() != source.shape() {
+        let (lhs, rhs) = (target.shape().clone(), source.shape().clone());
+        return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "in-place update" }.bt());
+    }
+    target.inplace_op2(source, &Edit(RefCell::new(action)))
+}
+
+/// The sum of squares, in `f64`, in an order that does not depend on the number of threads.
+pub(crate) fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(squares(run_of(values, layout)?)),
+        Storage::Cpu(CpuStorage::F64(values)) => Ok(squares(run_of(values, layout)?)),
+        _ => tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from),
+    }
+}
+
+fn squares<T: WithDType>(values: &[T]) -> f64 {
+    let arch = Arch::new();
+    let sums: Vec<f64> = values.par_chunks(CHUNK).map(|run| arch.dispatch(SumOfSquares(run))).collect();
+    sums.iter().sum()
+}
+
+/// A sum with 16 running totals, which the compiler can keep in vector registers.
+struct SumOfSquares<'a, T>(&'a [T]);
+
+impl<T: WithDType> pulp::WithSimd for SumOfSquares<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _simd: S) -> f64 {
+        let mut totals = [0f64; 16];
+        let (blocks, rest) = self.0.as_chunks::<16>();
+        for block in blocks {
+            for (total, x) in totals.iter_mut().zip(block) {
+                let x = x.to_f64();
+                *total += x * x;
+            }
+        }
+        totals.iter().sum::<f64>() + rest.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>()
+    }
+}
+
+fn run_of<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(not_one_run)?;
+    Ok(&values[start..end])
+}
+
+fn run_of_mut<'a, T>(values: &'a mut [T], layout: &Layout) -> Result<&'a mut [T]> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(not_one_run)?;
+    Ok(&mut values[start..end])
+}
+
+fn not_one_run() -> Error {
+    Error::Msg("the numbers of an in-place update must lie in one run".into()).bt()
+}
+
+fn f32s<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    run_of(storage.as_slice::<f32>()?, layout)
+}
+
+fn f32s_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match storage {
+        CpuStorage::F32(values) => run_of_mut(values, layout),
+        _ => Err(Error::Msg("in-place updates on the CPU are for f32".into()).bt()),
+    }
+}
+
+/// An action on borrowed numbers, in the form of a candle op. Candle gives ops out by shared reference, hence the cell.
+struct Edit<F>(RefCell<F>);
+
+impl<F: FnMut(&mut [f32])> InplaceOp1 for Edit<F> {
+    fn name(&self) -> &'static str {
+        "in-place edit"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        (self.0.borrow_mut())(f32s_mut(storage, layout)?);
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&mut [f32], &[f32])> InplaceOp2 for Edit<F> {
+    fn name(&self) -> &'static str {
+        "in-place update"
+    }
+
+    fn cpu_fwd(
+        &self,
+        target: &mut CpuStorage,
+        target_layout: &Layout,
+        source: &CpuStorage,
+        source_layout: &Layout,
+    ) -> Result<()> {
+        (self.0.borrow_mut())(f32s_mut(target, target_layout)?, f32s(source, source_layout)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Seeded noise that does not depend on the order in which it is drawn.
+//!
+//! A [`Noise`] has as many independent streams as there are purposes and indices. Stream (purpose, index) is a pure
+//! function of (seed, purpose, index), so example 7 gets the same noise whether it is visited first or last, in a batch
+//! of one or of a hundred, before a crash or after it.
+//!
+//! The stream is `ChaCha8`'s: its key is the seed (8 bytes, little endian), the length of the purpose in bytes (8 bytes)
+//! and the 128-bit FNV-1a hash of the purpose (16 bytes); its stream number is the index.
+//!
+//! ```
+//! use engine::noise::{self, Noise};
+//!
+//! let noise = Noise::new(7);
+//! let (first, second) = (noise::unit(&mut noise.stream("dropout", 0)), noise::unit(&mut noise.stream("dropout", 1)));
+//! assert_ne!(first, second);
+//! assert_eq!(first, noise::unit(&mut noise.stream("dropout", 0)));
+//! ```
+
+use candle_core::{Device, Shape, Tensor};
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
+
+use crate::EngineError;
+
+/// The one generator type of the workspace.
+pub type Rng = rand_chacha::ChaCha8Rng;
+
+/// A family of independent streams of random numbers, all from one seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noise {
+    seed: u64,
+}
+
+impl Noise {
+    /// The family that belongs to `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The seed of the family.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The start of stream (`purpose`, `index`).
+    pub fn stream(&self, purpose: &str, index: u64) -> Rng {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&(purpose.len() as u64).to_le_bytes());
+        key[16..].copy_from_slice(&fnv1a_128(purpose.as_bytes()).to_le_bytes());
+        let mut rng = Rng::from_seed(key);
+        rng.set_stream(index);
+        rng
+    }
+}
+
+/// A uniform draw from [0, 1), with all 53 bits that an `f64` can hold.
+pub fn unit(rng: &mut Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
+}
+
+/// A uniform draw from 0, 1, .., `n` - 1, without the bias of a plain remainder.
+///
+/// # Panics
+/// If `n` is zero.
+pub fn below(rng: &mut Rng, n: u64) -> u64 {
+    assert!(n > 0, "there is no number below zero");
+    // The values that are left over after the last whole round of `n` would favour the small numbers.
+    let n_left_over = (u64::MAX % n + 1) % n;
+    loop {
+        let value = rng.next_u64();
+        if value <= u64::MAX - n_left_over {
+            return value % n;
+        }
+    }
+}
+
+/// A standard normal draw, by the Box-Muller transform.
+pub fn standard_normal(rng: &mut Rng) -> f64 {
+    standard_normal_pair(rng).0
+}
+
+/// Independent normal draws with mean 0 and standard deviation `std`.
+///
+/// # Shapes
+/// `shape`, in `f32`.
+///
+/// # Errors
+/// When the device cannot hold the tensor.
+pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, std: f64, device: &Device) -> Result<Tensor, EngineError> {
+    let shape = shape.into();
+    let n = shape.elem_count();
+    let mut values = Vec::with_capacity(n + 1);
+    while values.len() < n {
+        let (first, second) = standard_normal_pair(rng);
+        values.push((first * std) as f32);
+        values.push((second * std) as f32);
+    }
+    values.truncate(n);
+    Ok(Tensor::from_vec(values, shape, device)?)
+}
+
+/// Independent uniform draws between `low` and `high`; rounding to `f32` can make a draw equal to `high`.
+///
+/// # Shapes
+/// `shape`, in `f32`.
+///
+/// # Errors
+/// When the device cannot hold the tensor.
+pub fn uniform(
+    rng: &mut Rng,
+    shape: impl Into<Shape>,
+    low: f64,
+    high: f64,
+    device: &Device,
+) -> Result<Tensor, EngineError> {
+    let shape = shape.into();
+    let values: Vec<f32> = (0..shape.elem_count()).map(|_| (low + (high - low) * unit(rng)) as f32).collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
+}
+
+/// The start of a linear layer's weight: uniform within the square root of 6 / ((1 + `slope`^2) n_in).
+///
+/// A slope of sqrt 5 makes the bound 1 / sqrt n_in, torch's start for linear layers and PEFT's for LoRA's A.
+///
+/// # Shapes
+/// [`n_out`, `n_in`], in `f32`.
+///
+/// # Errors
+/// When the device cannot hold the tensor.
+///
+/// # References
+/// He et al., Delving Deep into Rectifiers, <https://arxiv.org/abs/1502.01852>.
+pub fn kaiming_uniform(
+    rng: &mut Rng,
+    n_out: usize,
+    n_in: usize,
+    slope: f64,
+    device: &Device,
+) -> Result<Tensor, EngineError> {
+    let bound = (6. / ((1. + slope * slope) * n_in as f64)).sqrt();
+    uniform(rng, (n_out, n_in), -bound, bound, device)
+}
+
+/// Puts the items into a random order, each order being equally likely (Fisher and Yates).
+pub fn shuffle<T>(rng: &mut Rng, items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(rng, last as u64 + 1) as usize);
+    }
+}
+
+/// The numbers 0, 1, .., `n` - 1 in a random order.
+pub fn permutation(rng: &mut Rng, n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    shuffle(rng, &mut order);
+    order
+}
+
+fn standard_normal_pair(rng: &mut Rng) -> (f64, f64) {
+    // 1 - u is in (0, 1], where the logarithm is finite.
+    let radius = (-2. * (1. - unit(rng)).ln()).sqrt();
+    let (sin, cos) = (std::f64::consts::TAU * unit(rng)).sin_cos();
+    (radius * cos, radius * sin)
+}
+
+/// The 128-bit FNV-1a hash (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+fn fnv1a_128(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
