@@ -83,9 +83,9 @@ where
             states.len() - 1
         })
     };
-    starts.iter().for_each(|start| {
+    for start in starts {
         number(start, &mut states);
-    });
+    }
     let mut successors: Vec<Vec<Option<usize>>> = Vec::new();
     // `states` grows while it is walked: a place's row is written when its turn comes.
     while successors.len() < states.len() {

@@ -55,9 +55,9 @@ fn cases() -> impl Strategy<Value = Case> {
     let numbers = || vec(-3.0..3.0, DECISIONS);
     (rows, numbers(), numbers(), 0.05..3.0, vec(-5.0..5.0, STATES)).prop_map(
         |(mut rows, rewards, logits, beta, potential)| {
-            rows.iter_mut().for_each(|row| {
+            for row in &mut rows {
                 row[0].get_or_insert(PLACES - 1);
-            });
+            }
             rows.push(vec![None; ACTIONS]);
             let mdp = Finite::new(rows, HORIZON).unwrap();
             let (rewards, reference) = (table(&mdp, &rewards), table(&mdp, &logits).log_softmax(&mdp));
