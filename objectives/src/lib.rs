@@ -1,10 +1,94 @@
 //! Preference losses as functions of numbers.
 //!
 //! An [`Objective`] turns the numbers of a policy and a reference ([`Scores`]) and some feedback into a loss and its
-//! slope with respect to every one of the policy's numbers. It has never heard of a tensor or a model.
+//! slope with respect to every one of the policy's numbers. It has never heard of a tensor or a model, so any policy
+//! of any problem can learn from any of them, and every formula is tested with plain floats.
+//!
+//! A pairwise loss is a value, a [`Link`]: a function of two returns. [`Pairwise`] reads the returns off the episodes
+//! ([`Reading`]: log-ratio or log-probability, sum or mean per decision) and does everything else. So a new loss is
+//! one function; [`laws`] checks it.
+//!
+//! # The family
+//! With c and r the chosen and the rejected return, D = c - r, and "per token, own" the mean of the policy's
+//! log-probabilities without a reference:
+//!
+//! | name | made by | loss | reads |
+//! |---|---|---|---|
+//! | `dpo` | [`Logistic::new`]`(beta)` | -log sigma(beta D) | log-ratio, sum |
+//! | `cdpo` | [`Logistic::smoothed`]`(beta, e)` | -(1-e) log sigma(beta D) - e log sigma(-beta D) | log-ratio, sum |
+//! | `robust` | [`Robust::new`]`(beta, e)` | (-(1-e) log sigma(beta D) + e log sigma(-beta D)) / (1-2e) | log-ratio, sum |
+//! | `ipo` | [`Ipo::new`]`(beta)` | (D - 1/(2 beta))^2 | log-ratio, sum; TRL: [`Reduction::PerToken`] |
+//! | `hinge` | [`Hinge::new`]`(beta)` | max(0, 1 - beta D) | log-ratio, sum |
+//! | `simpo` | [`Simpo::new`]`(beta, gamma)` | -log sigma(beta D - gamma) | per token, own |
+//! | `orpo` | [`Orpo::new`]`(beta)` | -c - beta log sigma(log odds(c) - log odds(r)) | per token, own |
+//! | `nca` | [`Nca::new`]`(beta)` | -log sigma(beta c) - 0.5 log sigma(-beta c) - 0.5 log sigma(-beta r) | log-ratio, sum |
+//! | `bco` | [`Bco::new`]`(beta)` | -log sigma(beta c - delta) - log sigma(delta - beta r) | log-ratio, sum |
+//! | `apo_zero` | [`ApoZero::new`]`(beta)` | 1 - sigma(beta c) + sigma(beta r) | log-ratio, sum |
+//! | `apo_down` | [`ApoDown::new`]`(beta)` | sigma(beta c) + 1 - sigma(beta D) | log-ratio, sum |
+//! | `exo` | [`Exo::new`]`(beta, e)` | KL of sigma(beta D) from 1-e | log-ratio, sum |
+//! | `sppo` | [`Sppo::new`]`(beta)` | (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2 | log-ratio, sum |
+//! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`Reward::LogRatio`] |
+//! | `sft` | [`ChosenLikelihood`] | -c | own, sum |
+//!
+//! These are links, to be put into [`Pairwise::new`]. The others are objectives as they are:
+//!
+//! | name | made by | about |
+//! |---|---|---|
+//! | `tdpo` | [`Tdpo::second_form`]`(beta, alpha)`, [`Tdpo::first_form`]`(beta)` | [`Comparison`]; needs the divergence |
+//! | `kto` | [`Kto::new`]`(beta)`, [`Kto::weighted`] | [`Label`]; needs the whole batch |
+//! | `plackett_luce` | [`PlackettLuce::new`]`(beta)` | [`Ranking`] |
+//! | `sft` | [`Sft`] | [`Demonstration`] |
+//! | sums | [`WeightedSum::new`] | any one of them |
+//!
+//! # Examples
+//! A policy that has not moved from its reference has the loss log 2, and learns half of beta in each direction.
+//! ```
+//! use mdp::{Channels, Steps};
+//! use objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
+//!
+//! let policy = Channels::from(Steps::from_iter([vec![-1.0, -2.0], vec![-3.0]]));
+//! let weights = policy.log_probs.filled(1.0);
+//! let scores = Scores { policy: &policy, reference: Some(&policy.log_probs), weights: &weights };
+//! let dpo = Pairwise::new(Logistic::new(0.1)?);
+//! let evaluation = dpo.evaluate(&[Comparison::new(0, 1)], scores)?;
+//! assert!((evaluation.loss - 2f64.ln()).abs() < 1e-15);
+//! assert_eq!(evaluation.slopes.log_probs.row(0), [-0.05, -0.05]);
+//! assert_eq!(evaluation.slopes.log_probs.row(1), [0.05]);
+//! assert_eq!(evaluation.metrics["rewards/accuracies"], 0.0); // a tie is not yet right
+//! # Ok::<(), objectives::ObjectiveError>(())
+//! ```
 use std::collections::BTreeMap;
 
 use mdp::{Channels, Steps};
+
+mod error;
+mod feedback;
+mod kto;
+pub mod laws;
+mod links;
+mod numbers;
+mod pairwise;
+mod ranked;
+mod returns;
+mod settings;
+mod sft;
+mod sum;
+mod tdpo;
+mod verdict;
+
+pub use error::ObjectiveError;
+pub use feedback::{Comparison, Demonstration, Label, Ranking};
+pub use kto::Kto;
+pub use links::{
+    ApoDown, ApoZero, Bco, ChosenLikelihood, Cpl, Exo, Hinge, Ipo, Logistic, Nca, Orpo, Robust, Simpo, Sppo,
+};
+pub use pairwise::{Link, Pairwise, Point};
+pub use ranked::PlackettLuce;
+pub use returns::{Reading, Reduction, Reward};
+pub use sft::Sft;
+pub use sum::{BoxObjective, WeightedSum};
+pub use tdpo::Tdpo;
+pub use verdict::Verdict;
 
 /// Everything an objective may look at, one row per episode.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +102,17 @@ pub struct Scores<'a> {
 }
 
 /// A loss and where it comes from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// The mean over the feedback.
     pub loss: f64,
-    /// d(loss)/d(number) for every number of the policy (same shapes as `Scores::policy`, entropy left out).
+    /// d(loss)/d(number) for every number of the policy (same shapes as `Scores::policy`): of the divergence only
+    /// where the objective learns through it, of the entropy never.
     pub slopes: Channels,
     /// Means over the feedback by name, such as `rewards/chosen`; the names are the field's.
     pub metrics: BTreeMap<&'static str, f64>,
+    /// The implicit rewards of each feedback, in its order: for tables and intervals, and to join batches.
+    pub verdicts: Vec<Verdict>,
 }
 
 /// What an objective wants computed.
@@ -43,7 +130,9 @@ pub struct Needs {
 ///
 /// # Laws
 /// The loss is the mean over the feedback: unless [`Needs::whole_batch`] is set, evaluating parts and averaging by
-/// count gives the whole. `slopes` is the exact gradient.
+/// count gives the whole. `slopes` is the exact gradient; where an objective's documentation says that a number is
+/// held constant, it is the gradient with that number held. A number that is not finite is refused by name. [`laws`]
+/// checks all of it.
 pub trait Objective {
     /// What is known of some episodes: a comparison, a ranking, a thumb up.
     type Feedback;
@@ -54,34 +143,7 @@ pub trait Objective {
     /// The loss of `feedback`, whose indices are rows of `scores`.
     ///
     /// # Errors
-    /// A number that is not finite (which episode, which decision), a missing channel, an index out of range.
+    /// A number that is not finite (which episode, which decision), a missing channel, an index out of range, no
+    /// feedback at all.
     fn evaluate(&self, feedback: &[Self::Feedback], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError>;
-}
-
-/// Two episodes with the same start, and how likely the first is the better one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
-    /// An episode.
-    pub first: usize,
-    /// Another.
-    pub second: usize,
-    /// P(first is better): 1 for a clean label, 0.5 for a tie.
-    pub preference: f64,
-}
-
-/// Why a loss could not be computed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ObjectiveError {
-    /// A number is NaN or infinite.
-    #[error("the {what} of decision {decision} of episode {episode} is {value}, not a finite number")]
-    NotFinite {
-        /// Whose number.
-        what: &'static str,
-        /// Row.
-        episode: usize,
-        /// Column.
-        decision: usize,
-        /// The number.
-        value: f64,
-    },
 }

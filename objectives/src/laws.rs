@@ -1,0 +1,1 @@
+//! The laws of [`Objective`](crate::Objective), to check a loss of one's own with.

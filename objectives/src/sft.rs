@@ -1,0 +1,49 @@
+use crate::returns::{Reading, Reduction, Reward, check, on_log_probs, totals};
+use crate::verdict::{check_episode, check_loss, check_some};
+use crate::{Demonstration, Evaluation, Needs, Objective, ObjectiveError, Scores, Verdict};
+
+/// Supervised fine-tuning: the negative log-likelihood of each demonstration, averaged over them.
+///
+/// As in the original DPO code the sum over an example's decisions is the default; [`Reduction::PerToken`] takes their
+/// mean. (TRL averages over all tokens of a batch, so long examples count more.) For comparisons, use
+/// [`ChosenLikelihood`](crate::ChosenLikelihood).
+///
+/// Metrics: `nll_loss`, the loss itself, `logps/chosen`, nats per episode, and `nll_per_token`, the negative
+/// log-likelihood per decision averaged over the demonstrations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sft {
+    /// How an example's decisions add up.
+    pub reduction: Reduction,
+}
+
+impl Objective for Sft {
+    type Feedback = Demonstration;
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn evaluate(&self, feedback: &[Demonstration], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
+        check(scores, self.needs())?;
+        let reading = Reading { reward: Reward::LogProb, reduction: self.reduction };
+        let returns = reading.returns(scores)?;
+        let per_token = Reading { reduction: Reduction::PerToken, ..reading }.returns(scores)?;
+        let log_probs = totals(&scores.policy.log_probs);
+        let share = 1.0 / feedback.len() as f64;
+        let mut evaluation = Evaluation::default();
+        let mut slopes = vec![0.0; returns.len()];
+        check_some(feedback)?;
+        for (i, Demonstration { episode }) in feedback.iter().copied().enumerate() {
+            check_episode(i, episode, returns.len())?;
+            evaluation.loss += share * check_loss(i, -returns[episode])?;
+            slopes[episode] -= share;
+            for (name, value) in [("logps/chosen", log_probs[episode]), ("nll_per_token", -per_token[episode])] {
+                *evaluation.metrics.entry(name).or_default() += share * value;
+            }
+            evaluation.verdicts.push(Verdict { chosen: Some(returns[episode]), ..Verdict::default() });
+        }
+        evaluation.metrics.insert("nll_loss", evaluation.loss);
+        evaluation.slopes = on_log_probs(reading.spread(&slopes, scores.weights));
+        Ok(evaluation)
+    }
+}

@@ -1,0 +1,77 @@
+use mdp::Steps;
+
+use crate::settings::Check;
+use crate::{Evaluation, Needs, Objective, ObjectiveError, Scores};
+
+/// Any objective about one kind of feedback.
+pub type BoxObjective<F> = Box<dyn Objective<Feedback = F> + Send + Sync>;
+
+/// Several objectives about the same feedback, each times its weight: DPO with an SFT term, say.
+///
+/// Metrics and verdicts are the first term's; metrics that only a later term has are added.
+///
+/// # Examples
+/// ```
+/// use objectives::{ChosenLikelihood, Logistic, Pairwise, WeightedSum};
+///
+/// let dpo_with_sft = WeightedSum::new(vec![
+///     (1.0, Box::new(Pairwise::new(Logistic::new(0.1)?))),
+///     (0.2, Box::new(Pairwise::new(ChosenLikelihood))),
+/// ])?;
+/// # Ok::<(), objectives::ObjectiveError>(())
+/// ```
+pub struct WeightedSum<F> {
+    terms: Vec<(f64, BoxObjective<F>)>,
+}
+
+impl<F> std::fmt::Debug for WeightedSum<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let weights: Vec<f64> = self.terms.iter().map(|(weight, _)| *weight).collect();
+        f.debug_struct("WeightedSum").field("weights", &weights).finish_non_exhaustive()
+    }
+}
+
+impl<F> WeightedSum<F> {
+    /// The sum of terms, each with a weight from 0 up.
+    pub fn new(terms: Vec<(f64, BoxObjective<F>)>) -> Result<Self, ObjectiveError> {
+        for (weight, _) in &terms {
+            Check("a weighted sum").not_negative("weight", *weight)?;
+        }
+        if terms.is_empty() { Err(ObjectiveError::NoTerms) } else { Ok(Self { terms }) }
+    }
+}
+
+impl<F> Objective for WeightedSum<F> {
+    type Feedback = F;
+
+    fn needs(&self) -> Needs {
+        self.terms.iter().map(|(_, term)| term.needs()).fold(Needs::default(), |all, one| Needs {
+            reference: all.reference || one.reference,
+            divergence: all.divergence || one.divergence,
+            whole_batch: all.whole_batch || one.whole_batch,
+        })
+    }
+
+    fn evaluate(&self, feedback: &[F], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
+        let mut sum = Evaluation::default();
+        sum.slopes.log_probs = scores.policy.log_probs.filled(0.0);
+        for (i, (weight, term)) in self.terms.iter().enumerate() {
+            let one = term.evaluate(feedback, scores)?;
+            sum.loss += weight * one.loss;
+            add(&mut sum.slopes.log_probs, &one.slopes.log_probs, *weight);
+            if let Some(from) = &one.slopes.divergence {
+                let to = sum.slopes.divergence.get_or_insert_with(|| from.filled(0.0));
+                add(to, from, *weight);
+            }
+            one.metrics.into_iter().for_each(|(name, value)| _ = sum.metrics.entry(name).or_insert(value));
+            if i == 0 {
+                sum.verdicts = one.verdicts;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+fn add(to: &mut Steps, from: &Steps, weight: f64) {
+    to.values_mut().iter_mut().zip(from.values()).for_each(|(to, from)| *to += weight * from);
+}

@@ -1,0 +1,81 @@
+use mdp::Channels;
+
+use crate::numbers::{sigmoid, softplus};
+use crate::pairwise::{describe, mean_loss};
+use crate::returns::{Reading, check, weighted_totals};
+use crate::settings::Check;
+use crate::{Comparison, Evaluation, Needs, Objective, ObjectiveError, Scores};
+
+/// Token-level DPO: -log sigma(beta (D - alpha (k_r - k_c))), where k is an episode's KL(reference || policy) summed
+/// over the states its decisions are taken in (the paper's Eq. 14 without its beta).
+///
+/// It needs the divergence channel. Rewards are beta times the log-ratio as everywhere; the original code adds beta
+/// times the divergence to them.
+///
+/// # Laws
+/// In the second form k_c is held constant (the authors' stop-gradient): `slopes` are the gradient of the loss with
+/// that number held.
+///
+/// # References
+/// Zeng et al. 2024, arXiv:2404.11999.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tdpo {
+    beta: f64,
+    alpha: f64,
+    chosen_learns: bool,
+}
+
+impl Tdpo {
+    /// TDPO1: `beta` above 0; alpha is 1 and both divergences learn.
+    pub fn first_form(beta: f64) -> Result<Self, ObjectiveError> {
+        Ok(Self { beta: Check("tdpo").positive("beta", beta)?, alpha: 1.0, chosen_learns: true })
+    }
+
+    /// TDPO2: `beta` above 0; `alpha`, the weight of the divergences, from 0 up (the authors' is 0.5); the chosen
+    /// side's divergence is held.
+    pub fn second_form(beta: f64, alpha: f64) -> Result<Self, ObjectiveError> {
+        let check = Check("tdpo");
+        Ok(Self {
+            beta: check.positive("beta", beta)?,
+            alpha: check.not_negative("alpha", alpha)?,
+            chosen_learns: false,
+        })
+    }
+}
+
+impl Objective for Tdpo {
+    type Feedback = Comparison;
+
+    fn needs(&self) -> Needs {
+        Needs { reference: true, divergence: true, whole_batch: false }
+    }
+
+    fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
+        check(scores, self.needs())?;
+        let reading = Reading::default();
+        let returns = reading.returns(scores)?;
+        let divergence = scores.policy.divergence.as_ref().map(|steps| weighted_totals(steps, scores.weights));
+        let divergence = divergence.unwrap_or_default();
+        let (mut slopes, mut divergence_slopes) = (vec![0.0; returns.len()], vec![0.0; returns.len()]);
+        let loss = mean_loss(feedback, returns.len(), |chosen, rejected, share| {
+            let gap = divergence[rejected] - divergence[chosen];
+            let z = self.beta * (returns[chosen] - returns[rejected] - self.alpha * gap);
+            let pull = share * self.beta * sigmoid(-z);
+            slopes[chosen] -= pull;
+            slopes[rejected] += pull;
+            divergence_slopes[rejected] += self.alpha * pull;
+            if self.chosen_learns {
+                divergence_slopes[chosen] -= self.alpha * pull;
+            }
+            softplus(-z)
+        })?;
+        let rewards: Vec<f64> = returns.iter().map(|r| self.beta * r).collect();
+        let (verdicts, metrics) = describe(feedback, scores, &rewards, |_| Vec::new());
+        let slopes = Channels {
+            log_probs: reading.spread(&slopes, scores.weights),
+            divergence: Some(reading.spread(&divergence_slopes, scores.weights)),
+            entropy: None,
+        };
+        Ok(Evaluation { loss, slopes, metrics, verdicts })
+    }
+}

@@ -1,0 +1,77 @@
+//! What the implicit rewards say of one feedback, and the field's metrics made of it.
+use std::collections::BTreeMap;
+
+use crate::{Comparison, ObjectiveError};
+
+/// The implicit rewards of one feedback, and how much of it they get right.
+///
+/// A comparison has both sides, a label or a demonstration one; of a ranking `chosen` is the best and `rejected` the
+/// mean of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// The reward of the better, desirable or demonstrated side: beta times its log-ratio, or beta times its
+    /// log-probability where there is no reference.
+    pub chosen: Option<f64>,
+    /// The reward of the worse or undesirable side.
+    pub rejected: Option<f64>,
+    /// 1 if the better side's reward is strictly higher, else 0 (ties count as wrong). Of a ranking, the share of its
+    /// pairs in the right order; of a label, whether the reward is on the right side of the baseline.
+    pub accuracy: Option<f64>,
+}
+
+impl Verdict {
+    /// The verdict on two sides.
+    pub fn of_pair(chosen: f64, rejected: f64) -> Self {
+        Self {
+            chosen: Some(chosen),
+            rejected: Some(rejected),
+            accuracy: Some(if chosen > rejected { 1.0 } else { 0.0 }),
+        }
+    }
+
+    /// `rewards/chosen`, `rewards/rejected`, `rewards/margins` (their difference) and `rewards/accuracies`, each the
+    /// mean over the verdicts that have it and left out where none has.
+    ///
+    /// Use it to join the verdicts of several batches: where sides are missing, means of means would be wrong.
+    pub fn metrics(verdicts: &[Self]) -> BTreeMap<&'static str, f64> {
+        let mean = |side: fn(&Self) -> Option<f64>| {
+            let values: Vec<f64> = verdicts.iter().filter_map(side).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let (chosen, rejected) = (mean(|verdict| verdict.chosen), mean(|verdict| verdict.rejected));
+        [
+            ("rewards/chosen", chosen),
+            ("rewards/rejected", rejected),
+            ("rewards/margins", chosen.zip(rejected).map(|(chosen, rejected)| chosen - rejected)),
+            ("rewards/accuracies", mean(|verdict| verdict.accuracy)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+}
+
+/// Checks the indices and the probability of every comparison.
+pub(crate) fn check_comparisons(feedback: &[Comparison], episodes: usize) -> Result<(), ObjectiveError> {
+    for (i, comparison) in feedback.iter().enumerate() {
+        check_episode(i, comparison.first, episodes)?;
+        check_episode(i, comparison.second, episodes)?;
+        let value = comparison.preference;
+        if !(0.0..=1.0).contains(&value) {
+            return Err(ObjectiveError::Preference { feedback: i, value });
+        }
+    }
+    check_some(feedback)
+}
+
+pub(crate) fn check_episode(feedback: usize, episode: usize, episodes: usize) -> Result<(), ObjectiveError> {
+    if episode < episodes { Ok(()) } else { Err(ObjectiveError::NoSuchEpisode { feedback, episode, episodes }) }
+}
+
+pub(crate) fn check_some<F>(feedback: &[F]) -> Result<(), ObjectiveError> {
+    if feedback.is_empty() { Err(ObjectiveError::NoFeedback) } else { Ok(()) }
+}
+
+pub(crate) fn check_loss(feedback: usize, value: f64) -> Result<f64, ObjectiveError> {
+    if value.is_finite() { Ok(value) } else { Err(ObjectiveError::LossNotFinite { feedback, value }) }
+}
