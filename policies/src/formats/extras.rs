@@ -1,0 +1,94 @@
+//! The files beside the weights, kept as bytes so that saving writes back what was read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::PolicyError;
+
+/// Files of a model folder that are neither weights nor `config.json`.
+const CARRIED: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+];
+
+/// File names and their bytes: tokenizer, chat template, generation settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Extras {
+    /// Reads those of the carried files that a folder has.
+    ///
+    /// # Errors
+    /// A file that is there and can't be read.
+    pub fn read(folder: &Path) -> Result<Self, PolicyError> {
+        let mut extras = Self::default();
+        for name in CARRIED {
+            let path = folder.join(name);
+            if path.is_file() {
+                extras.insert(name, std::fs::read(&path).map_err(|e| PolicyError::io(&path, e))?);
+            }
+        }
+        Ok(extras)
+    }
+
+    /// Adds or replaces a file.
+    pub fn insert(&mut self, name: impl Into<String>, bytes: Vec<u8>) {
+        self.files.insert(name.into(), bytes);
+    }
+
+    /// Adds or replaces a JSON file, indented by two spaces.
+    pub(crate) fn insert_json(&mut self, name: &str, value: &Value) {
+        self.insert(name, format!("{value:#}\n").into_bytes());
+    }
+
+    /// Returns a file's bytes.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
+    }
+
+    /// Lists files and bytes in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+    }
+
+    /// Parses one of the files as a JSON object; `None` when it isn't there.
+    pub(crate) fn json(&self, folder: &Path, name: &str) -> Result<Option<Value>, PolicyError> {
+        self.get(name).map(|bytes| parse_object(&folder.join(name), bytes)).transpose()
+    }
+}
+
+/// Reads a JSON file that must hold an object.
+pub(crate) fn read_object(path: &Path) -> Result<Value, PolicyError> {
+    let bytes = std::fs::read(path).map_err(|e| PolicyError::io(path, e))?;
+    parse_object(path, &bytes)
+}
+
+fn parse_object(path: &Path, bytes: &[u8]) -> Result<Value, PolicyError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(PolicyError::format(path, "the file is empty; a JSON object is expected"));
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| PolicyError::json(path, &e))?;
+    if value.is_object() { Ok(value) } else { Err(PolicyError::format(path, "a JSON object is expected")) }
+}
+
+/// Reads token ids given as one number or a list of them.
+pub(crate) fn token_ids(value: Option<&Value>) -> Vec<u32> {
+    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Some(Value::Array(ids)) => ids.iter().filter_map(one).collect(),
+        Some(id) => one(id).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading Hugging Face model folders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+use super::extras::read_object;
+use super::safetensors::SafetensorsFile;
+use super::{Extras, ModelFiles, ModelTokenizer};
+use crate::PolicyError;
+use crate::causal::CausalConfig;
+
+/// How many names an error lists.
+const LISTED: usize = 5;
+
+/// Loads a folder of `config.json`, safetensors (one file, or shards and their index) and tokenizer files.
+///
+/// # Errors
+/// A file that is missing, damaged or of another kind; tensors that are missing, unknown, misshapen or not finite.
+pub(super) fn load(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    let path = folder.join("config.json");
+    let config = parse_config(&path, read_object(&path)?)?;
+    let mut files = weight_files(folder)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    let places = places(folder, &config, &files)?;
+    let mut tensors = BTreeMap::new();
+    for (name, (file, stored)) in places {
+        tensors.insert(name, files[file].read(&stored, device)?);
+    }
+    let extras = Extras::read(folder)?;
+    let tokenizer = ModelTokenizer::from_extras(folder, &extras, &config.eos)?;
+    Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras })
+}
+
+/// Checks a configuration; its errors name the file.
+pub(super) fn parse_config(path: &Path, value: serde_json::Value) -> Result<CausalConfig, PolicyError> {
+    CausalConfig::from_json(value).map_err(|e| match e {
+        PolicyError::Config { .. } | PolicyError::Architecture { .. } => PolicyError::format(path, e.to_string()),
+        other => other,
+    })
+}
+
+/// Finds the files that hold the weights.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let single = folder.join("model.safetensors");
+    let index = folder.join("model.safetensors.index.json");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    if index.is_file() {
+        return sharded(folder, &index);
+    }
+    Err(PolicyError::format(folder, explain_no_weights(folder)?))
+}
+
+fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let value = read_object(index)?;
+    let Some(map) = value["weight_map"].as_object().filter(|map| !map.is_empty()) else {
+        return Err(PolicyError::format(index, "`weight_map` must be an object of tensor names and file names"));
+    };
+    let mut names = BTreeSet::new();
+    for (tensor, file) in map {
+        // Only a bare file name may be meant: anything else would read outside the folder.
+        match file.as_str().filter(|f| Path::new(f).file_name().is_some_and(|n| n == *f)) {
+            Some(file) => names.insert(file),
+            None => return Err(PolicyError::tensor(index, tensor, format!("its file is {file}, not a file name"))),
+        };
+    }
+    let missing: Vec<&str> = names.iter().copied().filter(|n| !folder.join(n).is_file()).collect();
+    if missing.is_empty() {
+        Ok(names.into_iter().map(|n| folder.join(n)).collect())
+    } else {
+        let reason = format!("lists {} shards that are not there: {}", missing.len(), some(&missing));
+        Err(PolicyError::format(index, reason))
+    }
+}
+
+fn explain_no_weights(folder: &Path) -> Result<String, PolicyError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| PolicyError::io(folder, e))?;
+    let names: BTreeSet<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let shards: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".safetensors")).collect();
+    Ok(if names.iter().any(|n| n.starts_with("pytorch_model") && n.ends_with(".bin")) {
+        "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
+         \"import sys; from transformers import AutoModelForCausalLM as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER"
+            .to_owned()
+    } else if names.contains("adapter_config.json") {
+        "a PEFT adapter without its base; name both, as in BASE+ADAPTER".to_owned()
+    } else if shards.is_empty() {
+        "no weights: model.safetensors, or shards with model.safetensors.index.json, are expected".to_owned()
+    } else {
+        format!(
+            "neither model.safetensors nor model.safetensors.index.json, only {}; the index tells which shards belong together",
+            some(&shards)
+        )
+    })
+}
+
+/// Where each tensor of the architecture is: file and stored name.
+fn places(
+    folder: &Path,
+    config: &CausalConfig,
+    files: &[SafetensorsFile],
+) -> Result<BTreeMap<String, (usize, String)>, PolicyError> {
+    let mut places: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for (index, file) in files.iter().enumerate() {
+        for (stored, entry) in file.entries() {
+            let Some(name) = config.canonical_name(stored) else { continue };
+            if let Some((other, twin)) = places.insert(name.clone(), (index, stored.clone())) {
+                let reason = format!("also stored as `{twin}` in {}", files[other].path().display());
+                return Err(PolicyError::tensor(file.path(), stored, reason));
+            }
+            found.insert(name, entry.shape.clone());
+        }
+    }
+    let path = if let [file] = files { file.path() } else { folder };
+    check_tensors(path, config, &found)?;
+    Ok(places)
+}
+
+/// Compares the tensors that are there with those the configuration needs.
+///
+/// # Errors
+/// One message that lists some of the missing, unknown and misshapen tensors.
+pub(super) fn check_tensors(
+    path: &Path,
+    config: &CausalConfig,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Result<(), PolicyError> {
+    // A configuration that claims a billion layers must not be spelled out.
+    if config.n_layers > found.len() {
+        let reason = format!("{} tensors can't be the {} layers of its config.json", found.len(), config.n_layers);
+        return Err(PolicyError::format(path, reason));
+    }
+    let expected = config.expected_tensors();
+    let missing: Vec<&str> = expected.keys().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
+    let extra: Vec<&str> = found.keys().filter(|n| !expected.contains_key(*n)).map(String::as_str).collect();
+    let shapes = expected.iter().filter_map(|(name, shape)| Some((name, shape, found.get(name)?)));
+    let misshapen: Vec<String> = shapes
+        .filter(|(_, expected, found)| expected != found)
+        .map(|(name, expected, found)| format!("{name} (expected {expected:?}, found {found:?})"))
+        .collect();
+    let misshapen: Vec<&str> = misshapen.iter().map(String::as_str).collect();
+    let problems = [("missing", missing), ("unknown", extra), ("misshapen", misshapen)];
+    let problems: Vec<String> = problems
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{} {what} tensor{}: {}", names.len(), plural(names.len()), some(names)))
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let model_type = config.architecture.model_type();
+    let reason = format!("the weights are not those of its {model_type} config.json: {}", problems.join("; "));
+    Err(PolicyError::format(path, reason))
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// Lists the first few names.
+pub(super) fn some(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let list = names[..names.len() - more].join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+/// The tensors' shapes, by name.
+pub(super) fn shapes(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<usize>> {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect()
+}
