@@ -33,7 +33,7 @@ pub(crate) fn zip_in_place(
 
 /// Multiplies every number by `factor`.
 pub(crate) fn scale_in_place(target: &Tensor, factor: f32) -> Result<()> {
-    target.inplace_op1(&Edit(RefCell::new(|target: &mut [f32]| {
+    edit(target, |target| {
         let arch = Arch::new();
         target.par_chunks_mut(CHUNK).for_each(|run| {
             arch.dispatch(
@@ -41,18 +41,92 @@ pub(crate) fn scale_in_place(target: &Tensor, factor: f32) -> Result<()> {
                 || run.iter_mut().for_each(|x| *x *= factor),
             );
         });
-    })))
+    })
+}
+
+/// Lends the numbers of all tensors to `action`, all but the source's to be changed.
+///
+/// All must satisfy [`is_host_f32`], have the same shape and not share memory.
+pub(crate) fn with_all_mut<const N: usize>(
+    target: &Tensor,
+    source: &Tensor,
+    others: &[Tensor; N],
+    mut action: impl FnMut(&mut [f32], &[f32], [&mut [f32]; N]),
+) -> Result<()> {
+    let mut outcome = Ok(());
+    with_mut(target, source, |target, source| {
+        outcome = lend(others, Vec::with_capacity(N), &mut |lent| match lent.try_into() {
+            Ok(others) => action(target, source, others),
+            Err(_) => unreachable!("one run is lent for each tensor"),
+        });
+    })?;
+    outcome
+}
+
+/// Borrows one tensor after the other, then calls `action` with the runs of all.
+fn lend(tensors: &[Tensor], lent: Vec<&mut [f32]>, action: &mut dyn FnMut(Vec<&mut [f32]>)) -> Result<()> {
+    let Some((first, rest)) = tensors.split_first() else {
+        action(lent);
+        return Ok(());
+    };
+    let (mut outcome, mut lent) = (Ok(()), Some(lent));
+    edit(first, |run| {
+        let mut lent: Vec<&mut [f32]> = lent.take().unwrap_or_default();
+        lent.push(run);
+        outcome = lend(rest, lent, action);
+    })?;
+    outcome
+}
+
+/// Calls `kernel` on every number of `target`, with its fellows of `source` and `moments`.
+pub(crate) fn for_each_number<const N: usize>(
+    target: &mut [f32],
+    source: &[f32],
+    moments: [&mut [f32]; N],
+    kernel: impl Fn(&mut f32, f32, [&mut f32; N]) + Sync,
+) {
+    let arch = Arch::new();
+    let n_chunks = target.len().div_ceil(CHUNK);
+    let mut runs: Vec<Vec<&mut [f32]>> = (0..n_chunks).map(|_| Vec::with_capacity(N)).collect();
+    for moment in moments {
+        moment.chunks_mut(CHUNK).zip(&mut runs).for_each(|(chunk, runs)| runs.push(chunk));
+    }
+    target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK)).zip(runs).for_each(|((target, source), moments)| {
+        let Ok(moments) = <[&mut [f32]; N]>::try_from(moments) else { unreachable!("each moment has as many chunks") };
+        arch.dispatch(
+            #[inline(always)]
+            || update_run(target, source, moments, &kernel),
+        );
+    });
+}
+
+#[inline(always)]
+fn update_run<const N: usize>(
+    target: &mut [f32],
+    source: &[f32],
+    moments: [&mut [f32]; N],
+    kernel: &impl Fn(&mut f32, f32, [&mut f32; N]),
+) {
+    let n = target.len();
+    // Slices of one known length let the compiler drop the bounds checks and use vectors.
+    let (source, mut moments) = (&source[..n], moments.map(|moment| &mut moment[..n]));
+    for i in 0..n {
+        kernel(&mut target[i], source[i], moments.each_mut().map(|moment| &mut moment[i]));
+    }
 }
 
 /// Lends the numbers of both tensors to `action`, the first to be changed.
-///
-/// Both must satisfy [`is_host_f32`], have the same shape and not share memory.
-pub(crate) fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
     if target.shape() != source.shape() {
         let (lhs, rhs) = (target.shape().clone(), source.shape().clone());
         return Err(Error::ShapeMismatchBinaryOp { lhs, rhs, op: "in-place update" }.bt());
     }
     target.inplace_op2(source, &Edit(RefCell::new(action)))
+}
+
+/// Lends the numbers of a tensor to `action`, to be changed.
+fn edit(target: &Tensor, action: impl FnMut(&mut [f32])) -> Result<()> {
+    target.inplace_op1(&Edit(RefCell::new(action)))
 }
 
 /// The sum of squares, in `f64`, in an order that does not depend on the number of threads.

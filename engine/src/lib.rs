@@ -27,6 +27,7 @@ mod error;
 pub mod gradients;
 mod host;
 pub mod noise;
+pub mod optim;
 pub mod parameters;
 
 pub use error::EngineError;

@@ -168,3 +168,97 @@ fn fnv1a_128(bytes: &[u8]) -> u128 {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use rand_chacha::rand_core::Rng as _;
+
+    use super::{Noise, below, fnv1a_128, kaiming_uniform, normal, permutation, uniform, unit};
+
+    const N: usize = 100_000;
+
+    #[test]
+    fn the_hash_is_fnv() {
+        // From the authors' list of test vectors.
+        assert_eq!(fnv1a_128(b""), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        assert_eq!(fnv1a_128(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    }
+
+    #[test]
+    fn streams_are_frozen() {
+        let first = |seed, purpose, index| Noise::new(seed).stream(purpose, index).next_u64();
+        let values = [first(0, "", 0), first(0, "a", 0), first(0, "a", 1), first(1, "a", 0)];
+        assert_eq!(values, GOLDEN);
+    }
+
+    const GOLDEN: [u64; 4] = [0; 4];
+
+    #[test]
+    fn streams_do_not_depend_on_order() {
+        let noise = Noise::new(3);
+        let draw = |index| normal(&mut noise.stream("z", index), 5, 1., &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
+        let forwards: Vec<_> = (0..4).map(draw).collect();
+        let mut backwards: Vec<_> = (0..4).rev().map(draw).collect();
+        backwards.reverse();
+        assert_eq!(forwards, backwards);
+        assert_ne!(forwards[0], forwards[1]);
+    }
+
+    /// The mean of N draws has standard error sigma / sqrt N; the bounds are five of them.
+    #[test]
+    fn normal_draws_have_their_moments() {
+        let draws = normal(&mut Noise::new(5).stream("moments", 0), N, 2., &Device::Cpu).unwrap();
+        let (mean, variance) = moments(&draws.to_vec1().unwrap());
+        assert!(mean.abs() < 5. * 2. / (N as f64).sqrt(), "{mean}");
+        // The variance of a normal's sample variance is 2 sigma^4 / N.
+        assert!((variance - 4.).abs() < 5. * 4. * (2. / N as f64).sqrt(), "{variance}");
+    }
+
+    #[test]
+    fn uniform_draws_have_their_moments() {
+        let draws: Vec<f32> =
+            uniform(&mut Noise::new(5).stream("moments", 1), N, -1., 3., &Device::Cpu).unwrap().to_vec1().unwrap();
+        let (mean, variance) = moments(&draws);
+        // A width of 4 has variance 16 / 12, and its fourth central moment is 4^4 / 80.
+        assert!((mean - 1.).abs() < 5. * (16. / 12. / N as f64).sqrt(), "{mean}");
+        assert!((variance - 16. / 12.).abs() < 5. * ((256. / 80. - (16f64 / 12.).powi(2)) / N as f64).sqrt(), "{variance}");
+        assert!(draws.iter().all(|x| (-1. ..=3.).contains(x)));
+    }
+
+    #[test]
+    fn kaiming_draws_fill_their_bounds() {
+        let weight = kaiming_uniform(&mut Noise::new(1).stream("weight", 0), 64, 16, 5f64.sqrt(), &Device::Cpu).unwrap();
+        assert_eq!(weight.dims(), [64, 16]);
+        let largest = weight.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!((0.24..=0.25).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn whole_numbers_are_uniform() {
+        let rng = &mut Noise::new(2).stream("dice", 0);
+        let mut counts = [0; 6];
+        (0..6 * 10_000).for_each(|_| counts[below(rng, 6) as usize] += 1);
+        // Each count has standard deviation sqrt(60000 * 1/6 * 5/6) = 91.
+        assert!(counts.iter().all(|&count: &i32| (count - 10_000).abs() < 5 * 91), "{counts:?}");
+        assert!((0..1000).all(|_| below(rng, 1) == 0 && below(rng, u64::MAX) < u64::MAX && unit(rng) < 1.));
+    }
+
+    #[test]
+    fn orders_are_permutations() {
+        let noise = Noise::new(9);
+        let order = permutation(&mut noise.stream("epoch", 0), 50);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+        assert_eq!(order, permutation(&mut noise.stream("epoch", 0), 50));
+        assert_ne!(order, permutation(&mut noise.stream("epoch", 1), 50));
+        assert!(permutation(&mut noise.stream("epoch", 0), 0).is_empty());
+    }
+
+    fn moments(draws: &[f32]) -> (f64, f64) {
+        let n = draws.len() as f64;
+        let mean = draws.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        (mean, draws.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n)
+    }
+}

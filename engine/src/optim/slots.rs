@@ -1,0 +1,216 @@
+//! What all optimisers share: the moments of each parameter, and the walk over parameters.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::error::check_setting;
+use crate::parameters::check_like;
+use crate::{EngineError, Gradients, Parameters, host};
+
+/// An update rule with `N` moments per number.
+pub(super) trait Rule<const N: usize> {
+    const NAME: &'static str;
+    /// The moments' names, torch's.
+    const MOMENTS: [&'static str; N];
+    /// What is the same for all numbers of a parameter in one step.
+    type Scalars;
+
+    /// `step` counts from 1.
+    fn scalars(&self, step: u64, rate: f64) -> Self::Scalars;
+    /// Updates weight and moments in place.
+    fn fused(scalars: &Self::Scalars, weight: &mut [f32], gradient: &[f32], moments: [&mut [f32]; N]);
+    /// The same in tensor operations: the new weight and the new moments.
+    fn composed(
+        scalars: &Self::Scalars,
+        weight: &Tensor,
+        gradient: &Tensor,
+        moments: &[Tensor; N],
+    ) -> candle_core::Result<(Tensor, [Tensor; N])>;
+}
+
+/// The state of an optimiser: one slot for every parameter that has ever had a gradient.
+#[derive(Debug)]
+pub(super) struct Slots<const N: usize> {
+    slots: BTreeMap<String, Slot<N>>,
+}
+
+#[derive(Debug)]
+struct Slot<const N: usize> {
+    n_steps: u64,
+    moments: [Tensor; N],
+    /// The weight in `f32`, where the parameter itself is in half precision.
+    master: Option<Tensor>,
+}
+
+/// Which form of a rule to run; the tests run both on the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    FusedWherePossible,
+    #[cfg(test)]
+    Composed,
+}
+
+const STEP: &str = "step";
+const MASTER: &str = "master";
+
+impl<const N: usize> Slots<N> {
+    pub(super) fn new() -> Self {
+        Self { slots: BTreeMap::new() }
+    }
+
+    pub(super) fn step<R: Rule<N>>(
+        &mut self,
+        rule: &R,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        rate: f64,
+        form: Form,
+    ) -> Result<(), EngineError> {
+        check_setting(rate.is_finite() && rate >= 0., R::NAME, "the rate", "finite and not negative", rate)?;
+        for (name, var) in parameters.trainable() {
+            let Some(gradient) = gradients.get(name) else { continue };
+            check_gradient(name, var, gradient)?;
+            let slot = match self.slots.entry(name.to_owned()) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    entry.insert(Slot::new(var).map_err(EngineError::named("make the moments of", name))?)
+                }
+            };
+            slot.settle::<R>(name, gradient)?;
+            slot.update(rule, var, gradient, rate, form).map_err(EngineError::named("update", name))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn state<R: Rule<N>>(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
+        let mut state = BTreeMap::new();
+        for (name, slot) in &self.slots {
+            let copy = |tensor: &Tensor| tensor.force_contiguous().map_err(EngineError::named("copy the state of", name));
+            for (moment, tensor) in R::MOMENTS.iter().zip(&slot.moments) {
+                state.insert(format!("{moment}.{name}"), copy(tensor)?);
+            }
+            if let Some(master) = &slot.master {
+                state.insert(format!("{MASTER}.{name}"), copy(master)?);
+            }
+            state.insert(format!("{STEP}.{name}"), Tensor::new(slot.n_steps as i64, &Device::Cpu)?);
+        }
+        Ok(state)
+    }
+
+    pub(super) fn load<R: Rule<N>>(mut state: BTreeMap<String, Tensor>) -> Result<Self, EngineError> {
+        let names: BTreeSet<String> =
+            state.keys().filter_map(|key| key.split_once('.')).map(|(_, name)| name.to_owned()).collect();
+        let mut slots = BTreeMap::new();
+        for name in names {
+            let slot = Slot::load::<R>(&name, &mut state)?;
+            slots.insert(name, slot);
+        }
+        match state.into_keys().next() {
+            Some(name) => Err(EngineError::UnknownState { optimizer: R::NAME, name }),
+            None => Ok(Self { slots }),
+        }
+    }
+}
+
+impl<const N: usize> Slot<N> {
+    fn new(var: &Var) -> candle_core::Result<Self> {
+        let dtype = working_dtype(var.dtype());
+        let zeros = || Tensor::zeros(var.dims(), dtype, var.device());
+        let master = if dtype == var.dtype() { None } else { Some(var.as_detached_tensor().to_dtype(dtype)?) };
+        Ok(Self { n_steps: 0, moments: try_array(|_| zeros())?, master })
+    }
+
+    fn load<R: Rule<N>>(name: &str, state: &mut BTreeMap<String, Tensor>) -> Result<Self, EngineError> {
+        let mut take = |kind: &str| {
+            let key = format!("{kind}.{name}");
+            match state.remove(&key) {
+                // The copy keeps later steps out of the caller's tensors.
+                Some(tensor) => tensor.force_contiguous().map_err(EngineError::named("copy", &key)),
+                None => Err(EngineError::MissingState { optimizer: R::NAME, name: key }),
+            }
+        };
+        let moments = try_array(|i| take(R::MOMENTS[i]))?;
+        let n_steps = take(STEP)?.to_dtype(DType::I64)?.to_scalar::<i64>()?;
+        let n_steps = u64::try_from(n_steps).map_err(|_| EngineError::Setting {
+            owner: R::NAME,
+            setting: "the saved step count",
+            expected: "not negative",
+            got: n_steps as f64,
+        })?;
+        let master = state.remove(&format!("{MASTER}.{name}")).map(|master| master.force_contiguous()).transpose()?;
+        Ok(Self { n_steps, moments, master })
+    }
+
+    /// Brings a loaded slot to the gradient's device, and refuses one that is not the parameter's.
+    fn settle<R: Rule<N>>(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
+        for (moment, kind) in self.moments.iter_mut().zip(R::MOMENTS) {
+            check_like(&format!("{kind}.{name}"), gradient, moment)?;
+            *moment = moment.to_device(gradient.device())?;
+        }
+        if let Some(master) = &mut self.master {
+            check_like(&format!("{MASTER}.{name}"), gradient, master)?;
+            *master = master.to_device(gradient.device())?;
+        }
+        Ok(())
+    }
+
+    fn update<R: Rule<N>>(
+        &mut self,
+        rule: &R,
+        var: &Var,
+        gradient: &Tensor,
+        rate: f64,
+        form: Form,
+    ) -> candle_core::Result<()> {
+        self.n_steps += 1;
+        let scalars = rule.scalars(self.n_steps, rate);
+        if form == Form::FusedWherePossible && host::is_host_f32(var) && host::is_host_f32(gradient) {
+            return host::with_all_mut(var, gradient, &self.moments, |weight, gradient, moments| {
+                R::fused(&scalars, weight, gradient, moments);
+            });
+        }
+        let weight = self.master.clone().unwrap_or_else(|| var.as_detached_tensor());
+        let (weight, moments) = R::composed(&scalars, &weight, gradient, &self.moments)?;
+        self.moments = moments;
+        if self.master.is_some() {
+            var.set(&weight.to_dtype(var.dtype())?)?;
+            self.master = Some(weight);
+            return Ok(());
+        }
+        var.set(&weight)
+    }
+}
+
+/// Moments of half-precision weights are in `f32`, as their gradients are.
+fn working_dtype(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn check_gradient(name: &str, var: &Var, gradient: &Tensor) -> Result<(), EngineError> {
+    let expected = working_dtype(var.dtype());
+    if gradient.dtype() != expected {
+        return Err(EngineError::DType { name: format!("gradient of {name}"), expected, got: gradient.dtype() });
+    }
+    if gradient.dims() != var.dims() {
+        let (expected, got) = (var.dims().to_vec(), gradient.dims().to_vec());
+        return Err(EngineError::Shape { name: format!("gradient of {name}"), expected, got });
+    }
+    Ok(())
+}
+
+fn try_array<T, E, const N: usize>(mut make: impl FnMut(usize) -> Result<T, E>) -> Result<[T; N], E> {
+    let mut error = None;
+    let items: [Option<T>; N] = std::array::from_fn(|i| match make(i) {
+        Ok(item) => Some(item),
+        Err(e) => {
+            error.get_or_insert(e);
+            None
+        }
+    });
+    match error {
+        Some(error) => Err(error),
+        None => Ok(items.map(|item| item.expect("no error, so every item was made"))),
+    }
+}
