@@ -22,6 +22,7 @@
 
 pub mod ops;
 
+pub mod checkpoint;
 pub mod device;
 mod error;
 pub mod gradients;
