@@ -21,6 +21,16 @@ pub enum DatasetError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// Every record of a file was left out because it was broken.
+    #[error("{}: all {count} records are broken; the first: {first}", path.display())]
+    AllBad {
+        /// The file or folder.
+        path: PathBuf,
+        /// How many.
+        count: u64,
+        /// What was wrong with the first.
+        first: String,
+    },
     /// A folder holds no file of a known kind, or none of the wanted split.
     #[error("{} holds no {wanted}", path.display())]
     NoShards {

@@ -12,10 +12,28 @@
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
 //! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
 
+pub mod audit;
+pub mod chat;
 pub mod error;
 pub mod example;
+pub mod formats;
+pub mod order;
+pub mod reading;
 pub mod record;
+pub mod records;
+pub mod source;
+mod spool;
+pub mod synthetic;
+pub mod tokenise;
 
+pub use audit::{Audit, Lengths};
+pub use chat::{ChatTemplate, Date};
 pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
+pub use formats::Format;
+pub use order::Order;
+pub use reading::Split;
 pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};
+pub use records::{OnBad, Reading, Records, Skipped, records};
+pub use source::{Dataset, open};
+pub use tokenise::{TokenSettings, Tokenise, Tokenization, Truncation};

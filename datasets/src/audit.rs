@@ -1,0 +1,233 @@
+//! What tokenising did to the data, counted.
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::example::ExampleKind;
+use crate::records::Skipped;
+use crate::tokenise::TokenSettings;
+
+/// What was seen while one record was tokenised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// What the record became.
+    pub kind: Option<ExampleKind>,
+    /// The prompt's tokens before any cut.
+    pub prompt_length: usize,
+    /// The answers' tokens before any cut, EOS included.
+    pub response_lengths: Vec<usize>,
+    /// Whether the prompt was cut.
+    pub is_prompt_cut: bool,
+    /// How many answers were cut.
+    pub cut_responses: usize,
+    /// How many answers lost their EOS by that.
+    pub eos_lost: usize,
+    /// How many answers have no token but EOS.
+    pub blank_answers: usize,
+    /// How many answers have EOS before their end.
+    pub eos_inside: usize,
+    /// Whether the prompt had no token.
+    pub empty_prompt: bool,
+    /// Whether the prompt's text already began with the BOS that was to be put before it (it was not put twice), or
+    /// begins with two.
+    pub double_bos: bool,
+    /// How many answers would share a token with the prompt if the two were tokenised as one text.
+    pub boundary_merges: usize,
+    /// Whether both answers of a pair are the same tokens.
+    pub is_identical: bool,
+    /// Whether the file scores both answers the same.
+    pub is_tied: bool,
+}
+
+/// The counts over a data set. Shown before training and by `inspect`.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    /// Records used.
+    pub examples: u64,
+    /// Records left out because they were broken.
+    pub skipped: Skipped,
+    /// Records by kind: `pairs`, `ranked lists`, `liked`, `disliked`, `demonstrations`.
+    pub kinds: BTreeMap<String, u64>,
+    /// The most tokens prompt and answer may have together.
+    pub max_length: usize,
+    /// The most tokens a cut prompt keeps.
+    pub max_prompt_length: usize,
+    /// Prompts that were cut.
+    pub cut_prompts: u64,
+    /// Answers that were cut.
+    pub cut_responses: u64,
+    /// Answers that lost their EOS by that: the model does not learn to end there.
+    pub eos_lost: u64,
+    /// Answers with no token but EOS.
+    pub blank_answers: u64,
+    /// Answers with EOS before their end.
+    pub eos_inside: u64,
+    /// Prompts without a token.
+    pub empty_prompts: u64,
+    /// Prompts that begin with two BOS or nearly would have.
+    pub double_bos: u64,
+    /// Answers that would share a token with the prompt in one text.
+    pub boundary_merges: u64,
+    /// Pairs whose sides are the same tokens: they teach nothing.
+    pub identical_pairs: u64,
+    /// Pairs whose sides have the same score in the file.
+    pub tied_pairs: u64,
+    /// Prompt lengths before any cut.
+    pub prompt: Lengths,
+    /// Lengths of the best (or liked, or only) answer before any cut.
+    pub chosen: Lengths,
+    /// Lengths of the worst (or disliked) answer before any cut.
+    pub rejected: Lengths,
+    /// Lengths of prompt and longest answer together, before any cut.
+    pub together: Lengths,
+}
+
+impl Audit {
+    /// An empty audit under these settings.
+    pub fn new(settings: &TokenSettings) -> Self {
+        let TokenSettings { max_length, max_prompt_length, .. } = *settings;
+        Self { max_length, max_prompt_length, ..Self::default() }
+    }
+
+    /// Counts one record.
+    pub fn add(&mut self, seen: &Observation) {
+        self.examples += 1;
+        self.cut_prompts += u64::from(seen.is_prompt_cut);
+        self.cut_responses += seen.cut_responses as u64;
+        self.eos_lost += seen.eos_lost as u64;
+        self.blank_answers += seen.blank_answers as u64;
+        self.eos_inside += seen.eos_inside as u64;
+        self.empty_prompts += u64::from(seen.empty_prompt);
+        self.double_bos += u64::from(seen.double_bos);
+        self.boundary_merges += seen.boundary_merges as u64;
+        self.identical_pairs += u64::from(seen.is_identical);
+        self.tied_pairs += u64::from(seen.is_tied);
+        self.prompt.add(seen.prompt_length);
+        self.together.add(seen.prompt_length + seen.response_lengths.iter().max().copied().unwrap_or(0));
+        let (name, best, worst) = match seen.kind {
+            Some(ExampleKind::Pair) => ("pairs", true, true),
+            Some(ExampleKind::Ranked) => ("ranked lists", true, true),
+            Some(ExampleKind::Labelled { desirable: true }) => ("liked", true, false),
+            Some(ExampleKind::Labelled { desirable: false }) => ("disliked", false, true),
+            Some(ExampleKind::Demonstration) | None => ("demonstrations", true, false),
+        };
+        *self.kinds.entry(name.to_owned()).or_default() += 1;
+        if let (true, Some(&length)) = (best, seen.response_lengths.first()) {
+            self.chosen.add(length);
+        }
+        if let (true, Some(&length)) = (worst, seen.response_lengths.last()) {
+            self.rejected.add(length);
+        }
+    }
+
+    /// The counts that are not zero and worth a look, each with what it means.
+    pub fn findings(&self) -> Vec<(u64, &'static str)> {
+        let all = [
+            (self.skipped.count, "broken records left out"),
+            (self.cut_prompts, "prompts cut"),
+            (self.cut_responses, "answers cut"),
+            (self.eos_lost, "answers that lost their EOS: the model does not learn to end there"),
+            (self.blank_answers, "answers with no token but EOS"),
+            (self.eos_inside, "answers with EOS before their end"),
+            (self.empty_prompts, "prompts without a token (one was put there)"),
+            (self.double_bos, "prompts whose text brings its own BOS (not doubled), or brings two"),
+            (self.boundary_merges, "answers that would share a token with the prompt in one text"),
+            (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
+            (self.tied_pairs, "pairs whose scores in the file are equal"),
+        ];
+        all.into_iter().filter(|&(count, _)| count > 0).collect()
+    }
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        writeln!(f, "{} examples: {}", self.examples, kinds.join(", "))?;
+        writeln!(f, "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}", "tokens", "min", "median", "mean", "90%", "99%", "max")?;
+        let rows = [
+            ("prompt", &self.prompt),
+            ("chosen", &self.chosen),
+            ("rejected", &self.rejected),
+            ("prompt + longest", &self.together),
+        ];
+        for (name, lengths) in rows.into_iter().filter(|(_, lengths)| lengths.count() > 0) {
+            let [min, median, most, nearly] = [0.0, 0.5, 0.9, 0.99].map(|share| lengths.percentile(share));
+            let (mean, max) = (lengths.mean(), lengths.max());
+            writeln!(f, "{name:<20} {min:>7} {median:>7} {mean:>7.1} {most:>7} {nearly:>7} {max:>7}")?;
+        }
+        write!(f, "limits: {} tokens together, {} for a cut prompt", self.max_length, self.max_prompt_length)?;
+        let findings = self.findings();
+        if findings.is_empty() {
+            write!(f, "\nnothing cut, nothing odd")?;
+        }
+        for (count, meaning) in findings {
+            write!(f, "\n{count:>8} {meaning}")?;
+        }
+        for message in &self.skipped.messages {
+            write!(f, "\n         left out: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How often each length occurs. Exact, and small: there are as many entries as different lengths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Lengths {
+    counts: BTreeMap<usize, u64>,
+}
+
+impl Lengths {
+    /// Counts one length.
+    pub fn add(&mut self, length: usize) {
+        *self.counts.entry(length).or_default() += 1;
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// The longest; 0 if there is none.
+    pub fn max(&self) -> usize {
+        self.counts.last_key_value().map_or(0, |(&length, _)| length)
+    }
+
+    /// The mean; 0 if there is none.
+    pub fn mean(&self) -> f64 {
+        let sum: f64 = self.counts.iter().map(|(&length, &count)| length as f64 * count as f64).sum();
+        sum / self.count().max(1) as f64
+    }
+
+    /// The smallest length that is not exceeded by this share of all; 0 if there is none.
+    pub fn percentile(&self, share: f64) -> usize {
+        let wanted = (share.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (&length, &count) in &self.counts {
+            seen += count;
+            if seen >= wanted {
+                return length;
+            }
+        }
+        0
+    }
+
+    /// Lengths and how often each occurs, the shortest first.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.counts.iter().map(|(&length, &count)| (length, count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_one_to_a_hundred() {
+        let mut lengths = Lengths::default();
+        (1..=100).for_each(|length| lengths.add(length));
+        assert_eq!([0.0, 0.5, 0.9, 0.99, 1.0].map(|share| lengths.percentile(share)), [1, 50, 90, 99, 100]);
+        assert_eq!((lengths.mean(), lengths.max()), (50.5, 100));
+        assert_eq!(Lengths::default().percentile(0.5), 0);
+    }
+}

@@ -1,0 +1,81 @@
+//! Conversation trees with ranks among sibling replies, as OpenAssistant publishes them.
+use serde_json::Value;
+
+use super::fields::{not_blank, wrong};
+use crate::error::DatasetError;
+use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+
+/// One ranked list for every message that has two or more ranked replies by the assistant; its prompt is the
+/// conversation up to that message. Deleted replies and those without a rank are left out; equal ranks are an error.
+pub(super) fn parse(origin: &Origin, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
+    let root = match record.get("prompt") {
+        Some(root) => root,
+        None => record,
+    };
+    let mut found = Vec::new();
+    walk(origin, root, &mut Vec::new(), &mut found)?;
+    Ok(found)
+}
+
+/// Adds the lists of `node` and of everything under it, parents first.
+fn walk(
+    origin: &Origin,
+    node: &Value,
+    conversation: &mut Vec<Message>,
+    found: &mut Vec<PreferenceRecord>,
+) -> Result<(), DatasetError> {
+    let text = string(origin, node, "text")?;
+    conversation.push(Message::new(role(string(origin, node, "role")?), text));
+    let replies = match node.get("replies") {
+        Some(Value::Array(replies)) => &replies[..],
+        Some(Value::Null) | None => &[],
+        Some(other) => return Err(wrong(origin, "replies", "a list", other)),
+    };
+    let answers = ranked(origin, replies)?;
+    if answers.len() >= 2 {
+        found.push(PreferenceRecord {
+            origin: origin.clone(),
+            prompt: Text::Chat(conversation.clone()),
+            answers: Answers::Ranked(answers),
+            is_tied: false,
+        });
+    }
+    for reply in replies {
+        walk(origin, reply, conversation, found)?;
+    }
+    conversation.pop();
+    Ok(())
+}
+
+/// The ranked replies of the assistant, best first.
+fn ranked(origin: &Origin, replies: &[Value]) -> Result<Vec<Text>, DatasetError> {
+    let mut answers = Vec::new();
+    for reply in replies {
+        let is_deleted = reply.get("deleted").and_then(Value::as_bool).unwrap_or(false);
+        let rank = match reply.get("rank") {
+            None | Some(Value::Null) => continue,
+            Some(rank) => rank.as_f64().ok_or_else(|| wrong(origin, "rank", "a number", rank))?,
+        };
+        if !is_deleted && role(string(origin, reply, "role")?) == "assistant" {
+            let text = Text::Chat(vec![Message::new("assistant", string(origin, reply, "text")?)]);
+            answers.push((rank, not_blank(origin, "text", text)?));
+        }
+    }
+    answers.sort_by(|first, second| first.0.total_cmp(&second.0));
+    if let Some(pair) = answers.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(wrong(origin, "rank", "different from its siblings' ranks", &Value::from(pair[0].0)));
+    }
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+fn role(name: &str) -> &str {
+    if name == "prompter" { "user" } else { name }
+}
+
+fn string<'a>(origin: &Origin, node: &'a Value, name: &str) -> Result<&'a str, DatasetError> {
+    let Some(value) = node.get(name) else {
+        let found = node.as_object().map_or_else(String::new, |map| map.keys().cloned().collect::<Vec<_>>().join(", "));
+        return Err(DatasetError::MissingField { origin: origin.clone(), field: name.to_owned(), found });
+    };
+    value.as_str().ok_or_else(|| wrong(origin, name, "a string", value))
+}

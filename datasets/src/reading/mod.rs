@@ -1,0 +1,60 @@
+//! Files to rows of JSON: lines, arrays, gzip, Parquet, folders of shards. One row in memory at a time.
+//!
+//! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
+mod parquet;
+mod shards;
+mod text;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
+
+use crate::error::DatasetError;
+use crate::record::Origin;
+
+pub use shards::{Split, shards};
+
+/// The most bytes one record may have.
+pub const RECORD_LIMIT: usize = 64 << 20;
+
+/// One row of a file: where it was, and what it says.
+pub type Row = (Origin, Value);
+
+/// The rows of a file, one at a time. After an error that is not about one row it ends.
+pub type Rows = Box<dyn Iterator<Item = Result<Row, DatasetError>> + Send>;
+
+/// Opens one file.
+///
+/// # Errors
+/// The file cannot be read, or is not what its name says.
+pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
+    let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    let mut magic = Vec::new();
+    (&mut file).take(4).read_to_end(&mut magic).map_err(io)?;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    if magic.is_empty() {
+        return Err(DatasetError::Empty { path: path.to_owned() });
+    }
+    let origin: Arc<Path> = Arc::from(path);
+    let promises = |extension: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
+    if magic == b"PAR1" || promises("parquet") {
+        return parquet::rows(file, origin);
+    }
+    if magic.starts_with(&[0x1f, 0x8b]) {
+        let unpacked = MultiGzDecoder::new(BufReader::new(file));
+        return Ok(text::rows(Box::new(BufReader::with_capacity(1 << 16, unpacked)), origin, true));
+    }
+    if promises("gz") {
+        let message = "it does not start as one".to_owned();
+        return Err(DatasetError::Gzip { path: path.to_owned(), message });
+    }
+    Ok(text::rows(Box::new(BufReader::with_capacity(1 << 16, file)), origin, false))
+}

@@ -1,0 +1,55 @@
+//! Parquet rows as JSON.
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::errors::ParquetError;
+use parquet::file::reader::SerializedFileReader;
+use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row as ParquetRow};
+use serde_json::{Map, Value};
+
+use super::{Row, Rows};
+use crate::error::DatasetError;
+use crate::record::Origin;
+
+/// The rows of a Parquet file, in order.
+pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
+    let reader = guarded(&path, || SerializedFileReader::new(file))?;
+    let mut iter = guarded(&path, || Ok(RowIter::from_file_into(Box::new(reader))))?;
+    let (mut row, mut is_over) = (0_u64, false);
+    Ok(Box::new(std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let found = guarded(&path, || iter.next().transpose()).transpose();
+        row += 1;
+        is_over = !matches!(found, Some(Ok(_)));
+        Some(found?.map(|fields| -> Row { (Origin::row(&path, row), object(&fields)) }))
+    })))
+}
+
+/// Runs a step of the Parquet reader. On damaged pages the crate may still panic; that is a bad file, not a bug of ours.
+fn guarded<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DatasetError> {
+    let error = |message| DatasetError::Parquet { path: path.to_owned(), message };
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(cause)) => Err(error(cause.to_string())),
+        Err(_) => Err(error("its pages are damaged".to_owned())),
+    }
+}
+
+fn object(row: &ParquetRow) -> Value {
+    Value::Object(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect::<Map<_, _>>())
+}
+
+fn value(field: &Field) -> Value {
+    match field {
+        // Old writers leave out the note that a column of bytes is text.
+        Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_or(Value::Null, Value::from),
+        Field::Group(row) => object(row),
+        Field::ListInternal(list) => list.elements().iter().map(value).collect(),
+        other => other.to_json_value(),
+    }
+}

@@ -1,0 +1,202 @@
+//! A data set: checked, tokenised examples by position.
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::audit::{Audit, Observation};
+use crate::error::DatasetError;
+use crate::example::Example;
+use crate::record::PreferenceRecord;
+use crate::records::{OnBad, Reading, Skipped, records};
+use crate::spool::{Offset, Spool, SpoolWriter};
+use crate::tokenise::{Tokenise, Truncation};
+
+/// Records tokenised at a time, by all cores.
+const CHUNK: usize = 256;
+
+/// Checked, tokenised examples by position. Cloning is cheap.
+///
+/// The tokens lie in a temporary file (in memory while they are small), so the data set takes eight bytes of memory
+/// an example, and what the file on disk does later changes nothing.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    spool: Arc<Spool>,
+    offsets: Arc<[Offset]>,
+    audit: Arc<Audit>,
+    fingerprint: blake3::Hash,
+}
+
+/// Reads a file, or a folder of shards, front to back: parses, checks and tokenises every record.
+///
+/// # Errors
+/// The file is broken, a record is (unless `reading` says to skip it), or nothing is left.
+pub fn open(path: &Path, reading: Reading, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
+    let mut records = records(path, reading)?;
+    let truncation = tokenise.truncation_or(records.format().truncation());
+    let mut builder = Builder::new(tokenise, truncation, reading.on_bad);
+    builder.extend(&mut records)?;
+    let skipped = records.skipped().clone();
+    builder.finish(skipped, &path.display().to_string())
+}
+
+impl Dataset {
+    /// Tokenises records that are made rather than read; `name` says by whom.
+    ///
+    /// # Errors
+    /// A record cannot be tokenised, or there is none.
+    pub fn from_records(
+        name: &str,
+        records: impl IntoIterator<Item = PreferenceRecord>,
+        tokenise: &Tokenise,
+    ) -> Result<Self, DatasetError> {
+        let mut builder = Builder::new(tokenise, tokenise.truncation_or(Truncation::KeepStart), OnBad::Fail);
+        builder.extend(&mut records.into_iter().map(Ok))?;
+        builder.finish(Skipped::default(), name)
+    }
+
+    /// How many examples there are; at least one unless it is a part of another data set.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// The example at a position.
+    ///
+    /// # Errors
+    /// There is none, or the temporary file cannot be read.
+    pub fn get(&self, index: usize) -> Result<Example, DatasetError> {
+        let out_of_range = DatasetError::OutOfRange { index, len: self.len() };
+        self.spool.read(*self.offsets.get(index).ok_or(out_of_range)?)
+    }
+
+    /// The examples in order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Example, DatasetError>> + '_ {
+        self.offsets.iter().map(|&offset| self.spool.read(offset))
+    }
+
+    /// What tokenising did to the data this is, or is a part of.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// A hash of the examples as a model sees them: tokens, kinds, positions. Any change of file, tokeniser,
+    /// template or settings that changes an example changes it, and no other does.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.to_hex().to_string()
+    }
+
+    /// The examples at these positions, in this order.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn select(&self, positions: &[usize]) -> Result<Self, DatasetError> {
+        let offset = |&index: &usize| {
+            self.offsets.get(index).copied().ok_or(DatasetError::OutOfRange { index, len: self.len() })
+        };
+        let offsets: Arc<[Offset]> = positions.iter().map(offset).collect::<Result<_, _>>()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.fingerprint.as_bytes());
+        offsets.iter().for_each(|offset| {
+            hasher.update(&offset.to_le_bytes());
+        });
+        Ok(Self { offsets, fingerprint: hasher.finalize(), ..self.clone() })
+    }
+
+    /// Splits by prompt: (the rest, the held out). All examples of a prompt fall on the same side, which depends on
+    /// nothing but the prompt's tokens and the seed; so about this share of all *prompts* is held out, and stays held
+    /// out when data is added.
+    ///
+    /// # Errors
+    /// The share is not between 0 and 1, or the temporary file cannot be read.
+    pub fn hold_out(&self, share: f64, seed: u64) -> Result<(Self, Self), DatasetError> {
+        if !(0.0..=1.0).contains(&share) {
+            let value = share.to_string();
+            return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
+        }
+        let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+        for (position, example) in self.iter().enumerate() {
+            let is_held_out = prompt_fraction(&example?.prompt, seed) < share;
+            if is_held_out { &mut held_out } else { &mut rest }.push(position);
+        }
+        Ok((self.select(&rest)?, self.select(&held_out)?))
+    }
+}
+
+/// A number in [0, 1) that depends on the prompt and the seed only.
+fn prompt_fraction(prompt: &[u32], seed: u64) -> f64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    prompt.iter().for_each(|token| {
+        hasher.update(&token.to_le_bytes());
+    });
+    let hash = hasher.finalize();
+    let word = hash.as_bytes().iter().take(8).fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+    // 53 bits are what an f64 holds.
+    (word >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+struct Builder<'a> {
+    tokenise: &'a Tokenise,
+    truncation: Truncation,
+    on_bad: OnBad,
+    writer: SpoolWriter,
+    offsets: Vec<Offset>,
+    audit: Audit,
+}
+
+impl<'a> Builder<'a> {
+    fn new(tokenise: &'a Tokenise, truncation: Truncation, on_bad: OnBad) -> Self {
+        let audit = Audit::new(tokenise.settings());
+        Self { tokenise, truncation, on_bad, writer: SpoolWriter::new(), offsets: Vec::new(), audit }
+    }
+
+    fn extend(
+        &mut self,
+        records: &mut impl Iterator<Item = Result<PreferenceRecord, DatasetError>>,
+    ) -> Result<(), DatasetError> {
+        loop {
+            let chunk: Vec<PreferenceRecord> = records.take(CHUNK).collect::<Result<_, _>>()?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            let tokenised: Vec<Result<(Example, Observation), DatasetError>> =
+                chunk.par_iter().map(|record| self.tokenise.example(0, record, self.truncation)).collect();
+            for found in tokenised {
+                match found {
+                    Ok((example, seen)) => self.push(example, &seen)?,
+                    Err(error) => self.audit.skipped.admit(self.on_bad, error)?,
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, mut example: Example, seen: &Observation) -> Result<(), DatasetError> {
+        example.index = self.offsets.len() as u64;
+        self.offsets.push(self.writer.push(&example)?);
+        self.audit.add(seen);
+        Ok(())
+    }
+
+    fn finish(mut self, skipped: Skipped, name: &str) -> Result<Dataset, DatasetError> {
+        self.audit.skipped.count += skipped.count;
+        self.audit.skipped.messages.splice(0..0, skipped.messages);
+        if self.offsets.is_empty() {
+            return Err(match self.audit.skipped.messages.first() {
+                Some(first) => DatasetError::AllBad {
+                    path: name.into(),
+                    count: self.audit.skipped.count,
+                    first: first.clone(),
+                },
+                None => DatasetError::Empty { path: name.into() },
+            });
+        }
+        let (spool, fingerprint) = self.writer.finish()?;
+        let (offsets, audit) = (self.offsets.into(), Arc::new(self.audit));
+        Ok(Dataset { spool: Arc::new(spool), offsets, audit, fingerprint })
+    }
+}

@@ -1,0 +1,175 @@
+//! Tokenised examples in a temporary file (in memory while they are few), any of them to be had at any time.
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::DatasetError;
+use crate::example::{Example, ExampleKind};
+
+/// The most bytes held in memory; what is more goes to a file that the system removes with the process.
+const MEMORY: usize = 64 << 20;
+
+/// Where an example is: its first word, in words of four bytes.
+pub(crate) type Offset = u64;
+
+/// A spool being written.
+#[derive(Debug)]
+pub(crate) struct SpoolWriter {
+    memory: Vec<u8>,
+    file: Option<BufWriter<File>>,
+    n_words: u64,
+    hasher: blake3::Hasher,
+    limit: usize,
+}
+
+impl SpoolWriter {
+    pub(crate) fn new() -> Self {
+        Self::with_limit(MEMORY)
+    }
+
+    fn with_limit(limit: usize) -> Self {
+        Self { memory: Vec::new(), file: None, n_words: 0, hasher: blake3::Hasher::new(), limit }
+    }
+
+    /// Writes an example and tells where it is.
+    pub(crate) fn push(&mut self, example: &Example) -> Result<Offset, DatasetError> {
+        let words = to_words(example);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.hasher.update(&bytes);
+        let offset = self.n_words;
+        self.n_words += words.len() as u64;
+        if self.file.is_none() && self.memory.len() + bytes.len() > self.limit {
+            let mut file = BufWriter::with_capacity(1 << 20, tempfile::tempfile().map_err(DatasetError::Spool)?);
+            file.write_all(&self.memory).map_err(DatasetError::Spool)?;
+            self.memory = Vec::new();
+            self.file = Some(file);
+        }
+        match &mut self.file {
+            Some(file) => file.write_all(&bytes).map_err(DatasetError::Spool)?,
+            None => self.memory.extend_from_slice(&bytes),
+        }
+        Ok(offset)
+    }
+
+    /// Ends writing; gives the spool and the hash of all that is in it.
+    pub(crate) fn finish(self) -> Result<(Spool, blake3::Hash), DatasetError> {
+        let hash = self.hasher.finalize();
+        let spool = match self.file {
+            None => Spool::Memory(self.memory),
+            Some(file) => {
+                let file = file.into_inner().map_err(|error| DatasetError::Spool(error.into_error()))?;
+                Spool::File(Mutex::new(file))
+            }
+        };
+        Ok((spool, hash))
+    }
+}
+
+/// A spool to read from.
+#[derive(Debug)]
+pub(crate) enum Spool {
+    Memory(Vec<u8>),
+    File(Mutex<File>),
+}
+
+impl Spool {
+    /// The example at an offset that the writer gave.
+    pub(crate) fn read(&self, offset: Offset) -> Result<Example, DatasetError> {
+        let at = offset * 4;
+        match self {
+            Self::Memory(bytes) => {
+                let mut rest = bytes.get(at as usize..).unwrap_or_default();
+                from_reader(&mut rest)
+            }
+            Self::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(at)).map_err(DatasetError::Spool)?;
+                from_reader(&mut *file)
+            }
+        }
+    }
+}
+
+/// Six words of header (kind, index, preference, number of lengths), the lengths of prompt and answers, the tokens.
+fn to_words(example: &Example) -> Vec<u32> {
+    let kind = match example.kind {
+        ExampleKind::Pair => 0,
+        ExampleKind::Ranked => 1,
+        ExampleKind::Labelled { desirable } => 2 + u32::from(desirable),
+        ExampleKind::Demonstration => 4,
+    };
+    let (index, preference) = (example.index, example.preference.to_bits());
+    let n_lengths = 1 + example.responses.len() as u32;
+    let mut words = vec![
+        kind,
+        index as u32,
+        (index >> 32) as u32,
+        preference as u32,
+        (preference >> 32) as u32,
+        n_lengths,
+        example.prompt.len() as u32,
+    ];
+    words.extend(example.responses.iter().map(|response| response.len() as u32));
+    words.extend(example.prompt.iter());
+    words.extend(example.responses.iter().flatten());
+    words
+}
+
+fn from_reader(reader: &mut impl Read) -> Result<Example, DatasetError> {
+    let header = read_words(reader, 6)?;
+    let wide = |at: usize| u64::from(header[at]) | u64::from(header[at + 1]) << 32;
+    let kind = match header[0] {
+        0 => ExampleKind::Pair,
+        1 => ExampleKind::Ranked,
+        4 => ExampleKind::Demonstration,
+        labelled => ExampleKind::Labelled { desirable: labelled == 3 },
+    };
+    let lengths = read_words(reader, header[5] as usize)?;
+    let tokens = read_words(reader, lengths.iter().map(|&length| length as usize).sum())?;
+    let mut rest = &tokens[..];
+    let mut parts = lengths.iter().map(|&length| {
+        let (part, after) = rest.split_at(length as usize);
+        rest = after;
+        part.to_vec()
+    });
+    let prompt = parts.next().unwrap_or_default().into();
+    let responses = parts.collect();
+    Ok(Example { index: wide(1), prompt, responses, kind, preference: f64::from_bits(wide(3)) })
+}
+
+fn read_words(reader: &mut impl Read, n_words: usize) -> Result<Vec<u32>, DatasetError> {
+    let mut bytes = vec![0; n_words * 4];
+    reader.read_exact(&mut bytes).map_err(DatasetError::Spool)?;
+    Ok(bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(index: u64) -> Example {
+        let kind = match index % 5 {
+            0 => ExampleKind::Pair,
+            1 => ExampleKind::Ranked,
+            2 => ExampleKind::Labelled { desirable: true },
+            3 => ExampleKind::Labelled { desirable: false },
+            _ => ExampleKind::Demonstration,
+        };
+        let responses = (0..=index % 3).map(|side| vec![side as u32; (index % 7) as usize]).collect();
+        Example { index: index << 33, prompt: vec![9; index as usize].into(), responses, kind, preference: 0.25 }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_from_memory_and_from_a_file() {
+        for limit in [0, 500, MEMORY] {
+            let mut writer = SpoolWriter::with_limit(limit);
+            let offsets: Vec<Offset> = (0..20).map(|index| writer.push(&example(index)).unwrap()).collect();
+            let (spool, _) = writer.finish().unwrap();
+            assert_eq!(matches!(spool, Spool::Memory(_)), limit == MEMORY);
+            for index in (0..20).rev() {
+                assert_eq!(spool.read(offsets[index as usize]).unwrap(), example(index));
+            }
+            assert!(spool.read(1 << 40).is_err());
+        }
+    }
+}
