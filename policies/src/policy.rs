@@ -25,7 +25,13 @@ pub struct Proposal<A> {
 pub trait Policy<M: Mdp> {
     /// Up to `k` candidate actions for each state: the exact top k of a finite policy, best first; k draws of a
     /// continuous one.
-    fn propose(&self, mdp: &M, states: &[M::State], k: usize, rng: &mut Rng) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
+    fn propose(
+        &self,
+        mdp: &M,
+        states: &[M::State],
+        k: usize,
+        rng: &mut Rng,
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
 
     /// One action for each state, drawn from the policy.
     fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError>;

@@ -1,0 +1,215 @@
+//! The invariants of ARCHITECTURE.md, read from the manifests and the source.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
+const MAY_KNOW: [(&str, &[&str]); 8] = [
+    ("mdp", &[]),
+    ("objectives", &["mdp"]),
+    ("engine", &[]),
+    ("policies", &["mdp", "engine"]),
+    ("datasets", &["mdp", "objectives"]),
+    ("train", &["mdp", "objectives", "engine", "policies", "datasets"]),
+    ("bins", &["mdp", "objectives", "engine", "policies", "datasets", "train"]),
+    ("hybrid-dpo", &["mdp", "objectives", "engine", "policies", "datasets", "train", "bins"]),
+];
+
+/// All that the crates of pure numbers may depend on from outside.
+const PURE: [(&str, &[&str]); 2] =
+    [("mdp", &["rand", "rand_chacha", "serde", "thiserror"]), ("objectives", &["thiserror"])];
+
+/// Starts of the names of packages that compute with tensors.
+const TENSORS: [&str; 8] = ["candle", "gemm", "burn", "tch", "ndarray", "safetensors", "cudarc", "ort"];
+
+/// Packages that open sockets.
+const SOCKETS: [&str; 10] =
+    ["reqwest", "hyper", "ureq", "tokio", "hf-hub", "axum", "tiny_http", "curl", "socket2", "mio"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The manifests of the workspace; `--no-deps` needs neither the network nor a registry on disk.
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .unwrap()
+}
+
+/// The normal dependencies of each of our crates.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let normal = |package: &cargo_metadata::Package| {
+        let all = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        all.map(|dependency| dependency.name.clone()).collect()
+    };
+    metadata().packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
+}
+
+/// What each locked package depends on, versions merged.
+fn locked() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in text.split("[[package]]").skip(1) {
+        let name = package.lines().find_map(|line| line.strip_prefix("name = ")).unwrap().trim_matches('"');
+        let entries = package.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
+        let names = entries.map(|entry| entry.split(' ').next().unwrap().to_owned());
+        packages.entry(name.to_owned()).or_default().extend(names);
+    }
+    packages
+}
+
+/// Every package that one of our crates is built from (optional and build dependencies of others counted in).
+fn reach(name: &str) -> BTreeSet<String> {
+    let (ours, locked) = (dependencies(), locked());
+    let mut found = BTreeSet::new();
+    let mut open = vec![name.to_owned()];
+    while let Some(name) = open.pop() {
+        // The lock file mixes our dev-dependencies with the others; the manifest tells them apart.
+        let next = ours.get(&name).or_else(|| locked.get(&name)).cloned().unwrap_or_default();
+        open.extend(next.into_iter().filter(|name| found.insert(name.clone())));
+    }
+    found
+}
+
+/// Asserts that a crate is built from none of the packages that `is_banned`.
+fn check_reach(name: &str, is_banned: impl Fn(&str) -> bool) {
+    let banned: Vec<String> = reach(name).into_iter().filter(|package| is_banned(package)).collect();
+    assert!(banned.is_empty(), "{name} is built from {banned:?}");
+}
+
+#[test]
+fn crates_know_only_whom_they_may() {
+    let may_know: BTreeMap<&str, &[&str]> = MAY_KNOW.into_iter().collect();
+    let ours = dependencies();
+    for (name, dependencies) in &ours {
+        let allowed = may_know.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the list of rooms"));
+        for known in dependencies.iter().filter(|dependency| ours.contains_key(*dependency)) {
+            assert!(allowed.contains(&known.as_str()), "{name} may not know {known}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_lives_in_the_folder_of_its_name() {
+    for package in metadata().packages {
+        let folder = package.manifest_path.parent().unwrap();
+        let is_root = folder == root() && *package.name == "hybrid-dpo";
+        assert!(is_root || folder == root().join(package.name.as_str()), "{} lives in {folder}", package.name);
+    }
+}
+
+#[test]
+fn problems_and_objectives_know_no_tensor() {
+    for (name, allowed) in PURE {
+        let ours = dependencies();
+        for known in ours[name].iter().filter(|known| !ours.contains_key(*known)) {
+            assert!(allowed.contains(&known.as_str()), "{name} may not depend on {known}");
+        }
+        check_reach(name, |package| TENSORS.iter().any(|start| package.starts_with(start)));
+    }
+}
+
+#[test]
+fn nothing_opens_a_socket() {
+    check_reach("hybrid-dpo", |package| SOCKETS.contains(&package));
+}
+
+#[test]
+fn layers_that_do_not_learn_are_out_of_reach() {
+    // candle-nn draws from a generator that can't be seeded, and its norms cut the graph without an error.
+    check_reach("hybrid-dpo", |package| matches!(package, "candle-nn" | "candle-transformers"));
+}
+
+#[test]
+fn problems_and_objectives_do_no_input_or_output() {
+    for name in ["mdp", "objectives"] {
+        check_source(name, &["std::fs", "std::io", "std::net", "std::process", "std::time", "std::thread"]);
+    }
+}
+
+#[test]
+fn only_the_command_line_prints_and_reads_the_environment() {
+    let banned = ["std::env", "env::var", "println!", "print!(", "dbg!(", "io::stdout", "io::stderr", "process::exit"];
+    for (name, _) in MAY_KNOW.into_iter().filter(|(name, _)| !["bins", "hybrid-dpo"].contains(name)) {
+        check_source(name, &banned);
+    }
+}
+
+#[test]
+fn every_generator_is_seeded() {
+    let banned = [
+        "rand::rng(",
+        "thread_rng",
+        "rand::random",
+        "make_rng",
+        "from_os_rng",
+        "from_entropy",
+        "SysRng",
+        "OsRng",
+        "Tensor::rand",
+        "Var::rand",
+        "rand_like(",
+        "randn_like(",
+        "RandomState::new",
+    ];
+    for (name, _) in MAY_KNOW {
+        check_source(name, &banned);
+    }
+}
+
+#[test]
+fn the_search_of_the_source_finds_what_it_should() {
+    let text = "//! println! in docs\nuse std::fs; // std::io\nlet a = \"http://x\";\n#[cfg(test)]\nmod tests {\n    std::net\n}\n";
+    let kept = product_code(text);
+    assert!(kept.contains("std::fs") && kept.contains("let a"));
+    assert!(!kept.contains("println!") && !kept.contains("std::io") && !kept.contains("std::net"));
+    assert!(sources(&root().join("mdp")).len() > 5);
+}
+
+/// Asserts that no banned word is in a crate's source, comments and tests apart.
+fn check_source(name: &str, banned: &[&str]) {
+    let folder = if name == "hybrid-dpo" { root().to_owned() } else { root().join(name) };
+    for path in sources(&folder) {
+        let code = product_code(&fs::read_to_string(&path).unwrap());
+        for (number, line) in code.lines().enumerate() {
+            if let Some(word) = banned.iter().find(|word| line.contains(**word)) {
+                panic!("{}:{}: {word} is not for {name}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+/// Rust files of a crate's `src`, without those that hold only tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.join("src")]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// A file without its comments and its unit tests, which stand last; line numbers stay.
+fn product_code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+    let without_comment = |line: &str| match line.find("//") {
+        // `//` after a colon is an address in a string.
+        Some(at) if !line[..at].ends_with(':') => line[..at].to_owned(),
+        _ => line.to_owned(),
+    };
+    text[..end].lines().map(without_comment).collect::<Vec<String>>().join("\n")
+}
