@@ -74,6 +74,8 @@ mod settings;
 mod sft;
 mod sum;
 mod tdpo;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use error::ObjectiveError;
