@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod kernels;
 pub mod ops;
 
 pub mod checkpoint;
@@ -27,6 +28,7 @@ pub mod device;
 mod error;
 pub mod gradients;
 mod host;
+pub mod lora;
 pub mod noise;
 pub mod optim;
 pub mod parameters;
