@@ -63,10 +63,7 @@ fn judge(file: &Path) -> Outcome {
         let text = |field: &str| record[field].as_str().ok_or(format!("no text called {field}"));
         let facts = Facts::from_prompt(text("prompt")?).ok_or("not a post of builtin:tldr")?;
         let found = Oracle::score(&facts, text("response")?);
-        println!(
-            "{}",
-            json!({"right": found.right, "wrong": found.wrong, "words": found.words, "score": found.score})
-        );
+        println!("{}", json!({"right": found.right, "wrong": found.wrong, "words": found.words, "score": found.score}));
     }
     Ok(())
 }

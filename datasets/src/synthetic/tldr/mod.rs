@@ -28,6 +28,8 @@ mod post;
 mod problem;
 mod summary;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod words;
 

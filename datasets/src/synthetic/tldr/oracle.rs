@@ -65,7 +65,7 @@ impl Outcome {
 }
 
 impl Oracle {
-    /// Words a summary may have before its length counts against it; good summaries have at most sixteen.
+    /// Words a summary may have before its length counts against it; good summaries have at most seventeen.
     pub const WORD_LIMIT: usize = 18;
     /// What each word over the limit costs.
     pub const WORD_PRICE: f64 = 0.05;
@@ -105,7 +105,9 @@ impl Oracle {
 /// The words of a text: runs of letters and digits; a dollar sign stays with its sum, and commas inside sums go.
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric() && c != '$' && c != ',')
-        .flat_map(|run| if run.starts_with('$') { vec![run.replace(',', "")] } else { run.split(',').map(str::to_owned).collect() })
+        .flat_map(|run| {
+            if run.starts_with('$') { vec![run.replace(',', "")] } else { run.split(',').map(str::to_owned).collect() }
+        })
         .filter(|word| !word.is_empty())
 }
 

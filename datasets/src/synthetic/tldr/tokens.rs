@@ -65,7 +65,13 @@ pub fn tokenizer_json() -> String {
 pub fn token_indices(tokenizer: &Tokenizer, text: &str, spans: &[Range<usize>]) -> tokenizers::Result<Vec<usize>> {
     let encoding = tokenizer.encode(text, false)?;
     let meets = |&(start, end): &(usize, usize)| spans.iter().any(|span| start < span.end && span.start < end);
-    Ok(encoding.get_offsets().iter().enumerate().filter(|(_, offsets)| meets(offsets)).map(|(index, _)| index).collect())
+    Ok(encoding
+        .get_offsets()
+        .iter()
+        .enumerate()
+        .filter(|(_, offsets)| meets(offsets))
+        .map(|(index, _)| index)
+        .collect())
 }
 
 /// The words of the grammar as the model spells them: headings, values, then what sentences are made of.

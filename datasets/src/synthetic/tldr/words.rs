@@ -5,8 +5,22 @@
 
 /// Relations of women, then of men, then of anybody.
 pub(super) const RELATIONS: &[&str] = &[
-    "sister", "aunt", "niece", "wife", "girlfriend", "brother", "uncle", "nephew", "husband", "boyfriend", "friend",
-    "boss", "roommate", "cousin", "neighbor", "coworker",
+    "sister",
+    "aunt",
+    "niece",
+    "wife",
+    "girlfriend",
+    "brother",
+    "uncle",
+    "nephew",
+    "husband",
+    "boyfriend",
+    "friend",
+    "boss",
+    "roommate",
+    "cousin",
+    "neighbor",
+    "coworker",
 ];
 /// How many of [`RELATIONS`] are women's; as many that follow are men's.
 pub(super) const N_GENDERED_RELATIONS: usize = 5;
@@ -21,7 +35,8 @@ pub(super) const NAMES: &[&str] = &[
 pub(super) const N_WOMEN: usize = 16;
 
 pub(super) const AGES: &[&str] = &[
-    "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39", "40", "41",
+    "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36",
+    "37", "38", "39", "40", "41",
 ];
 
 pub(super) const PLACES: &[&str] = &[
@@ -39,6 +54,5 @@ pub(super) const THINGS: &[&str] = &[
     "drone", "lamp", "desk", "bed", "clock", "violin", "printer",
 ];
 
-pub(super) const QUESTIONS: &[&str] = &[
-    "wait", "refuse", "agree", "forgive", "leave", "complain", "apologize", "help", "forget", "sue", "insist", "lie",
-];
+pub(super) const QUESTIONS: &[&str] =
+    &["wait", "refuse", "agree", "forgive", "leave", "complain", "apologize", "help", "forget", "sue", "insist", "lie"];
