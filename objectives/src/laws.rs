@@ -267,7 +267,7 @@ fn same(law: &'static str, got: &Evaluation, expected: &Evaluation) -> Result<()
     let flat = |evaluation: &Evaluation| {
         let mut values = vec![evaluation.loss];
         values.extend(evaluation.slopes.log_probs.values());
-        values.extend(evaluation.slopes.divergence.iter().flat_map(|steps| steps.values()));
+        values.extend(evaluation.slopes.divergence.iter().flat_map(Steps::values));
         values
     };
     let (got, expected) = (flat(got), flat(expected));

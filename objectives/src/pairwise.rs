@@ -199,7 +199,9 @@ pub(crate) fn describe(
             add("divergence/chosen", divergence[chosen]);
             add("divergence/rejected", divergence[rejected]);
         }
-        own(comparison).into_iter().for_each(|(name, value)| add(name, value));
+        for (name, value) in own(comparison) {
+            add(name, value);
+        }
     }
     let verdicts: Vec<Verdict> =
         feedback.iter().map(|c| Verdict::of_pair(rewards[c.chosen()], rewards[c.rejected()])).collect();

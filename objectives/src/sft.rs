@@ -26,13 +26,13 @@ impl Objective for Sft {
     fn evaluate(&self, feedback: &[Demonstration], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
         let reading = Reading { reward: Reward::LogProb, reduction: self.reduction };
+        check_some(feedback)?;
         let returns = reading.returns(scores)?;
         let per_token = Reading { reduction: Reduction::PerToken, ..reading }.returns(scores)?;
         let log_probs = totals(&scores.policy.log_probs);
         let share = 1.0 / feedback.len() as f64;
         let mut evaluation = Evaluation::default();
         let mut slopes = vec![0.0; returns.len()];
-        check_some(feedback)?;
         for (i, Demonstration { episode }) in feedback.iter().copied().enumerate() {
             check_episode(i, episode, returns.len())?;
             evaluation.loss += share * check_loss(i, -returns[episode])?;

@@ -28,10 +28,12 @@ impl Numbers {
     }
 }
 
+type Member = (&'static str, Option<f64>, BoxObjective<Comparison>);
+
 /// Every loss of comparisons that reads returns, by name, and its loss when both returns are 0 (`None` where that is
 /// not the first loss, as no reference is read).
-fn pairwise_family() -> Vec<(&'static str, Option<f64>, BoxObjective<Comparison>)> {
-    fn family(beta: f64) -> Result<Vec<(&'static str, Option<f64>, BoxObjective<Comparison>)>, ObjectiveError> {
+fn pairwise_family() -> Vec<Member> {
+    fn family(beta: f64) -> Result<Vec<Member>, ObjectiveError> {
         let ln_2 = std::f64::consts::LN_2;
         let ipo = Pairwise::new(Ipo::new(beta)?);
         let target = 0.25 / (beta * beta);

@@ -2,7 +2,7 @@
 use super::*;
 
 fn finite(name: &str, evaluation: &Evaluation) {
-    let divergence = evaluation.slopes.divergence.iter().flat_map(|steps| steps.values());
+    let divergence = evaluation.slopes.divergence.iter().flat_map(Steps::values);
     let slopes = evaluation.slopes.log_probs.values().iter().chain(divergence);
     assert!(evaluation.loss.is_finite() && slopes.clone().all(|x| x.is_finite()), "{name}: {evaluation:?}");
     assert!(evaluation.metrics.values().all(|x| x.is_finite()), "{name}: {evaluation:?}");
