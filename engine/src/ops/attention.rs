@@ -1,8 +1,12 @@
 //! Causal attention over prefix forests, and over caches when generating.
 
+use super::memory::{fused_or, like, read, slice, stored, wanted};
 use super::{Forest, composed};
-use candle_core::{Result, Tensor, bail};
-use std::sync::Arc;
+use crate::kernels::Real;
+use crate::kernels::attention::{Attention, Columns, Operand, Target, cached};
+use crate::kernels::gemm::Shared;
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Arc, OnceLock};
 
 /// Numbers of attention heads and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +30,20 @@ pub enum QkvLayout {
 
 impl Heads {
     pub(crate) fn check(self, forest: &Forest, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<()> {
-        if self.key_value == 0 || self.query % self.key_value != 0 {
-            bail!("{} query heads cannot share {} key heads", self.query, self.key_value);
-        }
+        self.check_groups()?;
         let (n_rows, query, keys) = (forest.n_rows(), self.query * self.size, self.key_value * self.size);
         if q.dims() != [n_rows, query] || k.dims() != [n_rows, keys] || v.dims() != [n_rows, keys] {
             let (q, k, v) = (q.dims(), k.dims(), v.dims());
             bail!("attention over {n_rows} rows and {self:?} got q {q:?}, k {k:?}, v {v:?}");
         }
         forest.check()
+    }
+
+    fn check_groups(self) -> Result<()> {
+        if self.size == 0 || self.key_value == 0 || self.query % self.key_value != 0 {
+            bail!("{} query heads cannot share {} key heads of {}", self.query, self.key_value, self.size);
+        }
+        Ok(())
     }
 
     pub(crate) fn check_packed(self, forest_rows: usize, qkv: &Tensor, layout: QkvLayout) -> Result<()> {
@@ -56,7 +65,12 @@ impl Heads {
 ///
 /// `q` and the result `[T, query * size]`, `k` and `v` `[T, key_value * size]`, T = `forest.n_rows()`.
 pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest: &Arc<Forest>) -> Result<Tensor> {
-    composed::forest_attention(q, k, v, heads, forest)
+    heads.check(forest, q, k, v)?;
+    fused_or!(
+        &[q, k, v],
+        T => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Op::<T>::new(heads, None, forest)),
+        composed::forest_attention(q, k, v, heads, forest)
+    )
 }
 
 /// [`forest_attention`] on one packed projection, without splitting it.
@@ -65,7 +79,14 @@ pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest
 ///
 /// `qkv` `[T, (query + 2 key_value) * size]`, result `[T, query * size]`.
 pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, forest: &Arc<Forest>) -> Result<Tensor> {
-    composed::forest_attention_packed(qkv, heads, layout, forest)
+    heads.check_packed(forest.n_rows(), qkv, layout)?;
+    heads.check_groups()?;
+    forest.check()?;
+    fused_or!(
+        &[qkv],
+        T => qkv.contiguous()?.apply_op1(Op::<T>::new(heads, Some(layout), forest)),
+        composed::forest_attention_packed(qkv, heads, layout, forest)
+    )
 }
 
 /// Keys and values of a sequence generated so far, the current token's included: `[length, key_value * size]` each.
@@ -83,5 +104,128 @@ pub struct CachedSequence<'a> {
 ///
 /// `q` and the result `[B, query * size]` in `f32`, one cache per row.
 pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
-    composed::cached_attention(q, heads, caches)
+    heads.check_groups()?;
+    if q.dims() != [caches.len(), heads.query * heads.size] {
+        bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
+    }
+    let width = heads.key_value * heads.size;
+    if let Some(cache) = caches.iter().find(|c| c.keys.len() != c.values.len() || c.keys.len() % width != 0) {
+        bail!("a cache of {} keys and {} values in rows of {width}", cache.keys.len(), cache.values.len());
+    }
+    if !q.device().is_cpu() || q.dtype() != DType::F32 {
+        return composed::cached_attention(q, heads, caches);
+    }
+    let q = q.contiguous()?;
+    let caches: Vec<_> = caches.iter().map(|cache| (cache.keys, cache.values)).collect();
+    Tensor::from_vec(cached(&read(&q)?, heads, &caches), q.dims(), q.device())
+}
+
+struct Op<T> {
+    heads: Heads,
+    /// `None` for three separate tensors.
+    packed: Option<QkvLayout>,
+    forest: Arc<Forest>,
+    /// What the forward pass leaves for the backward pass.
+    normalisers: OnceLock<Vec<T>>,
+}
+
+impl<T: Real> Op<T> {
+    fn new(heads: Heads, packed: Option<QkvLayout>, forest: &Arc<Forest>) -> Self {
+        Self { heads, packed, forest: Arc::clone(forest), normalisers: OnceLock::new() }
+    }
+
+    /// Columns of queries, keys and values.
+    fn columns(&self) -> [Columns; 3] {
+        let Heads { query, key_value, size } = self.heads;
+        let (head_stride, row_stride) = match self.packed {
+            None => (size, 0),
+            Some(QkvLayout::PerHead) => (3 * size, 3 * query * size),
+            Some(QkvLayout::Blocks) => (size, (query + 2 * key_value) * size),
+        };
+        let column = |offset| Columns { offset, head_stride, row_stride };
+        match self.packed {
+            None => [query, key_value, key_value].map(|n| Columns { row_stride: n * size, ..column(0) }),
+            Some(QkvLayout::PerHead) => [column(0), column(size), column(2 * size)],
+            Some(QkvLayout::Blocks) => [column(0), column(query * size), column((query + key_value) * size)],
+        }
+    }
+
+    fn attention<'a>(&'a self, data: [&'a [T]; 3]) -> Attention<'a, T> {
+        let [q, k, v] = self.columns();
+        let operand = |data, columns| Operand { data, columns };
+        Attention {
+            queries: operand(data[0], q),
+            keys: operand(data[1], k),
+            values: operand(data[2], v),
+            heads: self.heads,
+            forest: &self.forest,
+        }
+    }
+
+    fn forward(&self, data: [&[T]; 3]) -> (CpuStorage, Shape) {
+        let (output, normalisers) = self.attention(data).forward();
+        // Ops run forward once; a second time would leave the same numbers.
+        let _ = self.normalisers.set(normalisers);
+        stored(output, (self.forest.n_rows(), self.heads.query * self.heads.size))
+    }
+
+    fn backward(&self, data: [&[T]; 3], result: &Tensor, gradient: &Tensor, to: [Shared<'_, T>; 3]) -> Result<()> {
+        let Some(normalisers) = self.normalisers.get() else { bail!("a backward pass without a forward pass") };
+        let gradient = gradient.contiguous()?;
+        let [q, k, v] = self.columns();
+        let target = |data, columns| Target { data, columns };
+        let targets = [target(to[0], q), target(to[1], k), target(to[2], v)];
+        self.attention(data).backward(&read(result)?, normalisers, &read(&gradient)?, targets);
+        Ok(())
+    }
+}
+
+impl<T: Real> CustomOp1 for Op<T> {
+    fn name(&self) -> &'static str {
+        "forest-attention-packed"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward([slice(storage, layout)?; 3]))
+    }
+
+    fn bwd(&self, qkv: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let mut to_qkv = vec![T::zero(); qkv.elem_count()];
+        let shared = Shared::new(&mut to_qkv);
+        self.backward([&read(qkv)?; 3], result, gradient, [shared; 3])?;
+        like(to_qkv, qkv)
+    }
+}
+
+impl<T: Real> CustomOp3 for Op<T> {
+    fn name(&self) -> &'static str {
+        "forest-attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward([slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?]))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let zeros = |like: &Tensor| vec![T::zero(); like.elem_count()];
+        let (mut to_q, mut to_k, mut to_v) = (zeros(q), zeros(k), zeros(v));
+        let targets = [Shared::new(&mut to_q), Shared::new(&mut to_k), Shared::new(&mut to_v)];
+        self.backward([&read(q)?, &read(k)?, &read(v)?], result, gradient, targets)?;
+        Ok((wanted(to_q, q)?, wanted(to_k, k)?, wanted(to_v, v)?))
+    }
 }

@@ -9,6 +9,7 @@ mod elementwise;
 mod embedding;
 mod forest;
 mod linear;
+mod memory;
 mod norm;
 mod rope;
 mod vocabulary;
@@ -21,3 +22,8 @@ pub use linear::{WeightLayout, linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};
 pub use vocabulary::{VocabularyQuery, vocabulary_log_prob};
+
+#[cfg(test)]
+mod checks;
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! Rotary position embedding.
 
+use super::memory::{fused_or, like, read, slice, stored};
 use super::{Heads, QkvLayout, composed};
-use candle_core::{Result, Tensor, bail};
+use crate::kernels::Real;
+use crate::kernels::rope::{Angles, Turn, turn};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::f64::consts::TAU;
 
 /// Which two coordinates of a head turn together.
@@ -97,7 +100,16 @@ impl RopeScaling {
 ///
 /// `x` and the result `[T, n_heads * head_size]`, T positions.
 pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rope: &Rope) -> Result<Tensor> {
-    composed::rope(x, positions, n_heads, head_size, rope)
+    rope.check(head_size)?;
+    if x.dims() != [positions.len(), n_heads * head_size] {
+        bail!("{:?} for {} positions and {n_heads} heads of {head_size}", x.dims(), positions.len());
+    }
+    let heads = (0..n_heads).map(|head| head * head_size).collect();
+    fused_or!(
+        &[x],
+        T => x.contiguous()?.apply_op1(Turning::<T>::new(rope, positions, heads)),
+        composed::rope(x, positions, n_heads, head_size, rope)
+    )
 }
 
 /// Turns queries and keys inside a packed projection and leaves the values as they are.
@@ -106,5 +118,61 @@ pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rop
 ///
 /// `qkv` and the result `[T, (query + 2 key_value) * size]`, T positions.
 pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLayout, rope: &Rope) -> Result<Tensor> {
-    composed::rope_packed(qkv, positions, heads, layout, rope)
+    rope.check(heads.size)?;
+    heads.check_packed(positions.len(), qkv, layout)?;
+    let columns = match layout {
+        QkvLayout::PerHead => (0..heads.query).flat_map(|head| [3 * head, 3 * head + 1]).collect::<Vec<_>>(),
+        QkvLayout::Blocks => (0..heads.query + heads.key_value).collect(),
+    };
+    let columns = columns.into_iter().map(|column| column * heads.size).collect();
+    fused_or!(
+        &[qkv],
+        T => qkv.contiguous()?.apply_op1(Turning::<T>::new(rope, positions, columns)),
+        composed::rope_packed(qkv, positions, heads, layout, rope)
+    )
+}
+
+struct Turning<T> {
+    angles: Angles<T>,
+    pairing: Pairing,
+    /// First column of each head that turns.
+    heads: Vec<usize>,
+}
+
+impl<T: Real> Turning<T> {
+    fn new(rope: &Rope, positions: &[u32], heads: Vec<usize>) -> Self {
+        // Packed rows share positions; one row of the table serves all that are equal.
+        let n = positions.iter().max().map_or(0, |&largest| largest as usize + 1);
+        let (distinct, rows): (Vec<u32>, Vec<u32>) = if n <= 2 * positions.len() {
+            ((0..n as u32).collect(), positions.to_vec())
+        } else {
+            (positions.to_vec(), (0..positions.len() as u32).collect())
+        };
+        let (cos, sin) = rope.table(&distinct);
+        let rounded = |values: Vec<f64>| values.into_iter().map(T::of).collect();
+        let angles = Angles { cos: rounded(cos), sin: rounded(sin), rows, half: rope.rotated / 2 };
+        Self { angles, pairing: rope.pairing, heads }
+    }
+
+    fn turned(&self, x: &[T], way: Turn) -> Vec<T> {
+        let mut result = x.to_vec();
+        let width = x.len() / self.angles.rows.len().max(1);
+        turn(&mut result, width, &self.heads, &self.angles, self.pairing, way);
+        result
+    }
+}
+
+impl<T: Real> CustomOp1 for Turning<T> {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(stored(self.turned(slice(storage, layout)?, Turn::Forward), layout.shape()))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        like(self.turned(&read(&gradient)?, Turn::Back), x)
+    }
 }

@@ -1,7 +1,11 @@
 //! Log-probabilities of given tokens without the logits of all others.
 
 use super::composed;
-use candle_core::{Result, Tensor, bail};
+use super::memory::{fused_or, like, read, slice, stored, wanted};
+use crate::kernels::vocabulary::{Normalisers, Scoring, Side};
+use crate::kernels::{Real, rows};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::sync::OnceLock;
 
 /// Which tokens to score, and against what.
 #[derive(Debug, Clone, Copy)]
@@ -56,5 +60,91 @@ impl VocabularyQuery<'_> {
 ///
 /// Rows or targets out of range, or of different numbers.
 pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) -> Result<Tensor> {
-    composed::vocabulary_log_prob(hidden, matrix, query)
+    query.check(hidden, matrix)?;
+    let (other_hidden, other_matrix) = query.reference.unwrap_or((hidden, matrix));
+    fused_or!(
+        &[hidden, matrix, other_hidden, other_matrix],
+        T => apply::<T>(hidden, matrix, query),
+        composed::vocabulary_log_prob(hidden, matrix, query)
+    )
+}
+
+fn apply<T: Real>(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) -> Result<Tensor> {
+    let reference = match query.reference {
+        Some((hidden, matrix)) => {
+            let width = hidden.dim(1)?;
+            let scored = rows::gather::<T>(&read(&hidden.contiguous()?)?, width, query.rows);
+            Some(Reference { scored, matrix: matrix.detach().contiguous()?, width })
+        }
+        None => None,
+    };
+    let (rows, targets) = (query.rows.to_vec(), query.targets.to_vec());
+    let op = LogProb { rows, targets, reference, entropy: query.entropy, normalisers: OnceLock::new() };
+    hidden.contiguous()?.apply_op2(&matrix.contiguous()?, op)
+}
+
+struct Reference<T> {
+    /// Hidden states of the scored rows.
+    scored: Vec<T>,
+    matrix: Tensor,
+    width: usize,
+}
+
+struct LogProb<T> {
+    rows: Vec<u32>,
+    targets: Vec<u32>,
+    reference: Option<Reference<T>>,
+    entropy: bool,
+    /// What the forward pass leaves for the backward pass.
+    normalisers: OnceLock<Normalisers>,
+}
+
+impl<T: Real> LogProb<T> {
+    /// Calls `action` with everything that the kernel needs; `policy` holds the hidden states of the scored rows.
+    fn with<R>(&self, policy: Side<'_, T>, action: impl FnOnce(Scoring<'_, T>) -> R) -> Result<R> {
+        let matrix = self.reference.as_ref().map(|r| read(&r.matrix)).transpose()?;
+        let reference = self.reference.as_ref().zip(matrix.as_ref());
+        let reference = reference.map(|(r, matrix)| Side { hidden: &r.scored[..], matrix, width: r.width });
+        let vocabulary = policy.matrix.len() / policy.width.max(1);
+        Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, entropy: self.entropy }))
+    }
+}
+
+impl<T: Real> CustomOp2 for LogProb<T> {
+    fn name(&self) -> &'static str {
+        "vocabulary-log-prob"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let width = l1.dims()[1];
+        let hidden = rows::gather::<T>(slice(s1, l1)?, width, &self.rows);
+        let policy = Side { hidden: &hidden, matrix: slice(s2, l2)?, width };
+        let (columns, normalisers) = self.with(policy, |scoring| scoring.forward())?;
+        // Ops run forward once; a second time would leave the same numbers.
+        let _ = self.normalisers.set(normalisers);
+        Ok(stored(columns, (self.targets.len(), 3)))
+    }
+
+    fn bwd(
+        &self,
+        hidden: &Tensor,
+        matrix: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Some(normalisers) = self.normalisers.get() else { bail!("a backward pass without a forward pass") };
+        let (n_rows, width) = hidden.dims2()?;
+        let gradient = gradient.contiguous()?;
+        let (gradient, words) = (read(&gradient)?, read(matrix)?);
+        let scored = rows::gather::<T>(&read(hidden)?, width, &self.rows);
+        let policy = Side { hidden: &scored, matrix: &words, width };
+        let (to_scored, to_matrix) =
+            self.with(policy, |scoring| scoring.backward(&gradient, normalisers, matrix.track_op()))?;
+        let to_hidden = if hidden.track_op() {
+            like(rows::scatter_add(&to_scored, width, &self.rows, n_rows), hidden)?
+        } else {
+            None
+        };
+        Ok((to_hidden, wanted(to_matrix, matrix)?))
+    }
 }

@@ -1,0 +1,137 @@
+//! The fused layers against their composed forms, at the sizes of a 70M GPT-NeoX (6 layers, width 512, 8 heads, 50,304
+//! words) with four prompts of 350 tokens and two answers of 40 tokens each.
+//!
+//! Throughput of products and log-probabilities is in floating-point operations: `Gelem/s` reads as GFLOP/s.
+
+use candle_core::{Device, Result, Tensor, Var};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engine::ops::{
+    self, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed,
+};
+use std::hint::black_box;
+use std::sync::Arc;
+
+const WIDTH: usize = 512;
+const VOCABULARY: usize = 50_304;
+const HEADS: Heads = Heads { query: 8, key_value: 8, size: 64 };
+
+/// Numbers that look random, the same in every run.
+fn tensor(shape: &[usize], scale: f32) -> Tensor {
+    let mut state = 1u64;
+    let number = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1 << 23) as f32 - 1.) * scale
+    };
+    let data: Vec<f32> = (0..shape.iter().product::<usize>()).map(number).collect();
+    Tensor::from_vec(data, shape, &Device::Cpu).expect("as many numbers as the shape has")
+}
+
+fn var(shape: &[usize], scale: f32) -> Tensor {
+    Var::from_tensor(&tensor(shape, scale)).expect("a copy").as_tensor().clone()
+}
+
+fn forest() -> Arc<Forest> {
+    let mut forest = Forest::default();
+    for _ in 0..4 {
+        let prompt = forest.push(None, 350);
+        forest.push(Some(prompt), 40);
+        forest.push(Some(prompt), 40);
+    }
+    Arc::new(forest)
+}
+
+type Op<'a> = &'a dyn Fn() -> Result<Tensor>;
+
+/// Forward, and forward with backward, of a fused op and of its composed form.
+fn compare(criterion: &mut Criterion, name: &str, flops: Option<usize>, fused: Op<'_>, composed: Op<'_>) {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(10);
+    for (form, op) in [("fused", fused), ("composed", composed)] {
+        if let Some(flops) = flops {
+            group.throughput(Throughput::Elements(flops as u64));
+        }
+        group.bench_function(format!("forward/{form}"), |b| b.iter(|| black_box(op()).expect("shapes that fit")));
+        if let Some(flops) = flops {
+            group.throughput(Throughput::Elements(3 * flops as u64));
+        }
+        group.bench_function(format!("step/{form}"), |b| {
+            b.iter(|| black_box(op().and_then(|y| y.backward())).expect("shapes that fit"));
+        });
+    }
+    group.finish();
+}
+
+fn products(criterion: &mut Criterion) {
+    let n = forest().n_rows();
+    for (name, n_in, n_out) in [("qkv", WIDTH, 3 * WIDTH), ("up", WIDTH, 4 * WIDTH), ("down", 4 * WIDTH, WIDTH)] {
+        let (x, weight, bias) = (var(&[n, n_in], 1.), var(&[n_out, n_in], 0.05), var(&[n_out], 1.));
+        compare(
+            criterion,
+            &format!("linear/{name}/{n}x{n_in}x{n_out}"),
+            Some(2 * n * n_in * n_out),
+            &|| ops::linear(&x, &weight, Some(&bias), WeightLayout::OutIn),
+            &|| composed::linear(&x, &weight, Some(&bias), WeightLayout::OutIn),
+        );
+    }
+}
+
+fn log_probabilities(criterion: &mut Criterion) {
+    for n in [320, 1280] {
+        let (hidden, matrix) = (var(&[n, WIDTH], 1.), var(&[VOCABULARY, WIDTH], 0.05));
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let targets: Vec<u32> = (0..n as u32).map(|i| i * 31 % VOCABULARY as u32).collect();
+        let query = VocabularyQuery { rows: &rows, targets: &targets, reference: None, entropy: false };
+        compare(
+            criterion,
+            &format!("log-prob/{n}x{WIDTH}x{VOCABULARY}"),
+            Some(2 * n * WIDTH * VOCABULARY),
+            &|| ops::vocabulary_log_prob(&hidden, &matrix, query),
+            &|| composed::vocabulary_log_prob(&hidden, &matrix, query),
+        );
+    }
+}
+
+fn attention(criterion: &mut Criterion) {
+    let forest = forest();
+    let n = forest.n_rows();
+    let (qkv, rope) = (var(&[n, 3 * WIDTH], 1.), Rope::new(10_000., 16, Pairing::Halves, RopeScaling::None));
+    compare(
+        criterion,
+        &format!("attention/4x(350+2x40)x{WIDTH}"),
+        None,
+        &|| ops::forest_attention_packed(&qkv, HEADS, QkvLayout::PerHead, &forest),
+        &|| composed::forest_attention_packed(&qkv, HEADS, QkvLayout::PerHead, &forest),
+    );
+    let positions = forest.positions();
+    compare(
+        criterion,
+        &format!("rope/{n}x{}", 3 * WIDTH),
+        None,
+        &|| ops::rope_packed(&qkv, &positions, HEADS, QkvLayout::PerHead, &rope),
+        &|| composed::rope_packed(&qkv, &positions, HEADS, QkvLayout::PerHead, &rope),
+    );
+}
+
+fn rows_and_elements(criterion: &mut Criterion) {
+    let n = forest().n_rows();
+    let (x, weight, bias) = (var(&[n, WIDTH], 1.), var(&[WIDTH], 1.), var(&[WIDTH], 1.));
+    compare(
+        criterion,
+        &format!("layer-norm/{n}x{WIDTH}"),
+        None,
+        &|| ops::layer_norm(&x, &weight, Some(&bias), 1e-5),
+        &|| composed::layer_norm(&x, &weight, Some(&bias), 1e-5),
+    );
+    let wide = var(&[n, 4 * WIDTH], 3.);
+    let id = format!("gelu/{n}x{}", 4 * WIDTH);
+    compare(criterion, &id, None, &|| ops::gelu(&wide), &|| composed::gelu(&wide));
+    let other = var(&[n, WIDTH], 2.);
+    let id = format!("add/{n}x{WIDTH}");
+    compare(criterion, &id, None, &|| ops::add(&x, &other), &|| composed::add(&x, &other));
+    let (table, ids) = (var(&[VOCABULARY, WIDTH], 1.), (0..n as u32).map(|i| i * 29 % 50_000).collect::<Vec<_>>());
+    let id = format!("embedding/{n}of{VOCABULARY}x{WIDTH}");
+    compare(criterion, &id, None, &|| ops::embedding(&ids, &table), &|| composed::embedding(&ids, &table));
+}
+
+criterion_group!(layers, products, log_probabilities, attention, rows_and_elements);
+criterion_main!(layers);

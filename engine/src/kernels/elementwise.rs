@@ -1,0 +1,164 @@
+//! Activations and their slopes.
+
+use super::Real;
+use super::parallel::{PIECE, simd};
+use rayon::prelude::*;
+
+/// A function of one number and its derivative.
+pub(crate) trait Curve: Send + Sync + 'static {
+    /// Name of the op.
+    const NAME: &'static str;
+    /// `f(x)`.
+    fn value<T: Real>(x: T) -> T;
+    /// `f'(x)`.
+    fn slope<T: Real>(x: T) -> T;
+}
+
+/// `x Phi(x)`.
+#[derive(Debug)]
+pub(crate) struct Gelu;
+/// `x sigmoid(2 u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`: `(1 + tanh(u)) / 2 = sigmoid(2 u)`.
+#[derive(Debug)]
+pub(crate) struct GeluTanh;
+/// `x sigmoid(x)`.
+#[derive(Debug)]
+pub(crate) struct Silu;
+
+impl Curve for Gelu {
+    const NAME: &'static str = "gelu";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * x.normal().0
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(x: T) -> T {
+        let (distribution, density) = x.normal();
+        x.fused(density, distribution)
+    }
+}
+
+/// `2 sqrt(2 / pi)` and that times 0.044715.
+const TWICE_ROOT: f64 = 1.595_769_121_605_731;
+const TWICE_CUBIC: f64 = TWICE_ROOT * 0.044_715;
+
+impl Curve for GeluTanh {
+    const NAME: &'static str = "gelu-tanh";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * (x * (x * x).fused(T::of(TWICE_CUBIC), T::of(TWICE_ROOT))).sigmoid()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(x: T) -> T {
+        let square = x * x;
+        let gate = (x * square.fused(T::of(TWICE_CUBIC), T::of(TWICE_ROOT))).sigmoid();
+        let steepness = square.fused(T::of(3. * TWICE_CUBIC), T::of(TWICE_ROOT));
+        (x * gate * (T::one() - gate)).fused(steepness, gate)
+    }
+}
+
+impl Curve for Silu {
+    const NAME: &'static str = "silu";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * x.sigmoid()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(x: T) -> T {
+        let gate = x.sigmoid();
+        (x * gate).fused(T::one() - gate, gate)
+    }
+}
+
+/// `f(x)`, element by element.
+pub(crate) fn values<T: Real, C: Curve>(x: &[T]) -> Vec<T> {
+    let mut result = vec![T::zero(); x.len()];
+    result.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(result, x)| {
+        simd(
+            #[inline(always)]
+            || {
+                for (result, &x) in result.iter_mut().zip(x) {
+                    *result = C::value(x);
+                }
+            },
+        );
+    });
+    result
+}
+
+/// `gradient * f'(x)`, element by element.
+pub(crate) fn slopes<T: Real, C: Curve>(x: &[T], gradient: &[T]) -> Vec<T> {
+    let mut result = vec![T::zero(); x.len()];
+    let inputs = x.par_chunks(PIECE).zip(gradient.par_chunks(PIECE));
+    result.par_chunks_mut(PIECE).zip(inputs).for_each(|(result, (x, gradient))| {
+        simd(
+            #[inline(always)]
+            || {
+                for (result, (&x, &gradient)) in result.iter_mut().zip(x.iter().zip(gradient)) {
+                    *result = gradient * C::slope(x);
+                }
+            },
+        );
+    });
+    result
+}
+
+/// `a + b`, element by element.
+pub(crate) fn add<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
+    combine(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// `silu(gate) * up`, element by element.
+pub(crate) fn swiglu<T: Real>(gate: &[T], up: &[T]) -> Vec<T> {
+    combine(
+        gate,
+        up,
+        #[inline(always)]
+        |gate, up| Silu::value(gate) * up,
+    )
+}
+
+fn combine<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut result = vec![T::zero(); a.len()];
+    let inputs = a.par_chunks(PIECE).zip(b.par_chunks(PIECE));
+    result.par_chunks_mut(PIECE).zip(inputs).for_each(|(result, (a, b))| {
+        simd(
+            #[inline(always)]
+            || {
+                for (result, (&a, &b)) in result.iter_mut().zip(a.iter().zip(b)) {
+                    *result = f(a, b);
+                }
+            },
+        );
+    });
+    result
+}
+
+/// Gradients of [`swiglu`] for `gate` and for `up`.
+pub(crate) fn swiglu_slopes<T: Real>(gate: &[T], up: &[T], gradient: &[T]) -> (Vec<T>, Vec<T>) {
+    let (mut to_gate, mut to_up) = (vec![T::zero(); gate.len()], vec![T::zero(); gate.len()]);
+    let results = to_gate.par_chunks_mut(PIECE).zip(to_up.par_chunks_mut(PIECE));
+    let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(gradient.par_chunks(PIECE));
+    results.zip(inputs).for_each(|((to_gate, to_up), ((gate, up), gradient))| {
+        simd(
+            #[inline(always)]
+            || {
+                for index in 0..gradient.len() {
+                    to_gate[index] = gradient[index] * up[index] * Silu::slope(gate[index]);
+                    to_up[index] = gradient[index] * Silu::value(gate[index]);
+                }
+            },
+        );
+    });
+    (to_gate, to_up)
+}

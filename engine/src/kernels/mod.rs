@@ -1,0 +1,17 @@
+//! Loops over plain slices: vectorised for the machine they run on, spread over rayon's threads, generic over `f32` and
+//! `f64`.
+//!
+//! Work is cut into pieces whose size depends on the shapes only and partial sums are added in piece order, so results
+//! do not depend on scheduling.
+
+pub(crate) mod attention;
+pub(crate) mod elementwise;
+pub(crate) mod gemm;
+pub(crate) mod norm;
+mod parallel;
+mod real;
+pub(crate) mod rope;
+pub(crate) mod rows;
+pub(crate) mod vocabulary;
+
+pub(crate) use real::Real;

@@ -1,0 +1,224 @@
+//! The two number types of the kernels, with the functions that std has no vectorisable form of.
+
+use candle_core::WithDType;
+use std::ops::Neg;
+
+/// `f32` or `f64`. All functions are branch-free, so that loops over them vectorise.
+pub(crate) trait Real: WithDType + Neg<Output = Self> {
+    /// Rounded from `f64`.
+    fn of(x: f64) -> Self;
+    /// As `f64`, exactly.
+    fn wide(self) -> f64;
+    /// `self * a + b` with one rounding.
+    fn fused(self, a: Self, b: Self) -> Self;
+    /// Square root.
+    fn root(self) -> Self;
+    /// `e^x`; 0 where the result would be below the normal numbers, NaN for NaN.
+    fn exponential(self) -> Self;
+    /// `e^(z^2) erfc(z)` for `z >= 0`, by a polynomial in `1 / (1 + 0.3 z)`.
+    fn scaled_erfc(self) -> Self;
+
+    /// The larger of two, `self` if it is NaN.
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        if other > self { other } else { self }
+    }
+
+    /// `1 / (1 + e^-x)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::one() / (Self::one() + (-self).exponential())
+    }
+
+    /// The standard normal distribution function at `self`, and its density.
+    #[inline(always)]
+    fn normal(self) -> (Self, Self) {
+        let magnitude = if self < Self::zero() { -self } else { self };
+        let bell = (self * self * Self::of(-0.5)).exponential();
+        // Past 40 both the bell and the tail are 0 and infinity times 0 must not become NaN.
+        let bounded = if magnitude > Self::of(40.) { Self::of(40.) } else { magnitude };
+        let tail = Self::of(0.5) * bell * (bounded * Self::of(std::f64::consts::FRAC_1_SQRT_2)).scaled_erfc();
+        let distribution = if self < Self::zero() { tail } else { Self::one() - tail };
+        (distribution, bell * Self::of(0.398_942_280_401_432_7))
+    }
+}
+
+#[inline(always)]
+fn polynomial<T: Real, const N: usize>(x: T, coefficients: [T; N]) -> T {
+    let mut sum = coefficients[N - 1];
+    for index in (0..N - 1).rev() {
+        sum = sum.fused(x, coefficients[index]);
+    }
+    sum
+}
+
+/// Implements the trait. Exponentials: `x = n ln 2 + r`, a Taylor polynomial for `e^r`, `2^n` through the exponent bits;
+/// adding `$shifter` (1.5 times two to the number of mantissa bits) rounds to an integer in the low bits.
+macro_rules! implement {
+    ($real:ty, $bits:ty, $mantissa:expr, $bias:expr, $shifter:expr, $low:expr, $high:expr,
+     $ln2_high:expr, $ln2_low:expr, $taylor:expr, $erfc:expr) => {
+        impl Real for $real {
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                x as $real
+            }
+
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+
+            #[inline(always)]
+            fn fused(self, a: Self, b: Self) -> Self {
+                self.mul_add(a, b)
+            }
+
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
+            }
+
+            #[inline(always)]
+            fn exponential(self) -> Self {
+                // Comparisons that are false for NaN keep it.
+                let x = if self < $low { $low } else { self };
+                let x = if x > $high { $high } else { x };
+                let shifted = x.mul_add(std::f64::consts::LOG2_E as $real, $shifter);
+                let n = shifted - $shifter;
+                let r = n.mul_add(-$ln2_low, n.mul_add(-$ln2_high, x));
+                // 2^(n - 1), doubled at the end: n itself may be one too large for the exponent.
+                let exponent = shifted.to_bits().wrapping_sub(<$real>::to_bits($shifter)).wrapping_add($bias - 1);
+                let power = <$real>::from_bits(exponent << $mantissa);
+                let result = polynomial(r, $taylor) * power * 2.;
+                if self < $low { 0. } else { result }
+            }
+
+            #[inline(always)]
+            fn scaled_erfc(self) -> Self {
+                let t = 1. / self.mul_add(0.3, 1.);
+                polynomial(t, $erfc) * t
+            }
+        }
+    };
+}
+
+#[expect(clippy::excessive_precision, reason = "coefficients as the fit gave them")]
+const ERFC_F32: [f32; 9] = [
+    0.169266164,
+    0.169618368,
+    0.154920310,
+    0.192866161,
+    -0.0494376421,
+    0.489652932,
+    -0.466601521,
+    0.465423405,
+    -0.125708163,
+];
+const ERFC_F64: [f64; 19] = [
+    0.16925685522172396,
+    0.16925752609542047,
+    0.16163060374838156,
+    0.14649357054762102,
+    0.12408543572671592,
+    0.10012250774734112,
+    0.06624756338494413,
+    0.04205313918987689,
+    0.06855992797771324,
+    -0.19236954480587787,
+    0.5162508839208586,
+    -0.978409772968781,
+    1.3499025455075442,
+    -1.4035839783087616,
+    1.0602532518626766,
+    -0.5551013452117128,
+    0.1904588070965986,
+    -0.038636443337305724,
+    0.0035284666050227594,
+];
+
+/// `1 / n!`.
+const fn inverse_factorial(n: u32) -> f64 {
+    let (mut product, mut k) = (1., 2.);
+    let mut left = n;
+    while left > 1 {
+        product *= k;
+        k += 1.;
+        left -= 1;
+    }
+    1. / product
+}
+
+const fn taylor_f64() -> [f64; 14] {
+    let mut coefficients = [0.; 14];
+    let mut n = 0;
+    while n < 14 {
+        coefficients[n] = inverse_factorial(n as u32);
+        n += 1;
+    }
+    coefficients
+}
+
+const TAYLOR_F64: [f64; 14] = taylor_f64();
+const TAYLOR_F32: [f32; 8] = [1., 1., 0.5, 1. / 6., 1. / 24., 1. / 120., 1. / 720., 1. / 5040.];
+
+implement!(
+    f32,
+    u32,
+    23,
+    127u32,
+    12_582_912.0_f32,
+    -87.0_f32,
+    89.0_f32,
+    0.693_359_375_f32,
+    -2.121_944_4e-4_f32,
+    TAYLOR_F32,
+    ERFC_F32
+);
+implement!(
+    f64,
+    u64,
+    52,
+    1023u64,
+    6_755_399_441_055_744.0_f64,
+    -708.0_f64,
+    710.0_f64,
+    6.931_471_803_691_238_2e-1_f64,
+    1.908_214_929_270_587_7e-10_f64,
+    TAYLOR_F64,
+    ERFC_F64
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_agree_with_the_standard_library() {
+        for step in -8600..8870 {
+            let x = f64::from(step) * 0.01;
+            assert!((x.exponential() / x.exp() - 1.).abs() < 4e-16, "{x}");
+            let single = x as f32;
+            let exact = f64::from(single).exp();
+            assert!((f64::from(single.exponential()) / exact - 1.).abs() < 1.5e-7, "{x}");
+        }
+        assert_eq!(f32::NEG_INFINITY.exponential(), 0.);
+        assert_eq!(f32::INFINITY.exponential(), f32::INFINITY);
+        assert_eq!(1000f64.exponential(), f64::INFINITY);
+        assert_eq!((-1000f64).exponential(), 0.);
+        assert!(f32::NAN.exponential().is_nan() && f64::NAN.exponential().is_nan());
+    }
+
+    #[test]
+    fn the_normal_distribution_has_its_published_values() {
+        // Abramowitz and Stegun, table 26.1.
+        for (x, expected) in
+            [(0f64, 0.5f64), (1., 0.841_344_746_068_543), (2., 0.977_249_868_051_821), (-3., 0.001_349_898_031_630_1)]
+        {
+            assert!((x.normal().0 / expected - 1.).abs() < 1e-14, "{x}: {}", x.normal().0);
+            assert!((f64::from((x as f32).normal().0) / expected - 1.).abs() < 4e-7, "{x}");
+        }
+        assert_eq!(f32::NEG_INFINITY.normal(), (0., 0.));
+        assert_eq!(f64::INFINITY.normal(), (1., 0.));
+        assert!(f32::NAN.normal().0.is_nan());
+    }
+}

@@ -1,0 +1,245 @@
+//! Log-probabilities of tokens from hidden states and a vocabulary matrix, tile by tile of the vocabulary.
+//!
+//! The forward pass keeps a running maximum and running sums per row (in `f64`); the backward pass computes each tile of
+//! logits again. At no time are there more than about a million of them.
+
+use super::Real;
+use super::gemm::{Into, Threads, View, ViewMut, multiply};
+use super::parallel::simd;
+use super::rows::{maximum, sum_of, sum_of_pairs};
+use rayon::prelude::*;
+
+/// Logits in a tile: 4 MB of `f32`, which stay in the cache between the product and its use.
+const TILE: usize = 1 << 20;
+
+/// Terms of a sum that are added in the kernel's own precision before they go to `f64`.
+const BLOCK: usize = 512;
+
+/// A model's half of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a, T> {
+    pub(crate) hidden: &'a [T],
+    pub(crate) matrix: &'a [T],
+    pub(crate) width: usize,
+}
+
+/// What to score.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scoring<'a, T> {
+    pub(crate) policy: Side<'a, T>,
+    pub(crate) reference: Option<Side<'a, T>>,
+    pub(crate) targets: &'a [u32],
+    pub(crate) vocabulary: usize,
+    pub(crate) entropy: bool,
+}
+
+/// Logarithms of the sums of exponentials of each row, which the backward pass needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Normalisers {
+    policy: Vec<f64>,
+    reference: Vec<f64>,
+}
+
+/// Running sums over the tiles of one row's logits x (and reference logits y).
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// Largest x, sum of `e^(x - max)`, sum of `e^(x - max) x`.
+    policy: [f64; 3],
+    /// Largest y, sum of `e^(y - max)`, sum of `e^(y - max) (y - x)`.
+    reference: [f64; 3],
+    target: f64,
+}
+
+impl Running {
+    const START: Self =
+        Self { policy: [f64::NEG_INFINITY, 0., 0.], reference: [f64::NEG_INFINITY, 0., 0.], target: f64::NAN };
+
+    fn normaliser(sums: [f64; 3]) -> f64 {
+        sums[0] + sums[1].ln()
+    }
+}
+
+impl<T: Real> Side<'_, T> {
+    /// Logits of tokens `start..end`, `[n, end - start]`.
+    fn logits(self, tile: &mut [T], n: usize, start: usize, end: usize) {
+        let hidden = View::new(self.hidden, n, self.width);
+        let words = self.words(start, end);
+        multiply(ViewMut::new(tile, n, end - start), Into::Replace, T::one(), hidden, words.t(), Threads::All);
+    }
+
+    fn words(&self, start: usize, end: usize) -> View<'_, T> {
+        View::new(&self.matrix[start * self.width..end * self.width], end - start, self.width)
+    }
+}
+
+impl<T: Real> Scoring<'_, T> {
+    /// Calls `f(first token, policy's logits, reference's logits, tile width)` for each tile.
+    fn for_tiles(&self, mut f: impl FnMut(usize, &mut [T], &[T], usize)) {
+        let n = self.targets.len();
+        if n == 0 {
+            return;
+        }
+        let width = (TILE / n).clamp(128, 8192).min(self.vocabulary);
+        let mut policy = vec![T::zero(); n * width];
+        let mut reference = vec![T::zero(); if self.reference.is_some() { n * width } else { 0 }];
+        for start in (0..self.vocabulary).step_by(width.max(1)) {
+            let end = (start + width).min(self.vocabulary);
+            let used = n * (end - start);
+            self.policy.logits(&mut policy[..used], n, start, end);
+            let reference = match self.reference {
+                Some(side) => {
+                    side.logits(&mut reference[..used], n, start, end);
+                    &reference[..used]
+                }
+                None => &[],
+            };
+            f(start, &mut policy[..used], reference, end - start);
+        }
+    }
+
+    /// `[n, 3]`: log-probability, KL(reference || policy), entropy; and what the backward pass needs.
+    pub(crate) fn forward(&self) -> (Vec<T>, Normalisers) {
+        let mut running = vec![Running::START; self.targets.len()];
+        self.for_tiles(|start, policy, reference, width| {
+            let rows = running.par_iter_mut().zip(self.targets).zip(policy.par_chunks(width)).enumerate();
+            rows.with_min_len(4).for_each(|(row, ((running, &target), x))| {
+                let y = reference.get(row * width..(row + 1) * width);
+                if let Some(logit) = (target as usize).checked_sub(start).and_then(|index| x.get(index)) {
+                    running.target = logit.wide();
+                }
+                simd(
+                    #[inline(always)]
+                    || {
+                        accumulate(
+                            &mut running.policy,
+                            x,
+                            x,
+                            self.entropy,
+                            #[inline(always)]
+                            |x, _| x,
+                        );
+                        if let Some(y) = y {
+                            accumulate(
+                                &mut running.reference,
+                                y,
+                                x,
+                                true,
+                                #[inline(always)]
+                                |y, x| y - x,
+                            );
+                        }
+                    },
+                );
+            });
+        });
+        self.finish(&running)
+    }
+
+    fn finish(&self, running: &[Running]) -> (Vec<T>, Normalisers) {
+        let mut columns = Vec::with_capacity(3 * running.len());
+        let mut normalisers = Normalisers::default();
+        for row in running {
+            let policy = Running::normaliser(row.policy);
+            let mut divergence = 0.;
+            if self.reference.is_some() {
+                let reference = Running::normaliser(row.reference);
+                divergence = row.reference[2] / row.reference[1] - reference + policy;
+                normalisers.reference.push(reference);
+            }
+            let entropy = if self.entropy { policy - row.policy[2] / row.policy[1] } else { 0. };
+            columns.extend([row.target - policy, divergence, entropy].map(T::of));
+            normalisers.policy.push(policy);
+        }
+        (columns, normalisers)
+    }
+
+    /// Gradients for the scored hidden states `[n, width]` and, if wanted, for the matrix `[V, width]`, given those of
+    /// [`Scoring::forward`]'s columns.
+    ///
+    /// The gradient of the log-probability for logit `v` is `[v is the target] - p(v)`, that of the divergence is
+    /// `p(v) - r(v)`, p and r being the policy's and the reference's probabilities.
+    pub(crate) fn backward(&self, gradient: &[T], normalisers: &Normalisers, wants_matrix: bool) -> (Vec<T>, Vec<T>) {
+        let (n, inner) = (self.targets.len(), self.policy.width);
+        let mut to_hidden = vec![T::zero(); n * inner];
+        let mut to_matrix = vec![T::zero(); if wants_matrix { self.vocabulary * inner } else { 0 }];
+        self.for_tiles(|start, policy, reference, width| {
+            policy.par_chunks_mut(width).enumerate().with_min_len(4).for_each(|(row, x)| {
+                let (likelihood, divergence) = (gradient[3 * row], gradient[3 * row + 1]);
+                let normaliser = split::<T>(normalisers.policy[row]);
+                simd(
+                    #[inline(always)]
+                    || match reference.get(row * width..(row + 1) * width) {
+                        None => weighted_probabilities(x, normaliser, -likelihood),
+                        Some(y) => {
+                            let other = split::<T>(normalisers.reference[row]);
+                            probability_differences(x, y, [normaliser, other], [divergence - likelihood, divergence]);
+                        }
+                    },
+                );
+                let target = (self.targets[row] as usize).checked_sub(start);
+                if let Some(logit) = target.and_then(|index| x.get_mut(index)) {
+                    *logit += likelihood;
+                }
+            });
+            let slopes = View::new(policy, n, width);
+            let words = self.policy.words(start, start + width);
+            multiply(ViewMut::new(&mut to_hidden, n, inner), Into::Add, T::one(), slopes, words, Threads::All);
+            if wants_matrix {
+                let hidden = View::new(self.policy.hidden, n, inner);
+                let words = ViewMut::new(&mut to_matrix[start * inner..(start + width) * inner], width, inner);
+                multiply(words, Into::Replace, T::one(), slopes.t(), hidden, Threads::All);
+            }
+        });
+        (to_hidden, to_matrix)
+    }
+}
+
+/// Takes a tile into `[max, sum e^(x - max), sum e^(x - max) f(x, y)]`, the last only if it is wanted.
+#[inline(always)]
+fn accumulate<T: Real>(sums: &mut [f64; 3], x: &[T], y: &[T], wants_mean: bool, f: impl Fn(T, T) -> T) {
+    let largest = T::of(sums[0]).larger(maximum(x));
+    let kept = if largest.wide() == sums[0] { 1. } else { (sums[0] - largest.wide()).exp() };
+    sums[0] = largest.wide();
+    sums[1] *= kept;
+    sums[2] *= kept;
+    for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
+        sums[1] += sum_of(
+            x,
+            #[inline(always)]
+            |x| (x - largest).exponential(),
+        )
+        .wide();
+        if wants_mean {
+            sums[2] += sum_of_pairs(
+                x,
+                y,
+                #[inline(always)]
+                |x, y| (x - largest).exponential() * f(x, y),
+            )
+            .wide();
+        }
+    }
+}
+
+/// A number as a sum of two, so that little is lost when logits near it are subtracted.
+fn split<T: Real>(x: f64) -> [T; 2] {
+    let high = T::of(x);
+    [high, T::of(x - high.wide())]
+}
+
+#[inline(always)]
+fn weighted_probabilities<T: Real>(x: &mut [T], normaliser: [T; 2], weight: T) {
+    for x in x {
+        *x = weight * (*x - normaliser[0] - normaliser[1]).exponential();
+    }
+}
+
+#[inline(always)]
+fn probability_differences<T: Real>(x: &mut [T], y: &[T], normalisers: [[T; 2]; 2], weights: [T; 2]) {
+    let [policy, reference] = normalisers;
+    for (x, &y) in x.iter_mut().zip(y) {
+        let probability = (*x - policy[0] - policy[1]).exponential();
+        let other = (y - reference[0] - reference[1]).exponential();
+        *x = weights[0] * probability - weights[1] * other;
+    }
+}

@@ -1,0 +1,89 @@
+//! Between tensors and slices.
+
+use crate::kernels::Real;
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, StorageRef, Tensor, bail};
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// The number type the fused kernels can use for these tensors; `None` sends them to the composed form.
+pub(super) fn fused_dtype(tensors: &[&Tensor]) -> Option<DType> {
+    let dtype = tensors.first()?.dtype();
+    let fits = |t: &&Tensor| t.device().is_cpu() && t.dtype() == dtype;
+    (matches!(dtype, DType::F32 | DType::F64) && tensors.iter().all(fits)).then_some(dtype)
+}
+
+/// Evaluates `$fused` with `$T` the number type of the tensors, or `$composed` if no kernel fits them.
+macro_rules! fused_or {
+    ($tensors:expr, $T:ident => $fused:expr, $composed:expr) => {
+        match $crate::ops::memory::fused_dtype($tensors) {
+            Some(candle_core::DType::F32) => {
+                type $T = f32;
+                $fused
+            }
+            Some(_) => {
+                type $T = f64;
+                $fused
+            }
+            None => $composed,
+        }
+    };
+}
+pub(super) use fused_or;
+
+/// The numbers of an op's argument.
+///
+/// # Errors
+///
+/// If they do not lie in one run.
+pub(super) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
+        None => bail!("a fused kernel got a strided tensor of shape {:?}", layout.shape()),
+    }
+}
+
+/// The numbers of a tensor, locked for reading.
+pub(super) struct Reading<'a, T> {
+    storage: StorageRef<'a>,
+    range: (usize, usize),
+    number: PhantomData<T>,
+}
+
+impl<T: Real> Deref for Reading<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &*self.storage {
+            // The type was checked when the lock was taken.
+            Storage::Cpu(storage) => &storage.as_slice::<T>().unwrap_or_default()[self.range.0..self.range.1],
+            _ => &[],
+        }
+    }
+}
+
+/// The numbers of a contiguous CPU tensor.
+pub(super) fn read<T: Real>(tensor: &Tensor) -> Result<Reading<'_, T>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if tensor.dtype() != T::DTYPE || !matches!(*storage, Storage::Cpu(_)) {
+        bail!("a fused kernel got a tensor of {:?} on {:?}", tensor.dtype(), tensor.device());
+    }
+    match layout.contiguous_offsets() {
+        Some(range) => Ok(Reading { storage, range, number: PhantomData }),
+        None => bail!("a fused kernel got a strided tensor of shape {:?}", tensor.dims()),
+    }
+}
+
+/// The result of an op.
+pub(super) fn stored<T: Real>(data: Vec<T>, shape: impl std::convert::Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(data), shape.into())
+}
+
+/// A gradient, shaped like the argument it is for.
+pub(super) fn like<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
+    Tensor::from_vec(data, argument.shape(), argument.device()).map(Some)
+}
+
+/// [`like`] for arguments that something trainable stands behind, nothing for others.
+pub(super) fn wanted<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
+    if argument.track_op() { like(data, argument) } else { Ok(None) }
+}
