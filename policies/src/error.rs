@@ -103,6 +103,9 @@ pub enum PolicyError {
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensors(#[from] candle_core::Error),
+    /// The engine refused a setting, a tensor or a gradient.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
 }
 
 impl PolicyError {

@@ -1,7 +1,56 @@
 //! Causal language models as policies of the token MDP.
+//!
+//! GPT-NeoX, GPT-2, Llama and Qwen2 are one decoder: [`CausalConfig`] says which norm, which projections, which residual.
+//! A batch of episodes is packed into a forest of prefixes, so that a prompt is computed once for all its responses, and
+//! the vocabulary is met by scored tokens only.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use candle_core::Device;
+//! use engine::Noise;
+//! use mdp::Episode;
+//! use mdp::token::{TokenMdp, TokenState};
+//! use policies::Policy;
+//! use policies::causal::{CausalConfig, CausalLm};
+//! use policies::formats::{Extras, ModelFiles};
+//!
+//! # fn main() -> Result<(), policies::BoxError> {
+//! let config = CausalConfig::from_json(serde_json::json!({
+//!     "model_type": "llama", "vocab_size": 50, "hidden_size": 16, "intermediate_size": 32,
+//!     "num_hidden_layers": 1, "num_attention_heads": 2,
+//! }))?;
+//! let tensors = config.initial_tensors(&Noise::new(0), &Device::Cpu)?;
+//! let model = CausalLm::frozen(ModelFiles {
+//!     path: "fresh".into(), config, tensors, tokenizer: None, extras: Extras::default(),
+//! })?;
+//! let mdp = TokenMdp { vocabulary: 50, eos: vec![0], max_length: 64 };
+//! let prompt: Arc<[u32]> = vec![5, 6, 7].into();
+//! let answers = [vec![8, 9, 0], vec![8, 0]];
+//! let episodes = answers.map(|answer| Episode::whole(TokenState::new(Arc::clone(&prompt)), answer));
+//! let numbers = model.score(&mdp, &episodes)?;
+//! // A fresh model finds all tokens about equally likely.
+//! assert!(numbers.log_probs.values().iter().all(|log_prob| (log_prob + 50f64.ln()).abs() < 0.5));
+//! # Ok(())
+//! # }
+//! ```
 
 mod config;
+mod decoder;
+mod draw;
 mod fields;
+mod generate;
+mod initial;
+mod learn;
+mod model;
 mod names;
+mod packing;
+mod persist;
+mod policy;
 
 pub use config::{Activation, Architecture, CausalConfig, Rotary, RotaryScaling};
+pub use draw::Sampling;
+pub use learn::TokenTape;
+pub use model::{CausalLm, Training};
+
+pub use engine::checkpoint::Keep;

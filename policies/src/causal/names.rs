@@ -23,7 +23,7 @@ impl CausalConfig {
     ///
     /// Linear weights are `[out, in]`, but GPT-2's, which are `[in, out]`.
     pub fn expected_tensors(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut tensors = Expected { tensors: BTreeMap::new(), transposed: self.architecture == Architecture::Gpt2 };
+        let mut tensors = Expected { tensors: BTreeMap::new(), transposed: self.is_transposed() };
         tensors.add(self.embedding_name(), vec![self.vocabulary, self.width]);
         if let Some(positions) = self.positions_name() {
             tensors.add(positions, vec![self.max_positions, self.width]);
@@ -156,6 +156,11 @@ impl CausalConfig {
             tensors.add_linear(name, self.inner, self.width, self.mlp_bias);
         }
         tensors.add_linear(&names.down, self.width, self.inner, self.mlp_bias);
+    }
+
+    /// Whether linear weights are `[in, out]` (GPT-2) and not `[out, in]`.
+    pub fn is_transposed(&self) -> bool {
+        self.architecture == Architecture::Gpt2
     }
 
     /// Whether norms centre and have a bias (LayerNorm) or not (RMSNorm).

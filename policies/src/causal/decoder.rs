@@ -1,0 +1,256 @@
+//! One decoder for all architectures: the config says which norm, which projections, which residual.
+
+use engine::lora::{Adapter, LoraConfig, lora_linear};
+use engine::ops::{
+    self, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, vocabulary_log_prob,
+};
+use engine::{EngineError, Parameters};
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use super::config::{Activation, CausalConfig, Rotary, RotaryScaling};
+use super::names::BlockNames;
+
+/// A decoder's shape and its numbers.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    pub(super) config: CausalConfig,
+    pub(super) parameters: Parameters,
+    /// The settings of the adapters, where it has them.
+    pub(super) lora: Option<LoraConfig>,
+    names: Vec<BlockNames>,
+    rope: Option<Rope>,
+}
+
+/// Whether a pass is to be learned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Records what a backward pass needs.
+    Learning,
+    /// Records nothing.
+    Scoring,
+    /// Records nothing and leaves the adapters out: the model as it was before adapters learned.
+    Base,
+}
+
+/// Queries, keys and values, positions already in them.
+#[derive(Debug)]
+pub(super) enum Projection {
+    /// One tensor `[T, (query + 2 key_value) * size]`.
+    Packed(Tensor, QkvLayout),
+    /// Queries `[T, query * size]`, keys and values `[T, key_value * size]`.
+    Split([Tensor; 3]),
+}
+
+/// How the tokens of a pass see each other.
+pub(super) trait Attend {
+    /// The attention of one layer, `[T, query * size]`.
+    fn attend(&mut self, layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError>;
+}
+
+/// Tokens of a forest of prefixes.
+impl Attend for &Arc<Forest> {
+    fn attend(&mut self, _layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError> {
+        Ok(match projection {
+            Projection::Packed(packed, layout) => ops::forest_attention_packed(&packed, heads, layout, self)?,
+            Projection::Split([q, k, v]) => ops::forest_attention(&q, &k, &v, heads, self)?,
+        })
+    }
+}
+
+/// The tokens a pass reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) tokens: &'a [u32],
+    pub(super) positions: &'a [u32],
+    /// The rows whose last hidden state is wanted, where not all are.
+    pub(super) rows: Option<&'a [u32]>,
+}
+
+impl Decoder {
+    pub(super) fn new(config: CausalConfig, parameters: Parameters, lora: Option<LoraConfig>) -> Self {
+        let names = (0..config.n_layers).map(|layer| config.block_names(layer)).collect();
+        let rope = config.rotary.map(rope_of);
+        Self { config, parameters, lora, names, rope }
+    }
+
+    pub(super) fn heads(&self) -> Heads {
+        let config = &self.config;
+        Heads { query: config.n_query_heads, key_value: config.n_key_value_heads, size: config.head_size }
+    }
+
+    /// Hidden states after the last norm, `[rows, width]`, in one go.
+    pub(super) fn hidden(
+        &self,
+        reading: Reading<'_>,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Tensor, EngineError> {
+        let mut x = self.embed(reading, pass)?;
+        for layer in 0..self.config.n_layers {
+            x = self.block(layer, &x, reading, attend, pass)?;
+        }
+        self.last_norm(&x, pass)
+    }
+
+    /// The residual stream before the first block, `[T, width]`.
+    pub(super) fn embed(&self, reading: Reading<'_>, pass: Pass) -> Result<Tensor, EngineError> {
+        let table = self.weight(&self.config.embedding_name(), pass)?;
+        let x = ops::embedding(reading.tokens, &table)?;
+        match self.config.positions_name() {
+            None => Ok(x),
+            Some(name) => Ok(ops::add(&x, &ops::embedding(reading.positions, &self.weight(&name, pass)?)?)?),
+        }
+    }
+
+    /// One block on the residual stream.
+    ///
+    /// The last one goes on with the wanted rows only as soon as attention has read all of them.
+    pub(super) fn block(
+        &self,
+        layer: usize,
+        x: &Tensor,
+        reading: Reading<'_>,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Tensor, EngineError> {
+        let names = &self.names[layer];
+        let read = self.norm(x, &names.attention_norm, pass)?;
+        let projection = self.project(&read, names, reading.positions, pass)?;
+        let mut attended = attend.attend(layer, self.heads(), projection)?;
+        let mut x = x.clone();
+        if let (true, Some(rows)) = (layer + 1 == self.config.n_layers, reading.rows) {
+            (x, attended) = (ops::embedding(rows, &x)?, ops::embedding(rows, &attended)?);
+        }
+        let attended = self.linear(&attended, &names.attention_output, pass)?;
+        let after = ops::add(&x, &attended)?;
+        let read = if self.config.parallel_residual { &x } else { &after };
+        let read = self.norm(read, &names.mlp_norm, pass)?;
+        Ok(ops::add(&after, &self.mlp(&read, names, pass)?)?)
+    }
+
+    /// The norm after the last block.
+    pub(super) fn last_norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor, EngineError> {
+        self.norm(x, &self.config.final_norm_name(), pass)
+    }
+
+    /// The matrix that turns hidden states into logits, `[vocabulary, width]`.
+    pub(super) fn vocabulary_matrix(&self, pass: Pass) -> Result<Tensor, EngineError> {
+        if self.config.tied {
+            return self.weight(&self.config.embedding_name(), pass);
+        }
+        self.weight(self.config.head_name(), pass)
+    }
+
+    /// Logits of hidden states, `[rows, vocabulary]`; for the few rows that are drawn from.
+    pub(super) fn logits(&self, hidden: &Tensor, pass: Pass) -> Result<Tensor, EngineError> {
+        Ok(ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?)
+    }
+
+    /// Log-probability, divergence and entropy of each question, `[N, 3]`.
+    pub(super) fn numbers(
+        &self,
+        hidden: &Tensor,
+        query: VocabularyQuery<'_>,
+        pass: Pass,
+    ) -> Result<Tensor, EngineError> {
+        Ok(vocabulary_log_prob(hidden, &self.vocabulary_matrix(pass)?, query)?)
+    }
+
+    fn weight(&self, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
+        let tensor = self.parameters.get(name)?;
+        Ok(if pass == Pass::Learning { tensor.clone() } else { tensor.detach() })
+    }
+
+    fn bias(&self, name: &str, pass: Pass) -> Option<Tensor> {
+        let tensor = self.parameters.find(&format!("{name}.bias"))?;
+        Some(if pass == Pass::Learning { tensor.clone() } else { tensor.detach() })
+    }
+
+    fn norm(&self, x: &Tensor, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
+        let weight = self.weight(&format!("{name}.weight"), pass)?;
+        let epsilon = self.config.norm_epsilon;
+        Ok(if self.config.has_layer_norm() {
+            ops::layer_norm(x, &weight, self.bias(name, pass).as_ref(), epsilon)?
+        } else {
+            ops::rms_norm(x, &weight, epsilon)?
+        })
+    }
+
+    /// How the linear weights lie.
+    pub(super) fn layout(&self) -> WeightLayout {
+        if self.config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
+    }
+
+    fn linear(&self, x: &Tensor, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
+        let weight = self.weight(&format!("{name}.weight"), pass)?;
+        let (bias, layout) = (self.bias(name, pass), self.layout());
+        let adapter = self.lora.as_ref().filter(|_| pass != Pass::Base);
+        Ok(match adapter.and_then(|lora| lora.adapter(&self.parameters, name)) {
+            None => ops::linear(x, &weight, bias.as_ref(), layout)?,
+            Some(adapter) if pass == Pass::Learning => lora_linear(x, &weight, bias.as_ref(), layout, adapter)?,
+            Some(Adapter { a, b, scale }) => {
+                let adapter = Adapter { a: &a.detach(), b: &b.detach(), scale };
+                lora_linear(x, &weight, bias.as_ref(), layout, adapter)?
+            }
+        })
+    }
+
+    fn project(
+        &self,
+        x: &Tensor,
+        names: &BlockNames,
+        positions: &[u32],
+        pass: Pass,
+    ) -> Result<Projection, EngineError> {
+        let heads = self.heads();
+        let Some(rope) = &self.rope else {
+            return Ok(Projection::Packed(self.linear(x, &names.qkv[0], pass)?, QkvLayout::Blocks));
+        };
+        if let [packed] = names.qkv.as_slice() {
+            let packed = self.linear(x, packed, pass)?;
+            let packed = ops::rope_packed(&packed, positions, heads, QkvLayout::PerHead, rope)?;
+            return Ok(Projection::Packed(packed, QkvLayout::PerHead));
+        }
+        let [q, k, v] = [0, 1, 2].map(|part| self.linear(x, &names.qkv[part], pass));
+        let q = ops::rope(&q?, positions, heads.query, heads.size, rope)?;
+        let k = ops::rope(&k?, positions, heads.key_value, heads.size, rope)?;
+        Ok(Projection::Split([q, k, v?]))
+    }
+
+    fn mlp(&self, x: &Tensor, names: &BlockNames, pass: Pass) -> Result<Tensor, EngineError> {
+        let up = self.linear(x, &names.up, pass)?;
+        let inner = match &names.gate {
+            None => activate(&up, self.config.activation)?,
+            Some(gate) => {
+                let gate = self.linear(x, gate, pass)?;
+                match self.config.activation {
+                    Activation::Silu => ops::swiglu(&gate, &up)?,
+                    other => (activate(&gate, other)? * up)?,
+                }
+            }
+        };
+        self.linear(&inner, &names.down, pass)
+    }
+}
+
+fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Gelu => ops::gelu(x),
+        Activation::GeluTanh => ops::gelu_tanh(x),
+        Activation::Silu => ops::silu(x),
+    }
+}
+
+fn rope_of(rotary: Rotary) -> Rope {
+    let scaling = match rotary.scaling {
+        RotaryScaling::Default => RopeScaling::None,
+        RotaryScaling::Linear { factor } => RopeScaling::Linear { factor },
+        RotaryScaling::Llama3 { factor, low_frequency, high_frequency, original_context } => {
+            RopeScaling::Llama3 { factor, low_frequency, high_frequency, original_context }
+        }
+    };
+    Rope::new(rotary.base, rotary.rotated, Pairing::Halves, scaling)
+}
