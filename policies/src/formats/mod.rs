@@ -9,13 +9,17 @@
 
 mod extras;
 mod file;
+mod gguf;
 mod huggingface;
+mod rows;
 mod safetensors;
 mod save;
 mod staging;
 mod tokenizer;
+mod vocabulary;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -69,6 +73,9 @@ pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
     if folder.join("config.json").is_file() {
         return huggingface::load(&folder, device);
     }
+    if begins_with(path, b"GGUF")? {
+        return gguf::load(path, device);
+    }
     if !path.exists() {
         return Err(PolicyError::format(path, format!("not found; {ACCEPTED}")));
     }
@@ -79,4 +86,15 @@ pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
 fn resolve(path: &Path) -> PathBuf {
     let model = path.join("model");
     if path.join("config.toml").is_file() && model.is_dir() { model } else { path.to_path_buf() }
+}
+
+/// Whether a file begins so; a folder or a path that isn't there doesn't.
+fn begins_with(path: &Path, magic: &[u8]) -> Result<bool, PolicyError> {
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| PolicyError::io(path, e))?;
+    file.take(magic.len() as u64).read_to_end(&mut start).map_err(|e| PolicyError::io(path, e))?;
+    Ok(start == magic)
 }
