@@ -15,12 +15,27 @@ pub struct TokenMdp {
 }
 
 /// A prompt and what has been said since.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct TokenState {
     /// The prompt, shared by all states of all episodes about it.
+    #[serde(with = "as_list")]
     pub prompt: Arc<[u32]>,
     /// The response so far.
     pub response: Vec<u32>,
+}
+
+mod as_list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(tokens: &Arc<[u32]>, serializer: S) -> Result<S::Ok, S::Error> {
+        tokens[..].serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u32]>, D::Error> {
+        Vec::<u32>::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 impl TokenState {

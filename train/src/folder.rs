@@ -1,0 +1,177 @@
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use policies::Persist;
+
+use crate::TrainError;
+
+/// Writes a file whole or not at all: to a temporary name beside it, synced, then renamed.
+pub fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<(), TrainError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        let temporary = shared(&mut tempfile::Builder::new(), 0o666).tempfile_in(folder)?;
+        let (file, name) = temporary.into_parts();
+        let mut writer = BufWriter::new(file);
+        fill(&mut writer)?;
+        writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        name.persist(path).map_err(|e| e.error)
+    };
+    write().map_err(TrainError::io(path))
+}
+
+/// Temporary names start with this; what a kill left of them is removed on resume.
+const BUILDING: &str = ".building-";
+
+fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
+    shared(tempfile::Builder::new().prefix(BUILDING), 0o777).tempdir_in(parent).map_err(TrainError::io(parent))
+}
+
+/// Temporary files are private by default; what they become should be as readable as the user's other files.
+fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> &'a mut tempfile::Builder<'p, 's> {
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
+}
+
+fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
+        let path = entry.map_err(TrainError::io(parent))?.path();
+        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(BUILDING)) {
+            fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a run stands; saved with every checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// Optimiser steps done.
+    pub step: usize,
+    /// Training examples seen.
+    pub examples: usize,
+    /// The seed everything is drawn from; chance is a function of it and the step, so there is no other state.
+    pub seed: u64,
+}
+
+/// A run's folder: `config.toml`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder; an existing one must be empty.
+    pub fn create(path: &Path) -> Result<Self, TrainError> {
+        if path.exists() {
+            let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
+            if entries.next().is_some() {
+                let what = "exists and is not empty; name another folder with --out, or go on with --resume";
+                return Err(TrainError::Malformed { path: path.to_owned(), what: what.into() });
+            }
+        }
+        for sub in ["checkpoints", "samples", "tensorboard"] {
+            let sub = path.join(sub);
+            fs::create_dir_all(&sub).map_err(TrainError::io(&sub))?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Takes up a run that was stopped.
+    ///
+    /// # Errors
+    /// It is not a run's folder.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let refuse = |what: &str| Err(TrainError::Malformed { path: path.to_owned(), what: what.into() });
+        if !path.is_dir() {
+            return refuse("there is no such folder, so no run to resume");
+        }
+        if !path.join("config.toml").is_file() || !path.join("checkpoints").is_dir() {
+            return refuse(
+                "not a run's folder (it has no config.toml and checkpoints/); --resume takes what --out made",
+            );
+        }
+        for parent in [path.to_owned(), path.join("checkpoints")] {
+            remove_leftovers(&parent)?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The folder, or something in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Saves a checkpoint: nothing under its name until it is whole. Removes all but the newest `keep` (0: none).
+    pub fn save(&self, position: &Position, learner: &impl Persist, keep: usize) -> Result<PathBuf, TrainError> {
+        let parent = self.join("checkpoints");
+        let failed = |source| TrainError::Policy { step: position.step, source };
+        let building = temporary_folder(&parent)?;
+        learner.save_checkpoint(building.path()).map_err(failed)?;
+        let state = building.path().join("position.json");
+        let text = serde_json::to_vec_pretty(position).map_err(|e| failed(e.into()))?;
+        write_whole(&state, |file| file.write_all(&text))?;
+        let target = parent.join(format!("step-{}", position.step));
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
+        }
+        fs::rename(building.keep(), &target).map_err(TrainError::io(&target))?;
+        if keep > 0 {
+            let steps = self.checkpoints()?;
+            for step in &steps[..steps.len().saturating_sub(keep)] {
+                let old = parent.join(format!("step-{step}"));
+                fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+            }
+        }
+        Ok(target)
+    }
+
+    /// The steps there are checkpoints of, oldest first.
+    pub fn checkpoints(&self) -> Result<Vec<usize>, TrainError> {
+        let parent = self.join("checkpoints");
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&parent).map_err(TrainError::io(&parent))? {
+            let name = entry.map_err(TrainError::io(&parent))?.file_name();
+            if let Some(step) = name.to_str().and_then(|n| n.strip_prefix("step-")).and_then(|n| n.parse().ok()) {
+                steps.push(step);
+            }
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Restores the newest checkpoint; a run killed before its first begins again.
+    pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
+        let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };
+        let folder = self.join("checkpoints").join(format!("step-{step}"));
+        let path = folder.join("position.json");
+        let text = fs::read(&path).map_err(TrainError::io(&path))?;
+        let position: Position = serde_json::from_slice(&text)
+            .map_err(|e| TrainError::Malformed { path: path.clone(), what: e.to_string() })?;
+        learner.restore_checkpoint(&folder).map_err(|source| TrainError::Policy { step, source })?;
+        Ok(position)
+    }
+
+    /// Writes the policy in its ecosystem's layout: nothing under `model/` until it is whole.
+    pub fn export(&self, learner: &impl Persist, step: usize) -> Result<PathBuf, TrainError> {
+        let building = temporary_folder(&self.path)?;
+        learner.export(building.path()).map_err(|source| TrainError::Policy { step, source })?;
+        let target = self.join("model");
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
+        }
+        fs::rename(building.keep(), &target).map_err(TrainError::io(&target))?;
+        Ok(target)
+    }
+}

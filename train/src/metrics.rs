@@ -1,0 +1,102 @@
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::{TrainError, write_whole};
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// `train` or `eval`.
+    pub split: &'static str,
+    /// Optimiser steps done.
+    pub step: usize,
+    /// Training examples seen so far.
+    pub examples: usize,
+    /// Numbers by name, in the order they are written.
+    pub values: Vec<(String, f64)>,
+}
+
+impl Record {
+    /// The number called `name`.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.values.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut line = Map::new();
+        line.insert("split".into(), self.split.into());
+        line.insert("step".into(), self.step.into());
+        line.insert("examples".into(), self.examples.into());
+        for (name, value) in &self.values {
+            line.insert(name.clone(), (*value).into());
+        }
+        line.into()
+    }
+}
+
+/// `metrics.jsonl`: a line a step, appended and flushed at once.
+#[derive(Debug)]
+pub struct MetricsFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsFile {
+    /// Opens it to go on after `step` steps: later lines, and a last line cut short by a kill, are dropped.
+    pub fn open(path: &Path, step: usize) -> Result<Self, TrainError> {
+        if path.exists() {
+            let kept = kept_lines(path, step)?;
+            write_whole(path, |file| file.write_all(kept.as_bytes()))?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(TrainError::io(path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Appends a line.
+    pub fn write(&mut self, record: &Record) -> Result<(), TrainError> {
+        let line = format!("{}\n", record.to_json());
+        self.file.write_all(line.as_bytes()).map_err(TrainError::io(&self.path))
+    }
+}
+
+fn kept_lines(path: &Path, step: usize) -> Result<String, TrainError> {
+    let mut kept = String::new();
+    for line in BufReader::new(File::open(path).map_err(TrainError::io(path))?).lines() {
+        let line = line.map_err(TrainError::io(path))?;
+        let at = serde_json::from_str::<Value>(&line).ok().and_then(|v| Some((v.get("step")?.as_u64()?, v)));
+        let Some((at, value)) = at else { continue };
+        // An evaluation before the step that is resumed runs again only for step 0.
+        let again = at as usize > step || (step == 0 && value["split"] == "eval");
+        if !again {
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: usize) -> Record {
+        Record { split: "train", step, examples: step * 4, values: vec![("loss".into(), 0.5)] }
+    }
+
+    #[test]
+    fn goes_on_where_the_checkpoint_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut file = MetricsFile::open(&path, 0).unwrap();
+        (1..=3).for_each(|step| file.write(&record(step)).unwrap());
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"split\":\"tr").unwrap();
+        let mut file = MetricsFile::open(&path, 2).unwrap();
+        file.write(&record(3)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.starts_with(r#"{"split":"train","step":1,"examples":4,"loss":0.5}"#), "{text}");
+    }
+}

@@ -1,0 +1,308 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use mdp::{EpisodeOf, Mdp};
+use objectives::Objective;
+use policies::{Learner, Persist, Policy};
+
+use crate::evaluate::{Look, evaluate, read};
+use crate::step::{Learned, Reference, Slice, StepAt, learn};
+use crate::tensorboard::EventFile;
+use crate::{
+    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Settings, Source,
+    TrainError, write_whole,
+};
+
+/// What is learned from what.
+pub struct Problem<'a, M: Mdp, S: Source<Mdp = M>> {
+    /// The problem.
+    pub mdp: &'a M,
+    /// Training examples.
+    pub data: &'a S,
+    /// Examples that are only looked at.
+    pub held_out: Option<&'a S>,
+    /// The policy to stay close to.
+    pub reference: Option<&'a dyn Policy<M>>,
+    /// The loss.
+    pub objective: &'a dyn Objective<Feedback = S::Feedback>,
+    /// Which reference and which data the cached numbers belong to.
+    pub key: CacheKey,
+    /// Where the reference's numbers are read from if the file exists, and kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Problem<'_, M, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Problem").field("examples", &self.data.len()).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done; `model/` holds the policy.
+    Done,
+    /// It was asked to stop; a checkpoint holds where.
+    Interrupted,
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// Steps done in all.
+    pub steps: usize,
+    /// Before the first step, unless the run was resumed later.
+    pub first: Option<Evaluated>,
+    /// After the last step.
+    pub last: Option<Evaluated>,
+    /// Examples per second of training, evaluation and saving left out.
+    pub examples_per_second: f64,
+    /// Units of size per second, likewise.
+    pub size_per_second: f64,
+}
+
+/// Trains from where `folder` stands to the end, or until `stop` is set.
+///
+/// # Errors
+/// Unreadable data, numbers that are not finite, a diverging gradient, files that can't be written. Checkpoints and
+/// metrics up to then stay; `model/` is only written at the end.
+pub fn run<M, L, S>(
+    problem: &Problem<'_, M, S>,
+    learner: &mut L,
+    settings: &Settings,
+    folder: &RunFolder,
+    hooks: &Hooks<'_, M, L>,
+    monitor: &mut dyn Monitor,
+    stop: &AtomicBool,
+) -> Result<Outcome, TrainError>
+where
+    M: Mdp,
+    EpisodeOf<M>: Clone,
+    L: Learner<M> + Persist,
+    S: Source<Mdp = M>,
+{
+    if problem.data.is_empty() {
+        return Err(TrainError::Empty("training"));
+    }
+    let mut run = Run::open(problem, learner, settings, folder, hooks, monitor)?;
+    let total = settings.total_steps(problem.data.len());
+    let schedule = settings.schedule(problem.data.len());
+    run.monitor.started(run.position.step, total);
+    let mut first = None;
+    if run.position.step == 0 {
+        first = run.evaluate(learner)?;
+    }
+    let mut last = None;
+    while run.position.step < total {
+        if stop.load(Ordering::Relaxed) {
+            run.save(learner)?;
+            run.monitor.finished();
+            return Ok(run.outcome(Ending::Interrupted, first, None));
+        }
+        let step = run.position.step;
+        let begun = Instant::now();
+        let slices = run.batch(step)?;
+        let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
+        let learned = learn(problem.mdp, learner, &mut run.reference, problem.objective, &slices, at)?;
+        if !learned.gradient_norm.is_finite() {
+            return Err(TrainError::Diverged { step, norm: learned.gradient_norm });
+        }
+        run.record(&learned, at, begun)?;
+        let step = run.position.step;
+        if settings.eval_every > 0 && step % settings.eval_every == 0 || step == total {
+            last = run.evaluate(learner)?;
+        }
+        if settings.save_every > 0 && step % settings.save_every == 0 && step < total {
+            run.save(learner)?;
+        }
+    }
+    if last.is_none() {
+        last = run.evaluate(learner)?;
+    }
+    run.save(learner)?;
+    folder.export(learner, total)?;
+    run.monitor.finished();
+    Ok(run.outcome(Ending::Done, first, last))
+}
+
+/// A run under way.
+struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
+    problem: &'r Problem<'a, M, S>,
+    settings: &'r Settings,
+    folder: &'r RunFolder,
+    hooks: &'r Hooks<'a, M, L>,
+    monitor: &'r mut dyn Monitor,
+    reference: Reference<'a, M>,
+    held_out_reference: Reference<'a, M>,
+    position: Position,
+    metrics: MetricsFile,
+    events: EventFile,
+    seconds: f64,
+    examples: usize,
+    size: usize,
+}
+
+impl<'r, 'a, M, L, S> Run<'r, 'a, M, L, S>
+where
+    M: Mdp,
+    EpisodeOf<M>: Clone,
+    L: Learner<M> + Persist,
+    S: Source<Mdp = M>,
+{
+    fn open(
+        problem: &'r Problem<'a, M, S>,
+        learner: &mut L,
+        settings: &'r Settings,
+        folder: &'r RunFolder,
+        hooks: &'r Hooks<'a, M, L>,
+        monitor: &'r mut dyn Monitor,
+    ) -> Result<Self, TrainError> {
+        let position = Position { seed: settings.seed, ..folder.restore(learner)? };
+        let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
+        if !reference.cache.is_empty() {
+            monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
+        }
+        Ok(Self {
+            problem,
+            settings,
+            folder,
+            hooks,
+            monitor,
+            reference,
+            held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
+            metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step)?,
+            events: EventFile::create(&folder.join("tensorboard"), position.step)?,
+            position,
+            seconds: 0.0,
+            examples: 0,
+            size: 0,
+        })
+    }
+
+    /// The user's cache if there is one, else the run's own, so that a resumed run goes on with the very same numbers.
+    fn load_cache(
+        problem: &Problem<'_, M, S>,
+        folder: &RunFolder,
+        position: &Position,
+    ) -> Result<ReferenceCache, TrainError> {
+        let own = folder.join("checkpoints").join("reference.cache");
+        if position.step > 0 && own.exists() {
+            return ReferenceCache::load(&own, &problem.key);
+        }
+        match &problem.cache {
+            Some(path) if path.exists() => ReferenceCache::load(path, &problem.key),
+            _ => Ok(ReferenceCache::default()),
+        }
+    }
+
+    /// The batch of a step, cut into slices.
+    fn batch(&self, step: usize) -> Result<Vec<Slice<M, S::Feedback>>, TrainError> {
+        let n = self.problem.data.len();
+        let per_epoch = self.settings.steps_per_epoch(n);
+        let order = datasets::Order::new(self.settings.seed, (step / per_epoch) as u64, n);
+        let from = (step % per_epoch) * self.settings.batch_size;
+        let to = (from + self.settings.batch_size).min(n);
+        let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
+        positions
+            .chunks(self.settings.micro_batch_size)
+            .map(|chunk| Ok(Slice::new(read(self.problem.data, chunk.iter().copied(), "training")?)))
+            .collect()
+    }
+
+    fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {
+        let seconds = begun.elapsed().as_secs_f64();
+        self.seconds += seconds;
+        self.examples += learned.examples;
+        self.size += learned.size;
+        self.position.step += 1;
+        self.position.examples += learned.examples;
+        let mut values = vec![("loss".to_owned(), learned.loss)];
+        values.extend(learned.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        values.push(("grad_norm".into(), learned.gradient_norm));
+        values.push(("lr".into(), at.rate));
+        values.push(("pairs_per_second".into(), learned.examples as f64 / seconds));
+        values.push(("tokens_per_second".into(), learned.size as f64 / seconds));
+        let record = Record { split: "train", step: self.position.step, examples: self.position.examples, values };
+        self.write(&record)?;
+        self.monitor.stepped(&record);
+        Ok(())
+    }
+
+    fn evaluate(&mut self, learner: &L) -> Result<Option<Evaluated>, TrainError> {
+        let Some(data) = self.problem.held_out.filter(|data| !data.is_empty()) else {
+            self.sample(learner)?;
+            return Ok(None);
+        };
+        let look = Look {
+            step: self.position.step,
+            micro_batch_size: self.settings.micro_batch_size,
+            examples: self.settings.eval_examples,
+            beta: self.settings.beta,
+        };
+        let (mdp, objective) = (self.problem.mdp, self.problem.objective);
+        let evaluated = evaluate(mdp, learner, &mut self.held_out_reference, objective, data, self.hooks, look)?;
+        let values = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
+        self.write(&record)?;
+        for (side, rewards) in [("chosen", &evaluated.chosen_rewards), ("rejected", &evaluated.rejected_rewards)] {
+            let tag = format!("eval/rewards/per_token/{side}");
+            self.events.histogram(&tag, self.position.step, rewards, 30)?;
+        }
+        self.sample(learner)?;
+        self.monitor.evaluated(self.position.step, &evaluated);
+        Ok(Some(evaluated))
+    }
+
+    fn sample(&mut self, learner: &L) -> Result<(), TrainError> {
+        let Some(sample) = &self.hooks.sample else { return Ok(()) };
+        let step = self.position.step;
+        let samples = sample(learner).map_err(|source| TrainError::Policy { step, source })?;
+        let path = self.folder.join("samples").join(format!("step-{step}.jsonl"));
+        write_whole(&path, |file| {
+            for sample in &samples {
+                serde_json::to_writer(&mut *file, sample)?;
+                std::io::Write::write_all(file, b"\n")?;
+            }
+            Ok(())
+        })?;
+        for (i, sample) in samples.iter().take(4).enumerate() {
+            let text = format!("{}\n\n---\n\n**{}**", sample.prompt, sample.response.trim());
+            self.events.text(&format!("samples/{i}"), step, &text)?;
+        }
+        self.events.flush()
+    }
+
+    fn save(&mut self, learner: &L) -> Result<(), TrainError> {
+        if !self.reference.cache.is_empty() {
+            let own = self.folder.join("checkpoints").join("reference.cache");
+            for path in std::iter::once(&own).chain(&self.problem.cache) {
+                self.reference.cache.save(path, &self.problem.key)?;
+            }
+        }
+        self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;
+        Ok(())
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), TrainError> {
+        self.metrics.write(record)?;
+        for (name, value) in &record.values {
+            self.events.scalar(&format!("{}/{name}", record.split), record.step, *value)?;
+        }
+        self.events.flush()
+    }
+
+    fn outcome(&self, ending: Ending, first: Option<Evaluated>, last: Option<Evaluated>) -> Outcome {
+        let seconds = self.seconds.max(f64::MIN_POSITIVE);
+        Outcome {
+            ending,
+            steps: self.position.step,
+            first,
+            last,
+            examples_per_second: self.examples as f64 / seconds,
+            size_per_second: self.size as f64 / seconds,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+/// How the learning rate moves after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// It stays.
+    Constant,
+    /// It falls in a straight line to 0 at the last step.
+    Linear,
+    /// It falls along half a cosine to 0 at the last step.
+    Cosine,
+}
+
+/// The learning rate of every step.
+///
+/// The warm-up is the original DPO implementation's: `min(1, (step + 1) / (warmup + 1))`, so step 0 already moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// The rate at the top.
+    pub rate: f64,
+    /// Steps until the top is reached.
+    pub warmup: usize,
+    /// What comes after.
+    pub decay: Decay,
+    /// Steps in all.
+    pub total: usize,
+}
+
+impl Schedule {
+    /// The rate of `step`, counted from 0.
+    pub fn at(&self, step: usize) -> f64 {
+        let warmup = ((step + 1) as f64 / (self.warmup + 1) as f64).min(1.0);
+        let left = self.total.saturating_sub(self.warmup).max(1) as f64;
+        let progress = (step.saturating_sub(self.warmup) as f64 / left).min(1.0);
+        let decay = match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear => 1.0 - progress,
+            Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+        };
+        self.rate * warmup * decay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(decay: Decay) -> Vec<f64> {
+        let schedule = Schedule { rate: 1.0, warmup: 3, decay, total: 7 };
+        (0..8).map(|step| (schedule.at(step) * 1e4).round() / 1e4).collect()
+    }
+
+    #[test]
+    fn warms_up_as_the_original_and_then_decays() {
+        assert_eq!(rates(Decay::Constant), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(rates(Decay::Linear), [0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0]);
+        assert_eq!(rates(Decay::Cosine), [0.25, 0.5, 0.75, 1.0, 0.8536, 0.5, 0.1464, 0.0]);
+    }
+
+    #[test]
+    fn no_warm_up_starts_at_the_top() {
+        assert_eq!(Schedule { rate: 2.0, warmup: 0, decay: Decay::Constant, total: 3 }.at(0), 2.0);
+    }
+}

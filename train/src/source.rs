@@ -1,0 +1,111 @@
+use mdp::{EpisodeOf, Mdp};
+use objectives::{Comparison, Demonstration, Label, Ranking};
+use policies::BoxError;
+
+/// One example: some episodes and what is known of them.
+pub struct Item<M: Mdp, F> {
+    /// The episodes; feedback indexes them from 0.
+    pub episodes: Vec<EpisodeOf<M>>,
+    /// The feedback, usually one.
+    pub feedback: Vec<F>,
+    /// How much work it is, in the problem's own unit (tokens), for throughput.
+    pub size: usize,
+}
+
+impl<M: Mdp, F> std::fmt::Debug for Item<M, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Item").field("episodes", &self.episodes.len()).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Examples by position.
+pub trait Source {
+    /// The problem the episodes belong to.
+    type Mdp: Mdp;
+    /// What is known of them.
+    type Feedback: Sides;
+
+    /// How many examples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The example at `index`: the same every time.
+    fn item(&self, index: usize) -> Result<Item<Self::Mdp, Self::Feedback>, BoxError>;
+}
+
+/// Feedback that can be moved to a batch, and tells which episodes it prefers.
+pub trait Sides: Clone {
+    /// The same feedback where episode 0 has become episode `offset`.
+    #[must_use]
+    fn shifted(&self, offset: usize) -> Self;
+
+    /// The better episode, where there is one.
+    fn chosen(&self) -> Option<usize>;
+
+    /// The worst episode, where there is one.
+    fn rejected(&self) -> Option<usize>;
+}
+
+impl Sides for Comparison {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { first: self.first + offset, second: self.second + offset, ..*self }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        Some(if self.preference >= 0.5 { self.first } else { self.second })
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        Some(if self.preference >= 0.5 { self.second } else { self.first })
+    }
+}
+
+impl Sides for Ranking {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { best_first: self.best_first.iter().map(|i| i + offset).collect() }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        self.best_first.first().copied()
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        self.best_first.last().copied()
+    }
+}
+
+impl Sides for Label {
+    fn shifted(&self, offset: usize) -> Self {
+        Self {
+            episode: self.episode + offset,
+            desirable: self.desirable,
+            mismatched: self.mismatched.map(|i| i + offset),
+        }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        self.desirable.then_some(self.episode)
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        (!self.desirable).then_some(self.episode)
+    }
+}
+
+impl Sides for Demonstration {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { episode: self.episode + offset }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        Some(self.episode)
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        None
+    }
+}

@@ -1,0 +1,256 @@
+//! One step of training, exact for any micro-batch size.
+use std::collections::BTreeMap;
+
+use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
+use objectives::{Evaluation, Objective, Scores};
+use policies::{Learner, Policy};
+
+use crate::{Item, ReferenceCache, Sides, TrainError};
+
+/// Examples that are scored together: their episodes side by side, feedback shifted to match.
+pub struct Slice<M: Mdp, F> {
+    /// The positions of the examples in the data.
+    pub examples: Vec<usize>,
+    /// How many episodes each example has.
+    pub counts: Vec<usize>,
+    /// All their episodes.
+    pub episodes: Vec<EpisodeOf<M>>,
+    /// All their feedback, indexing `episodes`.
+    pub feedback: Vec<F>,
+    /// Their sizes added up.
+    pub size: usize,
+}
+
+impl<M: Mdp, F> std::fmt::Debug for Slice<M, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slice").field("examples", &self.examples).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mdp, F: Sides> Slice<M, F> {
+    /// Puts examples side by side.
+    pub fn new(items: impl IntoIterator<Item = (usize, Item<M, F>)>) -> Self {
+        let mut slice =
+            Self { examples: Vec::new(), counts: Vec::new(), episodes: Vec::new(), feedback: Vec::new(), size: 0 };
+        for (example, item) in items {
+            let offset = slice.episodes.len();
+            slice.examples.push(example);
+            slice.counts.push(item.episodes.len());
+            slice.feedback.extend(item.feedback.iter().map(|feedback| feedback.shifted(offset)));
+            slice.episodes.extend(item.episodes);
+            slice.size += item.size;
+        }
+        slice
+    }
+}
+
+/// The reference as training sees it: numbers, from the policy or from the cache.
+pub struct Reference<'a, M: Mdp> {
+    /// The policy, where there is one.
+    pub policy: Option<&'a dyn Policy<M>>,
+    /// What is known already.
+    pub cache: ReferenceCache,
+}
+
+impl<M: Mdp> std::fmt::Debug for Reference<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reference").field("policy", &self.policy.is_some()).field("cached", &self.cache.len()).finish()
+    }
+}
+
+impl<M: Mdp> Reference<'_, M>
+where
+    EpisodeOf<M>: Clone,
+{
+    /// The reference's log-probabilities of a slice's episodes; what is not in the cache is computed and kept.
+    pub fn numbers<F>(&mut self, mdp: &M, slice: &Slice<M, F>, step: usize) -> Result<Steps, TrainError> {
+        let unknown: Vec<usize> =
+            (0..slice.examples.len()).filter(|&i| !self.cache.contains(slice.examples[i])).collect();
+        if !unknown.is_empty() {
+            let policy = self.policy.ok_or(TrainError::NoReference)?;
+            let begins: Vec<usize> = begins(&slice.counts);
+            let episodes: Vec<EpisodeOf<M>> =
+                unknown.iter().flat_map(|&i| slice.episodes[begins[i]..begins[i + 1]].to_vec()).collect();
+            let scored = policy.score(mdp, &episodes).map_err(|source| TrainError::Policy { step, source })?.log_probs;
+            let mut at = 0;
+            for &i in &unknown {
+                self.cache.insert(slice.examples[i], scored.slice(at..at + slice.counts[i]));
+                at += slice.counts[i];
+            }
+        }
+        let mut steps = Steps::default();
+        for &example in &slice.examples {
+            let known = self.cache.get(example).ok_or(TrainError::NoReference)?;
+            known.rows().for_each(|row| steps.push(row));
+        }
+        Ok(steps)
+    }
+}
+
+fn begins(counts: &[usize]) -> Vec<usize> {
+    std::iter::once(0)
+        .chain(counts.iter().scan(0, |at, n| {
+            *at += n;
+            Some(*at)
+        }))
+        .collect()
+}
+
+/// What a step showed.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    /// The batch's mean loss.
+    pub loss: f64,
+    /// Means over the batch's feedback.
+    pub metrics: BTreeMap<&'static str, f64>,
+    /// Before clipping.
+    pub gradient_norm: f64,
+    /// Examples in the batch.
+    pub examples: usize,
+    /// Their sizes added up.
+    pub size: usize,
+}
+
+impl Learned {
+    fn add(&mut self, evaluation: &Evaluation, share: f64) {
+        self.loss += share * evaluation.loss;
+        for (name, value) in &evaluation.metrics {
+            *self.metrics.entry(name).or_default() += share * value;
+        }
+    }
+}
+
+/// Takes one step on a batch that comes in slices: forward, loss, backward for each, then one update.
+///
+/// The gradient is that of the whole batch's mean loss. An objective that couples the examples of a batch sees all
+/// numbers first; its slopes then drive a second forward pass, slice by slice.
+pub fn learn<M: Mdp, L: Learner<M>, F: Sides>(
+    mdp: &M,
+    learner: &mut L,
+    reference: &mut Reference<'_, M>,
+    objective: &dyn Objective<Feedback = F>,
+    slices: &[Slice<M, F>],
+    at: StepAt,
+) -> Result<Learned, TrainError>
+where
+    EpisodeOf<M>: Clone,
+{
+    let step = at.step;
+    let failed = |source| TrainError::Policy { step, source };
+    let total: usize = slices.iter().map(|slice| slice.feedback.len()).sum();
+    let mut learned = Learned {
+        examples: slices.iter().map(|slice| slice.examples.len()).sum(),
+        size: slices.iter().map(|slice| slice.size).sum(),
+        ..Learned::default()
+    };
+    let whole = objective.needs().whole_batch && slices.len() > 1;
+    let mut whole_slopes =
+        if whole { Some(coupled(mdp, learner, reference, objective, slices, step, &mut learned)?) } else { None };
+    for slice in slices {
+        let (policy, tape) = learner.forward(mdp, &slice.episodes).map_err(failed)?;
+        let slopes = if let Some(parts) = &mut whole_slopes {
+            parts.remove(0)
+        } else {
+            let mut evaluation = evaluate_slice(mdp, reference, objective, slice, &policy, step)?;
+            let share = slice.feedback.len() as f64 / total as f64;
+            learned.add(&evaluation, share);
+            scale(&mut evaluation.slopes, share);
+            evaluation.slopes
+        };
+        learner.backward(tape, &slopes).map_err(failed)?;
+    }
+    learned.gradient_norm = learner.update(at.rate, at.max_gradient_norm).map_err(failed)?;
+    Ok(learned)
+}
+
+/// Where in the run a step is.
+#[derive(Clone, Copy, Debug)]
+pub struct StepAt {
+    /// Counted from 0.
+    pub step: usize,
+    /// The learning rate.
+    pub rate: f64,
+    /// The gradient is scaled down to this norm.
+    pub max_gradient_norm: Option<f64>,
+}
+
+/// The loss of one slice's numbers.
+pub(crate) fn evaluate_slice<M: Mdp, F: Sides>(
+    mdp: &M,
+    reference: &mut Reference<'_, M>,
+    objective: &dyn Objective<Feedback = F>,
+    slice: &Slice<M, F>,
+    policy: &Channels,
+    step: usize,
+) -> Result<Evaluation, TrainError>
+where
+    EpisodeOf<M>: Clone,
+{
+    let reference = if objective.needs().reference { Some(reference.numbers(mdp, slice, step)?) } else { None };
+    let scores = Scores { policy, reference: reference.as_ref(), weights: &weights(&slice.episodes) };
+    objective.evaluate(&slice.feedback, scores).map_err(|source| TrainError::Objective {
+        step,
+        examples: slice.examples.clone(),
+        source,
+    })
+}
+
+/// Scores every slice, evaluates once, and cuts the slopes back into slices.
+fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
+    mdp: &M,
+    learner: &L,
+    reference: &mut Reference<'_, M>,
+    objective: &dyn Objective<Feedback = F>,
+    slices: &[Slice<M, F>],
+    step: usize,
+    learned: &mut Learned,
+) -> Result<Vec<Channels>, TrainError>
+where
+    EpisodeOf<M>: Clone,
+{
+    let mut policy = Channels::default();
+    let mut weigh = Steps::default();
+    let mut references = objective.needs().reference.then(Steps::default);
+    let (mut feedback, mut examples, mut ends) = (Vec::new(), Vec::new(), vec![0]);
+    for slice in slices {
+        let channels = learner.score(mdp, &slice.episodes).map_err(|source| TrainError::Policy { step, source })?;
+        feedback.extend(slice.feedback.iter().map(|f| f.shifted(policy.log_probs.len())));
+        append(&mut policy, &channels);
+        weights(&slice.episodes).rows().for_each(|row| weigh.push(row));
+        if let Some(all) = &mut references {
+            reference.numbers(mdp, slice, step)?.rows().for_each(|row| all.push(row));
+        }
+        examples.extend_from_slice(&slice.examples);
+        ends.push(policy.log_probs.len());
+    }
+    let scores = Scores { policy: &policy, reference: references.as_ref(), weights: &weigh };
+    let evaluation =
+        objective.evaluate(&feedback, scores).map_err(|source| TrainError::Objective { step, examples, source })?;
+    learned.add(&evaluation, 1.0);
+    Ok(ends
+        .windows(2)
+        .map(|pair| Channels {
+            log_probs: evaluation.slopes.log_probs.slice(pair[0]..pair[1]),
+            divergence: evaluation.slopes.divergence.as_ref().map(|d| d.slice(pair[0]..pair[1])),
+            entropy: None,
+        })
+        .collect())
+}
+
+/// Adds the rows of `more` to `all`.
+pub(crate) fn append(all: &mut Channels, more: &Channels) {
+    more.log_probs.rows().for_each(|row| all.log_probs.push(row));
+    for (to, from) in [(&mut all.divergence, &more.divergence), (&mut all.entropy, &more.entropy)] {
+        if let Some(from) = from {
+            let to = to.get_or_insert_with(Steps::default);
+            from.rows().for_each(|row| to.push(row));
+        }
+    }
+}
+
+fn scale(slopes: &mut Channels, factor: f64) {
+    slopes.log_probs.values_mut().iter_mut().for_each(|slope| *slope *= factor);
+    if let Some(divergence) = &mut slopes.divergence {
+        divergence.values_mut().iter_mut().for_each(|slope| *slope *= factor);
+    }
+}

@@ -1,0 +1,215 @@
+//! The loop on a table of logits: small enough to follow, with everything a real run has.
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datasets::{Example, ExampleKind};
+use mdp::token::TokenMdp;
+use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise};
+use policies::Tabular;
+
+use crate::token::{FromExample, TokenSource};
+use crate::{
+    CacheKey, Decay, Ending, Hooks, Monitor, Outcome, Problem, Record, RunFolder, Settings, Silent, TrainError, run,
+};
+
+const MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
+
+/// Pairs in which token 1 is better than token 2.
+fn pairs(n: u64) -> Vec<Example> {
+    let pair = |index| {
+        let (a, b) = ((index % 4) as u32, (index % 3) as u32);
+        Example {
+            index,
+            prompt: Arc::from([a]),
+            responses: vec![vec![1, b], vec![2, a, b]],
+            kind: ExampleKind::Pair,
+            preference: 1.0,
+        }
+    };
+    (0..n).map(pair).collect()
+}
+
+fn settings() -> Settings {
+    Settings {
+        seed: 3,
+        batch_size: 4,
+        micro_batch_size: 4,
+        epochs: 3,
+        max_steps: None,
+        rate: 0.5,
+        warmup_steps: 2,
+        decay: Decay::Linear,
+        max_gradient_norm: Some(1.0),
+        eval_every: 2,
+        eval_examples: 5,
+        save_every: 2,
+        keep_checkpoints: 2,
+        beta: 0.1,
+    }
+}
+
+struct Trained {
+    outcome: Outcome,
+    learner: Tabular<TokenMdp>,
+    metrics: String,
+}
+
+/// Trains in `path`, which may hold an earlier part of the run.
+fn train<F: FromExample>(
+    path: &Path,
+    objective: &dyn Objective<Feedback = F>,
+    settings: &Settings,
+    monitor: &mut dyn Monitor,
+    stop: &AtomicBool,
+) -> Trained {
+    let folder = if path.join("config.toml").exists() {
+        RunFolder::open(path).unwrap()
+    } else {
+        let folder = RunFolder::create(path).unwrap();
+        std::fs::write(path.join("config.toml"), "").unwrap();
+        folder
+    };
+    let (data, held_out) = (pairs(10), pairs(5));
+    let (data, held_out) = (TokenSource::<F>::new(&data), TokenSource::<F>::new(&held_out));
+    let mut learner = Tabular::new(&MDP);
+    let reference = Tabular::new(&MDP);
+    let problem = Problem {
+        mdp: &MDP,
+        data: &data,
+        held_out: Some(&held_out),
+        reference: Some(&reference),
+        objective,
+        key: CacheKey::default(),
+        cache: None,
+    };
+    let outcome = run(&problem, &mut learner, settings, &folder, &Hooks::default(), monitor, stop).unwrap();
+    Trained { outcome, learner, metrics: untimed(&std::fs::read_to_string(path.join("metrics.jsonl")).unwrap()) }
+}
+
+/// The lines without what the clock decides.
+fn untimed(metrics: &str) -> String {
+    let mut lines = String::new();
+    for line in metrics.lines() {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let map = value.as_object_mut().unwrap();
+        map.retain(|name, _| !name.ends_with("_per_second"));
+        lines += &format!("{value}\n");
+    }
+    lines
+}
+
+fn dpo() -> Pairwise<Logistic> {
+    Pairwise::new(Logistic::new(0.1).unwrap())
+}
+
+fn fresh() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    (folder, path)
+}
+
+fn logits(learner: &Tabular<TokenMdp>, prompt: u32) -> Vec<f64> {
+    learner.logits(&mdp::token::TokenState::new([prompt])).unwrap().to_vec()
+}
+
+#[test]
+fn a_run_learns_and_leaves_everything_behind() {
+    let (_guard, path) = fresh();
+    let trained = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+    assert_eq!(trained.outcome.ending, Ending::Done);
+    assert_eq!(trained.outcome.steps, 9); // three epochs of batches of 4, 4 and 2
+    let first = &trained.outcome.first.unwrap().metrics;
+    assert!((first["loss"] - 2f64.ln()).abs() < 1e-12);
+    let last = trained.outcome.last.unwrap();
+    assert_eq!(last.metrics["rewards/accuracies"], 1.0);
+    assert!(last.accuracy_interval.unwrap().0 > 0.5);
+    for name in ["metrics.jsonl", "tensorboard", "checkpoints/step-8", "checkpoints/step-9", "model"] {
+        assert!(path.join(name).exists(), "{name}");
+    }
+    assert!(!path.join("checkpoints/step-6").exists(), "only the newest two are kept");
+    assert_eq!(trained.metrics.lines().filter(|line| line.contains(r#""split":"train""#)).count(), 9);
+}
+
+#[test]
+fn any_micro_batch_size_is_the_same_step() {
+    fn both<F: FromExample>(objective: &dyn Objective<Feedback = F>) {
+        let at = |micro_batch_size| {
+            let (_guard, path) = fresh();
+            let settings = Settings { micro_batch_size, ..settings() };
+            train(&path, objective, &settings, &mut Silent, &AtomicBool::new(false)).learner
+        };
+        let (whole, single) = (at(4), at(1));
+        for prompt in 0..4 {
+            for (a, b) in logits(&whole, prompt).iter().zip(logits(&single, prompt)) {
+                assert!((a - b).abs() < 1e-12, "{a} {b}");
+            }
+        }
+    }
+    both::<Comparison>(&dpo());
+    both::<Label>(&Kto::new(0.1).unwrap());
+}
+
+/// Sets a flag when a step is done, as an interrupt would.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl Monitor for StopAfter<'_> {
+    fn stepped(&mut self, record: &Record) {
+        self.1.store(record.step >= self.0, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn stopped_anywhere_and_resumed_is_the_same_to_the_bit() {
+    let (_guard, path) = fresh();
+    let whole = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+    for after in 1..9 {
+        let (_guard, path) = fresh();
+        let stop = AtomicBool::new(false);
+        let part = train(&path, &dpo(), &settings(), &mut StopAfter(after, &stop), &stop);
+        assert_eq!(part.outcome.ending, Ending::Interrupted);
+        assert!(!path.join("model").exists());
+        let resumed = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+        assert_eq!(resumed.metrics, whole.metrics, "stopped after {after}");
+        for prompt in 0..4 {
+            assert_eq!(logits(&resumed.learner, prompt), logits(&whole.learner, prompt));
+        }
+    }
+}
+
+#[test]
+fn killed_between_checkpoints_and_resumed_is_the_same_to_the_bit() {
+    struct Kill<'a>(usize, &'a Path, &'a Path);
+    impl Monitor for Kill<'_> {
+        fn stepped(&mut self, record: &Record) {
+            if record.step == self.0 {
+                copy(self.1, self.2);
+            }
+        }
+    }
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target)) }
+        }
+    }
+    for at in [1, 3, 5, 9] {
+        let ((_a, path), (_b, killed)) = (fresh(), fresh());
+        let whole = train(&path, &dpo(), &settings(), &mut Kill(at, &path, &killed), &AtomicBool::new(false));
+        let resumed = train(&killed, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+        assert_eq!(resumed.metrics, whole.metrics, "killed in step {at}");
+        assert_eq!(logits(&resumed.learner, 1), logits(&whole.learner, 1));
+    }
+}
+
+#[test]
+fn a_folder_that_is_taken_or_is_no_run_is_refused() {
+    let (_guard, path) = fresh();
+    std::fs::create_dir_all(&path).unwrap();
+    let error = RunFolder::open(&path).unwrap_err().to_string();
+    assert!(error.contains("not a run's folder"), "{error}");
+    std::fs::write(path.join("mine.txt"), "x").unwrap();
+    assert!(matches!(RunFolder::create(&path), Err(TrainError::Malformed { .. })));
+}

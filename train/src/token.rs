@@ -1,0 +1,213 @@
+//! Tokenised examples as episodes of the token MDP.
+use std::sync::Arc;
+
+use datasets::{Example, ExampleKind};
+use mdp::Episode;
+use mdp::token::{TokenMdp, TokenState};
+use objectives::{Comparison, Demonstration, Label, Ranking};
+use policies::BoxError;
+
+use crate::{Item, Sides, Source};
+
+/// Tokenised examples by position.
+pub trait Examples {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The one at `index`.
+    fn example(&self, index: usize) -> Result<Example, BoxError>;
+}
+
+impl Examples for Vec<Example> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        self.get(index).cloned().ok_or_else(|| format!("there is no example {index}").into())
+    }
+}
+
+/// Examples that do not carry the kind of feedback an objective learns from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this objective learns from {wanted}, the data holds {found}; {hint}")]
+pub struct WrongFeedback {
+    wanted: &'static str,
+    found: &'static str,
+    hint: &'static str,
+}
+
+/// Feedback that can be read off a tokenised example.
+pub trait FromExample: Sides + Sized {
+    /// The feedback on the example's answers.
+    ///
+    /// # Errors
+    /// The example carries another kind of feedback.
+    fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback>;
+
+    /// Whether a baseline is estimated from each answer's prompt with another example's answer (KTO).
+    const MISMATCHED: bool = false;
+
+    /// The same feedback with the mismatched episode at `index`.
+    #[must_use]
+    fn with_mismatched(self, _index: usize) -> Self {
+        self
+    }
+}
+
+impl FromExample for Comparison {
+    fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
+        match example.kind {
+            ExampleKind::Pair => Ok(vec![Self { first: 0, second: 1, preference: example.preference }]),
+            ExampleKind::Ranked => {
+                let n = example.responses.len();
+                let pairs = (0..n).flat_map(|first| (first + 1..n).map(move |second| (first, second)));
+                Ok(pairs.map(|(first, second)| Self { first, second, preference: 1.0 }).collect())
+            }
+            kind => Err(wrong("pairs or ranked answers", kind)),
+        }
+    }
+}
+
+impl FromExample for Ranking {
+    fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
+        match example.kind {
+            ExampleKind::Pair | ExampleKind::Ranked => {
+                Ok(vec![Self { best_first: (0..example.responses.len()).collect() }])
+            }
+            kind => Err(wrong("ranked answers", kind)),
+        }
+    }
+}
+
+impl FromExample for Label {
+    fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
+        let label = |episode, desirable| Self { episode, desirable, mismatched: None };
+        match example.kind {
+            ExampleKind::Pair => Ok(vec![label(0, true), label(1, false)]),
+            ExampleKind::Labelled { desirable } => Ok(vec![label(0, desirable)]),
+            kind => Err(wrong("single answers with a thumb up or down, or pairs", kind)),
+        }
+    }
+
+    const MISMATCHED: bool = true;
+
+    fn with_mismatched(self, index: usize) -> Self {
+        Self { mismatched: Some(index), ..self }
+    }
+}
+
+impl FromExample for Demonstration {
+    fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
+        match example.kind {
+            ExampleKind::Labelled { desirable: false } => {
+                Err(wrong("answers worth imitating", ExampleKind::Labelled { desirable: false }))
+            }
+            _ => Ok(vec![Self { episode: 0 }]),
+        }
+    }
+}
+
+fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
+    let (found, hint) = match found {
+        ExampleKind::Pair => ("pairs", "try --objective dpo"),
+        ExampleKind::Ranked => ("ranked answers", "try --objective plackett-luce"),
+        ExampleKind::Labelled { .. } => ("single answers with a thumb up or down", "try --objective kto"),
+        ExampleKind::Demonstration => ("answers to imitate", "try --objective sft"),
+    };
+    WrongFeedback { wanted, found, hint }
+}
+
+/// Tokenised examples with one kind of feedback, as the training loop takes them.
+pub struct TokenSource<'a, F> {
+    examples: &'a dyn Examples,
+    feedback: std::marker::PhantomData<fn() -> F>,
+}
+
+impl<F> std::fmt::Debug for TokenSource<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenSource").field("examples", &self.examples.len()).finish()
+    }
+}
+
+impl<'a, F> TokenSource<'a, F> {
+    /// Looks at examples as feedback of kind `F`.
+    pub fn new(examples: &'a dyn Examples) -> Self {
+        Self { examples, feedback: std::marker::PhantomData }
+    }
+}
+
+impl<F: FromExample> Source for TokenSource<'_, F> {
+    type Mdp = TokenMdp;
+    type Feedback = F;
+
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn item(&self, index: usize) -> Result<Item<TokenMdp, F>, BoxError> {
+        let example = self.examples.example(index)?;
+        let mut feedback = F::from_example(&example)?;
+        let mut size = example.n_tokens();
+        let mut responses = example.responses;
+        if F::MISMATCHED {
+            // The neighbour in the data's order: a function of the example alone, so a cache of it stays true.
+            let other = self.examples.example((index + 1) % self.examples.len())?;
+            feedback = feedback.into_iter().map(|f| f.with_mismatched(responses.len())).collect();
+            let answer = other.responses.into_iter().next().unwrap_or_default();
+            size += answer.len();
+            responses.push(answer);
+        }
+        let episodes = responses
+            .into_iter()
+            .map(|response| Episode::whole(TokenState::new(Arc::clone(&example.prompt)), response))
+            .collect();
+        Ok(Item { episodes, feedback, size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(kind: ExampleKind, n: usize) -> Example {
+        let responses = (0..n).map(|i| vec![i as u32 + 1, 0]).collect();
+        Example { index: 0, prompt: Arc::from([9, 8]), responses, kind, preference: 1.0 }
+    }
+
+    #[test]
+    fn a_pair_is_two_episodes_from_one_prompt() {
+        let data = vec![example(ExampleKind::Pair, 2)];
+        let item = TokenSource::<Comparison>::new(&data).item(0).unwrap();
+        assert_eq!(item.episodes.len(), 2);
+        assert_eq!(item.size, 2 + 4);
+        assert_eq!(item.feedback, [Comparison { first: 0, second: 1, preference: 1.0 }]);
+    }
+
+    #[test]
+    fn three_ranked_answers_are_three_comparisons() {
+        let data = vec![example(ExampleKind::Ranked, 3)];
+        let pairs = TokenSource::<Comparison>::new(&data).item(0).unwrap().feedback;
+        assert_eq!(pairs.iter().map(|c| (c.first, c.second)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
+    }
+
+    #[test]
+    fn labels_bring_the_neighbours_answer() {
+        let data = vec![example(ExampleKind::Pair, 2), example(ExampleKind::Labelled { desirable: false }, 1)];
+        let item = TokenSource::<Label>::new(&data).item(1).unwrap();
+        assert_eq!(item.feedback, [Label { episode: 0, desirable: false, mismatched: Some(1) }]);
+        assert_eq!(item.episodes[1].pieces[0].actions, [1, 0]);
+    }
+
+    #[test]
+    fn the_wrong_feedback_says_what_would_fit() {
+        let data = vec![example(ExampleKind::Labelled { desirable: true }, 1)];
+        let error = TokenSource::<Comparison>::new(&data).item(0).unwrap_err().to_string();
+        assert!(error.contains("--objective kto"), "{error}");
+    }
+}
