@@ -1,1 +1,183 @@
-//! placeholder
+//! The command line.
+//!
+//! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
+
+mod console;
+mod failure;
+mod inspect;
+mod keys;
+mod model;
+mod objective;
+mod sample;
+mod score;
+mod text;
+mod train;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+
+use crate::console::Console;
+pub(crate) use crate::failure::Failure;
+use crate::keys::{INSPECT, KEYS, Kind, SAMPLE, SCORE, TRAIN, Verbs};
+use crate::values::Values;
+
+/// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
+/// usage, 130 interrupted after a checkpoint.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version go to stdout with 0, usage errors to stderr with 2; clap knows which.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(&matches) {
+        Ok(code) => code,
+        Err(failure) => {
+            console::error(&failure.to_string());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// What every verb gets.
+struct Call {
+    values: Values,
+    console: Console,
+}
+
+fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    match matches.subcommand() {
+        Some(("train", sub)) => train::train(call(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
+        Some(("score", sub)) => score::score(&call(sub, SCORE)?),
+        Some(("sample", sub)) => sample::sample(&call(sub, SAMPLE)?),
+        Some(("inspect", sub)) => {
+            let path = sub.get_one::<PathBuf>("path").cloned();
+            inspect::inspect(&call(sub, INSPECT)?, path)
+        }
+        Some(("completions", sub)) => {
+            let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
+            clap_complete::generate(shell, &mut command(), "hybrid-dpo", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(Failure::usage("no verb given; see hybrid-dpo --help")),
+    }
+}
+
+/// Puts the sources of settings together and starts logging.
+fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
+    let mut values = Values::defaults();
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        values.merge_file(path)?;
+    }
+    for set in matches.get_many::<String>("set").into_iter().flatten() {
+        values.merge_set(set)?;
+    }
+    for key in KEYS.iter().filter(|key| key.verbs & verb != 0) {
+        if let Some(text) = matches.get_one::<String>(key.flag) {
+            values.merge_flag(key, text)?;
+        }
+    }
+    let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
+    Ok(Call { values, console: Console::start(matches.get_flag("quiet"), json) })
+}
+
+/// The whole command line.
+pub fn command() -> Command {
+    Command::new("hybrid-dpo")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Models of any kind learn from preferences: one loss for token, diffusion and hybrid MDPs")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
+            Arg::new("resume")
+                .long("resume")
+                .value_name("RUN")
+                .value_parser(clap::value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
+                .help("Takes up a run that was stopped, with the settings it has"),
+        ))
+        .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
+        .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
+        .subcommand(
+            verb("inspect", INSPECT, "Says what a model, a data set or a run is", INSPECT_HELP).arg(
+                Arg::new("path")
+                    .value_name("FILE|DIR")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .value_hint(ValueHint::AnyPath)
+                    .help("What to look at; with a model here, --data is read with its tokenizer"),
+            ),
+        )
+        .subcommand(
+            Command::new("completions").about("Writes a shell's completion script").arg(
+                Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
+            ),
+        )
+}
+
+fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static str) -> Command {
+    let mut command = Command::new(name).about(about).after_help(example);
+    for key in KEYS.iter().filter(|key| key.verbs & bit != 0) {
+        command = command.arg(flag(key));
+    }
+    command
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE.toml")
+                .value_parser(clap::value_parser!(PathBuf))
+                .value_hint(ValueHint::FilePath)
+                .help("Reads settings from a file; a run's config.toml is one"),
+        )
+        .arg(
+            Arg::new("set")
+                .long("set")
+                .value_name("SECTION.KEY=VALUE")
+                .action(ArgAction::Append)
+                .help("Sets one value; wins over the file, flags win over it"),
+        )
+        .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("Says nothing but results and errors"))
+        .arg(
+            Arg::new("log-format")
+                .long("log-format")
+                .value_parser(["text", "json"])
+                .default_value("text")
+                .help("How progress is written to stderr"),
+        )
+}
+
+fn flag(key: &'static keys::Key) -> Arg {
+    let help = if key.default.is_empty() { key.help.to_owned() } else { format!("{} [{}]", key.help, key.default) };
+    let arg = Arg::new(key.flag).long(key.flag).help(help).allow_hyphen_values(true);
+    match key.kind {
+        Kind::Count => arg.value_name("N"),
+        Kind::Number => arg.value_name("X"),
+        Kind::Text => arg.value_name("VALUE").value_hint(ValueHint::AnyPath),
+        Kind::List => arg.value_name("A,B"),
+        Kind::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Choice(words) => arg.value_name("WORD").help(format!(
+            "{} ({}){}",
+            key.help,
+            words.join(", "),
+            if key.default.is_empty() { String::new() } else { format!(" [{}]", key.default) }
+        )),
+    }
+}
+
+const TRAIN_HELP: &str = "Examples:
+  hybrid-dpo train --mdp token
+      the embedded model learns from the embedded preferences, in about a minute
+  hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --objective dpo --beta 0.1 --out runs/first
+  hybrid-dpo train --resume runs/first";
+const SCORE_HELP: &str = "Example:
+  hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl --out scores.jsonl";
+const SAMPLE_HELP: &str = "Example:
+  hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl";
+const INSPECT_HELP: &str = "Examples:
+  hybrid-dpo inspect ./SmolLM2-135M
+  hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";

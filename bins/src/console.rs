@@ -1,0 +1,115 @@
+//! Everything that is printed.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use train::{Evaluated, Monitor, Record};
+
+/// Prints an error.
+pub(crate) fn error(message: &str) {
+    eprintln!("error: {message}");
+}
+
+/// Prints a result to stdout. A reader that has gone away (`| head`) is not an error.
+pub(crate) fn result(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Progress and logs, to stderr.
+#[derive(Debug)]
+pub(crate) struct Console {
+    quiet: bool,
+    json: bool,
+    bar: Option<ProgressBar>,
+    said: Instant,
+    total: usize,
+}
+
+impl Console {
+    pub(crate) fn start(quiet: bool, json: bool) -> Self {
+        Self { quiet, json, bar: None, said: Instant::now(), total: 0 }
+    }
+
+    /// A line of information.
+    pub(crate) fn info(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        let text =
+            if self.json { serde_json::json!({"level": "info", "message": line}).to_string() } else { line.to_owned() };
+        match &self.bar {
+            Some(bar) if !bar.is_hidden() => bar.suspend(|| eprintln!("{text}")),
+            _ => eprintln!("{text}"),
+        }
+    }
+
+    /// A bar for work of `total` parts; hidden where nobody looks.
+    pub(crate) fn bar(&self, what: &'static str, total: usize) -> ProgressBar {
+        let visible = !self.quiet && !self.json && std::io::stderr().is_terminal();
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target).with_prefix(what);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} {eta} left") {
+            bar.set_style(style);
+        }
+        bar
+    }
+}
+
+impl Monitor for Console {
+    fn started(&mut self, step: usize, total: usize) {
+        let bar = self.bar("train", total);
+        bar.set_position(step as u64);
+        bar.reset_eta();
+        self.bar = Some(bar);
+        self.total = total;
+    }
+
+    fn stepped(&mut self, record: &Record) {
+        let value = |name: &str| record.value(name).unwrap_or(f64::NAN);
+        let mut message = format!("loss {:.4}", value("loss"));
+        if let Some(accuracy) = record.value("rewards/accuracies") {
+            message += &format!(" accuracy {accuracy:.2} margin {:.3}", value("rewards/margins"));
+        }
+        message += &format!(" {:.1} pairs/s {:.0} tokens/s", value("pairs_per_second"), value("tokens_per_second"));
+        let Some(bar) = &self.bar else { return };
+        if !bar.is_hidden() {
+            bar.set_position(record.step as u64);
+            bar.set_message(message);
+        } else if self.said.elapsed() >= Duration::from_secs(5) || record.step == self.total {
+            self.said = Instant::now();
+            let left = self.total.saturating_sub(record.step) as f64 * record.examples as f64
+                / (record.step as f64 * value("pairs_per_second")).max(1e-9);
+            self.info(&format!("step {}/{} {message}, {left:.0} s left", record.step, self.total));
+        }
+    }
+
+    fn evaluated(&mut self, step: usize, evaluated: &Evaluated) {
+        let mut line = format!("held out, step {step}, {} examples:", evaluated.examples);
+        for (short, name) in [
+            ("loss", "loss"),
+            ("accuracy", "rewards/accuracies"),
+            ("margin", "rewards/margins"),
+            ("chosen", "rewards/chosen"),
+            ("rejected", "rewards/rejected"),
+            ("KL(ref, policy)", "divergence"),
+        ] {
+            if let Some(value) = evaluated.metrics.get(name) {
+                line += &format!(" {short} {value:.4}");
+            }
+        }
+        self.info(&line);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.info(line);
+    }
+
+    fn finished(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
