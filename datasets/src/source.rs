@@ -107,9 +107,8 @@ impl Dataset {
         Ok(Self { offsets, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by prompt: (the rest, the held out). All examples of a prompt fall on the same side, which depends on
-    /// nothing but the prompt's tokens and the seed; so about this share of all *prompts* is held out, and stays held
-    /// out when data is added.
+    /// Splits by prompt: (the rest, the held out). All examples of a prompt fall on the same side. Prompts are held
+    /// out in the order of a hash of their tokens and the seed, until this share of the *examples* is.
     ///
     /// # Errors
     /// The share is not between 0 and 1, or the temporary file cannot be read.
@@ -118,26 +117,39 @@ impl Dataset {
             let value = share.to_string();
             return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
         }
-        let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+        let mut by_prompt = Vec::with_capacity(self.len());
         for (position, example) in self.iter().enumerate() {
-            let is_held_out = prompt_fraction(&example?.prompt, seed) < share;
-            if is_held_out { &mut held_out } else { &mut rest }.push(position);
+            by_prompt.push((prompt_hash(&example?.prompt, seed), position));
         }
-        Ok((self.select(&rest)?, self.select(&held_out)?))
+        by_prompt.sort_unstable();
+        let wanted = share * self.len() as f64;
+        let mut n_held_out = 0;
+        for prompt in by_prompt.chunk_by(|first, second| first.0 == second.0) {
+            // A prompt goes where it brings the share closer.
+            if n_held_out as f64 + prompt.len() as f64 / 2.0 > wanted {
+                break;
+            }
+            n_held_out += prompt.len();
+        }
+        let positions = |part: &[(u64, usize)]| {
+            let mut positions: Vec<usize> = part.iter().map(|&(_, position)| position).collect();
+            positions.sort_unstable();
+            self.select(&positions)
+        };
+        let (held_out, rest) = by_prompt.split_at(n_held_out);
+        Ok((positions(rest)?, positions(held_out)?))
     }
 }
 
-/// A number in [0, 1) that depends on the prompt and the seed only.
-fn prompt_fraction(prompt: &[u32], seed: u64) -> f64 {
+/// A number that depends on the prompt and the seed only.
+fn prompt_hash(prompt: &[u32], seed: u64) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     prompt.iter().for_each(|token| {
         hasher.update(&token.to_le_bytes());
     });
     let hash = hasher.finalize();
-    let word = hash.as_bytes().iter().take(8).fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    // 53 bits are what an f64 holds.
-    (word >> 11) as f64 / (1_u64 << 53) as f64
+    hash.as_bytes().iter().take(8).fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 struct Builder<'a> {

@@ -119,3 +119,6 @@ fn broken(error: &minijinja::Error) -> DatasetError {
     let message = error.line().map_or_else(|| what.clone(), |line| format!("{what} (line {line} of the template)"));
     DatasetError::Template { message }
 }
+
+#[cfg(test)]
+mod tests;
