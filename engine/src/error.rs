@@ -125,10 +125,6 @@ pub enum EngineError {
         /// The names, without their numbered parents, that do exist.
         known: Vec<String>,
     },
-
-    /// `backward` was called on a tape that has no segment.
-    #[error("the tape is empty: there is nothing to go backward through")]
-    EmptyTape,
 }
 
 impl EngineError {

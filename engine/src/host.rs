@@ -16,18 +16,16 @@ pub(crate) fn is_host_f32(tensor: &Tensor) -> bool {
 }
 
 /// Calls `kernel(target, source)` on matching runs of both tensors.
-pub(crate) fn zip_in_place(
-    target: &Tensor,
-    source: &Tensor,
-    kernel: impl Fn(&mut [f32], &[f32]) + Sync,
-) -> Result<()> {
+pub(crate) fn zip_in_place(target: &Tensor, source: &Tensor, kernel: impl Fn(&mut [f32], &[f32]) + Sync) -> Result<()> {
     with_mut(target, source, |target, source| {
         let arch = Arch::new();
         let runs = target.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK));
-        runs.for_each(|(target, source)| arch.dispatch(
-            #[inline(always)]
-            || kernel(target, source),
-        ));
+        runs.for_each(|(target, source)| {
+            arch.dispatch(
+                #[inline(always)]
+                || kernel(target, source),
+            );
+        });
     })
 }
 
@@ -100,6 +98,7 @@ pub(crate) fn for_each_number<const N: usize>(
     });
 }
 
+#[expect(clippy::inline_always, reason = "only what is inlined is compiled for the vector instructions at hand")]
 #[inline(always)]
 fn update_run<const N: usize>(
     target: &mut [f32],
@@ -152,6 +151,7 @@ struct SumOfSquares<'a, T>(&'a [T]);
 impl<T: WithDType> pulp::WithSimd for SumOfSquares<'_, T> {
     type Output = f64;
 
+    #[expect(clippy::inline_always, reason = "only what is inlined is compiled for the vector instructions at hand")]
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _simd: S) -> f64 {
         let mut totals = [0f64; 16];

@@ -189,15 +189,21 @@ mod tests {
     fn streams_are_frozen() {
         let first = |seed, purpose, index| Noise::new(seed).stream(purpose, index).next_u64();
         let values = [first(0, "", 0), first(0, "a", 0), first(0, "a", 1), first(1, "a", 0)];
-        assert_eq!(values, GOLDEN);
+        // This crate's own first values: a change of them changes every seeded run.
+        let frozen = [
+            3_641_998_802_033_467_848,
+            1_725_201_166_458_429_072,
+            3_300_178_871_568_575_206,
+            9_068_113_655_287_535_178,
+        ];
+        assert_eq!(values, frozen);
     }
-
-    const GOLDEN: [u64; 4] = [0; 4];
 
     #[test]
     fn streams_do_not_depend_on_order() {
         let noise = Noise::new(3);
-        let draw = |index| normal(&mut noise.stream("z", index), 5, 1., &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
+        let draw =
+            |index| normal(&mut noise.stream("z", index), 5, 1., &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
         let forwards: Vec<_> = (0..4).map(draw).collect();
         let mut backwards: Vec<_> = (0..4).rev().map(draw).collect();
         backwards.reverse();
@@ -222,13 +228,17 @@ mod tests {
         let (mean, variance) = moments(&draws);
         // A width of 4 has variance 16 / 12, and its fourth central moment is 4^4 / 80.
         assert!((mean - 1.).abs() < 5. * (16. / 12. / N as f64).sqrt(), "{mean}");
-        assert!((variance - 16. / 12.).abs() < 5. * ((256. / 80. - (16f64 / 12.).powi(2)) / N as f64).sqrt(), "{variance}");
+        assert!(
+            (variance - 16. / 12.).abs() < 5. * ((256. / 80. - (16f64 / 12.).powi(2)) / N as f64).sqrt(),
+            "{variance}"
+        );
         assert!(draws.iter().all(|x| (-1. ..=3.).contains(x)));
     }
 
     #[test]
     fn kaiming_draws_fill_their_bounds() {
-        let weight = kaiming_uniform(&mut Noise::new(1).stream("weight", 0), 64, 16, 5f64.sqrt(), &Device::Cpu).unwrap();
+        let weight =
+            kaiming_uniform(&mut Noise::new(1).stream("weight", 0), 64, 16, 5f64.sqrt(), &Device::Cpu).unwrap();
         assert_eq!(weight.dims(), [64, 16]);
         let largest = weight.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!((0.24..=0.25).contains(&largest), "{largest}");

@@ -58,6 +58,8 @@ impl Parameters {
         let name = name.into();
         // `Var::from_tensor` copies, except that it hands a variable back as it is: hence the detour.
         let var = Var::from_tensor(&tensor.detach()).map_err(EngineError::named("copy", &name))?;
+        // While a model is loaded, no more than one tensor is in memory twice.
+        drop(tensor);
         self.insert(name, Parameter::Trainable(var))
     }
 
@@ -71,8 +73,10 @@ impl Parameters {
         let name = name.into();
         let tensor = if tensor.is_variable() {
             tensor.detach().force_contiguous().map_err(EngineError::named("copy", &name))?
-        } else {
+        } else if tensor.track_op() {
             tensor.detach()
+        } else {
+            tensor
         };
         self.insert(name, Parameter::Frozen(tensor))
     }

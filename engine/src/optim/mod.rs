@@ -51,6 +51,8 @@ mod adamw;
 mod rms_prop;
 mod sgd;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -76,3 +76,14 @@ impl Rule<1> for Constants {
         Ok(((weight - (&change * scalars.rate)?)?, [change]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check_forms_agree;
+    use super::Constants;
+
+    #[test]
+    fn fused_and_composed_forms_agree_to_the_bit() {
+        check_forms_agree(&Constants { momentum: 0.9 });
+    }
+}

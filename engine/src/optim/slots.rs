@@ -87,7 +87,8 @@ impl<const N: usize> Slots<N> {
     pub(super) fn state<R: Rule<N>>(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
         let mut state = BTreeMap::new();
         for (name, slot) in &self.slots {
-            let copy = |tensor: &Tensor| tensor.force_contiguous().map_err(EngineError::named("copy the state of", name));
+            let copy =
+                |tensor: &Tensor| tensor.force_contiguous().map_err(EngineError::named("copy the state of", name));
             for (moment, tensor) in R::MOMENTS.iter().zip(&slot.moments) {
                 state.insert(format!("{moment}.{name}"), copy(tensor)?);
             }
