@@ -374,3 +374,6 @@ fn gradient(law: &'static str, expected: f64, got: f64, tolerance: f64) -> Resul
 fn near(one: f64, other: f64, tolerance: f64) -> bool {
     (one - other).abs() <= tolerance * (1.0 + one.abs().max(other.abs()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! A problem of your own: three functions, and everything else works.
+//!
+//! A walker crosses a river on stones, a step left or right at a time, and people prefer one crossing to another because
+//! of a reward that nobody writes down. The policy learns from their comparisons alone. Since the problem is small, its
+//! exact solution is known, and the two agree: preferences are enough to find the optimal policy (the paper's
+//! Theorem 1).
+//!
+//! Run it with `cargo run --example 05_your_own_mdp`.
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+
+use std::error::Error;
+
+use hybrid_dpo::mdp::{self, Enumerable, Mdp, Rng, Table, laws, soft_q};
+use hybrid_dpo::objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
+use hybrid_dpo::policies::{self, Learner, Policy, Tabular};
+use rand::SeedableRng;
+
+/// A river, this many stones long and wide.
+struct River {
+    length: usize,
+    width: usize,
+}
+
+/// Where the walker stands. States are values: they are compared, kept and branched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stone {
+    row: usize,
+    column: usize,
+}
+
+/// Every step goes a row on, and a column to the left, to the right, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Go {
+    Left,
+    Ahead,
+    Right,
+}
+
+impl Mdp for River {
+    type Context = usize; // the column to start from
+    type State = Stone;
+    type Action = Go;
+
+    fn start(&self, column: &usize) -> Stone {
+        Stone { row: 0, column: *column }
+    }
+
+    fn step(&self, stone: &Stone, go: &Go) -> Stone {
+        let column = match go {
+            Go::Left => stone.column - 1,
+            Go::Ahead => stone.column,
+            Go::Right => stone.column + 1,
+        };
+        Stone { row: stone.row + 1, column }
+    }
+
+    fn is_terminal(&self, stone: &Stone) -> bool {
+        stone.row == self.length
+    }
+
+    // Optional: the banks are steep.
+    fn allows(&self, stone: &Stone, go: &Go) -> bool {
+        match go {
+            Go::Left => stone.column > 0,
+            Go::Ahead => true,
+            Go::Right => stone.column + 1 < self.width,
+        }
+    }
+}
+
+/// Optional too: actions that can be counted have tables and exact solutions.
+impl Enumerable for River {
+    fn n_actions(&self) -> usize {
+        3
+    }
+
+    fn action(&self, index: usize) -> Go {
+        [Go::Left, Go::Ahead, Go::Right][index]
+    }
+
+    fn action_index(&self, go: &Go) -> usize {
+        *go as usize
+    }
+}
+
+/// What people like about a stone, though nobody tells the policy.
+fn dryness(stone: &Stone) -> f64 {
+    [0.0, 0.5, 0.2, 0.9][(stone.row + 2 * stone.column) % 4]
+}
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let river = River { length: 4, width: 3 };
+    let mut rng = Rng::seed_from_u64(0);
+
+    // First test of every new problem: does it keep the laws?
+    laws::check_enumerable(&river, &[0, 1, 2], laws::Walks::default(), &mut rng)?;
+
+    // The exact answer, to compare with: write the problem out as a table and solve it.
+    let beta = 0.5;
+    let start = river.start(&1);
+    let explored = mdp::explore(&river, &[start], 1000)?;
+    let (finite, states) = (&explored.finite, &explored.states);
+    let rewards = Table::from_fn(finite, |state, action| dryness(&states[finite.step(&state, &action).place]));
+    let solved = soft_q::solve(finite, &rewards, &Table::uniform(finite), beta)?;
+
+    // The data: all crossings from the middle, each compared with every other. `preference` is the share of people who
+    // like the first better, so nothing but opinions is in it.
+    let crossings = mdp::all_episodes(&river, &start, 1000)?;
+    let returns: Vec<f64> = crossings
+        .iter()
+        .map(|crossing| {
+            let walk = crossing.pieces[0].actions.iter().scan(start, |stone, go| {
+                *stone = river.step(stone, go);
+                Some(dryness(stone))
+            });
+            walk.sum()
+        })
+        .collect();
+    let mut opinions = Vec::new();
+    for first in 0..crossings.len() {
+        for second in first + 1..crossings.len() {
+            let preference = 1.0 / (1.0 + (returns[second] - returns[first]).exp());
+            opinions.push(Comparison { first, second, preference });
+        }
+    }
+
+    // The same loop as for the bandit, and for a language model.
+    let mut policy = Tabular::new(&river);
+    let reference = policy.score(&river, &crossings)?.log_probs;
+    let objective = Pairwise::new(Logistic::new(beta)?);
+    let weights = mdp::weights(&crossings);
+    for step in 0..=2000 {
+        let (numbers, tape) = policy.forward(&river, &crossings)?;
+        let scores = Scores { policy: &numbers, reference: Some(&reference), weights: &weights };
+        let evaluation = objective.evaluate(&opinions, scores)?;
+        policy.backward(tape, &evaluation.slopes)?;
+        policy.update(20.0, None)?;
+        if step % 500 == 0 {
+            println!("step {step:>4}: loss {:.6}", evaluation.loss);
+        }
+    }
+
+    println!("stone       left ahead right, learned / exact");
+    let mut furthest: f64 = 0.0;
+    for state in finite.states().filter(|state| !finite.is_terminal(state)) {
+        let stone = states[state.place];
+        if stone.row != state.time {
+            continue; // no episode is on this stone at this time
+        }
+        let learned = policy.log_probs(&river, &stone)?;
+        let cells: Vec<String> = finite
+            .allowed(&state)
+            .into_iter()
+            .map(|action| {
+                let exact = solved.log_policy.at(state, action).exp();
+                furthest = furthest.max((learned[action].exp() - exact).abs());
+                format!("{:?} {:.3} / {exact:.3}", river.action(action), learned[action].exp())
+            })
+            .collect();
+        println!("({}, {})  {}", stone.row, stone.column, cells.join("  "));
+    }
+    println!("the learned probabilities are within {furthest:.0e} of the exact ones");
+
+    // Last: does the learner keep the laws of learners?
+    policies::laws::check_learner(&river, &mut policy, &crossings, 1, 1e-9)?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Laws that nothing can break are worth nothing: each is broken here, once.
+use std::cell::Cell;
+
+use mdp::{Episode, Finite, FiniteState};
+
+use super::*;
+use crate::tabular::Decision;
+use crate::{Proposal, Tabular};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    /// Draws without the generator.
+    ForgetsTheGenerator,
+    /// Samples an arm that is not there.
+    SamplesTheForbidden,
+    /// Numbers depend on the size of the batch.
+    LooksAtTheBatch,
+    /// Scores minus infinity.
+    ScoresInfinity,
+    /// Proposals say twice the log-probability.
+    ProposesWrongNumbers,
+    /// `forward` is not `score`.
+    ForwardDiffers,
+    /// A backward pass forgets the ones before it.
+    Overwrites,
+    /// The gradient is that of another table.
+    TurnsTheGradient,
+}
+
+struct Faulty {
+    table: Tabular<Finite>,
+    fault: Fault,
+    calls: Cell<usize>,
+}
+
+impl Policy<Finite> for Faulty {
+    fn propose(
+        &self,
+        mdp: &Finite,
+        states: &[FiniteState],
+        k: usize,
+        rng: &mut Rng,
+    ) -> Result<Vec<Vec<Proposal<usize>>>, BoxError> {
+        let mut lists = self.table.propose(mdp, states, k, rng)?;
+        if self.fault == Fault::ProposesWrongNumbers {
+            lists.iter_mut().flatten().for_each(|proposal| proposal.log_prob *= 2.0);
+        }
+        Ok(lists)
+    }
+
+    fn sample(&self, mdp: &Finite, states: &[FiniteState], rng: &mut Rng) -> Result<Vec<usize>, BoxError> {
+        self.calls.set(self.calls.get() + 1);
+        match self.fault {
+            Fault::ForgetsTheGenerator => Ok(vec![self.calls.get() % 2; states.len()]),
+            Fault::SamplesTheForbidden => Ok(vec![99; states.len()]),
+            _ => self.table.sample(mdp, states, rng),
+        }
+    }
+
+    fn score(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<Channels, BoxError> {
+        let mut channels = self.table.score(mdp, episodes)?;
+        match self.fault {
+            Fault::LooksAtTheBatch => channels.log_probs.values_mut()[0] -= episodes.len() as f64,
+            Fault::ScoresInfinity => channels.log_probs.values_mut()[0] = f64::NEG_INFINITY,
+            _ => (),
+        }
+        Ok(channels)
+    }
+}
+
+impl Learner<Finite> for Faulty {
+    type Tape = Vec<Vec<Decision<FiniteState>>>;
+
+    fn forward(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<(Channels, Self::Tape), BoxError> {
+        let (mut channels, mut tape) = self.table.forward(mdp, episodes)?;
+        if self.fault == Fault::TurnsTheGradient {
+            tape = Tabular::new(mdp).forward(mdp, episodes)?.1;
+        }
+        if self.fault == Fault::ForwardDiffers {
+            channels.log_probs.values_mut()[0] += 1.0;
+        }
+        Ok((channels, tape))
+    }
+
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
+        if self.fault == Fault::Overwrites {
+            self.table.update(0.0, None)?;
+        }
+        self.table.backward(tape, slopes)
+    }
+
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+        self.table.update(rate, max_gradient_norm)
+    }
+}
+
+fn faulty(fault: Fault) -> Faulty {
+    let mdp = Finite::bandit(3);
+    let mut table = Tabular::new(&mdp);
+    table.set_logits(FiniteState::default(), vec![0.3, -0.2, 0.9]);
+    Faulty { table, fault, calls: Cell::new(0) }
+}
+
+/// All laws in turn; the message of the first that is broken.
+fn verdict(fault: Fault) -> Option<String> {
+    let mdp = Finite::bandit(3);
+    let starts = [FiniteState::default(); 4];
+    let episodes: Vec<_> = [0, 2, 1, 1].map(|arm| Episode::whole(starts[0], vec![arm])).into();
+    let all = || -> Result<(), BoxError> {
+        check_policy(&mdp, &faulty(fault), &starts, 0, 1e-9)?;
+        check_proposals(&mdp, &faulty(fault), &starts, 2, 1e-9)?;
+        check_learner(&mdp, &mut faulty(fault), &episodes, 0, 1e-9)?;
+        check_gradient(&mdp, || faulty(fault), &episodes, 0, 1e-5, 1e-6)
+    };
+    all().err().map(|error| error.to_string())
+}
+
+#[test]
+fn each_broken_law_is_found() {
+    let check = |fault, expected: &str| {
+        let message = verdict(fault).unwrap_or_else(|| panic!("{fault:?} is not found"));
+        assert!(message.contains(expected), "{fault:?}: {message}");
+    };
+    assert_eq!(verdict(Fault::None), None);
+    check(Fault::ForgetsTheGenerator, "the same generator gave different actions");
+    check(Fault::SamplesTheForbidden, "sample gave an action that is not allowed");
+    check(Fault::LooksAtTheBatch, "batch composition: the log-probabilities of decision 0 of episode 0");
+    check(Fault::ScoresInfinity, "decision 0 of episode 0 is scored -inf");
+    check(Fault::ProposesWrongNumbers, "proposal 0 says");
+    check(Fault::ForwardDiffers, "forward is score");
+    check(Fault::Overwrites, "backward adds up");
+    check(Fault::TurnsTheGradient, "finite differences along the gradient");
+}
+
+#[test]
+fn a_slope_is_checked_against_its_function() {
+    let square = |moved: f64| Ok((3.0 + moved) * (3.0 + moved));
+    assert!(check_slope(square, 6.0, 1e-5, 1e-8).is_ok());
+    assert!(check_slope(square, 5.9, 1e-5, 1e-8).is_err());
+}
