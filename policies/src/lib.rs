@@ -1,4 +1,32 @@
-//! Policies.
+//! Policies: whatever gives the log-probability of a decision.
+//!
+//! A [`Policy`] gives numbers: of the decisions of given episodes, of candidate actions, of episodes it makes itself. A
+//! [`Learner`] also learns from slopes on those numbers. That is all that the rest of the project asks of a model, so a
+//! loss never sees a tensor, and a model never sees a loss: a language model of billions of weights and a table of six
+//! logits train through the same loop.
+//!
+//! # Examples
+//! One slope, one step: the action that it favours becomes more likely.
+//! ```
+//! use mdp::{Episode, Finite, Mdp};
+//! use policies::{Learner, Policy, Tabular};
+//!
+//! let mdp = Finite::bandit(2);
+//! let episodes = [Episode::whole(mdp.start(&0), vec![1])];
+//! let mut policy = Tabular::new(&mdp);
+//! let (numbers, tape) = policy.forward(&mdp, &episodes)?;
+//! assert_eq!(numbers.log_probs.values(), [0.5f64.ln()]);
+//!
+//! // The loss is minus the log-probability.
+//! policy.backward(tape, &numbers.log_probs.filled(-1.0).into())?;
+//! policy.update(0.1, None)?;
+//! assert!(policy.score(&mdp, &episodes)?.log_probs.values()[0] > 0.5f64.ln());
+//! # Ok::<(), policies::BoxError>(())
+//! ```
+//!
+//! # Where to go next
+//! [`causal`] has the language models, [`formats`] the files they come in, [`tabular`] a policy small enough to follow
+//! by hand. [`laws`] is the first test to write for a policy of your own.
 pub mod causal;
 mod error;
 pub mod formats;

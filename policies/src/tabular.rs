@@ -78,7 +78,7 @@ impl<M: Enumerable<State: Ord>> Tabular<M> {
     /// If the problem has another number of actions, or allows none in this state.
     pub fn log_probs(&self, mdp: &M, state: &M::State) -> Result<Vec<f64>, PolicyError> {
         if mdp.n_actions() != self.n_actions {
-            return Err(unfit("actions of the problem", self.n_actions, mdp.n_actions()));
+            return Err(unfit("actions of the problem", self.n_actions.to_string(), mdp.n_actions().to_string()));
         }
         let mut logits = vec![f64::NEG_INFINITY; self.n_actions];
         let row = self.logits.get(state);
@@ -301,8 +301,8 @@ impl<M: Mdp<State: PartialEq>> PartialEq for Tabular<M> {
     }
 }
 
-fn unfit(what: impl ToString, expected: impl ToString, got: impl ToString) -> PolicyError {
-    PolicyError::Argument { what: what.to_string(), expected: expected.to_string(), got: got.to_string() }
+fn unfit(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> PolicyError {
+    PolicyError::Argument { what: what.into(), expected: expected.into(), got: got.into() }
 }
 
 fn stuck() -> PolicyError {

@@ -187,7 +187,7 @@ fn samples_follow_the_probabilities() {
     let mdp = Finite::bandit(3);
     let mut policy = Tabular::new(&mdp);
     policy.set_logits(mdp.start(&0), vec![0.5f64.ln(), 0.3f64.ln(), 0.2f64.ln()]);
-    let drawn = policy.sample(&mdp, &[mdp.start(&0); 20_000], &mut Rng::seed_from_u64(9)).unwrap();
+    let drawn = policy.sample(&mdp, &vec![mdp.start(&0); 20_000], &mut Rng::seed_from_u64(9)).unwrap();
     for (arm, expected) in [0.5, 0.3, 0.2].into_iter().enumerate() {
         let share = drawn.iter().filter(|drawn| **drawn == arm).count() as f64 / drawn.len() as f64;
         // Four standard errors are 0.014.
