@@ -63,16 +63,12 @@ impl Gradients {
     /// When it does not have the shape of those before.
     pub fn add(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
         let gradient = prepare(gradient).map_err(EngineError::named("add a gradient of", name))?;
-        match self.sums.get_mut(name) {
-            Some(sum) => {
-                check_like(name, &sum.tensor, &gradient)?;
-                sum.add(&gradient).map_err(EngineError::named("add a gradient of", name))?;
-            }
-            None => {
-                let tensor = gradient.force_contiguous().map_err(EngineError::named("copy the gradient of", name))?;
-                self.sums.insert(name.to_owned(), Sum { tensor, is_stale: false });
-            }
+        if let Some(sum) = self.sums.get_mut(name) {
+            check_like(name, &sum.tensor, &gradient)?;
+            return sum.add(&gradient).map_err(EngineError::named("add a gradient of", name));
         }
+        let tensor = gradient.force_contiguous().map_err(EngineError::named("copy the gradient of", name))?;
+        self.sums.insert(name.to_owned(), Sum { tensor, is_stale: false });
         Ok(())
     }
 
@@ -279,6 +275,16 @@ mod tests {
         gradients.add("fine", &tensor(&[1.])).unwrap();
         gradients.add("layer.weight", &tensor(&[f32::NAN])).unwrap();
         assert_eq!(gradients.norm().unwrap_err().to_string(), "the gradient of `layer.weight` is not finite");
+    }
+
+    #[test]
+    fn types_can_cross_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Gradients>();
+        check::<Parameters>();
+        check::<crate::checkpoint::Tape<'_>>();
+        check::<Box<dyn crate::optim::Optimizer>>();
+        check::<crate::EngineError>();
     }
 
     #[test]

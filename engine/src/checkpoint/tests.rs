@@ -1,0 +1,206 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var};
+
+use super::{Keep, Tape, pull_back};
+use crate::noise::{self, Noise};
+use crate::ops::{WeightLayout, embedding, gelu, linear};
+use crate::{EngineError, Gradients, Parameters};
+
+const WIDTH: usize = 8;
+const IDS: [u32; 5] = [3, 1, 4, 1, 5];
+
+fn random(purpose: &str, index: u64, shape: (usize, usize)) -> Tensor {
+    noise::normal(&mut Noise::new(4).stream(purpose, index), shape, 0.5, &Device::Cpu).unwrap()
+}
+
+/// A table, tied with the head, and blocks x + gelu(x W).
+fn model(n_blocks: u64, is_frozen: impl Fn(&str) -> bool) -> Parameters {
+    let mut parameters = Parameters::default();
+    let mut insert = |name: String, tensor| {
+        if is_frozen(&name) {
+            parameters.insert_frozen(name, tensor).unwrap();
+        } else {
+            parameters.insert_trainable(name, tensor).unwrap();
+        }
+    };
+    insert("table".into(), random("table", 0, (6, WIDTH)));
+    (0..n_blocks).for_each(|i| insert(format!("block.{i}"), random("block", i, (WIDTH, WIDTH))));
+    parameters
+}
+
+fn block(parameters: &Parameters, i: u64, x: &Tensor) -> Result<Tensor, EngineError> {
+    let weight = parameters.get(&format!("block.{i}"))?;
+    Ok((x + gelu(&linear(x, weight, None, WeightLayout::OutIn)?)?)?)
+}
+
+fn head(parameters: &Parameters, x: &Tensor) -> Result<Tensor, EngineError> {
+    Ok(linear(x, parameters.get("table")?, None, WeightLayout::OutIn)?)
+}
+
+fn slopes() -> Tensor {
+    random("slopes", 0, (IDS.len(), 6))
+}
+
+fn by_tape(parameters: &Parameters, n_blocks: u64, keep: Keep) -> (Tensor, Gradients) {
+    let mut tape = Tape::from_source(|| Ok(embedding(&IDS, parameters.get("table")?)?), keep).unwrap();
+    for i in 0..n_blocks {
+        tape.run(move |x| block(parameters, i, x)).unwrap();
+    }
+    let output = tape.run_kept(|x| head(parameters, x)).unwrap().clone();
+    let mut gradients = Gradients::default();
+    assert!(tape.backward(&slopes(), parameters, &mut gradients).unwrap().is_none());
+    (output, gradients)
+}
+
+fn by_one_graph(parameters: &Parameters, n_blocks: u64) -> (Tensor, Gradients) {
+    let mut x = embedding(&IDS, parameters.get("table").unwrap()).unwrap();
+    for i in 0..n_blocks {
+        x = block(parameters, i, &x).unwrap();
+    }
+    let output = head(parameters, &x).unwrap();
+    let store = (&output * slopes()).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut gradients = Gradients::default();
+    gradients.add_from(&store, parameters).unwrap();
+    (output.detach(), gradients)
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
+    (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+}
+
+fn assert_same(got: &(Tensor, Gradients), expected: &(Tensor, Gradients)) {
+    assert!(largest_difference(&got.0, &expected.0) < 1e-6);
+    let names = |gradients: &Gradients| gradients.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&got.1), names(&expected.1));
+    for (name, gradient) in expected.1.iter() {
+        assert!(largest_difference(got.1.get(name).unwrap(), gradient) < 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn gradients_are_those_of_one_graph() {
+    let parameters = model(3, |_| false);
+    let expected = by_one_graph(&parameters, 3);
+    assert!(expected.1.missing(&parameters).is_empty());
+    for keep in [Keep::Activations, Keep::Borders] {
+        assert_same(&by_tape(&parameters, 3, keep), &expected);
+    }
+}
+
+#[test]
+fn frozen_parts_get_no_gradient() {
+    for learns in ["block.0", "block.1", "block.2", "table"] {
+        let parameters = model(3, |name| name != learns);
+        let expected = by_one_graph(&parameters, 3);
+        for keep in [Keep::Activations, Keep::Borders] {
+            assert_same(&by_tape(&parameters, 3, keep), &expected);
+        }
+    }
+    let frozen = model(2, |_| true);
+    assert!(by_tape(&frozen, 2, Keep::Borders).1.is_empty());
+}
+
+#[test]
+fn a_given_input_gets_its_gradient() {
+    let parameters = model(2, |_| false);
+    let x = Var::from_tensor(&random("x", 0, (5, WIDTH))).unwrap();
+    let output = block(&parameters, 1, &block(&parameters, 0, &x).unwrap()).unwrap();
+    let gradient = random("gradient", 0, (5, WIDTH));
+    let expected = (&output * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
+    for keep in [Keep::Activations, Keep::Borders] {
+        let mut tape = Tape::from_input(&x, keep);
+        for i in 0..2 {
+            let parameters = &parameters;
+            tape.run(move |x| block(parameters, i, x)).unwrap();
+        }
+        let of_input = tape.backward(&gradient, &parameters, &mut Gradients::default()).unwrap().unwrap();
+        assert!(largest_difference(&of_input, expected.get(&x).unwrap()) < 1e-6);
+    }
+}
+
+type Op = Box<dyn CustomOp1 + Send + Sync>;
+
+/// An op lives as long as the graph that it is part of; each segment has three of its own.
+#[test]
+fn only_one_segment_is_alive_at_a_time() {
+    let n_runs = AtomicUsize::new(0);
+    let parameters = model(1, |_| false);
+    let alive: Mutex<Vec<Weak<Op>>> = Mutex::default();
+    let n_alive = || alive.lock().unwrap().iter().filter(|op| op.strong_count() > 0).count();
+    let peak = AtomicUsize::new(0);
+    let segment = |x: &Tensor| {
+        n_runs.fetch_add(1, Ordering::Relaxed);
+        let mut x = block(&parameters, 0, x)?;
+        for _ in 0..3 {
+            let op: Arc<Op> = Arc::new(Box::new(Same));
+            alive.lock().unwrap().push(Arc::downgrade(&op));
+            x = x.apply_op1_arc(op)?;
+        }
+        peak.fetch_max(n_alive(), Ordering::Relaxed);
+        Ok(x)
+    };
+    let mut tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Borders);
+    for _ in 0..10 {
+        tape.run(segment).unwrap();
+    }
+    assert_eq!(n_alive(), 0, "a forward pass must keep nothing but the borders");
+    let gradient = random("gradient", 0, (5, WIDTH));
+    tape.backward(&gradient, &parameters, &mut Gradients::default()).unwrap();
+    assert_eq!((peak.into_inner(), n_runs.into_inner()), (3, 20));
+}
+
+struct Same;
+
+impl CustomOp1 for Same {
+    fn name(&self) -> &'static str {
+        "same"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        Ok((storage.clone(), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(gradient.clone()))
+    }
+}
+
+#[test]
+fn a_thousand_segments_need_no_deep_stack() {
+    let run = || {
+        for keep in [Keep::Activations, Keep::Borders] {
+            let mut parameters = Parameters::default();
+            parameters.insert_trainable("shift", Tensor::ones(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
+            let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), keep);
+            for _ in 0..1000 {
+                tape.run(|x| Ok((x + parameters.get("shift")?)?)).unwrap();
+            }
+            assert_eq!(tape.output().to_vec1::<f32>().unwrap(), [1000.]);
+            let (one, mut gradients) = (Tensor::ones(1, DType::F32, &Device::Cpu).unwrap(), Gradients::default());
+            tape.backward(&one, &parameters, &mut gradients).unwrap();
+            assert_eq!(gradients.get("shift").unwrap().to_vec1::<f32>().unwrap(), [1000.]);
+        }
+    };
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_gradient_of_another_shape_is_refused() {
+    let parameters = model(0, |_| false);
+    let tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Activations);
+    let error = tape.backward(&random("x", 0, (4, WIDTH)), &parameters, &mut Gradients::default()).unwrap_err();
+    assert!(matches!(error, EngineError::Shape { .. }), "{error}");
+}
+
+#[test]
+fn pulling_back_is_the_product_with_the_jacobian() {
+    let x = Var::new(&[1f64, 2., 3.], &Device::Cpu).unwrap();
+    let gradient = Tensor::new(&[1f64, 10., 100.], &Device::Cpu).unwrap();
+    let store = pull_back(&x.sqr().unwrap(), &gradient).unwrap();
+    assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
+    // A gradient in another type goes the long way round.
+    let store = pull_back(&x.sqr().unwrap(), &gradient.to_dtype(DType::F32).unwrap()).unwrap();
+    assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
+}
