@@ -11,6 +11,8 @@ mod extras;
 mod file;
 mod gguf;
 mod huggingface;
+mod llama2c;
+mod peft;
 mod rows;
 mod safetensors;
 mod save;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 
 pub use extras::Extras;
+pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
 pub use tokenizer::ModelTokenizer;
 
@@ -62,24 +65,81 @@ impl ModelFiles {
 }
 
 /// What [`load`] reads, for messages.
-const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors)";
+const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors), a .gguf file, a llama2.c .bin \
+                        file, a run folder, or BASE+ADAPTER with a PEFT folder";
 
 /// Loads a model from whatever the path is.
+///
+/// A run folder stands for its `model/`. `base+adapter` is a model with a PEFT adapter added to its weights; a PEFT
+/// folder alone is that too where its `base_model_name_or_path` is a path that is there.
 ///
 /// # Errors
 /// A path that is not there or is none of the accepted kinds, and everything that can be wrong inside.
 pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
-    let folder = resolve(path);
-    if folder.join("config.json").is_file() {
-        return huggingface::load(&folder, device);
-    }
-    if begins_with(path, b"GGUF")? {
-        return gguf::load(path, device);
-    }
     if !path.exists() {
-        return Err(PolicyError::format(path, format!("not found; {ACCEPTED}")));
+        return match split_adapter(path) {
+            Some((base, adapter)) => load_adapted(&base, &adapter, device),
+            None => Err(PolicyError::format(path, format!("not found; {ACCEPTED}"))),
+        };
     }
-    Err(PolicyError::format(path, format!("not a model; {ACCEPTED}")))
+    if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
+}
+
+fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    if folder.join("config.json").is_file() {
+        return huggingface::load(folder, device);
+    }
+    if peft::is_adapter(folder) {
+        let base = peft::base_of(folder)?.unwrap_or_default();
+        // An adapter that names itself would be followed for ever.
+        if !base.is_empty() && Path::new(&base).exists() && !peft::is_adapter(Path::new(&base)) {
+            return load_adapted(Path::new(&base), folder, device);
+        }
+        let reason = format!("a PEFT adapter whose base `{base}` is not a path here; name both, as in BASE+ADAPTER");
+        return Err(PolicyError::format(folder, reason));
+    }
+    let reason = if folder.join("model_index.json").is_file() {
+        format!("a diffusers folder, not a language model; {ACCEPTED}")
+    } else {
+        format!("no config.json, so not a model; {ACCEPTED}")
+    };
+    Err(PolicyError::format(folder, reason))
+}
+
+fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    let start = first_bytes(path)?;
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    match extension.as_str() {
+        _ if start == *b"GGUF" || extension == "gguf" => gguf::load(path, device),
+        // PyTorch's files are zip archives.
+        _ if start == *b"PK\x03\x04" => {
+            let reason = "a PyTorch pickle, which is not read; save the model again with transformers, as safetensors";
+            Err(PolicyError::format(path, reason))
+        }
+        "bin" => llama2c::load(path, device),
+        "safetensors" => Err(PolicyError::format(path, "weights alone are not a model; name the folder they are in")),
+        _ if llama2c::looks_like(path) => llama2c::load(path, device),
+        _ => Err(PolicyError::format(path, format!("not a model; {ACCEPTED}"))),
+    }
+}
+
+/// Loads a base and adds an adapter to its weights.
+fn load_adapted(base: &Path, adapter: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    let mut files = load(base, device)?;
+    let folder = resolve(adapter);
+    let lora = load_peft(&folder, &files.config, device)?;
+    peft::check_fits(&folder, &lora, &files.tensors)?;
+    merge_peft(&lora, &files.config, &mut files.tensors)?;
+    files.path = PathBuf::from(format!("{}+{}", base.display(), adapter.display()));
+    Ok(files)
+}
+
+/// Splits `base+adapter` where both are there; either may have a `+` of its own.
+fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let text = path.to_str()?;
+    text.match_indices('+')
+        .map(|(at, _)| (PathBuf::from(&text[..at]), PathBuf::from(&text[at + 1..])))
+        .find(|(base, adapter)| base.exists() && peft::is_adapter(&resolve(adapter)))
 }
 
 /// A run folder stands for the model it holds.
@@ -88,13 +148,10 @@ fn resolve(path: &Path) -> PathBuf {
     if path.join("config.toml").is_file() && model.is_dir() { model } else { path.to_path_buf() }
 }
 
-/// Whether a file begins so; a folder or a path that isn't there doesn't.
-fn begins_with(path: &Path, magic: &[u8]) -> Result<bool, PolicyError> {
-    if !path.is_file() {
-        return Ok(false);
-    }
+/// The first four bytes of a file, fewer where it has fewer.
+fn first_bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| PolicyError::io(path, e))?;
-    file.take(magic.len() as u64).read_to_end(&mut start).map_err(|e| PolicyError::io(path, e))?;
-    Ok(start == magic)
+    file.take(4).read_to_end(&mut start).map_err(|e| PolicyError::io(path, e))?;
+    Ok(start)
 }
