@@ -6,6 +6,10 @@
 //! the CPU (`f32` and `f64`), plain candle ops elsewhere. The two are tested against each other and against finite
 //! differences.
 //!
+//! Around them is what a training step needs: named [`Parameters`] and the [`Gradients`] gathered for them, optimisers
+//! ([`optim`]), low-rank adapters ([`lora`]), backward passes segment by segment ([`checkpoint`]), seeded noise that does
+//! not depend on order ([`noise`]).
+//!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
 //! use engine::ops::{WeightLayout, gelu, linear};
