@@ -1,6 +1,7 @@
 //! The one integration binary: every file beside this one is a module of it.
 
 mod architecture;
+mod causal_golden;
 mod objectives_golden;
 
 use std::collections::BTreeSet;

@@ -79,8 +79,8 @@ impl Sampling {
     }
 }
 
-/// The `k` most likely tokens with their log-probabilities among all of `logits`, best first.
-pub(super) fn top_proposals(logits: &[f32], k: usize) -> Vec<Proposal<u32>> {
+/// The `k` most likely tokens below `vocabulary`, best first, with their log-probabilities among all of `logits`.
+pub(super) fn top_proposals(logits: &[f32], vocabulary: usize, k: usize) -> Vec<Proposal<u32>> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).sum();
     let normaliser = f64::from(largest) + sum.ln();
@@ -88,7 +88,7 @@ pub(super) fn top_proposals(logits: &[f32], k: usize) -> Vec<Proposal<u32>> {
         let log_prob = f64::from(logits[token as usize]) - normaliser;
         Proposal { action: token, log_prob, prior: log_prob.exp() }
     };
-    best_first(logits, k).into_iter().map(proposal).collect()
+    best_first(&logits[..vocabulary.min(logits.len())], k).into_iter().map(proposal).collect()
 }
 
 /// The first of the largest.
@@ -182,11 +182,13 @@ mod tests {
     #[test]
     fn proposals_are_the_exact_best() {
         let logits: Vec<f32> = [0.1f64, 0.4, 0.3, 0.2].iter().map(|p| p.ln() as f32 - 50.).collect();
-        let proposals = top_proposals(&logits, 3);
+        let proposals = top_proposals(&logits, 4, 3);
         assert_eq!(proposals.iter().map(|proposal| proposal.action).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(proposals.iter().zip([0.4, 0.3, 0.2]).all(|(found, p)| (found.prior - p).abs() < 1e-5));
-        assert_eq!(top_proposals(&logits, 9).len(), 4);
-        assert_eq!(top_proposals(&[1., 1., 1.], 2).iter().map(|p| p.action).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(top_proposals(&logits, 4, 9).len(), 4);
+        let below = top_proposals(&logits, 2, 9);
+        assert!(below.len() == 2 && (below[1].prior - 0.1).abs() < 1e-5);
+        assert_eq!(top_proposals(&[1., 1., 1.], 3, 2).iter().map(|p| p.action).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ mod names;
 mod packing;
 mod persist;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Activation, Architecture, CausalConfig, Rotary, RotaryScaling};
 pub use draw::Sampling;

@@ -1,6 +1,5 @@
 //! Causal models as policies and learners of the token MDP.
 
-use candle_core::Tensor;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -18,15 +17,14 @@ use crate::policy::{BoxError, Learner, Policy, Proposal};
 const STATES: usize = 64;
 
 impl CausalLm {
-    /// The logits of the next token of each state, over the tokens the problem allows.
+    /// The logits of the next token of each state.
     fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Vec<f32>>, PolicyError> {
         self.check_vocabulary(mdp)?;
         let mut all = Vec::with_capacity(states.len());
         for states in states.chunks(STATES) {
             let packing = Packing::of_states(states, self.limits())?;
             let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, Pass::Scoring)?;
-            let logits: Tensor = self.decoder.logits(&hidden, Pass::Scoring)?;
-            let rows = host_logits(&logits.narrow(1, 0, mdp.vocabulary as usize)?)?;
+            let rows = host_logits(&self.decoder.logits(&hidden, Pass::Scoring)?)?;
             let row = |&query: &u32| rows[packing.queries[query as usize].0 as usize].clone();
             all.extend(packing.query_of.iter().map(row));
         }
@@ -55,11 +53,11 @@ impl Policy<TokenMdp> for CausalLm {
         _rng: &mut Rng,
     ) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
         let logits = self.next_logits(mdp, states)?;
-        Ok(logits.iter().map(|logits| top_proposals(logits, k)).collect())
+        Ok(logits.iter().map(|logits| top_proposals(logits, mdp.vocabulary as usize, k)).collect())
     }
 
     fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, BoxError> {
-        let sampling = Sampling::default();
+        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..Sampling::default() };
         let logits = self.next_logits(mdp, states)?;
         let draws = logits.iter().enumerate().map(|(episode, logits)| {
             let not_finite = || PolicyError::NotFinite { what: "a logit".into(), episode, step: 0, value: f64::NAN };

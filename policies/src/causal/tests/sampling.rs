@@ -1,0 +1,95 @@
+//! Sampling with a cache.
+
+use super::*;
+use crate::causal::Sampling;
+
+fn rngs(seeds: std::ops::Range<u64>) -> Vec<Rng> {
+    seeds.map(rng).collect()
+}
+
+#[test]
+fn the_cache_changes_nothing() {
+    for (name, config) in configs() {
+        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let prompts = vec![vec![1, 2, 3], vec![4], vec![1, 2], vec![1, 2, 3], vec![5, 6, 7, 8]];
+        let sampling = Sampling { max_new: 8, ..Sampling::greedy() };
+        let cached = model.generate(&prompts, &sampling, &mut rngs(0..5)).unwrap();
+        let mdp = TokenMdp { vocabulary: 23, ..MDP };
+        for (prompt, cached) in prompts.iter().zip(&cached) {
+            let mut state = TokenState::new(prompt.as_slice());
+            for _ in 0..8 {
+                let best = model.propose(&mdp, std::slice::from_ref(&state), 1, &mut rng(0)).unwrap();
+                state.response.push(best[0][0].action);
+            }
+            assert_eq!(&state.response, cached, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_the_others() {
+    for (name, config) in configs() {
+        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let prompts: Vec<Vec<u32>> = (0..6).map(|i| vec![i, 2 * i, 3]).collect();
+        let sampling =
+            Sampling { max_new: 6, top_k: Some(9), top_p: Some(0.9), temperature: 0.8, ..Default::default() };
+        let together = model.generate(&prompts, &sampling, &mut rngs(0..6)).unwrap();
+        for (index, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
+            let alone = model.generate(std::slice::from_ref(prompt), &sampling, &mut [rng(index as u64)]).unwrap();
+            assert_eq!(&alone[0], together, "{name}");
+        }
+        assert_ne!(together, model.generate(&prompts, &sampling, &mut rngs(6..12)).unwrap());
+    }
+}
+
+#[test]
+fn responses_end_where_they_should() {
+    let model = CausalLm::frozen(files(config("llama tied"), 1, DType::F32)).unwrap();
+    let prompts = vec![vec![1; 16], vec![2; 12], vec![3]];
+    let sampling = Sampling { max_new: 10, ..Default::default() };
+    let lengths = |responses: Vec<Vec<u32>>| responses.iter().map(Vec::len).collect::<Vec<_>>();
+    // The model reads at most 16 tokens, so it can say one more than that.
+    assert_eq!(lengths(model.generate(&prompts, &sampling, &mut rngs(0..3)).unwrap()), [1, 5, 10]);
+    let nothing = Sampling { max_new: 0, ..sampling.clone() };
+    assert_eq!(lengths(model.generate(&prompts, &nothing, &mut rngs(0..3)).unwrap()), [0, 0, 0]);
+    assert!(model.generate(&[], &sampling, &mut []).unwrap().is_empty());
+    let ended = Sampling { eos: (0..12).collect(), ..sampling.clone() };
+    for response in model.generate(&vec![vec![3]; 70], &ended, &mut rngs(0..70)).unwrap() {
+        let end = response.iter().position(|token| *token < 12).map_or(10, |at| at + 1);
+        assert_eq!(response.len(), end);
+    }
+    let few = Sampling { vocabulary: Some(3), ..sampling };
+    assert!(model.generate(&prompts, &few, &mut rngs(0..3)).unwrap().concat().iter().all(|token| *token < 3));
+}
+
+#[test]
+fn rollouts_follow_the_problem() {
+    let model = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    let mdp = TokenMdp { vocabulary: 21, eos: vec![7, 8, 9, 10, 11, 12], max_length: 9 };
+    let mut starts: Vec<TokenState> = (0..30).map(|i| TokenState::new([i % 5, 3].as_slice())).collect();
+    starts[4].response = vec![1, 2];
+    starts[5].response = vec![7];
+    let episodes = model.rollout(&mdp, &starts, &mut rng(1)).unwrap();
+    for (start, episode) in starts.iter().zip(&episodes) {
+        let tokens = &episode.pieces[0].actions;
+        let n_steps = tokens.iter().position(|token| mdp.eos.contains(token)).map_or(9 - start.len(), |at| at + 1);
+        assert_eq!(tokens.len(), if start.response == [7] { 0 } else { n_steps });
+        assert!(tokens.iter().all(|token| *token < 21));
+    }
+}
+
+#[test]
+fn what_cannot_be_generated_is_refused() {
+    let model = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    let check = |prompt: Vec<u32>, sampling: Sampling, n_rngs: u64, expected: &str| {
+        let error = model.generate(&[prompt], &sampling, &mut rngs(0..n_rngs)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(vec![], Sampling::default(), 1, "no predictor");
+    check(vec![99], Sampling::default(), 1, "vocabulary of 23");
+    check(vec![1; 17], Sampling::default(), 1, "16 positions");
+    check(vec![1], Sampling::default(), 2, "one for each of 1 prompts");
+    check(vec![1], Sampling { top_p: Some(2.), ..Default::default() }, 1, "top-p");
+    let mdp = TokenMdp { vocabulary: 24, ..MDP };
+    assert!(model.sample(&mdp, &[TokenState::new([1u32].as_slice())], &mut rng(0)).is_err());
+}
