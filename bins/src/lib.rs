@@ -10,6 +10,7 @@ mod model;
 mod objective;
 mod sample;
 mod score;
+mod summary;
 mod text;
 mod train;
 mod values;

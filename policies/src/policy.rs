@@ -71,7 +71,8 @@ pub trait Learner<M: Mdp>: Policy<M> {
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
 
     /// Scales the gathered gradient down to `max_gradient_norm` where it is longer, takes one optimiser step of size
-    /// `rate` and forgets the gradient. Returns the gradient's norm before scaling.
+    /// `rate` and forgets the gradient. Returns the gradient's norm before scaling. A norm that is not finite moves
+    /// nothing.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError>;
 }
 

@@ -5,7 +5,7 @@ use objectives::Objective;
 use policies::Learner;
 
 use crate::statistics::wilson;
-use crate::step::{Reference, Slice, evaluate_slice};
+use crate::step::{Reference, Slice, append, evaluate_slice};
 use crate::{Hooks, Item, Sides, Source, TrainError};
 
 /// What held-out data showed.
@@ -37,7 +37,8 @@ pub struct Look {
     pub beta: f64,
 }
 
-/// Scores held-out examples; nothing learns.
+/// Scores held-out examples; nothing learns. They are scored in slices and judged together, so that an objective that
+/// couples examples sees them all.
 pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     mdp: &M,
     learner: &L,
@@ -51,40 +52,64 @@ where
     EpisodeOf<M>: Clone,
 {
     let n = data.len().min(look.examples);
-    let mut evaluated = Evaluated { examples: n, ..Evaluated::default() };
-    let mut totals = Totals::default();
-    let mut from = 0;
-    while from < n {
+    let failed = |source| TrainError::Policy { step: look.step, source };
+    let mut all = Slice::new([]);
+    let mut policy = Channels::default();
+    for from in (0..n).step_by(look.micro_batch_size) {
         let to = (from + look.micro_batch_size).min(n);
         let slice = Slice::new(read(data, from..to, "held-out")?);
-        let failed = |source| TrainError::Policy { step: look.step, source };
-        let policy = match &hooks.diagnose {
+        let channels = match &hooks.diagnose {
             Some(diagnose) => diagnose(learner, &slice.episodes).map_err(failed)?,
             None => learner.score(mdp, &slice.episodes).map_err(failed)?,
         };
-        let evaluation = evaluate_slice(mdp, reference, objective, &slice, &policy, look.step)?;
-        totals.add(evaluation.loss, &evaluation.metrics, slice.feedback.len() as f64);
-        totals.diagnose(&policy);
         if reference.policy.is_some() {
-            let numbers = reference.numbers(mdp, &slice, look.step)?;
-            for feedback in &slice.feedback {
-                for (side, to) in [
-                    (feedback.chosen(), &mut evaluated.chosen_rewards),
-                    (feedback.rejected(), &mut evaluated.rejected_rewards),
-                ] {
-                    let Some(i) = side else { continue };
-                    let ratios = policy.log_probs.row(i).iter().zip(numbers.row(i));
-                    to.extend(ratios.map(|(p, r)| look.beta * (p - r)));
-                }
+            reference.numbers(mdp, &slice, look.step)?;
+        }
+        append(&mut policy, &channels);
+        all.extend(slice);
+    }
+    let evaluation = evaluate_slice(mdp, reference, objective, &all, &policy, look.step)?;
+    let mut metrics = evaluation.metrics;
+    metrics.insert("loss", evaluation.loss);
+    for (name, channel) in [("divergence", &policy.divergence), ("entropy", &policy.entropy)] {
+        if let Some(steps) = channel {
+            metrics.insert(name, steps.values().iter().sum::<f64>() / steps.values().len().max(1) as f64);
+        }
+    }
+    let judged = evaluation.verdicts.iter().filter_map(|verdict| verdict.accuracy);
+    let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
+    let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
+    Ok(Evaluated {
+        examples: n,
+        metrics,
+        accuracy_interval: (n_judged > 0.0).then(|| wilson(right, n_judged)),
+        chosen_rewards,
+        rejected_rewards,
+    })
+}
+
+/// beta times the log-ratio of every decision of the better and of the worse episodes.
+fn per_decision<M: Mdp, F: Sides>(
+    reference: &mut Reference<'_, M>,
+    mdp: &M,
+    slice: &Slice<M, F>,
+    policy: &Channels,
+    look: Look,
+) -> Result<(Vec<f64>, Vec<f64>), TrainError>
+where
+    EpisodeOf<M>: Clone,
+{
+    let (mut chosen, mut rejected) = (Vec::new(), Vec::new());
+    if reference.policy.is_some() {
+        let numbers = reference.numbers(mdp, slice, look.step)?;
+        for feedback in &slice.feedback {
+            for (side, to) in [(feedback.chosen(), &mut chosen), (feedback.rejected(), &mut rejected)] {
+                let Some(i) = side else { continue };
+                to.extend(policy.log_probs.row(i).iter().zip(numbers.row(i)).map(|(p, r)| look.beta * (p - r)));
             }
         }
-        from = to;
     }
-    evaluated.metrics = totals.means();
-    if let Some(share) = evaluated.metrics.get("rewards/accuracies") {
-        evaluated.accuracy_interval = Some(wilson(share * totals.feedback, totals.feedback));
-    }
-    Ok(evaluated)
+    Ok((chosen, rejected))
 }
 
 /// The examples at some positions.
@@ -100,34 +125,4 @@ pub(crate) fn read<S: Source>(
             Ok((index, item))
         })
         .collect()
-}
-
-#[derive(Default)]
-struct Totals {
-    feedback: f64,
-    sums: BTreeMap<&'static str, f64>,
-    decisions: BTreeMap<&'static str, (f64, f64)>,
-}
-
-impl Totals {
-    fn add(&mut self, loss: f64, metrics: &BTreeMap<&'static str, f64>, n: f64) {
-        self.feedback += n;
-        *self.sums.entry("loss").or_default() += n * loss;
-        metrics.iter().for_each(|(name, value)| *self.sums.entry(name).or_default() += n * value);
-    }
-
-    fn diagnose(&mut self, channels: &Channels) {
-        for (name, channel) in [("divergence", &channels.divergence), ("entropy", &channels.entropy)] {
-            let Some(steps) = channel else { continue };
-            let total = self.decisions.entry(name).or_default();
-            total.0 += steps.values().iter().sum::<f64>();
-            total.1 += steps.values().len() as f64;
-        }
-    }
-
-    fn means(&self) -> BTreeMap<&'static str, f64> {
-        let feedback = self.sums.iter().map(|(name, sum)| (*name, sum / self.feedback));
-        let decisions = self.decisions.iter().map(|(name, (sum, n))| (*name, sum / n.max(1.0)));
-        feedback.chain(decisions).collect()
-    }
 }

@@ -33,14 +33,21 @@ impl<M: Mdp, F: Sides> Slice<M, F> {
         let mut slice =
             Self { examples: Vec::new(), counts: Vec::new(), episodes: Vec::new(), feedback: Vec::new(), size: 0 };
         for (example, item) in items {
-            let offset = slice.episodes.len();
-            slice.examples.push(example);
-            slice.counts.push(item.episodes.len());
-            slice.feedback.extend(item.feedback.iter().map(|feedback| feedback.shifted(offset)));
-            slice.episodes.extend(item.episodes);
-            slice.size += item.size;
+            let counts = vec![item.episodes.len()];
+            let Item { episodes, feedback, size } = item;
+            slice.extend(Self { examples: vec![example], counts, episodes, feedback, size });
         }
         slice
+    }
+
+    /// Puts more examples beside these.
+    pub fn extend(&mut self, more: Self) {
+        let offset = self.episodes.len();
+        self.examples.extend(more.examples);
+        self.counts.extend(more.counts);
+        self.feedback.extend(more.feedback.iter().map(|feedback| feedback.shifted(offset)));
+        self.episodes.extend(more.episodes);
+        self.size += more.size;
     }
 }
 

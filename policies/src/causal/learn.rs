@@ -111,13 +111,18 @@ impl CausalLm {
         Ok(())
     }
 
-    /// One optimiser step on what was gathered; returns the gradient's norm before clipping.
+    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
+    /// finite is thrown away and moves nothing.
     pub(super) fn take_step(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, PolicyError> {
         let Learning { optimizer, gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
         let norm = match max_norm {
             Some(max_norm) => gradients.clip(max_norm)?,
             None => gradients.norm()?,
         };
+        if !norm.is_finite() {
+            gradients.clear();
+            return Ok(norm);
+        }
         optimizer.step(&self.decoder.parameters, gradients, rate)?;
         gradients.clear();
         self.forget_hash();

@@ -163,6 +163,24 @@ impl CausalLm {
         Ok(Self::with_decoder(copy, None, self.extras.clone(), self.path.clone()))
     }
 
+    /// The same weights, now and after every update, seen with the divergence from `reference` and the entropy: for
+    /// evaluations, where these channels are worth what they cost.
+    ///
+    /// # Errors
+    /// A reference with another vocabulary.
+    pub fn diagnosed_against(&self, reference: Arc<Self>) -> Result<Self, PolicyError> {
+        let view = Self {
+            decoder: Arc::clone(&self.decoder),
+            learning: None,
+            reference: None,
+            with_entropy: true,
+            extras: Extras::default(),
+            path: self.path.clone(),
+            fingerprint: Mutex::default(),
+        };
+        view.with_reference(reference)
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &CausalConfig {
         &self.decoder.config

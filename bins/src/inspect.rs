@@ -1,0 +1,87 @@
+//! `inspect`.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candle_core::Tensor;
+use policies::formats::ModelFiles;
+
+use crate::{Call, Failure, console, model, text};
+
+pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let data = call.values.text("data.data");
+    let Some(path) = path else {
+        let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
+        return inspect_data(call, data, "builtin:tldr");
+    };
+    let name = path.display().to_string();
+    if is_run(&path) {
+        inspect_run(&path)?;
+    } else if let Some(data) = data {
+        return inspect_data(call, data, &name);
+    } else if is_data(&path) || name == "builtin:tldr-demonstrations" {
+        return inspect_data(call, &name, "builtin:tldr");
+    } else {
+        inspect_model(&model::load(&name, &call.values)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file() && path.join("checkpoints").is_dir()
+}
+
+fn is_data(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let file = [".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet"].iter().any(|ending| name.ends_with(ending));
+    file || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
+}
+
+fn inspect_data(call: &Call, data: &str, model: &str) -> Result<ExitCode, Failure> {
+    let tokenise = text::tokenise(&model::load(model, &call.values)?, &call.values)?;
+    let data_set = text::open(data, text::Part::Train, &tokenise, &call.values)?;
+    console::result(&format!("{data}, with the tokenizer of {model}\n{}", data_set.audit()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect_model(files: &ModelFiles) {
+    let config = &files.config;
+    let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
+    let mut rows = vec![
+        ("architecture", config.architecture.model_type().to_owned()),
+        ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
+        ("layers", config.n_layers.to_string()),
+        ("width", config.width.to_string()),
+        ("vocabulary", config.vocabulary.to_string()),
+        ("positions", config.max_positions.to_string()),
+        ("tied", config.tied.to_string()),
+    ];
+    match &files.tokenizer {
+        None => rows.push(("tokenizer", "none".into())),
+        Some(tokenizer) => {
+            rows.push(("tokenizer", format!("{} tokens, EOS {:?}", tokenizer.n_tokens(), tokenizer.eos)));
+            rows.push(("chat template", if tokenizer.chat_template.is_some() { "yes" } else { "no" }.into()));
+        }
+    }
+    console::result(&files.path.display().to_string());
+    rows.iter().for_each(|(name, value)| console::result(&format!("  {name:<14}{value}")));
+}
+
+fn inspect_run(path: &Path) -> Result<(), Failure> {
+    let folder = train::RunFolder::open(path)?;
+    let checkpoints = folder.checkpoints()?;
+    let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        if let Some(split) = line["split"].as_str() {
+            last.insert(split.to_owned(), line.clone());
+        }
+    }
+    console::result(&format!("run {}", path.display()));
+    console::result(&format!("  finished      {}", if folder.join("model").is_dir() { "yes" } else { "no" }));
+    console::result(&format!("  checkpoints   {checkpoints:?}"));
+    for (split, line) in &last {
+        console::result(&format!("  last {split:<9}{line}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Models by what the user calls them.
+use std::path::Path;
+
+use datasets::{ChatTemplate, Date};
+use engine::Noise;
+use engine::lora::{LoraConfig, LoraTargets};
+use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
+use policies::causal::{CausalConfig, CausalLm, Keep, Training};
+use policies::formats::{self, Extras, ModelFiles};
+
+use crate::Failure;
+use crate::values::Values;
+
+/// The embedded model: its folder's files, made by `scripts/train-embedded.sh`.
+const EMBEDDED: &[(&str, &[u8])] = &[
+    ("config.json", include_bytes!("../embedded/tldr/config.json")),
+    ("generation_config.json", include_bytes!("../embedded/tldr/generation_config.json")),
+    ("model.safetensors", include_bytes!("../embedded/tldr/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../embedded/tldr/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../embedded/tldr/tokenizer_config.json")),
+];
+
+/// The names of embedded models.
+const BUILTIN: &str = "builtin:tldr (trained on demonstrations) and builtin:tldr-untrained";
+
+/// Loads what `--model` or `--reference` names.
+pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+    match name.strip_prefix("builtin:") {
+        Some("tldr") => embedded(&device),
+        Some("tldr-untrained") => untrained(&device, values),
+        Some(other) => Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+        None => Ok(formats::load(Path::new(name), &device)?),
+    }
+}
+
+fn embedded(device: &candle_core::Device) -> Result<ModelFiles, Failure> {
+    let folder = tempfile::tempdir()?;
+    for (name, bytes) in EMBEDDED {
+        std::fs::write(folder.path().join(name), bytes)?;
+    }
+    let mut files = formats::load(folder.path(), device)?;
+    files.path = "builtin:tldr".into();
+    Ok(files)
+}
+
+/// A fresh model of the embedded model's shape, drawn from the seed.
+fn untrained(device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let json = include_str!("../embedded/tldr/config.json");
+    let config = CausalConfig::from_json(serde_json::from_str(json)?)?;
+    let tensors = config.initial_tensors(&Noise::new(seed), device)?;
+    let mut extras = Extras::default();
+    for (name, bytes) in EMBEDDED.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
+        extras.insert(*name, bytes.to_vec());
+    }
+    let path = std::path::PathBuf::from("builtin:tldr-untrained");
+    let tokenizer = formats::ModelTokenizer::from_extras(&path, &extras, &config.eos)?;
+    Ok(ModelFiles { path, config, tensors, tokenizer, extras })
+}
+
+/// The model that learns.
+pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    let training = Training {
+        optimizer: optimizer(values)?,
+        lora: lora(values)?,
+        seed: values.count("run.seed").unwrap_or(0) as u64,
+        keep: if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations },
+    };
+    Ok(CausalLm::trainable(files, training)?)
+}
+
+fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
+    let number = |path| values.number(path).unwrap_or_default();
+    let name = values.word("optimizer.name");
+    for (flag, path, of) in
+        [("weight-decay", "optimizer.weight_decay", "adamw"), ("momentum", "optimizer.momentum", "sgd")]
+    {
+        if number(path) != 0.0 && name != of {
+            return Err(Failure::usage(format!("--{flag} is for --optimizer {of}, not {name}")));
+        }
+    }
+    let made: Result<Box<dyn Optimizer>, _> = match name {
+        "adamw" => AdamW::new((0.9, 0.999), 1e-8, number("optimizer.weight_decay")).map(|o| Box::new(o) as _),
+        "sgd" => Sgd::new(number("optimizer.momentum")).map(|o| Box::new(o) as _),
+        _ => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
+    };
+    made.map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn lora(values: &Values) -> Result<Option<LoraConfig>, Failure> {
+    let Some(rank) = values.count("model.lora_rank") else {
+        for (flag, path) in [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets")] {
+            if values.is_given(path) {
+                return Err(Failure::usage(format!("--{flag} needs --lora-rank")));
+            }
+        }
+        return Ok(None);
+    };
+    let names = values.list("model.lora_targets");
+    let targets =
+        if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
+    let alpha = values.number("model.lora_alpha").unwrap_or(16.0);
+    if rank == 0 || alpha <= 0.0 {
+        return Err(Failure::usage("--lora-rank and --lora-alpha must be positive"));
+    }
+    Ok(Some(LoraConfig { rank, alpha, rslora: values.switch("model.rslora"), targets }))
+}
+
+/// The model's chat template, where it has one.
+pub(crate) fn template(files: &ModelFiles) -> Result<Option<ChatTemplate>, Failure> {
+    let Some(tokenizer) = &files.tokenizer else { return Ok(None) };
+    let Some(text) = &tokenizer.chat_template else { return Ok(None) };
+    let tokens = [("bos_token", &tokenizer.bos_token), ("eos_token", &tokenizer.eos_token)];
+    let tokens: Vec<(&str, &str)> =
+        tokens.iter().filter_map(|(name, token)| Some((*name, token.as_deref()?))).collect();
+    // The date is fixed, so that the same data gives the same tokens on any day.
+    Ok(Some(ChatTemplate::new(text, &tokens, Date::default())?))
+}

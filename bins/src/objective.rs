@@ -1,0 +1,92 @@
+//! The loss by name.
+use objectives::{
+    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo, Kto, Label,
+    Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo, WeightedSum,
+};
+
+use crate::Failure;
+use crate::values::Values;
+
+/// A loss, by the kind of feedback it learns from.
+pub(crate) enum Chosen {
+    Comparisons(BoxObjective<Comparison>),
+    Rankings(BoxObjective<Ranking>),
+    Labels(BoxObjective<Label>),
+    Demonstrations(BoxObjective<Demonstration>),
+}
+
+/// The loss that the settings name.
+pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
+    let number = |path| values.number(path).unwrap_or_default();
+    let (beta, smoothing) = (number("objective.beta"), number("objective.label_smoothing"));
+    let name = values.word("objective.name");
+    let reduction = if values.switch("objective.per_token") { Reduction::PerToken } else { Reduction::Sum };
+    if reduction == Reduction::PerToken && name != "ipo" {
+        return Err(Failure::usage(format!("--per-token is for --objective ipo, not {name}")));
+    }
+    let comparisons = match name {
+        "sft" => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
+        "kto" => {
+            let weights = (number("objective.desirable_weight"), number("objective.undesirable_weight"));
+            return Ok(Chosen::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
+        }
+        "plackett-luce" => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
+        "tdpo" => Box::new(usage(Tdpo::second_form(beta, number("objective.alpha")))?),
+        "dpo" => pairwise(usage(Logistic::new(beta))?),
+        "cdpo" => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
+        "robust" => pairwise(usage(Robust::new(beta, smoothing))?),
+        "ipo" => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
+        "hinge" => pairwise(usage(Hinge::new(beta))?),
+        "simpo" => pairwise(usage(Simpo::new(beta, beta * number("objective.gamma")))?),
+        "orpo" => pairwise(usage(Orpo::new(beta))?),
+        "nca" => pairwise(usage(Nca::new(beta))?),
+        "bco" => pairwise(usage(Bco::new(beta))?),
+        "apo-zero" => pairwise(usage(ApoZero::new(beta))?),
+        "apo-down" => pairwise(usage(ApoDown::new(beta))?),
+        "exo" => pairwise(usage(Exo::new(beta, smoothing))?),
+        "sppo" => pairwise(usage(Sppo::new(beta))?),
+        "cpl" => pairwise(usage(Cpl::new(beta, number("objective.bias")))?),
+        other => return Err(Failure::usage(format!("there is no objective `{other}`"))),
+    };
+    with_sft(comparisons, number("objective.sft_weight")).map(Chosen::Comparisons)
+}
+
+fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison> {
+    Box::new(Pairwise::new(link))
+}
+
+fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjective<Comparison>, Failure> {
+    if weight == 0.0 {
+        return Ok(objective);
+    }
+    let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
+    Ok(Box::new(usage(WeightedSum::new(vec![(1.0, objective), (weight, likelihood)]))?))
+}
+
+/// A setting that makes no sense is wrong usage.
+fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::usage(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_built() {
+        for name in crate::keys::OBJECTIVES {
+            let mut values = Values::defaults();
+            values.merge_set(&format!("objective.name={name}")).unwrap();
+            assert!(choose(&values).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_without_sense_is_wrong_usage() {
+        let mut values = Values::defaults();
+        values.merge_set("objective.beta=-1").unwrap();
+        let failure = choose(&values).err().unwrap();
+        assert_eq!(failure.code(), 2);
+        assert!(failure.to_string().contains("beta"), "{failure}");
+    }
+}

@@ -1,0 +1,194 @@
+//! `sample`.
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use datasets::synthetic::tldr::{Problem, Split};
+use datasets::{Message, Text};
+use engine::Noise;
+use policies::causal::{CausalLm, Sampling};
+use policies::formats::ModelTokenizer;
+use train::{Sample, write_whole};
+
+use crate::values::Values;
+use crate::{Call, Failure, console, model};
+
+/// Embedded prompts unless `--limit-prompts` says otherwise.
+const BUILTIN_PROMPTS: usize = 8;
+
+/// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
+pub(crate) fn draw(
+    model: &CausalLm,
+    tokenizer: &ModelTokenizer,
+    prompts: &[Vec<u32>],
+    sampling: &Sampling,
+    max_length: usize,
+    seed: u64,
+) -> Result<Vec<Sample>, Failure> {
+    let noise = Noise::new(seed);
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let room = max_length.min(model.config().max_positions).saturating_sub(longest);
+    let sampling = Sampling {
+        max_new: sampling.max_new.min(room.max(1)),
+        vocabulary: Some(tokenizer.n_tokens()),
+        ..sampling.clone()
+    };
+    let mut rngs: Vec<_> = (0..prompts.len()).map(|i| noise.stream("sample", i as u64)).collect();
+    let answers = model.generate(prompts, &sampling, &mut rngs)?;
+    prompts
+        .iter()
+        .zip(answers)
+        .map(|(prompt, mut answer)| {
+            if answer.last().is_some_and(|last| tokenizer.eos.contains(last)) {
+                answer.pop();
+            }
+            Ok(Sample { prompt: tokenizer.decode(prompt)?, response: tokenizer.decode(&answer)? })
+        })
+        .collect()
+}
+
+/// One line of the output.
+#[derive(serde::Serialize)]
+struct Line {
+    prompt: String,
+    response: String,
+    tokens: Vec<u32>,
+    finished: bool,
+}
+
+pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+    let values = &call.values;
+    let name = values.text("model.model").unwrap_or("builtin:tldr");
+    let files = model::load(name, values)?;
+    let tokenizer = files.tokenizer()?.clone();
+    let template = model::template(&files)?;
+    let most = values.count("data.max_length").unwrap_or(512).min(files.config.max_positions);
+    let source = values.text("sample.prompts").unwrap_or("builtin:tldr");
+    let mut prompts = read_prompts(source, values)?;
+    if let Some(limit) = values.count("sample.limit") {
+        prompts.truncate(limit);
+    }
+    let mut encoded = Vec::new();
+    for (i, prompt) in prompts.iter().enumerate() {
+        let text = match (prompt, &template) {
+            (Text::Plain(text), _) => text.clone(),
+            (Text::Chat(messages), Some(template)) => template.render(messages, true)?,
+            (Text::Chat(_), None) => {
+                let text = format!("{source}, prompt {}: messages, and {name} has no chat template", i + 1);
+                return Err(Failure::failed(text));
+            }
+        };
+        let mut tokens = tokenizer.encode(&text)?;
+        if let Some(bos) = tokenizer.bos.filter(|bos| tokenizer.add_bos && tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
+        }
+        if tokens.is_empty() {
+            tokens.extend(tokenizer.bos.or(tokenizer.eos.first().copied()));
+        }
+        if tokens.len() >= most {
+            let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
+            return Err(Failure::failed(text));
+        }
+        encoded.push(tokens);
+    }
+    let model = CausalLm::frozen(files)?;
+    let n = values.count("sample.n").unwrap_or(1);
+    if n == 0 {
+        return Err(Failure::usage("--n takes at least 1"));
+    }
+    let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
+    write_lines(&lines, values.text("run.out"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw_all(
+    call: &Call,
+    model: &CausalLm,
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    n: usize,
+    most: usize,
+) -> Result<Vec<Line>, Failure> {
+    let values = &call.values;
+    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let bar = call.console.bar("sample", encoded.len());
+    let mut lines = Vec::new();
+    for (i, tokens) in encoded.iter().enumerate() {
+        let sampling = Sampling {
+            temperature: values.number("sample.temperature").unwrap_or(1.0),
+            top_k: values.count("sample.top_k"),
+            top_p: values.number("sample.top_p"),
+            max_new: most - tokens.len(),
+            eos: tokenizer.eos.clone(),
+            vocabulary: Some(tokenizer.n_tokens()),
+        };
+        let copies = vec![tokens.clone(); n];
+        let mut rngs: Vec<_> = (0..n).map(|j| noise.stream("sample", (i * n + j) as u64)).collect();
+        let answers =
+            model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
+        for tokens in answers {
+            let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
+            let said = &tokens[..tokens.len() - usize::from(finished)];
+            lines.push(Line { prompt: shown(&prompts[i]), response: tokenizer.decode(said)?, tokens, finished });
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(lines)
+}
+
+fn shown(prompt: &Text) -> String {
+    match prompt {
+        Text::Plain(text) => text.clone(),
+        Text::Chat(messages) => serde_json::to_string(messages).unwrap_or_default(),
+    }
+}
+
+fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, Failure> {
+    if source == "builtin:tldr" {
+        let problem = Problem::new(values.count("run.seed").unwrap_or(0) as u64);
+        let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
+        return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).prompt)).collect());
+    }
+    let path = Path::new(source);
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
+    let json = path.extension().is_some_and(|extension| extension == "jsonl");
+    let mut prompts = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        prompts.push(if json { parse_prompt(source, i + 1, line)? } else { Text::Plain(line.to_owned()) });
+    }
+    if prompts.is_empty() {
+        return Err(Failure::failed(format!("{source}: there are no prompts in it")));
+    }
+    Ok(prompts)
+}
+
+fn parse_prompt(source: &str, line: usize, text: &str) -> Result<Text, Failure> {
+    let failed = |what: String| Failure::failed(format!("{source}, line {line}: {what}"));
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| failed(format!("broken JSON: {e}")))?;
+    match value.get("prompt") {
+        Some(serde_json::Value::String(prompt)) => Ok(Text::Plain(prompt.clone())),
+        Some(messages @ serde_json::Value::Array(_)) => {
+            let messages: Vec<Message> = serde_json::from_value(messages.clone())
+                .map_err(|e| failed(format!("`prompt` is no list of messages: {e}")))?;
+            Ok(Text::Chat(messages))
+        }
+        _ => Err(failed("no field `prompt` with a text or messages".into())),
+    }
+}
+
+fn write_lines(lines: &[Line], out: Option<&str>) -> Result<(), Failure> {
+    let Some(out) = out else {
+        for line in lines {
+            console::result(&serde_json::to_string(line)?);
+        }
+        return Ok(());
+    };
+    Ok(write_whole(Path::new(out), |file| {
+        for line in lines {
+            serde_json::to_writer(&mut *file, line)?;
+            file.write_all(b"\n")?;
+        }
+        Ok(())
+    })?)
+}

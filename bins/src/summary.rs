@@ -1,0 +1,99 @@
+//! The table at the end of a run.
+use std::fmt::Write as _;
+
+use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
+use policies::causal::{CausalLm, Sampling};
+use policies::formats::ModelTokenizer;
+use train::statistics::wilson;
+use train::{Evaluated, Outcome};
+
+use crate::Failure;
+
+/// Posts on which the oracle compares two models.
+const POSTS: u64 = 256;
+
+/// How often one model's samples beat another's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct WinRate {
+    rate: f64,
+    interval: (f64, f64),
+    right: (f64, f64),
+    wrong: (f64, f64),
+}
+
+/// The oracle's verdict on one sample of each model for each of some test posts.
+pub(crate) fn oracle_win_rate(
+    policy: &CausalLm,
+    reference: &CausalLm,
+    tokenizer: &ModelTokenizer,
+    seed: u64,
+) -> Result<WinRate, Failure> {
+    let pairs: Vec<_> = (0..POSTS).map(|i| Problem::new(seed).pair(Split::Test, i)).collect();
+    let prompts = pairs.iter().map(|pair| tokenizer.encode(&pair.prompt)).collect::<Result<Vec<_>, _>>()?;
+    let sampling = Sampling { eos: tokenizer.eos.clone(), max_new: 96, ..Sampling::default() };
+    let most = policy.config().max_positions;
+    let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
+    let (ours, theirs) = (draw(policy, seed)?, draw(reference, seed + 1)?);
+    let (mut wins, mut right, mut wrong) = (0.0, (0.0, 0.0), (0.0, 0.0));
+    for ((pair, a), b) in pairs.iter().zip(&ours).zip(&theirs) {
+        let facts: &Facts = &pair.facts;
+        wins += Oracle::compare(facts, &a.response, &b.response).value();
+        let (a, b) = (Oracle::score(facts, &a.response), Oracle::score(facts, &b.response));
+        right = (right.0 + a.right as f64, right.1 + b.right as f64);
+        wrong = (wrong.0 + a.wrong as f64, wrong.1 + b.wrong as f64);
+    }
+    let n = POSTS as f64;
+    let mean = |(a, b): (f64, f64)| (a / n, b / n);
+    Ok(WinRate { rate: wins / n, interval: wilson(wins, n), right: mean(right), wrong: mean(wrong) })
+}
+
+/// What a run showed, before and after.
+pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
+    let mut text = String::new();
+    let value = |evaluated: &Option<Evaluated>, name: &str| {
+        let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+    };
+    let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");
+    for (label, name) in [
+        ("loss", "loss"),
+        ("reward accuracy", "rewards/accuracies"),
+        ("reward margin", "rewards/margins"),
+        ("chosen reward", "rewards/chosen"),
+        ("rejected reward", "rewards/rejected"),
+        ("KL(reference, policy) per token", "divergence"),
+        ("entropy per token", "entropy"),
+    ] {
+        let (before, after) = (value(&outcome.first, name), value(&outcome.last, name));
+        if before != "-" || after != "-" {
+            let _ = writeln!(text, "{label:<32}{before:>12}{after:>12}");
+        }
+    }
+    if let Some((low, high)) = outcome.last.as_ref().and_then(|last| last.accuracy_interval) {
+        let n = outcome.last.as_ref().map_or(0, |last| last.examples);
+        let _ = writeln!(text, "{:<32}{low:>12.3} to {high:.3} ({n} examples)", "accuracy, 95% interval");
+    }
+    if let Some(win) = win_rate {
+        let ((low, high), rate) = (win.interval, win.rate);
+        let _ = writeln!(text, "{:<32}{:>12.2}{:>12.2}", "facts right in a sample", win.right.1, win.right.0);
+        let _ = writeln!(text, "{:<32}{:>12.2}{:>12.2}", "facts wrong in a sample", win.wrong.1, win.wrong.0);
+        let name = "win rate over the start";
+        let _ = writeln!(text, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {POSTS} posts, oracle)");
+    }
+    let _ = write!(
+        text,
+        "{:<32}{:>12.1} pairs/s, {:.0} tokens/s{}",
+        "speed",
+        outcome.examples_per_second,
+        outcome.size_per_second,
+        peak_memory().map(|mb| format!(", peak memory {mb:.0} MB")).unwrap_or_default()
+    );
+    text
+}
+
+/// The most memory the process has had, in MB, where the system tells.
+pub(crate) fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
+}
