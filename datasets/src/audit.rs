@@ -143,7 +143,11 @@ impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         writeln!(f, "{} examples: {}", self.examples, kinds.join(", "))?;
-        writeln!(f, "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}", "tokens", "min", "median", "mean", "90%", "99%", "max")?;
+        writeln!(
+            f,
+            "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+            "tokens", "min", "median", "mean", "90%", "99%", "max"
+        )?;
         let rows = [
             ("prompt", &self.prompt),
             ("chosen", &self.chosen),

@@ -24,6 +24,8 @@ pub mod records;
 pub mod source;
 mod spool;
 pub mod synthetic;
+#[cfg(test)]
+mod test_data;
 pub mod tokenise;
 
 pub use audit::{Audit, Lengths};

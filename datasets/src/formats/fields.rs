@@ -119,7 +119,9 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
         Value::String(content) => content.clone(),
         Value::Array(parts) => parts
             .iter()
-            .map(|part| part.get("text").and_then(Value::as_str).ok_or_else(|| fields.wrong("content", "text only", part)))
+            .map(|part| {
+                part.get("text").and_then(Value::as_str).ok_or_else(|| fields.wrong("content", "text only", part))
+            })
             .collect::<Result<String, _>>()?,
         other => return Err(fields.wrong("content", "a string", other)),
     };

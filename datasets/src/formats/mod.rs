@@ -167,3 +167,6 @@ impl FromStr for Format {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

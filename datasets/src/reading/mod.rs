@@ -58,3 +58,6 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     }
     Ok(text::rows(Box::new(BufReader::with_capacity(1 << 16, file)), origin, false))
 }
+
+#[cfg(test)]
+mod tests;

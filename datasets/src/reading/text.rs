@@ -3,7 +3,6 @@ use std::io::{BufRead, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-
 use super::{RECORD_LIMIT, Row, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;

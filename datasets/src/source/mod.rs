@@ -199,11 +199,9 @@ impl<'a> Builder<'a> {
         self.audit.skipped.messages.splice(0..0, skipped.messages);
         if self.offsets.is_empty() {
             return Err(match self.audit.skipped.messages.first() {
-                Some(first) => DatasetError::AllBad {
-                    path: name.into(),
-                    count: self.audit.skipped.count,
-                    first: first.clone(),
-                },
+                Some(first) => {
+                    DatasetError::AllBad { path: name.into(), count: self.audit.skipped.count, first: first.clone() }
+                }
                 None => DatasetError::Empty { path: name.into() },
             });
         }
@@ -212,3 +210,6 @@ impl<'a> Builder<'a> {
         Ok(Dataset { spool: Arc::new(spool), offsets, audit, fingerprint })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -280,10 +280,10 @@ impl Tokenise {
     }
 
     fn encode(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(|error| DatasetError::Tokenizer {
-            origin: origin.clone(),
-            message: error.to_string(),
-        })?;
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })?;
         Ok(encoding.get_ids().to_vec())
     }
 }
@@ -329,3 +329,6 @@ macro_rules! from_name {
 
 from_name!(Truncation, "truncation", "keep-start" => Self::KeepStart, "keep-end" => Self::KeepEnd);
 from_name!(Tokenization, "tokenization", "separate" => Self::Separate, "joint" => Self::Joint);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::record::Place;
+use crate::records::{OnBad, Reading, records};
+use crate::test_data::{gzip, parquet_chats, parquet_pairs};
+
+fn write(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn read(name: &str, bytes: impl AsRef<[u8]>) -> Result<Vec<Row>, DatasetError> {
+    let folder = TempDir::new().unwrap();
+    rows(&write(&folder, name, bytes))?.collect()
+}
+
+fn values(name: &str, bytes: impl AsRef<[u8]>) -> Vec<Value> {
+    read(name, bytes).unwrap().into_iter().map(|(_, value)| value).collect()
+}
+
+fn message(name: &str, bytes: impl AsRef<[u8]>) -> String {
+    read(name, bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn lines_arrays_and_gzip_hold_the_same_rows() {
+    let expected = vec![json!({"a": "x]\",{["}), json!({"a": [1, {"b": "\\"}]}), json!(3)];
+    let lines = "{\"a\":\"x]\\\",{[\"}\n\n  {\"a\":[1,{\"b\":\"\\\\\"}]}\r\n3";
+    let array = "\n [{\"a\":\"x]\\\",{[\"},\n\n{\"a\":[1,\n{\"b\":\"\\\\\"}]} ,3\n]\n";
+    for (name, text) in [("a.jsonl", lines), ("a.json", lines), ("a.json", array), ("a.jsonl", array)] {
+        assert_eq!(values(name, text), expected, "{name}");
+        assert_eq!(values(&format!("{name}.gz"), gzip(text.as_bytes())), expected, "{name}.gz");
+        assert_eq!(values(name, format!("\u{feff}{text}")), expected, "{name} with a mark");
+    }
+    let lines_of = |text| read("a.json", text).unwrap().into_iter().map(|row| row.0.place).collect::<Vec<_>>();
+    assert_eq!(lines_of(lines), [1, 3, 4].map(Place::Line));
+    assert_eq!(lines_of(array), [2, 4, 5].map(Place::Line));
+    assert_eq!(values("empty.json", "[]"), Vec::<Value>::new());
+}
+
+#[test]
+fn a_gzip_of_several_members_is_read_whole() {
+    let two = [gzip(b"1\n2\n"), gzip(b"3\n")].concat();
+    assert_eq!(values("a.jsonl.gz", two), [json!(1), json!(2), json!(3)]);
+}
+
+#[test]
+fn broken_json_names_file_line_and_column() {
+    let text = message("a.jsonl", "{}\n{\"a\": tru}\n");
+    assert!(text.contains("a.jsonl, line 2, column 10: broken JSON: expected ident"), "{text}");
+    let text = message("a.json", "[{},\n{\"a\":\n 1 2}]");
+    assert!(text.contains("a.json, line 3, column 4: broken JSON"), "{text}");
+    let text = message("a.json", "[{},\n{\"a\": 1");
+    assert!(text.contains("line 2") && text.contains("the file ends before the array does"), "{text}");
+    let text = message("a.jsonl", b"{}\n{\"a\": \"\xff\"}\n");
+    assert!(text.contains("a.jsonl, line 2: not UTF-8 at byte 7"), "{text}");
+    assert!(message("a.json", "[1,,2]").contains("broken JSON"));
+}
+
+#[test]
+fn a_file_that_is_not_what_it_says_is_an_error() {
+    assert!(message("a.jsonl", "").contains("holds no record"));
+    assert!(message("a.jsonl", " \n\n ").contains("holds no record"));
+    assert!(message("a.jsonl.gz", "{}").contains("is not a whole gzip file"));
+    assert!(message("a.parquet", "{}").contains("is not a readable Parquet file"));
+    let whole = gzip(&b"{\"a\": 1}\n".repeat(1000));
+    assert!(message("a.jsonl.gz", &whole[..whole.len() - 9]).contains("is not a whole gzip file"));
+    assert!(rows(Path::new("/nowhere/a.jsonl")).err().unwrap().to_string().contains("cannot read /nowhere/a.jsonl"));
+}
+
+#[test]
+fn parquet_gives_strings_lists_and_structs() {
+    let pairs = values("a.parquet", parquet_pairs(5));
+    assert_eq!(pairs.len(), 5);
+    assert_eq!(pairs[3], json!({"prompt": "prompt 3", "chosen": " good 3", "rejected": " bad 3"}));
+    let chats = values("a.parquet", parquet_chats());
+    let side = |answer| json!([{"content": "q", "role": "user"}, {"content": answer, "role": "assistant"}]);
+    let expected = json!({"chosen": side("yes"), "rejected": side("no"), "score_chosen": 4.5, "score_rejected": 1.0});
+    assert_eq!(chats, [expected]);
+}
+
+#[test]
+fn damaged_files_are_errors_and_never_panics() {
+    let line = "{\"prompt\": \"p\", \"chosen\": [{\"role\": \"user\", \"content\": \"é\"}], \"rejected\": \"b\"}\n";
+    let array = format!("[{},{}]", line.trim(), line.trim());
+    let sources = [
+        ("a.jsonl", line.repeat(3).into_bytes()),
+        ("a.json", array.into_bytes()),
+        ("a.jsonl.gz", gzip(line.repeat(20).as_bytes())),
+        ("a.parquet", parquet_pairs(20)),
+        ("a.parquet", parquet_chats()),
+    ];
+    let folder = TempDir::new().unwrap();
+    let mut state = 1_u64;
+    let mut draw = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    for (name, whole) in &sources {
+        for round in 0..150 {
+            let mut bytes = whole.clone();
+            match round % 3 {
+                0 => bytes.truncate(draw(whole.len())),
+                1 => (0..=draw(4)).for_each(|_| bytes[draw(whole.len())] = draw(256) as u8),
+                _ => {
+                    let start = draw(whole.len());
+                    let end = (start + draw(40)).min(whole.len());
+                    bytes.drain(start..end);
+                }
+            }
+            let path = write(&folder, name, &bytes);
+            let reading =
+                Reading { on_bad: if round % 2 == 0 { OnBad::Skip } else { OnBad::Fail }, ..Reading::default() };
+            if let Ok(records) = records(&path, reading) {
+                // Ends whatever happens: every damaged row is given once.
+                assert!(records.count() <= 100);
+            }
+        }
+    }
+}
+
+#[test]
+fn folders_are_read_in_order_and_by_split() {
+    let folder = TempDir::new().unwrap();
+    let record = |name: &str| json!({"prompt": name, "chosen": "a", "rejected": "b"}).to_string();
+    for name in
+        ["data/train-00001-of-00002.jsonl", "data/train-00000-of-00002.jsonl", "data/test.json", "valid1/0.jsonl"]
+    {
+        write(&folder, name, record(name));
+    }
+    write(&folder, "data/train-00002.jsonl.gz", gzip(record("gz").as_bytes()));
+    write(&folder, "README.md", "not data");
+    write(&folder, "dataset_info.json", "{}");
+    write(&folder, ".cache/x.jsonl", "{}");
+    let prompts = |split| -> Vec<String> {
+        let reading = Reading { split, ..Reading::default() };
+        let text = |prompt| match prompt {
+            crate::Text::Plain(text) => text,
+            crate::Text::Chat(_) => unreachable!("all are strings"),
+        };
+        records(folder.path(), reading).unwrap().map(|record| text(record.unwrap().prompt)).collect()
+    };
+    let train = ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "gz"];
+    assert_eq!(prompts(Some(Split::Train)), train);
+    assert_eq!(prompts(Some(Split::Validation)), ["valid1/0.jsonl"]);
+    assert_eq!(prompts(Some(Split::Test)), ["data/test.json"]);
+    assert_eq!(prompts(None).len(), 5);
+    let empty = TempDir::new().unwrap();
+    let error = records(empty.path(), Reading::default()).unwrap_err().to_string();
+    assert!(error.contains("holds no file of records (.jsonl"), "{error}");
+    write(&empty, "train.jsonl", record("x"));
+    let reading = Reading { split: Some(Split::Test), ..Reading::default() };
+    assert!(records(empty.path(), reading).unwrap_err().to_string().contains("file of the split `test`"));
+}
+
+#[test]
+fn records_name_their_split_themselves_in_openai_comparisons() {
+    let folder = TempDir::new().unwrap();
+    let record = |split: &str| {
+        let info = json!({"post": split, "title": "t", "subreddit": "s"});
+        json!({"info": info, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 0, "split": split}).to_string()
+    };
+    let path = write(&folder, "batch3.json", ["train", "valid1", "valid2", "train"].map(record).join("\n"));
+    let count = |split| records(&path, Reading { split, ..Reading::default() }).unwrap().count();
+    assert_eq!((count(None), count(Some(Split::Train)), count(Some(Split::Validation))), (4, 2, 2));
+}
+
+#[test]
+fn broken_records_stop_or_are_counted() {
+    let folder = TempDir::new().unwrap();
+    let good = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
+    let empty_answer = "{\"prompt\": \"p\", \"chosen\": \"\", \"rejected\": \"b\"}";
+    let path = write(&folder, "a.jsonl", [good, "{broken", empty_answer, good, "{\"prompt\": \"p\"}"].join("\n"));
+    let mut failing = records(&path, Reading::default()).unwrap();
+    assert!(failing.next().unwrap().is_ok());
+    assert!(failing.next().unwrap().unwrap_err().to_string().contains("line 2"));
+    assert!(failing.next().is_none());
+    let mut skipping = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
+    assert_eq!(skipping.by_ref().map(Result::unwrap).count(), 2);
+    assert_eq!(skipping.skipped().count, 3);
+    assert!(skipping.skipped().messages[1].contains("line 3: the answer in `chosen` is empty"));
+    let path = write(&folder, "b.jsonl", "{broken\n{\"a\": 1");
+    let error = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap_err().to_string();
+    assert!(error.contains("all 2 records are broken; the first:"), "{error}");
+}
+
+/// A line that never ends must not fill the memory.
+#[test]
+fn an_endless_record_is_refused() {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let block = vec![b'a'; 1 << 20];
+    packed.write_all(b"\"").unwrap();
+    (0..=RECORD_LIMIT >> 20).for_each(|_| packed.write_all(&block).unwrap());
+    let text = message("a.jsonl.gz", packed.finish().unwrap());
+    assert!(text.contains("line 1: the record is longer than"), "{text}");
+}

@@ -1,0 +1,179 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::Format;
+use crate::example::ExampleKind;
+use crate::test_data::{EOS, gzip, parquet_pairs, tokenizer};
+use crate::tokenise::TokenSettings;
+
+fn tokenise(max_length: usize) -> Tokenise {
+    let settings = TokenSettings { max_length, max_prompt_length: max_length / 2, ..TokenSettings::new(EOS) };
+    Tokenise::new(&tokenizer(), None, settings).unwrap()
+}
+
+fn lines(records: impl IntoIterator<Item = serde_json::Value>) -> String {
+    records.into_iter().map(|record| format!("{record}\n")).collect()
+}
+
+/// Three pairs about each of `n_prompts` prompts, one after the other.
+fn pairs(n_prompts: usize) -> String {
+    let name =
+        |number: usize| number.to_string().bytes().map(|digit| char::from(b'c' + digit - b'0')).collect::<String>();
+    lines((0..3 * n_prompts).map(|number| {
+        let prompt = format!("q{}", name(number % n_prompts));
+        json!({"prompt": prompt, "chosen": format!("y{}", name(number)), "rejected": format!("n{}", name(number))})
+    }))
+}
+
+fn open_text(name: &str, bytes: impl AsRef<[u8]>, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    open(&path, Reading::default(), tokenise)
+}
+
+#[test]
+fn a_data_set_is_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<Dataset>();
+    check::<Tokenise>();
+    check::<crate::ChatTemplate>();
+    check::<DatasetError>();
+}
+
+#[test]
+fn any_example_can_be_had_at_any_time() {
+    let data = open_text("a.jsonl", pairs(300), &tokenise(64)).unwrap();
+    assert_eq!((data.len(), data.audit().examples, data.audit().kinds["pairs"]), (900, 900, 900));
+    let all: Vec<Example> = data.iter().map(Result::unwrap).collect();
+    for index in [0, 899, 450, 1] {
+        assert_eq!(data.get(index).unwrap(), all[index]);
+        assert_eq!(all[index].index, index as u64);
+        assert_eq!(all[index].kind, ExampleKind::Pair);
+    }
+    let error = data.get(900).unwrap_err().to_string();
+    assert_eq!(error, "there is no example 900: the data set has 900");
+}
+
+#[test]
+fn the_fingerprint_is_of_what_the_model_sees() {
+    let text = pairs(4);
+    let print =
+        |name: &str, bytes: &[u8], max_length| open_text(name, bytes, &tokenise(max_length)).unwrap().fingerprint();
+    let first = print("a.jsonl", text.as_bytes(), 64);
+    assert_eq!(first, print("b.jsonl.gz", &gzip(text.as_bytes()), 64));
+    assert_eq!(first, print("a.jsonl", text.as_bytes(), 128));
+    assert_ne!(first, print("a.jsonl", text.as_bytes(), 4));
+    assert_ne!(first, print("a.jsonl", pairs(5).as_bytes(), 64));
+    let data = open_text("a.jsonl", &text, &tokenise(64)).unwrap();
+    assert_ne!(data.select(&[0, 1]).unwrap().fingerprint(), data.select(&[1, 0]).unwrap().fingerprint());
+}
+
+#[test]
+fn a_prompt_is_held_out_with_all_its_pairs() {
+    let data = open_text("a.jsonl", pairs(100), &tokenise(64)).unwrap();
+    let (rest, held_out) = data.hold_out(0.2, 1).unwrap();
+    assert_eq!((rest.len(), held_out.len()), (240, 60));
+    let prompts = |data: &Dataset| data.iter().map(|example| example.unwrap().prompt).collect::<BTreeSet<_>>();
+    assert!(prompts(&rest).is_disjoint(&prompts(&held_out)));
+    let indices: Vec<u64> = held_out.iter().map(|example| example.unwrap().index).collect();
+    assert!(indices.is_sorted());
+    assert_eq!(data.hold_out(0.2, 1).unwrap().1.fingerprint(), held_out.fingerprint());
+    assert_ne!(data.hold_out(0.2, 2).unwrap().1.fingerprint(), held_out.fingerprint());
+    let lengths = |share| data.hold_out(share, 1).map(|(rest, held_out)| (rest.len(), held_out.len())).unwrap();
+    assert_eq!((lengths(0.0), lengths(1.0)), ((300, 0), (0, 300)));
+    assert!(data.hold_out(f64::NAN, 1).is_err());
+}
+
+#[test]
+fn parquet_and_folders_of_shards() {
+    let data = open_text("a.parquet", parquet_pairs(7), &tokenise(64)).unwrap();
+    assert_eq!(data.len(), 7);
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("b.jsonl"), pairs(2)).unwrap();
+    fs::write(folder.path().join("a.parquet"), parquet_pairs(7)).unwrap();
+    let both = open(folder.path(), Reading::default(), &tokenise(64)).unwrap();
+    assert_eq!(both.len(), 13);
+    assert_eq!(both.get(6).unwrap(), data.get(6).unwrap());
+}
+
+#[test]
+fn dialogues_keep_the_end_unless_told_otherwise() {
+    let start = "\n\nHuman: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\nAssistant:";
+    let record = lines([json!({"chosen": format!("{start} x"), "rejected": format!("{start} y")})]);
+    let end = |truncation| {
+        let settings = TokenSettings { max_length: 24, max_prompt_length: 12, truncation, ..TokenSettings::new(EOS) };
+        let data = open_text("a.jsonl", &record, &Tokenise::new(&tokenizer(), None, settings).unwrap()).unwrap();
+        tokenizer().decode(&data.get(0).unwrap().prompt, false).unwrap().replace(' ', "")
+    };
+    assert!(end(None).ends_with("ssistant:"));
+    assert!(end(Some(Truncation::KeepStart)).starts_with("\n\n"));
+}
+
+#[test]
+fn the_audit_says_what_happened() {
+    let records = lines([
+        json!({"prompt": "cdefghij", "chosen": "x", "rejected": "y"}),
+        json!({"prompt": "c", "chosen": "xxxxxxxx", "rejected": "y"}),
+        json!({"prompt": "ca", "chosen": "bb", "rejected": "bb"}),
+    ]);
+    let data = open_text("a.jsonl", records, &tokenise(8)).unwrap();
+    let audit = data.audit();
+    let counts = [audit.cut_prompts, audit.cut_responses, audit.eos_lost, audit.boundary_merges, audit.identical_pairs];
+    assert_eq!(counts, [1, 1, 1, 2, 1]);
+    let lengths: Vec<(usize, u64)> = audit.prompt.iter().collect();
+    assert_eq!(lengths, [(1, 1), (2, 1), (8, 1)]);
+    let text = audit.to_string();
+    for part in
+        ["3 examples: 3 pairs", "prompt + longest", "limits: 8 tokens together", "1 prompts cut", "lost their EOS"]
+    {
+        assert!(text.contains(part), "`{part}` is not in\n{text}");
+    }
+    let back: Audit = serde_json::from_str(&serde_json::to_string(audit).unwrap()).unwrap();
+    assert_eq!(&back, audit);
+    assert!(Audit::default().to_string().contains("nothing odd"));
+}
+
+#[test]
+fn broken_records_are_counted_when_skipped() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, format!("{}{{\"prompt\": 3}}\n", pairs(1))).unwrap();
+    let reading = Reading { on_bad: OnBad::Skip, ..Reading::default() };
+    let data = open(&path, reading, &tokenise(64)).unwrap();
+    assert_eq!((data.len(), data.audit().skipped.count), (3, 1));
+    assert!(data.audit().to_string().contains("left out: "));
+    assert!(open(&path, Reading::default(), &tokenise(64)).unwrap_err().to_string().contains("line 4"));
+}
+
+#[test]
+fn every_kind_of_feedback_arrives() {
+    let kinds = |records| {
+        let data = open_text("a.jsonl", lines(records), &tokenise(64)).unwrap();
+        let mut kinds = BTreeMap::new();
+        data.iter().for_each(|example| *kinds.entry(format!("{:?}", example.unwrap().kind)).or_insert(0) += 1);
+        (kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>(), data)
+    };
+    let label = |label| json!({"prompt": "p", "completion": "c", "label": label});
+    let (found, data) = kinds(vec![label(true), label(false), label(true)]);
+    assert_eq!(found, ["1 Labelled { desirable: false }", "2 Labelled { desirable: true }"]);
+    assert_eq!((data.audit().chosen.count(), data.audit().rejected.count()), (2, 1));
+    let (found, data) = kinds(vec![json!({"prompt": "p", "responses": ["x", "yy", "zzz"]})]);
+    assert_eq!(found, ["1 Ranked"]);
+    assert_eq!(data.get(0).unwrap().responses.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(kinds(vec![json!({"prompt": "p", "completion": "c"})]).0, ["1 Demonstration"]);
+}
+
+#[test]
+fn made_records_are_tokenised_alike() {
+    let value: serde_json::Value = serde_json::from_str(pairs(1).lines().next().unwrap()).unwrap();
+    let record = Format::Trl.parse(&crate::Origin::generated("made", 1), &value).unwrap();
+    let made = Dataset::from_records("made", record, &tokenise(64)).unwrap();
+    let read = open_text("a.jsonl", pairs(1), &tokenise(64)).unwrap();
+    assert_eq!(made.get(0).unwrap(), read.get(0).unwrap());
+    assert!(Dataset::from_records("made", [], &tokenise(64)).unwrap_err().to_string().contains("made holds no record"));
+}
