@@ -6,7 +6,7 @@
 //!
 //! `cargo run -p datasets --example dump_tldr -- --judge FILE` reads JSONL with `prompt` and `response` and writes each
 //! judgement to standard output.
-#![expect(clippy::print_stdout, reason = "an example speaks to its user")]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example speaks with its user")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};

@@ -65,7 +65,7 @@ pub struct Values([u8; Slot::ALL.len()]);
 
 impl Values {
     /// The value of one slot, as it stands in the text.
-    pub fn get(&self, slot: Slot) -> &'static str {
+    pub fn get(self, slot: Slot) -> &'static str {
         slot.values()[usize::from(self.0[slot as usize])]
     }
 
@@ -88,7 +88,7 @@ impl Values {
     }
 
     /// Whether no slot has the same value in both.
-    pub(super) fn is_disjoint(&self, other: &Self) -> bool {
+    pub(super) fn is_disjoint(self, other: Self) -> bool {
         self.0.iter().zip(&other.0).all(|(mine, theirs)| mine != theirs)
     }
 }
@@ -133,7 +133,7 @@ impl Facts {
         let story = Values::draw(draw);
         loop {
             let distraction = Values::draw(draw);
-            if story.is_disjoint(&distraction) {
+            if story.is_disjoint(distraction) {
                 return Self { event, story, distraction };
             }
         }

@@ -65,7 +65,7 @@ impl Outcome {
 }
 
 impl Oracle {
-    /// Words a summary may have before its length counts against it; good summaries have at most seventeen.
+    /// Words a summary may have before its length counts against it; no good summary has more.
     pub const WORD_LIMIT: usize = 18;
     /// What each word over the limit costs.
     pub const WORD_PRICE: f64 = 0.05;

@@ -98,8 +98,8 @@ pub(super) fn render(facts: &Facts, draw: &mut Draw) -> String {
     draw.shuffle(&mut body);
     body.push(draw.choose(QUESTIONS));
     let sentences: Vec<String> =
-        body.into_iter().map(|sentence| fill(sentence, &facts.story, &facts.distraction)).collect();
-    let title = fill(draw.choose(TITLES), &facts.story, &facts.distraction);
+        body.into_iter().map(|sentence| fill(sentence, facts.story, facts.distraction)).collect();
+    let title = fill(draw.choose(TITLES), facts.story, facts.distraction);
     format!("SUBREDDIT: r/{}\n\nTITLE: {title}\n\nPOST: {}\n\nTL;DR:", facts.event.subreddit(), sentences.join(" "))
 }
 

@@ -21,7 +21,7 @@ fn pieces(template: &'static str) -> impl Iterator<Item = (&'static str, Option<
 }
 
 /// Writes a template with its holes filled.
-pub(super) fn fill(template: &'static str, story: &Values, distraction: &Values) -> String {
+pub(super) fn fill(template: &'static str, story: Values, distraction: Values) -> String {
     let mut text = String::with_capacity(template.len());
     for (literal, hole) in pieces(template) {
         text.push_str(literal);

@@ -85,7 +85,7 @@ fn words() -> impl Iterator<Item = String> {
     });
     let events = Event::ALL.into_iter().flat_map(|event| event.sentences().iter().copied());
     let sentences = events.chain(post::sentences()).chain(post::TITLES.iter().copied());
-    let sentences = sentences.map(move |sentence| format!(" {}", fill(sentence, &example, &example)));
+    let sentences = sentences.map(move |sentence| format!(" {}", fill(sentence, example, example)));
     let written = sentences.chain(summary::fragments()).flat_map(|text| pieces(&text));
     let all = headings.into_iter().chain(subreddits).chain(values).chain(written);
     all.map(|word| word.bytes().map(byte_char).collect())
