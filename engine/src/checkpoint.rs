@@ -40,7 +40,7 @@ use std::fmt;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, Var, WithDType};
 
-use crate::{EngineError, Gradients, Parameters};
+use crate::{EngineError, Gradients, Parameters, ops};
 
 /// What a tape keeps of a segment for the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +228,7 @@ pub fn pull_back(output: &Tensor, gradient: &Tensor) -> Result<GradStore, Engine
     if gradient.dims() != output.dims() || gradient.dtype() != output.dtype() {
         return Ok((output * gradient.to_dtype(output.dtype())?)?.sum_all()?.backward()?);
     }
-    Ok(output.apply_op1(Seed { gradient })?.backward()?)
+    Ok(ops::backward(&output.apply_op1(Seed { gradient })?)?)
 }
 
 /// A zero whose gradient with respect to its argument is given: a product and a sum that need not be computed.

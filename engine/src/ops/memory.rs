@@ -1,5 +1,6 @@
 //! Between tensors and slices.
 
+use super::leaves;
 use crate::kernels::Real;
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, StorageRef, Tensor, bail};
 use std::marker::PhantomData;
@@ -80,7 +81,7 @@ pub(super) fn stored<T: Real>(data: Vec<T>, shape: impl std::convert::Into<Shape
 
 /// A gradient, shaped like the argument it is for.
 pub(super) fn like<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
-    Tensor::from_vec(data, argument.shape(), argument.device()).map(Some)
+    leaves::keep(argument, Tensor::from_vec(data, argument.shape(), argument.device())?)
 }
 
 /// [`like`] for arguments that something trainable stands behind, nothing for others.

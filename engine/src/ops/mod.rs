@@ -8,6 +8,7 @@ pub mod composed;
 mod elementwise;
 mod embedding;
 mod forest;
+mod leaves;
 mod linear;
 mod memory;
 mod norm;
@@ -18,6 +19,7 @@ pub use attention::{CachedSequence, Heads, QkvLayout, cached_attention, forest_a
 pub use elementwise::{add, gelu, gelu_tanh, silu, swiglu};
 pub use embedding::embedding;
 pub use forest::{Forest, Segment};
+pub use leaves::backward;
 pub use linear::{WeightLayout, linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};

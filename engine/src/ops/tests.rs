@@ -215,6 +215,21 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
 }
 
 #[test]
+fn gradients_of_a_variable_used_by_several_ops_are_summed() {
+    for dtype in [DType::F32, DType::F64] {
+        let x = Var::from_tensor(&tensor(1, &[4, 4]).to_dtype(dtype).unwrap()).unwrap();
+        // By ops of ours, by one that shares its gradient's memory, and by candle's.
+        let product = super::linear(&x, &x, None, WeightLayout::OutIn).unwrap();
+        let sum = super::add(&super::gelu(&x).unwrap(), &x).unwrap();
+        let loss = ((product * sum).unwrap() + x.sqr().unwrap()).unwrap().sum_all().unwrap();
+        let [expected, ours] = [loss.backward().unwrap(), super::backward(&loss).unwrap()];
+        let difference = (expected.get(&x).unwrap() - ours.get(&x).unwrap()).unwrap().abs().unwrap();
+        let difference = difference.max_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+        assert!(difference < 1e-6, "{dtype:?}: {difference}");
+    }
+}
+
+#[test]
 fn bad_numbers_and_bad_shapes_show() {
     let hidden = Tensor::new(&[[f32::NAN, 1.], [1., 1.]], &Device::Cpu).unwrap();
     let matrix = tensor(1, &[5, 2]).to_dtype(DType::F32).unwrap();

@@ -1,0 +1,64 @@
+//! Gradients of variables, kept out of candle's way.
+//!
+//! Candle makes a zero of a variable's size and adds each gradient to it out of place, on one thread. For weights that
+//! is more memory traffic than their products need. [`backward`] lets this crate's ops hand theirs over as they are.
+
+use crate::host;
+use candle_core::backprop::GradStore;
+use candle_core::{Result, Tensor, TensorId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// A variable and the sum of its gradients so far, in memory of its own.
+struct Leaf {
+    variable: Tensor,
+    sum: Tensor,
+}
+
+thread_local! {
+    /// The variables met by the [`backward`] that runs on this thread.
+    static LEAVES: RefCell<Option<HashMap<TensorId, Leaf>>> = const { RefCell::new(None) };
+}
+
+/// What `loss.backward()` gives, with less copying of the variables' gradients.
+///
+/// # Errors
+///
+/// Those of `backward`: an op without a backward pass, or one that fails.
+pub fn backward(loss: &Tensor) -> Result<GradStore> {
+    // While a kernel waits for its threads this one may take up another backward pass, so there can be one within one.
+    let outer = LEAVES.replace(Some(HashMap::new()));
+    let store = loss.backward();
+    let leaves = LEAVES.replace(outer).unwrap_or_default();
+    let mut store = store?;
+    for leaf in leaves.into_values() {
+        let sum = match store.remove(&leaf.variable) {
+            Some(other) => (other + leaf.sum)?,
+            None => leaf.sum,
+        };
+        store.insert(&leaf.variable, sum);
+    }
+    Ok(store)
+}
+
+/// Keeps a gradient that nobody else refers to if it is for a variable and a [`backward`] runs; returns it otherwise.
+pub(super) fn keep(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
+    if !argument.is_variable() {
+        return Ok(Some(gradient));
+    }
+    LEAVES.with_borrow_mut(|leaves| {
+        let Some(leaves) = leaves else { return Ok(Some(gradient)) };
+        match leaves.get_mut(&argument.id()) {
+            None => {
+                leaves.insert(argument.id(), Leaf { variable: argument.clone(), sum: gradient });
+            }
+            Some(leaf) if host::is_host_f32(&gradient) => host::zip_in_place(&leaf.sum, &gradient, |sum, gradient| {
+                for (sum, gradient) in sum.iter_mut().zip(gradient) {
+                    *sum += gradient;
+                }
+            })?,
+            Some(leaf) => leaf.sum = (&leaf.sum + gradient)?,
+        }
+        Ok(None)
+    })
+}
