@@ -144,11 +144,12 @@ pub(crate) enum Threads {
     All,
 }
 
-/// `result = scale * left * right`, or `result += ..`.
+/// `result = scale * left * right`, or `result += ..`. Takes the only right to write `result`.
 ///
 /// # Panics
 ///
 /// If the shapes do not fit.
+#[expect(clippy::needless_pass_by_value, reason = "a view to write through is used once")]
 #[expect(unsafe_code, reason = "the gemm crate takes raw pointers; the views have checked their bounds")]
 pub(crate) fn multiply<T: Real>(
     result: ViewMut<'_, T>,

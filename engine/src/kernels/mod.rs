@@ -4,7 +4,10 @@
 //! Work is cut into pieces whose size depends on the shapes only and partial sums are added in piece order, so results
 //! do not depend on scheduling.
 
+#![expect(clippy::inline_always, reason = "loops must be inlined where the vector instructions are turned on")]
+
 pub(crate) mod attention;
+pub(crate) mod cached;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod norm;

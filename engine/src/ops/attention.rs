@@ -2,9 +2,9 @@
 
 use super::memory::{fused_or, like, read, slice, stored, wanted};
 use super::{Forest, composed};
-use crate::kernels::Real;
-use crate::kernels::attention::{Attention, Columns, Operand, Target, cached};
+use crate::kernels::attention::{Attention, Columns, Operand, Target};
 use crate::kernels::gemm::Shared;
+use crate::kernels::{Real, cached};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
@@ -40,7 +40,7 @@ impl Heads {
     }
 
     fn check_groups(self) -> Result<()> {
-        if self.size == 0 || self.key_value == 0 || self.query % self.key_value != 0 {
+        if self.size == 0 || self.key_value == 0 || !self.query.is_multiple_of(self.key_value) {
             bail!("{} query heads cannot share {} key heads of {}", self.query, self.key_value, self.size);
         }
         Ok(())
@@ -109,7 +109,7 @@ pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>])
         bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
     }
     let width = heads.key_value * heads.size;
-    if let Some(cache) = caches.iter().find(|c| c.keys.len() != c.values.len() || c.keys.len() % width != 0) {
+    if let Some(cache) = caches.iter().find(|c| c.keys.len() != c.values.len() || !c.keys.len().is_multiple_of(width)) {
         bail!("a cache of {} keys and {} values in rows of {width}", cache.keys.len(), cache.values.len());
     }
     if !q.device().is_cpu() || q.dtype() != DType::F32 {
@@ -117,7 +117,7 @@ pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>])
     }
     let q = q.contiguous()?;
     let caches: Vec<_> = caches.iter().map(|cache| (cache.keys, cache.values)).collect();
-    Tensor::from_vec(cached(&read(&q)?, heads, &caches), q.dims(), q.device())
+    Tensor::from_vec(cached::attention(&read(&q)?, heads, &caches), q.dims(), q.device())
 }
 
 struct Op<T> {

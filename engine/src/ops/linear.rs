@@ -25,7 +25,7 @@ pub enum WeightLayout {
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
     let ((_, width), (first, second)) = (x.dims2()?, weight.dims2()?);
     let (n_in, n_out) = if layout == WeightLayout::OutIn { (second, first) } else { (first, second) };
-    if width != n_in || bias.is_some_and(|bias| bias.dims() != [n_out]) {
+    if n_in == 0 || width != n_in || bias.is_some_and(|bias| bias.dims() != [n_out]) {
         let bias = bias.map(Tensor::dims);
         bail!("linear map of {:?} by {layout:?} {:?} with bias {bias:?}", x.dims(), weight.dims());
     }
@@ -56,7 +56,7 @@ impl<T: Real> Linear<T> {
 
     fn forward(&self, x: &[T], x_layout: &Layout, weight: &[T], weight_layout: &Layout) -> (Vec<T>, (usize, usize)) {
         let (n_rows, n_in) = (x_layout.dims()[0], x_layout.dims()[1]);
-        let n_out = if n_in == 0 { weight_layout.dims().iter().sum() } else { weight.len() / n_in };
+        let n_out = weight.len() / n_in;
         let mut y = vec![T::zero(); n_rows * n_out];
         let weight = self.matrix(weight, weight_layout.dims());
         let result = ViewMut::new(&mut y, n_rows, n_out);
@@ -73,7 +73,7 @@ impl<T: Real> Linear<T> {
         let mut result = vec![T::zero(); n_rows * n_in];
         let values = read(weight)?;
         let matrix = self.matrix(&values, weight.dims()).t();
-        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in.max(1));
+        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in);
         let view = ViewMut::new(&mut result, n_rows, n_in);
         multiply(view, Into::Replace, T::one(), gradient, matrix, Threads::All);
         like(result, x)
@@ -88,7 +88,7 @@ impl<T: Real> Linear<T> {
         let mut result = vec![T::zero(); weight.elem_count()];
         let values = read(x)?;
         let x = View::new(&values, n_rows, n_in);
-        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in.max(1));
+        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in);
         let (left, right) = if self.layout == WeightLayout::OutIn { (gradient, x) } else { (x, gradient) };
         let view = ViewMut::new(&mut result, weight.dims()[0], weight.dims()[1]);
         multiply(view, Into::Replace, T::one(), left.t(), right, Threads::All);

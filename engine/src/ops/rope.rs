@@ -73,7 +73,7 @@ impl Rope {
     }
 
     pub(crate) fn check(&self, head_size: usize) -> Result<()> {
-        if self.rotated > head_size || self.rotated % 2 != 0 {
+        if self.rotated > head_size || !self.rotated.is_multiple_of(2) {
             bail!("{} rotated coordinates do not fit heads of {head_size}", self.rotated);
         }
         Ok(())

@@ -1,0 +1,83 @@
+"""PyTorch on the shapes of engine/benches/ops.rs: forward, and forward with backward, in milliseconds.
+
+Run with two threads on an otherwise idle machine, next to `cargo bench -p engine`:
+
+    python benches/peers/engine_ops.py [threads]
+"""
+
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+WIDTH, VOCABULARY, HEADS = 512, 50304, 8
+PROMPTS, PROMPT, ANSWER = 4, 350, 40
+ROWS = PROMPTS * (PROMPT + 2 * ANSWER)
+
+
+def best(function, repeats=10):
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def measure(name, function, flops=None):
+    def step():
+        function().sum().backward()
+
+    forward, step = best(function), best(step)
+    line = f"{name:34} forward {1e3 * forward:8.2f} ms  step {1e3 * step:8.2f} ms"
+    if flops:
+        line += f"  {flops / forward * 1e-9:6.1f} / {3 * flops / step * 1e-9:6.1f} GFLOP/s"
+    print(line)
+
+
+def leaf(*shape):
+    return torch.randn(*shape).requires_grad_()
+
+
+def log_prob(hidden, matrix, targets):
+    return torch.log_softmax(hidden @ matrix.T, -1).gather(1, targets[:, None])
+
+
+def attention(qkv):
+    """What a padded batch computes: every sequence whole, prompts twice."""
+    q, k, v = qkv.view(2 * PROMPTS, PROMPT + ANSWER, HEADS, 3, WIDTH // HEADS).unbind(3)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for name, n_in, n_out in [("qkv", WIDTH, 3 * WIDTH), ("up", WIDTH, 4 * WIDTH), ("down", 4 * WIDTH, WIDTH)]:
+        x, weight, bias = leaf(ROWS, n_in), leaf(n_out, n_in), leaf(n_out)
+        measure(f"linear/{name}/{ROWS}x{n_in}x{n_out}", lambda: F.linear(x, weight, bias), 2 * ROWS * n_in * n_out)
+    for n in (320, 1280):
+        hidden, matrix = leaf(n, WIDTH), leaf(VOCABULARY, WIDTH)
+        targets = torch.arange(n) * 31 % VOCABULARY
+        measure(
+            f"log-prob/{n}x{WIDTH}x{VOCABULARY}",
+            lambda: log_prob(hidden, matrix, targets),
+            2 * n * WIDTH * VOCABULARY,
+        )
+    qkv = leaf(2 * PROMPTS * (PROMPT + ANSWER), 3 * WIDTH)
+    measure(f"attention/8x{PROMPT + ANSWER}x{WIDTH}", lambda: attention(qkv))
+    x, weight, bias = leaf(ROWS, WIDTH), leaf(WIDTH), leaf(WIDTH)
+    measure(f"layer-norm/{ROWS}x{WIDTH}", lambda: F.layer_norm(x, (WIDTH,), weight, bias))
+    wide = leaf(ROWS, 4 * WIDTH)
+    measure(f"gelu/{ROWS}x{4 * WIDTH}", lambda: F.gelu(wide))
+    other = leaf(ROWS, WIDTH)
+    measure(f"add/{ROWS}x{WIDTH}", lambda: x + other)
+    table, ids = leaf(VOCABULARY, WIDTH), torch.arange(ROWS) * 29 % 50000
+    measure(f"embedding/{ROWS}of{VOCABULARY}x{WIDTH}", lambda: F.embedding(ids, table))
+
+
+if __name__ == "__main__":
+    main()
