@@ -7,6 +7,7 @@ use crate::records::Skipped;
 use crate::tokenise::TokenSettings;
 
 /// What was seen while one record was tokenised.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent observation")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
     /// What the record became.

@@ -1,8 +1,9 @@
 //! Parquet rows as JSON.
+use std::cell::Cell;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::SerializedFileReader;
@@ -30,14 +31,36 @@ pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
     })))
 }
 
-/// Runs a step of the Parquet reader. On damaged pages the crate may still panic; that is a bad file, not a bug of ours.
+/// Runs a step of the Parquet reader. On damaged pages the crate may still panic; that is a bad file, not a bug of
+/// ours, so it becomes an error and nothing is printed.
 fn guarded<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DatasetError> {
+    silence_guarded_panics();
     let error = |message| DatasetError::Parquet { path: path.to_owned(), message };
-    match catch_unwind(AssertUnwindSafe(step)) {
+    IS_GUARDED.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(step));
+    IS_GUARDED.set(false);
+    match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(cause)) => Err(error(cause.to_string())),
         Err(_) => Err(error("its pages are damaged".to_owned())),
     }
+}
+
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the present one that says nothing about panics that [`guarded`] catches.
+fn silence_guarded_panics() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let inner = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                inner(panic);
+            }
+        }));
+    });
 }
 
 fn object(row: &ParquetRow) -> Value {

@@ -107,7 +107,7 @@ impl TextRows {
             let taken = end.unwrap_or(buffer.len());
             let has_comma = end.is_some_and(|end| buffer[end] == b',');
             bytes.extend_from_slice(&buffer[..taken]);
-            self.line += buffer[..taken].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            self.line += buffer[..taken].split(|&byte| byte == b'\n').count() as u64 - 1;
             self.reader.consume(taken + usize::from(has_comma));
             if end.is_some() {
                 return Ok(Some((start, bytes)));

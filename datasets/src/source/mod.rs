@@ -101,9 +101,9 @@ impl Dataset {
         let offsets: Arc<[Offset]> = positions.iter().map(offset).collect::<Result<_, _>>()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.fingerprint.as_bytes());
-        offsets.iter().for_each(|offset| {
+        for offset in offsets.iter() {
             hasher.update(&offset.to_le_bytes());
-        });
+        }
         Ok(Self { offsets, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
@@ -145,9 +145,9 @@ impl Dataset {
 fn prompt_hash(prompt: &[u32], seed: u64) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
-    prompt.iter().for_each(|token| {
+    for token in prompt {
         hasher.update(&token.to_le_bytes());
-    });
+    }
     let hash = hasher.finalize();
     hash.as_bytes().iter().take(8).fold(0, |word, &byte| word << 8 | u64::from(byte))
 }

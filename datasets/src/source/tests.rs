@@ -16,7 +16,7 @@ fn tokenise(max_length: usize) -> Tokenise {
 }
 
 fn lines(records: impl IntoIterator<Item = serde_json::Value>) -> String {
-    records.into_iter().map(|record| format!("{record}\n")).collect()
+    records.into_iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect()
 }
 
 /// Three pairs about each of `n_prompts` prompts, one after the other.

@@ -148,7 +148,9 @@ proptest! {
             expected = expected[start..start + max_prompt_length].to_vec();
         }
         if expected.len() + longest > max_length {
-            sides.iter_mut().for_each(|side| side.truncate(room));
+            for side in &mut sides {
+                side.truncate(room);
+            }
         }
         prop_assert_eq!(&example.prompt[..], &expected[..]);
         prop_assert_eq!(&example.responses[..], &sides[..]);
