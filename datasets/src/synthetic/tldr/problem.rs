@@ -103,9 +103,9 @@ pub struct Problem {
 impl Problem {
     /// The share of good summaries among the demonstrations, unless told otherwise.
     ///
-    /// Half of them are bad on purpose: a model that imitates them writes both kinds, which is what preferences can
+    /// Three in five are bad on purpose: a model that imitates them writes both kinds, which is what preferences can
     /// then tell apart.
-    pub const GOOD_SHARE: f64 = 0.5;
+    pub const GOOD_SHARE: f64 = 0.4;
 
     /// The problem of a seed, with [`Self::GOOD_SHARE`] and no label noise.
     pub fn new(seed: u64) -> Self {
