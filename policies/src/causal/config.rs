@@ -106,6 +106,7 @@ pub struct Rotary {
 /// It is read from the contents of a Hugging Face `config.json`, in the spellings of transformers 4 and 5, with
 /// transformers' defaults. Sizes have no defaults: a config without them is a broken one.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in config.json")]
 pub struct CausalConfig {
     /// The family.
     pub architecture: Architecture,
@@ -161,13 +162,13 @@ impl CausalConfig {
         }
         let fields = Fields::new(&source);
         let architecture = Architecture::from_model_type(&fields.required_text("model_type")?)?;
-        let config = match architecture {
+        let mut config = match architecture {
             Architecture::GptNeoX => gpt_neox(fields)?,
             Architecture::Gpt2 => gpt2(fields)?,
-            Architecture::Llama => llama_like(fields, architecture)?,
-            Architecture::Qwen2 => llama_like(fields, architecture)?,
+            Architecture::Llama | Architecture::Qwen2 => llama_like(fields, architecture)?,
         };
         config.check_heads()?;
+        config.source = source;
         Ok(config)
     }
 
@@ -233,7 +234,7 @@ fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
         rotary: Some(fields.rotary(size, "rotary_emb_base", 0.25)?),
         bos: fields.token("bos_token_id", Some(0))?,
         eos: fields.tokens("eos_token_id", Some(2))?,
-        source: fields.source().clone(),
+        source: Value::Null,
     })
 }
 
@@ -270,7 +271,7 @@ fn gpt2(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
         rotary: None,
         bos: fields.token("bos_token_id", Some(50_256))?,
         eos: fields.tokens("eos_token_id", Some(50_256))?,
-        source: fields.source().clone(),
+        source: Value::Null,
     })
 }
 
@@ -304,7 +305,7 @@ fn llama_like(fields: Fields<'_>, architecture: Architecture) -> Result<CausalCo
         rotary: Some(fields.rotary(size, "rope_theta", 1.0)?),
         bos: fields.token("bos_token_id", bos)?,
         eos: fields.tokens("eos_token_id", eos)?,
-        source: fields.source().clone(),
+        source: Value::Null,
     })
 }
 

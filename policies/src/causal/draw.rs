@@ -157,9 +157,9 @@ mod tests {
     }
 
     /// A share of p has standard deviation sqrt(p (1 - p) / 20000) < 0.0036; the bound is five of them.
-    fn check(sampling: Sampling, expected: [f64; 4]) {
+    fn check(sampling: &Sampling, expected: [f64; 4]) {
         let logits: Vec<f32> = [0.1f64, 0.4, 0.3, 0.2].iter().map(|p| p.ln() as f32 + 3.).collect();
-        let shares = shares(&sampling, &logits);
+        let shares = shares(sampling, &logits);
         let close = shares.iter().zip(expected).all(|(share, expected)| (share - expected).abs() < 0.018);
         assert!(close, "{sampling:?}: {shares:?}, expected {expected:?}");
     }
@@ -167,16 +167,16 @@ mod tests {
     #[test]
     fn draws_follow_the_settings() {
         let plain = Sampling::default;
-        check(plain(), [0.1, 0.4, 0.3, 0.2]);
-        check(Sampling::greedy(), [0., 1., 0., 0.]);
-        check(Sampling { top_k: Some(1), ..plain() }, [0., 1., 0., 0.]);
-        check(Sampling { top_k: Some(2), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
-        check(Sampling { top_p: Some(0.5), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
-        check(Sampling { top_p: Some(0.01), ..plain() }, [0., 1., 0., 0.]);
-        check(Sampling { top_p: Some(1.), ..plain() }, [0.1, 0.4, 0.3, 0.2]);
+        check(&plain(), [0.1, 0.4, 0.3, 0.2]);
+        check(&Sampling::greedy(), [0., 1., 0., 0.]);
+        check(&Sampling { top_k: Some(1), ..plain() }, [0., 1., 0., 0.]);
+        check(&Sampling { top_k: Some(2), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&Sampling { top_p: Some(0.5), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&Sampling { top_p: Some(0.01), ..plain() }, [0., 1., 0., 0.]);
+        check(&Sampling { top_p: Some(1.), ..plain() }, [0.1, 0.4, 0.3, 0.2]);
         // Squares: 1, 16, 9, 4 of 30.
-        check(Sampling { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
-        check(Sampling { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
+        check(&Sampling { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
+        check(&Sampling { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
     }
 
     #[test]

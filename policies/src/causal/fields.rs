@@ -16,10 +16,6 @@ impl<'a> Fields<'a> {
         Self { source }
     }
 
-    pub(super) fn source(self) -> &'a Value {
-        self.source
-    }
-
     fn value(self, key: &str) -> Option<&'a Value> {
         self.source.get(key).filter(|value| !value.is_null())
     }

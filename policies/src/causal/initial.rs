@@ -23,7 +23,7 @@ impl CausalConfig {
         for (name, shape) in self.expected_tensors() {
             let into_residual = self.architecture == Architecture::Gpt2 && name.ends_with("c_proj.weight");
             let std = if into_residual { std / (2. * self.n_layers as f64).sqrt() } else { std };
-            let tensor = if name.ends_with(".bias") {
+            let tensor = if name.rsplit('.').next() == Some("bias") {
                 Tensor::zeros(shape, DType::F32, device)?
             } else if shape.len() == 1 {
                 Tensor::ones(shape, DType::F32, device)?

@@ -1,13 +1,14 @@
 //! Checkpoints, exports and fingerprints.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
+use engine::lora::parameter_names;
 
 use super::model::CausalLm;
 use crate::PolicyError;
-use crate::formats::{SaveOptions, save_huggingface};
+use crate::formats::{SaveOptions, save_huggingface, save_peft};
 use crate::policy::{BoxError, Persist};
 
 const WEIGHTS: &str = "weights.safetensors";
@@ -67,9 +68,21 @@ impl Persist for CausalLm {
     /// Writes a Hugging Face folder, with the tokenizer's files the model came with; a model with adapters writes them as
     /// a PEFT folder.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
-        let tensors: BTreeMap<String, Tensor> =
-            self.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.detach())).collect();
-        Ok(save_huggingface(folder, self.config(), &tensors, &self.extras, SaveOptions::default())?)
+        let (config, extras) = (self.config(), &self.extras);
+        let Some(lora) = &self.decoder.lora else {
+            let all = self.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()));
+            return Ok(save_huggingface(folder, config, &all.collect(), extras, SaveOptions::default())?);
+        };
+        let base = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let halves = config.linear_names().into_iter().flat_map(|layer| {
+            let (a, b) = parameter_names(&layer);
+            [a, b]
+        });
+        let adapters = halves.filter_map(|name| {
+            let tensor = self.parameters().find(&name)?.detach();
+            Some((name, tensor))
+        });
+        Ok(save_peft(folder, config, &base.to_string_lossy(), lora, &adapters.collect(), extras)?)
     }
 
     fn fingerprint(&self) -> Result<String, BoxError> {

@@ -59,7 +59,7 @@ fn config(wanted: &str) -> CausalConfig {
 /// Numbers large enough that every part of the model matters.
 fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
     let random = |(name, shape): (String, Vec<usize>)| {
-        let (middle, std) = match (shape.len(), name.ends_with(".bias")) {
+        let (middle, std) = match (shape.len(), name.rsplit('.').next() == Some("bias")) {
             (1, false) => (1., 0.2),
             (1, true) => (0., 0.2),
             _ => (0., 0.4),

@@ -65,3 +65,19 @@ fn an_exported_model_comes_back() {
         assert_eq!(CausalLm::frozen(files).unwrap().fingerprint().unwrap(), model.fingerprint().unwrap(), "{name}");
     }
 }
+
+#[test]
+fn exported_adapters_come_back_on_their_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, adapter) = (folder.path().join("base"), folder.path().join("adapter"));
+    super::learner(config("gpt2")).export(&base).unwrap();
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let files = crate::formats::load(&base, &Device::Cpu).unwrap();
+    let mut model = CausalLm::trainable(files, training(Some(lora), Keep::Activations)).unwrap();
+    (0..3).for_each(|_| step(&mut model));
+    model.export(&adapter).unwrap();
+    // The adapter names its base, so its folder alone is the adapted model.
+    let merged = CausalLm::frozen(crate::formats::load(&adapter, &Device::Cpu).unwrap()).unwrap();
+    let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
+    assert!(merged.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-4));
+}
