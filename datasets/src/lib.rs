@@ -11,6 +11,24 @@
 //! - [`record`]: what a file says, as text. [`formats`]: how files say it.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
 //! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
+//! - [`synthetic`]: problems with known answers, generated from a seed.
+//!
+//! # Examples
+//! ```no_run
+//! use datasets::{Order, Reading, TokenSettings, Tokenise};
+//!
+//! let tokenizer = tokenizers::Tokenizer::from_file("model/tokenizer.json").map_err(|error| error.to_string())?;
+//! let tokenise = Tokenise::new(&tokenizer, None, TokenSettings::new(0))?;
+//! let data = datasets::open("pairs.jsonl".as_ref(), Reading::default(), &tokenise)?;
+//! println!("{}", data.audit());
+//! let (train, validation) = data.hold_out(0.2, 0)?;
+//! for index in Order::new(0, 0, train.len()).from(0) {
+//!     let example = train.get(index)?;
+//!     println!("{} prompt tokens, {} answers", example.prompt.len(), example.responses.len());
+//! }
+//! # let _ = validation;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod audit;
 pub mod chat;

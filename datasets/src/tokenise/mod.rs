@@ -26,7 +26,8 @@ pub enum Tokenization {
     /// Each by itself, as the original DPO code does. No token spans the border.
     #[default]
     Separate,
-    /// Prompt and answer as one text, of which the prompt's tokens are sliced off, as TRL does.
+    /// Prompt and answer as one text, as TRL does: the answers begin at the first token that is not the same in the
+    /// prompt alone and in the prompt with any of them. A token that spans the border is the answer's.
     Joint,
 }
 
@@ -136,8 +137,10 @@ impl Tokenise {
     ) -> Result<(Example, Observation), DatasetError> {
         let strings = self.strings(record)?;
         let mut seen = Observation::default();
-        let mut prompt = self.encode(&record.origin, &strings.prompt)?;
-        let mut responses = self.responses(&record.origin, &strings, &prompt, &mut seen)?;
+        let (mut prompt, mut responses) = self.tokens(&record.origin, &strings, &mut seen)?;
+        for response in &mut responses {
+            self.end(response, &mut seen);
+        }
         let n_bos = self.start(&mut prompt, &mut seen);
         seen.prompt_length = prompt.len();
         seen.response_lengths = responses.iter().map(Vec::len).collect();
@@ -185,35 +188,45 @@ impl Tokenise {
         answer
     }
 
-    /// The tokens of every answer, with EOS.
-    fn responses(
+    /// The tokens of the prompt, and of every answer without EOS.
+    fn tokens(
         &self,
         origin: &Origin,
         strings: &Strings,
-        prompt: &[u32],
         seen: &mut Observation,
-    ) -> Result<Vec<Vec<u32>>, DatasetError> {
-        let mut responses = Vec::with_capacity(strings.answers.len());
-        for answer in &strings.answers {
-            let mut tokens = match self.settings.tokenization {
-                Tokenization::Separate => {
-                    seen.boundary_merges += usize::from(self.merges(origin, &strings.prompt, answer)?);
-                    self.encode(origin, answer)?
-                }
-                Tokenization::Joint => {
-                    let whole = self.encode(origin, &[&*strings.prompt, answer].concat())?;
-                    seen.boundary_merges += usize::from(!whole.starts_with(prompt));
-                    whole.get(prompt.len()..).unwrap_or_default().to_vec()
-                }
-            };
-            seen.blank_answers += usize::from(tokens.is_empty() || tokens == [self.settings.eos]);
-            if tokens.last() != Some(&self.settings.eos) {
-                tokens.push(self.settings.eos);
+    ) -> Result<(Vec<u32>, Vec<Vec<u32>>), DatasetError> {
+        let mut prompt = self.encode(origin, &strings.prompt)?;
+        let mut answers = Vec::with_capacity(strings.answers.len());
+        if self.settings.tokenization == Tokenization::Separate {
+            for answer in &strings.answers {
+                seen.boundary_merges += usize::from(self.merges(origin, &strings.prompt, answer)?);
+                answers.push(self.encode(origin, answer)?);
             }
-            seen.eos_inside += usize::from(tokens[..tokens.len() - 1].contains(&self.settings.eos));
-            responses.push(tokens);
+            return Ok((prompt, answers));
         }
-        Ok(responses)
+        let mut n_shared = prompt.len();
+        for answer in &strings.answers {
+            let whole = self.encode(origin, &[&*strings.prompt, answer].concat())?;
+            let n_same = prompt.iter().zip(&whole).take_while(|(first, second)| first == second).count();
+            seen.boundary_merges += usize::from(n_same < prompt.len());
+            n_shared = n_shared.min(n_same);
+            answers.push(whole);
+        }
+        prompt.truncate(n_shared);
+        for answer in &mut answers {
+            answer.drain(..n_shared);
+        }
+        Ok((prompt, answers))
+    }
+
+    /// Ends an answer with EOS.
+    fn end(&self, tokens: &mut Vec<u32>, seen: &mut Observation) {
+        let eos = self.settings.eos;
+        seen.blank_answers += usize::from(tokens.is_empty() || tokens[..] == [eos]);
+        if tokens.last() != Some(&eos) {
+            tokens.push(eos);
+        }
+        seen.eos_inside += usize::from(tokens[..tokens.len() - 1].contains(&eos));
     }
 
     /// Puts BOS before the prompt if asked to, and something before an empty one, so that the first answer token has

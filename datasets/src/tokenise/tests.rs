@@ -1,7 +1,9 @@
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 use crate::chat::Date;
+use crate::formats::Format;
 use crate::test_data::{BOS, EOS, tokenizer};
 
 fn settings(max_length: usize, max_prompt_length: usize) -> TokenSettings {
@@ -41,8 +43,9 @@ fn separate_tokenising_keeps_the_border() {
 fn joint_tokenising_slices_one_text_as_trl_does() {
     let settings = TokenSettings { tokenization: Tokenization::Joint, ..settings(512, 256) };
     let (example, seen) = run(settings, &pair("xa", "bc", "cd"), Truncation::KeepStart);
-    // "xabc" is [x, ab, c]; two prompt tokens are sliced off, so "b" is gone with the merged token.
-    assert_eq!(example.responses, [with_eos("c"), with_eos("cd")]);
+    // "xabc" is [x, ab, c]: it parts from "xa" after x, and so both answers begin there.
+    assert_eq!(example.prompt[..], ids("x"));
+    assert_eq!(example.responses, [vec![AB, 5, EOS], with_eos("acd")]);
     assert_eq!(seen.boundary_merges, 1);
 }
 
@@ -128,6 +131,42 @@ fn impossible_settings_are_named() {
     check(settings(8, 8), "max_length is 8 (max_prompt_length is 8)");
     check(TokenSettings { eos: 999, ..settings(8, 4) }, "eos is 999: the tokeniser has no such token");
     check(TokenSettings { bos: Some(999), ..settings(8, 4) }, "bos is 999");
+}
+
+/// Against the ids that TRL's trainer makes (`tests/golden/datasets/tokenise.py`).
+#[test]
+fn pairs_become_the_tokens_that_trl_makes() {
+    let golden: Value = serde_json::from_str(include_str!("../../../tests/golden/datasets/tokenise.json")).unwrap();
+    let tokenizer: Tokenizer = include_str!("../../../tests/golden/datasets/tokenizer.json").parse().unwrap();
+    let eos = golden["eos"].as_u64().unwrap() as u32;
+    let list = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
+    // The separate ids are the tokeniser's own; EOS is ours to add. What follows a chat's last EOS is cut.
+    let ended = |mut ids: Vec<u32>| {
+        ids.truncate(ids.iter().rposition(|&id| id == eos).map_or(ids.len(), |last| last + 1));
+        if ids.last() != Some(&eos) {
+            ids.push(eos);
+        }
+        ids
+    };
+    for (kind, name) in [("plain", "separate"), ("plain", "joint"), ("chats", "joint")] {
+        let settings = TokenSettings {
+            max_length: 4096,
+            max_prompt_length: 2048,
+            tokenization: name.parse().unwrap(),
+            ..TokenSettings::new(eos)
+        };
+        let template = ChatTemplate::new(golden["template"].as_str().unwrap(), &[], Date::default()).unwrap();
+        let tokenise = Tokenise::new(&tokenizer, Some(template), settings).unwrap();
+        let (pairs, expected) = (golden[kind]["pairs"].as_array().unwrap(), golden[kind][name].as_array().unwrap());
+        assert_eq!(pairs.len(), expected.len());
+        for (pair, expected) in pairs.iter().zip(expected) {
+            let records = Format::Trl.parse(&Origin::generated(kind, 1), pair).unwrap();
+            let (example, _) = tokenise.example(0, &records[0], Truncation::KeepStart).unwrap();
+            assert_eq!(example.prompt[..], list(&expected["prompt"])[..], "{pair}");
+            let sides = ["chosen", "rejected"].map(|side| ended(list(&expected[side])));
+            assert_eq!(example.responses, sides, "{name}: {pair}");
+        }
+    }
 }
 
 proptest! {
