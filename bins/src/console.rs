@@ -12,6 +12,11 @@ pub(crate) fn error(message: &str) {
     eprintln!("error: {message}");
 }
 
+/// Prints what the user must know though nothing went wrong, such as that an interrupt was heard.
+pub(crate) fn notice(message: &str) {
+    eprintln!("{message}");
+}
+
 /// Prints a result to stdout. A reader that has gone away (`| head`) is not an error.
 pub(crate) fn result(text: &str) {
     use std::io::Write;

@@ -38,8 +38,10 @@ fn is_data(path: &Path) -> bool {
 }
 
 fn inspect_data(call: &Call, data: &str, model: &str) -> Result<ExitCode, Failure> {
-    let tokenise = text::tokenise(&model::load(model, &call.values)?, &call.values)?;
-    let data_set = text::open(data, text::Part::Train, &tokenise, &call.values)?;
+    let (mut values, files) = (call.values.clone(), model::load(model, &call.values)?);
+    text::fit_lengths(&mut values, &files)?;
+    let tokenise = text::tokenise(&files, &values)?;
+    let data_set = text::open(data, text::Part::Train, &tokenise, &values)?;
     console::result(&format!("{data}, with the tokenizer of {model}\n{}", data_set.audit()));
     Ok(ExitCode::SUCCESS)
 }

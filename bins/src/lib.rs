@@ -95,14 +95,16 @@ pub fn command() -> Command {
         .about("Models of any kind learn from preferences: one loss for token, diffusion and hybrid MDPs")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
-            Arg::new("resume")
-                .long("resume")
-                .value_name("RUN")
-                .value_parser(clap::value_parser!(PathBuf))
-                .value_hint(ValueHint::DirPath)
-                .help("Takes up a run that was stopped, with the settings it has"),
-        ))
+        .subcommand(
+            verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
+                Arg::new("resume")
+                    .long("resume")
+                    .value_name("RUN")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .value_hint(ValueHint::DirPath)
+                    .help("Takes up a run that was stopped, with the settings it has"),
+            ),
+        )
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
         .subcommand(
@@ -115,9 +117,9 @@ pub fn command() -> Command {
             ),
         )
         .subcommand(
-            Command::new("completions").about("Writes a shell's completion script").arg(
-                Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
-            ),
+            Command::new("completions")
+                .about("Writes a shell's completion script")
+                .arg(Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
         )
 }
 
@@ -146,6 +148,7 @@ fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static s
         .arg(
             Arg::new("log-format")
                 .long("log-format")
+                .value_name("FORMAT")
                 .value_parser(["text", "json"])
                 .default_value("text")
                 .help("How progress is written to stderr"),

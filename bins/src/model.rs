@@ -70,7 +70,8 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
     Ok(CausalLm::trainable(files, training)?)
 }
 
-fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
+/// The optimiser that the settings name.
+pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
     let number = |path| values.number(path).unwrap_or_default();
     let name = values.word("optimizer.name");
     for (flag, path, of) in
@@ -85,13 +86,16 @@ fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
         "sgd" => Sgd::new(number("optimizer.momentum")).map(|o| Box::new(o) as _),
         _ => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
     };
-    made.map_err(|error| Failure::usage(error.to_string()))
+    let flag = if name == "adamw" { "weight-decay" } else { "momentum" };
+    made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
 }
 
 fn lora(values: &Values) -> Result<Option<LoraConfig>, Failure> {
     let Some(rank) = values.count("model.lora_rank") else {
-        for (flag, path) in [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets")] {
-            if values.is_given(path) {
+        for (flag, path) in
+            [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets"), ("rslora", "model.rslora")]
+        {
+            if values.is_changed(path) {
                 return Err(Failure::usage(format!("--{flag} needs --lora-rank")));
             }
         }
@@ -101,8 +105,11 @@ fn lora(values: &Values) -> Result<Option<LoraConfig>, Failure> {
     let targets =
         if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
     let alpha = values.number("model.lora_alpha").unwrap_or(16.0);
-    if rank == 0 || alpha <= 0.0 {
-        return Err(Failure::usage("--lora-rank and --lora-alpha must be positive"));
+    if rank == 0 {
+        return Err(Failure::usage("--lora-rank takes at least 1"));
+    }
+    if alpha <= 0.0 {
+        return Err(Failure::usage(format!("--lora-alpha takes a positive number, not {alpha}")));
     }
     Ok(Some(LoraConfig { rank, alpha, rslora: values.switch("model.rslora"), targets }))
 }

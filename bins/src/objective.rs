@@ -24,6 +24,13 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
     if reduction == Reduction::PerToken && name != "ipo" {
         return Err(Failure::usage(format!("--per-token is for --objective ipo, not {name}")));
     }
+    let sft_weight = number("objective.sft_weight");
+    if sft_weight < 0.0 {
+        return Err(Failure::usage(format!("--sft-weight takes a number from 0 up, not {sft_weight}")));
+    }
+    if sft_weight > 0.0 && ["sft", "kto", "plackett-luce"].contains(&name) {
+        return Err(Failure::usage(format!("--sft-weight is for losses of pairs, not {name}")));
+    }
     let comparisons = match name {
         "sft" => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
         "kto" => {
@@ -37,6 +44,10 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
         "robust" => pairwise(usage(Robust::new(beta, smoothing))?),
         "ipo" => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
         "hinge" => pairwise(usage(Hinge::new(beta))?),
+        "simpo" if number("objective.gamma") < 0.0 => {
+            let text = format!("--gamma takes a number from 0 up, not {}", number("objective.gamma"));
+            return Err(Failure::usage(text));
+        }
         "simpo" => pairwise(usage(Simpo::new(beta, beta * number("objective.gamma")))?),
         "orpo" => pairwise(usage(Orpo::new(beta))?),
         "nca" => pairwise(usage(Nca::new(beta))?),
@@ -48,7 +59,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
         "cpl" => pairwise(usage(Cpl::new(beta, number("objective.bias")))?),
         other => return Err(Failure::usage(format!("there is no objective `{other}`"))),
     };
-    with_sft(comparisons, number("objective.sft_weight")).map(Chosen::Comparisons)
+    with_sft(comparisons, sft_weight).map(Chosen::Comparisons)
 }
 
 fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison> {
@@ -65,7 +76,13 @@ fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjec
 
 /// A setting that makes no sense is wrong usage.
 fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
-    result.map_err(|error| Failure::usage(error.to_string()))
+    result.map_err(|error| match error {
+        objectives::ObjectiveError::Setting { objective, field, value, allowed } => {
+            let flag = field.replace('_', "-");
+            Failure::usage(format!("--{flag} of {objective} is {value}, it must be {allowed}"))
+        }
+        other => Failure::usage(other.to_string()),
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use datasets::{Message, Text};
 use engine::Noise;
 use policies::causal::{CausalLm, Sampling};
 use policies::formats::ModelTokenizer;
-use train::{Sample, write_whole};
+use train::{Sample, can_write, write_whole};
 
 use crate::values::Values;
 use crate::{Call, Failure, console, model};
@@ -58,6 +58,7 @@ struct Line {
 
 pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
+    check_settings(values)?;
     let name = values.text("model.model").unwrap_or("builtin:tldr");
     let files = model::load(name, values)?;
     let tokenizer = files.tokenizer()?.clone();
@@ -93,12 +94,27 @@ pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     }
     let model = CausalLm::frozen(files)?;
     let n = values.count("sample.n").unwrap_or(1);
-    if n == 0 {
-        return Err(Failure::usage("--n takes at least 1"));
-    }
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
     write_lines(&lines, values.text("run.out"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check_settings(values: &Values) -> Result<(), Failure> {
+    for (flag, path) in [("n", "sample.n"), ("top-k", "sample.top_k"), ("limit-prompts", "sample.limit")] {
+        if values.count(path) == Some(0) {
+            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+        }
+    }
+    let number = |path, otherwise| values.number(path).unwrap_or(otherwise);
+    let (temperature, top_p) = (number("sample.temperature", 1.0), number("sample.top_p", 1.0));
+    if temperature < 0.0 {
+        return Err(Failure::usage(format!("--temperature takes a number from 0 up, not {temperature}")));
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(Failure::usage(format!("--top-p takes a number above 0 and at most 1, not {top_p}")));
+    }
+    Ok(values.text("run.out").map_or(Ok(()), |out| can_write(Path::new(out)))?)
 }
 
 fn draw_all(

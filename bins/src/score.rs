@@ -1,5 +1,5 @@
 //! `score`.
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use mdp::token::{TokenMdp, TokenState};
 use policies::Policy;
 use policies::causal::CausalLm;
 use serde_json::{Value, json};
-use train::write_whole;
+use train::{can_write, write_whole};
 
 use crate::{Call, Failure, console, model, text};
 
 pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
-    let values = &call.values;
-    let name = values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
-    let data = values.text("data.data").ok_or_else(|| Failure::usage("score needs --data"))?;
+    let mut values = call.values.clone();
+    let name = call.values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
+    let data = call.values.text("data.data").ok_or_else(|| Failure::usage("score needs --data"))?;
     let beta = values.number("objective.beta").unwrap_or(0.1);
     if beta <= 0.0 {
         return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
@@ -25,7 +25,11 @@ pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
     if micro == 0 {
         return Err(Failure::usage("--micro-batch-size takes at least 1"));
     }
-    let files = model::load(name, values)?;
+    let out = values.text("run.out").map(PathBuf::from);
+    out.as_deref().map_or(Ok(()), can_write)?;
+    let files = model::load(name, &values)?;
+    text::fit_lengths(&mut values, &files)?;
+    let values = &values;
     let tokenise = text::tokenise(&files, values)?;
     let data = text::open(data, text::Part::Train, &tokenise, values)?;
     let mdp = TokenMdp {
@@ -47,9 +51,9 @@ pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
         bar.set_position(to as u64);
     }
     bar.finish_and_clear();
-    match values.text("run.out") {
+    match &out {
         None => lines.iter().for_each(|line| console::result(&line.to_string())),
-        Some(out) => write_whole(Path::new(out), |file| {
+        Some(out) => write_whole(out, |file| {
             lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
         })?,
     }

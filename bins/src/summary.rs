@@ -54,7 +54,9 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
         let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
     };
-    let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");
+    if outcome.first.is_some() || outcome.last.is_some() {
+        let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");
+    }
     for (label, name) in [
         ("loss", "loss"),
         ("reward accuracy", "rewards/accuracies"),
@@ -80,14 +82,14 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
         let name = "win rate over the start";
         let _ = writeln!(text, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {POSTS} posts, oracle)");
     }
-    let _ = write!(
-        text,
-        "{:<32}{:>12.1} pairs/s, {:.0} tokens/s{}",
-        "speed",
-        outcome.examples_per_second,
-        outcome.size_per_second,
-        peak_memory().map(|mb| format!(", peak memory {mb:.0} MB")).unwrap_or_default()
-    );
+    if outcome.examples_per_second > 0.0 {
+        let (pairs, tokens) = (outcome.examples_per_second, outcome.size_per_second);
+        let _ = writeln!(text, "{:<32}{pairs:>12.1} pairs/s, {tokens:.0} tokens/s", "speed");
+    }
+    if let Some(mb) = peak_memory() {
+        let _ = writeln!(text, "{:<32}{mb:>12.0} MB", "peak memory");
+    }
+    text.truncate(text.trim_end().len());
     text
 }
 

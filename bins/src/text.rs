@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use datasets::synthetic::tldr::{Problem, Split};
-use datasets::{Dataset, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
+use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
 use policies::BoxError;
 use policies::formats::ModelFiles;
 use train::token::Examples;
@@ -56,8 +56,33 @@ pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, 
         },
         ..TokenSettings::new(eos)
     };
-    Tokenise::new(tokenizer.tokenizer(), model::template(files)?, settings)
-        .map_err(|error| Failure::usage(error.to_string()))
+    Tokenise::new(tokenizer.tokenizer(), model::template(files)?, settings).map_err(|error| match error {
+        DatasetError::Setting { name, value, hint } => Failure::usage(format!(
+            "--{} is {value}: {}",
+            name.replace('_', "-"),
+            hint.replace("max_prompt_length", "--max-prompt-length")
+        )),
+        other => other.into(),
+    })
+}
+
+/// Lengths within what the model can see, and room for an answer: defaults shrink to fit, a given length that is more
+/// than the model's is an error.
+pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
+    let most = files.config.max_positions;
+    let mut wanted = values.count("data.max_length").unwrap_or(512);
+    if wanted > most {
+        if values.is_given("data.max_length") {
+            let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());
+            return Err(Failure::usage(text));
+        }
+        wanted = most;
+        values.preset("data.max_length", &wanted.to_string());
+    }
+    if values.count("data.max_prompt_length").unwrap_or(256) >= wanted {
+        values.preset("data.max_prompt_length", &(wanted / 2).to_string());
+    }
+    Ok(())
 }
 
 /// Opens what a data argument names.
@@ -101,7 +126,8 @@ fn builtin_data(
             Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise)?)
         }
         _ => {
-            let text = format!("there is no embedded data `{full}`; there are builtin:tldr and builtin:tldr-demonstrations");
+            let text =
+                format!("there is no embedded data `{full}`; there are builtin:tldr and builtin:tldr-demonstrations");
             Err(Failure::usage(text))
         }
     }
@@ -126,5 +152,9 @@ pub(crate) fn open_split(tokenise: &Tokenise, values: &Values) -> Result<(Datase
         return Ok((data, Some(held_out)));
     }
     let (rest, held_out) = data.hold_out(share, values.count("run.seed").unwrap_or(0) as u64)?;
+    if rest.is_empty() {
+        let text = format!("--eval-share {share} holds all {} examples out and leaves none to learn from", data.len());
+        return Err(Failure::usage(text));
+    }
     Ok((rest, Some(held_out)))
 }

@@ -11,7 +11,9 @@ use policies::causal::{CausalLm, Sampling};
 use policies::formats::{ModelFiles, ModelTokenizer};
 use policies::{Persist, Policy};
 use train::token::{FromExample, TokenSource};
-use train::{CacheKey, Decay, Ending, Hooks, Outcome, Problem, RunFolder, Sample, Settings, run, write_whole};
+use train::{
+    CacheKey, Decay, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, can_write, run, write_whole,
+};
 
 use crate::keys::{KEYS, TRAIN};
 use crate::objective::{Chosen, choose};
@@ -27,15 +29,15 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
     let embedded = presets(&mut call.values)?;
     let objective = choose(&call.values)?;
     let settings = settings(&call.values)?;
+    model::optimizer(&call.values)?;
     // From here on an interrupt is a wish to stop at the next step.
     let stop = stop_flag()?;
-    let mut setup = Setup::open(call, settings, embedded)?;
-    let folder = setup.folder(resume)?;
+    let setup = Setup::open(call, settings, embedded)?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref(), &folder, stop),
-        Chosen::Rankings(objective) => setup.run(objective.as_ref(), &folder, stop),
-        Chosen::Labels(objective) => setup.run(objective.as_ref(), &folder, stop),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref(), &folder, stop),
+        Chosen::Comparisons(objective) => setup.run(objective.as_ref(), resume, stop),
+        Chosen::Rankings(objective) => setup.run(objective.as_ref(), resume, stop),
+        Chosen::Labels(objective) => setup.run(objective.as_ref(), resume, stop),
+        Chosen::Demonstrations(objective) => setup.run(objective.as_ref(), resume, stop),
     }
 }
 
@@ -62,7 +64,12 @@ fn presets(values: &mut Values) -> Result<bool, Failure> {
         return Err(Failure::usage("--data needs --model (or give neither, for the embedded problem)"));
     }
     let preset: &[(&'static str, &str)] = match values.text("train.preset") {
-        Some("tldr") => &[("train.batch_size", "128"), ("train.micro_batch_size", "16"), ("train.epochs", "1"), ("data.format", "tldr")],
+        Some("tldr") => &[
+            ("train.batch_size", "128"),
+            ("train.micro_batch_size", "16"),
+            ("train.epochs", "1"),
+            ("data.format", "tldr"),
+        ],
         Some("trl") => TRL,
         _ => &[],
     };
@@ -134,10 +141,10 @@ fn stop_flag() -> Result<&'static AtomicBool, Failure> {
     let stop = STOP.get_or_init(|| AtomicBool::new(false));
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
-            console::error("stopped without saving");
+            console::notice("stopped without saving");
             std::process::exit(130);
         }
-        console::error("stopping after this step, with a checkpoint; once more stops at once");
+        console::notice("stopping after this step, with a checkpoint; once more stops at once");
     })?;
     Ok(stop)
 }
@@ -159,7 +166,7 @@ impl Setup {
     fn open(mut call: Call, settings: Settings, embedded: bool) -> Result<Self, Failure> {
         let name = call.values.word("model.model").to_owned();
         let files = model::load(&name, &call.values)?;
-        fit_lengths(&mut call.values, &files)?;
+        text::fit_lengths(&mut call.values, &files)?;
         let tokenizer = files.tokenizer()?.clone();
         let tokenise = text::tokenise(&files, &call.values)?;
         let (data, held_out) = text::open_split(&tokenise, &call.values)?;
@@ -205,9 +212,21 @@ impl Setup {
     fn run<F: FromExample>(
         mut self,
         objective: &dyn Objective<Feedback = F>,
-        folder: &RunFolder,
+        resume: Option<&PathBuf>,
         stop: &AtomicBool,
     ) -> Result<ExitCode, Failure> {
+        let key = CacheKey {
+            model: self.reference.fingerprint()?,
+            data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
+        };
+        let cache = self.call.values.text("train.reference_cache").map(PathBuf::from);
+        // What can be refused is refused before there is a folder and before hours of work.
+        match &cache {
+            Some(path) if path.exists() && resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let folder = &self.folder(resume)?;
         let data = TokenSource::<F>::new(&self.data);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out));
         let needed = objective.needs().reference || self.call.values.word("objective.name") != "sft";
@@ -217,11 +236,8 @@ impl Setup {
             held_out: held_out.as_ref(),
             reference: needed.then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>),
             objective,
-            key: CacheKey {
-                model: self.reference.fingerprint()?,
-                data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
-            },
-            cache: self.call.values.text("train.reference_cache").map(PathBuf::from),
+            key,
+            cache,
         };
         let hooks = self.hooks();
         let console = &mut self.call.console;
@@ -258,7 +274,7 @@ impl Setup {
         let path = folder.path().display();
         if outcome.ending == Ending::Interrupted {
             let text = format!("stopped after step {}; go on with: hybrid-dpo train --resume {path}", outcome.steps);
-            console::error(&text);
+            console::notice(&text);
             return Ok(ExitCode::from(130));
         }
         let win_rate = if self.embedded || self.call.values.word("data.data").starts_with("builtin:tldr") {
@@ -269,30 +285,20 @@ impl Setup {
         };
         console::result(&summary::table(outcome, win_rate.as_ref()));
         console::result(&format!("\nrun folder   {path}"));
-        console::result(&format!("next         hybrid-dpo sample --model {path} --prompts {} --n 2", self.prompts_hint()));
+        console::result(&format!(
+            "next         hybrid-dpo sample --model {path} --prompts {} --n 2",
+            self.prompts_hint()
+        ));
         Ok(ExitCode::SUCCESS)
     }
 
     fn prompts_hint(&self) -> &'static str {
-        if self.embedded { "builtin:tldr" } else { "prompts.txt" }
+        if self.embedded || self.call.values.word("data.data").starts_with("builtin:tldr") {
+            "builtin:tldr"
+        } else {
+            "prompts.txt"
+        }
     }
-}
-
-/// Lengths within what the model can see: the default shrinks to it, a given one that is too long is an error.
-fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
-    let (most, wanted) = (files.config.max_positions, values.count("data.max_length").unwrap_or(512));
-    if wanted <= most {
-        return Ok(());
-    }
-    if values.is_given("data.max_length") {
-        let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());
-        return Err(Failure::usage(text));
-    }
-    values.preset("data.max_length", &most.to_string());
-    if values.count("data.max_prompt_length").unwrap_or(256) >= most {
-        values.preset("data.max_prompt_length", &(most / 2).to_string());
-    }
-    Ok(())
 }
 
 fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Dataset>) -> String {

@@ -30,7 +30,12 @@ impl Values {
     pub(crate) fn merge_file(&mut self, path: &Path) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-            Failure::failed(format!("{}: not TOML: {}", path.display(), e.to_string().trim()))
+            let line = 1 + text[..e.span().map_or(0, |span| span.start)].matches('\n').count();
+            Failure::failed(format!(
+                "{}, line {line}: broken TOML: {}",
+                path.display(),
+                e.message().replace('\n', ", ")
+            ))
         })?;
         for (section, content) in table {
             let Value::Table(content) = content else {
@@ -81,6 +86,12 @@ impl Values {
     /// Whether the user gave it.
     pub(crate) fn is_given(&self, path: &str) -> bool {
         self.given.contains(path)
+    }
+
+    /// Whether it differs from its default: a run's config file gives all values, meant or not.
+    pub(crate) fn is_changed(&self, path: &str) -> bool {
+        let default = find(path).and_then(|key| parse(key, key.default).ok());
+        self.is_given(path) && self.values.get(path) != default.as_ref()
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
@@ -162,6 +173,7 @@ fn parse(key: &Key, text: &str) -> Result<Value, Failure> {
             let plain = text.replace('_', "-");
             match words.iter().find(|word| **word == plain) {
                 Some(word) => Ok(Value::String((*word).to_owned())),
+                None if words.len() == 1 => refuse(&format!("only {} in this version", words[0])),
                 None => refuse(&format!("one of {}", words.join(", "))),
             }
         }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use objectives::ObjectiveError;
-use policies::BoxError;
+use policies::{BoxError, PolicyError};
 
 /// Why training stopped without an end.
 #[derive(Debug, thiserror::Error)]
@@ -17,16 +17,16 @@ pub enum TrainError {
         #[source]
         source: ObjectiveError,
     },
-    /// The gradient is NaN or infinite.
+    /// Numbers that were finite are so no more.
     #[error(
-        "step {step}: the run diverged, the gradient norm is {norm}; weights are left as they were, lower the learning \
-         rate or clip the gradient"
+        "the run diverged after step {step}: {what}; lower the learning rate (--lr), warm up longer or clip the gradient \
+         harder"
     )]
     Diverged {
-        /// Which step.
+        /// Steps done before.
         step: usize,
-        /// The gradient's norm.
-        norm: f64,
+        /// Which number.
+        what: String,
     },
     /// The policy failed.
     #[error("step {step}: {source}")]
@@ -74,6 +74,21 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// What a policy says in a step; numbers that were finite before the first step and are not later mean divergence.
+    pub(crate) fn of_policy(step: usize, source: BoxError) -> Self {
+        let not_finite = source.downcast_ref::<PolicyError>().is_some_and(|error| {
+            matches!(
+                error,
+                PolicyError::NotFinite { .. } | PolicyError::Engine(engine::EngineError::NonFiniteGradient { .. })
+            )
+        });
+        if step > 0 && not_finite {
+            Self::Diverged { step, what: source.to_string() }
+        } else {
+            Self::Policy { step, source }
+        }
+    }
+
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }

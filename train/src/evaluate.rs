@@ -52,7 +52,7 @@ where
     EpisodeOf<M>: Clone,
 {
     let n = data.len().min(look.examples);
-    let failed = |source| TrainError::Policy { step: look.step, source };
+    let failed = |source| TrainError::of_policy(look.step, source);
     let mut all = Slice::new([]);
     let mut policy = Channels::default();
     for from in (0..n).step_by(look.micro_batch_size) {

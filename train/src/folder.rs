@@ -13,21 +13,44 @@ pub fn write_whole(
 ) -> Result<(), TrainError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let temporary = shared(&mut tempfile::Builder::new(), 0o666).tempfile_in(folder)?;
+        let temporary = shared(tempfile::Builder::new().prefix(BUILDING), 0o666).tempfile_in(folder)?;
         let (file, name) = temporary.into_parts();
         let mut writer = BufWriter::new(file);
         fill(&mut writer)?;
         writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         name.persist(path).map_err(|e| e.error)
     };
-    write().map_err(TrainError::io(path))
+    write().map_err(|e| TrainError::io(path)(plain(e)))
+}
+
+/// Checks that [`write_whole`] can write `path`, before the work whose result it is.
+///
+/// # Errors
+/// It is a folder, or the folder it is to be in is not there or can't be written.
+pub fn can_write(path: &Path) -> Result<(), TrainError> {
+    if path.is_dir() {
+        return Err(TrainError::Malformed { path: path.to_owned(), what: "is a folder; name a file".into() });
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = tempfile::Builder::new().prefix(BUILDING).tempfile_in(folder);
+    probe.map(drop).map_err(|e| TrainError::io(path)(plain(e)))
+}
+
+/// The system's reason alone: the temporary name that tempfile adds says nothing to a user.
+fn plain(error: std::io::Error) -> std::io::Error {
+    match error.to_string().split_once(" at path \"") {
+        Some((reason, _)) => std::io::Error::new(error.kind(), reason),
+        None => error,
+    }
 }
 
 /// Temporary names start with this; what a kill left of them is removed on resume.
 const BUILDING: &str = ".building-";
 
 fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
-    shared(tempfile::Builder::new().prefix(BUILDING), 0o777).tempdir_in(parent).map_err(TrainError::io(parent))
+    shared(tempfile::Builder::new().prefix(BUILDING), 0o777)
+        .tempdir_in(parent)
+        .map_err(|e| TrainError::io(parent)(plain(e)))
 }
 
 /// Temporary files are private by default; what they become should be as readable as the user's other files.
@@ -42,8 +65,11 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
 fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
-        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(BUILDING)) {
-            fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+        // A writer of folders may put its own unfinished one beside ours, with one more dot.
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if name.starts_with(BUILDING) || name.strip_prefix('.').is_some_and(|n| n.starts_with(BUILDING)) {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(TrainError::io(&path))?;
         }
     }
     Ok(())
@@ -83,7 +109,7 @@ impl RunFolder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Takes up a run that was stopped.
+    /// Names the folder of a run there is; nothing in it changes, as the run may be under way.
     ///
     /// # Errors
     /// It is not a run's folder.
@@ -96,9 +122,6 @@ impl RunFolder {
             return refuse(
                 "not a run's folder (it has no config.toml and checkpoints/); --resume takes what --out made",
             );
-        }
-        for parent in [path.to_owned(), path.join("checkpoints")] {
-            remove_leftovers(&parent)?;
         }
         Ok(Self { path: path.to_owned() })
     }
@@ -151,8 +174,12 @@ impl RunFolder {
         Ok(steps)
     }
 
-    /// Restores the newest checkpoint; a run killed before its first begins again.
+    /// Restores the newest checkpoint, and removes what a kill left unfinished; a run killed before its first
+    /// checkpoint begins again.
     pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
+        for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples")] {
+            remove_leftovers(&parent)?;
+        }
         let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };
         let folder = self.join("checkpoints").join(format!("step-{step}"));
         let path = folder.join("position.json");

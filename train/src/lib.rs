@@ -27,7 +27,7 @@ pub mod token;
 pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
 pub use evaluate::{Evaluated, evaluate};
-pub use folder::{Position, RunFolder, write_whole};
+pub use folder::{Position, RunFolder, can_write, write_whole};
 pub use metrics::{MetricsFile, Record};
 pub use observe::{Hooks, Monitor, Sample, Silent};
 pub use run::{Ending, Outcome, Problem, run};

@@ -46,9 +46,10 @@ pub struct MetricsFile {
 
 impl MetricsFile {
     /// Opens it to go on after `step` steps: later lines, and a last line cut short by a kill, are dropped.
-    pub fn open(path: &Path, step: usize) -> Result<Self, TrainError> {
+    /// Where the evaluation after `step` is `repeated`, so is its line.
+    pub fn open(path: &Path, step: usize, repeated: bool) -> Result<Self, TrainError> {
         if path.exists() {
-            let kept = kept_lines(path, step)?;
+            let kept = kept_lines(path, step, repeated)?;
             write_whole(path, |file| file.write_all(kept.as_bytes()))?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(TrainError::io(path))?;
@@ -62,14 +63,13 @@ impl MetricsFile {
     }
 }
 
-fn kept_lines(path: &Path, step: usize) -> Result<String, TrainError> {
+fn kept_lines(path: &Path, step: usize, repeated: bool) -> Result<String, TrainError> {
     let mut kept = String::new();
     for line in BufReader::new(File::open(path).map_err(TrainError::io(path))?).lines() {
         let line = line.map_err(TrainError::io(path))?;
         let at = serde_json::from_str::<Value>(&line).ok().and_then(|v| Some((v.get("step")?.as_u64()?, v)));
         let Some((at, value)) = at else { continue };
-        // An evaluation before the step that is resumed runs again only for step 0.
-        let again = at as usize > step || (step == 0 && value["split"] == "eval");
+        let again = at as usize > step || (repeated && at as usize == step && value["split"] == "eval");
         if !again {
             kept.push_str(&line);
             kept.push('\n');
@@ -90,10 +90,10 @@ mod tests {
     fn goes_on_where_the_checkpoint_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut file = MetricsFile::open(&path, 0).unwrap();
+        let mut file = MetricsFile::open(&path, 0, true).unwrap();
         (1..=3).for_each(|step| file.write(&record(step)).unwrap());
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"split\":\"tr").unwrap();
-        let mut file = MetricsFile::open(&path, 2).unwrap();
+        let mut file = MetricsFile::open(&path, 2, false).unwrap();
         file.write(&record(3)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3);

@@ -108,7 +108,7 @@ where
         let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
         let learned = learn(problem.mdp, learner, &mut run.reference, problem.objective, &slices, at)?;
         if !learned.gradient_norm.is_finite() {
-            return Err(TrainError::Diverged { step, norm: learned.gradient_norm });
+            return Err(TrainError::Diverged { step, what: format!("the gradient norm is {}", learned.gradient_norm) });
         }
         run.record(&learned, at, begun)?;
         let step = run.position.step;
@@ -165,6 +165,8 @@ where
         if !reference.cache.is_empty() {
             monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
         }
+        // The first evaluation and the last run again where a run is taken up before the first step or after the last.
+        let repeated = position.step == 0 || position.step >= settings.total_steps(problem.data.len());
         Ok(Self {
             problem,
             settings,
@@ -173,7 +175,7 @@ where
             monitor,
             reference,
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
-            metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step)?,
+            metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step, repeated)?,
             events: EventFile::create(&folder.join("tensorboard"), position.step)?,
             position,
             seconds: 0.0,

@@ -78,7 +78,7 @@ where
             let begins: Vec<usize> = begins(&slice.counts);
             let episodes: Vec<EpisodeOf<M>> =
                 unknown.iter().flat_map(|&i| slice.episodes[begins[i]..begins[i + 1]].to_vec()).collect();
-            let scored = policy.score(mdp, &episodes).map_err(|source| TrainError::Policy { step, source })?.log_probs;
+            let scored = policy.score(mdp, &episodes).map_err(|source| TrainError::of_policy(step, source))?.log_probs;
             let mut at = 0;
             for &i in &unknown {
                 self.cache.insert(slice.examples[i], scored.slice(at..at + slice.counts[i]));
@@ -143,7 +143,7 @@ where
     EpisodeOf<M>: Clone,
 {
     let step = at.step;
-    let failed = |source| TrainError::Policy { step, source };
+    let failed = |source| TrainError::of_policy(step, source);
     let total: usize = slices.iter().map(|slice| slice.feedback.len()).sum();
     let mut learned = Learned {
         examples: slices.iter().map(|slice| slice.examples.len()).sum(),
@@ -220,7 +220,7 @@ where
     let mut references = objective.needs().reference.then(Steps::default);
     let (mut feedback, mut examples, mut ends) = (Vec::new(), Vec::new(), vec![0]);
     for slice in slices {
-        let channels = learner.score(mdp, &slice.episodes).map_err(|source| TrainError::Policy { step, source })?;
+        let channels = learner.score(mdp, &slice.episodes).map_err(|source| TrainError::of_policy(step, source))?;
         feedback.extend(slice.feedback.iter().map(|f| f.shifted(policy.log_probs.len())));
         append(&mut policy, &channels);
         weights(&slice.episodes).rows().for_each(|row| weigh.push(row));
