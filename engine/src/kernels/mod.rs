@@ -9,6 +9,7 @@
 pub(crate) mod attention;
 pub(crate) mod cached;
 pub(crate) mod elementwise;
+pub(crate) mod few;
 pub(crate) mod gemm;
 pub(crate) mod norm;
 mod parallel;

@@ -3,6 +3,7 @@
 use super::composed;
 use super::memory::{fused_or, like, read, slice, stored};
 use crate::kernels::Real;
+use crate::kernels::few::{MOST_ROWS, multiply_few};
 use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -57,6 +58,9 @@ impl<T: Real> Linear<T> {
     fn forward(&self, x: &[T], x_layout: &Layout, weight: &[T], weight_layout: &Layout) -> (Vec<T>, (usize, usize)) {
         let (n_rows, n_in) = (x_layout.dims()[0], x_layout.dims()[1]);
         let n_out = weight.len() / n_in;
+        if (1..=MOST_ROWS).contains(&n_rows) && self.layout == WeightLayout::OutIn {
+            return (multiply_few(x, weight, n_in), (n_rows, n_out));
+        }
         let mut y = vec![T::zero(); n_rows * n_out];
         let weight = self.matrix(weight, weight_layout.dims());
         let result = ViewMut::new(&mut y, n_rows, n_out);

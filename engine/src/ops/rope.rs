@@ -6,6 +6,7 @@ use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which two coordinates of a head turn together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +45,21 @@ pub enum RopeScaling {
 /// # References
 ///
 /// Su et al., *RoFormer* (2021).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rope {
     /// Number of leading coordinates of each head that turn; even, at most the head's size.
     pub rotated: usize,
     /// Which coordinates turn together.
     pub pairing: Pairing,
     frequencies: Vec<f64>,
+    turns: Arc<Mutex<Turns>>,
+}
+
+/// Cosines and sines of the first positions, `[n, rotated / 2]` each: every layer and step needs the same ones.
+#[derive(Debug, Default)]
+struct Turns {
+    cos: Vec<f64>,
+    sin: Vec<f64>,
 }
 
 impl Rope {
@@ -58,7 +67,7 @@ impl Rope {
     pub fn new(base: f64, rotated: usize, pairing: Pairing, scaling: RopeScaling) -> Self {
         let frequency = |i: usize| base.powf(-2. * i as f64 / rotated as f64);
         let frequencies = (0..rotated / 2).map(|i| scaling.apply(frequency(i))).collect();
-        Self { rotated, pairing, frequencies }
+        Self { rotated, pairing, frequencies, turns: Arc::default() }
     }
 
     /// Radians per position of each coordinate pair.
@@ -70,6 +79,19 @@ impl Rope {
     pub(crate) fn table(&self, positions: &[u32]) -> (Vec<f64>, Vec<f64>) {
         let angles = positions.iter().flat_map(|&p| self.frequencies.iter().map(move |f| f64::from(p) * f));
         angles.map(|angle| (angle.cos(), angle.sin())).unzip()
+    }
+
+    /// [`Rope::table`] of positions `0..n`, computed once.
+    fn first_turns<T: Real>(&self, n: usize) -> (Vec<T>, Vec<T>) {
+        let len = n * self.frequencies.len();
+        // Each table is assigned whole, so it is sound even if another thread panicked.
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.cos.len() < len {
+            let positions: Vec<u32> = (0..n as u32).collect();
+            (turns.cos, turns.sin) = self.table(&positions);
+        }
+        let rounded = |values: &[f64]| values[..len].iter().map(|&x| T::of(x)).collect();
+        (rounded(&turns.cos), rounded(&turns.sin))
     }
 
     pub(crate) fn check(&self, head_size: usize) -> Result<()> {
@@ -132,6 +154,9 @@ pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLay
     )
 }
 
+/// Positions up to which the cosines and sines are kept.
+const LONGEST_TABLE: usize = 1 << 15;
+
 struct Turning<T> {
     angles: Angles<T>,
     pairing: Pairing,
@@ -143,14 +168,15 @@ impl<T: Real> Turning<T> {
     fn new(rope: &Rope, positions: &[u32], heads: Vec<usize>) -> Self {
         // Packed rows share positions; one row of the table serves all that are equal.
         let n = positions.iter().max().map_or(0, |&largest| largest as usize + 1);
-        let (distinct, rows): (Vec<u32>, Vec<u32>) = if n <= 2 * positions.len() {
-            ((0..n as u32).collect(), positions.to_vec())
+        let half = rope.rotated / 2;
+        let angles = if n <= LONGEST_TABLE {
+            let (cos, sin) = rope.first_turns(n);
+            Angles { cos, sin, rows: positions.to_vec(), half }
         } else {
-            (positions.to_vec(), (0..positions.len() as u32).collect())
+            let (cos, sin) = rope.table(positions);
+            let rounded = |values: Vec<f64>| values.into_iter().map(T::of).collect();
+            Angles { cos: rounded(cos), sin: rounded(sin), rows: (0..positions.len() as u32).collect(), half }
         };
-        let (cos, sin) = rope.table(&distinct);
-        let rounded = |values: Vec<f64>| values.into_iter().map(T::of).collect();
-        let angles = Angles { cos: rounded(cos), sin: rounded(sin), rows, half: rope.rotated / 2 };
         Self { angles, pairing: rope.pairing, heads }
     }
 

@@ -82,12 +82,15 @@ fn ropes() -> impl Iterator<Item = Rope> {
 
 #[test]
 fn rotary_embeddings() {
-    let positions = [0, 1, 2, 1, 700];
+    // The last one is past the positions whose angles are kept.
+    let positions = [0, 1, 2, 1, 40_000];
+    let near = [3, 0, 700, 2, 2];
     let heads = Heads { query: 3, key_value: 3, size: 8 };
     for rope in ropes() {
         check(&[&[5, 24]], &|x| super::rope(&x[0], &positions, 3, 8, &rope), &|x| {
             composed::rope(&x[0], &positions, 3, 8, &rope)
         });
+        check(&[&[5, 24]], &|x| super::rope(&x[0], &near, 3, 8, &rope), &|x| composed::rope(&x[0], &near, 3, 8, &rope));
         for layout in [QkvLayout::PerHead, QkvLayout::Blocks] {
             check(&[&[5, 72]], &|x| super::rope_packed(&x[0], &positions, heads, layout, &rope), &|x| {
                 composed::rope_packed(&x[0], &positions, heads, layout, &rope)
