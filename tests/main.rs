@@ -2,6 +2,7 @@
 
 mod architecture;
 mod causal_golden;
+mod formats;
 mod objectives_golden;
 
 use std::collections::BTreeSet;

@@ -222,7 +222,8 @@ fn read_tokenizer(path: &Path, n: usize) -> Result<Vocabulary, PolicyError> {
     let (mut pieces, mut scores) = (Vec::with_capacity(n), Vec::with_capacity(n));
     let mut rest = &bytes[4..];
     for id in 0..n {
-        let (score, piece, after) = split_token(rest).ok_or_else(|| error(format!("truncated at token {id} of {n}")))?;
+        let (score, piece, after) =
+            split_token(rest).ok_or_else(|| error(format!("truncated at token {id} of {n}")))?;
         let piece = std::str::from_utf8(piece).map_err(|_| error(format!("token {id} is not UTF-8")))?;
         if score.is_nan() {
             return Err(error(format!("the score of token {id} is not a number")));

@@ -70,6 +70,18 @@ const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safeten
 
 /// Loads a model from whatever the path is.
 ///
+fn explain_missing(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    match text.match_indices('+').find(|(at, _)| Path::new(&text[..*at]).exists()) {
+        Some((at, _)) => format!(
+            "`{}` is there, but `{}` is not a PEFT folder (no adapter_config.json)",
+            &text[..at],
+            &text[at + 1..]
+        ),
+        None => format!("not found; {ACCEPTED}"),
+    }
+}
+
 /// A run folder stands for its `model/`. `base+adapter` is a model with a PEFT adapter added to its weights; a PEFT
 /// folder alone is that too where its `base_model_name_or_path` is a path that is there.
 ///
@@ -79,7 +91,7 @@ pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
     if !path.exists() {
         return match split_adapter(path) {
             Some((base, adapter)) => load_adapted(&base, &adapter, device),
-            None => Err(PolicyError::format(path, format!("not found; {ACCEPTED}"))),
+            None => Err(PolicyError::format(path, explain_missing(path))),
         };
     }
     if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
@@ -123,9 +135,30 @@ fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
     }
 }
 
+/// The base that an adapter was made for, as it names it; `None` where the path is no adapter's folder or run.
+///
+/// # Errors
+/// The adapter's configuration can't be read.
+pub fn adapter_base(path: &Path) -> Result<Option<String>, PolicyError> {
+    let folder = resolve(path);
+    if folder.join("config.json").is_file() || !peft::is_adapter(&folder) { Ok(None) } else { peft::base_of(&folder) }
+}
+
 /// Loads a base and adds an adapter to its weights.
 fn load_adapted(base: &Path, adapter: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
-    let mut files = load(base, device)?;
+    add_adapter(load(base, device)?, base, adapter, device)
+}
+
+/// Adds the adapter in a PEFT folder, or in a run, to the weights of `files`, which `base` names.
+///
+/// # Errors
+/// The adapter can't be read, or was made for another model.
+pub fn add_adapter(
+    mut files: ModelFiles,
+    base: &Path,
+    adapter: &Path,
+    device: &Device,
+) -> Result<ModelFiles, PolicyError> {
     let folder = resolve(adapter);
     let lora = load_peft(&folder, &files.config, device)?;
     peft::check_fits(&folder, &lora, &files.tensors)?;
@@ -155,3 +188,6 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
     file.take(4).read_to_end(&mut start).map_err(|e| PolicyError::io(path, e))?;
     Ok(start)
 }
+
+#[cfg(test)]
+mod tests;

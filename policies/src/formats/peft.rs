@@ -142,7 +142,9 @@ pub fn save_peft(
     tensors: &BTreeMap<String, Tensor>,
     extras: &Extras,
 ) -> Result<(), PolicyError> {
-    let layer = |name: &str| name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight")).map(str::to_owned);
+    let layer = |name: &str| {
+        name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight")).map(str::to_owned)
+    };
     let mut layers = BTreeSet::new();
     for name in tensors.keys() {
         let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
@@ -226,8 +228,12 @@ impl Key {
             let layer = whole.and_then(|n| n.strip_suffix(".weight").map(str::to_owned));
             layer.ok_or_else(|| format!("`{module}` has no weight of its own in this model (tied to the embedding?)"))
         };
-        let kinds =
-            [(".lora_A", false, false), (".lora_B", true, false), (".lora_embedding_A", false, true), (".lora_embedding_B", true, true)];
+        let kinds = [
+            (".lora_A", false, false),
+            (".lora_B", true, false),
+            (".lora_embedding_A", false, true),
+            (".lora_embedding_B", true, true),
+        ];
         for (mark, second, embedding) in kinds {
             // After the mark: nothing, `.weight`, or an adapter's name that older versions left there.
             let Some((module, rest)) = path.split_once(mark) else { continue };
@@ -271,7 +277,10 @@ impl Settings {
         check_targets(&value["target_modules"]).map_err(wrong)?;
         let number = |key: &str, default: f64| match &value[key] {
             Value::Null => Ok(default),
-            v => v.as_f64().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| wrong(format!("`{key}` is {v}, not a positive number"))),
+            v => v
+                .as_f64()
+                .filter(|n| n.is_finite() && *n > 0.0)
+                .ok_or_else(|| wrong(format!("`{key}` is {v}, not a positive number"))),
         };
         Ok(Self {
             base: value["base_model_name_or_path"].as_str().map(str::to_owned),
@@ -290,7 +299,9 @@ impl Settings {
         let rank = find(&self.ranks, name).map_or(self.rank, |r| r as usize);
         match (a.dims(), b.dims()) {
             ([r, _], [_, s]) if *r == rank && *s == rank => {}
-            (a, b) => return Err(format!("its factors are {a:?} and {b:?}, and adapter_config.json gives it rank {rank}")),
+            (a, b) => {
+                return Err(format!("its factors are {a:?} and {b:?}, and adapter_config.json gives it rank {rank}"));
+            }
         }
         let alpha = find(&self.alphas, name).unwrap_or(self.alpha);
         let scale = alpha / if self.rslora { (rank as f64).sqrt() } else { rank as f64 };
@@ -303,8 +314,15 @@ fn refuse_variants(value: &Value) -> Result<(), String> {
     if value["use_dora"] == true {
         return Err("DoRA (use_dora) is not supported; only plain LoRA is".to_owned());
     }
-    let unsupported =
-        ["alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora"];
+    let unsupported = [
+        "alora_invocation_tokens",
+        "arrow_config",
+        "layer_replication",
+        "target_parameters",
+        "trainable_token_indices",
+        "use_bdlora",
+        "use_qalora",
+    ];
     for key in unsupported {
         let given = match &value[key] {
             Value::Null | Value::Bool(false) => false,

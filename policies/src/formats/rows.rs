@@ -36,7 +36,10 @@ mod tests {
         // Two heads of four: pairs (0,1), (2,3) become (0,2), (1,3).
         let order: Vec<usize> = (0..8).map(halves(8, 2)).collect();
         assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
-        assert_eq!(reorder(&[0., 0.5, 1., 1.5, 2., 2.5, 3., 3.5], 4, halves(4, 1)), [0., 0.5, 2., 2.5, 1., 1.5, 3., 3.5]);
+        assert_eq!(
+            reorder(&[0., 0.5, 1., 1.5, 2., 2.5, 3., 3.5], 4, halves(4, 1)),
+            [0., 0.5, 2., 2.5, 1., 1.5, 3., 3.5]
+        );
     }
 
     #[test]

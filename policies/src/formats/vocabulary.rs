@@ -190,7 +190,9 @@ pub(super) fn sentencepiece(
 ///
 /// Of two ways to make the same piece the order doesn't matter for the outcome: both give that piece.
 fn merges_by_score(pieces: &[String], kinds: &[Kind], scores: &[f32]) -> Vec<[String; 2]> {
-    let usable = |id: usize| matches!(kinds[id], Kind::Normal | Kind::UserDefined);
+    // No real piece is that long; a damaged file's may be, and every way to split it would be tried.
+    const LONGEST: usize = 1024;
+    let usable = |id: usize| matches!(kinds[id], Kind::Normal | Kind::UserDefined) && pieces[id].len() <= LONGEST;
     let normal: HashMap<&str, usize> =
         pieces.iter().enumerate().filter(|(id, _)| usable(*id)).map(|(id, piece)| (piece.as_str(), id)).collect();
     let mut merges = Vec::new();

@@ -167,8 +167,27 @@ struct Splitting {
 
 /// The names that [`splitting`] knows.
 const KNOWN: [&str; 21] = [
-    "default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "gptneox", "gpt-neox", "pythia", "dolma", "smollm", "starcoder",
-    "refact", "llama-bpe", "llama3", "llama-v3", "smaug-bpe", "qwen2", "deepseek-r1-qwen", "qwen2.5", "megrez",
+    "default",
+    "gpt-2",
+    "gpt2",
+    "phi-2",
+    "mpt",
+    "olmo",
+    "gptneox",
+    "gpt-neox",
+    "pythia",
+    "dolma",
+    "smollm",
+    "starcoder",
+    "refact",
+    "llama-bpe",
+    "llama3",
+    "llama-v3",
+    "smaug-bpe",
+    "qwen2",
+    "deepseek-r1-qwen",
+    "qwen2.5",
+    "megrez",
 ];
 
 fn splitting(pre: &str) -> Option<Splitting> {
