@@ -26,12 +26,25 @@ const BUILTIN: &str = "builtin:tldr (trained on demonstrations) and builtin:tldr
 /// Loads what `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+    if let Some((base, adapter)) = embedded_base(name)? {
+        let files = load(&base, values)?;
+        return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
+    }
     match name.strip_prefix("builtin:") {
         Some("tldr") => embedded(&device),
         Some("tldr-untrained") => untrained(&device, values),
         Some(other) => Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
         None => Ok(formats::load(Path::new(name), &device)?),
     }
+}
+
+/// The two parts of `builtin:NAME+ADAPTER`, or of an adapter that was trained on an embedded model.
+fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
+    if name.starts_with("builtin:") {
+        return Ok(name.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned())));
+    }
+    let base = formats::adapter_base(Path::new(name))?.filter(|base| base.starts_with("builtin:"));
+    Ok(base.map(|base| (base, name.to_owned())))
 }
 
 fn embedded(device: &candle_core::Device) -> Result<ModelFiles, Failure> {

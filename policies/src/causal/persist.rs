@@ -73,7 +73,9 @@ impl Persist for CausalLm {
             let all = self.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()));
             return Ok(save_huggingface(folder, config, &all.collect(), extras, SaveOptions::default())?);
         };
-        let base = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        // A base that is no file (an embedded model) keeps its name.
+        let base = if self.path.exists() { std::path::absolute(&self.path).ok() } else { None };
+        let base = base.unwrap_or_else(|| self.path.clone());
         let halves = config.linear_names().into_iter().flat_map(|layer| {
             let (a, b) = parameter_names(&layer);
             [a, b]

@@ -1,0 +1,175 @@
+//! What a run computes and what it leaves behind.
+use std::f64::consts::LN_2;
+
+use super::{MODEL, Scene, training};
+
+const OBJECTIVES: [&str; 18] = [
+    "sft",
+    "dpo",
+    "cdpo",
+    "robust",
+    "ipo",
+    "hinge",
+    "simpo",
+    "orpo",
+    "kto",
+    "nca",
+    "bco",
+    "apo-zero",
+    "apo-down",
+    "exo",
+    "sppo",
+    "tdpo",
+    "cpl",
+    "plackett-luce",
+];
+
+#[test]
+fn a_run_folder_holds_what_is_agreed() {
+    let scene = Scene::new();
+    scene.write("held.jsonl", super::PAIRS);
+    let more = "--max-steps 2 --eval-data held.jsonl --eval-examples 4 --eval-every 1 --save-every 1 --n-samples 1";
+    let ran = scene.done(&training("run", &format!("{more} --max-length 40")));
+    for row in ["reward accuracy", "reward margin", "accuracy, 95% interval", "speed"] {
+        assert!(ran.out.contains(row), "{}", ran.out);
+    }
+    for name in
+        ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    {
+        assert!(scene.path("run/model").join(name).is_file(), "{name}");
+    }
+    for name in
+        ["config.toml", "samples/step-0.jsonl", "samples/step-2.jsonl", "checkpoints/step-1", "checkpoints/step-2"]
+    {
+        assert!(scene.path("run").join(name).exists(), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(scene.path("run/tensorboard")).unwrap().count(), 1);
+    assert!(scene.unfinished().is_empty());
+    let metrics = scene.metrics("run");
+    let order: Vec<(&str, u64)> =
+        metrics.iter().map(|line| (line["split"].as_str().unwrap(), line["step"].as_u64().unwrap())).collect();
+    assert_eq!(order, [("eval", 0), ("train", 1), ("eval", 1), ("train", 2), ("eval", 2)]);
+    let text = scene.read("run/metrics.jsonl");
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.starts_with(r#"{"split":"train","step":1,"examples":4,"loss":0.693147"#), "{line}");
+    for name in [
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/accuracies",
+        "rewards/margins",
+        "logps/chosen",
+        "logps/rejected",
+        "grad_norm",
+        "lr",
+        "pairs_per_second",
+        "tokens_per_second",
+    ] {
+        assert!(line.contains(&format!("\"{name}\":")), "no {name} in {line}");
+    }
+}
+
+#[test]
+fn the_first_loss_of_dpo_is_ln_2() {
+    let scene = Scene::new();
+    scene.done(&training("run", "--max-steps 2"));
+    let losses = scene.column("run", "loss");
+    assert!((losses[0] - LN_2).abs() < 1e-12 && losses[1] < LN_2, "{losses:?}");
+}
+
+#[test]
+fn every_objective_learns_from_pairs() {
+    let scene = Scene::new();
+    for objective in OBJECTIVES {
+        scene.done(&training(objective, &format!("--objective {objective} --epochs 2 --batch-size 8 --lr 1e-5")));
+        let losses = scene.column(objective, "loss");
+        assert_eq!(losses.len(), 2, "{objective}");
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{objective} {losses:?}");
+        // The same eight pairs twice: one small step down the gradient lowers the loss.
+        assert!(losses[1] < losses[0], "{objective} {losses:?}");
+        assert!(scene.column(objective, "grad_norm").iter().all(|norm| *norm > 0.0), "{objective}");
+    }
+}
+
+#[test]
+fn every_optimizer_and_schedule_runs_and_a_weighted_sum_does() {
+    let scene = Scene::new();
+    for (out, more) in [
+        ("sgd", "--optimizer sgd --momentum 0.9 --lr 0.1 --schedule cosine"),
+        ("adamw", "--optimizer adamw --weight-decay 0.1 --schedule linear"),
+        ("sum", "--sft-weight 0.5"),
+        ("trl", "--preset trl"),
+        ("reference", "--reference builtin:tldr-untrained --seed 3"),
+    ] {
+        scene.done(&training(out, &format!("{more} --max-steps 2")));
+        assert_eq!(scene.column(out, "loss").len(), 2, "{out}");
+    }
+}
+
+#[test]
+fn micro_batches_and_activation_checkpointing_change_memory_not_results() {
+    let scene = Scene::new();
+    for objective in ["dpo", "kto"] {
+        let run = |name: &str, more: &str| {
+            let out = format!("{objective}-{name}");
+            scene.done(&training(&out, &format!("--objective {objective} --epochs 2 --max-steps 3 {more}")));
+            [scene.column(&out, "loss"), scene.column(&out, "rewards/margins"), scene.column(&out, "grad_norm")]
+                .concat()
+        };
+        let whole = run("whole", "--micro-batch-size 4");
+        for other in [
+            run("single", "--micro-batch-size 1"),
+            run("uneven", "--micro-batch-size 3"),
+            run("again", "--micro-batch-size 4 --activation-checkpointing"),
+        ] {
+            for (a, b) in whole.iter().zip(&other) {
+                assert!((a - b).abs() < 1e-5 * a.abs().max(1.0), "{objective} {whole:?} {other:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn adapters_are_written_as_peft_and_added_to_their_base() {
+    let scene = Scene::new();
+    scene.done(&training("base", "--max-steps 1"));
+    scene.done(&training("run", "--model base/model --lora-rank 2 --lora-alpha 8 --max-steps 2 --lr 1e-2"));
+    assert!(scene.path("run/model/adapter_config.json").is_file());
+    assert!(scene.path("run/model/adapter_model.safetensors").is_file());
+    assert!(!scene.path("run/model/model.safetensors").exists());
+    let base = scene.done("score --model base/model --data pairs.jsonl").out;
+    let added = scene.done("score --model base/model+run/model --data pairs.jsonl").out;
+    assert_ne!(base, added);
+    assert_eq!(scene.done("score --model run --data pairs.jsonl").out, added, "the run knows its base");
+    // Training goes through base(x) + scale B(A x), scoring through merged weights: the same numbers but for rounding.
+    assert!((scene.column("run", "loss")[0] - LN_2).abs() < 1e-12, "B begins at zero");
+}
+
+#[test]
+fn adapters_of_an_embedded_model_find_it_again() {
+    let scene = Scene::new();
+    scene.done(&training("run", "--lora-rank 2 --max-steps 1 --lr 1e-2 --lora-targets q_proj,v_proj --rslora"));
+    let of_run = scene.done("score --model run --data pairs.jsonl").out;
+    assert_eq!(scene.done(&format!("score --model {MODEL}+run/model --data pairs.jsonl")).out, of_run);
+    assert_ne!(scene.done(&format!("score --model {MODEL} --data pairs.jsonl")).out, of_run);
+}
+
+#[test]
+fn a_reference_cache_gives_the_same_run_and_is_refused_where_it_does_not_fit() {
+    let scene = Scene::new();
+    let with_cache = "--max-steps 2 --reference-cache ref.cache";
+    scene.done(&training("first", with_cache));
+    let cache = scene.bytes("ref.cache");
+    let second = scene.done(&training("second", with_cache).replace("--quiet", ""));
+    assert!(second.err.contains("8 examples read from the cache"), "{}", second.err);
+    assert_eq!(scene.metrics("first"), scene.metrics("second"));
+    assert_eq!(scene.bytes("ref.cache"), cache);
+    scene.done(&training("plain", "--max-steps 2"));
+    assert_eq!(scene.metrics("first"), scene.metrics("plain"));
+    let other_model = format!("{with_cache} --model first");
+    scene.refused(&training("new", &other_model), 1, &["ref.cache", "another model", "delete it"]);
+    scene.write("other.jsonl", super::PAIRS.replace("ohio", "iowa"));
+    let other_data = format!("{with_cache} --data other.jsonl");
+    scene.refused(&training("new", &other_data), 1, &["ref.cache", "another data", "delete it"]);
+    assert!(!scene.path("new").exists(), "refused before there is a folder");
+    assert_eq!(scene.bytes("ref.cache"), cache);
+}
