@@ -8,9 +8,9 @@ use rayon::prelude::*;
 pub(crate) const MOST_ROWS: usize = 24;
 
 /// Numbers of one vector; sums are kept apart by lane.
-const LANES: usize = 16;
-/// Rows of `x` and of the matrix whose sums are in registers together.
-const TILE: (usize, usize) = (4, 2);
+const LANES: usize = 32;
+/// Rows whose sums are in registers together.
+const TILE: usize = 4;
 /// Rows of the matrix per piece of work.
 const PIECE: usize = 64;
 
@@ -40,61 +40,75 @@ pub(crate) fn multiply_few<T: Real>(x: &[T], weight: &[T], n_in: usize) -> Vec<T
 #[inline(always)]
 fn piece<T: Real>(y: &mut [T], x: &[T], weight: &[T], n_in: usize) {
     let n_rows = x.len() / n_in;
-    let columns = y.chunks_mut(n_rows * TILE.1).zip(weight.chunks(n_in * TILE.1));
-    for (y, weight) in columns {
-        let n_columns = weight.len() / n_in;
-        // A short tile repeats its last row; what comes of it is dropped.
-        let column = |index: usize| &weight[index.min(n_columns - 1) * n_in..][..n_in];
-        let weights = [column(0), column(1)];
-        for first in (0..n_rows).step_by(TILE.0) {
-            let row = |index: usize| &x[(first + index).min(n_rows - 1) * n_in..][..n_in];
-            let sums = tile([row(0), row(1), row(2), row(3)], weights);
-            for (index, sums) in sums.iter().enumerate().take(n_rows - first) {
-                for (column, sum) in sums.iter().enumerate().take(n_columns) {
-                    y[column * n_rows + first + index] = *sum;
-                }
-            }
+    for (y, weight) in y.chunks_exact_mut(n_rows).zip(weight.chunks_exact(n_in)) {
+        for (y, first) in y.chunks_mut(TILE).zip((0..n_rows).step_by(TILE)) {
+            // A short tile repeats its last row; what comes of it is dropped.
+            let last = n_rows - 1;
+            let sums = tile(
+                row_of(x, n_in, first),
+                row_of(x, n_in, last.min(first + 1)),
+                row_of(x, n_in, last.min(first + 2)),
+                row_of(x, n_in, last.min(first + 3)),
+                weight,
+            );
+            y.copy_from_slice(&sums[..y.len()]);
         }
     }
 }
 
-/// The products of all rows of `x` with all rows of `weight`.
 #[inline(always)]
-fn tile<T: Real>(x: [&[T]; TILE.0], weight: [&[T]; TILE.1]) -> [[T; TILE.1]; TILE.0] {
-    let mut lanes = [[[T::zero(); LANES]; TILE.1]; TILE.0];
-    let whole = x[0].len() / LANES * LANES;
-    for at in (0..whole).step_by(LANES) {
-        let weight = [0, 1].map(
-            #[inline(always)]
-            |column| &weight[column][at..at + LANES],
-        );
-        for (x, lanes) in x.iter().zip(&mut lanes) {
-            let x = &x[at..at + LANES];
-            for (weight, lanes) in weight.iter().zip(lanes) {
-                for ((sum, &a), &b) in lanes.iter_mut().zip(x).zip(*weight) {
-                    *sum = a.fused(b, *sum);
-                }
-            }
+fn row_of<T>(x: &[T], width: usize, row: usize) -> &[T] {
+    &x[row * width..][..width]
+}
+
+/// The products of four rows with one.
+///
+/// The loops are written out one by one: so they vectorise, and their sums stay in registers.
+#[inline(always)]
+fn tile<T: Real>(x0: &[T], x1: &[T], x2: &[T], x3: &[T], weight: &[T]) -> [T; TILE] {
+    let [mut sums0, mut sums1, mut sums2, mut sums3] = [[T::zero(); LANES]; TILE];
+    let chunks = weight.chunks_exact(LANES);
+    let whole = weight.len() - chunks.remainder().len();
+    let rows = x0.chunks_exact(LANES).zip(x1.chunks_exact(LANES));
+    let rows = rows.zip(x2.chunks_exact(LANES).zip(x3.chunks_exact(LANES)));
+    for (weight, ((x0, x1), (x2, x3))) in chunks.zip(rows) {
+        for (sum, (&a, &b)) in sums0.iter_mut().zip(x0.iter().zip(weight)) {
+            *sum = a.fused(b, *sum);
+        }
+        for (sum, (&a, &b)) in sums1.iter_mut().zip(x1.iter().zip(weight)) {
+            *sum = a.fused(b, *sum);
+        }
+        for (sum, (&a, &b)) in sums2.iter_mut().zip(x2.iter().zip(weight)) {
+            *sum = a.fused(b, *sum);
+        }
+        for (sum, (&a, &b)) in sums3.iter_mut().zip(x3.iter().zip(weight)) {
+            *sum = a.fused(b, *sum);
         }
     }
-    let mut sums = [[T::zero(); TILE.1]; TILE.0];
-    for (row, sums) in sums.iter_mut().enumerate() {
-        for (column, sum) in sums.iter_mut().enumerate() {
-            let lanes = &mut lanes[row][column];
-            let mut width = LANES / 2;
-            while width > 0 {
-                for lane in 0..width {
-                    lanes[lane] += lanes[lane + width];
-                }
-                width /= 2;
-            }
-            *sum = lanes[0];
-            for (&a, &b) in x[row][whole..].iter().zip(&weight[column][whole..]) {
-                *sum = a.fused(b, *sum);
-            }
+    let rest = &weight[whole..];
+    [
+        total(sums0, &x0[whole..], rest),
+        total(sums1, &x1[whole..], rest),
+        total(sums2, &x2[whole..], rest),
+        total(sums3, &x3[whole..], rest),
+    ]
+}
+
+/// The sum over lanes, and over what did not fill them.
+#[inline(always)]
+fn total<T: Real>(mut lanes: [T; LANES], x: &[T], weight: &[T]) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
         }
+        width /= 2;
     }
-    sums
+    let mut total = lanes[0];
+    for (&a, &b) in x.iter().zip(weight) {
+        total = a.fused(b, total);
+    }
+    total
 }
 
 #[cfg(test)]
