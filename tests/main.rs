@@ -2,6 +2,8 @@
 
 mod architecture;
 mod causal_golden;
+#[cfg(feature = "cli")]
+mod cli;
 mod formats;
 mod objectives_golden;
 

@@ -15,10 +15,10 @@ pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Fa
         return inspect_data(call, data, "builtin:tldr");
     };
     let name = path.display().to_string();
-    if is_run(&path) {
-        inspect_run(&path)?;
-    } else if let Some(data) = data {
+    if let Some(data) = data {
         return inspect_data(call, data, &name);
+    } else if is_run(&path) {
+        inspect_run(&path)?;
     } else if is_data(&path) || name == "builtin:tldr-demonstrations" {
         return inspect_data(call, &name, "builtin:tldr");
     } else {

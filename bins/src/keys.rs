@@ -271,7 +271,14 @@ pub(crate) const KEYS: &[Key] = &[
         TRAIN,
         "Evaluates after every so many steps; 0: at the start and the end",
     ),
-    key("train.eval_examples", "eval-examples", Count, "256", TRAIN, "Held-out examples an evaluation looks at"),
+    key(
+        "train.eval_examples",
+        "eval-examples",
+        Count,
+        "256",
+        TRAIN,
+        "Held-out examples an evaluation looks at; 0: none",
+    ),
     key("train.n_samples", "n-samples", Count, "8", TRAIN, "Answers sampled at an evaluation"),
     key(
         "train.save_every",

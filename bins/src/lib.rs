@@ -63,7 +63,10 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         }
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
-            clap_complete::generate(shell, &mut command(), "hybrid-dpo", &mut std::io::stdout());
+            // A reader that goes away early (`| head`) must not make the generator panic.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "hybrid-dpo", &mut script);
+            console::result(String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(Failure::usage("no verb given; see hybrid-dpo --help")),
@@ -117,9 +120,12 @@ pub fn command() -> Command {
             ),
         )
         .subcommand(
-            Command::new("completions")
-                .about("Writes a shell's completion script")
-                .arg(Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
+            Command::new("completions").about("Writes a shell's completion script").arg(
+                Arg::new("shell")
+                    .value_name("SHELL")
+                    .required(true)
+                    .value_parser(clap::value_parser!(clap_complete::Shell)),
+            ),
         )
 }
 
@@ -161,7 +167,12 @@ fn flag(key: &'static keys::Key) -> Arg {
     match key.kind {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),
-        Kind::Text => arg.value_name("VALUE").value_hint(ValueHint::AnyPath),
+        Kind::Text => arg.value_hint(ValueHint::AnyPath).value_name(match key.flag {
+            "model" | "reference" => "MODEL",
+            "data" | "eval-data" => "DATA",
+            "device" => "DEVICE",
+            _ => "PATH",
+        }),
         Kind::List => arg.value_name("A,B"),
         Kind::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Choice(words) => arg.value_name("WORD").help(format!(
@@ -176,10 +187,11 @@ fn flag(key: &'static keys::Key) -> Arg {
 const TRAIN_HELP: &str = "Examples:
   hybrid-dpo train --mdp token
       the embedded model learns from the embedded preferences, in about a minute
-  hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --objective dpo --beta 0.1 --out runs/first
+  hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --out runs/first
   hybrid-dpo train --resume runs/first";
-const SCORE_HELP: &str = "Example:
-  hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl --out scores.jsonl";
+const SCORE_HELP: &str = "Examples:
+  hybrid-dpo score --model runs/first --data pairs.jsonl --out scores.jsonl
+  hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl";
 const SAMPLE_HELP: &str = "Example:
   hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl";
 const INSPECT_HELP: &str = "Examples:

@@ -52,7 +52,7 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
         let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));
-        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}").replace("-0.0000", "0.0000"))
     };
     if outcome.first.is_some() || outcome.last.is_some() {
         let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");

@@ -123,7 +123,7 @@ fn places_that_cannot_be_written_are_refused_before_the_work() {
     scene.refused(&training("pairs.jsonl", ""), 1, &["pairs.jsonl"]);
     scene.refused(&training("pairs.jsonl/run", ""), 1, &["pairs.jsonl"]);
     scene.refused(&training("new", "--reference-cache nowhere/ref"), 1, &["nowhere/ref: No such file or directory"]);
-    scene.refused(&training("new", "--reference-cache taken"), 1, &["taken", "is a folder"]);
+    scene.refused(&training("new", "--reference-cache taken"), 1, &["taken: Is a directory"]);
     scene.refused(&training("new", "--reference-cache pairs.jsonl"), 1, &["pairs.jsonl", "not a reference cache"]);
     assert_eq!(scene.read("pairs.jsonl"), super::PAIRS);
     for verb in ["score --data pairs.jsonl", "sample"] {

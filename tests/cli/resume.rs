@@ -75,6 +75,8 @@ fn interrupted_is_130_with_a_checkpoint_and_resumes_to_the_bit() {
             assert!(!stopped.err.contains("error: "), "{}", stopped.err);
             assert!(std::fs::read_dir(scene.path(&run).join("checkpoints")).unwrap().count() > 0);
             assert!(!scene.path(&run).join("model").exists());
+            scene.refused(&format!("score --model {run} --data pairs.jsonl"), 1, &["has not finished", "--resume"]);
+            assert!(scene.done(&format!("inspect {run}")).out.contains("finished      no"));
         }
         scene.done(&format!("train --resume {run} --quiet"));
         check_same(&scene, "whole", &run, "model.safetensors");

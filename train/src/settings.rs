@@ -23,7 +23,7 @@ pub struct Settings {
     pub max_gradient_norm: Option<f64>,
     /// Evaluates before the first step, after every so many, and at the end; 0: only first and last.
     pub eval_every: usize,
-    /// Held-out examples an evaluation looks at.
+    /// Held-out examples an evaluation looks at; 0: no evaluation.
     pub eval_examples: usize,
     /// Saves a checkpoint after every so many steps; 0: only when stopped early.
     pub save_every: usize,

@@ -110,7 +110,10 @@ fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError
         let reason = format!("a PEFT adapter whose base `{base}` is not a path here; name both, as in BASE+ADAPTER");
         return Err(PolicyError::format(folder, reason));
     }
-    let reason = if folder.join("model_index.json").is_file() {
+    let reason = if folder.join("config.toml").is_file() && folder.join("checkpoints").is_dir() {
+        let run = folder.display();
+        format!("a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}")
+    } else if folder.join("model_index.json").is_file() {
         format!("a diffusers folder, not a language model; {ACCEPTED}")
     } else {
         format!("no config.json, so not a model; {ACCEPTED}")
