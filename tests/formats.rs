@@ -21,7 +21,8 @@ fn assert_close(what: &str, found: f64, expected: f64, scale: f64) {
 }
 
 fn check_tensor(name: &str, tensor: &Tensor, expected: &Value) {
-    let shape: Vec<usize> = expected["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
+    let shape: Vec<usize> =
+        expected["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
     assert_eq!(tensor.dims(), shape, "{name}");
     let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
     let number = |value: &Value| value.as_f64().unwrap();

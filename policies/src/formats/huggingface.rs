@@ -79,7 +79,7 @@ fn explain_no_weights(folder: &Path) -> Result<String, PolicyError> {
     let entries = std::fs::read_dir(folder).map_err(|e| PolicyError::io(folder, e))?;
     let names: BTreeSet<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let shards: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".safetensors")).collect();
-    Ok(if names.iter().any(|n| n.starts_with("pytorch_model") && n.ends_with(".bin")) {
+    Ok(if names.iter().any(|n| n.starts_with("pytorch_model")) {
         "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
          \"import sys; from transformers import AutoModelForCausalLM as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER"
             .to_owned()

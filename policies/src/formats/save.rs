@@ -104,7 +104,7 @@ fn write_weights(
 }
 
 /// Fills one file after the other, in the order of the names.
-fn shards<'a>(tensors: &'a BTreeMap<String, Tensor>, options: SaveOptions) -> Vec<Vec<(&'a str, &'a Tensor)>> {
+fn shards(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Vec<Vec<(&str, &Tensor)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
     for (name, tensor) in tensors {

@@ -170,7 +170,7 @@ impl<'a> Settings<'a> {
 
     /// A whole number; a list with one for each layer counts where all are the same.
     fn optional(&self, key: &str) -> Result<Option<usize>, PolicyError> {
-        let size = |n: i64| usize::try_from(n).ok().filter(|n| *n <= u32::MAX as usize);
+        let size = |n: i64| u32::try_from(n).ok().map(|n| n as usize);
         let found = match self.meta(key) {
             None => return Ok(None),
             Some(Meta::Integer(n)) => size(*n),

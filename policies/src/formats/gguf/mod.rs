@@ -16,6 +16,7 @@ use self::header::Header;
 use self::weights::Layout;
 use super::file::SizedFile;
 use super::huggingface::{check_tensors, parse_config};
+use super::vocabulary::Vocabulary;
 use super::{ModelFiles, ModelTokenizer};
 use crate::PolicyError;
 use crate::causal::{Architecture, CausalConfig};
@@ -58,7 +59,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyErr
             tensors.insert(name, weights::read(&mut file, stored, info, layout, device)?);
         }
     }
-    let extras = vocabulary.map(|v| v.into_extras()).unwrap_or_default();
+    let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
     let tokenizer = ModelTokenizer::from_extras(path, &extras, &config.eos)?;
     Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
 }

@@ -11,13 +11,16 @@ use super::write::{Meta, gguf, llama_config, llama_folder, llama2c, llama2c_toke
 use super::{check_refused, read};
 use crate::causal::CausalConfig;
 
+/// Metadata on top of a sound file's, and what the refusal says.
+type Case<'a> = (Vec<(&'a str, Meta<'a>)>, &'a [&'a str]);
+
 #[test]
 fn gguf_variants_that_are_not_built_are_refused_by_name() {
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("model.gguf");
     let list = |texts: &[&str]| Meta::Texts(texts.iter().map(|t| (*t).to_owned()).collect());
     let pieces = || list(&["a", "b", "ab"]);
-    let table: Vec<(Vec<(&str, Meta<'_>)>, &[&str])> = vec![
+    let table: Vec<Case<'_>> = vec![
         (vec![("llama.expert_count", Meta::Number(8))], &["experts"]),
         (
             vec![("llama.rope.scaling.type", Meta::Text("yarn")), ("llama.rope.scaling.factor", Meta::Float(4.0))],

@@ -35,7 +35,7 @@ fn end_tokens_are_found_wherever_they_are() {
     assert_eq!(eos(&[]), [7]);
     assert_eq!(eos(&[("generation_config.json", json!({ "eos_token_id": 2 }))]), [2]);
     let settings = ("tokenizer_config.json", json!({ "eos_token": "<end>" }));
-    assert_eq!(eos(&[settings.clone()]), [3]);
+    assert_eq!(eos(std::slice::from_ref(&settings)), [3]);
     // The tokenizer's own comes first: it is the one that ends a response.
     assert_eq!(eos(&[settings, ("generation_config.json", json!({ "eos_token_id": [2, 3] }))]), [3, 2]);
     let object =
@@ -65,7 +65,7 @@ fn chat_templates_come_in_three_forms() {
     let template = |files: &[(&str, Value)]| build(files).chat_template;
     assert_eq!(template(&[]), None);
     let plain = ("tokenizer_config.json", json!({ "chat_template": "plain" }));
-    assert_eq!(template(&[plain.clone()]).as_deref(), Some("plain"));
+    assert_eq!(template(std::slice::from_ref(&plain)).as_deref(), Some("plain"));
     let named =
         json!({ "chat_template": [{ "name": "tool_use", "template": "t" }, { "name": "default", "template": "d" }] });
     let tokenizer = build(&[("tokenizer_config.json", named)]);
