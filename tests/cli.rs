@@ -140,7 +140,7 @@ fn ran(output: &std::process::Output) -> Ran {
 
 /// The arguments of a short run on the pairs, nothing held out, nothing sampled, with `more` of them.
 fn training(out: &str, more: &str) -> String {
-    let mut arguments = format!("train --out {out} --quiet {more}");
+    let mut arguments = vec![format!("train --out {out} --quiet {more}")];
     for (flag, value) in [
         ("--model", MODEL),
         ("--data", "pairs.jsonl"),
@@ -151,8 +151,8 @@ fn training(out: &str, more: &str) -> String {
         ("--warmup-steps", "0"),
     ] {
         if !more.split_whitespace().any(|word| word == flag) {
-            arguments += &format!(" {flag} {value}");
+            arguments.push(format!("{flag} {value}"));
         }
     }
-    arguments
+    arguments.join(" ")
 }

@@ -1,6 +1,7 @@
 //! Everything that is printed.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing happens")]
+#![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -76,9 +77,10 @@ impl Monitor for Console {
         let value = |name: &str| record.value(name).unwrap_or(f64::NAN);
         let mut message = format!("loss {:.4}", value("loss"));
         if let Some(accuracy) = record.value("rewards/accuracies") {
-            message += &format!(" accuracy {accuracy:.2} margin {:.3}", value("rewards/margins"));
+            let _ = write!(message, " accuracy {accuracy:.2} margin {:.3}", value("rewards/margins"));
         }
-        message += &format!(" {:.1} pairs/s {:.0} tokens/s", value("pairs_per_second"), value("tokens_per_second"));
+        let (pairs, tokens) = (value("pairs_per_second"), value("tokens_per_second"));
+        let _ = write!(message, " {pairs:.1} pairs/s {tokens:.0} tokens/s");
         let Some(bar) = &self.bar else { return };
         if !bar.is_hidden() {
             bar.set_position(record.step as u64);
@@ -102,7 +104,7 @@ impl Monitor for Console {
             ("KL(ref, policy)", "divergence"),
         ] {
             if let Some(value) = evaluated.metrics.get(name) {
-                line += &format!(" {short} {value:.4}");
+                let _ = write!(line, " {short} {value:.4}");
             }
         }
         self.info(&line);

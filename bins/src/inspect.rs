@@ -66,7 +66,9 @@ fn inspect_model(files: &ModelFiles) {
         }
     }
     console::result(&files.path.display().to_string());
-    rows.iter().for_each(|(name, value)| console::result(&format!("  {name:<14}{value}")));
+    for (name, value) in rows {
+        console::result(&format!("  {name:<14}{value}"));
+    }
 }
 
 fn inspect_run(path: &Path) -> Result<(), Failure> {

@@ -142,6 +142,7 @@ fn stop_flag() -> Result<&'static AtomicBool, Failure> {
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
             console::notice("stopped without saving");
+            #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
             std::process::exit(130);
         }
         console::notice("stopping after this step, with a checkpoint; once more stops at once");
@@ -314,7 +315,7 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
 
 /// `runs/OBJECTIVE-N` with the first free N.
 fn fresh_folder(objective: &str) -> PathBuf {
-    (1..)
+    (1..100_000)
         .map(|n| PathBuf::from(format!("runs/{objective}-{n}")))
         .find(|path| !path.exists())
         .unwrap_or_else(|| PathBuf::from("runs/last"))

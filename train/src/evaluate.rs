@@ -112,12 +112,15 @@ where
     Ok((chosen, rejected))
 }
 
+/// Examples with their positions in the data.
+pub(crate) type Positioned<S> = Vec<(usize, Item<<S as Source>::Mdp, <S as Source>::Feedback>)>;
+
 /// The examples at some positions.
 pub(crate) fn read<S: Source>(
     data: &S,
     positions: impl IntoIterator<Item = usize>,
     what: &'static str,
-) -> Result<Vec<(usize, Item<S::Mdp, S::Feedback>)>, TrainError> {
+) -> Result<Positioned<S>, TrainError> {
     positions
         .into_iter()
         .map(|index| {

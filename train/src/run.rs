@@ -234,7 +234,8 @@ where
     }
 
     fn evaluate(&mut self, learner: &L) -> Result<Option<Evaluated>, TrainError> {
-        let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0) else {
+        let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0)
+        else {
             self.sample(learner)?;
             return Ok(None);
         };

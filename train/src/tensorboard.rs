@@ -25,8 +25,8 @@ impl EventFile {
     pub fn create(folder: &Path, step: usize) -> Result<Self, TrainError> {
         std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
         let seconds = now() as u64;
-        let path = (0..)
-            .map(|n| folder.join(format!("events.out.tfevents.{:010}.hybrid-dpo.{n}", seconds)))
+        let path = (0..100_000)
+            .map(|n| folder.join(format!("events.out.tfevents.{seconds:010}.hybrid-dpo.{n}")))
             .find(|path| !path.exists())
             .unwrap_or_else(|| folder.join("events.out.tfevents.0.hybrid-dpo"));
         let file = BufWriter::new(File::create_new(&path).map_err(TrainError::io(&path))?);
@@ -132,6 +132,7 @@ struct Summary {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[expect(clippy::struct_field_names, reason = "the names of the format")]
 struct Value {
     #[prost(string, tag = "1")]
     tag: String,

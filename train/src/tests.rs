@@ -89,14 +89,12 @@ fn train<F: FromExample>(
 
 /// The lines without what the clock decides.
 fn untimed(metrics: &str) -> String {
-    let mut lines = String::new();
-    for line in metrics.lines() {
+    let untimed = |line: &str| {
         let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        let map = value.as_object_mut().unwrap();
-        map.retain(|name, _| !name.ends_with("_per_second"));
-        lines += &format!("{value}\n");
-    }
-    lines
+        value.as_object_mut().unwrap().retain(|name, _| !name.ends_with("_per_second"));
+        value.to_string()
+    };
+    metrics.lines().map(untimed).collect::<Vec<String>>().join("\n")
 }
 
 fn dpo() -> Pairwise<Logistic> {
