@@ -83,15 +83,15 @@ fn presets(values: &mut Values) -> Result<bool, Failure> {
 const EMBEDDED: &[(&str, &str)] = &[
     ("model.model", "builtin:tldr"),
     ("data.data", "builtin:tldr"),
-    ("data.limit", "4096"),
+    ("data.limit", "8192"),
     ("data.max_length", "256"),
     ("data.max_prompt_length", "192"),
-    ("objective.beta", "0.1"),
-    ("optimizer.lr", "1e-4"),
+    ("objective.beta", "0.3"),
+    ("optimizer.lr", "3e-5"),
     ("optimizer.warmup_steps", "10"),
     ("train.batch_size", "32"),
-    ("train.micro_batch_size", "8"),
-    ("train.eval_every", "32"),
+    ("train.micro_batch_size", "16"),
+    ("train.eval_every", "64"),
 ];
 
 /// What TRL's DPOTrainer does unless told otherwise.
