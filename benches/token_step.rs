@@ -12,6 +12,10 @@ use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Keep, Training};
 use hybrid_dpo::policies::formats::{Extras, ModelFiles};
 use hybrid_dpo::policies::{Learner, Policy};
 
+/// As in the program: much of a step in candle is memory given back and asked for again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn files() -> ModelFiles {
     let config = serde_json::json!({
         "model_type": "gpt_neox", "vocab_size": 50304, "hidden_size": 512, "num_hidden_layers": 6,
@@ -56,8 +60,7 @@ fn step(criterion: &mut Criterion) {
             |episodes| {
                 let (policy, tape) = learner.forward(&mdp, &episodes).expect("finite numbers");
                 let reference = reference.score(&mdp, &episodes).expect("finite numbers").log_probs;
-                let scores =
-                    Scores { policy: &policy, reference: Some(&reference), weights: &weights(&episodes) };
+                let scores = Scores { policy: &policy, reference: Some(&reference), weights: &weights(&episodes) };
                 let evaluation = objective.evaluate(&pairs, scores).expect("finite numbers");
                 learner.backward(tape, &evaluation.slopes).expect("finite slopes");
                 learner.update(1e-6, Some(10.0)).expect("a finite gradient")
