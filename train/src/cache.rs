@@ -17,6 +17,24 @@ pub struct CacheKey {
     pub data: String,
 }
 
+impl CacheKey {
+    /// Refuses what belongs to another model or other data; `owner` is what the file at `path` is.
+    pub(crate) fn check(&self, wanted: &Self, path: &Path, owner: &str) -> Result<(), TrainError> {
+        for (what, found, wanted) in [("model", &self.model, &wanted.model), ("data", &self.data, &wanted.data)] {
+            if found != wanted {
+                let text = format!(
+                    "the {owner} belongs to another {what} (fingerprint {}, here it is {}); give it the {what} it was \
+                     made with, or start anew",
+                    short(found),
+                    short(wanted)
+                );
+                return Err(malformed(path, &text));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The reference's log-probabilities by example, in memory and on disk.
 ///
 /// # Format
@@ -92,17 +110,7 @@ impl ReferenceCache {
         let json = cursor.get(..length).ok_or_else(damaged)?;
         cursor = &cursor[length..];
         let found: CacheKey = serde_json::from_slice(json).map_err(|_| damaged())?;
-        for (what, found, wanted) in [("model", &found.model, &key.model), ("data", &found.data, &key.data)] {
-            if found != wanted {
-                let text = format!(
-                    "the reference cache belongs to another {what} (fingerprint {}, this run has {}); delete it or \
-                     name another file",
-                    short(found),
-                    short(wanted)
-                );
-                return Err(malformed(path, &text));
-            }
-        }
+        found.check(key, path, "reference cache")?;
         read_rows(cursor).map(|rows| Self { rows }).ok_or_else(damaged)
     }
 }

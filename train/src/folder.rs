@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use policies::Persist;
 
-use crate::TrainError;
+use crate::{CacheKey, TrainError};
 
 /// Writes a file whole or not at all: to a temporary name beside it, synced, then renamed.
 pub fn write_whole(
@@ -62,6 +62,17 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
     builder
 }
 
+/// Puts a finished folder in its place. What was there before stays until then, under a name that is a leftover.
+fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
+    if target.exists() {
+        let old = building.path().with_extension("old");
+        fs::rename(target, &old).map_err(TrainError::io(target))?;
+        fs::rename(building.keep(), target).map_err(TrainError::io(target))?;
+        return fs::remove_dir_all(&old).map_err(TrainError::io(&old));
+    }
+    fs::rename(building.keep(), target).map_err(TrainError::io(target))
+}
+
 fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
@@ -84,6 +95,8 @@ pub struct Position {
     pub examples: usize,
     /// The seed everything is drawn from; chance is a function of it and the step, so there is no other state.
     pub seed: u64,
+    /// The model the run started from and the data it learns from.
+    pub key: CacheKey,
 }
 
 /// A run's folder: `config.toml`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`.
@@ -126,6 +139,23 @@ impl RunFolder {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// Keeps other processes from training in this folder until the lock is dropped.
+    ///
+    /// # Errors
+    /// Another process is at it.
+    pub fn lock(&self) -> Result<File, TrainError> {
+        let path = self.join(".lock");
+        let file = File::create(&path).map_err(TrainError::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                let what = "another process is training in this folder; wait for it, or stop it first";
+                Err(TrainError::Malformed { path: self.path.clone(), what: what.into() })
+            }
+            Err(fs::TryLockError::Error(error)) => Err(TrainError::io(&path)(error)),
+        }
+    }
+
     /// The folder, or something in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -146,10 +176,7 @@ impl RunFolder {
         let text = serde_json::to_vec_pretty(position).map_err(|e| failed(e.into()))?;
         write_whole(&state, |file| file.write_all(&text))?;
         let target = parent.join(format!("step-{}", position.step));
-        if target.exists() {
-            fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
-        }
-        fs::rename(building.keep(), &target).map_err(TrainError::io(&target))?;
+        replace(building, &target)?;
         if keep > 0 {
             let steps = self.checkpoints()?;
             for step in &steps[..steps.len().saturating_sub(keep)] {
@@ -195,10 +222,7 @@ impl RunFolder {
         let building = temporary_folder(&self.path)?;
         learner.export(building.path()).map_err(|source| TrainError::Policy { step, source })?;
         let target = self.join("model");
-        if target.exists() {
-            fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
-        }
-        fs::rename(building.keep(), &target).map_err(TrainError::io(&target))?;
+        replace(building, &target)?;
         Ok(target)
     }
 }

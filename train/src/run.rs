@@ -160,7 +160,11 @@ where
         hooks: &'r Hooks<'a, M, L>,
         monitor: &'r mut dyn Monitor,
     ) -> Result<Self, TrainError> {
-        let position = Position { seed: settings.seed, ..folder.restore(learner)? };
+        let restored = folder.restore(learner)?;
+        if restored.step > 0 {
+            restored.key.check(&problem.key, &folder.join("checkpoints"), "run")?;
+        }
+        let position = Position { seed: settings.seed, key: problem.key.clone(), ..restored };
         let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
         if !reference.cache.is_empty() {
             monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));

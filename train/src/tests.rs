@@ -71,7 +71,7 @@ fn train<F: FromExample>(
         folder
     };
     let (data, held_out) = (pairs(10), pairs(5));
-    let (data, held_out) = (TokenSource::<F>::new(&data), TokenSource::<F>::new(&held_out));
+    let (data, held_out) = (TokenSource::<F>::new(&data, 6), TokenSource::<F>::new(&held_out, 6));
     let mut learner = Tabular::new(&MDP);
     let reference = Tabular::new(&MDP);
     let problem = Problem {

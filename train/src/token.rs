@@ -50,6 +50,9 @@ pub trait FromExample: Sides + Sized {
     /// The example carries another kind of feedback.
     fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback>;
 
+    /// How many of an example's answers the feedback is about, at most.
+    const N_ANSWERS: usize = usize::MAX;
+
     /// Whether a baseline is estimated from each answer's prompt with another example's answer (KTO).
     const MISMATCHED: bool = false;
 
@@ -111,6 +114,8 @@ impl FromExample for Demonstration {
             _ => Ok(vec![Self { episode: 0 }]),
         }
     }
+
+    const N_ANSWERS: usize = 1;
 }
 
 fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
@@ -126,6 +131,7 @@ fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
 /// Tokenised examples with one kind of feedback, as the training loop takes them.
 pub struct TokenSource<'a, F> {
     examples: &'a dyn Examples,
+    max_length: usize,
     feedback: std::marker::PhantomData<fn() -> F>,
 }
 
@@ -136,9 +142,9 @@ impl<F> std::fmt::Debug for TokenSource<'_, F> {
 }
 
 impl<'a, F> TokenSource<'a, F> {
-    /// Looks at examples as feedback of kind `F`.
-    pub fn new(examples: &'a dyn Examples) -> Self {
-        Self { examples, feedback: std::marker::PhantomData }
+    /// Looks at examples as feedback of kind `F`; no episode is longer than `max_length` tokens, prompt included.
+    pub fn new(examples: &'a dyn Examples, max_length: usize) -> Self {
+        Self { examples, max_length, feedback: std::marker::PhantomData }
     }
 }
 
@@ -153,16 +159,18 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
     fn item(&self, index: usize) -> Result<Item<TokenMdp, F>, BoxError> {
         let example = self.examples.example(index)?;
         let mut feedback = F::from_example(&example)?;
-        let mut size = example.n_tokens();
         let mut responses = example.responses;
+        responses.truncate(F::N_ANSWERS);
         if F::MISMATCHED {
             // The neighbour in the data's order: a function of the example alone, so a cache of it stays true.
             let other = self.examples.example((index + 1) % self.examples.len())?;
             feedback = feedback.into_iter().map(|f| f.with_mismatched(responses.len())).collect();
-            let answer = other.responses.into_iter().next().unwrap_or_default();
-            size += answer.len();
+            let mut answer = other.responses.into_iter().next().unwrap_or_default();
+            // Prompt and answer were made to fit their own partners, not each other.
+            answer.truncate(self.max_length.saturating_sub(example.prompt.len()));
             responses.push(answer);
         }
+        let size = example.prompt.len() + responses.iter().map(Vec::len).sum::<usize>();
         let episodes = responses
             .into_iter()
             .map(|response| Episode::whole(TokenState::new(Arc::clone(&example.prompt)), response))
@@ -183,7 +191,7 @@ mod tests {
     #[test]
     fn a_pair_is_two_episodes_from_one_prompt() {
         let data = vec![example(ExampleKind::Pair, 2)];
-        let item = TokenSource::<Comparison>::new(&data).item(0).unwrap();
+        let item = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap();
         assert_eq!(item.episodes.len(), 2);
         assert_eq!(item.size, 2 + 4);
         assert_eq!(item.feedback, [Comparison { first: 0, second: 1, preference: 1.0 }]);
@@ -192,22 +200,38 @@ mod tests {
     #[test]
     fn three_ranked_answers_are_three_comparisons() {
         let data = vec![example(ExampleKind::Ranked, 3)];
-        let pairs = TokenSource::<Comparison>::new(&data).item(0).unwrap().feedback;
+        let pairs = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap().feedback;
         assert_eq!(pairs.iter().map(|c| (c.first, c.second)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
     }
 
     #[test]
     fn labels_bring_the_neighbours_answer() {
         let data = vec![example(ExampleKind::Pair, 2), example(ExampleKind::Labelled { desirable: false }, 1)];
-        let item = TokenSource::<Label>::new(&data).item(1).unwrap();
+        let item = TokenSource::<Label>::new(&data, 64).item(1).unwrap();
         assert_eq!(item.feedback, [Label { episode: 0, desirable: false, mismatched: Some(1) }]);
         assert_eq!(item.episodes[1].pieces[0].actions, [1, 0]);
     }
 
     #[test]
+    fn a_neighbours_answer_is_cut_to_fit_this_prompt() {
+        let mut long = example(ExampleKind::Labelled { desirable: true }, 1);
+        long.responses = vec![vec![7; 50]];
+        let data = vec![example(ExampleKind::Labelled { desirable: false }, 1), long];
+        let item = TokenSource::<Label>::new(&data, 10).item(0).unwrap();
+        assert_eq!(item.episodes[1].pieces[0].actions.len(), 8);
+        assert_eq!(item.size, 2 + 2 + 8);
+    }
+
+    #[test]
+    fn a_demonstration_leaves_the_worse_answer_out() {
+        let data = vec![example(ExampleKind::Pair, 2)];
+        assert_eq!(TokenSource::<Demonstration>::new(&data, 64).item(0).unwrap().episodes.len(), 1);
+    }
+
+    #[test]
     fn the_wrong_feedback_says_what_would_fit() {
         let data = vec![example(ExampleKind::Labelled { desirable: true }, 1)];
-        let error = TokenSource::<Comparison>::new(&data).item(0).unwrap_err().to_string();
+        let error = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap_err().to_string();
         assert!(error.contains("--objective kto"), "{error}");
     }
 }

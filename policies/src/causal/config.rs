@@ -151,6 +151,11 @@ pub struct CausalConfig {
 }
 
 impl CausalConfig {
+    /// Everything that changes the model's numbers, as text for a fingerprint.
+    pub(super) fn settings(&self) -> String {
+        format!("{:?}", Self { source: Value::Null, ..self.clone() })
+    }
+
     /// Reads and checks the contents of a `config.json`.
     ///
     /// # Errors

@@ -214,13 +214,15 @@ impl CausalLm {
         Ok(Some((hidden, decoder.vocabulary_matrix(pass)?)))
     }
 
-    /// A hash of all weights, computed once between updates.
+    /// A hash of the shape and all weights, computed once between updates.
     pub(super) fn hash(&self) -> Result<String, PolicyError> {
         let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*known {
             return Ok(known.clone());
         }
         let mut hasher = blake3::Hasher::new();
+        // The same weights are another model with other settings; where the file came from or its type is no setting.
+        hasher.update(self.config().settings().as_bytes());
         for (name, tensor) in self.parameters().iter() {
             hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
             let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
