@@ -34,8 +34,31 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
         Some("tldr") => embedded(&device),
         Some("tldr-untrained") => untrained(&device, values),
         Some(other) => Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+        None if is_hub_id(name) => Err(Failure::failed(format!(
+            "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
+        ))),
         None => Ok(formats::load(Path::new(name), &device)?),
     }
+}
+
+/// Loads a reference for a model. Both must read tokens alike, or the margins would mean nothing.
+pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    let reference = load(name, values)?;
+    let sizes = (files.config.vocabulary, reference.config.vocabulary);
+    let alike = match (&files.tokenizer, &reference.tokenizer) {
+        (Some(ours), Some(theirs)) => ours.tokenizer().get_vocab(true) == theirs.tokenizer().get_vocab(true),
+        _ => true,
+    };
+    if sizes.0 != sizes.1 || !alike {
+        let text = format!(
+            "the reference {name} has another vocabulary than {} ({} and {} tokens); both must share a tokenizer",
+            files.path.display(),
+            sizes.1,
+            sizes.0
+        );
+        return Err(Failure::failed(text));
+    }
+    Ok(reference)
 }
 
 /// The two parts of `builtin:NAME+ADAPTER`, or of an adapter that was trained on an embedded model.
@@ -45,6 +68,13 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
     }
     let base = formats::adapter_base(Path::new(name))?.filter(|base| base.starts_with("builtin:"));
     Ok(base.map(|base| (base, name.to_owned())))
+}
+
+/// `owner/name`, and no such path.
+fn is_hub_id(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('+');
+    let parts = name.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name) && !name.contains('/'));
+    parts && !Path::new(name).exists()
 }
 
 fn embedded(device: &candle_core::Device) -> Result<ModelFiles, Failure> {
@@ -74,9 +104,15 @@ fn untrained(device: &candle_core::Device, values: &Values) -> Result<ModelFiles
 
 /// The model that learns.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    let lora = lora(values)?;
+    if lora.is_some() && is_adapted(&files, values) {
+        let text = "--lora-rank: the model already has an adapter, and its merged weights are no base that others could \
+                    load; train it whole, or start from a merged folder";
+        return Err(Failure::usage(text));
+    }
     let training = Training {
         optimizer: optimizer(values)?,
-        lora: lora(values)?,
+        lora,
         seed: values.count("run.seed").unwrap_or(0) as u64,
         keep: if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations },
     };
@@ -136,4 +172,12 @@ pub(crate) fn template(files: &ModelFiles) -> Result<Option<ChatTemplate>, Failu
         tokens.iter().filter_map(|(name, token)| Some((*name, token.as_deref()?))).collect();
     // The date is fixed, so that the same data gives the same tokens on any day.
     Ok(Some(ChatTemplate::new(text, &tokens, Date::default())?))
+}
+
+/// Whether the weights are a base with an adapter merged in: nothing on disk holds them as they are.
+fn is_adapted(files: &ModelFiles, values: &Values) -> bool {
+    let named = values.word("model.model");
+    files.path.to_string_lossy().contains('+')
+        || Path::new(named).join("adapter_config.json").is_file()
+        || Path::new(named).join("model").join("adapter_config.json").is_file()
 }

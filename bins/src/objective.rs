@@ -15,8 +15,36 @@ pub(crate) enum Chosen {
     Demonstrations(BoxObjective<Demonstration>),
 }
 
+/// Settings that only some losses read.
+const SETTINGS: &[(&str, &[&str])] = &[
+    ("objective.gamma", &["simpo"]),
+    ("objective.label_smoothing", &["cdpo", "robust", "exo"]),
+    ("objective.per_token", &["ipo"]),
+    ("objective.alpha", &["tdpo"]),
+    ("objective.bias", &["cpl"]),
+    ("objective.desirable_weight", &["kto"]),
+    ("objective.undesirable_weight", &["kto"]),
+];
+
+/// A setting that was asked for and would do nothing is wrong usage.
+fn refuse_idle(values: &Values) -> Result<(), Failure> {
+    let name = values.word("objective.name");
+    for (path, readers) in SETTINGS {
+        if values.is_typed(path) && !readers.contains(&name) {
+            let flag = crate::keys::find(path).map_or(*path, |key| key.flag);
+            let text = format!("--{flag} is for --objective {}, {name} does not read it", readers.join(", "));
+            return Err(Failure::usage(text));
+        }
+    }
+    if name == "sft" && values.is_typed("model.reference") {
+        return Err(Failure::usage("--reference is for losses that compare, sft does not read it"));
+    }
+    Ok(())
+}
+
 /// The loss that the settings name.
 pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
+    refuse_idle(values)?;
     let number = |path| values.number(path).unwrap_or_default();
     let (beta, smoothing) = (number("objective.beta"), number("objective.label_smoothing"));
     let name = values.word("objective.name");
@@ -95,6 +123,17 @@ mod tests {
             let mut values = Values::defaults();
             values.merge_set(&format!("objective.name={name}")).unwrap();
             assert!(choose(&values).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_would_do_nothing_is_wrong_usage() {
+        for (set, flag) in [("objective.label_smoothing=0.1", "--label-smoothing"), ("objective.bias=0.5", "--bias")] {
+            let mut values = Values::defaults();
+            values.merge_set(set).unwrap();
+            let failure = choose(&values).err().unwrap();
+            assert_eq!(failure.code(), 2);
+            assert!(failure.to_string().contains(flag), "{failure}");
         }
     }
 

@@ -37,11 +37,11 @@ pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
         eos: files.eos().to_vec(),
         max_length: tokenise.settings().max_length,
     };
-    let policy = CausalLm::frozen(files)?;
     let reference = match values.text("model.reference") {
-        Some(name) => Some(CausalLm::frozen(model::load(name, values)?)?),
+        Some(name) => Some(CausalLm::frozen(model::load_beside(&files, name, values)?)?),
         None => None,
     };
+    let policy = CausalLm::frozen(files)?;
     let bar = call.console.bar("score", data.len());
     let mut lines = Vec::with_capacity(data.len());
     for from in (0..data.len()).step_by(micro) {

@@ -76,6 +76,9 @@ fn presets(values: &mut Values) -> Result<bool, Failure> {
     for (path, value) in preset {
         values.preset(path, value);
     }
+    if values.text("train.preset") == Some("trl") && values.word("objective.name") == "ipo" {
+        values.preset("objective.per_token", "true");
+    }
     Ok(embedded)
 }
 
@@ -106,7 +109,6 @@ const TRL: &[(&str, &str)] = &[
     ("data.max_prompt_length", "1023"),
     ("train.batch_size", "8"),
     ("train.epochs", "3"),
-    ("objective.per_token", "false"),
 ];
 
 fn settings(values: &Values) -> Result<Settings, Failure> {
@@ -179,7 +181,7 @@ impl Setup {
             max_length: call.values.count("data.max_length").unwrap_or(512),
         };
         let reference = match call.values.text("model.reference") {
-            Some(other) => Arc::new(CausalLm::frozen(model::load(other, &call.values)?)?),
+            Some(other) => Arc::new(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
             None => Arc::new(CausalLm::frozen(files.clone())?),
         };
         let mut learner = model::learner(files, &call.values)?;
@@ -228,8 +230,9 @@ impl Setup {
             None => {}
         }
         let folder = &self.folder(resume)?;
-        let data = TokenSource::<F>::new(&self.data);
-        let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out));
+        let _lock = folder.lock()?;
+        let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
+        let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let needed = objective.needs().reference || self.call.values.word("objective.name") != "sft";
         let problem = Problem {
             mdp: &self.mdp,

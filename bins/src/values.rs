@@ -12,6 +12,7 @@ use crate::keys::{KEYS, Key, Kind, find};
 pub(crate) struct Values {
     values: BTreeMap<&'static str, Value>,
     given: std::collections::BTreeSet<&'static str>,
+    typed: std::collections::BTreeSet<&'static str>,
 }
 
 impl Values {
@@ -59,12 +60,14 @@ impl Values {
         };
         let key = known(path.trim())?;
         self.insert(key, parse(key, value.trim())?);
+        self.typed.insert(key.path);
         Ok(())
     }
 
     /// Takes a flag's value.
     pub(crate) fn merge_flag(&mut self, key: &'static Key, text: &str) -> Result<(), Failure> {
         self.insert(key, parse(key, text)?);
+        self.typed.insert(key.path);
         Ok(())
     }
 
@@ -92,6 +95,11 @@ impl Values {
     pub(crate) fn is_changed(&self, path: &str) -> bool {
         let default = find(path).and_then(|key| parse(key, key.default).ok());
         self.is_given(path) && self.values.get(path) != default.as_ref()
+    }
+
+    /// Whether it stands on the command line: a config file, such as a run's own, holds settings that do not apply.
+    pub(crate) fn is_typed(&self, path: &str) -> bool {
+        self.typed.contains(path)
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
