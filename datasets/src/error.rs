@@ -31,10 +31,10 @@ pub enum DatasetError {
         /// What was wrong with the first.
         first: String,
     },
-    /// A folder holds no file of a known kind, or none of the wanted split.
+    /// A folder holds no file of a known kind, or nothing of the wanted split.
     #[error("{} holds no {wanted}", path.display())]
     NoShards {
-        /// The folder.
+        /// The file or folder.
         path: PathBuf,
         /// What was looked for.
         wanted: String,

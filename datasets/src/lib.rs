@@ -3,7 +3,7 @@
 //! A file (or a folder of shards) holds *records*: a prompt, and answers that somebody compared, ranked or labelled.
 //! [`open`] reads it once, front to back: every record is parsed, checked and tokenised, what was cut or looked
 //! odd is counted in an [`Audit`], and the tokens go to a spool from which a [`Dataset`] gives any example at any time.
-//! Memory grows by eight bytes a record, never by the size of the file.
+//! Memory grows by sixteen bytes a record, never by the size of the file.
 //!
 //! Everything a loss may rely on is checked here, at the border, and nowhere else: both sides of a pair share their
 //! prompt (Eq. 9 of the paper needs it for V*(s_0) to cancel), answers are not empty, lengths fit the model.

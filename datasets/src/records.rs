@@ -40,8 +40,10 @@ impl FromStr for OnBad {
 pub struct Reading {
     /// The format; by the fields of the first record if `None`.
     pub format: Option<Format>,
-    /// The part of the data that is wanted; all of it if `None`.
+    /// The part of the data that is wanted; all of it if `None`, or if nothing in it names a part.
     pub split: Option<Split>,
+    /// The most records to read, broken ones not counted; what comes after is never looked at. All if `None`.
+    pub limit: Option<u64>,
     /// What to do about a broken record.
     pub on_bad: OnBad,
 }
@@ -84,6 +86,8 @@ pub struct Records {
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
     n_given: u64,
+    /// Whether a record of another split was passed over.
+    has_others: bool,
     is_over: bool,
 }
 
@@ -108,6 +112,7 @@ pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         n_given: 0,
+        has_others: false,
         is_over: false,
     };
     let Some(first) = records.next_row()? else { return Err(records.empty()) };
@@ -150,6 +155,9 @@ impl Records {
     }
 
     fn next_record(&mut self) -> Result<Option<PreferenceRecord>, DatasetError> {
+        if self.reading.limit.is_some_and(|limit| self.n_given >= limit) {
+            return Ok(None);
+        }
         loop {
             if let Some(record) = self.pending.pop_front() {
                 self.n_given += 1;
@@ -159,6 +167,7 @@ impl Records {
                 return if self.n_given == 0 { Err(self.empty()) } else { Ok(None) };
             };
             if self.reading.split.is_some_and(|wanted| self.format.split(&value).is_some_and(|split| split != wanted)) {
+                self.has_others = true;
                 continue;
             }
             match self.format.parse(&origin, &value) {
@@ -172,7 +181,12 @@ impl Records {
         let path = self.path.clone();
         match self.skipped.messages.first() {
             Some(first) => DatasetError::AllBad { path, count: self.skipped.count, first: first.clone() },
-            None => DatasetError::Empty { path },
+            None => match self.reading.split.filter(|_| self.has_others) {
+                Some(split) => {
+                    DatasetError::NoShards { path, wanted: format!("record of the split `{}`", split.name()) }
+                }
+                None => DatasetError::Empty { path },
+            },
         }
     }
 }

@@ -173,6 +173,37 @@ fn records_name_their_split_themselves_in_openai_comparisons() {
     let path = write(&folder, "batch3.json", ["train", "valid1", "valid2", "train"].map(record).join("\n"));
     let count = |split| records(&path, Reading { split, ..Reading::default() }).unwrap().count();
     assert_eq!((count(None), count(Some(Split::Train)), count(Some(Split::Validation))), (4, 2, 2));
+    let reading = Reading { split: Some(Split::Test), ..Reading::default() };
+    let error = records(&path, reading).unwrap().next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("holds no record of the split `test`"), "{error}");
+}
+
+#[test]
+fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
+    let folder = TempDir::new().unwrap();
+    let record = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
+    let file = write(&folder, "a.jsonl", [record, record].join("\n"));
+    write(&folder, "b.jsonl", record);
+    let reading = Reading { split: Some(Split::Train), ..Reading::default() };
+    let count = |path: &Path| records(path, reading).unwrap().map(Result::unwrap).count();
+    assert_eq!((count(&file), count(folder.path())), (2, 3));
+}
+
+#[test]
+fn nothing_past_the_limit_is_looked_at() {
+    let folder = TempDir::new().unwrap();
+    let good = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
+    let path = write(&folder, "a.jsonl", [good, good, "{broken", good].join("\n"));
+    let read = |limit, on_bad| {
+        let mut read = records(&path, Reading { limit, on_bad, ..Reading::default() }).unwrap();
+        (read.by_ref().map_while(Result::ok).count(), read.skipped().count)
+    };
+    assert_eq!(read(Some(2), OnBad::Fail), (2, 0));
+    assert_eq!(read(Some(2), OnBad::Skip), (2, 0));
+    assert_eq!(read(Some(3), OnBad::Skip), (3, 1));
+    assert_eq!(read(Some(9), OnBad::Skip), (3, 1));
+    let mut broken = records(&path, Reading { limit: Some(3), ..Reading::default() }).unwrap();
+    assert!(broken.nth(2).unwrap().unwrap_err().to_string().contains("line 3"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::audit::{Audit, Observation};
 use crate::error::DatasetError;
 use crate::example::Example;
-use crate::record::PreferenceRecord;
+use crate::record::{PreferenceRecord, Text};
 use crate::records::{OnBad, Reading, Skipped, records};
 use crate::spool::{Offset, Spool, SpoolWriter};
 use crate::tokenise::{Tokenise, Truncation};
@@ -17,14 +17,23 @@ const CHUNK: usize = 256;
 
 /// Checked, tokenised examples by position. Cloning is cheap.
 ///
-/// The tokens lie in a temporary file (in memory while they are small), so the data set takes eight bytes of memory
+/// The tokens lie in a temporary file (in memory while they are small), so the data set takes sixteen bytes of memory
 /// an example, and what the file on disk does later changes nothing.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     spool: Arc<Spool>,
-    offsets: Arc<[Offset]>,
+    entries: Arc<[Entry]>,
     audit: Arc<Audit>,
     fingerprint: blake3::Hash,
+}
+
+/// What is kept in memory of an example.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where its tokens are.
+    offset: Offset,
+    /// A hash of its prompt before anything was cut or tokenised: cut prompts may differ where the whole ones do not.
+    prompt: u64,
 }
 
 /// Reads a file, or a folder of shards, front to back: parses, checks and tokenises every record.
@@ -57,12 +66,12 @@ impl Dataset {
 
     /// How many examples there are; at least one unless it is a part of another data set.
     pub fn len(&self) -> usize {
-        self.offsets.len()
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
+        self.entries.is_empty()
     }
 
     /// The example at a position.
@@ -71,12 +80,12 @@ impl Dataset {
     /// There is none, or the temporary file cannot be read.
     pub fn get(&self, index: usize) -> Result<Example, DatasetError> {
         let out_of_range = DatasetError::OutOfRange { index, len: self.len() };
-        self.spool.read(*self.offsets.get(index).ok_or(out_of_range)?)
+        self.spool.read(self.entries.get(index).ok_or(out_of_range)?.offset)
     }
 
     /// The examples in order.
     pub fn iter(&self) -> impl Iterator<Item = Result<Example, DatasetError>> + '_ {
-        self.offsets.iter().map(|&offset| self.spool.read(offset))
+        self.entries.iter().map(|entry| self.spool.read(entry.offset))
     }
 
     /// What tokenising did to the data this is, or is a part of.
@@ -95,32 +104,31 @@ impl Dataset {
     /// # Errors
     /// One of them is not there.
     pub fn select(&self, positions: &[usize]) -> Result<Self, DatasetError> {
-        let offset = |&index: &usize| {
-            self.offsets.get(index).copied().ok_or(DatasetError::OutOfRange { index, len: self.len() })
+        let entry = |&index: &usize| {
+            self.entries.get(index).copied().ok_or(DatasetError::OutOfRange { index, len: self.len() })
         };
-        let offsets: Arc<[Offset]> = positions.iter().map(offset).collect::<Result<_, _>>()?;
+        let entries: Arc<[Entry]> = positions.iter().map(entry).collect::<Result<_, _>>()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.fingerprint.as_bytes());
-        for offset in offsets.iter() {
-            hasher.update(&offset.to_le_bytes());
+        for entry in entries.iter() {
+            hasher.update(&entry.offset.to_le_bytes());
         }
-        Ok(Self { offsets, fingerprint: hasher.finalize(), ..self.clone() })
+        Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by prompt: (the rest, the held out). All examples of a prompt fall on the same side. Prompts are held
-    /// out in the order of a hash of their tokens and the seed, until this share of the *examples* is.
+    /// Splits by prompt: (the rest, the held out). All examples of a prompt, as the records had it, fall on the same
+    /// side however it was cut and tokenised. Prompts are held out in the order of a hash of their text and the seed,
+    /// until this share of the *examples* is.
     ///
     /// # Errors
-    /// The share is not between 0 and 1, or the temporary file cannot be read.
+    /// The share is not between 0 and 1.
     pub fn hold_out(&self, share: f64, seed: u64) -> Result<(Self, Self), DatasetError> {
         if !(0.0..=1.0).contains(&share) {
             let value = share.to_string();
             return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
         }
-        let mut by_prompt = Vec::with_capacity(self.len());
-        for (position, example) in self.iter().enumerate() {
-            by_prompt.push((prompt_hash(&example?.prompt, seed), position));
-        }
+        let mut by_prompt: Vec<(u64, usize)> =
+            self.entries.iter().enumerate().map(|(position, entry)| (seeded(entry.prompt, seed), position)).collect();
         by_prompt.sort_unstable();
         let wanted = share * self.len() as f64;
         let mut n_held_out = 0;
@@ -141,14 +149,29 @@ impl Dataset {
     }
 }
 
-/// A number that depends on the prompt and the seed only.
-fn prompt_hash(prompt: &[u32], seed: u64) -> u64 {
+/// A number that depends on the prompt's text only, or on its messages.
+fn prompt_hash(prompt: &Text) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    for token in prompt {
-        hasher.update(&token.to_le_bytes());
+    let mut add = |part: &str| {
+        // The length first, so that no two lists of parts run together into the same bytes.
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    };
+    match prompt {
+        Text::Plain(text) => add(text),
+        Text::Chat(messages) => messages.iter().for_each(|message| {
+            add(&message.role);
+            add(&message.content);
+        }),
     }
-    let hash = hasher.finalize();
+    first_word(hasher.finalize())
+}
+
+/// The order of prompts under a seed. One-to-one but for chance: equal prompts stay equal.
+fn seeded(prompt: u64, seed: u64) -> u64 {
+    first_word(blake3::Hasher::new().update(&seed.to_le_bytes()).update(&prompt.to_le_bytes()).finalize())
+}
+
+fn first_word(hash: blake3::Hash) -> u64 {
     hash.as_bytes().iter().take(8).fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
@@ -157,14 +180,14 @@ struct Builder<'a> {
     truncation: Truncation,
     on_bad: OnBad,
     writer: SpoolWriter,
-    offsets: Vec<Offset>,
+    entries: Vec<Entry>,
     audit: Audit,
 }
 
 impl<'a> Builder<'a> {
     fn new(tokenise: &'a Tokenise, truncation: Truncation, on_bad: OnBad) -> Self {
         let audit = Audit::new(tokenise.settings());
-        Self { tokenise, truncation, on_bad, writer: SpoolWriter::new(), offsets: Vec::new(), audit }
+        Self { tokenise, truncation, on_bad, writer: SpoolWriter::new(), entries: Vec::new(), audit }
     }
 
     fn extend(
@@ -178,18 +201,18 @@ impl<'a> Builder<'a> {
             }
             let tokenised: Vec<Result<(Example, Observation), DatasetError>> =
                 chunk.par_iter().map(|record| self.tokenise.example(0, record, self.truncation)).collect();
-            for found in tokenised {
+            for (record, found) in chunk.iter().zip(tokenised) {
                 match found {
-                    Ok((example, seen)) => self.push(example, &seen)?,
+                    Ok((example, seen)) => self.push(example, &seen, prompt_hash(&record.prompt))?,
                     Err(error) => self.audit.skipped.admit(self.on_bad, error)?,
                 }
             }
         }
     }
 
-    fn push(&mut self, mut example: Example, seen: &Observation) -> Result<(), DatasetError> {
-        example.index = self.offsets.len() as u64;
-        self.offsets.push(self.writer.push(&example)?);
+    fn push(&mut self, mut example: Example, seen: &Observation, prompt: u64) -> Result<(), DatasetError> {
+        example.index = self.entries.len() as u64;
+        self.entries.push(Entry { offset: self.writer.push(&example)?, prompt });
         self.audit.add(seen);
         Ok(())
     }
@@ -197,7 +220,7 @@ impl<'a> Builder<'a> {
     fn finish(mut self, skipped: Skipped, name: &str) -> Result<Dataset, DatasetError> {
         self.audit.skipped.count += skipped.count;
         self.audit.skipped.messages.splice(0..0, skipped.messages);
-        if self.offsets.is_empty() {
+        if self.entries.is_empty() {
             return Err(match self.audit.skipped.messages.first() {
                 Some(first) => {
                     DatasetError::AllBad { path: name.into(), count: self.audit.skipped.count, first: first.clone() }
@@ -206,8 +229,8 @@ impl<'a> Builder<'a> {
             });
         }
         let (spool, fingerprint) = self.writer.finish()?;
-        let (offsets, audit) = (self.offsets.into(), Arc::new(self.audit));
-        Ok(Dataset { spool: Arc::new(spool), offsets, audit, fingerprint })
+        let (entries, audit) = (self.entries.into(), Arc::new(self.audit));
+        Ok(Dataset { spool: Arc::new(spool), entries, audit, fingerprint })
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::Format;
 use crate::example::ExampleKind;
 use crate::test_data::{EOS, gzip, parquet_pairs, tokenizer};
-use crate::tokenise::TokenSettings;
+use crate::tokenise::{TokenSettings, Tokenization};
 
 fn tokenise(max_length: usize) -> Tokenise {
     let settings = TokenSettings { max_length, max_prompt_length: max_length / 2, ..TokenSettings::new(EOS) };
@@ -87,6 +87,45 @@ fn a_prompt_is_held_out_with_all_its_pairs() {
     let lengths = |share| data.hold_out(share, 1).map(|(rest, held_out)| (rest.len(), held_out.len())).unwrap();
     assert_eq!((lengths(0.0), lengths(1.0)), ((300, 0), (0, 300)));
     assert!(data.hold_out(f64::NAN, 1).is_err());
+}
+
+/// However long its answers, and so however short the prompt is cut.
+#[test]
+fn a_prompt_that_is_cut_in_many_ways_is_held_out_whole() {
+    let n_prompts = 20;
+    let records = lines((0..3 * n_prompts).map(|number| {
+        let letter = char::from(b'c' + (number % n_prompts) as u8);
+        let answer = ["ab", "b ", "ccc"][number / n_prompts];
+        json!({"prompt": format!("{letter}abcdefghijklma"), "chosen": answer, "rejected": "b"})
+    }));
+    for tokenization in [Tokenization::Separate, Tokenization::Joint] {
+        // 16 tokens: some answers fit with the whole prompt, others do not; joint, `a` and `b` merge at the border.
+        let settings = TokenSettings { max_length: 16, max_prompt_length: 8, tokenization, ..TokenSettings::new(EOS) };
+        let data = open_text("a.jsonl", &records, &Tokenise::new(&tokenizer(), None, settings).unwrap()).unwrap();
+        let cut: BTreeSet<_> = (0..3).map(|turn| data.get(turn * n_prompts).unwrap().prompt).collect();
+        assert!(cut.len() > 1, "the prompt is the same thrice");
+        let prompts = |data: &Dataset| -> BTreeSet<usize> {
+            data.iter().map(|example| example.unwrap().index as usize % n_prompts).collect()
+        };
+        for seed in 0..5 {
+            let (rest, held_out) = data.hold_out(0.3, seed).unwrap();
+            assert_eq!((rest.len(), held_out.len()), (42, 18));
+            assert!(prompts(&rest).is_disjoint(&prompts(&held_out)));
+            // What is held out of a part is held out by whole prompts too.
+            let (rest, held_out) = rest.hold_out(0.5, seed).unwrap();
+            assert!(prompts(&rest).is_disjoint(&prompts(&held_out)));
+        }
+    }
+}
+
+#[test]
+fn a_limit_reads_tokenises_and_audits_no_more() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, format!("{}{{broken", pairs(100))).unwrap();
+    assert!(open(&path, Reading::default(), &tokenise(64)).is_err());
+    let data = open(&path, Reading { limit: Some(290), ..Reading::default() }, &tokenise(64)).unwrap();
+    assert_eq!((data.len(), data.audit().examples, data.audit().skipped.count), (290, 290, 0));
 }
 
 #[test]
