@@ -92,19 +92,34 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
         return Err(Failure::usage("--limit takes at least 1"));
     }
     if let Some(builtin) = name.strip_prefix("builtin:") {
+        if !matches!(values.word("data.split"), "auto" | "train") {
+            return Err(Failure::usage("--split is for files: embedded data is always learned from its train split"));
+        }
         return builtin_data(builtin, part, tokenise, values, limit);
     }
+    let reading = reading(part, values)?;
+    datasets::open(Path::new(name), reading, tokenise).map_err(|error| match (&error, reading.split) {
+        (DatasetError::NoShards { .. }, Some(_)) => {
+            Failure::failed(format!("{error} (--split says which part is read; all: every one)"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// How a file is to be read. Held-out data that the user names is read whole unless a split is asked for.
+fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
     let format = values.word("data.format");
-    let reading = Reading {
-        format: if format == "auto" { None } else { Some(format.parse()?) },
-        on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
-        split: None,
+    let split = match (values.word("data.split"), part) {
+        ("all", _) | ("auto", Part::HeldOut) => None,
+        ("auto", Part::Train) => Some(datasets::Split::Train),
+        (name, _) => Some(name.parse()?),
     };
-    let data = datasets::open(Path::new(name), reading, tokenise)?;
-    match limit {
-        Some(limit) if limit < data.len() => Ok(data.select(&(0..limit).collect::<Vec<_>>())?),
-        _ => Ok(data),
-    }
+    Ok(Reading {
+        format: if format == "auto" { None } else { Some(format.parse()?) },
+        split,
+        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
+    })
 }
 
 fn builtin_data(
@@ -157,4 +172,33 @@ pub(crate) fn open_split(tokenise: &Tokenise, values: &Values) -> Result<(Datase
         return Err(Failure::usage(text));
     }
     Ok((rest, Some(held_out)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[&str], part: Part) -> Reading {
+        let mut values = Values::defaults();
+        for setting in settings {
+            values.merge_set(setting).unwrap();
+        }
+        reading(part, &values).unwrap()
+    }
+
+    #[test]
+    fn auto_learns_from_the_train_split_and_holds_out_all_of_eval_data() {
+        use datasets::Split::{Test, Train};
+        let splits = |settings: &[&str]| [Part::Train, Part::HeldOut].map(|part| read(settings, part).split);
+        assert_eq!(splits(&[]), [Some(Train), None]);
+        assert_eq!(splits(&["data.split=all"]), [None, None]);
+        assert_eq!(splits(&["data.split=test"]), [Some(Test), Some(Test)]);
+    }
+
+    #[test]
+    fn the_limit_is_for_the_data_not_for_eval_data() {
+        let limits = [Part::Train, Part::HeldOut].map(|part| read(&["data.limit=7"], part).limit);
+        assert_eq!(limits, [Some(7), None]);
+        assert_eq!(read(&[], Part::Train).limit, None);
+    }
 }
