@@ -10,7 +10,7 @@ use crate::keys::{KEYS, Key, Kind, find};
 /// Checked values by path.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Values {
-    values: BTreeMap<&'static str, Value>,
+    by_path: BTreeMap<&'static str, Value>,
     given: std::collections::BTreeSet<&'static str>,
     typed: std::collections::BTreeSet<&'static str>,
 }
@@ -21,7 +21,7 @@ impl Values {
         let mut values = Self::default();
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             if let Ok(value) = parse(key, key.default) {
-                values.values.insert(key.path, value);
+                values.by_path.insert(key.path, value);
             }
         }
         values
@@ -77,13 +77,13 @@ impl Values {
             && !self.given.contains(path)
             && let Ok(value) = parse(key, text)
         {
-            self.values.insert(path, value);
+            self.by_path.insert(path, value);
         }
     }
 
     /// Sets a value the program has found out, such as the folder it made up a name for.
     pub(crate) fn settle(&mut self, path: &'static str, text: &str) {
-        self.values.insert(path, Value::String(text.to_owned()));
+        self.by_path.insert(path, Value::String(text.to_owned()));
     }
 
     /// Whether the user gave it.
@@ -94,7 +94,7 @@ impl Values {
     /// Whether it differs from its default: a run's config file gives all values, meant or not.
     pub(crate) fn is_changed(&self, path: &str) -> bool {
         let default = find(path).and_then(|key| parse(key, key.default).ok());
-        self.is_given(path) && self.values.get(path) != default.as_ref()
+        self.is_given(path) && self.by_path.get(path) != default.as_ref()
     }
 
     /// Whether it stands on the command line: a config file, such as a run's own, holds settings that do not apply.
@@ -103,7 +103,7 @@ impl Values {
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        self.values.get(path).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.by_path.get(path).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     /// A text that always has a value (a choice with a default).
@@ -112,19 +112,19 @@ impl Values {
     }
 
     pub(crate) fn count(&self, path: &str) -> Option<usize> {
-        self.values.get(path).and_then(Value::as_integer).and_then(|n| usize::try_from(n).ok())
+        self.by_path.get(path).and_then(Value::as_integer).and_then(|n| usize::try_from(n).ok())
     }
 
     pub(crate) fn number(&self, path: &str) -> Option<f64> {
-        self.values.get(path).and_then(Value::as_float)
+        self.by_path.get(path).and_then(Value::as_float)
     }
 
     pub(crate) fn switch(&self, path: &str) -> bool {
-        self.values.get(path).and_then(Value::as_bool).unwrap_or(false)
+        self.by_path.get(path).and_then(Value::as_bool).unwrap_or(false)
     }
 
     pub(crate) fn list(&self, path: &str) -> Vec<String> {
-        let words = self.values.get(path).and_then(Value::as_array);
+        let words = self.by_path.get(path).and_then(Value::as_array);
         words.map(|w| w.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
     }
 
@@ -132,7 +132,7 @@ impl Values {
     pub(crate) fn to_toml(&self, verb: crate::keys::Verbs) -> String {
         let mut sections: BTreeMap<&str, toml::Table> = BTreeMap::new();
         for key in KEYS.iter().filter(|key| key.verbs & verb != 0) {
-            if let (Some(value), Some((section, name))) = (self.values.get(key.path), key.path.split_once('.')) {
+            if let (Some(value), Some((section, name))) = (self.by_path.get(key.path), key.path.split_once('.')) {
                 sections.entry(section).or_default().insert(name.to_owned(), value.clone());
             }
         }
@@ -142,7 +142,7 @@ impl Values {
 
     fn insert(&mut self, key: &'static Key, value: Value) {
         self.given.insert(key.path);
-        self.values.insert(key.path, value);
+        self.by_path.insert(key.path, value);
     }
 }
 

@@ -24,7 +24,7 @@ impl CacheKey {
             if found != wanted {
                 let text = format!(
                     "the {owner} belongs to another {what} (fingerprint {}, here it is {}); give it the {what} it was \
-                     made with, or start anew",
+                     made with, or delete it to start anew",
                     short(found),
                     short(wanted)
                 );

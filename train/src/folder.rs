@@ -144,8 +144,8 @@ impl RunFolder {
     /// # Errors
     /// Another process is at it.
     pub fn lock(&self) -> Result<File, TrainError> {
-        let path = self.join(".lock");
-        let file = File::create(&path).map_err(TrainError::io(&path))?;
+        let path = self.join("config.toml");
+        let file = File::open(&path).map_err(TrainError::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
