@@ -65,6 +65,7 @@
 //! [`token::TokenMdp`] is the language model's problem. [`Steps`] carries one number for each decision, which is all
 //! that the crates for policies and for losses exchange. [`Finite`] and [`soft_q`] are the ground truth of the tests.
 
+pub mod diffusion;
 mod enumerable;
 mod episode;
 mod error;
