@@ -28,6 +28,7 @@
 //! [`causal`] has the language models, [`formats`] the files they come in, [`tabular`] a policy small enough to follow
 //! by hand. [`laws`] is the first test to write for a policy of your own.
 pub mod causal;
+pub mod denoiser;
 mod error;
 pub mod formats;
 pub mod laws;

@@ -1,0 +1,5 @@
+//! Denoisers as policies of the denoising problem.
+
+mod conditioning;
+
+pub use conditioning::{Condition, Conditioning, Hidden};
