@@ -5,27 +5,35 @@
 
 mod attention;
 pub mod composed;
+mod convolution;
 mod elementwise;
 mod embedding;
 mod forest;
+mod grid;
 mod leaves;
 mod linear;
 mod memory;
 mod norm;
 mod rope;
+mod upsample;
 mod vocabulary;
 
 pub use attention::{CachedSequence, Heads, QkvLayout, cached_attention, forest_attention, forest_attention_packed};
+pub use convolution::{Convolution, Padding, conv2d};
 pub use elementwise::{add, gelu, gelu_tanh, silu, swiglu};
 pub use embedding::embedding;
 pub use forest::{Forest, Segment};
+pub use grid::Grid;
 pub use leaves::backward;
 pub use linear::{WeightLayout, linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};
+pub use upsample::upsample_nearest;
 pub use vocabulary::{VocabularyQuery, vocabulary_log_prob};
 
 #[cfg(test)]
 mod checks;
+#[cfg(test)]
+mod convolution_tests;
 #[cfg(test)]
 mod tests;

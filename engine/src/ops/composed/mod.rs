@@ -1,9 +1,11 @@
 //! Every layer in plain candle ops: what runs on other devices, and what the fused kernels are tested against.
 
 mod attention;
+mod images;
 mod vocabulary;
 
 pub use attention::{cached_attention, forest_attention, forest_attention_packed};
+pub use images::{conv2d, upsample_nearest};
 pub use vocabulary::vocabulary_log_prob;
 
 use super::{Heads, Pairing, QkvLayout, Rope, WeightLayout};

@@ -1,0 +1,45 @@
+//! Images as rows.
+
+use candle_core::{Result, Tensor, bail};
+
+/// What the rows of a batch of images are: one row for each pixel, image by image, from top to bottom and from left to
+/// right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// The number of images.
+    pub images: usize,
+    /// The height of each, in pixels.
+    pub height: usize,
+    /// The width of each, in pixels.
+    pub width: usize,
+}
+
+impl Grid {
+    /// Pixels of one image.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Pixels of all images: the number of rows.
+    pub fn rows(&self) -> usize {
+        self.images * self.pixels()
+    }
+
+    /// The grid of the same images at twice the height and width.
+    #[must_use]
+    pub fn doubled(self) -> Self {
+        Self { height: 2 * self.height, width: 2 * self.width, ..self }
+    }
+
+    /// The number of channels of `x`, if it is a matrix with a row for each pixel.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    pub(super) fn channels(&self, what: &str, x: &Tensor) -> Result<usize> {
+        match *x.dims() {
+            [rows, channels] if rows == self.rows() => Ok(channels),
+            _ => bail!("{what} of {:?} as {self:?}", x.dims()),
+        }
+    }
+}
