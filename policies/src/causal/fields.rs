@@ -7,12 +7,12 @@ use crate::PolicyError;
 
 /// A view of a JSON object with typed reads; a key that is absent and one that is null mean the same.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     source: &'a Value,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(source: &'a Value) -> Self {
+    pub(crate) fn new(source: &'a Value) -> Self {
         Self { source }
     }
 
@@ -24,17 +24,17 @@ impl<'a> Fields<'a> {
         PolicyError::config(key, format!("must be {expected}, not {found}"))
     }
 
-    pub(super) fn text(self, key: &str) -> Result<Option<String>, PolicyError> {
+    pub(crate) fn text(self, key: &str) -> Result<Option<String>, PolicyError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| Self::wrong(key, "text", value))
     }
 
-    pub(super) fn required_text(self, key: &str) -> Result<String, PolicyError> {
+    pub(crate) fn required_text(self, key: &str) -> Result<String, PolicyError> {
         self.text(key)?.ok_or_else(|| PolicyError::config(key, "is missing"))
     }
 
     /// A positive whole number that fits 32 bits, the most any size of a model can be.
-    pub(super) fn size(self, key: &str) -> Result<Option<usize>, PolicyError> {
+    pub(crate) fn size(self, key: &str) -> Result<Option<usize>, PolicyError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_u64().filter(|size| (1..=u64::from(u32::MAX)).contains(size)) {
             Some(size) => Ok(Some(size as usize)),
@@ -42,16 +42,16 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn required_size(self, key: &str) -> Result<usize, PolicyError> {
+    pub(crate) fn required_size(self, key: &str) -> Result<usize, PolicyError> {
         self.size(key)?.ok_or_else(|| PolicyError::config(key, "is missing"))
     }
 
-    pub(super) fn flag(self, key: &str, default: bool) -> Result<bool, PolicyError> {
+    pub(crate) fn flag(self, key: &str, default: bool) -> Result<bool, PolicyError> {
         let Some(value) = self.value(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| Self::wrong(key, "true or false", value))
     }
 
-    pub(super) fn positive(self, key: &str, default: f64) -> Result<f64, PolicyError> {
+    pub(crate) fn positive(self, key: &str, default: f64) -> Result<f64, PolicyError> {
         Ok(self.number(key)?.unwrap_or(default))
     }
 
@@ -68,12 +68,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A token, `default` where the key is absent; a key that is null means there is none.
-    pub(super) fn token(self, key: &str, default: Option<u32>) -> Result<Option<u32>, PolicyError> {
+    pub(crate) fn token(self, key: &str, default: Option<u32>) -> Result<Option<u32>, PolicyError> {
         Ok(self.tokens(key, default)?.first().copied())
     }
 
     /// One token or a list of them.
-    pub(super) fn tokens(self, key: &str, default: Option<u32>) -> Result<Vec<u32>, PolicyError> {
+    pub(crate) fn tokens(self, key: &str, default: Option<u32>) -> Result<Vec<u32>, PolicyError> {
         let one = |value: &Value| {
             let token = value.as_u64().and_then(|token| u32::try_from(token).ok());
             token.ok_or_else(|| Self::wrong(key, "a token or a list of tokens", value))
@@ -87,7 +87,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Fails where `key` has the value of a variant that is not built.
-    pub(super) fn refuse(self, key: &str, value: &Value, variant: &str) -> Result<(), PolicyError> {
+    pub(crate) fn refuse(self, key: &str, value: &Value, variant: &str) -> Result<(), PolicyError> {
         if self.source.get(key) == Some(value) {
             return Err(PolicyError::config(key, format!("{variant} is not supported")));
         }
@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The rotary settings, in transformers 5's spelling (`rope_parameters`) or the older ones.
-    pub(super) fn rotary(self, head_size: usize, base_key: &str, factor: f64) -> Result<Rotary, PolicyError> {
+    pub(crate) fn rotary(self, head_size: usize, base_key: &str, factor: f64) -> Result<Rotary, PolicyError> {
         let nested_key = if self.value("rope_parameters").is_some() { "rope_parameters" } else { "rope_scaling" };
         let nested = self.value(nested_key).unwrap_or(&Value::Null);
         if !nested.is_null() && !nested.is_object() {

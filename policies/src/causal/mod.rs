@@ -38,7 +38,7 @@
 mod config;
 mod decoder;
 mod draw;
-mod fields;
+pub(crate) mod fields;
 mod generate;
 mod initial;
 mod learn;

@@ -53,7 +53,8 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     Err(PolicyError::format(folder, explain_no_weights(folder)?))
 }
 
-fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+/// The shards that an index lists.
+pub(super) fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     let value = read_object(index)?;
     let Some(map) = value["weight_map"].as_object().filter(|map| !map.is_empty()) else {
         return Err(PolicyError::format(index, "`weight_map` must be an object of tensor names and file names"));
@@ -132,7 +133,19 @@ pub(super) fn check_tensors(
         let reason = format!("{} tensors can't be the {} layers of its config.json", found.len(), config.n_layers);
         return Err(PolicyError::format(path, reason));
     }
-    let expected = config.expected_tensors();
+    compare(path, config.architecture.model_type(), &config.expected_tensors(), found)
+}
+
+/// Compares tensors with those that a model of kind `what` has.
+///
+/// # Errors
+/// One message that lists some of the missing, unknown and misshapen tensors.
+pub(super) fn compare(
+    path: &Path,
+    what: &str,
+    expected: &BTreeMap<String, Vec<usize>>,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Result<(), PolicyError> {
     let missing: Vec<&str> = expected.keys().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
     let extra: Vec<&str> = found.keys().filter(|n| !expected.contains_key(*n)).map(String::as_str).collect();
     let shapes = expected.iter().filter_map(|(name, shape)| Some((name, shape, found.get(name)?)));
@@ -145,13 +158,12 @@ pub(super) fn check_tensors(
     let problems: Vec<String> = problems
         .iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| format!("{} {what} tensor{}: {}", names.len(), plural(names.len()), some(names)))
+        .map(|(problem, names)| format!("{} {problem} tensor{}: {}", names.len(), plural(names.len()), some(names)))
         .collect();
     if problems.is_empty() {
         return Ok(());
     }
-    let model_type = config.architecture.model_type();
-    let reason = format!("the weights are not those of its {model_type} config.json: {}", problems.join("; "));
+    let reason = format!("the weights are not those of its {what} config.json: {}", problems.join("; "));
     Err(PolicyError::format(path, reason))
 }
 

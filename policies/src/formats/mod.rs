@@ -7,6 +7,7 @@
 //! Headers are believed only as far as the file bears them out, so a damaged file is an error that names what is wrong,
 //! never a crash and never a huge allocation.
 
+mod component;
 mod extras;
 mod file;
 mod gguf;

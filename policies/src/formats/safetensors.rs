@@ -24,6 +24,7 @@ pub(crate) struct SafetensorsFile {
     file: SizedFile,
     data_start: u64,
     entries: BTreeMap<String, Entry>,
+    metadata: BTreeMap<String, String>,
 }
 
 /// One tensor as the header describes it.
@@ -44,12 +45,12 @@ impl SafetensorsFile {
         let mut file = SizedFile::open(path)?;
         let header = read_header(&mut file)?;
         let data_start = 8 + header.len() as u64;
-        let entries = parse_header(path, &header)?;
+        let (entries, metadata) = parse_header(path, &header)?;
         for (name, entry) in &entries {
             check_entry(path, name, entry)?;
         }
         check_places(path, &entries, file.len - data_start)?;
-        Ok(Self { file, data_start, entries })
+        Ok(Self { file, data_start, entries, metadata })
     }
 
     /// Where the file is.
@@ -60,6 +61,11 @@ impl SafetensorsFile {
     /// The tensors, by name.
     pub(crate) fn entries(&self) -> &BTreeMap<String, Entry> {
         &self.entries
+    }
+
+    /// What the header says of the file as a whole.
+    pub(crate) fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// Reads one tensor as f32.
@@ -100,12 +106,17 @@ fn read_header(file: &mut SizedFile) -> Result<Vec<u8>, PolicyError> {
     file.bytes(8, length)
 }
 
-fn parse_header(path: &Path, header: &[u8]) -> Result<BTreeMap<String, Entry>, PolicyError> {
+type Header = (BTreeMap<String, Entry>, BTreeMap<String, String>);
+
+fn parse_header(path: &Path, header: &[u8]) -> Result<Header, PolicyError> {
     let damaged = |e: &serde_json::Error| PolicyError::format(path, format!("broken safetensors header: {e}"));
     let Pairs(pairs) = serde_json::from_slice(header).map_err(|e| damaged(&e))?;
-    let mut entries = BTreeMap::new();
+    let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in pairs {
         if name == "__metadata__" {
+            // Of use to some formats only, so whatever isn't text is passed over.
+            let texts = value.as_object().into_iter().flatten();
+            metadata.extend(texts.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned()))));
             continue;
         }
         let entry = serde_json::from_value(value).map_err(|e| {
@@ -115,7 +126,7 @@ fn parse_header(path: &Path, header: &[u8]) -> Result<BTreeMap<String, Entry>, P
             return Err(PolicyError::tensor(path, name, "named twice in the header"));
         }
     }
-    Ok(entries)
+    Ok((entries, metadata))
 }
 
 /// A JSON object with its keys as they came, so that one that comes twice is seen.

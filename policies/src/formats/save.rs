@@ -47,7 +47,7 @@ pub fn save_huggingface(
     check_tensors(folder, config, &huggingface::shapes(tensors))?;
     let staging = Staging::new(folder)?;
     staging.write("config.json", format!("{:#}\n", written_config(config, options)?).as_bytes())?;
-    write_weights(&staging, tensors, options)?;
+    write_weights(&staging, "model", tensors, options)?;
     for (name, bytes) in extras.iter() {
         staging.write(name, bytes)?;
     }
@@ -82,25 +82,30 @@ fn wrong_dtype(found: DType) -> PolicyError {
     PolicyError::Argument { what: "type of saved weights".to_owned(), expected, got: format!("{found:?}") }
 }
 
-fn write_weights(
+/// Writes weights as `STEM.safetensors`, or as shards with their index where they are too large for one file.
+///
+/// # Errors
+/// The system refuses to write, or a tensor can't be brought to the host.
+pub(super) fn write_weights(
     staging: &Staging,
+    stem: &str,
     tensors: &BTreeMap<String, Tensor>,
     options: SaveOptions,
 ) -> Result<(), PolicyError> {
     let shards = shards(tensors, options);
     if let [all] = shards.as_slice() {
-        return write_safetensors(&staging.path("model.safetensors"), all, options.dtype);
+        return write_safetensors(&staging.path(&format!("{stem}.safetensors")), all, options.dtype);
     }
     let mut map = Map::new();
     for (index, shard) in shards.iter().enumerate() {
-        let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
+        let name = format!("{stem}-{:05}-of-{:05}.safetensors", index + 1, shards.len());
         write_safetensors(&staging.path(&name), shard, options.dtype)?;
         map.extend(shard.iter().map(|(tensor, _)| ((*tensor).to_owned(), json!(name))));
     }
     let elements: usize = tensors.values().map(Tensor::elem_count).sum();
     let metadata = json!({ "total_parameters": elements, "total_size": elements * options.dtype.size_in_bytes() });
     let index = json!({ "metadata": metadata, "weight_map": map });
-    staging.write("model.safetensors.index.json", format!("{index:#}\n").as_bytes())
+    staging.write(&format!("{stem}.safetensors.index.json"), format!("{index:#}\n").as_bytes())
 }
 
 /// Fills one file after the other, in the order of the names.
@@ -126,9 +131,22 @@ fn shards(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Vec<Vec<(
 /// # Errors
 /// The system refuses to write, or a tensor can't be brought to the host.
 pub(super) fn write_safetensors(path: &Path, tensors: &[(&str, &Tensor)], dtype: DType) -> Result<(), PolicyError> {
+    write_described(path, tensors, dtype, &[])
+}
+
+/// [`write_safetensors`] with more entries in the header's metadata.
+///
+/// # Errors
+/// The system refuses to write, or a tensor can't be brought to the host.
+pub(super) fn write_described(
+    path: &Path,
+    tensors: &[(&str, &Tensor)],
+    dtype: DType,
+    metadata: &[(&str, String)],
+) -> Result<(), PolicyError> {
     let io = |e| PolicyError::io(path, e);
     let mut out = BufWriter::new(File::create(path).map_err(io)?);
-    let header = header(tensors, dtype)?;
+    let header = header(tensors, dtype, metadata)?;
     out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(io)?;
     for (_, tensor) in tensors {
         let flat = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?.flatten_all()?;
@@ -144,7 +162,7 @@ pub(super) fn write_safetensors(path: &Path, tensors: &[(&str, &Tensor)], dtype:
 }
 
 /// The header: every tensor's type, shape and place, padded so that the numbers begin at a multiple of eight.
-fn header(tensors: &[(&str, &Tensor)], dtype: DType) -> Result<Vec<u8>, PolicyError> {
+fn header(tensors: &[(&str, &Tensor)], dtype: DType, metadata: &[(&str, String)]) -> Result<Vec<u8>, PolicyError> {
     let name = match dtype {
         DType::F32 => "F32",
         DType::F16 => "F16",
@@ -153,7 +171,9 @@ fn header(tensors: &[(&str, &Tensor)], dtype: DType) -> Result<Vec<u8>, PolicyEr
     };
     let mut entries = Map::new();
     // transformers refuses a file that doesn't say which library's tensors it holds.
-    entries.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
+    let mut described = json!({ "format": "pt" });
+    metadata.iter().for_each(|(key, text)| described[*key] = json!(text));
+    entries.insert("__metadata__".to_owned(), described);
     let mut begin = 0;
     for (tensor, values) in tensors {
         let end = begin + values.elem_count() * dtype.size_in_bytes();

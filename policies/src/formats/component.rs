@@ -1,0 +1,122 @@
+//! The parts of diffusers folders: a `config.json` and weights whose convolutions lie `[out, in, height, width]`.
+//!
+//! In memory a convolution's kernel is `[out, height, width, in]`, as the engine wants it; every tensor of four
+//! dimensions is one, and is turned on its way in and out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+use super::SaveOptions;
+use super::huggingface::{compare, sharded};
+use super::safetensors::SafetensorsFile;
+use super::save::write_weights;
+use super::staging::Staging;
+use crate::PolicyError;
+
+/// What the weights of a part must be.
+pub(crate) struct Expected<'a> {
+    /// The class that diffusers or transformers loads them with, for messages.
+    pub(crate) class: &'a str,
+    /// The name of the file without `.safetensors`: `diffusion_pytorch_model`, `model`.
+    pub(crate) stem: &'a str,
+    /// Every tensor with its shape in memory.
+    pub(crate) shapes: &'a BTreeMap<String, Vec<usize>>,
+    /// The canonical name of a tensor of the file; `None` for one that is of no use.
+    pub(crate) canonical: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Reads the weights of a part, f32, kernels turned.
+///
+/// # Errors
+/// No weights in the folder, damaged files, tensors that are missing, unknown, misshapen or not finite.
+pub(crate) fn read_tensors(
+    folder: &Path,
+    expected: &Expected<'_>,
+    device: &Device,
+) -> Result<BTreeMap<String, Tensor>, PolicyError> {
+    let paths = weight_files(folder, expected.stem)?;
+    let mut files = paths.iter().map(|path| SafetensorsFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let (mut places, mut found) = (BTreeMap::new(), BTreeMap::new());
+    for (index, file) in files.iter().enumerate() {
+        for (stored, entry) in file.entries() {
+            let Some(name) = (expected.canonical)(stored) else { continue };
+            found.insert(name.clone(), turned_shape(&entry.shape));
+            if places.insert(name, (index, stored.clone())).is_some() {
+                return Err(PolicyError::tensor(file.path(), stored, "is there twice"));
+            }
+        }
+    }
+    let path = if let [only] = paths.as_slice() { only } else { folder };
+    compare(path, expected.class, expected.shapes, &found)?;
+    let read = |(name, (file, stored)): (String, (usize, String))| {
+        let tensor: Tensor = files[file].read(&stored, device)?;
+        Ok((name, from_file(tensor)?))
+    };
+    places.into_iter().map(read).collect()
+}
+
+/// Writes weights into a folder under construction, kernels turned back.
+///
+/// # Errors
+/// The system refuses to write, or a tensor can't be brought to the host.
+pub(crate) fn write_tensors(
+    staging: &Staging,
+    stem: &str,
+    tensors: &BTreeMap<String, Tensor>,
+    options: SaveOptions,
+) -> Result<(), PolicyError> {
+    let turned = tensors.iter().map(|(name, tensor)| Ok((name.clone(), to_file(tensor)?)));
+    let turned = turned.collect::<Result<BTreeMap<_, _>, PolicyError>>()?;
+    write_weights(staging, stem, &turned, options)
+}
+
+/// A kernel as the engine wants it; any other tensor as it is.
+pub(crate) fn from_file(tensor: Tensor) -> Result<Tensor, PolicyError> {
+    if tensor.rank() != 4 {
+        return Ok(tensor);
+    }
+    Ok(tensor.permute((0, 2, 3, 1))?.contiguous()?)
+}
+
+/// A kernel as files have it; any other tensor as it is.
+pub(crate) fn to_file(tensor: &Tensor) -> Result<Tensor, PolicyError> {
+    if tensor.rank() != 4 {
+        return Ok(tensor.clone());
+    }
+    Ok(tensor.permute((0, 3, 1, 2))?.contiguous()?)
+}
+
+fn turned_shape(shape: &[usize]) -> Vec<usize> {
+    match *shape {
+        [n_out, n_in, height, width] => vec![n_out, height, width, n_in],
+        _ => shape.to_vec(),
+    }
+}
+
+/// The files that hold the weights: full numbers before halves, one file before shards.
+fn weight_files(folder: &Path, stem: &str) -> Result<Vec<PathBuf>, PolicyError> {
+    for (single, index) in [
+        (format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json")),
+        (format!("{stem}.fp16.safetensors"), format!("{stem}.safetensors.index.fp16.json")),
+    ] {
+        let (single, index) = (folder.join(single), folder.join(index));
+        if single.is_file() {
+            return Ok(vec![single]);
+        }
+        if index.is_file() {
+            return sharded(folder, &index);
+        }
+    }
+    let pickle = ["bin", "fp16.bin"].iter().any(|end| folder.join(format!("{stem}.{end}")).is_file());
+    let reason = if pickle {
+        format!(
+            "only {stem}.bin weights, which are Python pickles and are not read; save the model again with \
+             save_pretrained(.., safe_serialization=True)"
+        )
+    } else {
+        format!("no weights: {stem}.safetensors, {stem}.fp16.safetensors or an index of shards is expected")
+    };
+    Err(PolicyError::format(folder, reason))
+}
