@@ -67,6 +67,16 @@ pub enum MdpError {
         /// How many there are.
         got: usize,
     },
+    /// A number of a noise schedule, or of the timesteps chosen from it, makes no sense.
+    #[error("noise schedule: {what} is {value}, but it must be {expected}")]
+    Schedule {
+        /// Which number.
+        what: String,
+        /// What was given.
+        value: f64,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// Law: functions of a problem are pure.
     #[error("{function} gave two different answers for {state}")]
     NotPure {

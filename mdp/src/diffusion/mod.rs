@@ -3,13 +3,17 @@
 //! The first action is the noise itself, x_T, drawn from a fixed prior and scored 0: all chance lives in the policy. Each
 //! action after it is the next, less noisy latent. The paper prints the action in (c, x_{T-t}, T-t) as x_{T-t+1}; it is
 //! x_{T-t-1}, as its own dynamics say.
+mod omega;
 mod schedule;
+mod spacing;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::Mdp;
+pub use omega::Omega;
 pub use schedule::NoiseSchedule;
+pub use spacing::Spacing;
 
 /// An image or a latent: numbers in the order height, width, channel.
 pub type Latent = Arc<[f32]>;
