@@ -39,7 +39,7 @@ impl Heads {
         forest.check()
     }
 
-    fn check_groups(self) -> Result<()> {
+    pub(crate) fn check_groups(self) -> Result<()> {
         if self.size == 0 || self.key_value == 0 || !self.query.is_multiple_of(self.key_value) {
             bail!("{} query heads cannot share {} key heads of {}", self.query, self.key_value, self.size);
         }

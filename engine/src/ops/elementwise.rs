@@ -3,7 +3,7 @@
 use super::composed;
 use super::memory::{fused_or, like, read, slice, stored, wanted};
 use crate::kernels::{Real, elementwise as kernel};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::marker::PhantomData;
 
 /// The Gaussian error linear unit, `x Phi(x)`, with the exact normal distribution function Phi.
@@ -23,6 +23,27 @@ pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
 /// `x sigmoid(x)`.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => apply::<T, kernel::Silu>(x), composed::silu(x))
+}
+
+/// `x sigmoid(1.702 x)`, CLIP's approximation of [`gelu`].
+pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    composed::quick_gelu(x)
+}
+
+/// The first half of each row times [`gelu`] of the second.
+///
+/// # Shapes
+///
+/// `x` `[T, 2 width]`, result `[T, width]`.
+///
+/// # References
+///
+/// Shazeer, *GLU Variants Improve Transformer* (2020).
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    if !x.dims2()?.1.is_multiple_of(2) {
+        bail!("halves of rows of {:?}", x.dims());
+    }
+    composed::geglu(x)
 }
 
 /// `silu(gate) * up`, two tensors of one shape.

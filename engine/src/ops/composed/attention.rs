@@ -1,7 +1,7 @@
 //! Attention in plain candle ops.
 
 use super::split;
-use crate::ops::{CachedSequence, Forest, Heads, QkvLayout};
+use crate::ops::{Block, CachedSequence, Forest, Heads, QkvLayout, blocks};
 use candle_core::{D, Device, Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -32,6 +32,18 @@ pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, fo
     heads.check_packed(forest.n_rows(), qkv, layout)?;
     let (q, k, v) = split(qkv, heads, layout)?;
     forest_attention(&q, &k, &v, heads, forest)
+}
+
+/// See [`crate::ops::block_attention`].
+pub fn block_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks: &Arc<[Block]>) -> Result<Tensor> {
+    blocks::check(q, k, v, heads, blocks)?;
+    let mut parts = Vec::with_capacity(blocks.len());
+    for block in blocks.iter().filter(|block| !block.queries.is_empty()) {
+        let queries = q.narrow(0, block.queries.start, block.queries.len())?;
+        let [k, v] = [k, v].map(|x| x.narrow(0, block.keys.start, block.keys.len()));
+        parts.push(attend(&queries.contiguous()?, &k?.contiguous()?, &v?.contiguous()?, heads, None)?);
+    }
+    if parts.is_empty() { q.zeros_like() } else { Tensor::cat(&parts, 0) }
 }
 
 /// See [`crate::ops::cached_attention`].

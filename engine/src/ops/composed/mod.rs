@@ -1,10 +1,12 @@
 //! Every layer in plain candle ops: what runs on other devices, and what the fused kernels are tested against.
 
 mod attention;
+mod groups;
 mod images;
 mod vocabulary;
 
-pub use attention::{cached_attention, forest_attention, forest_attention_packed};
+pub use attention::{block_attention, cached_attention, forest_attention, forest_attention_packed};
+pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_errors};
 pub use images::{conv2d, upsample_nearest};
 pub use vocabulary::vocabulary_log_prob;
 

@@ -1,0 +1,52 @@
+//! Times as vectors.
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+/// The longest period, over 2 pi.
+const LARGEST_PERIOD: f64 = 10_000.;
+
+/// How times become sines and cosines; the fields are diffusers' settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimestepEmbedding {
+    /// Length of a time's vector.
+    pub channels: usize,
+    /// Cosines before sines.
+    pub flip_sin_to_cos: bool,
+    /// What is taken from the number of frequencies in the exponent's denominator: with 1 the lowest frequency is
+    /// 1 / 10000, with 0 it is a little higher.
+    pub downscale_freq_shift: f64,
+}
+
+impl TimestepEmbedding {
+    /// Sines and cosines of each time at `channels / 2` frequencies that fall off geometrically from 1; an odd last
+    /// channel is 0. Computed in `f64`, then rounded; there is no gradient.
+    ///
+    /// # Shapes
+    ///
+    /// `[times.len(), channels]`.
+    ///
+    /// # Errors
+    ///
+    /// A shift that is not below `channels / 2`, and a device without room.
+    ///
+    /// # References
+    ///
+    /// Vaswani et al., *Attention Is All You Need* (2017), 3.5; Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic
+    /// Models* (2020).
+    pub fn embed(&self, times: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
+        let half = self.channels / 2;
+        let steps = half as f64 - self.downscale_freq_shift;
+        if half == 0 || steps <= 0. || !steps.is_finite() {
+            bail!("{self:?} leaves no frequencies");
+        }
+        let mut values = Vec::with_capacity(times.len() * self.channels);
+        for &time in times {
+            let angles = (0..half).map(|i| time * (-LARGEST_PERIOD.ln() * i as f64 / steps).exp());
+            let (sines, cosines): (Vec<f64>, Vec<f64>) = angles.map(f64::sin_cos).unzip();
+            let [first, second] = if self.flip_sin_to_cos { [cosines, sines] } else { [sines, cosines] };
+            values.extend(first.into_iter().chain(second));
+            values.extend((2 * half..self.channels).map(|_| 0.));
+        }
+        Tensor::from_vec(values, (times.len(), self.channels), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
+    }
+}
