@@ -6,8 +6,12 @@
 //! setting ([`Keep`]) whether activations are kept at all or computed a second time on the way back, which is activation
 //! checkpointing: time for memory.
 //!
+//! What is carried across a border is one tensor or several: a U-Net has its skip connections, and a time embedding
+//! that every block reads. A segment hands on what it does not change by returning it as it got it; that costs neither
+//! time nor memory.
+//!
 //! A segment may use any number of parameters (variables); their gradients go straight into [`Gradients`]. What it must
-//! not use is another segment's activations other than the last one's, for these are cut off.
+//! not use is activations that are not handed to it, for these are cut off.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -19,69 +23,73 @@
 //! parameters.insert_trainable("weight", Tensor::new(&[2f32], &Device::Cpu)?)?;
 //! let weight = parameters.get("weight")?.clone();
 //!
-//! let mut tape = Tape::from_input(&Tensor::new(&[3f32], &Device::Cpu)?, Keep::Borders);
-//! for _ in 0..2 {
-//!     let weight = weight.clone();
-//!     tape.run(move |x| Ok((x * &weight)?))?; // 3 w, then 3 w^2
-//! }
+//! let mut tape = Tape::from_input(&Tensor::new(&[3f32], &Device::Cpu)?, Keep::Borders)?;
+//! tape.run_all(move |x| Ok(vec![(&x[0] * &weight)?, x[0].clone()]))?; // 3 w, and 3 for later
+//! tape.run_all(|x| Ok(vec![(&x[0] * &x[1])?]))?; // 9 w
 //! let mut gradients = Gradients::default();
 //! let of_input = tape.backward(&Tensor::new(&[1f32], &Device::Cpu)?, &parameters, &mut gradients)?;
-//! assert_eq!(gradients.get("weight").map(|g| g.to_vec1()).transpose()?, Some(vec![12f32])); // 6 w
-//! assert_eq!(of_input.map(|g| g.to_vec1()).transpose()?, Some(vec![4f32])); // w^2
+//! assert_eq!(gradients.get("weight").map(|g| g.to_vec1()).transpose()?, Some(vec![9f32]));
+//! assert_eq!(of_input.map(|g| g.to_vec1()).transpose()?, Some(vec![12f32])); // of x^2 w
 //! # Ok(())
 //! # }
 //! ```
 
+mod carried;
+mod pull_back;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, Var, WithDType};
+use candle_core::Tensor;
 
-use crate::{EngineError, Gradients, Parameters, ops};
+use crate::{EngineError, Gradients, Parameters};
+use carried::{Carried, Segment, Slopes};
+pub use pull_back::pull_back;
 
 /// What a tape keeps of a segment for the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// The segment's input and all activations in it: nothing is computed twice.
+    /// The segment's inputs and all activations in it: nothing is computed twice.
     Activations,
-    /// Only the segment's input. The segment is run again on the way back, so a step takes about a third more time, and
+    /// Only the segment's inputs. The segment is run again on the way back, so a step takes about a third more time, and
     /// the memory for activations is that of one segment.
     Borders,
 }
 
-type Function<'f> = Box<dyn Fn(&Tensor) -> Result<Tensor, EngineError> + Send + Sync + 'f>;
-
 /// A chain of segments that has been run, and can be gone through backward once.
 ///
+/// Between segments it carries one tensor or several. The methods that speak of one tensor are for a tape that carries
+/// one, and fail on others.
+///
 /// # Laws
-/// The gradients are those of one graph over the whole chain, whatever is kept. A segment's function, run again, gives
-/// the same numbers.
+/// The gradients are those of one graph over the whole chain, and have the same bits whatever is kept. A segment's
+/// function, run again, gives the same numbers.
 pub struct Tape<'f> {
     keep: Keep,
-    output: Tensor,
-    /// Whether the gradient of `output` is of use: it is a caller's input, or there are parameters behind it.
-    is_output_tracked: bool,
+    inputs: Vec<Carried>,
+    /// What the last segment handed on; never empty.
+    outputs: Vec<Carried>,
     segments: Vec<Segment<'f>>,
-}
-
-enum Segment<'f> {
-    /// A first segment that has parameters but no input.
-    Source { output: Tensor },
-    /// Run with its graph kept. Without an `input`, only the parameters' gradients are wanted.
-    Kept { input: Option<Var>, output: Tensor },
-    /// To be run again.
-    Again { input: Tensor, is_input_tracked: bool, function: Function<'f> },
-    /// Neither its input nor its parameters learn, so the way back ends here.
-    Untracked,
 }
 
 impl<'f> Tape<'f> {
     /// Starts a chain at `input`. [`Tape::backward`] will return its gradient.
-    pub fn from_input(input: &Tensor, keep: Keep) -> Self {
-        Self { keep, output: input.detach(), is_output_tracked: true, segments: Vec::new() }
+    ///
+    /// # Errors
+    /// When the device has no room for a copy.
+    pub fn from_input(input: &Tensor, keep: Keep) -> Result<Self, EngineError> {
+        Self::from_inputs(std::slice::from_ref(input), keep)
+    }
+
+    /// Starts a chain at `inputs`. [`Tape::backward_all`] will return their gradients.
+    ///
+    /// # Errors
+    /// When there are none, or the device has no room for copies.
+    pub fn from_inputs(inputs: &[Tensor], keep: Keep) -> Result<Self, EngineError> {
+        let inputs = inputs.iter().map(|input| Carried::tracked(&input.detach())).collect::<Result<Vec<_>, _>>()?;
+        check_some(&inputs)?;
+        Ok(Self { keep, outputs: inputs.clone(), inputs, segments: Vec::new() })
     }
 
     /// Starts a chain at what `function` makes of parameters alone, such as an embedding of token ids.
@@ -92,15 +100,30 @@ impl<'f> Tape<'f> {
         function: impl FnOnce() -> Result<Tensor, EngineError>,
         keep: Keep,
     ) -> Result<Self, EngineError> {
-        let output = function()?;
-        let (detached, is_output_tracked) = (output.detach(), output.track_op());
-        let first = if is_output_tracked { Segment::Source { output } } else { Segment::Untracked };
-        Ok(Self { keep, output: detached, is_output_tracked, segments: vec![first] })
+        Self::from_sources(|| Ok(vec![function()?]), keep)
     }
 
-    /// The last segment's output, detached.
+    /// Starts a chain at several tensors, made of parameters and of constants.
+    ///
+    /// # Errors
+    /// The function's own, and when it makes nothing.
+    pub fn from_sources(
+        function: impl FnOnce() -> Result<Vec<Tensor>, EngineError>,
+        keep: Keep,
+    ) -> Result<Self, EngineError> {
+        let mut tape = Self { keep, inputs: Vec::new(), outputs: Vec::new(), segments: Vec::new() };
+        tape.run_all_kept(|_| function())?;
+        Ok(tape)
+    }
+
+    /// The last segment's output, detached; the first one of several.
     pub fn output(&self) -> &Tensor {
-        &self.output
+        self.outputs[0].detached()
+    }
+
+    /// The last segment's outputs, detached.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &Tensor> {
+        self.outputs.iter().map(Carried::detached)
     }
 
     /// Runs one more segment on the last one's output, keeping of it what the tape keeps, and returns its output,
@@ -112,9 +135,26 @@ impl<'f> Tape<'f> {
         &mut self,
         function: impl Fn(&Tensor) -> Result<Tensor, EngineError> + Send + Sync + 'f,
     ) -> Result<&Tensor, EngineError> {
+        self.check_one()?;
+        self.run_all(move |x| Ok(vec![function(&x[0])?]))?;
+        Ok(self.output())
+    }
+
+    /// Runs one more segment on the last one's outputs, keeping of it what the tape keeps.
+    ///
+    /// # Errors
+    /// The function's own, and when it returns nothing.
+    pub fn run_all(
+        &mut self,
+        function: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f,
+    ) -> Result<(), EngineError> {
         match self.keep {
-            Keep::Activations => self.run_kept(function),
-            Keep::Borders => self.run_again_later(Box::new(function)),
+            Keep::Activations => self.run_all_kept(function),
+            Keep::Borders => {
+                let (outputs, made) = carried::run(&self.outputs, &function)?;
+                let made = made.into_iter().map(|made| made.into_place()).collect();
+                self.push(outputs, |inputs| Segment::again(inputs, made, Box::new(function)))
+            }
         }
     }
 
@@ -127,29 +167,32 @@ impl<'f> Tape<'f> {
         &mut self,
         function: impl FnOnce(&Tensor) -> Result<Tensor, EngineError>,
     ) -> Result<&Tensor, EngineError> {
-        let input = if self.is_output_tracked { Some(Var::from_tensor(&self.output)?) } else { None };
-        let output = function(input.as_ref().map_or(&self.output, |var| var.as_tensor()))?;
-        let detached = output.detach();
-        let segment = if output.track_op() { Segment::Kept { input, output } } else { Segment::Untracked };
-        Ok(self.push(segment, detached))
+        self.check_one()?;
+        self.run_all_kept(|x| Ok(vec![function(&x[0])?]))?;
+        Ok(self.output())
     }
 
-    fn run_again_later(&mut self, function: Function<'f>) -> Result<&Tensor, EngineError> {
-        let input = self.output.clone();
-        // The graph of this run, which trainable parameters bring about, ends with `output`.
-        let output = function(&input)?;
-        let (detached, is_input_tracked) = (output.detach(), self.is_output_tracked);
-        let is_tracked = is_input_tracked || output.track_op();
-        let segment =
-            if is_tracked { Segment::Again { input, is_input_tracked, function } } else { Segment::Untracked };
-        Ok(self.push(segment, detached))
+    /// [`Tape::run_kept`] on all outputs of the last segment.
+    ///
+    /// # Errors
+    /// The function's own, and when it returns nothing.
+    pub fn run_all_kept(
+        &mut self,
+        function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let (outputs, made) = carried::run(&self.outputs, function)?;
+        self.push(outputs, |inputs| Segment::kept(inputs, made))
     }
 
-    fn push(&mut self, segment: Segment<'f>, output: Tensor) -> &Tensor {
-        self.is_output_tracked = !matches!(segment, Segment::Untracked);
-        self.segments.push(segment);
-        self.output = output;
-        &self.output
+    fn push(
+        &mut self,
+        outputs: Vec<Carried>,
+        segment: impl FnOnce(Vec<Carried>) -> Segment<'f>,
+    ) -> Result<(), EngineError> {
+        check_some(&outputs)?;
+        let inputs = std::mem::replace(&mut self.outputs, outputs);
+        self.segments.push(segment(inputs));
+        Ok(())
     }
 
     /// Goes backward through the chain: adds the gradients of the trainable `parameters` to `gradients` and returns that
@@ -166,41 +209,58 @@ impl<'f> Tape<'f> {
         parameters: &Parameters,
         gradients: &mut Gradients,
     ) -> Result<Option<Tensor>, EngineError> {
-        if gradient.dims() != self.output.dims() {
-            let (expected, got) = (self.output.dims().to_vec(), gradient.dims().to_vec());
-            return Err(EngineError::Shape { name: "gradient of the output".to_owned(), expected, got });
+        self.check_one()?;
+        let of_inputs = self.backward_all(std::slice::from_ref(gradient), parameters, gradients)?;
+        Ok(of_inputs.into_iter().next().flatten())
+    }
+
+    /// [`Tape::backward`] from all outputs of the last segment to all inputs of the first.
+    ///
+    /// # Shapes
+    /// One gradient per output, in its shape; the result has a place for each of [`Tape::from_inputs`]' tensors.
+    ///
+    /// # Errors
+    /// Gradients of another number or shape, and what the segments themselves fail with.
+    pub fn backward_all(
+        self,
+        of_outputs: &[Tensor],
+        parameters: &Parameters,
+        gradients: &mut Gradients,
+    ) -> Result<Vec<Option<Tensor>>, EngineError> {
+        if of_outputs.len() != self.outputs.len() {
+            return Err(EngineError::Carried { expected: self.outputs.len(), got: of_outputs.len() });
         }
-        let mut gradient = gradient.detach();
+        let mut slopes = Slopes::default();
+        for (output, gradient) in self.outputs.iter().zip(of_outputs) {
+            check_gradient(output.detached(), gradient)?;
+            slopes.add(output, gradient.detach())?;
+        }
+        // Nothing but the segments may hold on to what they carry, for it is to be freed on the way.
+        drop(self.outputs);
         for segment in self.segments.into_iter().rev() {
-            let Some((input, output)) = segment.graph()? else { return Ok(None) };
-            let mut store = pull_back(&output, &gradient)?;
-            // The graph goes before the gradients are added, to keep the peak of memory low.
-            drop(output);
-            let of_input = input.and_then(|input| store.remove(&input));
-            gradients.absorb(store, parameters)?;
-            match of_input {
-                Some(of_input) => gradient = of_input,
-                None => return Ok(None),
-            }
+            segment.backward(&mut slopes, parameters, gradients)?;
         }
-        Ok(Some(gradient))
+        Ok(self.inputs.iter().map(|input| slopes.get(input)).collect())
+    }
+
+    fn check_one(&self) -> Result<(), EngineError> {
+        match self.outputs.len() {
+            1 => Ok(()),
+            got => Err(EngineError::Carried { expected: 1, got }),
+        }
     }
 }
 
-impl Segment<'_> {
-    /// The segment's input, where its gradient is wanted, and its output with the graph behind it.
-    fn graph(self) -> Result<Option<(Option<Var>, Tensor)>, EngineError> {
-        match self {
-            Self::Source { output } => Ok(Some((None, output))),
-            Self::Kept { input, output } => Ok(Some((input, output))),
-            Self::Again { input, is_input_tracked, function } => {
-                let var = if is_input_tracked { Some(Var::from_tensor(&input)?) } else { None };
-                let output = function(var.as_ref().map_or(&input, |var| var.as_tensor()))?;
-                Ok(output.track_op().then_some((var, output)))
-            }
-            Self::Untracked => Ok(None),
-        }
+fn check_some(carried: &[Carried]) -> Result<(), EngineError> {
+    if carried.is_empty() { Err(EngineError::Carried { expected: 1, got: 0 }) } else { Ok(()) }
+}
+
+fn check_gradient(output: &Tensor, gradient: &Tensor) -> Result<(), EngineError> {
+    if gradient.dims() == output.dims() {
+        return Ok(());
     }
+    let (expected, got) = (output.dims().to_vec(), gradient.dims().to_vec());
+    Err(EngineError::Shape { name: "gradient of the output".to_owned(), expected, got })
 }
 
 impl fmt::Debug for Tape<'_> {
@@ -208,48 +268,7 @@ impl fmt::Debug for Tape<'_> {
         f.debug_struct("Tape")
             .field("keep", &self.keep)
             .field("n_segments", &self.segments.len())
-            .field("output", &self.output)
+            .field("outputs", &self.outputs)
             .finish_non_exhaustive()
-    }
-}
-
-/// The gradients of everything behind `output`, given the gradient of `output` itself.
-///
-/// Candle starts a backward pass at ones only, so it is started at a number whose gradient with respect to `output` is
-/// the one given.
-///
-/// # Errors
-/// When the shapes differ or an op behind `output` has no backward pass.
-pub fn pull_back(output: &Tensor, gradient: &Tensor) -> Result<GradStore, EngineError> {
-    let gradient = gradient.detach();
-    if !output.device().is_cpu() {
-        return Ok((output * gradient)?.sum_all()?.backward()?);
-    }
-    if gradient.dims() != output.dims() || gradient.dtype() != output.dtype() {
-        return Ok((output * gradient.to_dtype(output.dtype())?)?.sum_all()?.backward()?);
-    }
-    Ok(ops::backward(&output.apply_op1(Seed { gradient })?)?)
-}
-
-/// A zero whose gradient with respect to its argument is given: a product and a sum that need not be computed.
-struct Seed {
-    gradient: Tensor,
-}
-
-impl CustomOp1 for Seed {
-    fn name(&self) -> &'static str {
-        "seed"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, _layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let zero = match storage {
-            CpuStorage::F64(_) => f64::to_cpu_storage(&[0.]),
-            _ => f32::to_cpu_storage(&[0.]),
-        };
-        Ok((zero, Shape::from(())))
-    }
-
-    fn bwd(&self, _arg: &Tensor, _res: &Tensor, _grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(Some(self.gradient.clone()))
     }
 }

@@ -63,6 +63,15 @@ pub enum EngineError {
         name: String,
     },
 
+    /// A tape carries another number of tensors from segment to segment than is needed.
+    #[error("{got} tensors where a tape should carry {expected}")]
+    Carried {
+        /// The number needed.
+        expected: usize,
+        /// The number there is.
+        got: usize,
+    },
+
     /// The text does not name a device.
     #[error("unknown device `{text}`: use `cpu`, `cuda` or `cuda:N`")]
     UnknownDevice {

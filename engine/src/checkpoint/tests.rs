@@ -110,7 +110,7 @@ fn a_given_input_gets_its_gradient() {
     let gradient = random("gradient", 0, (5, WIDTH));
     let expected = (&output * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
     for keep in [Keep::Activations, Keep::Borders] {
-        let mut tape = Tape::from_input(&x, keep);
+        let mut tape = Tape::from_input(&x, keep).unwrap();
         for i in 0..2 {
             let parameters = &parameters;
             tape.run(move |x| block(parameters, i, x)).unwrap();
@@ -118,6 +118,93 @@ fn a_given_input_gets_its_gradient() {
         let of_input = tape.backward(&gradient, &parameters, &mut Gradients::default()).unwrap().unwrap();
         assert!(largest_difference(&of_input, expected.get(&x).unwrap()) < 1e-6);
     }
+}
+
+type Many = Result<Vec<Tensor>, EngineError>;
+
+/// Down, down, up, up: the carried tensors are the hidden rows, what every block adds, and a stack of skip connections.
+fn segments(parameters: &Parameters) -> Vec<Box<dyn Fn(&[Tensor]) -> Many + Send + Sync + '_>> {
+    let down = |i: u64| {
+        move |x: &[Tensor]| -> Many {
+            let y = block(parameters, i, &(&x[0] + &x[1])?)?;
+            let mut all = vec![y.clone(), x[1].clone()];
+            all.extend_from_slice(&x[2..]);
+            all.push(y); // the same tensor twice
+            Ok(all)
+        }
+    };
+    let up = |i: u64| {
+        move |x: &[Tensor]| -> Many {
+            let skip = x.last().expect("as many pops as pushes");
+            let y = block(parameters, i, &((&x[0] * skip)? + &x[1])?)?;
+            let mut all = vec![y, x[1].clone()];
+            all.extend_from_slice(&x[2..x.len() - 1]);
+            Ok(all)
+        }
+    };
+    let last = |x: &[Tensor]| -> Many { Ok(vec![(&x[0] - &x[1])?]) };
+    vec![Box::new(down(0)), Box::new(down(1)), Box::new(up(2)), Box::new(up(3)), Box::new(last)]
+}
+
+#[test]
+fn several_tensors_are_carried() {
+    let learns: [fn(&str) -> bool; 4] = [|_| true, |name| name == "block.1", |name| name == "table", |_| false];
+    for learns in learns {
+        let parameters = model(4, |name| !learns(name));
+        let added = |parameters: &Parameters| Ok::<_, EngineError>(embedding(&IDS, parameters.get("table")?)?);
+        let x = Var::from_tensor(&random("x", 0, (IDS.len(), WIDTH))).unwrap();
+        let gradient = random("gradient", 0, (IDS.len(), WIDTH));
+
+        let mut carried = vec![x.as_tensor().clone(), added(&parameters).unwrap()];
+        for segment in segments(&parameters) {
+            carried = segment(&carried).unwrap();
+        }
+        let store = (&carried[0] * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
+        let mut expected = Gradients::default();
+        expected.add_from(&store, &parameters).unwrap();
+        let expected = (carried[0].detach(), expected);
+
+        let runs = [Keep::Activations, Keep::Borders].map(|keep| {
+            let mut tape = Tape::from_inputs(&[x.as_tensor().clone()], keep).unwrap();
+            tape.run_all(|x| Ok(vec![x[0].clone(), added(&parameters)?])).unwrap();
+            segments(&parameters).into_iter().for_each(|segment| tape.run_all(segment).unwrap());
+            let (output, mut gradients) = (tape.output().clone(), Gradients::default());
+            let of_input = tape.backward(&gradient, &parameters, &mut gradients).unwrap().unwrap();
+            assert_same(&(output.clone(), gradients), &expected);
+            assert!(largest_difference(&of_input, store.get(&x).unwrap()) < 1e-6);
+            of_input.to_vec2::<f32>().unwrap()
+        });
+        assert_eq!(runs[0], runs[1], "bits differ with what is kept");
+    }
+}
+
+#[test]
+fn what_is_handed_on_is_not_copied() {
+    let parameters = model(1, |_| false);
+    for keep in [Keep::Activations, Keep::Borders] {
+        let mut tape = Tape::from_inputs(&[random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))], keep).unwrap();
+        let before = tape.outputs().nth(1).unwrap().id();
+        tape.run_all(|x| Ok(vec![block(&parameters, 0, &x[0])?, x[1].clone()])).unwrap();
+        assert_eq!(tape.outputs().nth(1).unwrap().id(), before);
+        // What nothing depends on is not run again, and gets nothing.
+        tape.run_all(|x| Ok(vec![x[1].clone()])).unwrap();
+        let one = random("gradient", 0, (5, WIDTH));
+        let mut gradients = Gradients::default();
+        let of_inputs = tape.backward_all(&[one.clone()], &parameters, &mut gradients).unwrap();
+        assert!(of_inputs[0].is_none() && gradients.is_empty());
+        assert_eq!(largest_difference(of_inputs[1].as_ref().unwrap(), &one), 0.);
+    }
+}
+
+#[test]
+fn one_tensor_is_not_several() {
+    let inputs = [random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))];
+    let mut tape = Tape::from_inputs(&inputs, Keep::Borders).unwrap();
+    assert!(matches!(tape.run(|x| Ok(x.clone())), Err(EngineError::Carried { expected: 1, got: 2 })));
+    assert!(matches!(tape.run_all(|_| Ok(vec![])), Err(EngineError::Carried { .. })));
+    assert!(Tape::from_inputs(&[], Keep::Borders).is_err());
+    let (none, mut gradients) = (Parameters::default(), Gradients::default());
+    assert!(tape.backward_all(&inputs[..1], &none, &mut gradients).is_err());
 }
 
 type Op = Box<dyn CustomOp1 + Send + Sync>;
@@ -141,7 +228,7 @@ fn only_one_segment_is_alive_at_a_time() {
         peak.fetch_max(n_alive(), Ordering::Relaxed);
         Ok(x)
     };
-    let mut tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Borders);
+    let mut tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Borders).unwrap();
     for _ in 0..10 {
         tape.run(segment).unwrap();
     }
@@ -173,7 +260,7 @@ fn a_thousand_segments_need_no_deep_stack() {
         for keep in [Keep::Activations, Keep::Borders] {
             let mut parameters = Parameters::default();
             parameters.insert_trainable("shift", Tensor::ones(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
-            let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), keep);
+            let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), keep).unwrap();
             for _ in 0..1000 {
                 tape.run(|x| Ok((x + parameters.get("shift")?)?)).unwrap();
             }
@@ -189,7 +276,7 @@ fn a_thousand_segments_need_no_deep_stack() {
 #[test]
 fn a_gradient_of_another_shape_is_refused() {
     let parameters = model(0, |_| false);
-    let tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Activations);
+    let tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Activations).unwrap();
     let error = tape.backward(&random("x", 0, (4, WIDTH)), &parameters, &mut Gradients::default()).unwrap_err();
     assert!(matches!(error, EngineError::Shape { .. }), "{error}");
 }

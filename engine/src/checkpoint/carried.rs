@@ -1,0 +1,183 @@
+//! Tensors that cross borders between segments, and the way back through one segment.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, TensorId, Var};
+
+use super::pull_back::pull_back_all;
+use crate::{EngineError, Gradients, Parameters, ops};
+
+/// A tensor that is carried from segment to segment.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    /// What segments are given: a variable, if a gradient is wanted. It stays the same one as long as it is handed on.
+    tensor: Tensor,
+    detached: Tensor,
+}
+
+impl Carried {
+    /// One whose gradient is wanted.
+    pub(super) fn tracked(detached: &Tensor) -> Result<Self, EngineError> {
+        let tensor = Var::from_tensor(detached)?.into_inner();
+        Ok(Self { detached: tensor.detach(), tensor })
+    }
+
+    /// What a segment made, cut off from how it was made.
+    fn of(output: &Tensor) -> Result<Self, EngineError> {
+        let detached = output.detach();
+        if output.track_op() { Self::tracked(&detached) } else { Ok(Self { tensor: detached.clone(), detached }) }
+    }
+
+    pub(super) fn detached(&self) -> &Tensor {
+        &self.detached
+    }
+}
+
+/// A tracked tensor that a segment made.
+pub(super) struct Made {
+    place: Place,
+    /// With the graph behind it.
+    output: Tensor,
+}
+
+/// Where among a segment's outputs a tensor is, and what it is carried as.
+pub(super) struct Place {
+    index: usize,
+    carried: TensorId,
+}
+
+impl Made {
+    /// Lets go of the graph.
+    pub(super) fn into_place(self) -> Place {
+        self.place
+    }
+}
+
+/// Runs a segment's function: everything it hands on, and what of it is new and tracked.
+pub(super) fn run(
+    inputs: &[Carried],
+    function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
+) -> Result<(Vec<Carried>, Vec<Made>), EngineError> {
+    let tensors: Vec<Tensor> = inputs.iter().map(|input| input.tensor.clone()).collect();
+    let results = function(&tensors)?;
+    let (mut outputs, mut made) = (Vec::<Carried>::with_capacity(results.len()), Vec::new());
+    for (index, output) in results.iter().enumerate() {
+        let same = inputs.iter().find(|input| input.tensor.id() == output.id());
+        let again = || results[..index].iter().position(|earlier| earlier.id() == output.id());
+        let carried = match same {
+            Some(input) => input.clone(),
+            None => match again() {
+                Some(earlier) => outputs[earlier].clone(),
+                None => Carried::of(output)?,
+            },
+        };
+        let is_new = same.is_none() && outputs.iter().all(|other| other.tensor.id() != carried.tensor.id());
+        if is_new && output.track_op() {
+            made.push(Made { place: Place { index, carried: carried.tensor.id() }, output: output.clone() });
+        }
+        outputs.push(carried);
+    }
+    Ok((outputs, made))
+}
+
+type Function<'f> = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f>;
+
+/// What is left of a segment for the way back.
+pub(super) struct Segment<'f> {
+    inputs: Vec<Carried>,
+    way: Way<'f>,
+}
+
+enum Way<'f> {
+    /// Through the graph that was kept.
+    Kept(Vec<Made>),
+    /// Through the graph of another run.
+    Again(Vec<Place>, Function<'f>),
+}
+
+impl<'f> Segment<'f> {
+    pub(super) fn kept(inputs: Vec<Carried>, made: Vec<Made>) -> Self {
+        Self { inputs, way: Way::Kept(made) }
+    }
+
+    pub(super) fn again(inputs: Vec<Carried>, made: Vec<Place>, function: Function<'f>) -> Self {
+        Self { inputs, way: Way::Again(made, function) }
+    }
+
+    /// Replaces the slopes of what the segment made by those of what it was given, and gathers the parameters'.
+    pub(super) fn backward(
+        self,
+        slopes: &mut Slopes,
+        parameters: &Parameters,
+        gradients: &mut Gradients,
+    ) -> Result<(), EngineError> {
+        let Self { inputs, way } = self;
+        let pairs = outputs_with_slopes(way, &inputs, slopes)?;
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let mut store = pull_back_all(&pairs)?;
+        // The graph goes before the gradients are added, to keep the peak of memory low.
+        drop(pairs);
+        for input in &inputs {
+            if let Some(slope) = store.remove(&input.tensor) {
+                slopes.add(input, slope)?;
+            }
+        }
+        gradients.absorb(store, parameters)
+    }
+}
+
+/// What a segment made, with the graph behind it, and the slope of each; nothing where no slope has come.
+fn outputs_with_slopes(
+    way: Way<'_>,
+    inputs: &[Carried],
+    slopes: &mut Slopes,
+) -> Result<Vec<(Tensor, Tensor)>, EngineError> {
+    match way {
+        Way::Kept(made) => {
+            let pair = |made: Made| Some((made.output, slopes.take(made.place.carried)?));
+            Ok(made.into_iter().filter_map(pair).collect())
+        }
+        Way::Again(places, function) => {
+            let wanted = |place: Place| Some((place.index, slopes.take(place.carried)?));
+            let wanted: Vec<(usize, Tensor)> = places.into_iter().filter_map(wanted).collect();
+            if wanted.is_empty() {
+                return Ok(Vec::new());
+            }
+            let tensors: Vec<Tensor> = inputs.iter().map(|input| input.tensor.clone()).collect();
+            let outputs = function(&tensors)?;
+            let pair = |(index, slope)| Some((Tensor::clone(outputs.get(index)?), slope));
+            Ok(wanted.into_iter().filter_map(pair).collect())
+        }
+    }
+}
+
+/// Gradients of carried tensors, summed over the segments gone through so far.
+#[derive(Default)]
+pub(super) struct Slopes {
+    sums: HashMap<TensorId, Tensor>,
+}
+
+impl Slopes {
+    /// Adds a gradient, if one is wanted.
+    pub(super) fn add(&mut self, of: &Carried, slope: Tensor) -> Result<(), EngineError> {
+        if !of.tensor.track_op() {
+            return Ok(());
+        }
+        let sum = match self.sums.remove(&of.tensor.id()) {
+            Some(sum) => ops::add(&sum, &slope)?,
+            None => slope,
+        };
+        self.sums.insert(of.tensor.id(), sum);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, of: &Carried) -> Option<Tensor> {
+        self.sums.get(&of.tensor.id()).cloned()
+    }
+
+    fn take(&mut self, carried: TensorId) -> Option<Tensor> {
+        self.sums.remove(&carried)
+    }
+}
