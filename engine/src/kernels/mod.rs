@@ -8,6 +8,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod cached;
+pub(crate) mod convolution;
 pub(crate) mod elementwise;
 pub(crate) mod few;
 pub(crate) mod gemm;
@@ -16,6 +17,8 @@ mod parallel;
 mod real;
 pub(crate) mod rope;
 pub(crate) mod rows;
+mod vectors;
 pub(crate) mod vocabulary;
 
 pub(crate) use real::Real;
+pub(crate) use vectors::Vectorised;

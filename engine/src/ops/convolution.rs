@@ -1,7 +1,11 @@
 //! Convolutions of images.
 
+use super::memory::{fused_or, like, read, slice, stored};
 use super::{Grid, composed};
-use candle_core::{Result, Tensor, bail};
+use crate::kernels::convolution::{self as kernel, Sizes};
+use crate::kernels::{Vectorised, rows};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use std::marker::PhantomData;
 
 /// Rows and columns of zeros put around each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -68,10 +72,116 @@ pub fn conv2d(
 ) -> Result<Tensor> {
     let n_in = grid.channels("convolution", x)?;
     let (n_out, height, width, weight_in) = weight.dims4()?;
-    let output = convolution.output(grid, (height, width));
-    if n_in == 0 || n_in != weight_in || output.is_none() || bias.is_some_and(|bias| bias.dims() != [n_out]) {
+    let output = convolution.output(grid, (height, width)).filter(|_| n_in > 0 && n_in == weight_in && n_out > 0);
+    let Some(output) = output.filter(|_| bias.is_none_or(|bias| bias.dims() == [n_out])) else {
         let bias = bias.map(Tensor::dims);
         bail!("{convolution:?} of {:?} as {grid:?} by {:?} with bias {bias:?}", x.dims(), weight.dims());
+    };
+    let sizes = Sizes {
+        images: grid.images,
+        input: [grid.height, grid.width],
+        output: [output.height, output.width],
+        kernel: [height, width],
+        stride: convolution.stride,
+        padding: [convolution.padding.top, convolution.padding.left],
+        n_in,
+        n_out,
+    };
+    let tensors = [x, weight, bias.unwrap_or(weight)];
+    fused_or!(
+        &tensors,
+        T => apply::<T>(x, weight, bias, sizes),
+        composed::conv2d(x, weight, bias, grid, convolution)
+    )
+}
+
+fn apply<T: Vectorised>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
+    let op = Conv2d::<T> { sizes, number: PhantomData };
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    match bias {
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
+        None => x.apply_op2(&weight, op),
     }
-    composed::conv2d(x, weight, bias, grid, convolution)
+}
+
+struct Conv2d<T> {
+    sizes: Sizes,
+    number: PhantomData<T>,
+}
+
+impl<T: Vectorised> Conv2d<T> {
+    fn forward(&self, x: &[T], weight: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
+        let y = kernel::forward(x, weight, bias, &self.sizes);
+        let rows = y.len() / self.sizes.n_out;
+        stored(y, (rows, self.sizes.n_out))
+    }
+
+    fn to_input(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
+        if !x.track_op() {
+            return Ok(None);
+        }
+        like(kernel::to_input(gradient, &read::<T>(weight)?, &self.sizes), x)
+    }
+
+    fn to_weight(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
+        if !weight.track_op() {
+            return Ok(None);
+        }
+        like(kernel::to_weight(&read::<T>(x)?, gradient, &self.sizes), weight)
+    }
+}
+
+impl<T: Vectorised> CustomOp2 for Conv2d<T> {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(slice(s1, l1)?, slice(s2, l2)?, None))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let gradient = read(&gradient)?;
+        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?))
+    }
+}
+
+impl<T: Vectorised> CustomOp3 for Conv2d<T> {
+    fn name(&self) -> &'static str {
+        "conv2d-with-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(slice(s1, l1)?, slice(s2, l2)?, Some(slice(s3, l3)?)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let gradient = read(&gradient)?;
+        let to_bias =
+            if bias.track_op() { like(rows::sum_rows::<T>(&gradient, bias.elem_count()), bias)? } else { None };
+        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?, to_bias))
+    }
 }

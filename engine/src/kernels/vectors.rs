@@ -1,0 +1,70 @@
+//! Numbers in vector registers, for products whose sums must stay there.
+
+use super::Real;
+use pulp::{Arch, Simd, WithSimd};
+
+/// A number type with vectors of the machine's width.
+pub(crate) trait Vectorised: Real {
+    /// As many numbers as fit a register.
+    type Vector<S: Simd>: Copy;
+
+    /// A slice as whole vectors; what is left over is not among them.
+    fn vectors<S: Simd>(simd: S, data: &[Self]) -> &[Self::Vector<S>];
+    /// [`Vectorised::vectors`] to write to.
+    fn vectors_mut<S: Simd>(simd: S, data: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// One number in every lane.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// `a * b + c`, with one rounding where the machine can.
+    fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// The number of lanes.
+    #[inline(always)]
+    fn lanes_of<S: Simd>(_simd: S) -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+
+    /// The number of lanes on this machine.
+    fn lanes() -> usize {
+        struct Lanes<T>(std::marker::PhantomData<T>);
+        impl<T: Vectorised> WithSimd for Lanes<T> {
+            type Output = usize;
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) -> usize {
+                T::lanes_of(simd)
+            }
+        }
+        Arch::new().dispatch(Lanes::<Self>(std::marker::PhantomData))
+    }
+}
+
+macro_rules! implement {
+    ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident) => {
+        impl Vectorised for $real {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn vectors<S: Simd>(_simd: S, data: &[Self]) -> &[S::$vector] {
+                S::$as_simd(data).0
+            }
+
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(_simd: S, data: &mut [Self]) -> &mut [S::$vector] {
+                S::$as_mut_simd(data).0
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn multiply_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$multiply_add(a, b, c)
+            }
+        }
+    };
+}
+
+implement!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s);
+implement!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s);
