@@ -126,8 +126,8 @@ pub enum EngineError {
         name: String,
     },
 
-    /// A LoRA target matches no linear layer.
-    #[error("LoRA target `{target}` matches no linear layer; there are {}", .known.join(", "))]
+    /// A LoRA target matches no layer.
+    #[error("LoRA target `{target}` matches no layer; there are {}", .known.join(", "))]
     NoSuchTarget {
         /// The target that matched nothing.
         target: String,

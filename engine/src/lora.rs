@@ -1,8 +1,11 @@
-//! Low-rank adapters for linear layers, with PEFT's names and numbers.
+//! Low-rank adapters for linear layers and convolutions, with PEFT's names and numbers.
 //!
 //! The adapter of a linear layer named `P` is two parameters: `P.lora_A.weight` [rank, in] and `P.lora_B.weight`
 //! [out, rank], whatever the layout of the base weight. The layer becomes y = base(x) + scale (x A^T) B^T, with the base
 //! frozen. B starts at zero, so the first output is the base's.
+//!
+//! A convolution's A is a convolution like the base's, to `rank` channels: [rank, height, width, in]. Its B is one of
+//! single pixels: [out, 1, 1, rank].
 //!
 //! # References
 //! Hu et al., LoRA, <https://arxiv.org/abs/2106.09685>; Kalajdzievski, rsLoRA, <https://arxiv.org/abs/2312.03732>.
@@ -12,13 +15,13 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::check_setting;
-use crate::ops::{WeightLayout, linear};
+use crate::ops::{Convolution, Grid, WeightLayout, conv2d, linear};
 use crate::{EngineError, Noise, Parameters, noise};
 
-/// Which linear layers get an adapter.
+/// Which layers get an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoraTargets {
-    /// Every linear layer but the output layer (PEFT's `all-linear`).
+    /// Every linear layer but the output layer, and no convolution (PEFT's `all-linear`).
     AllLinear,
     /// The layers whose name is one of these or ends in a dot and one of these, as in `query_key_value` for
     /// `layers.0.attention.query_key_value`.
@@ -38,15 +41,17 @@ pub struct LoraConfig {
     pub targets: LoraTargets,
 }
 
-/// A linear layer that might get an adapter.
+/// A layer that might get an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinearLayer {
+pub struct AdaptableLayer {
     /// Its name: the weight's, without `.weight`.
     pub name: String,
-    /// The width of its input.
+    /// The width of its input, or its channels.
     pub n_in: usize,
-    /// The width of its output.
+    /// The width of its output, or its channels.
     pub n_out: usize,
+    /// The height and width of a convolution's kernel; `None` for a linear layer.
+    pub kernel: Option<(usize, usize)>,
     /// Whether it is the vocabulary projection, which `all-linear` leaves out.
     pub is_output_layer: bool,
 }
@@ -54,9 +59,9 @@ pub struct LinearLayer {
 /// The two halves of one layer's adapter.
 #[derive(Clone, Copy, Debug)]
 pub struct Adapter<'a> {
-    /// A, [rank, in].
+    /// A, [rank, in], or [rank, height, width, in] of a convolution.
     pub a: &'a Tensor,
-    /// B, [out, rank].
+    /// B, [out, rank], or [out, 1, 1, rank] of a convolution.
     pub b: &'a Tensor,
     /// What the product is multiplied by.
     pub scale: f64,
@@ -70,14 +75,15 @@ impl LoraConfig {
     }
 
     /// Whether a layer is among the targets.
-    pub fn is_target(&self, layer: &LinearLayer) -> bool {
+    pub fn is_target(&self, layer: &AdaptableLayer) -> bool {
         match &self.targets {
-            LoraTargets::AllLinear => !layer.is_output_layer,
+            LoraTargets::AllLinear => layer.kernel.is_none() && !layer.is_output_layer,
             LoraTargets::Named(targets) => targets.iter().any(|target| is_named(&layer.name, target)),
         }
     }
 
-    /// Freezes all parameters and adds a fresh adapter for each target: A uniform within 1 / sqrt(in), B zero.
+    /// Freezes all parameters and adds a fresh adapter for each target: A uniform within 1 / sqrt(in) (of a
+    /// convolution 1 / sqrt(height width in)), B zero.
     ///
     /// A layer's A depends on the seed and on its name, and on no other layer. Returns the adapted layers' names.
     ///
@@ -87,7 +93,7 @@ impl LoraConfig {
     pub fn attach(
         &self,
         parameters: &mut Parameters,
-        layers: &[LinearLayer],
+        layers: &[AdaptableLayer],
         noise: &Noise,
         dtype: DType,
         device: &Device,
@@ -100,9 +106,17 @@ impl LoraConfig {
         for layer in layers.iter().filter(|layer| self.is_target(layer)) {
             let (name_a, name_b) = parameter_names(&layer.name);
             let rng = &mut noise.stream(&name_a, 0);
-            let a = noise::kaiming_uniform(rng, self.rank, layer.n_in, 5f64.sqrt(), device)?;
+            let (height, width) = layer.kernel.unwrap_or((1, 1));
+            let a = noise::kaiming_uniform(rng, self.rank, height * width * layer.n_in, 5f64.sqrt(), device)?;
+            let b = Tensor::zeros((layer.n_out, self.rank), dtype, device)?;
+            let (a, b) = match layer.kernel {
+                None => (a, b),
+                Some(_) => {
+                    (a.reshape((self.rank, height, width, layer.n_in))?, b.reshape((layer.n_out, 1, 1, self.rank))?)
+                }
+            };
             parameters.insert_trainable(name_a, a.to_dtype(dtype)?)?;
-            parameters.insert_trainable(name_b, Tensor::zeros((layer.n_out, self.rank), dtype, device)?)?;
+            parameters.insert_trainable(name_b, b)?;
             adapted.push(layer.name.clone());
         }
         Ok(adapted)
@@ -114,7 +128,7 @@ impl LoraConfig {
         Some(Adapter { a: parameters.find(&a)?, b: parameters.find(&b)?, scale: self.scale() })
     }
 
-    fn check_targets(&self, layers: &[LinearLayer]) -> Result<(), EngineError> {
+    fn check_targets(&self, layers: &[AdaptableLayer]) -> Result<(), EngineError> {
         let no_targets = [String::new()];
         let targets = match &self.targets {
             LoraTargets::AllLinear => return Ok(()),
@@ -157,20 +171,44 @@ pub fn lora_linear(
     crate::ops::add(&base, &linear(&narrow, adapter.b, None, WeightLayout::OutIn)?)
 }
 
-/// The weight of the plain linear layer that does what the adapted one does, for export.
+/// A convolution with an adapter: base(x) + scale B(A(x)), A with the base's stride and padding.
 ///
 /// # Shapes
-/// `weight` and the result in `layout`.
+/// Those of [`conv2d`]. A weight that is a plain tensor is frozen: its gradient is not computed.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn lora_conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    grid: Grid,
+    convolution: Convolution,
+    adapter: Adapter<'_>,
+) -> candle_core::Result<Tensor> {
+    let base = conv2d(x, weight, bias, grid, convolution)?;
+    let narrow = (conv2d(x, adapter.a, None, grid, convolution)? * adapter.scale)?;
+    let (_, height, width, _) = adapter.a.dims4()?;
+    // The convolution by A has shown that it fits.
+    let output = convolution.output(grid, (height, width)).unwrap_or(grid);
+    crate::ops::add(&base, &conv2d(&narrow, adapter.b, None, output, Convolution::same(1))?)
+}
+
+/// The weight of the plain layer that does what the adapted one does, for export.
+///
+/// # Shapes
+/// `weight` and the result in `layout`, which is `OutIn` for convolutions.
 ///
 /// # Errors
 /// When the shapes do not fit.
 pub fn merged_weight(weight: &Tensor, layout: WeightLayout, adapter: Adapter<'_>) -> candle_core::Result<Tensor> {
-    let change = (adapter.b.detach().matmul(&adapter.a.detach())? * adapter.scale)?;
+    let (a, b) = (adapter.a.detach().flatten_from(1)?, adapter.b.detach().flatten_from(1)?);
+    let change = (b.matmul(&a)? * adapter.scale)?;
     let change = match layout {
         WeightLayout::OutIn => change,
         WeightLayout::InOut => change.t()?,
     };
-    weight.detach() + change.to_dtype(weight.dtype())?
+    weight.detach() + change.reshape(weight.shape())?.to_dtype(weight.dtype())?
 }
 
 fn is_named(layer: &str, target: &str) -> bool {
@@ -178,10 +216,12 @@ fn is_named(layer: &str, target: &str) -> bool {
 }
 
 #[cfg(test)]
+mod convolution_tests;
+#[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
-    use super::{LinearLayer, LoraConfig, LoraTargets, lora_linear, merged_weight, parameter_names};
+    use super::{AdaptableLayer, LoraConfig, LoraTargets, lora_linear, merged_weight, parameter_names};
     use crate::noise::{self, Noise};
     use crate::ops::{WeightLayout, linear};
     use crate::{EngineError, Parameters};
@@ -191,8 +231,8 @@ mod tests {
         LoraConfig { rank: 4, alpha: 8., rslora: false, targets }
     }
 
-    fn layer(name: &str) -> LinearLayer {
-        LinearLayer { name: name.to_owned(), n_in: 6, n_out: 3, is_output_layer: name == "lm_head" }
+    fn layer(name: &str) -> AdaptableLayer {
+        AdaptableLayer { name: name.to_owned(), n_in: 6, n_out: 3, kernel: None, is_output_layer: name == "lm_head" }
     }
 
     fn random(purpose: &str, shape: (usize, usize)) -> Tensor {
@@ -243,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_layers_start_does_not_depend_on_the_others() {
-        let start = |layers: &[LinearLayer]| {
+        let start = |layers: &[AdaptableLayer]| {
             let mut parameters = Parameters::default();
             config(&["q"]).attach(&mut parameters, layers, &Noise::new(3), DType::F32, &Device::Cpu).unwrap();
             parameters.get(&parameter_names("h.1.q").0).unwrap().to_vec2::<f32>().unwrap()
@@ -259,8 +299,8 @@ mod tests {
             config.attach(&mut parameters, &layers, &Noise::new(0), DType::F32, &Device::Cpu).unwrap_err().to_string()
         };
         let target = refuse(config(&["q", "gate"]));
-        assert_eq!(target, "LoRA target `gate` matches no linear layer; there are q, up");
-        assert!(refuse(config(&[])).contains("matches no linear layer"));
+        assert_eq!(target, "LoRA target `gate` matches no layer; there are q, up");
+        assert!(refuse(config(&[])).contains("matches no layer"));
         assert!(refuse(LoraConfig { rank: 0, ..config(&["q"]) }).contains("rank"));
         assert!(refuse(LoraConfig { alpha: f64::NAN, ..config(&["q"]) }).contains("alpha"));
     }

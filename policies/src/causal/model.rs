@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Tensor};
 use engine::checkpoint::Keep;
-use engine::lora::{LinearLayer, LoraConfig};
+use engine::lora::{AdaptableLayer, LoraConfig};
 use engine::optim::Optimizer;
 use engine::{Gradients, Noise, Parameters};
 
@@ -242,12 +242,12 @@ impl CausalLm {
 }
 
 /// The linear layers that can get an adapter: all of every block.
-fn adaptable_layers(config: &CausalConfig) -> Vec<LinearLayer> {
+fn adaptable_layers(config: &CausalConfig) -> Vec<AdaptableLayer> {
     let expected = config.expected_tensors();
     let layers = config.linear_names().into_iter().filter_map(|name| {
         let shape = expected.get(&format!("{name}.weight"))?;
         let (n_out, n_in) = if config.is_transposed() { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-        Some(LinearLayer { name, n_in, n_out, is_output_layer: false })
+        Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
     });
     layers.collect()
 }
