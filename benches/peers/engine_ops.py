@@ -31,7 +31,7 @@ def measure(name, function, flops=None):
         function().sum().backward()
 
     forward, step = best(function), best(step)
-    line = f"{name:34} forward {1e3 * forward:8.2f} ms  step {1e3 * step:8.2f} ms"
+    line = f"{name:40} forward {1e3 * forward:8.2f} ms  step {1e3 * step:8.2f} ms"
     if flops:
         line += f"  {flops / forward * 1e-9:6.1f} / {3 * flops / step * 1e-9:6.1f} GFLOP/s"
     print(line)
@@ -52,10 +52,37 @@ def attention(qkv):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
+def convolutions():
+    """In both orders of memory; the better one is the measure."""
+    for name, size, n_in, n_out, kernel, stride in [
+        ("wide", 32, 64, 64, 3, 1),
+        ("middle", 16, 128, 128, 3, 1),
+        ("deep", 8, 256, 256, 3, 1),
+        ("half", 32, 64, 64, 3, 2),
+        ("first", 32, 4, 64, 3, 1),
+        ("last", 32, 64, 4, 3, 1),
+        ("single", 16, 128, 128, 1, 1),
+    ]:
+        flops = 2 * 8 * (size // stride) ** 2 * kernel**2 * n_in * n_out
+        for order in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(8, n_in, size, size).to(memory_format=order).requires_grad_()
+            weight = torch.randn(n_out, n_in, kernel, kernel).to(memory_format=order).requires_grad_()
+            bias = leaf(n_out)
+            suffix = "/last" if order == torch.channels_last else "/first"
+            measure(
+                f"conv2d/{name}/8x{size}x{size}/{n_in}to{n_out}{suffix}",
+                lambda: F.conv2d(x, weight, bias, stride=stride, padding=kernel // 2),
+                flops,
+            )
+    x = torch.randn(8, 128, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+    measure("upsample/8x16x16x128", lambda: F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    convolutions()
     for name, n_in, n_out in [("qkv", WIDTH, 3 * WIDTH), ("up", WIDTH, 4 * WIDTH), ("down", 4 * WIDTH, WIDTH)]:
         x, weight, bias = leaf(ROWS, n_in), leaf(n_out, n_in), leaf(n_out)
         measure(f"linear/{name}/{ROWS}x{n_in}x{n_out}", lambda: F.linear(x, weight, bias), 2 * ROWS * n_in * n_out)

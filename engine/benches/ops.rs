@@ -1,12 +1,14 @@
 //! The fused layers against their composed forms, at the sizes of a 70M GPT-NeoX (6 layers, width 512, 8 heads, 50,304
-//! words) with four prompts of 350 tokens and two answers of 40 tokens each.
+//! words) with four prompts of 350 tokens and two answers of 40 tokens each, and at those of the convolutions of a small
+//! denoiser.
 //!
 //! Throughput of products and log-probabilities is in floating-point operations: `Gelem/s` reads as GFLOP/s.
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::ops::{
-    self, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed,
+    self, Convolution, Forest, Grid, Heads, Padding, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
+    WeightLayout, composed,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -137,5 +139,34 @@ fn rows_and_elements(criterion: &mut Criterion) {
     compare(criterion, &id, None, &|| ops::embedding(&ids, &table), &|| composed::embedding(&ids, &table));
 }
 
-criterion_group!(layers, products, log_probabilities, attention, rows_and_elements);
+fn convolutions(criterion: &mut Criterion) {
+    let halving = Convolution { stride: 2, padding: Padding::all(1) };
+    for (name, size, n_in, n_out, kernel, convolution) in [
+        ("wide", 32, 64, 64, 3, Convolution::same(3)),
+        ("middle", 16, 128, 128, 3, Convolution::same(3)),
+        ("deep", 8, 256, 256, 3, Convolution::same(3)),
+        ("half", 32, 64, 64, 3, halving),
+        ("first", 32, 4, 64, 3, Convolution::same(3)),
+        ("last", 32, 64, 4, 3, Convolution::same(3)),
+        ("single", 16, 128, 128, 1, Convolution::same(1)),
+    ] {
+        let grid = Grid { images: 8, height: size, width: size };
+        let output = convolution.output(grid, (kernel, kernel)).expect("a kernel that fits");
+        let (x, weight, bias) =
+            (var(&[grid.rows(), n_in], 1.), var(&[n_out, kernel, kernel, n_in], 0.05), var(&[n_out], 1.));
+        compare(
+            criterion,
+            &format!("conv2d/{name}/8x{size}x{size}/{n_in}to{n_out}"),
+            Some(2 * output.rows() * kernel * kernel * n_in * n_out),
+            &|| ops::conv2d(&x, &weight, Some(&bias), grid, convolution),
+            &|| composed::conv2d(&x, &weight, Some(&bias), grid, convolution),
+        );
+    }
+    let grid = Grid { images: 8, height: 16, width: 16 };
+    let x = var(&[grid.rows(), 128], 1.);
+    let id = "upsample/8x16x16x128";
+    compare(criterion, id, None, &|| ops::upsample_nearest(&x, grid), &|| composed::upsample_nearest(&x, grid));
+}
+
+criterion_group!(layers, convolutions, products, log_probabilities, attention, rows_and_elements);
 criterion_main!(layers);

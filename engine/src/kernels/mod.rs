@@ -17,6 +17,7 @@ mod parallel;
 mod real;
 pub(crate) mod rope;
 pub(crate) mod rows;
+pub(crate) mod upsample;
 mod vectors;
 pub(crate) mod vocabulary;
 

@@ -77,6 +77,9 @@ pub fn conv2d(
         let bias = bias.map(Tensor::dims);
         bail!("{convolution:?} of {:?} as {grid:?} by {:?} with bias {bias:?}", x.dims(), weight.dims());
     };
+    if grid.images == 0 {
+        return composed::conv2d(x, weight, bias, grid, convolution);
+    }
     let sizes = Sizes {
         images: grid.images,
         input: [grid.height, grid.width],

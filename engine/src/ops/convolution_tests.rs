@@ -2,12 +2,12 @@
 
 use super::checks::{check, tensor};
 use super::{Convolution, Grid, Padding, composed, conv2d, upsample_nearest};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
 /// (images, height, width), kernel, (in, out), stride, (top, bottom, left, right).
 type Case = ([usize; 3], [usize; 2], [usize; 2], usize, [usize; 4]);
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 13] = [
     ([2, 5, 7], [3, 3], [3, 4], 1, [1, 1, 1, 1]),
     ([3, 7, 6], [3, 3], [4, 3], 2, [1, 1, 1, 1]),
     // The padding of a VAE's downsampling.
@@ -20,6 +20,12 @@ const CASES: [Case; 9] = [
     ([1, 8, 8], [2, 2], [2, 2], 3, [0, 0, 0, 0]),
     // Patches, and more padding than the kernel has pixels.
     ([2, 4, 4], [2, 2], [3, 6], 2, [3, 2, 0, 4]),
+    // More channels than fit a pair of vectors, both ways.
+    ([1, 4, 5], [3, 3], [35, 37], 1, [1, 1, 1, 1]),
+    ([2, 5, 6], [3, 3], [37, 35], 2, [1, 1, 1, 1]),
+    ([2, 4, 5], [1, 1], [33, 70], 1, [0, 0, 0, 0]),
+    // More pixels than are taken at a time.
+    ([2, 24, 25], [3, 3], [2, 3], 1, [1, 1, 1, 1]),
 ];
 
 fn grid([images, height, width]: [usize; 3]) -> Grid {
@@ -64,6 +70,21 @@ fn a_convolution_by_hand() {
 }
 
 #[test]
+fn the_bits_do_not_depend_on_the_threads() {
+    let grid = grid([3, 9, 10]);
+    let run = || {
+        let x = Var::from_tensor(&tensor(1, &[grid.rows(), 20]).to_dtype(DType::F32).unwrap()).unwrap();
+        let weight = Var::from_tensor(&tensor(2, &[40, 3, 3, 20]).to_dtype(DType::F32).unwrap()).unwrap();
+        let y = conv2d(&x, &weight, None, grid, Convolution::same(3)).unwrap();
+        let store = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        [numbers(&y), numbers(store.get(&x).unwrap()), numbers(store.get(&weight).unwrap())]
+    };
+    let with_threads = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(run);
+    assert_eq!(with_threads(1), with_threads(3));
+}
+
+#[test]
 fn sizes_that_come_out() {
     let output = |convolution: Convolution, kernel| convolution.output(grid([2, 32, 33]), kernel);
     assert_eq!(output(Convolution::same(3), (3, 3)), Some(grid([2, 32, 33])));
@@ -75,6 +96,14 @@ fn sizes_that_come_out() {
     assert_eq!(output(plain, (33, 1)), None);
     assert_eq!(output(plain, (0, 1)), None);
     assert_eq!(output(Convolution { stride: 0, ..plain }, (1, 1)), None);
+}
+
+#[test]
+fn no_images_give_no_rows() {
+    let (x, weight) = (tensor(1, &[12, 2]).narrow(0, 0, 0).unwrap(), tensor(2, &[4, 3, 3, 2]));
+    let y = conv2d(&x, &weight, None, grid([0, 3, 4]), Convolution::same(3)).unwrap();
+    assert_eq!(y.dims(), [0, 4]);
+    assert_eq!(upsample_nearest(&x, grid([0, 3, 4])).unwrap().dims(), [0, 2]);
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! Images at twice their size, pixels being rows.
+
+use super::Real;
+use super::parallel::simd;
+use rayon::prelude::*;
+
+/// Each pixel of lines of `line` numbers, `width` to a pixel, four times.
+pub(crate) fn double<T: Real>(x: &[T], line: usize, width: usize) -> Vec<T> {
+    let mut result = vec![T::zero(); 4 * x.len()];
+    result.par_chunks_exact_mut(4 * line).zip(x.par_chunks_exact(line)).for_each(|(result, x)| {
+        let (upper, lower) = result.split_at_mut(2 * line);
+        for (pair, pixel) in upper.chunks_exact_mut(2 * width).zip(x.chunks_exact(width)) {
+            let (left, right) = pair.split_at_mut(width);
+            left.copy_from_slice(pixel);
+            right.copy_from_slice(pixel);
+        }
+        lower.copy_from_slice(upper);
+    });
+    result
+}
+
+/// The gradient of [`double`]: sums of four.
+pub(crate) fn sum_fours<T: Real>(gradient: &[T], line: usize, width: usize) -> Vec<T> {
+    let mut result = vec![T::zero(); gradient.len() / 4];
+    result.par_chunks_exact_mut(line).zip(gradient.par_chunks_exact(4 * line)).for_each(|(result, gradient)| {
+        let (upper, lower) = gradient.split_at(2 * line);
+        let pairs = upper.chunks_exact(2 * width).zip(lower.chunks_exact(2 * width));
+        simd(
+            #[inline(always)]
+            || {
+                for (sum, (upper, lower)) in result.chunks_exact_mut(width).zip(pairs) {
+                    let ((a, b), (c, d)) = (upper.split_at(width), lower.split_at(width));
+                    for ((((sum, &a), &b), &c), &d) in sum.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                        *sum = (a + b) + (c + d);
+                    }
+                }
+            },
+        );
+    });
+    result
+}
