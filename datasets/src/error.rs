@@ -171,6 +171,16 @@ pub enum DatasetError {
         /// What it should be.
         hint: &'static str,
     },
+    /// A picture's values do not fill it.
+    #[error("a picture of {height} x {width} pixels has {} values, not {got}", height * width * 3)]
+    PixelCount {
+        /// Its rows.
+        height: usize,
+        /// Its columns.
+        width: usize,
+        /// How many values were given.
+        got: usize,
+    },
     /// An example was asked for that is not there.
     #[error("there is no example {index}: the data set has {len}")]
     OutOfRange {

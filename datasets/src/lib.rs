@@ -11,6 +11,7 @@
 //! - [`record`]: what a file says, as text. [`formats`]: how files say it.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
 //! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
+//! - [`images`]: pictures that somebody preferred.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
 //!
 //! # Examples
@@ -35,6 +36,7 @@ pub mod chat;
 pub mod error;
 pub mod example;
 pub mod formats;
+pub mod images;
 pub mod order;
 pub mod reading;
 pub mod record;
@@ -51,6 +53,7 @@ pub use chat::{ChatTemplate, Date};
 pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
+pub use images::{CaptionedImage, ImagePair, Pixels};
 pub use order::Order;
 pub use reading::Split;
 pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};

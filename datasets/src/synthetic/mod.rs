@@ -4,5 +4,79 @@
 //! check it, because the grammar that made the data also knows what is right.
 //!
 //! * [`tldr`]: short posts, good and bad summaries, and an oracle that counts the facts of any summary.
+//! * [`shapes`]: coloured shapes with captions, and an oracle that reads a picture back.
 
+use std::cmp::Ordering;
+
+mod draw;
+pub mod shapes;
 pub mod tldr;
+
+/// The parts that data is divided into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// To learn from: about eight in ten.
+    Train,
+    /// To watch learning with: about one in ten.
+    Validation,
+    /// To report: about one in ten.
+    Test,
+}
+
+impl Split {
+    /// Every split.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
+    /// The split's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        }
+    }
+
+    /// The split that a text belongs to: a function of the text alone, so that splits never share one.
+    pub fn of(text: &str) -> Self {
+        let hash = blake3::hash(text.as_bytes());
+        let number = hash.as_bytes()[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        match number % 10 {
+            0..8 => Split::Train,
+            8 => Split::Validation,
+            _ => Split::Test,
+        }
+    }
+}
+
+/// How the first of two answers fared against the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The first scores higher.
+    Win,
+    /// Both score the same.
+    Tie,
+    /// The second scores higher.
+    Loss,
+}
+
+impl Outcome {
+    /// The outcome as a share of a win: 1, 0.5 or 0.
+    pub fn value(self) -> f64 {
+        match self {
+            Outcome::Win => 1.0,
+            Outcome::Tie => 0.5,
+            Outcome::Loss => 0.0,
+        }
+    }
+}
+
+impl From<Ordering> for Outcome {
+    /// The outcome for the first, whose score stands in this order to the second's.
+    fn from(order: Ordering) -> Self {
+        match order {
+            Ordering::Greater => Outcome::Win,
+            Ordering::Equal => Outcome::Tie,
+            Ordering::Less => Outcome::Loss,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What a post says, as values.
 
-use super::draw::Draw;
 use super::words;
+use crate::synthetic::draw::Draw;
 
 /// A kind of fact; every post tells one of each about its story and one of each about somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -21,7 +21,6 @@
 //! assert!(good.score > Oracle::score(&facts, &pair.rejected).score);
 //! ```
 
-mod draw;
 mod facts;
 mod oracle;
 mod post;
@@ -34,7 +33,9 @@ mod tokens;
 mod words;
 
 pub use facts::{Event, Facts, Slot, Values};
-pub use oracle::{Judgement, Oracle, Outcome, Verdict};
-pub use problem::{Demonstration, Problem, Split, TldrPair};
+pub use oracle::{Judgement, Oracle, Verdict};
+pub use problem::{Demonstration, Problem, TldrPair};
 pub use summary::{AlteredFact, Damage};
 pub use tokens::{END_OF_TEXT, token_indices, tokenizer, tokenizer_json};
+
+pub use super::{Outcome, Split};

@@ -1,7 +1,6 @@
 //! The judge that knows the answers.
 
-use std::cmp::Ordering;
-
+use super::Outcome;
 use super::facts::{Facts, Slot};
 
 /// Scores any text against the facts of a post.
@@ -42,28 +41,6 @@ pub struct Judgement {
     pub verdicts: Vec<Verdict>,
 }
 
-/// How the first of two summaries fared against the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The first scores higher.
-    Win,
-    /// Both score the same.
-    Tie,
-    /// The second scores higher.
-    Loss,
-}
-
-impl Outcome {
-    /// The outcome as a share of a win: 1, 0.5 or 0.
-    pub fn value(self) -> f64 {
-        match self {
-            Outcome::Win => 1.0,
-            Outcome::Tie => 0.5,
-            Outcome::Loss => 0.0,
-        }
-    }
-}
-
 impl Oracle {
     /// Words a summary may have before its length counts against it; no good summary has more.
     pub const WORD_LIMIT: usize = 18;
@@ -93,12 +70,7 @@ impl Oracle {
 
     /// Judges two texts about the same post against each other, by their scores.
     pub fn compare(facts: &Facts, first: &str, second: &str) -> Outcome {
-        let (first, second) = (Self::score(facts, first).score, Self::score(facts, second).score);
-        match first.total_cmp(&second) {
-            Ordering::Greater => Outcome::Win,
-            Ordering::Equal => Outcome::Tie,
-            Ordering::Less => Outcome::Loss,
-        }
+        Self::score(facts, first).score.total_cmp(&Self::score(facts, second).score).into()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Posts: facts to text, and back.
 
-use super::draw::Draw;
 use super::facts::{Event, Facts};
 use super::template::{Readings, fill, read};
+use crate::synthetic::draw::Draw;
 
 /// Titles; all but the last name the person of the story.
 pub(super) const TITLES: &[&str] = &[

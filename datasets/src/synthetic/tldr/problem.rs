@@ -5,46 +5,11 @@ use std::sync::Arc;
 
 use crate::record::{Answers, Origin, PreferenceRecord};
 
-use super::draw::Draw;
+use super::Split;
 use super::facts::Facts;
 use super::post;
 use super::summary::{self, Damage, Wording};
-
-/// The parts that data is divided into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// To learn from: eight posts in ten.
-    Train,
-    /// To watch learning with: one post in ten.
-    Validation,
-    /// To report: one post in ten.
-    Test,
-}
-
-impl Split {
-    /// Every split.
-    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
-
-    /// The split's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        }
-    }
-
-    /// The split that a prompt belongs to: a function of its text alone, so that splits never share a post.
-    pub fn of(prompt: &str) -> Self {
-        let hash = blake3::hash(prompt.as_bytes());
-        let number = hash.as_bytes()[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        match number % 10 {
-            0..8 => Split::Train,
-            8 => Split::Validation,
-            _ => Split::Test,
-        }
-    }
-}
+use crate::synthetic::draw::Draw;
 
 /// A post with a good and a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +129,7 @@ impl Problem {
 
     /// Draws posts until one belongs to the split.
     fn post(&self, purpose: &str, split: Split, index: u64) -> (Facts, String, Draw) {
-        let mut draw = Draw::new(purpose, &[self.seed, split as u64, index]);
+        let mut draw = Draw::new("hybrid-dpo builtin:tldr", purpose, &[self.seed, split as u64, index]);
         loop {
             let facts = Facts::draw(&mut draw);
             let prompt = post::render(&facts, &mut draw);

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::draw::Draw;
 use super::facts::{Event, Facts, Slot};
+use crate::synthetic::draw::Draw;
 
 /// What is wrong with a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]

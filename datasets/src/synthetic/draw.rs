@@ -3,13 +3,13 @@
 use mdp::Rng as Generator;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A generator with the few draws the grammar needs.
+/// A generator with the few draws that grammars need.
 pub(super) struct Draw(Generator);
 
 impl Draw {
-    /// The stream of draws named by `purpose` and `numbers`; different names give independent streams.
-    pub(super) fn new(purpose: &str, numbers: &[u64]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("hybrid-dpo builtin:tldr");
+    /// The stream of draws that a problem names by `purpose` and `numbers`; different names give independent streams.
+    pub(super) fn new(problem: &str, purpose: &str, numbers: &[u64]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(problem);
         hasher.update(purpose.as_bytes());
         for number in numbers {
             hasher.update(&number.to_le_bytes());
