@@ -44,7 +44,7 @@ use std::fmt;
 use candle_core::Tensor;
 
 use crate::{EngineError, Gradients, Parameters};
-use carried::{Carried, Segment, Slopes};
+use carried::{Carried, Made, Segment, Slopes};
 pub use pull_back::pull_back;
 
 /// What a tape keeps of a segment for the way back.
@@ -152,7 +152,7 @@ impl<'f> Tape<'f> {
             Keep::Activations => self.run_all_kept(function),
             Keep::Borders => {
                 let (outputs, made) = carried::run(&self.outputs, &function)?;
-                let made = made.into_iter().map(|made| made.into_place()).collect();
+                let made = made.into_iter().map(Made::into_place).collect();
                 self.push(outputs, |inputs| Segment::again(inputs, made, Box::new(function)))
             }
         }

@@ -121,9 +121,10 @@ fn a_given_input_gets_its_gradient() {
 }
 
 type Many = Result<Vec<Tensor>, EngineError>;
+type Function<'f> = Box<dyn Fn(&[Tensor]) -> Many + Send + Sync + 'f>;
 
 /// Down, down, up, up: the carried tensors are the hidden rows, what every block adds, and a stack of skip connections.
-fn segments(parameters: &Parameters) -> Vec<Box<dyn Fn(&[Tensor]) -> Many + Send + Sync + '_>> {
+fn segments(parameters: &Parameters) -> Vec<Function<'_>> {
     let down = |i: u64| {
         move |x: &[Tensor]| -> Many {
             let y = block(parameters, i, &(&x[0] + &x[1])?)?;
@@ -167,7 +168,9 @@ fn several_tensors_are_carried() {
         let runs = [Keep::Activations, Keep::Borders].map(|keep| {
             let mut tape = Tape::from_inputs(&[x.as_tensor().clone()], keep).unwrap();
             tape.run_all(|x| Ok(vec![x[0].clone(), added(&parameters)?])).unwrap();
-            segments(&parameters).into_iter().for_each(|segment| tape.run_all(segment).unwrap());
+            for segment in segments(&parameters) {
+                tape.run_all(segment).unwrap();
+            }
             let (output, mut gradients) = (tape.output().clone(), Gradients::default());
             let of_input = tape.backward(&gradient, &parameters, &mut gradients).unwrap().unwrap();
             assert_same(&(output.clone(), gradients), &expected);
@@ -190,7 +193,7 @@ fn what_is_handed_on_is_not_copied() {
         tape.run_all(|x| Ok(vec![x[1].clone()])).unwrap();
         let one = random("gradient", 0, (5, WIDTH));
         let mut gradients = Gradients::default();
-        let of_inputs = tape.backward_all(&[one.clone()], &parameters, &mut gradients).unwrap();
+        let of_inputs = tape.backward_all(std::slice::from_ref(&one), &parameters, &mut gradients).unwrap();
         assert!(of_inputs[0].is_none() && gradients.is_empty());
         assert_eq!(largest_difference(of_inputs[1].as_ref().unwrap(), &one), 0.);
     }

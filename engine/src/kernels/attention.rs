@@ -1,17 +1,19 @@
-//! Attention over prefix forests, block by block of queries.
+//! Attention, tile by tile of queries.
 //!
-//! A task is one tree and one key head: it reads and writes rows of that tree in columns of that head only, in a fixed
-//! order. The backward pass computes each block of probabilities again from the normalisers of the forward pass.
+//! A task is one group of tiles and one key head: it writes rows of that group in columns of that head only, in a fixed
+//! order. The backward pass computes each tile of probabilities again from the normalisers of the forward pass.
+
+mod plan;
 
 use super::Real;
 use super::gemm::{Into, Shared, Threads, View, ViewMut, multiply};
 use super::parallel::simd;
 use super::rows::{maximum, sum_of, sum_of_pairs};
-use crate::ops::{Forest, Heads};
+use crate::ops::Heads;
+use plan::{Rows, Tile};
 use rayon::prelude::*;
 
-/// Queries per block.
-const BLOCK: usize = 64;
+pub(crate) use plan::Plan;
 
 /// Where the heads of queries, keys or values lie in a row-major matrix.
 #[derive(Debug, Clone, Copy)]
@@ -63,73 +65,18 @@ impl<'a, T: Real> Target<'a, T> {
     }
 }
 
-/// Consecutive packed rows.
-#[derive(Debug, Clone, Copy)]
-struct Rows {
-    start: usize,
-    len: usize,
-}
-
-/// A block of queries: its rows, and the runs of rows that they see, their own last.
-#[derive(Debug)]
-struct Block {
-    queries: Rows,
-    seen: Vec<Rows>,
-    n_seen: usize,
-}
-
-impl Block {
-    /// Number of keys that query `index` of the block sees.
-    fn n_visible(&self, index: usize) -> usize {
-        self.n_seen - self.queries.len + index + 1
-    }
-
-    /// Runs with the column at which each starts in a matrix of scores.
-    fn runs(&self) -> impl Iterator<Item = (usize, Rows)> {
-        self.seen.iter().scan(0, |column, &rows| {
-            let start = *column;
-            *column += rows.len;
-            Some((start, rows))
-        })
-    }
-}
-
-/// The blocks of each tree, in order.
-fn trees(forest: &Forest) -> Vec<Vec<Block>> {
-    let mut trees: Vec<Vec<Block>> = Vec::new();
-    let mut tree_of = Vec::with_capacity(forest.segments.len());
-    for (index, segment) in forest.segments.iter().enumerate() {
-        let tree = segment.parent.map_or(trees.len(), |parent| tree_of[parent]);
-        tree_of.push(tree);
-        if tree == trees.len() {
-            trees.push(Vec::new());
-        }
-        let path = forest.path(index);
-        let above = path[..path.len() - 1].iter().map(|&s| &forest.segments[s]);
-        let above: Vec<Rows> = above.filter(|s| s.len > 0).map(|s| Rows { start: s.start, len: s.len }).collect();
-        for first in (0..segment.len).step_by(BLOCK) {
-            let len = BLOCK.min(segment.len - first);
-            let mut seen = above.clone();
-            seen.push(Rows { start: segment.start, len: first + len });
-            let n_seen = seen.iter().map(|rows| rows.len).sum();
-            trees[tree].push(Block { queries: Rows { start: segment.start + first, len }, seen, n_seen });
-        }
-    }
-    trees
-}
-
-/// Attention of all heads over a forest.
+/// Attention of all heads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attention<'a, T> {
     pub(crate) queries: Operand<'a, T>,
     pub(crate) keys: Operand<'a, T>,
     pub(crate) values: Operand<'a, T>,
     pub(crate) heads: Heads,
-    pub(crate) forest: &'a Forest,
+    pub(crate) plan: &'a Plan,
 }
 
-/// A row's largest score and the logarithm of its sum of exponentials, by query head and row.
-pub(crate) type Normalisers<T> = Vec<T>;
+/// Logarithms of the sums of exponentials of each tile's rows, by tile and query head.
+pub(crate) type Normalisers<T> = Vec<Vec<T>>;
 
 impl<T: Real> Attention<'_, T> {
     fn scale(&self) -> T {
@@ -146,78 +93,50 @@ impl<T: Real> Attention<'_, T> {
         key_head * group..(key_head + 1) * group
     }
 
-    /// Result `[T, query * size]` and normalisers `[query, T]`.
+    /// Result `[T, query * size]` and normalisers.
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers<T>) {
-        let n_rows = self.forest.n_rows();
-        let mut output = vec![T::zero(); n_rows * self.heads.query * self.heads.size];
+        let Heads { query, key_value, size } = self.heads;
+        let mut output = vec![T::zero(); self.plan.n_queries * query * size];
         let target = Target { data: Shared::new(&mut output), columns: self.output_columns() };
-        let trees = trees(self.forest);
-        let tasks = trees.len() * self.heads.key_value;
-        let parts: Vec<Vec<T>> = (0..tasks)
-            .into_par_iter()
-            .map(|task| {
-                let (blocks, key_head) = (&trees[task / self.heads.key_value], task % self.heads.key_value);
-                let mut scores = Vec::new();
-                let mut normalisers = Vec::new();
-                for head in self.group(key_head) {
-                    for block in blocks {
-                        self.scores(&mut scores, block, head, key_head);
-                        normalise(&mut scores, block, &mut normalisers);
-                        self.combine(&scores, block, target, head, key_head);
-                    }
-                }
+        let tiles: Vec<&Tile> = self.plan.groups.iter().flatten().collect();
+        let tasks = (0..tiles.len() * query).into_par_iter();
+        let normalisers = tasks
+            .map_init(Vec::new, |scores, task| {
+                let (tile, head) = (tiles[task / query], task % query);
+                let key_head = head / (query / key_value);
+                self.scores(scores, tile, head, key_head);
+                let mut normalisers = Vec::with_capacity(tile.queries.len);
+                normalise(scores, tile, &mut normalisers);
+                self.weighted(scores, tile, self.values, target, head, key_head);
                 normalisers
             })
             .collect();
-        let mut normalisers = vec![T::zero(); self.heads.query * n_rows];
-        for (task, part) in parts.iter().enumerate() {
-            let (blocks, key_head) = (&trees[task / self.heads.key_value], task % self.heads.key_value);
-            let mut rest = &part[..];
-            for head in self.group(key_head) {
-                for block in blocks {
-                    let (own, others) = rest.split_at(block.queries.len);
-                    normalisers[head * n_rows + block.queries.start..][..own.len()].copy_from_slice(own);
-                    rest = others;
-                }
-            }
-        }
         (output, normalisers)
     }
 
     /// `scores = scale Q K^T`, `[queries, seen]`.
-    fn scores(&self, scores: &mut Vec<T>, block: &Block, head: usize, key_head: usize) {
-        self.products(
-            scores,
-            block,
-            self.queries.view(head, block.queries, self.heads.size),
-            self.keys,
-            key_head,
-            self.scale(),
-        );
+    fn scores(&self, scores: &mut Vec<T>, tile: &Tile, head: usize, key_head: usize) {
+        let queries = self.queries.view(head, tile.queries, self.heads.size);
+        self.products(scores, tile, queries, self.keys, key_head, self.scale());
     }
 
     /// `result = scale left right^T`, right being keys or values of all seen rows.
     fn products(
         &self,
         result: &mut Vec<T>,
-        block: &Block,
+        tile: &Tile,
         left: View<'_, T>,
         right: Operand<'_, T>,
         key_head: usize,
         scale: T,
     ) {
-        let n = block.queries.len;
-        result.resize(n * block.n_seen, T::zero());
-        for (column, rows) in block.runs() {
-            let part = ViewMut::strided(result, column, n, rows.len, block.n_seen);
+        let n = tile.queries.len;
+        result.resize(n * tile.n_seen, T::zero());
+        for (column, rows) in tile.runs() {
+            let part = ViewMut::strided(result, column, n, rows.len, tile.n_seen);
             let right = right.view(key_head, rows, self.heads.size).t();
             multiply(part, Into::Replace, scale, left, right, Threads::One);
         }
-    }
-
-    /// Rows of a block's result: `weights V`.
-    fn combine(&self, weights: &[T], block: &Block, target: Target<'_, T>, head: usize, key_head: usize) {
-        self.weighted(weights, block, self.values, target, head, key_head);
     }
 
     /// `target rows = weights right`, right being keys or values of all seen rows.
@@ -225,7 +144,7 @@ impl<T: Real> Attention<'_, T> {
     fn weighted(
         &self,
         weights: &[T],
-        block: &Block,
+        tile: &Tile,
         right: Operand<'_, T>,
         target: Target<'_, T>,
         head: usize,
@@ -233,36 +152,55 @@ impl<T: Real> Attention<'_, T> {
     ) {
         let size = self.heads.size;
         let mut into = Into::Replace;
-        for (column, rows) in block.runs() {
-            // SAFETY: only this task writes these rows (of its tree) and this head (of its group), one view at a time.
-            let result = unsafe { target.view(head, block.queries, size) };
-            let weights = View::strided(weights, column, block.queries.len, rows.len, block.n_seen);
+        for (column, rows) in tile.runs() {
+            // SAFETY: only this task writes these rows (of its tile) and this head, one view at a time.
+            let result = unsafe { target.view(head, tile.queries, size) };
+            let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, into, T::one(), weights, right.view(key_head, rows, size), Threads::One);
             into = Into::Add;
         }
     }
 
-    /// Writes gradients of queries, keys and values into zeroed targets.
-    pub(crate) fn backward(&self, output: &[T], normalisers: &[T], gradient: &[T], targets: [Target<'_, T>; 3]) {
-        let trees = trees(self.forest);
+    /// Writes gradients of queries, keys and values into zeroed targets, where there is one.
+    pub(crate) fn backward(
+        &self,
+        output: &[T],
+        normalisers: &Normalisers<T>,
+        gradient: &[T],
+        targets: [Option<Target<'_, T>>; 3],
+    ) {
         let gradient = Operand { data: gradient, columns: self.output_columns() };
         let output = Operand { data: output, columns: self.output_columns() };
-        let tasks = trees.len() * self.heads.key_value;
-        (0..tasks).into_par_iter().for_each(|task| {
-            let (blocks, key_head) = (&trees[task / self.heads.key_value], task % self.heads.key_value);
+        let key_heads = self.heads.key_value;
+        let firsts = self.plan.groups.iter().scan(0, |first, group| {
+            *first += group.len();
+            Some(*first - group.len())
+        });
+        let firsts: Vec<usize> = firsts.collect();
+        (0..firsts.len() * key_heads).into_par_iter().for_each(|task| {
+            let (group, key_head) = (task / key_heads, task % key_heads);
             let (mut weights, mut slopes) = (Vec::new(), Vec::new());
             for head in self.group(key_head) {
-                for block in blocks {
-                    let place = head * self.forest.n_rows() + block.queries.start;
-                    self.scores(&mut weights, block, head, key_head);
-                    exponentiate(&mut weights, block, &normalisers[place..][..block.queries.len]);
-                    let upstream = gradient.view(head, block.queries, self.heads.size);
-                    self.products(&mut slopes, block, upstream, self.values, key_head, T::one());
-                    self.score_slopes(&mut slopes, &weights, block, output, gradient, head);
-                    self.weighted(&slopes, block, self.keys, targets[0], head, key_head);
-                    let queries = self.queries.view(head, block.queries, self.heads.size);
-                    self.spread(&slopes, block, queries, targets[1], key_head);
-                    self.spread(&weights, block, upstream, targets[2], key_head);
+                for (index, tile) in self.plan.groups[group].iter().enumerate() {
+                    let normalisers = &normalisers[(firsts[group] + index) * self.heads.query + head];
+                    self.scores(&mut weights, tile, head, key_head);
+                    exponentiate(&mut weights, tile, normalisers);
+                    let upstream = gradient.view(head, tile.queries, self.heads.size);
+                    if let Some(target) = targets[2] {
+                        self.spread(&weights, tile, upstream, target, key_head);
+                    }
+                    if targets[0].is_none() && targets[1].is_none() {
+                        continue;
+                    }
+                    self.products(&mut slopes, tile, upstream, self.values, key_head, T::one());
+                    self.score_slopes(&mut slopes, &weights, tile, output, gradient, head);
+                    if let Some(target) = targets[0] {
+                        self.weighted(&slopes, tile, self.keys, target, head, key_head);
+                    }
+                    if let Some(target) = targets[1] {
+                        let queries = self.queries.view(head, tile.queries, self.heads.size);
+                        self.spread(&slopes, tile, queries, target, key_head);
+                    }
                 }
             }
         });
@@ -273,7 +211,7 @@ impl<T: Real> Attention<'_, T> {
         &self,
         slopes: &mut [T],
         weights: &[T],
-        block: &Block,
+        tile: &Tile,
         output: Operand<'_, T>,
         gradient: Operand<'_, T>,
         head: usize,
@@ -282,9 +220,9 @@ impl<T: Real> Attention<'_, T> {
         simd(
             #[inline(always)]
             || {
-                let rows = slopes.chunks_exact_mut(block.n_seen).zip(weights.chunks_exact(block.n_seen));
+                let rows = slopes.chunks_exact_mut(tile.n_seen).zip(weights.chunks_exact(tile.n_seen));
                 for (index, (slopes, weights)) in rows.enumerate() {
-                    let row = block.queries.start + index;
+                    let row = tile.queries.start + index;
                     let (output, gradient) = (output.row(head, row, size), gradient.row(head, row, size));
                     let level = sum_of_pairs(
                         output,
@@ -302,23 +240,23 @@ impl<T: Real> Attention<'_, T> {
 
     /// Adds `weights^T left` to the seen rows of a target.
     #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
-    fn spread(&self, weights: &[T], block: &Block, left: View<'_, T>, target: Target<'_, T>, key_head: usize) {
-        for (column, rows) in block.runs() {
-            // SAFETY: only this task writes these rows (of its tree) and this key head, one view at a time.
+    fn spread(&self, weights: &[T], tile: &Tile, left: View<'_, T>, target: Target<'_, T>, key_head: usize) {
+        for (column, rows) in tile.runs() {
+            // SAFETY: only this task writes these rows (of its group) and this key head, one view at a time.
             let result = unsafe { target.view(key_head, rows, self.heads.size) };
-            let weights = View::strided(weights, column, block.queries.len, rows.len, block.n_seen);
+            let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, Into::Add, T::one(), weights.t(), left, Threads::One);
         }
     }
 }
 
 /// Scores to probabilities, 0 for keys after their query; appends `log(sum of exponentials)` of each row.
-fn normalise<T: Real>(scores: &mut [T], block: &Block, normalisers: &mut Vec<T>) {
+fn normalise<T: Real>(scores: &mut [T], tile: &Tile, normalisers: &mut Vec<T>) {
     simd(
         #[inline(always)]
         || {
-            for (index, row) in scores.chunks_exact_mut(block.n_seen).enumerate() {
-                let (visible, hidden) = row.split_at_mut(block.n_visible(index));
+            for (index, row) in scores.chunks_exact_mut(tile.n_seen).enumerate() {
+                let (visible, hidden) = row.split_at_mut(tile.n_visible(index));
                 let largest = maximum(visible);
                 for x in visible.iter_mut() {
                     *x = (*x - largest).exponential();
@@ -340,12 +278,12 @@ fn normalise<T: Real>(scores: &mut [T], block: &Block, normalisers: &mut Vec<T>)
 }
 
 /// Scores to probabilities by known normalisers.
-fn exponentiate<T: Real>(scores: &mut [T], block: &Block, normalisers: &[T]) {
+fn exponentiate<T: Real>(scores: &mut [T], tile: &Tile, normalisers: &[T]) {
     simd(
         #[inline(always)]
         || {
-            for (index, (row, &normaliser)) in scores.chunks_exact_mut(block.n_seen).zip(normalisers).enumerate() {
-                let (visible, hidden) = row.split_at_mut(block.n_visible(index));
+            for (index, (row, &normaliser)) in scores.chunks_exact_mut(tile.n_seen).zip(normalisers).enumerate() {
+                let (visible, hidden) = row.split_at_mut(tile.n_visible(index));
                 for x in visible {
                     *x = (*x - normaliser).exponential();
                 }

@@ -1,7 +1,7 @@
 //! Activations and their slopes.
 
 use super::Real;
-use super::parallel::{PIECE, simd};
+use super::parallel::{PIECE, for_row_pieces, simd};
 use rayon::prelude::*;
 
 /// A function of one number and its derivative.
@@ -23,6 +23,13 @@ pub(crate) struct GeluTanh;
 /// `x sigmoid(x)`.
 #[derive(Debug)]
 pub(crate) struct Silu;
+
+/// `x sigmoid(1.702 x)`.
+#[derive(Debug)]
+pub(crate) struct QuickGelu;
+/// `x`.
+#[derive(Debug)]
+pub(crate) struct Same;
 
 impl Curve for Gelu {
     const NAME: &'static str = "gelu";
@@ -72,6 +79,36 @@ impl Curve for Silu {
     fn slope<T: Real>(x: T) -> T {
         let gate = x.sigmoid();
         (x * gate).fused(T::one() - gate, gate)
+    }
+}
+
+impl Curve for QuickGelu {
+    const NAME: &'static str = "quick-gelu";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * (x * T::of(1.702)).sigmoid()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(x: T) -> T {
+        let steep = x * T::of(1.702);
+        let gate = steep.sigmoid();
+        (steep * gate).fused(T::one() - gate, gate)
+    }
+}
+
+impl Curve for Same {
+    const NAME: &'static str = "same";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(_: T) -> T {
+        T::one()
     }
 }
 
@@ -161,4 +198,47 @@ pub(crate) fn swiglu_slopes<T: Real>(gate: &[T], up: &[T], gradient: &[T]) -> (V
         );
     });
     (to_gate, to_up)
+}
+
+/// First half of each row times the exact `gelu` of the second; rows of `2 width`.
+pub(crate) fn geglu<T: Real>(x: &[T], width: usize) -> Vec<T> {
+    let mut result = vec![T::zero(); x.len() / 2];
+    for_row_pieces(&mut result, width, |first, rows| {
+        let x = &x[2 * first * width..];
+        simd(
+            #[inline(always)]
+            || {
+                for (row, x) in rows.chunks_exact_mut(width).zip(x.chunks_exact(2 * width)) {
+                    let (up, gate) = x.split_at(width);
+                    for (y, (&up, &gate)) in row.iter_mut().zip(up.iter().zip(gate)) {
+                        *y = up * Gelu::value(gate);
+                    }
+                }
+            },
+        );
+    });
+    result
+}
+
+/// Gradient of [`geglu`] for both halves.
+pub(crate) fn geglu_slopes<T: Real>(x: &[T], gradient: &[T], width: usize) -> Vec<T> {
+    let mut result = vec![T::zero(); x.len()];
+    for_row_pieces(&mut result, 2 * width, |first, rows| {
+        let (x, gradient) = (&x[2 * first * width..][..rows.len()], &gradient[first * width..]);
+        simd(
+            #[inline(always)]
+            || {
+                let inputs = x.chunks_exact(2 * width).zip(gradient.chunks_exact(width));
+                for (row, (x, gradient)) in rows.chunks_exact_mut(2 * width).zip(inputs) {
+                    let ((to_up, to_gate), (up, gate)) = (row.split_at_mut(width), x.split_at(width));
+                    for i in 0..width {
+                        let (distribution, density) = gate[i].normal();
+                        to_up[i] = gradient[i] * (gate[i] * distribution);
+                        to_gate[i] = gradient[i] * up[i] * gate[i].fused(density, distribution);
+                    }
+                }
+            },
+        );
+    });
+    result
 }

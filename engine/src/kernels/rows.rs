@@ -85,6 +85,12 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     sum_pieces(&pieces, width)
 }
 
+/// [`sum_rows`] of each image, its `pixels` rows after those of the image before.
+pub(crate) fn sum_rows_of_images<T: Real>(x: &[T], width: usize, pixels: usize) -> Vec<T> {
+    let images: Vec<Vec<T>> = x.par_chunks(pixels * width).map(|image| sum_rows(image, width)).collect();
+    images.concat()
+}
+
 fn sum_piece<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     let mut total = vec![T::zero(); width];
     simd(

@@ -1,8 +1,8 @@
 //! Causal attention over prefix forests, and over caches when generating.
 
 use super::memory::{fused_or, like, read, slice, stored, wanted};
-use super::{Forest, composed};
-use crate::kernels::attention::{Attention, Columns, Operand, Target};
+use super::{Block, Forest, composed};
+use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
 use crate::kernels::{Real, cached};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
@@ -68,7 +68,7 @@ pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest
     heads.check(forest, q, k, v)?;
     fused_or!(
         &[q, k, v],
-        T => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Op::<T>::new(heads, None, forest)),
+        T => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Op::<T>::new(heads, None, Plan::of_forest(forest))),
         composed::forest_attention(q, k, v, heads, forest)
     )
 }
@@ -84,9 +84,21 @@ pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, fo
     forest.check()?;
     fused_or!(
         &[qkv],
-        T => qkv.contiguous()?.apply_op1(Op::<T>::new(heads, Some(layout), forest)),
+        T => qkv.contiguous()?.apply_op1(Op::<T>::new(heads, Some(layout), Plan::of_forest(forest))),
         composed::forest_attention_packed(qkv, heads, layout, forest)
     )
+}
+
+/// The fused form of [`super::block_attention`].
+pub(super) fn attend_blocks<T: Real>(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: Heads,
+    blocks: &[Block],
+) -> Result<Tensor> {
+    let op = Op::<T>::new(heads, None, Plan::of_blocks(blocks));
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
 
 /// Keys and values of a sequence generated so far, the current token's included: `[length, key_value * size]` each.
@@ -124,14 +136,14 @@ struct Op<T> {
     heads: Heads,
     /// `None` for three separate tensors.
     packed: Option<QkvLayout>,
-    forest: Arc<Forest>,
+    plan: Plan,
     /// What the forward pass leaves for the backward pass.
-    normalisers: OnceLock<Vec<T>>,
+    normalisers: OnceLock<Normalisers<T>>,
 }
 
 impl<T: Real> Op<T> {
-    fn new(heads: Heads, packed: Option<QkvLayout>, forest: &Arc<Forest>) -> Self {
-        Self { heads, packed, forest: Arc::clone(forest), normalisers: OnceLock::new() }
+    fn new(heads: Heads, packed: Option<QkvLayout>, plan: Plan) -> Self {
+        Self { heads, packed, plan, normalisers: OnceLock::new() }
     }
 
     /// Columns of queries, keys and values.
@@ -158,7 +170,7 @@ impl<T: Real> Op<T> {
             keys: operand(data[1], k),
             values: operand(data[2], v),
             heads: self.heads,
-            forest: &self.forest,
+            plan: &self.plan,
         }
     }
 
@@ -166,14 +178,21 @@ impl<T: Real> Op<T> {
         let (output, normalisers) = self.attention(data).forward();
         // Ops run forward once; a second time would leave the same numbers.
         let _ = self.normalisers.set(normalisers);
-        stored(output, (self.forest.n_rows(), self.heads.query * self.heads.size))
+        let width = self.heads.query * self.heads.size;
+        stored(output, (self.plan.n_queries, width))
     }
 
-    fn backward(&self, data: [&[T]; 3], result: &Tensor, gradient: &Tensor, to: [Shared<'_, T>; 3]) -> Result<()> {
+    fn backward(
+        &self,
+        data: [&[T]; 3],
+        result: &Tensor,
+        gradient: &Tensor,
+        to: [Option<Shared<'_, T>>; 3],
+    ) -> Result<()> {
         let Some(normalisers) = self.normalisers.get() else { bail!("a backward pass without a forward pass") };
         let gradient = gradient.contiguous()?;
         let [q, k, v] = self.columns();
-        let target = |data, columns| Target { data, columns };
+        let target = |data: Option<_>, columns| data.map(|data| Target { data, columns });
         let targets = [target(to[0], q), target(to[1], k), target(to[2], v)];
         self.attention(data).backward(&read(result)?, normalisers, &read(&gradient)?, targets);
         Ok(())
@@ -182,7 +201,7 @@ impl<T: Real> Op<T> {
 
 impl<T: Real> CustomOp1 for Op<T> {
     fn name(&self) -> &'static str {
-        "forest-attention-packed"
+        "attention-packed"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -192,14 +211,14 @@ impl<T: Real> CustomOp1 for Op<T> {
     fn bwd(&self, qkv: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let mut to_qkv = vec![T::zero(); qkv.elem_count()];
         let shared = Shared::new(&mut to_qkv);
-        self.backward([&read(qkv)?; 3], result, gradient, [shared; 3])?;
+        self.backward([&read(qkv)?; 3], result, gradient, [Some(shared); 3])?;
         like(to_qkv, qkv)
     }
 }
 
 impl<T: Real> CustomOp3 for Op<T> {
     fn name(&self) -> &'static str {
-        "forest-attention"
+        "attention"
     }
 
     fn cpu_fwd(
@@ -222,9 +241,10 @@ impl<T: Real> CustomOp3 for Op<T> {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let zeros = |like: &Tensor| vec![T::zero(); like.elem_count()];
+        let zeros = |like: &Tensor| vec![T::zero(); if like.track_op() { like.elem_count() } else { 0 }];
         let (mut to_q, mut to_k, mut to_v) = (zeros(q), zeros(k), zeros(v));
-        let targets = [Shared::new(&mut to_q), Shared::new(&mut to_k), Shared::new(&mut to_v)];
+        let target = |of: &Tensor, data| of.track_op().then(|| Shared::new(data));
+        let targets = [target(q, &mut to_q), target(k, &mut to_k), target(v, &mut to_v)];
         self.backward([&read(q)?, &read(k)?, &read(v)?], result, gradient, targets)?;
         Ok((wanted(to_q, q)?, wanted(to_k, k)?, wanted(to_v, v)?))
     }

@@ -1,5 +1,7 @@
 //! Attention without a mask, block by block: over the pixels of an image, or from them to its caption.
 
+use super::attention::attend_blocks;
+use super::memory::fused_or;
 use super::{Heads, composed};
 use candle_core::{Result, Tensor, bail};
 use std::ops::Range;
@@ -26,7 +28,7 @@ pub struct Block {
 /// Unless the blocks' queries follow one another from row 0 to the last, and each block with queries has keys.
 pub fn block_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks: &Arc<[Block]>) -> Result<Tensor> {
     check(q, k, v, heads, blocks)?;
-    composed::block_attention(q, k, v, heads, blocks)
+    fused_or!(&[q, k, v], T => attend_blocks::<T>(q, k, v, heads, blocks), composed::block_attention(q, k, v, heads, blocks))
 }
 
 pub(crate) fn check(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks: &[Block]) -> Result<()> {

@@ -27,7 +27,7 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 
 /// `x sigmoid(1.702 x)`, CLIP's approximation of [`gelu`].
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
-    composed::quick_gelu(x)
+    fused_or!(&[x], T => apply::<T, kernel::QuickGelu>(x), composed::quick_gelu(x))
 }
 
 /// The first half of each row times [`gelu`] of the second.
@@ -40,10 +40,11 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
 ///
 /// Shazeer, *GLU Variants Improve Transformer* (2020).
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
-    if !x.dims2()?.1.is_multiple_of(2) {
+    let width = x.dims2()?.1;
+    if width == 0 || !width.is_multiple_of(2) {
         bail!("halves of rows of {:?}", x.dims());
     }
-    composed::geglu(x)
+    fused_or!(&[x], T => x.contiguous()?.apply_op1(GeGlu::<T>(PhantomData)), composed::geglu(x))
 }
 
 /// `silu(gate) * up`, two tensors of one shape.
@@ -112,6 +113,24 @@ impl<T: Real> CustomOp2 for SwiGlu<T> {
         let gradient = gradient.contiguous()?;
         let (to_gate, to_up) = kernel::swiglu_slopes::<T>(&read(gate)?, &read(up)?, &read(&gradient)?);
         Ok((wanted(to_gate, gate)?, wanted(to_up, up)?))
+    }
+}
+
+struct GeGlu<T>(PhantomData<T>);
+
+impl<T: Real> CustomOp1 for GeGlu<T> {
+    fn name(&self) -> &'static str {
+        "geglu"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n_rows, width) = (layout.dims()[0], layout.dims()[1] / 2);
+        Ok(stored(kernel::geglu::<T>(slice(storage, layout)?, width), (n_rows, width)))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        like(kernel::geglu_slopes::<T>(&read(x)?, &read(&gradient)?, x.dims()[1] / 2), x)
     }
 }
 

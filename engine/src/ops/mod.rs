@@ -44,4 +44,6 @@ mod checks;
 #[cfg(test)]
 mod convolution_tests;
 #[cfg(test)]
+mod image_tests;
+#[cfg(test)]
 mod tests;
