@@ -28,12 +28,14 @@
 //! [`causal`] has the language models, [`formats`] the files they come in, [`tabular`] a policy small enough to follow
 //! by hand. [`laws`] is the first test to write for a policy of your own.
 pub mod causal;
+pub mod clip;
 pub mod denoiser;
 mod error;
 pub mod formats;
 pub mod laws;
 mod policy;
 pub mod tabular;
+pub mod vae;
 pub use error::PolicyError;
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal};
 pub use tabular::Tabular;

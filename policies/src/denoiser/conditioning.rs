@@ -29,6 +29,30 @@ pub struct Hidden {
     pub width: usize,
 }
 
+/// Which part of which image a sample shows, in pixels: what SDXL is told beside the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Framing {
+    /// Height and width of the image as it was found.
+    pub original: (usize, usize),
+    /// Top and left edge of the part that was cut out.
+    pub crop: (usize, usize),
+    /// Height and width of the sample.
+    pub target: (usize, usize),
+}
+
+impl Framing {
+    /// A whole image that was found at this size.
+    pub fn whole(height: usize, width: usize) -> Self {
+        Self { original: (height, width), crop: (0, 0), target: (height, width) }
+    }
+
+    /// The numbers as SDXL reads them.
+    pub fn time_ids(&self) -> [f32; 6] {
+        let Self { original, crop, target } = *self;
+        [original.0, original.1, crop.0, crop.1, target.0, target.1].map(|pixels| pixels as f32)
+    }
+}
+
 impl Conditioning {
     /// Nothing is told: what an unconditional denoiser gets.
     pub fn none() -> Self {

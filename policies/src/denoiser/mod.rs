@@ -2,4 +2,4 @@
 
 mod conditioning;
 
-pub use conditioning::{Condition, Conditioning, Hidden};
+pub use conditioning::{Condition, Conditioning, Framing, Hidden};

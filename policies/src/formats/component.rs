@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
+use serde_json::Value;
+
 use super::SaveOptions;
+use super::extras::read_object;
 use super::huggingface::{compare, sharded};
 use super::safetensors::SafetensorsFile;
 use super::save::write_weights;
@@ -25,6 +28,21 @@ pub(crate) struct Expected<'a> {
     pub(crate) shapes: &'a BTreeMap<String, Vec<usize>>,
     /// The canonical name of a tensor of the file; `None` for one that is of no use.
     pub(crate) canonical: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Reads and checks the `config.json` of a part; errors name the file.
+///
+/// # Errors
+/// A file that is missing or broken, and whatever `parse` refuses.
+pub(crate) fn read_config<T>(
+    folder: &Path,
+    parse: impl FnOnce(&Value) -> Result<T, PolicyError>,
+) -> Result<T, PolicyError> {
+    let path = folder.join("config.json");
+    parse(&read_object(&path)?).map_err(|e| match e {
+        PolicyError::Config { .. } | PolicyError::Architecture { .. } => PolicyError::format(path, e.to_string()),
+        other => other,
+    })
 }
 
 /// Reads the weights of a part, f32, kernels turned.

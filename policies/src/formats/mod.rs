@@ -7,7 +7,8 @@
 //! Headers are believed only as far as the file bears them out, so a damaged file is an error that names what is wrong,
 //! never a crash and never a huge allocation.
 
-mod component;
+pub(crate) mod component;
+mod diffusers;
 mod extras;
 mod file;
 mod gguf;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
+pub use diffusers::{DiffusersFolder, Part};
 pub use extras::Extras;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};

@@ -1,6 +1,7 @@
 //! Small files of every format, and what becomes of them when they are damaged.
 
 mod damage;
+mod diffusers;
 mod hugging_face;
 mod other_formats;
 mod tokenizers;

@@ -1,0 +1,111 @@
+//! Which parts a folder has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ACCEPTED, Part};
+use crate::PolicyError;
+use crate::formats::extras::read_object;
+
+/// The parts a pipeline needs, each with the classes that are built; none listed means any.
+type Needs = &'static [(&'static str, &'static [&'static str])];
+
+const UNCONDITIONAL: Needs = &[("unet", &["UNet2DModel"]), ("scheduler", &[])];
+const TOKENIZERS: &[&str] = &["CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"];
+const SD: Needs = &[
+    ("unet", &["UNet2DConditionModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("tokenizer", TOKENIZERS),
+    ("scheduler", &[]),
+];
+const SDXL: Needs = &[
+    ("unet", &["UNet2DConditionModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("text_encoder_2", &["CLIPTextModelWithProjection"]),
+    ("tokenizer", TOKENIZERS),
+    ("tokenizer_2", TOKENIZERS),
+    ("scheduler", &[]),
+];
+const PIPELINES: [(&str, Needs); 4] = [
+    ("StableDiffusionPipeline", SD),
+    ("StableDiffusionXLPipeline", SDXL),
+    ("DDPMPipeline", UNCONDITIONAL),
+    ("DDIMPipeline", UNCONDITIONAL),
+];
+
+/// The classes of denoisers that stand alone.
+const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
+
+/// The pipeline of a `model_index.json` and the parts that it needs.
+///
+/// Others it lists (a safety checker) are not looked at; saving copies them.
+pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<String, Part>), PolicyError> {
+    let file = path.join("model_index.json");
+    let Some(pipeline) = index["_class_name"].as_str() else {
+        return Err(PolicyError::format(&file, "`_class_name` must name a pipeline"));
+    };
+    let Some((_, needs)) = PIPELINES.iter().find(|(name, _)| *name == pipeline) else {
+        let supported = PIPELINES.map(|(name, _)| name).join(", ");
+        let reason = format!("pipeline `{pipeline}` is not built; supported: {supported}");
+        return Err(PolicyError::format(&file, reason));
+    };
+    let mut parts = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, classes) in *needs {
+        let Some(class) = index[*name][1].as_str() else {
+            missing.push(format!("`{name}` is not in it"));
+            continue;
+        };
+        if !classes.is_empty() && !classes.contains(&class) {
+            let reason = format!("`{name}` is a {class}, which is not built; supported: {}", classes.join(", "));
+            return Err(PolicyError::format(&file, reason));
+        }
+        let folder = path.join(name);
+        if folder.is_dir() {
+            parts.insert((*name).to_owned(), Part { class: class.to_owned(), path: folder });
+        } else {
+            missing.push(format!("sub-folder {name}/ ({class}) is not there"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok((pipeline.to_owned(), parts));
+    }
+    Err(PolicyError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
+}
+
+/// A UNet alone: `config.json` here, or in `unet/` with a scheduler beside it perhaps.
+pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>, PolicyError> {
+    let nested = path.join("unet");
+    let folder = if path.join("config.json").is_file() { path } else { &nested };
+    let config = folder.join("config.json");
+    if !config.is_file() {
+        return Err(PolicyError::format(
+            path,
+            format!("neither model_index.json nor a UNet's config.json; {ACCEPTED}"),
+        ));
+    }
+    let class = read_object(&config)?["_class_name"].as_str().unwrap_or("(none)").to_owned();
+    if !UNETS.contains(&class.as_str()) {
+        let reason = format!("class `{class}` is not a denoiser that is built; supported: {}", UNETS.join(", "));
+        return Err(PolicyError::format(&config, reason));
+    }
+    let mut parts = BTreeMap::from([("unet".to_owned(), Part { class, path: folder.to_path_buf() })]);
+    for scheduler in [path.join("scheduler"), path.with_file_name("scheduler")] {
+        let settings = scheduler.join("scheduler_config.json");
+        if settings.is_file() && !parts.contains_key("scheduler") {
+            let class = read_object(&settings)?["_class_name"].as_str().unwrap_or_default().to_owned();
+            parts.insert("scheduler".to_owned(), Part { class, path: scheduler });
+        }
+    }
+    Ok(parts)
+}
+
+/// The class that a folder's `config.json` names, if it can be read.
+pub(super) fn class_of(folder: &Path) -> Option<String> {
+    let config = read_object(&folder.join("config.json")).ok()?;
+    config["_class_name"].as_str().map(str::to_owned)
+}

@@ -1,0 +1,151 @@
+//! The settings of an autoencoder, from its `config.json`.
+
+use serde_json::Value;
+
+use crate::PolicyError;
+use crate::causal::fields::Fields;
+
+/// More of anything than an autoencoder has; a damaged file's count must not be spelled out.
+const MOST: usize = 1000;
+
+/// The shape of an `AutoencoderKL`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaeConfig {
+    /// Channels of the pictures that are encoded.
+    pub in_channels: usize,
+    /// Channels of the pictures that are decoded.
+    pub out_channels: usize,
+    /// Channels of a latent.
+    pub latent_channels: usize,
+    /// Channels of each block, from large pictures to small ones.
+    pub block_channels: Vec<usize>,
+    /// Residual layers of a block of the encoder; the decoder's have one more.
+    pub layers_per_block: usize,
+    /// Groups of each group norm.
+    pub groups: usize,
+    /// Whether a 1x1 convolution follows the encoder.
+    pub quantised: bool,
+    /// Whether a 1x1 convolution precedes the decoder.
+    pub post_quantised: bool,
+    /// Whether the innermost blocks attend.
+    pub attention: bool,
+    /// What brings latents to the scale of the denoiser.
+    pub scaling: f64,
+    /// What is taken from each channel of a latent before.
+    pub shift: Vec<f64>,
+    /// What each channel of a latent is divided by.
+    pub spread: Vec<f64>,
+}
+
+impl VaeConfig {
+    /// Reads the settings; what is absent is as diffusers has it.
+    ///
+    /// # Errors
+    /// Another class of model, and settings that are impossible or not supported.
+    pub fn from_json(source: &Value) -> Result<Self, PolicyError> {
+        let fields = Fields::new(source);
+        if let Some(found) = fields.text("_class_name")?.filter(|class| class != "AutoencoderKL") {
+            return Err(PolicyError::Architecture { found, supported: "AutoencoderKL".to_owned() });
+        }
+        let size = |key: &str, default: usize| fields.size(key).map(|size| size.unwrap_or(default));
+        let latent_channels = bounded("latent_channels", size("latent_channels", 4)?)?;
+        let shared_shift = number(source, "shift_factor")?.unwrap_or(0.);
+        let config = Self {
+            in_channels: size("in_channels", 3)?,
+            out_channels: size("out_channels", 3)?,
+            latent_channels,
+            block_channels: sizes(source, "block_out_channels")?.unwrap_or_else(|| vec![64]),
+            layers_per_block: bounded("layers_per_block", size("layers_per_block", 1)?)?,
+            groups: size("norm_num_groups", 32)?,
+            quantised: fields.flag("use_quant_conv", true)?,
+            post_quantised: fields.flag("use_post_quant_conv", true)?,
+            attention: fields.flag("mid_block_add_attention", true)?,
+            scaling: fields.positive("scaling_factor", 0.18215)?,
+            shift: per_channel(source, "latents_mean", latent_channels, shared_shift)?,
+            spread: per_channel(source, "latents_std", latent_channels, 1.)?,
+        };
+        config.check(source)?;
+        Ok(config)
+    }
+
+    /// How many pixels of a picture, in each direction, are one of its latent.
+    pub fn factor(&self) -> usize {
+        1 << (self.block_channels.len() - 1)
+    }
+
+    fn check(&self, source: &Value) -> Result<(), PolicyError> {
+        let blocks = self.block_channels.len();
+        if blocks > 16 {
+            return Err(PolicyError::config("block_out_channels", format!("{blocks} blocks are too many")));
+        }
+        if let Some(odd) = self.block_channels.iter().find(|channels| !channels.is_multiple_of(self.groups)) {
+            let reason = format!("{odd} channels can't be split into {} groups", self.groups);
+            return Err(PolicyError::config("norm_num_groups", reason));
+        }
+        if let Some(bad) = self.spread.iter().find(|spread| **spread <= 0.) {
+            return Err(PolicyError::config("latents_std", format!("must be positive, not {bad}")));
+        }
+        for (key, built) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
+            check_blocks(source, key, built, blocks)?;
+        }
+        match source["act_fn"].as_str() {
+            None | Some("silu" | "swish") => Ok(()),
+            Some(other) => Err(PolicyError::config("act_fn", format!("`{other}` is not supported; supported: silu"))),
+        }
+    }
+}
+
+fn check_blocks(source: &Value, key: &str, built: &str, n_blocks: usize) -> Result<(), PolicyError> {
+    let Some(types) = source[key].as_array() else { return Ok(()) };
+    if let Some(other) = types.iter().find(|kind| kind.as_str() != Some(built)) {
+        return Err(PolicyError::config(key, format!("block {other} is not supported; supported: {built}")));
+    }
+    if types.len() != n_blocks {
+        let reason = format!("{} blocks, and block_out_channels has {n_blocks}", types.len());
+        return Err(PolicyError::config(key, reason));
+    }
+    Ok(())
+}
+
+fn bounded(key: &str, size: usize) -> Result<usize, PolicyError> {
+    if size > MOST { Err(PolicyError::config(key, format!("{size} is beyond any autoencoder"))) } else { Ok(size) }
+}
+
+fn wrong(key: &str, expected: &str, found: &Value) -> PolicyError {
+    PolicyError::config(key, format!("must be {expected}, not {found}"))
+}
+
+fn number(source: &Value, key: &str) -> Result<Option<f64>, PolicyError> {
+    let value = &source[key];
+    if value.is_null() {
+        return Ok(None);
+    }
+    value.as_f64().filter(|n| n.is_finite()).map(Some).ok_or_else(|| wrong(key, "a number", value))
+}
+
+/// A list of sizes of at least 1.
+fn sizes(source: &Value, key: &str) -> Result<Option<Vec<usize>>, PolicyError> {
+    let value = &source[key];
+    if value.is_null() {
+        return Ok(None);
+    }
+    let size = |v: &Value| v.as_u64().filter(|n| (1..=u64::from(u32::MAX)).contains(n)).map(|n| n as usize);
+    let sizes: Option<Vec<usize>> = value.as_array().and_then(|list| list.iter().map(size).collect());
+    match sizes.filter(|sizes| !sizes.is_empty()) {
+        Some(sizes) => Ok(Some(sizes)),
+        None => Err(wrong(key, "a list of positive whole numbers", value)),
+    }
+}
+
+/// A number for each channel, `default` where the key is absent.
+fn per_channel(source: &Value, key: &str, channels: usize, default: f64) -> Result<Vec<f64>, PolicyError> {
+    let value = &source[key];
+    if value.is_null() {
+        return Ok(vec![default; channels]);
+    }
+    let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
+    match numbers.filter(|numbers| numbers.len() == channels) {
+        Some(numbers) => Ok(numbers),
+        None => Err(wrong(key, &format!("a list of {channels} numbers"), value)),
+    }
+}
