@@ -65,6 +65,9 @@ fn broken_json_names_file_line_and_column() {
     let text = message("a.jsonl", b"{}\n{\"a\": \"\xff\"}\n");
     assert!(text.contains("a.jsonl, line 2: not UTF-8 at byte 7"), "{text}");
     assert!(message("a.json", "[1,,2]").contains("broken JSON"));
+    // What follows an array would be lost without a word: a line of JSON lines that is an array, or two files in one.
+    let text = message("a.json", "[{}]\n[{}]\n");
+    assert!(text.contains("a.json, line 2") && text.contains("the file goes on after its array"), "{text}");
 }
 
 #[test]

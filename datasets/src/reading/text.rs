@@ -94,14 +94,17 @@ impl TextRows {
         let first = self.skip_space()?;
         let start = self.line;
         if first == Some(b']') {
-            return Ok(None);
+            self.reader.consume(1);
+            return match self.skip_space()? {
+                None => Ok(None),
+                Some(_) => Err(self.broken("the file goes on after its array")),
+            };
         }
         let (mut bytes, mut scan) = (Vec::new(), ElementScan::default());
         loop {
             let buffer = self.peek_all()?;
             if buffer.is_empty() {
-                let message = "the file ends before the array does".to_owned();
-                return Err(DatasetError::Json { origin: Origin::line(&self.file, self.line), column: 1, message });
+                return Err(self.broken("the file ends before the array does"));
             }
             let end = buffer.iter().position(|&byte| scan.is_end(byte));
             let taken = end.unwrap_or(buffer.len());
@@ -114,6 +117,10 @@ impl TextRows {
             }
             self.check_length(start, bytes.len())?;
         }
+    }
+
+    fn broken(&self, message: &str) -> DatasetError {
+        DatasetError::Json { origin: Origin::line(&self.file, self.line), column: 1, message: message.to_owned() }
     }
 
     /// Skips white space, counting lines; gives the next byte without consuming it.

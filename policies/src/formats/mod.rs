@@ -71,8 +71,6 @@ impl ModelFiles {
 const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors), a .gguf file, a llama2.c .bin \
                         file, a run folder, or BASE+ADAPTER with a PEFT folder";
 
-/// Loads a model from whatever the path is.
-///
 fn explain_missing(path: &Path) -> String {
     let text = path.to_string_lossy();
     match text.match_indices('+').find(|(at, _)| Path::new(&text[..*at]).exists()) {
@@ -85,6 +83,8 @@ fn explain_missing(path: &Path) -> String {
     }
 }
 
+/// Loads a model from whatever the path is.
+///
 /// A run folder stands for its `model/`. `base+adapter` is a model with a PEFT adapter added to its weights; a PEFT
 /// folder alone is that too where its `base_model_name_or_path` is a path that is there.
 ///
