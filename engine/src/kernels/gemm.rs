@@ -124,6 +124,18 @@ impl<'a, T: Real> Shared<'a, T> {
         let data = self.data.wrapping_add(offset);
         ViewMut { data, rows, columns, row_stride, lifetime: PhantomData }
     }
+
+    /// Part of the buffer.
+    ///
+    /// # Safety
+    ///
+    /// While the slice lives nobody else may read or write its elements.
+    #[expect(unsafe_code, reason = "hands out writable slices of one buffer")]
+    pub(crate) unsafe fn slice(self, offset: usize, len: usize) -> &'a mut [T] {
+        check_bounds(self.len, offset, 1, len, 0);
+        // SAFETY: it lies inside the buffer, and the caller keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(offset), len) }
+    }
 }
 
 /// What a product does to the numbers already in the result.

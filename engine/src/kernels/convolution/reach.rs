@@ -1,5 +1,7 @@
 //! Which pixel lies under which tap of the kernel.
 
+use std::collections::BTreeMap;
+
 /// Stands for "no pixel": padding, or a place that a stride leaves out.
 pub(super) const NOTHING: u32 = u32::MAX;
 
@@ -35,8 +37,8 @@ pub(super) struct Reach {
     pub(super) far: usize,
     /// `[near, taps]`: the pixel within the far image, or [`NOTHING`].
     pub(super) pixels: Vec<u32>,
-    /// The near pixels of one class have the same taps, but for the border.
-    pub(super) classes: Option<Vec<u32>>,
+    /// The near pixels, in groups whose taps reach something together.
+    pub(super) groups: Vec<Vec<u32>>,
 }
 
 impl Sizes {
@@ -63,13 +65,7 @@ impl Sizes {
             };
             self.axis(axis, self.input[axis], self.output[axis], far)
         };
-        let reach = self.combine(&axis(0), &axis(1), self.input, self.output);
-        let class = |pixel: usize| {
-            let phase = |axis: usize, at: usize| (at + self.padding[axis]) % self.stride;
-            phase(0, pixel / self.input[1]) * self.stride + phase(1, pixel % self.input[1])
-        };
-        let classes = (self.stride > 1).then(|| (0..reach.near).map(|pixel| class(pixel) as u32).collect());
-        Reach { classes, ..reach }
+        self.combine(&axis(0), &axis(1), self.input, self.output)
     }
 
     /// By tap: the pixels (out, in) of one image that meet under it.
@@ -106,6 +102,28 @@ impl Sizes {
                 }
             }
         }
-        Reach { taps: self.taps(), near: near[0] * near[1], far: far[0] * far[1], pixels, classes: None }
+        let groups = groups(&pixels, self.taps());
+        Reach { taps: self.taps(), near: near[0] * near[1], far: far[0] * far[1], pixels, groups }
     }
+}
+
+impl Reach {
+    /// The near pixels of all images, group by group.
+    pub(super) fn order(&self, images: usize) -> Vec<u32> {
+        let of_image = |group, image| {
+            let first = (image * self.near) as u32;
+            <[u32]>::iter(group).map(move |pixel| first + pixel)
+        };
+        self.groups.iter().flat_map(|group| (0..images).flat_map(move |image| of_image(group, image))).collect()
+    }
+}
+
+/// Near pixels by which of their taps reach something.
+fn groups(pixels: &[u32], taps: usize) -> Vec<Vec<u32>> {
+    let mut groups: BTreeMap<Vec<bool>, Vec<u32>> = BTreeMap::new();
+    for (near, reached) in (0..).zip(pixels.chunks_exact(taps)) {
+        let pattern = reached.iter().map(|&far| far != NOTHING).collect();
+        groups.entry(pattern).or_default().push(near);
+    }
+    groups.into_values().collect()
 }

@@ -1,6 +1,7 @@
 //! For each pixel the sum over taps of the far pixel's row times the tap's matrix: the way forward, and the way back to
 //! the input.
 
+use super::super::gemm::Shared;
 use super::super::vectors::Vectorised;
 use super::panel_width;
 use super::reach::{NOTHING, Reach, Sizes};
@@ -84,8 +85,9 @@ pub(super) fn products<T: Vectorised>(
     let work = Work { x, panels, start: &start, reach, zeros: &zeros };
     // Many pieces, so that no thread waits long for another; large ones, so that a panel is read for many pixels.
     let rows = (n_rows / 32).next_multiple_of(2 * WIDE_TILE).clamp(2 * WIDE_TILE, 16 * WIDE_TILE);
-    y.par_chunks_mut(rows * panels.near).with_max_len(1).enumerate().for_each(|(piece, y)| {
-        Arch::new().dispatch(Piece { y, first: piece * rows, work: &work });
+    let y_rows = Shared::new(&mut y);
+    reach.order(images).par_chunks(rows).with_max_len(1).for_each(|rows| {
+        Arch::new().dispatch(Piece { y: y_rows, rows, work: &work });
     });
     y
 }
@@ -99,11 +101,17 @@ struct Work<'a, T> {
     zeros: &'a [T],
 }
 
-/// Some rows of the result, and which is the first.
+/// Some rows of the result, which nobody else computes.
 struct Piece<'a, T> {
-    y: &'a mut [T],
-    first: usize,
+    y: Shared<'a, T>,
+    rows: &'a [u32],
     work: &'a Work<'a, T>,
+}
+
+/// A few rows of the result, and the taps that reach something, each with the rows of the input that it reaches.
+struct Tile<'a, const ROWS: usize> {
+    rows: &'a [u32],
+    taps: Vec<(usize, [u32; ROWS])>,
 }
 
 impl<T: Vectorised> WithSimd for Piece<'_, T> {
@@ -123,22 +131,21 @@ impl<T: Vectorised> WithSimd for Piece<'_, T> {
 
 impl<T: Vectorised> Piece<'_, T> {
     #[inline(always)]
+    #[expect(unsafe_code, reason = "writes rows of a buffer that other threads write other rows of")]
     fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         let Panels { data, width, near, far } = self.work.panels;
-        let mut order: Vec<usize> = (0..self.y.len() / near).collect();
-        if let Some(classes) = &self.work.reach.classes {
-            order.sort_by_key(|row| classes[(self.first + row) % self.work.reach.near]);
-        }
+        let tiles: Vec<Tile<'_, ROWS>> = self.rows.chunks(ROWS).map(|rows| self.work.tile(rows)).collect();
         let size = self.work.reach.taps * far * width;
         let mut scratch = vec![T::zero(); if *far < FEW { size / width * ROWS } else { 0 }];
         for (panel, weights) in data.chunks_exact(size).enumerate() {
             let weights = T::vectors(simd, weights);
             let start = T::vectors(simd, &self.work.start[panel * width..][..*width]);
             let columns = *width.min(&(near - panel * width));
-            for rows in order.chunks(ROWS) {
-                let sums = self.work.tile::<S, ROWS, VECTORS>(simd, weights, start, self.first, rows, &mut scratch);
-                for (row, sums) in rows.iter().zip(&sums) {
-                    let y = &mut self.y[row * near + panel * width..][..columns];
+            for tile in &tiles {
+                let sums = self.work.sums::<S, ROWS, VECTORS>(simd, weights, start, tile, &mut scratch);
+                for (&row, sums) in tile.rows.iter().zip(&sums) {
+                    // SAFETY: a row is in one piece, and this reference to it is gone before the next is made.
+                    let y = unsafe { self.y.slice(row as usize * near + panel * width, columns) };
                     store::<T, S, VECTORS>(simd, y, sums);
                 }
             }
@@ -160,66 +167,69 @@ fn store<T: Vectorised, S: Simd, const VECTORS: usize>(simd: S, y: &mut [T], sum
 }
 
 impl<T: Vectorised> Work<'_, T> {
-    /// The sums of some rows of the result in one panel.
+    fn tile<'a, const ROWS: usize>(&self, rows: &'a [u32]) -> Tile<'a, ROWS> {
+        let Reach { taps, near, far, pixels, .. } = self.reach;
+        let mut reached = vec![[NOTHING; ROWS]; *taps];
+        for (index, &row) in rows.iter().enumerate() {
+            let (image, pixel) = (row as usize / near, row as usize % near);
+            for (reached, &pixel) in reached.iter_mut().zip(&pixels[pixel * taps..][..*taps]) {
+                if pixel != NOTHING {
+                    reached[index] = (image * far) as u32 + pixel;
+                }
+            }
+        }
+        let taps = reached.into_iter().enumerate().filter(|(_, rows)| rows.iter().any(|&row| row != NOTHING));
+        Tile { rows, taps: taps.collect() }
+    }
+
+    /// The sums of a tile in one panel.
     #[inline(always)]
-    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
         weights: &[T::Vector<S>],
         start: &[T::Vector<S>],
-        first: usize,
-        rows: &[usize],
+        tile: &Tile<'_, ROWS>,
         scratch: &mut [T],
     ) -> [[T::Vector<S>; VECTORS]; ROWS] {
-        let (near, far, channels) = (self.reach.near, self.reach.far, self.panels.far);
+        let channels = self.panels.far;
         let mut sums = [[start[0]; VECTORS]; ROWS];
         for sums in &mut sums {
             sums.copy_from_slice(&start[..VECTORS]);
         }
-        // By row: what its taps reach, and where the far image starts.
-        let mut reached: [(&[u32], usize); ROWS] = [(&[], 0); ROWS];
-        for (reached, row) in reached.iter_mut().zip(rows) {
-            let (image, pixel) = ((first + row) / near, (first + row) % near);
-            *reached = (&self.reach.pixels[pixel * self.reach.taps..][..self.reach.taps], image * far);
-        }
+        let mut inputs = [self.zeros; ROWS];
         if channels < FEW {
-            self.gather(&reached, scratch);
-            let mut inputs = [&scratch[..0]; ROWS];
+            self.gather(tile, scratch);
             for (input, gathered) in inputs.iter_mut().zip(scratch.chunks_exact(self.reach.taps * channels)) {
                 *input = gathered;
             }
             accumulate::<T, S, ROWS, VECTORS>(simd, &mut sums, inputs, weights);
             return sums;
         }
-        for (tap, weights) in weights.chunks_exact(channels * VECTORS).enumerate() {
-            let mut inputs = [self.zeros; ROWS];
-            let mut any = false;
-            for (input, &(pixels, image)) in inputs.iter_mut().zip(&reached) {
-                let pixel = pixels.get(tap).copied().unwrap_or(NOTHING);
-                if pixel != NOTHING {
-                    *input = &self.x[(image + pixel as usize) * channels..][..channels];
-                    any = true;
-                }
+        for (tap, rows) in &tile.taps {
+            for (input, &row) in inputs.iter_mut().zip(rows) {
+                *input = self.input(row);
             }
-            if any {
-                accumulate::<T, S, ROWS, VECTORS>(simd, &mut sums, inputs, weights);
-            }
+            let weights = &weights[tap * channels * VECTORS..][..channels * VECTORS];
+            accumulate::<T, S, ROWS, VECTORS>(simd, &mut sums, inputs, weights);
         }
         sums
     }
 
-    /// What all taps of some rows reach, one row after the other.
-    fn gather(&self, reached: &[(&[u32], usize)], scratch: &mut [T]) {
+    /// What the taps of a tile reach: a row for each of its rows.
+    fn gather<const ROWS: usize>(&self, tile: &Tile<'_, ROWS>, scratch: &mut [T]) {
         let channels = self.panels.far;
-        for (gathered, &(pixels, image)) in scratch.chunks_exact_mut(self.reach.taps * channels).zip(reached) {
-            for (input, &pixel) in gathered.chunks_exact_mut(channels).zip(pixels) {
-                if pixel == NOTHING {
-                    input.fill(T::zero());
-                } else {
-                    input.copy_from_slice(&self.x[(image + pixel as usize) * channels..][..channels]);
-                }
+        scratch.fill(T::zero());
+        for (index, gathered) in scratch.chunks_exact_mut(self.reach.taps * channels).enumerate() {
+            for (tap, rows) in &tile.taps {
+                gathered[tap * channels..][..channels].copy_from_slice(self.input(rows[index]));
             }
         }
+    }
+
+    #[inline(always)]
+    fn input(&self, row: u32) -> &[T] {
+        if row == NOTHING { self.zeros } else { &self.x[row as usize * self.panels.far..][..self.panels.far] }
     }
 }
 
