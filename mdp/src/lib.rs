@@ -62,8 +62,9 @@
 //! ```
 //!
 //! # Where to go next
-//! [`token::TokenMdp`] is the language model's problem. [`Steps`] carries one number for each decision, which is all
-//! that the crates for policies and for losses exchange. [`Finite`] and [`soft_q`] are the ground truth of the tests.
+//! [`token::TokenMdp`] is the language model's problem, [`diffusion::DenoisingMdp`] the denoiser's. [`Steps`] carries one
+//! number for each decision, which is all that the crates for policies and for losses exchange. [`Finite`] and
+//! [`soft_q`] are the ground truth of the tests.
 
 pub mod diffusion;
 mod enumerable;

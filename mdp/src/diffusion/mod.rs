@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::Mdp;
 pub use omega::Omega;
-pub use schedule::NoiseSchedule;
+pub use schedule::{Level, NoiseSchedule};
 pub use spacing::Spacing;
 
 /// An image or a latent: numbers in the order height, width, channel.
@@ -121,3 +121,6 @@ impl<C: Clone> Mdp for DenoisingMdp<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

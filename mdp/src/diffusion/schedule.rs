@@ -3,6 +3,20 @@ use crate::MdpError;
 /// The largest beta that [`NoiseSchedule::squared_cosine`] uses, so that its last signal is not 0.
 const LARGEST_COSINE_BETA: f64 = 0.999;
 
+/// How much signal and noise a latent has: x = signal x_0 + noise eps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// The factor of the image.
+    pub signal: f64,
+    /// The factor of the noise.
+    pub noise: f64,
+}
+
+impl Level {
+    /// The finished image.
+    pub const IMAGE: Self = Self { signal: 1.0, noise: 0.0 };
+}
+
 /// How much signal and noise a latent has at each timestep: x_t = signal(t) x_0 + noise(t) eps.
 ///
 /// Timestep 0 is the cleanest. Schedules made of betas keep the variance: signal^2 + noise^2 = 1, where signal(t)^2 is
@@ -105,8 +119,9 @@ impl NoiseSchedule {
         check("number of levels", n as f64, n > 0, "at least 1")?;
         // One level alone is the noisiest, which is where sampling starts.
         let (low, high) = (training.noise[0], training.noise[timesteps - 1]);
-        let level = |i: usize| if n == 1 { high } else { low + (high - low) * i as f64 / (n - 1) as f64 };
-        Ok(Self::straight((0..n).map(|i| shifted(level(i), shift)).collect(), timesteps))
+        let share = |i: usize| if n == 1 { 1.0 } else { i as f64 / (n - 1) as f64 };
+        let level = |i: usize| shifted((1.0 - share(i)) * low + share(i) * high, shift);
+        Ok(Self::straight((0..n).map(level).collect(), timesteps))
     }
 
     /// The same schedule with no signal left at the noisiest timestep: signals are moved and stretched so that the last
@@ -156,6 +171,11 @@ impl NoiseSchedule {
     #[expect(clippy::len_without_is_empty, reason = "a schedule without timesteps can't be made")]
     pub fn len(&self) -> usize {
         self.signal.len()
+    }
+
+    /// Both factors.
+    pub fn level(&self, t: usize) -> Level {
+        Level { signal: self.signal[t], noise: self.noise[t] }
     }
 
     /// The factor of the image.
@@ -214,7 +234,8 @@ fn evenly(n: usize, start: f64, end: f64) -> Vec<f64> {
 }
 
 fn shifted(level: f64, shift: f64) -> f64 {
-    shift * level / (1.0 + (shift - 1.0) * level)
+    // The same as shift u / (1 + (shift - 1) u), and exactly 1 where u is.
+    shift * level / (shift * level + (1.0 - level))
 }
 
 fn check_length(timesteps: usize) -> Result<(), MdpError> {

@@ -71,7 +71,8 @@ impl Spacing {
             }
             // One alone is the first of an even row, which is the clean end.
             Self::Linspace if n == 1 => Ok(vec![0.0]),
-            Self::Linspace => Ok((0..n).rev().map(|i| i as f64 * (last / (n - 1) as f64)).collect()),
+            // Rounding may go a hair beyond the last.
+            Self::Linspace => Ok((0..n).rev().map(|i| (i as f64 * (last / (n - 1) as f64)).min(last)).collect()),
             Self::Trailing => {
                 let step = n_train as f64 / n as f64;
                 Ok((0..n).map(|i| (n_train as f64 - i as f64 * step).round_ties_even() - 1.0).collect())
