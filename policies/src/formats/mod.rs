@@ -18,6 +18,7 @@ mod peft;
 mod rows;
 mod safetensors;
 mod save;
+mod scheduler;
 mod staging;
 mod tokenizer;
 mod vocabulary;
@@ -32,6 +33,7 @@ pub use diffusers::{DiffusersFolder, Part};
 pub use extras::Extras;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
+pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
 
 use crate::PolicyError;

@@ -1,0 +1,81 @@
+use mdp::diffusion::Level;
+
+use super::{Sampler, Variance};
+
+/// One step: next = latent x_t + clean x_0 + noise eps + previous x_0' + deviation z, where x_0 and eps are estimated now,
+/// x_0' was estimated one step before and z is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Weights {
+    pub(super) latent: f64,
+    pub(super) clean: f64,
+    pub(super) noise: f64,
+    pub(super) previous: f64,
+    pub(super) deviation: f64,
+}
+
+/// From this many steps on, the last step of a solver that does not end without noise is of second order.
+const MANY_STEPS: usize = 15;
+
+impl Weights {
+    /// The weights of step `step` through `levels`.
+    pub(super) fn of(sampler: Sampler, levels: &[Level], step: usize) -> Self {
+        let (here, there) = (levels[step], levels[step + 1]);
+        match sampler {
+            Sampler::Ddpm { variance } => Self::ancestral(here, there, variance),
+            Sampler::Ddim { eta } => {
+                let deviation = eta * posterior_variance(here, there).sqrt();
+                // Rounding may take a hair too much where all of the noise is drawn.
+                let noise = (there.noise.powi(2) - deviation.powi(2)).max(0.0).sqrt();
+                Self { clean: there.signal, noise, deviation, ..Self::default() }
+            }
+            Sampler::Euler => Self { clean: there.signal, noise: there.noise, ..Self::default() },
+            Sampler::DpmSolverPlusPlus2M => Self::solver(levels, step),
+        }
+    }
+
+    fn ancestral(here: Level, there: Level, variance: Variance) -> Self {
+        let added = added_variance(here, there);
+        let square = match variance {
+            // The image is what was estimated, not a draw around it.
+            _ if there.noise == 0.0 => 0.0,
+            Variance::Small => posterior_variance(here, there),
+            Variance::Large => added,
+        };
+        Self {
+            latent: here.signal / there.signal * (there.noise / here.noise).powi(2),
+            clean: there.signal * added / here.noise.powi(2),
+            deviation: square.sqrt(),
+            ..Self::default()
+        }
+    }
+
+    fn solver(levels: &[Level], step: usize) -> Self {
+        let n_steps = levels.len() - 1;
+        let (here, there) = (levels[step], levels[step + 1]);
+        let half_log_snr = |level: Level| (level.signal / level.noise).ln();
+        let length = half_log_snr(there) - half_log_snr(here);
+        let gain = there.signal * -(-length).exp_m1();
+        let is_last = step + 1 == n_steps;
+        let of_first_order = step == 0 || (is_last && (there.noise == 0.0 || n_steps < MANY_STEPS));
+        // Half of how far the estimate moves on, if it goes on as it did in the step before. That is nothing where the
+        // step before began without any signal, from infinitely far away.
+        let ahead = if of_first_order {
+            0.0
+        } else {
+            0.5 * gain * length / (half_log_snr(here) - half_log_snr(levels[step - 1]))
+        };
+        Self { latent: there.noise / here.noise, clean: gain + ahead, previous: -ahead, ..Self::default() }
+    }
+}
+
+/// The variance of x_t given x_s: what the noise of level t adds to level s.
+fn added_variance(here: Level, there: Level) -> f64 {
+    // In this order the difference is exactly 0 where the levels are the same.
+    let ratio = here.signal / there.signal;
+    (here.noise.powi(2) - (ratio * there.noise).powi(2)).max(0.0)
+}
+
+/// The variance of x_s given x_t and x_0.
+fn posterior_variance(here: Level, there: Level) -> f64 {
+    added_variance(here, there) * (there.noise / here.noise).powi(2)
+}

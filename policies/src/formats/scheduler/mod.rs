@@ -1,0 +1,248 @@
+//! `scheduler_config.json` of a diffusers folder: the noise schedule, what the model predicts, how it is sampled.
+
+mod settings;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mdp::MdpError;
+use mdp::diffusion::{Level, NoiseSchedule, Spacing};
+use serde_json::Value;
+
+use crate::PolicyError;
+use crate::denoiser::Prediction;
+use crate::denoiser::sampler::{Sampler, Sampling};
+use settings::Settings;
+
+/// The schedulers whose settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulerKind {
+    /// `DDPMScheduler`
+    Ddpm,
+    /// `DDIMScheduler`
+    Ddim,
+    /// `PNDMScheduler`, as in Stable Diffusion 1.x; sampled with DDIM's steps.
+    Pndm,
+    /// `EulerDiscreteScheduler`
+    Euler,
+    /// `DPMSolverMultistepScheduler`
+    DpmSolver,
+    /// `FlowMatchEulerDiscreteScheduler`
+    FlowMatch,
+}
+
+const KINDS: [(&str, SchedulerKind); 6] = [
+    ("DDPMScheduler", SchedulerKind::Ddpm),
+    ("DDIMScheduler", SchedulerKind::Ddim),
+    ("PNDMScheduler", SchedulerKind::Pndm),
+    ("EulerDiscreteScheduler", SchedulerKind::Euler),
+    ("DPMSolverMultistepScheduler", SchedulerKind::DpmSolver),
+    ("FlowMatchEulerDiscreteScheduler", SchedulerKind::FlowMatch),
+];
+
+/// A scheduler's settings, checked. Those that only change sampling are looked at when it is sampled
+/// ([`Scheduler::plan`]), so a model can be trained whose own sampler is not built here.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    /// Which scheduler it is.
+    pub kind: SchedulerKind,
+    /// How much signal and noise each of the training timesteps has.
+    pub schedule: Arc<NoiseSchedule>,
+    /// What the model predicts.
+    pub prediction: Prediction,
+    /// Which timesteps a sampler visits.
+    pub spacing: Spacing,
+    settings: Settings,
+    text: String,
+}
+
+/// A sampler's way through a schedule.
+#[derive(Clone, Debug)]
+pub struct SamplingPlan {
+    /// The schedule that `timesteps` are of: the scheduler's own, or one made of the levels between its timesteps.
+    pub schedule: Arc<NoiseSchedule>,
+    /// Where the decisions are made, from noisy to clean.
+    pub timesteps: Vec<usize>,
+    /// The steps.
+    pub sampling: Sampling,
+    /// The standard deviation of the noise that it starts from; not quite 1 for some of Euler's.
+    pub initial_deviation: f64,
+}
+
+impl Scheduler {
+    /// Reads a scheduler's file.
+    ///
+    /// # Errors
+    /// The file can't be read, or as for [`parse`](Self::parse).
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+        let text = std::fs::read_to_string(path).map_err(|e| PolicyError::io(path, e))?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks a scheduler's file; `path` is for messages.
+    ///
+    /// # Errors
+    /// Broken JSON; a scheduler, a beta schedule or a prediction that isn't built here; numbers that make no schedule.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, PolicyError> {
+        let value: Value = serde_json::from_str(&quoted(text)).map_err(|e| PolicyError::json(path, &e))?;
+        let Value::Object(map) = value else { return Err(PolicyError::format(path, "not a JSON object")) };
+        let settings = Settings { path: path.to_path_buf(), map };
+        let kind = settings.one_of("_class_name", None, &KINDS)?;
+        let is_flow = kind == SchedulerKind::FlowMatch;
+        Ok(Self {
+            kind,
+            schedule: Arc::new(if is_flow { settings.flow()? } else { settings.betas()? }),
+            prediction: if is_flow { Prediction::Flow } else { settings.prediction()? },
+            spacing: settings.spacing(kind)?,
+            settings,
+            text: text.to_owned(),
+        })
+    }
+
+    /// The file as it was read, for saving.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The sampler that the file names.
+    ///
+    /// # Errors
+    /// A variance that is learned, or isn't known.
+    pub fn sampler(&self) -> Result<Sampler, PolicyError> {
+        Ok(match self.kind {
+            SchedulerKind::Ddpm => Sampler::Ddpm { variance: self.settings.variance()? },
+            SchedulerKind::Ddim | SchedulerKind::Pndm => Sampler::Ddim { eta: 0.0 },
+            SchedulerKind::Euler | SchedulerKind::FlowMatch => Sampler::Euler,
+            SchedulerKind::DpmSolver => Sampler::DpmSolverPlusPlus2M,
+        })
+    }
+
+    /// The way of `sampler` through `n_steps` levels, with the timesteps and the last level that diffusers' scheduler of
+    /// that name has from this file.
+    ///
+    /// One thing differs: with `linspace`, and with `trailing` where the timesteps don't divide evenly, diffusers' DDIM
+    /// steps to another timestep than the one it visits next. This steps to the next.
+    ///
+    /// # Errors
+    /// A setting that changes sampling and isn't built here; more steps than timesteps; what
+    /// [`Sampling::new`] refuses.
+    pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, PolicyError> {
+        self.check_sampling(sampler)?;
+        let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
+        let last = if self.ends_at_image(sampler)? { Level::IMAGE } else { self.schedule.level(0) };
+        let levels: Vec<Level> = timesteps.iter().map(|&t| schedule.level(t)).chain([last]).collect();
+        // diffusers scales Euler's first noise by the largest noise / signal, which forgets the image's share.
+        let visits_the_noisiest = !matches!(self.spacing, Spacing::Leading { .. });
+        let is_short = sampler == Sampler::Euler && self.kind != SchedulerKind::FlowMatch && visits_the_noisiest;
+        let initial_deviation = if is_short { levels[0].noise } else { 1.0 };
+        let sampling = Sampling::new(sampler, self.prediction, levels, self.clip()?)?;
+        Ok(SamplingPlan { schedule, timesteps, sampling, initial_deviation })
+    }
+
+    /// How far from 0 an estimated image may be.
+    ///
+    /// # Errors
+    /// A setting of the wrong type.
+    pub fn clip(&self) -> Result<Option<f64>, PolicyError> {
+        let by_default = matches!(self.kind, SchedulerKind::Ddpm | SchedulerKind::Ddim);
+        let clips = self.settings.flag("clip_sample", by_default)?;
+        Ok(if clips { Some(self.settings.number("clip_sample_range", 1.0)?) } else { None })
+    }
+
+    fn route(&self, sampler: Sampler, n: usize) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {
+        let n_train = self.schedule.len();
+        let made = |levels: NoiseSchedule| (Arc::new(levels), (0..n).rev().collect());
+        if self.kind == SchedulerKind::FlowMatch {
+            let shift = self.settings.map.get("shift").and_then(Value::as_f64).unwrap_or(1.0);
+            return Ok(made(NoiseSchedule::flow_levels(n_train, shift, n)?));
+        }
+        Ok(match (sampler, self.spacing) {
+            (Sampler::Euler, Spacing::Linspace) => {
+                let mut times = self.spacing.times(n_train, n)?;
+                times.reverse();
+                made(self.schedule.at_times(&times)?)
+            }
+            (Sampler::DpmSolverPlusPlus2M, _) => {
+                (Arc::clone(&self.schedule), self.spacing.solver_timesteps(n_train, n)?)
+            }
+            _ => (Arc::clone(&self.schedule), self.spacing.timesteps(n_train, n)?),
+        })
+    }
+
+    /// Whether the last step leads to the image, or to the cleanest timestep only.
+    fn ends_at_image(&self, sampler: Sampler) -> Result<bool, PolicyError> {
+        match sampler {
+            _ if self.kind == SchedulerKind::FlowMatch => Ok(true),
+            Sampler::Ddpm { .. } => Ok(true),
+            Sampler::Ddim { .. } => self.settings.flag("set_alpha_to_one", self.kind != SchedulerKind::Pndm),
+            Sampler::Euler | Sampler::DpmSolverPlusPlus2M => {
+                self.settings.one_of("final_sigmas_type", Some(true), &[("zero", true), ("sigma_min", false)])
+            }
+        }
+    }
+
+    /// Refuses settings of the file under which diffusers would sample otherwise.
+    fn check_sampling(&self, sampler: Sampler) -> Result<(), PolicyError> {
+        self.settings.must("thresholding", &["false"])?;
+        match (self.kind, sampler) {
+            (SchedulerKind::FlowMatch, _) => self.settings.all_must(&AS_USUAL_FLOW),
+            (_, Sampler::Ddpm { .. } | Sampler::Ddim { .. }) => Ok(()),
+            (_, Sampler::Euler) => self.settings.all_must(&AS_USUAL_EULER),
+            (_, Sampler::DpmSolverPlusPlus2M) => self.settings.all_must(&AS_USUAL_SOLVER),
+        }
+    }
+}
+
+type Usual = (&'static str, &'static [&'static str]);
+
+const NO: &[&str] = &["false"];
+const AS_USUAL_FLOW: [Usual; 6] = [
+    ("use_dynamic_shifting", NO),
+    ("invert_sigmas", NO),
+    ("use_karras_sigmas", NO),
+    ("use_exponential_sigmas", NO),
+    ("use_beta_sigmas", NO),
+    ("shift_terminal", &[]),
+];
+const AS_USUAL_EULER: [Usual; 7] = [
+    ("use_karras_sigmas", NO),
+    ("use_exponential_sigmas", NO),
+    ("use_beta_sigmas", NO),
+    ("interpolation_type", &["linear"]),
+    ("timestep_type", &["discrete"]),
+    ("sigma_min", &[]),
+    ("sigma_max", &[]),
+];
+const AS_USUAL_SOLVER: [Usual; 10] = [
+    ("use_karras_sigmas", NO),
+    ("use_exponential_sigmas", NO),
+    ("use_beta_sigmas", NO),
+    ("use_lu_lambdas", NO),
+    ("solver_order", &["2"]),
+    ("algorithm_type", &["dpmsolver++"]),
+    ("solver_type", &["midpoint"]),
+    ("lower_order_final", &["true"]),
+    ("euler_at_final", NO),
+    ("lambda_min_clipped", &["-Infinity", "-inf"]),
+];
+
+/// Python's `Infinity`, `-Infinity` and `NaN`, which are not JSON, as strings.
+fn quoted(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    // Outside of strings there is an even number of quotes before it; no key or name here has an escaped one.
+    for (i, part) in text.split('"').enumerate() {
+        if i > 0 {
+            plain.push('"');
+        }
+        if i % 2 == 0 {
+            let words = part.replace("-Infinity", "\"-inf\"").replace("Infinity", "\"inf\"");
+            plain.push_str(&words.replace("NaN", "\"nan\""));
+        } else {
+            plain.push_str(part);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::path::PathBuf;
+
+use mdp::MdpError;
+use mdp::diffusion::{NoiseSchedule, Spacing};
+use serde_json::{Map, Value};
+
+use super::{NO, SchedulerKind, Usual};
+use crate::PolicyError;
+use crate::denoiser::Prediction;
+use crate::denoiser::sampler::Variance;
+
+/// A schedule of so many timesteps, from one beta to another.
+type Make = fn(usize, f64, f64) -> Result<NoiseSchedule, MdpError>;
+
+/// The file's fields, with its path for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) path: PathBuf,
+    pub(super) map: Map<String, Value>,
+}
+
+impl Settings {
+    pub(super) fn error(&self, key: &str, reason: &str) -> PolicyError {
+        PolicyError::format(&self.path, format!("`{key}`: {reason}"))
+    }
+
+    pub(super) fn refuse(&self, error: &MdpError) -> PolicyError {
+        PolicyError::format(&self.path, error.to_string())
+    }
+
+    /// A field; `null` is as good as none.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, PolicyError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| self.error(key, &format!("expected true or false, got {value}")))
+    }
+
+    pub(super) fn number(&self, key: &str, default: f64) -> Result<f64, PolicyError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| self.error(key, &format!("expected a number, got {value}")))
+    }
+
+    pub(super) fn count(&self, key: &str, default: usize) -> Result<usize, PolicyError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+        // A schedule has a few numbers for each timestep, and nobody has a million.
+        let count = count.filter(|count| *count <= 1_000_000);
+        count.ok_or_else(|| self.error(key, &format!("expected a count of at most a million, got {value}")))
+    }
+
+    /// The meaning of a field that names one of `choices`.
+    pub(super) fn one_of<T: Copy>(
+        &self,
+        key: &str,
+        default: Option<T>,
+        choices: &[(&str, T)],
+    ) -> Result<T, PolicyError> {
+        let supported = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        match (self.get(key), default) {
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(self.error(key, &format!("is missing; supported: {}", supported()))),
+            (Some(value), _) => {
+                let found = choices.iter().find(|(name, _)| value.as_str() == Some(*name));
+                let reason = || format!("{value} is not supported; supported: {}", supported());
+                found.map(|(_, meaning)| *meaning).ok_or_else(|| self.error(key, &reason()))
+            }
+        }
+    }
+
+    /// Refuses a field that is there and is none of `usual`.
+    pub(super) fn must(&self, key: &str, usual: &[&str]) -> Result<(), PolicyError> {
+        let Some(value) = self.get(key) else { return Ok(()) };
+        let printed = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if usual.contains(&printed.as_str()) {
+            return Ok(());
+        }
+        let expected = usual.first().unwrap_or(&"null");
+        Err(self.error(key, &format!("sampling with {printed} is not supported, only with {expected}")))
+    }
+
+    pub(super) fn all_must(&self, usual: &[Usual]) -> Result<(), PolicyError> {
+        usual.iter().try_for_each(|(key, values)| self.must(key, values))
+    }
+
+    pub(super) fn betas(&self) -> Result<NoiseSchedule, PolicyError> {
+        // Flow levels in a scheduler made for betas.
+        self.must("use_flow_sigmas", NO)?;
+        let schedule = match self.get("trained_betas") {
+            Some(betas) => {
+                let betas: Option<Vec<f64>> =
+                    betas.as_array().and_then(|betas| betas.iter().map(Value::as_f64).collect());
+                let betas = betas.ok_or_else(|| self.error("trained_betas", "expected a list of numbers"))?;
+                NoiseSchedule::from_betas(&betas)
+            }
+            None => self.named_betas()?,
+        };
+        let schedule = schedule.map_err(|e| self.refuse(&e))?;
+        if !self.flag("rescale_betas_zero_snr", false)? {
+            return Ok(schedule);
+        }
+        if schedule.signal(0) <= schedule.signal(schedule.len() - 1) {
+            return Err(self.error("rescale_betas_zero_snr", "needs two timesteps at least"));
+        }
+        Ok(schedule.with_zero_terminal_snr())
+    }
+
+    pub(super) fn named_betas(&self) -> Result<Result<NoiseSchedule, MdpError>, PolicyError> {
+        let n = self.count("num_train_timesteps", 1000)?;
+        let (start, end) = (self.number("beta_start", 1e-4)?, self.number("beta_end", 0.02)?);
+        let choices: [(&str, Make); 3] = [
+            ("linear", NoiseSchedule::linear),
+            ("scaled_linear", NoiseSchedule::scaled_linear),
+            ("squaredcos_cap_v2", |n, _, _| NoiseSchedule::squared_cosine(n)),
+        ];
+        let make = self.one_of("beta_schedule", Some(choices[0].1), &choices)?;
+        Ok(make(n, start, end))
+    }
+
+    pub(super) fn flow(&self) -> Result<NoiseSchedule, PolicyError> {
+        let (n, shift) = (self.count("num_train_timesteps", 1000)?, self.number("shift", 1.0)?);
+        // A shift that depends on the size of the image is not in the training levels.
+        let shift = if self.flag("use_dynamic_shifting", false)? { 1.0 } else { shift };
+        NoiseSchedule::flow(n, shift).map_err(|e| self.refuse(&e))
+    }
+
+    pub(super) fn prediction(&self) -> Result<Prediction, PolicyError> {
+        let choices = [("epsilon", Prediction::Epsilon), ("v_prediction", Prediction::Velocity)];
+        self.one_of("prediction_type", Some(Prediction::Epsilon), &choices)
+    }
+
+    pub(super) fn spacing(&self, kind: SchedulerKind) -> Result<Spacing, PolicyError> {
+        let leading = Spacing::Leading { offset: self.count("steps_offset", 0)? };
+        let default = match kind {
+            SchedulerKind::Ddpm | SchedulerKind::Ddim | SchedulerKind::Pndm => leading,
+            SchedulerKind::Euler | SchedulerKind::DpmSolver | SchedulerKind::FlowMatch => Spacing::Linspace,
+        };
+        let choices = [("leading", leading), ("linspace", Spacing::Linspace), ("trailing", Spacing::Trailing)];
+        self.one_of("timestep_spacing", Some(default), &choices)
+    }
+
+    pub(super) fn variance(&self) -> Result<Variance, PolicyError> {
+        let choices =
+            [("fixed_small", Variance::Small), ("fixed_small_log", Variance::Small), ("fixed_large", Variance::Large)];
+        self.one_of("variance_type", Some(Variance::Small), &choices)
+    }
+}

@@ -1,0 +1,85 @@
+use super::*;
+use crate::denoiser::sampler::Variance;
+
+fn parse(text: &str) -> Result<Scheduler, PolicyError> {
+    Scheduler::parse(Path::new("scheduler_config.json"), text)
+}
+
+fn of(class: &str, more: &str) -> Result<Scheduler, PolicyError> {
+    parse(&format!(r#"{{"_class_name": "{class}"{more}}}"#))
+}
+
+#[test]
+fn defaults_are_those_of_diffusers() {
+    let scheduler = of("DDPMScheduler", "").unwrap();
+    assert_eq!(*scheduler.schedule, NoiseSchedule::linear(1000, 1e-4, 0.02).unwrap());
+    assert_eq!((scheduler.prediction, scheduler.clip().unwrap()), (Prediction::Epsilon, Some(1.0)));
+    assert_eq!(scheduler.spacing, Spacing::Leading { offset: 0 });
+    assert_eq!(scheduler.sampler().unwrap(), Sampler::Ddpm { variance: Variance::Small });
+    assert_eq!(of("EulerDiscreteScheduler", "").unwrap().spacing, Spacing::Linspace);
+    let flow = of("FlowMatchEulerDiscreteScheduler", r#", "shift": 3.0, "num_train_timesteps": 10"#).unwrap();
+    assert_eq!(*flow.schedule, NoiseSchedule::flow(10, 3.0).unwrap());
+    assert_eq!((flow.prediction, flow.clip().unwrap()), (Prediction::Flow, None));
+}
+
+#[test]
+fn stable_diffusion_is_read_and_kept_as_it_is() {
+    let text = r#"{
+  "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0",
+  "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "num_train_timesteps": 1000,
+  "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1, "trained_betas": null, "clip_sample": false,
+  "lambda_min_clipped": -Infinity, "note": "NaN and -Infinity are words here"
+}"#;
+    let scheduler = parse(text).unwrap();
+    assert_eq!(scheduler.text(), text);
+    assert_eq!(*scheduler.schedule, NoiseSchedule::scaled_linear(1000, 0.00085, 0.012).unwrap());
+    let plan = scheduler.plan(scheduler.sampler().unwrap(), 4).unwrap();
+    assert_eq!(plan.timesteps, [751, 501, 251, 1]);
+    assert!(!plan.sampling.is_stochastic());
+    // Its last step goes to the cleanest timestep, not to the image, and keeps some chance there.
+    let ancestral = scheduler.plan(Sampler::Ddim { eta: 1.0 }, 4).unwrap();
+    assert!(ancestral.sampling.gaussian(3).deviation > 0.0);
+    assert!(scheduler.plan(Sampler::DpmSolverPlusPlus2M, 4).is_ok());
+}
+
+#[test]
+fn what_is_unknown_is_named() {
+    let message = |scheduler: Result<Scheduler, PolicyError>| scheduler.unwrap_err().to_string();
+    assert_eq!(
+        message(of("DDPMScheduler", r#", "beta_schedule": "sigmoid""#)),
+        "scheduler_config.json: `beta_schedule`: \"sigmoid\" is not supported; supported: linear, scaled_linear, \
+         squaredcos_cap_v2"
+    );
+    assert!(message(of("LCMScheduler", "")).contains("`_class_name`: \"LCMScheduler\" is not supported"));
+    assert!(message(parse("{}")).contains("`_class_name`: is missing"));
+    assert!(message(parse("[1]")).contains("not a JSON object"));
+    assert!(message(parse("{")).contains("scheduler_config.json:1:1: broken JSON"));
+    for (more, expected) in [
+        (r#", "prediction_type": "sample""#, "`prediction_type`: \"sample\" is not supported"),
+        (r#", "beta_end": "big""#, "`beta_end`: expected a number, got \"big\""),
+        (r#", "beta_end": 2"#, "beta 500 is"),
+        (r#", "num_train_timesteps": -1"#, "`num_train_timesteps`: expected a count"),
+        (r#", "num_train_timesteps": 0"#, "number of timesteps is 0"),
+        (r#", "trained_betas": [0.1, "x"]"#, "`trained_betas`: expected a list of numbers"),
+        (r#", "timestep_spacing": 3"#, "`timestep_spacing`: 3 is not supported"),
+        (r#", "num_train_timesteps": 1, "rescale_betas_zero_snr": true"#, "needs two timesteps"),
+    ] {
+        assert!(message(of("DDPMScheduler", more)).contains(expected), "{}", message(of("DDPMScheduler", more)));
+    }
+}
+
+#[test]
+fn settings_of_sampling_hinder_sampling_only() {
+    let karras = of("EulerDiscreteScheduler", r#", "use_karras_sigmas": true"#).unwrap();
+    assert_eq!(
+        karras.plan(Sampler::Euler, 10).unwrap_err().to_string(),
+        "scheduler_config.json: `use_karras_sigmas`: sampling with true is not supported, only with false"
+    );
+    assert!(karras.plan(Sampler::Ddim { eta: 0.0 }, 10).is_ok());
+    let learned = of("DDPMScheduler", r#", "variance_type": "learned_range""#).unwrap();
+    assert!(learned.sampler().unwrap_err().to_string().contains("`variance_type`"));
+    assert!(karras.plan(Sampler::Ddim { eta: 0.0 }, 1001).unwrap_err().to_string().contains("number of steps"));
+    // Epsilon can't be sampled from where there is no signal.
+    let blind = of("DDIMScheduler", r#", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing""#).unwrap();
+    assert!(blind.plan(Sampler::Ddim { eta: 0.0 }, 10).unwrap_err().to_string().contains("no signal"));
+}
