@@ -7,8 +7,8 @@
 //! differences.
 //!
 //! Around them is what a training step needs: named [`Parameters`] and the [`Gradients`] gathered for them, optimisers
-//! ([`optim`]), low-rank adapters ([`lora`]), backward passes segment by segment ([`checkpoint`]), seeded noise that does
-//! not depend on order ([`noise`]).
+//! ([`optim`]), averages of weights ([`ema`]), low-rank adapters ([`lora`]), backward passes segment by segment
+//! ([`checkpoint`]), seeded noise that does not depend on order ([`noise`]).
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -29,6 +29,7 @@ pub mod ops;
 
 pub mod checkpoint;
 pub mod device;
+pub mod ema;
 mod error;
 pub mod gradients;
 mod host;
