@@ -36,6 +36,7 @@ pub mod laws;
 mod policy;
 pub mod tabular;
 pub mod vae;
+pub mod unet;
 pub use error::PolicyError;
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal};
 pub use tabular::Tabular;

@@ -140,7 +140,7 @@ pub(super) fn check_tensors(
 ///
 /// # Errors
 /// One message that lists some of the missing, unknown and misshapen tensors.
-pub(super) fn compare(
+pub(crate) fn compare(
     path: &Path,
     what: &str,
     expected: &BTreeMap<String, Vec<usize>>,

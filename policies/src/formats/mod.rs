@@ -31,6 +31,7 @@ use candle_core::{Device, Tensor};
 
 pub use diffusers::{DiffusersFolder, Part};
 pub use extras::Extras;
+pub(crate) use huggingface::compare;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};

@@ -1,0 +1,40 @@
+//! Attention over the pixels of an image.
+
+use candle_core::Tensor;
+use engine::EngineError;
+use engine::ops::{self, Grid, Heads, NormActivation, block_attention};
+
+use super::own_pixels;
+use crate::unet::layers::{Layers, Norm};
+use crate::unet::shapes::Shapes;
+
+/// A norm, attention, and the sum with what came in (`Attention` of diffusers' blocks without a caption).
+#[derive(Clone, Debug)]
+pub(in crate::unet) struct PixelAttention {
+    pub(in crate::unet) name: String,
+    pub(in crate::unet) width: usize,
+    pub(in crate::unet) head_size: usize,
+    pub(in crate::unet) norm: Norm,
+    /// What the sum is divided by.
+    pub(in crate::unet) scale: f64,
+}
+
+impl PixelAttention {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+        shapes.norm(&format!("{}.group_norm", self.name), self.width);
+        for part in ["to_q", "to_k", "to_v", "to_out.0"] {
+            shapes.linear(&format!("{}.{part}", self.name), self.width, self.width);
+        }
+    }
+
+    pub(in crate::unet) fn run(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+        let part = |part: &str| format!("{}.{part}", self.name);
+        let read = layers.group_norm(x, &part("group_norm"), self.norm, grid, NormActivation::None)?;
+        let [q, k, v] = ["to_q", "to_k", "to_v"].map(|name| layers.linear(&read, &part(name)));
+        let n_heads = self.width / self.head_size;
+        let heads = Heads { query: n_heads, key_value: n_heads, size: self.head_size };
+        let attended = block_attention(&q?, &k?, &v?, heads, &own_pixels(grid))?;
+        let sum = ops::add(&layers.linear(&attended, &part("to_out.0"))?, x)?;
+        Ok(if self.scale == 1. { sum } else { (sum / self.scale)? })
+    }
+}

@@ -1,0 +1,94 @@
+//! The residual block, which also tells the pixels the time.
+
+use candle_core::Tensor;
+use engine::EngineError;
+use engine::ops::{self, Convolution, Grid, NormActivation};
+
+use super::mean_of_four;
+use crate::unet::layers::{Layers, Norm};
+use crate::unet::shapes::Shapes;
+
+/// Two convolutions with norms before them, the time added in between, and the sum with what came in (`ResnetBlock2D`).
+#[derive(Clone, Debug)]
+pub(in crate::unet) struct Resnet {
+    pub(in crate::unet) name: String,
+    pub(in crate::unet) n_in: usize,
+    pub(in crate::unet) n_out: usize,
+    /// Width of the embedding of the time.
+    pub(in crate::unet) time: usize,
+    pub(in crate::unet) norm: Norm,
+    /// What the sum is divided by.
+    pub(in crate::unet) scale: f64,
+    pub(in crate::unet) change: Change,
+}
+
+/// Whether a residual block changes the size of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::unet) enum Change {
+    None,
+    /// To half, as means of four pixels.
+    Down,
+    /// To twice, with each pixel four times.
+    Up,
+}
+
+impl Resnet {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+        let part = |part: &str| format!("{}.{part}", self.name);
+        shapes.norm(&part("norm1"), self.n_in);
+        shapes.convolution(&part("conv1"), self.n_out, 3, self.n_in);
+        shapes.linear(&part("time_emb_proj"), self.n_out, self.time);
+        shapes.norm(&part("norm2"), self.n_out);
+        shapes.convolution(&part("conv2"), self.n_out, 3, self.n_out);
+        if self.has_shortcut() {
+            shapes.convolution(&part("conv_shortcut"), self.n_out, 1, self.n_in);
+        }
+    }
+
+    fn has_shortcut(&self) -> bool {
+        self.n_in != self.n_out
+    }
+
+    /// The grid that comes out.
+    pub(in crate::unet) fn output(&self, grid: Grid) -> Grid {
+        match self.change {
+            Change::None => grid,
+            Change::Down => Grid { height: grid.height / 2, width: grid.width / 2, ..grid },
+            Change::Up => grid.doubled(),
+        }
+    }
+
+    /// `time` is the embedding of each image's time after its activation.
+    pub(in crate::unet) fn run(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        grid: Grid,
+        layers: Layers<'_>,
+    ) -> Result<Tensor, EngineError> {
+        let part = |part: &str| format!("{}.{part}", self.name);
+        let same = Convolution::same(3);
+        let inner = layers.group_norm(x, &part("norm1"), self.norm, grid, NormActivation::Silu)?;
+        let (x, inner) = (self.resample(x, grid)?, self.resample(&inner, grid)?);
+        let grid = self.output(grid);
+        let inner = layers.convolution(&inner, &part("conv1"), grid, same)?;
+        let inner = ops::add_per_image(&inner, &layers.linear(time, &part("time_emb_proj"))?, grid)?;
+        let inner = layers.group_norm(&inner, &part("norm2"), self.norm, grid, NormActivation::Silu)?;
+        let inner = layers.convolution(&inner, &part("conv2"), grid, same)?;
+        let x = if self.has_shortcut() {
+            layers.convolution(&x, &part("conv_shortcut"), grid, Convolution::same(1))?
+        } else {
+            x
+        };
+        let sum = ops::add(&x, &inner)?;
+        Ok(if self.scale == 1. { sum } else { (sum / self.scale)? })
+    }
+
+    fn resample(&self, x: &Tensor, grid: Grid) -> Result<Tensor, EngineError> {
+        Ok(match self.change {
+            Change::None => x.clone(),
+            Change::Down => mean_of_four(x, grid)?,
+            Change::Up => ops::upsample_nearest(x, grid)?,
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Transformers over the pixels of an image that look at its caption.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use engine::EngineError;
+use engine::ops::{self, Block, Convolution, Grid, Heads, NormActivation, block_attention};
+
+use super::{captions, own_pixels};
+use crate::unet::batch::Contexts;
+use crate::unet::layers::{Layers, Norm};
+use crate::unet::shapes::Shapes;
+
+/// A norm, a way in, blocks, a way out, and the sum with what came in (`Transformer2DModel`).
+#[derive(Clone, Debug)]
+pub(in crate::unet) struct Transformer {
+    pub(in crate::unet) name: String,
+    pub(in crate::unet) width: usize,
+    pub(in crate::unet) n_heads: usize,
+    pub(in crate::unet) n_layers: usize,
+    /// Width of the caption's hidden states.
+    pub(in crate::unet) context: usize,
+    pub(in crate::unet) n_groups: usize,
+    /// Whether it is entered and left by matrices.
+    pub(in crate::unet) linear_projection: bool,
+    /// Whether the first attention of a block looks at the caption too.
+    pub(in crate::unet) only_caption: bool,
+}
+
+/// Who sees whom.
+struct Sight<'a> {
+    contexts: &'a Contexts,
+    captions: Arc<[Block]>,
+    pixels: Arc<[Block]>,
+    heads: Heads,
+}
+
+impl Transformer {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+        let (name, width) = (&self.name, self.width);
+        shapes.norm(&format!("{name}.norm"), width);
+        for part in ["proj_in", "proj_out"].map(|part| format!("{name}.{part}")) {
+            if self.linear_projection {
+                shapes.linear(&part, width, width);
+            } else {
+                shapes.convolution(&part, width, 1, width);
+            }
+        }
+        for layer in 0..self.n_layers {
+            self.add_layer_shapes(shapes, &self.layer_name(layer));
+        }
+    }
+
+    fn add_layer_shapes(&self, shapes: &mut Shapes, name: &str) {
+        let width = self.width;
+        ["norm1", "norm2", "norm3"].iter().for_each(|norm| shapes.norm(&format!("{name}.{norm}"), width));
+        let first = if self.only_caption { self.context } else { width };
+        for (attention, read) in [("attn1", first), ("attn2", self.context)] {
+            let part = |part: &str| format!("{name}.{attention}.{part}");
+            shapes.matrix(&part("to_q"), width, width);
+            shapes.matrix(&part("to_k"), width, read);
+            shapes.matrix(&part("to_v"), width, read);
+            shapes.linear(&part("to_out.0"), width, width);
+        }
+        shapes.linear(&format!("{name}.ff.net.0.proj"), 8 * width, width);
+        shapes.linear(&format!("{name}.ff.net.2"), width, 4 * width);
+    }
+
+    fn layer_name(&self, layer: usize) -> String {
+        format!("{}.transformer_blocks.{layer}", self.name)
+    }
+
+    pub(in crate::unet) fn run(
+        &self,
+        x: &Tensor,
+        contexts: &Contexts,
+        grid: Grid,
+        layers: Layers<'_>,
+    ) -> Result<Tensor, EngineError> {
+        let norm = Norm { n_groups: self.n_groups, epsilon: 1e-6 };
+        let read = layers.group_norm(x, &format!("{}.norm", self.name), norm, grid, NormActivation::None)?;
+        let mut hidden = self.project(&read, "proj_in", grid, layers)?;
+        let heads = Heads { query: self.n_heads, key_value: self.n_heads, size: self.width / self.n_heads };
+        let (captions, pixels) = (captions(grid, &contexts.of_image), own_pixels(grid));
+        let sight = Sight { contexts, captions, pixels, heads };
+        for layer in 0..self.n_layers {
+            hidden = self.layer(&hidden, &self.layer_name(layer), &sight, layers)?;
+        }
+        Ok(ops::add(&self.project(&hidden, "proj_out", grid, layers)?, x)?)
+    }
+
+    fn project(&self, x: &Tensor, part: &str, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+        let name = format!("{}.{part}", self.name);
+        if self.linear_projection {
+            layers.linear(x, &name)
+        } else {
+            layers.convolution(x, &name, grid, Convolution::same(1))
+        }
+    }
+
+    /// `BasicTransformerBlock`.
+    fn layer(&self, x: &Tensor, name: &str, sight: &Sight<'_>, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+        let part = |part: &str| format!("{name}.{part}");
+        let read = layers.layer_norm(x, &part("norm1"))?;
+        let seen = if self.only_caption { &sight.contexts.rows } else { &read };
+        let blocks = if self.only_caption { &sight.captions } else { &sight.pixels };
+        let x = ops::add(&attend(&read, seen, blocks, &part("attn1"), sight.heads, layers)?, x)?;
+        let read = layers.layer_norm(&x, &part("norm2"))?;
+        let seen = &sight.contexts.rows;
+        let x = ops::add(&attend(&read, seen, &sight.captions, &part("attn2"), sight.heads, layers)?, &x)?;
+        let read = layers.layer_norm(&x, &part("norm3"))?;
+        let inner = ops::geglu(&layers.linear(&read, &part("ff.net.0.proj"))?)?;
+        Ok(ops::add(&layers.linear(&inner, &part("ff.net.2"))?, &x)?)
+    }
+}
+
+/// Attention of the rows of `x` to those of `seen`. A caption of several images is projected once.
+fn attend(
+    x: &Tensor,
+    seen: &Tensor,
+    blocks: &Arc<[Block]>,
+    name: &str,
+    heads: Heads,
+    layers: Layers<'_>,
+) -> Result<Tensor, EngineError> {
+    let q = layers.linear(x, &format!("{name}.to_q"))?;
+    let k = layers.linear(seen, &format!("{name}.to_k"))?;
+    let v = layers.linear(seen, &format!("{name}.to_v"))?;
+    layers.linear(&block_attention(&q, &k, &v, heads, blocks)?, &format!("{name}.to_out.0"))
+}
