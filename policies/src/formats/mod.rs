@@ -21,6 +21,7 @@ mod save;
 mod scheduler;
 mod staging;
 mod tokenizer;
+mod unet;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
+pub use unet::{UNetFiles, load_unet, save_unet};
 
 use crate::PolicyError;
 use crate::causal::CausalConfig;

@@ -13,6 +13,8 @@ mod model;
 mod plan;
 mod settings;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Contexts, UNetBatch};
 pub use config::{BlockAttention, Level, Middle, Resampling, Side, TextTime, UNetClass, UNetConfig};

@@ -64,7 +64,7 @@ impl Up {
 }
 
 /// Images of another size, each pixel the one at its place; PyTorch's `nearest` for any two sizes.
-pub(in crate::unet) fn gather_nearest(x: &Tensor, grid: Grid, target: Grid) -> Result<Tensor, EngineError> {
+fn gather_nearest(x: &Tensor, grid: Grid, target: Grid) -> Result<Tensor, EngineError> {
     let place = |to: usize, from: usize, at: usize| (at * from / to).min(from - 1);
     let mut rows = Vec::with_capacity(target.rows());
     for image in 0..target.images {
@@ -77,7 +77,7 @@ pub(in crate::unet) fn gather_nearest(x: &Tensor, grid: Grid, target: Grid) -> R
 }
 
 /// Images of half the size, each pixel the mean of four; an odd last row or column is left out.
-pub(in crate::unet) fn mean_of_four(x: &Tensor, grid: Grid) -> Result<Tensor, EngineError> {
+pub(super) fn mean_of_four(x: &Tensor, grid: Grid) -> Result<Tensor, EngineError> {
     let (height, width) = (grid.height / 2, grid.width / 2);
     let corner = |dy: usize, dx: usize| {
         let row = |image: usize, y: usize, x: usize| (image * grid.height + 2 * y + dy) * grid.width + 2 * x + dx;
