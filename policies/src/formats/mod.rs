@@ -14,6 +14,7 @@ mod file;
 mod gguf;
 mod huggingface;
 mod llama2c;
+mod lora_settings;
 mod peft;
 mod rows;
 mod safetensors;
@@ -22,6 +23,7 @@ mod scheduler;
 mod staging;
 mod tokenizer;
 mod unet;
+mod unet_lora;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,7 @@ pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
 pub use unet::{UNetFiles, load_unet, save_unet};
+pub use unet_lora::{UNetLora, load_unet_lora, merge_unet_lora, save_unet_lora};
 
 use crate::PolicyError;
 use crate::causal::CausalConfig;

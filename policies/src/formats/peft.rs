@@ -9,12 +9,12 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use engine::lora::{LoraConfig, LoraTargets};
 use engine::ops::WeightLayout;
-use serde_json::{Value, json};
-use tokenizers::utils::SysRegex;
+use serde_json::json;
 
 use super::Extras;
 use super::extras::read_object;
 use super::huggingface::some;
+use super::lora_settings::{Halves, Settings};
 use super::safetensors::SafetensorsFile;
 use super::save::write_safetensors;
 use super::staging::Staging;
@@ -57,7 +57,7 @@ pub struct LoraLayer {
 /// or of another rank than the configuration's.
 pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, PolicyError> {
     let path = folder.join(CONFIG);
-    let settings = Settings::read(&path)?;
+    let settings = Settings::of(&path, &read_object(&path)?)?;
     let weights = folder.join(WEIGHTS);
     if !weights.is_file() && folder.join("adapter_model.bin").is_file() {
         let reason = "only adapter_model.bin, a Python pickle, which is not read; save the adapter again with \
@@ -203,14 +203,6 @@ pub(super) fn is_adapter(folder: &Path) -> bool {
     folder.join(CONFIG).is_file()
 }
 
-/// A layer's factors while they are collected.
-#[derive(Debug, Default)]
-struct Halves {
-    a: Option<Tensor>,
-    b: Option<Tensor>,
-    embedding: bool,
-}
-
 /// What a tensor of the file is.
 enum Key {
     Half { layer: String, second: bool, embedding: bool },
@@ -248,126 +240,6 @@ impl Key {
         let plain = path.replace(".modules_to_save.default", "").replace(".base_layer", "");
         config.canonical_name(&plain).map(Self::Replaced).ok_or_else(|| "not a tensor of this model".to_owned())
     }
-}
-
-/// The parts of `adapter_config.json` that matter.
-#[derive(Debug)]
-struct Settings {
-    base: Option<String>,
-    rank: usize,
-    alpha: f64,
-    rslora: bool,
-    ranks: Vec<(Pattern, f64)>,
-    alphas: Vec<(Pattern, f64)>,
-}
-
-#[derive(Debug)]
-struct Pattern(SysRegex);
-
-impl Settings {
-    fn read(path: &Path) -> Result<Self, PolicyError> {
-        let value = read_object(path)?;
-        let wrong = |reason: String| PolicyError::format(path, reason);
-        match value["peft_type"].as_str() {
-            Some("LORA") => {}
-            Some(other) => return Err(wrong(format!("adapters of type {other} are not supported; supported: LORA"))),
-            None => return Err(wrong("`peft_type` is missing; it must be LORA".to_owned())),
-        }
-        refuse_variants(&value).map_err(wrong)?;
-        check_targets(&value["target_modules"]).map_err(wrong)?;
-        let number = |key: &str, default: f64| match &value[key] {
-            Value::Null => Ok(default),
-            v => v
-                .as_f64()
-                .filter(|n| n.is_finite() && *n > 0.0)
-                .ok_or_else(|| wrong(format!("`{key}` is {v}, not a positive number"))),
-        };
-        Ok(Self {
-            base: value["base_model_name_or_path"].as_str().map(str::to_owned),
-            rank: number("r", 8.0)? as usize,
-            alpha: number("lora_alpha", 8.0)?,
-            rslora: value["use_rslora"].as_bool().unwrap_or(false),
-            ranks: patterns(&value["rank_pattern"]).map_err(wrong)?,
-            alphas: patterns(&value["alpha_pattern"]).map_err(wrong)?,
-        })
-    }
-
-    fn layer(&self, name: &str, halves: Halves) -> Result<LoraLayer, String> {
-        let Halves { a: Some(a), b: Some(b), embedding } = halves else {
-            return Err("one of lora_A and lora_B is missing".to_owned());
-        };
-        let rank = find(&self.ranks, name).map_or(self.rank, |r| r as usize);
-        match (a.dims(), b.dims()) {
-            ([r, _], [_, s]) if *r == rank && *s == rank => {}
-            (a, b) => {
-                return Err(format!("its factors are {a:?} and {b:?}, and adapter_config.json gives it rank {rank}"));
-            }
-        }
-        let alpha = find(&self.alphas, name).unwrap_or(self.alpha);
-        let scale = alpha / if self.rslora { (rank as f64).sqrt() } else { rank as f64 };
-        Ok(LoraLayer { a, b, scale, embedding })
-    }
-}
-
-/// Refuses settings under which the two factors are not the whole story.
-fn refuse_variants(value: &Value) -> Result<(), String> {
-    if value["use_dora"] == true {
-        return Err("DoRA (use_dora) is not supported; only plain LoRA is".to_owned());
-    }
-    let unsupported = [
-        "alora_invocation_tokens",
-        "arrow_config",
-        "layer_replication",
-        "target_parameters",
-        "trainable_token_indices",
-        "use_bdlora",
-        "use_qalora",
-    ];
-    for key in unsupported {
-        let given = match &value[key] {
-            Value::Null | Value::Bool(false) => false,
-            Value::Array(list) => !list.is_empty(),
-            Value::Object(map) => !map.is_empty(),
-            _ => true,
-        };
-        if given {
-            return Err(format!("`{key}` is not supported; only plain LoRA is"));
-        }
-    }
-    let init = value["init_lora_weights"].as_str().unwrap_or_default();
-    if ["pissa", "olora", "corda"].iter().any(|name| init.starts_with(name)) {
-        return Err(format!("`init_lora_weights` {init} changes the base's weights and is not supported"));
-    }
-    Ok(())
-}
-
-/// Checks that the targets are a list or a pattern; which layers they are is told by the tensors.
-fn check_targets(targets: &Value) -> Result<(), String> {
-    match targets {
-        Value::Null => Ok(()),
-        Value::String(text) if text == "all-linear" => Ok(()),
-        Value::String(pattern) => {
-            SysRegex::new(pattern).map(drop).map_err(|e| format!("`target_modules` is not a pattern: {e}"))
-        }
-        Value::Array(names) if names.iter().all(Value::is_string) => Ok(()),
-        other => Err(format!("`target_modules` must be a list of names, a pattern or all-linear, not {other}")),
-    }
-}
-
-/// Reads a `rank_pattern` or `alpha_pattern`: patterns of the ends of layers' names, and numbers.
-fn patterns(value: &Value) -> Result<Vec<(Pattern, f64)>, String> {
-    let Some(map) = value.as_object() else { return Ok(Vec::new()) };
-    let one = |(key, number): (&String, &Value)| {
-        let anchored = format!("^(?:.*\\.)?(?:{key})$", key = key.strip_prefix('^').unwrap_or(key));
-        let pattern = SysRegex::new(&anchored).map_err(|e| format!("`{key}` is not a pattern of layers: {e}"))?;
-        let number = number.as_f64().filter(|n| n.is_finite() && *n > 0.0);
-        Ok((Pattern(pattern), number.ok_or_else(|| format!("the number for `{key}` is not positive"))?))
-    };
-    map.iter().map(one).collect()
-}
-
-fn find(patterns: &[(Pattern, f64)], layer: &str) -> Option<f64> {
-    patterns.iter().find(|(pattern, _)| pattern.0.find_iter(layer).next().is_some()).map(|(_, number)| *number)
 }
 
 /// Compares an adapter with the model it is to be added to, so that a misfit names the adapter's file.

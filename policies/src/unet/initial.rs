@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use engine::lora::LinearLayer;
+use engine::lora::AdaptableLayer;
 use engine::{Noise, noise};
 
 use super::config::UNetConfig;
@@ -61,13 +61,17 @@ impl UNetConfig {
         shapes.iter().map(start).collect()
     }
 
-    /// The linear layers, each of which can get an adapter.
-    pub fn linear_layers(&self) -> Vec<LinearLayer> {
-        let layer = |(name, shape): (String, Vec<usize>)| match (name.strip_suffix(".weight"), shape.as_slice()) {
-            (Some(name), &[n_out, n_in]) => {
-                Some(LinearLayer { name: name.to_owned(), n_in, n_out, is_output_layer: false })
+    /// The matrices and convolutions, each of which can get an adapter.
+    pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
+        let layer = |(name, shape): (String, Vec<usize>)| {
+            let (name, is_output_layer) = (name.strip_suffix(".weight")?.to_owned(), false);
+            match *shape.as_slice() {
+                [n_out, n_in] => Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer }),
+                [n_out, height, width, n_in] => {
+                    Some(AdaptableLayer { name, n_in, n_out, kernel: Some((height, width)), is_output_layer })
+                }
+                _ => None,
             }
-            _ => None,
         };
         self.tensor_shapes().into_iter().filter_map(layer).collect()
     }

@@ -1,7 +1,7 @@
 //! Named layers: the parameters of a model, applied.
 
 use candle_core::Tensor;
-use engine::lora::{Adapter, LoraConfig, lora_linear};
+use engine::lora::{Adapter, LoraConfig, lora_conv2d, lora_linear};
 use engine::ops::{self, Convolution, Grid, NormActivation, WeightLayout};
 use engine::{EngineError, Parameters};
 
@@ -71,12 +71,12 @@ impl Layers<'_> {
         convolution: Convolution,
     ) -> Result<Tensor, EngineError> {
         let (weight, bias) = (self.weight(name)?, self.bias(name));
-        let base = ops::conv2d(x, &weight, bias.as_ref(), grid, convolution)?;
-        let Some((a, b, scale)) = self.adapter(name) else { return Ok(base) };
-        // The first half has the kernel's size, the second looks at one pixel.
-        let narrow = (ops::conv2d(x, &a, None, grid, convolution)? * scale)?;
-        let change = ops::linear(&narrow, &b.flatten_from(1)?, None, WeightLayout::OutIn)?;
-        Ok(ops::add(&base, &change)?)
+        Ok(match self.adapter(name) {
+            None => ops::conv2d(x, &weight, bias.as_ref(), grid, convolution)?,
+            Some((a, b, scale)) => {
+                lora_conv2d(x, &weight, bias.as_ref(), grid, convolution, Adapter { a: &a, b: &b, scale })?
+            }
+        })
     }
 
     /// A norm over the pixels and a group of channels of each image.

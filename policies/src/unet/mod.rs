@@ -13,6 +13,7 @@ mod model;
 mod plan;
 mod settings;
 mod shapes;
+mod tape;
 #[cfg(test)]
 mod tests;
 

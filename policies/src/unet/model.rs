@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use engine::lora::LoraConfig;
-use engine::ops::{self, Convolution, Grid, NormActivation, TimestepEmbedding};
+use engine::lora::{LoraConfig, merged_weight};
+use engine::ops::{self, Convolution, Grid, NormActivation, TimestepEmbedding, WeightLayout};
 use engine::{EngineError, Noise, Parameters};
 
 use super::batch::{Contexts, UNetBatch};
@@ -68,7 +68,7 @@ impl UNet {
             }
         }
         if let Some((lora, seed)) = &lora {
-            lora.attach(&mut parameters, &config.linear_layers(), &Noise::new(*seed), dtype, &device)?;
+            lora.attach(&mut parameters, &config.adaptable_layers(), &Noise::new(*seed), dtype, &device)?;
         }
         Ok(Self::new(config, parameters, lora.map(|(lora, _)| lora)))
     }
@@ -84,6 +84,37 @@ impl UNet {
     /// When there is no room for it.
     pub fn frozen_copy(&self) -> Result<Self, PolicyError> {
         Ok(Self::new(self.config.clone(), self.parameters.frozen_copy()?, self.lora.clone()))
+    }
+
+    /// The model's own tensors, without adapters.
+    pub fn base_tensors(&self) -> BTreeMap<String, Tensor> {
+        self.parameters_where(|name| !is_adapter(name))
+    }
+
+    /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
+        self.parameters_where(is_adapter)
+    }
+
+    fn parameters_where(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
+        let wanted = self.parameters.iter().filter(|(name, _)| wanted(name));
+        wanted.map(|(name, tensor)| (name.to_owned(), tensor.detach())).collect()
+    }
+
+    /// The tensors of the plain model that predicts what this one does with its adapters.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn merged_tensors(&self) -> Result<BTreeMap<String, Tensor>, PolicyError> {
+        let mut tensors = self.base_tensors();
+        let Some(lora) = &self.lora else { return Ok(tensors) };
+        for (name, tensor) in &mut tensors {
+            let adapter = name.strip_suffix(".weight").and_then(|layer| lora.adapter(&self.parameters, layer));
+            if let Some(adapter) = adapter {
+                *tensor = merged_weight(tensor, WeightLayout::OutIn, adapter)?;
+            }
+        }
+        Ok(tensors)
     }
 
     /// The prediction, with one graph behind it that leads to everything that learns.
@@ -218,6 +249,10 @@ impl Step<'_> {
             (Some(Attention::Caption(_)), None) | (None, _) => Ok(x),
         }
     }
+}
+
+fn is_adapter(name: &str) -> bool {
+    name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
 }
 
 fn check_tensors(config: &UNetConfig, tensors: &BTreeMap<String, Tensor>) -> Result<(), PolicyError> {

@@ -1,1 +1,4 @@
+mod files;
 mod golden;
+mod learning;
+mod settings;

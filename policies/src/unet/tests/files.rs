@@ -1,0 +1,139 @@
+//! Folders and adapters that diffusers wrote, and ours read again.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::Noise;
+use engine::lora::{LoraConfig, LoraTargets};
+
+use super::golden::{CASES, batch, expected, files, flat, folder, rows};
+use crate::formats::{SaveOptions, load_unet, load_unet_lora, merge_unet_lora, save_unet, save_unet_lora};
+use crate::unet::UNet;
+
+#[test]
+fn what_is_written_is_read_again() {
+    for case in CASES {
+        let files = files(case);
+        let place = tempfile::tempdir().unwrap();
+        let (whole, sharded) = (place.path().join("whole"), place.path().join("sharded"));
+        save_unet(&whole, &files.config, &files.tensors, SaveOptions::default()).unwrap();
+        let options = SaveOptions { max_shard_bytes: 50_000, ..SaveOptions::default() };
+        save_unet(&sharded, &files.config, &files.tensors, options).unwrap();
+        assert!(sharded.join("diffusion_pytorch_model.safetensors.index.json").is_file());
+        for folder in [whole, sharded] {
+            let again = load_unet(&folder, &Device::Cpu).unwrap();
+            assert_eq!(again.config, files.config);
+            for (name, tensor) in &files.tensors {
+                assert_eq!((again.tensors[name].dims(), flat(&again.tensors[name])), (tensor.dims(), flat(tensor)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_without_what_it_needs_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let message = || load_unet(place.path(), &Device::Cpu).unwrap_err().to_string();
+    assert!(message().contains("config.json"));
+    std::fs::copy(folder("sd1").join("config.json"), place.path().join("config.json")).unwrap();
+    assert!(message().contains("diffusion_pytorch_model.safetensors"), "{}", message());
+    std::fs::write(place.path().join("diffusion_pytorch_model.bin"), b"PK").unwrap();
+    assert!(message().contains("pickles"), "{}", message());
+    std::fs::copy(
+        folder("ddpm_resnet").join("diffusion_pytorch_model.safetensors"),
+        place.path().join("diffusion_pytorch_model.safetensors"),
+    )
+    .unwrap();
+    assert!(message().contains("missing tensors"), "{}", message());
+}
+
+#[test]
+fn an_adapter_of_peft_does_what_it_does_there() {
+    let mut files = files("sd1");
+    let golden = &expected("sd1")["lora"];
+    let lora = load_unet_lora(&folder("sd1"), &files.config, &Device::Cpu).unwrap();
+    assert!(lora.layers.values().all(|layer| layer.scale == 1.5));
+    merge_unet_lora(&lora, &mut files.tensors).unwrap();
+    let batch = batch(&files.config, golden);
+    let output = UNet::frozen(files.config, files.tensors).unwrap().score(&batch).unwrap();
+    for (a, b) in flat(&output).iter().zip(flat(&rows(&golden["output"], batch.grid))) {
+        assert!((a - b).abs() < 2e-4, "{a}, in diffusers {b}");
+    }
+}
+
+#[test]
+fn adapters_survive_their_file() {
+    let files = files("sd1");
+    let named = ["to_k", "to_q", "to_v", "to_out.0", "conv2"].map(str::to_owned).to_vec();
+    for (targets, rslora) in [(LoraTargets::Named(named), true), (LoraTargets::AllLinear, false)] {
+        let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets };
+        let mut model =
+            UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
+        for name in model.adapter_tensors().into_keys() {
+            let shape = model.parameters.get(&name).unwrap().dims().to_vec();
+            let value = engine::noise::normal(&mut Noise::new(2).stream(&name, 0), shape, 1., &Device::Cpu).unwrap();
+            model.parameters.set(&name, &value).unwrap();
+        }
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("adapter");
+        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors()).unwrap();
+        let again = load_unet_lora(&folder, &files.config, &Device::Cpu).unwrap();
+        assert_eq!(again.base.as_deref(), Some("the base"));
+        let mut merged = files.tensors.clone();
+        merge_unet_lora(&again, &mut merged).unwrap();
+        for (name, tensor) in model.merged_tensors().unwrap() {
+            assert_eq!(flat(&tensor), flat(&merged[&name]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn other_spellings_of_adapters_are_read_and_strange_ones_refused() {
+    let files = files("sd1");
+    let layer = "mid_block.attentions.0.transformer_blocks.0.attn1";
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("pytorch_lora_weights.safetensors");
+    let load = |tensors: &[(String, Vec<usize>)]| {
+        let tensors = tensors.iter().map(|(name, shape)| {
+            (name.clone(), Tensor::full(2f32, shape.as_slice(), &Device::Cpu).unwrap())
+        });
+        let tensors: std::collections::HashMap<String, Tensor> = tensors.collect();
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        load_unet_lora(place.path(), &files.config, &Device::Cpu)
+    };
+    let old = load(&[
+        (format!("unet.{layer}.processor.to_out_lora.down.weight"), vec![1, 12]),
+        (format!("unet.{layer}.processor.to_out_lora.up.weight"), vec![12, 1]),
+        (format!("unet.{layer}.to_q.lora.down.weight"), vec![4, 12]),
+        (format!("unet.{layer}.to_q.lora.up.weight"), vec![12, 4]),
+        (format!("unet.{layer}.to_q.alpha"), vec![]),
+    ]);
+    let layers = old.unwrap().layers;
+    assert_eq!((layers[&format!("{layer}.to_out.0")].scale, layers[&format!("{layer}.to_q")].scale), (1., 0.5));
+    let refuse = |tensors: &[(String, Vec<usize>)], expected: &str| {
+        let message = load(tensors).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    let half = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec());
+    refuse(&[half("text_encoder.q.lora_A.weight", &[1, 1])], "text encoder");
+    refuse(&[half("lora_unet_mid_block.alpha", &[])], "kohya");
+    refuse(&[half("unet.conv_in.lora_A.weight", &[1, 4, 3, 3])], "is missing");
+    let pair = |name: &str, a: &[usize], b: &[usize]| {
+        [half(&format!("unet.{name}.lora_A.weight"), a), half(&format!("unet.{name}.lora_B.weight"), b)]
+    };
+    refuse(&pair("conv_nowhere", &[1, 4], &[4, 1]), "no such layer");
+    refuse(&pair("conv_in", &[1, 4, 1, 1], &[8, 1, 1, 1]), "no change to a weight of [8, 3, 3, 4]");
+    assert!(load(&pair("conv_in", &[1, 4, 3, 3], &[8, 1, 1, 1])).is_ok());
+}
+
+#[test]
+fn halves_are_written_on_request() {
+    let files = files("sd2");
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("unet");
+    let options = SaveOptions { dtype: DType::F16, ..SaveOptions::default() };
+    save_unet(&folder, &files.config, &files.tensors, options).unwrap();
+    // The golden weights are halves already, so nothing is lost.
+    let again = Arc::new(load_unet(&folder, &Device::Cpu).unwrap());
+    assert!(files.tensors.iter().all(|(name, tensor)| flat(tensor) == flat(&again.tensors[name])));
+}
