@@ -94,7 +94,9 @@ fn check(case: &str) {
             let gradient = as_torch(gradients.get(parameter).unwrap_or_else(|| panic!("{case}: {name}")));
             let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let theirs = call["gradient_norms"][name].as_f64().unwrap();
-            assert!((norm - theirs).abs() <= 2e-4 * theirs, "{case}: {name}: {norm}, torch has {theirs}");
+            // A bias of keys moves nothing but by rounding: softmax looks at differences.
+            let bound = 2e-4 * theirs + if name.ends_with("to_k.bias") { 1e-5 } else { 0. };
+            assert!((norm - theirs).abs() <= bound, "{case}: {name}: {norm}, torch has {theirs}");
             if let Some(theirs) = call["gradients"].get(name) {
                 assert_close(&format!("{case}: {name}"), &gradient, &numbers(theirs));
             }

@@ -49,7 +49,9 @@ fn a_tape_is_the_graph_in_pieces() {
             let largest = of_graph.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             assert!(largest > 0., "{case}: {name} does not learn");
             for (a, b) in kept[name].iter().zip(&of_graph) {
-                assert!((a - b).abs() <= 1e-4 * largest, "{case}: {name}: {a} in pieces, {b} in one graph");
+                // A bias of keys moves nothing but by rounding: softmax looks at differences.
+                let bound = if name.ends_with("to_k.bias") { 1e-5 } else { 1e-4 * largest };
+                assert!((a - b).abs() <= bound, "{case}: {name}: {a} in pieces, {b} in one graph");
             }
         }
     }
