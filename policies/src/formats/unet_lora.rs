@@ -135,8 +135,12 @@ pub fn save_unet_lora(
         "use_dora": false,
         "use_rslora": lora.rslora,
     });
-    let settings: Map<String, Value> =
-        settings.as_object().into_iter().flatten().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect();
+    let settings: Map<String, Value> = settings
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()))
+        .collect();
     let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let staging = Staging::new(folder)?;
     let described = [(SETTINGS, format!("{:#}", Value::Object(settings)))];

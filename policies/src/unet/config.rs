@@ -195,13 +195,19 @@ impl UNetConfig {
             let width = level.width;
             let wrong = |key: &str, reason: String| Err(PolicyError::config(key, format!("level {index}: {reason}")));
             if !width.is_multiple_of(self.n_groups) {
-                return wrong("norm_num_groups", format!("{width} channels are no multiple of {} groups", self.n_groups));
+                return wrong(
+                    "norm_num_groups",
+                    format!("{width} channels are no multiple of {} groups", self.n_groups),
+                );
             }
             let is_last = index + 1 == self.levels.len();
             let middle = is_last && self.middle == Middle::Caption;
             let looks = [level.down, level.up].iter().any(|side| side.attention == BlockAttention::Caption);
             if (looks || middle) && !width.is_multiple_of(level.n_heads) {
-                return wrong("attention_head_dim", format!("{width} channels are no multiple of {} heads", level.n_heads));
+                return wrong(
+                    "attention_head_dim",
+                    format!("{width} channels are no multiple of {} heads", level.n_heads),
+                );
             }
             let mut sizes: Vec<usize> = [level.down, level.up]
                 .iter()

@@ -56,9 +56,7 @@ impl Layers<'_> {
         let (weight, bias, layout) = (self.weight(name)?, self.bias(name), WeightLayout::OutIn);
         Ok(match self.adapter(name) {
             None => ops::linear(x, &weight, bias.as_ref(), layout)?,
-            Some((a, b, scale)) => {
-                lora_linear(x, &weight, bias.as_ref(), layout, Adapter { a: &a, b: &b, scale })?
-            }
+            Some((a, b, scale)) => lora_linear(x, &weight, bias.as_ref(), layout, Adapter { a: &a, b: &b, scale })?,
         })
     }
 

@@ -242,9 +242,7 @@ impl Step<'_> {
         };
         match (attention, self.contexts) {
             (Some(Attention::Pixels(attention)), _) => attention.run(&x, self.next, layers),
-            (Some(Attention::Caption(transformer)), Some(contexts)) => {
-                transformer.run(&x, contexts, self.next, layers)
-            }
+            (Some(Attention::Caption(transformer)), Some(contexts)) => transformer.run(&x, contexts, self.next, layers),
             // A batch was checked to have captions where they are looked at.
             (Some(Attention::Caption(_)), None) | (None, _) => Ok(x),
         }

@@ -97,9 +97,7 @@ impl Plan<'_> {
                 let norm = Norm { n_groups: config.n_middle_groups, epsilon: config.norm_epsilon };
                 Some(Attention::Pixels(PixelAttention { name, width: level.width, head_size, norm, scale }))
             }
-            Middle::Caption => {
-                Some(Attention::Caption(self.transformer(name, Level { only_caption: false, ..level })))
-            }
+            Middle::Caption => Some(Attention::Caption(self.transformer(name, Level { only_caption: false, ..level }))),
         };
         self.push(Part::Layer(resnet(self, 0), attention), Skip::None);
         if config.middle != Middle::Resnet {

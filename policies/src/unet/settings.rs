@@ -91,7 +91,10 @@ impl<'a> Settings<'a> {
         let up = self.blocks("up_block_types", "Up")?;
         let n = down.len();
         if up.len() != n {
-            return Err(PolicyError::config("up_block_types", format!("has {} blocks for {n} on the way down", up.len())));
+            return Err(PolicyError::config(
+                "up_block_types",
+                format!("has {} blocks for {n} on the way down", up.len()),
+            ));
         }
         let widths = self.per_level("block_out_channels", n, None)?;
         let layers = self.per_level("layers_per_block", n, None)?;
@@ -170,7 +173,9 @@ impl<'a> Settings<'a> {
                 Ok(Middle::Resnets(self.fields.flag("add_attention", true)?.then_some(size)))
             }
             (Some("UNetMidBlock2DCrossAttn"), UNetClass::Conditional) => Ok(Middle::Caption),
-            (_, UNetClass::Conditional) => Err(unsupported(KEY, &given, "UNetMidBlock2DCrossAttn, UNetMidBlock2D, null")),
+            (_, UNetClass::Conditional) => {
+                Err(unsupported(KEY, &given, "UNetMidBlock2DCrossAttn, UNetMidBlock2D, null"))
+            }
             _ => Err(unsupported(KEY, &given, "UNetMidBlock2D, null")),
         }
     }
@@ -236,7 +241,9 @@ impl<'a> Settings<'a> {
     fn number(&self, key: &str, default: f64) -> Result<f64, PolicyError> {
         match self.source.get(key).filter(|value| !value.is_null()) {
             None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| PolicyError::config(key, format!("must be a number, not {value}"))),
+            Some(value) => {
+                value.as_f64().ok_or_else(|| PolicyError::config(key, format!("must be a number, not {value}")))
+            }
         }
     }
 

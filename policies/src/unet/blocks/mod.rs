@@ -6,8 +6,8 @@ mod resnet;
 mod transformer;
 
 pub(super) use attention::PixelAttention;
-pub(super) use resample::{Down, Up};
 use resample::mean_of_four;
+pub(super) use resample::{Down, Up};
 pub(super) use resnet::{Change, Resnet};
 pub(super) use transformer::Transformer;
 

@@ -67,8 +67,7 @@ fn adapters_survive_their_file() {
     let named = ["to_k", "to_q", "to_v", "to_out.0", "conv2"].map(str::to_owned).to_vec();
     for (targets, rslora) in [(LoraTargets::Named(named), true), (LoraTargets::AllLinear, false)] {
         let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets };
-        let mut model =
-            UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
+        let mut model = UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
         for name in model.adapter_tensors().into_keys() {
             let shape = model.parameters.get(&name).unwrap().dims().to_vec();
             let value = engine::noise::normal(&mut Noise::new(2).stream(&name, 0), shape, 1., &Device::Cpu).unwrap();
@@ -94,9 +93,9 @@ fn other_spellings_of_adapters_are_read_and_strange_ones_refused() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("pytorch_lora_weights.safetensors");
     let load = |tensors: &[(String, Vec<usize>)]| {
-        let tensors = tensors.iter().map(|(name, shape)| {
-            (name.clone(), Tensor::full(2f32, shape.as_slice(), &Device::Cpu).unwrap())
-        });
+        let tensors = tensors
+            .iter()
+            .map(|(name, shape)| (name.clone(), Tensor::full(2f32, shape.as_slice(), &Device::Cpu).unwrap()));
         let tensors: std::collections::HashMap<String, Tensor> = tensors.collect();
         candle_core::safetensors::save(&tensors, &path).unwrap();
         load_unet_lora(place.path(), &files.config, &Device::Cpu)

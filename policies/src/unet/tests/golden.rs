@@ -50,9 +50,9 @@ pub(super) fn batch(config: &UNetConfig, call: &Value) -> UNetBatch {
         let rows = Tensor::from_slice(&all[..2 * length * width], (2 * length, width), &Device::Cpu).unwrap();
         Contexts { rows, of_image: vec![0..length, length..2 * length, 0..length] }
     });
-    let pooled = config.pooled_width().map(|width| {
-        Tensor::from_vec(numbers(&inputs["pooled"]), (N, width), &Device::Cpu).unwrap()
-    });
+    let pooled = config
+        .pooled_width()
+        .map(|width| Tensor::from_vec(numbers(&inputs["pooled"]), (N, width), &Device::Cpu).unwrap());
     let time_ids = pooled.is_some().then(|| {
         let all = numbers(&inputs["time_ids"]);
         all.chunks_exact(6).map(|ids| ids.try_into().unwrap()).collect()

@@ -90,7 +90,9 @@ fn what_is_not_built_is_refused_by_key_and_value() {
         assert!(message.contains(&shown), "{message} does not show {shown}");
     }
     let blocks = json!(["SimpleCrossAttnDownBlock2D", "DownBlock2D"]);
-    assert!(error(with(small(), "down_block_types", blocks)).contains("\"SimpleCrossAttnDownBlock2D\" is not supported"));
+    assert!(
+        error(with(small(), "down_block_types", blocks)).contains("\"SimpleCrossAttnDownBlock2D\" is not supported")
+    );
     assert!(error(with(small(), "_class_name", json!("UNet3DConditionModel"))).contains("UNet3DConditionModel"));
     let unconditional = with(small(), "_class_name", json!("UNet2DModel"));
     assert!(error(unconditional).contains("\"CrossAttnDownBlock2D\" is not supported"));
