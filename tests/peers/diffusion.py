@@ -1,0 +1,266 @@
+"""diffusers and PyTorch against hybrid-dpo, on random denoisers of every shape.
+
+    pip install torch diffusers transformers peft safetensors
+    cargo build --release
+    python tests/peers/diffusion.py --binary target/release/hybrid-dpo
+
+(1) `score` gives the squared errors of diffusers' own UNet under diffusers' own scheduler, and their margin. (2) Ten
+AdamW steps of Diffusion-DPO give the losses, gradient norms and weights of the released formula in PyTorch, and diffusers
+loads what they write. (3) `train --lora-rank` writes a LoRA file that diffusers' pipeline loads, and both give the
+adapted model the same errors. The last line is the count of checks.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
+import torch
+from diffusers import (
+    DDPMScheduler, FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+)
+from safetensors.torch import save_file
+
+PAIRS, SIZE, TOKENS, POOLED, WIDTH, BETA, STEPS = 4, 8, 7, 20, 24, 2000.0, 10
+SCORES, CURVES, WEIGHTS = 1e-4, 1e-3, 2e-2
+BASE = dict(sample_size=SIZE, norm_num_groups=8, block_out_channels=(16, 32))
+TEXT = dict(BASE, in_channels=4, out_channels=4, cross_attention_dim=WIDTH)
+SD1 = dict(
+    TEXT, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    layers_per_block=2, attention_head_dim=4,
+)
+SD2 = dict(SD1, use_linear_projection=True, attention_head_dim=(2, 4), layers_per_block=1)
+SDXL = dict(
+    TEXT, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    layers_per_block=1, attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2), use_linear_projection=True,
+    addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + POOLED,
+)
+DDPM = dict(
+    BASE, in_channels=3, out_channels=3, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"), layers_per_block=1, attention_head_dim=None, norm_eps=1e-6,
+    downsample_padding=0, flip_sin_to_cos=False, freq_shift=1,
+)
+LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
+SCHEDULERS = {
+    "epsilon": DDPMScheduler(**LATENT),
+    "v": DDPMScheduler(**LATENT, prediction_type="v_prediction"),
+    "v, zero terminal SNR": DDPMScheduler(**LATENT, prediction_type="v_prediction", rescale_betas_zero_snr=True),
+    "epsilon, linear": DDPMScheduler(),
+    "epsilon, squared cosine": DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+    "flow": FlowMatchEulerDiscreteScheduler(),
+    "flow, shifted": FlowMatchEulerDiscreteScheduler(shift=3.0),
+}
+CASES = {
+    "SD 1": (UNet2DConditionModel, SD1, ["epsilon", "flow"]),
+    "SD 2": (UNet2DConditionModel, SD2, ["v", "v, zero terminal SNR"]),
+    "SDXL": (UNet2DConditionModel, SDXL, ["epsilon", "flow, shifted"]),
+    "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
+}
+
+
+def make_model(kind, config, folder, seed):
+    torch.manual_seed(seed)
+    model = kind(**config)
+    with torch.no_grad():  # biases and the scales of norms are all alike at the start
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(folder)
+
+
+def make_data(name, channels):
+    """Latents and what they are about, as the file has them, and draws."""
+    generator = torch.Generator().manual_seed(1)
+    randn = lambda *shape: torch.randn(*shape, generator=generator)
+    latents = {side: randn(PAIRS, channels, SIZE, SIZE) for side in ("chosen", "rejected")}
+    if name == "SD 2":  # a caption for each side
+        latents |= {f"context_{side}": randn(PAIRS, TOKENS, WIDTH) for side in ("chosen", "rejected")}
+    elif name != "DDPM":
+        latents["context"] = randn(PAIRS, TOKENS, WIDTH)
+    if name == "SDXL":
+        latents["pooled"] = randn(PAIRS, POOLED)
+        latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 64], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
+    draws = {"timesteps": torch.tensor([3, 250, 998, 611]), "noise": randn(PAIRS, channels, SIZE, SIZE)}
+    return latents, draws
+
+
+def noised(scheduler, clean, draws):
+    """x_t, what the network is told of t, and what it should say."""
+    noise, t = draws["noise"].to(clean), draws["timesteps"]
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):  # its timesteps go from noise to image
+        times = scheduler.timesteps[len(scheduler.timesteps) - 1 - t]
+        return scheduler.scale_noise(clean.float(), times, noise.float()).to(clean), times.to(clean), noise - clean
+    target = noise
+    if scheduler.config.prediction_type == "v_prediction":
+        target = scheduler.get_velocity(clean, noise, t)
+    return scheduler.add_noise(clean, noise, t), t, target
+
+
+def squared_errors(model, scheduler, latents, draws, side):
+    """Of every number of every latent."""
+    kind = next(model.parameters()).dtype
+    of_side = lambda name: latents.get(f"{name}_{side}", latents.get(name))
+    x, times, target = noised(scheduler, latents[side].to(kind), draws)
+    if of_side("context") is None:
+        return (model(x, times).sample - target) ** 2
+    added = None
+    if of_side("pooled") is not None:
+        added = {"text_embeds": of_side("pooled").to(kind), "time_ids": of_side("time_ids").to(kind)}
+    context = of_side("context").to(kind)
+    return (model(x, times, encoder_hidden_states=context, added_cond_kwargs=added).sample - target) ** 2
+
+
+def dpo_steps(model, reference, scheduler, latents, draws):
+    """Losses and gradient norms of the released formula."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    difference = lambda model: (
+        squared_errors(model, scheduler, latents, draws, "chosen").mean(dim=[1, 2, 3])
+        - squared_errors(model, scheduler, latents, draws, "rejected").mean(dim=[1, 2, 3])
+    )
+    with torch.no_grad():
+        of_reference = difference(reference)
+    losses, norms = [], []
+    for _ in range(STEPS):
+        loss = -torch.nn.functional.logsigmoid(-0.5 * BETA * (difference(model) - of_reference)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, norms
+
+
+def call(binary, *arguments):
+    subprocess.run([binary, *arguments, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+
+
+def lines(path):
+    with open(path) as file:
+        return [json.loads(line) for line in file]
+
+
+def relative(found, expected):
+    """The largest difference, as a share of what is expected."""
+    found, expected = (torch.as_tensor(x, dtype=torch.float64) for x in (found, expected))
+    return ((found - expected).abs() / expected.abs()).max().item()
+
+
+class Case:
+    """A model, a scheduler and data in a folder, and what is checked of them."""
+
+    def __init__(self, binary, check, folder, name, scheduler):
+        self.binary, self.check, self.folder, self.name = binary, check, folder, f"{name}, {scheduler}"
+        self.kind, config, _ = CASES[name]
+        self.scheduler = SCHEDULERS[scheduler]
+        make_model(self.kind, config, self.path("base"), 0)
+        make_model(self.kind, config, self.path("other"), 1)
+        self.latents, self.draws = make_data(name, config["in_channels"])
+        save_file(self.latents, self.path("latents.safetensors"))
+        save_file(self.draws, self.path("draws.safetensors"))
+        with open(self.path("scheduler_config.json"), "w") as file:
+            json.dump(dict(self.scheduler.config) | {"_class_name": type(self.scheduler).__name__}, file)
+        self.data = ["--mdp", "diffusion", "--latents", self.path("latents.safetensors")]
+        self.data += ["--draws", self.path("draws.safetensors"), "--scheduler", self.path("scheduler_config.json")]
+        self.training = [
+            "--objective", "dpo", "--beta", str(BETA), "--optimizer", "adamw", "--weight-decay", "0.01", "--warmup-steps",
+            "0", "--max-grad-norm", "1", "--batch-size", str(PAIRS), "--micro-batch-size", "2", "--epochs", str(STEPS),
+            "--max-steps", str(STEPS), "--eval-share", "0", "--n-samples", "0",
+        ]
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    def load(self, *parts):
+        return self.kind.from_pretrained(self.path(*parts)).double().eval()
+
+    def sums(self, model, side):
+        with torch.no_grad():
+            return squared_errors(model, self.scheduler, self.latents, self.draws, side).sum(dim=[1, 2, 3])
+
+    def score(self, model, *more):
+        out = self.path("scores.jsonl")
+        call(self.binary, "score", "--model", model, *self.data, "--beta", str(BETA), "--out", out, *more)
+        return lines(out)
+
+    def check_errors(self, what, scored, model, field="error"):
+        differences = [relative([line[side][field] for line in scored], self.sums(model, side)) for side in SIDES]
+        self.check(f"{self.name}: {what}", max(differences), SCORES)
+
+    def check_score(self):
+        scored = self.score(self.path("base"), "--reference", self.path("other"))
+        base, other = self.load("base"), self.load("other")
+        self.check_errors("errors", scored, base)
+        self.check_errors("errors of the reference", scored, other, "reference_error")
+        ratios = [self.sums(other, side) - self.sums(base, side) for side in SIDES]
+        unit = BETA * 0.5 / self.latents["chosen"][0].numel()
+        scale = max(ratio.abs().max().item() for ratio in ratios) * unit
+        found = torch.tensor([line["margin"] for line in scored], dtype=torch.float64)
+        largest = (found - unit * (ratios[0] - ratios[1])).abs().max().item() / scale
+        self.check(f"{self.name}: margin", largest, SCORES)
+
+    def check_steps(self):
+        call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-4", "--out",
+             self.path("run"))
+        steps = [line for line in lines(self.path("run", "metrics.jsonl")) if line["split"] == "train"]
+        start, model = self.load("base"), self.load("base")
+        losses, norms = dpo_steps(model, start, self.scheduler, self.latents, self.draws)
+        self.check(f"{self.name}: losses of {STEPS} steps", relative([line["loss"] for line in steps], losses), CURVES)
+        self.check(f"{self.name}: gradient norms", relative([line["grad_norm"] for line in steps], norms), CURVES)
+        trained = self.load("run", "model")
+        weights = [torch.cat([p.flatten() for p in m.state_dict().values()]) for m in (trained, model, start)]
+        # Adam moves a weight without a gradient (a key's bias) by its rate, whichever way the rounding goes: so as a
+        # share of the whole way, not number by number.
+        share = ((weights[0] - weights[1]).norm() / (weights[1] - weights[2]).norm()).item()
+        self.check(f"{self.name}: weights, share of the way", share, WEIGHTS)
+        self.check_errors("trained, in diffusers", self.score(self.path("run")), trained)
+
+    def check_lora(self):
+        call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-3",
+             "--lora-rank", "4", "--out", self.path("lora"))
+        base, adapted = self.load("base"), self.load("base").float()
+        state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
+            self.path("lora", "model"), weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True
+        )
+        StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
+        adapted = adapted.double().eval()
+        moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
+        self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 1e-2 else 1.0, 0.5)
+        model = f"{self.path('base')}+{self.path('lora', 'model')}"
+        self.check_errors("LoRA, in diffusers", self.score(model), adapted)
+
+
+SIDES = ("chosen", "rejected")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", default="target/release/hybrid-dpo")
+    parser.add_argument("--only", help="a part of the names of the models to look at", default="")
+    options = parser.parse_args()
+    passed = failed = 0
+
+    def check(name, difference, tolerance):
+        nonlocal passed, failed
+        good = difference < tolerance
+        passed, failed = passed + good, failed + (not good)
+        print(f"{'ok ' if good else 'BAD'} {name}: largest difference {difference:.1e}", flush=True)
+
+    for name, (kind, _, schedulers) in CASES.items():
+        for scheduler in schedulers:
+            if options.only not in f"{name}, {scheduler}":
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                case = Case(options.binary, check, folder, name, scheduler)
+                for part in [case.check_score, case.check_steps] + [case.check_lora] * (kind is UNet2DConditionModel):
+                    try:
+                        part()
+                    except (subprocess.CalledProcessError, OSError, KeyError, ValueError) as error:
+                        check(f"{case.name}: {part.__name__}: {error!r:.300}", float("inf"), 1.0)
+    print(f"{passed} passed, {failed} failed")
+    raise SystemExit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
