@@ -72,8 +72,10 @@ pub fn conv2d(
 ) -> Result<Tensor> {
     let n_in = grid.channels("convolution", x)?;
     let (n_out, height, width, weight_in) = weight.dims4()?;
-    let output = convolution.output(grid, (height, width)).filter(|_| n_in > 0 && n_in == weight_in && n_out > 0);
-    let Some(output) = output.filter(|_| bias.is_none_or(|bias| bias.dims() == [n_out])) else {
+    let countable = |output: &Grid| grid.rows().max(output.rows()) < u32::MAX as usize;
+    let output = convolution.output(grid, (height, width)).filter(countable);
+    let fits = n_in > 0 && n_in == weight_in && n_out > 0 && bias.is_none_or(|bias| bias.dims() == [n_out]);
+    let Some(output) = output.filter(|_| fits) else {
         let bias = bias.map(Tensor::dims);
         bail!("{convolution:?} of {:?} as {grid:?} by {:?} with bias {bias:?}", x.dims(), weight.dims());
     };

@@ -35,10 +35,10 @@ impl<T: Vectorised> Panels<T> {
         Self::fill(sizes, sizes.n_out, sizes.n_in, |panel, first, width| {
             for start in (0..depth).step_by(RUN) {
                 let run = RUN.min(depth - start);
+                let panel = &mut panel[start * width..][..run * width];
                 for (column, row) in weight[first * depth..].chunks_exact(depth).take(width).enumerate() {
-                    let places = panel[start * width..].iter_mut().skip(column).step_by(width);
-                    for (place, &value) in places.zip(&row[start..][..run]) {
-                        *place = value;
+                    for (index, &value) in row[start..][..run].iter().enumerate() {
+                        panel[index * width + column] = value;
                     }
                 }
             }
