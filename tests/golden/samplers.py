@@ -35,11 +35,13 @@ CASES = {
     "euler": ("EulerDiscrete", {**SCALED, "steps_offset": 1, "timestep_spacing": "leading"}, 10, None),
     "euler_between": ("EulerDiscrete", {**SCALED, **V}, 7, None),
     "euler_trailing": ("EulerDiscrete", {**SCALED, "timestep_spacing": "trailing"}, 7, None),
+    "euler_zero_snr": ("EulerDiscrete", {**ZERO, **V}, 6, None),
     "solver": ("DPMSolverMultistep", SCALED, 8, None),
     "solver_velocity": ("DPMSolverMultistep", {**SCALED, **V, "timestep_spacing": "leading", "steps_offset": 1}, 20, None),
     "solver_trailing": ("DPMSolverMultistep", {**LINEAR, "timestep_spacing": "trailing"}, 16, None),
     "solver_ends_with_noise": ("DPMSolverMultistep", {**SCALED, **FINAL}, 20, None),
     "solver_ends_soon": ("DPMSolverMultistep", {**SCALED, **FINAL}, 6, None),
+    "solver_zero_snr": ("DPMSolverMultistep", {**ZERO, **V}, 6, None),
     "flow": ("FlowMatchEulerDiscrete", {}, 6, None),
     "flow_shifted": ("FlowMatchEulerDiscrete", {"shift": 3.0}, 9, None),
 }

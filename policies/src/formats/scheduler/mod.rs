@@ -130,7 +130,10 @@ impl Scheduler {
         self.check_sampling(sampler)?;
         let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
         let last = if self.ends_at_image(sampler)? { Level::IMAGE } else { self.schedule.level(0) };
-        let levels: Vec<Level> = timesteps.iter().map(|&t| schedule.level(t)).chain([last]).collect();
+        let is_solver = matches!(sampler, Sampler::Euler | Sampler::DpmSolverPlusPlus2M);
+        let keeps_a_trace = is_solver && self.kind != SchedulerKind::FlowMatch;
+        let level = |&t: &usize| if keeps_a_trace { with_a_trace(schedule.level(t)) } else { schedule.level(t) };
+        let levels: Vec<Level> = timesteps.iter().map(level).chain([last]).collect();
         // diffusers scales Euler's first noise by the largest noise / signal, which forgets the image's share.
         let visits_the_noisiest = !matches!(self.spacing, Spacing::Leading { .. });
         let is_short = sampler == Sampler::Euler && self.kind != SchedulerKind::FlowMatch && visits_the_noisiest;
@@ -191,6 +194,12 @@ impl Scheduler {
             (_, Sampler::DpmSolverPlusPlus2M) => self.settings.all_must(&AS_USUAL_SOLVER),
         }
     }
+}
+
+/// diffusers' solvers divide by the signal, so where there is none they take it to be 2^-12 of the image.
+fn with_a_trace(level: Level) -> Level {
+    let least = 2f64.powi(-12);
+    if level.signal > 0.0 { level } else { Level { signal: least, noise: (1.0 - least * least).sqrt() } }
 }
 
 type Usual = (&'static str, &'static [&'static str]);

@@ -128,3 +128,11 @@ fn without_signal_every_sampler_makes_numbers() {
         }
     }
 }
+
+#[test]
+fn public_types_can_cross_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<(Sampling, Sampler, Step, StepGaussian)>();
+    check::<crate::formats::SamplingPlan>();
+    check::<crate::formats::Scheduler>();
+}
