@@ -171,6 +171,24 @@ pub enum DatasetError {
         /// What it should be.
         hint: &'static str,
     },
+    /// A file of tensors is broken, or not what it should be.
+    #[error("{} {message}", path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as the end of a sentence about the file.
+        message: String,
+    },
+    /// A picture cannot be read.
+    #[error("{origin}: the picture {name} {message}")]
+    Image {
+        /// Where.
+        origin: Origin,
+        /// The field, or the file that it names.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A picture's values do not fill it.
     #[error("a picture of {height} x {width} pixels has {} values, not {got}", height * width * 3)]
     PixelCount {
@@ -189,8 +207,8 @@ pub enum DatasetError {
         /// How many there are.
         len: usize,
     },
-    /// The temporary file that holds the tokens could not be written or read.
-    #[error("the temporary token file failed")]
+    /// The temporary file that holds tokens or pictures could not be written or read.
+    #[error("the temporary file of examples failed")]
     Spool(#[source] std::io::Error),
 }
 
@@ -206,6 +224,7 @@ impl DatasetError {
                 | Self::EmptyAnswer { .. }
                 | Self::PromptMismatch { .. }
                 | Self::Chat { .. }
+                | Self::Image { .. }
         )
     }
 }

@@ -53,7 +53,7 @@ pub use chat::{ChatTemplate, Date};
 pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
-pub use images::{CaptionedImage, ImagePair, Pixels};
+pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
 pub use order::Order;
 pub use reading::Split;
 pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};

@@ -1,4 +1,4 @@
-//! Tokenised examples in a temporary file (in memory while they are few), any of them to be had at any time.
+//! Tokenised examples, or bytes, in a temporary file (in memory while they are few), any of them to be had at any time.
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
@@ -35,9 +35,23 @@ impl SpoolWriter {
     pub(crate) fn push(&mut self, example: &Example) -> Result<Offset, DatasetError> {
         let words = to_words(example);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.hasher.update(&bytes);
+        self.write(&bytes)
+    }
+
+    /// Writes a few runs of bytes and tells where they are.
+    pub(crate) fn push_parts(&mut self, parts: &[&[u8]]) -> Result<Offset, DatasetError> {
+        let header = std::iter::once(parts.len()).chain(parts.iter().map(|part| part.len()));
+        let mut bytes: Vec<u8> = header.flat_map(|number| (number as u32).to_le_bytes()).collect();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.write(&bytes)
+    }
+
+    /// Writes bytes that are whole words.
+    fn write(&mut self, bytes: &[u8]) -> Result<Offset, DatasetError> {
+        self.hasher.update(bytes);
         let offset = self.n_words;
-        self.n_words += words.len() as u64;
+        self.n_words += bytes.len() as u64 / 4;
         if self.file.is_none() && self.memory.len() + bytes.len() > self.limit {
             let mut file = BufWriter::with_capacity(1 << 20, tempfile::tempfile().map_err(DatasetError::Spool)?);
             file.write_all(&self.memory).map_err(DatasetError::Spool)?;
@@ -45,8 +59,8 @@ impl SpoolWriter {
             self.file = Some(file);
         }
         match &mut self.file {
-            Some(file) => file.write_all(&bytes).map_err(DatasetError::Spool)?,
-            None => self.memory.extend_from_slice(&bytes),
+            Some(file) => file.write_all(bytes).map_err(DatasetError::Spool)?,
+            None => self.memory.extend_from_slice(bytes),
         }
         Ok(offset)
     }
@@ -75,16 +89,34 @@ pub(crate) enum Spool {
 impl Spool {
     /// The example at an offset that the writer gave.
     pub(crate) fn read(&self, offset: Offset) -> Result<Example, DatasetError> {
+        self.read_with(offset, |mut reader| from_reader(&mut reader))
+    }
+
+    /// The runs of bytes at an offset that the writer gave.
+    pub(crate) fn read_parts(&self, offset: Offset) -> Result<Vec<Vec<u8>>, DatasetError> {
+        self.read_with(offset, |mut reader| {
+            let n_parts = read_words(&mut reader, 1)?[0];
+            let lengths = read_words(&mut reader, n_parts as usize)?;
+            let part = |length: u32| {
+                let mut bytes = vec![0; length as usize];
+                reader.read_exact(&mut bytes).map(|()| bytes).map_err(DatasetError::Spool)
+            };
+            lengths.into_iter().map(part).collect()
+        })
+    }
+
+    fn read_with<T>(
+        &self,
+        offset: Offset,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, DatasetError>,
+    ) -> Result<T, DatasetError> {
         let at = offset * 4;
         match self {
-            Self::Memory(bytes) => {
-                let mut rest = bytes.get(at as usize..).unwrap_or_default();
-                from_reader(&mut rest)
-            }
+            Self::Memory(bytes) => read(&mut bytes.get(at as usize..).unwrap_or_default()),
             Self::File(file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(at)).map_err(DatasetError::Spool)?;
-                from_reader(&mut *file)
+                read(&mut *file)
             }
         }
     }
@@ -170,6 +202,19 @@ mod tests {
                 assert_eq!(spool.read(offsets[index as usize]).unwrap(), example(index));
             }
             assert!(spool.read(1 << 40).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_of_any_length_come_out_again() {
+        let parts = |index: usize| [vec![7; index], vec![], b"caption".to_vec()];
+        for limit in [0, 100, MEMORY] {
+            let mut writer = SpoolWriter::with_limit(limit);
+            let push = |index| writer.push_parts(&parts(index).each_ref().map(Vec::as_slice)).unwrap();
+            let offsets: Vec<Offset> = (0..20).map(push).collect();
+            let (spool, _) = writer.finish().unwrap();
+            (0..20).rev().for_each(|index| assert_eq!(spool.read_parts(offsets[index]).unwrap(), parts(index)));
+            assert!(spool.read_parts(1 << 40).is_err());
         }
     }
 }

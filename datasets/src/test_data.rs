@@ -65,7 +65,7 @@ pub(crate) fn parquet_chats() -> Vec<u8> {
     })
 }
 
-fn write(schema: &str, fill: impl FnOnce(&mut SerializedFileWriter<&mut Vec<u8>>)) -> Vec<u8> {
+pub(crate) fn write(schema: &str, fill: impl FnOnce(&mut SerializedFileWriter<&mut Vec<u8>>)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(WriterProperties::default())).unwrap();

@@ -6,7 +6,7 @@ mod shards;
 mod text;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,11 +27,68 @@ pub type Row = (Origin, Value);
 /// The rows of a file, one at a time. After an error that is not about one row it ends.
 pub type Rows = Box<dyn Iterator<Item = Result<Row, DatasetError>> + Send>;
 
+/// One row of a file whose columns may be bytes: where it was, and its columns.
+pub(crate) type CellRow = (Origin, Vec<(String, Cell)>);
+
+/// The rows of a file, one at a time, like [`Rows`].
+pub(crate) type CellRows = Box<dyn Iterator<Item = Result<CellRow, DatasetError>> + Send>;
+
+/// What one column of a row says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// Anything that JSON can say.
+    Json(Value),
+    /// Bytes that are not marked as text; only Parquet has them.
+    Bytes(Vec<u8>),
+    /// Columns within the column; only Parquet has them.
+    Group(Vec<(String, Cell)>),
+}
+
 /// Opens one file.
 ///
 /// # Errors
 /// The file cannot be read, or is not what its name says.
 pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
+    let origin: Arc<Path> = Arc::from(path);
+    match source(path)? {
+        Source::Parquet(file) => parquet::rows(file, origin),
+        Source::Gzip(text) => Ok(text::rows(text, origin, true)),
+        Source::Text(text) => Ok(text::rows(text, origin, false)),
+    }
+}
+
+/// Opens one file whose columns may be bytes.
+///
+/// # Errors
+/// The file cannot be read, or is not what its name says.
+pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
+    if let Source::Parquet(file) = source(path)? {
+        return parquet::cell_rows(file, Arc::from(path));
+    }
+    Ok(Box::new(rows(path)?.map(|row| {
+        let (origin, value) = row?;
+        match value {
+            Value::Object(map) => {
+                Ok((origin, map.into_iter().map(|(name, value)| (name, Cell::Json(value))).collect()))
+            }
+            other => Err(DatasetError::WrongType {
+                origin,
+                field: "(the record)".to_owned(),
+                expected: "an object",
+                got: other.to_string(),
+            }),
+        }
+    })))
+}
+
+/// A file, and what it is.
+enum Source {
+    Parquet(File),
+    Gzip(Box<dyn BufRead + Send>),
+    Text(Box<dyn BufRead + Send>),
+}
+
+fn source(path: &Path) -> Result<Source, DatasetError> {
     let io = |source| DatasetError::Io { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
@@ -43,20 +100,19 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     if magic.is_empty() {
         return Err(DatasetError::Empty { path: path.to_owned() });
     }
-    let origin: Arc<Path> = Arc::from(path);
     let promises = |extension: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
     if magic == b"PAR1" || promises("parquet") {
-        return parquet::rows(file, origin);
+        return Ok(Source::Parquet(file));
     }
     if magic.starts_with(&[0x1f, 0x8b]) {
         let unpacked = MultiGzDecoder::new(BufReader::new(file));
-        return Ok(text::rows(Box::new(BufReader::with_capacity(1 << 16, unpacked)), origin, true));
+        return Ok(Source::Gzip(Box::new(BufReader::with_capacity(1 << 16, unpacked))));
     }
     if promises("gz") {
         let message = "it does not start as one".to_owned();
         return Err(DatasetError::Gzip { path: path.to_owned(), message });
     }
-    Ok(text::rows(Box::new(BufReader::with_capacity(1 << 16, file)), origin, false))
+    Ok(Source::Text(Box::new(BufReader::with_capacity(1 << 16, file))))
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 //! Parquet rows as JSON.
-use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
@@ -11,12 +10,23 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row as ParquetRow};
 use serde_json::{Map, Value};
 
-use super::{Row, Rows};
+use super::{Cell, CellRows, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
 /// The rows of a Parquet file, in order.
 pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
+    Ok(Box::new(parquet_rows(file, path)?.map(|row| row.map(|(origin, fields)| (origin, object(&fields))))))
+}
+
+/// The rows of a Parquet file, in order, bytes as bytes.
+pub(super) fn cell_rows(file: File, path: Arc<Path>) -> Result<CellRows, DatasetError> {
+    Ok(Box::new(parquet_rows(file, path)?.map(|row| row.map(|(origin, fields)| (origin, cells(fields))))))
+}
+
+type ParquetRows = Box<dyn Iterator<Item = Result<(Origin, ParquetRow), DatasetError>> + Send>;
+
+fn parquet_rows(file: File, path: Arc<Path>) -> Result<ParquetRows, DatasetError> {
     let reader = guarded(&path, || SerializedFileReader::new(file))?;
     let mut iter = guarded(&path, || Ok(RowIter::from_file_into(Box::new(reader))))?;
     let (mut row, mut is_over) = (0_u64, false);
@@ -27,7 +37,7 @@ pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
         let found = guarded(&path, || iter.next().transpose()).transpose();
         row += 1;
         is_over = !matches!(found, Some(Ok(_)));
-        Some(found?.map(|fields| -> Row { (Origin::row(&path, row), object(&fields)) }))
+        Some(found?.map(|fields| (Origin::row(&path, row), fields)))
     })))
 }
 
@@ -47,7 +57,7 @@ fn guarded<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Re
 }
 
 thread_local! {
-    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+    static IS_GUARDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Puts a hook before the present one that says nothing about panics that [`guarded`] catches.
@@ -65,6 +75,18 @@ fn silence_guarded_panics() {
 
 fn object(row: &ParquetRow) -> Value {
     Value::Object(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect::<Map<_, _>>())
+}
+
+fn cells(row: ParquetRow) -> Vec<(String, Cell)> {
+    row.into_columns().into_iter().map(|(name, field)| (name, cell(field))).collect()
+}
+
+fn cell(field: Field) -> Cell {
+    match field {
+        Field::Bytes(bytes) => Cell::Bytes(bytes.data().to_vec()),
+        Field::Group(row) => Cell::Group(cells(row)),
+        other => Cell::Json(value(&other)),
+    }
 }
 
 fn value(field: &Field) -> Value {

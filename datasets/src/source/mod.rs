@@ -123,34 +123,45 @@ impl Dataset {
     /// # Errors
     /// The share is not between 0 and 1.
     pub fn hold_out(&self, share: f64, seed: u64) -> Result<(Self, Self), DatasetError> {
-        if !(0.0..=1.0).contains(&share) {
-            let value = share.to_string();
-            return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
-        }
-        let mut by_prompt: Vec<(u64, usize)> =
-            self.entries.iter().enumerate().map(|(position, entry)| (seeded(entry.prompt, seed), position)).collect();
-        by_prompt.sort_unstable();
-        let wanted = share * self.len() as f64;
-        let mut n_held_out = 0;
-        for prompt in by_prompt.chunk_by(|first, second| first.0 == second.0) {
-            // A prompt goes where it brings the share closer.
-            if n_held_out as f64 + prompt.len() as f64 / 2.0 > wanted {
-                break;
-            }
-            n_held_out += prompt.len();
-        }
-        let positions = |part: &[(u64, usize)]| {
-            let mut positions: Vec<usize> = part.iter().map(|&(_, position)| position).collect();
-            positions.sort_unstable();
-            self.select(&positions)
-        };
-        let (held_out, rest) = by_prompt.split_at(n_held_out);
-        Ok((positions(rest)?, positions(held_out)?))
+        let prompts: Vec<u64> = self.entries.iter().map(|entry| entry.prompt).collect();
+        let (rest, held_out) = held_out_positions(&prompts, share, seed)?;
+        Ok((self.select(&rest)?, self.select(&held_out)?))
     }
 }
 
+/// The positions that stay and those held out, when equal prompts (hashes of their texts) go to the same side.
+pub(crate) fn held_out_positions(
+    prompts: &[u64],
+    share: f64,
+    seed: u64,
+) -> Result<(Vec<usize>, Vec<usize>), DatasetError> {
+    if !(0.0..=1.0).contains(&share) {
+        let value = share.to_string();
+        return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
+    }
+    let mut by_prompt: Vec<(u64, usize)> =
+        prompts.iter().enumerate().map(|(position, &prompt)| (seeded(prompt, seed), position)).collect();
+    by_prompt.sort_unstable();
+    let wanted = share * prompts.len() as f64;
+    let mut n_held_out = 0;
+    for prompt in by_prompt.chunk_by(|first, second| first.0 == second.0) {
+        // A prompt goes where it brings the share closer.
+        if n_held_out as f64 + prompt.len() as f64 / 2.0 > wanted {
+            break;
+        }
+        n_held_out += prompt.len();
+    }
+    let positions = |part: &[(u64, usize)]| {
+        let mut positions: Vec<usize> = part.iter().map(|&(_, position)| position).collect();
+        positions.sort_unstable();
+        positions
+    };
+    let (held_out, rest) = by_prompt.split_at(n_held_out);
+    Ok((positions(rest), positions(held_out)))
+}
+
 /// A number that depends on the prompt's text only, or on its messages.
-fn prompt_hash(prompt: &Text) -> u64 {
+pub(crate) fn prompt_hash(prompt: &Text) -> u64 {
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
         // The length first, so that no two lists of parts run together into the same bytes.
@@ -167,7 +178,7 @@ fn prompt_hash(prompt: &Text) -> u64 {
 }
 
 /// The order of prompts under a seed. One-to-one but for chance: equal prompts stay equal.
-fn seeded(prompt: u64, seed: u64) -> u64 {
+pub(crate) fn seeded(prompt: u64, seed: u64) -> u64 {
     first_word(blake3::Hasher::new().update(&seed.to_le_bytes()).update(&prompt.to_le_bytes()).finalize())
 }
 

@@ -1,0 +1,99 @@
+//! What was found while pictures were read, counted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::records::Skipped;
+
+/// The counts over a set of pictures. Shown before training and by `inspect`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ImageAudit {
+    /// Records used that have a better and a worse picture.
+    pub pairs: u64,
+    /// Records used that have one picture.
+    pub captioned: u64,
+    /// Records left out because they were broken or a picture of theirs was.
+    pub skipped: Skipped,
+    /// Records left out because both pictures were called equally good.
+    pub ties: u64,
+    /// Records left out because nobody said which picture is better.
+    pub unlabelled: u64,
+    /// Records left out because a picture has no bytes in the file.
+    pub missing: u64,
+    /// Captions without a letter.
+    pub empty_captions: u64,
+    /// Pairs of two equal pictures: they teach nothing.
+    pub identical_pairs: u64,
+    /// Pictures that were transparent somewhere and were put on white.
+    pub flattened: u64,
+    /// Pictures that were smaller than wanted and were enlarged.
+    pub enlarged: u64,
+    /// Pictures that lost what lies outside the middle square.
+    pub cropped: u64,
+    /// Rows and columns of all pictures once they are read.
+    pub size: usize,
+    /// How often each size, as `WIDTHxHEIGHT`, was found.
+    pub sizes: BTreeMap<String, u64>,
+}
+
+impl ImageAudit {
+    /// The most sizes that are shown.
+    const SIZES_SHOWN: usize = 6;
+
+    /// Counts one picture's size, in rows and columns.
+    pub(super) fn add_size(&mut self, (height, width): (usize, usize)) {
+        *self.sizes.entry(format!("{width}x{height}")).or_default() += 1;
+        self.enlarged += u64::from(height.min(width) < self.size);
+        self.cropped += u64::from(height != width);
+    }
+
+    /// Records used.
+    pub fn examples(&self) -> u64 {
+        self.pairs + self.captioned
+    }
+
+    /// The counts that are not zero and worth a look, each with what it means.
+    pub fn findings(&self) -> Vec<(u64, &'static str)> {
+        let all = [
+            (self.skipped.count, "broken records left out"),
+            (self.ties, "ties left out: both pictures were called equally good"),
+            (self.unlabelled, "records left out: nobody said which picture is better"),
+            (self.missing, "records left out: a picture has no bytes"),
+            (self.empty_captions, "captions without a letter"),
+            (self.identical_pairs, "pairs of two equal pictures: they teach nothing"),
+            (self.flattened, "pictures with something transparent, put on white"),
+            (self.enlarged, "pictures smaller than wanted, enlarged"),
+            (self.cropped, "pictures that are no squares; the middle is used"),
+        ];
+        all.into_iter().filter(|&(count, _)| count > 0).collect()
+    }
+}
+
+impl fmt::Display for ImageAudit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [(self.pairs, "pairs"), (self.captioned, "captioned pictures")];
+        let kinds: Vec<String> =
+            kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+        writeln!(f, "{} examples: {}", self.examples(), kinds.join(", "))?;
+        let mut sizes: Vec<(u64, &str)> = self.sizes.iter().map(|(size, &count)| (count, &**size)).collect();
+        sizes.sort_by(|first, second| second.cmp(first));
+        let mut shown: Vec<String> =
+            sizes.iter().take(Self::SIZES_SHOWN).map(|(count, size)| format!("{size} ({count})")).collect();
+        if sizes.len() > Self::SIZES_SHOWN {
+            shown.push(format!("{} others", sizes.len() - Self::SIZES_SHOWN));
+        }
+        write!(f, "sizes: {}; used as {1}x{1}", shown.join(", "), self.size)?;
+        let findings = self.findings();
+        if findings.is_empty() {
+            write!(f, "\nnothing left out, nothing odd")?;
+        }
+        for (count, meaning) in findings {
+            write!(f, "\n{count:>8} {meaning}")?;
+        }
+        for message in &self.skipped.messages {
+            write!(f, "\n         left out: {message}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! What a denoiser is told, in files of tensors.
+//!
+//! `context` `[rows, length, width]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`, each as it is there; or two of
+//! one kind, `context_chosen` and `context_rejected`, where the sides of a pair are told different things. There is one
+//! row an example, unless `context_index` i64 `[examples]` says which row each example has; the note `empty_context`
+//! then names the row of the empty caption.
+
+use std::sync::Arc;
+
+use super::tensors::{TensorFile, TensorWriter};
+use crate::error::DatasetError;
+
+/// The kinds of tensors, and their dimensions.
+const KINDS: [(&str, &str); 3] =
+    [("context", "[rows, length, width]"), ("pooled", "[rows, width]"), ("time_ids", "[rows, 6]")];
+
+/// What a denoiser is told, as numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LatentContext {
+    /// A text encoder's output, one vector a token.
+    pub hidden: Option<HiddenValues>,
+    /// A text encoder's output for the whole text.
+    pub pooled: Option<Vec<f32>>,
+    /// Sizes and crops, as SDXL is told them.
+    pub time_ids: Option<[f32; 6]>,
+}
+
+/// One vector a token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HiddenValues {
+    /// The vectors, one after the other.
+    pub values: Vec<f32>,
+    /// How many there are.
+    pub length: usize,
+    /// The numbers of each.
+    pub width: usize,
+}
+
+/// Which side of a pair is told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Chosen,
+    Rejected,
+}
+
+/// Where a file has what its examples are told.
+#[derive(Debug)]
+pub(super) struct ContextTable {
+    /// The row of each example; its own number if `None`.
+    rows: Option<Vec<usize>>,
+    empty: Option<usize>,
+    /// Whether both sides of every pair are told the same.
+    pub(super) is_shared: bool,
+}
+
+impl ContextTable {
+    /// Finds and checks the tensors of a file of so many examples.
+    pub(super) fn open(file: &TensorFile, examples: usize) -> Result<Self, DatasetError> {
+        let mut n_rows = None;
+        let mut is_shared = true;
+        for (kind, dimensions) in KINDS {
+            let sided = ["_chosen", "_rejected"].map(|side| format!("{kind}{side}"));
+            let is_sided = sided.iter().any(|name| file.shape(name).is_some());
+            if is_sided && file.shape(kind).is_some() {
+                return Err(file.error(format!("has both `{kind}` and `{}`; one of them says what is told", sided[0])));
+            }
+            is_shared &= !is_sided;
+            let names = if is_sided { sided.to_vec() } else { vec![kind.to_owned()] };
+            for name in names.iter().filter(|name| is_sided || file.shape(name).is_some()) {
+                let shape = file.expect(name, dimensions)?;
+                if kind == "time_ids" && shape[1] != 6 {
+                    return Err(
+                        file.error(format!("is wrong: tensor `{name}` should be {dimensions}, but is {shape:?}"))
+                    );
+                }
+                let expected = *n_rows.get_or_insert(shape[0]);
+                if shape[0] != expected {
+                    let message = format!("is wrong: tensor `{name}` has {} rows, others {expected}", shape[0]);
+                    return Err(file.error(message));
+                }
+            }
+            if is_sided
+                && file.shape(&sided[0]).map(|shape| &shape[1..]) != file.shape(&sided[1]).map(|shape| &shape[1..])
+            {
+                return Err(file.error(format!("is wrong: `{}` and `{}` have unlike shapes", sided[0], sided[1])));
+            }
+        }
+        let n_rows = n_rows.unwrap_or(0);
+        let rows = match file.shape("context_index") {
+            Some(_) => Some(file.indices("context_index", "[examples]", n_rows)?),
+            None => None,
+        };
+        let told = rows.as_ref().map_or(n_rows, Vec::len);
+        if told != examples && n_rows > 0 {
+            return Err(file.error(format!("tells {told} examples something, but has {examples}")));
+        }
+        let empty = match file.note("empty_context") {
+            None => None,
+            Some(row) => Some(row.parse().ok().filter(|&row: &usize| row < n_rows).ok_or_else(|| {
+                file.error(format!("names `{row}` as the row of the empty caption; there are {n_rows} rows"))
+            })?),
+        };
+        let table = Self { rows, empty, is_shared };
+        for row in 0..n_rows {
+            table.row(file, row, Side::Chosen)?;
+            if !is_shared {
+                table.row(file, row, Side::Rejected)?;
+            }
+        }
+        Ok(table)
+    }
+
+    /// What an example is told.
+    pub(super) fn of(&self, file: &TensorFile, example: usize, side: Side) -> Result<Arc<LatentContext>, DatasetError> {
+        let row = self.rows.as_ref().map_or(Some(example), |rows| rows.get(example).copied());
+        self.row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
+    }
+
+    /// What the empty caption tells, if the file has it.
+    pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
+        self.empty.map(|row| self.row(file, row, Side::Chosen).map(Arc::new)).transpose()
+    }
+
+    /// The row of an example, where several examples may share one.
+    pub(super) fn row_of(&self, example: usize) -> usize {
+        self.rows.as_ref().and_then(|rows| rows.get(example).copied()).unwrap_or(example)
+    }
+
+    fn row(&self, file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, DatasetError> {
+        let read = |kind: &str| -> Result<Option<(Vec<f32>, &[usize])>, DatasetError> {
+            let side = if side == Side::Chosen { "_chosen" } else { "_rejected" };
+            let names = [kind.to_owned(), format!("{kind}{side}")];
+            let Some(name) = names.iter().find(|name| file.shape(name).is_some()) else { return Ok(None) };
+            Ok(Some((file.row(name, row)?, file.shape(name).unwrap_or_default())))
+        };
+        let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
+        let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
+        Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
+    }
+}
+
+/// What is told in a file that is to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContextLayout {
+    /// How many different things are told, that of the empty caption included; 0 if nothing is.
+    pub rows: usize,
+    /// Vectors and numbers a vector of the text encoder's output.
+    pub hidden: Option<(usize, usize)>,
+    /// Numbers of the output for the whole text.
+    pub pooled: Option<usize>,
+    /// Whether sizes and crops are told.
+    pub has_time_ids: bool,
+}
+
+impl ContextLayout {
+    /// The tensors that it takes.
+    pub(super) fn shapes(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let hidden = self.hidden.map(|(length, width)| ("context", vec![self.rows, length, width]));
+        let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));
+        let time_ids = self.has_time_ids.then(|| ("time_ids", vec![self.rows, 6]));
+        [hidden, pooled, time_ids].into_iter().flatten().filter(|_| self.rows > 0).collect()
+    }
+}
+
+/// Writes one row.
+pub(super) fn write(writer: &mut TensorWriter, row: usize, context: &LatentContext) -> Result<(), DatasetError> {
+    if let Some(hidden) = &context.hidden {
+        writer.write("context", row, &hidden.values)?;
+    }
+    if let Some(pooled) = &context.pooled {
+        writer.write("pooled", row, pooled)?;
+    }
+    if let Some(time_ids) = &context.time_ids {
+        writer.write("time_ids", row, time_ids)?;
+    }
+    Ok(())
+}

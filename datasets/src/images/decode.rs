@@ -1,0 +1,172 @@
+//! Files' bytes to [`Pixels`] of one size.
+
+use std::io::Cursor;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage};
+
+use super::pixels::Pixels;
+
+/// A picture as it was in its file.
+pub(super) struct Original {
+    image: RgbImage,
+    /// Whether it was transparent somewhere.
+    pub(super) is_flattened: bool,
+}
+
+impl Original {
+    /// Rows and columns in the file, turned the right way up.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.image.height() as usize, self.image.width() as usize)
+    }
+
+    /// The picture scaled until its shorter side is `size` (Lanczos), and the middle square of that.
+    pub(super) fn square(&self, size: usize) -> Pixels {
+        let (height, width) = self.size();
+        if (height, width) == (size, size) {
+            return Pixels::from_rgb8(&self.image);
+        }
+        let shorter = height.min(width);
+        let scaled = |side: usize| ((side * size + shorter / 2) / shorter) as u32;
+        let image = imageops::resize(&self.image, scaled(width), scaled(height), FilterType::Lanczos3);
+        let (left, top) = ((image.width() - size as u32) / 2, (image.height() - size as u32) / 2);
+        Pixels::from_rgb8(&imageops::crop_imm(&image, left, top, size as u32, size as u32).to_image())
+    }
+}
+
+/// Decodes PNG, JPEG or WebP, turns it as its EXIF data say, and puts what is transparent on white.
+///
+/// The error says what is wrong, as the end of a sentence about the picture.
+pub(super) fn decode(bytes: &[u8]) -> Result<Original, String> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+    let Some(format) = reader.format() else {
+        let what = if bytes.is_empty() { "has no bytes" } else { "is of no known kind; PNG, JPEG and WebP are known" };
+        return Err(what.to_owned());
+    };
+    // The JPEG decoder fills what is missing with grey and says nothing.
+    let is_whole = match format {
+        ImageFormat::Jpeg => is_whole_jpeg(bytes),
+        ImageFormat::Png => bytes.windows(8).any(|end| end == b"IEND\xae\x42\x60\x82"),
+        _ => true,
+    };
+    if !is_whole {
+        return Err("is cut off: its data don't come to their end".to_owned());
+    }
+    let broken = |error: image::ImageError| format!("cannot be decoded: {error}");
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let orientation = decoder.orientation().map_err(broken)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    image.apply_orientation(orientation);
+    if image.width() == 0 || image.height() == 0 {
+        return Err("has no pixels".to_owned());
+    }
+    if !image.color().has_alpha() {
+        return Ok(Original { image: image.into_rgb8(), is_flattened: false });
+    }
+    let rgba = image.into_rgba8();
+    let is_flattened = rgba.pixels().any(|pixel| pixel.0[3] < u8::MAX);
+    let image = RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
+        Rgb([red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    });
+    Ok(Original { image, is_flattened })
+}
+
+/// Whether the data of a JPEG go on to its end marker.
+///
+/// The marker is looked for behind the first scan's header, because a small picture inside the EXIF data has its own;
+/// within a scan it cannot occur by chance.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
+        if marker == 0xff {
+            at += 1;
+            continue;
+        }
+        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+        at += 2 + usize::from(high) * 256 + usize::from(low);
+        if marker == 0xda {
+            return bytes.get(at..).is_some_and(|rest| rest.windows(2).any(|pair| pair == [0xff, 0xd9]));
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn ramp(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 40]))
+    }
+
+    #[test]
+    fn every_format_is_read_and_what_is_cut_off_is_refused() {
+        let image = DynamicImage::from(ramp(40, 30));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
+            let bytes = encoded(&image, format);
+            let found = decode(&bytes).unwrap();
+            assert_eq!((found.size(), found.is_flattened), ((30, 40), false));
+            let middle = found.square(30).values()[(15 * 30 + 15) * 3];
+            assert!((middle - (20.0 / 40.0 * 2.0 - 1.0)).abs() < 0.06, "{format:?}: {middle}");
+            for share in [0.0, 0.1, 0.5, 0.9, 0.99] {
+                let part = &bytes[..(bytes.len() as f64 * share) as usize];
+                assert!(decode(part).is_err(), "{format:?}, {share} of it");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jpeg_inside_the_header_is_not_the_end() {
+        let mut bytes = Vec::new();
+        let thumbnail = encoded(&ramp(8, 8).into(), ImageFormat::Jpeg);
+        let mut encoder = JpegEncoder::new(&mut bytes);
+        encoder.encode_image(&DynamicImage::from(ramp(40, 30))).unwrap();
+        let mut with_inside = bytes[..2].to_vec();
+        with_inside.extend([0xff, 0xe5]);
+        with_inside.extend((thumbnail.len() as u16 + 2).to_be_bytes());
+        with_inside.extend(&thumbnail);
+        with_inside.extend(&bytes[2..]);
+        assert!(decode(&with_inside).is_ok());
+        assert!(decode(&with_inside[..with_inside.len() - 2]).is_err());
+    }
+
+    #[test]
+    fn what_is_transparent_lies_on_white() {
+        let image = RgbaImage::from_fn(4, 4, |x, _| Rgba([0, 0, 0, [0, 128, 255, 255][x as usize]]));
+        let found = decode(&encoded(&image.into(), ImageFormat::Png)).unwrap();
+        let row: Vec<f32> = (0..4).map(|column| found.square(4).values()[column * 3]).collect();
+        assert!(found.is_flattened);
+        assert_eq!((row[0], row[2], row[3]), (1.0, -1.0, -1.0));
+        assert!(row[1].abs() < 0.01, "{row:?}");
+        let opaque = RgbaImage::from_pixel(4, 4, Rgba([1, 2, 3, 255]));
+        assert!(!decode(&encoded(&opaque.into(), ImageFormat::Png)).unwrap().is_flattened);
+    }
+
+    #[test]
+    fn the_middle_of_the_scaled_picture_is_taken() {
+        // Thirds of red, green and blue, 60 x 20: the middle square is green.
+        for (width, height) in [(60, 20), (20, 60), (6, 2)] {
+            let third = width.max(height) / 3;
+            let image = RgbImage::from_fn(width, height, |x, y| {
+                let mut colour = [0; 3];
+                colour[(x.max(y) / third) as usize] = 255;
+                Rgb(colour)
+            });
+            let long = width > height;
+            let image = if long { image } else { imageops::rotate90(&imageops::rotate270(&image)) };
+            let found = decode(&encoded(&image.into(), ImageFormat::Png)).unwrap().square(10);
+            assert_eq!((found.height(), found.width()), (10, 10));
+            assert_eq!(found.values()[(5 * 10 + 5) * 3..][..3], [-1.0, 1.0, -1.0]);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! safetensors files, read and written row by row, so that memory does not grow with them.
+//!
+//! A tensor's first dimension counts its rows. Numbers are f32 here; f16 and bf16 are read as such.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata};
+use serde_json::{Map, Value, json};
+
+use crate::error::DatasetError;
+
+/// The most bytes a header may have, as the format has it.
+const HEADER_LIMIT: u64 = 100_000_000;
+
+/// A file to read from.
+#[derive(Debug)]
+pub(super) struct TensorFile {
+    path: PathBuf,
+    file: Mutex<File>,
+    header: Metadata,
+    start: u64,
+}
+
+impl TensorFile {
+    pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
+        let io = |source| DatasetError::Io { path: path.to_owned(), source };
+        let wrong = |message: &str| malformed(path, format!("is not a whole safetensors file: {message}"));
+        let mut file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut size = [0; 8];
+        file.read_exact(&mut size).map_err(|_| wrong("it has no header"))?;
+        let size = u64::from_le_bytes(size);
+        if size > HEADER_LIMIT.min(length.saturating_sub(8)) {
+            return Err(wrong("its header is longer than the file"));
+        }
+        let mut header = vec![0; size as usize];
+        file.read_exact(&mut header).map_err(io)?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
+        let expected = 8 + size + header.data_len() as u64;
+        if length != expected {
+            return Err(wrong(&format!("it has {length} bytes and should have {expected}")));
+        }
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), header, start: 8 + size })
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> DatasetError {
+        malformed(&self.path, message)
+    }
+
+    /// What the file says about itself under this name.
+    pub(super) fn note(&self, name: &str) -> Option<&str> {
+        self.header.metadata().as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// The names of the tensors, in the order of the file.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.info(name).map(|info| &info.shape[..])
+    }
+
+    /// The shape of a tensor that must be there, have as many dimensions as this text names, and none of them 0.
+    pub(super) fn expect(&self, name: &str, dimensions: &str) -> Result<&[usize], DatasetError> {
+        let shape = self.shape(name).ok_or_else(|| {
+            self.error(format!("has no tensor `{name}` {dimensions}; it has {}", self.names().join(", ")))
+        })?;
+        if shape.len() != dimensions.split(',').count() || shape.contains(&0) {
+            return Err(self.error(format!("is wrong: tensor `{name}` should be {dimensions}, but is {shape:?}")));
+        }
+        Ok(shape)
+    }
+
+    /// One row of a tensor of floats. A number that is none is an error that names it.
+    pub(super) fn row(&self, name: &str, index: usize) -> Result<Vec<f32>, DatasetError> {
+        let (dtype, bytes) = self.row_bytes(name, index)?;
+        let values: Vec<f32> = match dtype {
+            Dtype::F32 => words(&bytes, f32::from_le_bytes),
+            Dtype::F16 => words(&bytes, |word| f16::from_le_bytes(word).to_f32()),
+            Dtype::BF16 => words(&bytes, |word| bf16::from_le_bytes(word).to_f32()),
+            other => {
+                return Err(
+                    self.error(format!("is wrong: tensor `{name}` should be f32, f16 or bf16, but is {other:?}"))
+                );
+            }
+        };
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(self.error(format!("is wrong: tensor `{name}`, row {index}: value {at} is {}", values[at])));
+        }
+        Ok(values)
+    }
+
+    /// All numbers of a tensor of integers with one dimension.
+    pub(super) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
+        let count = self.expect(name, dimensions)?[0];
+        let mut all = Vec::with_capacity(count);
+        for index in 0..count {
+            let (dtype, bytes) = self.row_bytes(name, index)?;
+            match dtype {
+                Dtype::I64 => all.extend(words(&bytes, i64::from_le_bytes)),
+                Dtype::I32 => all.extend(words(&bytes, |word| i64::from(i32::from_le_bytes(word)))),
+                other => {
+                    return Err(self.error(format!("is wrong: tensor `{name}` should be i64 or i32, but is {other:?}")));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Integers that number things of which there are `count`.
+    pub(super) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
+        let found = self.integers(name, dimensions)?;
+        let index = |(at, &value): (usize, &i64)| {
+            usize::try_from(value).ok().filter(|&index| index < count).ok_or_else(|| {
+                self.error(format!(
+                    "is wrong: tensor `{name}`, row {at}: {value} is not between 0 and {}",
+                    count as i64 - 1
+                ))
+            })
+        };
+        found.iter().enumerate().map(index).collect()
+    }
+
+    /// The hash of all bytes, header included.
+    pub(super) fn hash(&self) -> Result<blake3::Hash, DatasetError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hasher = blake3::Hasher::new();
+        let hashed = file.seek(SeekFrom::Start(0)).and_then(|_| hasher.update_reader(&mut *file).map(|_| ()));
+        hashed.map_err(|source| DatasetError::Io { path: self.path.clone(), source })?;
+        Ok(hasher.finalize())
+    }
+
+    fn row_bytes(&self, name: &str, index: usize) -> Result<(Dtype, Vec<u8>), DatasetError> {
+        let missing = || self.error(format!("is wrong: tensor `{name}` has no row {index}"));
+        let info = self.header.info(name).ok_or_else(missing)?;
+        let rows = info.shape.first().copied().unwrap_or_default();
+        if index >= rows {
+            return Err(missing());
+        }
+        let size = (info.data_offsets.1 - info.data_offsets.0) / rows;
+        let mut bytes = vec![0; size];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.start + (info.data_offsets.0 + index * size) as u64;
+        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
+        read.map_err(|source| DatasetError::Io { path: self.path.clone(), source })?;
+        Ok((info.dtype, bytes))
+    }
+}
+
+fn words<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|&word| value(word)).collect()
+}
+
+fn malformed(path: &Path, message: impl Into<String>) -> DatasetError {
+    DatasetError::Tensors { path: path.to_owned(), message: message.into() }
+}
+
+/// A file being written, its rows in any order. It appears under its name when it is finished, whole or not at all.
+#[derive(Debug)]
+pub(super) struct TensorWriter {
+    path: PathBuf,
+    body: File,
+    tensors: Vec<Declared>,
+}
+
+#[derive(Debug)]
+struct Declared {
+    name: &'static str,
+    shape: Vec<usize>,
+    start: usize,
+    /// Which rows are there.
+    written: Vec<bool>,
+}
+
+impl Declared {
+    fn row_size(&self) -> usize {
+        self.shape[1..].iter().product::<usize>() * 4
+    }
+}
+
+impl TensorWriter {
+    /// Begins a file of these f32 tensors.
+    pub(super) fn create(path: &Path, shapes: Vec<(&'static str, Vec<usize>)>) -> Result<Self, DatasetError> {
+        let io = |source| DatasetError::Io { path: path.to_owned(), source };
+        let body = tempfile::tempfile_in(folder_of(path)).map_err(io)?;
+        let mut start = 0;
+        let declare = |(name, shape): (&'static str, Vec<usize>)| {
+            let written = vec![false; shape[0]];
+            let declared = Declared { name, shape, start, written };
+            start += declared.row_size() * declared.shape[0];
+            declared
+        };
+        Ok(Self { path: path.to_owned(), body, tensors: shapes.into_iter().map(declare).collect() })
+    }
+
+    /// Writes one row.
+    pub(super) fn write(&mut self, name: &str, index: usize, values: &[f32]) -> Result<(), DatasetError> {
+        let wrong =
+            |what: String| malformed(&self.path, format!("cannot be written: tensor `{name}`, row {index}: {what}"));
+        let declared = self.tensors.iter_mut().find(|declared| declared.name == name);
+        let Some(declared) = declared.filter(|declared| index < declared.written.len()) else {
+            return Err(wrong("there is no such row".to_owned()));
+        };
+        if values.len() * 4 != declared.row_size() {
+            return Err(wrong(format!("{} values instead of {}", values.len(), declared.row_size() / 4)));
+        }
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(wrong(format!("a value is {value}")));
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let at = declared.start + index * declared.row_size();
+        declared.written[index] = true;
+        let written = self.body.seek(SeekFrom::Start(at as u64)).and_then(|_| self.body.write_all(&bytes));
+        written.map_err(|source| DatasetError::Io { path: self.path.clone(), source })
+    }
+
+    /// Adds tensors of integers and what the file says about itself, and puts the file in its place.
+    pub(super) fn finish(
+        mut self,
+        integers: &[(&str, Vec<i64>)],
+        notes: &[(&str, String)],
+    ) -> Result<(), DatasetError> {
+        for declared in &self.tensors {
+            if let Some(missing) = declared.written.iter().position(|written| !written) {
+                return Err(malformed(
+                    &self.path,
+                    format!("cannot be written: row {missing} of tensor `{}` was not written", declared.name),
+                ));
+            }
+        }
+        let header = self.header(integers, notes)?;
+        let path = self.path.clone();
+        let io = |source| DatasetError::Io { path: path.clone(), source };
+        let mut whole = building().tempfile_in(folder_of(&path)).map_err(io)?;
+        self.body.seek(SeekFrom::Start(0)).map_err(io)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, whole.as_file_mut());
+        writer.write_all(&header).map_err(io)?;
+        for value in integers.iter().flat_map(|(_, values)| values) {
+            writer.write_all(&value.to_le_bytes()).map_err(io)?;
+        }
+        std::io::copy(&mut self.body, &mut writer).map_err(io)?;
+        writer.flush().map_err(io)?;
+        drop(writer);
+        whole.as_file().sync_all().map_err(io)?;
+        whole.persist(&path).map_err(|error| io(error.error))?;
+        Ok(())
+    }
+
+    /// The length of the header and the header; integers lie before floats, so that all are aligned.
+    fn header(&self, integers: &[(&str, Vec<i64>)], notes: &[(&str, String)]) -> Result<Vec<u8>, DatasetError> {
+        let notes: Map<String, Value> = notes.iter().map(|(name, text)| ((*name).into(), json!(text))).collect();
+        let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(notes))]);
+        let mut at = 0;
+        for (name, values) in integers {
+            let end = at + values.len() * 8;
+            let entry = json!({"dtype": "I64", "shape": [values.len()], "data_offsets": [at, end]});
+            header.insert((*name).to_owned(), entry);
+            at = end;
+        }
+        for declared in &self.tensors {
+            let end = at + declared.row_size() * declared.shape[0];
+            let entry = json!({"dtype": "F32", "shape": declared.shape, "data_offsets": [at, end]});
+            header.insert(declared.name.to_owned(), entry);
+            at = end;
+        }
+        let mut text = serde_json::to_vec(&header).map_err(|error| malformed(&self.path, error.to_string()))?;
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text);
+        Ok(bytes)
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file beside the one to be, readable by whoever may read new files (temporary ones are their owner's only).
+fn building() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".hybrid-dpo-building-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
+}
+
+/// Numbers in the order channel, row, column, put in the order row, column, channel.
+pub(super) fn channels_last(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = values.len() / channels;
+    (0..values.len()).map(|at| values[at % channels * pixels + at / channels]).collect()
+}
+
+/// Numbers in the order row, column, channel, put in the order channel, row, column.
+pub(super) fn channels_first(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = values.len() / channels;
+    (0..values.len()).map(|at| values[at % pixels * channels + at / pixels]).collect()
+}
