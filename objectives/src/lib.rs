@@ -27,6 +27,7 @@
 //! | `apo_down` | [`ApoDown::new`]`(beta)` | sigma(beta c) + 1 - sigma(beta D) | log-ratio, sum |
 //! | `exo` | [`Exo::new`]`(beta, e)` | KL of sigma(beta D) from 1-e | log-ratio, sum |
 //! | `sppo` | [`Sppo::new`]`(beta)` | (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2 | log-ratio, sum |
+//! | `d3po` | [`Clamped::new`]`(beta, eps)` | -log sigma(beta (c' - r')), c' and r' within log(1 -+ eps) | log-ratio, sum |
 //! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`Reward::LogRatio`] |
 //! | `sft` | [`ChosenLikelihood`] | -c | own, sum |
 //!
@@ -82,7 +83,7 @@ pub use error::ObjectiveError;
 pub use feedback::{Comparison, Demonstration, Label, Ranking};
 pub use kto::Kto;
 pub use links::{
-    ApoDown, ApoZero, Bco, ChosenLikelihood, Cpl, Exo, Hinge, Ipo, Logistic, Nca, Orpo, Robust, Simpo, Sppo,
+    ApoDown, ApoZero, Bco, ChosenLikelihood, Clamped, Cpl, Exo, Hinge, Ipo, Logistic, Nca, Orpo, Robust, Simpo, Sppo,
 };
 pub use pairwise::{Link, Pairwise, Point};
 pub use ranked::PlackettLuce;
