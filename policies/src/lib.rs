@@ -34,6 +34,7 @@ mod error;
 pub mod formats;
 pub mod laws;
 mod policy;
+mod saved;
 pub mod tabular;
 pub mod unet;
 pub mod vae;

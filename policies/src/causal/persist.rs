@@ -1,64 +1,25 @@
 //! Checkpoints, exports and fingerprints.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor, safetensors};
 use engine::lora::parameter_names;
 
 use super::model::CausalLm;
-use crate::PolicyError;
 use crate::formats::{SaveOptions, save_huggingface, save_peft};
 use crate::policy::{BoxError, Persist};
-
-const WEIGHTS: &str = "weights.safetensors";
-const OPTIMIZER: &str = "optimizer.safetensors";
+use crate::saved;
 
 impl Persist for CausalLm {
     /// Writes what learns: all weights, or the adapters, whose base is the one the run began with; and the optimiser's
     /// state.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
-        let weights = self.parameters().trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
-        write(&folder.join(WEIGHTS), weights)?;
-        if let Some(learning) = &self.learning {
-            write(&folder.join(OPTIMIZER), learning.optimizer.state()?)?;
-        }
-        Ok(())
+        Ok(saved::save(folder, self.parameters(), self.learning.as_ref().map(|learning| learning.optimizer.as_ref()))?)
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
-        let path = folder.join(WEIGHTS);
-        let mut weights = read(&path)?;
-        // All is checked before anything is changed.
-        for (name, var) in self.parameters().trainable() {
-            match weights.get(name) {
-                None => return Err(PolicyError::tensor(&path, name, "is missing").into()),
-                Some(tensor) if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() => {
-                    let reason = format!(
-                        "is {:?} {:?}, expected {:?} {:?}",
-                        tensor.dtype(),
-                        tensor.dims(),
-                        var.dtype(),
-                        var.dims()
-                    );
-                    return Err(PolicyError::tensor(&path, name, reason).into());
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(name) = weights.keys().find(|name| !self.parameters().is_trainable(name)) {
-            return Err(PolicyError::tensor(&path, name, "is none of the weights this model learns").into());
-        }
-        let optimizer = folder.join(OPTIMIZER);
-        let state = if self.learning.is_some() { Some(read(&optimizer)?) } else { None };
-        for (name, var) in self.decoder.parameters.trainable() {
-            if let Some(tensor) = weights.remove(name) {
-                var.set(&tensor.to_device(var.device())?)?;
-            }
-        }
-        if let (Some(learning), Some(state)) = (&mut self.learning, state) {
-            let state = state.into_iter().collect();
-            learning.optimizer.load_state(state).map_err(|e| PolicyError::format(&optimizer, e.to_string()))?;
+        let learning = self.learning.as_mut();
+        saved::restore(folder, &self.decoder.parameters, learning.map(|learning| &mut learning.optimizer))?;
+        if let Some(learning) = &mut self.learning {
             learning.gradients.clear();
         }
         self.forget_hash();
@@ -90,13 +51,4 @@ impl Persist for CausalLm {
     fn fingerprint(&self) -> Result<String, BoxError> {
         Ok(self.hash()?)
     }
-}
-
-fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<(), PolicyError> {
-    let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
-    safetensors::save(&tensors, path).map_err(|e| PolicyError::format(path, format!("cannot be written: {e}")))
-}
-
-fn read(path: &Path) -> Result<HashMap<String, Tensor>, PolicyError> {
-    safetensors::load(path, &Device::Cpu).map_err(|e| PolicyError::format(path, format!("cannot be read: {e}")))
 }

@@ -1,8 +1,20 @@
 //! Denoisers as policies of the denoising problem.
+//!
+//! A [`Denoiser`] is a network with a schedule's reading of it: it scores how well it goes on towards a finished image,
+//! how likely it draws a given next latent, and makes images of its own. What it is told is a [`Condition`].
 
+mod batch;
 mod conditioning;
+mod generate;
+mod learn;
+mod model;
+mod persist;
+mod policy;
 mod prediction;
 pub mod sampler;
 
 pub use conditioning::{Condition, Conditioning, Framing, Hidden};
-pub use prediction::{Mixture, Prediction};
+pub use generate::Generated;
+pub use learn::DenoiserTape;
+pub use model::{Acting, Companions, Denoiser, DenoiserTraining, Shape};
+pub use prediction::Prediction;

@@ -1,0 +1,75 @@
+//! What a learner saves to be taken up again: all that learns, the optimiser's state, averages.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor, safetensors};
+use engine::optim::Optimizer;
+use engine::Parameters;
+
+use crate::PolicyError;
+
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Writes the trainable parameters and the optimiser's state into a folder.
+pub(crate) fn save(folder: &Path, parameters: &Parameters, optimizer: Option<&dyn Optimizer>) -> Result<(), PolicyError> {
+    let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
+    write(&folder.join(WEIGHTS), weights)?;
+    match optimizer {
+        Some(optimizer) => write(&folder.join(OPTIMIZER), optimizer.state()?),
+        None => Ok(()),
+    }
+}
+
+/// Takes them back; all is checked before anything is changed.
+pub(crate) fn restore(
+    folder: &Path,
+    parameters: &Parameters,
+    optimizer: Option<&mut Box<dyn Optimizer>>,
+) -> Result<(), PolicyError> {
+    let path = folder.join(WEIGHTS);
+    let mut weights = read(&path)?;
+    check(&path, parameters, &weights)?;
+    let optimizer_path = folder.join(OPTIMIZER);
+    let state = if optimizer.is_some() { Some(read(&optimizer_path)?) } else { None };
+    for (name, var) in parameters.trainable() {
+        if let Some(tensor) = weights.remove(name) {
+            var.set(&tensor.to_device(var.device())?)?;
+        }
+    }
+    if let (Some(optimizer), Some(state)) = (optimizer, state) {
+        let state = state.into_iter().collect();
+        optimizer.load_state(state).map_err(|e| PolicyError::format(&optimizer_path, e.to_string()))?;
+    }
+    Ok(())
+}
+
+fn check(path: &Path, parameters: &Parameters, weights: &HashMap<String, Tensor>) -> Result<(), PolicyError> {
+    for (name, var) in parameters.trainable() {
+        match weights.get(name) {
+            None => return Err(PolicyError::tensor(path, name, "is missing")),
+            Some(tensor) if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() => {
+                let (dtype, dims, expected) = (tensor.dtype(), tensor.dims(), (var.dtype(), var.dims()));
+                let reason = format!("is {dtype:?} {dims:?}, expected {:?} {:?}", expected.0, expected.1);
+                return Err(PolicyError::tensor(path, name, reason));
+            }
+            Some(_) => {}
+        }
+    }
+    match weights.keys().find(|name| !parameters.is_trainable(name)) {
+        Some(name) => Err(PolicyError::tensor(path, name, "is none of the weights this model learns")),
+        None => Ok(()),
+    }
+}
+
+/// Writes tensors under their names.
+pub(crate) fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<(), PolicyError> {
+    let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
+    safetensors::save(&tensors, path).map_err(|e| PolicyError::format(path, format!("cannot be written: {e}")))
+}
+
+/// Reads what [`write`] wrote.
+pub(crate) fn read(path: &Path) -> Result<HashMap<String, Tensor>, PolicyError> {
+    safetensors::load(path, &Device::Cpu).map_err(|e| PolicyError::format(path, format!("cannot be read: {e}")))
+}
