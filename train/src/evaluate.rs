@@ -5,8 +5,8 @@ use objectives::Objective;
 use policies::Learner;
 
 use crate::statistics::wilson;
-use crate::step::{Reference, Slice, append, evaluate_slice};
-use crate::{Hooks, Item, Sides, Source, TrainError};
+use crate::step::{Loss, Reference, Slice, append, evaluate_slice};
+use crate::{Hooks, Item, Measures, Sides, Source, TrainError};
 
 /// What held-out data showed.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +16,11 @@ pub struct Evaluated {
     /// `loss` and the objective's metrics, means over the feedback; `divergence` and `entropy` per decision where the
     /// problem diagnoses them.
     pub metrics: BTreeMap<&'static str, f64>,
+    /// What the problem measured.
+    pub measures: Measures,
     /// The 95% interval of `rewards/accuracies`, where the objective has it.
     pub accuracy_interval: Option<(f64, f64)>,
-    /// beta times the log-ratio of every decision of the better episodes.
+    /// beta times the weighted log-ratio of every decision of the better episodes.
     pub chosen_rewards: Vec<f64>,
     /// The same of the worse ones.
     pub rejected_rewards: Vec<f64>,
@@ -68,7 +70,8 @@ where
         append(&mut policy, &channels);
         all.extend(slice);
     }
-    let evaluation = evaluate_slice(mdp, reference, objective, &all, &policy, look.step)?;
+    let loss = Loss { objective, measure: &|slice, scores| data.measure(slice, scores) };
+    let (evaluation, measures) = evaluate_slice(mdp, reference, loss, &all, &policy, look.step)?;
     let mut metrics = evaluation.metrics;
     metrics.insert("loss", evaluation.loss);
     for (name, channel) in [("divergence", &policy.divergence), ("entropy", &policy.entropy)] {
@@ -82,6 +85,7 @@ where
     Ok(Evaluated {
         examples: n,
         metrics,
+        measures,
         accuracy_interval: (n_judged > 0.0).then(|| wilson(right, n_judged)),
         chosen_rewards,
         rejected_rewards,
@@ -105,7 +109,8 @@ where
         for feedback in &slice.feedback {
             for (side, to) in [(feedback.chosen(), &mut chosen), (feedback.rejected(), &mut rejected)] {
                 let Some(i) = side else { continue };
-                to.extend(policy.log_probs.row(i).iter().zip(numbers.row(i)).map(|(p, r)| look.beta * (p - r)));
+                let rows = policy.log_probs.row(i).iter().zip(numbers.row(i)).zip(slice.episodes[i].weights());
+                to.extend(rows.map(|((p, r), weight)| look.beta * (weight * (p - r))));
             }
         }
     }

@@ -9,10 +9,13 @@
 
 mod cache;
 mod error;
+pub mod diffusion;
 mod evaluate;
 mod folder;
+mod measures;
 mod metrics;
 mod observe;
+pub mod pictures;
 mod run;
 mod schedule;
 mod settings;
@@ -28,8 +31,9 @@ pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
 pub use evaluate::{Evaluated, evaluate};
 pub use folder::{Position, RunFolder, can_write, write_whole};
+pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
-pub use observe::{Hooks, Monitor, Sample, Silent};
+pub use observe::{Hooks, Monitor, Sample, Samples, Silent};
 pub use run::{Ending, Outcome, Problem, run};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};

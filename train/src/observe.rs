@@ -1,6 +1,7 @@
 use mdp::{Channels, EpisodeOf, Mdp};
 use policies::BoxError;
 
+use crate::pictures::Picture;
 use crate::{Evaluated, Record};
 
 /// Told what happens; draws the progress bar, writes the log.
@@ -32,6 +33,15 @@ pub struct Sample {
     pub response: String,
 }
 
+/// What a policy made, to look at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// Answers in words.
+    Texts(Vec<Sample>),
+    /// Pictures.
+    Pictures(Vec<Picture>),
+}
+
 /// What a problem adds to an evaluation.
 pub struct Hooks<'a, M: Mdp, L> {
     /// Numbers with the divergence and entropy channels (Eq. 14), too dear for every step.
@@ -39,7 +49,7 @@ pub struct Hooks<'a, M: Mdp, L> {
     pub diagnose: Option<Box<dyn Fn(&L, &[EpisodeOf<M>]) -> Result<Channels, BoxError> + 'a>>,
     /// Draws samples to look at.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
-    pub sample: Option<Box<dyn Fn(&L) -> Result<Vec<Sample>, BoxError> + 'a>>,
+    pub sample: Option<Box<dyn Fn(&L) -> Result<Samples, BoxError> + 'a>>,
 }
 
 impl<M: Mdp, L> Default for Hooks<'_, M, L> {

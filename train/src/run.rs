@@ -7,11 +7,12 @@ use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
 use crate::evaluate::{Look, evaluate, read};
-use crate::step::{Learned, Reference, Slice, StepAt, learn};
+use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
+use crate::pictures::{Picture, contact_sheet, save_png};
 use crate::tensorboard::EventFile;
 use crate::{
-    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Settings, Source,
-    TrainError, write_whole,
+    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Sample, Samples,
+    Settings, Source, TrainError, write_whole,
 };
 
 /// What is learned from what.
@@ -106,7 +107,9 @@ where
         let begun = Instant::now();
         let slices = run.batch(step)?;
         let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
-        let learned = learn(problem.mdp, learner, &mut run.reference, problem.objective, &slices, at)?;
+        let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
+        let loss = Loss { objective: problem.objective, measure: &measure };
+        let learned = learn(problem.mdp, learner, &mut run.reference, loss, &slices, at)?;
         if !learned.gradient_norm.is_finite() {
             return Err(TrainError::Diverged { step, what: format!("the gradient norm is {}", learned.gradient_norm) });
         }
@@ -208,10 +211,12 @@ where
     fn batch(&self, step: usize) -> Result<Vec<Slice<M, S::Feedback>>, TrainError> {
         let n = self.problem.data.len();
         let per_epoch = self.settings.steps_per_epoch(n);
-        let order = datasets::Order::new(self.settings.seed, (step / per_epoch) as u64, n);
+        let epoch = step / per_epoch;
+        let order = datasets::Order::new(self.settings.seed, epoch as u64, n);
         let from = (step % per_epoch) * self.settings.batch_size;
         let to = (from + self.settings.batch_size).min(n);
         let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
+        let positions: Vec<usize> = positions.iter().map(|&i| self.problem.data.index_in_epoch(i, epoch)).collect();
         positions
             .chunks(self.settings.micro_batch_size)
             .map(|chunk| Ok(Slice::new(read(self.problem.data, chunk.iter().copied(), "training")?)))
@@ -227,10 +232,11 @@ where
         self.position.examples += learned.examples;
         let mut values = vec![("loss".to_owned(), learned.loss)];
         values.extend(learned.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        values.extend(learned.measures.means().map(|(name, value)| (name.to_owned(), value)));
         values.push(("grad_norm".into(), learned.gradient_norm));
         values.push(("lr".into(), at.rate));
         values.push(("pairs_per_second".into(), learned.examples as f64 / seconds));
-        values.push(("tokens_per_second".into(), learned.size as f64 / seconds));
+        values.push((format!("{}_per_second", S::UNIT), learned.size as f64 / seconds));
         let record = Record { split: "train", step: self.position.step, examples: self.position.examples, values };
         self.write(&record)?;
         self.monitor.stepped(&record);
@@ -251,11 +257,13 @@ where
         };
         let (mdp, objective) = (self.problem.mdp, self.problem.objective);
         let evaluated = evaluate(mdp, learner, &mut self.held_out_reference, objective, data, self.hooks, look)?;
-        let values = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let metrics = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value));
+        let measures = evaluated.measures.means().map(|(name, value)| (name.to_owned(), value));
+        let values = metrics.chain(measures).collect();
         let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
         self.write(&record)?;
         for (side, rewards) in [("chosen", &evaluated.chosen_rewards), ("rejected", &evaluated.rejected_rewards)] {
-            let tag = format!("eval/rewards/per_token/{side}");
+            let tag = format!("eval/rewards/per_{}/{side}", S::DECISION);
             self.events.histogram(&tag, self.position.step, rewards, 30)?;
         }
         self.sample(learner)?;
@@ -266,10 +274,27 @@ where
     fn sample(&mut self, learner: &L) -> Result<(), TrainError> {
         let Some(sample) = &self.hooks.sample else { return Ok(()) };
         let step = self.position.step;
-        let samples = sample(learner).map_err(|source| TrainError::Policy { step, source })?;
+        match sample(learner).map_err(|source| TrainError::Policy { step, source })? {
+            Samples::Texts(texts) => self.record_texts(&texts)?,
+            Samples::Pictures(pictures) => self.record_pictures(&pictures)?,
+        }
+        self.events.flush()
+    }
+
+    fn record_pictures(&mut self, pictures: &[Picture]) -> Result<(), TrainError> {
+        let step = self.position.step;
+        let sheet = contact_sheet(pictures, 8, 64);
+        let path = self.folder.join("samples").join(format!("step-{step}.png"));
+        save_png(&path, &sheet)?;
+        let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
+        self.events.image("samples", step, sheet.dimensions(), bytes)
+    }
+
+    fn record_texts(&mut self, samples: &[Sample]) -> Result<(), TrainError> {
+        let step = self.position.step;
         let path = self.folder.join("samples").join(format!("step-{step}.jsonl"));
         write_whole(&path, |file| {
-            for sample in &samples {
+            for sample in samples {
                 serde_json::to_writer(&mut *file, sample)?;
                 std::io::Write::write_all(file, b"\n")?;
             }
@@ -279,7 +304,7 @@ where
             let text = format!("{}\n\n---\n\n**{}**", sample.prompt, sample.response.trim());
             self.events.text(&format!("samples/{i}"), step, &text)?;
         }
-        self.events.flush()
+        Ok(())
     }
 
     fn save(&mut self, learner: &L) -> Result<(), TrainError> {

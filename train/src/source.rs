@@ -1,6 +1,9 @@
 use mdp::{EpisodeOf, Mdp};
-use objectives::{Comparison, Demonstration, Label, Ranking};
+use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
 use policies::BoxError;
+
+use crate::Measures;
+use crate::step::Slice;
 
 /// One example: some episodes and what is known of them.
 pub struct Item<M: Mdp, F> {
@@ -8,7 +11,7 @@ pub struct Item<M: Mdp, F> {
     pub episodes: Vec<EpisodeOf<M>>,
     /// The feedback, usually one.
     pub feedback: Vec<F>,
-    /// How much work it is, in the problem's own unit (tokens), for throughput.
+    /// How much work it is, in the problem's own unit ([`Source::UNIT`]), for throughput.
     pub size: usize,
 }
 
@@ -35,6 +38,23 @@ pub trait Source {
 
     /// The example at `index`: the same every time.
     fn item(&self, index: usize) -> Result<Item<Self::Mdp, Self::Feedback>, BoxError>;
+
+    /// What [`Item::size`] counts, as `tokens`.
+    const UNIT: &'static str;
+
+    /// What one decision is, as `token`: the name of its reward in the records.
+    const DECISION: &'static str;
+
+    /// The index that example `example` has in epoch `epoch`: another one where an epoch looks at an example in its own
+    /// way, such as with noise of its own.
+    fn index_in_epoch(&self, example: usize, _epoch: usize) -> usize {
+        example
+    }
+
+    /// What the problem itself measures on scored examples, beside the objective's metrics.
+    fn measure(&self, _slice: &Slice<Self::Mdp, Self::Feedback>, _scores: Scores<'_>) -> Measures {
+        Measures::default()
+    }
 }
 
 /// Feedback that can be moved to a batch, and tells which episodes it prefers.

@@ -5,7 +5,7 @@ use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
 use objectives::{Evaluation, Objective, Scores};
 use policies::{Learner, Policy};
 
-use crate::{Item, ReferenceCache, Sides, TrainError};
+use crate::{Item, Measures, ReferenceCache, Sides, TrainError};
 
 /// Examples that are scored together: their episodes side by side, feedback shifted to match.
 pub struct Slice<M: Mdp, F> {
@@ -110,6 +110,8 @@ pub struct Learned {
     pub loss: f64,
     /// Means over the batch's feedback.
     pub metrics: BTreeMap<&'static str, f64>,
+    /// What the problem measured.
+    pub measures: Measures,
     /// Before clipping.
     pub gradient_norm: f64,
     /// Examples in the batch.
@@ -127,6 +129,28 @@ impl Learned {
     }
 }
 
+/// The loss, and what is measured beside it.
+pub struct Loss<'a, M: Mdp, F> {
+    /// The loss.
+    pub objective: &'a dyn Objective<Feedback = F>,
+    /// What the problem measures on the numbers of a slice.
+    pub measure: &'a dyn Fn(&Slice<M, F>, Scores<'_>) -> Measures,
+}
+
+impl<M: Mdp, F> Clone for Loss<'_, M, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Mdp, F> Copy for Loss<'_, M, F> {}
+
+impl<M: Mdp, F> std::fmt::Debug for Loss<'_, M, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loss").finish_non_exhaustive()
+    }
+}
+
 /// Takes one step on a batch that comes in slices: forward, loss, backward for each, then one update.
 ///
 /// The gradient is that of the whole batch's mean loss. An objective that couples the examples of a batch sees all
@@ -135,7 +159,7 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Sides>(
     mdp: &M,
     learner: &mut L,
     reference: &mut Reference<'_, M>,
-    objective: &dyn Objective<Feedback = F>,
+    loss: Loss<'_, M, F>,
     slices: &[Slice<M, F>],
     at: StepAt,
 ) -> Result<Learned, TrainError>
@@ -150,15 +174,16 @@ where
         size: slices.iter().map(|slice| slice.size).sum(),
         ..Learned::default()
     };
-    let whole = objective.needs().whole_batch && slices.len() > 1;
+    let whole = loss.objective.needs().whole_batch && slices.len() > 1;
     let mut whole_slopes =
-        if whole { Some(coupled(mdp, learner, reference, objective, slices, step, &mut learned)?) } else { None };
+        if whole { Some(coupled(mdp, learner, reference, loss, slices, step, &mut learned)?) } else { None };
     for slice in slices {
         let (policy, tape) = learner.forward(mdp, &slice.episodes).map_err(failed)?;
         let slopes = if let Some(parts) = &mut whole_slopes {
             parts.remove(0)
         } else {
-            let mut evaluation = evaluate_slice(mdp, reference, objective, slice, &policy, step)?;
+            let (mut evaluation, measures) = evaluate_slice(mdp, reference, loss, slice, &policy, step)?;
+            learned.measures.join(measures);
             let share = slice.feedback.len() as f64 / total as f64;
             learned.add(&evaluation, share);
             scale(&mut evaluation.slopes, share);
@@ -185,21 +210,23 @@ pub struct StepAt {
 pub(crate) fn evaluate_slice<M: Mdp, F: Sides>(
     mdp: &M,
     reference: &mut Reference<'_, M>,
-    objective: &dyn Objective<Feedback = F>,
+    loss: Loss<'_, M, F>,
     slice: &Slice<M, F>,
     policy: &Channels,
     step: usize,
-) -> Result<Evaluation, TrainError>
+) -> Result<(Evaluation, Measures), TrainError>
 where
     EpisodeOf<M>: Clone,
 {
+    let objective = loss.objective;
     let reference = if objective.needs().reference { Some(reference.numbers(mdp, slice, step)?) } else { None };
     let scores = Scores { policy, reference: reference.as_ref(), weights: &weights(&slice.episodes) };
-    objective.evaluate(&slice.feedback, scores).map_err(|source| TrainError::Objective {
+    let evaluation = objective.evaluate(&slice.feedback, scores).map_err(|source| TrainError::Objective {
         step,
         examples: slice.examples.clone(),
         source,
-    })
+    })?;
+    Ok((evaluation, (loss.measure)(slice, scores)))
 }
 
 /// Scores every slice, evaluates once, and cuts the slopes back into slices.
@@ -207,7 +234,7 @@ fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
     mdp: &M,
     learner: &L,
     reference: &mut Reference<'_, M>,
-    objective: &dyn Objective<Feedback = F>,
+    loss: Loss<'_, M, F>,
     slices: &[Slice<M, F>],
     step: usize,
     learned: &mut Learned,
@@ -215,6 +242,7 @@ fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
 where
     EpisodeOf<M>: Clone,
 {
+    let objective = loss.objective;
     let mut policy = Channels::default();
     let mut weigh = Steps::default();
     let mut references = objective.needs().reference.then(Steps::default);
@@ -223,9 +251,13 @@ where
         let channels = learner.score(mdp, &slice.episodes).map_err(|source| TrainError::of_policy(step, source))?;
         feedback.extend(slice.feedback.iter().map(|f| f.shifted(policy.log_probs.len())));
         append(&mut policy, &channels);
-        weights(&slice.episodes).rows().for_each(|row| weigh.push(row));
-        if let Some(all) = &mut references {
-            reference.numbers(mdp, slice, step)?.rows().for_each(|row| all.push(row));
+        let own_weights = weights(&slice.episodes);
+        own_weights.rows().for_each(|row| weigh.push(row));
+        let numbers = if references.is_some() { Some(reference.numbers(mdp, slice, step)?) } else { None };
+        let scores = Scores { policy: &channels, reference: numbers.as_ref(), weights: &own_weights };
+        learned.measures.join((loss.measure)(slice, scores));
+        if let (Some(all), Some(numbers)) = (&mut references, &numbers) {
+            numbers.rows().for_each(|row| all.push(row));
         }
         examples.extend_from_slice(&slice.examples);
         ends.push(policy.log_probs.len());

@@ -152,6 +152,9 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
     type Mdp = TokenMdp;
     type Feedback = F;
 
+    const UNIT: &'static str = "tokens";
+    const DECISION: &'static str = "token";
+
     fn len(&self) -> usize {
         self.examples.len()
     }

@@ -1,0 +1,167 @@
+use std::sync::Arc;
+
+use engine::{Noise, noise};
+use mdp::diffusion::Latent;
+
+/// How timesteps are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Timesteps {
+    /// Any timestep alike.
+    Uniform,
+    /// Draw k of K from the k-th of K equal parts of the timesteps.
+    Stratified,
+    /// The timestep at the share sigma(n) of the way, n standard normal (Esser et al. 2024).
+    LogitNormal,
+}
+
+/// Which noise the two images of a pair, and the draws of an image, get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseSharing {
+    /// Both images of a pair get the same timestep and noise, which takes most of its chance out of their difference.
+    Shared,
+    /// Both get the same timestep, each noise of its own.
+    Independent,
+    /// As shared, and every second draw has the timestep of the one before and its noise turned around.
+    Antithetic,
+}
+
+/// What is drawn for an example, as a function of (seed, example, draw) and of nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draws {
+    /// Decides all.
+    pub seed: u64,
+    /// Draws inside one sigmoid, K.
+    pub per_example: usize,
+    /// Sets of draws an example has: epoch e uses set e modulo this, so 1 reuses the same draws (and the reference's
+    /// numbers) in every epoch.
+    pub sets: usize,
+    /// How timesteps are drawn.
+    pub timesteps: Timesteps,
+    /// How noise is shared.
+    pub noise: NoiseSharing,
+    /// Draws given from outside in place of all that, one per example: timestep and noise.
+    pub given: Option<Arc<Given>>,
+}
+
+/// Draws from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// A timestep for each example.
+    pub timesteps: Vec<usize>,
+    /// Noise for each example.
+    pub noise: Vec<Latent>,
+}
+
+/// One draw of an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draw {
+    /// The timestep, of both images.
+    pub timestep: usize,
+    /// The noise of each image.
+    pub noise: Vec<Latent>,
+}
+
+impl Draws {
+    /// A fingerprint of everything that decides the draws, for keys of caches.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let Self { seed, per_example, sets, timesteps, noise, given } = self;
+        hasher.update(format!("{seed} {per_example} {sets} {timesteps:?} {noise:?}").as_bytes());
+        if let Some(given) = given {
+            given.timesteps.iter().for_each(|t| drop(hasher.update(&t.to_le_bytes())));
+            given.noise.iter().flat_map(|noise| noise.iter()).for_each(|x| drop(hasher.update(&x.to_le_bytes())));
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// Draw `k` of example `example`, for images of `size` numbers and a schedule of `n_timesteps`.
+    ///
+    /// `example` counts the sets too; `None` where draws are given and there is none for it.
+    pub(crate) fn draw(&self, example: usize, k: usize, sides: usize, size: usize, n_timesteps: usize) -> Option<Draw> {
+        if let Some(given) = &self.given {
+            let (timestep, noise) = (*given.timesteps.get(example)?, Arc::clone(given.noise.get(example)?));
+            return Some(Draw { timestep, noise: vec![noise; sides] });
+        }
+        let antithetic = self.noise == NoiseSharing::Antithetic;
+        let drawn = if antithetic { k - k % 2 } else { k };
+        let mut rng = Noise::new(self.seed).stream(&format!("diffusion draw {drawn}"), example as u64);
+        let share = match self.timesteps {
+            Timesteps::Uniform => noise::unit(&mut rng),
+            Timesteps::Stratified => {
+                let (stratum, n) =
+                    if antithetic { (k / 2, self.per_example.div_ceil(2)) } else { (k, self.per_example) };
+                (stratum as f64 + noise::unit(&mut rng)) / n as f64
+            }
+            Timesteps::LogitNormal => 1.0 / (1.0 + (-noise::standard_normal(&mut rng)).exp()),
+        };
+        let timestep = ((share * n_timesteps as f64) as usize).min(n_timesteps - 1);
+        let mut fresh = || -> Latent { (0..size).map(|_| noise::standard_normal(&mut rng) as f32).collect() };
+        let first = fresh();
+        let noise = match self.noise {
+            NoiseSharing::Independent => std::iter::once(first).chain((1..sides).map(|_| fresh())).collect(),
+            NoiseSharing::Antithetic if k % 2 == 1 => {
+                let turned: Latent = first.iter().map(|x| -x).collect();
+                vec![turned; sides]
+            }
+            _ => vec![first; sides],
+        };
+        Some(Draw { timestep, noise })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(timesteps: Timesteps, noise: NoiseSharing) -> Draws {
+        Draws { seed: 3, per_example: 4, sets: 1, timesteps, noise, given: None }
+    }
+
+    fn draw(draws: &Draws, example: usize, k: usize) -> Draw {
+        draws.draw(example, k, 2, 5, 1000).unwrap()
+    }
+
+    #[test]
+    fn a_draw_is_a_function_of_its_names() {
+        let draws = draws(Timesteps::Uniform, NoiseSharing::Shared);
+        assert_eq!(draw(&draws, 7, 2), draw(&draws, 7, 2));
+        assert_ne!(draw(&draws, 7, 2), draw(&draws, 7, 3));
+        assert_ne!(draw(&draws, 7, 2), draw(&draws, 8, 2));
+        assert_ne!(draw(&draws, 7, 2), draw(&Draws { seed: 4, ..draws.clone() }, 7, 2));
+        assert_eq!(draw(&draws, 7, 2), draw(&Draws { per_example: 9, ..draws.clone() }, 7, 2));
+    }
+
+    #[test]
+    fn noise_is_shared_as_asked() {
+        let shared = draw(&draws(Timesteps::Uniform, NoiseSharing::Shared), 0, 0);
+        assert_eq!(shared.noise[0], shared.noise[1]);
+        let own = draw(&draws(Timesteps::Uniform, NoiseSharing::Independent), 0, 0);
+        assert_ne!(own.noise[0], own.noise[1]);
+        let antithetic = draws(Timesteps::Uniform, NoiseSharing::Antithetic);
+        let (first, second) = (draw(&antithetic, 0, 2), draw(&antithetic, 0, 3));
+        assert_eq!(first.timestep, second.timestep);
+        assert!(first.noise[0].iter().zip(second.noise[0].iter()).all(|(a, b)| *a == -b));
+    }
+
+    #[test]
+    fn strata_are_met_once_each() {
+        let stratified = draws(Timesteps::Stratified, NoiseSharing::Shared);
+        for example in 0..50 {
+            for k in 0..4 {
+                let t = draw(&stratified, example, k).timestep;
+                assert!((250 * k..250 * (k + 1)).contains(&t), "draw {k} at {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn timesteps_have_the_distribution_asked_for() {
+        // Of 4,000 draws, the share below t = 250: uniform 1/4; logit-normal P(n < ln(1/3)) = 0.136.
+        for (timesteps, expected) in [(Timesteps::Uniform, 0.25), (Timesteps::LogitNormal, 0.136)] {
+            let draws = draws(timesteps, NoiseSharing::Shared);
+            let below = (0..4000).filter(|&example| draw(&draws, example, 0).timestep < 250).count();
+            let share = below as f64 / 4000.0;
+            assert!((share - expected).abs() < 0.025, "{timesteps:?}: {share}");
+        }
+    }
+}

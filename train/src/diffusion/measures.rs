@@ -1,0 +1,50 @@
+use mdp::diffusion::DenoisingAction;
+use objectives::Scores;
+
+use super::ImageMdp;
+use crate::step::Slice;
+use crate::{Measures, Sides};
+
+/// Bands of timesteps whose errors are told apart.
+const BANDS: usize = 4;
+
+/// What the field watches in diffusion runs, means per number of a latent:
+///
+/// - `diffusion/w_diff`, `diffusion/l_diff`: the policy's squared error less the reference's, of the better and of the
+///   worse images (below 0: better than the reference). Of decisions scored by density: the log-ratio turned around.
+/// - `implicit_accuracy`: the share of pairs whose return is strictly higher on the better side.
+/// - `diffusion/error/tA-B`: the policy's squared error at timesteps A to B.
+pub(super) fn measure<F: Sides>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
+    let mut measures = Measures::default();
+    let size = mdp.size.max(1) as f64;
+    for (i, episode) in slice.episodes.iter().enumerate() {
+        let decisions = episode.pieces.iter().flat_map(|piece| {
+            piece.actions.iter().enumerate().map(|(n, action)| (piece.start.done + n, action))
+        });
+        for ((done, action), score) in decisions.zip(scores.policy.log_probs.row(i)) {
+            if let (DenoisingAction::Toward { .. }, Some(&t)) = (action, mdp.timesteps.get(done)) {
+                let n = mdp.schedule.len();
+                let band = (t * BANDS / n).min(BANDS - 1);
+                let (from, to) = ((band * n).div_ceil(BANDS), ((band + 1) * n).div_ceil(BANDS) - 1);
+                measures.add(&format!("diffusion/error/t{from}-{to}"), -score / size);
+            }
+        }
+    }
+    let Some(reference) = scores.reference else { return measures };
+    let difference = |i: usize| {
+        let (policy, reference) = (scores.policy.log_probs.row(i), reference.row(i));
+        policy.iter().zip(reference).map(|(p, r)| r - p).sum::<f64>() / (size * policy.len().max(1) as f64)
+    };
+    let total = |i: usize| -> f64 {
+        let (policy, reference, weights) = (scores.policy.log_probs.row(i), reference.row(i), scores.weights.row(i));
+        policy.iter().zip(reference).zip(weights).map(|((p, r), w)| w * (p - r)).sum()
+    };
+    for feedback in &slice.feedback {
+        if let (Some(chosen), Some(rejected)) = (feedback.chosen(), feedback.rejected()) {
+            measures.add("diffusion/w_diff", difference(chosen));
+            measures.add("diffusion/l_diff", difference(rejected));
+            measures.add("implicit_accuracy", if total(chosen) > total(rejected) { 1.0 } else { 0.0 });
+        }
+    }
+    measures
+}

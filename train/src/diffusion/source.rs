@@ -1,0 +1,152 @@
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use engine::Noise;
+use mdp::diffusion::{DenoisingAction, DenoisingState};
+use mdp::{EpisodeOf, Piece};
+use objectives::Scores;
+use policies::denoiser::Condition;
+use policies::{BoxError, Policy};
+
+use super::measures::measure;
+use super::{Draws, Finished, FromImages, ImageMdp, Images, Units};
+use crate::step::Slice;
+use crate::{Item, Measures, Source};
+
+/// How a finished image becomes scored decisions.
+#[derive(Clone, Copy)]
+pub enum Scheme<'a> {
+    /// x_t ~ q(x_t | x_0), and on towards x_0: the decision's score is minus the squared error of the prediction.
+    Forward,
+    /// x_t ~ q(x_t | x_0), and the next latent drawn by a policy: the half-and-half approximation of Wallace et al. 2023
+    /// (supplement S2). The decision's score is the log-density of that latent.
+    Half(&'a dyn Policy<ImageMdp>),
+}
+
+impl std::fmt::Debug for Scheme<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Forward) { "Forward" } else { "Half" })
+    }
+}
+
+/// Finished images with one kind of feedback, as the training loop takes them.
+pub struct ImageSource<'a, F> {
+    images: &'a dyn Images,
+    mdp: ImageMdp,
+    draws: Draws,
+    units: Units,
+    scheme: Scheme<'a>,
+    /// The share of examples whose condition is replaced by this one, for classifier-free guidance.
+    empty: Option<(f64, Condition)>,
+    feedback: PhantomData<fn() -> F>,
+}
+
+impl<F> std::fmt::Debug for ImageSource<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImageSource").field("examples", &self.images.len()).field("draws", &self.draws).finish()
+    }
+}
+
+impl<'a, F: FromImages> ImageSource<'a, F> {
+    /// Looks at images through draws. `mdp` has a decision at every timestep of its schedule.
+    pub fn new(images: &'a dyn Images, mdp: ImageMdp, draws: Draws, units: Units, scheme: Scheme<'a>) -> Self {
+        Self { images, mdp, draws, units, scheme, empty: None, feedback: PhantomData }
+    }
+
+    /// Replaces the condition of a share of the examples, both sides alike, by an empty one.
+    #[must_use]
+    pub fn with_empty_share(mut self, share: f64, empty: Condition) -> Self {
+        self.empty = (share > 0.0).then_some((share, empty));
+        self
+    }
+
+    fn state(&self, finished: &Finished, timestep: usize, noise: &[f32]) -> DenoisingState<Condition> {
+        let latent = self.mdp.schedule.noised(&finished.latent, noise, timestep).into();
+        let done = self.mdp.schedule.len() - 1 - timestep;
+        DenoisingState { context: Arc::clone(&finished.condition), latent: Some(latent), done }
+    }
+
+    /// The pieces of one image's episode, from the timesteps and the noise that were drawn for it.
+    fn episode(&self, finished: &Finished, drawn: &[(usize, Arc<[f32]>)], index: usize, side: usize) -> Piecewise {
+        let (size, k, schedule) = (self.mdp.size, drawn.len(), &self.mdp.schedule);
+        let states = drawn.iter().map(|(timestep, noise)| self.state(finished, *timestep, noise)).collect::<Vec<_>>();
+        let actions = match self.scheme {
+            Scheme::Forward => drawn
+                .iter()
+                .map(|(_, noise)| DenoisingAction::Toward {
+                    clean: Arc::clone(&finished.latent),
+                    noise: Arc::clone(noise),
+                })
+                .collect(),
+            Scheme::Half(policy) => {
+                let rng = &mut Noise::new(self.draws.seed).stream(&format!("half, side {side}"), index as u64);
+                policy.sample(&self.mdp, &states, rng)?
+            }
+        };
+        let weight = |timestep| match self.scheme {
+            Scheme::Forward => self.units.of_error(schedule, timestep, size, k),
+            Scheme::Half(_) => self.units.of_density(size, k, 1) * self.units.horizon,
+        };
+        let pieces = states.into_iter().zip(actions).zip(drawn).map(|((start, action), (timestep, _))| Piece {
+            start,
+            actions: vec![action],
+            weight: weight(*timestep),
+        });
+        Ok(EpisodeOf::<ImageMdp> { pieces: pieces.collect() })
+    }
+}
+
+type Piecewise = Result<EpisodeOf<ImageMdp>, BoxError>;
+
+impl<F: FromImages> Source for ImageSource<'_, F> {
+    type Mdp = ImageMdp;
+    type Feedback = F;
+
+    const UNIT: &'static str = "decisions";
+    const DECISION: &'static str = "decision";
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn index_in_epoch(&self, example: usize, epoch: usize) -> usize {
+        example + self.images.len() * (epoch % self.draws.sets.max(1))
+    }
+
+    fn item(&self, index: usize) -> Result<Item<ImageMdp, F>, BoxError> {
+        let mut example = self.images.example(index % self.images.len())?;
+        example.sides.truncate(F::N_SIDES);
+        if example.sides.len() < F::N_SIDES {
+            return Err(format!("this objective compares two images, and there is only one; try {SFT}").into());
+        }
+        if let Some((share, empty)) = &self.empty {
+            let chance = engine::noise::unit(&mut Noise::new(self.draws.seed).stream("empty prompt", index as u64));
+            if chance < *share {
+                example.sides.iter_mut().for_each(|side| side.condition = Arc::clone(empty));
+            }
+        }
+        let (sides, size, n_timesteps) = (example.sides.len(), self.mdp.size, self.mdp.schedule.len());
+        if let Some(side) = example.sides.iter().find(|side| side.latent.len() != size) {
+            return Err(format!("a latent of {} numbers, the model's have {size}", side.latent.len()).into());
+        }
+        let k = if self.draws.given.is_some() { 1 } else { self.draws.per_example };
+        let mut drawn = vec![Vec::new(); sides];
+        for k in 0..k {
+            let draw = self.draws.draw(index, k, sides, size, n_timesteps).ok_or("there is no draw for it")?;
+            drawn.iter_mut().zip(draw.noise).for_each(|(drawn, noise)| drawn.push((draw.timestep, noise)));
+        }
+        let episodes = example.sides.iter().zip(&drawn).enumerate();
+        let episodes = episodes.map(|(side, (finished, drawn))| self.episode(finished, drawn, index, side));
+        Ok(Item {
+            episodes: episodes.collect::<Result<_, _>>()?,
+            feedback: vec![F::from_preference(example.preference)],
+            size: k * sides,
+        })
+    }
+
+    fn measure(&self, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
+        measure(&self.mdp, slice, scores)
+    }
+}
+
+const SFT: &str = "--objective sft";

@@ -1,0 +1,168 @@
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use engine::Noise;
+use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
+use mdp::{Channels, Episode, EpisodeOf, Piece};
+use objectives::Scores;
+use policies::denoiser::Condition;
+use policies::{BoxError, Policy};
+
+use super::measures::measure;
+use super::{FromImages, ImageMdp, Units};
+use crate::step::Slice;
+use crate::{Item, Measures, Source};
+
+/// Reverse trajectories that were made before, and which of them are better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectories {
+    /// What each is about.
+    pub conditions: Vec<Condition>,
+    /// The latents of each: the noise, then one after every decision.
+    pub latents: Vec<Vec<Latent>>,
+    /// The log-density of each decision under the policy that made it, nats; empty where it is not known.
+    pub behaviour: Vec<Vec<f64>>,
+    /// The better and the worse one of each pair.
+    pub pairs: Vec<(usize, usize)>,
+}
+
+impl Trajectories {
+    /// Trajectory `i` as one piece from its noise on.
+    fn episode(&self, i: usize) -> EpisodeOf<ImageMdp> {
+        let actions = self.latents[i][1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent)));
+        Episode::whole(self.state(i, 0), actions.collect())
+    }
+
+    fn state(&self, i: usize, done: usize) -> DenoisingState<Condition> {
+        let latent = Some(Arc::clone(&self.latents[i][done]));
+        DenoisingState { context: Arc::clone(&self.conditions[i]), latent, done }
+    }
+
+    /// How much likelier each decision is under `policy` than under the one that made it, at most `most`: the weights
+    /// that make means over these trajectories means over the policy's own (truncated importance sampling, decision by
+    /// decision).
+    ///
+    /// # Errors
+    /// The policy's own; trajectories that do not say how likely they were.
+    pub fn importance(
+        &self,
+        policy: &dyn Policy<ImageMdp>,
+        mdp: &ImageMdp,
+        most: f64,
+    ) -> Result<Vec<Vec<f64>>, BoxError> {
+        if self.behaviour.len() != self.latents.len() {
+            return Err("these trajectories hold no log-densities of the policy that made them".into());
+        }
+        let mut weights = Vec::with_capacity(self.latents.len());
+        for i in 0..self.latents.len() {
+            let Channels { log_probs, .. } = policy.score(mdp, &[self.episode(i)])?;
+            let ratios = log_probs.row(0).iter().zip(&self.behaviour[i]);
+            weights.push(ratios.map(|(own, behaviour)| (own - behaviour).exp().min(most)).collect());
+        }
+        Ok(weights)
+    }
+}
+
+/// Pairs of trajectories, as the training loop takes them.
+#[derive(Debug)]
+pub struct TrajectorySource<'a, F> {
+    trajectories: &'a Trajectories,
+    mdp: ImageMdp,
+    units: Units,
+    seed: u64,
+    /// Decisions of a trajectory inside one sigmoid; all where `None`.
+    per_example: Option<usize>,
+    /// Whether every decision is a comparison of its own (D3PO), not a term of one return.
+    by_decision: bool,
+    importance: Option<Vec<Vec<f64>>>,
+    feedback: PhantomData<fn() -> F>,
+}
+
+impl<'a, F: FromImages> TrajectorySource<'a, F> {
+    /// Pairs of whole trajectories; `mdp` has the timesteps they were made with.
+    pub fn new(trajectories: &'a Trajectories, mdp: ImageMdp, units: Units, seed: u64) -> Self {
+        let (per_example, by_decision, importance) = (None, false, None);
+        Self { trajectories, mdp, units, seed, per_example, by_decision, importance, feedback: PhantomData }
+    }
+
+    /// Draws `k` decisions of each trajectory, the same of both sides, and lets them stand for all.
+    #[must_use]
+    pub fn with_decisions(mut self, k: usize) -> Self {
+        self.per_example = Some(k);
+        self
+    }
+
+    /// Compares decision by decision, as D3PO does.
+    #[must_use]
+    pub fn by_decision(mut self) -> Self {
+        self.by_decision = true;
+        self
+    }
+
+    /// Weighs each decision ([`Trajectories::importance`]).
+    #[must_use]
+    pub fn with_importance(mut self, weights: Vec<Vec<f64>>) -> Self {
+        self.importance = Some(weights);
+        self
+    }
+
+    fn decisions(&self, index: usize, n: usize) -> Vec<usize> {
+        match self.per_example {
+            Some(k) if k < n => {
+                let rng = &mut Noise::new(self.seed).stream("decisions of a trajectory", index as u64);
+                let mut chosen = engine::noise::permutation(rng, n);
+                chosen.truncate(k);
+                chosen.sort_unstable();
+                chosen
+            }
+            _ => (0..n).collect(),
+        }
+    }
+
+    fn piece(&self, i: usize, decision: usize, (k, n): (usize, usize)) -> Piece<DenoisingState<Condition>, DenoisingAction> {
+        let own = self.importance.as_ref().map_or(1.0, |weights| weights[i][decision]);
+        let latent = Arc::clone(&self.trajectories.latents[i][decision + 1]);
+        Piece {
+            start: self.trajectories.state(i, decision),
+            actions: vec![DenoisingAction::Next(latent)],
+            weight: own * self.units.of_density(self.mdp.size, k, n),
+        }
+    }
+}
+
+impl<F: FromImages> Source for TrajectorySource<'_, F> {
+    type Mdp = ImageMdp;
+    type Feedback = F;
+
+    const UNIT: &'static str = "decisions";
+    const DECISION: &'static str = "decision";
+
+    fn len(&self) -> usize {
+        self.trajectories.pairs.len()
+    }
+
+    fn item(&self, index: usize) -> Result<Item<ImageMdp, F>, BoxError> {
+        let (better, worse) = *self.trajectories.pairs.get(index).ok_or("there is no such pair")?;
+        let sides = [better, worse];
+        let n = self.trajectories.latents[better].len() - 1;
+        let decisions = self.decisions(index, n);
+        let sides = &sides[..F::N_SIDES];
+        let (mut episodes, mut feedback) = (Vec::new(), Vec::new());
+        if self.by_decision {
+            for &decision in &decisions {
+                feedback.push(F::from_preference(1.0).shifted(episodes.len()));
+                episodes.extend(sides.iter().map(|&i| Episode { pieces: vec![self.piece(i, decision, (1, 1))] }));
+            }
+        } else {
+            feedback.push(F::from_preference(1.0));
+            episodes.extend(sides.iter().map(|&i| Episode {
+                pieces: decisions.iter().map(|&decision| self.piece(i, decision, (decisions.len(), n))).collect(),
+            }));
+        }
+        Ok(Item { episodes, feedback, size: decisions.len() * sides.len() })
+    }
+
+    fn measure(&self, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
+        measure(&self.mdp, slice, scores)
+    }
+}

@@ -1,0 +1,42 @@
+use std::collections::BTreeMap;
+
+/// Means that a problem takes over the decisions or examples it likes, kept as sums and counts so that parts join exactly.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measures(BTreeMap<String, (f64, f64)>);
+
+impl Measures {
+    /// Counts one value.
+    pub fn add(&mut self, name: &str, value: f64) {
+        let (sum, count) = self.0.entry(name.to_owned()).or_default();
+        *sum += value;
+        *count += 1.0;
+    }
+
+    /// Joins the values of another part.
+    pub fn join(&mut self, other: Self) {
+        for (name, (sum, count)) in other.0 {
+            let own = self.0.entry(name).or_default();
+            *own = (own.0 + sum, own.1 + count);
+        }
+    }
+
+    /// The mean of every name.
+    pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, (sum, count))| (name.as_str(), sum / count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Measures;
+
+    #[test]
+    fn parts_join_to_the_mean_of_all() {
+        let (mut first, mut second) = (Measures::default(), Measures::default());
+        [1.0, 2.0].iter().for_each(|value| first.add("a", *value));
+        second.add("a", 6.0);
+        second.add("b", 4.0);
+        first.join(second);
+        assert_eq!(first.means().collect::<Vec<_>>(), [("a", 3.0), ("b", 4.0)]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Pictures that a policy made, on contact sheets with their captions.
+use std::io::Cursor;
+use std::path::Path;
+
+use font8x8::UnicodeFonts as _;
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::{TrainError, write_whole};
+
+/// A picture and what it should show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// What was asked for.
+    pub caption: String,
+    /// Its pixels.
+    pub pixels: RgbImage,
+}
+
+impl Picture {
+    /// From numbers in [-1, 1] in the order height, width, channel, with one channel (grey) or three; what lies outside
+    /// is cut off. `None` for other sizes.
+    pub fn from_unit(caption: &str, (width, height): (u32, u32), values: &[f32]) -> Option<Self> {
+        let byte = |value: f32| (value.clamp(-1.0, 1.0) * 127.5 + 127.5).round() as u8;
+        let n = (width * height) as usize;
+        let bytes: Vec<u8> = match values.len() {
+            len if len == 3 * n => values.iter().map(|&value| byte(value)).collect(),
+            len if len == n => values.iter().flat_map(|&value| [byte(value); 3]).collect(),
+            _ => return None,
+        };
+        Some(Self { caption: caption.to_owned(), pixels: RgbImage::from_raw(width, height, bytes)? })
+    }
+}
+
+const LETTER: u32 = 8;
+const MARGIN: u32 = 6;
+const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+const INK: Rgb<u8> = Rgb([40, 40, 40]);
+
+/// Pictures side by side in `columns`, each with its caption below; small ones are enlarged to at least `side` pixels.
+pub fn contact_sheet(pictures: &[Picture], columns: u32, side: u32) -> RgbImage {
+    let largest = pictures.iter().map(|picture| picture.pixels.width().max(picture.pixels.height())).max();
+    let largest = largest.unwrap_or(1).max(1);
+    let zoom = side.div_ceil(largest).max(1);
+    let (cell, letters) = (largest * zoom, (largest * zoom / LETTER).max(1) as usize);
+    let wrapped: Vec<Vec<String>> = pictures.iter().map(|picture| wrap(&picture.caption, letters)).collect();
+    let lines = wrapped.iter().map(Vec::len).max().unwrap_or(0) as u32;
+    let (wide, high) = (cell + MARGIN, cell + lines * (LETTER + 2) + 2 * MARGIN);
+    let columns = columns.clamp(1, (pictures.len() as u32).max(1));
+    let rows = (pictures.len() as u32).div_ceil(columns).max(1);
+    let mut sheet = RgbImage::from_pixel(columns * wide + MARGIN, rows * high + MARGIN, PAPER);
+    for (i, (picture, lines)) in (0u32..).zip(pictures.iter().zip(&wrapped)) {
+        let (left, top) = (MARGIN + i % columns * wide, MARGIN + i / columns * high);
+        for (x, y, &colour) in picture.pixels.enumerate_pixels() {
+            for (dx, dy) in (0..zoom * zoom).map(|k| (k % zoom, k / zoom)) {
+                sheet.put_pixel(left + x * zoom + dx, top + y * zoom + dy, colour);
+            }
+        }
+        for (n, line) in (0u32..).zip(lines) {
+            write(&mut sheet, left, top + cell + 3 + n * (LETTER + 2), line);
+        }
+    }
+    sheet
+}
+
+/// Lines of at most `width` letters, broken between words where they fit.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for (n, part) in letters.chunks(width).enumerate() {
+            let part: String = part.iter().collect();
+            match lines.last_mut() {
+                Some(line) if n == 0 && line.chars().count() + 1 + part.chars().count() <= width => {
+                    line.push(' ');
+                    line.push_str(&part);
+                }
+                _ => lines.push(part),
+            }
+        }
+    }
+    lines
+}
+
+fn write(sheet: &mut RgbImage, left: u32, top: u32, line: &str) {
+    for (n, letter) in (0u32..).zip(line.chars()) {
+        let glyph = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::LATIN_FONTS.get(letter));
+        for (row, bits) in (0u32..).zip(glyph.or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default()) {
+            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
+                let (x, y) = (left + n * LETTER + column, top + row);
+                if x < sheet.width() && y < sheet.height() {
+                    sheet.put_pixel(x, y, INK);
+                }
+            }
+        }
+    }
+}
+
+/// The picture as a PNG file's bytes.
+pub fn png(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// Writes a picture as a PNG file, whole or not at all.
+pub fn save_png(path: &Path, picture: &RgbImage) -> Result<(), TrainError> {
+    let bytes = png(picture)
+        .map_err(|error| TrainError::Malformed { path: path.to_owned(), what: format!("no PNG can be made: {error}") })?;
+    write_whole(path, |file| std::io::Write::write_all(file, &bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_bytes_and_too_large_ones_are_cut() {
+        let picture = Picture::from_unit("", (2, 1), &[-1.0, 0.0, 1.0, -3.0, 0.5, 9.0]).unwrap();
+        assert_eq!(picture.pixels.as_raw(), &[0, 128, 255, 0, 191, 255]);
+        assert_eq!(Picture::from_unit("", (2, 1), &[0.0, 1.0]).unwrap().pixels.as_raw(), &[128, 128, 128, 255, 255, 255]);
+        assert!(Picture::from_unit("", (2, 1), &[0.0; 4]).is_none());
+    }
+
+    #[test]
+    fn captions_break_between_words() {
+        assert_eq!(wrap("a small red circle", 9), ["a small", "red", "circle"]);
+        assert_eq!(wrap("extraordinary", 5), ["extra", "ordin", "ary"]);
+    }
+
+    #[test]
+    fn a_sheet_enlarges_its_pictures_and_writes_below_them() {
+        let red = RgbImage::from_pixel(4, 4, Rgb([255, 0, 0]));
+        let pictures = vec![Picture { caption: "a red one".into(), pixels: red }; 3];
+        let sheet = contact_sheet(&pictures, 2, 32);
+        assert_eq!(sheet.dimensions(), (2 * (32 + MARGIN) + MARGIN, 2 * (32 + 3 * 10 + 2 * MARGIN) + MARGIN));
+        assert_eq!((sheet.get_pixel(6, 6).0, sheet.get_pixel(37, 37).0), ([255, 0, 0], [255, 0, 0]));
+        assert!(sheet.pixels().any(|&pixel| pixel == INK));
+        assert!(png(&sheet).unwrap().starts_with(b"\x89PNG"));
+    }
+}
