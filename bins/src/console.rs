@@ -79,8 +79,11 @@ impl Monitor for Console {
         if let Some(accuracy) = record.value("rewards/accuracies") {
             let _ = write!(message, " accuracy {accuracy:.2} margin {:.3}", value("rewards/margins"));
         }
-        let (pairs, tokens) = (value("pairs_per_second"), value("tokens_per_second"));
-        let _ = write!(message, " {pairs:.1} pairs/s {tokens:.0} tokens/s");
+        for (name, value) in &record.values {
+            if let Some(unit) = name.strip_suffix("_per_second") {
+                let _ = write!(message, " {value:.*} {unit}/s", usize::from(unit == "pairs"));
+            }
+        }
         let Some(bar) = &self.bar else { return };
         if !bar.is_hidden() {
             bar.set_position(record.step as u64);

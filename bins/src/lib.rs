@@ -3,16 +3,21 @@
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
 mod console;
+mod denoiser;
+mod draws;
 mod failure;
+mod images;
 mod inspect;
 mod keys;
 mod model;
 mod objective;
+mod pictures;
 mod sample;
 mod score;
 mod summary;
 mod text;
 mod train;
+mod trajectories;
 mod values;
 
 use std::ffi::OsString;
@@ -23,7 +28,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::console::Console;
 pub(crate) use crate::failure::Failure;
-use crate::keys::{INSPECT, KEYS, Kind, SAMPLE, SCORE, TRAIN, Verbs};
+use crate::keys::{INSPECT, Kind, SAMPLE, SCORE, TRAIN, Verbs};
 use crate::values::Values;
 
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
@@ -82,11 +87,12 @@ fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
     for set in matches.get_many::<String>("set").into_iter().flatten() {
         values.merge_set(set)?;
     }
-    for key in KEYS.iter().filter(|key| key.verbs & verb != 0) {
+    for key in keys::all().filter(|key| key.verbs & verb != 0) {
         if let Some(text) = matches.get_one::<String>(key.flag) {
             values.merge_flag(key, text)?;
         }
     }
+    values.refuse_other_problems()?;
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
     Ok(Call { values, console: Console::start(matches.get_flag("quiet"), json) })
 }
@@ -131,7 +137,7 @@ pub fn command() -> Command {
 
 fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static str) -> Command {
     let mut command = Command::new(name).about(about).after_help(example);
-    for key in KEYS.iter().filter(|key| key.verbs & bit != 0) {
+    for key in keys::all().filter(|key| key.verbs & bit != 0) {
         command = command.arg(flag(key));
     }
     command
@@ -164,6 +170,11 @@ fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static s
 fn flag(key: &'static keys::Key) -> Arg {
     let help = if key.default.is_empty() { key.help.to_owned() } else { format!("{} [{}]", key.help, key.default) };
     let arg = Arg::new(key.flag).long(key.flag).help(help).allow_hyphen_values(true);
+    let arg = match key.only {
+        Some("token") => arg.help_heading("Language models (--mdp token)"),
+        Some(_) => arg.help_heading("Denoisers (--mdp diffusion)"),
+        None => arg,
+    };
     match key.kind {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),

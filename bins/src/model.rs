@@ -104,7 +104,7 @@ fn untrained(device: &candle_core::Device, values: &Values) -> Result<ModelFiles
 
 /// The model that learns.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    let lora = lora(values)?;
+    let lora = lora(values, &["all-linear"])?;
     if lora.is_some() && is_adapted(&files, values) {
         let text = "--lora-rank: the model already has an adapter, and its merged weights are no base that others could \
                     load; train it whole, or start from a merged folder";
@@ -114,9 +114,14 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         optimizer: optimizer(values)?,
         lora,
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        keep: if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations },
+        keep: keep(values),
     };
     Ok(CausalLm::trainable(files, training)?)
+}
+
+/// What is kept of activations.
+pub(crate) fn keep(values: &Values) -> Keep {
+    if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations }
 }
 
 /// The optimiser that the settings name.
@@ -139,7 +144,8 @@ pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> 
     made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
 }
 
-fn lora(values: &Values) -> Result<Option<LoraConfig>, Failure> {
+/// The adapters that the settings ask for, on `usual` layers unless they name others.
+pub(crate) fn lora(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
     let Some(rank) = values.count("model.lora_rank") else {
         for (flag, path) in
             [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets"), ("rslora", "model.rslora")]
@@ -151,6 +157,7 @@ fn lora(values: &Values) -> Result<Option<LoraConfig>, Failure> {
         return Ok(None);
     };
     let names = values.list("model.lora_targets");
+    let names = if names.is_empty() { usual.iter().map(|name| (*name).to_owned()).collect() } else { names };
     let targets =
         if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
     let alpha = values.number("model.lora_alpha").unwrap_or(16.0);

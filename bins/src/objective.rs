@@ -1,6 +1,6 @@
 //! The loss by name.
 use objectives::{
-    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo, Kto, Label,
+    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Clamped, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo, Kto, Label,
     Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo, WeightedSum,
 };
 
@@ -22,6 +22,7 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("objective.per_token", &["ipo"]),
     ("objective.alpha", &["tdpo"]),
     ("objective.bias", &["cpl"]),
+    ("diffusion.clamp", &["d3po"]),
     ("objective.desirable_weight", &["kto"]),
     ("objective.undesirable_weight", &["kto"]),
 ];
@@ -84,6 +85,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
         "apo-down" => pairwise(usage(ApoDown::new(beta))?),
         "exo" => pairwise(usage(Exo::new(beta, smoothing))?),
         "sppo" => pairwise(usage(Sppo::new(beta))?),
+        "d3po" => pairwise(usage(Clamped::new(beta, values.number("diffusion.clamp").unwrap_or(0.1)))?),
         "cpl" => pairwise(usage(Cpl::new(beta, number("objective.bias")))?),
         other => return Err(Failure::usage(format!("there is no objective `{other}`"))),
     };

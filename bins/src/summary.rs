@@ -48,7 +48,7 @@ pub(crate) fn oracle_win_rate(
 }
 
 /// What a run showed, before and after.
-pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
+pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
         let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));
@@ -83,8 +83,8 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>) -> String {
         let _ = writeln!(text, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {POSTS} posts, oracle)");
     }
     if outcome.examples_per_second > 0.0 {
-        let (pairs, tokens) = (outcome.examples_per_second, outcome.size_per_second);
-        let _ = writeln!(text, "{:<32}{pairs:>12.1} pairs/s, {tokens:.0} tokens/s", "speed");
+        let (pairs, units) = (outcome.examples_per_second, outcome.size_per_second);
+        let _ = writeln!(text, "{:<32}{pairs:>12.1} pairs/s, {units:.0} {unit}/s", "speed");
     }
     if let Some(mb) = peak_memory() {
         let _ = writeln!(text, "{:<32}{mb:>12.0} MB", "peak memory");

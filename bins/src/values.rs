@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Value;
 
 use crate::Failure;
-use crate::keys::{KEYS, Key, Kind, find};
+use crate::keys::{self, Key, Kind, find};
 
 /// Checked values by path.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +19,7 @@ impl Values {
     /// The defaults.
     pub(crate) fn defaults() -> Self {
         let mut values = Self::default();
-        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        for key in keys::all().filter(|key| !key.default.is_empty()) {
             if let Ok(value) = parse(key, key.default) {
                 values.by_path.insert(key.path, value);
             }
@@ -69,6 +69,19 @@ impl Values {
         self.insert(key, parse(key, text)?);
         self.typed.insert(key.path);
         Ok(())
+    }
+
+    /// Refuses what is typed for another kind of problem: it would do nothing.
+    pub(crate) fn refuse_other_problems(&self) -> Result<(), Failure> {
+        let mdp = self.word("run.mdp");
+        let other = |key: &&'static Key| self.typed.contains(key.path) && key.only.is_some_and(|only| only != mdp);
+        match keys::all().find(other) {
+            Some(key) => {
+                let only = key.only.unwrap_or_default();
+                Err(Failure::usage(format!("--{} is for --mdp {only}, {mdp} does not read it", key.flag)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Changes a default; what the user gave stays.
@@ -131,7 +144,8 @@ impl Values {
     /// All values of the settings a verb takes, as a config file.
     pub(crate) fn to_toml(&self, verb: crate::keys::Verbs) -> String {
         let mut sections: BTreeMap<&str, toml::Table> = BTreeMap::new();
-        for key in KEYS.iter().filter(|key| key.verbs & verb != 0) {
+        let mdp = self.word("run.mdp");
+        for key in keys::all().filter(|key| key.verbs & verb != 0 && key.only.is_none_or(|only| only == mdp)) {
             if let (Some(value), Some((section, name))) = (self.by_path.get(key.path), key.path.split_once('.')) {
                 sections.entry(section).or_default().insert(name.to_owned(), value.clone());
             }
@@ -156,7 +170,7 @@ fn nearest(path: &str) -> String {
         let own = key.path.rsplit('.').next().unwrap_or(key.path);
         strsim::jaro_winkler(path, key.path).max(strsim::jaro_winkler(name, own))
     };
-    let best = KEYS.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    let best = keys::all().max_by(|a, b| score(a).total_cmp(&score(b)));
     best.map(|key| format!("the nearest known key is `{}`", key.path)).unwrap_or_default()
 }
 

@@ -1,8 +1,7 @@
-//! `train`.
-use std::path::{Path, PathBuf};
+//! Language models.
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use datasets::Dataset;
 use mdp::token::TokenMdp;
@@ -11,49 +10,30 @@ use policies::causal::{CausalLm, Sampling};
 use policies::formats::{ModelFiles, ModelTokenizer};
 use policies::{Persist, Policy};
 use train::token::{FromExample, TokenSource};
-use train::{
-    CacheKey, Decay, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, can_write, run, write_whole,
-};
+use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
 
-use crate::keys::{KEYS, TRAIN};
-use crate::objective::{Chosen, choose};
+use super::Task;
+use crate::objective::Chosen;
 use crate::text::{self, Data};
 use crate::values::Values;
-use crate::{Call, Failure, console, model, summary};
+use crate::{Failure, console, model, summary};
 
-/// Trains, or goes on training.
-pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
-    if let Some(path) = resume {
-        take_up(&mut call.values, path)?;
-    }
-    let embedded = presets(&mut call.values)?;
-    let objective = choose(&call.values)?;
-    let settings = settings(&call.values)?;
-    model::optimizer(&call.values)?;
-    // From here on an interrupt is a wish to stop at the next step.
-    let stop = stop_flag()?;
-    let setup = Setup::open(call, settings, embedded)?;
+/// Trains a language model.
+pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
+    let setup = Setup::open(task)?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref(), resume, stop),
-        Chosen::Rankings(objective) => setup.run(objective.as_ref(), resume, stop),
-        Chosen::Labels(objective) => setup.run(objective.as_ref(), resume, stop),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref(), resume, stop),
+        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
+        Chosen::Rankings(objective) => setup.run(objective.as_ref()),
+        Chosen::Labels(objective) => setup.run(objective.as_ref()),
+        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
     }
-}
-
-/// A resumed run has the settings it was started with.
-fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
-    if let Some(key) = KEYS.iter().find(|key| values.is_given(key.path) && !matches!(key.flag, "device" | "mdp")) {
-        let text = format!("--{} can't be given with --resume: the run goes on with the settings it has", key.flag);
-        return Err(Failure::usage(text));
-    }
-    RunFolder::open(path)?;
-    values.merge_file(&path.join("config.toml"))?;
-    Ok(())
 }
 
 /// Defaults of known runs. Says whether this is the embedded one.
-fn presets(values: &mut Values) -> Result<bool, Failure> {
+pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+    if values.word("objective.name") == "d3po" {
+        return Err(Failure::usage("--objective d3po is for --mdp diffusion"));
+    }
     let embedded = values.text("model.model").is_none() && values.text("data.data").is_none();
     if embedded {
         for (path, value) in EMBEDDED {
@@ -71,7 +51,8 @@ fn presets(values: &mut Values) -> Result<bool, Failure> {
             ("data.format", "tldr"),
         ],
         Some("trl") => TRL,
-        _ => &[],
+        None => &[],
+        Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion"))),
     };
     for (path, value) in preset {
         values.preset(path, value);
@@ -111,52 +92,9 @@ const TRL: &[(&str, &str)] = &[
     ("train.epochs", "3"),
 ];
 
-fn settings(values: &Values) -> Result<Settings, Failure> {
-    let count = |path| values.count(path).unwrap_or_default();
-    let number = |path| values.number(path).unwrap_or_default();
-    let settings = Settings {
-        seed: count("run.seed") as u64,
-        batch_size: count("train.batch_size"),
-        micro_batch_size: count("train.micro_batch_size"),
-        epochs: count("train.epochs"),
-        max_steps: values.count("train.max_steps"),
-        rate: number("optimizer.lr"),
-        warmup_steps: count("optimizer.warmup_steps"),
-        decay: match values.word("optimizer.schedule") {
-            "linear" => Decay::Linear,
-            "cosine" => Decay::Cosine,
-            _ => Decay::Constant,
-        },
-        max_gradient_norm: values.number("optimizer.max_grad_norm"),
-        eval_every: count("train.eval_every"),
-        eval_examples: count("train.eval_examples"),
-        save_every: count("train.save_every"),
-        keep_checkpoints: count("train.keep_checkpoints"),
-        beta: number("objective.beta"),
-    };
-    settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
-}
-
-/// Set by ctrl-C and by the system's wish to end the program.
-fn stop_flag() -> Result<&'static AtomicBool, Failure> {
-    static STOP: OnceLock<AtomicBool> = OnceLock::new();
-    let stop = STOP.get_or_init(|| AtomicBool::new(false));
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            console::notice("stopped without saving");
-            #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
-            std::process::exit(130);
-        }
-        console::notice("stopping after this step, with a checkpoint; once more stops at once");
-    })?;
-    Ok(stop)
-}
-
 /// Everything a run needs but its objective.
 struct Setup {
-    call: Call,
-    settings: Settings,
-    embedded: bool,
+    task: Task,
     learner: CausalLm,
     reference: Arc<CausalLm>,
     tokenizer: ModelTokenizer,
@@ -166,7 +104,8 @@ struct Setup {
 }
 
 impl Setup {
-    fn open(mut call: Call, settings: Settings, embedded: bool) -> Result<Self, Failure> {
+    fn open(mut task: Task) -> Result<Self, Failure> {
+        let call = &mut task.call;
         let name = call.values.word("model.model").to_owned();
         let files = model::load(&name, &call.values)?;
         text::fit_lengths(&mut call.values, &files)?;
@@ -191,49 +130,26 @@ impl Setup {
         // The two must agree on the vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
         let held_out = held_out.filter(|data| !data.is_empty()).map(Data);
-        Ok(Self { call, settings, embedded, learner, reference, tokenizer, data: Data(data), held_out, mdp })
+        Ok(Self { task, learner, reference, tokenizer, data: Data(data), held_out, mdp })
     }
 
-    /// A new run's folder with its settings in it, or that of the run that goes on.
-    fn folder(&mut self, resume: Option<&PathBuf>) -> Result<RunFolder, Failure> {
-        if let Some(path) = resume {
-            let folder = RunFolder::open(path)?;
-            self.call.values.settle("run.out", &path.display().to_string());
-            return Ok(folder);
-        }
-        let path = match self.call.values.text("run.out") {
-            Some(path) => PathBuf::from(path),
-            None => fresh_folder(self.call.values.word("objective.name")),
-        };
-        let folder = RunFolder::create(&path)?;
-        self.call.values.settle("run.out", &path.display().to_string());
-        let config = self.call.values.to_toml(TRAIN);
-        write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
-        Ok(folder)
-    }
-
-    fn run<F: FromExample>(
-        mut self,
-        objective: &dyn Objective<Feedback = F>,
-        resume: Option<&PathBuf>,
-        stop: &AtomicBool,
-    ) -> Result<ExitCode, Failure> {
+    fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<ExitCode, Failure> {
         let key = CacheKey {
             model: self.reference.fingerprint()?,
             data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
         };
-        let cache = self.call.values.text("train.reference_cache").map(PathBuf::from);
+        let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
         match &cache {
-            Some(path) if path.exists() && resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
             Some(path) => can_write(path)?,
             None => {}
         }
-        let folder = &self.folder(resume)?;
+        let folder = &self.task.folder()?;
         let _lock = folder.lock()?;
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
-        let needed = objective.needs().reference || self.call.values.word("objective.name") != "sft";
+        let needed = objective.needs().reference || self.task.call.values.word("objective.name") != "sft";
         let problem = Problem {
             mdp: &self.mdp,
             data: &data,
@@ -244,18 +160,18 @@ impl Setup {
             cache,
         };
         let hooks = self.hooks();
-        let console = &mut self.call.console;
-        let outcome = run(&problem, &mut self.learner, &self.settings, folder, &hooks, console, stop)?;
+        let console = &mut self.task.call.console;
+        let outcome = run(&problem, &mut self.learner, &self.task.settings, folder, &hooks, console, self.task.stop)?;
         drop(hooks);
         self.finish(&outcome, folder)
     }
 
     fn hooks<'a>(&self) -> Hooks<'a, TokenMdp, CausalLm> {
         let reference = Arc::clone(&self.reference);
-        let n = self.call.values.count("train.n_samples").unwrap_or(0);
+        let n = self.task.call.values.count("train.n_samples").unwrap_or(0);
         let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n);
-        let (tokenizer, seed, mdp) = (self.tokenizer.clone(), self.settings.seed, self.mdp.clone());
-        let with_reference = self.call.values.word("objective.name") != "sft";
+        let (tokenizer, seed, mdp) = (self.tokenizer.clone(), self.task.settings.seed, self.mdp.clone());
+        let with_reference = self.task.call.values.word("objective.name") != "sft";
         let of_mdp = mdp.clone();
         Hooks {
             diagnose: with_reference.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
@@ -268,6 +184,7 @@ impl Setup {
                     let sampling = Sampling { eos: mdp.eos.clone(), max_new: 128, ..Sampling::default() };
                     let prompts = prompts.clone();
                     crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
+                        .map(Samples::Texts)
                         .map_err(|failure| failure.to_string().into())
                 })
             }),
@@ -281,13 +198,13 @@ impl Setup {
             console::notice(&text);
             return Ok(ExitCode::from(130));
         }
-        let win_rate = if self.embedded || self.call.values.word("data.data").starts_with("builtin:tldr") {
-            self.call.console.info("the oracle compares samples of both models");
-            Some(summary::oracle_win_rate(&self.learner, &self.reference, &self.tokenizer, self.settings.seed)?)
+        let win_rate = if self.task.embedded || self.task.call.values.word("data.data").starts_with("builtin:tldr") {
+            self.task.call.console.info("the oracle compares samples of both models");
+            Some(summary::oracle_win_rate(&self.learner, &self.reference, &self.tokenizer, self.task.settings.seed)?)
         } else {
             None
         };
-        console::result(&summary::table(outcome, win_rate.as_ref()));
+        console::result(&summary::table(outcome, win_rate.as_ref(), "tokens"));
         console::result(&format!("\nrun folder   {path}"));
         console::result(&format!(
             "next         hybrid-dpo sample --model {path} --prompts {} --n 2",
@@ -297,7 +214,7 @@ impl Setup {
     }
 
     fn prompts_hint(&self) -> &'static str {
-        if self.embedded || self.call.values.word("data.data").starts_with("builtin:tldr") {
+        if self.task.embedded || self.task.call.values.word("data.data").starts_with("builtin:tldr") {
             "builtin:tldr"
         } else {
             "prompts.txt"
@@ -314,14 +231,6 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
         data.len(),
         held_out.map_or(0, Dataset::len)
     )
-}
-
-/// `runs/OBJECTIVE-N` with the first free N.
-fn fresh_folder(objective: &str) -> PathBuf {
-    (1..100_000)
-        .map(|n| PathBuf::from(format!("runs/{objective}-{n}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| PathBuf::from("runs/last"))
 }
 
 /// The first `n` different prompts.

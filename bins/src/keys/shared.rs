@@ -1,55 +1,7 @@
-//! Every setting once: its place in a config file, its flag, its default, what it takes.
-//!
-//! Flags, `--set`, config files, defaults and the messages about unknown keys are all read off this table.
+//! Settings that every kind of problem has.
 
-/// What a setting takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A count.
-    Count,
-    /// A real number.
-    Number,
-    /// A text; a path where it names a file.
-    Text,
-    /// `true` or `false`; the flag alone means true.
-    Switch,
-    /// One of a few words.
-    Choice(&'static [&'static str]),
-    /// Words with commas between.
-    List,
-}
-
-/// A verb, as bits, so that a setting can belong to several.
-pub(crate) type Verbs = u8;
-pub(crate) const TRAIN: Verbs = 1;
-pub(crate) const SCORE: Verbs = 2;
-pub(crate) const SAMPLE: Verbs = 4;
-pub(crate) const INSPECT: Verbs = 8;
-
-/// A setting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
-    /// `section.name` in a config file.
-    pub(crate) path: &'static str,
-    /// The flag without its dashes.
-    pub(crate) flag: &'static str,
-    pub(crate) kind: Kind,
-    /// As a config file would have it; empty: none.
-    pub(crate) default: &'static str,
-    pub(crate) verbs: Verbs,
-    pub(crate) help: &'static str,
-}
-
-const fn key(
-    path: &'static str,
-    flag: &'static str,
-    kind: Kind,
-    default: &'static str,
-    verbs: Verbs,
-    help: &'static str,
-) -> Key {
-    Key { path, flag, kind, default, verbs, help }
-}
+use super::Kind::{Choice, Count, List, Number, Switch, Text};
+use super::{ALL, DATA, Key, SAMPLE, SCORE, TRAIN, key};
 
 /// The losses `--objective` knows.
 pub(crate) const OBJECTIVES: &[&str] = &[
@@ -70,17 +22,13 @@ pub(crate) const OBJECTIVES: &[&str] = &[
     "sppo",
     "tdpo",
     "cpl",
+    "d3po",
     "plackett-luce",
 ];
 
-use Kind::{Choice, Count, List, Number, Switch, Text};
-
-const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
-const DATA: Verbs = TRAIN | SCORE | INSPECT;
-
-/// The table.
-pub(crate) const KEYS: &[Key] = &[
-    key("run.mdp", "mdp", Choice(&["token"]), "token", TRAIN | SCORE | SAMPLE, "The kind of decision problem"),
+/// The settings.
+pub(super) const KEYS: &[Key] = &[
+    key("run.mdp", "mdp", Choice(&["token", "diffusion"]), "token", TRAIN | SCORE | SAMPLE, "The kind of decision problem"),
     key("run.seed", "seed", Count, "0", ALL, "Everything drawn by chance is a function of it"),
     key("run.device", "device", Text, "cpu", ALL, "cpu, or cuda:N in a build with the cuda feature"),
     key(
@@ -109,7 +57,14 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("model.lora_rank", "lora-rank", Count, "", TRAIN, "Trains low-rank adapters of this rank and freezes the rest"),
     key("model.lora_alpha", "lora-alpha", Number, "16", TRAIN, "The adapters count alpha / rank"),
-    key("model.lora_targets", "lora-targets", List, "all-linear", TRAIN, "Names of the layers that get adapters"),
+    key(
+        "model.lora_targets",
+        "lora-targets",
+        List,
+        "",
+        TRAIN,
+        "Names of the layers that get adapters; else all-linear, of a UNet to_k,to_q,to_v,to_out.0",
+    ),
     key("model.rslora", "rslora", Switch, "false", TRAIN, "The adapters count alpha / sqrt(rank)"),
     key(
         "model.activation_checkpointing",
@@ -146,43 +101,10 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "data.format",
         "format",
-        Choice(&["auto", "trl", "tldr", "hh", "ultrafeedback", "kto", "ranked", "tree"]),
+        Choice(&["auto", "trl", "tldr", "hh", "ultrafeedback", "kto", "ranked", "tree", "pickapic", "images"]),
         "auto",
         DATA,
         "How the records are laid out",
-    ),
-    key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together"),
-    key(
-        "data.max_prompt_length",
-        "max-prompt-length",
-        Count,
-        "256",
-        DATA,
-        "Tokens of the prompt where it has to be cut",
-    ),
-    key(
-        "data.truncation",
-        "truncation",
-        Choice(&["auto", "keep-start", "keep-end"]),
-        "auto",
-        DATA,
-        "Which end of a long prompt stays; auto: keep-end for hh, else keep-start",
-    ),
-    key(
-        "data.tokenization",
-        "tokenization",
-        Choice(&["separate", "joint"]),
-        "separate",
-        DATA,
-        "Prompt and answer apart, or together and then cut (as TRL)",
-    ),
-    key(
-        "data.on_bad",
-        "on-bad",
-        Choice(&["fail", "skip"]),
-        "fail",
-        DATA,
-        "What to do with a broken record; skipped ones are counted",
     ),
     key("data.limit", "limit", Count, "", DATA, "Reads only this many records; of eval-data all"),
     key(
@@ -204,25 +126,7 @@ pub(crate) const KEYS: &[Key] = &[
         TRAIN,
         "cdpo, robust, exo: the share of labels taken to be wrong",
     ),
-    key(
-        "objective.per_token",
-        "per-token",
-        Switch,
-        "false",
-        TRAIN,
-        "ipo: log-ratios are means over the tokens (as TRL), not sums",
-    ),
-    key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence"),
     key("objective.bias", "bias", Number, "0.5", TRAIN, "cpl: the weight of the worse side"),
-    key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers"),
-    key(
-        "objective.undesirable_weight",
-        "undesirable-weight",
-        Number,
-        "1",
-        TRAIN,
-        "kto: the weight of disliked answers",
-    ),
     key(
         "objective.sft_weight",
         "sft-weight",
@@ -255,10 +159,10 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "train.preset",
         "preset",
-        Choice(&["tldr", "trl"]),
+        Choice(&["tldr", "trl", "salesforce-sd15", "diffusers-2500", "flow-grpo-100", "paper"]),
         "",
         TRAIN,
-        "Defaults of a known run: the paper's TL;DR, TRL's DPOTrainer",
+        "Defaults of a known run: token: the paper's TL;DR, TRL's DPOTrainer; diffusion: the released codes' and the paper's units",
     ),
     key("train.batch_size", "batch-size", Count, "64", TRAIN, "Pairs per optimiser step"),
     key(
@@ -314,34 +218,5 @@ pub(crate) const KEYS: &[Key] = &[
         "Prompts: .txt (one a line), .jsonl with `prompt`, or builtin:tldr",
     ),
     key("sample.n", "n", Count, "1", SAMPLE, "Answers to each prompt"),
-    key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token"),
-    key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only"),
-    key(
-        "sample.top_p",
-        "top-p",
-        Number,
-        "",
-        SAMPLE,
-        "Draws from the fewest tokens that have this probability together",
-    ),
     key("sample.limit", "limit-prompts", Count, "", SAMPLE, "Reads only this many prompts"),
 ];
-
-/// The setting at `section.name`.
-pub(crate) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_and_flags_are_named_once() {
-        for (i, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[i + 1..].iter().all(|k| k.path != key.path), "{}", key.path);
-            assert!(KEYS[i + 1..].iter().all(|k| k.flag != key.flag), "{}", key.flag);
-            assert_eq!(key.path.split('.').count(), 2, "{}", key.path);
-        }
-    }
-}

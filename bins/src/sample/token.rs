@@ -1,20 +1,17 @@
-//! `sample`.
+//! Language models.
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use datasets::synthetic::tldr::{Problem, Split};
-use datasets::{Message, Text};
+use datasets::Text;
 use engine::Noise;
 use policies::causal::{CausalLm, Sampling};
 use policies::formats::ModelTokenizer;
 use train::{Sample, can_write, write_whole};
 
+use super::prompts::read_prompts;
 use crate::values::Values;
 use crate::{Call, Failure, console, model};
-
-/// Embedded prompts unless `--limit-prompts` says otherwise.
-const BUILTIN_PROMPTS: usize = 8;
 
 /// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
 pub(crate) fn draw(
@@ -56,7 +53,7 @@ struct Line {
     finished: bool,
 }
 
-pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
     check_settings(values)?;
     let name = values.text("model.model").unwrap_or("builtin:tldr");
@@ -157,39 +154,6 @@ fn shown(prompt: &Text) -> String {
     match prompt {
         Text::Plain(text) => text.clone(),
         Text::Chat(messages) => serde_json::to_string(messages).unwrap_or_default(),
-    }
-}
-
-fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, Failure> {
-    if source == "builtin:tldr" {
-        let problem = Problem::new(values.count("run.seed").unwrap_or(0) as u64);
-        let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
-        return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).prompt)).collect());
-    }
-    let path = Path::new(source);
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
-    let json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let mut prompts = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        prompts.push(if json { parse_prompt(source, i + 1, line)? } else { Text::Plain(line.to_owned()) });
-    }
-    if prompts.is_empty() {
-        return Err(Failure::failed(format!("{source}: there are no prompts in it")));
-    }
-    Ok(prompts)
-}
-
-fn parse_prompt(source: &str, line: usize, text: &str) -> Result<Text, Failure> {
-    let failed = |what: String| Failure::failed(format!("{source}, line {line}: {what}"));
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| failed(format!("broken JSON: {e}")))?;
-    match value.get("prompt") {
-        Some(serde_json::Value::String(prompt)) => Ok(Text::Plain(prompt.clone())),
-        Some(messages @ serde_json::Value::Array(_)) => {
-            let messages: Vec<Message> = serde_json::from_value(messages.clone())
-                .map_err(|e| failed(format!("`prompt` is no list of messages: {e}")))?;
-            Ok(Text::Chat(messages))
-        }
-        _ => Err(failed("no field `prompt` with a text or messages".into())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `score`.
+//! Language models.
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use mdp::token::{TokenMdp, TokenState};
 use policies::Policy;
 use policies::causal::CausalLm;
 use serde_json::{Value, json};
-use train::{can_write, write_whole};
+use train::can_write;
 
-use crate::{Call, Failure, console, model, text};
+use super::write_lines;
+use crate::{Call, Failure, model, text};
 
-pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
+pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     let mut values = call.values.clone();
     let name = call.values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
     let data = call.values.text("data.data").ok_or_else(|| Failure::usage("score needs --data"))?;
@@ -51,12 +52,7 @@ pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
         bar.set_position(to as u64);
     }
     bar.finish_and_clear();
-    match &out {
-        None => lines.iter().for_each(|line| console::result(&line.to_string())),
-        Some(out) => write_whole(out, |file| {
-            lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
-        })?,
-    }
+    write_lines(out.as_deref(), &lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,307 @@
+//! Denoisers by what the user calls them.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use datasets::images::Pixels;
+use engine::Noise;
+use engine::ops::Grid;
+use mdp::diffusion::{Latent, Level};
+use policies::clip::TextConditioner;
+use policies::denoiser::sampler::{Sampler, Variance};
+use policies::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
+use policies::formats::{
+    DiffusersFolder, SamplingPlan, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+};
+use policies::unet::UNetConfig;
+use policies::vae::Vae;
+use tempfile::TempDir;
+
+use crate::values::Values;
+use crate::{Failure, model};
+
+/// The embedded denoiser's files; `scripts/train-embedded-shapes.sh` makes them.
+const EMBEDDED: &[(&str, &[u8])] = &[
+    ("model_index.json", include_bytes!("../embedded/shapes/model_index.json")),
+    ("scheduler/scheduler_config.json", include_bytes!("../embedded/shapes/scheduler/scheduler_config.json")),
+    ("text_encoder/config.json", include_bytes!("../embedded/shapes/text_encoder/config.json")),
+    ("text_encoder/model.safetensors", include_bytes!("../embedded/shapes/text_encoder/model.safetensors")),
+    ("tokenizer/tokenizer.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer.json")),
+    ("tokenizer/tokenizer_config.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer_config.json")),
+    ("unet/config.json", include_bytes!("../embedded/shapes/unet/config.json")),
+    (
+        "unet/diffusion_pytorch_model.safetensors",
+        include_bytes!("../embedded/shapes/unet/diffusion_pytorch_model.safetensors"),
+    ),
+];
+
+/// The names of embedded denoisers.
+const BUILTIN: &str = "builtin:shapes (trained on demonstrations) and builtin:shapes-untrained";
+
+/// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
+const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
+"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
+"set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
+
+/// A denoiser with everything around it.
+pub(crate) struct Loaded {
+    name: String,
+    files: UNetFiles,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) texts: Option<Arc<TextConditioner>>,
+    pub(crate) vae: Option<Arc<Vae>>,
+    folder: DiffusersFolder,
+    /// An embedded model's files, which export copies.
+    _embedded: Option<TempDir>,
+}
+
+/// Loads what `--model` or `--reference` names.
+pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
+    let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+    let (base, adapter) = base_and_adapter(name)?;
+    let base = base.as_str();
+    let (path, embedded) = match base.strip_prefix("builtin:") {
+        Some("shapes" | "shapes-untrained") => {
+            let folder = embedded()?;
+            (folder.path().to_owned(), Some(folder))
+        }
+        Some(other) => return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+        None => (PathBuf::from(base), None),
+    };
+    let folder = DiffusersFolder::open(&path)?;
+    let mut files = if base == "builtin:shapes-untrained" {
+        untrained(&folder, &device, values)?
+    } else {
+        load_unet(folder.unet(), &device)?
+    };
+    if let Some(adapter) = adapter {
+        let lora = load_unet_lora(&adapter, &files.config, &device)?;
+        merge_unet_lora(&lora, &mut files.tensors)?;
+    }
+    let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
+    let scheduler = scheduler(&folder, values)?;
+    Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
+}
+
+/// The two parts of `base+adapter`, or of a run that trained adapters.
+fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
+    if let Some((base, adapter)) = name.split_once('+') {
+        return Ok((base.to_owned(), Some(PathBuf::from(adapter))));
+    }
+    let run = Path::new(name);
+    let adapter = run.join("model");
+    if !adapter.join(LORA_FILE).is_file() {
+        if run.join(LORA_FILE).is_file() {
+            let text = format!("{name}: an adapter alone; name it with its base, as BASE+{name}");
+            return Err(Failure::usage(text));
+        }
+        return Ok((name.to_owned(), None));
+    }
+    let mut values = Values::defaults();
+    values.merge_file(&run.join("config.toml"))?;
+    Ok((values.word("model.model").to_owned(), Some(adapter)))
+}
+
+/// The name that diffusers gives a file of adapters.
+const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
+
+fn embedded() -> Result<TempDir, Failure> {
+    let folder = tempfile::tempdir()?;
+    for (name, bytes) in EMBEDDED {
+        let path = folder.path().join(name);
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::write(path, bytes)?;
+    }
+    Ok(folder)
+}
+
+/// A fresh network of the embedded one's shape, drawn from the seed.
+fn untrained(folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
+    let path = folder.unet().join("config.json");
+    let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
+    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let tensors = config.initial_tensors(&noise, device)?;
+    Ok(UNetFiles { path: "builtin:shapes-untrained".into(), config, tensors })
+}
+
+/// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
+fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
+    let own = folder.part("scheduler").map(|part| part.path.join("scheduler_config.json"));
+    let path = values.text("model.scheduler").map(PathBuf::from).or(own);
+    let (path, text) = match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+            (path, text)
+        }
+        None => (folder.path.join("scheduler/scheduler_config.json"), DEFAULT_SCHEDULER.to_owned()),
+    };
+    let prediction = match values.word("model.prediction") {
+        "epsilon" => "epsilon",
+        "v" => "v_prediction",
+        "flow" => return flow(&path, &text),
+        _ => return Ok(Scheduler::parse(&path, &text)?),
+    };
+    with_entries(&path, &text, &[("prediction_type", prediction)])
+}
+
+/// The scheduler of flow matching in place of one of another kind.
+fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
+    let scheduler = Scheduler::parse(path, text)?;
+    if scheduler.prediction == policies::denoiser::Prediction::Flow {
+        return Ok(scheduler);
+    }
+    let timesteps = scheduler.schedule.len();
+    let text =
+        format!(r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#);
+    Ok(Scheduler::parse(path, &text)?)
+}
+
+fn with_entries(path: &Path, text: &str, entries: &[(&str, &str)]) -> Result<Scheduler, Failure> {
+    let broken = |e: serde_json::Error| Failure::failed(format!("{}: broken JSON: {e}", path.display()));
+    let mut json: serde_json::Value = serde_json::from_str(text).map_err(broken)?;
+    entries.iter().for_each(|(key, value)| json[*key] = serde_json::json!(value));
+    Ok(Scheduler::parse(path, &json.to_string())?)
+}
+
+impl Loaded {
+    /// The size of the latents that a model makes unless data says otherwise: `--image-size`, or the network's own.
+    pub(crate) fn shape(&self, values: &Values) -> Result<Shape, Failure> {
+        let channels = self.files.config.in_channels;
+        let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
+        if let Some(size) = values.count("data.image_size") {
+            if size == 0 || !size.is_multiple_of(factor) {
+                return Err(Failure::usage(format!("--image-size {size} is no positive multiple of {factor}")));
+            }
+            return Ok(Shape { height: size / factor, width: size / factor, channels });
+        }
+        match self.files.config.sample_size {
+            Some((height, width)) => Ok(Shape { height, width, channels }),
+            None => Err(Failure::usage(format!("{}: its config names no sample_size: give --image-size", self.name))),
+        }
+    }
+
+    /// A denoiser that stays as it is.
+    pub(crate) fn frozen(&self, shape: Shape, acting: Acting) -> Result<Denoiser, Failure> {
+        Ok(Denoiser::frozen(self.files.clone(), self.scheduler.prediction, shape, acting)?)
+    }
+
+    /// A line for people.
+    pub(crate) fn describe(&self, shape: Shape) -> String {
+        let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
+        let class = self.files.config.class.name();
+        let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
+        format!("{class}, {:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}", n as f64 / 1e6)
+    }
+
+    /// What decides how images and texts become numbers, for keys of caches.
+    pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
+        let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
+        Ok(self.folder.fingerprint(&parts)?)
+    }
+
+    pub(crate) fn files(&self) -> &UNetFiles {
+        &self.files
+    }
+}
+
+/// The denoiser that learns.
+pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
+    let lora = model::lora(values, UNET_TARGETS)?;
+    if lora.is_some() && loaded.name.contains('+') {
+        let text = "--lora-rank: the model already has an adapter, and its merged weights are no base that others could \
+                    load; train it whole, or start from a merged folder";
+        return Err(Failure::usage(text));
+    }
+    let ema = values.number("model.ema");
+    if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+        return Err(Failure::usage(format!("--ema takes a number from 0 to below 1, not {decay}")));
+    }
+    let training = DenoiserTraining {
+        optimizer: model::optimizer(values)?,
+        lora,
+        seed: values.count("run.seed").unwrap_or(0) as u64,
+        keep: model::keep(values),
+        ema,
+    };
+    let companions = Companions {
+        folder: Some(loaded.folder.clone()),
+        scheduler: Some(loaded.scheduler.text().to_owned()),
+        name: loaded.name.clone(),
+    };
+    let denoiser =
+        Denoiser::trainable(loaded.files.clone(), loaded.scheduler.prediction, shape, acting, training)?;
+    Ok(denoiser.with_companions(companions))
+}
+
+/// The layers that diffusers' own LoRA training adapts.
+const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
+
+/// How a denoiser acts where its next latents are drawn or scored.
+pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<Acting, Failure> {
+    let sampler = match values.word("diffusion.scheme") {
+        // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
+        "half" => Sampler::Ddpm { variance: Variance::Small },
+        _ => sampler(values)?,
+    };
+    let scale = values.number("sample.guidance").unwrap_or(1.0);
+    let guidance = match (&loaded.texts, scale) {
+        (_, 1.0) => None,
+        (Some(texts), scale) if scale.is_finite() && scale >= 0.0 => Some((scale, texts.none(framing(loaded, shape))?)),
+        (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
+        (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
+    };
+    Ok(Acting { sampler, last: Level::IMAGE, clip: None, guidance })
+}
+
+/// The sampler that `--sampler` and `--eta` name.
+fn sampler(values: &Values) -> Result<Sampler, Failure> {
+    let (name, eta) = (values.word("sample.sampler"), values.number("sample.eta").unwrap_or(0.0));
+    if name != "ddim" && values.is_typed("sample.eta") {
+        return Err(Failure::usage(format!("--eta is for --sampler ddim, not {name}")));
+    }
+    if !(0.0..=1.0).contains(&eta) {
+        return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
+    }
+    Ok(match name {
+        "ddpm" => Sampler::Ddpm { variance: Variance::Small },
+        "euler" => Sampler::Euler,
+        "dpm++2m" => Sampler::DpmSolverPlusPlus2M,
+        _ => Sampler::Ddim { eta },
+    })
+}
+
+/// The way from noise to a picture.
+pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+    let steps = values.count("sample.steps").unwrap_or(20);
+    if steps == 0 || steps > loaded.scheduler.schedule.len() {
+        let most = loaded.scheduler.schedule.len();
+        return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));
+    }
+    Ok(loaded.scheduler.plan(sampler(values)?, steps)?)
+}
+
+/// What an SDXL model is told of its pictures' size.
+pub(crate) fn framing(loaded: &Loaded, shape: Shape) -> Framing {
+    let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
+    Framing::whole(shape.height * factor, shape.width * factor)
+}
+
+/// The picture that a latent stands for.
+pub(crate) fn decode(vae: Option<&Vae>, shape: Shape, latent: &Latent) -> Result<Pixels, Failure> {
+    let grid = Grid { images: 1, height: shape.height, width: shape.width };
+    let Some(vae) = vae else { return to_pixels(shape.height, shape.width, shape.channels, latent) };
+    let rows = Tensor::from_slice(latent, (grid.rows(), shape.channels), &Device::Cpu)?;
+    let (pixels, grid) = vae.decode(&vae.from_denoiser(&rows)?, grid)?;
+    let values = pixels.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    to_pixels(grid.height, grid.width, vae.config().in_channels, &values)
+}
+
+/// A picture of one channel (grey) or three.
+fn to_pixels(height: usize, width: usize, channels: usize, values: &[f32]) -> Result<Pixels, Failure> {
+    match channels {
+        3 => Ok(Pixels::new(height, width, values)?),
+        1 => Ok(Pixels::from_fn(height, width, |row, column, _| values[row * width + column])),
+        n => Err(Failure::failed(format!("latents of {n} channels are no picture, and the model has no vae/"))),
+    }
+}

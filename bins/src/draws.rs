@@ -1,0 +1,91 @@
+//! What is drawn in a diffusion run, and what its numbers are in, from settings.
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::images::{self, Latents};
+use mdp::diffusion::Omega;
+use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
+
+use crate::Failure;
+use crate::values::Values;
+
+/// The units of squared errors.
+pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
+    let horizon = values.number("diffusion.horizon").unwrap_or(1.0);
+    if !(horizon.is_finite() && horizon > 0.0) {
+        return Err(Failure::usage(format!("--horizon takes a positive number, not {horizon}")));
+    }
+    let gamma = values.number("diffusion.min_snr_gamma").unwrap_or(5.0);
+    if !(gamma.is_finite() && gamma > 0.0) {
+        return Err(Failure::usage(format!("--min-snr-gamma takes a positive number, not {gamma}")));
+    }
+    let omega = match values.word("diffusion.omega") {
+        "snr" => Omega::Snr,
+        "min-snr" => Omega::MinSnr { gamma },
+        _ => Omega::Constant,
+    };
+    if values.is_typed("diffusion.min_snr_gamma") && !matches!(omega, Omega::MinSnr { .. }) {
+        return Err(Failure::usage("--min-snr-gamma is for --omega min-snr"));
+    }
+    let reduction = if values.word("diffusion.reduction") == "sum" { Reduction::Sum } else { Reduction::Mean };
+    Ok(Units { reduction, half: values.switch("diffusion.half"), horizon, omega })
+}
+
+/// The draws of a training run; those from a file need `n` examples of one shape.
+pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+    let count = |path| values.count(path).unwrap_or(1);
+    let (per_example, sets) = (count("diffusion.draws_per_pair"), count("diffusion.draw_sets"));
+    for (flag, n) in [("draws-per-pair", per_example), ("draw-sets", sets)] {
+        if n == 0 {
+            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+        }
+    }
+    if given.is_some() {
+        for (flag, path) in [
+            ("draws-per-pair", "diffusion.draws_per_pair"),
+            ("draw-sets", "diffusion.draw_sets"),
+            ("timesteps", "diffusion.timesteps"),
+            ("noise", "diffusion.noise"),
+        ] {
+            if values.is_typed(path) {
+                return Err(Failure::usage(format!("--{flag} would do nothing: --draws gives every draw")));
+            }
+        }
+    }
+    let noise = match values.word("diffusion.noise") {
+        "independent" => NoiseSharing::Independent,
+        "antithetic" => NoiseSharing::Antithetic,
+        _ => NoiseSharing::Shared,
+    };
+    if noise == NoiseSharing::Antithetic && per_example < 2 {
+        return Err(Failure::usage("--noise antithetic needs --draws-per-pair of at least 2"));
+    }
+    Ok(Draws {
+        seed: values.count("run.seed").unwrap_or(0) as u64,
+        per_example,
+        sets,
+        timesteps: match values.word("diffusion.timesteps") {
+            "stratified" => Timesteps::Stratified,
+            "logit-normal" => Timesteps::LogitNormal,
+            _ => Timesteps::Uniform,
+        },
+        noise,
+        given: given.map(Arc::new),
+    })
+}
+
+/// A file of draws: `timesteps` and `noise`, for latents from a file.
+pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
+    let Some(latents) = values.text("data.latents") else {
+        return Err(Failure::usage("--draws goes with --latents: it holds noise for each of them"));
+    };
+    let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
+    let draws = images::Draws::open(path, &latents, n_timesteps)?;
+    let mut given = Given { timesteps: Vec::new(), noise: Vec::new() };
+    for index in 0..latents.len() {
+        let draw = draws.get(index)?;
+        given.timesteps.push(draw.timestep);
+        given.noise.push(draw.noise);
+    }
+    Ok(given)
+}

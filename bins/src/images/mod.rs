@@ -1,0 +1,183 @@
+//! Image data: what `--data` and `--latents` name, as finished images for a denoiser.
+pub(crate) mod files;
+pub(crate) mod latents;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datasets::images::{ImagePair, Pixels};
+use datasets::synthetic::shapes::{EDGE, Problem, Split};
+use policies::BoxError;
+use policies::clip::TextConditioner;
+use policies::denoiser::{Condition, Conditioning, Framing, Shape};
+use train::diffusion::{Finished, ImageExample, Images};
+
+use crate::{Call, Failure};
+use crate::denoiser::{self, Loaded};
+use crate::values::Values;
+
+/// How many embedded pairs a run sees unless `--limit` says otherwise.
+const BUILTIN_PAIRS: usize = 4096;
+
+/// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
+const TEXTS_KEPT: usize = 4096;
+
+/// Captions as conditions.
+#[derive(Debug)]
+pub(crate) struct Captions {
+    texts: Option<Arc<TextConditioner>>,
+    framing: Framing,
+    /// What latents from a file say of no caption.
+    empty: Option<Condition>,
+    kept: Mutex<HashMap<String, Condition>>,
+}
+
+impl Captions {
+    pub(crate) fn new(loaded: &Loaded, shape: Shape) -> Self {
+        let (texts, framing) = (loaded.texts.clone(), denoiser::framing(loaded, shape));
+        Self { texts, framing, empty: None, kept: Mutex::default() }
+    }
+
+    /// The same with a condition for where there is no caption.
+    pub(crate) fn with_empty(self, empty: Option<Condition>) -> Self {
+        Self { empty, ..self }
+    }
+
+    /// The condition of a caption; nothing for a model that reads no texts.
+    pub(crate) fn condition(&self, caption: &str) -> Result<Condition, BoxError> {
+        let Some(texts) = &self.texts else { return Ok(Arc::new(Conditioning::none())) };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(caption) {
+            return Ok(Arc::clone(known));
+        }
+        let encoded = texts.encode(&[caption], self.framing)?;
+        let condition = encoded.conditions.into_iter().next().ok_or("the text encoder gave nothing")?;
+        if kept.len() >= TEXTS_KEPT {
+            kept.clear();
+        }
+        kept.insert(caption.to_owned(), Arc::clone(&condition));
+        Ok(condition)
+    }
+
+    /// What the model is told where there is no caption.
+    pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
+        match (&self.empty, &self.texts) {
+            (Some(empty), _) => Ok(Arc::clone(empty)),
+            (None, Some(texts)) => Ok(texts.none(self.framing)?),
+            (None, None) => Ok(Arc::new(Conditioning::none())),
+        }
+    }
+}
+
+/// The embedded problem's pairs or demonstrations, drawn when they are asked for.
+pub(crate) struct Shapes {
+    problem: Problem,
+    split: Split,
+    demonstrations: bool,
+    n: usize,
+    captions: Arc<Captions>,
+}
+
+impl Images for Shapes {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        if self.demonstrations {
+            let demonstration = self.problem.demonstration(self.split, index as u64).render(index);
+            let condition = self.captions.condition(&demonstration.caption)?;
+            let latent = Arc::clone(demonstration.image.values());
+            return Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 });
+        }
+        pair(&self.problem.pair(self.split, index as u64).render(index), &self.captions)
+    }
+}
+
+fn pair(pair: &ImagePair, captions: &Captions) -> Result<ImageExample, BoxError> {
+    let condition = captions.condition(&pair.caption)?;
+    let side =
+        |pixels: &Pixels| Finished { latent: Arc::clone(pixels.values()), condition: Arc::clone(&condition) };
+    Ok(ImageExample { sides: vec![side(&pair.chosen), side(&pair.rejected)], preference: 1.0 })
+}
+
+/// Image data as a run takes it.
+pub(crate) struct Opened {
+    pub(crate) train: Arc<dyn Images>,
+    pub(crate) held_out: Option<Arc<dyn Images>>,
+    pub(crate) shape: Shape,
+    /// Data and everything that decides its numbers.
+    pub(crate) fingerprint: String,
+    pub(crate) captions: Arc<Captions>,
+    /// Whether it is the embedded problem, which has an oracle.
+    pub(crate) is_shapes: bool,
+    /// What samples are drawn for.
+    wishes: Vec<String>,
+    said: String,
+}
+
+impl Opened {
+    /// Up to `n` captions to draw samples for.
+    pub(crate) fn wishes(&self, n: usize) -> impl Iterator<Item = String> + '_ {
+        self.wishes.iter().take(n).cloned()
+    }
+
+    /// A line for people.
+    pub(crate) fn describe(&self) -> String {
+        let held_out = self.held_out.as_ref().map_or(0, |images| images.len());
+        format!("{} training examples, {held_out} held out{}", self.train.len(), self.said)
+    }
+}
+
+/// Opens what `--data` or `--latents` names, for a denoiser.
+pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
+    let values = &call.values;
+    if values.count("data.limit") == Some(0) {
+        return Err(Failure::usage("--limit takes at least 1"));
+    }
+    if let Some(path) = values.text("data.latents") {
+        return latents::open(Path::new(path), loaded, values);
+    }
+    match values.text("data.data") {
+        None => Err(Failure::usage("--data or --latents is needed with --model")),
+        Some("builtin:shapes") => shapes(false, loaded, values),
+        Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),
+        Some(name) if name.starts_with("builtin:") => {
+            let known = "builtin:shapes and builtin:shapes-demonstrations";
+            Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")))
+        }
+        Some(name) => files::open(Path::new(name), loaded, call),
+    }
+}
+
+fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
+    let shape = Shape { height: EDGE, width: EDGE, channels: Pixels::CHANNELS };
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let captions = Arc::new(Captions::new(loaded, shape));
+    let part = |split, n| -> Arc<dyn Images> {
+        Arc::new(Shapes { problem: Problem::new(seed), split, demonstrations, n, captions: Arc::clone(&captions) })
+    };
+    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let wishes = (0..64).map(|index| Problem::new(seed).pair(Split::Validation, index).caption).collect();
+    Ok(Opened {
+        train: part(Split::Train, n),
+        held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
+        shape,
+        fingerprint: format!("builtin:shapes {seed} {n} {demonstrations} {}", loaded.encoders_fingerprint()?),
+        captions: Arc::clone(&captions),
+        is_shapes: true,
+        wishes,
+        said: String::new(),
+    })
+}
+
+/// The share of the data that is held out where there is no `--eval-data`.
+fn eval_share(values: &Values) -> Result<f64, Failure> {
+    let share = values.number("data.eval_share").unwrap_or(0.05);
+    if (0.0..1.0).contains(&share) {
+        return Ok(share);
+    }
+    Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")))
+}

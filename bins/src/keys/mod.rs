@@ -1,0 +1,97 @@
+//! Every setting once: its place in a config file, its flag, its default, what it takes.
+//!
+//! Flags, `--set`, config files, defaults and the messages about unknown keys are all read off this table.
+
+mod diffusion;
+mod shared;
+mod token;
+
+#[cfg(test)]
+pub(crate) use shared::OBJECTIVES;
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A count.
+    Count,
+    /// A real number.
+    Number,
+    /// A text; a path where it names a file.
+    Text,
+    /// `true` or `false`; the flag alone means true.
+    Switch,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// Words with commas between.
+    List,
+}
+
+/// A verb, as bits, so that a setting can belong to several.
+pub(crate) type Verbs = u8;
+pub(crate) const TRAIN: Verbs = 1;
+pub(crate) const SCORE: Verbs = 2;
+pub(crate) const SAMPLE: Verbs = 4;
+pub(crate) const INSPECT: Verbs = 8;
+
+/// A setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// `section.name` in a config file.
+    pub(crate) path: &'static str,
+    /// The flag without its dashes.
+    pub(crate) flag: &'static str,
+    pub(crate) kind: Kind,
+    /// As a config file would have it; empty: none.
+    pub(crate) default: &'static str,
+    pub(crate) verbs: Verbs,
+    /// The kind of problem it is for, where it is for one alone.
+    pub(crate) only: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+/// A setting of every kind of problem.
+const fn key(
+    path: &'static str,
+    flag: &'static str,
+    kind: Kind,
+    default: &'static str,
+    verbs: Verbs,
+    help: &'static str,
+) -> Key {
+    Key { path, flag, kind, default, verbs, only: None, help }
+}
+
+impl Key {
+    /// The same for one kind of problem alone.
+    const fn only(self, mdp: &'static str) -> Self {
+        Self { only: Some(mdp), ..self }
+    }
+}
+
+const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
+const DATA: Verbs = TRAIN | SCORE | INSPECT;
+
+/// The table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS)
+}
+
+/// The setting at `section.name`.
+pub(crate) fn find(path: &str) -> Option<&'static Key> {
+    all().find(|key| key.path == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_flags_are_named_once() {
+        let keys: Vec<&Key> = all().collect();
+        for (i, key) in keys.iter().enumerate() {
+            assert!(keys[i + 1..].iter().all(|k| k.path != key.path), "{}", key.path);
+            assert!(keys[i + 1..].iter().all(|k| k.flag != key.flag), "{}", key.flag);
+            assert_eq!(key.path.split('.').count(), 2, "{}", key.path);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Settings of language models.
+
+use super::Kind::{Choice, Count, Number, Switch};
+use super::{ALL, DATA, Key, SAMPLE, TRAIN, key};
+
+/// The settings.
+pub(super) const KEYS: &[Key] = &[
+    key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together").only("token"),
+    key(
+        "data.max_prompt_length",
+        "max-prompt-length",
+        Count,
+        "256",
+        DATA,
+        "Tokens of the prompt where it has to be cut",
+    ).only("token"),
+    key(
+        "data.truncation",
+        "truncation",
+        Choice(&["auto", "keep-start", "keep-end"]),
+        "auto",
+        DATA,
+        "Which end of a long prompt stays; auto: keep-end for hh, else keep-start",
+    ).only("token"),
+    key(
+        "data.tokenization",
+        "tokenization",
+        Choice(&["separate", "joint"]),
+        "separate",
+        DATA,
+        "Prompt and answer apart, or together and then cut (as TRL)",
+    ).only("token"),
+    key(
+        "data.on_bad",
+        "on-bad",
+        Choice(&["fail", "skip"]),
+        "fail",
+        DATA,
+        "What to do with a broken record; skipped ones are counted",
+    ).only("token"),
+    key(
+        "objective.per_token",
+        "per-token",
+        Switch,
+        "false",
+        TRAIN,
+        "ipo: log-ratios are means over the tokens (as TRL), not sums",
+    ).only("token"),
+    key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence").only("token"),
+    key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers").only("token"),
+    key(
+        "objective.undesirable_weight",
+        "undesirable-weight",
+        Number,
+        "1",
+        TRAIN,
+        "kto: the weight of disliked answers",
+    ).only("token"),
+    key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token").only("token"),
+    key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only").only("token"),
+    key(
+        "sample.top_p",
+        "top-p",
+        Number,
+        "",
+        SAMPLE,
+        "Draws from the fewest tokens that have this probability together",
+    ).only("token"),
+];

@@ -1,0 +1,99 @@
+//! Denoisers.
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use datasets::Text;
+use engine::Noise;
+use policies::Persist as _;
+use serde_json::json;
+use train::pictures::{Picture, contact_sheet, save_png};
+use train::{can_write, write_whole};
+
+use super::prompts::read_prompts;
+use crate::denoiser;
+use crate::images::Captions;
+use crate::pictures::picture;
+use crate::values::Values;
+use crate::trajectories::{self, Made};
+use crate::{Call, Failure};
+
+pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+    let values = &call.values;
+    let (out, n) = check(values)?;
+    let loaded = denoiser::load(values.text("model.model").unwrap_or("builtin:shapes"), values)?;
+    let shape = loaded.shape(values)?;
+    let captions = Captions::new(&loaded, shape);
+    let prompts = prompts(values)?;
+    let mut conditions = Vec::with_capacity(prompts.len() * n);
+    for prompt in &prompts {
+        let condition = captions.condition(prompt)?;
+        conditions.extend(std::iter::repeat_n(condition, n));
+    }
+    let denoiser = loaded.frozen(shape, denoiser::acting(values, &loaded, shape)?)?;
+    let plan = denoiser::plan(values, &loaded)?;
+    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
+    let bar = call.console.bar("sample", plan.timesteps.len());
+    let made = denoiser.generate(&plan, &conditions, &mut rngs, &mut |step| bar.set_position(step as u64))?;
+    bar.finish_and_clear();
+    let folder = out.with_extension("");
+    std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+    let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
+    let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = values.text("sample.save_trajectories") {
+        let policy = denoiser.fingerprint()?;
+        let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
+        let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
+        trajectories::save(path.as_ref(), &made, &decoded)?;
+    }
+    let (mut lines, mut pictures): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
+    for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {
+        let prompt = &prompts[i / n];
+        let name = format!("{:05}-{}.png", i / n, i % n);
+        if let Some(picture) = picture(prompt, pixels) {
+            save_png(&folder.join(&name), &picture.pixels)?;
+            pictures.push(picture);
+        }
+        let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
+        let log_prob: f64 = made.log_probs.iter().sum();
+        lines.push(json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }));
+    }
+    save_png(&out.with_extension("png"), &contact_sheet(&pictures, 8, 64))?;
+    write_whole(&out, |file| {
+        lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
+    })?;
+    call.console.info(&format!("{} pictures in {}, together in {}", lines.len(), folder.display(), out.with_extension("png").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
+    let n = values.count("sample.n").unwrap_or(1);
+    if n == 0 || values.count("sample.limit") == Some(0) {
+        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+    }
+    let Some(out) = values.text("run.out") else {
+        return Err(Failure::usage("pictures need --out FILE.jsonl: they go beside it, with a contact sheet"));
+    };
+    if Path::new(out).extension().is_none_or(|extension| extension == "png") {
+        return Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")));
+    }
+    can_write(Path::new(out))?;
+    if let Some(path) = values.text("sample.save_trajectories") {
+        can_write(Path::new(path))?;
+    }
+    Ok((PathBuf::from(out), n))
+}
+
+fn prompts(values: &Values) -> Result<Vec<String>, Failure> {
+    let source = values.text("sample.prompts").unwrap_or("builtin:shapes");
+    let mut prompts = Vec::new();
+    for prompt in read_prompts(source, values)? {
+        match prompt {
+            Text::Plain(text) => prompts.push(text),
+            Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),
+        }
+    }
+    prompts.truncate(values.count("sample.limit").unwrap_or(usize::MAX));
+    Ok(prompts)
+}

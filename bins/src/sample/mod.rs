@@ -1,0 +1,18 @@
+//! `sample`.
+mod diffusion;
+mod prompts;
+mod token;
+
+use std::process::ExitCode;
+
+use crate::{Call, Failure};
+
+pub(crate) use token::draw;
+
+/// Draws answers or pictures.
+pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+    match call.values.word("run.mdp") {
+        "diffusion" => diffusion::sample(call),
+        _ => token::sample(call),
+    }
+}

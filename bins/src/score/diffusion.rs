@@ -1,0 +1,91 @@
+//! Denoisers.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use mdp::EpisodeOf;
+use objectives::Comparison;
+use policies::Policy;
+use policies::denoiser::Denoiser;
+use serde_json::{Value, json};
+use train::diffusion::{Draws, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps};
+use train::{Source, can_write};
+
+use super::write_lines;
+use crate::denoiser::{self, Loaded};
+use crate::{Call, Failure, draws, images};
+
+pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
+    let values = &call.values;
+    let name = values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
+    if values.text("data.data").is_none() && values.text("data.latents").is_none() {
+        return Err(Failure::usage("score needs --data or --latents"));
+    }
+    let beta = values.number("objective.beta").unwrap_or(0.1);
+    if beta <= 0.0 {
+        return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
+    }
+    let out = values.text("run.out").map(PathBuf::from);
+    out.as_deref().map_or(Ok(()), can_write)?;
+    let units = draws::units(values)?;
+    let loaded = denoiser::load(name, values)?;
+    let data = images::open(&loaded, call)?;
+    let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), data.shape.size());
+    let frozen = |loaded: &Loaded| -> Result<Denoiser, Failure> {
+        loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
+    };
+    let policy = frozen(&loaded)?;
+    let reference = values.text("model.reference").map(|name| frozen(&denoiser::load(name, values)?)).transpose()?;
+    let given = match values.text("diffusion.draws") {
+        Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
+        None => None,
+    };
+    let draws = Draws {
+        seed: values.count("run.seed").unwrap_or(0) as u64,
+        per_example: 1,
+        sets: 1,
+        timesteps: Timesteps::Uniform,
+        noise: NoiseSharing::Shared,
+        given: given.map(Arc::new),
+    };
+    let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward);
+    let bar = call.console.bar("score", source.len());
+    let mut lines = Vec::with_capacity(source.len());
+    for index in 0..source.len() {
+        let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
+        let item = source.item(index).map_err(failed)?;
+        let line = score_pair(&mdp, &policy, reference.as_ref(), &item.episodes, beta).map_err(failed)?;
+        lines.push(with_index(index, line));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    write_lines(out.as_deref(), &lines)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_index(index: usize, line: Value) -> Value {
+    let mut whole = json!({ "index": index });
+    if let (Value::Object(whole), Value::Object(line)) = (&mut whole, line) {
+        whole.extend(line);
+    }
+    whole
+}
+
+/// The errors of both sides, sums of squares, and beta times the weighted margin.
+fn score_pair(
+    mdp: &ImageMdp,
+    policy: &Denoiser,
+    reference: Option<&Denoiser>,
+    episodes: &[EpisodeOf<ImageMdp>],
+    beta: f64,
+) -> Result<Value, policies::BoxError> {
+    let own = policy.score(mdp, episodes)?.log_probs;
+    let other = reference.map(|reference| reference.score(mdp, episodes)).transpose()?.map(|scores| scores.log_probs);
+    let error = |i: usize| -own.row(i).iter().sum::<f64>();
+    let reference_error = |i: usize| other.as_ref().map(|scores| -scores.row(i).iter().sum::<f64>());
+    let side = |i: usize| json!({ "error": error(i), "reference_error": reference_error(i) });
+    let gain = |i: usize| reference_error(i).map(|reference| episodes[i].weights()[0] * (reference - error(i)));
+    let margin = gain(0).zip(gain(1)).map(|(chosen, rejected)| beta * (chosen - rejected));
+    Ok(json!({ "timestep": mdp.timesteps.get(episodes[0].pieces[0].start.done), "chosen": side(0), "rejected": side(1),
+               "margin": margin }))
+}

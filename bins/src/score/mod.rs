@@ -1,0 +1,30 @@
+//! `score`.
+mod diffusion;
+mod token;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::Value;
+use train::write_whole;
+
+use crate::{Call, Failure, console};
+
+/// Scores every example of a data set.
+pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
+    match call.values.word("run.mdp") {
+        "diffusion" => diffusion::score(call),
+        _ => token::score(call),
+    }
+}
+
+/// Lines to a file, whole or not at all, or to stdout.
+fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
+    match out {
+        None => lines.iter().for_each(|line| console::result(&line.to_string())),
+        Some(out) => write_whole(out, |file| {
+            lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
+        })?,
+    }
+    Ok(())
+}

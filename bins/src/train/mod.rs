@@ -1,0 +1,122 @@
+//! `train`.
+mod diffusion;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use train::{Decay, RunFolder, Settings, write_whole};
+
+use crate::keys::{self, TRAIN};
+use crate::objective::choose;
+use crate::values::Values;
+use crate::{Call, Failure, console, model};
+
+/// Trains, or goes on training.
+pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
+    if let Some(path) = resume {
+        take_up(&mut call.values, path)?;
+    }
+    let is_diffusion = call.values.word("run.mdp") == "diffusion";
+    let embedded =
+        if is_diffusion { diffusion::presets(&mut call.values)? } else { token::presets(&mut call.values)? };
+    let objective = choose(&call.values)?;
+    let settings = settings(&call.values)?;
+    model::optimizer(&call.values)?;
+    // From here on an interrupt is a wish to stop at the next step.
+    let stop = stop_flag()?;
+    let task = Task { call, settings, embedded, resume: resume.cloned(), stop };
+    if is_diffusion { diffusion::train(task, objective) } else { token::train(task, objective) }
+}
+
+/// What every kind of problem gets.
+struct Task {
+    call: Call,
+    settings: Settings,
+    embedded: bool,
+    resume: Option<PathBuf>,
+    stop: &'static AtomicBool,
+}
+
+impl Task {
+    /// A new run's folder with its settings in it, or that of the run that goes on.
+    fn folder(&mut self) -> Result<RunFolder, Failure> {
+        let values = &mut self.call.values;
+        if let Some(path) = &self.resume {
+            let folder = RunFolder::open(path)?;
+            values.settle("run.out", &path.display().to_string());
+            return Ok(folder);
+        }
+        let path = match values.text("run.out") {
+            Some(path) => PathBuf::from(path),
+            None => fresh_folder(values.word("objective.name")),
+        };
+        let folder = RunFolder::create(&path)?;
+        values.settle("run.out", &path.display().to_string());
+        let config = values.to_toml(TRAIN);
+        write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
+        Ok(folder)
+    }
+}
+
+/// A resumed run has the settings it was started with.
+fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
+    if let Some(key) = keys::all().find(|key| values.is_given(key.path) && !matches!(key.flag, "device" | "mdp")) {
+        let text = format!("--{} can't be given with --resume: the run goes on with the settings it has", key.flag);
+        return Err(Failure::usage(text));
+    }
+    RunFolder::open(path)?;
+    values.merge_file(&path.join("config.toml"))?;
+    Ok(())
+}
+
+fn settings(values: &Values) -> Result<Settings, Failure> {
+    let count = |path| values.count(path).unwrap_or_default();
+    let number = |path| values.number(path).unwrap_or_default();
+    let settings = Settings {
+        seed: count("run.seed") as u64,
+        batch_size: count("train.batch_size"),
+        micro_batch_size: count("train.micro_batch_size"),
+        epochs: count("train.epochs"),
+        max_steps: values.count("train.max_steps"),
+        rate: number("optimizer.lr"),
+        warmup_steps: count("optimizer.warmup_steps"),
+        decay: match values.word("optimizer.schedule") {
+            "linear" => Decay::Linear,
+            "cosine" => Decay::Cosine,
+            _ => Decay::Constant,
+        },
+        max_gradient_norm: values.number("optimizer.max_grad_norm"),
+        eval_every: count("train.eval_every"),
+        eval_examples: count("train.eval_examples"),
+        save_every: count("train.save_every"),
+        keep_checkpoints: count("train.keep_checkpoints"),
+        beta: number("objective.beta"),
+    };
+    settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
+}
+
+/// Set by ctrl-C and by the system's wish to end the program.
+fn stop_flag() -> Result<&'static AtomicBool, Failure> {
+    static STOP: OnceLock<AtomicBool> = OnceLock::new();
+    let stop = STOP.get_or_init(|| AtomicBool::new(false));
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            console::notice("stopped without saving");
+            #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
+            std::process::exit(130);
+        }
+        console::notice("stopping after this step, with a checkpoint; once more stops at once");
+    })?;
+    Ok(stop)
+}
+
+/// `runs/OBJECTIVE-N` with the first free N.
+fn fresh_folder(objective: &str) -> PathBuf {
+    (1..100_000)
+        .map(|n| PathBuf::from(format!("runs/{objective}-{n}")))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| PathBuf::from("runs/last"))
+}
