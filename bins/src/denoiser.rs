@@ -65,7 +65,9 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
             let folder = embedded()?;
             (folder.path().to_owned(), Some(folder))
         }
-        Some(other) => return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+        Some(other) => {
+            return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}")));
+        }
         None => (PathBuf::from(base), None),
     };
     let folder = DiffusersFolder::open(&path)?;
@@ -152,8 +154,9 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
         return Ok(scheduler);
     }
     let timesteps = scheduler.schedule.len();
-    let text =
-        format!(r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#);
+    let text = format!(
+        r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
+    );
     Ok(Scheduler::parse(path, &text)?)
 }
 
@@ -199,10 +202,6 @@ impl Loaded {
         let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
         Ok(self.folder.fingerprint(&parts)?)
     }
-
-    pub(crate) fn files(&self) -> &UNetFiles {
-        &self.files
-    }
 }
 
 /// The denoiser that learns.
@@ -229,8 +228,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         scheduler: Some(loaded.scheduler.text().to_owned()),
         name: loaded.name.clone(),
     };
-    let denoiser =
-        Denoiser::trainable(loaded.files.clone(), loaded.scheduler.prediction, shape, acting, training)?;
+    let denoiser = Denoiser::trainable(loaded.files.clone(), loaded.scheduler.prediction, shape, acting, training)?;
     Ok(denoiser.with_companions(companions))
 }
 

@@ -1,7 +1,8 @@
 //! The loss by name.
 use objectives::{
-    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Clamped, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo, Kto, Label,
-    Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo, WeightedSum,
+    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Clamped, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo,
+    Kto, Label, Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo,
+    WeightedSum,
 };
 
 use crate::Failure;

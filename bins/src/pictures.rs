@@ -11,10 +11,10 @@ use policies::vae::Vae;
 use train::pictures::Picture;
 use train::statistics::wilson;
 
+use crate::Failure;
 use crate::denoiser::{self, Loaded};
 use crate::images::Opened;
 use crate::values::Values;
-use crate::Failure;
 
 /// Captions on which the oracle compares two models.
 const CAPTIONS: u64 = 256;

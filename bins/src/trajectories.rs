@@ -30,12 +30,7 @@ pub(crate) struct Found {
 }
 
 /// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
-pub(crate) fn open(
-    call: &mut Call,
-    loaded: &Loaded,
-    policy: &Denoiser,
-    data: &Opened,
-) -> Result<Found, Failure> {
+pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
     let values = &call.values;
     let plan = denoiser::plan(values, loaded)?;
     if !plan.sampling.is_stochastic() {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
-use engine::optim::Optimizer;
 use engine::Parameters;
+use engine::optim::Optimizer;
 
 use crate::PolicyError;
 
@@ -13,7 +13,11 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// Writes the trainable parameters and the optimiser's state into a folder.
-pub(crate) fn save(folder: &Path, parameters: &Parameters, optimizer: Option<&dyn Optimizer>) -> Result<(), PolicyError> {
+pub(crate) fn save(
+    folder: &Path,
+    parameters: &Parameters,
+    optimizer: Option<&dyn Optimizer>,
+) -> Result<(), PolicyError> {
     let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
     write(&folder.join(WEIGHTS), weights)?;
     match optimizer {

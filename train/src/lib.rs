@@ -8,8 +8,8 @@
 //! [`policies::Learner`].
 
 mod cache;
-mod error;
 pub mod diffusion;
+mod error;
 mod evaluate;
 mod folder;
 mod measures;

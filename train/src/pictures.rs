@@ -104,8 +104,10 @@ pub fn png(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
 
 /// Writes a picture as a PNG file, whole or not at all.
 pub fn save_png(path: &Path, picture: &RgbImage) -> Result<(), TrainError> {
-    let bytes = png(picture)
-        .map_err(|error| TrainError::Malformed { path: path.to_owned(), what: format!("no PNG can be made: {error}") })?;
+    let bytes = png(picture).map_err(|error| TrainError::Malformed {
+        path: path.to_owned(),
+        what: format!("no PNG can be made: {error}"),
+    })?;
     write_whole(path, |file| std::io::Write::write_all(file, &bytes))
 }
 
@@ -117,7 +119,10 @@ mod tests {
     fn numbers_become_bytes_and_too_large_ones_are_cut() {
         let picture = Picture::from_unit("", (2, 1), &[-1.0, 0.0, 1.0, -3.0, 0.5, 9.0]).unwrap();
         assert_eq!(picture.pixels.as_raw(), &[0, 128, 255, 0, 191, 255]);
-        assert_eq!(Picture::from_unit("", (2, 1), &[0.0, 1.0]).unwrap().pixels.as_raw(), &[128, 128, 128, 255, 255, 255]);
+        assert_eq!(
+            Picture::from_unit("", (2, 1), &[0.0, 1.0]).unwrap().pixels.as_raw(),
+            &[128, 128, 128, 255, 255, 255]
+        );
         assert!(Picture::from_unit("", (2, 1), &[0.0; 4]).is_none());
     }
 

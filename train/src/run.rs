@@ -7,8 +7,8 @@ use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
 use crate::evaluate::{Look, evaluate, read};
-use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::pictures::{Picture, contact_sheet, save_png};
+use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::{
     CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Sample, Samples,

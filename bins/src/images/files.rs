@@ -127,7 +127,8 @@ fn encoded(
 ) -> Result<Arc<dyn Images>, Failure> {
     let values = &call.values;
     let kind = kind(values);
-    let fingerprint = format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, values.count("run.seed"));
+    let fingerprint =
+        format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, values.count("run.seed"));
     let (path, scratch) = match values.text("data.latent_cache") {
         Some(path) => (PathBuf::from(format!("{path}{name}")), None),
         None => {

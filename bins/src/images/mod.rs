@@ -13,9 +13,9 @@ use policies::clip::TextConditioner;
 use policies::denoiser::{Condition, Conditioning, Framing, Shape};
 use train::diffusion::{Finished, ImageExample, Images};
 
-use crate::{Call, Failure};
 use crate::denoiser::{self, Loaded};
 use crate::values::Values;
+use crate::{Call, Failure};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 4096;
@@ -97,8 +97,7 @@ impl Images for Shapes {
 
 fn pair(pair: &ImagePair, captions: &Captions) -> Result<ImageExample, BoxError> {
     let condition = captions.condition(&pair.caption)?;
-    let side =
-        |pixels: &Pixels| Finished { latent: Arc::clone(pixels.values()), condition: Arc::clone(&condition) };
+    let side = |pixels: &Pixels| Finished { latent: Arc::clone(pixels.values()), condition: Arc::clone(&condition) };
     Ok(ImageExample { sides: vec![side(&pair.chosen), side(&pair.rejected)], preference: 1.0 })
 }
 

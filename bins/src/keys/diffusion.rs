@@ -41,7 +41,14 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE,
         "A .safetensors file of latents and contexts that stands in for --data",
     ),
-    of_images("data.image_size", "image-size", Count, "", DATA, "Images are resized and cropped to this; else the model's"),
+    of_images(
+        "data.image_size",
+        "image-size",
+        Count,
+        "",
+        DATA,
+        "Images are resized and cropped to this; else the model's",
+    ),
     of_images("data.flip", "flip", Switch, "false", TRAIN, "Mirrors every second image, both sides of a pair alike"),
     of_images(
         "data.on_bad_image",
@@ -101,7 +108,14 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE,
         "How the squared errors of a latent's numbers add up",
     ),
-    of_images("diffusion.half", "half", Switch, "true", TRAIN | SCORE, "The factor 1/2 of the released Diffusion-DPO code"),
+    of_images(
+        "diffusion.half",
+        "half",
+        Switch,
+        "true",
+        TRAIN | SCORE,
+        "The factor 1/2 of the released Diffusion-DPO code",
+    ),
     of_images("diffusion.horizon", "horizon", Number, "1", TRAIN | SCORE, "The factor T of the paper; 1: beta has it"),
     of_images(
         "diffusion.omega",
@@ -111,7 +125,14 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE,
         "omega(lambda_t), the weight of a timestep",
     ),
-    of_images("diffusion.min_snr_gamma", "min-snr-gamma", Number, "5", TRAIN | SCORE, "min-snr: where the weight is cut"),
+    of_images(
+        "diffusion.min_snr_gamma",
+        "min-snr-gamma",
+        Number,
+        "5",
+        TRAIN | SCORE,
+        "min-snr: where the weight is cut",
+    ),
     of_images(
         "diffusion.empty_share",
         "empty-share",

@@ -28,7 +28,14 @@ pub(crate) const OBJECTIVES: &[&str] = &[
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key("run.mdp", "mdp", Choice(&["token", "diffusion"]), "token", TRAIN | SCORE | SAMPLE, "The kind of decision problem"),
+    key(
+        "run.mdp",
+        "mdp",
+        Choice(&["token", "diffusion"]),
+        "token",
+        TRAIN | SCORE | SAMPLE,
+        "The kind of decision problem",
+    ),
     key("run.seed", "seed", Count, "0", ALL, "Everything drawn by chance is a function of it"),
     key("run.device", "device", Text, "cpu", ALL, "cpu, or cuda:N in a build with the cuda feature"),
     key(

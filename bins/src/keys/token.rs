@@ -13,7 +13,8 @@ pub(super) const KEYS: &[Key] = &[
         "256",
         DATA,
         "Tokens of the prompt where it has to be cut",
-    ).only("token"),
+    )
+    .only("token"),
     key(
         "data.truncation",
         "truncation",
@@ -21,7 +22,8 @@ pub(super) const KEYS: &[Key] = &[
         "auto",
         DATA,
         "Which end of a long prompt stays; auto: keep-end for hh, else keep-start",
-    ).only("token"),
+    )
+    .only("token"),
     key(
         "data.tokenization",
         "tokenization",
@@ -29,7 +31,8 @@ pub(super) const KEYS: &[Key] = &[
         "separate",
         DATA,
         "Prompt and answer apart, or together and then cut (as TRL)",
-    ).only("token"),
+    )
+    .only("token"),
     key(
         "data.on_bad",
         "on-bad",
@@ -37,7 +40,8 @@ pub(super) const KEYS: &[Key] = &[
         "fail",
         DATA,
         "What to do with a broken record; skipped ones are counted",
-    ).only("token"),
+    )
+    .only("token"),
     key(
         "objective.per_token",
         "per-token",
@@ -45,9 +49,11 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         TRAIN,
         "ipo: log-ratios are means over the tokens (as TRL), not sums",
-    ).only("token"),
+    )
+    .only("token"),
     key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence").only("token"),
-    key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers").only("token"),
+    key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers")
+        .only("token"),
     key(
         "objective.undesirable_weight",
         "undesirable-weight",
@@ -55,7 +61,8 @@ pub(super) const KEYS: &[Key] = &[
         "1",
         TRAIN,
         "kto: the weight of disliked answers",
-    ).only("token"),
+    )
+    .only("token"),
     key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token").only("token"),
     key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only").only("token"),
     key(
@@ -65,5 +72,6 @@ pub(super) const KEYS: &[Key] = &[
         "",
         SAMPLE,
         "Draws from the fewest tokens that have this probability together",
-    ).only("token"),
+    )
+    .only("token"),
 ];

@@ -13,8 +13,8 @@ use super::prompts::read_prompts;
 use crate::denoiser;
 use crate::images::Captions;
 use crate::pictures::picture;
-use crate::values::Values;
 use crate::trajectories::{self, Made};
+use crate::values::Values;
 use crate::{Call, Failure};
 
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
@@ -62,7 +62,12 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     write_whole(&out, |file| {
         lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
     })?;
-    call.console.info(&format!("{} pictures in {}, together in {}", lines.len(), folder.display(), out.with_extension("png").display()));
+    call.console.info(&format!(
+        "{} pictures in {}, together in {}",
+        lines.len(),
+        folder.display(),
+        out.with_extension("png").display()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

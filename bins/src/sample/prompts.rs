@@ -1,9 +1,9 @@
 //! What is asked for.
 use std::path::Path;
 
+use datasets::synthetic::shapes::Split;
 use datasets::synthetic::{shapes, tldr};
 use datasets::{Message, Text};
-use datasets::synthetic::shapes::Split;
 
 use crate::Failure;
 use crate::values::Values;
@@ -52,4 +52,3 @@ fn parse_prompt(source: &str, line: usize, text: &str) -> Result<Text, Failure> 
         _ => Err(failed("no field `prompt` with a text or messages".into())),
     }
 }
-

@@ -48,7 +48,8 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         noise: NoiseSharing::Shared,
         given: given.map(Arc::new),
     };
-    let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward);
+    let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward)
+        .of_prediction(loaded.scheduler.prediction);
     let bar = call.console.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {

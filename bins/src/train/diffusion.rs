@@ -6,9 +6,7 @@ use std::sync::Arc;
 use objectives::{Comparison, Objective};
 use policies::denoiser::Denoiser;
 use policies::{Persist as _, Policy};
-use train::diffusion::{
-    Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units,
-};
+use train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};
 
 use super::Task;
@@ -21,7 +19,8 @@ use crate::{Failure, console, draws, summary, trajectories};
 
 /// Defaults of known runs. Says whether this is the embedded one.
 pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
-    let has_data = ["data.data", "data.latents", "diffusion.trajectories"].iter().any(|path| values.text(path).is_some());
+    let has_data =
+        ["data.data", "data.latents", "diffusion.trajectories"].iter().any(|path| values.text(path).is_some());
     let embedded = values.text("model.model").is_none() && !has_data;
     if values.text("model.model").is_none() && has_data {
         return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
@@ -104,7 +103,7 @@ const SALESFORCE: &[(&str, &str)] = &[
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
     let is_trajectory = task.call.values.word("diffusion.scheme") == "trajectory";
     check_settings(&task.call.values, is_trajectory)?;
-    let setup = Setup::open(task, is_trajectory)?;
+    let setup = Setup::open(task)?;
     match objective {
         Chosen::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
         Chosen::Comparisons(objective) => setup.on_images(objective.as_ref()),
@@ -127,8 +126,17 @@ fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
         return Err(Failure::usage("--objective d3po compares single steps of trajectories: --scheme trajectory"));
     }
     let idle: &[&str] = if is_trajectory {
-        &["diffusion.timesteps", "diffusion.noise", "diffusion.draw_sets", "diffusion.draws", "diffusion.empty_share",
-          "diffusion.omega", "diffusion.horizon", "diffusion.half", "data.latents"]
+        &[
+            "diffusion.timesteps",
+            "diffusion.noise",
+            "diffusion.draw_sets",
+            "diffusion.draws",
+            "diffusion.empty_share",
+            "diffusion.omega",
+            "diffusion.horizon",
+            "diffusion.half",
+            "data.latents",
+        ]
     } else {
         &["diffusion.trajectories", "diffusion.importance_clip"]
     };
@@ -155,7 +163,7 @@ struct Setup {
 }
 
 impl Setup {
-    fn open(mut task: Task, is_trajectory: bool) -> Result<Self, Failure> {
+    fn open(mut task: Task) -> Result<Self, Failure> {
         let call = &mut task.call;
         let units = draws::units(&call.values)?;
         let name = call.values.word("model.model").to_owned();
@@ -198,13 +206,19 @@ impl Setup {
         let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
         let source = |images, draws: Draws| {
             ImageSource::<F>::new(images, self.mdp.clone(), draws, self.units, scheme)
+                .of_prediction(self.loaded.scheduler.prediction)
         };
         let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
         // Held-out examples have draws of their own, the same at every evaluation.
         let held_out_draws = Draws { seed: draws.seed ^ 0x68656c64, sets: 1, given: None, ..draws.clone() };
         let held_out = self.data.held_out.clone();
         let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
-        let key = format!("{} {} {is_half} {share} {}", self.data.fingerprint, draws.fingerprint(), std::any::type_name::<F>());
+        let key = format!(
+            "{} {} {is_half} {share} {}",
+            self.data.fingerprint,
+            draws.fingerprint(),
+            std::any::type_name::<F>()
+        );
         let mdp = self.mdp.clone();
         self.run(objective, &mdp, &train, held_out.as_ref(), key)
     }
@@ -311,4 +325,3 @@ fn split(all: &Trajectories, share: f64) -> (Trajectories, Option<Trajectories>)
     let part = |pairs: &[(usize, usize)]| Trajectories { pairs: pairs.to_vec(), ..all.clone() };
     (part(&all.pairs[..kept]), (kept < n).then(|| part(&all.pairs[kept..])))
 }
-

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use engine::ops::Grid;
 use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent};
 use mdp::{EpisodeOf, Mdp as _, Steps};
@@ -152,7 +152,11 @@ impl Scoring<'_> {
 }
 
 /// Questions side by side, as the network takes them.
-pub(super) fn network_batch(questions: &[Question], shape: Shape, device: &Device) -> Result<UNetBatch, PolicyError> {
+pub(super) fn network_batch(
+    questions: &[Question],
+    shape: Shape,
+    (dtype, device): (DType, &Device),
+) -> Result<UNetBatch, PolicyError> {
     let n = questions.len();
     let mut pixels = Vec::with_capacity(n * shape.size());
     for question in questions {
@@ -168,17 +172,17 @@ pub(super) fn network_batch(questions: &[Question], shape: Shape, device: &Devic
     let grid = Grid { images: n, height: shape.height, width: shape.width };
     let conditions: Vec<&Condition> = questions.iter().map(|question| &question.condition).collect();
     Ok(UNetBatch {
-        x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?,
+        x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
         grid,
         times: questions.iter().map(|question| question.time).collect(),
-        contexts: contexts(&conditions, device)?,
-        pooled: pooled(&conditions, device)?,
+        contexts: contexts(&conditions, dtype, device)?,
+        pooled: pooled(&conditions, device)?.map(|pooled| pooled.to_dtype(dtype)).transpose()?,
         time_ids: conditions.iter().map(|condition| condition.time_ids).collect(),
     })
 }
 
 /// The hidden states of all texts, each text once.
-fn contexts(conditions: &[&Condition], device: &Device) -> Result<Option<Contexts>, PolicyError> {
+fn contexts(conditions: &[&Condition], dtype: DType, device: &Device) -> Result<Option<Contexts>, PolicyError> {
     let Some(width) = conditions.iter().find_map(|c| c.hidden.as_ref()).map(|hidden| hidden.width) else {
         return Ok(None);
     };
@@ -194,7 +198,7 @@ fn contexts(conditions: &[&Condition], device: &Device) -> Result<Option<Context
         });
         of_image.push(range.clone());
     }
-    Ok(Some(Contexts { rows: Tensor::from_vec(values, (rows, width), device)?, of_image }))
+    Ok(Some(Contexts { rows: Tensor::from_vec(values, (rows, width), device)?.to_dtype(dtype)?, of_image }))
 }
 
 fn pooled(conditions: &[&Condition], device: &Device) -> Result<Option<Tensor>, PolicyError> {

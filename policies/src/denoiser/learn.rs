@@ -33,7 +33,7 @@ impl Denoiser {
         let mut errors = Vec::with_capacity(decisions.asked.len());
         for asked in decisions.asked.chunks(AT_ONCE) {
             let (questions, n) = self.questions(asked);
-            let batch = network_batch(&questions, self.shape, &self.device())?;
+            let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
             let prediction = self.unet.score(&batch)?;
             errors.extend(host(&self.errors(&prediction, asked, n)?)?);
         }
@@ -52,7 +52,7 @@ impl Denoiser {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
         }
         let (questions, n) = self.questions(&decisions.asked);
-        let batch = Arc::new(network_batch(&questions, self.shape, &self.device())?);
+        let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
         let mut tape = self.unet.run_tape(batch, learning.keep)?;
         let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
         let errors = host(errors)?;
@@ -78,8 +78,7 @@ impl Denoiser {
             }
         }
         let output = tape.output();
-        let gradient =
-            Tensor::from_vec(of_errors, decisions.asked.len(), output.device())?.to_dtype(output.dtype())?;
+        let gradient = Tensor::from_vec(of_errors, decisions.asked.len(), output.device())?.to_dtype(output.dtype())?;
         let Learning { gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
         tape.backward(&gradient, &self.unet.parameters, gradients)?;
         Ok(())

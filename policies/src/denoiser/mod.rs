@@ -12,6 +12,8 @@ mod persist;
 mod policy;
 mod prediction;
 pub mod sampler;
+#[cfg(test)]
+mod tests;
 
 pub use conditioning::{Condition, Conditioning, Framing, Hidden};
 pub use generate::Generated;

@@ -175,13 +175,7 @@ impl Denoiser {
         Ok(Self::new(unet, prediction, shape, acting, Some(learning)))
     }
 
-    fn new(
-        unet: UNet,
-        prediction: Prediction,
-        shape: Shape,
-        acting: Acting,
-        learning: Option<Learning>,
-    ) -> Self {
+    fn new(unet: UNet, prediction: Prediction, shape: Shape, acting: Acting, learning: Option<Learning>) -> Self {
         let companions = Companions::default();
         Self { unet: Arc::new(unet), prediction, shape, acting, learning, companions, fingerprint: Mutex::default() }
     }
@@ -220,6 +214,10 @@ impl Denoiser {
 
     pub(super) fn device(&self) -> Device {
         self.unet.parameters.iter().next().map_or(Device::Cpu, |(_, tensor)| tensor.device().clone())
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.unet.parameters.iter().next().map_or(DType::F32, |(_, tensor)| tensor.dtype())
     }
 
     /// A hash of the shape and all weights, computed once between updates.

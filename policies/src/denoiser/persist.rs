@@ -45,14 +45,16 @@ impl Persist for Denoiser {
     /// Writes a diffusers folder: the network, and everything it came with as it was. Adapters are written as a LoRA file
     /// that diffusers loads. Where there is an average of the weights, it is what is written.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
-        let average: BTreeMap<String, Tensor> = match self.learning.as_ref().and_then(|learning| learning.ema.as_ref()) {
+        let average: BTreeMap<String, Tensor> = match self.learning.as_ref().and_then(|learning| learning.ema.as_ref())
+        {
             Some(ema) => ema.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect(),
             None => BTreeMap::new(),
         };
         let parameters = &self.unet.parameters;
         let current = |name: &str| average.get(name).cloned().or_else(|| Some(parameters.find(name)?.detach()));
         if let Some(lora) = &self.unet.lora {
-            let adapters = parameters.trainable().filter_map(|(name, _)| Some((name.to_owned(), current(name)?))).collect();
+            let adapters =
+                parameters.trainable().filter_map(|(name, _)| Some((name.to_owned(), current(name)?))).collect();
             return Ok(save_unet_lora(folder, &self.companions.name, lora, &adapters)?);
         }
         let tensors = parameters.iter().filter_map(|(name, _)| Some((name.to_owned(), current(name)?))).collect();

@@ -34,7 +34,7 @@ impl Denoiser {
     }
 
     fn evaluate(&self, questions: &[Question]) -> Result<Vec<Vec<f32>>, PolicyError> {
-        let batch = network_batch(questions, self.shape, &self.device())?;
+        let batch = network_batch(questions, self.shape, (self.dtype(), &self.device()))?;
         let prediction = self.unet.score(&batch)?;
         let flat = prediction.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         for (index, value) in flat.iter().enumerate().filter(|(_, value)| !value.is_finite()) {

@@ -68,8 +68,12 @@ impl Draws {
         let Self { seed, per_example, sets, timesteps, noise, given } = self;
         hasher.update(format!("{seed} {per_example} {sets} {timesteps:?} {noise:?}").as_bytes());
         if let Some(given) = given {
-            given.timesteps.iter().for_each(|t| drop(hasher.update(&t.to_le_bytes())));
-            given.noise.iter().flat_map(|noise| noise.iter()).for_each(|x| drop(hasher.update(&x.to_le_bytes())));
+            for timestep in &given.timesteps {
+                hasher.update(&timestep.to_le_bytes());
+            }
+            for number in given.noise.iter().flat_map(|noise| noise.iter()) {
+                hasher.update(&number.to_le_bytes());
+            }
         }
         hasher.finalize().to_hex().to_string()
     }

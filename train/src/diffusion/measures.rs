@@ -18,9 +18,10 @@ pub(super) fn measure<F: Sides>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, scor
     let mut measures = Measures::default();
     let size = mdp.size.max(1) as f64;
     for (i, episode) in slice.episodes.iter().enumerate() {
-        let decisions = episode.pieces.iter().flat_map(|piece| {
-            piece.actions.iter().enumerate().map(|(n, action)| (piece.start.done + n, action))
-        });
+        let decisions = episode
+            .pieces
+            .iter()
+            .flat_map(|piece| piece.actions.iter().enumerate().map(|(n, action)| (piece.start.done + n, action)));
         for ((done, action), score) in decisions.zip(scores.policy.log_probs.row(i)) {
             if let (DenoisingAction::Toward { .. }, Some(&t)) = (action, mdp.timesteps.get(done)) {
                 let n = mdp.schedule.len();

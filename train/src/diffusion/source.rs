@@ -5,7 +5,7 @@ use engine::Noise;
 use mdp::diffusion::{DenoisingAction, DenoisingState};
 use mdp::{EpisodeOf, Piece};
 use objectives::Scores;
-use policies::denoiser::Condition;
+use policies::denoiser::{Condition, Prediction};
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
@@ -36,6 +36,7 @@ pub struct ImageSource<'a, F> {
     draws: Draws,
     units: Units,
     scheme: Scheme<'a>,
+    prediction: Prediction,
     /// The share of examples whose condition is replaced by this one, for classifier-free guidance.
     empty: Option<(f64, Condition)>,
     feedback: PhantomData<fn() -> F>,
@@ -50,7 +51,14 @@ impl<F> std::fmt::Debug for ImageSource<'_, F> {
 impl<'a, F: FromImages> ImageSource<'a, F> {
     /// Looks at images through draws. `mdp` has a decision at every timestep of its schedule.
     pub fn new(images: &'a dyn Images, mdp: ImageMdp, draws: Draws, units: Units, scheme: Scheme<'a>) -> Self {
-        Self { images, mdp, draws, units, scheme, empty: None, feedback: PhantomData }
+        let (prediction, empty, feedback) = (Prediction::Epsilon, None, PhantomData);
+        Self { images, mdp, draws, units, scheme, prediction, empty, feedback }
+    }
+
+    /// Says what the policy predicts, so that omega weighs errors of the noise.
+    #[must_use]
+    pub fn of_prediction(self, prediction: Prediction) -> Self {
+        Self { prediction, ..self }
     }
 
     /// Replaces the condition of a share of the examples, both sides alike, by an empty one.
@@ -84,7 +92,7 @@ impl<'a, F: FromImages> ImageSource<'a, F> {
             }
         };
         let weight = |timestep| match self.scheme {
-            Scheme::Forward => self.units.of_error(schedule, timestep, size, k),
+            Scheme::Forward => self.units.of_error(self.prediction, schedule, timestep, size, k),
             Scheme::Half(_) => self.units.of_density(size, k, 1) * self.units.horizon,
         };
         let pieces = states.into_iter().zip(actions).zip(drawn).map(|((start, action), (timestep, _))| Piece {

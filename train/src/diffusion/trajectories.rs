@@ -119,7 +119,12 @@ impl<'a, F: FromImages> TrajectorySource<'a, F> {
         }
     }
 
-    fn piece(&self, i: usize, decision: usize, (k, n): (usize, usize)) -> Piece<DenoisingState<Condition>, DenoisingAction> {
+    fn piece(
+        &self,
+        i: usize,
+        decision: usize,
+        (k, n): (usize, usize),
+    ) -> Piece<DenoisingState<Condition>, DenoisingAction> {
         let own = self.importance.as_ref().map_or(1.0, |weights| weights[i][decision]);
         let latent = Arc::clone(&self.trajectories.latents[i][decision + 1]);
         Piece {

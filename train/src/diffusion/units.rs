@@ -1,6 +1,7 @@
 use std::fmt;
 
 use mdp::diffusion::{NoiseSchedule, Omega};
+use policies::denoiser::Prediction;
 
 /// How the squared errors of a latent's numbers add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,15 @@ pub struct Units {
 impl Units {
     /// The weight of one of `k` forward-noised decisions at timestep `t` on latents of `size` numbers:
     /// T omega(lambda_t) / K, halved or averaged as the units say.
-    pub fn of_error(&self, schedule: &NoiseSchedule, t: usize, size: usize, k: usize) -> f64 {
-        self.factor(size) * self.horizon * self.omega.at(schedule, t) / k as f64
+    ///
+    /// Constant omega counts the prediction's own error, as the released codes do. Any other is meant for errors of the
+    /// noise, and a velocity's or a flow's error is turned into that.
+    pub fn of_error(&self, prediction: Prediction, schedule: &NoiseSchedule, t: usize, size: usize, k: usize) -> f64 {
+        let own = match self.omega {
+            Omega::Constant => 1.0,
+            Omega::Snr | Omega::MinSnr { .. } => prediction.epsilon_error(schedule.level(t)),
+        };
+        self.factor(size) * self.horizon * self.omega.at(schedule, t) * own / k as f64
     }
 
     /// The weight of one of `k` decisions that are scored by their log-density, of `n` there are: the density brings its
@@ -81,7 +89,13 @@ mod tests {
     fn draws_share_the_weight() {
         let schedule = NoiseSchedule::linear(10, 1e-4, 0.02).unwrap();
         let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
-        assert_eq!(units.of_error(&schedule, 3, 8, 4), 0.5 / 8.0 / 4.0);
+        assert_eq!(units.of_error(Prediction::Epsilon, &schedule, 3, 8, 4), 0.5 / 8.0 / 4.0);
+        assert_eq!(units.of_error(Prediction::Velocity, &schedule, 3, 8, 4), 0.5 / 8.0 / 4.0);
+        // The squared error of the noise is signal^2 times that of the velocity.
+        let snr = Units { omega: Omega::Snr, ..units };
+        let (ours, theirs) = (Prediction::Velocity, Prediction::Epsilon);
+        let ratio = snr.of_error(ours, &schedule, 3, 8, 4) / snr.of_error(theirs, &schedule, 3, 8, 4);
+        assert!((ratio - schedule.signal(3).powi(2)).abs() < 1e-12);
         assert_eq!(units.of_density(8, 5, 20), 0.5);
     }
 }
