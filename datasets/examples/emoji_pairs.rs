@@ -53,7 +53,7 @@ fn write_all(emoji: &Path, out: &Path, size: u32) -> Outcome {
         };
         let chosen = draw(chosen, out, PREFERRED, &code, size)?;
         let rejected = draw(rejected, out, OTHER, &code, size)?;
-        let is_held_out = blake3::hash(caption.as_bytes()).as_bytes()[0] % 5 == 0;
+        let is_held_out = blake3::hash(caption.as_bytes()).as_bytes()[0].is_multiple_of(5);
         counts[usize::from(is_held_out)] += 1;
         let pairs = if is_held_out { &mut test } else { &mut train };
         writeln!(pairs, "{}", json!({"prompt": caption, "chosen": chosen, "rejected": rejected}))?;

@@ -42,7 +42,9 @@ impl SpoolWriter {
     pub(crate) fn push_parts(&mut self, parts: &[&[u8]]) -> Result<Offset, DatasetError> {
         let header = std::iter::once(parts.len()).chain(parts.iter().map(|part| part.len()));
         let mut bytes: Vec<u8> = header.flat_map(|number| (number as u32).to_le_bytes()).collect();
-        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.write(&bytes)
     }

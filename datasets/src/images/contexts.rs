@@ -59,31 +59,7 @@ impl ContextTable {
         let mut n_rows = None;
         let mut is_shared = true;
         for (kind, dimensions) in KINDS {
-            let sided = ["_chosen", "_rejected"].map(|side| format!("{kind}{side}"));
-            let is_sided = sided.iter().any(|name| file.shape(name).is_some());
-            if is_sided && file.shape(kind).is_some() {
-                return Err(file.error(format!("has both `{kind}` and `{}`; one of them says what is told", sided[0])));
-            }
-            is_shared &= !is_sided;
-            let names = if is_sided { sided.to_vec() } else { vec![kind.to_owned()] };
-            for name in names.iter().filter(|name| is_sided || file.shape(name).is_some()) {
-                let shape = file.expect(name, dimensions)?;
-                if kind == "time_ids" && shape[1] != 6 {
-                    return Err(
-                        file.error(format!("is wrong: tensor `{name}` should be {dimensions}, but is {shape:?}"))
-                    );
-                }
-                let expected = *n_rows.get_or_insert(shape[0]);
-                if shape[0] != expected {
-                    let message = format!("is wrong: tensor `{name}` has {} rows, others {expected}", shape[0]);
-                    return Err(file.error(message));
-                }
-            }
-            if is_sided
-                && file.shape(&sided[0]).map(|shape| &shape[1..]) != file.shape(&sided[1]).map(|shape| &shape[1..])
-            {
-                return Err(file.error(format!("is wrong: `{}` and `{}` have unlike shapes", sided[0], sided[1])));
-            }
+            is_shared &= !check_kind(file, kind, dimensions, &mut n_rows)?;
         }
         let n_rows = n_rows.unwrap_or(0);
         let rows = match file.shape("context_index") {
@@ -100,43 +76,75 @@ impl ContextTable {
                 file.error(format!("names `{row}` as the row of the empty caption; there are {n_rows} rows"))
             })?),
         };
-        let table = Self { rows, empty, is_shared };
         for row in 0..n_rows {
-            table.row(file, row, Side::Chosen)?;
+            read_row(file, row, Side::Chosen)?;
             if !is_shared {
-                table.row(file, row, Side::Rejected)?;
+                read_row(file, row, Side::Rejected)?;
             }
         }
-        Ok(table)
+        Ok(Self { rows, empty, is_shared })
     }
 
     /// What an example is told.
     pub(super) fn of(&self, file: &TensorFile, example: usize, side: Side) -> Result<Arc<LatentContext>, DatasetError> {
         let row = self.rows.as_ref().map_or(Some(example), |rows| rows.get(example).copied());
-        self.row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
+        read_row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
     }
 
     /// What the empty caption tells, if the file has it.
     pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
-        self.empty.map(|row| self.row(file, row, Side::Chosen).map(Arc::new)).transpose()
+        self.empty.map(|row| read_row(file, row, Side::Chosen).map(Arc::new)).transpose()
     }
 
     /// The row of an example, where several examples may share one.
     pub(super) fn row_of(&self, example: usize) -> usize {
         self.rows.as_ref().and_then(|rows| rows.get(example).copied()).unwrap_or(example)
     }
+}
 
-    fn row(&self, file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, DatasetError> {
-        let read = |kind: &str| -> Result<Option<(Vec<f32>, &[usize])>, DatasetError> {
-            let side = if side == Side::Chosen { "_chosen" } else { "_rejected" };
-            let names = [kind.to_owned(), format!("{kind}{side}")];
-            let Some(name) = names.iter().find(|name| file.shape(name).is_some()) else { return Ok(None) };
-            Ok(Some((file.row(name, row)?, file.shape(name).unwrap_or_default())))
-        };
-        let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
-        let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
-        Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
+/// Checks the tensors of one kind, all of which must have as many rows. Tells whether there is one for each side.
+fn check_kind(
+    file: &TensorFile,
+    kind: &str,
+    dimensions: &str,
+    n_rows: &mut Option<usize>,
+) -> Result<bool, DatasetError> {
+    let sided = ["_chosen", "_rejected"].map(|side| format!("{kind}{side}"));
+    let is_sided = sided.iter().any(|name| file.shape(name).is_some());
+    if is_sided && file.shape(kind).is_some() {
+        return Err(file.error(format!("has both `{kind}` and `{}`; one of them says what is told", sided[0])));
     }
+    let names = if is_sided { sided.to_vec() } else { vec![kind.to_owned()] };
+    let mut first: Option<&[usize]> = None;
+    for name in names.iter().filter(|name| is_sided || file.shape(name).is_some()) {
+        let shape = file.expect(name, dimensions)?;
+        if kind == "time_ids" && shape[1] != 6 {
+            return Err(file.error(format!("is wrong: tensor `{name}` should be {dimensions}, but is {shape:?}")));
+        }
+        let expected = *n_rows.get_or_insert(shape[0]);
+        if shape[0] != expected {
+            return Err(file.error(format!("is wrong: tensor `{name}` has {} rows, others {expected}", shape[0])));
+        }
+        if *first.get_or_insert(shape) != shape {
+            return Err(file.error(format!("is wrong: `{}` and `{name}` have unlike shapes", names[0])));
+        }
+    }
+    Ok(is_sided)
+}
+
+/// A row's numbers and the shape of their tensor.
+type Row<'a> = (Vec<f32>, &'a [usize]);
+
+fn read_row(file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, DatasetError> {
+    let read = |kind: &str| -> Result<Option<Row<'_>>, DatasetError> {
+        let side = if side == Side::Chosen { "_chosen" } else { "_rejected" };
+        let names = [kind.to_owned(), format!("{kind}{side}")];
+        let Some(name) = names.iter().find(|name| file.shape(name).is_some()) else { return Ok(None) };
+        Ok(Some((file.row(name, row)?, file.shape(name).unwrap_or_default())))
+    };
+    let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
+    let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
+    Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
 }
 
 /// What is told in a file that is to be written.

@@ -165,9 +165,10 @@ impl Latents {
         }
         let side = |name| Ok(channels_last(&self.file.row(name, index)?, self.shape.channels).into());
         let chosen_context = self.contexts.of(&self.file, index, Side::Chosen)?;
-        let rejected_context = match self.contexts.is_shared {
-            true => Arc::clone(&chosen_context),
-            false => self.contexts.of(&self.file, index, Side::Rejected)?,
+        let rejected_context = if self.contexts.is_shared {
+            Arc::clone(&chosen_context)
+        } else {
+            self.contexts.of(&self.file, index, Side::Rejected)?
         };
         let rejected = if self.kind == ImageKind::Pairs { Some(side("rejected")?) } else { None };
         Ok(LatentPair { index, chosen: side("chosen")?, rejected, chosen_context, rejected_context })

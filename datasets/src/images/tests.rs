@@ -122,9 +122,12 @@ type Row = (&'static str, Option<u8>, Option<u8>, Option<f64>);
 
 /// Rows of caption, the red of either picture (none: no bytes), and the label of the first.
 fn pick_a_pic(rows: &[Row], is_group: bool) -> Vec<u8> {
-    let side = |name: &str| match is_group {
-        true => format!("optional group {name} {{ optional binary bytes; optional binary path (UTF8); }}"),
-        false => format!("optional binary {name};"),
+    let side = |name: &str| {
+        if is_group {
+            format!("optional group {name} {{ optional binary bytes; optional binary path (UTF8); }}")
+        } else {
+            format!("optional binary {name};")
+        }
     };
     let schema = format!(
         "message rows {{ required binary caption (UTF8); {} {} optional double label_0; }}",

@@ -56,30 +56,14 @@ impl Trajectories {
         expect_format(&file, FORMAT)?;
         let latents = file.expect("latents", "[trajectories, steps + 1, channels, height, width]")?;
         let (len, n_latents, shape) = (latents[0], latents[1], LatentShape::of(latents));
-        let timesteps = file.indices("timesteps", "[steps]", n_timesteps)?;
-        if timesteps.len() + 1 != n_latents || !timesteps.is_sorted_by(|first, second| first > second) {
-            let message = format!("is wrong: {n_latents} latents need one falling timestep fewer, not {timesteps:?}");
-            return Err(file.error(message));
-        }
-        let log_probs = file.expect("log_probs", "[trajectories, steps]")?;
-        if log_probs != [len, timesteps.len()] {
-            let message = format!("is wrong: `log_probs` is {log_probs:?}, not [{len}, {}]", timesteps.len());
-            return Err(file.error(message));
-        }
-        let sides = ["better", "worse"].map(|side| file.indices(side, "[pairs]", len));
-        let [better, worse] = sides;
-        let (better, worse) = (better?, worse?);
-        if better.len() != worse.len() || better.iter().zip(&worse).any(|(better, worse)| better == worse) {
-            let message = "is wrong: `better` and `worse` must name two different trajectories each";
-            return Err(file.error(message));
-        }
+        let timesteps = timesteps(&file, len, n_latents, n_timesteps)?;
+        let pairs = pairs(&file, len)?;
         for index in 0..len {
             file.row("latents", index)?;
             file.row("log_probs", index)?;
         }
         let contexts = ContextTable::open(&file, len)?;
         let (captions, fingerprint) = (captions(&file, len)?, file.hash()?);
-        let pairs = better.into_iter().zip(worse).collect();
         Ok(Self { file, len, shape, timesteps, pairs, contexts, captions, fingerprint })
     }
 
@@ -134,6 +118,30 @@ impl Trajectories {
         let caption = self.captions.as_ref().and_then(|captions| captions.get(index).cloned());
         Ok(Trajectory { index, latents, log_probs, context, caption })
     }
+}
+
+/// The timestep of each step, checked, and the log-probabilities with them.
+fn timesteps(file: &TensorFile, len: usize, n_latents: usize, n_timesteps: usize) -> Result<Vec<usize>, DatasetError> {
+    let timesteps = file.indices("timesteps", "[steps]", n_timesteps)?;
+    if timesteps.len() + 1 != n_latents || !timesteps.is_sorted_by(|first, second| first > second) {
+        let message = format!("is wrong: {n_latents} latents need one falling timestep fewer, not {timesteps:?}");
+        return Err(file.error(message));
+    }
+    let log_probs = file.expect("log_probs", "[trajectories, steps]")?;
+    if log_probs != [len, timesteps.len()] {
+        let message = format!("is wrong: `log_probs` is {log_probs:?}, not [{len}, {}]", timesteps.len());
+        return Err(file.error(message));
+    }
+    Ok(timesteps)
+}
+
+/// The better and the worse trajectory of each pair, checked.
+fn pairs(file: &TensorFile, len: usize) -> Result<Vec<(usize, usize)>, DatasetError> {
+    let (better, worse) = (file.indices("better", "[pairs]", len)?, file.indices("worse", "[pairs]", len)?);
+    if better.len() != worse.len() || better.iter().zip(&worse).any(|(better, worse)| better == worse) {
+        return Err(file.error("is wrong: `better` and `worse` must name two different trajectories each"));
+    }
+    Ok(better.into_iter().zip(worse).collect())
 }
 
 /// What a file of trajectories will hold.

@@ -62,10 +62,7 @@ impl Scene {
             told.next().filter(|_| told.next().is_none())
         };
         let none = |known: &[&str]| !words.iter().any(|word| known.contains(word));
-        let third = |first, last| match none(&[first, last]) {
-            true => Some(1),
-            false => only(&[first, last]).map(|at| at * 2),
-        };
+        let third = |first, last| if none(&[first, last]) { Some(1) } else { only(&[first, last]).map(|at| at * 2) };
         let (row, column) = (third("top", "bottom")?, third("left", "right")?);
         let is_middle = only(&["middle"]).is_some();
         if is_middle != ((row, column) == (1, 1)) {

@@ -77,7 +77,7 @@ impl Problem {
             let count = 1 + draw.below(3);
             let attributes = draw.sample(&Attribute::ALL, count);
             let rejected = chosen.altered(&attributes, &mut draw);
-            if may_show(split, &rejected) {
+            if may_show(split, rejected) {
                 return ShapesPair { caption, chosen, rejected, differing: chosen.differing(&rejected) };
             }
         }
@@ -93,7 +93,7 @@ impl Problem {
             };
             let attributes: Vec<Attribute> = Attribute::ALL.into_iter().filter(is_wrong).collect();
             let shown = said.altered(&attributes, &mut draw);
-            if may_show(split, &shown) {
+            if may_show(split, shown) {
                 return Demonstration { caption, shown, wrong: attributes };
             }
         }
@@ -119,6 +119,6 @@ impl Problem {
 }
 
 /// Whether a split may show a scene that its captions don't ask for: training shows nothing that is held out.
-fn may_show(split: Split, scene: &Scene) -> bool {
+fn may_show(split: Split, scene: Scene) -> bool {
     split != Split::Train || scene.split() == Split::Train
 }
