@@ -78,11 +78,43 @@ def convolutions():
     measure("upsample/8x16x16x128", lambda: F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
+def image_rows():
+    """Group norm in both orders of memory; the better one is the measure."""
+    weight, bias, y = leaf(64), leaf(64), leaf(8, 64)
+    for order, suffix in ((torch.contiguous_format, "/first"), (torch.channels_last, "/last")):
+        x = torch.randn(8, 64, 32, 32).to(memory_format=order).requires_grad_()
+        measure("group-norm-silu/8x32x32x64" + suffix, lambda: F.silu(F.group_norm(x, 32, weight, bias)))
+        measure("add-per-image/8x32x32x64" + suffix, lambda: x + y[:, :, None, None])
+    a, b = leaf(2048, 128), leaf(2048, 128)
+    measure("concat/8x16x16x(128+128)", lambda: torch.cat([a, b], 1))
+    wide = leaf(2048, 2048)
+
+    def geglu():
+        up, gate = wide.chunk(2, dim=-1)
+        return up * F.gelu(gate)
+
+    measure("geglu/2048x1024", geglu)
+
+
+def block_attention():
+    """As diffusers has it: projections of rows, heads split off by a view."""
+    for name, n_keys in (("self", 256), ("cross", 77)):
+        q, k, v = leaf(8, 256, 256), leaf(8, n_keys, 256), leaf(8, n_keys, 256)
+
+        def attend():
+            heads = [x.view(8, -1, 8, 32).transpose(1, 2) for x in (q, k, v)]
+            return F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(8, 256, 256)
+
+        measure(f"block-attention/{name}/8x256x{n_keys}x8x32", attend)
+
+
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     convolutions()
+    image_rows()
+    block_attention()
     for name, n_in, n_out in [("qkv", WIDTH, 3 * WIDTH), ("up", WIDTH, 4 * WIDTH), ("down", 4 * WIDTH, WIDTH)]:
         x, weight, bias = leaf(ROWS, n_in), leaf(n_out, n_in), leaf(n_out)
         measure(f"linear/{name}/{ROWS}x{n_in}x{n_out}", lambda: F.linear(x, weight, bias), 2 * ROWS * n_in * n_out)

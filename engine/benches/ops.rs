@@ -7,8 +7,8 @@
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::ops::{
-    self, Convolution, Forest, Grid, Heads, Padding, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
-    WeightLayout, composed,
+    self, Block, Convolution, Forest, Grid, Heads, NormActivation, Padding, Pairing, QkvLayout, Rope, RopeScaling,
+    VocabularyQuery, WeightLayout, composed,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -168,5 +168,42 @@ fn convolutions(criterion: &mut Criterion) {
     compare(criterion, id, None, &|| ops::upsample_nearest(&x, grid), &|| composed::upsample_nearest(&x, grid));
 }
 
+fn image_rows(criterion: &mut Criterion) {
+    let grid = Grid { images: 8, height: 32, width: 32 };
+    let (x, weight, bias) = (var(&[grid.rows(), 64], 1.), var(&[64], 1.), var(&[64], 1.));
+    let silu = NormActivation::Silu;
+    compare(
+        criterion,
+        "group-norm-silu/8x32x32x64",
+        None,
+        &|| ops::group_norm(&x, &weight, &bias, 32, 1e-5, grid, silu),
+        &|| composed::group_norm(&x, &weight, &bias, 32, 1e-5, grid, silu),
+    );
+    let y = var(&[8, 64], 1.);
+    let id = "add-per-image/8x32x32x64";
+    compare(criterion, id, None, &|| ops::add_per_image(&x, &y, grid), &|| composed::add_per_image(&x, &y, grid));
+    let (a, b) = (var(&[2048, 128], 1.), var(&[2048, 128], 1.));
+    compare(criterion, "concat/8x16x16x(128+128)", None, &|| ops::concat(&a, &b), &|| composed::concat(&a, &b));
+    let wide = var(&[2048, 2048], 3.);
+    compare(criterion, "geglu/2048x1024", None, &|| ops::geglu(&wide), &|| composed::geglu(&wide));
+}
+
+fn block_attention(criterion: &mut Criterion) {
+    let heads = Heads { query: 8, key_value: 8, size: 32 };
+    for (name, n_keys) in [("self", 256), ("cross", 77)] {
+        let (q, k, v) = (var(&[8 * 256, 256], 1.), var(&[8 * n_keys, 256], 1.), var(&[8 * n_keys, 256], 1.));
+        let block = |i| Block { queries: 256 * i..256 * (i + 1), keys: n_keys * i..n_keys * (i + 1) };
+        let blocks: Arc<[Block]> = (0..8).map(block).collect();
+        compare(
+            criterion,
+            &format!("block-attention/{name}/8x256x{n_keys}x8x32"),
+            None,
+            &|| ops::block_attention(&q, &k, &v, heads, &blocks),
+            &|| composed::block_attention(&q, &k, &v, heads, &blocks),
+        );
+    }
+}
+
+criterion_group!(images, image_rows, block_attention);
 criterion_group!(layers, convolutions, products, log_probabilities, attention, rows_and_elements);
-criterion_main!(layers);
+criterion_main!(layers, images);
