@@ -172,7 +172,9 @@ fn header(tensors: &[(&str, &Tensor)], dtype: DType, metadata: &[(&str, String)]
     let mut entries = Map::new();
     // transformers refuses a file that doesn't say which library's tensors it holds.
     let mut described = json!({ "format": "pt" });
-    metadata.iter().for_each(|(key, text)| described[*key] = json!(text));
+    for (key, text) in metadata {
+        described[*key] = json!(text);
+    }
     entries.insert("__metadata__".to_owned(), described);
     let mut begin = 0;
     for (tensor, values) in tensors {

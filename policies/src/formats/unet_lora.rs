@@ -121,6 +121,15 @@ pub fn save_unet_lora(
         LoraTargets::Named(names) => names.iter().map(String::as_str).collect(),
         LoraTargets::AllLinear => layers.into_iter().collect(),
     };
+    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let staging = Staging::new(folder)?;
+    let described = [(SETTINGS, format!("{:#}", Value::Object(written_settings(base, lora, &targets))))];
+    write_described(&staging.path(FILE), &named, DType::F32, &described)?;
+    staging.publish()
+}
+
+/// PEFT's settings as diffusers puts them into the header.
+fn written_settings(base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
     let settings = json!({
         "alpha_pattern": {},
         "base_model_name_or_path": base,
@@ -135,17 +144,8 @@ pub fn save_unet_lora(
         "use_dora": false,
         "use_rslora": lora.rslora,
     });
-    let settings: Map<String, Value> = settings
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()))
-        .collect();
-    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let staging = Staging::new(folder)?;
-    let described = [(SETTINGS, format!("{:#}", Value::Object(settings)))];
-    write_described(&staging.path(FILE), &named, DType::F32, &described)?;
-    staging.publish()
+    let settings = settings.as_object().into_iter().flatten();
+    settings.map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect()
 }
 
 enum Part {

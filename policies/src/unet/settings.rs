@@ -105,33 +105,46 @@ impl<'a> Settings<'a> {
         if let Some(most) = layers.iter().chain(&transformers).find(|&&layers| layers > MOST_LAYERS) {
             return Err(PolicyError::config("layers_per_block", format!("{most} layers are more than any model has")));
         }
-        let [going_down, going_up] = ["downsample_type", "upsample_type"].map(|key| self.resampling(key));
-        let (going_down, going_up) = (going_down?, going_up?);
-        let level = |index: usize| {
-            let width = widths[index];
-            let head_size = |at: usize| if self.has_one_head() { width } else { heads[at] };
-            let side = |attention, resampling, is_end: bool, at| Side {
-                attention,
-                // Blocks without attention over the pixels know convolutions only, whatever the setting says.
-                resampling: (!is_end).then_some(match attention {
-                    BlockAttention::Pixels => resampling,
-                    _ => Resampling::Convolution,
-                }),
-                head_size: head_size(at),
-            };
-            Level {
-                width,
-                n_layers: layers[index],
-                down: side(down[index], going_down, index + 1 == n, index),
-                // In diffusers the list of blocks is turned round for the way up, that of their heads' sizes is not.
-                up: side(up[n - 1 - index], going_up, index == 0, n - 1 - index),
-                n_heads: heads[index],
-                context: contexts[index],
-                n_transformer_layers: transformers[index],
-                only_caption: only[index],
-            }
+        let sides = self.sides(&widths, &heads, [&down, &up])?;
+        let level = |(index, (down, up)): (usize, (Side, Side))| Level {
+            width: widths[index],
+            n_layers: layers[index],
+            down,
+            up,
+            n_heads: heads[index],
+            context: contexts[index],
+            n_transformer_layers: transformers[index],
+            only_caption: only[index],
         };
-        Ok((0..n).map(level).collect())
+        Ok(sides.into_iter().enumerate().map(level).collect())
+    }
+
+    /// Both sides of each level, from blocks as they come on the way down and on the way up.
+    fn sides(
+        &self,
+        widths: &[usize],
+        heads: &[usize],
+        [down, up]: [&[BlockAttention]; 2],
+    ) -> Result<Vec<(Side, Side)>, PolicyError> {
+        let (going_down, going_up) = (self.resampling("downsample_type")?, self.resampling("upsample_type")?);
+        let has_one_head = self.has_one_head();
+        let n = widths.len();
+        let side = |index: usize, place: usize, attention, resampling, is_end: bool| Side {
+            attention,
+            // Blocks without attention over the pixels know convolutions only, whatever the setting says.
+            resampling: (!is_end).then_some(match attention {
+                BlockAttention::Pixels => resampling,
+                _ => Resampling::Convolution,
+            }),
+            // In diffusers the list of blocks is turned round for the way up, that of their heads' sizes is not.
+            head_size: if has_one_head { widths[index] } else { heads[place] },
+        };
+        let both = |index: usize| {
+            let place = n - 1 - index;
+            let on_the_way_down = side(index, index, down[index], going_down, index + 1 == n);
+            (on_the_way_down, side(index, place, up[place], going_up, index == 0))
+        };
+        Ok((0..n).map(both).collect())
     }
 
     /// Whether attention over the pixels has one head, as wide as the level.

@@ -53,7 +53,9 @@ impl Transformer {
 
     fn add_layer_shapes(&self, shapes: &mut Shapes, name: &str) {
         let width = self.width;
-        ["norm1", "norm2", "norm3"].iter().for_each(|norm| shapes.norm(&format!("{name}.{norm}"), width));
+        for norm in ["norm1", "norm2", "norm3"] {
+            shapes.norm(&format!("{name}.{norm}"), width);
+        }
         let first = if self.only_caption { self.context } else { width };
         for (attention, read) in [("attn1", first), ("attn2", self.context)] {
             let part = |part: &str| format!("{name}.{attention}.{part}");
