@@ -11,7 +11,7 @@ use policies::clip::TextConditioner;
 use policies::denoiser::sampler::{Sampler, Variance};
 use policies::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
 use policies::formats::{
-    DiffusersFolder, SamplingPlan, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+    DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
 use policies::unet::UNetConfig;
 use policies::vae::Vae;
@@ -26,8 +26,12 @@ const EMBEDDED: &[(&str, &[u8])] = &[
     ("scheduler/scheduler_config.json", include_bytes!("../embedded/shapes/scheduler/scheduler_config.json")),
     ("text_encoder/config.json", include_bytes!("../embedded/shapes/text_encoder/config.json")),
     ("text_encoder/model.safetensors", include_bytes!("../embedded/shapes/text_encoder/model.safetensors")),
+    ("text_encoder_2/config.json", include_bytes!("../embedded/shapes/text_encoder_2/config.json")),
+    ("text_encoder_2/model.safetensors", include_bytes!("../embedded/shapes/text_encoder_2/model.safetensors")),
     ("tokenizer/tokenizer.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer.json")),
     ("tokenizer/tokenizer_config.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer_config.json")),
+    ("tokenizer_2/tokenizer.json", include_bytes!("../embedded/shapes/tokenizer_2/tokenizer.json")),
+    ("tokenizer_2/tokenizer_config.json", include_bytes!("../embedded/shapes/tokenizer_2/tokenizer_config.json")),
     ("unet/config.json", include_bytes!("../embedded/shapes/unet/config.json")),
     (
         "unet/diffusion_pytorch_model.safetensors",
@@ -227,9 +231,19 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
         name: loaded.name.clone(),
+        save: SaveOptions { dtype: save_dtype(values), ..SaveOptions::default() },
     };
     let denoiser = Denoiser::trainable(loaded.files.clone(), loaded.scheduler.prediction, shape, acting, training)?;
     Ok(denoiser.with_companions(companions))
+}
+
+/// The type that `--save-dtype` names.
+fn save_dtype(values: &Values) -> DType {
+    match values.word("model.save_dtype") {
+        "f16" => DType::F16,
+        "bf16" => DType::BF16,
+        _ => DType::F32,
+    }
 }
 
 /// The layers that diffusers' own LoRA training adapts.

@@ -1,7 +1,9 @@
 //! Writes everything of the embedded denoiser but its trained network: `shapes_model FOLDER`.
 //!
-//! A diffusers folder without an autoencoder: a word-level tokenizer of the captions' words, a text encoder of one layer
-//! with fixed random weights (random features are enough to tell 23 words apart), a scheduler, and the network's shape.
+//! A diffusers folder in SDXL's layout without an autoencoder: a word-level tokenizer of the captions' words, two text
+//! encoders of one layer with fixed random weights (random features are enough to tell 23 words apart), a scheduler, and
+//! the network's shape. SDXL's pooled text goes into every block, which a small network learns to heed much sooner than
+//! cross-attention alone.
 #![expect(clippy::disallowed_methods, reason = "an example reads its arguments")]
 
 use std::collections::BTreeMap;
@@ -19,33 +21,40 @@ use serde_json::{Value, json};
 const WIDTH: usize = 64;
 const INNER: usize = 128;
 const LENGTH: usize = 16;
+const TIME_WIDTH: usize = 8;
 const SPECIAL: [&str; 3] = ["<|startoftext|>", "<|endoftext|>", "<|unknown|>"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("which folder?")?;
     let folder = Path::new(&folder);
-    for part in ["tokenizer", "text_encoder", "scheduler", "unet"] {
+    for part in ["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "scheduler", "unet"] {
         fs::create_dir_all(folder.join(part))?;
     }
     let write = |name: &str, value: Value| fs::write(folder.join(name), format!("{value:#}\n"));
     write("model_index.json", model_index())?;
-    write("tokenizer/tokenizer.json", tokenizer())?;
-    write("tokenizer/tokenizer_config.json", tokenizer_config())?;
+    for part in ["tokenizer", "tokenizer_2"] {
+        write(&format!("{part}/tokenizer.json"), tokenizer())?;
+        write(&format!("{part}/tokenizer_config.json"), tokenizer_config())?;
+    }
     write("scheduler/scheduler_config.json", scheduler())?;
     write("unet/config.json", unet())?;
-    write("text_encoder/config.json", text_encoder())?;
-    write_weights(&folder.join("text_encoder/model.safetensors"))?;
+    write("text_encoder/config.json", text_encoder("CLIPTextModel"))?;
+    write("text_encoder_2/config.json", text_encoder("CLIPTextModelWithProjection"))?;
+    write_weights(&folder.join("text_encoder/model.safetensors"), 64, false)?;
+    write_weights(&folder.join("text_encoder_2/model.safetensors"), 65, true)?;
     Ok(())
 }
 
 fn model_index() -> Value {
     json!({
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.36.0",
-        "requires_safety_checker": false,
-        "scheduler": ["diffusers", "DDIMScheduler"],
+        "_class_name": "StableDiffusionXLPipeline",
+        "_diffusers_version": "0.42.1",
+        "force_zeros_for_empty_prompt": true,
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "tokenizer_2": ["transformers", "PreTrainedTokenizerFast"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": [null, null],
     })
@@ -86,47 +95,49 @@ fn tokenizer_config() -> Value {
     })
 }
 
+/// Flow matching with most of its timesteps noisy: flat shapes of a few pixels show through so much noise that a usual
+/// schedule leaves captions next to nothing to tell.
 fn scheduler() -> Value {
     json!({
-        "_class_name": "DDIMScheduler", "_diffusers_version": "0.36.0",
-        "num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "beta_start": 0.0001, "beta_end": 0.02,
-        "prediction_type": "v_prediction", "timestep_spacing": "trailing", "steps_offset": 0,
-        "clip_sample": false, "set_alpha_to_one": true, "rescale_betas_zero_snr": false, "thresholding": false,
+        "_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.42.1",
+        "num_train_timesteps": 1000, "shift": 5.0, "use_dynamic_shifting": false,
     })
 }
 
 fn unet() -> Value {
     json!({
-        "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.36.0",
+        "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.42.1",
         "sample_size": EDGE, "in_channels": 3, "out_channels": 3,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
         "block_out_channels": [32, 64], "layers_per_block": 1, "attention_head_dim": 4,
-        "cross_attention_dim": WIDTH, "norm_num_groups": 8, "norm_eps": 1e-5, "act_fn": "silu",
+        "cross_attention_dim": 2 * WIDTH, "addition_embed_type": "text_time", "addition_time_embed_dim": TIME_WIDTH,
+        "projection_class_embeddings_input_dim": WIDTH + 6 * TIME_WIDTH, "norm_num_groups": 8, "norm_eps": 1e-5, "act_fn": "silu",
         "use_linear_projection": true, "flip_sin_to_cos": true, "freq_shift": 0, "center_input_sample": false,
         "downsample_padding": 1, "mid_block_scale_factor": 1,
     })
 }
 
-fn text_encoder() -> Value {
+fn text_encoder(class: &str) -> Value {
     json!({
-        "architectures": ["CLIPTextModel"], "model_type": "clip_text_model",
+        "architectures": [class], "model_type": "clip_text_model",
         "vocab_size": SPECIAL.len() + WORDS.len(), "hidden_size": WIDTH, "intermediate_size": INNER,
         "num_hidden_layers": 1, "num_attention_heads": 4, "max_position_embeddings": LENGTH, "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "projection_dim": WIDTH,
     })
 }
 
-/// Weights from a fixed seed: words far apart, positions and mixing weak beside them.
-fn write_weights(path: &Path) -> Result<(), Box<dyn Error>> {
+/// Weights from a fixed seed: words far apart, positions weak beside them; attention looks at all words about alike and
+/// carries them on, so that the end token, whose state is pooled, tells which words there were.
+fn write_weights(path: &Path, seed: u64, has_projection: bool) -> Result<(), Box<dyn Error>> {
     let layer = "text_model.encoder.layers.0";
     let mut shapes: BTreeMap<String, (Vec<usize>, f64)> = BTreeMap::new();
     let mut add = |name: String, shape: &[usize], deviation| shapes.insert(name, (shape.to_vec(), deviation));
     add("text_model.embeddings.token_embedding.weight".into(), &[SPECIAL.len() + WORDS.len(), WIDTH], 1.0);
     add("text_model.embeddings.position_embedding.weight".into(), &[LENGTH, WIDTH], 0.2);
-    for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-        add(format!("{layer}.self_attn.{name}.weight"), &[WIDTH, WIDTH], 0.08);
+    for (name, deviation) in [("q_proj", 0.02), ("k_proj", 0.02), ("v_proj", 0.25), ("out_proj", 0.25)] {
+        add(format!("{layer}.self_attn.{name}.weight"), &[WIDTH, WIDTH], deviation);
         add(format!("{layer}.self_attn.{name}.bias"), &[WIDTH], 0.0);
     }
     for (name, shape) in [("fc1", [INNER, WIDTH]), ("fc2", [WIDTH, INNER])] {
@@ -138,7 +149,10 @@ fn write_weights(path: &Path) -> Result<(), Box<dyn Error>> {
         add(format!("{name}.weight"), &[WIDTH], f64::NAN);
         add(format!("{name}.bias"), &[WIDTH], 0.0);
     }
-    let mut rng = Rng::seed_from_u64(64);
+    if has_projection {
+        add("text_projection.weight".into(), &[WIDTH, WIDTH], 0.125);
+    }
+    let mut rng = Rng::seed_from_u64(seed);
     let bytes = shapes.iter().map(|(name, (shape, deviation))| {
         let values = (0..shape.iter().product::<usize>()).flat_map(|_| {
             let value = if deviation.is_nan() { 1.0 } else { deviation * normal(&mut rng) };

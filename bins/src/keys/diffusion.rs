@@ -32,6 +32,14 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "A scheduler_config.json in place of the model's own",
     ),
+    of_images(
+        "model.save_dtype",
+        "save-dtype",
+        Choice(&["f32", "f16", "bf16"]),
+        "f32",
+        TRAIN,
+        "The type of the weights that a finished run writes",
+    ),
     of_images("model.ema", "ema", Number, "", TRAIN, "Averages the weights with this decay and exports the average"),
     of_images(
         "data.latents",

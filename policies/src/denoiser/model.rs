@@ -15,7 +15,7 @@ use super::batch::Problem;
 use super::sampler::{Sampler, Sampling};
 use super::{Condition, Prediction};
 use crate::PolicyError;
-use crate::formats::{DiffusersFolder, UNetFiles};
+use crate::formats::{DiffusersFolder, SaveOptions, UNetFiles};
 use crate::unet::UNet;
 
 /// The size of the latents, or of the images of a model without an autoencoder.
@@ -100,6 +100,8 @@ pub struct Companions {
     pub scheduler: Option<String>,
     /// What the model is called where it was found: what adapters name as their base.
     pub name: String,
+    /// How the network's weights are written.
+    pub save: SaveOptions,
 }
 
 /// A denoising network as a policy of the denoising problem.

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::Tensor;
 
 use super::model::{Denoiser, Learning};
-use crate::formats::{SaveOptions, save_unet, save_unet_lora};
+use crate::formats::{save_unet, save_unet_lora};
 use crate::policy::{BoxError, Persist};
 use crate::{PolicyError, saved};
 
@@ -58,7 +58,7 @@ impl Persist for Denoiser {
             return Ok(save_unet_lora(folder, &self.companions.name, lora, &adapters)?);
         }
         let tensors = parameters.iter().filter_map(|(name, _)| Some((name.to_owned(), current(name)?))).collect();
-        let write = |path: &Path| save_unet(path, &self.unet.config, &tensors, SaveOptions::default());
+        let write = |path: &Path| save_unet(path, &self.unet.config, &tensors, self.companions.save);
         match self.companions.folder.as_ref().filter(|folder| folder.pipeline.is_some()) {
             Some(companions) => companions.save(folder, write)?,
             None => write(folder)?,
