@@ -25,6 +25,8 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     if values.text("model.model").is_none() && has_data {
         return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
     }
+    // Later presets win over earlier ones.
+    preset(values, &[("objective.beta", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")]);
     let sft = values.word("objective.name") == "sft";
     let d3po = values.word("objective.name") == "d3po";
     if d3po {
@@ -32,16 +34,20 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     }
     if embedded {
         preset(values, EMBEDDED);
-        preset(values, if values.word("diffusion.scheme") == "trajectory" { EMBEDDED_TRAJECTORIES } else { &[] });
+        match (values.word("diffusion.scheme"), values.word("objective.name")) {
+            ("trajectory", _) => preset(values, EMBEDDED_TRAJECTORIES),
+            // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
+            (_, "dpo") => preset(values, &[("objective.sft_weight", "30")]),
+            _ => {}
+        }
+    }
+    if d3po {
+        preset(values, &[("objective.beta", "0.1"), ("diffusion.reduction", "mean")]);
     }
     if sft {
         // What the field calls the loss of a denoiser: the mean squared error, whole.
         preset(values, &[("diffusion.half", "false")]);
     }
-    if d3po {
-        preset(values, &[("objective.beta", "0.1"), ("diffusion.reduction", "mean")]);
-    }
-    preset(values, &[("objective.beta", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")]);
     let known: &[(&'static str, &str)] = match values.text("train.preset") {
         None => &[],
         Some("salesforce-sd15") => SALESFORCE,
@@ -68,14 +74,15 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("model.model", "builtin:shapes"),
     ("data.data", "builtin:shapes"),
     ("data.limit", "2048"),
-    ("objective.beta", "2000"),
+    ("objective.beta", "300"),
     ("optimizer.name", "adamw"),
-    ("optimizer.lr", "1e-4"),
+    ("optimizer.lr", "5e-4"),
     ("optimizer.warmup_steps", "10"),
+    ("optimizer.schedule", "cosine"),
     ("optimizer.max_grad_norm", "1"),
-    ("train.batch_size", "32"),
-    ("train.micro_batch_size", "16"),
-    ("train.eval_every", "32"),
+    ("train.batch_size", "8"),
+    ("train.micro_batch_size", "8"),
+    ("train.eval_every", "64"),
     ("train.n_samples", "24"),
 ];
 
