@@ -38,8 +38,14 @@ fn refuse_idle(values: &Values) -> Result<(), Failure> {
             return Err(Failure::usage(text));
         }
     }
-    if name == "sft" && values.is_typed("model.reference") {
-        return Err(Failure::usage("--reference is for losses that compare, sft does not read it"));
+    for (flag, path) in [("reference", "model.reference"), ("beta", "objective.beta")] {
+        if name == "sft" && values.is_typed(path) {
+            return Err(Failure::usage(format!("--{flag} is for losses that compare, sft does not read it")));
+        }
+    }
+    let share = values.number("data.eval_share").filter(|share| *share != 0.0 && values.is_typed("data.eval_share"));
+    if share.is_some() && values.text("data.eval_data").is_some() {
+        return Err(Failure::usage("--eval-share is for runs without --eval-data: nothing is held out of --data then"));
     }
     Ok(())
 }

@@ -71,6 +71,9 @@ pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, 
 pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
     let most = files.config.max_positions;
     let mut wanted = values.count("data.max_length").unwrap_or(512);
+    if wanted < 2 {
+        return Err(Failure::usage(format!("--max-length takes at least 2 (a prompt and an answer), not {wanted}")));
+    }
     if wanted > most {
         if values.is_given("data.max_length") {
             let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());

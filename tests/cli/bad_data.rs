@@ -77,6 +77,9 @@ fn feedback_of_another_kind_names_the_objective_that_fits() {
     scene.write("kto.jsonl", "{\"prompt\":\"a\",\"completion\":\" b\",\"label\":true}\n");
     let ran = scene.run(&training("new", "--data kto.jsonl --objective dpo"));
     assert!(ran.code == Some(1) && ran.err.contains("--objective kto"), "{ran:?}");
+    assert!(!scene.path("new").exists(), "a second try may use the same name");
+    scene.refused(&training("new", "--eval-data kto.jsonl"), 1, &["example 0 of the held-out data"]);
+    assert!(!scene.path("new").exists());
     scene.write("pairs.jsonl", GOOD);
     scene.done(&training("run", "--objective kto --batch-size 1"));
 }

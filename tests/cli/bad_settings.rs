@@ -25,7 +25,10 @@ fn settings_of_train_without_sense() {
         ("--eval-share -0.1", "--eval-share"),
         ("--eval-share 0.99", "--eval-share 0.99 holds all 8 examples out"),
         ("--limit 0", "--limit"),
-        ("--max-length 1", "--max-"),
+        ("--eval-share 0.2 --eval-data pairs.jsonl", "--eval-share is for runs without --eval-data"),
+        ("--objective sft --beta 0.1", "--beta"),
+        ("--objective simpo --reference-cache cache", "--reference-cache"),
+        ("--max-length 1", "--max-length takes at least 2"),
         ("--max-length 257", "--max-length 257 is more than the 256 positions of builtin:tldr-untrained"),
         ("--max-prompt-length 0", "--max-prompt-length"),
         ("--max-prompt-length 300", "--max-prompt-length"),
@@ -90,6 +93,8 @@ fn settings_of_the_other_verbs_without_sense() {
         (with_model("sample", "--top-p 0"), "--top-p"),
         (with_model("sample", "--top-p 1.5"), "--top-p"),
         (with_model("sample", "--limit-prompts 0"), "--limit-prompts"),
+        (with_model("sample", "--prompts builtin:c4"), "builtin:c4"),
+        (with_model("sample", "--prompts prompts.json"), "--prompts takes .txt or .jsonl, not .json"),
         ("inspect".into(), "Name a model, a data set or a run"),
     ] {
         scene.refused(&arguments, 2, &[says]);

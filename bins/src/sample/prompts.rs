@@ -24,7 +24,14 @@ pub(super) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, F
             let problem = shapes::Problem::new(seed);
             return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).caption)).collect());
         }
+        _ if source.starts_with("builtin:") => {
+            let text = format!("there are no embedded prompts `{source}`; there are builtin:tldr and builtin:shapes");
+            return Err(Failure::usage(text));
+        }
         _ => {}
+    }
+    if let Some(ending) = [".json", ".gz", ".parquet"].into_iter().find(|ending| source.ends_with(ending)) {
+        return Err(Failure::usage(format!("--prompts takes .txt or .jsonl, not {ending} ({source})")));
     }
     let path = Path::new(source);
     let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;

@@ -10,7 +10,9 @@ use policies::causal::{CausalLm, Sampling};
 use policies::formats::{ModelFiles, ModelTokenizer};
 use policies::{Persist, Policy};
 use train::token::{FromExample, TokenSource};
-use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
+use train::{
+    CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, TrainError, can_write, run,
+};
 
 use super::Task;
 use crate::objective::Chosen;
@@ -133,6 +135,21 @@ impl Setup {
         Ok(Self { task, learner, reference, tokenizer, data: Data(data), held_out, mdp })
     }
 
+    /// Whether the objective has a use for the cache, and the data its kind of feedback, by the first examples.
+    fn check_fits<F: FromExample>(&self, objective: &dyn Objective<Feedback = F>) -> Result<(), Failure> {
+        let values = &self.task.call.values;
+        if values.is_typed("train.reference_cache") && !objective.needs().reference {
+            let name = values.word("objective.name");
+            return Err(Failure::usage(format!("--reference-cache is for losses with a reference, {name} reads none")));
+        }
+        for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
+            let Some(data) = data else { continue };
+            let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
+            F::from_example(&data.0.get(0)?).map_err(unfit)?;
+        }
+        Ok(())
+    }
+
     fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<ExitCode, Failure> {
         let key = CacheKey {
             model: self.reference.fingerprint()?,
@@ -140,6 +157,7 @@ impl Setup {
         };
         let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
+        self.check_fits(objective)?;
         match &cache {
             Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
             Some(path) => can_write(path)?,
