@@ -60,7 +60,7 @@ struct Call {
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
         Some(("train", sub)) => train::train(call(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
-        Some(("score", sub)) => score::score(&call(sub, SCORE)?),
+        Some(("score", sub)) => score::score(call(sub, SCORE)?),
         Some(("sample", sub)) => sample::sample(&call(sub, SAMPLE)?),
         Some(("inspect", sub)) => {
             let path = sub.get_one::<PathBuf>("path").cloned();

@@ -96,7 +96,9 @@ impl Values {
 
     /// Sets a value the program has found out, such as the folder it made up a name for.
     pub(crate) fn settle(&mut self, path: &'static str, text: &str) {
-        self.by_path.insert(path, Value::String(text.to_owned()));
+        if let Some(value) = find(path).and_then(|key| parse(key, text).ok()) {
+            self.by_path.insert(path, value);
+        }
     }
 
     /// Whether the user gave it.

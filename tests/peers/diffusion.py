@@ -24,7 +24,9 @@ from diffusers import (
 )
 from safetensors.torch import save_file
 
-PAIRS, SIZE, TOKENS, POOLED, WIDTH, BETA, STEPS = 4, 8, 7, 20, 24, 2000.0, 10
+PAIRS, SIZE, TOKENS, POOLED, WIDTH, STEPS = 4, 8, 7, 20, 24, 10
+# A rate at which ten steps leave a loss to compare: at 1e-4 it is 1e-60 on some of these.
+BETA, RATE = 2000.0, 3e-6
 SCORES, CURVES, WEIGHTS = 1e-4, 1e-3, 2e-2
 BASE = dict(sample_size=SIZE, norm_num_groups=8, block_out_channels=(16, 32))
 TEXT = dict(BASE, in_channels=4, out_channels=4, cross_attention_dim=WIDTH)
@@ -114,7 +116,7 @@ def squared_errors(model, scheduler, latents, draws, side):
 
 def dpo_steps(model, reference, scheduler, latents, draws):
     """Losses and gradient norms of the released formula."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
     difference = lambda model: (
         squared_errors(model, scheduler, latents, draws, "chosen").mean(dim=[1, 2, 3])
         - squared_errors(model, scheduler, latents, draws, "rejected").mean(dim=[1, 2, 3])
@@ -201,7 +203,7 @@ class Case:
         self.check(f"{self.name}: margin", largest, SCORES)
 
     def check_steps(self):
-        call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-4", "--out",
+        call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", str(RATE), "--out",
              self.path("run"))
         steps = [line for line in lines(self.path("run", "metrics.jsonl")) if line["split"] == "train"]
         start, model = self.load("base"), self.load("base")
@@ -226,7 +228,7 @@ class Case:
         StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
         adapted = adapted.double().eval()
         moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
-        self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 1e-2 else 1.0, 0.5)
+        self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
         model = f"{self.path('base')}+{self.path('lora', 'model')}"
         self.check_errors("LoRA, in diffusers", self.score(model), adapted)
 
@@ -256,7 +258,7 @@ def main():
                 for part in [case.check_score, case.check_steps] + [case.check_lora] * (kind is UNet2DConditionModel):
                     try:
                         part()
-                    except (subprocess.CalledProcessError, OSError, KeyError, ValueError) as error:
+                    except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                         check(f"{case.name}: {part.__name__}: {error!r:.300}", float("inf"), 1.0)
     print(f"{passed} passed, {failed} failed")
     raise SystemExit(failed > 0)

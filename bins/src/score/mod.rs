@@ -11,11 +11,13 @@ use train::write_whole;
 use crate::{Call, Failure, console};
 
 /// Scores every example of a data set.
-pub(crate) fn score(call: &Call) -> Result<ExitCode, Failure> {
-    match call.values.word("run.mdp") {
-        "diffusion" => diffusion::score(call),
-        _ => token::score(call),
+pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
+    if call.values.word("run.mdp") != "diffusion" {
+        return token::score(&call);
     }
+    // A config file of a training run may say otherwise.
+    call.values.settle("data.eval_share", "0");
+    diffusion::score(&call)
 }
 
 /// Lines to a file, whole or not at all, or to stdout.

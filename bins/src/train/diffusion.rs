@@ -58,7 +58,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
             ("diffusion.timesteps", "logit-normal"),
             ("model.prediction", "flow"),
         ],
-        Some("paper") => &[("diffusion.reduction", "sum"), ("diffusion.half", "false"), ("diffusion.horizon", "1000")],
+        Some("paper") => PAPER,
         Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp token"))),
     };
     preset(values, known);
@@ -89,6 +89,14 @@ const EMBEDDED: &[(&str, &str)] = &[
 /// The embedded run on trajectories of the embedded denoiser's own.
 const EMBEDDED_TRAJECTORIES: &[(&str, &str)] =
     &[("objective.beta", "0.1"), ("diffusion.reduction", "sum"), ("sample.steps", "10"), ("sample.eta", "1")];
+
+/// Eq. 15's sum with its T outside; beta as strong as the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
+const PAPER: &[(&str, &str)] = &[
+    ("objective.beta", "1.526e-4"),
+    ("diffusion.reduction", "sum"),
+    ("diffusion.half", "false"),
+    ("diffusion.horizon", "1000"),
+];
 
 /// The released Diffusion-DPO code on Stable Diffusion 1.5.
 const SALESFORCE: &[(&str, &str)] = &[
@@ -331,4 +339,40 @@ fn split(all: &Trajectories, share: f64) -> (Trajectories, Option<Trajectories>)
     let kept = n - ((n as f64 * share) as usize).min(n.saturating_sub(1));
     let part = |pairs: &[(usize, usize)]| Trajectories { pairs: pairs.to_vec(), ..all.clone() };
     (part(&all.pairs[..kept]), (kept < n).then(|| part(&all.pairs[kept..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preset_values(given: &[&str]) -> Values {
+        let mut values = Values::defaults();
+        values.merge_set("run.mdp=diffusion").unwrap();
+        given.iter().for_each(|set| values.merge_set(set).unwrap());
+        presets(&mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn the_nearest_default_counts() {
+        let numbers =
+            |values: &Values| (values.number("objective.beta").unwrap(), values.number("optimizer.lr").unwrap());
+        let own = ["model.model=m", "data.data=d"];
+        assert_eq!(numbers(&preset_values(&own)), (2000.0, 1e-6));
+        assert_eq!(numbers(&preset_values(&[])), (2000.0, 1e-4));
+        assert_eq!(numbers(&preset_values(&["objective.name=d3po"])), (0.1, 1e-4));
+        assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 1e-4));
+        assert_eq!(numbers(&preset_values(&[own[0], own[1], "train.preset=salesforce-sd15"])), (5000.0, 2.05e-5));
+    }
+
+    #[test]
+    fn presets_of_one_strength() {
+        let size = 4 * 64 * 64;
+        for name in ["salesforce-sd15", "diffusers-2500", "paper"] {
+            let values = preset_values(&["model.model=m", "data.data=d", &format!("train.preset={name}")]);
+            let units = draws::units(&values).unwrap();
+            let coefficient = units.coefficient(values.number("objective.beta").unwrap(), size);
+            assert!((coefficient - 0.1526).abs() < 1e-4, "{name}: {coefficient}");
+        }
+    }
 }
