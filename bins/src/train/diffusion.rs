@@ -359,9 +359,9 @@ mod tests {
             |values: &Values| (values.number("objective.beta").unwrap(), values.number("optimizer.lr").unwrap());
         let own = ["model.model=m", "data.data=d"];
         assert_eq!(numbers(&preset_values(&own)), (2000.0, 1e-6));
-        assert_eq!(numbers(&preset_values(&[])), (2000.0, 1e-4));
-        assert_eq!(numbers(&preset_values(&["objective.name=d3po"])), (0.1, 1e-4));
-        assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 1e-4));
+        assert_eq!(numbers(&preset_values(&[])), (300.0, 5e-4));
+        assert_eq!(numbers(&preset_values(&["objective.name=d3po"])), (0.1, 5e-4));
+        assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 5e-4));
         assert_eq!(numbers(&preset_values(&[own[0], own[1], "train.preset=salesforce-sd15"])), (5000.0, 2.05e-5));
     }
 
