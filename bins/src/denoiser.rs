@@ -13,7 +13,7 @@ use policies::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing
 use policies::formats::{
     DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
-use policies::unet::UNetConfig;
+use policies::unet::{UNetClass, UNetConfig};
 use policies::vae::Vae;
 use tempfile::TempDir;
 
@@ -50,7 +50,7 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 /// A denoiser with everything around it.
 pub(crate) struct Loaded {
     name: String,
-    files: UNetFiles,
+    pub(crate) files: UNetFiles,
     pub(crate) scheduler: Scheduler,
     pub(crate) texts: Option<Arc<TextConditioner>>,
     pub(crate) vae: Option<Arc<Vae>>,
@@ -193,6 +193,22 @@ impl Loaded {
         Ok(Denoiser::frozen(self.files.clone(), self.scheduler.prediction, shape, acting)?)
     }
 
+    /// The edge of its pictures; an autoencoder makes them larger than the latents.
+    pub(crate) fn picture_size(&self, values: &Values) -> Result<usize, Failure> {
+        let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
+        Ok(self.shape(values)?.height * factor)
+    }
+
+    /// The parts of its folder by name, each with its class.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.folder.parts().map(|(name, part)| (name, part.class.as_str()))
+    }
+
+    /// Whether pictures can be asked of it: it reads texts, or nothing at all.
+    pub(crate) fn takes_prompts(&self) -> bool {
+        self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
+    }
+
     /// A line for people.
     pub(crate) fn describe(&self, shape: Shape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
@@ -263,7 +279,11 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
         (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
         (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
     };
-    Ok(Acting { sampler, last: Level::IMAGE, clip: None, guidance })
+    let last = match values.word("diffusion.scheme") {
+        "trajectory" => loaded.scheduler.last_level(sampler)?,
+        _ => Level::IMAGE,
+    };
+    Ok(Acting { sampler, last, clip: None, guidance })
 }
 
 /// The sampler that `--sampler` and `--eta` name.
@@ -285,12 +305,26 @@ fn sampler(values: &Values) -> Result<Sampler, Failure> {
 
 /// The way from noise to a picture.
 pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+    way(values, &loaded.scheduler)
+}
+
+/// A way whose decisions have log-densities: some of them are drawn, and none clips its estimated image.
+pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
+    let plan = way(values, &loaded.scheduler.clone().without_clipping())?;
+    if !plan.sampling.is_stochastic() {
+        let text = format!("{flag} scores drawn latents: it needs --eta above 0 (ddim) or --sampler ddpm");
+        return Err(Failure::usage(text));
+    }
+    Ok(plan)
+}
+
+fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> {
     let steps = values.count("sample.steps").unwrap_or(20);
-    if steps == 0 || steps > loaded.scheduler.schedule.len() {
-        let most = loaded.scheduler.schedule.len();
+    let most = scheduler.schedule.len();
+    if steps == 0 || steps > most {
         return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));
     }
-    Ok(loaded.scheduler.plan(sampler(values)?, steps)?)
+    Ok(scheduler.plan(sampler(values)?, steps)?)
 }
 
 /// What an SDXL model is told of its pictures' size.

@@ -92,7 +92,10 @@ fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
             values.merge_flag(key, text)?;
         }
     }
-    values.refuse_other_problems()?;
+    // What is inspected says itself what it is.
+    if verb != INSPECT {
+        values.refuse_other_problems()?;
+    }
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
     Ok(Call { values, console: Console::start(matches.get_flag("quiet"), json) })
 }

@@ -112,16 +112,20 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
 /// How a file is to be read. Held-out data that the user names is read whole unless a split is asked for.
 fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
     let format = values.word("data.format");
-    let split = match (values.word("data.split"), part) {
+    Ok(Reading {
+        format: if format == "auto" { None } else { Some(format.parse()?) },
+        split: split(part, values)?,
+        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
+    })
+}
+
+/// Which part of files with parts is read; `None`: all of them.
+pub(crate) fn split(part: Part, values: &Values) -> Result<Option<datasets::Split>, Failure> {
+    Ok(match (values.word("data.split"), part) {
         ("all", _) | ("auto", Part::HeldOut) => None,
         ("auto", Part::Train) => Some(datasets::Split::Train),
         (name, _) => Some(name.parse()?),
-    };
-    Ok(Reading {
-        format: if format == "auto" { None } else { Some(format.parse()?) },
-        split,
-        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
-        on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
     })
 }
 

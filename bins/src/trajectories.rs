@@ -32,11 +32,7 @@ pub(crate) struct Found {
 /// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
 pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
     let values = &call.values;
-    let plan = denoiser::plan(values, loaded)?;
-    if !plan.sampling.is_stochastic() {
-        let text = "--scheme trajectory scores drawn latents: it needs --eta above 0 (ddim) or --sampler ddpm";
-        return Err(Failure::usage(text));
-    }
+    let plan = denoiser::scored_plan(values, loaded, "--scheme trajectory")?;
     if let Some(path) = values.text("diffusion.trajectories") {
         return read(Path::new(path), plan, loaded, data);
     }

@@ -19,6 +19,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::{LatentImages, context, kind};
 use super::{Captions, Opened, eval_share, pair};
 use crate::denoiser::Loaded;
+use crate::text::{Part, split};
 use crate::values::Values;
 use crate::{Call, Failure};
 
@@ -48,12 +49,12 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
     let values = &call.values;
     let shape = loaded.shape(values)?;
     let captions = Arc::new(Captions::new(loaded, shape));
-    let all = read(path, loaded, shape, values)?;
+    let all = read(path, Part::Train, loaded, shape, values)?;
     call.console.info(&all.audit().to_string());
     let share = eval_share(values)?;
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let (data, held_out) = match values.text("data.eval_data") {
-        Some(other) => (all, Some(read(Path::new(other), loaded, shape, values)?)),
+        Some(other) => (all, Some(read(Path::new(other), Part::HeldOut, loaded, shape, values)?)),
         None if share > 0.0 => {
             let (rest, held_out) = all.hold_out(share, seed)?;
             (rest, Some(held_out))
@@ -82,17 +83,12 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
     })
 }
 
-fn read(path: &Path, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
+fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     if shape.height != shape.width {
         return Err(Failure::usage(format!("the model makes {shape}; give --image-size for square pictures")));
     }
-    let reading = Reading {
-        format: None,
-        split: None,
-        limit: values.count("data.limit").map(|limit| limit as u64),
-        on_bad: if values.word("data.on_bad_image") == "skip" { OnBad::Skip } else { OnBad::Fail },
-    };
+    let reading = reading(part, values)?;
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let settings = ImageSettings {
         kind: kind(values),
@@ -100,6 +96,16 @@ fn read(path: &Path, loaded: &Loaded, shape: Shape, values: &Values) -> Result<I
         flip: values.switch("data.flip").then_some(seed),
     };
     Ok(datasets::images::open(path, reading, settings)?)
+}
+
+/// How a file of pictures is to be read.
+pub(crate) fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
+    Ok(Reading {
+        format: None,
+        split: split(part, values)?,
+        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: if values.word("data.on_bad_image") == "skip" { OnBad::Skip } else { OnBad::Fail },
+    })
 }
 
 /// The first different captions.

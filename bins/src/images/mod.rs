@@ -124,6 +124,9 @@ impl Opened {
 
     /// A line for people.
     pub(crate) fn describe(&self) -> String {
+        if self.train.is_empty() {
+            return self.said.clone();
+        }
         let held_out = self.held_out.as_ref().map_or(0, |images| images.len());
         format!("{} training examples, {held_out} held out{}", self.train.len(), self.said)
     }
@@ -139,6 +142,13 @@ pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
         return latents::open(Path::new(path), loaded, values);
     }
     match values.text("data.data") {
+        None if values.word("diffusion.scheme") == "trajectory" => match values.text("diffusion.trajectories") {
+            Some(path) => of_trajectories(Path::new(path), loaded),
+            None => {
+                let text = "--scheme trajectory needs --trajectories: sample --save-trajectories makes them";
+                Err(Failure::usage(text))
+            }
+        },
         None => Err(Failure::usage("--data or --latents is needed with --model")),
         Some("builtin:shapes") => shapes(false, loaded, values),
         Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),
@@ -148,6 +158,31 @@ pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
         }
         Some(name) => files::open(Path::new(name), loaded, call),
     }
+}
+
+/// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
+fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
+    let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
+    let shape = latents::to_shape(file.shape());
+    let mut wishes: Vec<String> = Vec::new();
+    if loaded.takes_prompts() {
+        let captions = (0..file.len()).filter_map(|index| file.caption(index));
+        for caption in captions {
+            if !wishes.iter().any(|known| known == caption) {
+                wishes.push(caption.to_owned());
+            }
+        }
+    }
+    Ok(Opened {
+        train: Arc::new(Vec::<ImageExample>::new()),
+        held_out: None,
+        shape,
+        fingerprint: file.fingerprint(),
+        captions: Arc::new(Captions::new(loaded, shape)),
+        is_shapes: false,
+        wishes,
+        said: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
+    })
 }
 
 fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
@@ -173,7 +208,7 @@ fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Open
 }
 
 /// The share of the data that is held out where there is no `--eval-data`.
-fn eval_share(values: &Values) -> Result<f64, Failure> {
+pub(crate) fn eval_share(values: &Values) -> Result<f64, Failure> {
     let share = values.number("data.eval_share").unwrap_or(0.05);
     if (0.0..1.0).contains(&share) {
         return Ok(share);

@@ -10,7 +10,7 @@ use train::pictures::{Picture, contact_sheet, save_png};
 use train::{can_write, write_whole};
 
 use super::prompts::read_prompts;
-use crate::denoiser;
+use crate::denoiser::{self, Loaded};
 use crate::images::Captions;
 use crate::pictures::picture;
 use crate::trajectories::{self, Made};
@@ -20,8 +20,10 @@ use crate::{Call, Failure};
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
-    let loaded = denoiser::load(values.text("model.model").unwrap_or("builtin:shapes"), values)?;
+    let name = values.text("model.model").unwrap_or("builtin:shapes");
+    let loaded = denoiser::load(name, values)?;
     let shape = loaded.shape(values)?;
+    check_model(name, &loaded, shape.channels)?;
     let captions = Captions::new(&loaded, shape);
     let prompts = prompts(values)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
@@ -30,16 +32,19 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
         conditions.extend(std::iter::repeat_n(condition, n));
     }
     let denoiser = loaded.frozen(shape, denoiser::acting(values, &loaded, shape)?)?;
-    let plan = denoiser::plan(values, &loaded)?;
+    let plan = match values.text("sample.save_trajectories") {
+        Some(_) => denoiser::scored_plan(values, &loaded, "--save-trajectories")?,
+        None => denoiser::plan(values, &loaded)?,
+    };
     let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
     let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
     let bar = call.console.bar("sample", plan.timesteps.len());
     let made = denoiser.generate(&plan, &conditions, &mut rngs, &mut |step| bar.set_position(step as u64))?;
     bar.finish_and_clear();
-    let folder = out.with_extension("");
-    std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
     let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+    let folder = out.with_extension("");
+    std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
     if let Some(path) = values.text("sample.save_trajectories") {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
@@ -88,6 +93,21 @@ fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
         can_write(Path::new(path))?;
     }
     Ok((PathBuf::from(out), n))
+}
+
+/// What this model can't do is said before it has worked.
+fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failure> {
+    if !loaded.takes_prompts() {
+        let text = format!(
+            "{name}: reads texts, and has no text_encoder/ to read prompts with; name a whole diffusers folder"
+        );
+        return Err(Failure::failed(text));
+    }
+    if loaded.vae.is_none() && ![1, 3].contains(&channels) {
+        let text = format!("{name}: makes latents of {channels} channels, and has no vae/ to make pictures of them");
+        return Err(Failure::failed(text));
+    }
+    Ok(())
 }
 
 fn prompts(values: &Values) -> Result<Vec<String>, Failure> {

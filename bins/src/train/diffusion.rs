@@ -243,12 +243,15 @@ impl Setup {
         let values = &self.task.call.values;
         let mdp = ImageMdp::new(Arc::clone(&found.schedule), found.timesteps.clone(), self.data.shape.size());
         let (seed, by_decision) = (self.task.settings.seed, values.word("objective.name") == "d3po");
-        let k = values.is_given("diffusion.draws_per_pair").then(|| values.count("diffusion.draws_per_pair")).flatten();
+        let k = values.count("diffusion.draws_per_pair");
         let importance = match values.number("diffusion.importance_clip") {
+            Some(most) if most <= 0.0 => {
+                return Err(Failure::usage(format!("--importance-clip takes a positive number, not {most}")));
+            }
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,
         };
-        let (train, held_out) = split(&found.trajectories, values.number("data.eval_share").unwrap_or(0.05));
+        let (train, held_out) = split(&found.trajectories, images::eval_share(values)?);
         let source = |trajectories| {
             let mut source = TrajectorySource::<Comparison>::new(trajectories, mdp.clone(), self.units, seed);
             source = if let Some(k) = k { source.with_decisions(k) } else { source };
@@ -268,7 +271,10 @@ impl Setup {
         held_out: Option<&S>,
         key: String,
     ) -> Result<ExitCode, Failure> {
-        let key = CacheKey { model: self.reference.fingerprint()?, data: key };
+        // The reference's numbers are of its network, of the noise, and of the way it acts.
+        let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
+        let way = blake3::hash(way.as_bytes()).to_hex();
+        let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
         let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
         match &cache {
@@ -276,6 +282,7 @@ impl Setup {
             Some(path) => can_write(path)?,
             None => {}
         }
+        let artist = Artist::new(&self.task.call.values, &self.loaded, &self.data)?;
         let folder = &self.task.folder()?;
         let _lock = folder.lock()?;
         let needed = objective.needs().reference;
@@ -289,7 +296,6 @@ impl Setup {
             key,
             cache,
         };
-        let artist = Artist::new(&self.task.call.values, &self.loaded, &self.data)?;
         let hooks = Hooks {
             diagnose: None,
             sample: artist.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {

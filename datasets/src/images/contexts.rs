@@ -61,13 +61,14 @@ impl ContextTable {
         for (kind, dimensions) in KINDS {
             is_shared &= !check_kind(file, kind, dimensions, &mut n_rows)?;
         }
-        let n_rows = n_rows.unwrap_or(0);
+        // Where nothing is told, it does not matter to whom.
+        let Some(n_rows) = n_rows else { return Ok(Self { rows: None, empty: None, is_shared }) };
         let rows = match file.shape("context_index") {
             Some(_) => Some(file.indices("context_index", "[examples]", n_rows)?),
             None => None,
         };
         let told = rows.as_ref().map_or(n_rows, Vec::len);
-        if told != examples && n_rows > 0 {
+        if told != examples {
             return Err(file.error(format!("tells {told} examples something, but has {examples}")));
         }
         let empty = match file.note("empty_context") {

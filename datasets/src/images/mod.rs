@@ -21,6 +21,7 @@ mod contexts;
 mod dataset;
 mod decode;
 pub mod latents;
+mod peek;
 mod pixels;
 mod rows;
 mod stored;
@@ -35,6 +36,7 @@ pub use audit::ImageAudit;
 pub use contexts::{ContextLayout, HiddenValues, LatentContext};
 pub use dataset::{ImageDataset, ImageKind, ImageSettings, open};
 pub use latents::{Draws, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentShape, LatentWriter, Latents};
+pub use peek::{TensorKind, picture_kind, tensor_kind};
 pub use pixels::Pixels;
 pub use trajectories::{Trajectories, Trajectory, TrajectoryLayout, TrajectoryNotes, TrajectoryWriter};
 

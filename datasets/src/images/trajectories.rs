@@ -102,6 +102,11 @@ impl Trajectories {
         self.fingerprint.to_hex().to_string()
     }
 
+    /// A trajectory's caption, if the file has them.
+    pub fn caption(&self, index: usize) -> Option<&str> {
+        Some(self.captions.as_ref()?.get(index)?)
+    }
+
     /// The trajectory at a position.
     ///
     /// # Errors
@@ -137,6 +142,10 @@ fn timesteps(file: &TensorFile, len: usize, n_latents: usize, n_timesteps: usize
 
 /// The better and the worse trajectory of each pair, checked.
 fn pairs(file: &TensorFile, len: usize) -> Result<Vec<(usize, usize)>, DatasetError> {
+    if file.shape("better") == Some(&[0]) && file.shape("worse") == Some(&[0]) {
+        // Nobody has compared them yet.
+        return Ok(Vec::new());
+    }
     let (better, worse) = (file.indices("better", "[pairs]", len)?, file.indices("worse", "[pairs]", len)?);
     if better.len() != worse.len() || better.iter().zip(&worse).any(|(better, worse)| better == worse) {
         return Err(file.error("is wrong: `better` and `worse` must name two different trajectories each"));

@@ -129,7 +129,7 @@ impl Scheduler {
     pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, PolicyError> {
         self.check_sampling(sampler)?;
         let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
-        let last = if self.ends_at_image(sampler)? { Level::IMAGE } else { self.schedule.level(0) };
+        let last = self.last_level(sampler)?;
         let is_solver = matches!(sampler, Sampler::Euler | Sampler::DpmSolverPlusPlus2M);
         let keeps_a_trace = is_solver && self.kind != SchedulerKind::FlowMatch;
         let level = |&t: &usize| if keeps_a_trace { with_a_trace(schedule.level(t)) } else { schedule.level(t) };
@@ -150,6 +150,21 @@ impl Scheduler {
         let by_default = matches!(self.kind, SchedulerKind::Ddpm | SchedulerKind::Ddim);
         let clips = self.settings.flag("clip_sample", by_default)?;
         Ok(if clips { Some(self.settings.number("clip_sample_range", 1.0)?) } else { None })
+    }
+
+    /// The same, with estimated images as they are: a clipped decision has no score.
+    #[must_use]
+    pub fn without_clipping(mut self) -> Self {
+        self.settings.map.insert("clip_sample".to_owned(), Value::Bool(false));
+        self
+    }
+
+    /// Where the last step of `sampler` leads: to the image, or to the cleanest timestep only.
+    ///
+    /// # Errors
+    /// A setting of the wrong type.
+    pub fn last_level(&self, sampler: Sampler) -> Result<Level, PolicyError> {
+        Ok(if self.ends_at_image(sampler)? { Level::IMAGE } else { self.schedule.level(0) })
     }
 
     fn route(&self, sampler: Sampler, n: usize) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {

@@ -1,4 +1,6 @@
 //! `inspect`.
+mod images;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,19 +8,34 @@ use std::process::ExitCode;
 use candle_core::Tensor;
 use policies::formats::ModelFiles;
 
+use crate::values::Values;
 use crate::{Call, Failure, console, model, text};
 
 pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let data = call.values.text("data.data");
     let Some(path) = path else {
         let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
+        if images::is_pictures(data) {
+            images::inspect_pictures(data, None, &call.values)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         return inspect_data(call, data, "builtin:tldr");
     };
     let name = path.display().to_string();
     if let Some(data) = data {
+        if images::is_denoiser(&name) {
+            images::inspect_pictures(data, Some(&name), &call.values)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         return inspect_data(call, data, &name);
     } else if is_run(&path) {
         inspect_run(&path)?;
+    } else if images::is_denoiser(&name) {
+        images::inspect_denoiser(&name, &call.values)?;
+    } else if name.ends_with(".safetensors") {
+        images::inspect_tensors(&name)?;
+    } else if is_data(&path) && images::is_pictures(&name) {
+        images::inspect_pictures(&name, None, &call.values)?;
     } else if is_data(&path) || name == "builtin:tldr-demonstrations" {
         return inspect_data(call, &name, "builtin:tldr");
     } else {
@@ -65,7 +82,12 @@ fn inspect_model(files: &ModelFiles) {
             rows.push(("chat template", if tokenizer.chat_template.is_some() { "yes" } else { "no" }.into()));
         }
     }
-    console::result(&files.path.display().to_string());
+    print(&files.path.display().to_string(), &rows);
+}
+
+/// A heading and what is said under it.
+fn print(heading: &str, rows: &[(&str, String)]) {
+    console::result(heading);
     for (name, value) in rows {
         console::result(&format!("  {name:<14}{value}"));
     }
@@ -81,9 +103,16 @@ fn inspect_run(path: &Path) -> Result<(), Failure> {
             last.insert(split.to_owned(), line.clone());
         }
     }
-    console::result(&format!("run {}", path.display()));
-    console::result(&format!("  finished      {}", if folder.join("model").is_dir() { "yes" } else { "no" }));
-    console::result(&format!("  checkpoints   {checkpoints:?}"));
+    let mut values = Values::defaults();
+    values.merge_file(&folder.join("config.toml"))?;
+    let rows = [
+        ("problem", values.word("run.mdp").to_owned()),
+        ("objective", values.word("objective.name").to_owned()),
+        ("model", values.word("model.model").to_owned()),
+        ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
+        ("checkpoints", format!("{checkpoints:?}")),
+    ];
+    print(&format!("run {}", path.display()), &rows);
     for (split, line) in &last {
         console::result(&format!("  last {split:<9}{line}"));
     }

@@ -1,0 +1,67 @@
+//! What a file is, told without reading all of it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::dataset::ImageKind;
+use super::tensors::TensorFile;
+use crate::error::DatasetError;
+use crate::reading::{self, Cell};
+
+/// How the names of pictures end.
+const PICTURES: [&str; 4] = [".png", ".jpg", ".jpeg", ".webp"];
+
+/// What the tensors of a file are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorKind {
+    /// [`super::Latents`] of this kind.
+    Latents(ImageKind),
+    /// [`super::Draws`].
+    Draws,
+    /// [`super::Trajectories`].
+    Trajectories,
+    /// Something else.
+    Other,
+}
+
+/// What a safetensors file holds, by the names of its tensors.
+///
+/// # Errors
+/// It cannot be read, or is no whole safetensors file.
+pub fn tensor_kind(path: &Path) -> Result<TensorKind, DatasetError> {
+    let file = TensorFile::open(path)?;
+    let has = |name: &str| file.shape(name).is_some();
+    Ok(if has("latents") && has("timesteps") {
+        TensorKind::Trajectories
+    } else if has("chosen") {
+        TensorKind::Latents(if has("rejected") { ImageKind::Pairs } else { ImageKind::Captioned })
+    } else if has("noise") && has("timesteps") {
+        TensorKind::Draws
+    } else {
+        TensorKind::Other
+    })
+}
+
+/// What the first record of a file, or of a folder of shards, has of pictures: `None` if it is about something else.
+///
+/// # Errors
+/// There is no such file, or its first record is broken.
+pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
+    let Some(shard) = reading::shards(path, None)?.into_iter().next() else { return Ok(None) };
+    let Some(row) = reading::cell_rows(&shard)?.next() else { return Ok(None) };
+    let (_, cells) = row?;
+    let is = |name: &str| cells.iter().any(|(found, cell)| found == name && is_picture(cell));
+    if is("chosen") && is("rejected") || cells.iter().any(|(name, _)| name == "jpg_0") {
+        return Ok(Some(ImageKind::Pairs));
+    }
+    Ok((is("chosen") || cells.iter().any(|(name, _)| name == "image")).then_some(ImageKind::Captioned))
+}
+
+fn is_picture(cell: &Cell) -> bool {
+    match cell {
+        Cell::Bytes(_) | Cell::Group(_) => true,
+        Cell::Json(Value::String(path)) => PICTURES.iter().any(|end| path.to_lowercase().ends_with(end)),
+        Cell::Json(_) => false,
+    }
+}
