@@ -4,6 +4,12 @@ mod bad_data;
 mod bad_models;
 mod bad_settings;
 mod contracts;
+mod image_contracts;
+mod image_damage;
+mod image_resume;
+mod image_settings;
+mod image_training;
+mod images;
 mod resume;
 mod training;
 

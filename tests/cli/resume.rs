@@ -9,7 +9,7 @@ use super::{Ran, Scene, ran, training};
 const LONG: &str = "--batch-size 2 --epochs 3 --save-every 2 --eval-data pairs.jsonl --eval-every 5";
 
 /// Waits until a run has written so many steps, or has ended.
-fn wait_for_lines(scene: &Scene, run: &str, n: usize, child: &mut Child) {
+pub(super) fn wait_for_lines(scene: &Scene, run: &str, n: usize, child: &mut Child) {
     let path = scene.path(run).join("metrics.jsonl");
     while child.try_wait().unwrap().is_none() {
         if std::fs::read_to_string(&path).is_ok_and(|text| text.lines().count() >= n) {
@@ -20,7 +20,7 @@ fn wait_for_lines(scene: &Scene, run: &str, n: usize, child: &mut Child) {
 }
 
 /// Asserts that two runs left the same numbers, wherever one of them was stopped.
-fn check_same(scene: &Scene, whole: &str, other: &str, weights: &str) {
+pub(super) fn check_same(scene: &Scene, whole: &str, other: &str, weights: &str) {
     assert_eq!(scene.metrics(whole), scene.metrics(other), "{other}");
     let weights = |run: &str| scene.bytes(&format!("{run}/model/{weights}"));
     assert!(weights(whole) == weights(other), "{other}: other weights");

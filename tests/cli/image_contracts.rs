@@ -1,0 +1,155 @@
+//! `score`, `sample` and `inspect` of denoisers.
+use serde_json::Value;
+
+use super::images::{N, SIZE, copy_golden, draws, floats, learning, read_tensors, studio, trajectories, write_tensors};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+const SCORE: &str = "score --mdp diffusion --latents latents.safetensors --draws draws.safetensors";
+
+#[test]
+fn score_writes_what_is_agreed() {
+    let scene = studio();
+    scene.done(&learning("run", "--max-steps 2"));
+    let ran = scene.done(&format!("{SCORE} --model run --reference unet --beta 3 --out s.jsonl --quiet"));
+    assert_eq!((ran.out, ran.err), (String::new(), String::new()));
+    let scored = lines(&scene.read("s.jsonl"));
+    assert_eq!(scored.len(), N);
+    let in_paper = format!("{SCORE} --model run --reference unet --beta 3 --reduction sum --half=false --horizon 1000");
+    let in_paper = lines(&scene.done(&in_paper).out);
+    for (index, line) in scored.iter().enumerate() {
+        assert_eq!(keys(line), ["index", "timestep", "chosen", "rejected", "margin"]);
+        assert_eq!((&line["index"], &line["timestep"]), (&index.into(), &((index * 137 + 11) % 1000).into()));
+        let gain = |side: &str| {
+            assert_eq!(keys(&line[side]), ["error", "reference_error"]);
+            number(&line[side]["reference_error"]) - number(&line[side]["error"])
+        };
+        // Means over the latent's numbers, halved; sums times T in the paper.
+        let gains = gain("chosen") - gain("rejected");
+        let margin = 3.0 * 0.5 / SIZE as f64 * gains;
+        assert!(margin != 0.0 && (number(&line["margin"]) - margin).abs() < 1e-9, "{line}");
+        assert_eq!(in_paper[index]["chosen"], line["chosen"]);
+        assert!((number(&in_paper[index]["margin"]) - 3000.0 * gains).abs() < 1e-6, "{line}");
+    }
+    let alone = lines(&scene.done(&format!("{SCORE} --model run")).out);
+    assert_eq!(alone[3]["margin"], Value::Null);
+    assert_eq!(alone[3]["chosen"]["reference_error"], Value::Null);
+    assert_eq!(alone[3]["chosen"]["error"], scored[3]["chosen"]["error"]);
+    let own = lines(&scene.done(&format!("{SCORE} --model unet --reference unet")).out);
+    assert!(own.iter().all(|line| line["margin"] == 0.0));
+}
+
+#[test]
+fn errors_are_sums_and_metrics_are_means_per_number() {
+    let scene = studio();
+    // All in the first of four bands of timesteps.
+    write_tensors(&scene, "draws.safetensors", &draws(&[1, 30, 60, 90, 120, 150, 180, 210]), &[]);
+    scene.done(&learning("run", "--draws draws.safetensors --batch-size 8"));
+    let scored = lines(&scene.done(&format!("{SCORE} --model unet")).out);
+    let side = |side: &str| scored.iter().map(|line| number(&line[side]["error"])).sum::<f64>() / N as f64;
+    let means = scene.column("run", "diffusion/error/t0-249");
+    assert!((means[0] - (side("chosen") + side("rejected")) / 2.0 / SIZE as f64).abs() < 1e-5, "{means:?}");
+}
+
+#[test]
+fn samples_are_pictures_and_a_function_of_the_seed() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    for sampler in ["ddpm", "ddim", "euler", "dpm++2m"] {
+        let sample = |out: &str, seed: u64| {
+            let ran = scene.done(&format!(
+                "sample --mdp diffusion --model sd --prompts prompts.txt --n 2 --sample-steps 3 --sampler {sampler} \
+                 --seed {seed} --out {out}.jsonl --quiet"
+            ));
+            assert_eq!((ran.out, ran.err), (String::new(), String::new()));
+            let lines = lines(&scene.read(&format!("{out}.jsonl")));
+            assert_eq!(lines.len(), 4);
+            assert_eq!(keys(&lines[0]), ["prompt", "image", "sample", "log_prob"]);
+            assert_eq!((&lines[3]["prompt"], &lines[3]["sample"]), (&"a cat".into(), &1.into()));
+            assert_eq!(number(&lines[0]["log_prob"]) != 0.0, sampler == "ddpm", "{sampler} {}", lines[0]);
+            let sheet = scene.bytes(&format!("{out}.png"));
+            let mut all = vec![sheet];
+            all.extend(lines.iter().map(|line| scene.bytes(line["image"].as_str().unwrap())));
+            all
+        };
+        let first = sample(&format!("{sampler}-a"), 1);
+        for bytes in &first {
+            let picture = image::load_from_memory_with_format(bytes, image::ImageFormat::Png).unwrap();
+            assert!(picture.width() >= 16, "{}", picture.width());
+        }
+        assert_ne!(first[1], first[2], "two samples of one prompt");
+        assert!(first == sample(&format!("{sampler}-b"), 1), "{sampler}");
+        assert!(first != sample(&format!("{sampler}-c"), 2), "{sampler}");
+    }
+    let guided = |scale: &str| {
+        let out = format!("guided-{scale}.jsonl");
+        scene.done(&format!(
+            "sample --mdp diffusion --model sd --prompts prompts.txt --sample-steps 3 --guidance {scale} --out {out}"
+        ));
+        scene.bytes(&format!("guided-{scale}/00000-0.png"))
+    };
+    assert_ne!(guided("1"), guided("7.5"));
+    assert!(scene.unfinished().is_empty());
+}
+
+#[test]
+fn trajectories_are_saved_with_what_they_were_told() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    for (model, channels, is_told) in [("pixels", 3, false), ("sd", 4, true)] {
+        trajectories(&scene, model);
+        let (tensors, notes) = read_tensors(&scene, "made.safetensors");
+        assert_eq!(tensors["latents"].1, [12, 5, channels, 8, 8]);
+        assert_eq!((&tensors["log_probs"].1[..], &tensors["timesteps"].1[..]), (&[12, 4][..], &[4][..]));
+        assert_eq!(tensors.contains_key("context"), is_told);
+        let note = |name: &str| notes.iter().find(|(found, _)| found == name).map(|(_, text)| text.clone()).unwrap();
+        assert_eq!(note("format"), "hybrid-dpo trajectories 1");
+        assert_eq!(lines(&note("captions"))[0][3], "a cat");
+        let total: f64 = floats(&tensors, "log_probs")[..4].iter().sum();
+        let line = &lines(&scene.read("made.jsonl"))[0];
+        assert!((number(&line["log_prob"]) - total).abs() < 1e-3 * total.abs(), "{line} {total}");
+        let text = scene.done("inspect made.safetensors").out;
+        assert!(text.contains("trajectories") && text.contains("pairs         0"), "{text}");
+        let text = scene.done("inspect ways.safetensors").out;
+        assert!(text.contains("examples      12") && text.contains("pairs         4"), "{text}");
+    }
+}
+
+#[test]
+fn inspect_tells_denoisers_runs_pictures_and_latents_apart() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    scene.done(&learning("run", "--max-steps 1"));
+    scene.done(&learning("lora", "--max-steps 1 --lora-rank 2"));
+    let says = |what: &str, words: &[&str]| {
+        let text = scene.done(&format!("inspect {what}")).out;
+        words.iter().for_each(|word| assert!(text.contains(word), "{what} does not say {word}\n{text}"));
+    };
+    let of_unet = ["UNet2DConditionModel", "epsilon", "timesteps     1000", "4 x 4 pixels of 4 channels"];
+    says("unet", &of_unet);
+    says("run/model", &of_unet);
+    says("unet+lora/model", &of_unet);
+    says("pixels", &["UNet2DModel", "8 x 8 pixels of 3 channels", "reads texts   no", "scheduler (DDPMScheduler)"]);
+    says("sd", &["reads texts   yes", "vae (AutoencoderKL)", "text_encoder (CLIPTextModel)", "unet (UNet2DCond"]);
+    says("builtin:shapes-untrained", &["velocity", "16 x 16 pixels of 3 channels", "reads texts   yes"]);
+    says("run", &["run run", "problem       diffusion", "objective     dpo", "finished      yes"]);
+    says("pictures.jsonl --image-size 8", &["8 examples: 8 pairs", "8x8 (16)", "nothing left out"]);
+    says("pictures.jsonl", &["16 pictures smaller than wanted"]);
+    says("pixels --data pictures.jsonl", &["used as 8x8"]);
+    says("sd --data pictures.jsonl", &["used as 16x16"]);
+    says("latents.safetensors", &["latents, pairs", "examples      8", "texts of 3 x 12"]);
+    says("draws.safetensors", &["draws"]);
+    says("pairs.jsonl", &["8 examples: 8 pairs", "tokenizer"]);
+    scene.refused("inspect unet/diffusion_pytorch_model.safetensors", 1, &["tensors of no kind known here"]);
+    scene.refused("inspect nowhere.safetensors", 1, &["nowhere.safetensors"]);
+}

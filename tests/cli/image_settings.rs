@@ -1,0 +1,121 @@
+//! Settings of denoisers that make no sense: 2, before any work.
+use super::images::{copy_golden, learning, studio, trajectories};
+
+#[test]
+fn settings_of_train_without_sense() {
+    let scene = studio();
+    for (arguments, says) in [
+        ("--max-length 16", "--max-length is for --mdp token, diffusion does not read it"),
+        ("--per-token", "--per-token is for --mdp token"),
+        ("--on-bad skip", "--on-bad is for --mdp token"),
+        ("--temperature 1", "unexpected argument"),
+        ("--objective kto", "--objective kto is for --mdp token"),
+        ("--objective bco", "--objective bco"),
+        ("--objective plackett-luce", "--objective plackett-luce is for --mdp token"),
+        ("--objective orpo", "--objective orpo reads probabilities"),
+        ("--objective tdpo", "--objective tdpo reads probabilities"),
+        ("--objective d3po --scheme forward", "--scheme trajectory"),
+        ("--preset trl", "--preset trl is for --mdp token"),
+        ("--beta 0", "--beta"),
+        ("--ema 1", "--ema takes a number from 0 to below 1, not 1"),
+        ("--ema -0.1", "--ema"),
+        ("--horizon 0", "--horizon takes a positive number, not 0"),
+        ("--omega min-snr --min-snr-gamma 0", "--min-snr-gamma"),
+        ("--min-snr-gamma 3", "--min-snr-gamma is for --omega min-snr"),
+        ("--draws-per-pair 0", "--draws-per-pair takes at least 1"),
+        ("--draw-sets 0", "--draw-sets takes at least 1"),
+        ("--noise antithetic", "--draws-per-pair of at least 2"),
+        ("--draws draws.safetensors --draw-sets 2", "--draw-sets would do nothing"),
+        ("--draws draws.safetensors --timesteps stratified", "--timesteps would do nothing"),
+        ("--empty-share 1", "--empty-share"),
+        ("--eval-share 1", "--eval-share"),
+        ("--limit 0", "--limit"),
+        ("--sample-steps 0", "--sample-steps takes 1 to 1000, not 0"),
+        ("--sample-steps 1001", "--sample-steps takes 1 to 1000, not 1001"),
+        ("--guidance 2", "--guidance is for models that read texts"),
+        ("--sampler euler --eta 0.5", "--eta is for --sampler ddim, not euler"),
+        ("--eta 2", "--eta takes a number from 0 to 1, not 2"),
+        ("--trajectories draws.safetensors --eta 0 --latents latents.safetensors", "--trajectories would do nothing"),
+        ("--importance-clip 2", "--importance-clip would do nothing"),
+        ("--scheme trajectory", "--latents would do nothing with --scheme trajectory"),
+        ("--data pictures.jsonl --latents latents.safetensors", "--latents stands in for --data"),
+        ("--data builtin:circles", "there is no embedded data `builtin:circles`"),
+        ("--model builtin:circles", "there is no embedded model `circles`"),
+        ("--timesteps sometimes", "--timesteps takes one of uniform, stratified, logit-normal"),
+        ("--lora-rank 0", "--lora-rank"),
+    ] {
+        if says == "unexpected argument" {
+            assert_eq!(scene.run(&learning("new", arguments)).code, Some(2));
+            continue;
+        }
+        scene.refused(&learning("new", arguments), 2, &[says]);
+        assert!(!scene.path("new").exists(), "{arguments}");
+    }
+    scene.refused("train --mdp diffusion --latents latents.safetensors", 2, &["--model"]);
+    scene.refused("train --mdp diffusion --model unet", 2, &["--data or --latents"]);
+    scene.refused("train --mdp diffusion --model unet --scheme trajectory --eta 1", 2, &["--trajectories"]);
+    scene.refused(&learning("new", "--lora-rank 2 --lora-targets to_kk"), 1, &["`to_kk`"]);
+}
+
+#[test]
+fn settings_of_trajectories_without_sense() {
+    let scene = studio();
+    trajectories(&scene, "pixels");
+    let on_ways = |more: &str| {
+        let more = format!("--model pixels --scheme trajectory --trajectories ways.safetensors {more}");
+        learning("new", &more)
+    };
+    for (more, says) in [
+        ("--eta 0", "--scheme trajectory scores drawn latents: it needs --eta above 0"),
+        ("--sampler euler --set sample.eta=0", "--eta is for --sampler ddim"),
+        ("--importance-clip 0", "--importance-clip takes a positive number, not 0"),
+        ("--objective sft", "--objective sft learns from images"),
+        ("--timesteps uniform", "--timesteps would do nothing with --scheme trajectory"),
+        ("--eval-share 1.5", "--eval-share"),
+        ("--objective d3po --clamp 0", "--clamp"),
+    ] {
+        scene.refused(&on_ways(more), 2, &[says]);
+        assert!(!scene.path("new").exists(), "{more}");
+    }
+    scene.refused(&on_ways("--sample-steps 5"), 1, &["ways.safetensors", "made in 4 steps", "--sample-steps"]);
+    scene.refused(&on_ways("").replace("ways.", "made."), 1, &["made.safetensors", "no preferences in it"]);
+    scene.refused(&on_ways("").replace("ways.", "latents."), 1, &["latents.safetensors", "does not say its format"]);
+    scene.refused(&on_ways("").replace("ways.", "nowhere."), 1, &["nowhere.safetensors"]);
+    let other = on_ways("").replace("--model pixels", "--model unet");
+    scene.refused(&other, 1, &["unet", "3 channels"]);
+    assert!(!scene.path("new").exists());
+}
+
+#[test]
+fn settings_of_the_other_verbs_without_sense() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    let sample = |more: &str| format!("sample --mdp diffusion --model sd --prompts prompts.txt --out s.jsonl {more}");
+    for (arguments, says) in [
+        ("score --mdp diffusion --latents latents.safetensors".to_owned(), "--model"),
+        ("score --mdp diffusion --model unet".to_owned(), "--data or --latents"),
+        ("score --mdp diffusion --model unet --latents latents.safetensors --beta 0".to_owned(), "--beta"),
+        (
+            "score --mdp diffusion --model pixels --data pictures.jsonl --draws draws.safetensors".to_owned(),
+            "--latents",
+        ),
+        (sample("--n 0"), "--n and --limit-prompts take at least 1"),
+        (sample("--temperature 0.5"), "--temperature is for --mdp token"),
+        (sample("--sampler dpm++2m --eta 0.5"), "--eta is for --sampler ddim, not dpm++2m"),
+        (sample("--guidance -1"), "--guidance takes a number from 0 up, not -1"),
+        (sample("--sampler heun"), "--sampler takes one of ddpm, ddim, euler, dpm++2m"),
+        (sample("--image-size 9"), "--image-size 9 is no positive multiple of 2"),
+        (sample("--save-trajectories t.safetensors"), "--save-trajectories scores drawn latents: it needs --eta"),
+        (sample("--save-trajectories t.safetensors --sampler euler"), "--save-trajectories"),
+        (sample("").replace("sd", "pixels") + " --guidance 2", "--guidance is for models that read texts"),
+        ("sample --mdp diffusion --model sd --prompts prompts.txt".to_owned(), "--out FILE.jsonl"),
+        ("sample --mdp diffusion --model sd --prompts prompts.txt --out a.png".to_owned(), "name a .jsonl file"),
+    ] {
+        scene.refused(&arguments, 2, &[says]);
+        assert!(!scene.path("s").exists() && !scene.path("s.jsonl").exists() && !scene.path("s.png").exists());
+        assert!(!scene.path("t.safetensors").exists());
+    }
+    scene.done(&sample("--image-size 8 --sample-steps 2 --quiet"));
+    assert_eq!(image::open(scene.path("s/00000-0.png")).unwrap().height(), 8);
+    scene.refused(&sample("").replace("sd", "unet"), 1, &["unet", "no text_encoder/"]);
+}

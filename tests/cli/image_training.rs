@@ -1,0 +1,226 @@
+//! What a run on pictures computes and what it leaves behind.
+use std::f64::consts::LN_2;
+
+use super::Scene;
+use super::images::{copy_golden, floats, learning, read_tensors, studio, trajectories};
+
+#[test]
+fn a_run_folder_holds_what_is_agreed() {
+    let scene = studio();
+    let more = "--max-steps 2 --eval-share 0.25 --eval-every 1 --save-every 1 --beta 500 --ema 0.5";
+    let ran = scene.done(&learning("run", more));
+    for row in ["reward accuracy", "decisions/s", "run folder   run", "sample --mdp diffusion --model run"] {
+        assert!(ran.out.contains(row), "{}", ran.out);
+    }
+    for name in ["model/config.json", "model/diffusion_pytorch_model.safetensors", "checkpoints/step-1"] {
+        assert!(scene.path("run").join(name).exists(), "{name}");
+    }
+    assert!(scene.unfinished().is_empty());
+    let config = scene.read("run/config.toml");
+    for line in ["mdp = \"diffusion\"", "latents = \"latents.safetensors\"", "beta = 500.0", "ema = 0.5", "half = true"]
+    {
+        assert!(config.lines().any(|l| l == line), "no {line} in\n{config}");
+    }
+    assert!(!config.contains("max_length"), "what is for texts is not in it:\n{config}");
+    let board = std::fs::read_dir(scene.path("run/tensorboard")).unwrap().next().unwrap().unwrap();
+    assert!(board.metadata().unwrap().len() > 500);
+    let metrics = scene.metrics("run");
+    let order: Vec<(&str, u64)> =
+        metrics.iter().map(|line| (line["split"].as_str().unwrap(), line["step"].as_u64().unwrap())).collect();
+    assert_eq!(order, [("eval", 0), ("train", 1), ("eval", 1), ("train", 2), ("eval", 2)]);
+    let losses = scene.column("run", "loss");
+    assert!((losses[0] - LN_2).abs() < 1e-12 && (losses[1] - LN_2).abs() > 1e-6, "{losses:?}");
+    for name in ["diffusion/w_diff", "diffusion/l_diff", "implicit_accuracy", "grad_norm", "lr", "rewards/margins"] {
+        assert!(metrics.iter().skip(1).step_by(2).all(|line| line[name].is_number()), "no {name}");
+    }
+    let has_error =
+        |line: &serde_json::Value| line.as_object().unwrap().keys().any(|name| name.starts_with("diffusion/error/t"));
+    assert!(metrics.iter().all(has_error));
+    assert_eq!(scene.column("run", "diffusion/w_diff")[0], 0.0);
+    let text = scene.read("run/metrics.jsonl");
+    assert!(text.lines().nth(1).unwrap().contains("\"decisions_per_second\":"), "{text}");
+}
+
+/// What a run wrote is a model: of a run, of its folder, and the same.
+fn check_model(scene: &Scene, run: &str) {
+    let score = |model: &str| {
+        let score = format!("score --mdp diffusion --model {model} --reference unet --latents latents.safetensors");
+        scene.done(&format!("{score} --draws draws.safetensors --quiet")).out
+    };
+    let of_run = score(run);
+    assert_ne!(of_run, score("unet"), "{run} has learned");
+    assert_eq!(of_run, score(&format!("{run}/model")));
+}
+
+#[test]
+fn every_objective_learns_from_latents() {
+    let scene = studio();
+    for (objective, more) in [
+        ("sft", ""),
+        ("dpo", ""),
+        ("cdpo", ""),
+        ("robust", ""),
+        ("ipo", ""),
+        ("hinge", ""),
+        ("nca", ""),
+        ("exo", ""),
+        ("sppo", ""),
+        ("cpl", ""),
+        ("apo-zero", ""),
+        ("dpo", "--scheme half --beta 1"),
+        ("dpo", "--draws-per-pair 4 --noise antithetic --timesteps stratified --omega min-snr"),
+        ("dpo", "--timesteps logit-normal --noise independent --prediction flow"),
+        ("dpo", "--prediction v"),
+        ("dpo", "--sft-weight 0.1"),
+    ] {
+        let out = format!("{objective}{}", more.replace(' ', ""));
+        let run = format!("--objective {objective} {more} --epochs 2 --batch-size 8 --lr 1e-5");
+        scene.done(&learning(&out, &run));
+        let losses = scene.column(&out, "loss");
+        assert_eq!(losses.len(), 2, "{out}");
+        // The same eight pairs and draws twice: one small step down the gradient lowers the loss.
+        assert!(losses.iter().all(|loss| loss.is_finite()) && losses[1] < losses[0], "{out} {losses:?}");
+        if !more.contains("--prediction") {
+            check_model(&scene, &out);
+        }
+    }
+}
+
+#[test]
+fn pictures_are_learned_from_and_shown() {
+    let scene = studio();
+    let more = "--model pixels --data pictures.jsonl --max-steps 2 --n-samples 2 --eval-share 0.25 --flip";
+    let ran = scene.done(&learning("run", more));
+    assert!(ran.out.contains("samples/step-0.png and step-2.png"), "{}", ran.out);
+    for name in ["samples/step-0.png", "samples/step-2.png"] {
+        let sheet = image::open(scene.path("run").join(name)).unwrap();
+        assert!(sheet.width() > 64, "{name}");
+    }
+    for name in ["model_index.json", "unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json"] {
+        assert!(scene.path("run/model").join(name).is_file(), "{name}");
+    }
+    scene.done("sample --mdp diffusion --model run --prompts prompts.txt --sample-steps 3 --out s.jsonl");
+    assert!(scene.path("s/00001-0.png").is_file());
+}
+
+#[test]
+fn an_autoencoder_and_texts_are_read_once_into_a_cache() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    let more = "--model sd --data pictures.jsonl --max-steps 2 --latent-cache encoded --empty-share 0.5";
+    scene.done(&learning("first", more));
+    let cache = scene.bytes("encoded");
+    scene.done(&learning("second", more));
+    assert_eq!(scene.metrics("first"), scene.metrics("second"));
+    scene.done(&learning("plain", &more.replace("--latent-cache encoded", "")));
+    assert_eq!(scene.metrics("first"), scene.metrics("plain"));
+    assert_eq!(scene.bytes("encoded"), cache);
+    scene.write("pictures/0-chosen.png", scene.bytes("pictures/1-chosen.png"));
+    scene.refused(&learning("new", more), 1, &["encoded", "other data", "delete it"]);
+}
+
+#[test]
+fn trajectories_are_learned_from() {
+    let scene = studio();
+    copy_golden(&scene, "companions/sd", "sd");
+    for model in ["pixels", "sd"] {
+        trajectories(&scene, model);
+        let (tensors, _) = read_tensors(&scene, "ways.safetensors");
+        let total: Vec<f64> = floats(&tensors, "log_probs").chunks(4).map(|steps| steps.iter().sum()).collect();
+        let better = [0, 4, 7, 11].map(|i| total[i]).iter().sum::<f64>() / 4.0;
+        for (name, more) in [
+            ("whole", "--beta 1"),
+            ("on-policy", "--beta 1 --importance-clip 1000"),
+            ("some", "--beta 1 --draws-per-pair 2"),
+            ("d3po", "--objective d3po"),
+            ("ipo", "--objective ipo --beta 1"),
+        ] {
+            let out = format!("{model}-{name}");
+            let more = format!("{more} --model {model} --scheme trajectory --trajectories ways.safetensors --epochs 3");
+            scene.done(&learning(&out, &format!("{more} --lr 1e-5")));
+            let losses = scene.column(&out, "loss");
+            assert!(losses.len() == 3 && losses[2] < losses[0], "{out} {losses:?}");
+            if name == "whole" {
+                assert!((losses[0] - LN_2).abs() < 1e-12, "{losses:?}");
+                // The policy that learns is the one that drew: its densities are those that were noted.
+                let own = scene.column(&out, "logps/chosen")[0];
+                assert!((own - better).abs() < 1e-4 * better.abs(), "{model}: {own} scored, {better} drawn");
+            }
+            if name == "on-policy" {
+                let whole = scene.column(&format!("{model}-whole"), "loss");
+                for (a, b) in whole.iter().zip(&losses) {
+                    assert!((a - b).abs() < 1e-3 * a.abs(), "{model}: {whole:?} {losses:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn adapters_are_written_as_diffusers_and_added_to_their_base() {
+    let scene = studio();
+    scene.done(&learning("run", "--lora-rank 2 --lora-alpha 4 --max-steps 2 --lr 1e-2"));
+    assert!(scene.path("run/model/pytorch_lora_weights.safetensors").is_file());
+    assert!(!scene.path("run/model/diffusion_pytorch_model.safetensors").exists());
+    assert!((scene.column("run", "loss")[0] - LN_2).abs() < 1e-12, "the second halves begin at zero");
+    let score = |model: &str| {
+        let score = format!("score --mdp diffusion --model {model} --latents latents.safetensors --seed 4");
+        scene.done(&format!("{score} --quiet")).out
+    };
+    assert_ne!(score("unet"), score("run"));
+    assert_eq!(score("unet+run/model"), score("run"), "the run knows its base");
+    scene.refused("score --mdp diffusion --model run/model --latents latents.safetensors", 2, &["BASE+run/model"]);
+    scene.done(&learning("drawn", "--model pixels --data pictures.jsonl --lora-rank 2 --max-steps 1"));
+    scene.done("sample --mdp diffusion --model drawn --prompts prompts.txt --sample-steps 2 --out s.jsonl");
+    assert!(scene.path("s/00000-0.png").is_file());
+}
+
+#[test]
+fn micro_batches_and_activation_checkpointing_change_memory_not_results() {
+    let scene = studio();
+    let run = |name: &str, more: &str| {
+        let more = format!("--batch-size 8 --epochs 3 --lr 1e-4 --draws-per-pair 2 --beta 500 {more}");
+        scene.done(&learning(name, &more));
+        [scene.column(name, "loss"), scene.column(name, "rewards/margins"), scene.column(name, "grad_norm")].concat()
+    };
+    let whole = run("whole", "--micro-batch-size 8");
+    for other in [
+        run("single", "--micro-batch-size 1"),
+        run("uneven", "--micro-batch-size 3"),
+        run("again", "--micro-batch-size 8 --activation-checkpointing"),
+    ] {
+        for (a, b) in whole.iter().zip(&other) {
+            assert!((a - b).abs() < 1e-5 * a.abs().max(1.0), "{whole:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reference_cache_gives_the_same_run_and_is_refused_where_it_does_not_fit() {
+    let scene = studio();
+    let with_cache = "--epochs 2 --draw-sets 2 --reference-cache ref.cache";
+    scene.done(&learning("first", with_cache));
+    let cache = scene.bytes("ref.cache");
+    let second = scene.done(&learning("second", with_cache).replace("--quiet", ""));
+    assert!(second.err.contains("read from the cache"), "{}", second.err);
+    assert_eq!(scene.metrics("first"), scene.metrics("second"));
+    scene.done(&learning("plain", "--epochs 2 --draw-sets 2"));
+    assert_eq!(scene.metrics("first"), scene.metrics("plain"));
+    for (more, says) in [
+        ("--model first", "another model"),
+        ("--seed 3", "another data"),
+        ("--draws-per-pair 2", "another data"),
+        ("--scheme half", "another data"),
+        ("--scheduler pixels/scheduler/scheduler_config.json", "another data"),
+    ] {
+        let new = learning("new", &format!("{with_cache} {more}"));
+        scene.refused(&new, 1, &["ref.cache", says, "delete it"]);
+    }
+    assert!(!scene.path("new").exists(), "refused before there is a folder");
+    assert_eq!(scene.bytes("ref.cache"), cache);
+    trajectories(&scene, "pixels");
+    let on_ways = "--model pixels --scheme trajectory --trajectories ways.safetensors --reference-cache ways.cache";
+    scene.done(&learning("ways", on_ways));
+    let other = learning("new", &format!("{on_ways} --eta 0.5"));
+    scene.refused(&other, 1, &["ways.cache", "another data", "delete it"]);
+}
