@@ -167,7 +167,9 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
 fn with_entries(path: &Path, text: &str, entries: &[(&str, &str)]) -> Result<Scheduler, Failure> {
     let broken = |e: serde_json::Error| Failure::failed(format!("{}: broken JSON: {e}", path.display()));
     let mut json: serde_json::Value = serde_json::from_str(text).map_err(broken)?;
-    entries.iter().for_each(|(key, value)| json[*key] = serde_json::json!(value));
+    for (key, value) in entries {
+        json[*key] = serde_json::json!(value);
+    }
     Ok(Scheduler::parse(path, &json.to_string())?)
 }
 

@@ -126,13 +126,11 @@ impl Ema {
             // The copy keeps later updates out of the caller's tensors.
             shadows.insert(name.clone(), saved.force_contiguous().map_err(EngineError::named("copy", &key))?);
         }
-        match state.into_keys().next() {
-            Some(name) => Err(EngineError::UnknownState { optimizer: OWNER, name }),
-            None => {
-                self.shadows = shadows;
-                Ok(())
-            }
+        if let Some(name) = state.into_keys().next() {
+            return Err(EngineError::UnknownState { optimizer: OWNER, name });
         }
+        self.shadows = shadows;
+        Ok(())
     }
 }
 

@@ -58,7 +58,7 @@ fn errors_are_sums_and_metrics_are_means_per_number() {
     let scored = lines(&scene.done(&format!("{SCORE} --model unet")).out);
     let side = |side: &str| scored.iter().map(|line| number(&line[side]["error"])).sum::<f64>() / N as f64;
     let means = scene.column("run", "diffusion/error/t0-249");
-    assert!((means[0] - (side("chosen") + side("rejected")) / 2.0 / SIZE as f64).abs() < 1e-5, "{means:?}");
+    assert!((means[0] - f64::midpoint(side("chosen"), side("rejected")) / SIZE as f64).abs() < 1e-5, "{means:?}");
 }
 
 #[test]
@@ -133,7 +133,9 @@ fn inspect_tells_denoisers_runs_pictures_and_latents_apart() {
     scene.done(&learning("lora", "--max-steps 1 --lora-rank 2"));
     let says = |what: &str, words: &[&str]| {
         let text = scene.done(&format!("inspect {what}")).out;
-        words.iter().for_each(|word| assert!(text.contains(word), "{what} does not say {word}\n{text}"));
+        for word in words {
+            assert!(text.contains(word), "{what} does not say {word}\n{text}");
+        }
     };
     let of_unet = ["UNet2DConditionModel", "epsilon", "timesteps     1000", "4 x 4 pixels of 4 channels"];
     says("unet", &of_unet);

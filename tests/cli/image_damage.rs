@@ -28,7 +28,8 @@ fn latents_that_do_not_fit_or_are_no_numbers() {
         context.1[0] -= 1;
         context.2.truncate(context.2.len() - 3 * 12 * 4);
     };
-    let changes: [(&dyn Fn(&mut Tensors), &[&str]); 4] = [
+    type Change<'a> = (&'a dyn Fn(&mut Tensors), &'a [&'a str]);
+    let changes: [Change<'_>; 4] = [
         (&bare, &["width 12", "none"]),
         (&nan, &["bad.safetensors", "`rejected`, row 3", "NaN"]),
         (&alone, &["bad.safetensors", "`rejected`"]),

@@ -38,7 +38,8 @@ pub(super) fn studio() -> Scene {
         }
         let line = json!({"prompt": format!("a picture, {}", i / 2), "chosen": format!("pictures/{i}-chosen.png"),
                           "rejected": format!("pictures/{i}-rejected.png")});
-        lines += &format!("{line}\n");
+        lines.push_str(&line.to_string());
+        lines.push('\n');
     }
     scene.write("pictures.jsonl", lines);
     scene.write("prompts.txt", "a dog\na cat\n");
@@ -52,9 +53,10 @@ pub(super) fn copy_golden(scene: &Scene, golden: &str, target: &str) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = format!("{target}/{}", path.file_name().unwrap().to_str().unwrap());
-            match path.is_dir() {
-                true => open.push((path, name)),
-                false => scene.write(&name, std::fs::read(path).unwrap()),
+            if path.is_dir() {
+                open.push((path, name));
+            } else {
+                scene.write(&name, std::fs::read(path).unwrap());
             }
         }
     }

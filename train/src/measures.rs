@@ -33,7 +33,9 @@ mod tests {
     #[test]
     fn parts_join_to_the_mean_of_all() {
         let (mut first, mut second) = (Measures::default(), Measures::default());
-        [1.0, 2.0].iter().for_each(|value| first.add("a", *value));
+        for value in [1.0, 2.0] {
+            first.add("a", value);
+        }
         second.add("a", 6.0);
         second.add("b", 4.0);
         first.join(second);

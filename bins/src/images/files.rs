@@ -135,12 +135,11 @@ fn encoded(
     let kind = kind(values);
     let fingerprint =
         format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, values.count("run.seed"));
-    let (path, scratch) = match values.text("data.latent_cache") {
-        Some(path) => (PathBuf::from(format!("{path}{name}")), None),
-        None => {
-            let folder = tempfile::tempdir()?;
-            (folder.path().join("latents.safetensors"), Some(folder))
-        }
+    let (path, scratch) = if let Some(path) = values.text("data.latent_cache") {
+        (PathBuf::from(format!("{path}{name}")), None)
+    } else {
+        let folder = tempfile::tempdir()?;
+        (folder.path().join("latents.safetensors"), Some(folder))
     };
     if !path.exists() {
         write_cache(&path, data, (vae, captions), shape, &fingerprint, call)?;

@@ -142,13 +142,11 @@ pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
         return latents::open(Path::new(path), loaded, values);
     }
     match values.text("data.data") {
-        None if values.word("diffusion.scheme") == "trajectory" => match values.text("diffusion.trajectories") {
-            Some(path) => of_trajectories(Path::new(path), loaded),
-            None => {
-                let text = "--scheme trajectory needs --trajectories: sample --save-trajectories makes them";
-                Err(Failure::usage(text))
-            }
-        },
+        None if values.word("diffusion.scheme") == "trajectory" => {
+            let without = "--scheme trajectory needs --trajectories: sample --save-trajectories makes them";
+            let path = values.text("diffusion.trajectories").ok_or_else(|| Failure::usage(without))?;
+            of_trajectories(Path::new(path), loaded)
+        }
         None => Err(Failure::usage("--data or --latents is needed with --model")),
         Some("builtin:shapes") => shapes(false, loaded, values),
         Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),

@@ -66,7 +66,9 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
 }
 
 fn preset(values: &mut Values, known: &[(&'static str, &str)]) {
-    known.iter().for_each(|(path, value)| values.preset(path, value));
+    for (path, value) in known {
+        values.preset(path, value);
+    }
 }
 
 /// The embedded run: about two minutes on two cores.
@@ -225,7 +227,7 @@ impl Setup {
         };
         let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
         // Held-out examples have draws of their own, the same at every evaluation.
-        let held_out_draws = Draws { seed: draws.seed ^ 0x68656c64, sets: 1, given: None, ..draws.clone() };
+        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, given: None, ..draws.clone() };
         let held_out = self.data.held_out.clone();
         let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
         let key = format!(
@@ -235,7 +237,7 @@ impl Setup {
             std::any::type_name::<F>()
         );
         let mdp = self.mdp.clone();
-        self.run(objective, &mdp, &train, held_out.as_ref(), key)
+        self.run(objective, &mdp, &train, held_out.as_ref(), &key)
     }
 
     fn on_trajectories(mut self, objective: &dyn Objective<Feedback = Comparison>) -> Result<ExitCode, Failure> {
@@ -260,7 +262,7 @@ impl Setup {
         };
         let (train, held_out) = (source(&train), held_out.as_ref().map(source));
         let key = format!("{} trajectories {k:?} {by_decision}", found.fingerprint);
-        self.run(objective, &mdp.clone(), &train, held_out.as_ref(), key)
+        self.run(objective, &mdp.clone(), &train, held_out.as_ref(), &key)
     }
 
     fn run<S: Source<Mdp = ImageMdp>>(
@@ -269,7 +271,7 @@ impl Setup {
         mdp: &ImageMdp,
         data: &S,
         held_out: Option<&S>,
-        key: String,
+        key: &str,
     ) -> Result<ExitCode, Failure> {
         // The reference's numbers are of its network, of the noise, and of the way it acts.
         let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
@@ -354,7 +356,9 @@ mod tests {
     fn preset_values(given: &[&str]) -> Values {
         let mut values = Values::defaults();
         values.merge_set("run.mdp=diffusion").unwrap();
-        given.iter().for_each(|set| values.merge_set(set).unwrap());
+        for set in given {
+            values.merge_set(set).unwrap();
+        }
         presets(&mut values).unwrap();
         values
     }

@@ -32,7 +32,7 @@ impl Denoiser {
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
         let mut errors = Vec::with_capacity(decisions.asked.len());
         for asked in decisions.asked.chunks(AT_ONCE) {
-            let (questions, n) = self.questions(asked);
+            let (questions, n) = Self::questions(asked);
             let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
             let prediction = self.unet.score(&batch)?;
             errors.extend(host(&self.errors(&prediction, asked, n)?)?);
@@ -51,7 +51,7 @@ impl Denoiser {
         if decisions.asked.is_empty() {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
         }
-        let (questions, n) = self.questions(&decisions.asked);
+        let (questions, n) = Self::questions(&decisions.asked);
         let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
         let mut tape = self.unet.run_tape(batch, learning.keep)?;
         let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
@@ -106,7 +106,7 @@ impl Denoiser {
     }
 
     /// The questions of some decisions: first one each, then those that guidance leads away from; and how many are first.
-    fn questions(&self, asked: &[Asked]) -> (Vec<Question>, usize) {
+    fn questions(asked: &[Asked]) -> (Vec<Question>, usize) {
         let guided = asked.iter().map(|asked| asked.question.clone());
         let unguided = asked.iter().filter_map(|asked| {
             let condition = Arc::clone(asked.unguided.as_ref()?);
@@ -120,7 +120,9 @@ impl Denoiser {
         let rows = self.shape.height * self.shape.width;
         let prediction = self.guided(prediction, asked, n, rows)?;
         let mut target = Vec::with_capacity(n * self.shape.size());
-        asked.iter().for_each(|asked| target.extend_from_slice(&asked.target));
+        for asked in asked {
+            target.extend_from_slice(&asked.target);
+        }
         let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
         Ok(ops::squared_errors(&prediction, &target.to_dtype(prediction.dtype())?, n)?)
     }

@@ -37,7 +37,7 @@ impl Denoiser {
         let batch = network_batch(questions, self.shape, (self.dtype(), &self.device()))?;
         let prediction = self.unet.score(&batch)?;
         let flat = prediction.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        for (index, value) in flat.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+        if let Some((index, value)) = flat.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             let episode = index / self.shape.size();
             let what = format!("the prediction at time {}", questions[episode].time);
             return Err(PolicyError::NotFinite { what, episode, step: 0, value: f64::from(*value) });
