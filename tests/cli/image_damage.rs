@@ -12,6 +12,9 @@ fn check_latents(scene: &Scene, tensors: &Tensors, says: &[&str]) {
     assert!(!scene.path("new").exists() && !scene.path("s.jsonl").exists());
 }
 
+/// What is done to tensors, and what the message about it says.
+type Change<'a> = (&'a dyn Fn(&mut Tensors), &'a [&'a str]);
+
 #[test]
 fn latents_that_do_not_fit_or_are_no_numbers() {
     let scene = studio();
@@ -28,7 +31,6 @@ fn latents_that_do_not_fit_or_are_no_numbers() {
         context.1[0] -= 1;
         context.2.truncate(context.2.len() - 3 * 12 * 4);
     };
-    type Change<'a> = (&'a dyn Fn(&mut Tensors), &'a [&'a str]);
     let changes: [Change<'_>; 4] = [
         (&bare, &["width 12", "none"]),
         (&nan, &["bad.safetensors", "`rejected`, row 3", "NaN"]),
