@@ -211,6 +211,11 @@ impl Loaded {
         self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
     }
 
+    /// The width of the hidden states of texts that the network reads, if it reads any.
+    pub(crate) fn context_width(&self) -> Option<usize> {
+        self.files.config.context_width()
+    }
+
     /// A line for people.
     pub(crate) fn describe(&self, shape: Shape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();

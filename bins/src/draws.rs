@@ -74,11 +74,18 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     })
 }
 
+/// Draws are for latents from a file.
+pub(crate) fn refuse_alone(values: &Values) -> Result<(), Failure> {
+    if values.text("diffusion.draws").is_some() && values.text("data.latents").is_none() {
+        return Err(Failure::usage("--draws goes with --latents: it holds noise for each of them"));
+    }
+    Ok(())
+}
+
 /// A file of draws: `timesteps` and `noise`, for latents from a file.
 pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
-    let Some(latents) = values.text("data.latents") else {
-        return Err(Failure::usage("--draws goes with --latents: it holds noise for each of them"));
-    };
+    refuse_alone(values)?;
+    let latents = values.text("data.latents").unwrap_or_default();
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
     let draws = images::Draws::open(path, &latents, n_timesteps)?;
     let mut given = Given { timesteps: Vec::new(), noise: Vec::new() };

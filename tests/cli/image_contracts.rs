@@ -143,7 +143,7 @@ fn inspect_tells_denoisers_runs_pictures_and_latents_apart() {
     says("unet+lora/model", &of_unet);
     says("pixels", &["UNet2DModel", "8 x 8 pixels of 3 channels", "reads texts   no", "scheduler (DDPMScheduler)"]);
     says("sd", &["reads texts   yes", "vae (AutoencoderKL)", "text_encoder (CLIPTextModel)", "unet (UNet2DCond"]);
-    says("builtin:shapes-untrained", &["velocity", "16 x 16 pixels of 3 channels", "reads texts   yes"]);
+    says("builtin:shapes-untrained", &["flow", "16 x 16 pixels of 3 channels", "reads texts   yes"]);
     says("run", &["run run", "problem       diffusion", "objective     dpo", "finished      yes"]);
     says("pictures.jsonl --image-size 8", &["8 examples: 8 pairs", "8x8 (16)", "nothing left out"]);
     says("pictures.jsonl", &["16 pictures smaller than wanted"]);

@@ -10,7 +10,6 @@ fn settings_of_train_without_sense() {
         ("--on-bad skip", "--on-bad is for --mdp token"),
         ("--temperature 1", "unexpected argument"),
         ("--objective kto", "--objective kto is for --mdp token"),
-        ("--objective bco", "--objective bco"),
         ("--objective plackett-luce", "--objective plackett-luce is for --mdp token"),
         ("--objective orpo", "--objective orpo reads probabilities"),
         ("--objective tdpo", "--objective tdpo reads probabilities"),

@@ -60,11 +60,11 @@ fn every_objective_learns_from_latents() {
         ("dpo", ""),
         ("cdpo", ""),
         ("robust", ""),
-        ("ipo", ""),
+        ("ipo", "--beta 1"),
         ("hinge", ""),
         ("nca", ""),
         ("exo", ""),
-        ("sppo", ""),
+        ("sppo", "--beta 1"),
         ("cpl", ""),
         ("apo-zero", ""),
         ("dpo", "--scheme half --beta 1"),
@@ -179,7 +179,7 @@ fn adapters_are_written_as_diffusers_and_added_to_their_base() {
 fn micro_batches_and_activation_checkpointing_change_memory_not_results() {
     let scene = studio();
     let run = |name: &str, more: &str| {
-        let more = format!("--batch-size 8 --epochs 3 --lr 1e-4 --draws-per-pair 2 --beta 500 {more}");
+        let more = format!("--batch-size 8 --epochs 3 --lr 1e-4 --draws-per-pair 2 --beta 50 {more}");
         scene.done(&learning(name, &more));
         [scene.column(name, "loss"), scene.column(name, "rewards/margins"), scene.column(name, "grad_norm")].concat()
     };
@@ -190,7 +190,8 @@ fn micro_batches_and_activation_checkpointing_change_memory_not_results() {
         run("again", "--micro-batch-size 8 --activation-checkpointing"),
     ] {
         for (a, b) in whole.iter().zip(&other) {
-            assert!((a - b).abs() < 1e-5 * a.abs().max(1.0), "{whole:?} {other:?}");
+            // f32 networks: a batch of another size rounds otherwise.
+            assert!((a - b).abs() < 3e-5 * a.abs().max(1.0), "{whole:?} {other:?}");
         }
     }
 }

@@ -48,6 +48,15 @@ impl Images for Pictures {
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;
     let shape = loaded.shape(values)?;
+    if loaded.vae.is_none() && shape.channels != Pixels::CHANNELS {
+        let text = format!(
+            "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or --latents",
+            path.display(),
+            Pixels::CHANNELS,
+            shape.channels
+        );
+        return Err(Failure::failed(text));
+    }
     let captions = Arc::new(Captions::new(loaded, shape));
     let all = read(path, Part::Train, loaded, shape, values)?;
     call.console.info(&all.audit().to_string());

@@ -85,10 +85,22 @@ pub(crate) fn to_shape(LatentShape { channels, height, width }: LatentShape) -> 
     Shape { height, width, channels }
 }
 
+/// Contexts that the model can't read are refused before there is a folder.
+fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), Failure> {
+    let Some(width) = loaded.context_width() else { return Ok(()) };
+    let found = latents.get(0)?.chosen_context.hidden.as_ref().map(|hidden| hidden.width);
+    if found == Some(width) {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| "there are none in it".to_owned(), |found| format!("its own have width {found}"));
+    Err(Failure::failed(format!("{}: the model reads contexts of width {width}, and {found}", path.display())))
+}
+
 /// Opens `--latents`; the last share of the examples is held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = to_shape(latents.shape());
+    check_context(path, &latents, loaded)?;
     let n = latents.len().min(values.count("data.limit").unwrap_or(usize::MAX));
     let share = super::eval_share(values)?;
     let held_out = if share > 0.0 { ((n as f64 * share).ceil() as usize).min(n - 1) } else { 0 };

@@ -162,6 +162,7 @@ fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
         let scheme = values.word("diffusion.scheme");
         return Err(Failure::usage(format!("--{flag} would do nothing with --scheme {scheme}")));
     }
+    draws::refuse_alone(values)?;
     if values.is_typed("data.latents") && values.is_typed("data.data") {
         return Err(Failure::usage("--latents stands in for --data: give one of them"));
     }

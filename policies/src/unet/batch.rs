@@ -67,6 +67,9 @@ impl UNetBatch {
             return Err(wrong("the captions", &format!("hidden states of width {width}"), "none".to_owned()));
         };
         let rows = contexts.rows.dims().first().copied().unwrap_or(0);
+        if let Some(found) = contexts.rows.dims().get(1).filter(|found| **found != width) {
+            return Err(wrong("the captions", &format!("hidden states of width {width}"), format!("width {found}")));
+        }
         shape("the captions", &contexts.rows, &[rows, width])?;
         count("the captions", contexts.of_image.len(), n)?;
         match contexts.of_image.iter().find(|range| range.is_empty() || range.end > rows) {
