@@ -154,6 +154,9 @@ fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
             "diffusion.half",
             "data.latents",
         ]
+    } else if values.word("diffusion.scheme") == "half" {
+        // A density brings its own half and its own weight of the error.
+        &["diffusion.trajectories", "diffusion.importance_clip", "diffusion.omega", "diffusion.half"]
     } else {
         &["diffusion.trajectories", "diffusion.importance_clip"]
     };
