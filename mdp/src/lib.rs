@@ -62,7 +62,8 @@
 //! ```
 //!
 //! # Where to go next
-//! [`token::TokenMdp`] is the language model's problem, [`diffusion::DenoisingMdp`] the denoiser's. [`Steps`] carries one
+//! [`token::TokenMdp`] is the language model's problem, [`diffusion::DenoisingMdp`] the denoiser's, [`hybrid::Hybrid`]
+//! two problems in a row. [`Steps`] carries one
 //! number for each decision, which is all that the crates for policies and for losses exchange. [`Finite`] and
 //! [`soft_q`] are the ground truth of the tests.
 
@@ -71,6 +72,7 @@ mod enumerable;
 mod episode;
 mod error;
 pub mod finite;
+pub mod hybrid;
 pub mod laws;
 pub mod soft_q;
 mod steps;

@@ -1,0 +1,198 @@
+//! Two problems in a row as one (App. D of the paper): a prompt is refined word by word, then an image is made from it.
+//!
+//! [`Hybrid`] is a combinator: nothing in it knows what a token or an image is, and either half may be a hybrid itself.
+//! The outer problem goes on to its own end (its EOS); there a [`Handoff`] turns the last state into what the inner
+//! problem is about. The hand-off is part of the step that ends the outer problem, so it costs no decision.
+//!
+//! # Examples
+//! A word is chosen, letter by letter, and then drawn in as many strokes as it has letters.
+//! ```
+//! use mdp::hybrid::{Half, Handoff, Hybrid};
+//! use mdp::{Mdp, token::{TokenMdp, TokenState}};
+//!
+//! /// So many strokes, each of one of two kinds.
+//! struct Strokes;
+//! impl Mdp for Strokes {
+//!     type Context = usize;
+//!     type State = usize;
+//!     type Action = bool;
+//!     fn start(&self, strokes: &usize) -> usize {
+//!         *strokes
+//!     }
+//!     fn step(&self, left: &usize, _action: &bool) -> usize {
+//!         left - 1
+//!     }
+//!     fn is_terminal(&self, left: &usize) -> bool {
+//!         *left == 0
+//!     }
+//! }
+//!
+//! struct Length;
+//! impl Handoff<TokenMdp, Strokes> for Length {
+//!     fn enter(&self, outer: &TokenState) -> usize {
+//!         outer.response.len()
+//!     }
+//! }
+//!
+//! let mdp = Hybrid { outer: TokenMdp { vocabulary: 5, eos: vec![0], max_length: 9 }, inner: Strokes, handoff: Length };
+//! let mut state = mdp.start(&[4].into());
+//! for word in [3, 0] {
+//!     state = mdp.step(&state, &Half::Outer(word));
+//! }
+//! assert_eq!(state, Half::Inner(2));
+//! assert!(!mdp.allows(&state, &Half::Outer(3)), "the words are over");
+//! ```
+
+use crate::{Enumerable, Episode, EpisodeOf, Mdp, Piece};
+
+/// A state or an action of one of the two problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Half<O, I> {
+    /// Of the problem that comes first.
+    Outer(O),
+    /// Of the problem that follows.
+    Inner(I),
+}
+
+/// What the inner problem is about, once the outer one is over.
+///
+/// # Laws
+/// A pure function, and asked only of terminal states of the outer problem.
+pub trait Handoff<A: Mdp, B: Mdp> {
+    /// The inner problem's context.
+    fn enter(&self, outer: &A::State) -> B::Context;
+}
+
+/// The outer problem to its end, then the inner one.
+///
+/// # Laws
+/// An idle half changes nothing: where the outer problem's start is terminal the hybrid has exactly the inner problem's
+/// episodes, and where the inner problem's is, exactly the outer problem's. Nested to the left or to the right, three
+/// problems in a row have the same episodes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hybrid<A, B, H> {
+    /// What comes first.
+    pub outer: A,
+    /// What follows.
+    pub inner: B,
+    /// How the one leads to the other.
+    pub handoff: H,
+}
+
+impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
+    /// An outer state, or the inner start it leads to where the outer problem is over.
+    fn hand_over(&self, outer: A::State) -> Half<A::State, B::State> {
+        if self.outer.is_terminal(&outer) {
+            Half::Inner(self.inner.start(&self.handoff.enter(&outer)))
+        } else {
+            Half::Outer(outer)
+        }
+    }
+
+    /// The outer and the inner part of an episode whose pieces do not cross the hand-off; weights stay with their pieces.
+    ///
+    /// `None` where an action is of another half than the state its piece starts in: a piece that crosses.
+    pub fn split(&self, episode: &EpisodeOf<Self>) -> Option<(EpisodeOf<A>, EpisodeOf<B>)> {
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        for Piece { start, actions, weight } in &episode.pieces {
+            match start {
+                Half::Outer(start) => {
+                    let actions = actions.iter().map(|action| match action {
+                        Half::Outer(action) => Some(action.clone()),
+                        Half::Inner(_) => None,
+                    });
+                    outer.push(Piece {
+                        start: start.clone(),
+                        actions: actions.collect::<Option<_>>()?,
+                        weight: *weight,
+                    });
+                }
+                Half::Inner(start) => {
+                    let actions = actions.iter().map(|action| match action {
+                        Half::Inner(action) => Some(action.clone()),
+                        Half::Outer(_) => None,
+                    });
+                    inner.push(Piece {
+                        start: start.clone(),
+                        actions: actions.collect::<Option<_>>()?,
+                        weight: *weight,
+                    });
+                }
+            }
+        }
+        Some((Episode { pieces: outer }, Episode { pieces: inner }))
+    }
+
+    /// One episode of the two halves' pieces, the outer ones first; each piece's weight is multiplied by its half's.
+    ///
+    /// Eq. 15 of the paper is this with beta and gamma: the return is
+    /// `beta sum_t log pi/pi_ref (z_t) + gamma T omega / K sum_k (errors)`, where the inner pieces bring T omega / K.
+    pub fn join(&self, outer: EpisodeOf<A>, inner: EpisodeOf<B>, (beta, gamma): (f64, f64)) -> EpisodeOf<Self> {
+        let outer = outer.pieces.into_iter().map(|piece| Piece {
+            start: Half::Outer(piece.start),
+            actions: piece.actions.into_iter().map(Half::Outer).collect(),
+            weight: beta * piece.weight,
+        });
+        let inner = inner.pieces.into_iter().map(|piece| Piece {
+            start: Half::Inner(piece.start),
+            actions: piece.actions.into_iter().map(Half::Inner).collect(),
+            weight: gamma * piece.weight,
+        });
+        Episode { pieces: outer.chain(inner).collect() }
+    }
+}
+
+impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Mdp for Hybrid<A, B, H> {
+    type Context = A::Context;
+    type State = Half<A::State, B::State>;
+    type Action = Half<A::Action, B::Action>;
+
+    fn start(&self, context: &A::Context) -> Self::State {
+        self.hand_over(self.outer.start(context))
+    }
+
+    fn step(&self, state: &Self::State, action: &Self::Action) -> Self::State {
+        match (state, action) {
+            (Half::Outer(state), Half::Outer(action)) => self.hand_over(self.outer.step(state, action)),
+            (Half::Inner(state), Half::Inner(action)) => Half::Inner(self.inner.step(state, action)),
+            // Not allowed, so never asked for; an action of the other half moves nothing.
+            _ => state.clone(),
+        }
+    }
+
+    fn is_terminal(&self, state: &Self::State) -> bool {
+        matches!(state, Half::Inner(state) if self.inner.is_terminal(state))
+    }
+
+    fn allows(&self, state: &Self::State, action: &Self::Action) -> bool {
+        match (state, action) {
+            (Half::Outer(state), Half::Outer(action)) => self.outer.allows(state, action),
+            (Half::Inner(state), Half::Inner(action)) => self.inner.allows(state, action),
+            _ => false,
+        }
+    }
+}
+
+/// The outer problem's actions first.
+impl<A: Enumerable, B: Enumerable, H: Handoff<A, B>> Enumerable for Hybrid<A, B, H> {
+    fn n_actions(&self) -> usize {
+        self.outer.n_actions() + self.inner.n_actions()
+    }
+
+    fn action(&self, index: usize) -> Self::Action {
+        match index.checked_sub(self.outer.n_actions()) {
+            None => Half::Outer(self.outer.action(index)),
+            Some(index) => Half::Inner(self.inner.action(index)),
+        }
+    }
+
+    fn action_index(&self, action: &Self::Action) -> usize {
+        match action {
+            Half::Outer(action) => self.outer.action_index(action),
+            Half::Inner(action) => self.outer.n_actions() + self.inner.action_index(action),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
