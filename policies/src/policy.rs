@@ -17,6 +17,13 @@ pub struct Proposal<A> {
     pub prior: f64,
 }
 
+impl<A> Proposal<A> {
+    /// The same of another kind of action.
+    pub fn map<B>(self, action: impl FnOnce(A) -> B) -> Proposal<B> {
+        Proposal { action: action(self.action), log_prob: self.log_prob, prior: self.prior }
+    }
+}
+
 /// Gives numbers: the log-probability of each decision, candidate actions, whole episodes.
 ///
 /// # Laws
@@ -69,6 +76,17 @@ pub trait Learner<M: Mdp>: Policy<M> {
 
     /// Adds to the gradient.
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
+
+    /// The norm of what was gathered since the last update.
+    fn gradient_norm(&self) -> Result<f64, BoxError>;
+
+    /// The norms of its parts by name, of a policy that is made of several; of others, none.
+    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
+        Ok(Vec::new())
+    }
+
+    /// Multiplies what was gathered.
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError>;
 
     /// Scales the gathered gradient down to `max_gradient_norm` where it is longer, takes one optimiser step of size
     /// `rate` and forgets the gradient. Returns the gradient's norm before scaling. A norm that is not finite moves

@@ -216,9 +216,18 @@ where
         Ok(())
     }
 
+    fn gradient_norm(&self) -> Result<f64, BoxError> {
+        Ok(self.gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt())
+    }
+
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+        self.gradient.values_mut().flatten().for_each(|slope| *slope *= factor);
+        Ok(())
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+        let norm = Learner::<M>::gradient_norm(self)?;
         let gradient = std::mem::take(&mut self.gradient);
-        let norm = gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt();
         let scale = max_gradient_norm.filter(|most| norm > *most).map_or(1.0, |most| most / norm);
         for (state, slopes) in gradient {
             let row = self.logits.entry(state).or_insert_with(|| vec![0.0; self.n_actions]);

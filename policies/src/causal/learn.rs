@@ -161,7 +161,7 @@ fn host_rows(numbers: &Tensor) -> Result<Vec<[f64; 3]>, PolicyError> {
     Ok(flat.chunks_exact(3).map(|row| [row[0], row[1], row[2]]).collect())
 }
 
-fn does_not_learn() -> PolicyError {
+pub(super) fn does_not_learn() -> PolicyError {
     PolicyError::Argument {
         what: "the model".into(),
         expected: "one that was made to learn".into(),

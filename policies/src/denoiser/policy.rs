@@ -152,6 +152,16 @@ impl Learner<Problem> for Denoiser {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
+    fn gradient_norm(&self) -> Result<f64, BoxError> {
+        let learning = self.learning.as_ref().ok_or_else(super::learn::does_not_learn)?;
+        Ok(learning.gradients.norm().map_err(PolicyError::from)?)
+    }
+
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+        let learning = self.learning.as_mut().ok_or_else(super::learn::does_not_learn)?;
+        Ok(learning.gradients.scale(factor).map_err(PolicyError::from)?)
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
         Ok(self.take_step(rate, max_gradient_norm)?)
     }

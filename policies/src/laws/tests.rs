@@ -90,6 +90,14 @@ impl Learner<Finite> for Faulty {
         self.table.backward(tape, slopes)
     }
 
+    fn gradient_norm(&self) -> Result<f64, BoxError> {
+        Learner::<Finite>::gradient_norm(&self.table)
+    }
+
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+        Learner::<Finite>::scale_gradient(&mut self.table, factor)
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
         self.table.update(rate, max_gradient_norm)
     }

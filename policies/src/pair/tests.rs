@@ -1,0 +1,202 @@
+use std::sync::Arc;
+
+use mdp::token::{TokenMdp, TokenState};
+use rand::SeedableRng as _;
+
+use super::*;
+use crate::Tabular;
+use crate::laws::{check_gradient, check_learner, check_policy, check_proposals};
+
+/// What was said becomes the next problem's prompt.
+struct Said;
+
+impl Handoff<TokenMdp, TokenMdp> for Said {
+    fn enter(&self, outer: &TokenState) -> Arc<[u32]> {
+        outer.response.clone().into()
+    }
+}
+
+type Two = Hybrid<TokenMdp, TokenMdp, Said>;
+type Tables = Pair<Tabular<TokenMdp>, Tabular<TokenMdp>>;
+
+fn problem() -> Two {
+    let words = |vocabulary, max_length| TokenMdp { vocabulary, eos: vec![0], max_length };
+    Hybrid { outer: words(3, 4), inner: words(2, 5), handoff: Said }
+}
+
+fn starts(n: usize) -> Vec<Half<TokenState, TokenState>> {
+    let mut starts = vec![Half::Outer(TokenState::new([1])); n];
+    // One that is past the hand-off already.
+    starts.push(Half::Inner(TokenState::new([2, 0])));
+    starts
+}
+
+/// Tables that are not uniform.
+fn tables() -> Tables {
+    let mdp = problem();
+    let (mut outer, mut inner) = (Tabular::new(&mdp.outer), Tabular::new(&mdp.inner));
+    outer.set_logits(TokenState::new([1]), vec![-0.5, 0.3, 1.1]);
+    inner.set_logits(TokenState::new([2, 0]), vec![0.2, -0.7]);
+    Pair::new(outer, inner).named(["refiner", "generator"])
+}
+
+fn episodes(n: usize) -> Vec<EpisodeOf<Two>> {
+    tables().rollout(&problem(), &starts(n), &mut Rng::seed_from_u64(3)).unwrap()
+}
+
+#[test]
+fn a_pair_of_lawful_policies_is_lawful() {
+    let mdp = problem();
+    let episodes = check_policy(&mdp, &tables(), &starts(12), 0, 1e-12).unwrap();
+    assert!(episodes.iter().all(|episode| mdp.split(episode).is_some()), "a piece crosses the hand-off");
+    check_proposals(&mdp, &tables(), &starts(3), 2, 1e-12).unwrap();
+    check_learner(&mdp, &mut tables(), &episodes, 0, 1e-12).unwrap();
+    check_gradient(&mdp, tables, &episodes, 0, 1e-5, 1e-6).unwrap();
+}
+
+#[test]
+fn an_episode_has_a_piece_for_each_half_and_their_scores_in_turn() {
+    let (mdp, pair) = (problem(), tables());
+    for episode in episodes(8) {
+        let whole = pair.score(&mdp, std::slice::from_ref(&episode)).unwrap().log_probs;
+        let (outer, inner) = mdp.split(&episode).unwrap();
+        let of_outer = pair.outer.score(&mdp.outer, &[outer]).unwrap().log_probs;
+        let of_inner = pair.inner.score(&mdp.inner, &[inner]).unwrap().log_probs;
+        assert_eq!(whole.values(), [of_outer.values(), of_inner.values()].concat());
+    }
+}
+
+/// -log sigmoid of the margin of the first episode over the second, with an offset, and its slope.
+fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
+    let total =
+        |i: usize| numbers.row(i).iter().zip(weights.row(i)).map(|(number, weight)| number * weight).sum::<f64>();
+    let margin = total(0) - total(1) + offset;
+    let slope = -1.0 / (1.0 + margin.exp());
+    let mut slopes = weights.clone();
+    slopes.row_mut(0).iter_mut().for_each(|weight| *weight *= slope);
+    slopes.row_mut(1).iter_mut().for_each(|weight| *weight *= -slope);
+    (total(0) - total(1), slopes)
+}
+
+/// Eq. 15: one loss of the sum of both halves' log-ratios. What a half learns from it is what it would learn alone, with
+/// the other half's margin as an offset.
+#[test]
+fn each_half_learns_as_if_alone_with_the_others_margin_as_an_offset() {
+    let (mdp, (beta, gamma)) = (problem(), (0.7, 1.9));
+    let drawn = episodes(2);
+    let weighted: Vec<_> = drawn[..2]
+        .iter()
+        .map(|episode| {
+            let (outer, inner) = mdp.split(episode).unwrap();
+            mdp.join(outer, inner, (beta, gamma))
+        })
+        .collect();
+    assert_ne!(weighted[0], weighted[1]);
+    let mut pair = tables();
+    let (numbers, tape) = pair.forward(&mdp, &weighted).unwrap();
+    let (_, slopes) = logistic(&numbers.log_probs, &mdp::weights(&weighted), 0.0);
+    Learner::<Two>::backward(&mut pair, tape, &slopes.into()).unwrap();
+
+    let halves: Vec<_> = weighted.iter().map(|episode| mdp.split(episode).unwrap()).collect();
+    let (outer, inner): (Vec<_>, Vec<_>) = halves.into_iter().unzip();
+    let (mut alone_outer, mut alone_inner) = (tables().outer, tables().inner);
+    let (of_outer, outer_tape) = alone_outer.forward(&mdp.outer, &outer).unwrap();
+    let (of_inner, inner_tape) = alone_inner.forward(&mdp.inner, &inner).unwrap();
+    let outer_margin = logistic(&of_outer.log_probs, &mdp::weights(&outer), 0.0).0;
+    let inner_margin = logistic(&of_inner.log_probs, &mdp::weights(&inner), 0.0).0;
+    let outer_slopes = logistic(&of_outer.log_probs, &mdp::weights(&outer), inner_margin).1;
+    let inner_slopes = logistic(&of_inner.log_probs, &mdp::weights(&inner), outer_margin).1;
+    alone_outer.backward(outer_tape, &outer_slopes.into()).unwrap();
+    alone_inner.backward(inner_tape, &inner_slopes.into()).unwrap();
+
+    assert!(outer_margin != 0.0 && inner_margin != 0.0);
+    Learner::<Two>::update(&mut pair, 0.1, None).unwrap();
+    alone_outer.update(0.1, None).unwrap();
+    alone_inner.update(0.1, None).unwrap();
+    assert_close(&mdp.outer, &pair.outer, &alone_outer);
+    assert_close(&mdp.inner, &pair.inner, &alone_inner);
+}
+
+fn assert_close(mdp: &TokenMdp, one: &Tabular<TokenMdp>, other: &Tabular<TokenMdp>) {
+    for state in [TokenState::new([1]), TokenState::new([2, 0])] {
+        let (one, other) = (one.log_probs(mdp, &state).unwrap(), other.log_probs(mdp, &state).unwrap());
+        assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-12), "{one:?} {other:?}");
+    }
+}
+
+fn gathered(pair: &mut Tables) {
+    let (mdp, episodes) = (problem(), episodes(6));
+    let (numbers, tape) = pair.forward(&mdp, &episodes).unwrap();
+    Learner::<Two>::backward(pair, tape, &numbers.log_probs.filled(-1.0).into()).unwrap();
+}
+
+fn norm(pair: &Tables) -> f64 {
+    Learner::<Two>::gradient_norm(pair).unwrap()
+}
+
+#[test]
+fn a_half_that_does_not_learn_keeps_its_weights() {
+    for (learns, outer_moves, inner_moves) in
+        [(Learns::Both, true, true), (Learns::Outer, true, false), (Learns::Inner, false, true)]
+    {
+        let mut pair = tables().learning(learns);
+        gathered(&mut pair);
+        Learner::<Two>::update(&mut pair, 0.1, None).unwrap();
+        assert_eq!(pair.outer != tables().outer, outer_moves, "{learns:?}");
+        assert_eq!(pair.inner != tables().inner, inner_moves, "{learns:?}");
+    }
+}
+
+#[test]
+fn the_gradient_is_clipped_as_one() {
+    let mut whole = tables();
+    gathered(&mut whole);
+    let norms = Learner::<Two>::gradient_norms(&whole).unwrap();
+    assert_eq!(norms.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["refiner", "generator"]);
+    let total = norm(&whole);
+    assert!((norms[0].1.hypot(norms[1].1) - total).abs() < 1e-12 && norms.iter().all(|(_, norm)| *norm > 0.0));
+
+    // A step with half of the norm allowed is one with the rate halved.
+    let mut clipped = whole.clone();
+    assert_eq!(Learner::<Two>::update(&mut clipped, 0.2, Some(total / 2.0)).unwrap(), total);
+    Learner::<Two>::update(&mut whole, 0.1, None).unwrap();
+    assert_close(&problem().outer, &clipped.outer, &whole.outer);
+    assert_close(&problem().inner, &clipped.inner, &whole.inner);
+    assert_eq!(norm(&clipped), 0.0);
+}
+
+#[test]
+fn each_half_may_have_its_own_rate() {
+    let mut pair = Pair { rates: (0.0, 2.0), ..tables() };
+    gathered(&mut pair);
+    let mut plain = pair.clone();
+    plain.rates = (1.0, 1.0);
+    Learner::<Two>::update(&mut pair, 0.1, None).unwrap();
+    Learner::<Two>::update(&mut plain, 0.2, None).unwrap();
+    assert_close(&problem().inner, &pair.inner, &plain.inner);
+    assert_close(&problem().outer, &pair.outer, &tables().outer);
+}
+
+#[test]
+fn halves_are_kept_and_exported_in_folders_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = tables();
+    gathered(&mut pair);
+    Learner::<Two>::update(&mut pair, 0.3, None).unwrap();
+    pair.save_checkpoint(folder.path()).unwrap();
+    let mut back = tables();
+    back.restore_checkpoint(folder.path()).unwrap();
+    assert_eq!(back, pair);
+    assert_eq!(back.fingerprint().unwrap(), pair.fingerprint().unwrap());
+    let exported = folder.path().join("model");
+    pair.export(&exported).unwrap();
+    assert!(exported.join("refiner").is_dir() && exported.join("generator").is_dir());
+}
+
+#[test]
+fn an_episode_that_crosses_the_hand_off_is_refused() {
+    let episode: EpisodeOf<Two> =
+        Episode::whole(Half::Outer(TokenState::new([1])), vec![Half::Outer(0), Half::Inner(1)]);
+    let error = tables().score(&problem(), &[episode]).unwrap_err().to_string();
+    assert!(error.contains("hand-off"), "{error}");
+}
