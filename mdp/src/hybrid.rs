@@ -43,7 +43,11 @@
 //! assert!(!mdp.allows(&state, &Half::Outer(3)), "the words are over");
 //! ```
 
+mod runs;
+
 use crate::{Enumerable, Episode, EpisodeOf, Mdp, Piece};
+
+pub use runs::Runs;
 
 /// A state or an action of one of the two problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mdp::hybrid::{Half, Handoff, Hybrid};
+use mdp::hybrid::{Half, Handoff, Hybrid, Runs};
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 
 use crate::PolicyError;
@@ -69,9 +69,6 @@ impl<P, Q> Pair<P, Q> {
     }
 }
 
-/// For each episode, piece by piece, whether it is of the outer half and how many decisions it has.
-type Runs = Vec<Vec<(bool, usize)>>;
-
 /// Episodes taken apart.
 struct Parts<A: Mdp, B: Mdp> {
     outer: Vec<EpisodeOf<A>>,
@@ -84,7 +81,7 @@ impl<A: Mdp, B: Mdp> Parts<A, B> {
         mdp: &Hybrid<A, B, H>,
         episodes: &[EpisodeOf<Hybrid<A, B, H>>],
     ) -> Result<Self, PolicyError> {
-        let mut parts = Self { outer: Vec::new(), inner: Vec::new(), runs: Vec::new() };
+        let mut parts = Self { outer: Vec::new(), inner: Vec::new(), runs: Runs::of(episodes) };
         for (index, episode) in episodes.iter().enumerate() {
             let (outer, inner) = mdp.split(episode).ok_or_else(|| PolicyError::Argument {
                 what: format!("episode {index}"),
@@ -93,46 +90,16 @@ impl<A: Mdp, B: Mdp> Parts<A, B> {
             })?;
             parts.outer.push(outer);
             parts.inner.push(inner);
-            let run = |piece: &Piece<_, _>| (matches!(piece.start, Half::Outer(_)), piece.actions.len());
-            parts.runs.push(episode.pieces.iter().map(run).collect());
         }
         Ok(parts)
     }
 }
 
-/// Each half's numbers back in the order of the whole episodes' pieces.
-fn weave(runs: &Runs, outer: &Steps, inner: &Steps) -> Steps {
-    let weave_row = |(episode, runs): (usize, &Vec<(bool, usize)>)| {
-        let (mut outer, mut inner) = (outer.row(episode).iter(), inner.row(episode).iter());
-        let mut row = Vec::with_capacity(outer.len() + inner.len());
-        for &(is_outer, n) in runs {
-            row.extend(if is_outer { outer.by_ref() } else { inner.by_ref() }.take(n));
-        }
-        row
-    };
-    runs.iter().enumerate().map(weave_row).collect()
-}
-
-/// The halves of numbers of whole episodes.
-fn unweave(runs: &Runs, whole: &Steps) -> (Steps, Steps) {
-    let (mut outer, mut inner) = (Steps::default(), Steps::default());
-    for (row, runs) in whole.rows().zip(runs) {
-        let (mut of_outer, mut of_inner, mut at) = (Vec::new(), Vec::new(), 0);
-        for &(is_outer, n) in runs {
-            if is_outer { &mut of_outer } else { &mut of_inner }.extend_from_slice(&row[at..at + n]);
-            at += n;
-        }
-        outer.push(&of_outer);
-        inner.push(&of_inner);
-    }
-    (outer, inner)
-}
-
 /// The log-probabilities, and the channels that both halves have.
 fn weave_channels(runs: &Runs, outer: &Channels, inner: &Channels) -> Channels {
-    let both = |outer: &Option<Steps>, inner: &Option<Steps>| Some(weave(runs, outer.as_ref()?, inner.as_ref()?));
+    let both = |outer: &Option<Steps>, inner: &Option<Steps>| Some(runs.weave(outer.as_ref()?, inner.as_ref()?));
     Channels {
-        log_probs: weave(runs, &outer.log_probs, &inner.log_probs),
+        log_probs: runs.weave(&outer.log_probs, &inner.log_probs),
         divergence: both(&outer.divergence, &inner.divergence),
         entropy: both(&outer.entropy, &inner.entropy),
     }
@@ -310,10 +277,10 @@ where
     }
 
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
-        let (of_outer, of_inner) = unweave(&tape.runs, &slopes.log_probs);
+        let (of_outer, of_inner) = tape.runs.unweave(&slopes.log_probs);
         let (mut of_outer, mut of_inner) = (Channels::from(of_outer), Channels::from(of_inner));
         if let Some(divergence) = &slopes.divergence {
-            let (outer, inner) = unweave(&tape.runs, divergence);
+            let (outer, inner) = tape.runs.unweave(divergence);
             (of_outer.divergence, of_inner.divergence) = (Some(outer), Some(inner));
         }
         if let Some(tape) = tape.outer {

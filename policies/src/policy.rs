@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
 
@@ -59,6 +60,31 @@ pub trait Policy<M: Mdp> {
             episodes.push(Episode::whole(start.clone(), actions));
         }
         Ok(episodes)
+    }
+}
+
+/// What is shared gives the same numbers.
+impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
+    fn propose(
+        &self,
+        mdp: &M,
+        states: &[M::State],
+        k: usize,
+        rng: &mut Rng,
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+        self.as_ref().propose(mdp, states, k, rng)
+    }
+
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError> {
+        self.as_ref().sample(mdp, states, rng)
+    }
+
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
+        self.as_ref().score(mdp, episodes)
+    }
+
+    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+        self.as_ref().rollout(mdp, starts, rng)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod diffusion;
 mod error;
 mod evaluate;
 mod folder;
+pub mod hybrid;
 mod measures;
 mod metrics;
 mod observe;

@@ -234,6 +234,10 @@ where
         values.extend(learned.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         values.extend(learned.measures.means().map(|(name, value)| (name.to_owned(), value)));
         values.push(("grad_norm".into(), learned.gradient_norm));
+        for (part, norm) in &learned.gradient_norms {
+            values.push((format!("grad_norm/{part}"), *norm));
+            values.push((format!("grad_share/{part}"), (norm / learned.gradient_norm).powi(2)));
+        }
         values.push(("lr".into(), at.rate));
         values.push(("pairs_per_second".into(), learned.examples as f64 / seconds));
         values.push((format!("{}_per_second", S::UNIT), learned.size as f64 / seconds));

@@ -114,6 +114,8 @@ pub struct Learned {
     pub measures: Measures,
     /// Before clipping.
     pub gradient_norm: f64,
+    /// The same of the policy's parts by name, where it has any.
+    pub gradient_norms: Vec<(&'static str, f64)>,
     /// Examples in the batch.
     pub examples: usize,
     /// Their sizes added up.
@@ -191,6 +193,7 @@ where
         };
         learner.backward(tape, &slopes).map_err(failed)?;
     }
+    learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
     learned.gradient_norm = learner.update(at.rate, at.max_gradient_norm).map_err(failed)?;
     Ok(learned)
 }
