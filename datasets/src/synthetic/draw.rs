@@ -32,6 +32,19 @@ impl Draw {
         items[self.below(items.len())]
     }
 
+    /// One of the items, each as often as its share says; shares add up to 1.
+    pub(super) fn choose_by<T: Copy>(&mut self, items: &[T], shares: &[f64]) -> T {
+        let last = items.len() - 1;
+        let mut left = 1.0;
+        for (item, share) in items[..last].iter().zip(shares) {
+            if self.chance(share / left) {
+                return *item;
+            }
+            left -= share;
+        }
+        items[last]
+    }
+
     /// `count` of the items, in random order.
     pub(super) fn sample<T: Copy>(&mut self, items: &[T], count: usize) -> Vec<T> {
         let mut items = items.to_vec();

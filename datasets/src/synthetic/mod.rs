@@ -5,12 +5,16 @@
 //!
 //! * [`tldr`]: short posts, good and bad summaries, and an oracle that counts the facts of any summary.
 //! * [`shapes`]: coloured shapes with captions, and an oracle that reads a picture back.
+//! * [`chimera`]: requests for creatures, refined prompts that tell their parts, and pictures of them.
 
 use std::cmp::Ordering;
 
+pub mod chimera;
 mod draw;
+mod pattern;
 pub mod shapes;
 pub mod tldr;
+mod tokens;
 
 /// The parts that data is divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@ use super::masks::MASKS;
 use super::render::EDGE;
 use super::scene::{Attribute, Background, Colour, Position, Scene, Shape, Size};
 use crate::images::Pixels;
+use crate::synthetic::pattern::{Picture, distance, nearest};
 
 /// Reads pictures, and scores them by what was wanted.
 ///
@@ -72,35 +73,26 @@ impl Oracle {
 
     /// Reads a picture, as a file would hold it: values outside -1 to 1 are clipped. One of other than [`EDGE`] rows and columns, or with values that are no numbers, shows nothing.
     pub fn read(pixels: &Pixels) -> Reading {
-        let values: Vec<f32> = pixels.values().iter().map(|value| value.clamp(-1.0, 1.0)).collect();
-        if (pixels.height(), pixels.width()) != (EDGE, EDGE) || values.iter().any(|value| value.is_nan()) {
-            return nothing(0.0, 1.0);
-        }
-        let mut mean = [0.0_f32; 3];
-        for colour in values.chunks_exact(Pixels::CHANNELS) {
-            for (mean, value) in mean.iter_mut().zip(colour) {
-                *mean += value / (EDGE * EDGE) as f32;
-            }
-        }
-        let variation: f32 = values.iter().enumerate().map(|(at, value)| (value - mean[at % 3]).powi(2)).sum();
-        let fits = MASKS.iter().map(|mask| (mask, mask.fit(&values, mean)));
-        let Some((mask, fit)) = fits.max_by(|(_, first), (_, second)| first.explained.total_cmp(&second.explained))
-        else {
+        let Some(picture) = Picture::of(pixels, EDGE) else { return nothing(0.0, 1.0) };
+        let Some(seen) = picture.explain(MASKS.iter().map(|mask| (mask, &mask.pattern))) else {
             return nothing(0.0, 1.0);
         };
-        let confidence = if variation > 0.0 { f64::from(fit.explained / variation).clamp(0.0, 1.0) } else { 0.0 };
-        let residual = f64::from((variation - fit.explained).max(0.0) / values.len() as f32).sqrt();
-        if confidence < Self::CONFIDENCE_LIMIT || distance(fit.paint, fit.ground) < Self::CONTRAST_LIMIT {
-            return nothing(confidence, f64::from(variation / values.len() as f32).sqrt());
+        if seen.confidence < Self::CONFIDENCE_LIMIT || distance(seen.paint, seen.ground) < Self::CONTRAST_LIMIT {
+            return nothing(seen.confidence, picture.spread());
         }
+        let mask = seen.what;
         Reading {
             shape: Some(mask.shape),
-            colour: nearest(fit.paint, &Colour::ALL.map(|colour| (colour, colour.values()))),
+            colour: nearest(seen.paint, &Colour::ALL.map(|colour| (colour, colour.values())), Self::COLOUR_LIMIT),
             size: Some(mask.size),
             position: Some(mask.position),
-            background: nearest(fit.ground, &Background::ALL.map(|ground| (ground, ground.values()))),
-            confidence,
-            residual,
+            background: nearest(
+                seen.ground,
+                &Background::ALL.map(|ground| (ground, ground.values())),
+                Self::COLOUR_LIMIT,
+            ),
+            confidence: seen.confidence,
+            residual: seen.residual,
         }
     }
 
@@ -120,15 +112,4 @@ impl Oracle {
 
 fn nothing(confidence: f64, residual: f64) -> Reading {
     Reading { shape: None, colour: None, size: None, position: None, background: None, confidence, residual }
-}
-
-/// The name of the nearest colour, if it is near enough.
-fn nearest<T: Copy>(found: [f32; 3], named: &[(T, [f32; 3])]) -> Option<T> {
-    let distances = named.iter().map(|&(name, values)| (name, distance(found, values)));
-    let (name, apart) = distances.min_by(|(_, first), (_, second)| first.total_cmp(second))?;
-    (apart <= Oracle::COLOUR_LIMIT).then_some(name)
-}
-
-fn distance(first: [f32; 3], second: [f32; 3]) -> f32 {
-    first.iter().zip(second).map(|(first, second)| (first - second).powi(2)).sum::<f32>().sqrt()
 }

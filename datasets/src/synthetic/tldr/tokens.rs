@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use super::facts::{Event, Slot, Values};
 use super::template::fill;
 use super::{post, summary};
+use crate::synthetic::tokens;
 
 /// The token that ends a response; its id is 0.
-pub const END_OF_TEXT: &str = "<|endoftext|>";
+pub const END_OF_TEXT: &str = tokens::END_OF_TEXT;
 
 /// What text is cut into before anything else: the prompt's headings, words and numbers with the space before them,
 /// and single signs. Every character is part of some match.
@@ -30,29 +30,7 @@ pub fn tokenizer() -> tokenizers::Result<Tokenizer> {
 
 /// The tokenizer as the text of a `tokenizer.json`, as transformers reads it.
 pub fn tokenizer_json() -> String {
-    let mut vocabulary = Map::new();
-    let bytes = (0..=u8::MAX).map(|byte| byte_char(byte).to_string());
-    for token in std::iter::once(END_OF_TEXT.to_owned()).chain(bytes).chain(words()) {
-        let next = vocabulary.len();
-        vocabulary.entry(token).or_insert_with(|| next.into());
-    }
-    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false});
-    let split = json!({"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": false});
-    let end_of_text = json!({
-        "id": 0, "content": END_OF_TEXT, "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": false, "special": true
-    });
-    let model = json!({
-        "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": true,
-        "vocab": Value::Object(vocabulary), "merges": []
-    });
-    json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [end_of_text], "normalizer": null,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level.clone()]},
-        "post_processor": null, "decoder": byte_level, "model": model
-    })
-    .to_string()
+    tokens::tokenizer_json(PATTERN, words())
 }
 
 /// The tokens of `text`, without special tokens, that share a byte with one of the spans.
@@ -87,8 +65,7 @@ fn words() -> impl Iterator<Item = String> {
     let sentences = events.chain(post::sentences()).chain(post::TITLES.iter().copied());
     let sentences = sentences.map(move |sentence| format!(" {}", fill(sentence, example, example)));
     let written = sentences.chain(summary::fragments()).flat_map(|text| pieces(&text));
-    let all = headings.into_iter().chain(subreddits).chain(values).chain(written);
-    all.map(|word| word.bytes().map(byte_char).collect())
+    headings.into_iter().chain(subreddits).chain(values).chain(written)
 }
 
 /// Cuts text as [`PATTERN`] does, headings aside.
@@ -105,16 +82,4 @@ fn pieces(text: &str) -> Vec<String> {
         }
     }
     pieces
-}
-
-/// The printable character that stands for a byte in byte-level vocabularies.
-///
-/// Printable Latin-1 stands for itself; the other 68 bytes take the characters from U+0100 on, in order.
-fn byte_char(byte: u8) -> char {
-    let is_printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    if is_printable(byte) {
-        return char::from(byte);
-    }
-    let before = (0..byte).filter(|&other| !is_printable(other)).count();
-    char::from_u32(0x100 + before as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }

@@ -1,0 +1,105 @@
+//! What is asked for.
+
+use super::Split;
+use super::creatures::Creature;
+use super::scene::{Attribute, Colour, Field, Scene};
+use super::words::{article, only};
+use crate::synthetic::draw::Draw;
+
+/// A way to ask for the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Asking {
+    /// `a red minotaur on a white field`.
+    #[default]
+    Plain,
+    /// `draw a red minotaur on white`.
+    Draw,
+    /// `paint a minotaur in red on white`.
+    Paint,
+    /// `a creature like a minotaur in red on a white field`.
+    Like,
+    /// `on a white field a red minotaur`.
+    FieldFirst,
+}
+
+impl Asking {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Draw, Self::Paint, Self::Like, Self::FieldFirst];
+}
+
+/// A request: a creature by its name, and two colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// Who is asked for.
+    pub creature: Creature,
+    /// In which colour.
+    pub colour: Colour,
+    /// On which field.
+    pub field: Field,
+    /// In which words.
+    pub asking: Asking,
+}
+
+impl Request {
+    /// The request in words.
+    pub fn text(&self) -> String {
+        let (name, colour, field) = (self.creature.name, self.colour.word(), self.field.word());
+        let (a_name, a_colour, a_field) = (article(name), article(colour), article(field));
+        match self.asking {
+            Asking::Plain => format!("{a_colour} {colour} {name} on {a_field} {field} field"),
+            Asking::Draw => format!("draw {a_colour} {colour} {name} on {field}"),
+            Asking::Paint => format!("paint {a_name} {name} in {colour} on {field}"),
+            Asking::Like => format!("a creature like {a_name} {name} in {colour} on {a_field} {field} field"),
+            Asking::FieldFirst => format!("on {a_field} {field} field {a_colour} {colour} {name}"),
+        }
+    }
+
+    /// The request that a text is, word for word.
+    pub fn read(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let creature = Creature::ALL[only(&words, &Creature::ALL.map(|creature| creature.name))?];
+        let colour = Colour::ALL[only(&words, &Colour::ALL.map(Colour::word))?];
+        let field = Field::ALL[only(&words, &Field::ALL.map(Field::word))?];
+        let asked = Asking::ALL.map(|asking| Self { creature, colour, field, asking });
+        asked.into_iter().find(|request| request.text() == text)
+    }
+
+    /// What a right picture shows.
+    pub fn scene(&self) -> Scene {
+        Scene { head: self.creature.head, body: self.creature.body, colour: self.colour, field: self.field }
+    }
+
+    /// A request of a split, each equally likely.
+    pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
+        loop {
+            let request = Self {
+                creature: draw.choose(&Creature::ALL),
+                colour: draw.choose(&Colour::ALL),
+                field: draw.choose(&Field::ALL),
+                asking: draw.choose(&Asking::ALL),
+            };
+            if request.scene().split() == split {
+                return request;
+            }
+        }
+    }
+}
+
+/// What a request wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// The scene in which everything is right.
+    pub scene: Scene,
+}
+
+impl Wanted {
+    /// What the request, in any of its phrasings, wants; nothing if the text is no request.
+    pub fn from_request(text: &str) -> Option<Self> {
+        Request::read(text).map(|request| Self { scene: request.scene() })
+    }
+
+    /// The share of the attributes that a scene has right, 0 to 1: what [`super::Oracle::score`] makes of its picture.
+    pub fn share(&self, shown: &Scene) -> f64 {
+        1.0 - self.scene.differing(shown).len() as f64 / Attribute::ALL.len() as f64
+    }
+}
