@@ -15,6 +15,23 @@ pub enum DatasetError {
         #[source]
         source: std::io::Error,
     },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder of pairs, or one of its files, is not what it should be.
+    #[error("{} {message}", path.display())]
+    Pairs {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it, as the end of a sentence about it.
+        message: String,
+    },
     /// A file or folder holds no record.
     #[error("{} holds no record", path.display())]
     Empty {

@@ -12,6 +12,7 @@
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
 //! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
 //! - [`images`]: pictures that somebody preferred.
+//! - [`pairs`]: folders of pairs that models made, and what was said about them.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
 //!
 //! # Examples
@@ -38,6 +39,7 @@ pub mod example;
 pub mod formats;
 pub mod images;
 pub mod order;
+pub mod pairs;
 pub mod reading;
 pub mod record;
 pub mod records;
@@ -55,6 +57,7 @@ pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
 pub use order::Order;
+pub use pairs::{LabelLog, Labels, PairFolder, PairWriter};
 pub use reading::Split;
 pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};
 pub use records::{OnBad, Reading, Records, Skipped, records};

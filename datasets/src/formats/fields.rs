@@ -6,7 +6,7 @@ use crate::record::{Message, Origin, Text};
 
 /// The fields of one record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     origin: &'a Origin,
     map: &'a Map<String, Value>,
     /// The name of the object within the record, with a dot behind it; empty for the record itself.
@@ -15,27 +15,27 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The record's own fields.
-    pub(super) fn new(origin: &'a Origin, value: &'a Value) -> Result<Self, DatasetError> {
+    pub(crate) fn new(origin: &'a Origin, value: &'a Value) -> Result<Self, DatasetError> {
         match value {
             Value::Object(map) => Ok(Self { origin, map, path: "" }),
             other => Err(wrong(origin, "(the record)", "an object", other)),
         }
     }
 
-    pub(super) fn origin(&self) -> &'a Origin {
+    pub(crate) fn origin(&self) -> &'a Origin {
         self.origin
     }
 
     /// A field that may be absent; `null` counts as absent.
-    pub(super) fn optional(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn optional(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.optional(name).is_some()
     }
 
-    pub(super) fn required(&self, name: &str) -> Result<&'a Value, DatasetError> {
+    pub(crate) fn required(&self, name: &str) -> Result<&'a Value, DatasetError> {
         self.optional(name).ok_or_else(|| DatasetError::MissingField {
             origin: self.origin.clone(),
             field: format!("{}{name}", self.path),
@@ -44,46 +44,61 @@ impl<'a> Fields<'a> {
     }
 
     /// The names of the fields there are, for messages.
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| &**name).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
     /// The fields of an object inside; `path` is its name with a dot, for messages.
-    pub(super) fn object(&self, name: &str, path: &'a str) -> Result<Self, DatasetError> {
+    pub(crate) fn object(&self, name: &str, path: &'a str) -> Result<Self, DatasetError> {
         match self.required(name)? {
             Value::Object(map) => Ok(Self { origin: self.origin, map, path }),
             other => Err(self.wrong(name, "an object", other)),
         }
     }
 
-    pub(super) fn string(&self, name: &str) -> Result<&'a str, DatasetError> {
+    pub(crate) fn string(&self, name: &str) -> Result<&'a str, DatasetError> {
         let value = self.required(name)?;
         value.as_str().ok_or_else(|| self.wrong(name, "a string", value))
     }
 
-    pub(super) fn array(&self, name: &str) -> Result<&'a Vec<Value>, DatasetError> {
+    /// A whole number that is not negative.
+    pub(crate) fn count(&self, name: &str) -> Result<u64, DatasetError> {
+        let value = self.required(name)?;
+        value.as_u64().ok_or_else(|| self.wrong(name, "a whole number", value))
+    }
+
+    /// A field that is `true`, or is `false` or absent.
+    pub(crate) fn switch(&self, name: &str) -> Result<bool, DatasetError> {
+        match self.optional(name) {
+            None => Ok(false),
+            Some(Value::Bool(is_on)) => Ok(*is_on),
+            Some(other) => Err(self.wrong(name, "true or false", other)),
+        }
+    }
+
+    pub(crate) fn array(&self, name: &str) -> Result<&'a Vec<Value>, DatasetError> {
         let value = self.required(name)?;
         value.as_array().ok_or_else(|| self.wrong(name, "a list", value))
     }
 
     /// A field that is a string or a list of messages.
-    pub(super) fn text(&self, name: &str) -> Result<Text, DatasetError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Text, DatasetError> {
         text(self.origin, &format!("{}{name}", self.path), self.required(name)?)
     }
 
     /// An answer: a text that is not empty.
-    pub(super) fn answer(&self, name: &str) -> Result<Text, DatasetError> {
+    pub(crate) fn answer(&self, name: &str) -> Result<Text, DatasetError> {
         not_blank(self.origin, &format!("{}{name}", self.path), self.text(name)?)
     }
 
-    pub(super) fn wrong(&self, name: &str, expected: &'static str, got: &Value) -> DatasetError {
+    pub(crate) fn wrong(&self, name: &str, expected: &'static str, got: &Value) -> DatasetError {
         wrong(self.origin, &format!("{}{name}", self.path), expected, got)
     }
 }
 
 /// A string as it is, or a list of messages.
-pub(super) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {
+pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {
     match value {
         Value::String(text) => Ok(Text::Plain(text.clone())),
         Value::Array(messages) => {
@@ -95,7 +110,7 @@ pub(super) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, 
 }
 
 /// Refuses an answer without text.
-pub(super) fn not_blank(origin: &Origin, field: &str, text: Text) -> Result<Text, DatasetError> {
+pub(crate) fn not_blank(origin: &Origin, field: &str, text: Text) -> Result<Text, DatasetError> {
     if text.is_blank() {
         return Err(DatasetError::EmptyAnswer { origin: origin.clone(), field: field.to_owned() });
     }
@@ -103,7 +118,7 @@ pub(super) fn not_blank(origin: &Origin, field: &str, text: Text) -> Result<Text
 }
 
 /// The error of a field that is not what it should be.
-pub(super) fn wrong(origin: &Origin, field: &str, expected: &'static str, got: &Value) -> DatasetError {
+pub(crate) fn wrong(origin: &Origin, field: &str, expected: &'static str, got: &Value) -> DatasetError {
     DatasetError::WrongType { origin: origin.clone(), field: field.to_owned(), expected, got: describe(got) }
 }
 

@@ -1,5 +1,5 @@
 //! How files say what was preferred: one parser per format, and the choice by the fields of the first record.
-mod fields;
+pub(crate) mod fields;
 mod hh;
 mod pairs;
 mod ranked;

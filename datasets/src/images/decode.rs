@@ -8,20 +8,25 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage}
 use super::pixels::Pixels;
 
 /// A picture as it was in its file.
-pub(super) struct Original {
+pub(crate) struct Original {
     image: RgbImage,
     /// Whether it was transparent somewhere.
-    pub(super) is_flattened: bool,
+    pub(crate) is_flattened: bool,
 }
 
 impl Original {
     /// Rows and columns in the file, turned the right way up.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         (self.image.height() as usize, self.image.width() as usize)
     }
 
+    /// The picture as it is.
+    pub(crate) fn pixels(&self) -> Pixels {
+        Pixels::from_rgb8(&self.image)
+    }
+
     /// The picture scaled until its shorter side is `size` (Lanczos), and the middle square of that.
-    pub(super) fn square(&self, size: usize) -> Pixels {
+    pub(crate) fn square(&self, size: usize) -> Pixels {
         let (height, width) = self.size();
         if (height, width) == (size, size) {
             return Pixels::from_rgb8(&self.image);
@@ -37,7 +42,7 @@ impl Original {
 /// Decodes PNG, JPEG or WebP, turns it as its EXIF data say, and puts what is transparent on white.
 ///
 /// The error says what is wrong, as the end of a sentence about the picture.
-pub(super) fn decode(bytes: &[u8]) -> Result<Original, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Original, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let Some(format) = reader.format() else {
         let what = if bytes.is_empty() { "has no bytes" } else { "is of no known kind; PNG, JPEG and WebP are known" };

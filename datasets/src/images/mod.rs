@@ -19,7 +19,7 @@
 mod audit;
 mod contexts;
 mod dataset;
-mod decode;
+pub(crate) mod decode;
 pub mod latents;
 mod peek;
 mod pixels;
@@ -27,7 +27,7 @@ mod rows;
 mod stored;
 #[cfg(test)]
 mod tensor_tests;
-mod tensors;
+pub(crate) mod tensors;
 #[cfg(test)]
 mod tests;
 pub mod trajectories;

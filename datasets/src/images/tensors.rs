@@ -18,7 +18,7 @@ const HEADER_LIMIT: u64 = 100_000_000;
 
 /// A file to read from.
 #[derive(Debug)]
-pub(super) struct TensorFile {
+pub(crate) struct TensorFile {
     path: PathBuf,
     file: Mutex<File>,
     header: Metadata,
@@ -26,7 +26,7 @@ pub(super) struct TensorFile {
 }
 
 impl TensorFile {
-    pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DatasetError> {
         let io = |source| DatasetError::Io { path: path.to_owned(), source };
         let wrong = |message: &str| malformed(path, format!("is not a whole safetensors file: {message}"));
         let mut file = File::open(path).map_err(io)?;
@@ -47,27 +47,27 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), header, start: 8 + size })
     }
 
-    pub(super) fn error(&self, message: impl Into<String>) -> DatasetError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> DatasetError {
         malformed(&self.path, message)
     }
 
     /// What the file says about itself under this name.
-    pub(super) fn note(&self, name: &str) -> Option<&str> {
+    pub(crate) fn note(&self, name: &str) -> Option<&str> {
         self.header.metadata().as_ref()?.get(name).map(String::as_str)
     }
 
     /// The names of the tensors, in the order of the file.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.header.offset_keys()
     }
 
     /// The shape of a tensor, if it is there.
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| &info.shape[..])
     }
 
     /// The shape of a tensor that must be there, have as many dimensions as this text names, and none of them 0.
-    pub(super) fn expect(&self, name: &str, dimensions: &str) -> Result<&[usize], DatasetError> {
+    pub(crate) fn expect(&self, name: &str, dimensions: &str) -> Result<&[usize], DatasetError> {
         let shape = self.shape(name).ok_or_else(|| {
             self.error(format!("has no tensor `{name}` {dimensions}; it has {}", self.names().join(", ")))
         })?;
@@ -78,7 +78,7 @@ impl TensorFile {
     }
 
     /// One row of a tensor of floats. A number that is none is an error that names it.
-    pub(super) fn row(&self, name: &str, index: usize) -> Result<Vec<f32>, DatasetError> {
+    pub(crate) fn row(&self, name: &str, index: usize) -> Result<Vec<f32>, DatasetError> {
         let (dtype, bytes) = self.row_bytes(name, index)?;
         let values: Vec<f32> = match dtype {
             Dtype::F32 => words(&bytes, f32::from_le_bytes),
@@ -97,7 +97,7 @@ impl TensorFile {
     }
 
     /// All numbers of a tensor of integers with one dimension.
-    pub(super) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
+    pub(crate) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
         let count = self.expect(name, dimensions)?[0];
         let mut all = Vec::with_capacity(count);
         for index in 0..count {
@@ -114,7 +114,7 @@ impl TensorFile {
     }
 
     /// Integers that number things of which there are `count`.
-    pub(super) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
+    pub(crate) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
         let found = self.integers(name, dimensions)?;
         let index = |(at, &value): (usize, &i64)| {
             usize::try_from(value).ok().filter(|&index| index < count).ok_or_else(|| {
@@ -128,7 +128,7 @@ impl TensorFile {
     }
 
     /// The hash of all bytes, header included.
-    pub(super) fn hash(&self) -> Result<blake3::Hash, DatasetError> {
+    pub(crate) fn hash(&self) -> Result<blake3::Hash, DatasetError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hasher = blake3::Hasher::new();
         let hashed = file.seek(SeekFrom::Start(0)).and_then(|_| hasher.update_reader(&mut *file).map(|_| ()));
@@ -163,7 +163,7 @@ fn malformed(path: &Path, message: impl Into<String>) -> DatasetError {
 
 /// A file being written, its rows in any order. It appears under its name when it is finished, whole or not at all.
 #[derive(Debug)]
-pub(super) struct TensorWriter {
+pub(crate) struct TensorWriter {
     path: PathBuf,
     body: File,
     tensors: Vec<Declared>,
@@ -186,7 +186,7 @@ impl Declared {
 
 impl TensorWriter {
     /// Begins a file of these f32 tensors.
-    pub(super) fn create(path: &Path, shapes: Vec<(&'static str, Vec<usize>)>) -> Result<Self, DatasetError> {
+    pub(crate) fn create(path: &Path, shapes: Vec<(&'static str, Vec<usize>)>) -> Result<Self, DatasetError> {
         let io = |source| DatasetError::Io { path: path.to_owned(), source };
         let body = tempfile::tempfile_in(folder_of(path)).map_err(io)?;
         let mut start = 0;
@@ -200,7 +200,7 @@ impl TensorWriter {
     }
 
     /// Writes one row.
-    pub(super) fn write(&mut self, name: &str, index: usize, values: &[f32]) -> Result<(), DatasetError> {
+    pub(crate) fn write(&mut self, name: &str, index: usize, values: &[f32]) -> Result<(), DatasetError> {
         let wrong =
             |what: String| malformed(&self.path, format!("cannot be written: tensor `{name}`, row {index}: {what}"));
         let declared = self.tensors.iter_mut().find(|declared| declared.name == name);
@@ -221,7 +221,7 @@ impl TensorWriter {
     }
 
     /// Adds tensors of integers and what the file says about itself, and puts the file in its place.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         integers: &[(&str, Vec<i64>)],
         notes: &[(&str, String)],
@@ -294,13 +294,13 @@ fn building() -> tempfile::Builder<'static, 'static> {
 }
 
 /// Numbers in the order channel, row, column, put in the order row, column, channel.
-pub(super) fn channels_last(values: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn channels_last(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % channels * pixels + at / channels]).collect()
 }
 
 /// Numbers in the order row, column, channel, put in the order channel, row, column.
-pub(super) fn channels_first(values: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn channels_first(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % pixels * channels + at / pixels]).collect()
 }

@@ -1,0 +1,139 @@
+//! How much several labellers agree.
+
+use std::collections::BTreeMap;
+
+use super::labels::Choice;
+
+/// How much the labellers of some pairs agree. Ties are answers like others; skipped pairs do not count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// How many labellers there are.
+    pub labellers: usize,
+    /// How many pairs at least two of them judged; nothing else counts here.
+    pub pairs: usize,
+    /// The share of agreeing couples of labellers, from 0 to 1: the mean over these pairs.
+    pub share: f64,
+    /// The agreement beyond chance, at most 1: 0 is what chance would give. Nothing where all answers are the same, so that
+    /// chance alone would agree.
+    pub kappa: Option<f64>,
+    /// Which kappa.
+    pub kind: Kappa,
+}
+
+/// Whose measure of agreement beyond chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kappa {
+    /// For two labellers: chance is the product of their own shares of answers.
+    ///
+    /// # References
+    /// Cohen, A coefficient of agreement for nominal scales, 1960.
+    Cohen,
+    /// For more: chance is the square of everyone's shares of answers. Pairs may have different numbers of labellers.
+    ///
+    /// # References
+    /// Fleiss, Measuring nominal scale agreement among many raters, 1971.
+    Fleiss,
+}
+
+impl Kappa {
+    /// The name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cohen => "Cohen's kappa",
+            Self::Fleiss => "Fleiss' kappa",
+        }
+    }
+}
+
+/// The answers that count.
+const ANSWERS: [Choice; 3] = [Choice::A, Choice::B, Choice::Tie];
+
+/// The agreement over pairs, each given as what its labellers said.
+pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, Choice>>) -> Option<Agreement> {
+    let pairs: Vec<BTreeMap<String, Choice>> = pairs.filter(|pair| pair.len() > 1).collect();
+    let mut labellers: Vec<&str> = pairs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    labellers.sort_unstable();
+    labellers.dedup();
+    if pairs.is_empty() {
+        return None;
+    }
+    let count = |pair: &BTreeMap<String, Choice>| {
+        ANSWERS.map(|answer| pair.values().filter(|found| **found == answer).count() as f64)
+    };
+    let counts: Vec<[f64; 3]> = pairs.iter().map(count).collect();
+    let share = shares_agreeing(&counts).sum::<f64>() / counts.len() as f64;
+    let (kind, by_chance) = if let [first, second] = labellers[..] {
+        let said = |labeller: &str, answer: Choice| {
+            pairs.iter().filter(|pair| pair.get(labeller) == Some(&answer)).count() as f64 / pairs.len() as f64
+        };
+        (Kappa::Cohen, ANSWERS.iter().map(|answer| said(first, *answer) * said(second, *answer)).sum())
+    } else {
+        (Kappa::Fleiss, fleiss_chance(&counts))
+    };
+    let kappa = beyond_chance(share, by_chance);
+    Some(Agreement { labellers: labellers.len(), pairs: pairs.len(), share, kappa, kind })
+}
+
+/// Of each pair the share of couples of labellers that agree, from how often each answer was given.
+fn shares_agreeing<const N: usize>(counts: &[[f64; N]]) -> impl Iterator<Item = f64> {
+    counts.iter().map(|of_pair| {
+        let n: f64 = of_pair.iter().sum();
+        of_pair.iter().map(|count| count * (count - 1.0)).sum::<f64>() / (n * (n - 1.0))
+    })
+}
+
+/// The agreement that the answers' shares among all would give by chance.
+fn fleiss_chance<const N: usize>(counts: &[[f64; N]]) -> f64 {
+    let all: f64 = counts.iter().flatten().sum();
+    (0..N).map(|answer| (counts.iter().map(|of_pair| of_pair[answer]).sum::<f64>() / all).powi(2)).sum()
+}
+
+fn beyond_chance(share: f64, by_chance: f64) -> Option<f64> {
+    (by_chance < 1.0 - 1e-12).then(|| (share - by_chance) / (1.0 - by_chance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(choices: &[(&str, Choice)]) -> BTreeMap<String, Choice> {
+        choices.iter().map(|(labeller, choice)| ((*labeller).to_owned(), *choice)).collect()
+    }
+
+    #[test]
+    fn two_labellers_get_cohens_kappa() {
+        // Both yes 20, only the first 5, only the second 10, both no 15: observed 0.7, chance 0.5*0.6 + 0.5*0.4 = 0.5.
+        let cells = [(Choice::A, Choice::A, 20), (Choice::A, Choice::B, 5), (Choice::B, Choice::A, 10)];
+        let cells = cells.into_iter().chain([(Choice::B, Choice::B, 15)]);
+        let pairs = cells.flat_map(|(x, y, n)| std::iter::repeat_n(said(&[("x", x), ("y", y)]), n));
+        let found = of(pairs).unwrap();
+        assert_eq!((found.labellers, found.pairs, found.kind), (2, 50, Kappa::Cohen));
+        assert!((found.share - 0.7).abs() < 1e-12 && (found.kappa.unwrap() - 0.4).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn many_labellers_get_fleiss_kappa() {
+        // Three pairs, three labellers: aaa, aab, bbt. Agreeing couples: 1, 1/3, 1/3; shares 5/9, 3/9, 1/9, so chance is
+        // 35/81 and kappa (5/9 - 35/81) / (1 - 35/81) = 10/46.
+        let triple = |choices: [Choice; 3]| said(&[("x", choices[0]), ("y", choices[1]), ("z", choices[2])]);
+        let (a, b, tie) = (Choice::A, Choice::B, Choice::Tie);
+        let found = of([[a, a, a], [a, a, b], [b, b, tie]].into_iter().map(triple)).unwrap();
+        assert_eq!((found.labellers, found.pairs, found.kind), (3, 3, Kappa::Fleiss));
+        assert!((found.share - 5.0 / 9.0).abs() < 1e-12);
+        assert!((found.kappa.unwrap() - 10.0 / 46.0).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn one_labeller_agrees_with_nobody_and_chance_may_explain_all() {
+        assert_eq!(of([said(&[("x", Choice::A)]), said(&[("y", Choice::A)])].into_iter()), None);
+        let found = of([said(&[("x", Choice::A), ("y", Choice::A)])].into_iter()).unwrap();
+        assert_eq!((found.share, found.kappa), (1.0, None));
+    }
+
+    #[test]
+    fn opposites_are_worse_than_chance() {
+        let pairs = [(Choice::A, Choice::B), (Choice::B, Choice::A)];
+        let found = of(pairs.into_iter().map(|(x, y)| said(&[("x", x), ("y", y)]))).unwrap();
+        assert_eq!((found.share, found.kappa), (0.0, Some(-1.0)));
+    }
+}

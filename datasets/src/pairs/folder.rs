@@ -1,0 +1,270 @@
+//! A folder of pairs, checked and read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::labels::Labels;
+use super::types::{Kept, Modality, Pair, Side};
+use super::{DIMENSIONS, HASHED, wire};
+use crate::error::DatasetError;
+use crate::images::decode::decode;
+use crate::images::tensors::{TensorFile, channels_last};
+use crate::images::{LatentShape, Pixels};
+use crate::record::Origin;
+
+/// A checked folder of pairs. Records are in memory, pictures and latents are read when they are asked for.
+#[derive(Debug)]
+pub struct PairFolder {
+    path: PathBuf,
+    id: String,
+    modality: Modality,
+    settings: Map<String, Value>,
+    pairs: Vec<Pair<Kept>>,
+    latents: Option<Latents>,
+}
+
+#[derive(Debug)]
+struct Latents {
+    file: TensorFile,
+    shape: LatentShape,
+}
+
+impl PairFolder {
+    /// Opens a folder and reads all of it once.
+    ///
+    /// The id of a folder that [`PairWriter`](super::PairWriter) wrote is computed anew, so a line, picture or latent that was
+    /// changed since is found; any other id is taken as it is.
+    ///
+    /// # Errors
+    /// A file is missing or broken (file, line and field are named), pictures or latents do not belong to the pairs, or
+    /// the folder was changed after it was written.
+    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+        let (file, bytes) = read(path, "pairs.json")?;
+        let text = String::from_utf8(bytes).map_err(|error| DatasetError::Utf8 {
+            origin: Origin::line(&file, 1),
+            byte: error.utf8_error().valid_up_to(),
+        })?;
+        let header = wire::Header::parse(&file, &text)?;
+        let (file, bytes) = read(path, "pairs.jsonl")?;
+        let latents =
+            header.modality.has_pictures().then(|| Latents::open(path, header.pairs)).transpose()?;
+        let mut folder = Self {
+            path: path.to_owned(),
+            id: header.id,
+            modality: header.modality,
+            settings: header.settings,
+            pairs: Vec::new(),
+            latents,
+        };
+        let mut hash = ContentHash::default();
+        for (origin, line) in wire::lines(&file, &bytes) {
+            let index = folder.pairs.len();
+            if index == header.pairs {
+                return Err(wrong(&file, format!("has more than the {index} pairs of pairs.json")));
+            }
+            let value = wire::parse_line(&origin, line)?;
+            folder.pairs.push(wire::parse_pair(&origin, &value, index, header.modality)?);
+            hash.update(line);
+            folder.check_pictures(&origin, index, &mut hash)?;
+        }
+        if folder.pairs.len() < header.pairs {
+            let found = folder.pairs.len();
+            return Err(wrong(&file, format!("has {found} pairs, and pairs.json says {}", header.pairs)));
+        }
+        if folder.pairs.is_empty() {
+            return Err(DatasetError::Empty { path: path.to_owned() });
+        }
+        if folder.id.starts_with(HASHED) && hash.finish(&text, &folder.id) != folder.id {
+            let message = "was changed after it was written: its id does not fit its content any more";
+            return Err(wrong(path, message.to_owned()));
+        }
+        Ok(folder)
+    }
+
+    /// Reads the pictures and latents of a pair into the hash, and thereby checks them.
+    fn check_pictures(&self, origin: &Origin, index: usize, hash: &mut ContentHash) -> Result<(), DatasetError> {
+        let Some(latents) = &self.latents else { return Ok(()) };
+        for side in Side::BOTH {
+            let Some(bytes) = self.image(index, side)? else { continue };
+            decode(&bytes).map_err(|message| DatasetError::Image {
+                origin: origin.clone(),
+                name: self.image_name(index, side).to_owned(),
+                message,
+            })?;
+            hash.update(&bytes);
+            hash.update_numbers(&latents.file.row(side.name(), index)?);
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What judgements name these pairs by.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What kind of thing is compared.
+    pub fn modality(&self) -> Modality {
+        self.modality
+    }
+
+    /// What the pairs were made with: models, fingerprints, sampler, temperature, seed.
+    pub fn settings(&self) -> &Map<String, Value> {
+        &self.settings
+    }
+
+    /// How many pairs there are; at least one.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there are none; never.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// A pair.
+    pub fn get(&self, index: usize) -> Option<&Pair<Kept>> {
+        self.pairs.get(index)
+    }
+
+    /// All pairs, in order.
+    pub fn pairs(&self) -> &[Pair<Kept>] {
+        &self.pairs
+    }
+
+    /// Channels, rows and columns of each latent, if the sides are pictures.
+    pub fn latent_shape(&self) -> Option<LatentShape> {
+        self.latents.as_ref().map(|latents| latents.shape)
+    }
+
+    /// What the generator made, in the order row, column, channel; nothing if the sides are texts.
+    ///
+    /// # Errors
+    /// There is no such pair, or the file cannot be read.
+    pub fn latent(&self, index: usize, side: Side) -> Result<Option<Vec<f32>>, DatasetError> {
+        self.check_index(index)?;
+        let Some(latents) = &self.latents else { return Ok(None) };
+        let row = latents.file.row(side.name(), index)?;
+        Ok(Some(channels_last(&row, latents.shape.channels)))
+    }
+
+    /// The bytes of a side's PNG; nothing if the sides are texts.
+    ///
+    /// # Errors
+    /// There is no such pair, or the file cannot be read.
+    pub fn image(&self, index: usize, side: Side) -> Result<Option<Vec<u8>>, DatasetError> {
+        self.check_index(index)?;
+        if !self.modality.has_pictures() {
+            return Ok(None);
+        }
+        let name = self.image_name(index, side);
+        std::fs::read(self.path.join(name)).map(Some).map_err(|error| DatasetError::Image {
+            origin: self.origin(index),
+            name: name.to_owned(),
+            message: format!("cannot be read: {error}"),
+        })
+    }
+
+    /// A side's picture; nothing if the sides are texts.
+    ///
+    /// # Errors
+    /// There is no such pair, or the file cannot be read.
+    pub fn pixels(&self, index: usize, side: Side) -> Result<Option<Pixels>, DatasetError> {
+        let Some(bytes) = self.image(index, side)? else { return Ok(None) };
+        let name = self.image_name(index, side).to_owned();
+        let original = decode(&bytes);
+        original.map(|original| Some(original.pixels())).map_err(|message| DatasetError::Image {
+            origin: self.origin(index),
+            name,
+            message,
+        })
+    }
+
+    /// The judgements in the folder; none if nobody has judged yet.
+    ///
+    /// # Errors
+    /// The file is broken other than by a last line that was cut off, or belongs to other pairs.
+    pub fn labels(&self) -> Result<Labels, DatasetError> {
+        Labels::read(&self.labels_path(), &self.id, self.len())
+    }
+
+    pub(super) fn labels_path(&self) -> PathBuf {
+        self.path.join("labels.jsonl")
+    }
+
+    fn image_name(&self, index: usize, side: Side) -> &str {
+        match self.pairs.get(index).map(|pair| &pair.side(side).made) {
+            Some(Kept::Image(name)) => name,
+            _ => "",
+        }
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        Origin::line(&Arc::from(self.path.join("pairs.jsonl")), index as u64 + 1)
+    }
+
+    fn check_index(&self, index: usize) -> Result<(), DatasetError> {
+        let len = self.len();
+        if index < len { Ok(()) } else { Err(DatasetError::OutOfRange { index, len }) }
+    }
+}
+
+impl Latents {
+    fn open(folder: &Path, pairs: usize) -> Result<Self, DatasetError> {
+        let file = TensorFile::open(&folder.join("latents.safetensors"))?;
+        let shape = file.expect("a", DIMENSIONS)?.to_vec();
+        let other = file.expect("b", DIMENSIONS)?;
+        if other != shape {
+            return Err(file.error(format!("is wrong: tensor `b` is {other:?}, `a` is {shape:?}")));
+        }
+        if shape[0] != pairs {
+            return Err(file.error(format!("has latents of {} pairs, and pairs.json says {pairs}", shape[0])));
+        }
+        Ok(Self { shape: LatentShape { channels: shape[1], height: shape[2], width: shape[3] }, file })
+    }
+}
+
+/// The hash of a folder's content: of each pair its line and, side by side, PNG and latent; then `pairs.json` without
+/// the hash itself. Lengths stand before, so that no two contents run together to the same bytes.
+#[derive(Debug, Default)]
+pub(super) struct ContentHash(blake3::Hasher);
+
+impl ContentHash {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    pub(super) fn update_numbers(&mut self, numbers: &[f32]) {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.update(&bytes);
+    }
+
+    /// The id, given the text of `pairs.json` and the id in it (which may be empty).
+    pub(super) fn finish(mut self, header: &str, id: &str) -> String {
+        let without = if id.is_empty() { header.to_owned() } else { header.replacen(id, "", 1) };
+        self.update(without.as_bytes());
+        format!("{HASHED}{}", self.0.finalize().to_hex())
+    }
+}
+
+fn read(folder: &Path, name: &str) -> Result<(Arc<Path>, Vec<u8>), DatasetError> {
+    let path = folder.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok((Arc::from(path), bytes)),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
+            Err(wrong(folder, format!("is no folder of pairs: it has no {name}")))
+        }
+        Err(source) => Err(DatasetError::Io { path, source }),
+    }
+}
+
+fn wrong(path: &Path, message: String) -> DatasetError {
+    DatasetError::Pairs { path: path.to_owned(), message }
+}

@@ -1,0 +1,105 @@
+//! Judged hybrid pairs that other programs made: `--format hybrid`.
+//!
+//! One record a line (JSON lines, a JSON array, either gzipped, or Parquet):
+//!
+//! ```json
+//! {"version": 1, "request": "a pet",
+//!  "chosen":   {"refined": "a small dog, oil painting", "image": "images/0-w.png"},
+//!  "rejected": {"refined": "a cat", "image": "images/0-l.png"}}
+//! ```
+//!
+//! * `version` may be absent and is 1 then.
+//! * `refined` may be absent or null: no refiner was asked, and the generator was given the request.
+//! * `image` is a path relative to the file's folder; PNG, JPEG and WebP are read.
+//! * a side may repeat the `request`; one that differs from the record's is an error, because the value of the first
+//!   state, which the loss lets cancel, would not be the same.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::VERSION;
+use crate::error::DatasetError;
+use crate::formats::fields::Fields;
+use crate::images::Pixels;
+use crate::images::decode::decode;
+use crate::reading;
+use crate::record::Origin;
+
+/// A request, and what was preferred of the two things made for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HybridRecord {
+    /// Where it was read.
+    pub origin: Origin,
+    /// What was asked for.
+    pub request: String,
+    /// The better side.
+    pub chosen: HybridSide,
+    /// The worse side.
+    pub rejected: HybridSide,
+}
+
+/// A refined prompt and the picture made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HybridSide {
+    /// The prompt that the generator was given; nothing where it was given the request.
+    pub refined: Option<String>,
+    /// The picture's file.
+    pub image: PathBuf,
+    origin: Origin,
+}
+
+impl HybridSide {
+    /// The picture, its middle square scaled to this many rows and columns.
+    ///
+    /// # Errors
+    /// The file is missing or is no picture.
+    pub fn pixels(&self, size: usize) -> Result<Pixels, DatasetError> {
+        let wrong = |message| {
+            let name = self.image.display().to_string();
+            DatasetError::Image { origin: self.origin.clone(), name, message }
+        };
+        let bytes = std::fs::read(&self.image).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        Ok(decode(&bytes).map_err(wrong)?.square(size))
+    }
+}
+
+/// Reads all records of a file; pictures are looked for, and read when they are asked for.
+///
+/// # Errors
+/// The file cannot be read or holds no record, or a record is broken: line and field are named, or the picture.
+pub fn read(path: &Path) -> Result<Vec<HybridRecord>, DatasetError> {
+    let records = reading::rows(path)?.map(|row| row.and_then(|(origin, value)| parse(&origin, &value)));
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    if records.is_empty() {
+        return Err(DatasetError::Empty { path: path.to_owned() });
+    }
+    Ok(records)
+}
+
+fn parse(origin: &Origin, value: &Value) -> Result<HybridRecord, DatasetError> {
+    let fields = Fields::new(origin, value)?;
+    if fields.has("version") && fields.count("version")? != VERSION {
+        return Err(fields.wrong("version", "1, the only one there is", fields.required("version")?));
+    }
+    let request = fields.string("request")?.to_owned();
+    let side = |name, path| {
+        let side = fields.object(name, path)?;
+        if side.has("request") && side.string("request")? != request {
+            let detail = format!("`{path}request` is another one than the record's");
+            return Err(DatasetError::PromptMismatch { origin: origin.clone(), detail });
+        }
+        let refined = if side.has("refined") { Some(side.string("refined")?.to_owned()) } else { None };
+        if refined.as_ref().is_some_and(|refined| refined.trim().is_empty()) {
+            return Err(DatasetError::EmptyAnswer { origin: origin.clone(), field: format!("{path}refined") });
+        }
+        let image = origin.file.parent().unwrap_or(Path::new("")).join(side.string("image")?);
+        if !image.is_file() {
+            let (name, message) = (image.display().to_string(), "is not there".to_owned());
+            return Err(DatasetError::Image { origin: origin.clone(), name, message });
+        }
+        Ok(HybridSide { refined, image, origin: origin.clone() })
+    };
+    let (chosen, rejected) = (side("chosen", "chosen.")?, side("rejected", "rejected.")?);
+    Ok(HybridRecord { origin: origin.clone(), request, chosen, rejected })
+}

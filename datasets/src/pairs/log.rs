@@ -1,0 +1,145 @@
+//! The file of judgements, being appended to.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::folder::PairFolder;
+use super::labels::{Label, Labels};
+use crate::error::DatasetError;
+
+/// The judgements of a folder, and the right to add to them: one process at a time has it.
+///
+/// A judgement is one write of a whole line, and it is on the disk when [`LabelLog::append`] returns. What a killed
+/// process or a full disk left of a line is cut off before the next one is written.
+#[derive(Debug)]
+pub struct LabelLog {
+    path: PathBuf,
+    id: String,
+    file: Box<dyn Appendable>,
+    /// The length of the whole lines.
+    length: u64,
+    /// Whether there may be more than whole lines.
+    is_torn: bool,
+    labels: Labels,
+}
+
+/// What is needed of a file. Another implementation plays a full disk in the tests.
+pub(super) trait Appendable: std::fmt::Debug + Send {
+    /// Writes at the end, once; says how many bytes went out.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    fn sync(&mut self) -> io::Result<()>;
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Appendable for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+impl LabelLog {
+    /// Opens the file of a folder's judgements, and makes it if there is none.
+    ///
+    /// # Errors
+    /// It cannot be written, is broken other than by a last line that was cut off, belongs to other pairs, or another
+    /// process is adding to it.
+    pub fn open(folder: &PairFolder) -> Result<Self, DatasetError> {
+        let path = folder.labels_path();
+        let failed = |source| DatasetError::Write { path: path.clone(), source };
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = "is being added to by another process; end that one first".to_owned();
+                return Err(DatasetError::Pairs { path, message });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|source| DatasetError::Io { path: path.clone(), source })?;
+        let labels = Labels::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let is_torn = whole < bytes.len();
+        let mut log = Self { path, id: folder.id().to_owned(), file: Box::new(file), length: whole as u64, is_torn, labels };
+        if is_torn && log.labels.cut().is_none() {
+            // Only the end of the line is missing.
+            log.length = bytes.len() as u64;
+            log.is_torn = false;
+            log.write(b"\n")?;
+        }
+        Ok(log)
+    }
+
+    /// What stands.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Adds a judgement. When this returns it is on the disk.
+    ///
+    /// # Errors
+    /// The disk is full or broken: [`DatasetError::Write`] has the system's word. The file then ends where it did, and the
+    /// judgement does not stand.
+    pub fn append(&mut self, label: &Label) -> Result<(), DatasetError> {
+        self.write(label.to_line(&self.id).as_bytes())?;
+        self.labels.apply(label);
+        Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), DatasetError> {
+        self.try_write(line).map_err(|source| {
+            // If this fails too, the next judgement tries again before it is written.
+            self.is_torn = self.file.cut(self.length).is_err();
+            DatasetError::Write { path: self.path.clone(), source }
+        })
+    }
+
+    fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.cut(self.length)?;
+            self.is_torn = false;
+        }
+        let written = self.file.append(line)?;
+        if written < line.len() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "only a part of the line could be written"));
+        }
+        self.file.sync()?;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl LabelLog {
+    pub(super) fn replace_file(&mut self, file: impl FnOnce(Box<dyn Appendable>) -> Box<dyn Appendable>) {
+        #[derive(Debug)]
+        struct Nothing;
+        impl Appendable for Nothing {
+            fn append(&mut self, _: &[u8]) -> io::Result<usize> {
+                Ok(0)
+            }
+            fn sync(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+            fn cut(&mut self, _: u64) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        self.file = file(std::mem::replace(&mut self.file, Box::new(Nothing)));
+    }
+}
