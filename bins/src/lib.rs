@@ -6,6 +6,7 @@ mod console;
 mod denoiser;
 mod draws;
 mod failure;
+mod hybrid;
 mod images;
 mod inspect;
 mod keys;
@@ -175,6 +176,7 @@ fn flag(key: &'static keys::Key) -> Arg {
     let arg = Arg::new(key.flag).long(key.flag).help(help).allow_hyphen_values(true);
     let arg = match key.only {
         Some("token") => arg.help_heading("Language models (--mdp token)"),
+        Some("hybrid") => arg.help_heading("A refiner and a generator (--mdp hybrid)"),
         Some(_) => arg.help_heading("Denoisers (--mdp diffusion)"),
         None => arg,
     };
@@ -182,7 +184,8 @@ fn flag(key: &'static keys::Key) -> Arg {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),
         Kind::Text => arg.value_hint(ValueHint::AnyPath).value_name(match key.flag {
-            "model" | "reference" => "MODEL",
+            "model" | "reference" | "refiner" | "generator" | "refiner-reference" | "generator-reference" => "MODEL",
+            "request-template" => "TEXT",
             "data" | "eval-data" => "DATA",
             "device" => "DEVICE",
             _ => "PATH",

@@ -32,7 +32,9 @@ const SETTINGS: &[(&str, &[&str])] = &[
 fn refuse_idle(values: &Values) -> Result<(), Failure> {
     let name = values.word("objective.name");
     for (path, readers) in SETTINGS {
-        if values.is_typed(path) && !readers.contains(&name) {
+        // Between two halves it is the weight of the second.
+        let is_weight = *path == "objective.gamma" && values.word("run.mdp") == "hybrid";
+        if values.is_typed(path) && !readers.contains(&name) && !is_weight {
             let flag = crate::keys::find(path).map_or(*path, |key| key.flag);
             let text = format!("--{flag} is for --objective {}, {name} does not read it", readers.join(", "));
             return Err(Failure::usage(text));

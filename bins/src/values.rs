@@ -74,7 +74,7 @@ impl Values {
     /// Refuses what is typed for another kind of problem: it would do nothing.
     pub(crate) fn refuse_other_problems(&self) -> Result<(), Failure> {
         let mdp = self.word("run.mdp");
-        let other = |key: &&'static Key| self.typed.contains(key.path) && key.only.is_some_and(|only| only != mdp);
+        let other = |key: &&'static Key| self.typed.contains(key.path) && !key.is_for(mdp);
         match keys::all().find(other) {
             Some(key) => {
                 let only = key.only.unwrap_or_default();
@@ -147,7 +147,7 @@ impl Values {
     pub(crate) fn to_toml(&self, verb: crate::keys::Verbs) -> String {
         let mut sections: BTreeMap<&str, toml::Table> = BTreeMap::new();
         let mdp = self.word("run.mdp");
-        for key in keys::all().filter(|key| key.verbs & verb != 0 && key.only.is_none_or(|only| only == mdp)) {
+        for key in keys::all().filter(|key| key.verbs & verb != 0 && key.is_for(mdp)) {
             if let (Some(value), Some((section, name))) = (self.by_path.get(key.path), key.path.split_once('.')) {
                 sections.entry(section).or_default().insert(name.to_owned(), value.clone());
             }

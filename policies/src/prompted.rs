@@ -66,6 +66,14 @@ impl Prompted {
         Ok(condition)
     }
 
+    /// What the generator is told where there is no prompt, as in the unconditional half of guidance.
+    ///
+    /// # Errors
+    /// The generator's tokenizer or encoder refuses the empty text.
+    pub fn none(&self) -> Result<Condition, PolicyError> {
+        self.texts.none(self.framing)
+    }
+
     /// How many different refined prompts so far were longer than the text encoder reads, and lost their end.
     pub fn truncated(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated

@@ -23,7 +23,8 @@ pub(super) const KEYS: &[Key] = &[
         "auto",
         TRAIN | SCORE | SAMPLE,
         "What the network predicts; auto: what the model's scheduler says",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "model.scheduler",
         "scheduler",
@@ -31,7 +32,8 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN | SCORE | SAMPLE,
         "A scheduler_config.json in place of the model's own",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "model.save_dtype",
         "save-dtype",
@@ -39,8 +41,10 @@ pub(super) const KEYS: &[Key] = &[
         "f32",
         TRAIN,
         "The type of the weights that a finished run writes",
-    ),
-    of_images("model.ema", "ema", Number, "", TRAIN, "Averages the weights with this decay and exports the average"),
+    )
+    .in_hybrid(),
+    of_images("model.ema", "ema", Number, "", TRAIN, "Averages the weights with this decay and exports the average")
+        .in_hybrid(),
     of_images(
         "data.latents",
         "latents",
@@ -56,7 +60,8 @@ pub(super) const KEYS: &[Key] = &[
         "",
         DATA | SAMPLE,
         "Images are resized and cropped to this; else the model's",
-    ),
+    )
+    .in_hybrid(),
     of_images("data.flip", "flip", Switch, "false", TRAIN, "Mirrors every second image, both sides of a pair alike"),
     of_images(
         "data.on_bad_image",
@@ -89,7 +94,8 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN,
         "Decisions inside one sigmoid; else 1, of trajectories all",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.draw_sets",
         "draw-sets",
@@ -97,7 +103,8 @@ pub(super) const KEYS: &[Key] = &[
         "1",
         TRAIN,
         "Sets of draws a pair has; epochs take them in turn, and the reference is computed once for each",
-    ),
+    )
+    .in_hybrid(),
     of_images("diffusion.draws", "draws", Text, "", TRAIN | SCORE, "A .safetensors file of timesteps and noise to use"),
     of_images(
         "diffusion.timesteps",
@@ -106,7 +113,8 @@ pub(super) const KEYS: &[Key] = &[
         "uniform",
         TRAIN,
         "How timesteps are drawn",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.noise",
         "noise",
@@ -114,7 +122,8 @@ pub(super) const KEYS: &[Key] = &[
         "shared",
         TRAIN,
         "Which noise the two sides and the draws of a pair get",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.reduction",
         "reduction",
@@ -122,7 +131,8 @@ pub(super) const KEYS: &[Key] = &[
         "mean",
         TRAIN | SCORE,
         "How the squared errors of a latent's numbers add up",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.half",
         "half",
@@ -130,8 +140,10 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         TRAIN | SCORE,
         "The factor 1/2 of the released Diffusion-DPO code",
-    ),
-    of_images("diffusion.horizon", "horizon", Number, "1", TRAIN | SCORE, "The factor T of the paper; 1: beta has it"),
+    )
+    .in_hybrid(),
+    of_images("diffusion.horizon", "horizon", Number, "1", TRAIN | SCORE, "The factor T of the paper; 1: beta has it")
+        .in_hybrid(),
     of_images(
         "diffusion.omega",
         "omega",
@@ -139,7 +151,8 @@ pub(super) const KEYS: &[Key] = &[
         "constant",
         TRAIN | SCORE,
         "omega(lambda_t), the weight of a timestep",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.min_snr_gamma",
         "min-snr-gamma",
@@ -147,7 +160,8 @@ pub(super) const KEYS: &[Key] = &[
         "5",
         TRAIN | SCORE,
         "min-snr: where the weight is cut",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.empty_share",
         "empty-share",
@@ -155,7 +169,8 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         TRAIN,
         "The share of examples shown without their caption, for classifier-free guidance",
-    ),
+    )
+    .in_hybrid(),
     of_images(
         "diffusion.trajectories",
         "trajectories",
@@ -187,10 +202,13 @@ pub(super) const KEYS: &[Key] = &[
         "ddim",
         TRAIN | SAMPLE,
         "How images are drawn",
-    ),
-    of_images("sample.steps", "sample-steps", Count, "20", TRAIN | SAMPLE, "Denoising steps of an image"),
-    of_images("sample.eta", "eta", Number, "0", TRAIN | SAMPLE, "ddim: the share of fresh noise in every step"),
-    of_images("sample.guidance", "guidance", Number, "1", TRAIN | SAMPLE, "Classifier-free guidance; 1: none"),
+    )
+    .in_hybrid(),
+    of_images("sample.steps", "sample-steps", Count, "20", TRAIN | SAMPLE, "Denoising steps of an image").in_hybrid(),
+    of_images("sample.eta", "eta", Number, "0", TRAIN | SAMPLE, "ddim: the share of fresh noise in every step")
+        .in_hybrid(),
+    of_images("sample.guidance", "guidance", Number, "1", TRAIN | SAMPLE, "Classifier-free guidance; 1: none")
+        .in_hybrid(),
     of_images(
         "sample.save_trajectories",
         "save-trajectories",

@@ -3,6 +3,7 @@
 //! Flags, `--set`, config files, defaults and the messages about unknown keys are all read off this table.
 
 mod diffusion;
+mod hybrid;
 mod shared;
 mod token;
 
@@ -46,6 +47,8 @@ pub(crate) struct Key {
     pub(crate) verbs: Verbs,
     /// The kind of problem it is for, where it is for one alone.
     pub(crate) only: Option<&'static str>,
+    /// Whether a hybrid reads it as well, for the half of that kind.
+    pub(crate) in_hybrid: bool,
     pub(crate) help: &'static str,
 }
 
@@ -58,13 +61,23 @@ const fn key(
     verbs: Verbs,
     help: &'static str,
 ) -> Key {
-    Key { path, flag, kind, default, verbs, only: None, help }
+    Key { path, flag, kind, default, verbs, only: None, in_hybrid: false, help }
 }
 
 impl Key {
     /// The same for one kind of problem alone.
     const fn only(self, mdp: &'static str) -> Self {
         Self { only: Some(mdp), ..self }
+    }
+
+    /// The same, which a hybrid's half of that kind reads too.
+    const fn in_hybrid(self) -> Self {
+        Self { in_hybrid: true, ..self }
+    }
+
+    /// Whether problems of this kind read it.
+    pub(crate) fn is_for(&self, mdp: &str) -> bool {
+        self.only.is_none_or(|only| only == mdp || self.in_hybrid && mdp == "hybrid")
     }
 }
 
@@ -73,7 +86,7 @@ const DATA: Verbs = TRAIN | SCORE | INSPECT;
 
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS)
+    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS).chain(hybrid::KEYS)
 }
 
 /// The setting at `section.name`.

@@ -31,7 +31,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "run.mdp",
         "mdp",
-        Choice(&["token", "diffusion"]),
+        Choice(&["token", "diffusion", "hybrid"]),
         "token",
         TRAIN | SCORE | SAMPLE,
         "The kind of decision problem",
@@ -136,7 +136,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("objective.name", "objective", Choice(OBJECTIVES), "dpo", TRAIN, "The loss"),
     key("objective.beta", "beta", Number, "0.1", TRAIN | SCORE, "The strength of the pull to the reference"),
-    key("objective.gamma", "gamma", Number, "0.5", TRAIN, "simpo: the target margin over beta"),
+    key(
+        "objective.gamma",
+        "gamma",
+        Number,
+        "0.5",
+        TRAIN,
+        "simpo: the target margin over beta; hybrid: the weight of the generator's log-ratios",
+    ),
     key(
         "objective.label_smoothing",
         "label-smoothing",

@@ -5,7 +5,9 @@ use super::{ALL, DATA, Key, SAMPLE, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together").only("token"),
+    key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together")
+        .only("token")
+        .in_hybrid(),
     key(
         "data.max_prompt_length",
         "max-prompt-length",
@@ -63,8 +65,10 @@ pub(super) const KEYS: &[Key] = &[
         "kto: the weight of disliked answers",
     )
     .only("token"),
-    key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token").only("token"),
-    key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only").only("token"),
+    key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token")
+        .only("token")
+        .in_hybrid(),
+    key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only").only("token").in_hybrid(),
     key(
         "sample.top_p",
         "top-p",
@@ -73,5 +77,6 @@ pub(super) const KEYS: &[Key] = &[
         SAMPLE,
         "Draws from the fewest tokens that have this probability together",
     )
-    .only("token"),
+    .only("token")
+    .in_hybrid(),
 ];

@@ -1,5 +1,6 @@
 //! `train`.
 mod diffusion;
+mod hybrid;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -19,15 +20,23 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
     if let Some(path) = resume {
         take_up(&mut call.values, path)?;
     }
-    let is_diffusion = call.values.word("run.mdp") == "diffusion";
-    let embedded = if is_diffusion { diffusion::presets(&mut call.values)? } else { token::presets(&mut call.values)? };
-    let objective = choose(&call.values)?;
+    let mdp = call.values.word("run.mdp").to_owned();
+    let embedded = match mdp.as_str() {
+        "diffusion" => diffusion::presets(&mut call.values)?,
+        "hybrid" => hybrid::presets(&mut call.values)?,
+        _ => token::presets(&mut call.values)?,
+    };
+    let objective = if mdp == "hybrid" { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
     // From here on an interrupt is a wish to stop at the next step.
     let stop = stop_flag()?;
     let task = Task { call, settings, embedded, resume: resume.cloned(), stop };
-    if is_diffusion { diffusion::train(task, objective) } else { token::train(task, objective) }
+    match mdp.as_str() {
+        "diffusion" => diffusion::train(task, objective),
+        "hybrid" => hybrid::train(task, objective),
+        _ => token::train(task, objective),
+    }
 }
 
 /// What every kind of problem gets.

@@ -199,8 +199,7 @@ fn omitting(said: Said, draw: &mut Draw) -> Said {
 /// What the embedded generator makes of a refined prompt: what isn't told is anything.
 fn imagine(split: Split, manner: Manner, said: Said, draw: &mut Draw) -> Scene {
     until_allowed(split, || {
-        let is_wrong =
-            |attribute: &Attribute| said.tells(*attribute) && draw.chance(manner.error_rate(*attribute));
+        let is_wrong = |attribute: &Attribute| said.tells(*attribute) && draw.chance(manner.error_rate(*attribute));
         let wrong: Vec<Attribute> = Attribute::ALL.into_iter().filter(is_wrong).collect();
         said.scene(Scene::any(draw)).altered(&wrong, draw)
     })

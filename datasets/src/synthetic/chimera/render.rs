@@ -14,9 +14,13 @@ impl Scene {
     pub fn render(&self) -> Pixels {
         let painted = silhouette(self.head, self.body);
         let (paint, ground) = (self.colour.values(), self.field.values());
-        Pixels::from_fn(EDGE, EDGE, |row, column, channel| {
-            if painted[row * EDGE + column] { paint[channel] } else { ground[channel] }
-        })
+        Pixels::from_fn(
+            EDGE,
+            EDGE,
+            |row, column, channel| {
+                if painted[row * EDGE + column] { paint[channel] } else { ground[channel] }
+            },
+        )
     }
 }
 

@@ -1,0 +1,372 @@
+//! Preferences over refined prompts and pictures: what `--data` names, for both halves.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::images::Pixels;
+use datasets::pairs::{self, PairFolder};
+use datasets::synthetic::chimera::{EDGE, Problem, Split};
+use datasets::{Example, ExampleKind};
+use mdp::diffusion::Latent;
+use policies::{BoxError, Prompted};
+use train::diffusion::{Finished, ImageExample, Images};
+use train::token::Examples;
+
+use super::{Files, Words};
+use crate::values::Values;
+use crate::{Call, Failure};
+
+/// How many embedded pairs a run sees unless `--limit` says otherwise.
+const BUILTIN_PAIRS: usize = 2048;
+
+/// A refined prompt and what was made of it.
+struct Side {
+    text: String,
+    /// The tokens that were drawn, where they are known.
+    tokens: Vec<u32>,
+    latent: Latent,
+}
+
+/// A request with two sides, the first preferred by so much.
+struct Judged {
+    request: String,
+    sides: [Side; 2],
+    preference: f64,
+}
+
+/// Where judged pairs come from, by number.
+trait Pairs: Send + Sync {
+    fn len(&self) -> usize;
+    fn judged(&self, index: usize) -> Result<Judged, BoxError>;
+    fn request(&self, index: usize) -> Result<String, BoxError>;
+}
+
+/// Judged pairs as the two halves' sources take them.
+pub(crate) struct Data<'a> {
+    pairs: Arc<dyn Pairs>,
+    rows: Vec<usize>,
+    words: &'a Words,
+    handoff: &'a Prompted,
+}
+
+/// What is learned from, what is only looked at, and what pictures are drawn for.
+pub(crate) struct Opened<'a> {
+    pub(crate) train: Data<'a>,
+    pub(crate) held_out: Option<Data<'a>>,
+    pub(crate) fingerprint: String,
+    pub(crate) is_chimera: bool,
+}
+
+impl Data<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Up to `n` different requests.
+    pub(crate) fn requests(&self, n: usize) -> Result<Vec<String>, Failure> {
+        let mut requests: Vec<String> = Vec::new();
+        for &row in &self.rows {
+            if requests.len() >= n {
+                break;
+            }
+            let request = self.pairs.request(row).map_err(|error| Failure::failed(error.to_string()))?;
+            if !requests.contains(&request) {
+                requests.push(request);
+            }
+        }
+        Ok(requests)
+    }
+
+    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+        let row = *self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?;
+        self.pairs.judged(row)
+    }
+}
+
+impl Examples for Data<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        let judged = self.judged(index)?;
+        let prompt: Arc<[u32]> = self.words.prompt(&judged.request)?.into();
+        let mut responses = Vec::with_capacity(2);
+        for side in judged.sides {
+            let response = if side.tokens.is_empty() { self.words.answer(&side.text)? } else { side.tokens };
+            let (n, most) = (prompt.len() + response.len(), self.words.max_length);
+            if n > most {
+                let text = format!("a request and its refined prompt have {n} tokens, more than --max-length {most}");
+                return Err(text.into());
+            }
+            responses.push(response);
+        }
+        Ok(Example { index: index as u64, prompt, responses, kind: ExampleKind::Pair, preference: judged.preference })
+    }
+}
+
+impl Images for Data<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Each side under the prompt it was made of: never under the other's.
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        let judged = self.judged(index)?;
+        let mut sides = Vec::with_capacity(2);
+        for side in judged.sides {
+            let text = if side.tokens.is_empty() { side.text } else { self.handoff.text(&side.tokens)? };
+            sides.push(Finished { latent: side.latent, condition: self.handoff.condition(&text)? });
+        }
+        Ok(ImageExample { sides, preference: judged.preference })
+    }
+}
+
+/// Opens what `--data` names.
+pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call) -> Result<Opened<'a>, Failure> {
+    let values = &call.values;
+    if values.count("data.limit") == Some(0) {
+        return Err(Failure::usage("--limit takes at least 1"));
+    }
+    match values.text("data.data") {
+        None => Err(Failure::usage("--data is needed with --refiner and --generator: judged pairs")),
+        Some("builtin:chimera") => chimera(files, handoff, values),
+        Some(name) if name.starts_with("builtin:") => {
+            Err(Failure::usage(format!("there is no embedded data `{name}` of hybrid pairs; there is builtin:chimera")))
+        }
+        Some(name) => from_disk(Path::new(name), files, handoff, call),
+    }
+}
+
+/// The embedded problem's pairs, drawn when they are asked for.
+struct Chimera {
+    problem: Problem,
+    split: Split,
+    n: usize,
+}
+
+impl Pairs for Chimera {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+        let pair = self.problem.pair(self.split, index as u64);
+        let side = |side: &datasets::synthetic::chimera::Side| Side {
+            text: side.refined.clone(),
+            tokens: Vec::new(),
+            latent: Arc::clone(side.scene.render().values()),
+        };
+        let sides = [side(&pair.chosen), side(&pair.rejected)];
+        Ok(Judged { request: pair.request, sides, preference: 1.0 })
+    }
+
+    fn request(&self, index: usize) -> Result<String, BoxError> {
+        Ok(self.problem.pair(self.split, index as u64).request)
+    }
+}
+
+fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Result<Opened<'a>, Failure> {
+    if (files.shape.height, files.shape.width, files.shape.channels) != (EDGE, EDGE, Pixels::CHANNELS) {
+        let text = format!("builtin:chimera has pictures of {EDGE} x {EDGE}, the generator makes {}", files.shape);
+        return Err(Failure::failed(text));
+    }
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let part = |split, n| {
+        let pairs: Arc<dyn Pairs> = Arc::new(Chimera { problem: Problem::new(seed), split, n });
+        Data { rows: (0..pairs.len()).collect(), pairs, words: &files.words, handoff }
+    };
+    Ok(Opened {
+        train: part(Split::Train, n),
+        held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
+        fingerprint: format!("builtin:chimera {seed} {n}"),
+        is_chimera: true,
+    })
+}
+
+/// A pair folder with the judgements that have one side ahead, or records that other programs made.
+fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Call) -> Result<Opened<'a>, Failure> {
+    let values = &call.values;
+    let (pairs, fingerprint): (Arc<dyn Pairs>, String) = if path.is_dir() {
+        let folder = Folder::open(path, files, call)?;
+        let fingerprint = folder.fingerprint();
+        (Arc::new(folder), fingerprint)
+    } else {
+        let records = Records::open(path, files)?;
+        let fingerprint = records.fingerprint()?;
+        (Arc::new(records), fingerprint)
+    };
+    let n = pairs.len().min(values.count("data.limit").unwrap_or(usize::MAX));
+    let data = |rows| Data { pairs: Arc::clone(&pairs), rows, words: &files.words, handoff };
+    let all = data((0..n).collect());
+    // Every picture and prompt is looked at once, so that what is broken is said before training begins.
+    for index in 0..n {
+        let broken = |error: BoxError| Failure::failed(format!("{}: pair {index}: {error}", path.display()));
+        Examples::example(&all, index).map_err(broken)?;
+        let images = Images::example(&all, index).map_err(broken)?;
+        if let Some(side) = images.sides.iter().find(|side| side.latent.len() != files.shape.size()) {
+            let (found, ours) = (side.latent.len(), files.shape);
+            let text = format!("{}: pair {index}: {found} numbers, the generator makes {ours}", path.display());
+            return Err(Failure::failed(text));
+        }
+    }
+    if handoff.truncated() > 0 {
+        let n = handoff.truncated();
+        call.console
+            .info(&format!("{n} refined prompts are longer than the text encoder reads; it does not see their end"));
+    }
+    let share = crate::images::eval_share(values)?;
+    let (rest, held_out) = hold_out(&all, share, values.count("run.seed").unwrap_or(0) as u64)?;
+    if rest.is_empty() {
+        let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
+        return Err(Failure::usage(text));
+    }
+    let held_out = (!held_out.is_empty()).then(|| data(held_out));
+    let fingerprint = format!("{fingerprint} {n} {share}");
+    Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
+}
+
+/// Whole requests at a time, in the order of a hash of seed and request, until the share is reached.
+fn hold_out(all: &Data<'_>, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let mut by_request: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for &row in &all.rows {
+        let request = all.pairs.request(row).map_err(|error| Failure::failed(error.to_string()))?;
+        let key = blake3::hash(format!("{seed} {request}").as_bytes()).to_hex().to_string();
+        by_request.entry(key).or_default().push(row);
+    }
+    let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+    for rows in by_request.into_values() {
+        let fits = (held_out.len() + rows.len()) as f64 <= share * all.len() as f64;
+        if fits { &mut held_out } else { &mut rest }.extend(rows);
+    }
+    rest.sort_unstable();
+    held_out.sort_unstable();
+    Ok((rest, held_out))
+}
+
+/// A pair folder's judged pairs.
+struct Folder {
+    folder: PairFolder,
+    preferences: Vec<pairs::Preference>,
+}
+
+impl Folder {
+    fn open(path: &Path, files: &Files, call: &Call) -> Result<Self, Failure> {
+        let folder = PairFolder::open(path)?;
+        if folder.modality() != pairs::Modality::Hybrid {
+            let found = folder.modality().name();
+            return Err(Failure::failed(format!("{}: {found} pairs, --mdp hybrid takes hybrid ones", path.display())));
+        }
+        if let Some(shape) = folder.latent_shape() {
+            let ours = files.shape;
+            if (shape.height, shape.width, shape.channels) != (ours.height, ours.width, ours.channels) {
+                let text = format!("{}: latents of {shape:?}, the generator makes {ours}", path.display());
+                return Err(Failure::failed(text));
+            }
+        }
+        let labels = folder.labels()?;
+        if let Some(cut) = labels.cut() {
+            call.console.info(&format!("{cut}: cut off while it was written, and left out"));
+        }
+        let preferences = labels.preferences();
+        if preferences.is_empty() {
+            let text = format!("{}: nobody has judged its pairs yet; see hybrid-dpo label and judge", path.display());
+            return Err(Failure::failed(text));
+        }
+        let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
+        let (judged, all) = (preferences.len(), folder.len());
+        call.console.info(&format!("{judged} of {all} pairs are judged, {ties} of them as ties"));
+        Ok(Self { folder, preferences })
+    }
+
+    fn fingerprint(&self) -> String {
+        let said: String = self.preferences.iter().map(|p| format!("{} {},", p.index, p.a_is_better)).collect();
+        format!("{} {}", self.folder.id(), blake3::hash(said.as_bytes()).to_hex())
+    }
+}
+
+impl Pairs for Folder {
+    fn len(&self) -> usize {
+        self.preferences.len()
+    }
+
+    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+        let preference = self.preferences[index];
+        let missing = || format!("there is no pair {}", preference.index);
+        let pair = self.folder.get(preference.index).ok_or_else(missing)?;
+        let is_a = preference.a_is_better >= 0.5;
+        let order = if is_a { [pairs::Side::A, pairs::Side::B] } else { [pairs::Side::B, pairs::Side::A] };
+        let mut sides = Vec::with_capacity(2);
+        for side in order {
+            let refined = pair.side(side).refined.as_ref();
+            let refined = refined.ok_or_else(|| format!("pair {}: no refined prompt", preference.index))?;
+            let latent = self.folder.latent(preference.index, side)?;
+            let latent = latent.ok_or_else(|| format!("pair {}: no latent", preference.index))?;
+            sides.push(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), latent: latent.into() });
+        }
+        let sides: [Side; 2] = sides.try_into().map_err(|_| "a pair has two sides")?;
+        let preference = preference.a_is_better.max(1.0 - preference.a_is_better);
+        Ok(Judged { request: pair.request.clone(), sides, preference })
+    }
+
+    fn request(&self, index: usize) -> Result<String, BoxError> {
+        let place = self.preferences[index].index;
+        Ok(self.folder.get(place).ok_or_else(|| format!("there is no pair {place}"))?.request.clone())
+    }
+}
+
+/// Judged records that other programs made: pictures in files, for a generator without an autoencoder.
+struct Records {
+    records: Vec<pairs::HybridRecord>,
+    size: usize,
+}
+
+impl Records {
+    fn open(path: &Path, files: &Files) -> Result<Self, Failure> {
+        if files.generator.vae.is_some() || files.shape.height != files.shape.width {
+            let text = format!(
+                "{}: pictures without latents are for generators of square pixels; this one makes latents, so give a \
+                 pair folder (sample --mdp hybrid --pairs makes them)",
+                path.display()
+            );
+            return Err(Failure::failed(text));
+        }
+        Ok(Self { records: pairs::hybrid::read(path)?, size: files.shape.height })
+    }
+
+    fn fingerprint(&self) -> Result<String, Failure> {
+        let mut hasher = blake3::Hasher::new();
+        for record in &self.records {
+            hasher.update(record.request.as_bytes());
+            for side in [&record.chosen, &record.rejected] {
+                hasher.update(side.refined.as_deref().unwrap_or_default().as_bytes());
+                for value in side.pixels(self.size)?.values().iter() {
+                    hasher.update(&value.to_le_bytes());
+                }
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+impl Pairs for Records {
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+        let record = &self.records[index];
+        let side = |side: &pairs::HybridSide| -> Result<Side, BoxError> {
+            let text = side.refined.clone().unwrap_or_else(|| record.request.clone());
+            Ok(Side { text, tokens: Vec::new(), latent: Arc::clone(side.pixels(self.size)?.values()) })
+        };
+        let sides = [side(&record.chosen)?, side(&record.rejected)?];
+        Ok(Judged { request: record.request.clone(), sides, preference: 1.0 })
+    }
+
+    fn request(&self, index: usize) -> Result<String, BoxError> {
+        Ok(self.records[index].request.clone())
+    }
+}

@@ -1,0 +1,153 @@
+//! A refiner and a generator: what the user calls them, and what passes between them.
+pub(crate) mod data;
+pub(crate) mod eval;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mdp::hybrid::Hybrid;
+use mdp::token::TokenMdp;
+use policies::causal::{CausalLm, Sampling};
+use policies::denoiser::{Denoiser, Shape};
+use policies::formats::{ModelFiles, ModelTokenizer};
+use policies::{Pair, PolicyError, Prompted};
+use train::diffusion::ImageMdp;
+
+use crate::denoiser::{self, Loaded};
+use crate::values::Values;
+use crate::{Failure, model, text};
+
+/// The problem: words, then a picture.
+pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
+/// A policy of it.
+pub(crate) type Models = Pair<CausalLm, Denoiser>;
+/// One that stays as it is.
+pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
+
+/// What the halves are called.
+pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
+
+/// Both halves' files with everything around them.
+pub(crate) struct Files {
+    pub(crate) refiner: ModelFiles,
+    pub(crate) generator: Loaded,
+    pub(crate) shape: Shape,
+    pub(crate) words: Words,
+}
+
+/// How a refiner is asked, and how its answers are read.
+#[derive(Clone)]
+pub(crate) struct Words {
+    tokenizer: ModelTokenizer,
+    template: String,
+    eos: u32,
+    pub(crate) max_length: usize,
+}
+
+impl Files {
+    /// Loads what `--refiner` and `--generator` name.
+    pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
+        let (refiner, generator) = names(values)?;
+        let refiner = model::load(&refiner, values)?;
+        text::fit_lengths(values, &refiner)?;
+        let generator = denoiser::load(&generator, values)?;
+        if generator.texts.is_none() {
+            let text = "--generator: it reads no text (no text_encoder/ and tokenizer/ beside its network), so a refined \
+                        prompt cannot reach it";
+            return Err(Failure::failed(text));
+        }
+        let shape = generator.shape(values)?;
+        let words = Words::new(&refiner, values)?;
+        Ok(Self { refiner, generator, shape, words })
+    }
+
+    /// The problem that the two halves solve.
+    pub(crate) fn mdp(&self) -> Result<PromptedMdp, Failure> {
+        let texts = self.generator.texts.clone().ok_or_else(|| Failure::failed("the generator reads no text"))?;
+        let outer = TokenMdp {
+            vocabulary: self.refiner.config.vocabulary as u32,
+            eos: self.words.tokenizer.eos.clone(),
+            max_length: self.words.max_length,
+        };
+        let inner = ImageMdp::full(Arc::clone(&self.generator.scheduler.schedule), self.shape.size());
+        let framing = denoiser::framing(&self.generator, self.shape);
+        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.words.tokenizer.clone(), texts, framing) })
+    }
+
+    /// Both halves as they are, or as the references that the settings name.
+    pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
+        let acting = denoiser::acting(values, &self.generator, self.shape)?;
+        let refiner = match values.text("hybrid.refiner_reference") {
+            Some(name) => model::load_beside(&self.refiner, name, values)?,
+            None => self.refiner.clone(),
+        };
+        let generator = match values.text("hybrid.generator_reference") {
+            Some(name) => denoiser::load(name, values)?.frozen(self.shape, acting)?,
+            None => self.generator.frozen(self.shape, acting)?,
+        };
+        Ok(Pair::new(Arc::new(CausalLm::frozen(refiner)?), Arc::new(generator)).named(NAMES))
+    }
+}
+
+/// The names of the two models: their own flags, or a run's two halves.
+fn names(values: &Values) -> Result<(String, String), Failure> {
+    if let Some(run) = values.text("model.model") {
+        let half = |name: &str| Path::new(run).join("model").join(name);
+        let (refiner, generator) = (half(NAMES[0]), half(NAMES[1]));
+        if refiner.is_dir() && generator.is_dir() {
+            let own = |flag: &str, found: &Path| values.text(flag).map_or(found.display().to_string(), str::to_owned);
+            return Ok((own("hybrid.refiner", &refiner), own("hybrid.generator", &generator)));
+        }
+        let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
+        return Err(Failure::usage(text));
+    }
+    match (values.text("hybrid.refiner"), values.text("hybrid.generator")) {
+        (Some(refiner), Some(generator)) => Ok((refiner.to_owned(), generator.to_owned())),
+        (None, _) => Err(Failure::usage("--refiner is needed: the language model that refines requests")),
+        (_, None) => Err(Failure::usage("--generator is needed: the diffusers folder that draws")),
+    }
+}
+
+impl Words {
+    fn new(files: &ModelFiles, values: &Values) -> Result<Self, Failure> {
+        let tokenizer = files.tokenizer()?.clone();
+        let Some(&eos) = tokenizer.eos.first() else {
+            let text = format!("{}: the model names no end-of-text token (eos_token)", files.path.display());
+            return Err(Failure::failed(text));
+        };
+        let template = values.word("hybrid.template").replace("\\n", "\n");
+        if !template.contains("{request}") {
+            return Err(Failure::usage("--request-template has no {request} in it: where does the request go?"));
+        }
+        Ok(Self { tokenizer, template, eos, max_length: values.count("data.max_length").unwrap_or(512) })
+    }
+
+    /// The prompt that asks a refiner for a request.
+    pub(crate) fn prompt(&self, request: &str) -> Result<Vec<u32>, PolicyError> {
+        let mut tokens = self.tokenizer.encode(&self.template.replace("{request}", request))?;
+        if let Some(bos) = self.tokenizer.bos.filter(|_| self.tokenizer.add_bos) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// A refined prompt as a refiner would have written it: a space after a template that ends in none, and an end.
+    pub(crate) fn answer(&self, refined: &str) -> Result<Vec<u32>, PolicyError> {
+        let space = if self.template.ends_with(char::is_whitespace) { "" } else { " " };
+        let mut tokens = self.tokenizer.encode(&format!("{space}{refined}"))?;
+        tokens.push(self.eos);
+        Ok(tokens)
+    }
+
+    /// How refined prompts are drawn.
+    pub(crate) fn sampling(&self, values: &Values) -> Sampling {
+        Sampling {
+            temperature: values.number("sample.temperature").unwrap_or(1.0),
+            top_k: values.count("sample.top_k"),
+            top_p: values.number("sample.top_p"),
+            max_new: self.max_length,
+            eos: self.tokenizer.eos.clone(),
+            vocabulary: Some(self.tokenizer.n_tokens()),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Settings of a refiner and a generator together.
+
+use super::Kind::{Choice, Number, Switch, Text};
+use super::{Key, SAMPLE, SCORE, TRAIN, key};
+
+/// The settings.
+pub(super) const KEYS: &[Key] = &[
+    key("hybrid.refiner", "refiner", Text, "", TRAIN | SCORE | SAMPLE, "The language model that refines requests")
+        .only("hybrid"),
+    key("hybrid.generator", "generator", Text, "", TRAIN | SCORE | SAMPLE, "The diffusers folder that draws")
+        .only("hybrid"),
+    key(
+        "hybrid.refiner_reference",
+        "refiner-reference",
+        Text,
+        "",
+        TRAIN | SCORE,
+        "What the refiner is compared with; train: else itself at the start",
+    )
+    .only("hybrid"),
+    key(
+        "hybrid.generator_reference",
+        "generator-reference",
+        Text,
+        "",
+        TRAIN | SCORE,
+        "What the generator is compared with; train: else itself at the start",
+    )
+    .only("hybrid"),
+    key(
+        "hybrid.update",
+        "update",
+        Choice(&["both", "refiner", "generator"]),
+        "both",
+        TRAIN,
+        "Which half learns; the other's numbers still count in the loss",
+    )
+    .only("hybrid"),
+    key(
+        "hybrid.refiner_lr",
+        "refiner-lr",
+        Number,
+        "",
+        TRAIN,
+        "The refiner's learning rate, where it is not --lr, on the same schedule",
+    )
+    .only("hybrid"),
+    key(
+        "hybrid.template",
+        "request-template",
+        Text,
+        "{request}\\n",
+        TRAIN | SCORE | SAMPLE,
+        "What the refiner reads: {request} is the request, \\n a line break",
+    )
+    .only("hybrid"),
+    key(
+        "hybrid.compare",
+        "compare",
+        Switch,
+        "false",
+        TRAIN,
+        "Trains each half alone too, and compares: refiner, generator, both separately, both jointly",
+    )
+    .only("hybrid"),
+];

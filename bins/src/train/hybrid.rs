@@ -1,0 +1,319 @@
+//! A refiner and a generator, from one loss.
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use objectives::Objective;
+use policies::{Learns, Pair, Persist as _, Policy};
+use train::diffusion::{Draws, FromImages, ImageSource, Scheme, Units};
+use train::hybrid::HybridSource;
+use train::pictures::Picture;
+use train::token::{FromExample, TokenSource};
+use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Settings, can_write, run};
+
+use super::Task;
+use crate::hybrid::data::{self, Data, Opened};
+use crate::hybrid::eval::{Studio, table};
+use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp};
+use crate::objective::{Chosen, choose};
+use crate::values::Values;
+use crate::{Failure, console, denoiser, draws, model, summary};
+
+/// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
+const OBJECTIVES: [&str; 8] = ["dpo", "cdpo", "robust", "ipo", "hinge", "exo", "sppo", "sft"];
+
+/// Defaults. Says whether this is the embedded run.
+pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+    for (path, flag) in [("model.model", "model"), ("model.reference", "reference"), ("train.preset", "preset")] {
+        if values.is_typed(path) {
+            let text = format!(
+                "--{flag} is for one model; a hybrid has two: --refiner, --generator, --refiner-reference \
+                                and --generator-reference"
+            );
+            return Err(Failure::usage(text));
+        }
+    }
+    for (path, value) in GENERAL {
+        values.preset(path, value);
+    }
+    let given = ["hybrid.refiner", "hybrid.generator", "data.data"].map(|path| values.text(path).is_some());
+    let embedded = given == [false; 3];
+    if embedded {
+        for (path, value) in EMBEDDED {
+            values.preset(path, value);
+        }
+    }
+    if values.switch("hybrid.compare") && values.word("hybrid.update") != "both" {
+        return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));
+    }
+    if values.word("objective.name") == "sft" {
+        values.preset("diffusion.half", "false");
+    }
+    Ok(embedded)
+}
+
+/// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
+const GENERAL: &[(&str, &str)] =
+    &[("objective.beta", "0.1"), ("objective.gamma", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")];
+
+/// The embedded run, with the halves alone beside it.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("hybrid.refiner", "builtin:chimera-refiner"),
+    ("hybrid.generator", "builtin:chimera-generator"),
+    ("hybrid.template", "request: {request}\\nprompt:"),
+    ("hybrid.compare", "true"),
+    ("data.data", "builtin:chimera"),
+    ("data.limit", "2048"),
+    ("data.max_length", "96"),
+    ("objective.beta", "0.3"),
+    ("objective.gamma", "300"),
+    ("objective.sft_weight", "0.1"),
+    ("optimizer.lr", "5e-4"),
+    ("optimizer.warmup_steps", "10"),
+    ("optimizer.schedule", "cosine"),
+    ("optimizer.max_grad_norm", "1"),
+    ("train.batch_size", "8"),
+    ("train.micro_batch_size", "8"),
+    ("train.eval_every", "64"),
+    ("train.n_samples", "24"),
+];
+
+/// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
+/// beta 1.
+pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
+    let name = values.word("objective.name");
+    if !OBJECTIVES.contains(&name) {
+        let text = format!("--objective {name} is not for --mdp hybrid; there are {}", OBJECTIVES.join(", "));
+        return Err(Failure::usage(text));
+    }
+    weights(values)?;
+    let mut own = values.clone();
+    own.settle("objective.beta", "1");
+    choose(&own)
+}
+
+/// beta and gamma of Eq. 15.
+fn weights(values: &Values) -> Result<(f64, f64), Failure> {
+    let number = |path, flag| match values.number(path) {
+        Some(weight) if weight.is_finite() && weight > 0.0 => Ok(weight),
+        weight => Err(Failure::usage(format!("--{flag} takes a positive number, not {}", weight.unwrap_or(f64::NAN)))),
+    };
+    Ok((number("objective.beta", "beta")?, number("objective.gamma", "gamma")?))
+}
+
+/// Trains a refiner and a generator.
+pub(super) fn train(mut task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
+    let files = Files::load(&mut task.call.values)?;
+    let mdp = files.mdp()?;
+    let reference = files.reference(&task.call.values)?;
+    let opened = data::open(&files, &mdp.handoff, &task.call)?;
+    if task.call.values.switch("hybrid.compare") && !opened.is_chimera {
+        return Err(Failure::usage("--compare needs an oracle: it goes with --data builtin:chimera"));
+    }
+    let units = draws::units(&task.call.values)?;
+    let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
+    setup.describe()?;
+    match objective {
+        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
+        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
+        Chosen::Labels(_) | Chosen::Rankings(_) => Err(Failure::usage("hybrid pairs are compared two at a time")),
+    }
+}
+
+/// Everything a run needs but its objective.
+struct Setup<'a> {
+    task: Task,
+    files: &'a Files,
+    mdp: &'a PromptedMdp,
+    reference: Frozen,
+    opened: &'a Opened<'a>,
+    units: Units,
+}
+
+/// Both halves' examples.
+type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, policies::Prompted>;
+
+impl<'a> Setup<'a> {
+    fn values(&self) -> &Values {
+        &self.task.call.values
+    }
+
+    fn describe(&self) -> Result<(), Failure> {
+        let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
+        let kind = self.files.refiner.config.architecture.model_type();
+        let held_out = self.opened.held_out.as_ref().map_or(0, Data::len);
+        let (beta, gamma) = weights(self.values())?;
+        let console = &self.task.call.console;
+        console.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
+        console.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
+        console.info(&format!("{} training pairs, {held_out} held out", self.opened.train.len()));
+        console.info(&format!(
+            "{}; beta {beta} a nat of refined prompt, gamma {gamma}: {:.4} per unit of summed squared error",
+            self.units,
+            self.units.coefficient(gamma, self.files.shape.size())
+        ));
+        Ok(())
+    }
+
+    /// Fresh learners, of which so much learns.
+    fn learner(&self, learns: Learns) -> Result<Models, Failure> {
+        let values = self.values();
+        let acting = denoiser::acting(values, &self.files.generator, self.files.shape)?;
+        let refiner = model::learner(self.files.refiner.clone(), values)?;
+        let generator = denoiser::learner(&self.files.generator, self.files.shape, acting, values)?;
+        let mut pair = Pair::new(refiner, generator).named(NAMES).learning(learns);
+        if let Some(rate) = values.number("hybrid.refiner_lr") {
+            if !(rate.is_finite() && rate >= 0.0) {
+                return Err(Failure::usage(format!("--refiner-lr takes a number from 0 up, not {rate}")));
+            }
+            pair.rates.0 = rate / self.task.settings.rate;
+        }
+        Ok(pair)
+    }
+
+    fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
+        let values = self.values();
+        let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
+        let share = values.number("diffusion.empty_share").unwrap_or(0.0);
+        if !(0.0..1.0).contains(&share) {
+            return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
+        }
+        let empty = self.mdp.handoff.none()?;
+        let pictures = ImageSource::<F>::new(data, self.mdp.inner.clone(), draws, self.units, Scheme::Forward)
+            .of_prediction(self.files.generator.scheduler.prediction)
+            .with_empty_share(share, empty);
+        HybridSource::new(self.mdp, (words, pictures), weights(values)?, NAMES)
+            .map_err(|error| Failure::failed(error.to_string()))
+    }
+
+    fn run<F: FromExample + FromImages>(
+        mut self,
+        objective: &dyn Objective<Feedback = F>,
+    ) -> Result<ExitCode, Failure> {
+        let values = self.values();
+        let draws = draws::draws(values, None)?;
+        let train = self.source::<F>(&self.opened.train, draws.clone())?;
+        // Held-out examples have draws of their own, the same at every evaluation.
+        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, ..draws.clone() };
+        let held_out = self.opened.held_out.as_ref();
+        let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
+        let refiner = self.reference.outer.fingerprint()?;
+        let generator = self.reference.inner.fingerprint()?;
+        let key = CacheKey {
+            model: format!("{refiner} {generator}"),
+            data: format!(
+                "{} {} {:?} {} {}",
+                self.opened.fingerprint,
+                draws.fingerprint(),
+                self.units,
+                self.files.generator.encoders_fingerprint()?,
+                std::any::type_name::<F>()
+            ),
+        };
+        let cache = values.text("train.reference_cache").map(PathBuf::from);
+        match &cache {
+            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let learns = match values.word("hybrid.update") {
+            "refiner" => Learns::Outer,
+            "generator" => Learns::Inner,
+            _ => Learns::Both,
+        };
+        let studio = Studio::new(self.files, &self.mdp.handoff, values)?;
+        let mut learner = self.learner(learns)?;
+        let settings = Settings { beta: 1.0, ..self.task.settings.clone() };
+        let folder = self.task.folder()?;
+        let _lock = folder.lock()?;
+        let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
+        let requests = requests.requests(self.values().count("train.n_samples").unwrap_or(0))?;
+        let reference = self.reference.clone();
+        let problem = Problem {
+            mdp: self.mdp,
+            data: &train,
+            held_out: held_out.as_ref(),
+            reference: objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>),
+            objective,
+            key,
+            cache,
+        };
+        let hooks = hooks(&studio, &requests);
+        let stop = self.task.stop;
+        let console = &mut self.task.call.console;
+        let outcome = run(&problem, &mut learner, &settings, &folder, &hooks, console, stop)?;
+        if self.is_interrupted(&outcome, &folder) {
+            return Ok(ExitCode::from(130));
+        }
+        console::result(&summary::table(&outcome, None, "decisions"));
+        if self.opened.is_chimera {
+            self.task.call.console.info("the oracle compares pictures");
+            let base = (&*reference.outer, &*reference.inner);
+            let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
+            if self.values().switch("hybrid.compare") {
+                let mut alone = Vec::new();
+                for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
+                    self.task.call.console.info(&format!("the {name} alone"));
+                    let mut learner = self.learner(learns)?;
+                    let path = folder.join("alone").join(name);
+                    let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
+                    let console = &mut self.task.call.console;
+                    let outcome = run(&problem, &mut learner, &settings, &own, &hooks, console, stop)?;
+                    if self.is_interrupted(&outcome, &folder) {
+                        return Ok(ExitCode::from(130));
+                    }
+                    alone.push(learner);
+                }
+                let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
+                rows.push(("refiner alone", studio.judge(refiner, base.1)?));
+                rows.push(("generator alone", studio.judge(base.0, generator)?));
+                rows.push(("both, separately", studio.judge(refiner, generator)?));
+            }
+            let name = match learns {
+                Learns::Both => "joint",
+                Learns::Outer => "refiner",
+                Learns::Inner => "generator",
+            };
+            rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
+            console::result(&format!("\n{}", table(&rows)));
+        }
+        let path = folder.path().display();
+        console::result(&format!("\nrun folder   {path}"));
+        if !requests.is_empty() {
+            console::result(&format!("pictures     {path}/samples/step-0.png and step-{}.png", outcome.steps));
+        }
+        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
+        console::result(&format!(
+            "next         hybrid-dpo sample --mdp hybrid --model {path} --prompts {prompts} --out pictures.jsonl"
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says how to go on with a run that was stopped.
+    fn is_interrupted(&self, outcome: &Outcome, folder: &RunFolder) -> bool {
+        if outcome.ending != Ending::Interrupted {
+            return false;
+        }
+        let path = folder.path().display();
+        let text = format!("stopped after step {}; go on with: hybrid-dpo train --resume {path}", outcome.steps);
+        console::notice(&text);
+        true
+    }
+}
+
+/// Pictures of the requests that are watched, each under its request and its refined prompt.
+fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
+    Hooks {
+        diagnose: None,
+        sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
+            Box::new(move |learner: &Models| {
+                let made = studio.make(&learner.outer, &learner.inner, requests, "picture");
+                let made = made.map_err(|failure| failure.to_string())?;
+                let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
+                    let size = (made.picture.width() as u32, made.picture.height() as u32);
+                    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
+                });
+                Ok(Samples::Pictures(pictures.collect()))
+            })
+        }),
+    }
+}
