@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/embedded-shapes}
-cargo run --release -p datasets --example shapes_model -- bins/embedded/shapes
+cargo run --release -p datasets --example embedded_models -- shapes bins/embedded/shapes
 cargo run --release -- train --mdp diffusion --model builtin:shapes-untrained --data builtin:shapes-demonstrations \
     --limit 16384 --epochs 4 --objective sft --optimizer adamw --weight-decay 0.01 --lr 2e-3 --warmup-steps 100 \
     --schedule cosine --max-grad-norm 1 --batch-size 16 --micro-batch-size 16 --draw-sets 1000 --empty-share 0.1 \

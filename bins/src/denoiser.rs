@@ -18,29 +18,11 @@ use policies::vae::Vae;
 use tempfile::TempDir;
 
 use crate::values::Values;
-use crate::{Failure, model};
-
-/// The embedded denoiser's files; `scripts/train-embedded-shapes.sh` makes them.
-const EMBEDDED: &[(&str, &[u8])] = &[
-    ("model_index.json", include_bytes!("../embedded/shapes/model_index.json")),
-    ("scheduler/scheduler_config.json", include_bytes!("../embedded/shapes/scheduler/scheduler_config.json")),
-    ("text_encoder/config.json", include_bytes!("../embedded/shapes/text_encoder/config.json")),
-    ("text_encoder/model.safetensors", include_bytes!("../embedded/shapes/text_encoder/model.safetensors")),
-    ("text_encoder_2/config.json", include_bytes!("../embedded/shapes/text_encoder_2/config.json")),
-    ("text_encoder_2/model.safetensors", include_bytes!("../embedded/shapes/text_encoder_2/model.safetensors")),
-    ("tokenizer/tokenizer.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer.json")),
-    ("tokenizer/tokenizer_config.json", include_bytes!("../embedded/shapes/tokenizer/tokenizer_config.json")),
-    ("tokenizer_2/tokenizer.json", include_bytes!("../embedded/shapes/tokenizer_2/tokenizer.json")),
-    ("tokenizer_2/tokenizer_config.json", include_bytes!("../embedded/shapes/tokenizer_2/tokenizer_config.json")),
-    ("unet/config.json", include_bytes!("../embedded/shapes/unet/config.json")),
-    (
-        "unet/diffusion_pytorch_model.safetensors",
-        include_bytes!("../embedded/shapes/unet/diffusion_pytorch_model.safetensors"),
-    ),
-];
+use crate::{Failure, embedded, model};
 
 /// The names of embedded denoisers.
-const BUILTIN: &str = "builtin:shapes (trained on demonstrations) and builtin:shapes-untrained";
+const BUILTIN: &str =
+    "builtin:shapes and builtin:chimera-generator (trained on demonstrations), and each with -untrained";
 
 /// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
@@ -65,18 +47,20 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
     let (path, embedded) = match base.strip_prefix("builtin:") {
-        Some("shapes" | "shapes-untrained") => {
-            let folder = embedded()?;
+        Some(name) => {
+            let files = match name.strip_suffix("-untrained").unwrap_or(name) {
+                "shapes" => embedded::SHAPES,
+                "chimera-generator" => embedded::CHIMERA_GENERATOR,
+                _ => return Err(Failure::usage(format!("there is no embedded model `{name}`; there are {BUILTIN}"))),
+            };
+            let folder = embedded::unpacked(files)?;
             (folder.path().to_owned(), Some(folder))
-        }
-        Some(other) => {
-            return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}")));
         }
         None => (PathBuf::from(base), None),
     };
     let folder = DiffusersFolder::open(&path)?;
-    let mut files = if base == "builtin:shapes-untrained" {
-        untrained(&folder, &device, values)?
+    let mut files = if embedded.is_some() && base.ends_with("-untrained") {
+        untrained(base, &folder, &device, values)?
     } else {
         load_unet(folder.unet(), &device)?
     };
@@ -111,23 +95,13 @@ fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
 /// The name that diffusers gives a file of adapters.
 const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
 
-fn embedded() -> Result<TempDir, Failure> {
-    let folder = tempfile::tempdir()?;
-    for (name, bytes) in EMBEDDED {
-        let path = folder.path().join(name);
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        std::fs::write(path, bytes)?;
-    }
-    Ok(folder)
-}
-
 /// A fresh network of the embedded one's shape, drawn from the seed.
-fn untrained(folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
+fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
     let path = folder.unet().join("config.json");
     let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
     let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
     let tensors = config.initial_tensors(&noise, device)?;
-    Ok(UNetFiles { path: "builtin:shapes-untrained".into(), config, tensors })
+    Ok(UNetFiles { path: name.into(), config, tensors })
 }
 
 /// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.

@@ -5,6 +5,7 @@
 mod console;
 mod denoiser;
 mod draws;
+mod embedded;
 mod failure;
 mod hybrid;
 mod images;
@@ -62,7 +63,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
         Some(("train", sub)) => train::train(call(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
         Some(("score", sub)) => score::score(call(sub, SCORE)?),
-        Some(("sample", sub)) => sample::sample(&call(sub, SAMPLE)?),
+        Some(("sample", sub)) => sample::sample(call(sub, SAMPLE)?),
         Some(("inspect", sub)) => {
             let path = sub.get_one::<PathBuf>("path").cloned();
             inspect::inspect(&call(sub, INSPECT)?, path)

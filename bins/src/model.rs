@@ -8,20 +8,11 @@ use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
 use policies::formats::{self, Extras, ModelFiles};
 
-use crate::Failure;
 use crate::values::Values;
-
-/// The embedded model: its folder's files, made by `scripts/train-embedded.sh`.
-const EMBEDDED: &[(&str, &[u8])] = &[
-    ("config.json", include_bytes!("../embedded/tldr/config.json")),
-    ("generation_config.json", include_bytes!("../embedded/tldr/generation_config.json")),
-    ("model.safetensors", include_bytes!("../embedded/tldr/model.safetensors")),
-    ("tokenizer.json", include_bytes!("../embedded/tldr/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../embedded/tldr/tokenizer_config.json")),
-];
+use crate::{Failure, embedded};
 
 /// The names of embedded models.
-const BUILTIN: &str = "builtin:tldr (trained on demonstrations) and builtin:tldr-untrained";
+const BUILTIN: &str = "builtin:tldr and builtin:chimera-refiner (trained on demonstrations), and each with -untrained";
 
 /// Loads what `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
@@ -31,9 +22,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
         return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
     }
     match name.strip_prefix("builtin:") {
-        Some("tldr") => embedded(&device),
-        Some("tldr-untrained") => untrained(&device, values),
-        Some(other) => Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+        Some(name) => builtin(name, &device, values),
         None if is_hub_id(name) => Err(Failure::failed(format!(
             "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
         ))),
@@ -77,27 +66,27 @@ fn is_hub_id(name: &str) -> bool {
     parts && !Path::new(name).exists()
 }
 
-fn embedded(device: &candle_core::Device) -> Result<ModelFiles, Failure> {
-    let folder = tempfile::tempdir()?;
-    for (name, bytes) in EMBEDDED {
-        std::fs::write(folder.path().join(name), bytes)?;
+fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
+    let (files, is_trained) = match name {
+        "tldr" => (embedded::TLDR, true),
+        "tldr-untrained" => (embedded::TLDR, false),
+        "chimera-refiner" => (embedded::CHIMERA_REFINER, true),
+        "chimera-refiner-untrained" => (embedded::CHIMERA_REFINER, false),
+        other => return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+    };
+    let path = std::path::PathBuf::from(format!("builtin:{name}"));
+    if is_trained {
+        let folder = embedded::unpacked(files)?;
+        return Ok(ModelFiles { path, ..formats::load(folder.path(), device)? });
     }
-    let mut files = formats::load(folder.path(), device)?;
-    files.path = "builtin:tldr".into();
-    Ok(files)
-}
-
-/// A fresh model of the embedded model's shape, drawn from the seed.
-fn untrained(device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
+    // A fresh model of the embedded model's shape, drawn from the seed.
     let seed = values.count("run.seed").unwrap_or(0) as u64;
-    let json = include_str!("../embedded/tldr/config.json");
-    let config = CausalConfig::from_json(serde_json::from_str(json)?)?;
+    let config = CausalConfig::from_json(serde_json::from_slice(embedded::file(files, "config.json"))?)?;
     let tensors = config.initial_tensors(&Noise::new(seed), device)?;
     let mut extras = Extras::default();
-    for (name, bytes) in EMBEDDED.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
+    for (name, bytes) in files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
         extras.insert(*name, bytes.to_vec());
     }
-    let path = std::path::PathBuf::from("builtin:tldr-untrained");
     let tokenizer = formats::ModelTokenizer::from_extras(&path, &extras, &config.eos)?;
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }

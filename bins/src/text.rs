@@ -1,6 +1,7 @@
 //! Text data: what `--data` names, tokenised for a model.
 use std::path::Path;
 
+use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
 use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
 use policies::BoxError;
@@ -147,9 +148,13 @@ fn builtin_data(
         "tldr-demonstrations" => {
             Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise)?)
         }
+        "chimera-refiner-demonstrations" => {
+            let problem = chimera::Problem::new(values.count("run.seed").unwrap_or(0) as u64);
+            Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise)?)
+        }
         _ => {
-            let text =
-                format!("there is no embedded data `{full}`; there are builtin:tldr and builtin:tldr-demonstrations");
+            let known = "builtin:tldr, builtin:tldr-demonstrations and builtin:chimera-refiner-demonstrations";
+            let text = format!("there is no embedded data `{full}`; there are {known}");
             Err(Failure::usage(text))
         }
     }

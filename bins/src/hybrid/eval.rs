@@ -1,9 +1,11 @@
 //! What refiners and generators make of requests together, and how the oracle compares it.
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use datasets::images::Pixels;
 use datasets::synthetic::chimera::{Oracle, Outcome, Problem, Split, Wanted};
 use engine::Noise;
+use mdp::diffusion::Latent;
 use policies::Prompted;
 use policies::causal::{CausalLm, Sampling};
 use policies::denoiser::Denoiser;
@@ -26,9 +28,27 @@ pub(crate) struct Studio<'a> {
     seed: u64,
 }
 
+/// A request, and the number of the streams that its answer is drawn from.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: String,
+    pub(crate) number: u64,
+    /// Whether the generator is given the request itself, and no refiner is asked.
+    pub(crate) is_null: bool,
+}
+
+impl Asked {
+    pub(crate) fn number(request: &str, number: u64) -> Self {
+        Self { request: request.to_owned(), number, is_null: false }
+    }
+}
+
 /// What was made of a request.
 pub(crate) struct Made {
     pub(crate) refined: String,
+    /// The refiner's tokens, end included; none where it was not asked.
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) latent: Latent,
     pub(crate) picture: Pixels,
 }
 
@@ -45,38 +65,62 @@ impl<'a> Studio<'a> {
         &self,
         refiner: &CausalLm,
         generator: &Denoiser,
-        requests: &[String],
+        asked: &[Asked],
         purpose: &str,
     ) -> Result<Vec<Made>, Failure> {
-        let words: &Words = &self.files.words;
-        let prompts = requests.iter().map(|request| words.prompt(request)).collect::<Result<Vec<_>, _>>()?;
         let noise = Noise::new(self.seed);
-        let streams = |what: &str| -> Vec<_> {
-            (0..requests.len()).map(|i| noise.stream(&format!("{purpose}, {what}"), i as u64)).collect()
-        };
-        let mut sampling = self.sampling.clone();
-        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        sampling.max_new = sampling.max_new.saturating_sub(longest).max(1);
-        let answers = refiner.generate(&prompts, &sampling, &mut streams("words"))?;
-        let mut refined = Vec::with_capacity(answers.len());
-        let mut conditions = Vec::with_capacity(answers.len());
-        for answer in &answers {
-            let text = self.handoff.text(answer)?;
+        let stream = |what: &str, asked: &Asked| noise.stream(&format!("{purpose}, {what}"), asked.number);
+        let mut answers = self.refine(refiner, asked, &stream)?.into_iter();
+        let (mut refined, mut conditions) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        for asked in asked {
+            let (text, tokens) = if asked.is_null {
+                (asked.request.clone(), Vec::new())
+            } else {
+                let tokens = answers.next().unwrap_or_default();
+                (self.handoff.text(&tokens)?, tokens)
+            };
             conditions.push(self.handoff.condition(&text)?);
-            refined.push(text);
+            refined.push((text, tokens));
         }
-        let made = generator.generate(&self.plan, &conditions, &mut streams("picture"), &mut |_| ())?;
+        let mut rngs: Vec<_> = asked.iter().map(|asked| stream("picture", asked)).collect();
+        let drawn = generator.generate(&self.plan, &conditions, &mut rngs, &mut |_| ())?;
         let vae = self.files.generator.vae.as_deref();
-        let pictures = made.iter().map(|made| denoiser::decode(vae, generator.shape(), made.image()));
-        let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
-        Ok(refined.into_iter().zip(pictures).map(|(refined, picture)| Made { refined, picture }).collect())
+        let mut made = Vec::with_capacity(asked.len());
+        for ((refined, tokens), drawn) in refined.into_iter().zip(drawn) {
+            let picture = denoiser::decode(vae, generator.shape(), drawn.image())?;
+            made.push(Made { refined, tokens, latent: Arc::clone(drawn.image()), picture });
+        }
+        Ok(made)
+    }
+
+    /// The refiner's answers to the requests that it is asked.
+    fn refine(
+        &self,
+        refiner: &CausalLm,
+        asked: &[Asked],
+        stream: &dyn Fn(&str, &Asked) -> mdp::Rng,
+    ) -> Result<Vec<Vec<u32>>, Failure> {
+        let asked: Vec<&Asked> = asked.iter().filter(|asked| !asked.is_null).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let words: &Words = &self.files.words;
+        let prompts = asked.iter().map(|asked| words.prompt(&asked.request)).collect::<Result<Vec<_>, _>>()?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        if longest >= words.max_length {
+            let most = words.max_length;
+            return Err(Failure::failed(format!("a request has {longest} tokens, and --max-length is {most}")));
+        }
+        let sampling = Sampling { max_new: words.max_length - longest, ..self.sampling.clone() };
+        let mut rngs: Vec<_> = asked.iter().map(|asked| stream("words", asked)).collect();
+        Ok(refiner.generate(&prompts, &sampling, &mut rngs)?)
     }
 
     /// What the oracle thinks of a policy's pictures of the test requests, none of which training has seen.
     pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<Verdict>, Failure> {
         let pairs = (0..REQUESTS).map(|index| Problem::new(self.seed).pair(Split::Test, index));
         let asked: Vec<(String, Wanted)> = pairs.map(|pair| (pair.request, pair.wanted)).collect();
-        let requests: Vec<String> = asked.iter().map(|(request, _)| request.clone()).collect();
+        let requests: Vec<Asked> = asked.iter().zip(0..).map(|((request, _), i)| Asked::number(request, i)).collect();
         let made = self.make(refiner, generator, &requests, "oracle")?;
         Ok(made.into_iter().zip(asked).map(|(made, (_, wanted))| Verdict::of(&wanted, made)).collect())
     }

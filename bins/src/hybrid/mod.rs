@@ -27,6 +27,9 @@ pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
 /// What the halves are called.
 pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
 
+/// How the embedded refiner is asked.
+pub(crate) const CHIMERA_TEMPLATE: &str = "request: {request}\\nprompt:";
+
 /// Both halves' files with everything around them.
 pub(crate) struct Files {
     pub(crate) refiner: ModelFiles,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datasets::images::{ImagePair, Pixels};
+use datasets::synthetic::chimera;
 use datasets::synthetic::shapes::{EDGE, Problem, Split};
 use policies::BoxError;
 use policies::clip::TextConditioner;
@@ -150,8 +151,9 @@ pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
         None => Err(Failure::usage("--data or --latents is needed with --model")),
         Some("builtin:shapes") => shapes(false, loaded, values),
         Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),
+        Some("builtin:chimera-generator-demonstrations") => chimera(loaded, values),
         Some(name) if name.starts_with("builtin:") => {
-            let known = "builtin:shapes and builtin:shapes-demonstrations";
+            let known = "builtin:shapes, builtin:shapes-demonstrations and builtin:chimera-generator-demonstrations";
             Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")))
         }
         Some(name) => files::open(Path::new(name), loaded, call),
@@ -200,6 +202,49 @@ fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Open
         fingerprint: format!("builtin:shapes {seed} {n} {demonstrations} {}", loaded.encoders_fingerprint()?),
         captions: Arc::clone(&captions),
         is_shapes: true,
+        wishes,
+        said: String::new(),
+    })
+}
+
+/// What the generator of the embedded hybrid problem is taught by, drawn when it is asked for.
+struct Creatures {
+    problem: chimera::Problem,
+    split: Split,
+    n: usize,
+    captions: Arc<Captions>,
+}
+
+impl Images for Creatures {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        let demonstration = self.problem.demonstration(self.split, index as u64).render(index);
+        let condition = self.captions.condition(&demonstration.caption)?;
+        let latent = Arc::clone(demonstration.image.values());
+        Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 })
+    }
+}
+
+fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
+    let shape = Shape { height: chimera::EDGE, width: chimera::EDGE, channels: Pixels::CHANNELS };
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let problem = chimera::Problem::new(seed);
+    let captions = Arc::new(Captions::new(loaded, shape));
+    let part =
+        |split, n| -> Arc<dyn Images> { Arc::new(Creatures { problem, split, n, captions: Arc::clone(&captions) }) };
+    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let wishes = (0..64).map(|index| problem.demonstration(Split::Validation, index).caption).collect();
+    Ok(Opened {
+        train: part(Split::Train, n),
+        held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
+        shape,
+        fingerprint: format!("builtin:chimera-generator {seed} {n} {}", loaded.encoders_fingerprint()?),
+        captions: Arc::clone(&captions),
+        is_shapes: false,
         wishes,
         said: String::new(),
     })

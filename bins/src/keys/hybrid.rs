@@ -55,6 +55,15 @@ pub(super) const KEYS: &[Key] = &[
     )
     .only("hybrid"),
     key(
+        "sample.null_share",
+        "null-share",
+        Number,
+        "0.25",
+        SAMPLE,
+        "--pairs: in this share of them no refiner is asked, and both pictures are of the request itself",
+    )
+    .only("hybrid"),
+    key(
         "hybrid.compare",
         "compare",
         Switch,

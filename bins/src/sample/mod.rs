@@ -1,5 +1,6 @@
 //! `sample`.
 mod diffusion;
+mod hybrid;
 mod prompts;
 mod token;
 
@@ -10,9 +11,10 @@ use crate::{Call, Failure};
 pub(crate) use token::draw;
 
 /// Draws answers or pictures.
-pub(crate) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+pub(crate) fn sample(mut call: Call) -> Result<ExitCode, Failure> {
     match call.values.word("run.mdp") {
-        "diffusion" => diffusion::sample(call),
-        _ => token::sample(call),
+        "diffusion" => diffusion::sample(&call),
+        "hybrid" => hybrid::sample(&mut call),
+        _ => token::sample(&call),
     }
 }

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use datasets::synthetic::shapes::Split;
-use datasets::synthetic::{shapes, tldr};
+use datasets::synthetic::{chimera, shapes, tldr};
 use datasets::{Message, Text};
 
 use crate::Failure;
@@ -24,8 +24,13 @@ pub(super) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, F
             let problem = shapes::Problem::new(seed);
             return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).caption)).collect());
         }
+        "builtin:chimera" => {
+            let problem = chimera::Problem::new(seed);
+            return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).request)).collect());
+        }
         _ if source.starts_with("builtin:") => {
-            let text = format!("there are no embedded prompts `{source}`; there are builtin:tldr and builtin:shapes");
+            let known = "builtin:tldr, builtin:shapes and builtin:chimera";
+            let text = format!("there are no embedded prompts `{source}`; there are {known}");
             return Err(Failure::usage(text));
         }
         _ => {}

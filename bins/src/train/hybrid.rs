@@ -12,8 +12,8 @@ use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder
 
 use super::Task;
 use crate::hybrid::data::{self, Data, Opened};
-use crate::hybrid::eval::{Studio, table};
-use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp};
+use crate::hybrid::eval::{Asked, Studio, table};
+use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp};
 use crate::objective::{Chosen, choose};
 use crate::values::Values;
 use crate::{Failure, console, denoiser, draws, model, summary};
@@ -59,7 +59,7 @@ const GENERAL: &[(&str, &str)] =
 const EMBEDDED: &[(&str, &str)] = &[
     ("hybrid.refiner", "builtin:chimera-refiner"),
     ("hybrid.generator", "builtin:chimera-generator"),
-    ("hybrid.template", "request: {request}\\nprompt:"),
+    ("hybrid.template", CHIMERA_TEMPLATE),
     ("hybrid.compare", "true"),
     ("data.data", "builtin:chimera"),
     ("data.limit", "2048"),
@@ -306,7 +306,8 @@ fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, Prompt
         diagnose: None,
         sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
             Box::new(move |learner: &Models| {
-                let made = studio.make(&learner.outer, &learner.inner, requests, "picture");
+                let asked: Vec<Asked> = requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
+                let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
                 let made = made.map_err(|failure| failure.to_string())?;
                 let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
                     let size = (made.picture.width() as u32, made.picture.height() as u32);

@@ -1,0 +1,201 @@
+//! A refiner and a generator: pictures of requests, or pairs of them to be judged.
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use datasets::Text;
+use datasets::images::LatentShape;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter, Refined};
+use engine::Noise;
+use policies::Persist as _;
+use policies::causal::CausalLm;
+use policies::denoiser::Denoiser;
+use serde_json::json;
+use train::pictures::{Picture, contact_sheet, save_png};
+use train::write_whole;
+
+use super::prompts::read_prompts;
+use crate::hybrid::eval::{Asked, Made, Studio};
+use crate::hybrid::{Files, PromptedMdp};
+use crate::values::Values;
+use crate::{Call, Failure, denoiser};
+
+/// Requests that are answered together: bounds the memory of their latents.
+const AT_ONCE: usize = 64;
+
+pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
+    check(&call.values)?;
+    if call.values.text("hybrid.refiner").is_none() && call.values.text("model.model").is_none() {
+        call.values.preset("hybrid.refiner", "builtin:chimera-refiner");
+        call.values.preset("hybrid.generator", "builtin:chimera-generator");
+    }
+    let embedded = call.values.word("hybrid.refiner").starts_with("builtin:chimera");
+    let prompts = call.values.text("sample.prompts").unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    if prompts.is_empty() {
+        return Err(Failure::usage("sample needs --prompts FILE: the requests"));
+    }
+    if prompts == "builtin:chimera" {
+        call.values.preset("hybrid.template", crate::hybrid::CHIMERA_TEMPLATE);
+        call.values.preset("data.max_length", "96");
+    }
+    let files = Files::load(&mut call.values)?;
+    let mdp = files.mdp()?;
+    let requests = read_prompts(&prompts, &call.values)?.into_iter().map(|prompt| match prompt {
+        Text::Plain(request) => Ok(request),
+        Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
+    });
+    let requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
+    let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
+    let work = Work { call, files: &files, mdp: &mdp, models, requests };
+    match call.values.text("label.pairs") {
+        Some(folder) => work.pairs(Path::new(folder))?,
+        None => work.pictures()?,
+    }
+    if mdp.handoff.truncated() > 0 {
+        let n = mdp.handoff.truncated();
+        call.console.info(&format!("{n} refined prompts were longer than the text encoder reads; it did not see their end"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check(values: &Values) -> Result<(), Failure> {
+    if values.count("sample.n") == Some(0) || values.count("sample.limit") == Some(0) {
+        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+    }
+    let share = values.number("sample.null_share").unwrap_or(0.0);
+    if !(0.0..=1.0).contains(&share) {
+        return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {share}")));
+    }
+    match (values.text("label.pairs"), values.text("run.out")) {
+        (Some(_), Some(_)) => Err(Failure::usage("--pairs names the folder to write: --out has no use beside it")),
+        (Some(folder), None) if Path::new(folder).exists() => {
+            Err(Failure::failed(format!("{folder} exists; pairs are written to a new folder")))
+        }
+        (Some(_), None) => Ok(()),
+        (None, Some(out)) if Path::new(out).extension().is_none_or(|extension| extension == "png") => {
+            Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")))
+        }
+        (None, Some(out)) => Ok(train::can_write(Path::new(out))?),
+        (None, None) => Err(Failure::usage("pictures need --out FILE.jsonl, pairs to be judged --pairs FOLDER")),
+    }
+}
+
+/// Everything there is to work with.
+struct Work<'a> {
+    call: &'a Call,
+    files: &'a Files,
+    mdp: &'a PromptedMdp,
+    models: (CausalLm, Denoiser),
+    requests: Vec<String>,
+}
+
+impl Work<'_> {
+    fn studio(&self) -> Result<Studio<'_>, Failure> {
+        Studio::new(self.files, &self.mdp.handoff, &self.call.values)
+    }
+
+    fn pictures(&self) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let (n, out) = (values.count("sample.n").unwrap_or(1), PathBuf::from(values.word("run.out")));
+        let studio = self.studio()?;
+        let folder = out.with_extension("");
+        std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+        let bar = self.call.console.bar("sample", self.requests.len() * n);
+        let (mut lines, mut sheet): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
+        let asked = (0..self.requests.len() * n).map(|i| Asked::number(&self.requests[i / n], i as u64));
+        for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
+            for (made, asked) in studio.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
+                let (i, j) = (asked.number as usize / n, asked.number as usize % n);
+                let name = format!("{i:05}-{j}.png");
+                if let Some(picture) = picture(&asked.request, made) {
+                    save_png(&folder.join(&name), &picture.pixels)?;
+                    sheet.push(picture);
+                }
+                let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
+                lines.push(json!({ "prompt": asked.request, "refined": made.refined, "image": image, "sample": j }));
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        save_png(&out.with_extension("png"), &contact_sheet(&sheet, 8, 64))?;
+        write_whole(&out, |file| {
+            lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
+        })?;
+        let (n, folder, sheet) = (lines.len(), folder.display(), out.with_extension("png"));
+        self.call.console.info(&format!("{n} pictures in {folder}, together in {}", sheet.display()));
+        Ok(())
+    }
+
+    /// Two refined prompts and two pictures of each request, `--n` times. In a share of the pairs no refiner is asked:
+    /// both pictures are made of the request itself, which keeps the generator honest about what it is told.
+    fn pairs(&self, path: &Path) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let (n, share) = (values.count("sample.n").unwrap_or(1), values.number("sample.null_share").unwrap_or(0.0));
+        let seed = values.count("run.seed").unwrap_or(0) as u64;
+        let studio = self.studio()?;
+        let shape = self.files.shape;
+        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+        let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
+        let bar = self.call.console.bar("pairs", self.requests.len() * n);
+        let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
+        for pairs in pairs.chunks(AT_ONCE / 2) {
+            let mut asked = Vec::with_capacity(pairs.len() * 2);
+            for &pair in pairs {
+                let chance = engine::noise::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
+                for side in 0..2 {
+                    let one = Asked::number(&self.requests[pair / n], (pair * 2 + side) as u64);
+                    asked.push(Asked { is_null: chance < share, ..one });
+                }
+            }
+            let made = studio.make(&self.models.0, &self.models.1, &asked, "pair")?;
+            for (asked, made) in asked.chunks(2).zip(made.chunks(2)) {
+                let side = |i: usize| Candidate {
+                    refined: Some(Refined {
+                        text: made[i].refined.clone(),
+                        tokens: made[i].tokens.clone(),
+                        is_null: asked[i].is_null,
+                    }),
+                    made: Fresh::Image { picture: &made[i].picture, latent: &made[i].latent },
+                    seed: asked[i].number,
+                    log_probs: None,
+                };
+                writer.push(&Pair { request: asked[0].request.clone(), a: side(0), b: side(1) })?;
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        let n = writer.len();
+        writer.finish()?;
+        let path = path.display();
+        self.call.console.info(&format!("{n} pairs in {path}; next: hybrid-dpo label --pairs {path}"));
+        Ok(())
+    }
+
+    /// What it takes to make the same pairs again; each side's seed is its number under the run's.
+    fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+        let values = &self.call.values;
+        let settings = json!({
+            "refiner": values.text("hybrid.refiner").or(values.text("model.model")),
+            "generator": values.text("hybrid.generator").or(values.text("model.model")),
+            "refiner_fingerprint": self.models.0.fingerprint()?,
+            "generator_fingerprint": self.models.1.fingerprint()?,
+            "request_template": values.word("hybrid.template"),
+            "seed": values.count("run.seed"),
+            "temperature": values.number("sample.temperature"),
+            "top_k": values.count("sample.top_k"),
+            "top_p": values.number("sample.top_p"),
+            "sampler": values.word("sample.sampler"),
+            "steps": values.count("sample.steps"),
+            "eta": values.number("sample.eta"),
+            "guidance": values.number("sample.guidance"),
+            "null_share": values.number("sample.null_share"),
+        });
+        Ok(settings.as_object().cloned().unwrap_or_default())
+    }
+}
+
+fn picture(request: &str, made: &Made) -> Option<Picture> {
+    let size = (made.picture.width() as u32, made.picture.height() as u32);
+    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
+}
