@@ -1,5 +1,6 @@
 //! `train`.
 mod diffusion;
+mod image_presets;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
         take_up(&mut call.values, path)?;
     }
     let is_diffusion = call.values.word("run.mdp") == "diffusion";
-    let embedded = if is_diffusion { diffusion::presets(&mut call.values)? } else { token::presets(&mut call.values)? };
+    let embedded =
+        if is_diffusion { image_presets::presets(&mut call.values)? } else { token::presets(&mut call.values)? };
     let objective = choose(&call.values)?;
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
