@@ -29,6 +29,9 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
+/// The strength of the pull to the reference unless the user or a preset says otherwise; docs/diffusion.md has its units.
+pub(crate) const USUAL_BETA: &str = "2000";
+
 /// A denoiser with everything around it.
 pub(crate) struct Loaded {
     name: String,
@@ -71,6 +74,20 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
     let scheduler = scheduler(&folder, values)?;
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
+}
+
+/// Loads what `--reference` names, for a model whose errors are held against its errors.
+pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
+    let reference = load(name, values)?;
+    let (own, other) = (&model.scheduler, &reference.scheduler);
+    let what = if own.prediction != other.prediction {
+        format!("--reference {name} predicts {:?}, --model {} {:?}", other.prediction, model.name, own.prediction)
+    } else if own.schedule != other.schedule {
+        format!("--reference {name} has another noise schedule than --model {}", model.name)
+    } else {
+        return Ok(reference);
+    };
+    Err(Failure::failed(format!("{what}: their errors can't be compared; --scheduler FILE gives both the same noise")))
 }
 
 /// The two parts of `base+adapter`, or of a run that trained adapters.
@@ -185,6 +202,11 @@ impl Loaded {
         self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
     }
 
+    /// Whether `sample` can make pictures with it.
+    pub(crate) fn makes_pictures(&self) -> bool {
+        self.takes_prompts() && (self.vae.is_some() || [1, 3].contains(&self.files.config.in_channels))
+    }
+
     /// The width of the hidden states of texts that the network reads, if it reads any.
     pub(crate) fn context_width(&self) -> Option<usize> {
         self.files.config.context_width()
@@ -251,7 +273,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
     let sampler = match values.word("diffusion.scheme") {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
         "half" => Sampler::Ddpm { variance: Variance::Small },
-        _ => sampler(values)?,
+        _ => sampler(values, &loaded.scheduler)?,
     };
     let scale = values.number("sample.guidance").unwrap_or(1.0);
     let guidance = match (&loaded.texts, scale) {
@@ -268,7 +290,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
 }
 
 /// The sampler that `--sampler` and `--eta` name.
-fn sampler(values: &Values) -> Result<Sampler, Failure> {
+fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     let (name, eta) = (values.word("sample.sampler"), values.number("sample.eta").unwrap_or(0.0));
     if name != "ddim" && values.is_typed("sample.eta") {
         return Err(Failure::usage(format!("--eta is for --sampler ddim, not {name}")));
@@ -277,7 +299,7 @@ fn sampler(values: &Values) -> Result<Sampler, Failure> {
         return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
     }
     Ok(match name {
-        "ddpm" => Sampler::Ddpm { variance: Variance::Small },
+        "ddpm" => Sampler::Ddpm { variance: scheduler.variance()? },
         "euler" => Sampler::Euler,
         "dpm++2m" => Sampler::DpmSolverPlusPlus2M,
         _ => Sampler::Ddim { eta },
@@ -305,7 +327,7 @@ fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> 
     if steps == 0 || steps > most {
         return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));
     }
-    Ok(scheduler.plan(sampler(values)?, steps)?)
+    Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
 }
 
 /// What an SDXL model is told of its pictures' size.

@@ -102,12 +102,17 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
         return builtin_data(builtin, part, tokenise, values, limit);
     }
     let reading = reading(part, values)?;
-    datasets::open(Path::new(name), reading, tokenise).map_err(|error| match (&error, reading.split) {
+    datasets::open(Path::new(name), reading, tokenise).map_err(|error| unread(error, &reading))
+}
+
+/// Why data can't be read, with the setting that might be to blame.
+pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
+    match (&error, reading.split) {
         (DatasetError::NoShards { .. }, Some(_)) => {
             Failure::failed(format!("{error} (--split says which part is read; all: every one)"))
         }
         _ => error.into(),
-    })
+    }
 }
 
 /// How a file is to be read. Held-out data that the user names is read whole unless a split is asked for.

@@ -82,6 +82,14 @@ pub enum DatasetError {
         /// What the parser said.
         message: String,
     },
+    /// An array of records does not end where its file does.
+    #[error("{origin}: broken JSON: {message}")]
+    Array {
+        /// Where.
+        origin: Origin,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A line is not UTF-8.
     #[error("{origin}: not UTF-8 at byte {byte} of the record")]
     Utf8 {

@@ -134,6 +134,15 @@ pub enum EngineError {
         /// The names, without their numbered parents, that do exist.
         known: Vec<String>,
     },
+
+    /// A LoRA rank above the width of every layer that is adapted.
+    #[error("LoRA rank {rank} is more than the width of every adapted layer, {widest} at most: it would not be low")]
+    LoraRank {
+        /// The rank.
+        rank: usize,
+        /// The widest layer's inputs or outputs, whichever are more.
+        widest: usize,
+    },
 }
 
 impl EngineError {

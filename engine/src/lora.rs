@@ -88,7 +88,7 @@ impl LoraConfig {
     /// A layer's A depends on the seed and on its name, and on no other layer. Returns the adapted layers' names.
     ///
     /// # Errors
-    /// A rank of zero, an alpha that is not positive and finite, a target that matches no layer, an adapter that is
+    /// A rank of zero or above the width of every adapted layer, an alpha that is not positive and finite, a target that matches no layer, an adapter that is
     /// there already.
     pub fn attach(
         &self,
@@ -101,6 +101,10 @@ impl LoraConfig {
         check_setting(self.rank > 0, "LoRA", "the rank", "at least 1", self.rank as f64)?;
         check_setting(self.alpha > 0. && self.alpha.is_finite(), "LoRA", "alpha", "positive and finite", self.alpha)?;
         self.check_targets(layers)?;
+        let widths = layers.iter().filter(|layer| self.is_target(layer)).map(|layer| layer.n_in.max(layer.n_out));
+        if let Some(widest) = widths.max().filter(|widest| self.rank > *widest) {
+            return Err(EngineError::LoraRank { rank: self.rank, widest });
+        }
         parameters.freeze_all();
         let mut adapted = Vec::new();
         for layer in layers.iter().filter(|layer| self.is_target(layer)) {
@@ -302,6 +306,8 @@ mod tests {
         assert_eq!(target, "LoRA target `gate` matches no layer; there are q, up");
         assert!(refuse(config(&[])).contains("matches no layer"));
         assert!(refuse(LoraConfig { rank: 0, ..config(&["q"]) }).contains("rank"));
+        let rank = refuse(LoraConfig { rank: 7, ..config(&["q"]) });
+        assert_eq!(rank, "LoRA rank 7 is more than the width of every adapted layer, 6 at most: it would not be low");
         assert!(refuse(LoraConfig { alpha: f64::NAN, ..config(&["q"]) }).contains("alpha"));
     }
 

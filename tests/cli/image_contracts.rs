@@ -45,6 +45,9 @@ fn score_writes_what_is_agreed() {
     assert_eq!(alone[3]["margin"], Value::Null);
     assert_eq!(alone[3]["chosen"]["reference_error"], Value::Null);
     assert_eq!(alone[3]["chosen"]["error"], scored[3]["chosen"]["error"]);
+    // The strength that training has.
+    let score = format!("{SCORE} --model run --reference unet");
+    assert_eq!(scene.done(&score).out, scene.done(&format!("{score} --beta 2000")).out);
     let own = lines(&scene.done(&format!("{SCORE} --model unet --reference unet")).out);
     assert!(own.iter().all(|line| line["margin"] == 0.0));
 }
@@ -154,4 +157,33 @@ fn inspect_tells_denoisers_runs_pictures_and_latents_apart() {
     says("pairs.jsonl", &["8 examples: 8 pairs", "tokenizer"]);
     scene.refused("inspect unet/diffusion_pytorch_model.safetensors", 1, &["tensors of no kind known here"]);
     scene.refused("inspect nowhere.safetensors", 1, &["nowhere.safetensors"]);
+}
+
+#[test]
+fn parts_of_a_folder_of_pictures_and_limits() {
+    let scene = studio();
+    let all = scene.read("pictures.jsonl").replace("pictures/", "../pictures/");
+    let rows: Vec<&str> = all.lines().collect();
+    let part = |name: &str, range: std::ops::Range<usize>| scene.write(name, rows[range].join("\n"));
+    part("folder/train-0.jsonl", 0..3);
+    part("folder/train-1.jsonl", 3..5);
+    part("folder/validation.jsonl", 5..8);
+    let says = |more: &str, what: &str| {
+        let run = learning("run", &format!("--model pixels --data folder --epochs 1 {more}")).replace("--quiet", "");
+        let ran = scene.done(&run);
+        assert!(ran.err.contains(what), "{more} does not say {what}\n{}", ran.err);
+        std::fs::remove_dir_all(scene.path("run")).unwrap();
+    };
+    says("", "5 training examples, 0 held out");
+    for (split, n) in [("train", 5), ("validation", 3), ("all", 8)] {
+        says(&format!("--split {split}"), &format!("{n} training examples, 0 held out"));
+    }
+    let test = learning("new", "--model pixels --data folder --split test");
+    scene.refused(&test, 1, &["folder holds no file of the split `test`", "--split says which part"]);
+    // Data to evaluate on is named whole, and the limit is on what is learned from.
+    scene.write("eval/eval.jsonl", all.as_str());
+    let apart = learning("run", "--model pixels --data folder --eval-data eval --limit 2 --epochs 1");
+    let apart = apart.replace("--quiet", "").replace("--eval-share 0 ", "").replace("--eval-share 0", "");
+    let ran = scene.done(&apart);
+    assert!(ran.err.contains("2 training examples, 8 held out"), "{}", ran.err);
 }

@@ -139,6 +139,7 @@ fn pictures_that_can_not_be_read_are_named_or_skipped_and_counted() {
     assert!(text.contains("7 pairs") && text.contains("pictures/2-rejected.png"), "{text}");
     let lines = scene.read("pictures.jsonl");
     for (content, says) in [
+        (format!("[{}", lines.trim().replace('\n', ",\n")), "the file ends before the array does"),
         (lines.replace("pictures/3-chosen", "pictures/none"), "pictures/none.png"),
         (lines.replace("\"prompt\"", "\"ask\""), "`prompt`"),
         ("{\"foo\": 1}\n".to_owned(), "jpg_0"),

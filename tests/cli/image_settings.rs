@@ -54,6 +54,31 @@ fn settings_of_train_without_sense() {
     scene.refused("train --mdp diffusion --model unet", 2, &["--data or --latents"]);
     scene.refused("train --mdp diffusion --model unet --scheme trajectory --eta 1", 2, &["--trajectories"]);
     scene.refused(&learning("new", "--lora-rank 2 --lora-targets to_kk"), 1, &["`to_kk`"]);
+    scene.refused(&learning("new", "--lora-rank 1000000000000"), 1, &["LoRA rank 1000000000000", "at most"]);
+}
+
+#[test]
+fn a_reference_that_knows_other_noise_is_refused() {
+    let scene = studio();
+    copy_golden(&scene, "unet/sd1", "other/unet");
+    let schedulers = [
+        (r#"{"_class_name": "DDIMScheduler", "beta_schedule": "linear"}"#, "another noise schedule"),
+        (r#"{"_class_name": "DDIMScheduler", "num_train_timesteps": 500}"#, "another noise schedule"),
+        (
+            r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+            "prediction_type": "v_prediction"}"#,
+            "predicts Velocity",
+        ),
+    ];
+    let score = "score --mdp diffusion --model unet --reference other --latents latents.safetensors";
+    for (scheduler, says) in schedulers {
+        scene.write("other/scheduler/scheduler_config.json", scheduler);
+        for arguments in [learning("new", "--reference other"), score.to_owned()] {
+            scene.refused(&arguments, 1, &["--reference other", says, "--model unet", "--scheduler FILE"]);
+        }
+    }
+    assert!(!scene.path("new").exists());
+    scene.done(&format!("{score} --scheduler other/scheduler/scheduler_config.json --quiet"));
 }
 
 #[test]
@@ -98,6 +123,8 @@ fn settings_of_the_other_verbs_without_sense() {
             "score --mdp diffusion --model pixels --data pictures.jsonl --draws draws.safetensors".to_owned(),
             "--latents",
         ),
+        (sample("--n 8193"), "--n 8193 of 2 prompts is more than the 16384 pictures"),
+        (sample("--n 9223372036854775807"), "is more than the 16384 pictures"),
         (sample("--n 0"), "--n and --limit-prompts take at least 1"),
         (sample("--temperature 0.5"), "--temperature is for --mdp token"),
         (sample("--sampler dpm++2m --eta 0.5"), "--eta is for --sampler ddim, not dpm++2m"),

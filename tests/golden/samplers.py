@@ -5,6 +5,7 @@ signal x_0 + noise eps, whatever the scheduler keeps. Run with diffusers on the 
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import diffusers
@@ -17,6 +18,25 @@ STABLE = {**SCALED, "steps_offset": 1, "set_alpha_to_one": False, "clip_sample":
 ZERO = {**SCALED, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 V = {"prediction_type": "v_prediction"}
 FINAL = {"final_sigmas_type": "sigma_min"}
+
+LARGE = {"variance_type": "fixed_large", "clip_sample": False}
+SPACINGS = ["leading", "linspace", "trailing"]
+
+# Every sampler in every spacing, in 7 steps, which do not divide 1000. Leading starts at 1, so DDPM's last step is not from 0.
+SPACED = {
+    f"{name}_{spacing}": (kind, {**SCALED, **options, "timestep_spacing": spacing, "steps_offset": 1}, 7, eta)
+    for spacing in SPACINGS
+    for name, kind, options, eta in [
+        ("ddpm_spaced", "DDPM", {"clip_sample": False}, None),
+        ("ddpm_large_spaced", "DDPM", LARGE, None),
+        ("ddim_spaced", "DDIM", {"clip_sample": False}, 0.0),
+        ("ddim_spaced_eta", "DDIM", {"clip_sample": False}, 0.6),
+        ("ddim_spaced_to_cleanest", "DDIM", {"clip_sample": False, "set_alpha_to_one": False}, 0.6),
+        ("ddim_spaced_clipped", "DDIM", {"clip_sample": True}, 0.6),
+        ("euler_spaced", "EulerDiscrete", {}, None),
+        ("solver_spaced", "DPMSolverMultistep", {}, None),
+    ]
+}
 
 # name: (scheduler, options, number of steps, eta)
 CASES = {
@@ -32,18 +52,45 @@ CASES = {
     "ddim_cosine": ("DDIM", {"beta_schedule": "squaredcos_cap_v2", "clip_sample": True}, 10, 1.0),
     # With eta 1 the direction is the root of what f32 leaves of 0, 2e-4.
     "ddim_zero_snr": ("DDIM", {**ZERO, **V, "clip_sample": False}, 10, 0.9),
+    "ddim_zero_snr_linspace": ("DDIM", {**ZERO, **V, "clip_sample": False, "timestep_spacing": "linspace"}, 7, 0.5),
+    "ddim_zero_snr_not_dividing": ("DDIM", {**ZERO, **V, "clip_sample": False}, 7, 0.0),
+    "ddim_linspace_dividing": ("DDIM", {**LINEAR, "clip_sample": False, "timestep_spacing": "linspace"}, 5, 0.0),
+    "ddim_one_step": ("DDIM", {**SCALED, "clip_sample": False, "timestep_spacing": "trailing"}, 1, 0.0),
+    "ddim_of_ten": ("DDIM", {"num_train_timesteps": 10, "beta_end": 0.4, "timestep_spacing": "linspace"}, 4, 0.5),
     "euler": ("EulerDiscrete", {**SCALED, "steps_offset": 1, "timestep_spacing": "leading"}, 10, None),
     "euler_between": ("EulerDiscrete", {**SCALED, **V}, 7, None),
     "euler_trailing": ("EulerDiscrete", {**SCALED, "timestep_spacing": "trailing"}, 7, None),
     "euler_zero_snr": ("EulerDiscrete", {**ZERO, **V}, 6, None),
+    "euler_zero_snr_linspace": ("EulerDiscrete", {**ZERO, **V, "timestep_spacing": "linspace"}, 6, None),
     "solver": ("DPMSolverMultistep", SCALED, 8, None),
     "solver_velocity": ("DPMSolverMultistep", {**SCALED, **V, "timestep_spacing": "leading", "steps_offset": 1}, 20, None),
     "solver_trailing": ("DPMSolverMultistep", {**LINEAR, "timestep_spacing": "trailing"}, 16, None),
     "solver_ends_with_noise": ("DPMSolverMultistep", {**SCALED, **FINAL}, 20, None),
     "solver_ends_soon": ("DPMSolverMultistep", {**SCALED, **FINAL}, 6, None),
     "solver_zero_snr": ("DPMSolverMultistep", {**ZERO, **V}, 6, None),
+    "solver_zero_snr_linspace": ("DPMSolverMultistep", {**ZERO, **V, "timestep_spacing": "linspace"}, 6, None),
+    **SPACED,
     "flow": ("FlowMatchEulerDiscrete", {}, 6, None),
     "flow_shifted": ("FlowMatchEulerDiscrete", {"shift": 3.0}, 9, None),
+}
+
+# As PNDM's file in Stable Diffusion 1.5 and Euler's in SDXL.
+PNDM_FILE = {**STABLE, "skip_prk_steps": True}
+EULER_FILE = {**STABLE, "timestep_spacing": "leading", "interpolation_type": "linear", "use_karras_sigmas": False}
+
+# Samplers made from another scheduler's file. name: (file's scheduler, its options, sampler, number of steps, eta)
+FROM_OTHERS = {
+    "pndm_file": ("PNDM", PNDM_FILE, "DDIM", 7, 0.5),
+    "euler_file": ("EulerDiscrete", EULER_FILE, "DDIM", 7, 0.5),
+    "bare_pndm_to_ddim": ("PNDM", SCALED, "DDIM", 7, 0.5),
+    "bare_pndm_to_euler": ("PNDM", {**SCALED, "steps_offset": 1}, "EulerDiscrete", 7, None),
+    "bare_pndm_to_solver": ("PNDM", {**SCALED, "steps_offset": 1}, "DPMSolverMultistep", 7, None),
+    "bare_euler_to_ddim": ("EulerDiscrete", SCALED, "DDIM", 7, 0.5),
+    "bare_euler_to_ddpm": ("EulerDiscrete", {**SCALED, "variance_type": "fixed_large"}, "DDPM", 7, None),
+    "bare_solver_to_ddim": ("DPMSolverMultistep", SCALED, "DDIM", 7, 0.0),
+    "bare_solver_to_euler": ("DPMSolverMultistep", {**SCALED, **FINAL}, "EulerDiscrete", 7, None),
+    "ddim_to_ddpm": ("DDIM", {**STABLE, "timestep_spacing": "trailing"}, "DDPM", 7, None),
+    "ddpm_to_solver": ("DDPM", {**LINEAR, "clip_sample": True}, "DPMSolverMultistep", 7, None),
 }
 
 
@@ -79,8 +126,26 @@ def scored(scheduler, prediction, time, latent, eta, following):
     return log_density.item(), slopes.flatten().tolist()
 
 
+def from_file(kind, options, sampler):
+    """The sampler that diffusers makes from the configuration of a scheduler that was loaded from a file, and the file."""
+    text = json.dumps({"_class_name": f"{kind}Scheduler", **options})
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "scheduler_config.json").write_text(text)
+        loaded = getattr(diffusers, f"{kind}Scheduler").from_pretrained(folder)
+    return getattr(diffusers, f"{sampler}Scheduler").from_config(loaded.config), text
+
+
 def run(kind, options, steps, eta):
     scheduler = getattr(diffusers, f"{kind}Scheduler")(**options)
+    return {"config": scheduler.to_json_string(), **trajectory(scheduler, kind, steps, eta)}
+
+
+def run_from_other(kind, options, sampler, steps, eta):
+    scheduler, text = from_file(kind, options, sampler)
+    return {"config": text, "sampler": sampler, **trajectory(scheduler, sampler, steps, eta)}
+
+
+def trajectory(scheduler, kind, steps, eta):
     scheduler.set_timesteps(steps)
     generator = torch.Generator().manual_seed(7)
     draw = lambda: torch.randn(1, 1, 2, 2, generator=generator)
@@ -104,12 +169,13 @@ def run(kind, options, steps, eta):
         golden["times"].append(float(time))
         golden["noises"].append(noise.flatten().tolist())
         golden["latents"].append((latent / (1 + ratio**2) ** 0.5).flatten().tolist())
-    return {"config": scheduler.to_json_string(), "steps": steps, "eta": eta, **golden}
+    return {"steps": steps, "eta": eta, **golden}
 
 
 def main():
     golden = {"made_by": f"tests/golden/samplers.py with diffusers {diffusers.__version__}, torch {torch.__version__}"}
     golden["cases"] = {name: run(*case) for name, case in CASES.items()}
+    golden["cases"] |= {name: run_from_other(*case) for name, case in FROM_OTHERS.items()}
     path = Path(__file__).parent / "diffusion" / "samplers.json"
     path.write_text(json.dumps(golden) + "\n")
 

@@ -19,7 +19,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::{LatentImages, context, kind};
 use super::{Captions, Opened, eval_share, pair};
 use crate::denoiser::Loaded;
-use crate::text::{Part, split};
+use crate::text::{Part, split, unread};
 use crate::values::Values;
 use crate::{Call, Failure};
 
@@ -104,7 +104,7 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
         size: shape.height * factor,
         flip: values.switch("data.flip").then_some(seed),
     };
-    Ok(datasets::images::open(path, reading, settings)?)
+    datasets::images::open(path, reading, settings).map_err(|error| unread(error, &reading))
 }
 
 /// How a file of pictures is to be read.

@@ -135,13 +135,20 @@ pub(super) const KEYS: &[Key] = &[
         "The part to read where files or records name parts; auto: train, and all of eval-data",
     ),
     key("objective.name", "objective", Choice(OBJECTIVES), "dpo", TRAIN, "The loss"),
-    key("objective.beta", "beta", Number, "0.1", TRAIN | SCORE, "The strength of the pull to the reference"),
+    key(
+        "objective.beta",
+        "beta",
+        Number,
+        "0.1",
+        TRAIN | SCORE,
+        "The strength of the pull to the reference; of denoisers 2000 unless a preset says otherwise",
+    ),
     key(
         "objective.gamma",
         "gamma",
         Number,
         "0.5",
-        TRAIN,
+        TRAIN | SCORE,
         "simpo: the target margin over beta; hybrid: the weight of the generator's log-ratios",
     ),
     key(

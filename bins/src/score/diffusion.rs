@@ -22,7 +22,7 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         return Err(Failure::usage("score needs --data or --latents"));
     }
     draws::refuse_alone(values)?;
-    let beta = values.number("objective.beta").unwrap_or(0.1);
+    let beta = values.number("objective.beta").unwrap_or_default();
     if beta <= 0.0 {
         return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
     }
@@ -36,7 +36,10 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
     };
     let policy = frozen(&loaded)?;
-    let reference = values.text("model.reference").map(|name| frozen(&denoiser::load(name, values)?)).transpose()?;
+    let reference = match values.text("model.reference") {
+        Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
+        None => None,
+    };
     let given = match values.text("diffusion.draws") {
         Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
         None => None,

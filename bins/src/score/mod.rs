@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 use train::write_whole;
 
-use crate::{Call, Failure, console};
+use crate::{Call, Failure, console, denoiser};
 
 /// Scores every example of a data set.
 pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
@@ -17,6 +17,7 @@ pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
     }
     // A config file of a training run may say otherwise.
     call.values.settle("data.eval_share", "0");
+    call.values.preset("objective.beta", denoiser::USUAL_BETA);
     diffusion::score(&call)
 }
 

@@ -17,105 +17,6 @@ use crate::pictures::{self, Artist};
 use crate::values::Values;
 use crate::{Failure, console, draws, summary, trajectories};
 
-/// Defaults of known runs. Says whether this is the embedded one.
-pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
-    let has_data =
-        ["data.data", "data.latents", "diffusion.trajectories"].iter().any(|path| values.text(path).is_some());
-    let embedded = values.text("model.model").is_none() && !has_data;
-    if values.text("model.model").is_none() && has_data {
-        return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
-    }
-    // Later presets win over earlier ones.
-    preset(values, &[("objective.beta", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")]);
-    let sft = values.word("objective.name") == "sft";
-    let d3po = values.word("objective.name") == "d3po";
-    if d3po {
-        values.preset("diffusion.scheme", "trajectory");
-    }
-    if embedded {
-        preset(values, EMBEDDED);
-        match (values.word("diffusion.scheme"), values.word("objective.name")) {
-            ("trajectory", _) => preset(values, EMBEDDED_TRAJECTORIES),
-            // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
-            (_, "dpo") => preset(values, &[("objective.sft_weight", "30")]),
-            _ => {}
-        }
-    }
-    if d3po {
-        preset(values, &[("objective.beta", "0.1"), ("diffusion.reduction", "mean")]);
-    }
-    if sft {
-        // What the field calls the loss of a denoiser: the mean squared error, whole.
-        preset(values, &[("diffusion.half", "false")]);
-    }
-    let known: &[(&'static str, &str)] = match values.text("train.preset") {
-        None => &[],
-        Some("salesforce-sd15") => SALESFORCE,
-        Some("diffusers-2500") => &[("objective.beta", "2500"), ("diffusion.half", "false")],
-        Some("flow-grpo-100") => &[
-            ("objective.beta", "100"),
-            ("diffusion.half", "true"),
-            ("diffusion.timesteps", "logit-normal"),
-            ("model.prediction", "flow"),
-        ],
-        Some("paper") => PAPER,
-        Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp token"))),
-    };
-    preset(values, known);
-    Ok(embedded)
-}
-
-fn preset(values: &mut Values, known: &[(&'static str, &str)]) {
-    for (path, value) in known {
-        values.preset(path, value);
-    }
-}
-
-/// The embedded run: about two minutes on two cores.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("model.model", "builtin:shapes"),
-    ("data.data", "builtin:shapes"),
-    ("data.limit", "2048"),
-    ("objective.beta", "300"),
-    ("optimizer.name", "adamw"),
-    ("optimizer.lr", "5e-4"),
-    ("optimizer.warmup_steps", "10"),
-    ("optimizer.schedule", "cosine"),
-    ("optimizer.max_grad_norm", "1"),
-    ("train.batch_size", "8"),
-    ("train.micro_batch_size", "8"),
-    ("train.eval_every", "64"),
-    ("train.n_samples", "24"),
-];
-
-/// The embedded run on trajectories of the embedded denoiser's own.
-const EMBEDDED_TRAJECTORIES: &[(&str, &str)] =
-    &[("objective.beta", "0.1"), ("diffusion.reduction", "sum"), ("sample.steps", "10"), ("sample.eta", "1")];
-
-/// Eq. 15's sum with its T outside; beta as strong as the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
-const PAPER: &[(&str, &str)] = &[
-    ("objective.beta", "1.526e-4"),
-    ("diffusion.reduction", "sum"),
-    ("diffusion.half", "false"),
-    ("diffusion.horizon", "1000"),
-];
-
-/// The released Diffusion-DPO code on Stable Diffusion 1.5.
-const SALESFORCE: &[(&str, &str)] = &[
-    ("objective.beta", "5000"),
-    ("diffusion.half", "true"),
-    ("diffusion.reduction", "mean"),
-    ("diffusion.empty_share", "0.2"),
-    ("optimizer.name", "adamw"),
-    ("optimizer.lr", "2.05e-5"),
-    ("optimizer.weight_decay", "0.01"),
-    ("optimizer.warmup_steps", "500"),
-    ("optimizer.max_grad_norm", "1"),
-    ("train.batch_size", "2048"),
-    ("train.max_steps", "2000"),
-    ("data.flip", "true"),
-];
-
 /// Trains a denoiser.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
     let is_trajectory = task.call.values.word("diffusion.scheme") == "trajectory";
@@ -194,7 +95,7 @@ impl Setup {
         let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
         let acting = denoiser::acting(&call.values, &loaded, shape)?;
         let reference = match call.values.text("model.reference") {
-            Some(other) => denoiser::load(other, &call.values)?.frozen(shape, acting.clone())?,
+            Some(other) => denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?,
             None => loaded.frozen(shape, acting.clone())?,
         };
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
@@ -337,11 +238,23 @@ impl Setup {
         if artist.wants_samples() {
             console::result(&format!("pictures     {path}/samples/step-0.png and step-{}.png", outcome.steps));
         }
-        let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
-        console::result(&format!(
-            "next         hybrid-dpo sample --mdp diffusion --model {path} --prompts {prompts} --n 2 --out pictures.jsonl"
-        ));
+        console::result(&format!("next         hybrid-dpo {}", self.next(&path.to_string())));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What to look at: pictures where the model can make some, else its errors.
+    fn next(&self, run: &str) -> String {
+        let values = &self.task.call.values;
+        if self.loaded.makes_pictures() {
+            let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
+            return format!("sample --mdp diffusion --model {run} --prompts {prompts} --n 2 --out pictures.jsonl");
+        }
+        let data = match (values.text("data.latents"), values.text("data.data")) {
+            (None, Some(data)) => format!("--data {data}"),
+            (latents, _) => format!("--latents {}", latents.unwrap_or("latents.safetensors")),
+        };
+        let start = values.text("model.reference").unwrap_or(values.word("model.model"));
+        format!("score --mdp diffusion --model {run} --reference {start} {data}")
     }
 }
 
@@ -351,42 +264,4 @@ fn split(all: &Trajectories, share: f64) -> (Trajectories, Option<Trajectories>)
     let kept = n - ((n as f64 * share) as usize).min(n.saturating_sub(1));
     let part = |pairs: &[(usize, usize)]| Trajectories { pairs: pairs.to_vec(), ..all.clone() };
     (part(&all.pairs[..kept]), (kept < n).then(|| part(&all.pairs[kept..])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn preset_values(given: &[&str]) -> Values {
-        let mut values = Values::defaults();
-        values.merge_set("run.mdp=diffusion").unwrap();
-        for set in given {
-            values.merge_set(set).unwrap();
-        }
-        presets(&mut values).unwrap();
-        values
-    }
-
-    #[test]
-    fn the_nearest_default_counts() {
-        let numbers =
-            |values: &Values| (values.number("objective.beta").unwrap(), values.number("optimizer.lr").unwrap());
-        let own = ["model.model=m", "data.data=d"];
-        assert_eq!(numbers(&preset_values(&own)), (2000.0, 1e-6));
-        assert_eq!(numbers(&preset_values(&[])), (300.0, 5e-4));
-        assert_eq!(numbers(&preset_values(&["objective.name=d3po"])), (0.1, 5e-4));
-        assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 5e-4));
-        assert_eq!(numbers(&preset_values(&[own[0], own[1], "train.preset=salesforce-sd15"])), (5000.0, 2.05e-5));
-    }
-
-    #[test]
-    fn presets_of_one_strength() {
-        let size = 4 * 64 * 64;
-        for name in ["salesforce-sd15", "diffusers-2500", "paper"] {
-            let values = preset_values(&["model.model=m", "data.data=d", &format!("train.preset={name}")]);
-            let units = draws::units(&values).unwrap();
-            let coefficient = units.coefficient(values.number("objective.beta").unwrap(), size);
-            assert!((coefficient - 0.1526).abs() < 1e-4, "{name}: {coefficient}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! `train`.
 mod diffusion;
 mod hybrid;
+mod image_presets;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
     }
     let mdp = call.values.word("run.mdp").to_owned();
     let embedded = match mdp.as_str() {
-        "diffusion" => diffusion::presets(&mut call.values)?,
+        "diffusion" => image_presets::presets(&mut call.values)?,
         "hybrid" => hybrid::presets(&mut call.values)?,
         _ => token::presets(&mut call.values)?,
     };

@@ -226,6 +226,14 @@ fn broken_records_stop_or_are_counted() {
     let path = write(&folder, "b.jsonl", "{broken\n{\"a\": 1");
     let error = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap_err().to_string();
     assert!(error.contains("all 2 records are broken; the first:"), "{error}");
+    // A broken array is a broken file: what is lost with it can't be counted.
+    for (rest, says) in [("", "line 1: broken JSON: the file ends before the array does"), ("]\n{}", "line 2: broken")]
+    {
+        let path = write(&folder, "c.json", format!("[{good},{good},{good}{rest}"));
+        let read = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
+        let error = read.filter_map(Result::err).next().unwrap().to_string();
+        assert!(error.contains("c.json") && error.contains(says), "{error}");
+    }
 }
 
 /// A line that never ends must not fill the memory.

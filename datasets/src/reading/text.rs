@@ -97,14 +97,15 @@ impl TextRows {
             self.reader.consume(1);
             return match self.skip_space()? {
                 None => Ok(None),
-                Some(_) => Err(self.broken("the file goes on after its array")),
+                Some(_) => Err(self.broken("the file goes on after its array, and what follows would be lost")),
             };
         }
         let (mut bytes, mut scan) = (Vec::new(), ElementScan::default());
         loop {
             let buffer = self.peek_all()?;
             if buffer.is_empty() {
-                return Err(self.broken("the file ends before the array does"));
+                return Err(self
+                    .broken("the file ends before the array does: it is cut off, and nobody knows how much is lost"));
             }
             let end = buffer.iter().position(|&byte| scan.is_end(byte));
             let taken = end.unwrap_or(buffer.len());
@@ -119,8 +120,9 @@ impl TextRows {
         }
     }
 
+    /// The file is broken, not one record of it.
     fn broken(&self, message: &str) -> DatasetError {
-        DatasetError::Json { origin: Origin::line(&self.file, self.line), column: 1, message: message.to_owned() }
+        DatasetError::Array { origin: Origin::line(&self.file, self.line), message: message.to_owned() }
     }
 
     /// Skips white space, counting lines; gives the next byte without consuming it.

@@ -11,9 +11,6 @@ use super::batch::{Asked, Decisions, Problem, Question, network_batch};
 use super::model::{Denoiser, Learning};
 use crate::PolicyError;
 
-/// Images a network sees at once where nothing is kept: bounds the memory of scoring.
-const AT_ONCE: usize = 16;
-
 /// What a backward pass needs of a forward pass.
 #[derive(Debug)]
 pub struct DenoiserTape {
@@ -23,21 +20,21 @@ pub struct DenoiserTape {
 }
 
 impl Denoiser {
-    /// The numbers of every decision, a bounded number of images at a time.
+    /// The numbers of every decision, all at once as in [`forward_episodes`](Self::forward_episodes): a network rounds
+    /// otherwise in a batch of another size, and a reference must round as the policy that starts from it.
     pub(super) fn score_episodes(
         &self,
         mdp: &Problem,
         episodes: &[EpisodeOf<Problem>],
     ) -> Result<Channels, PolicyError> {
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
-        let mut errors = Vec::with_capacity(decisions.asked.len());
-        for asked in decisions.asked.chunks(AT_ONCE) {
-            let (questions, n) = Self::questions(asked);
-            let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
-            let prediction = self.unet.score(&batch)?;
-            errors.extend(host(&self.errors(&prediction, asked, n)?)?);
+        if decisions.asked.is_empty() {
+            return channels(&decisions, &[]);
         }
-        channels(&decisions, &errors)
+        let (questions, n) = Self::questions(&decisions.asked);
+        let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
+        let prediction = self.unet.score(&batch)?;
+        channels(&decisions, &host(&self.errors(&prediction, &decisions.asked, n)?)?)
     }
 
     /// The numbers of every decision, with a tape to learn from.

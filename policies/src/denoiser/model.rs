@@ -73,8 +73,8 @@ impl Acting {
 
     /// The sampler on its way through a problem's timesteps.
     pub(super) fn sampling(&self, mdp: &Problem, prediction: Prediction) -> Result<Sampling, PolicyError> {
-        let levels = mdp.timesteps.iter().map(|&t| mdp.schedule.level(t)).chain([self.last]);
-        Sampling::new(self.sampler, prediction, levels.collect(), self.clip)
+        let strides = self.sampler.strides(&mdp.schedule, &mdp.timesteps, self.last);
+        Sampling::new(self.sampler, prediction, strides, self.clip)
     }
 
     /// The same, for decisions that are to be scored.

@@ -1,6 +1,7 @@
 //! Denoisers against the laws, and every gradient against finite differences.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use super::sampler::Sampler;
 use super::{Acting, Condition, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
-use crate::formats::UNetFiles;
+use crate::formats::{Scheduler, UNetFiles};
 use crate::unet::UNetConfig;
 use crate::{Learner as _, Persist as _, Policy as _, laws};
 
@@ -105,6 +106,34 @@ fn denoisers_obey_the_laws() {
                 assert_eq!(proposal.prior, 0.5);
             }
         }
+    }
+}
+
+/// A stored trajectory is scored as it was drawn, in every spacing, also where the last step leads to the cleanest
+/// timestep only (`set_alpha_to_one: false`) and so keeps some chance.
+#[test]
+fn a_stored_trajectory_scores_what_its_drawing_noted() {
+    for spacing in ["leading", "linspace", "trailing"] {
+        let config = json!({
+            "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "beta_schedule": "scaled_linear", "beta_start": 1e-3,
+            "beta_end": 0.1, "clip_sample": false, "set_alpha_to_one": false, "timestep_spacing": spacing, "steps_offset": 1,
+        });
+        let scheduler = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap();
+        let sampler = Sampler::Ddim { eta: 0.7 };
+        let plan = scheduler.plan(sampler, 7).unwrap();
+        let acting = Acting { last: scheduler.last_level(sampler).unwrap(), ..Acting::plain(sampler) };
+        let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, acting).unwrap();
+        let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ()).unwrap().remove(0);
+        let mdp = DenoisingMdp::new(plan.schedule, plan.timesteps, SHAPE.size());
+        let start = DenoisingState { context: condition(3), latent: Some(Arc::clone(&drawn.latents[0])), done: 0 };
+        let actions = drawn.latents[1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent))).collect();
+        let scores = policy.score(&mdp, &[Episode::whole(start, actions)]).unwrap().log_probs;
+        let ratio = |(own, noted): (&f64, &f64)| (own - noted).abs() / noted.abs().max(1.0);
+        for (step, pair) in scores.row(0).iter().zip(&drawn.log_probs).enumerate() {
+            assert!(ratio(pair) < 1e-4, "{spacing}, step {step}: {} scored, {} drawn", pair.0, pair.1);
+        }
+        // An even row ends at timestep 0, which is the cleanest already.
+        assert_eq!(drawn.log_probs[6] != 0.0, spacing != "linspace", "{spacing}");
     }
 }
 

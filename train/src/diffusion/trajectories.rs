@@ -26,11 +26,16 @@ pub struct Trajectories {
     pub pairs: Vec<(usize, usize)>,
 }
 
+/// Decisions that are scored at once where a whole trajectory is.
+const AT_ONCE: usize = 16;
+
 impl Trajectories {
-    /// Trajectory `i` as one piece from its noise on.
-    fn episode(&self, i: usize) -> EpisodeOf<ImageMdp> {
-        let actions = self.latents[i][1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent)));
-        Episode::whole(self.state(i, 0), actions.collect())
+    /// Trajectory `i` from its noise on, in episodes of a bounded number of decisions.
+    fn parts(&self, i: usize) -> impl Iterator<Item = EpisodeOf<ImageMdp>> + '_ {
+        self.latents[i][1..].chunks(AT_ONCE).enumerate().map(move |(part, latents)| {
+            let actions = latents.iter().map(|latent| DenoisingAction::Next(Arc::clone(latent)));
+            Episode::whole(self.state(i, part * AT_ONCE), actions.collect())
+        })
     }
 
     fn state(&self, i: usize, done: usize) -> DenoisingState<Condition> {
@@ -55,8 +60,12 @@ impl Trajectories {
         }
         let mut weights = Vec::with_capacity(self.latents.len());
         for i in 0..self.latents.len() {
-            let Channels { log_probs, .. } = policy.score(mdp, &[self.episode(i)])?;
-            let ratios = log_probs.row(0).iter().zip(&self.behaviour[i]);
+            let mut own = Vec::with_capacity(self.behaviour[i].len());
+            for part in self.parts(i) {
+                let Channels { log_probs, .. } = policy.score(mdp, &[part])?;
+                own.extend_from_slice(log_probs.row(0));
+            }
+            let ratios = own.iter().zip(&self.behaviour[i]);
             weights.push(ratios.map(|(own, behaviour)| (own - behaviour).exp().min(most)).collect());
         }
         Ok(weights)

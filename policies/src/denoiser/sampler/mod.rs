@@ -13,8 +13,9 @@
 //!
 //! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
 //! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;
-//! let levels = timesteps.iter().map(|&t| schedule.level(t)).chain([Level::IMAGE]).collect();
-//! let sampling = Sampling::new(Sampler::Ddim { eta: 0.0 }, Prediction::Epsilon, levels, None)?;
+//! let sampler = Sampler::Ddim { eta: 0.0 };
+//! let strides = sampler.strides(&schedule, &timesteps, Level::IMAGE);
+//! let sampling = Sampling::new(sampler, Prediction::Epsilon, strides, None)?;
 //! let mut latent = vec![0.01];
 //! for step in 0..sampling.n_steps() {
 //!     latent = sampling.step(step, &latent, &[0.0], None, &[0.0]).next;
@@ -23,12 +24,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod strides;
 mod weights;
-
-use mdp::diffusion::Level;
 
 use super::Prediction;
 use crate::PolicyError;
+pub use strides::Stride;
 use weights::Weights;
 
 /// How the next latent is made.
@@ -66,7 +67,8 @@ pub enum Variance {
     /// b noise(s)^2 / noise(t)^2: that of q(x_s | x_t, x_0), right for data of one point.
     #[default]
     Small,
-    /// b itself, right for data as wide as the noise.
+    /// b itself, right for data as wide as the noise. A last step to the image that does not begin at timestep 0 draws
+    /// it too, as diffusers' does.
     Large,
 }
 
@@ -75,7 +77,7 @@ pub enum Variance {
 pub struct Sampling {
     sampler: Sampler,
     prediction: Prediction,
-    levels: Vec<Level>,
+    strides: Vec<Stride>,
     clip: Option<f64>,
     weights: Vec<Weights>,
 }
@@ -110,32 +112,32 @@ impl StepGaussian {
 }
 
 impl Sampling {
-    /// A way through `levels`, from the noisiest; the last is where the last step leads ([`Level::IMAGE`], or the
-    /// schedule's cleanest). DDPM and DDIM keep the estimated image within plus and minus `clip`, the others never do.
+    /// A way of these steps ([`Sampler::strides`]), from the noisiest. DDPM and DDIM keep the estimated image within plus
+    /// and minus `clip`, the others never do.
     ///
     /// # Errors
-    /// Fewer than two levels; eta outside 0 to 1; epsilon prediction where there is no signal.
+    /// No step; eta outside 0 to 1; epsilon prediction where there is no signal.
     pub fn new(
         sampler: Sampler,
         prediction: Prediction,
-        levels: Vec<Level>,
+        strides: Vec<Stride>,
         clip: Option<f64>,
     ) -> Result<Self, PolicyError> {
-        if levels.len() < 2 {
-            return Err(argument("levels of a sampler", "at least 2", &levels.len()));
+        if strides.is_empty() {
+            return Err(argument("steps of a sampler", "at least 1", &0));
         }
         if let Sampler::Ddim { eta } = sampler
             && !(0.0..=1.0).contains(&eta)
         {
             return Err(argument("eta", "a number from 0 to 1", &eta));
         }
-        if prediction == Prediction::Epsilon && levels.iter().any(|level| level.signal == 0.0) {
+        if prediction == Prediction::Epsilon && strides.iter().any(|stride| stride.from.signal == 0.0) {
             let expected = "velocity or flow prediction where the noisiest timestep has no signal";
             return Err(argument("prediction", expected, &"epsilon"));
         }
         let clip = clip.filter(|_| matches!(sampler, Sampler::Ddpm { .. } | Sampler::Ddim { .. }));
-        let weights = (0..levels.len() - 1).map(|step| Weights::of(sampler, &levels, step)).collect();
-        Ok(Self { sampler, prediction, levels, clip, weights })
+        let weights = (0..strides.len()).map(|step| Weights::of(sampler, &strides, step)).collect();
+        Ok(Self { sampler, prediction, strides, clip, weights })
     }
 
     /// How many steps, and decisions after the noise, there are.
@@ -185,7 +187,7 @@ impl Sampling {
     /// If there is no such step.
     pub fn mean(&self, step: usize, latent: &[f32], prediction: &[f32], previous: Option<&[f32]>) -> Vec<f64> {
         let weights = &self.weights[step];
-        let noise = self.prediction.noise(self.levels[step]);
+        let noise = self.prediction.noise(self.strides[step].from);
         let clean = self.clean(step, latent, prediction);
         let mean = latent.iter().zip(prediction).zip(clean).enumerate().map(|(i, ((&x, &p), clean))| {
             // Without a step before, the solver is of first order: as if that step had said the same.
@@ -204,7 +206,8 @@ impl Sampling {
     /// If there is no such step.
     pub fn gaussian(&self, step: usize) -> StepGaussian {
         let weights = &self.weights[step];
-        let (clean, noise) = (self.prediction.clean(self.levels[step]), self.prediction.noise(self.levels[step]));
+        let (clean, noise) =
+            (self.prediction.clean(self.strides[step].from), self.prediction.noise(self.strides[step].from));
         StepGaussian {
             of_latent: weights.latent + weights.clean * clean.of_latent + weights.noise * noise.of_latent,
             of_prediction: weights.clean * clean.of_prediction + weights.noise * noise.of_prediction,
@@ -230,7 +233,8 @@ impl Sampling {
         if weights.deviation == 0.0 {
             return vec![0.0; latent.len()];
         }
-        let (clean, noise) = (self.prediction.clean(self.levels[step]), self.prediction.noise(self.levels[step]));
+        let (clean, noise) =
+            (self.prediction.clean(self.strides[step].from), self.prediction.noise(self.strides[step].from));
         let mean = self.mean(step, latent, prediction, None);
         let slope = |i: usize| {
             let is_clipped = self.clip.is_some_and(|clip| clean.of(latent[i], prediction[i]).abs() > clip);
@@ -243,7 +247,7 @@ impl Sampling {
 
     /// The image that the prediction stands for, clipped.
     fn clean(&self, step: usize, latent: &[f32], prediction: &[f32]) -> Vec<f64> {
-        let clean = self.prediction.clean(self.levels[step]);
+        let clean = self.prediction.clean(self.strides[step].from);
         let clipped = |value: f64| self.clip.map_or(value, |clip| value.clamp(-clip, clip));
         latent.iter().zip(prediction).map(|(x, p)| clipped(clean.of(*x, *p))).collect()
     }

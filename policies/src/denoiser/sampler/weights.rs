@@ -1,6 +1,6 @@
 use mdp::diffusion::Level;
 
-use super::{Sampler, Variance};
+use super::{Sampler, Stride, Variance};
 
 /// One step: next = latent x_t + clean x_0 + noise eps + previous x_0' + deviation z, where x_0 and eps are estimated now,
 /// x_0' was estimated one step before and z is drawn.
@@ -17,11 +17,11 @@ pub(super) struct Weights {
 const MANY_STEPS: usize = 15;
 
 impl Weights {
-    /// The weights of step `step` through `levels`.
-    pub(super) fn of(sampler: Sampler, levels: &[Level], step: usize) -> Self {
-        let (here, there) = (levels[step], levels[step + 1]);
+    /// The weights of step `step`.
+    pub(super) fn of(sampler: Sampler, strides: &[Stride], step: usize) -> Self {
+        let Stride { from: here, to: there, .. } = strides[step];
         match sampler {
-            Sampler::Ddpm { variance } => Self::ancestral(here, there, variance),
+            Sampler::Ddpm { variance } => Self::ancestral(strides[step], variance),
             Sampler::Ddim { eta } => {
                 let deviation = eta * posterior_variance(here, there).sqrt();
                 // Rounding may take a hair too much where all of the noise is drawn.
@@ -29,15 +29,14 @@ impl Weights {
                 Self { clean: there.signal, noise, deviation, ..Self::default() }
             }
             Sampler::Euler => Self { clean: there.signal, noise: there.noise, ..Self::default() },
-            Sampler::DpmSolverPlusPlus2M => Self::solver(levels, step),
+            Sampler::DpmSolverPlusPlus2M => Self::solver(strides, step),
         }
     }
 
-    fn ancestral(here: Level, there: Level, variance: Variance) -> Self {
+    fn ancestral(Stride { from: here, to: there, is_from_cleanest }: Stride, variance: Variance) -> Self {
         let added = added_variance(here, there);
         let square = match variance {
-            // The image is what was estimated, not a draw around it.
-            _ if there.noise == 0.0 => 0.0,
+            _ if is_from_cleanest => 0.0,
             Variance::Small => posterior_variance(here, there),
             Variance::Large => added,
         };
@@ -49,9 +48,9 @@ impl Weights {
         }
     }
 
-    fn solver(levels: &[Level], step: usize) -> Self {
-        let n_steps = levels.len() - 1;
-        let (here, there) = (levels[step], levels[step + 1]);
+    fn solver(strides: &[Stride], step: usize) -> Self {
+        let n_steps = strides.len();
+        let Stride { from: here, to: there, .. } = strides[step];
         let half_log_snr = |level: Level| (level.signal / level.noise).ln();
         let length = half_log_snr(there) - half_log_snr(here);
         let gain = there.signal * -(-length).exp_m1();
@@ -62,7 +61,7 @@ impl Weights {
         let ahead = if of_first_order {
             0.0
         } else {
-            0.5 * gain * length / (half_log_snr(here) - half_log_snr(levels[step - 1]))
+            0.5 * gain * length / (half_log_snr(here) - half_log_snr(strides[step - 1].from))
         };
         Self { latent: there.noise / here.noise, clean: gain + ahead, previous: -ahead, ..Self::default() }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::PolicyError;
 use crate::denoiser::Prediction;
-use crate::denoiser::sampler::{Sampler, Sampling};
+use crate::denoiser::sampler::{Sampler, Sampling, Variance};
 use settings::Settings;
 
 /// The schedulers whose settings are read.
@@ -21,7 +21,7 @@ pub enum SchedulerKind {
     Ddpm,
     /// `DDIMScheduler`
     Ddim,
-    /// `PNDMScheduler`, as in Stable Diffusion 1.x; sampled with DDIM's steps.
+    /// `PNDMScheduler`, as in Stable Diffusion 1.x; DDIM's steps stand in for its own.
     Pndm,
     /// `EulerDiscreteScheduler`
     Euler,
@@ -50,8 +50,9 @@ pub struct Scheduler {
     pub schedule: Arc<NoiseSchedule>,
     /// What the model predicts.
     pub prediction: Prediction,
-    /// Which timesteps a sampler visits.
-    pub spacing: Spacing,
+    /// What the file says of the timesteps that a sampler visits.
+    spacing: Option<Spacing>,
+    steps_offset: usize,
     settings: Settings,
     text: String,
 }
@@ -93,7 +94,8 @@ impl Scheduler {
             kind,
             schedule: Arc::new(if is_flow { settings.flow()? } else { settings.betas()? }),
             prediction: if is_flow { Prediction::Flow } else { settings.prediction()? },
-            spacing: settings.spacing(kind)?,
+            spacing: settings.spacing()?,
+            steps_offset: settings.count("steps_offset", 0)?,
             settings,
             text: text.to_owned(),
         })
@@ -110,18 +112,19 @@ impl Scheduler {
     /// A variance that is learned, or isn't known.
     pub fn sampler(&self) -> Result<Sampler, PolicyError> {
         Ok(match self.kind {
-            SchedulerKind::Ddpm => Sampler::Ddpm { variance: self.settings.variance()? },
+            SchedulerKind::Ddpm => Sampler::Ddpm { variance: self.variance()? },
             SchedulerKind::Ddim | SchedulerKind::Pndm => Sampler::Ddim { eta: 0.0 },
             SchedulerKind::Euler | SchedulerKind::FlowMatch => Sampler::Euler,
             SchedulerKind::DpmSolver => Sampler::DpmSolverPlusPlus2M,
         })
     }
 
-    /// The way of `sampler` through `n_steps` levels, with the timesteps and the last level that diffusers' scheduler of
-    /// that name has from this file.
+    /// The way of `sampler` through `n_steps` steps: what diffusers' scheduler of that name does when it is made from this
+    /// file (`DDIMScheduler.from_config` and its like), whatever scheduler the file names. A setting that the file does
+    /// not have is that scheduler's default, not the default of the one the file names.
     ///
-    /// One thing differs: with `linspace`, and with `trailing` where the timesteps don't divide evenly, diffusers' DDIM
-    /// steps to another timestep than the one it visits next. This steps to the next.
+    /// With [`Spacing::Trailing`] some numbers of steps (61 of 1000, say) make diffusers visit one timestep more, -1, by
+    /// a rounding error. It is left out here.
     ///
     /// # Errors
     /// A setting that changes sampling and isn't built here; more steps than timesteps; what
@@ -129,27 +132,45 @@ impl Scheduler {
     pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, PolicyError> {
         self.check_sampling(sampler)?;
         let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
-        let last = self.last_level(sampler)?;
+        let mut strides = sampler.strides(&schedule, &timesteps, self.last_level(sampler)?);
         let is_solver = matches!(sampler, Sampler::Euler | Sampler::DpmSolverPlusPlus2M);
-        let keeps_a_trace = is_solver && self.kind != SchedulerKind::FlowMatch;
-        let level = |&t: &usize| if keeps_a_trace { with_a_trace(schedule.level(t)) } else { schedule.level(t) };
-        let levels: Vec<Level> = timesteps.iter().map(level).chain([last]).collect();
+        if is_solver && self.kind != SchedulerKind::FlowMatch {
+            for stride in &mut strides {
+                (stride.from, stride.to) = (with_a_trace(stride.from), with_a_trace(stride.to));
+            }
+        }
         // diffusers scales Euler's first noise by the largest noise / signal, which forgets the image's share.
-        let visits_the_noisiest = !matches!(self.spacing, Spacing::Leading { .. });
+        let visits_the_noisiest = !matches!(self.spacing(sampler), Spacing::Leading { .. });
         let is_short = sampler == Sampler::Euler && self.kind != SchedulerKind::FlowMatch && visits_the_noisiest;
-        let initial_deviation = if is_short { levels[0].noise } else { 1.0 };
-        let sampling = Sampling::new(sampler, self.prediction, levels, self.clip()?)?;
+        let initial_deviation = if is_short { strides[0].from.noise } else { 1.0 };
+        let sampling = Sampling::new(sampler, self.prediction, strides, self.clip()?)?;
         Ok(SamplingPlan { schedule, timesteps, sampling, initial_deviation })
     }
 
-    /// How far from 0 an estimated image may be.
+    /// Which timesteps `sampler` visits.
+    pub fn spacing(&self, sampler: Sampler) -> Spacing {
+        self.spacing.unwrap_or(match sampler {
+            Sampler::Ddpm { .. } | Sampler::Ddim { .. } => Spacing::Leading { offset: self.steps_offset },
+            Sampler::Euler | Sampler::DpmSolverPlusPlus2M => Spacing::Linspace,
+        })
+    }
+
+    /// How far from 0 DDPM and DDIM let an estimated image be: diffusers' clip by default, also where they stand in for a
+    /// scheduler that never does.
     ///
     /// # Errors
     /// A setting of the wrong type.
     pub fn clip(&self) -> Result<Option<f64>, PolicyError> {
-        let by_default = matches!(self.kind, SchedulerKind::Ddpm | SchedulerKind::Ddim);
-        let clips = self.settings.flag("clip_sample", by_default)?;
+        let clips = self.settings.flag("clip_sample", self.kind != SchedulerKind::FlowMatch)?;
         Ok(if clips { Some(self.settings.number("clip_sample_range", 1.0)?) } else { None })
+    }
+
+    /// The variance of ancestral sampling.
+    ///
+    /// # Errors
+    /// One that is learned, or isn't known.
+    pub fn variance(&self) -> Result<Variance, PolicyError> {
+        self.settings.variance()
     }
 
     /// The same, with estimated images as they are: a clipped decision has no score.
@@ -159,7 +180,7 @@ impl Scheduler {
         self
     }
 
-    /// Where the last step of `sampler` leads: to the image, or to the cleanest timestep only.
+    /// Where the steps of `sampler` lead that end below timestep 0: to the image, or to the cleanest timestep only.
     ///
     /// # Errors
     /// A setting of the wrong type.
@@ -174,16 +195,15 @@ impl Scheduler {
             let shift = self.settings.map.get("shift").and_then(Value::as_f64).unwrap_or(1.0);
             return Ok(made(NoiseSchedule::flow_levels(n_train, shift, n)?));
         }
-        Ok(match (sampler, self.spacing) {
+        let spacing = self.spacing(sampler);
+        Ok(match (sampler, spacing) {
             (Sampler::Euler, Spacing::Linspace) => {
-                let mut times = self.spacing.times(n_train, n)?;
+                let mut times = spacing.times(n_train, n)?;
                 times.reverse();
                 made(self.schedule.at_times(&times)?)
             }
-            (Sampler::DpmSolverPlusPlus2M, _) => {
-                (Arc::clone(&self.schedule), self.spacing.solver_timesteps(n_train, n)?)
-            }
-            _ => (Arc::clone(&self.schedule), self.spacing.timesteps(n_train, n)?),
+            (Sampler::DpmSolverPlusPlus2M, _) => (Arc::clone(&self.schedule), spacing.solver_timesteps(n_train, n)?),
+            _ => (Arc::clone(&self.schedule), spacing.timesteps(n_train, n)?),
         })
     }
 
@@ -192,7 +212,7 @@ impl Scheduler {
         match sampler {
             _ if self.kind == SchedulerKind::FlowMatch => Ok(true),
             Sampler::Ddpm { .. } => Ok(true),
-            Sampler::Ddim { .. } => self.settings.flag("set_alpha_to_one", self.kind != SchedulerKind::Pndm),
+            Sampler::Ddim { .. } => self.settings.flag("set_alpha_to_one", true),
             Sampler::Euler | Sampler::DpmSolverPlusPlus2M => {
                 self.settings.one_of("final_sigmas_type", Some(true), &[("zero", true), ("sigma_min", false)])
             }

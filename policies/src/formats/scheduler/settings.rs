@@ -4,7 +4,7 @@ use mdp::MdpError;
 use mdp::diffusion::{NoiseSchedule, Spacing};
 use serde_json::{Map, Value};
 
-use super::{NO, SchedulerKind, Usual};
+use super::{NO, Usual};
 use crate::PolicyError;
 use crate::denoiser::Prediction;
 use crate::denoiser::sampler::Variance;
@@ -131,14 +131,11 @@ impl Settings {
         self.one_of("prediction_type", Some(Prediction::Epsilon), &choices)
     }
 
-    pub(super) fn spacing(&self, kind: SchedulerKind) -> Result<Spacing, PolicyError> {
+    pub(super) fn spacing(&self) -> Result<Option<Spacing>, PolicyError> {
         let leading = Spacing::Leading { offset: self.count("steps_offset", 0)? };
-        let default = match kind {
-            SchedulerKind::Ddpm | SchedulerKind::Ddim | SchedulerKind::Pndm => leading,
-            SchedulerKind::Euler | SchedulerKind::DpmSolver | SchedulerKind::FlowMatch => Spacing::Linspace,
-        };
-        let choices = [("leading", leading), ("linspace", Spacing::Linspace), ("trailing", Spacing::Trailing)];
-        self.one_of("timestep_spacing", Some(default), &choices)
+        let choices =
+            [("leading", Some(leading)), ("linspace", Some(Spacing::Linspace)), ("trailing", Some(Spacing::Trailing))];
+        self.one_of("timestep_spacing", Some(None), &choices)
     }
 
     pub(super) fn variance(&self) -> Result<Variance, PolicyError> {

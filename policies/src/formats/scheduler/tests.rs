@@ -14,12 +14,26 @@ fn defaults_are_those_of_diffusers() {
     let scheduler = of("DDPMScheduler", "").unwrap();
     assert_eq!(*scheduler.schedule, NoiseSchedule::linear(1000, 1e-4, 0.02).unwrap());
     assert_eq!((scheduler.prediction, scheduler.clip().unwrap()), (Prediction::Epsilon, Some(1.0)));
-    assert_eq!(scheduler.spacing, Spacing::Leading { offset: 0 });
+    assert_eq!(scheduler.spacing(scheduler.sampler().unwrap()), Spacing::Leading { offset: 0 });
     assert_eq!(scheduler.sampler().unwrap(), Sampler::Ddpm { variance: Variance::Small });
-    assert_eq!(of("EulerDiscreteScheduler", "").unwrap().spacing, Spacing::Linspace);
     let flow = of("FlowMatchEulerDiscreteScheduler", r#", "shift": 3.0, "num_train_timesteps": 10"#).unwrap();
     assert_eq!(*flow.schedule, NoiseSchedule::flow(10, 3.0).unwrap());
     assert_eq!((flow.prediction, flow.clip().unwrap()), (Prediction::Flow, None));
+}
+
+#[test]
+fn defaults_are_those_of_the_sampler_not_of_the_file() {
+    let ddim = Sampler::Ddim { eta: 0.0 };
+    for class in ["PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "DDPMScheduler"] {
+        let scheduler = of(class, r#", "steps_offset": 1"#).unwrap();
+        assert_eq!(scheduler.spacing(ddim), Spacing::Leading { offset: 1 }, "{class}");
+        assert_eq!(scheduler.spacing(Sampler::Euler), Spacing::Linspace, "{class}");
+        assert_eq!(scheduler.spacing(Sampler::DpmSolverPlusPlus2M), Spacing::Linspace, "{class}");
+        assert_eq!(scheduler.last_level(ddim).unwrap(), Level::IMAGE, "{class}");
+        assert_eq!(scheduler.clip().unwrap(), Some(1.0), "{class}");
+    }
+    let large = of("EulerDiscreteScheduler", r#", "variance_type": "fixed_large""#).unwrap();
+    assert_eq!(large.variance().unwrap(), Variance::Large);
 }
 
 #[test]

@@ -1,14 +1,23 @@
 mod golden;
 mod unbiased;
 
+use mdp::diffusion::{Level, NoiseSchedule};
+
 use super::*;
 
 const HERE: Level = Level { signal: 0.6, noise: 0.8 };
 const THERE: Level = Level { signal: 0.8, noise: 0.6 };
 const ANCESTRAL: Sampler = Sampler::Ddpm { variance: Variance::Small };
 
+/// Steps from level to level; the last begins at the cleanest timestep.
+fn through(levels: &[Level]) -> Vec<Stride> {
+    let n = levels.len() - 1;
+    let stride = |i: usize| Stride { from: levels[i], to: levels[i + 1], is_from_cleanest: i + 1 == n };
+    (0..n).map(stride).collect()
+}
+
 fn sampling(sampler: Sampler, clip: Option<f64>) -> Sampling {
-    Sampling::new(sampler, Prediction::Epsilon, vec![HERE, THERE, Level::IMAGE], clip).unwrap()
+    Sampling::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, Level::IMAGE]), clip).unwrap()
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -45,6 +54,35 @@ fn the_last_step_to_the_image_is_no_decision() {
 }
 
 #[test]
+fn a_last_step_from_elsewhere_draws_the_large_variance_only() {
+    let last = Stride { from: THERE, to: Level::IMAGE, is_from_cleanest: false };
+    let deviation = |variance| {
+        let sampling = Sampling::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
+        sampling.gaussian(0).deviation
+    };
+    assert_eq!(deviation(Variance::Small), 0.0);
+    assert!(near(deviation(Variance::Large), 0.6));
+}
+
+#[test]
+fn ddim_goes_down_by_equal_strides() {
+    let schedule = NoiseSchedule::linear(10, 0.01, 0.3).unwrap();
+    let last = schedule.level(0);
+    let ends = |sampler: Sampler, timesteps: &[usize]| -> Vec<Level> {
+        sampler.strides(&schedule, timesteps, last).into_iter().map(|stride| stride.to).collect()
+    };
+    // 10 / 4 is 2, rounded down.
+    let timesteps = [9, 6, 3, 1];
+    let down = [7, 4, 1].map(|t| schedule.level(t));
+    assert_eq!(ends(Sampler::Ddim { eta: 0.0 }, &timesteps), [&down[..], &[last]].concat());
+    let next = [6, 3, 1].map(|t| schedule.level(t));
+    for sampler in [ANCESTRAL, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
+        assert_eq!(ends(sampler, &timesteps), [&next[..], &[last]].concat(), "{sampler:?}");
+    }
+    assert!(ends(Sampler::Euler, &[]).is_empty());
+}
+
+#[test]
 fn log_densities_by_hand() {
     // Two elements, one and two deviations off: -(1 + 4) / 2 - 2 ln 0.5 - ln tau.
     let expected = -2.5 - 2.0 * 0.5f64.ln() - std::f64::consts::TAU.ln();
@@ -77,15 +115,15 @@ fn slopes_are_those_of_the_log_density() {
 fn the_gaussian_is_the_mean_of_a_step() {
     for prediction in [Prediction::Epsilon, Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 0.4 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
-            let levels = vec![HERE, THERE, Level { signal: 0.9, noise: 0.2 }, Level::IMAGE];
-            let sampling = Sampling::new(sampler, prediction, levels, None).unwrap();
+            let levels = [HERE, THERE, Level { signal: 0.9, noise: 0.2 }, Level::IMAGE];
+            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
             for step in 0..3 {
                 let gaussian = sampling.gaussian(step);
                 let mean = sampling.mean(step, &[0.7], &[-0.4], None)[0];
                 let mixed = gaussian.of_latent * f64::from(0.7f32) + gaussian.of_prediction * f64::from(-0.4f32);
                 // The solver's mean has the previous estimate in it, which is this one where there is none.
                 let previous = sampling.weights[step].previous;
-                let clean = prediction.clean(sampling.levels[step]).of(0.7, -0.4);
+                let clean = prediction.clean(levels[step]).of(0.7, -0.4);
                 assert!(near(mean, mixed + previous * clean), "{prediction:?} {sampler:?} {step}");
             }
         }
@@ -101,24 +139,25 @@ fn guidance_goes_beyond_the_conditional_prediction() {
 
 #[test]
 fn bad_settings_are_refused() {
-    let refused =
-        |sampler, prediction, levels| Sampling::new(sampler, prediction, levels, None).unwrap_err().to_string();
+    let refused = |sampler, prediction, levels: &[Level]| {
+        Sampling::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
+    };
     let blind = Level { signal: 0.0, noise: 1.0 };
     assert_eq!(
-        refused(Sampler::Ddim { eta: 1.5 }, Prediction::Epsilon, vec![HERE, THERE]),
+        refused(Sampler::Ddim { eta: 1.5 }, Prediction::Epsilon, &[HERE, THERE]),
         "eta: expected a number from 0 to 1, got 1.5"
     );
-    assert!(refused(Sampler::Ddim { eta: f64::NAN }, Prediction::Epsilon, vec![HERE, THERE]).contains("NaN"));
-    assert!(refused(Sampler::Euler, Prediction::Epsilon, vec![HERE]).contains("levels of a sampler"));
-    assert!(refused(Sampler::Euler, Prediction::Epsilon, vec![blind, HERE]).contains("no signal"));
+    assert!(refused(Sampler::Ddim { eta: f64::NAN }, Prediction::Epsilon, &[HERE, THERE]).contains("NaN"));
+    assert!(refused(Sampler::Euler, Prediction::Epsilon, &[HERE]).contains("steps of a sampler"));
+    assert!(refused(Sampler::Euler, Prediction::Epsilon, &[blind, HERE]).contains("no signal"));
 }
 
 #[test]
 fn without_signal_every_sampler_makes_numbers() {
-    let levels = vec![Level { signal: 0.0, noise: 1.0 }, HERE, THERE, Level::IMAGE];
+    let levels = [Level { signal: 0.0, noise: 1.0 }, HERE, THERE, Level::IMAGE];
     for prediction in [Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 1.0 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
-            let sampling = Sampling::new(sampler, prediction, levels.clone(), None).unwrap();
+            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
             let (mut latent, mut previous) = (vec![0.3, -1.0], None);
             for step in 0..3 {
                 let made = sampling.step(step, &latent, &[0.1, 0.2], previous.as_deref(), &[1.0, -1.0]);
@@ -132,7 +171,7 @@ fn without_signal_every_sampler_makes_numbers() {
 #[test]
 fn public_types_can_cross_threads() {
     fn check<T: Send + Sync>() {}
-    check::<(Sampling, Sampler, Step, StepGaussian)>();
+    check::<(Sampling, Sampler, Stride, Step, StepGaussian)>();
     check::<crate::formats::SamplingPlan>();
     check::<crate::formats::Scheduler>();
 }

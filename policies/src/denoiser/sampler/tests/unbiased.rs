@@ -5,7 +5,7 @@
 //! reverse of noising is ancestral sampling with the large variance and the prediction E[eps | x_t] = noise (x_t - signal
 //! m): the reference. The policy predicts that plus u x + v. Its log-ratio's expected gradient has a closed form.
 use mdp::Rng;
-use mdp::diffusion::NoiseSchedule;
+use mdp::diffusion::{Level, NoiseSchedule};
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
@@ -38,9 +38,10 @@ type Decision = (usize, f64, f64);
 impl World {
     fn new() -> Self {
         let schedule = NoiseSchedule::from_betas(&BETAS).unwrap();
-        let levels = (0..BETAS.len()).rev().map(|t| schedule.level(t)).chain([Level::IMAGE]).collect();
+        let timesteps: Vec<usize> = (0..BETAS.len()).rev().collect();
         let sampler = Sampler::Ddpm { variance: Variance::Large };
-        Self { sampling: Sampling::new(sampler, Prediction::Epsilon, levels, None).unwrap(), schedule }
+        let strides = sampler.strides(&schedule, &timesteps, Level::IMAGE);
+        Self { sampling: Sampling::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
     }
 
     /// The steps whose decisions are left to chance: all but the last.
@@ -49,7 +50,7 @@ impl World {
     }
 
     fn level(&self, step: usize) -> Level {
-        self.sampling.levels[step]
+        self.sampling.strides[step].from
     }
 
     fn predict(&self, policy: Offset, step: usize, x: f64) -> f64 {
@@ -154,9 +155,9 @@ fn forward_noising_is_unbiased() {
     let drawn = distance(2, |world, rng| {
         sum(world.steps().map(|step| {
             let (noise, x) = world.noised(step, rng);
-            let levels = vec![world.level(step), world.level(step + 1)];
+            let strides = vec![world.sampling.strides[step]];
             let posterior =
-                Sampling::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, levels, None).unwrap();
+                Sampling::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, strides, None).unwrap();
             let made = posterior.step(0, &[x as f32], &[noise as f32], None, &[normal(rng) as f32]);
             world.gradient((step, x, f64::from(made.next[0])))
         }))

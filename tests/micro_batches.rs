@@ -1,0 +1,143 @@
+//! A step of a denoiser is the same step however its batch is cut into micro-batches, and whether activations are kept.
+use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::Noise;
+use engine::checkpoint::Keep;
+use engine::noise::standard_normal;
+use engine::optim::Sgd;
+use mdp::diffusion::{NoiseSchedule, Omega};
+use objectives::{Comparison, Logistic, Pairwise};
+use policies::denoiser::sampler::Sampler;
+use policies::denoiser::{Acting, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use policies::formats::UNetFiles;
+use policies::unet::UNetConfig;
+use serde_json::json;
+use train::diffusion::{
+    Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
+};
+use train::step::{Loss, Reference, Slice, StepAt, learn};
+use train::{ReferenceCache, Source as _};
+
+const SHAPE: Shape = Shape { height: 4, width: 4, channels: 2 };
+/// Pairs in the batch; each is two images, and each image two draws.
+const N: usize = 10;
+/// As strong as the released codes on latents of this size.
+const BETA: f64 = 500.0;
+const STEPS: usize = 3;
+
+fn files(dtype: DType) -> UNetFiles {
+    let config = UNetConfig::from_json(json!({
+        "_class_name": "UNet2DConditionModel", "sample_size": 4, "in_channels": 2, "out_channels": 2,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "block_out_channels": [4, 8], "layers_per_block": 1, "attention_head_dim": 2, "cross_attention_dim": 3,
+        "norm_num_groups": 2,
+    }));
+    let config = config.unwrap();
+    let tensors = config.initial_tensors(&Noise::new(5), &Device::Cpu).unwrap();
+    let cast = |(name, tensor): (String, Tensor)| (name, tensor.to_dtype(dtype).unwrap());
+    let tensors: BTreeMap<String, Tensor> = tensors.into_iter().map(cast).collect();
+    UNetFiles { path: "tiny".into(), config, tensors }
+}
+
+fn pairs() -> Vec<ImageExample> {
+    let numbers = |purpose: &str, index: usize, n: usize| -> Vec<f32> {
+        let rng = &mut Noise::new(1).stream(purpose, index as u64);
+        (0..n).map(|_| standard_normal(rng) as f32).collect()
+    };
+    let pair = |index| {
+        let condition = Arc::new(Conditioning::of_hidden(numbers("caption", index, 6), 2));
+        let side = |purpose| Finished {
+            latent: numbers(purpose, index, SHAPE.size()).into(),
+            condition: Arc::clone(&condition),
+        };
+        ImageExample { sides: vec![side("chosen"), side("rejected")], preference: 1.0 }
+    };
+    (0..N).map(pair).collect()
+}
+
+/// What a few steps showed: losses, margins and gradient norms.
+type Shown = Vec<[f64; 3]>;
+
+/// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
+fn train(dtype: DType, at_once: usize, keep: Keep) -> (Shown, Vec<f64>) {
+    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+    let reference = Denoiser::frozen(files(dtype), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
+    let training =
+        DenoiserTraining { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora: None, seed: 0, keep, ema: None };
+    let mut learner = Denoiser::trainable(files(dtype), Prediction::Epsilon, SHAPE, acting, training).unwrap();
+    let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
+    let draws = Draws {
+        seed: 2,
+        per_example: 2,
+        sets: 1,
+        timesteps: Timesteps::Stratified,
+        noise: NoiseSharing::Shared,
+        given: None,
+    };
+    let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    let pairs = pairs();
+    let source = ImageSource::<Comparison>::new(&pairs, mdp.clone(), draws, units, Scheme::Forward);
+    let objective = Pairwise::new(Logistic::new(BETA).unwrap());
+    let loss = Loss { objective: &objective, measure: &|slice, scores| source.measure(slice, scores) };
+    let slices: Vec<_> = (0..N)
+        .step_by(at_once)
+        .map(|from| Slice::new((from..N.min(from + at_once)).map(|index| (index, source.item(index).unwrap()))))
+        .collect();
+    let mut reference = Reference { policy: Some(&reference), cache: ReferenceCache::default() };
+    let step = |step| {
+        let at = StepAt { step, rate: 1e-6, max_gradient_norm: None };
+        let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
+        [learned.loss, learned.metrics["rewards/margins"], learned.gradient_norm]
+    };
+    let shown = (0..STEPS).map(step).collect();
+    let weights = learner.unet().parameters.trainable().flat_map(|(_, tensor)| {
+        tensor.as_tensor().flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
+    });
+    (shown, weights.collect())
+}
+
+/// The largest difference of two rows of numbers, as a share of those that are above 1.
+fn apart(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f64::max)
+}
+
+const CUTS: [(usize, Keep); 5] =
+    [(1, Keep::Activations), (2, Keep::Borders), (3, Keep::Activations), (8, Keep::Activations), (N, Keep::Borders)];
+
+#[test]
+fn micro_batches_are_exact() {
+    let (shown, weights) = train(DType::F64, N, Keep::Activations);
+    assert!((shown[0][0] - LN_2).abs() < 1e-15, "{shown:?}");
+    assert!(shown[STEPS - 1][0] < LN_2 - 1e-3, "{shown:?}");
+    for (at_once, keep) in CUTS {
+        let (others, moved) = train(DType::F64, at_once, keep);
+        let difference = apart(shown.as_flattened(), others.as_flattened());
+        assert!(difference < 1e-9, "{at_once} at once, {keep:?}: {difference}\n{shown:?}\n{others:?}");
+        let difference = apart(&weights, &moved);
+        assert!(difference < 1e-12, "{at_once} at once, {keep:?}: weights {difference} apart");
+    }
+}
+
+/// A network in single precision rounds its errors otherwise in a batch of another size, and beta magnifies that. What
+/// does not depend on it: a policy is at first held against exactly its own numbers, so the first loss is ln 2.
+#[test]
+fn single_precision_rounds_and_starts_at_ln_2_all_the_same() {
+    let (shown, weights) = train(DType::F32, N, Keep::Activations);
+    for (at_once, keep) in CUTS {
+        let (others, moved) = train(DType::F32, at_once, keep);
+        // The sum of the micro-batches' shares may be a hair off.
+        assert!((others[0][0] - LN_2).abs() < 1e-15 && others[0][1] == 0.0, "{at_once} at once, {keep:?}: {others:?}");
+        // A margin is beta / 2 times differences of mean squared errors of about 1, each good to f32's epsilon or so.
+        let difference = apart(shown.as_flattened(), others.as_flattened());
+        assert!(
+            difference < BETA * f64::from(f32::EPSILON),
+            "{at_once} at once, {keep:?}: {difference}\n{shown:?}\n{others:?}"
+        );
+        let difference = apart(&weights, &moved);
+        assert!(difference < 1e-6, "{at_once} at once, {keep:?}: weights {difference} apart");
+    }
+    assert!((shown[0][0] - LN_2).abs() < 1e-15 && shown[0][1] == 0.0, "{shown:?}");
+}

@@ -1,0 +1,160 @@
+"""diffusers' pipelines against hybrid-dpo, from a prompt to a picture, on the tiny folders of tests/golden/companions.
+
+    pip install torch diffusers transformers safetensors pillow
+    cargo build --release
+    python tests/peers/pipelines.py --binary target/release/hybrid-dpo
+
+(1) `sample` draws, from its own noise, the pictures that the whole pipeline draws from it: tokenizer, text encoders,
+UNet, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole, with another
+UNet and everything else as it was; both then draw the same pictures again. Pictures are compared as they are written, in
+256 levels, and rounding may fall on either side. The last line is the count of checks.
+"""
+
+import argparse
+import filecmp
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
+import diffusers
+import numpy
+import transformers
+from diffusers import (
+    DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
+    StableDiffusionPipeline, StableDiffusionXLPipeline,
+)
+from diffusers.pipelines.ddim import pipeline_ddim
+from PIL import Image
+from safetensors.torch import load_file
+
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
+PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "ddpm": DDPMPipeline}
+PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
+# Steps that do not divide the scheduler's 1000.
+STEPS, GUIDANCE, SIZE = 7, 4.0, 16
+# Of 0 to 255: one picture's standard deviation and the difference of two are far above what is allowed between ours and theirs.
+ALLOWED, VARIED = 1, 8
+SCHEDULER = {
+    "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+    "num_train_timesteps": 1000, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
+    "prediction_type": "epsilon",
+}
+SPACINGS = ["leading", "linspace", "trailing"]
+SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
+
+
+def call(binary, *arguments):
+    subprocess.run([binary, *map(str, arguments), "--quiet"], check=True, stdout=subprocess.DEVNULL)
+
+
+def read(path):
+    return numpy.asarray(Image.open(path).convert("RGB"), dtype=numpy.int64)
+
+
+def ours(binary, model, sampler, out):
+    """Pictures, and the noise they were made of.
+
+    The noise is what a sampler with chance in it starts from: the seed decides it, whatever the sampler.
+    """
+    arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
+                 STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
+    arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
+    call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
+    call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
+    lines = [json.loads(line) for line in (out / f"{sampler}.jsonl").read_text().splitlines()]
+    return [read(out / line["image"]) for line in lines], load_file(out / "way.safetensors")["latents"][:, 0]
+
+
+def theirs(model, name, sampler, spacing, noise):
+    """The pictures that the pipeline makes of the same noise."""
+    pipe = PIPELINES[name].from_pretrained(model)
+    scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
+    if name == "ddpm":  # a pipeline of pictures that draws its noise itself
+        pipe = DDIMPipeline(pipe.unet, scheduler)
+        pipeline_ddim.randn_tensor = lambda *_, **__: noise.clone()
+        pipe.set_progress_bar_config(disable=True)
+        return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
+    pipe.scheduler = scheduler
+    pipe.set_progress_bar_config(disable=True)
+    draw = lambda prompt, start: pipe(
+        prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE, width=SIZE,
+        output_type="pil",
+    ).images[0]
+    return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
+
+
+def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
+    out.mkdir()
+    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    ways = [(sampler, spacing) for sampler in (["ddim"] if name == "ddpm" else SAMPLERS) for spacing in spacings]
+    for sampler, spacing in ways:
+        (out / "scheduler_config.json").write_text(json.dumps(SCHEDULER | {"timestep_spacing": spacing}))
+        pictures, noise = ours(binary, model, sampler, out)
+        expected = theirs(model, name, sampler, spacing, noise)
+        expected = [numpy.asarray(picture.convert("RGB"), dtype=numpy.int64) for picture in expected]
+        difference = max(abs(a - b).max() for a, b in zip(pictures, expected, strict=True))
+        check(f"{what}, {sampler}, {spacing}: pictures, levels apart", difference, ALLOWED)
+        spread = min(min(picture.std() for picture in pictures), abs(pictures[0] - pictures[1]).mean())
+        check(f"{what}, {sampler}, {spacing}: pictures vary by {spread:.0f} levels", 0 if spread > VARIED else 1, 0)
+
+
+def check_training(check, what, binary, name, out):
+    """Two steps from pictures, and what became of each file."""
+    generator = numpy.random.default_rng(3)
+    out.mkdir()
+    lines = []
+    for index, prompt in enumerate(PROMPTS + PROMPTS):
+        line = {"prompt": prompt}
+        for side in ("chosen", "rejected"):
+            line[side] = f"{side}{index}.png"
+            Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), dtype=numpy.uint8)).save(out / line[side])
+        lines.append(json.dumps(line))
+    (out / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+    call(binary, "train", "--mdp", "diffusion", "--model", FOLDERS / name, "--data", out / "pairs.jsonl", "--image-size",
+         SIZE, "--eval-share", 0, "--batch-size", 2, "--max-steps", 2, "--warmup-steps", 0, "--lr", 1e-3, "--n-samples", 0,
+         "--out", out / "run")
+    saved = out / "run" / "model"
+    for path in sorted(FOLDERS.joinpath(name).glob("*/*")):
+        part = path.relative_to(FOLDERS / name)
+        changed = not filecmp.cmp(path, saved / part, shallow=False)
+        if part.parts[0] != "unet":
+            check(f"{what}: {part} is kept", int(changed), 0)
+        elif part.name.endswith(".safetensors"):
+            check(f"{what}: {part} is another", int(not changed), 0)
+    return saved
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", default="target/release/hybrid-dpo")
+    binary = os.path.abspath(parser.parse_args().binary)
+    passed = failed = 0
+
+    def check(name, difference, allowed):
+        nonlocal passed, failed
+        good = difference <= allowed
+        passed, failed = passed + good, failed + (not good)
+        print(f"{'ok ' if good else 'BAD'} {name}: {difference}", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for name in PIPELINES:
+            try:
+                check_pictures(check, name, binary, FOLDERS / name, name, folder / name, SPACINGS)
+                if name != "ddpm":
+                    saved = check_training(check, f"{name} trained", binary, name, folder / f"{name}-training")
+                    check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
+            except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
+                check(f"{name}: {error!r:.300}", float("inf"), 0)
+    print(f"{passed} passed, {failed} failed")
+    raise SystemExit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
