@@ -3,6 +3,7 @@
 //! Flags, `--set`, config files, defaults and the messages about unknown keys are all read off this table.
 
 mod diffusion;
+mod label;
 mod shared;
 mod token;
 
@@ -32,6 +33,7 @@ pub(crate) const TRAIN: Verbs = 1;
 pub(crate) const SCORE: Verbs = 2;
 pub(crate) const SAMPLE: Verbs = 4;
 pub(crate) const INSPECT: Verbs = 8;
+pub(crate) const LABEL: Verbs = 16;
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +75,7 @@ const DATA: Verbs = TRAIN | SCORE | INSPECT;
 
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS)
+    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS).chain(label::KEYS)
 }
 
 /// The setting at `section.name`.
