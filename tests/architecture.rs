@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
-const MAY_KNOW: [(&str, &[&str]); 8] = [
+const MAY_KNOW: [(&str, &[&str]); 9] = [
     ("mdp", &[]),
     ("objectives", &["mdp"]),
     ("engine", &[]),
     ("policies", &["mdp", "engine"]),
     ("datasets", &["mdp", "objectives"]),
     ("train", &["mdp", "objectives", "engine", "policies", "datasets"]),
-    ("bins", &["mdp", "objectives", "engine", "policies", "datasets", "train"]),
-    ("hybrid-dpo", &["mdp", "objectives", "engine", "policies", "datasets", "train", "bins"]),
+    ("label", &["mdp", "objectives", "datasets"]),
+    ("bins", &["mdp", "objectives", "engine", "policies", "datasets", "train", "label"]),
+    ("hybrid-dpo", &["mdp", "objectives", "engine", "policies", "datasets", "train", "label", "bins"]),
 ];
 
 /// All that the crates of pure numbers may depend on from outside.
@@ -27,6 +28,9 @@ const TENSORS: [&str; 8] = ["candle", "gemm", "burn", "tch", "ndarray", "safeten
 /// Packages that open sockets.
 const SOCKETS: [&str; 10] =
     ["reqwest", "hyper", "ureq", "tokio", "hf-hub", "axum", "tiny_http", "curl", "socket2", "mio"];
+
+/// Those of them that go out and ask.
+const CLIENTS: [&str; 4] = ["reqwest", "ureq", "hf-hub", "curl"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -66,7 +70,15 @@ fn locked() -> BTreeMap<String, BTreeSet<String>> {
 
 /// Every package that one of our crates is built from (optional and build dependencies of others counted in).
 fn reach(name: &str) -> BTreeSet<String> {
-    let (ours, locked) = (dependencies(), locked());
+    reach_around(name, None)
+}
+
+/// The same, without what comes in through one of our crates alone.
+fn reach_around(name: &str, shut: Option<&str>) -> BTreeSet<String> {
+    let (mut ours, locked) = (dependencies(), locked());
+    if let Some(shut) = shut {
+        ours.insert(shut.to_owned(), BTreeSet::new());
+    }
     let mut found = BTreeSet::new();
     let mut open = vec![name.to_owned()];
     while let Some(name) = open.pop() {
@@ -116,8 +128,15 @@ fn problems_and_objectives_know_no_tensor() {
 }
 
 #[test]
-fn nothing_opens_a_socket() {
-    check_reach("hybrid-dpo", |package| SOCKETS.contains(&package));
+fn only_the_label_page_listens_on_a_socket_and_nothing_goes_out() {
+    let elsewhere = reach_around("hybrid-dpo", Some("label"));
+    assert!(!elsewhere.iter().any(|package| SOCKETS.contains(&&**package)), "{elsewhere:?}");
+    assert!(elsewhere.contains("label") && reach("label").contains("tokio"), "the page is where it should be");
+    check_reach("hybrid-dpo", |package| CLIENTS.contains(&package));
+    for (name, _) in MAY_KNOW.into_iter().filter(|(name, _)| *name != "label") {
+        check_source(name, &["TcpListener", "TcpStream", "UdpSocket", "UnixListener", "UnixStream"]);
+    }
+    check_source("label", &["TcpStream::connect", "UdpSocket"]);
 }
 
 #[test]

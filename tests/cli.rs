@@ -10,6 +10,7 @@ mod image_resume;
 mod image_settings;
 mod image_training;
 mod images;
+mod label;
 mod resume;
 mod training;
 

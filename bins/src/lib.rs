@@ -11,6 +11,7 @@ mod hybrid;
 mod images;
 mod inspect;
 mod keys;
+mod label;
 mod model;
 mod objective;
 mod pictures;
@@ -30,7 +31,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::console::Console;
 pub(crate) use crate::failure::Failure;
-use crate::keys::{INSPECT, Kind, SAMPLE, SCORE, TRAIN, Verbs};
+use crate::keys::{INSPECT, Kind, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
 use crate::values::Values;
 
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
@@ -68,6 +69,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             let path = sub.get_one::<PathBuf>("path").cloned();
             inspect::inspect(&call(sub, INSPECT)?, path)
         }
+        Some(("label", sub)) => label::label(&call(sub, LABEL)?),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -130,6 +132,7 @@ pub fn command() -> Command {
                     .help("What to look at; with a model here, --data is read with its tokenizer"),
             ),
         )
+        .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")
@@ -189,6 +192,10 @@ fn flag(key: &'static keys::Key) -> Arg {
             "request-template" => "TEXT",
             "data" | "eval-data" => "DATA",
             "device" => "DEVICE",
+            "pairs" => "DIR",
+            "host" => "ADDRESS",
+            "token" => "TOKEN",
+            "labeller" => "NAME",
             _ => "PATH",
         }),
         Kind::List => arg.value_name("A,B"),
@@ -215,3 +222,8 @@ const SAMPLE_HELP: &str = "Example:
 const INSPECT_HELP: &str = "Examples:
   hybrid-dpo inspect ./SmolLM2-135M
   hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";
+const LABEL_HELP: &str = "Examples:
+  hybrid-dpo label --pairs pairs
+      then open the address it says in a browser; ctrl-C ends it, and the same command goes on from there
+  hybrid-dpo label --pairs pairs --host 0.0.0.0 --token \"$(openssl rand -hex 16)\"
+      for several people; the connection is not encrypted, so on a network that you trust";

@@ -7,10 +7,10 @@ use super::{MODEL, Scene, training};
 fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     let scene = Scene::new();
     let help = scene.done("--help").out;
-    for verb in ["train", "score", "sample", "inspect", "completions"] {
+    for verb in ["train", "score", "sample", "inspect", "label", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["search", "judge", "credit", "report", "label", "reproduce"] {
+    for verb in ["search", "judge", "credit", "report", "reproduce"] {
         assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
         assert_eq!(scene.run(verb).code, Some(2), "{verb}");
     }

@@ -4,6 +4,7 @@
 
 mod diffusion;
 mod hybrid;
+mod label;
 mod shared;
 mod token;
 
@@ -33,6 +34,7 @@ pub(crate) const TRAIN: Verbs = 1;
 pub(crate) const SCORE: Verbs = 2;
 pub(crate) const SAMPLE: Verbs = 4;
 pub(crate) const INSPECT: Verbs = 8;
+pub(crate) const LABEL: Verbs = 16;
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,7 @@ const DATA: Verbs = TRAIN | SCORE | INSPECT;
 
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS).chain(hybrid::KEYS)
+    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS).chain(hybrid::KEYS).chain(label::KEYS)
 }
 
 /// The setting at `section.name`.

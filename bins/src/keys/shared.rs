@@ -1,7 +1,7 @@
 //! Settings that every kind of problem has.
 
 use super::Kind::{Choice, Count, List, Number, Switch, Text};
-use super::{ALL, DATA, Key, SAMPLE, SCORE, TRAIN, key};
+use super::{ALL, DATA, Key, LABEL, SAMPLE, SCORE, TRAIN, key};
 
 /// The losses `--objective` knows.
 pub(crate) const OBJECTIVES: &[&str] = &[
@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "The kind of decision problem",
     ),
-    key("run.seed", "seed", Count, "0", ALL, "Everything drawn by chance is a function of it"),
+    key("run.seed", "seed", Count, "0", ALL | LABEL, "Everything drawn by chance is a function of it"),
     key("run.device", "device", Text, "cpu", ALL, "cpu, or cuda:N in a build with the cuda feature"),
     key(
         "run.out",

@@ -127,20 +127,8 @@ impl LabelLog {
 
 #[cfg(test)]
 impl LabelLog {
-    pub(super) fn replace_file(&mut self, file: impl FnOnce(Box<dyn Appendable>) -> Box<dyn Appendable>) {
-        #[derive(Debug)]
-        struct Nothing;
-        impl Appendable for Nothing {
-            fn append(&mut self, _: &[u8]) -> io::Result<usize> {
-                Ok(0)
-            }
-            fn sync(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-            fn cut(&mut self, _: u64) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        self.file = file(std::mem::replace(&mut self.file, Box::new(Nothing)));
+    /// Puts another file around the one there is.
+    pub(super) fn wrap_file(self, wrap: impl FnOnce(Box<dyn Appendable>) -> Box<dyn Appendable>) -> Self {
+        Self { file: wrap(self.file), ..self }
     }
 }

@@ -1,0 +1,156 @@
+use std::fs;
+use std::io;
+
+use super::{message, token};
+use crate::error::DatasetError;
+use crate::pairs::log::Appendable;
+use crate::pairs::{Choice, Judge, Label, LabelLog, Labels, PairFolder, Verdict};
+
+fn label(index: usize, labeller: &str, choice: Choice) -> Label {
+    Label { index, labeller: labeller.to_owned(), by: Judge::Person, verdict: Verdict::Chosen(choice) }
+}
+
+fn undo(index: usize, labeller: &str) -> Label {
+    Label { verdict: Verdict::Undone, ..label(index, labeller, Choice::Skip) }
+}
+
+#[test]
+fn later_judgements_replace_earlier_ones_and_undo_takes_back() {
+    let (_parent, path) = token(5);
+    let folder = PairFolder::open(&path).unwrap();
+    assert_eq!(folder.labels().unwrap(), Labels::default());
+    let mut log = LabelLog::open(&folder).unwrap();
+    for entry in [
+        label(0, "anna", Choice::A),
+        label(1, "anna", Choice::B),
+        label(0, "anna", Choice::B),
+        label(0, "ben", Choice::A),
+        label(2, "anna", Choice::Tie),
+        label(3, "anna", Choice::Skip),
+        label(4, "ben", Choice::A),
+        undo(4, "ben"),
+    ] {
+        log.append(&entry).unwrap();
+    }
+    let labels = folder.labels().unwrap();
+    assert_eq!(&labels, log.labels());
+    assert_eq!((labels.choice(0, "anna"), labels.choice(4, "ben")), (Some(Choice::B), None));
+    assert_eq!((labels.count("anna"), labels.count("ben"), labels.count("carl")), (4, 1, 0));
+    assert_eq!((labels.last("anna"), labels.last("ben"), labels.last("carl")), (Some(3), Some(0), None));
+    let found: Vec<_> = labels.preferences().iter().map(|p| (p.index, p.a_is_better, p.labellers)).collect();
+    assert_eq!(found, [(0, 0.5, 2), (1, 0.0, 1), (2, 0.5, 1)]);
+    assert_eq!(labels.agreement().unwrap().share, 0.0);
+    assert!(labels.only(Judge::Model).preferences().is_empty());
+}
+
+#[test]
+fn one_process_at_a_time_adds() {
+    let (_parent, path) = token(1);
+    let folder = PairFolder::open(&path).unwrap();
+    let first = LabelLog::open(&folder).unwrap();
+    assert!(message(&LabelLog::open(&folder).unwrap_err()).contains("by another process"));
+    drop(first);
+    LabelLog::open(&folder).unwrap();
+}
+
+#[test]
+fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
+    let (_parent, path) = token(3);
+    let folder = PairFolder::open(&path).unwrap();
+    let mut log = LabelLog::open(&folder).unwrap();
+    log.append(&label(0, "anna", Choice::A)).unwrap();
+    log.append(&label(1, "anna", Choice::A)).unwrap();
+    drop(log);
+    let whole = fs::read(path.join("labels.jsonl")).unwrap();
+    let first = 1 + whole.iter().position(|byte| *byte == b'\n').unwrap();
+    for end in first + 1..whole.len() {
+        fs::write(path.join("labels.jsonl"), &whole[..end]).unwrap();
+        let is_whole = end == whole.len() - 1;
+        let labels = folder.labels().unwrap();
+        assert_eq!((labels.count("anna"), labels.cut().is_some()), if is_whole { (2, false) } else { (1, true) });
+        let mut log = LabelLog::open(&folder).unwrap();
+        log.append(&label(2, "anna", Choice::B)).unwrap();
+        drop(log);
+        let labels = folder.labels().unwrap();
+        assert_eq!((labels.count("anna"), labels.cut()), (2 + usize::from(is_whole), None), "cut at {end}");
+    }
+}
+
+#[test]
+fn any_other_broken_judgement_is_an_error() {
+    let (_parent, path) = token(3);
+    let folder = PairFolder::open(&path).unwrap();
+    let line = |index: usize| label(index, "anna", Choice::A).to_line(folder.id());
+    for (bad, says) in [
+        ("{\n".to_owned(), "labels.jsonl, line 2, column"),
+        ("\n".to_owned(), "labels.jsonl, line 2, column"),
+        (line(0).replace("blake3:", "blake3:0"), "line 2: field `pairs` should be the id of this folder's pairs"),
+        (line(3), "line 2: field `index` should be the number of a pair in this folder, but is 3"),
+        (line(0).replace("\"a\"", "\"c\""), "field `choice` should be a, b, tie or skip"),
+        (line(0).replace("anna", ""), "field `labeller` should be a name"),
+        (line(0).replace("person", "dog"), "field `by` should be person, oracle or model"),
+        (line(0).replace("\"version\":1", "\"version\":2"), "field `version` should be 1"),
+        (line(0).replace("\"choice\":\"a\",", ""), "field `choice` is missing"),
+        (line(0).replace("\"choice\":\"a\"", "\"undo\":1"), "field `undo` should be true or false"),
+    ] {
+        fs::write(path.join("labels.jsonl"), format!("{}{bad}{}", line(1), line(2))).unwrap();
+        let found = message(&folder.labels().unwrap_err());
+        assert!(found.contains(says), "{bad}: {found}");
+        assert_eq!(message(&LabelLog::open(&folder).unwrap_err()), found);
+    }
+}
+
+/// A disk on which only so many bytes fit.
+#[derive(Debug)]
+struct SmallDisk {
+    file: Box<dyn Appendable>,
+    room: usize,
+    cuts_fail: usize,
+}
+
+impl Appendable for SmallDisk {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fits = bytes.len().min(self.room);
+        self.room -= fits;
+        if fits == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.append(&bytes[..fits])
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        if self.cuts_fail > 0 {
+            self.cuts_fail -= 1;
+            return Err(io::ErrorKind::Other.into());
+        }
+        // Somebody has made room.
+        self.room = 10_000;
+        self.file.cut(length)
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_no_half_line() {
+    for cuts_fail in [0, 1] {
+        let (_parent, path) = token(3);
+        let folder = PairFolder::open(&path).unwrap();
+        let mut log = LabelLog::open(&folder).unwrap();
+        log.append(&label(0, "anna", Choice::A)).unwrap();
+        let before = fs::read(path.join("labels.jsonl")).unwrap();
+        let mut log = log.wrap_file(|file| Box::new(SmallDisk { file, room: 20, cuts_fail }));
+        let error = log.append(&label(1, "anna", Choice::B)).unwrap_err();
+        assert!(matches!(&error, DatasetError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull));
+        assert_eq!(log.labels().count("anna"), 1);
+        let left = fs::read(path.join("labels.jsonl")).unwrap();
+        assert!(if cuts_fail == 0 { left == before } else { left.len() == before.len() + 20 });
+        assert_eq!(folder.labels().unwrap().count("anna"), 1, "what is left can be read");
+        log.append(&label(2, "anna", Choice::B)).unwrap();
+        let labels = folder.labels().unwrap();
+        assert_eq!((labels.choice(1, "anna"), labels.choice(2, "anna")), (None, Some(Choice::B)));
+        assert_eq!(labels.cut(), None);
+    }
+}

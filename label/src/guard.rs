@@ -1,0 +1,139 @@
+//! What every request must have, and what every answer says about itself.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::refusal::Refusal;
+
+/// The longest address.
+const ADDRESS_LIMIT: usize = 2048;
+/// How long a request may take to arrive and be answered.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What every answer says: load nothing from elsewhere, run nothing that stands in the page, guess no types, tell nobody
+/// where the reader comes from, be no part of another page, and be kept nowhere.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Who may ask.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    is_loopback: bool,
+    /// The hash of the token, so that comparing takes the same time whatever is wrong with a guess.
+    token: Option<blake3::Hash>,
+}
+
+impl Guard {
+    pub(crate) fn new(host: IpAddr, token: Option<&str>) -> Arc<Self> {
+        let token = token.map(|token| blake3::hash(token.as_bytes()));
+        Arc::new(Self { is_loopback: host.is_loopback(), token })
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
+        let headers = request.headers();
+        if request.uri().to_string().len() > ADDRESS_LIMIT {
+            let message = format!("the address is longer than {ADDRESS_LIMIT} bytes");
+            return Err(Refusal::new(StatusCode::URI_TOO_LONG, message));
+        }
+        let host = self.check_host(headers)?;
+        check_origin(headers, &host)?;
+        // The page itself holds nothing: it asks for the token.
+        if request.uri().path().starts_with("/api/") { self.check_token(headers) } else { Ok(()) }
+    }
+
+    /// A name that was made to point at this machine is not this machine's name.
+    fn check_host(&self, headers: &HeaderMap) -> Result<Authority, Refusal> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
+        let Some(host) = host.filter(|host| hosts.next().is_none() && !host.as_str().contains('@')) else {
+            return Err(Refusal::bad("one Host header is needed"));
+        };
+        if self.is_loopback && !is_this_machine(host.host()) {
+            let message = "this server answers to localhost and 127.0.0.1 only";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+        }
+        Ok(host)
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let given = given.and_then(|given| given.strip_prefix(b"Bearer ")).map(blake3::hash);
+        if given.as_ref() == Some(token) {
+            return Ok(());
+        }
+        let message = if given.is_some() { "this is not the token" } else { "a token is needed" };
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
+    }
+}
+
+/// Another page's request, made by a browser, names that page here.
+fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok();
+        let origin = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+        origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()))
+    };
+    match headers.get_all(header::ORIGIN).iter().all(is_own) {
+        true => Ok(()),
+        false => Err(Refusal::new(StatusCode::FORBIDDEN, "requests of other pages are not answered")),
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_loopback_v6 = || address.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback()));
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        || is_loopback_v6()
+}
+
+/// Lets a request through, or not, and marks the answer.
+pub(crate) async fn watch(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut response = match guard.check(&request) {
+        Err(refusal) => refusal.into_response(),
+        Ok(()) => match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+        },
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_its_names() {
+        for name in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_this_machine(name), "{name}");
+        }
+        for name in ["localhost.example", "127.0.0.1.example", "10.0.0.1", "[::2]", "::1]", "0.0.0.0", ""] {
+            assert!(!is_this_machine(name), "{name}");
+        }
+    }
+}

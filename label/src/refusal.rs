@@ -1,0 +1,52 @@
+//! Answers that say no.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use datasets::DatasetError;
+use serde_json::json;
+
+/// A status and why, as `{"error": ".."}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn unknown_pair(pairs: usize) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no such pair: they are numbered from 0 to {}", pairs - 1))
+    }
+}
+
+impl From<DatasetError> for Refusal {
+    /// What went wrong with the files here is no fault of the request.
+    fn from(error: DatasetError) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match &error {
+            DatasetError::Write { source, .. } if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull) => {
+                let message = format!("the disk is full: {error} ({source}). The answer was not taken, all earlier ones are safe");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, message)
+            }
+            DatasetError::Write { source, .. } => {
+                let message = format!("{error} ({source}). The answer was not taken, all earlier ones are safe");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.message}).to_string();
+        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
