@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use datasets::images::{self, Latents};
+use datasets::images::{self, LatentShape, Latents};
 use mdp::diffusion::Omega;
 use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
 
@@ -88,8 +88,21 @@ pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Re
     let latents = values.text("data.latents").unwrap_or_default();
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
     let draws = images::Draws::open(path, &latents, n_timesteps)?;
+    given(&draws, latents.len())
+}
+
+/// A file of draws for so many examples with latents of this shape.
+pub(crate) fn read_given_for(
+    path: &Path,
+    examples: (usize, LatentShape),
+    n_timesteps: usize,
+) -> Result<Given, Failure> {
+    given(&images::Draws::open_for(path, examples, n_timesteps)?, examples.0)
+}
+
+fn given(draws: &images::Draws, n: usize) -> Result<Given, Failure> {
     let mut given = Given { timesteps: Vec::new(), noise: Vec::new() };
-    for index in 0..latents.len() {
+    for index in 0..n {
         let draw = draws.get(index)?;
         given.timesteps.push(draw.timestep);
         given.noise.push(draw.noise);

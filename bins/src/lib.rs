@@ -10,6 +10,7 @@ mod failure;
 mod hybrid;
 mod images;
 mod inspect;
+mod judge;
 mod keys;
 mod label;
 mod model;
@@ -31,7 +32,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::console::Console;
 pub(crate) use crate::failure::Failure;
-use crate::keys::{INSPECT, Kind, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
+use crate::keys::{INSPECT, JUDGE, Kind, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
 use crate::values::Values;
 
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
@@ -69,6 +70,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             let path = sub.get_one::<PathBuf>("path").cloned();
             inspect::inspect(&call(sub, INSPECT)?, path)
         }
+        Some(("judge", sub)) => judge::judge(&call(sub, JUDGE)?),
         Some(("label", sub)) => label::label(&call(sub, LABEL)?),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
@@ -132,6 +134,7 @@ pub fn command() -> Command {
                     .help("What to look at; with a model here, --data is read with its tokenizer"),
             ),
         )
+        .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
@@ -212,16 +215,23 @@ fn flag(key: &'static keys::Key) -> Arg {
 const TRAIN_HELP: &str = "Examples:
   hybrid-dpo train --mdp token
       the embedded model learns from the embedded preferences, in about a minute
+  hybrid-dpo train --mdp hybrid
+      an embedded refiner and an embedded generator learn from one preference, beside each alone
   hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --out runs/first
   hybrid-dpo train --resume runs/first";
 const SCORE_HELP: &str = "Examples:
   hybrid-dpo score --model runs/first --data pairs.jsonl --out scores.jsonl
   hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl";
-const SAMPLE_HELP: &str = "Example:
+const SAMPLE_HELP: &str = "Examples:
+  hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --n 2 --out pictures.jsonl
+  hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
   hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl";
 const INSPECT_HELP: &str = "Examples:
   hybrid-dpo inspect ./SmolLM2-135M
   hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";
+const JUDGE_HELP: &str = "Example:
+  hybrid-dpo sample --mdp hybrid --pairs pairs && hybrid-dpo judge --pairs pairs
+  hybrid-dpo train --mdp hybrid --refiner ./refiner --generator ./generator --data pairs";
 const LABEL_HELP: &str = "Examples:
   hybrid-dpo label --pairs pairs
       then open the address it says in a browser; ctrl-C ends it, and the same command goes on from there

@@ -92,6 +92,26 @@ impl Files {
     }
 }
 
+/// beta and gamma of Eq. 15.
+pub(crate) fn weights(values: &Values) -> Result<(f64, f64), Failure> {
+    let number = |path, flag| match values.number(path) {
+        Some(weight) if weight.is_finite() && weight > 0.0 => Ok(weight),
+        weight => Err(Failure::usage(format!("--{flag} takes a positive number, not {}", weight.unwrap_or(f64::NAN)))),
+    };
+    Ok((number("objective.beta", "beta")?, number("objective.gamma", "gamma")?))
+}
+
+/// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
+const GENERAL: &[(&str, &str)] =
+    &[("objective.beta", "0.1"), ("objective.gamma", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")];
+
+/// Defaults of every hybrid run.
+pub(crate) fn general_presets(values: &mut Values) {
+    for (path, value) in GENERAL {
+        values.preset(path, value);
+    }
+}
+
 /// The names of the two models: their own flags, or a run's two halves.
 fn names(values: &Values) -> Result<(String, String), Failure> {
     if let Some(run) = values.text("model.model") {

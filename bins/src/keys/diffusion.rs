@@ -105,7 +105,8 @@ pub(super) const KEYS: &[Key] = &[
         "Sets of draws a pair has; epochs take them in turn, and the reference is computed once for each",
     )
     .in_hybrid(),
-    of_images("diffusion.draws", "draws", Text, "", TRAIN | SCORE, "A .safetensors file of timesteps and noise to use"),
+    of_images("diffusion.draws", "draws", Text, "", TRAIN | SCORE, "A .safetensors file of timesteps and noise to use")
+        .in_hybrid(),
     of_images(
         "diffusion.timesteps",
         "timesteps",

@@ -1,12 +1,34 @@
-//! Settings of the page where people compare pairs.
+//! Settings of what compares pairs: the page for people, and judges.
 
-use super::Kind::{Count, Text};
-use super::{Key, LABEL, key};
+use super::Kind::{Choice, Count, Text};
+use super::{JUDGE, Key, LABEL, SAMPLE, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key("label.pairs", "pairs", Text, "", LABEL, "The folder of pairs to compare; answers are added to its labels.jsonl"),
-    key("label.host", "host", Text, "127.0.0.1", LABEL, "The address to listen on; others than this machine's own need a token"),
+    key(
+        "label.pairs",
+        "pairs",
+        Text,
+        "",
+        LABEL | JUDGE | SAMPLE,
+        "A folder of pairs to compare: sample writes it, label and judge add to its labels.jsonl",
+    ),
+    key(
+        "judge.judge",
+        "judge",
+        Choice(&["oracle"]),
+        "oracle",
+        JUDGE,
+        "Who compares: the oracle of an embedded problem",
+    ),
+    key(
+        "label.host",
+        "host",
+        Text,
+        "127.0.0.1",
+        LABEL,
+        "The address to listen on; others than this machine's own need a token",
+    ),
     key("label.port", "port", Count, "8080", LABEL, "The port to listen on; 0: any that is free"),
     key("label.token", "token", Text, "", LABEL, "What everyone must know who labels"),
     key("label.labeller", "labeller", Text, "", LABEL, "Who labels; without it the page asks"),

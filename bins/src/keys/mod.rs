@@ -35,6 +35,7 @@ pub(crate) const SCORE: Verbs = 2;
 pub(crate) const SAMPLE: Verbs = 4;
 pub(crate) const INSPECT: Verbs = 8;
 pub(crate) const LABEL: Verbs = 16;
+pub(crate) const JUDGE: Verbs = 32;
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]

@@ -29,7 +29,8 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
         call.values.preset("hybrid.generator", "builtin:chimera-generator");
     }
     let embedded = call.values.word("hybrid.refiner").starts_with("builtin:chimera");
-    let prompts = call.values.text("sample.prompts").unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    let prompts =
+        call.values.text("sample.prompts").unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
     if prompts.is_empty() {
         return Err(Failure::usage("sample needs --prompts FILE: the requests"));
     }
@@ -53,7 +54,8 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     }
     if mdp.handoff.truncated() > 0 {
         let n = mdp.handoff.truncated();
-        call.console.info(&format!("{n} refined prompts were longer than the text encoder reads; it did not see their end"));
+        call.console
+            .info(&format!("{n} refined prompts were longer than the text encoder reads; it did not see their end"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `score`.
 mod diffusion;
+mod hybrid;
 mod token;
 
 use std::path::Path;

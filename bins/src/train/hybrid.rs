@@ -2,9 +2,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Learns, Pair, Persist as _, Policy};
-use train::diffusion::{Draws, FromImages, ImageSource, Scheme, Units};
+use train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use train::hybrid::HybridSource;
 use train::pictures::Picture;
 use train::token::{FromExample, TokenSource};
@@ -13,7 +14,7 @@ use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder
 use super::Task;
 use crate::hybrid::data::{self, Data, Opened};
 use crate::hybrid::eval::{Asked, Studio, table};
-use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp};
+use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
 use crate::values::Values;
 use crate::{Failure, console, denoiser, draws, model, summary};
@@ -32,9 +33,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
             return Err(Failure::usage(text));
         }
     }
-    for (path, value) in GENERAL {
-        values.preset(path, value);
-    }
+    general_presets(values);
     let given = ["hybrid.refiner", "hybrid.generator", "data.data"].map(|path| values.text(path).is_some());
     let embedded = given == [false; 3];
     if embedded {
@@ -50,10 +49,6 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     }
     Ok(embedded)
 }
-
-/// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
-const GENERAL: &[(&str, &str)] =
-    &[("objective.beta", "0.1"), ("objective.gamma", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")];
 
 /// The embedded run, with the halves alone beside it.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -89,15 +84,6 @@ pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
     let mut own = values.clone();
     own.settle("objective.beta", "1");
     choose(&own)
-}
-
-/// beta and gamma of Eq. 15.
-fn weights(values: &Values) -> Result<(f64, f64), Failure> {
-    let number = |path, flag| match values.number(path) {
-        Some(weight) if weight.is_finite() && weight > 0.0 => Ok(weight),
-        weight => Err(Failure::usage(format!("--{flag} takes a positive number, not {}", weight.unwrap_or(f64::NAN)))),
-    };
-    Ok((number("objective.beta", "beta")?, number("objective.gamma", "gamma")?))
 }
 
 /// Trains a refiner and a generator.
@@ -170,6 +156,17 @@ impl<'a> Setup<'a> {
         Ok(pair)
     }
 
+    /// Timesteps and noise from a file, one for each pair; nothing can be held out then.
+    fn given(&self, path: &str) -> Result<Given, Failure> {
+        if self.opened.held_out.is_some() {
+            return Err(Failure::usage("--draws gives every pair its draw: it goes with --eval-share 0"));
+        }
+        let shape = self.files.shape;
+        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+        let (n, timesteps) = (self.opened.train.len(), self.mdp.inner.schedule.len());
+        draws::read_given_for(path.as_ref(), (n, shape), timesteps)
+    }
+
     fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
@@ -190,7 +187,11 @@ impl<'a> Setup<'a> {
         objective: &dyn Objective<Feedback = F>,
     ) -> Result<ExitCode, Failure> {
         let values = self.values();
-        let draws = draws::draws(values, None)?;
+        let given = match values.text("diffusion.draws") {
+            Some(path) => Some(self.given(path)?),
+            None => None,
+        };
+        let draws = draws::draws(values, given)?;
         let train = self.source::<F>(&self.opened.train, draws.clone())?;
         // Held-out examples have draws of their own, the same at every evaluation.
         let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, ..draws.clone() };
@@ -306,7 +307,8 @@ fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, Prompt
         diagnose: None,
         sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
             Box::new(move |learner: &Models| {
-                let asked: Vec<Asked> = requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
+                let asked: Vec<Asked> =
+                    requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
                 let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
                 let made = made.map_err(|failure| failure.to_string())?;
                 let pictures = made.iter().zip(requests).filter_map(|(made, request)| {

@@ -199,18 +199,26 @@ impl Draws {
     /// # Errors
     /// It is no such file, does not fit the latents, holds NaN or infinity, or a timestep is out of range.
     pub fn open(path: &Path, latents: &Latents, n_timesteps: usize) -> Result<Self, DatasetError> {
+        Self::open_for(path, (latents.len, latents.shape), n_timesteps)
+    }
+
+    /// The same for so many examples with latents of this shape.
+    ///
+    /// # Errors
+    /// As [`Draws::open`].
+    pub fn open_for(path: &Path, (len, shape): (usize, LatentShape), n_timesteps: usize) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
-        let LatentShape { channels, height, width } = latents.shape;
-        let (expected, found) = ([latents.len, channels, height, width], file.expect("noise", DIMENSIONS)?);
+        let LatentShape { channels, height, width } = shape;
+        let (expected, found) = ([len, channels, height, width], file.expect("noise", DIMENSIONS)?);
         if found != expected {
             return Err(file.error(format!("does not fit the latents: `noise` is {found:?}, they are {expected:?}")));
         }
         let timesteps = file.indices("timesteps", "[examples]", n_timesteps)?;
-        if timesteps.len() != latents.len {
-            let message = format!("does not fit the latents: {} timesteps, {} examples", timesteps.len(), latents.len);
+        if timesteps.len() != len {
+            let message = format!("does not fit the latents: {} timesteps, {} examples", timesteps.len(), len);
             return Err(file.error(message));
         }
-        for index in 0..latents.len {
+        for index in 0..len {
             file.row("noise", index)?;
         }
         Ok(Self { file, timesteps, channels })
