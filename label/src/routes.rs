@@ -126,17 +126,19 @@ async fn answer(
     let body: Body =
         serde_json::from_slice(&body).map_err(|error| Refusal::bad(format!("the body is no answer: {error}")))?;
     let (index, labeller) = (body.index, checked_name(body.labeller)?);
-    let result = match (body.choice, body.undo) {
-        (Some(choice), false) => {
-            aside(move || Ok(json!({"revealed": board.answer(index, &labeller, choice)?, "progress": board.progress(&labeller)})))
-        }
-        (None, true) => aside(move || {
-            board.undo(index, &labeller)?;
-            Ok(json!({"revealed": null, "progress": board.progress(&labeller)}))
-        }),
+    let choice = match (body.choice, body.undo) {
+        (Some(choice), false) => Some(choice),
+        (None, true) => None,
         _ => return Err(Refusal::bad("an answer has either a choice or undo")),
     };
-    Ok(reply(&result.await?))
+    let taken = aside(move || {
+        let revealed = match choice {
+            Some(choice) => board.answer(index, &labeller, choice)?,
+            None => board.undo(index, &labeller).map(|()| Value::Null)?,
+        };
+        Ok(json!({"revealed": revealed, "progress": board.progress(&labeller)}))
+    });
+    Ok(reply(&taken.await?))
 }
 
 /// Does what waits for the disk where it keeps nobody else waiting; it goes on if the browser goes away.
