@@ -13,11 +13,15 @@ use crate::{Call, Failure, console, denoiser};
 
 /// Scores every example of a data set.
 pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
-    if call.values.word("run.mdp") != "diffusion" {
+    let mdp = call.values.word("run.mdp").to_owned();
+    if mdp == "token" {
         return token::score(&call);
     }
     // A config file of a training run may say otherwise.
     call.values.settle("data.eval_share", "0");
+    if mdp == "hybrid" {
+        return hybrid::score(&mut call);
+    }
     call.values.preset("objective.beta", denoiser::USUAL_BETA);
     diffusion::score(&call)
 }
