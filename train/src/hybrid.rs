@@ -160,3 +160,6 @@ where
     };
     source.measure(&slice, Scores { policy: &policy.into(), reference: reference.as_ref(), weights: &weights })
 }
+
+#[cfg(test)]
+mod tests;
