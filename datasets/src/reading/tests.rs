@@ -230,8 +230,8 @@ fn broken_records_stop_or_are_counted() {
     for (rest, says) in [("", "line 1: broken JSON: the file ends before the array does"), ("]\n{}", "line 2: broken")]
     {
         let path = write(&folder, "c.json", format!("[{good},{good},{good}{rest}"));
-        let read = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
-        let error = read.filter_map(Result::err).next().unwrap().to_string();
+        let mut read = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
+        let error = read.find_map(Result::err).unwrap().to_string();
         assert!(error.contains("c.json") && error.contains(says), "{error}");
     }
 }

@@ -117,13 +117,13 @@ fn the_gaussian_is_the_mean_of_a_step() {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 0.4 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
             let levels = [HERE, THERE, Level { signal: 0.9, noise: 0.2 }, Level::IMAGE];
             let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
-            for step in 0..3 {
+            for (step, level) in levels[..3].iter().enumerate() {
                 let gaussian = sampling.gaussian(step);
                 let mean = sampling.mean(step, &[0.7], &[-0.4], None)[0];
                 let mixed = gaussian.of_latent * f64::from(0.7f32) + gaussian.of_prediction * f64::from(-0.4f32);
                 // The solver's mean has the previous estimate in it, which is this one where there is none.
                 let previous = sampling.weights[step].previous;
-                let clean = prediction.clean(levels[step]).of(0.7, -0.4);
+                let clean = prediction.clean(*level).of(0.7, -0.4);
                 assert!(near(mean, mixed + previous * clean), "{prediction:?} {sampler:?} {step}");
             }
         }
