@@ -11,7 +11,8 @@ use crate::values::Values;
 use crate::{Call, Failure, console};
 
 pub(crate) fn label(call: &Call) -> Result<ExitCode, Failure> {
-    let folder = call.values.text("label.pairs").ok_or_else(|| Failure::usage("label what? Name a folder: --pairs DIR"))?;
+    let folder =
+        call.values.text("label.pairs").ok_or_else(|| Failure::usage("label what? Name a folder: --pairs DIR"))?;
     let settings = settings(&call.values)?;
     let token = settings.token.clone();
     let pairs = PairFolder::open(Path::new(folder))?;

@@ -110,7 +110,8 @@ impl Board {
         if log.labels().choice(index, labeller) != Some(choice) {
             log.append(&label(index, labeller, Verdict::Chosen(choice)))?;
         }
-        let refined = |place| pair.side(self.side(index, labeller, place)).refined.as_ref().map(|refined| &refined.text);
+        let refined =
+            |place| pair.side(self.side(index, labeller, place)).refined.as_ref().map(|refined| &refined.text);
         Ok(json!({"left": refined(Place::Left), "right": refined(Place::Right)}))
     }
 

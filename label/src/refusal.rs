@@ -31,8 +31,12 @@ impl From<DatasetError> for Refusal {
     fn from(error: DatasetError) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match &error {
-            DatasetError::Write { source, .. } if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull) => {
-                let message = format!("the disk is full: {error} ({source}). The answer was not taken, all earlier ones are safe");
+            DatasetError::Write { source, .. }
+                if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull) =>
+            {
+                let message = format!(
+                    "the disk is full: {error} ({source}). The answer was not taken, all earlier ones are safe"
+                );
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, message)
             }
             DatasetError::Write { source, .. } => {

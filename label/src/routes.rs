@@ -72,11 +72,7 @@ async fn progress(State(board): State<Arc<Board>>, who: WhoAsks) -> Answered {
     Ok(reply(&board.progress(&name(who)?)))
 }
 
-async fn pair(
-    State(board): State<Arc<Board>>,
-    path: Result<Path<String>, PathRejection>,
-    who: WhoAsks,
-) -> Answered {
+async fn pair(State(board): State<Arc<Board>>, path: Result<Path<String>, PathRejection>, who: WhoAsks) -> Answered {
     let Path(index) = path.map_err(|_| nothing())?;
     Ok(reply(&board.view(number(&index)?, &name(who)?)?))
 }
@@ -107,11 +103,7 @@ struct Body {
     undo: bool,
 }
 
-async fn answer(
-    State(board): State<Arc<Board>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answered {
+async fn answer(State(board): State<Arc<Board>>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answered {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {BODY_LIMIT} bytes"))

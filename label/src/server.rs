@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use datasets::{Labels, PairFolder};
 use datasets::pairs::Label;
+use datasets::{Labels, PairFolder};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -103,8 +103,7 @@ impl Server {
     /// # Panics
     /// It is called from within a tokio runtime.
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<Labels> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LabelError::Start)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LabelError::Start)?;
         runtime.block_on(answer(self.listener, self.router, stop)).map_err(LabelError::Start)?;
         // Waits for what is being written.
         drop(runtime);

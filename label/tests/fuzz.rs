@@ -23,8 +23,20 @@ const REQUESTS: [&str; 6] = [
 
 /// Pieces that parsers stumble over.
 const PIECES: [&str; 14] = [
-    "\0", "\r\n", "\r\n\r\n", "%", "%00", "\u{202e}", "\"", "{", "\\ud800", "9999999999999999999999", "-1", " HTTP/1.1",
-    "Content-Length: 18446744073709551616\r\n", "Host: localhost\r\n",
+    "\0",
+    "\r\n",
+    "\r\n\r\n",
+    "%",
+    "%00",
+    "\u{202e}",
+    "\"",
+    "{",
+    "\\ud800",
+    "9999999999999999999999",
+    "-1",
+    " HTTP/1.1",
+    "Content-Length: 18446744073709551616\r\n",
+    "Host: localhost\r\n",
 ];
 
 fn spoiled(rng: &mut impl Rng) -> Vec<u8> {

@@ -77,7 +77,9 @@ fn other_names_and_other_pages_get_nothing() {
     let client = running.client();
     let port = running.address.port();
     let get = |host: &str| client.send("GET", "/api/session", &[&format!("Host: {host}")], b"").status;
-    for host in [format!("localhost:{port}"), "localhost:9000".to_owned(), "127.0.0.1".to_owned(), "[::1]:80".to_owned()] {
+    for host in
+        [format!("localhost:{port}"), "localhost:9000".to_owned(), "127.0.0.1".to_owned(), "[::1]:80".to_owned()]
+    {
         assert_eq!(get(&host), 200, "{host}");
     }
     for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "192.168.0.1", "a@localhost"] {
@@ -104,7 +106,9 @@ fn other_names_and_other_pages_get_nothing() {
 fn every_answer_keeps_the_page_to_itself() {
     let (_parent, path) = pictures(1);
     let running = Running::start(&path, Settings::default());
-    for path in ["/", "/label.js", "/label.css", "/icon.svg", "/nothing", "/api/session", "/api/pairs/0/left?labeller=x"] {
+    for path in
+        ["/", "/label.js", "/label.css", "/icon.svg", "/nothing", "/api/session", "/api/pairs/0/left?labeller=x"]
+    {
         let reply = running.client().get(path);
         let policy = reply.header("content-security-policy").unwrap();
         for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {

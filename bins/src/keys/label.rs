@@ -5,8 +5,22 @@ use super::{Key, LABEL, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key("label.pairs", "pairs", Text, "", LABEL, "The folder of pairs to compare; answers are added to its labels.jsonl"),
-    key("label.host", "host", Text, "127.0.0.1", LABEL, "The address to listen on; others than this machine's own need a token"),
+    key(
+        "label.pairs",
+        "pairs",
+        Text,
+        "",
+        LABEL,
+        "The folder of pairs to compare; answers are added to its labels.jsonl",
+    ),
+    key(
+        "label.host",
+        "host",
+        Text,
+        "127.0.0.1",
+        LABEL,
+        "The address to listen on; others than this machine's own need a token",
+    ),
     key("label.port", "port", Count, "8080", LABEL, "The port to listen on; 0: any that is free"),
     key("label.token", "token", Text, "", LABEL, "What everyone must know who labels"),
     key("label.labeller", "labeller", Text, "", LABEL, "Who labels; without it the page asks"),

@@ -48,8 +48,7 @@ impl PairFolder {
         })?;
         let header = wire::Header::parse(&file, &text)?;
         let (file, bytes) = read(path, "pairs.jsonl")?;
-        let latents =
-            header.modality.has_pictures().then(|| Latents::open(path, header.pairs)).transpose()?;
+        let latents = header.modality.has_pictures().then(|| Latents::open(path, header.pairs)).transpose()?;
         let mut folder = Self {
             path: path.to_owned(),
             id: header.id,

@@ -75,7 +75,8 @@ impl LabelLog {
         let labels = Labels::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let is_torn = whole < bytes.len();
-        let mut log = Self { path, id: folder.id().to_owned(), file: Box::new(file), length: whole as u64, is_torn, labels };
+        let mut log =
+            Self { path, id: folder.id().to_owned(), file: Box::new(file), length: whole as u64, is_torn, labels };
         if is_torn && log.labels.cut().is_none() {
             // Only the end of the line is missing.
             log.length = bytes.len() as u64;

@@ -122,11 +122,7 @@ pub(super) fn parse_pair(
     Ok(Pair { request, a, b })
 }
 
-fn parse_candidate(
-    fields: &Fields<'_>,
-    request: &str,
-    modality: Modality,
-) -> Result<Candidate<Kept>, DatasetError> {
+fn parse_candidate(fields: &Fields<'_>, request: &str, modality: Modality) -> Result<Candidate<Kept>, DatasetError> {
     let absent = |names: &[&str], expected| match names.iter().find_map(|name| Some((*name, fields.optional(name)?))) {
         Some((name, value)) => Err(fields.wrong(name, expected, value)),
         None => Ok(()),

@@ -94,11 +94,8 @@ impl PairWriter {
             self.check(pair, side)?;
         }
         let name = |side: Side| format!("images/{:05}-{side}.png", self.count);
-        let kept = Pair {
-            request: pair.request.clone(),
-            a: keep(&pair.a, name(Side::A)),
-            b: keep(&pair.b, name(Side::B)),
-        };
+        let kept =
+            Pair { request: pair.request.clone(), a: keep(&pair.a, name(Side::A)), b: keep(&pair.b, name(Side::B)) };
         let line = wire::pair_line(self.count, &kept);
         self.hash.update(line.as_bytes());
         writeln!(self.lines, "{line}").map_err(|source| failed(&self.target, source))?;
@@ -135,12 +132,8 @@ impl PairWriter {
         if let Some(shape) = self.shape {
             self.write_latents(shape)?;
         }
-        let mut header = wire::Header {
-            id: String::new(),
-            modality: self.modality,
-            pairs: self.count,
-            settings: self.settings,
-        };
+        let mut header =
+            wire::Header { id: String::new(), modality: self.modality, pairs: self.count, settings: self.settings };
         header.id = self.hash.finish(&header.to_text(), "");
         write_synced(&self.building.path().join("pairs.json"), header.to_text().as_bytes())?;
         refuse_existing(&self.target)?;

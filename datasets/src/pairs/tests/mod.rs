@@ -143,7 +143,11 @@ fn damage_is_named_by_file_line_and_field() {
     };
     let texts = || keep(token(3));
     for (from, to, says) in [
-        ("\"index\":1", "\"index\":2", "pairs.jsonl, line 2: field `index` should be the number of its line, from 0, but is 2"),
+        (
+            "\"index\":1",
+            "\"index\":2",
+            "pairs.jsonl, line 2: field `index` should be the number of its line, from 0, but is 2",
+        ),
         ("\"request\":\"say 2\",", "", "pairs.jsonl, line 3: field `request` is missing"),
         ("\"request\":\"say 2\"", "\"request\":2", "line 3: field `request` should be a string, but is"),
         ("{\"response\":\"yes\",", "{", "line 1: field `a.response` is missing"),
@@ -205,7 +209,9 @@ fn missing_files_and_changed_content_are_found() {
     let (_parent, path, _) = hybrid(2);
     let png = fs::read(path.join("images/00000-a.png")).unwrap();
     fs::write(path.join("images/00000-a.png"), &png[..png.len() / 2]).unwrap();
-    assert!(message(&PairFolder::open(&path).unwrap_err()).contains("line 1: the picture images/00000-a.png is cut off"));
+    assert!(
+        message(&PairFolder::open(&path).unwrap_err()).contains("line 1: the picture images/00000-a.png is cut off")
+    );
     let (_parent, other, _) = hybrid(3);
     let (_parent, path, _) = hybrid(2);
     fs::copy(other.join("latents.safetensors"), path.join("latents.safetensors")).unwrap();
@@ -227,7 +233,11 @@ fn hybrid_records_of_other_programs_are_read_and_checked() {
     for (from, to, says) in [
         ("\"version\":1", "\"version\":2", "field `version` should be 1"),
         ("\"request\":\"a pet\",\"chosen\"", "\"chosen\"", "field `request` is missing"),
-        ("\"request\":\"a pet\",\"image\"", "\"request\":\"a car\",\"image\"", "do not share a prompt: `rejected.request`"),
+        (
+            "\"request\":\"a pet\",\"image\"",
+            "\"request\":\"a car\",\"image\"",
+            "do not share a prompt: `rejected.request`",
+        ),
         ("\"a dog\"", "\" \"", "the answer in `chosen.refined` is empty"),
         ("00000-b", "00009-b", "00009-b.png is not there"),
         ("\"rejected\"", "\"other\"", "field `rejected` is missing"),
