@@ -85,7 +85,7 @@ impl Files {
             None => self.refiner.clone(),
         };
         let generator = match values.text("hybrid.generator_reference") {
-            Some(name) => denoiser::load(name, values)?.frozen(self.shape, acting)?,
+            Some(name) => denoiser::load_reference(name, &self.generator, values)?.frozen(self.shape, acting)?,
             None => self.generator.frozen(self.shape, acting)?,
         };
         Ok(Pair::new(Arc::new(CausalLm::frozen(refiner)?), Arc::new(generator)).named(NAMES))
