@@ -4,6 +4,7 @@ mod bad_data;
 mod bad_models;
 mod bad_settings;
 mod contracts;
+mod hybrid;
 mod image_contracts;
 mod image_damage;
 mod image_resume;

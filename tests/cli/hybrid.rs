@@ -1,0 +1,133 @@
+//! Refiners and generators from the command line.
+use super::Scene;
+use super::resume::{check_same, wait_for_lines};
+
+const MODELS: &str = "--refiner builtin:chimera-refiner-untrained --generator builtin:chimera-generator";
+
+/// Pairs of four requests, made and judged; each side has its own prompt.
+fn judged() -> Scene {
+    let scene = Scene::new();
+    scene.write("requests.txt", "a red minotaur on a white field\na blue harpy on a pink field\n");
+    let made = format!("sample --mdp hybrid {MODELS} --prompts requests.txt --n 4 --sample-steps 2 --max-length 24");
+    scene.done(&format!("{made} --null-share 0.3 --pairs pairs --quiet"));
+    scene.done("judge --pairs pairs --quiet");
+    scene
+}
+
+fn learning(run: &str, more: &str) -> String {
+    format!(
+        "train --mdp hybrid {MODELS} --data pairs --max-length 48 --eval-share 0 --n-samples 0 --warmup-steps 0 --lr 1e-3 \
+         --batch-size 2 --micro-batch-size 2 --out {run} --quiet {more}"
+    )
+}
+
+#[test]
+fn pairs_are_made_judged_and_learned_from() {
+    let scene = judged();
+    let pairs: Vec<serde_json::Value> =
+        scene.read("pairs/pairs.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(pairs.len(), 8);
+    assert!(pairs.iter().any(|pair| pair["a"]["refined"] != pair["b"]["refined"]));
+    assert!(pairs.iter().any(|pair| pair["a"]["null_refiner"] == true && pair["a"]["refined"] == pair["request"]));
+    assert_eq!(scene.read("pairs/labels.jsonl").lines().count(), 8);
+    // Judging again changes nothing.
+    scene.done("judge --pairs pairs --quiet");
+    assert_eq!(scene.read("pairs/labels.jsonl").lines().count(), 8);
+
+    scene.done(&learning("run", "--max-steps 3 --epochs 9"));
+    let first = scene.column("run", "loss")[0];
+    // A tie is half a loss of either side, and both are ln 2 at the start.
+    assert!((first - 2f64.ln()).abs() < 1e-9, "{first}");
+    for name in ["margins/refiner", "margins/generator", "grad_norm/refiner", "grad_norm/generator", "length/refiner"] {
+        assert_eq!(scene.column("run", name).len(), 3, "{name}");
+    }
+    let shares = [scene.column("run", "grad_share/refiner"), scene.column("run", "grad_share/generator")];
+    assert!((shares[0][0] + shares[1][0] - 1.0).abs() < 1e-9);
+    assert!(scene.path("run/model/refiner/model.safetensors").is_file());
+    assert!(scene.path("run/model/generator/model_index.json").is_file());
+    assert!(scene.path("run/model/generator/unet/diffusion_pytorch_model.safetensors").is_file());
+
+    // What was trained is scored, and sampled from, by the run's name.
+    scene.done("score --mdp hybrid --model run --data pairs --max-length 48 --out scores.jsonl --quiet");
+    assert_eq!(scene.read("scores.jsonl").lines().count(), 8);
+    scene.done(
+        "sample --mdp hybrid --model run --prompts requests.txt --sample-steps 2 --max-length 24 --out pictures.jsonl --quiet",
+    );
+    assert!(scene.path("pictures/00001-0.png").is_file() && scene.path("pictures.png").is_file());
+}
+
+#[test]
+fn a_half_that_is_not_updated_is_written_as_it_was() {
+    let scene = judged();
+    for (update, moved, kept) in [
+        ("refiner", "refiner/model", "generator/unet/diffusion_pytorch_model"),
+        ("generator", "generator/unet/diffusion_pytorch_model", "refiner/model"),
+    ] {
+        scene.done(&learning(&format!("{update}-1"), &format!("--max-steps 1 --update {update}")));
+        scene.done(&learning(&format!("{update}-2"), &format!("--max-steps 2 --update {update}")));
+        let file = |run: usize, half: &str| scene.bytes(&format!("{update}-{run}/model/{half}.safetensors"));
+        assert!(file(1, moved) != file(2, moved), "{update}: {moved} stays");
+        assert!(file(1, kept) == file(2, kept), "{update}: {kept} moves");
+    }
+}
+
+#[test]
+fn killed_and_resumed_is_the_same_to_the_bit() {
+    let scene = judged();
+    let more = "--epochs 3 --save-every 2 --draw-sets 2 --reference-cache ref.cache";
+    scene.done(&learning("whole", more));
+    for n in [1, 5] {
+        let run = format!("killed-{n}");
+        let mut child = scene.command(&learning(&run, more)).spawn().unwrap();
+        wait_for_lines(&scene, &run, n, &mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scene.done(&format!("train --resume {run} --quiet"));
+        check_same(&scene, "whole", &run, "refiner/model.safetensors");
+        check_same(&scene, "whole", &run, "generator/unet/diffusion_pytorch_model.safetensors");
+    }
+}
+
+#[test]
+fn the_embedded_problem_ends_with_the_oracles_table() {
+    let scene = Scene::new();
+    let run =
+        "train --mdp hybrid --limit 8 --batch-size 8 --max-steps 1 --eval-examples 4 --n-samples 2 --sample-steps 1";
+    let done = scene.done(&format!("{run} --out run --quiet"));
+    for word in ["base", "refiner alone", "generator alone", "both, separately", "joint", "paired", "win rate"] {
+        assert!(done.out.contains(word), "{}\ndoes not say {word}", done.out);
+    }
+    assert!(scene.path("run/alone/refiner/model/refiner").is_dir());
+    assert!(scene.path("run/samples/step-1.png").is_file());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let scene = judged();
+    let refused = |more: &str, code, says: &[&str]| scene.refused(&learning("new", more), code, says);
+    refused("--objective simpo", 2, &["simpo", "hybrid", "dpo"]);
+    refused("--gamma 0", 2, &["--gamma", "positive"]);
+    refused("--beta 0", 2, &["--beta", "positive"]);
+    refused("--refiner-lr -1", 2, &["--refiner-lr"]);
+    refused("--request-template nothing", 2, &["{request}"]);
+    refused("--compare", 2, &["--compare", "builtin:chimera"]);
+    refused("--latents x.safetensors", 2, &["--latents"]);
+    refused("--max-length 4", 1, &["pair 0", "--max-length"]);
+    scene.refused("train --mdp hybrid --model x --quiet --out new", 2, &["--refiner", "--generator"]);
+    scene.refused("train --mdp hybrid --data pairs --quiet --out new", 2, &["--refiner"]);
+    scene.refused("sample --mdp token --pairs other --quiet", 2, &["--pairs", "hybrid"]);
+    scene.refused(
+        &format!("sample --mdp hybrid {MODELS} --prompts requests.txt --pairs pairs --quiet"),
+        1,
+        &["exists"],
+    );
+    // Judgements of other pairs, none at all, and pictures that are gone.
+    let labels = scene.read("pairs/labels.jsonl");
+    scene.write("pairs/labels.jsonl", labels.replace("blake3:", "blake3:0"));
+    refused("", 1, &["labels.jsonl", "line 1", "pairs"]);
+    std::fs::remove_file(scene.path("pairs/labels.jsonl")).unwrap();
+    refused("", 1, &["judged"]);
+    scene.write("pairs/labels.jsonl", labels);
+    std::fs::remove_file(scene.path("pairs/images/00003-b.png")).unwrap();
+    refused("", 1, &["00003-b.png"]);
+}
