@@ -63,6 +63,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("objective.gamma", "300"),
     ("objective.sft_weight", "0.1"),
     ("optimizer.lr", "5e-4"),
+    ("hybrid.refiner_lr", "1e-4"),
     ("optimizer.warmup_steps", "10"),
     ("optimizer.schedule", "cosine"),
     ("optimizer.max_grad_norm", "1"),
