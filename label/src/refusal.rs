@@ -54,3 +54,22 @@ impl IntoResponse for Refusal {
         (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_status_of_its_own() {
+        let status = |kind: ErrorKind| {
+            let error = DatasetError::Write { path: "labels.jsonl".into(), source: Error::from(kind) };
+            Refusal::from(error).status.as_u16()
+        };
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            assert_eq!(status(kind), 507);
+        }
+        assert_eq!(status(ErrorKind::PermissionDenied), 500);
+    }
+}
