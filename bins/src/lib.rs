@@ -229,8 +229,9 @@ const SAMPLE_HELP: &str = "Examples:
 const INSPECT_HELP: &str = "Examples:
   hybrid-dpo inspect ./SmolLM2-135M
   hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";
-const JUDGE_HELP: &str = "Example:
-  hybrid-dpo sample --mdp hybrid --pairs pairs && hybrid-dpo judge --pairs pairs
+const JUDGE_HELP: &str = "Example, from pairs to a run:
+  hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
+  hybrid-dpo judge --pairs pairs
   hybrid-dpo train --mdp hybrid --refiner ./refiner --generator ./generator --data pairs";
 const LABEL_HELP: &str = "Examples:
   hybrid-dpo label --pairs pairs

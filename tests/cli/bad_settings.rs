@@ -58,7 +58,7 @@ fn settings_of_train_without_sense() {
         ("--preset lore", "--preset takes one of tldr, trl"),
         ("--format csv", "--format"),
         ("--truncation middle", "--truncation"),
-        ("--mdp bandit", "--mdp takes one of token, diffusion, not `bandit`"),
+        ("--mdp bandit", "--mdp takes one of token, diffusion, hybrid, not `bandit`"),
         ("--scheme half", "--scheme is for --mdp diffusion, token does not read it"),
         ("--timesteps uniform", "--timesteps is for --mdp diffusion"),
         ("--set diffusion.omega=snr", "--omega is for --mdp diffusion"),

@@ -7,14 +7,14 @@ use super::{MODEL, Scene, training};
 fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     let scene = Scene::new();
     let help = scene.done("--help").out;
-    for verb in ["train", "score", "sample", "inspect", "label", "completions"] {
+    for verb in ["train", "score", "sample", "inspect", "judge", "label", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["search", "judge", "credit", "report", "reproduce"] {
+    for verb in ["search", "credit", "report", "reproduce"] {
         assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
         assert_eq!(scene.run(verb).code, Some(2), "{verb}");
     }
-    for verb in ["train", "score", "sample", "inspect"] {
+    for verb in ["train", "score", "sample", "inspect", "judge", "label"] {
         let help = scene.done(&format!("{verb} --help")).out;
         assert!(help.contains("Example") && help.contains(&format!("  hybrid-dpo {verb} ")), "{help}");
         for flag in ["--config", "--set", "--seed", "--device", "--quiet", "--log-format"] {

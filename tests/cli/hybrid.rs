@@ -16,7 +16,7 @@ fn judged() -> Scene {
 
 fn learning(run: &str, more: &str) -> String {
     format!(
-        "train --mdp hybrid {MODELS} --data pairs --max-length 48 --eval-share 0 --n-samples 0 --warmup-steps 0 --lr 1e-3 \
+        "train --mdp hybrid {MODELS} --data pairs --set data.max_length=48 --eval-share 0 --n-samples 0 --warmup-steps 0 --lr 1e-3 \
          --batch-size 2 --micro-batch-size 2 --out {run} --quiet {more}"
     )
 }
