@@ -14,6 +14,8 @@ use crate::refusal::Refusal;
 
 /// The longest address.
 const ADDRESS_LIMIT: usize = 2048;
+/// The most bytes a request's body may have.
+pub(crate) const BODY_LIMIT: usize = 4096;
 /// How long a request may take to arrive and be answered.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -53,6 +55,7 @@ impl Guard {
             return Err(Refusal::new(StatusCode::URI_TOO_LONG, message));
         }
         let host = self.check_host(headers)?;
+        check_length(headers)?;
         check_origin(headers, &host)?;
         // The page itself holds nothing: it asks for the token.
         if request.uri().path().starts_with("/api/") { self.check_token(headers) } else { Ok(()) }
@@ -82,6 +85,12 @@ impl Guard {
         let message = if given.is_some() { "this is not the token" } else { "a token is needed" };
         Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
     }
+}
+
+/// A body that is announced as too long need not be waited for.
+fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_LIMIT as u64) { Err(Refusal::too_long(BODY_LIMIT)) } else { Ok(()) }
 }
 
 /// Another page's request, made by a browser, names that page here.

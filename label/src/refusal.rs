@@ -21,6 +21,10 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    pub(crate) fn too_long(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"))
+    }
+
     pub(crate) fn unknown_pair(pairs: usize) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no such pair: they are numbered from 0 to {}", pairs - 1))
     }

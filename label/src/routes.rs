@@ -23,12 +23,9 @@ use datasets::pairs::Label;
 use serde_json::{Value, json};
 
 use crate::board::{Answer, Board, Place};
-use crate::guard::{self, Guard};
+use crate::guard::{self, BODY_LIMIT, Guard};
 use crate::page;
 use crate::refusal::Refusal;
-
-/// The most bytes a request's body may have.
-const BODY_LIMIT: usize = 4096;
 
 type Answered = Result<Response, Refusal>;
 
@@ -105,9 +102,7 @@ struct Body {
 
 async fn answer(State(board): State<Arc<Board>>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answered {
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {BODY_LIMIT} bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(BODY_LIMIT),
         status => Refusal::new(status, "the body could not be read"),
     })?;
     // A form of another page cannot send this type, and a script of it has to ask first.

@@ -46,15 +46,17 @@ def latents(pairs):
     return struct.pack("<Q", len(header)) + header + b"\0" * (2 * size)
 
 
-def make_pairs(folder, modality="hybrid"):
-    """A folder of pairs as docs/pairs.md has it. Requests and prompts hold what a careless page would take for HTML."""
+def make_pairs(folder, modality="hybrid", nasty=True):
+    """A folder of pairs as docs/pairs.md has it. Nasty texts hold what a careless page would take for HTML."""
+    tail = ", <img src=x onerror=alert(1)>" if nasty else ""
+    request = "a circle, <b>number {}</b> & \"round\"" if nasty else "a round thing, number {}"
     folder.mkdir()
     header = {"format": "hybrid-dpo pairs", "version": 1, "id": f"test-{modality}", "modality": modality, "pairs": PAIRS}
     (folder / "pairs.json").write_text(json.dumps({**header, "settings": {"seed": 0}}))
     with (folder / "pairs.jsonl").open("w") as file:
         for index in range(PAIRS):
             side = lambda name: {
-                "refined": f"{name} circle on paper, number {index}, <img src=x onerror=alert(1)>",
+                "refined": f"{'one' if name == 'a' else 'a single'} circle on paper, number {index}{tail}",
                 "refined_tokens": [1, 2, 0],
                 "null_refiner": False,
                 "image": f"images/{index:05}-{name}.png",
@@ -62,7 +64,7 @@ def make_pairs(folder, modality="hybrid"):
             }
             text = lambda name: {"response": f"{name} answer <script>alert(1)</script> {index}", "seed": index}
             make = side if modality == "hybrid" else text
-            pair = {"index": index, "request": f"a circle, <b>number {index}</b> & \"round\"", "a": make("a"), "b": make("b")}
+            pair = {"index": index, "request": request.format(index), "a": make("a"), "b": make("b")}
             file.write(json.dumps(pair) + "\n")
     if modality == "hybrid":
         (folder / "images").mkdir()
@@ -137,6 +139,7 @@ class Page:
 
     def shoot(self, path):
         self.page.evaluate("document.activeElement.blur()")
+        self.page.mouse.move(1, 1)
         self.page.screenshot(path=path)
 
     def no_complaints(self):
@@ -229,16 +232,27 @@ def check_what_is_shown(window):
     window.no_complaints()
 
 
-def check_phone(browser, server, images):
+def check_phone(browser, server):
     options = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
     phone = Page(browser, **options)
     phone.open(server.url + "?labeller=dora")
     phone.page.locator("#choose-left").tap()
     phone.ready()
     assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
-    if images:
-        phone.shoot(images / "label-phone.png")
     phone.no_complaints()
+    return phone
+
+
+def take_pictures(browser, binary, root, images):
+    """The screenshots of the docs."""
+    server = Server(binary, make_pairs(root / "pictures", nasty=False))
+    desktop = Page(browser, viewport={"width": 1000, "height": 850})
+    desktop.open(server.url, "anna")
+    for key in ("1", "2", "t", "2"):
+        desktop.press(key)
+    desktop.shoot(images / "label-desktop.png")
+    check_phone(browser, server).shoot(images / "label-phone.png")
+    server.interrupt()
 
 
 def check_token_and_texts(browser, binary, root):
@@ -295,12 +309,12 @@ def main():
         server, folder, _ = check_keyboard_and_kill(browser, binary, root)
         ben = check_together(browser, server, folder)
         check_what_is_shown(ben)
-        if options.images:
-            ben.shoot(options.images / "label-desktop.png")
-        check_phone(browser, server, options.images)
+        check_phone(browser, server)
         server.interrupt()
         check_token_and_texts(browser, binary, root)
         check_full_disk(browser, binary, root)
+        if options.images:
+            take_pictures(browser, binary, root, options.images)
         browser.close()
     print("label page: all checks passed")
 
