@@ -25,15 +25,12 @@ pub(crate) fn judge_all(pairs: &PairFolder, progress: &dyn Fn(usize)) -> Result<
     let mut log = LabelLog::open(pairs)?;
     let mut counts = (0, 0, 0);
     for index in 0..pairs.len() {
-        let choice = match log.labels().choice(index, NAME) {
-            Some(choice) => choice,
-            None => {
-                let choice = compare(pairs, index)?;
-                let verdict = Verdict::Chosen(choice);
-                log.append(&Label { index, labeller: NAME.to_owned(), by: Judge::Oracle, verdict })?;
-                choice
-            }
-        };
+        let known = log.labels().choice(index, NAME);
+        let choice = known.map_or_else(|| compare(pairs, index), Ok)?;
+        if known.is_none() {
+            let verdict = Verdict::Chosen(choice);
+            log.append(&Label { index, labeller: NAME.to_owned(), by: Judge::Oracle, verdict })?;
+        }
         match choice {
             Choice::A => counts.0 += 1,
             Choice::B => counts.2 += 1,

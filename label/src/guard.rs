@@ -100,9 +100,10 @@ fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
         let origin = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
         origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()))
     };
-    match headers.get_all(header::ORIGIN).iter().all(is_own) {
-        true => Ok(()),
-        false => Err(Refusal::new(StatusCode::FORBIDDEN, "requests of other pages are not answered")),
+    if headers.get_all(header::ORIGIN).iter().all(is_own) {
+        Ok(())
+    } else {
+        Err(Refusal::new(StatusCode::FORBIDDEN, "requests of other pages are not answered"))
     }
 }
 

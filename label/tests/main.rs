@@ -4,6 +4,7 @@ mod fuzz;
 mod rules;
 mod server;
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -102,16 +103,16 @@ impl Client {
     fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Reply {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|header| header.starts_with("Host:")) {
-            head += &format!("Host: {}\r\n", self.address);
+            write!(head, "Host: {}\r\n", self.address).unwrap();
         }
         if let Some(token) = self.token {
-            head += &format!("Authorization: Bearer {token}\r\n");
+            write!(head, "Authorization: Bearer {token}\r\n").unwrap();
         }
         for header in headers {
-            head += &format!("{header}\r\n");
+            write!(head, "{header}\r\n").unwrap();
         }
         if !body.is_empty() {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         let bytes = [head.as_bytes(), b"\r\n", body].concat();
         self.raw(&bytes).unwrap_or_else(|| panic!("no answer to {method} {path}"))

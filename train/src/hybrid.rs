@@ -80,7 +80,7 @@ where
 
     fn measure(&self, slice: &Slice<Self::Mdp, Self::Feedback>, scores: Scores<'_>) -> Measures {
         let mut measures = Measures::default();
-        let mut halves: (Vec<EpisodeOf<A::Mdp>>, Vec<EpisodeOf<B::Mdp>>) = (Vec::new(), Vec::new());
+        let mut halves = (Vec::new(), Vec::new());
         for episode in &slice.episodes {
             // What crosses the hand-off has not been scored.
             let Some((outer, inner)) = self.mdp.split(episode) else { return measures };
@@ -141,13 +141,14 @@ fn by_half<F: Sides>(
 }
 
 /// What one half's own source measures on its half of the numbers.
-fn half<M: Mdp, S: Source, F>(
+fn half<M, S, F>(
     source: &S,
     slice: &Slice<M, F>,
     episodes: Vec<EpisodeOf<S::Mdp>>,
     (policy, reference, weights): (Steps, Option<Steps>, Steps),
 ) -> Measures
 where
+    M: Mdp,
     S: Source<Feedback = F>,
     F: Sides,
 {

@@ -282,8 +282,11 @@ impl Folder {
     }
 
     fn fingerprint(&self) -> String {
-        let said: String = self.preferences.iter().map(|p| format!("{} {},", p.index, p.a_is_better)).collect();
-        format!("{} {}", self.folder.id(), blake3::hash(said.as_bytes()).to_hex())
+        let mut said = blake3::Hasher::new();
+        for preference in &self.preferences {
+            said.update(format!("{} {},", preference.index, preference.a_is_better).as_bytes());
+        }
+        format!("{} {}", self.folder.id(), said.finalize().to_hex())
     }
 }
 

@@ -122,7 +122,7 @@ impl<'a> Studio<'a> {
         let asked: Vec<(String, Wanted)> = pairs.map(|pair| (pair.request, pair.wanted)).collect();
         let requests: Vec<Asked> = asked.iter().zip(0..).map(|((request, _), i)| Asked::number(request, i)).collect();
         let made = self.make(refiner, generator, &requests, "oracle")?;
-        Ok(made.into_iter().zip(asked).map(|(made, (_, wanted))| Verdict::of(&wanted, made)).collect())
+        Ok(made.into_iter().zip(asked).map(|(made, (_, wanted))| Verdict::of(wanted, made)).collect())
     }
 }
 
@@ -134,8 +134,8 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    fn of(wanted: &Wanted, made: Made) -> Self {
-        Self { wanted: *wanted, score: Oracle::score(wanted, &made.picture), made }
+    fn of(wanted: Wanted, made: Made) -> Self {
+        Self { wanted, score: Oracle::score(&wanted, &made.picture), made }
     }
 }
 

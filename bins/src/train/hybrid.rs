@@ -243,7 +243,7 @@ impl<'a> Setup<'a> {
         let stop = self.task.stop;
         let console = &mut self.task.call.console;
         let outcome = run(&problem, &mut learner, &settings, &folder, &hooks, console, stop)?;
-        if self.is_interrupted(&outcome, &folder) {
+        if is_interrupted(&outcome, &folder) {
             return Ok(ExitCode::from(130));
         }
         console::result(&summary::table(&outcome, None, "decisions"));
@@ -260,7 +260,7 @@ impl<'a> Setup<'a> {
                     let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
                     let console = &mut self.task.call.console;
                     let outcome = run(&problem, &mut learner, &settings, &own, &hooks, console, stop)?;
-                    if self.is_interrupted(&outcome, &folder) {
+                    if is_interrupted(&outcome, &folder) {
                         return Ok(ExitCode::from(130));
                     }
                     alone.push(learner);
@@ -289,17 +289,16 @@ impl<'a> Setup<'a> {
         ));
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// Says how to go on with a run that was stopped.
-    fn is_interrupted(&self, outcome: &Outcome, folder: &RunFolder) -> bool {
-        if outcome.ending != Ending::Interrupted {
-            return false;
-        }
-        let path = folder.path().display();
-        let text = format!("stopped after step {}; go on with: hybrid-dpo train --resume {path}", outcome.steps);
-        console::notice(&text);
-        true
+/// Says how to go on with a run that was stopped.
+fn is_interrupted(outcome: &Outcome, folder: &RunFolder) -> bool {
+    if outcome.ending != Ending::Interrupted {
+        return false;
     }
+    let path = folder.path().display();
+    console::notice(&format!("stopped after step {}; go on with: hybrid-dpo train --resume {path}", outcome.steps));
+    true
 }
 
 /// Pictures of the requests that are watched, each under its request and its refined prompt.

@@ -167,7 +167,7 @@ fn parse_image(fields: &Fields<'_>) -> Result<String, DatasetError> {
     let name = fields.string("image")?;
     let inside = name.strip_prefix("images/").unwrap_or_default();
     let is_plain = !inside.is_empty() && !inside.starts_with('.') && !inside.contains(['/', '\\', ':', '\0']);
-    if is_plain && inside.ends_with(".png") {
+    if is_plain && std::path::Path::new(inside).extension().is_some_and(|extension| extension == "png") {
         return Ok(name.to_owned());
     }
     Err(fields.wrong("image", "images/NAME.png", fields.required("image")?))

@@ -161,7 +161,7 @@ fn damage_is_named_by_file_line_and_field() {
         let found = damaged(texts, "pairs.jsonl", |text| text.replacen(from, to, 1));
         assert!(found.contains(says), "{from} -> {to}: {found}");
     }
-    let found = damaged(texts, "pairs.jsonl", |text| text.lines().take(2).map(|line| format!("{line}\n")).collect());
+    let found = damaged(texts, "pairs.jsonl", |text| text.split_inclusive('\n').take(2).collect());
     assert!(found.contains("has 2 pairs, and pairs.json says 3"), "{found}");
     for (from, to, says) in [
         ("\"hybrid-dpo pairs\"", "\"pears\"", "pairs.json, line 1: field `format`"),
