@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// The token that ends a response; its id is 0.
-pub(super) const END_OF_TEXT: &str = "<|endoftext|>";
+pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// A byte-level tokenizer without merges, as the text of a `tokenizer.json`.
 ///

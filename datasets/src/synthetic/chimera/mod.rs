@@ -53,7 +53,7 @@ pub use refined::{Manner, Said};
 pub use render::EDGE;
 pub use requests::{Asking, Request, Wanted};
 pub use scene::{Attribute, Body, Colour, Field, Head, Scene};
-pub use tokens::{tokenizer, tokenizer_json};
+pub use tokens::{END_OF_TEXT, tokenizer, tokenizer_json};
 pub use words::WORDS;
 
 pub use super::{Outcome, Split};

@@ -138,7 +138,7 @@ impl Problem {
         let mut draw = self.stream("refinement", split, index);
         let request = Request::draw(split, &mut draw);
         let (manner, said) = refine(split, &request, &mut draw);
-        Refinement { request, refined: said.text(manner, &request), manner, said }
+        Refinement { request, refined: said.text(manner, &request.text()), manner, said }
     }
 
     /// The generator's demonstration number `index` of a split; any head may be on any body where no name is told.
@@ -151,7 +151,7 @@ impl Problem {
             _ => omitting(Said::all(any(split, &mut draw)), &mut draw),
         };
         let shown = imagine(split, manner, said, &mut draw);
-        Demonstration { caption: said.text(manner, &request), manner, said, shown }
+        Demonstration { caption: said.text(manner, &request.text()), manner, said, shown }
     }
 
     /// The first `count` refinements of a split as records; each one's line is its index plus one.
@@ -174,7 +174,7 @@ impl Problem {
 fn side(split: Split, request: &Request, is_null: bool, draw: &mut Draw) -> Side {
     let (manner, said) =
         if is_null { (Manner::Request, Said::all(request.scene())) } else { refine(split, request, draw) };
-    Side { refined: said.text(manner, request), scene: imagine(split, manner, said, draw) }
+    Side { refined: said.text(manner, &request.text()), scene: imagine(split, manner, said, draw) }
 }
 
 /// What the embedded refiner makes of a request.

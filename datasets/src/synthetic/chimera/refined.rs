@@ -1,6 +1,5 @@
 //! Refined prompts: the parts of a creature in words, as a generator may or may not know them.
 
-use super::requests::Request;
 use super::scene::{Attribute, Body, Colour, Field, Head, Scene};
 use super::words::{article, only};
 
@@ -110,8 +109,8 @@ impl Said {
         }
     }
 
-    /// The text in a manner; `request` is what [`Manner::Request`] repeats.
-    pub fn text(&self, manner: Manner, request: &Request) -> String {
+    /// The text in a manner; `request` is the text that [`Manner::Request`] repeats.
+    pub fn text(&self, manner: Manner, request: &str) -> String {
         let said = |before: &str, word: Option<&str>, after: &str| word.map(|word| format!("{before}{word}{after}"));
         let with_article = |before: &str, word: Option<&str>, after: &str| {
             word.map(|word| format!("{before}{} {word}{after}", article(word)))
@@ -119,7 +118,7 @@ impl Said {
         let (head, body) = (self.head.map(Head::word), self.body.map(Body::word));
         let (colour, field) = (self.colour.map(Colour::word), self.field.map(Field::word));
         let pieces = match manner {
-            Manner::Request => return request.text(),
+            Manner::Request => return request.to_owned(),
             Manner::Parts => [
                 with_article("the head of ", head, if body.is_some() { " on" } else { "" }),
                 with_article("the body of ", body, ""),

@@ -2,6 +2,7 @@
 
 use super::Split;
 use super::creatures::Creature;
+use super::refined::{Manner, Said};
 use super::scene::{Attribute, Colour, Field, Scene};
 use super::words::{article, only};
 use crate::synthetic::draw::Draw;
@@ -96,6 +97,11 @@ impl Wanted {
     /// What the request, in any of its phrasings, wants; nothing if the text is no request.
     pub fn from_request(text: &str) -> Option<Self> {
         Request::read(text).map(|request| Self { scene: request.scene() })
+    }
+
+    /// The refined prompt that helps most: everything, rightly and in the best manner.
+    pub fn prompt(&self) -> String {
+        Said::all(self.scene).text(Manner::Parts, "")
     }
 
     /// The share of the attributes that a scene has right, 0 to 1: what [`super::Oracle::score`] makes of its picture.

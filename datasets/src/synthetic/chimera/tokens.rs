@@ -5,6 +5,8 @@ use tokenizers::Tokenizer;
 use super::words::WORDS;
 use crate::synthetic::tokens;
 
+pub use crate::synthetic::tokens::END_OF_TEXT;
+
 /// What text is cut into before anything else: the two headings, words and single signs with the space before them.
 const PATTERN: &str = r"request:|\nprompt:| ?[A-Za-z0-9_]+| ?[^A-Za-z0-9_]";
 

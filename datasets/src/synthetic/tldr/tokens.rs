@@ -9,8 +9,7 @@ use super::template::fill;
 use super::{post, summary};
 use crate::synthetic::tokens;
 
-/// The token that ends a response; its id is 0.
-pub const END_OF_TEXT: &str = tokens::END_OF_TEXT;
+pub use crate::synthetic::tokens::END_OF_TEXT;
 
 /// What text is cut into before anything else: the prompt's headings, words and numbers with the space before them,
 /// and single signs. Every character is part of some match.
