@@ -24,6 +24,8 @@ from diffusers import (
 )
 from safetensors.torch import save_file
 
+from checks import Checks
+
 PAIRS, SIZE, TOKENS, POOLED, WIDTH, STEPS = 4, 8, 7, 20, 24, 10
 # A rate at which ten steps leave a loss to compare: at 1e-4 it is 1e-60 on some of these.
 BETA, RATE = 2000.0, 3e-6
@@ -241,13 +243,7 @@ def main():
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
     parser.add_argument("--only", help="a part of the names of the models to look at", default="")
     options = parser.parse_args()
-    passed = failed = 0
-
-    def check(name, difference, tolerance):
-        nonlocal passed, failed
-        good = difference < tolerance
-        passed, failed = passed + good, failed + (not good)
-        print(f"{'ok ' if good else 'BAD'} {name}: largest difference {difference:.1e}", flush=True)
+    check = Checks()
 
     for name, (kind, _, schedulers) in CASES.items():
         for scheduler in schedulers:
@@ -260,8 +256,7 @@ def main():
                         part()
                     except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                         check(f"{case.name}: {part.__name__}: {error!r:.300}", float("inf"), 1.0)
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+    check.end()
 
 
 if __name__ == "__main__":

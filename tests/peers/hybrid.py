@@ -27,6 +27,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, CLIPTextModel, CLIPTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast
 
+from checks import Checks
+
 GENERATOR = pathlib.Path(__file__).parent.parent / "golden" / "companions" / "sd"
 SIDE, PAIRS, STEPS, BETA, GAMMA, RATE, CLIP = 4, 6, 10, 0.7, 40.0, 1e-4, 1.0
 SCORES, CURVES = 1e-4, 1e-3
@@ -210,13 +212,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
     binary = os.path.abspath(parser.parse_args().binary)
-    passed = failed = 0
-
-    def check(name, difference, tolerance):
-        nonlocal passed, failed
-        good = difference < tolerance
-        passed, failed = passed + good, failed + (not good)
-        print(f"{'ok ' if good else 'BAD'} {name}: largest difference {difference:.1e}", flush=True)
+    check = Checks()
 
     with tempfile.TemporaryDirectory() as folder:
         work = Work(binary, pathlib.Path(folder))
@@ -225,8 +221,7 @@ def main():
         work.check_score(check)
         for update in ("both", "refiner", "generator"):
             work.check_steps(check, update)
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+    check.end()
 
 
 if __name__ == "__main__":

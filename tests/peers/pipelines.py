@@ -31,6 +31,8 @@ from diffusers.pipelines.ddim import pipeline_ddim
 from PIL import Image
 from safetensors.torch import load_file
 
+from checks import Checks
+
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
@@ -134,13 +136,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
     binary = os.path.abspath(parser.parse_args().binary)
-    passed = failed = 0
-
-    def check(name, difference, allowed):
-        nonlocal passed, failed
-        good = difference <= allowed
-        passed, failed = passed + good, failed + (not good)
-        print(f"{'ok ' if good else 'BAD'} {name}: {difference}", flush=True)
+    check = Checks()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -152,8 +148,7 @@ def main():
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+    check.end()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from transformers import (
     AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config,
 )
 
+from checks import Checks
+
 TOLERANCE, WORDS = 2e-4, 120
 SIZES = dict(vocab_size=WORDS, bos_token_id=0, eos_token_id=0)
 LLAMA = dict(SIZES, hidden_size=48, num_hidden_layers=3, num_attention_heads=6, intermediate_size=96,
@@ -91,12 +93,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
     options = parser.parse_args()
-    passed = failed = 0
-
-    def check(name, difference):
-        nonlocal passed, failed
-        passed, failed = passed + (difference < TOLERANCE), failed + (difference >= TOLERANCE)
-        print(f"{'ok ' if difference < TOLERANCE else 'BAD'} {name}: largest difference {difference:.1e}", flush=True)
+    checks = Checks()
+    check = lambda name, difference: checks(name, difference, TOLERANCE)
 
     for name, config in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -121,8 +119,7 @@ def main():
             call(options.binary, "score", "--model", adapted, *data, "--out", path("lora.jsonl"))
             peft = PeftModel.from_pretrained(load(path("base")), path("lora/model")).eval()
             check(f"{name}: adapter, in peft", largest_difference(peft, path("lora.jsonl")))
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+    checks.end()
 
 
 if __name__ == "__main__":
