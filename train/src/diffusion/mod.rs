@@ -12,6 +12,8 @@
 mod draws;
 mod measures;
 mod source;
+#[cfg(test)]
+mod tests;
 mod trajectories;
 mod units;
 

@@ -43,9 +43,10 @@ impl Trajectories {
         DenoisingState { context: Arc::clone(&self.conditions[i]), latent, done }
     }
 
-    /// How much likelier each decision is under `policy` than under the one that made it, at most `most`: the weights
-    /// that make means over these trajectories means over the policy's own (truncated importance sampling, decision by
-    /// decision).
+    /// How much likelier each decision is, with all before it on its trajectory, under `policy` than under the one that
+    /// made it, at most `most`: the weights that make sums over the decisions of these trajectories sums over those of
+    /// the policy's own (per-decision importance sampling, truncated). Without a limit the mean is exact, and the more
+    /// decisions there are before one, the wilder its weight.
     ///
     /// # Errors
     /// The policy's own; trajectories that do not say how likely they were.
@@ -65,8 +66,13 @@ impl Trajectories {
                 let Channels { log_probs, .. } = policy.score(mdp, &[part])?;
                 own.extend_from_slice(log_probs.row(0));
             }
+            let mut log_weight = 0.0;
             let ratios = own.iter().zip(&self.behaviour[i]);
-            weights.push(ratios.map(|(own, behaviour)| (own - behaviour).exp().min(most)).collect());
+            let weight = ratios.map(|(own, behaviour)| {
+                log_weight += own - behaviour;
+                log_weight.exp().min(most)
+            });
+            weights.push(weight.collect());
         }
         Ok(weights)
     }

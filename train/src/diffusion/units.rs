@@ -54,6 +54,13 @@ impl Units {
         beta * self.factor(size) * self.horizon
     }
 
+    /// What one nat of the log-density of one of `k` decisions, of `n` there are, counts: for people.
+    pub fn describe_density(&self, size: usize, k: usize, n: usize) -> String {
+        let reduction = if self.reduction == Reduction::Sum { "sum" } else { "mean" };
+        let weight = self.of_density(size, k, n) * self.horizon;
+        format!("log-densities of {k} of {n} steps: {reduction} over a latent, {weight:.3e} a nat before beta")
+    }
+
     fn factor(&self, size: usize) -> f64 {
         let half = if self.half { 0.5 } else { 1.0 };
         match self.reduction {

@@ -1,0 +1,175 @@
+//! Sources as the loop takes them, against expectations with a closed form.
+//!
+//! One pixel, and a policy that predicts the noise as `SLOPE` times what it sees. From an image x_0 the expected squared
+//! error at a level of signal s and noise n is then (1 - SLOPE n)^2 + (SLOPE s x_0)^2.
+
+use std::sync::Arc;
+
+use mdp::diffusion::{DenoisingAction, DenoisingState, NoiseSchedule, Omega};
+use mdp::{Channels, EpisodeOf, Rng};
+use objectives::Comparison;
+use policies::denoiser::{Condition, Conditioning};
+use policies::{BoxError, Policy, Proposal};
+
+use super::*;
+use crate::Source as _;
+
+const SLOPE: f64 = 0.6;
+const IMAGES: [f32; 2] = [0.8, -0.3];
+const EXAMPLES: usize = 20_000;
+const UNITS: Units = Units { reduction: Reduction::Sum, half: false, horizon: 1.0, omega: Omega::Constant };
+
+/// Predicts the noise by a line; of drawn latents it says what it was told to.
+struct Line {
+    log_probs: Vec<f64>,
+}
+
+impl Policy<ImageMdp> for Line {
+    fn propose(
+        &self,
+        _: &ImageMdp,
+        _: &[DenoisingState<Condition>],
+        _: usize,
+        _: &mut Rng,
+    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
+        Err("it is only asked for scores".into())
+    }
+
+    fn sample(
+        &self,
+        _: &ImageMdp,
+        _: &[DenoisingState<Condition>],
+        _: &mut Rng,
+    ) -> Result<Vec<DenoisingAction>, BoxError> {
+        Err("it is only asked for scores".into())
+    }
+
+    fn score(&self, _: &ImageMdp, episodes: &[EpisodeOf<ImageMdp>]) -> Result<Channels, BoxError> {
+        let score = |(done, state, action): (usize, &DenoisingState<Condition>, &DenoisingAction)| match action {
+            DenoisingAction::Next(_) => self.log_probs[done],
+            DenoisingAction::Toward { noise, .. } => {
+                let seen = state.latent.as_ref().map_or(f64::NAN, |latent| f64::from(latent[0]));
+                -(f64::from(noise[0]) - SLOPE * seen).powi(2)
+            }
+        };
+        let row = |episode: &EpisodeOf<ImageMdp>| -> Vec<f64> {
+            let pieces = episode.pieces.iter();
+            let decisions = pieces.flat_map(|piece| {
+                let start = &piece.start;
+                piece.actions.iter().enumerate().map(move |(n, action)| (start.done + n, start, action))
+            });
+            decisions.map(score).collect()
+        };
+        let steps: mdp::Steps = episodes.iter().map(row).collect();
+        Ok(steps.into())
+    }
+}
+
+fn schedule() -> Arc<NoiseSchedule> {
+    Arc::new(NoiseSchedule::linear(10, 0.01, 0.3).unwrap())
+}
+
+fn nobody() -> Condition {
+    Arc::new(Conditioning::none())
+}
+
+fn images() -> Vec<ImageExample> {
+    let side = |value: f32| Finished { latent: [value].into(), condition: nobody() };
+    vec![ImageExample { sides: IMAGES.map(side).into(), preference: 1.0 }; EXAMPLES]
+}
+
+/// The mean weighted return of each side over many examples, with its standard error.
+fn mean_returns(draws: Draws) -> [(f64, f64); 2] {
+    let (images, mdp) = (images(), ImageMdp::full(schedule(), 1));
+    let source = ImageSource::<Comparison>::new(&images, mdp.clone(), draws, UNITS, Scheme::Forward);
+    let policy = Line { log_probs: Vec::new() };
+    let mut sums = [(0.0, 0.0); 2];
+    for index in 0..EXAMPLES {
+        let episodes = source.item(index).unwrap().episodes;
+        let scores = policy.score(&mdp, &episodes).unwrap().log_probs;
+        for (side, (sum, squares)) in sums.iter_mut().enumerate() {
+            let total: f64 = scores.row(side).iter().zip(episodes[side].weights()).map(|(s, w)| s * w).sum();
+            (*sum, *squares) = (*sum + total, *squares + total * total);
+        }
+    }
+    let n = EXAMPLES as f64;
+    sums.map(|(sum, squares)| (sum / n, ((squares / n - (sum / n).powi(2)) / n).sqrt()))
+}
+
+/// Minus the expected squared error, each timestep counting `share` of it.
+fn exact(image: f32, share: impl Fn(usize) -> f64) -> f64 {
+    let schedule = schedule();
+    let error = |t| {
+        let level = schedule.level(t);
+        (1.0 - SLOPE * level.noise).powi(2) + (SLOPE * level.signal * f64::from(image)).powi(2)
+    };
+    -(0..schedule.len()).map(|t| share(t) * error(t)).sum::<f64>()
+}
+
+fn draws(per_example: usize, timesteps: Timesteps, noise: NoiseSharing) -> Draws {
+    Draws { seed: 5, per_example, sets: 1, timesteps, noise, given: None }
+}
+
+/// Within four standard errors: one honest run in sixteen thousand fails, and the seed is fixed.
+fn assert_unbiased(draws: Draws, share: impl Fn(usize) -> f64) {
+    let name = format!("{draws:?}");
+    for ((mean, error), image) in mean_returns(draws).into_iter().zip(IMAGES) {
+        let expected = exact(image, &share);
+        assert!((mean - expected).abs() < 4.0 * error, "{name}: {mean} for {expected}, error {error}");
+        // The interval would notice a weight that is a tenth off.
+        assert!(4.0 * error < 0.1 * expected.abs(), "{name}: {error} says little");
+    }
+}
+
+#[test]
+fn every_kind_of_draw_estimates_the_same_mean_over_all_timesteps() {
+    let uniform = |_| 0.1;
+    for noise in [NoiseSharing::Shared, NoiseSharing::Independent] {
+        for timesteps in [Timesteps::Uniform, Timesteps::Stratified] {
+            for k in [1, 3] {
+                assert_unbiased(draws(k, timesteps, noise), uniform);
+            }
+        }
+    }
+    for timesteps in [Timesteps::Uniform, Timesteps::Stratified] {
+        assert_unbiased(draws(4, timesteps, NoiseSharing::Antithetic), uniform);
+    }
+}
+
+/// Logit-normal draws carry no weight, as in the field: they are another objective, in which a timestep counts as often as
+/// it is drawn.
+#[test]
+fn logit_normal_draws_weigh_timesteps_as_often_as_they_are_drawn() {
+    let source = draws(1, Timesteps::LogitNormal, NoiseSharing::Shared);
+    let mut share = [0.0; 10];
+    for example in 0..EXAMPLES {
+        share[source.draw(example, 0, 1, 1, 10).unwrap().timestep] += 1.0 / EXAMPLES as f64;
+    }
+    assert!(share[4] > 2.0 * share[0] && share[5] > 2.0 * share[9], "{share:?}");
+    assert_unbiased(source, |t| share[t]);
+    let uniform = exact(IMAGES[0], |_| 0.1);
+    assert!((exact(IMAGES[0], |t| share[t]) - uniform).abs() > 0.02);
+}
+
+/// A decision counts by how likely it and all before it are: ratios of 2, 1/4 and 8 are weights of 2, 1/2 and 4.
+#[test]
+fn importance_weights_are_products_along_the_trajectory() {
+    let mdp = ImageMdp::new(schedule(), vec![6, 4, 2], 1);
+    let log_probs: Vec<f64> = [2.0f64, 0.25, 8.0].map(f64::ln).into();
+    let trajectories = Trajectories {
+        conditions: vec![nobody(); 2],
+        latents: vec![vec![[0.0f32].into(); 4]; 2],
+        behaviour: vec![vec![0.0; 3], log_probs.clone()],
+        pairs: vec![(0, 1)],
+    };
+    let weights = |most| trajectories.importance(&Line { log_probs: log_probs.clone() }, &mdp, most).unwrap();
+    let near = |found: &[f64], expected: [f64; 3]| found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-12);
+    let exact = weights(f64::INFINITY);
+    assert!(near(&exact[0], [2.0, 0.5, 4.0]), "{exact:?}");
+    assert!(near(&exact[1], [1.0; 3]), "{exact:?}");
+    assert!(near(&weights(3.0)[0], [2.0, 0.5, 3.0]));
+    // And that is how much each piece of an episode counts.
+    let source = TrajectorySource::<Comparison>::new(&trajectories, mdp, UNITS, 0).with_importance(exact);
+    let episodes = source.item(0).unwrap().episodes;
+    assert!(near(&episodes[0].weights(), [2.0, 0.5, 4.0]), "{:?}", episodes[0].weights());
+}
