@@ -5,6 +5,7 @@ mod causal_golden;
 #[cfg(feature = "cli")]
 mod cli;
 mod formats;
+mod hybrid;
 mod micro_batches;
 mod objectives_golden;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mdp::hybrid::{Half, Handoff, Hybrid, Runs};
-use mdp::{Channels, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
+use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng, Steps};
 
 use crate::PolicyError;
 use crate::policy::{BoxError, Learner, Persist, Policy, Proposal};
@@ -195,38 +195,27 @@ where
     ) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, BoxError> {
         let (outer, _) = by_half(starts);
         let mut acted = self.outer.rollout(&mdp.outer, &outer, rng)?.into_iter();
-        let mut episodes = Vec::with_capacity(starts.len());
-        let mut handed = Vec::with_capacity(starts.len());
+        let (mut refined, mut handed) = (Vec::with_capacity(starts.len()), Vec::with_capacity(starts.len()));
         for start in starts {
-            let (mut state, mut pieces) = (start.clone(), Vec::new());
-            if matches!(start, Half::Outer(_)) {
-                for piece in acted.next().map(|episode| episode.pieces).unwrap_or_default() {
-                    let start = Half::Outer(piece.start);
-                    let actions: Vec<_> = piece.actions.into_iter().map(Half::Outer).collect();
-                    state = actions.iter().fold(start.clone(), |state, action| mdp.step(&state, action));
-                    pieces.push(Piece { start, actions, weight: piece.weight });
-                }
-            }
-            if let Half::Inner(state) = state {
-                handed.push(state);
-            } else {
+            let outer = match start {
+                Half::Outer(_) => acted.next().unwrap_or(Episode { pieces: Vec::new() }),
+                Half::Inner(_) => Episode { pieces: Vec::new() },
+            };
+            let actions = outer.pieces.iter().flat_map(|piece| &piece.actions);
+            let end = actions.fold(start.clone(), |state, action| mdp.step(&state, &Half::Outer(action.clone())));
+            let Half::Inner(state) = end else {
                 return Err(PolicyError::Argument {
                     what: "the outer half's episode".into(),
                     expected: "one that goes on to its end".into(),
                     got: "one that stops before".into(),
                 }
                 .into());
-            }
-            episodes.push(Episode { pieces });
+            };
+            refined.push(outer);
+            handed.push(state);
         }
-        for (episode, drawn) in episodes.iter_mut().zip(self.inner.rollout(&mdp.inner, &handed, rng)?) {
-            episode.pieces.extend(drawn.pieces.into_iter().map(|piece| Piece {
-                start: Half::Inner(piece.start),
-                actions: piece.actions.into_iter().map(Half::Inner).collect(),
-                weight: piece.weight,
-            }));
-        }
-        Ok(episodes)
+        let drawn = self.inner.rollout(&mdp.inner, &handed, rng)?;
+        Ok(refined.into_iter().zip(drawn).map(|(outer, inner)| mdp.join(outer, inner, (1.0, 1.0))).collect())
     }
 }
 
@@ -293,9 +282,8 @@ where
     }
 
     fn gradient_norm(&self) -> Result<f64, BoxError> {
-        let outer = if self.outer_learns() { self.outer.gradient_norm()? } else { 0.0 };
-        let inner = if self.inner_learns() { self.inner.gradient_norm()? } else { 0.0 };
-        Ok(outer.hypot(inner))
+        let norms = Learner::<Hybrid<A, B, H>>::gradient_norms(self)?;
+        Ok(norms.into_iter().fold(0.0, |whole, (_, norm)| whole.hypot(norm)))
     }
 
     fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
