@@ -110,7 +110,7 @@ fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
 }
 
 /// The name that diffusers gives a file of adapters.
-const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
+pub(crate) const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
 
 /// A fresh network of the embedded one's shape, drawn from the seed.
 fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {

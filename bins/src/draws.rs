@@ -74,6 +74,18 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     })
 }
 
+/// The draws of `score`: one for each pair, those of a file where it gives them.
+pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Draws {
+    Draws {
+        seed: values.count("run.seed").unwrap_or(0) as u64,
+        per_example: 1,
+        sets: 1,
+        timesteps: Timesteps::Uniform,
+        noise: NoiseSharing::Shared,
+        given: given.map(Arc::new),
+    }
+}
+
 /// Draws are for latents from a file.
 pub(crate) fn refuse_alone(values: &Values) -> Result<(), Failure> {
     if values.text("diffusion.draws").is_some() && values.text("data.latents").is_none() {

@@ -94,6 +94,13 @@ impl Values {
         }
     }
 
+    /// Changes several defaults.
+    pub(crate) fn preset_all(&mut self, defaults: &[(&'static str, &str)]) {
+        for (path, text) in defaults {
+            self.preset(path, text);
+        }
+    }
+
     /// Sets a value the program has found out, such as the folder it made up a name for.
     pub(crate) fn settle(&mut self, path: &'static str, text: &str) {
         if let Some(value) = find(path).and_then(|key| parse(key, text).ok()) {

@@ -72,6 +72,31 @@ fn a_half_that_is_not_updated_is_written_as_it_was() {
 }
 
 #[test]
+fn adapters_of_both_halves_are_found_by_the_runs_name() {
+    let scene = judged();
+    scene.done(&learning("lora", "--max-steps 2 --lora-rank 2"));
+    assert!(scene.path("lora/model/refiner/adapter_config.json").is_file());
+    assert!(scene.path("lora/model/generator/pytorch_lora_weights.safetensors").is_file());
+    let score = |models: &str, out: &str| {
+        scene.done(&format!("score --mdp hybrid {models} --data pairs --max-length 48 --out {out} --quiet"));
+        scene.read(out)
+    };
+    assert_ne!(score("--model lora", "own.jsonl"), score(MODELS, "base.jsonl"));
+}
+
+#[test]
+fn a_folder_of_pairs_is_inspected() {
+    let scene = judged();
+    let said = scene.done("inspect pairs").out;
+    for word in ["modality      hybrid", "pairs         8", "judged        8", "oracle (8)"] {
+        assert!(said.contains(word), "{said}\ndoes not say {word}");
+    }
+    scene.done(&learning("run", "--max-steps 1"));
+    let said = scene.done("inspect run").out;
+    assert!(said.contains("builtin:chimera-refiner-untrained and builtin:chimera-generator"), "{said}");
+}
+
+#[test]
 fn killed_and_resumed_is_the_same_to_the_bit() {
     let scene = judged();
     let more = "--epochs 3 --save-every 2 --draw-sets 2 --reference-cache ref.cache";
@@ -115,12 +140,20 @@ fn what_does_not_fit_is_refused() {
     refused("--max-length 4", 1, &["pair 0", "--max-length"]);
     scene.refused("train --mdp hybrid --model x --quiet --out new", 2, &["--refiner", "--generator"]);
     scene.refused("train --mdp hybrid --data pairs --quiet --out new", 2, &["--refiner"]);
+    let many = format!("sample --mdp hybrid {MODELS} --prompts requests.txt --n 100000 --pairs other --quiet");
+    scene.refused(&many, 2, &["--n", "16384"]);
     scene.refused("sample --mdp token --pairs other --quiet", 2, &["--pairs", "hybrid"]);
     scene.refused(
         &format!("sample --mdp hybrid {MODELS} --prompts requests.txt --pairs pairs --quiet"),
         1,
         &["exists"],
     );
+    // Numbers that were kept for a refiner that was asked in other words, or for other noise.
+    scene.done(&learning("kept", "--max-steps 1 --reference-cache kept.cache"));
+    refused("--reference-cache kept.cache --request-template {request}:", 1, &["kept.cache"]);
+    let flow = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 500, "shift": 2.0}"#;
+    scene.write("scheduler_config.json", flow);
+    refused("--reference-cache kept.cache --scheduler scheduler_config.json", 1, &["kept.cache"]);
     // Judgements of other pairs, none at all, and pictures that are gone.
     let labels = scene.read("pairs/labels.jsonl");
     scene.write("pairs/labels.jsonl", labels.replace("blake3:", "blake3:0"));

@@ -107,28 +107,47 @@ const GENERAL: &[(&str, &str)] =
 
 /// Defaults of every hybrid run.
 pub(crate) fn general_presets(values: &mut Values) {
-    for (path, value) in GENERAL {
-        values.preset(path, value);
-    }
+    values.preset_all(GENERAL);
 }
 
 /// The names of the two models: their own flags, or a run's two halves.
 fn names(values: &Values) -> Result<(String, String), Failure> {
-    if let Some(run) = values.text("model.model") {
-        let half = |name: &str| Path::new(run).join("model").join(name);
-        let (refiner, generator) = (half(NAMES[0]), half(NAMES[1]));
-        if refiner.is_dir() && generator.is_dir() {
-            let own = |flag: &str, found: &Path| values.text(flag).map_or(found.display().to_string(), str::to_owned);
-            return Ok((own("hybrid.refiner", &refiner), own("hybrid.generator", &generator)));
-        }
-        let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
-        return Err(Failure::usage(text));
-    }
-    match (values.text("hybrid.refiner"), values.text("hybrid.generator")) {
-        (Some(refiner), Some(generator)) => Ok((refiner.to_owned(), generator.to_owned())),
+    let own = ["hybrid.refiner", "hybrid.generator"].map(|path| values.text(path).map(str::to_owned));
+    let of_run = match values.text("model.model") {
+        Some(run) => halves_of_run(Path::new(run))?.map(Some),
+        None => [None, None],
+    };
+    let [refiner, generator] = own;
+    let [run_refiner, run_generator] = of_run;
+    match (refiner.or(run_refiner), generator.or(run_generator)) {
+        (Some(refiner), Some(generator)) => Ok((refiner, generator)),
         (None, _) => Err(Failure::usage("--refiner is needed: the language model that refines requests")),
         (_, None) => Err(Failure::usage("--generator is needed: the diffusers folder that draws")),
     }
+}
+
+/// What a finished run's halves are called; adapters together with the base that the run had.
+fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
+    let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
+    if !(refiner.is_dir() && generator.is_dir()) {
+        let run = run.display();
+        let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
+        return Err(Failure::usage(text));
+    }
+    let mut settings = Values::defaults();
+    settings.merge_file(&run.join("config.toml"))?;
+    let name = |half: &Path, adapter: &str, base: &str| {
+        let half_name = half.display();
+        if half.join(adapter).is_file() {
+            format!("{}+{half_name}", settings.word(base))
+        } else {
+            half_name.to_string()
+        }
+    };
+    Ok([
+        name(&refiner, "adapter_config.json", "hybrid.refiner"),
+        name(&generator, denoiser::LORA_FILE, "hybrid.generator"),
+    ])
 }
 
 impl Words {

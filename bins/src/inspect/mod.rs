@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::Tensor;
+use datasets::PairFolder;
 use policies::formats::ModelFiles;
 
 use crate::values::Values;
@@ -30,6 +31,8 @@ pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Fa
         return inspect_data(call, data, &name);
     } else if is_run(&path) {
         inspect_run(&path)?;
+    } else if path.join("pairs.json").is_file() {
+        inspect_pairs(&path)?;
     } else if images::is_denoiser(&name) {
         images::inspect_denoiser(&name, &call.values)?;
     } else if name.ends_with(".safetensors") {
@@ -93,6 +96,28 @@ fn print(heading: &str, rows: &[(&str, String)]) {
     }
 }
 
+/// A folder of pairs, and what has been said of them.
+fn inspect_pairs(path: &Path) -> Result<(), Failure> {
+    let pairs = PairFolder::open(path)?;
+    let labels = pairs.labels()?;
+    let preferences = labels.preferences();
+    let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
+    let mut rows = vec![
+        ("modality", pairs.modality().name().to_owned()),
+        ("pairs", pairs.len().to_string()),
+        ("id", pairs.id().to_owned()),
+        ("judged", format!("{} ({ties} ties)", preferences.len())),
+    ];
+    let labellers = labels.labellers().into_iter().map(|name| format!("{name} ({})", labels.count(name)));
+    rows.push(("by", labellers.collect::<Vec<_>>().join(", ")));
+    if let Some(agreement) = labels.agreement() {
+        let kappa = agreement.kappa.map(|kappa| format!(", {} {kappa:.2}", agreement.kind.name())).unwrap_or_default();
+        rows.push(("agreement", format!("{:.0}% of {}{kappa}", agreement.share * 100.0, agreement.pairs)));
+    }
+    print(&path.display().to_string(), &rows);
+    Ok(())
+}
+
 fn inspect_run(path: &Path) -> Result<(), Failure> {
     let folder = train::RunFolder::open(path)?;
     let checkpoints = folder.checkpoints()?;
@@ -105,10 +130,12 @@ fn inspect_run(path: &Path) -> Result<(), Failure> {
     }
     let mut values = Values::defaults();
     values.merge_file(&folder.join("config.toml"))?;
+    let names = ["model.model", "hybrid.refiner", "hybrid.generator"];
+    let model: Vec<&str> = names.into_iter().filter_map(|path| values.text(path)).collect();
     let rows = [
         ("problem", values.word("run.mdp").to_owned()),
         ("objective", values.word("objective.name").to_owned()),
-        ("model", values.word("model.model").to_owned()),
+        ("model", model.join(" and ")),
         ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
         ("checkpoints", format!("{checkpoints:?}")),
     ];

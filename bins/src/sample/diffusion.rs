@@ -17,9 +17,6 @@ use crate::trajectories::{self, Made};
 use crate::values::Values;
 use crate::{Call, Failure};
 
-/// All latents are kept until the end, and the contact sheet shows every picture.
-const MOST_PICTURES: usize = 16_384;
-
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
@@ -29,14 +26,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     check_model(name, &loaded, shape.channels)?;
     let captions = Captions::new(&loaded, shape);
     let prompts = prompts(values)?;
-    if prompts.len().checked_mul(n).is_none_or(|pictures| pictures > MOST_PICTURES) {
-        let text = format!(
-            "--n {n} of {} prompts is more than the {MOST_PICTURES} pictures that are drawn at once; ask for fewer, with \
-             another --seed each time",
-            prompts.len()
-        );
-        return Err(Failure::usage(text));
-    }
+    super::check_count(prompts.len(), n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
         let condition = captions.condition(prompt)?;

@@ -45,6 +45,7 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
         Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
     });
     let requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    super::check_count(requests.len(), call.values.count("sample.n").unwrap_or(1))?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
     let work = Work { call, files: &files, mdp: &mdp, models, requests };

@@ -91,6 +91,8 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     }
     let model = CausalLm::frozen(files)?;
     let n = values.count("sample.n").unwrap_or(1);
+    // Prompts take their turns.
+    super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
     write_lines(&lines, values.text("run.out"))?;
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use objectives::Comparison;
 use policies::Policy;
 use policies::denoiser::Denoiser;
 use serde_json::{Value, json};
-use train::diffusion::{Draws, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps};
+use train::diffusion::{ImageMdp, ImageSource, Scheme};
 use train::{Source, can_write};
 
 use super::write_lines;
@@ -44,14 +44,7 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
         None => None,
     };
-    let draws = Draws {
-        seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example: 1,
-        sets: 1,
-        timesteps: Timesteps::Uniform,
-        noise: NoiseSharing::Shared,
-        given: given.map(Arc::new),
-    };
+    let draws = draws::for_scores(values, given);
     let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward)
         .of_prediction(loaded.scheduler.prediction);
     let bar = call.console.bar("score", source.len());

@@ -1,7 +1,6 @@
 //! A refiner and a generator together.
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use datasets::images::LatentShape;
 use mdp::hybrid::Runs;
@@ -9,7 +8,7 @@ use objectives::Comparison;
 use policies::causal::CausalLm;
 use policies::{Pair, Policy};
 use serde_json::{Value, json};
-use train::diffusion::{Draws, ImageSource, NoiseSharing, Scheme, Timesteps};
+use train::diffusion::{ImageSource, Scheme};
 use train::hybrid::HybridSource;
 use train::token::TokenSource;
 use train::{Source, can_write};
@@ -42,14 +41,7 @@ pub(super) fn score(call: &mut Call) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let draws = Draws {
-        seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example: 1,
-        sets: 1,
-        timesteps: Timesteps::Uniform,
-        noise: NoiseSharing::Shared,
-        given: given.map(Arc::new),
-    };
+    let draws = draws::for_scores(values, given);
     let words = TokenSource::<Comparison>::new(&opened.train, mdp.outer.max_length);
     let pictures = ImageSource::<Comparison>::new(&opened.train, mdp.inner.clone(), draws, units, Scheme::Forward)
         .of_prediction(files.generator.scheduler.prediction);

@@ -113,13 +113,15 @@ impl Setup {
         let draws = draws::draws(values, given)?;
         let beta = values.number("objective.beta").unwrap_or(1.0);
         let console = &self.task.call.console;
-        console.info(&format!(
-            "{}; beta {beta}: {:.4} per unit of summed squared error",
-            self.units,
-            self.units.coefficient(beta, self.mdp.size)
-        ));
-        let reference = Arc::clone(&self.reference);
         let is_half = values.word("diffusion.scheme") == "half";
+        console.info(&if is_half {
+            let k = draws.per_example;
+            format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
+        } else {
+            let coefficient = self.units.coefficient(beta, self.mdp.size);
+            format!("{}; beta {beta}: {coefficient:.4} per unit of summed squared error", self.units)
+        });
+        let reference = Arc::clone(&self.reference);
         let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
         let share = values.number("diffusion.empty_share").unwrap_or(0.0);
         if !(0.0..1.0).contains(&share) {
@@ -151,6 +153,11 @@ impl Setup {
         let mdp = ImageMdp::new(Arc::clone(&found.schedule), found.timesteps.clone(), self.data.shape.size());
         let (seed, by_decision) = (self.task.settings.seed, values.word("objective.name") == "d3po");
         let k = values.count("diffusion.draws_per_pair");
+        let (n, size) = (mdp.timesteps.len(), mdp.size);
+        let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
+        let beta = values.number("objective.beta").unwrap_or(1.0);
+        let said = self.units.describe_density(size, counted, of);
+        self.task.call.console.info(&format!("{said}; beta {beta}"));
         let importance = match values.number("diffusion.importance_clip") {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("--importance-clip takes a positive number, not {most}")));

@@ -37,9 +37,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     let given = ["hybrid.refiner", "hybrid.generator", "data.data"].map(|path| values.text(path).is_some());
     let embedded = given == [false; 3];
     if embedded {
-        for (path, value) in EMBEDDED {
-            values.preset(path, value);
-        }
+        values.preset_all(EMBEDDED);
     }
     if values.switch("hybrid.compare") && values.word("hybrid.update") != "both" {
         return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));
@@ -183,6 +181,28 @@ impl<'a> Setup<'a> {
             .map_err(|error| Failure::failed(error.to_string()))
     }
 
+    /// What the cached numbers belong to.
+    fn key(&self, draws: &Draws, feedback: &str) -> Result<CacheKey, Failure> {
+        let refiner = self.reference.outer.fingerprint()?;
+        let generator = self.reference.inner.fingerprint()?;
+        // The reference's numbers are of its networks, of what they are asked in which words, and of the noise.
+        let way =
+            format!("{:?} {:?} {:?}", self.mdp.inner.schedule, self.values().text("hybrid.template"), self.mdp.outer);
+        let way = blake3::hash(way.as_bytes());
+        Ok(CacheKey {
+            model: format!("{refiner} {generator}"),
+            data: format!(
+                "{} {} {} {} {} {}",
+                self.opened.fingerprint,
+                draws.fingerprint(),
+                self.files.generator.encoders_fingerprint()?,
+                way.to_hex(),
+                self.values().number("diffusion.empty_share").unwrap_or(0.0),
+                feedback
+            ),
+        })
+    }
+
     fn run<F: FromExample + FromImages>(
         mut self,
         objective: &dyn Objective<Feedback = F>,
@@ -198,19 +218,7 @@ impl<'a> Setup<'a> {
         let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, ..draws.clone() };
         let held_out = self.opened.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
-        let refiner = self.reference.outer.fingerprint()?;
-        let generator = self.reference.inner.fingerprint()?;
-        let key = CacheKey {
-            model: format!("{refiner} {generator}"),
-            data: format!(
-                "{} {} {:?} {} {}",
-                self.opened.fingerprint,
-                draws.fingerprint(),
-                self.units,
-                self.files.generator.encoders_fingerprint()?,
-                std::any::type_name::<F>()
-            ),
-        };
+        let key = self.key(&draws, std::any::type_name::<F>())?;
         let cache = values.text("train.reference_cache").map(PathBuf::from);
         match &cache {
             Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),

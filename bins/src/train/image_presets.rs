@@ -11,29 +11,33 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
     }
     // Later presets win over earlier ones.
-    preset(values, &[("objective.beta", denoiser::USUAL_BETA), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")]);
+    values.preset_all(&[
+        ("objective.beta", denoiser::USUAL_BETA),
+        ("optimizer.name", "adamw"),
+        ("optimizer.lr", "1e-6"),
+    ]);
     let sft = values.word("objective.name") == "sft";
     let d3po = values.word("objective.name") == "d3po";
     if d3po {
         values.preset("diffusion.scheme", "trajectory");
     }
     if embedded {
-        preset(values, EMBEDDED);
+        values.preset_all(EMBEDDED);
         match (values.word("diffusion.scheme"), values.word("objective.name")) {
-            ("trajectory", _) => preset(values, EMBEDDED_TRAJECTORIES),
+            ("trajectory", _) => values.preset_all(EMBEDDED_TRAJECTORIES),
             // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
-            (_, "dpo") => preset(values, &[("objective.sft_weight", "30")]),
+            (_, "dpo") => values.preset_all(&[("objective.sft_weight", "30")]),
             // A square has a target, and the rate of a slope steps beyond it.
-            (_, "ipo" | "sppo") => preset(values, &[("optimizer.lr", "1e-5")]),
+            (_, "ipo" | "sppo") => values.preset_all(&[("optimizer.lr", "1e-5")]),
             _ => {}
         }
     }
     if d3po {
-        preset(values, &[("objective.beta", "0.1"), ("diffusion.reduction", "mean")]);
+        values.preset_all(&[("objective.beta", "0.1"), ("diffusion.reduction", "mean")]);
     }
     if sft {
         // What the field calls the loss of a denoiser: the mean squared error, whole.
-        preset(values, &[("diffusion.half", "false")]);
+        values.preset_all(&[("diffusion.half", "false")]);
     }
     let known: &[(&'static str, &str)] = match values.text("train.preset") {
         None => &[],
@@ -48,14 +52,8 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         Some("paper") => PAPER,
         Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp token"))),
     };
-    preset(values, known);
+    values.preset_all(known);
     Ok(embedded)
-}
-
-fn preset(values: &mut Values, known: &[(&'static str, &str)]) {
-    for (path, value) in known {
-        values.preset(path, value);
-    }
 }
 
 /// The embedded run: about two minutes on two cores.
@@ -85,6 +83,8 @@ const PAPER: &[(&str, &str)] = &[
     ("diffusion.reduction", "sum"),
     ("diffusion.half", "false"),
     ("diffusion.horizon", "1000"),
+    // Eq. 15 draws for each side by itself.
+    ("diffusion.noise", "independent"),
 ];
 
 /// The released Diffusion-DPO code on Stable Diffusion 1.5.

@@ -38,9 +38,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     }
     let embedded = values.text("model.model").is_none() && values.text("data.data").is_none();
     if embedded {
-        for (path, value) in EMBEDDED {
-            values.preset(path, value);
-        }
+        values.preset_all(EMBEDDED);
     }
     if values.text("model.model").is_none() {
         return Err(Failure::usage("--data needs --model (or give neither, for the embedded problem)"));
@@ -56,9 +54,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         None => &[],
         Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion"))),
     };
-    for (path, value) in preset {
-        values.preset(path, value);
-    }
+    values.preset_all(preset);
     if values.text("train.preset") == Some("trl") && values.word("objective.name") == "ipo" {
         values.preset("objective.per_token", "true");
     }
