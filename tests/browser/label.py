@@ -86,7 +86,15 @@ class Server:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
         command = [binary, "label", "--pairs", folder, "--port", str(port), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=limit, restore_signals=False)
+        # Standard error too: the limit on files would hold for a log this test is written into.
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if file_limit else None,
+            text=True,
+            preexec_fn=limit,
+            restore_signals=False,
+        )
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://"), self.url
         self.port = int(self.url.split(":")[2].split("/")[0])
