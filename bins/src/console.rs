@@ -39,6 +39,11 @@ impl Console {
         Self { quiet, json, bar: None, said: Instant::now(), total: 0 }
     }
 
+    /// The same for another piece of work.
+    pub(crate) fn again(&self) -> Self {
+        Self::start(self.quiet, self.json)
+    }
+
     /// A line of information.
     pub(crate) fn info(&self, line: &str) {
         if self.quiet {

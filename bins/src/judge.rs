@@ -1,73 +1,184 @@
-//! `judge`: an oracle compares the pairs of a folder.
+//! `judge`: an oracle, or what a run has learned to reward, compares the pairs of a folder.
 use std::path::Path;
 use std::process::ExitCode;
 
 use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
-use datasets::synthetic::{Outcome, chimera, shapes};
+use datasets::synthetic::{Outcome, chimera, shapes, tldr};
+use train::RunFolder;
 
-use crate::{Call, Failure, console};
+use crate::console::Console;
+use crate::values::Values;
+use crate::{Call, Failure, console, score};
 
 /// The name that the oracle's judgements are under.
-const NAME: &str = "oracle";
+const ORACLE: &str = "oracle";
+
+/// Noisy images of each side that a denoiser judges by, unless its run had more.
+const DRAWS: usize = 16;
 
 pub(crate) fn judge(call: &Call) -> Result<ExitCode, Failure> {
     let folder =
         call.values.text("label.pairs").ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
-    let pairs = PairFolder::open(Path::new(folder))?;
-    let counts = judge_all(&pairs, &|done| call.console.info(&format!("{done} pairs judged")))?;
-    let (first, ties, second) = counts;
-    console::result(&format!("{folder}: {first} times a, {second} times b, {ties} ties"));
+    let counts = judge_all(Path::new(folder), call.values.word("judge.judge"), &call.console)?;
+    let Counts { a, ties, b } = counts;
+    console::result(&format!("{folder}: {a} times a, {b} times b, {ties} ties"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds the oracle's judgement of every pair, where it has none of it yet; counts of a, tie and b.
-pub(crate) fn judge_all(pairs: &PairFolder, progress: &dyn Fn(usize)) -> Result<(usize, usize, usize), Failure> {
-    let mut log = LabelLog::open(pairs)?;
-    let mut counts = (0, 0, 0);
-    for index in 0..pairs.len() {
-        let known = log.labels().choice(index, NAME);
-        let choice = known.map_or_else(|| compare(pairs, index), Ok)?;
-        if known.is_none() {
-            let verdict = Verdict::Chosen(choice);
-            log.append(&Label { index, labeller: NAME.to_owned(), by: Judge::Oracle, verdict })?;
+/// How a judge decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) a: usize,
+    pub(crate) ties: usize,
+    pub(crate) b: usize,
+}
+
+impl Counts {
+    /// What judgements that stand add up to.
+    pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
+        choices.into_iter().fold(Self::default(), |counts, choice| match choice {
+            Choice::A => Self { a: counts.a + 1, ..counts },
+            Choice::B => Self { b: counts.b + 1, ..counts },
+            Choice::Tie | Choice::Skip => Self { ties: counts.ties + 1, ..counts },
+        })
+    }
+}
+
+/// Says who may judge, before there is anything to judge.
+pub(crate) fn check(judge: &str) -> Result<(), Failure> {
+    match judge {
+        ORACLE | "people" => Ok(()),
+        run if RunFolder::open(Path::new(run)).is_ok() && Path::new(run).join("model").is_dir() => Ok(()),
+        other => Err(Failure::usage(format!(
+            "--judge takes oracle, people (with --rounds) or the folder of a finished run, not `{other}`"
+        ))),
+    }
+}
+
+/// Adds a judgement of every pair, where there is none by this judge yet.
+pub(crate) fn judge_all(path: &Path, judge: &str, console: &Console) -> Result<Counts, Failure> {
+    check(judge)?;
+    let pairs = PairFolder::open(path)?;
+    let mut log = LabelLog::open(&pairs)?;
+    let (name, by) = match judge {
+        "people" => {
+            return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
         }
-        match choice {
-            Choice::A => counts.0 += 1,
-            Choice::B => counts.2 += 1,
-            Choice::Tie | Choice::Skip => counts.1 += 1,
+        ORACLE => (ORACLE.to_owned(), Judge::Oracle),
+        run => (labeller(run), Judge::Model),
+    };
+    let unknown = (0..pairs.len()).any(|index| log.labels().choice(index, &name).is_none());
+    let margins = if by == Judge::Model && unknown { margins(&pairs, judge, console)? } else { Vec::new() };
+    let mut choices = Vec::with_capacity(pairs.len());
+    for index in 0..pairs.len() {
+        if let Some(known) = log.labels().choice(index, &name) {
+            choices.push(known);
+            continue;
+        }
+        let choice = match margins.get(index) {
+            Some(margin) if *margin > 0.0 => Choice::A,
+            Some(margin) if *margin < 0.0 => Choice::B,
+            Some(_) => Choice::Tie,
+            None => compare(&pairs, index)?,
+        };
+        log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
+        choices.push(choice);
+    }
+    console.info(&format!("{} pairs judged by {name}", pairs.len()));
+    Ok(Counts::of(choices))
+}
+
+/// A run's name among labellers.
+fn labeller(run: &str) -> String {
+    let name: String = run.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    format!("run {}", &name[name.len().saturating_sub(48)..])
+}
+
+/// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
+fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>, Failure> {
+    let mut values = Values::defaults();
+    values.merge_file(&Path::new(run).join("config.toml"))?;
+    let (mdp, modality) = (values.word("run.mdp").to_owned(), pairs.modality().name());
+    if mdp != modality {
+        let text =
+            format!("--judge {run} is a run of --mdp {mdp}, the pairs of {} are of {modality}", pairs.path().display());
+        return Err(Failure::failed(text));
+    }
+    if mdp == "hybrid" {
+        for (half, reference) in
+            [("hybrid.refiner", "hybrid.refiner_reference"), ("hybrid.generator", "hybrid.generator_reference")]
+        {
+            let start = values.text(reference).or(values.text(half)).unwrap_or_default().to_owned();
+            values.settle(reference, &start);
+            values.settle(half, "");
+        }
+    } else {
+        let start = values.text("model.reference").or(values.text("model.model")).unwrap_or_default().to_owned();
+        values.settle("model.reference", &start);
+    }
+    if mdp != "token" {
+        let draws = values.count("diffusion.draws_per_pair").unwrap_or(1).max(DRAWS);
+        values.settle("diffusion.draws_per_pair", &draws.to_string());
+    }
+    let scores = tempfile::NamedTempFile::new()?;
+    for (path, value) in [
+        ("model.model", run),
+        ("data.data", &pairs.path().display().to_string()),
+        ("data.limit", ""),
+        ("data.latents", ""),
+        ("data.eval_share", "0"),
+        ("data.all_pairs", "true"),
+        ("diffusion.draws", ""),
+        ("run.out", &scores.path().display().to_string()),
+    ] {
+        values.settle(path, value);
+    }
+    score::score(Call { values, console: console.again() })?;
+    let mut margins = vec![0.0; pairs.len()];
+    for line in std::fs::read_to_string(scores.path())?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        let index = line["index"].as_u64().unwrap_or(u64::MAX) as usize;
+        if let (Some(to), Some(margin)) = (margins.get_mut(index), line["margin"].as_f64()) {
+            *to = margin;
         }
     }
-    progress(pairs.len());
-    Ok(counts)
+    Ok(margins)
 }
 
 /// The oracle that knows the request.
 fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     let name = pairs.path().display();
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
-    if pairs.modality() == Modality::Token || matches!(pair.a.made, Kept::Response(_)) {
-        return Err(Failure::failed(format!("{name}: the oracle judges pictures; texts are for hybrid-dpo label")));
+    let unknown = || {
+        Failure::failed(format!(
+            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only (builtin:tldr, \
+             builtin:shapes, builtin:chimera); people judge the rest: hybrid-dpo label",
+            pair.request.chars().take(80).collect::<String>()
+        ))
+    };
+    if let (Modality::Token, Kept::Response(a), Kept::Response(b)) = (pairs.modality(), &pair.a.made, &pair.b.made) {
+        let facts = tldr::Facts::from_prompt(&pair.request).ok_or_else(unknown)?;
+        return Ok(choice(tldr::Oracle::compare(&facts, a, b)));
     }
     let picture = |side| -> Result<_, Failure> {
         let missing = || Failure::failed(format!("{name}: pair {index} has no picture {side}"));
         pairs.pixels(index, side)?.ok_or_else(missing)
     };
     let (a, b) = (picture(Side::A)?, picture(Side::B)?);
-    let outcome = if let Some(wanted) = chimera::Wanted::from_request(&pair.request) {
-        chimera::Oracle::compare(&wanted, &a, &b)
+    if let Some(wanted) = chimera::Wanted::from_request(&pair.request) {
+        Ok(choice(chimera::Oracle::compare(&wanted, &a, &b)))
     } else if let Some(wanted) = shapes::Scene::from_caption(&pair.request) {
-        shapes::Oracle::compare(&wanted, &a, &b)
+        Ok(choice(shapes::Oracle::compare(&wanted, &a, &b)))
     } else {
-        let text = format!(
-            "{name}: pair {index} asks for `{}`, and the oracle knows builtin:chimera and builtin:shapes only; people \
-             judge the rest: hybrid-dpo label",
-            pair.request
-        );
-        return Err(Failure::failed(text));
-    };
-    Ok(match outcome {
+        Err(unknown())
+    }
+}
+
+fn choice(outcome: Outcome) -> Choice {
+    match outcome {
         Outcome::Win => Choice::A,
         Outcome::Tie => Choice::Tie,
         Outcome::Loss => Choice::B,
-    })
+    }
 }

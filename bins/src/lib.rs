@@ -11,6 +11,7 @@ mod hybrid;
 mod images;
 mod inspect;
 mod judge;
+mod judged;
 mod keys;
 mod label;
 mod model;
@@ -196,6 +197,7 @@ fn flag(key: &'static keys::Key) -> Arg {
             "data" | "eval-data" => "DATA",
             "device" => "DEVICE",
             "pairs" => "DIR",
+            "judge" => "JUDGE",
             "host" => "ADDRESS",
             "token" => "TOKEN",
             "labeller" => "NAME",

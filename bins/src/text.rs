@@ -1,6 +1,7 @@
 //! Text data: what `--data` names, tokenised for a model.
 use std::path::Path;
 
+use datasets::pairs::Modality;
 use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
 use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
@@ -8,6 +9,7 @@ use policies::BoxError;
 use policies::formats::ModelFiles;
 use train::token::Examples;
 
+use crate::judged::{Judged, is_pair_folder};
 use crate::values::Values;
 use crate::{Failure, model};
 
@@ -102,7 +104,14 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
         return builtin_data(builtin, part, tokenise, values, limit);
     }
     let reading = reading(part, values)?;
-    datasets::open(Path::new(name), reading, tokenise).map_err(|error| unread(error, &reading))
+    let path = Path::new(name);
+    if is_pair_folder(path) {
+        let judged = Judged::open(path, Modality::Token, values)?;
+        let n = reading.limit.map_or(usize::MAX, |limit| limit as usize).min(judged.preferences.len());
+        let records = judged.folder.records(&judged.preferences[..n])?;
+        return Ok(Dataset::from_records(name, records, tokenise, reading.on_bad)?);
+    }
+    datasets::open(path, reading, tokenise).map_err(|error| unread(error, &reading))
 }
 
 /// Why data can't be read, with the setting that might be to blame.
@@ -149,13 +158,13 @@ fn builtin_data(
     };
     let full = format!("builtin:{name}");
     match name {
-        "tldr" => Ok(Dataset::from_records(&full, problem.pair_records(split, most as u64), tokenise)?),
+        "tldr" => Ok(Dataset::from_records(&full, problem.pair_records(split, most as u64), tokenise, OnBad::Fail)?),
         "tldr-demonstrations" => {
-            Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise)?)
+            Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise, OnBad::Fail)?)
         }
         "chimera-refiner-demonstrations" => {
             let problem = chimera::Problem::new(values.count("run.seed").unwrap_or(0) as u64);
-            Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise)?)
+            Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise, OnBad::Fail)?)
         }
         _ => {
             let known = "builtin:tldr, builtin:tldr-demonstrations and builtin:chimera-refiner-demonstrations";

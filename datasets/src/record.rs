@@ -14,6 +14,8 @@ pub struct PreferenceRecord {
     pub answers: Answers,
     /// Whether the file's own scores call the two sides equally good although one is named `chosen`.
     pub is_tied: bool,
+    /// P(the first answer of a pair is better), where people judged it and disagree; else 1.
+    pub preference: f64,
 }
 
 /// The answers of a record, and what is known about them.

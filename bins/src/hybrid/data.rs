@@ -1,10 +1,9 @@
 //! Preferences over refined prompts and pictures: what `--data` names, for both halves.
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use datasets::images::Pixels;
-use datasets::pairs::{self, PairFolder};
+use datasets::pairs;
 use datasets::synthetic::chimera::{EDGE, Problem, Split};
 use datasets::{Example, ExampleKind};
 use mdp::diffusion::Latent;
@@ -13,6 +12,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
 use super::{Files, Words};
+use crate::judged::{Judged, hold_out};
 use crate::values::Values;
 use crate::{Call, Failure};
 
@@ -28,7 +28,7 @@ struct Side {
 }
 
 /// A request with two sides, the first preferred by so much.
-struct Judged {
+struct Judgement {
     request: String,
     sides: [Side; 2],
     preference: f64,
@@ -37,7 +37,7 @@ struct Judged {
 /// Where judged pairs come from, by number.
 trait Pairs: Send + Sync {
     fn len(&self) -> usize;
-    fn judged(&self, index: usize) -> Result<Judged, BoxError>;
+    fn judged(&self, index: usize) -> Result<Judgement, BoxError>;
     fn request(&self, index: usize) -> Result<String, BoxError>;
 }
 
@@ -77,7 +77,7 @@ impl Data<'_> {
         Ok(requests)
     }
 
-    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+    fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
         let row = *self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?;
         self.pairs.judged(row)
     }
@@ -150,7 +150,7 @@ impl Pairs for Chimera {
         self.n
     }
 
-    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+    fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
         let pair = self.problem.pair(self.split, index as u64);
         let side = |side: &datasets::synthetic::chimera::Side| Side {
             text: side.refined.clone(),
@@ -158,7 +158,7 @@ impl Pairs for Chimera {
             latent: Arc::clone(side.scene.render().values()),
         };
         let sides = [side(&pair.chosen), side(&pair.rejected)];
-        Ok(Judged { request: pair.request, sides, preference: 1.0 })
+        Ok(Judgement { request: pair.request, sides, preference: 1.0 })
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
@@ -191,7 +191,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let values = &call.values;
     let (pairs, fingerprint): (Arc<dyn Pairs>, String) = if path.is_dir() {
         let folder = Folder::open(path, files, call)?;
-        let fingerprint = folder.fingerprint();
+        let fingerprint = folder.0.fingerprint();
         (Arc::new(folder), fingerprint)
     } else {
         let records = Records::open(path, files)?;
@@ -218,7 +218,9 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
             .info(&format!("{n} refined prompts are longer than the text encoder reads; it does not see their end"));
     }
     let share = crate::images::eval_share(values)?;
-    let (rest, held_out) = hold_out(&all, share, values.count("run.seed").unwrap_or(0) as u64)?;
+    let requests = (0..n).map(|row| all.pairs.request(row)).collect::<Result<Vec<_>, _>>();
+    let requests = requests.map_err(|error| Failure::failed(error.to_string()))?;
+    let (rest, held_out) = hold_out(&requests, share, values.count("run.seed").unwrap_or(0) as u64);
     if rest.is_empty() {
         let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));
@@ -228,95 +230,47 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
 }
 
-/// Whole requests at a time, in the order of a hash of seed and request, until the share is reached.
-fn hold_out(all: &Data<'_>, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>), Failure> {
-    let mut by_request: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for &row in &all.rows {
-        let request = all.pairs.request(row).map_err(|error| Failure::failed(error.to_string()))?;
-        let key = blake3::hash(format!("{seed} {request}").as_bytes()).to_hex().to_string();
-        by_request.entry(key).or_default().push(row);
-    }
-    let (mut rest, mut held_out) = (Vec::new(), Vec::new());
-    for rows in by_request.into_values() {
-        let fits = (held_out.len() + rows.len()) as f64 <= share * all.len() as f64;
-        if fits { &mut held_out } else { &mut rest }.extend(rows);
-    }
-    rest.sort_unstable();
-    held_out.sort_unstable();
-    Ok((rest, held_out))
-}
-
 /// A pair folder's judged pairs.
-struct Folder {
-    folder: PairFolder,
-    preferences: Vec<pairs::Preference>,
-}
+struct Folder(Judged);
 
 impl Folder {
     fn open(path: &Path, files: &Files, call: &Call) -> Result<Self, Failure> {
-        let folder = PairFolder::open(path)?;
-        if folder.modality() != pairs::Modality::Hybrid {
-            let found = folder.modality().name();
-            return Err(Failure::failed(format!("{}: {found} pairs, --mdp hybrid takes hybrid ones", path.display())));
-        }
-        if let Some(shape) = folder.latent_shape() {
+        let judged = Judged::open(path, pairs::Modality::Hybrid, &call.values)?;
+        if let Some(shape) = judged.folder.latent_shape() {
             let ours = files.shape;
             if (shape.height, shape.width, shape.channels) != (ours.height, ours.width, ours.channels) {
                 let text = format!("{}: latents of {shape:?}, the generator makes {ours}", path.display());
                 return Err(Failure::failed(text));
             }
         }
-        let labels = folder.labels()?;
-        if let Some(cut) = labels.cut() {
-            call.console.info(&format!("{cut}: cut off while it was written, and left out"));
-        }
-        let preferences = labels.preferences();
-        if preferences.is_empty() {
-            let text = format!("{}: nobody has judged its pairs yet; see hybrid-dpo label and judge", path.display());
-            return Err(Failure::failed(text));
-        }
-        let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
-        let (judged, all) = (preferences.len(), folder.len());
-        call.console.info(&format!("{judged} of {all} pairs are judged, {ties} of them as ties"));
-        Ok(Self { folder, preferences })
-    }
-
-    fn fingerprint(&self) -> String {
-        let mut said = blake3::Hasher::new();
-        for preference in &self.preferences {
-            said.update(format!("{} {},", preference.index, preference.a_is_better).as_bytes());
-        }
-        format!("{} {}", self.folder.id(), said.finalize().to_hex())
+        call.console.info(judged.describe());
+        Ok(Self(judged))
     }
 }
 
 impl Pairs for Folder {
     fn len(&self) -> usize {
-        self.preferences.len()
+        self.0.preferences.len()
     }
 
-    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
-        let preference = self.preferences[index];
+    fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
+        let preference = &self.0.preferences[index];
         let missing = || format!("there is no pair {}", preference.index);
-        let pair = self.folder.get(preference.index).ok_or_else(missing)?;
-        let is_a = preference.a_is_better >= 0.5;
-        let order = if is_a { [pairs::Side::A, pairs::Side::B] } else { [pairs::Side::B, pairs::Side::A] };
-        let mut sides = Vec::with_capacity(2);
-        for side in order {
+        let pair = self.0.folder.get(preference.index).ok_or_else(missing)?;
+        let side = |side| -> Result<Side, BoxError> {
             let refined = pair.side(side).refined.as_ref();
             let refined = refined.ok_or_else(|| format!("pair {}: no refined prompt", preference.index))?;
-            let latent = self.folder.latent(preference.index, side)?;
-            let latent = latent.ok_or_else(|| format!("pair {}: no latent", preference.index))?;
-            sides.push(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), latent: latent.into() });
-        }
-        let sides: [Side; 2] = sides.try_into().map_err(|_| "a pair has two sides")?;
-        let preference = preference.a_is_better.max(1.0 - preference.a_is_better);
-        Ok(Judged { request: pair.request.clone(), sides, preference })
+            let latent = self.0.latent(preference, side)?.into();
+            Ok(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), latent })
+        };
+        let [better, worse] = preference.order();
+        let sides = [side(better)?, side(worse)?];
+        Ok(Judgement { request: pair.request.clone(), sides, preference: preference.strength() })
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
-        let place = self.preferences[index].index;
-        Ok(self.folder.get(place).ok_or_else(|| format!("there is no pair {place}"))?.request.clone())
+        let place = self.0.preferences[index].index;
+        Ok(self.0.folder.get(place).ok_or_else(|| format!("there is no pair {place}"))?.request.clone())
     }
 }
 
@@ -359,14 +313,14 @@ impl Pairs for Records {
         self.records.len()
     }
 
-    fn judged(&self, index: usize) -> Result<Judged, BoxError> {
+    fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
         let record = &self.records[index];
         let side = |side: &pairs::HybridSide| -> Result<Side, BoxError> {
             let text = side.refined.clone().unwrap_or_else(|| record.request.clone());
             Ok(Side { text, tokens: Vec::new(), latent: Arc::clone(side.pixels(self.size)?.values()) })
         };
         let sides = [side(&record.chosen)?, side(&record.rejected)?];
-        Ok(Judged { request: record.request.clone(), sides, preference: 1.0 })
+        Ok(Judgement { request: record.request.clone(), sides, preference: 1.0 })
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {

@@ -1,6 +1,7 @@
 //! Image data: what `--data` and `--latents` name, as finished images for a denoiser.
 pub(crate) mod files;
 pub(crate) mod latents;
+mod pairs;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,6 +16,7 @@ use policies::denoiser::{Condition, Conditioning, Framing, Shape};
 use train::diffusion::{Finished, ImageExample, Images};
 
 use crate::denoiser::{self, Loaded};
+use crate::judged::is_pair_folder;
 use crate::values::Values;
 use crate::{Call, Failure};
 
@@ -156,6 +158,7 @@ pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
             let known = "builtin:shapes, builtin:shapes-demonstrations and builtin:chimera-generator-demonstrations";
             Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")))
         }
+        Some(name) if is_pair_folder(Path::new(name)) => pairs::open(Path::new(name), loaded, call),
         Some(name) => files::open(Path::new(name), loaded, call),
     }
 }

@@ -14,8 +14,8 @@ pub(super) const KEYS: &[Key] = &[
         "refiner-reference",
         Text,
         "",
-        TRAIN | SCORE,
-        "What the refiner is compared with; train: else itself at the start",
+        TRAIN | SCORE | SAMPLE,
+        "What the refiner is compared with; train: else itself at the start; sample --pairs: side b's refiner",
     )
     .only("hybrid"),
     key(
@@ -23,8 +23,8 @@ pub(super) const KEYS: &[Key] = &[
         "generator-reference",
         Text,
         "",
-        TRAIN | SCORE,
-        "What the generator is compared with; train: else itself at the start",
+        TRAIN | SCORE | SAMPLE,
+        "What the generator is compared with; train: else itself at the start; sample --pairs: side b's generator",
     )
     .only("hybrid"),
     key(

@@ -1,6 +1,6 @@
 //! Settings of what compares pairs: the page for people, and judges.
 
-use super::Kind::{Choice, Count, Text};
+use super::Kind::{Count, Text};
 use super::{JUDGE, Key, LABEL, SAMPLE, key};
 
 /// The settings.
@@ -12,14 +12,6 @@ pub(super) const KEYS: &[Key] = &[
         "",
         LABEL | JUDGE | SAMPLE,
         "A folder of pairs to compare: sample writes it, label and judge add to its labels.jsonl",
-    ),
-    key(
-        "judge.judge",
-        "judge",
-        Choice(&["oracle"]),
-        "oracle",
-        JUDGE,
-        "Who compares: the oracle of an embedded problem",
     ),
     key(
         "label.host",

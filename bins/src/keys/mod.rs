@@ -5,6 +5,7 @@
 mod diffusion;
 mod hybrid;
 mod label;
+mod rounds;
 mod shared;
 mod token;
 
@@ -89,7 +90,13 @@ const DATA: Verbs = TRAIN | SCORE | INSPECT;
 
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    shared::KEYS.iter().chain(token::KEYS).chain(diffusion::KEYS).chain(hybrid::KEYS).chain(label::KEYS)
+    shared::KEYS
+        .iter()
+        .chain(token::KEYS)
+        .chain(diffusion::KEYS)
+        .chain(hybrid::KEYS)
+        .chain(label::KEYS)
+        .chain(rounds::KEYS)
 }
 
 /// The setting at `section.name`.

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use datasets::Text;
+use datasets::images::LatentShape;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
 use policies::Persist as _;
 use serde_json::json;
@@ -18,6 +20,75 @@ use crate::values::Values;
 use crate::{Call, Failure};
 
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+    match call.values.text("label.pairs") {
+        Some(folder) => pairs(call, Path::new(folder))?,
+        None => pictures(call)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pairs that are made at once: bounds the memory of their latents.
+const PAIRS_AT_ONCE: usize = 32;
+
+/// Two pictures of each prompt, `--n` times, to be judged.
+fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
+    let values = &call.values;
+    let n = values.count("sample.n").unwrap_or(1);
+    let name = values.text("model.model").unwrap_or("builtin:shapes");
+    let loaded = denoiser::load(name, values)?;
+    let shape = loaded.shape(values)?;
+    check_model(name, &loaded, shape.channels)?;
+    let captions = Captions::new(&loaded, shape);
+    let prompts = prompts(values)?;
+    super::check_count(prompts.len(), n)?;
+    let acting = denoiser::acting(values, &loaded, shape)?;
+    let other = match values.text("model.reference") {
+        Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
+        None => None,
+    };
+    let own = loaded.frozen(shape, acting)?;
+    let makers = [&own, other.as_ref().unwrap_or(&own)];
+    let plan = denoiser::plan(values, &loaded)?;
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let settings = json!({
+        "model": name, "side_b_model": values.text("model.reference"), "fingerprint": own.fingerprint()?,
+        "side_b_fingerprint": other.as_ref().map(|other| other.fingerprint()).transpose()?, "seed": seed,
+        "sampler": values.word("sample.sampler"), "steps": values.count("sample.steps"),
+        "eta": values.number("sample.eta"), "guidance": values.number("sample.guidance"),
+    });
+    let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+    let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(settings), Some(latents))?;
+    let bar = call.console.bar("pairs", prompts.len() * n);
+    for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(PAIRS_AT_ONCE) {
+        let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
+        let mut sides = Vec::with_capacity(2);
+        for (side, maker) in makers.into_iter().enumerate() {
+            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+            let made = maker.generate(&plan, &conditions, &mut rngs, &mut |_| ())?;
+            let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
+            let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+            sides.push((made, decoded));
+        }
+        for (row, &number) in numbers.iter().enumerate() {
+            let side = |side: usize| Candidate {
+                refined: None,
+                made: Fresh::Image { picture: &sides[side].1[row], latent: sides[side].0[row].image() },
+                seed: (number * 2 + side) as u64,
+                log_probs: None,
+            };
+            writer.push(&Pair { request: prompts[number / n].clone(), a: side(0), b: side(1) })?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let n = writer.len();
+    writer.finish()?;
+    call.console.info(&super::said_of_pairs(n, path));
+    Ok(())
+}
+
+fn pictures(call: &Call) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
     let name = values.text("model.model").unwrap_or("builtin:shapes");
@@ -74,7 +145,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
         folder.display(),
         out.with_extension("png").display()
     ));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// What makes no sense is said before anything is loaded.

@@ -1,6 +1,7 @@
 //! A refiner and a generator: pictures of requests, or pairs of them to be judged.
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use datasets::Text;
 use datasets::images::LatentShape;
@@ -48,7 +49,16 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     super::check_count(requests.len(), call.values.count("sample.n").unwrap_or(1))?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
-    let work = Work { call, files: &files, mdp: &mdp, models, requests };
+    let others = ["hybrid.refiner_reference", "hybrid.generator_reference"];
+    let other = match others.iter().any(|path| call.values.text(path).is_some()) {
+        true => {
+            call.values.preset("sample.null_share", "0");
+            let reference = files.reference(&call.values)?;
+            Some((reference.outer, reference.inner))
+        }
+        false => None,
+    };
+    let work = Work { call, files: &files, mdp: &mdp, models: &models, other, requests };
     match call.values.text("label.pairs") {
         Some(folder) => work.pairs(Path::new(folder))?,
         None => work.pictures()?,
@@ -71,11 +81,7 @@ fn check(values: &Values) -> Result<(), Failure> {
         return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {share}")));
     }
     match (values.text("label.pairs"), values.text("run.out")) {
-        (Some(_), Some(_)) => Err(Failure::usage("--pairs names the folder to write: --out has no use beside it")),
-        (Some(folder), None) if Path::new(folder).exists() => {
-            Err(Failure::failed(format!("{folder} exists; pairs are written to a new folder")))
-        }
-        (Some(_), None) => Ok(()),
+        (Some(_), _) => Ok(()),
         (None, Some(out)) if Path::new(out).extension().is_none_or(|extension| extension == "png") => {
             Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")))
         }
@@ -89,7 +95,9 @@ struct Work<'a> {
     call: &'a Call,
     files: &'a Files,
     mdp: &'a PromptedMdp,
-    models: (CausalLm, Denoiser),
+    models: &'a (CausalLm, Denoiser),
+    /// What makes side b, where it is another policy.
+    other: Option<(Arc<CausalLm>, Arc<Denoiser>)>,
     requests: Vec<String>,
 }
 
@@ -143,46 +151,41 @@ impl Work<'_> {
         let bar = self.call.console.bar("pairs", self.requests.len() * n);
         let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
         for pairs in pairs.chunks(AT_ONCE / 2) {
-            let mut asked = Vec::with_capacity(pairs.len() * 2);
-            for &pair in pairs {
-                let chance = engine::noise::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
-                for side in 0..2 {
+            let asked = [0, 1].map(|side| -> Vec<Asked> {
+                let one = |&pair: &usize| {
+                    let chance = engine::noise::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
                     let one = Asked::number(&self.requests[pair / n], (pair * 2 + side) as u64);
-                    asked.push(Asked { is_null: chance < share, ..one });
-                }
-            }
-            let made = studio.make(&self.models.0, &self.models.1, &asked, "pair")?;
-            for (asked, made) in asked.chunks(2).zip(made.chunks(2)) {
-                let side = |i: usize| Candidate {
-                    refined: Some(Refined {
-                        text: made[i].refined.clone(),
-                        tokens: made[i].tokens.clone(),
-                        is_null: asked[i].is_null,
-                    }),
-                    made: Fresh::Image { picture: &made[i].picture, latent: &made[i].latent },
-                    seed: asked[i].number,
-                    log_probs: None,
+                    Asked { is_null: chance < share, ..one }
                 };
-                writer.push(&Pair { request: asked[0].request.clone(), a: side(0), b: side(1) })?;
+                pairs.iter().map(one).collect()
+            });
+            let other =
+                self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
+            let made_a = studio.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
+            let made_b = studio.make(other.0, other.1, &asked[1], "pair")?;
+            for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
+                let request = a.0.request.clone();
+                writer.push(&Pair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
                 bar.inc(1);
             }
         }
         bar.finish_and_clear();
         let n = writer.len();
         writer.finish()?;
-        let path = path.display();
-        self.call.console.info(&format!("{n} pairs in {path}; next: hybrid-dpo label --pairs {path}"));
+        self.call.console.info(&super::said_of_pairs(n, path));
         Ok(())
     }
 
     /// What it takes to make the same pairs again; each side's seed is its number under the run's.
     fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let values = &self.call.values;
-        let settings = json!({
+        Ok(super::settings_map(json!({
             "refiner": values.text("hybrid.refiner").or(values.text("model.model")),
             "generator": values.text("hybrid.generator").or(values.text("model.model")),
             "refiner_fingerprint": self.models.0.fingerprint()?,
             "generator_fingerprint": self.models.1.fingerprint()?,
+            "side_b_refiner_fingerprint": self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?,
+            "side_b_generator_fingerprint": self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?,
             "request_template": values.word("hybrid.template"),
             "seed": values.count("run.seed"),
             "temperature": values.number("sample.temperature"),
@@ -193,8 +196,18 @@ impl Work<'_> {
             "eta": values.number("sample.eta"),
             "guidance": values.number("sample.guidance"),
             "null_share": values.number("sample.null_share"),
-        });
-        Ok(settings.as_object().cloned().unwrap_or_default())
+        })))
+    }
+}
+
+/// One side of a pair.
+fn candidate<'a>(asked: &Asked, made: &'a Made) -> Candidate<Fresh<'a>> {
+    let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
+    Candidate {
+        refined: Some(refined),
+        made: Fresh::Image { picture: &made.picture, latent: &made.latent },
+        seed: asked.number,
+        log_probs: None,
     }
 }
 

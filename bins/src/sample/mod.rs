@@ -4,22 +4,57 @@ mod hybrid;
 mod prompts;
 mod token;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use crate::values::Values;
 use crate::{Call, Failure};
 
+pub(crate) use prompts::{embedded_prompts, read_prompts};
 pub(crate) use token::draw;
 
 /// Draws answers or pictures.
 pub(crate) fn sample(mut call: Call) -> Result<ExitCode, Failure> {
-    if call.values.text("label.pairs").is_some() && call.values.word("run.mdp") != "hybrid" {
-        return Err(Failure::usage("--pairs is for --mdp hybrid"));
-    }
+    check_pairs(&call.values)?;
     match call.values.word("run.mdp") {
         "diffusion" => diffusion::sample(&call),
         "hybrid" => hybrid::sample(&mut call),
         _ => token::sample(&call),
     }
+}
+
+/// What `--pairs` and what goes with it alone can't be is said before anything is loaded.
+fn check_pairs(values: &Values) -> Result<(), Failure> {
+    let Some(folder) = values.text("label.pairs") else {
+        let others = ["model.reference", "hybrid.refiner_reference", "hybrid.generator_reference", "sample.null_share"];
+        return match others.into_iter().find(|path| values.is_typed(path)).and_then(crate::keys::find) {
+            Some(key) => Err(Failure::usage(format!("--{} goes with --pairs", key.flag))),
+            None => Ok(()),
+        };
+    };
+    if values.text("run.out").is_some() || values.text("sample.save_trajectories").is_some() {
+        return Err(Failure::usage(
+            "--pairs names the folder to write: --out and --save-trajectories have no use beside it",
+        ));
+    }
+    if values.count("sample.n") == Some(0) || values.count("sample.limit") == Some(0) {
+        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+    }
+    if Path::new(folder).exists() {
+        return Err(Failure::failed(format!("{folder} exists; pairs are written to a new folder")));
+    }
+    Ok(())
+}
+
+/// A line about a finished folder of pairs.
+fn said_of_pairs(n: usize, folder: &Path) -> String {
+    let folder = folder.display();
+    format!("{n} pairs in {folder}; next: hybrid-dpo label --pairs {folder}")
+}
+
+/// Settings as the folder of pairs keeps them.
+fn settings_map(settings: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    settings.as_object().cloned().unwrap_or_default()
 }
 
 /// The most pictures or answers that are drawn at once.

@@ -1,8 +1,8 @@
 //! What is asked for.
+use std::ops::Range;
 use std::path::Path;
 
-use datasets::synthetic::shapes::Split;
-use datasets::synthetic::{chimera, shapes, tldr};
+use datasets::synthetic::{Split, chimera, shapes, tldr};
 use datasets::{Message, Text};
 
 use crate::Failure;
@@ -12,29 +12,36 @@ use crate::values::Values;
 const BUILTIN_PROMPTS: usize = 8;
 
 /// The prompts that `--prompts` names.
-pub(super) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, Failure> {
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+pub(crate) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, Failure> {
     let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
-    match source {
-        "builtin:tldr" => {
-            let problem = tldr::Problem::new(seed);
-            return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).prompt)).collect());
-        }
-        "builtin:shapes" => {
-            let problem = shapes::Problem::new(seed);
-            return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).caption)).collect());
-        }
-        "builtin:chimera" => {
-            let problem = chimera::Problem::new(seed);
-            return Ok((0..n).map(|i| Text::Plain(problem.pair(Split::Test, i).request)).collect());
-        }
-        _ if source.starts_with("builtin:") => {
-            let known = "builtin:tldr, builtin:shapes and builtin:chimera";
-            let text = format!("there are no embedded prompts `{source}`; there are {known}");
-            return Err(Failure::usage(text));
-        }
-        _ => {}
+    if source.starts_with("builtin:") {
+        return embedded_prompts(source, Split::Test, 0..n, values);
     }
+    from_file(source)
+}
+
+/// Prompts of an embedded problem, by their numbers in a split.
+pub(crate) fn embedded_prompts(
+    source: &str,
+    split: Split,
+    numbers: Range<u64>,
+    values: &Values,
+) -> Result<Vec<Text>, Failure> {
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let prompt: Box<dyn Fn(u64) -> String> = match source {
+        "builtin:tldr" => Box::new(move |i| tldr::Problem::new(seed).pair(split, i).prompt),
+        "builtin:shapes" => Box::new(move |i| shapes::Problem::new(seed).pair(split, i).caption),
+        "builtin:chimera" => Box::new(move |i| chimera::Problem::new(seed).pair(split, i).request),
+        _ => {
+            let known = "builtin:tldr, builtin:shapes and builtin:chimera";
+            return Err(Failure::usage(format!("there are no embedded prompts `{source}`; there are {known}")));
+        }
+    };
+    Ok(numbers.map(|i| Text::Plain(prompt(i))).collect())
+}
+
+/// The prompts in a file.
+fn from_file(source: &str) -> Result<Vec<Text>, Failure> {
     if let Some(ending) = [".json", ".gz", ".parquet"].into_iter().find(|ending| source.ends_with(ending)) {
         return Err(Failure::usage(format!("--prompts takes .txt or .jsonl, not {ending} ({source})")));
     }

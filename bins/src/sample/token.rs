@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use datasets::Text;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
+use policies::Persist as _;
 use policies::causal::{CausalLm, Sampling};
 use policies::formats::ModelTokenizer;
+use serde_json::json;
 use train::{Sample, can_write, write_whole};
 
 use super::prompts::read_prompts;
@@ -89,8 +92,19 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
         }
         encoded.push(tokens);
     }
-    let model = CausalLm::frozen(files)?;
     let n = values.count("sample.n").unwrap_or(1);
+    if values.text("label.pairs").is_some() {
+        super::check_count(encoded.len(), n)?;
+        let other = match values.text("model.reference") {
+            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, values)?)?),
+            None => None,
+        };
+        let own = CausalLm::frozen(files)?;
+        let makers = [&own, other.as_ref().unwrap_or(&own)];
+        draw_pairs(call, makers, &tokenizer, (&prompts, &encoded), n, most)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let model = CausalLm::frozen(files)?;
     // Prompts take their turns.
     super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
@@ -129,27 +143,89 @@ fn draw_all(
     let bar = call.console.bar("sample", encoded.len());
     let mut lines = Vec::new();
     for (i, tokens) in encoded.iter().enumerate() {
-        let sampling = Sampling {
-            temperature: values.number("sample.temperature").unwrap_or(1.0),
-            top_k: values.count("sample.top_k"),
-            top_p: values.number("sample.top_p"),
-            max_new: most - tokens.len(),
-            eos: tokenizer.eos.clone(),
-            vocabulary: Some(tokenizer.n_tokens()),
-        };
+        let sampling = sampling(values, tokenizer, most - tokens.len());
         let copies = vec![tokens.clone(); n];
         let mut rngs: Vec<_> = (0..n).map(|j| noise.stream("sample", (i * n + j) as u64)).collect();
         let answers =
             model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
         for tokens in answers {
             let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            let said = &tokens[..tokens.len() - usize::from(finished)];
-            lines.push(Line { prompt: shown(&prompts[i]), response: tokenizer.decode(said)?, tokens, finished });
+            lines.push(Line { prompt: shown(&prompts[i]), response: said(tokenizer, &tokens)?, tokens, finished });
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(lines)
+}
+
+/// Pairs that are made at once.
+const PAIRS_AT_ONCE: usize = 32;
+
+/// Two answers to each prompt, `--n` times, to be judged.
+fn draw_pairs(
+    call: &Call,
+    makers: [&CausalLm; 2],
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    n: usize,
+    most: usize,
+) -> Result<(), Failure> {
+    let values = &call.values;
+    let path = Path::new(values.word("label.pairs"));
+    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let settings = json!({
+        "model": values.text("model.model").unwrap_or("builtin:tldr"), "side_b_model": values.text("model.reference"),
+        "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?, "seed": seed,
+        "temperature": values.number("sample.temperature"), "top_k": values.count("sample.top_k"),
+        "top_p": values.number("sample.top_p"), "max_length": most,
+    });
+    let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(settings), None)?;
+    let bar = call.console.bar("pairs", encoded.len() * n);
+    for numbers in (0..encoded.len() * n).collect::<Vec<_>>().chunks(PAIRS_AT_ONCE) {
+        let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
+        let room = most - asked.iter().map(Vec::len).max().unwrap_or(0);
+        let sampling = sampling(values, tokenizer, room);
+        let mut sides = Vec::with_capacity(2);
+        for (side, maker) in makers.into_iter().enumerate() {
+            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+            let answers = maker.generate(&asked, &sampling, &mut rngs)?;
+            sides.push(answers.iter().map(|answer| said(tokenizer, answer)).collect::<Result<Vec<_>, _>>()?);
+        }
+        for (row, &number) in numbers.iter().enumerate() {
+            let side = |side: usize| Candidate {
+                refined: None,
+                made: Fresh::Response(&sides[side][row]),
+                seed: (number * 2 + side) as u64,
+                log_probs: None,
+            };
+            writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let n = writer.len();
+    writer.finish()?;
+    call.console.info(&super::said_of_pairs(n, path));
+    Ok(())
+}
+
+/// How answers are drawn.
+fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
+    Sampling {
+        temperature: values.number("sample.temperature").unwrap_or(1.0),
+        top_k: values.count("sample.top_k"),
+        top_p: values.number("sample.top_p"),
+        max_new,
+        eos: tokenizer.eos.clone(),
+        vocabulary: Some(tokenizer.n_tokens()),
+    }
+}
+
+/// An answer without its end.
+fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
+    let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
+    Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
 
 fn shown(prompt: &Text) -> String {

@@ -2,6 +2,7 @@
 mod diffusion;
 mod hybrid;
 mod image_presets;
+mod rounds;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -27,12 +28,22 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
         "hybrid" => hybrid::presets(&mut call.values)?,
         _ => token::presets(&mut call.values)?,
     };
+    // From here on an interrupt is a wish to stop at the next step.
+    let stop = stop_flag()?;
+    if call.values.count("rounds.rounds").is_some_and(|rounds| rounds > 0) {
+        return rounds::train(call, resume, stop);
+    }
+    rounds::refuse_alone(&call.values)?;
+    one(call, embedded, resume.cloned(), stop)
+}
+
+/// One run, all of whose settings are known.
+fn one(call: Call, embedded: bool, resume: Option<PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
+    let mdp = call.values.word("run.mdp").to_owned();
     let objective = if mdp == "hybrid" { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    // From here on an interrupt is a wish to stop at the next step.
-    let stop = stop_flag()?;
-    let task = Task { call, settings, embedded, resume: resume.cloned(), stop };
+    let task = Task { call, settings, embedded, resume, stop };
     match mdp.as_str() {
         "diffusion" => diffusion::train(task, objective),
         "hybrid" => hybrid::train(task, objective),

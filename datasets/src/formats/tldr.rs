@@ -38,7 +38,13 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
         _ => return Err(fields.wrong("choice", "0 or 1", choice)),
     };
     let answers = Answers::Pair { chosen, rejected };
-    Ok(PreferenceRecord { origin: fields.origin().clone(), prompt: Text::Plain(prompt), answers, is_tied: false })
+    Ok(PreferenceRecord {
+        origin: fields.origin().clone(),
+        prompt: Text::Plain(prompt),
+        answers,
+        is_tied: false,
+        preference: 1.0,
+    })
 }
 
 /// One summary, with exactly one space before it: the prompt ends in a colon.

@@ -38,6 +38,7 @@ fn walk(
             prompt: Text::Chat(conversation.clone()),
             answers: Answers::Ranked(answers),
             is_tied: false,
+            preference: 1.0,
         });
     }
     for reply in replies {

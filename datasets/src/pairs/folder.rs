@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::labels::Labels;
+use super::labels::{Labels, Preference};
 use super::types::{Kept, Modality, Pair, Side};
 use super::{DIMENSIONS, HASHED, wire};
 use crate::error::DatasetError;
 use crate::images::decode::decode;
 use crate::images::tensors::{TensorFile, channels_last};
 use crate::images::{LatentShape, Pixels};
-use crate::record::Origin;
+use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
 /// A checked folder of pairs. Records are in memory, pictures and latents are read when they are asked for.
 #[derive(Debug)]
@@ -192,6 +192,37 @@ impl PairFolder {
     /// The file is broken other than by a last line that was cut off, or belongs to other pairs.
     pub fn labels(&self) -> Result<Labels, DatasetError> {
         Labels::read(&self.labels_path(), &self.id, self.len())
+    }
+
+    /// Judged pairs of texts as records, the better answer first. A tie is a record with a preference of 0.5.
+    ///
+    /// A request that is a list of chat messages as JSON (as `sample` writes chats) becomes one again.
+    ///
+    /// # Errors
+    /// The sides are pictures.
+    pub fn records(&self, preferences: &[Preference]) -> Result<Vec<PreferenceRecord>, DatasetError> {
+        let response = |index: usize, side: Side| match self.pairs.get(index).map(|pair| &pair.side(side).made) {
+            Some(Kept::Response(text)) => Ok(text.as_str()),
+            _ => Err(wrong(&self.path, format!("pair {index} has no texts"))),
+        };
+        let record = |preference: &Preference| {
+            let (index, [better, worse]) = (preference.index, preference.order());
+            let (chosen, rejected) = (response(index, better)?, response(index, worse)?);
+            let messages: Option<Vec<Message>> = serde_json::from_str(&self.pairs[index].request).ok();
+            let said = |text: &str| match messages {
+                Some(_) => Text::Chat(vec![Message::new("assistant", text)]),
+                None => Text::from(text),
+            };
+            let answers = Answers::Pair { chosen: said(chosen), rejected: said(rejected) };
+            Ok(PreferenceRecord {
+                origin: self.origin(index),
+                answers,
+                is_tied: preference.a_is_better == 0.5,
+                preference: preference.strength(),
+                prompt: messages.map_or_else(|| Text::from(self.pairs[index].request.as_str()), Text::Chat),
+            })
+        };
+        preferences.iter().map(record).collect()
     }
 
     pub(super) fn labels_path(&self) -> PathBuf {

@@ -172,6 +172,18 @@ pub struct Preference {
     pub labellers: usize,
 }
 
+impl Preference {
+    /// The two sides, the better one first; a tie leaves them as they are.
+    pub fn order(&self) -> [Side; 2] {
+        if self.a_is_better >= 0.5 { [Side::A, Side::B] } else { [Side::B, Side::A] }
+    }
+
+    /// P(the first of [`order`](Self::order) is better), from 0.5 to 1.
+    pub fn strength(&self) -> f64 {
+        self.a_is_better.max(1.0 - self.a_is_better)
+    }
+}
+
 /// What stands of the judgements of one folder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {

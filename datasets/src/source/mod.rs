@@ -53,13 +53,14 @@ impl Dataset {
     /// Tokenises records that are made rather than read; `name` says by whom.
     ///
     /// # Errors
-    /// A record cannot be tokenised, or there is none.
+    /// A record cannot be tokenised (unless `on_bad` says to skip it), or there is none.
     pub fn from_records(
         name: &str,
         records: impl IntoIterator<Item = PreferenceRecord>,
         tokenise: &Tokenise,
+        on_bad: OnBad,
     ) -> Result<Self, DatasetError> {
-        let mut builder = Builder::new(tokenise, tokenise.truncation_or(Truncation::KeepStart), OnBad::Fail);
+        let mut builder = Builder::new(tokenise, tokenise.truncation_or(Truncation::KeepStart), on_bad);
         builder.extend(&mut records.into_iter().map(Ok))?;
         builder.finish(Skipped::default(), name)
     }

@@ -211,8 +211,13 @@ fn every_kind_of_feedback_arrives() {
 fn made_records_are_tokenised_alike() {
     let value: serde_json::Value = serde_json::from_str(pairs(1).lines().next().unwrap()).unwrap();
     let record = Format::Trl.parse(&crate::Origin::generated("made", 1), &value).unwrap();
-    let made = Dataset::from_records("made", record, &tokenise(64)).unwrap();
+    let made = Dataset::from_records("made", record, &tokenise(64), OnBad::Fail).unwrap();
     let read = open_text("a.jsonl", pairs(1), &tokenise(64)).unwrap();
     assert_eq!(made.get(0).unwrap(), read.get(0).unwrap());
-    assert!(Dataset::from_records("made", [], &tokenise(64)).unwrap_err().to_string().contains("made holds no record"));
+    assert!(
+        Dataset::from_records("made", [], &tokenise(64), OnBad::Fail)
+            .unwrap_err()
+            .to_string()
+            .contains("made holds no record")
+    );
 }

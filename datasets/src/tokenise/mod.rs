@@ -154,7 +154,7 @@ impl Tokenise {
         };
         seen.kind = Some(kind);
         seen.is_identical = is_pair && responses[0] == responses[1];
-        Ok((Example { index, prompt: prompt.into(), responses, kind, preference: 1.0 }, seen))
+        Ok((Example { index, prompt: prompt.into(), responses, kind, preference: record.preference }, seen))
     }
 
     /// The record as strings; a chat goes through the template.
