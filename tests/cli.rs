@@ -13,6 +13,7 @@ mod image_training;
 mod images;
 mod label;
 mod resume;
+mod rounds;
 mod training;
 
 use std::path::PathBuf;

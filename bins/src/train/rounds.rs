@@ -222,6 +222,7 @@ impl Rounds {
     /// Settings of a verb within a round: chance of its own, and the policy that the rounds before have made.
     fn values(&self, round: usize, policy_of: usize) -> Values {
         let mut values = self.call.values.clone();
+        values.forget_defaults();
         let seed = values.count("run.seed").unwrap_or(0) + round;
         let no_more = [
             "rounds.rounds",

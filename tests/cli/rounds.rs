@@ -1,0 +1,123 @@
+//! Rounds: pairs are made, judged and learned from, and again.
+use super::Scene;
+
+const ROUNDS: &str = "train --rounds 2 --round-pairs 12 --batch-size 6 --micro-batch-size 6 --eval-examples 4 \
+                      --n-samples 0 --warmup-steps 0 --optimizer adamw --lr 1e-3 --quiet";
+
+fn lines(scene: &Scene, name: &str) -> Vec<serde_json::Value> {
+    scene.read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every round is there, and the second one's pairs are made by what the first one learned.
+fn check_rounds(scene: &Scene, out: &str, model: &str, fingerprint: &str) {
+    let rounds = lines(scene, &format!("{out}/rounds.jsonl"));
+    assert_eq!(rounds.len(), 2, "{rounds:?}");
+    assert!(rounds.iter().all(|round| round["pairs"] == 12 && round["win_rate"].is_number()), "{rounds:?}");
+    let settings = |place: &str| -> serde_json::Value {
+        let header: serde_json::Value =
+            serde_json::from_str(&scene.read(&format!("{out}/{place}/pairs.json"))).unwrap();
+        header["settings"].clone()
+    };
+    assert!(settings("round-2/pairs")[model].as_str().unwrap().contains("round-1"));
+    let of = |place: &str| settings(place)[fingerprint].clone();
+    assert_ne!(of("round-1/pairs"), of("round-2/pairs"));
+    assert_eq!(
+        of("round-1/against-start"),
+        of("round-2/pairs"),
+        "what is compared after a round makes the next one's pairs"
+    );
+    assert_ne!(
+        scene.read(&format!("{out}/round-1/prompts.jsonl")),
+        scene.read(&format!("{out}/round-2/prompts.jsonl"))
+    );
+}
+
+#[test]
+fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
+    let scene = Scene::new();
+    scene.done(&format!("{ROUNDS} --mdp token --out run"));
+    check_rounds(&scene, "run", "model", "fingerprint");
+    // A reference that moves is the policy that made the pairs: the first loss is ln 2 in both rounds.
+    for round in ["run/round-1/run", "run/round-2/run"] {
+        let first = scene.column(round, "loss")[0];
+        assert!((first - 2f64.ln()).abs() < 1e-6, "{round}: {first}");
+    }
+    // What it has learned to reward judges pairs, under its own name beside the oracle's.
+    let said = scene.done("judge --pairs run/round-1/pairs --judge run/round-2/run");
+    assert!(said.out.contains("run/round-1/pairs: "), "{}", said.out);
+    let labels = lines(&scene, "run/round-1/pairs/labels.jsonl");
+    assert_eq!(labels.len(), 24);
+    assert!(labels[12..].iter().all(|label| label["by"] == "model" && label["labeller"] == "run run-round-2-run"));
+}
+
+#[test]
+fn a_denoiser_learns_in_rounds() {
+    let scene = Scene::new();
+    scene.done(&format!("{ROUNDS} --mdp diffusion --sample-steps 8 --round-reference fixed --out run"));
+    check_rounds(&scene, "run", "model", "fingerprint");
+    // A fixed reference is the policy at the start: the second round begins away from it.
+    let config = scene.read("run/round-2/run/config.toml");
+    assert!(config.contains("reference = \"builtin:shapes\""), "{config}");
+}
+
+#[test]
+fn a_hybrid_learns_in_rounds_that_can_be_stopped_anywhere() {
+    let scene = Scene::new();
+    let out =
+        |name: &str| format!("{ROUNDS} --mdp hybrid --sample-steps 2 --max-length 40 --sft-weight 0 --out {name}");
+    scene.done(&out("run"));
+    check_rounds(&scene, "run", "generator", "generator_fingerprint");
+    // As after a kill: a second run that has begun and saved nothing, and judgements that were cut off.
+    scene.done(&out("cut"));
+    std::fs::remove_dir_all(scene.path("cut/round-2/run/model")).unwrap();
+    std::fs::remove_dir_all(scene.path("cut/round-2/run/checkpoints")).unwrap();
+    std::fs::create_dir(scene.path("cut/round-2/run/checkpoints")).unwrap();
+    std::fs::remove_dir_all(scene.path("cut/round-2/against-start")).unwrap();
+    let labels = scene.read("cut/round-2/pairs/labels.jsonl");
+    std::fs::write(scene.path("cut/round-2/pairs/labels.jsonl"), &labels[..labels.len() / 2]).unwrap();
+    scene.done("train --resume cut --quiet");
+    assert_eq!(scene.read("run/rounds.jsonl"), scene.read("cut/rounds.jsonl"));
+    let weights = "round-2/run/model/generator/unet/diffusion_pytorch_model.safetensors";
+    assert!(scene.bytes(&format!("run/{weights}")) == scene.bytes(&format!("cut/{weights}")));
+}
+
+#[test]
+fn people_judge_between_the_rounds() {
+    let scene = Scene::new();
+    let prompt = |word| format!("{{\"prompt\":\"POST: {word}\\n\\nTL;DR:\"}}\n");
+    scene.write("prompts.jsonl", ["one", "two", "three"].map(prompt).concat());
+    let model = "--mdp token --model builtin:tldr-untrained --max-length 24 --prompts prompts.jsonl --eval-share 0.5";
+    let said = scene.done(&format!("{ROUNDS} {model} --judge people --out run"));
+    assert!(said.out.contains("label --pairs run/round-1/pairs"), "{}", said.out);
+    let header: serde_json::Value = serde_json::from_str(&scene.read("run/round-1/pairs/pairs.json")).unwrap();
+    let label = |index: usize, choice: &str| {
+        let id = header["id"].as_str().unwrap();
+        format!(
+            "{{\"version\":1,\"pairs\":\"{id}\",\"index\":{index},\"choice\":\"{choice}\",\"labeller\":\"ann\",\"by\":\"person\"}}\n"
+        )
+    };
+    scene.write("run/round-1/pairs/labels.jsonl", &(label(0, "b") + &label(3, "a") + &label(4, "tie")));
+    let said = scene.done("train --resume run --quiet");
+    assert!(said.out.contains("label --pairs run/round-2/pairs"), "{}", said.out);
+    assert!(scene.path("run/round-1/run/model/model.safetensors").is_file());
+    let first = scene.column("run/round-1/run", "loss")[0];
+    assert!((first - 2f64.ln()).abs() < 1e-6, "{first}");
+}
+
+#[test]
+fn what_rounds_can_not_be_is_said_before_anything_is_made() {
+    let scene = Scene::new();
+    for (more, says) in [
+        ("--rounds 1 --data pairs.jsonl --model builtin:tldr", "--data is not for --rounds"),
+        ("--rounds 1 --lora-rank 4", "--lora-rank is not for --rounds"),
+        ("--rounds 1 --objective sft", "--objective sft has no use for judgements"),
+        ("--rounds 1 --judge nobody", "--judge takes oracle, people"),
+        ("--rounds 1 --round-pairs 0", "--round-pairs takes at least 1"),
+        ("--judge oracle", "--judge goes with --rounds"),
+        ("--round-pairs 3", "--round-pairs goes with --rounds"),
+    ] {
+        scene.refused(&format!("train --mdp token {more} --out run"), 2, &[says]);
+        assert!(!scene.path("run").exists(), "{more}");
+    }
+    scene.refused("sample --mdp token --reference builtin:tldr --out x.jsonl", 2, &["--reference goes with --pairs"]);
+}
