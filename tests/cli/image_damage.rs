@@ -85,9 +85,18 @@ fn folders_with_parts_missing_or_unknown() {
         scene.refused(&format!("inspect {model}"), 1, says);
         assert!(!scene.path("new").exists() && !scene.path("s.jsonl").exists() && !scene.path("s").exists());
     };
-    std::fs::rename(scene.path("sd/vae"), scene.path("elsewhere")).unwrap();
-    check("sd", &["sd", "sub-folder vae/ (AutoencoderKL) is not there"]);
-    std::fs::rename(scene.path("elsewhere"), scene.path("sd/vae")).unwrap();
+    for (part, class) in [
+        ("vae", "AutoencoderKL"),
+        ("unet", "UNet2DConditionModel"),
+        ("text_encoder", "CLIPTextModel"),
+        ("tokenizer", "CLIPTokenizer"),
+        ("scheduler", "DDIMScheduler"),
+    ] {
+        let path = scene.path(&format!("sd/{part}"));
+        std::fs::rename(&path, scene.path("elsewhere")).unwrap();
+        check("sd", &["sd", &format!("sub-folder {part}/ ({class}) is not there")]);
+        std::fs::rename(scene.path("elsewhere"), path).unwrap();
+    }
     let edit = |from: &str, to: &str, path: &str| {
         let whole = scene.read(path);
         assert!(whole.contains(from), "{whole}");

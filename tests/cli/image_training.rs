@@ -27,8 +27,13 @@ fn a_run_folder_holds_what_is_agreed() {
         assert!(config.lines().any(|l| l == line), "no {line} in\n{config}");
     }
     assert!(!config.contains("max_length"), "what is for texts is not in it:\n{config}");
+    // Tags and pictures stand in the event file as they are.
     let board = std::fs::read_dir(scene.path("run/tensorboard")).unwrap().next().unwrap().unwrap();
-    assert!(board.metadata().unwrap().len() > 500);
+    let board = std::fs::read(board.path()).unwrap();
+    let holds = |what: &[u8]| board.windows(what.len()).any(|window| window == what);
+    for tag in ["train/diffusion/w_diff", "eval/diffusion/l_diff", "train/diffusion/error/t", "eval/implicit_accuracy"] {
+        assert!(holds(tag.as_bytes()), "no {tag}");
+    }
     let metrics = scene.metrics("run");
     let order: Vec<(&str, u64)> =
         metrics.iter().map(|line| (line["split"].as_str().unwrap(), line["step"].as_u64().unwrap())).collect();
@@ -73,6 +78,8 @@ fn every_objective_learns_from_latents() {
         ("cpl", ""),
         ("apo-zero", ""),
         ("dpo", "--scheme half --beta 1"),
+        ("dpo", "--scheme half --beta 1 --draws-per-pair 3 --prediction v"),
+        ("dpo", "--scheme half --beta 1 --draws-per-pair 2 --prediction flow"),
         ("dpo", "--draws-per-pair 4 --noise antithetic --timesteps stratified --omega min-snr"),
         ("dpo", "--timesteps logit-normal --noise independent --prediction flow"),
         ("dpo", "--prediction v"),
@@ -102,6 +109,11 @@ fn pictures_are_learned_from_and_shown() {
     let more = "--model pixels --data pictures.jsonl --max-steps 2 --n-samples 2 --eval-share 0.25 --flip";
     let ran = scene.done(&learning("run", more));
     assert!(ran.out.contains("samples/step-0.png and step-2.png"), "{}", ran.out);
+    // Contact sheets are on the board: a PNG under the tag `samples`.
+    let board = std::fs::read_dir(scene.path("run/tensorboard")).unwrap().next().unwrap().unwrap();
+    let board = std::fs::read(board.path()).unwrap();
+    let sheet = scene.bytes("run/samples/step-2.png");
+    assert!(board.windows(sheet.len()).any(|window| window == sheet), "the last sheet is not on the board");
     for name in ["samples/step-0.png", "samples/step-2.png"] {
         let sheet = image::open(scene.path("run").join(name)).unwrap();
         assert!(sheet.width() > 64, "{name}");
