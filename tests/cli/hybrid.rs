@@ -142,7 +142,11 @@ fn what_does_not_fit_is_refused() {
     scene.refused("train --mdp hybrid --data pairs --quiet --out new", 2, &["--refiner"]);
     let many = format!("sample --mdp hybrid {MODELS} --prompts requests.txt --n 100000 --pairs other --quiet");
     scene.refused(&many, 2, &["--n", "16384"]);
-    scene.refused("sample --mdp token --pairs other --quiet", 2, &["--pairs", "hybrid"]);
+    scene.refused(
+        "train --mdp token --model builtin:tldr --data pairs --quiet --out new",
+        1,
+        &["hybrid pairs", "token"],
+    );
     scene.refused(
         &format!("sample --mdp hybrid {MODELS} --prompts requests.txt --pairs pairs --quiet"),
         1,
@@ -163,4 +167,14 @@ fn what_does_not_fit_is_refused() {
     scene.write("pairs/labels.jsonl", labels);
     std::fs::remove_file(scene.path("pairs/images/00003-b.png")).unwrap();
     refused("", 1, &["00003-b.png"]);
+    // Words that the generator has never heard of are all one to it.
+    let picture = scene.bytes("pairs/images/00000-a.png");
+    scene.write("x.png", picture);
+    let side = |refined: &str| format!("{{\"refined\":\"{refined}\",\"image\":\"x.png\"}}");
+    let record = |chosen, rejected| {
+        format!("{{\"request\":\"a pet\",\"chosen\":{},\"rejected\":{}}}\n", side(chosen), side(rejected))
+    };
+    scene.write("records.jsonl", record("qwe", "rtz") + &record("uio", "asd"));
+    let with_records = learning("new", "").replace("--data pairs", "--data records.jsonl");
+    scene.refused(&with_records, 1, &["records.jsonl", "4 different refined prompts alike", "does not fit"]);
 }

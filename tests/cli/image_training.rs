@@ -31,7 +31,8 @@ fn a_run_folder_holds_what_is_agreed() {
     let board = std::fs::read_dir(scene.path("run/tensorboard")).unwrap().next().unwrap().unwrap();
     let board = std::fs::read(board.path()).unwrap();
     let holds = |what: &[u8]| board.windows(what.len()).any(|window| window == what);
-    for tag in ["train/diffusion/w_diff", "eval/diffusion/l_diff", "train/diffusion/error/t", "eval/implicit_accuracy"] {
+    for tag in ["train/diffusion/w_diff", "eval/diffusion/l_diff", "train/diffusion/error/t", "eval/implicit_accuracy"]
+    {
         assert!(holds(tag.as_bytes()), "no {tag}");
     }
     let metrics = scene.metrics("run");

@@ -1,4 +1,5 @@
 //! Preferences over refined prompts and pictures: what `--data` names, for both halves.
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -212,6 +213,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
             return Err(Failure::failed(text));
         }
     }
+    check_texts(&all, path, call)?;
     if handoff.truncated() > 0 {
         let n = handoff.truncated();
         call.console
@@ -228,6 +230,33 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
     let fingerprint = format!("{fingerprint} {n} {share}");
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
+}
+
+/// Refined prompts that the generator can't tell apart don't reach it; empty ones are counted.
+fn check_texts(all: &Data<'_>, path: &Path, call: &Call) -> Result<(), Failure> {
+    let broken = |error: BoxError| Failure::failed(format!("{}: {error}", path.display()));
+    let (mut texts, mut n_empty) = (BTreeSet::new(), 0);
+    for index in 0..all.len() {
+        for side in all.judged(index).map_err(broken)?.sides {
+            let text = if side.tokens.is_empty() { side.text } else { all.handoff.text(&side.tokens)? };
+            n_empty += usize::from(text.is_empty());
+            texts.insert(text);
+        }
+    }
+    let conditions = texts.iter().map(|text| all.handoff.condition(text)).collect::<Result<Vec<_>, _>>()?;
+    if conditions.len() > 1 && conditions.iter().all(|condition| *condition == conditions[0]) {
+        let text = format!(
+            "{}: the generator's tokenizer reads all {} different refined prompts alike, so the refiner's text does not \
+             fit it",
+            path.display(),
+            texts.len()
+        );
+        return Err(Failure::failed(text));
+    }
+    if n_empty > 0 {
+        call.console.info(&format!("{n_empty} refined prompts are empty; the generator is told nothing by them"));
+    }
+    Ok(())
 }
 
 /// A pair folder's judged pairs.

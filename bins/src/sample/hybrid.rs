@@ -149,6 +149,7 @@ impl Work<'_> {
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
         let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
         let bar = self.call.console.bar("pairs", self.requests.len() * n);
+        let mut empty = 0;
         let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
         for pairs in pairs.chunks(AT_ONCE / 2) {
             let asked = [0, 1].map(|side| -> Vec<Asked> {
@@ -163,6 +164,7 @@ impl Work<'_> {
                 self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
             let made_a = studio.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
             let made_b = studio.make(other.0, other.1, &asked[1], "pair")?;
+            empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
                 let request = a.0.request.clone();
                 writer.push(&Pair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
@@ -172,6 +174,11 @@ impl Work<'_> {
         bar.finish_and_clear();
         let n = writer.len();
         writer.finish()?;
+        if empty > 0 {
+            self.call
+                .console
+                .info(&format!("{empty} refined prompts are empty; the generator was told nothing by them"));
+        }
         self.call.console.info(&super::said_of_pairs(n, path));
         Ok(())
     }
