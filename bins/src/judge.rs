@@ -111,7 +111,7 @@ fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>,
         {
             let start = values.text(reference).or(values.text(half)).unwrap_or_default().to_owned();
             values.settle(reference, &start);
-            values.settle(half, "");
+            values.clear(half);
         }
     } else {
         let start = values.text("model.reference").or(values.text("model.model")).unwrap_or_default().to_owned();
@@ -121,15 +121,15 @@ fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>,
         let draws = values.count("diffusion.draws_per_pair").unwrap_or(1).max(DRAWS);
         values.settle("diffusion.draws_per_pair", &draws.to_string());
     }
+    for path in ["data.limit", "data.latents", "data.eval_data", "diffusion.draws"] {
+        values.clear(path);
+    }
     let scores = tempfile::NamedTempFile::new()?;
     for (path, value) in [
         ("model.model", run),
         ("data.data", &pairs.path().display().to_string()),
-        ("data.limit", ""),
-        ("data.latents", ""),
         ("data.eval_share", "0"),
         ("data.all_pairs", "true"),
-        ("diffusion.draws", ""),
         ("run.out", &scores.path().display().to_string()),
     ] {
         values.settle(path, value);

@@ -108,6 +108,13 @@ impl Values {
         }
     }
 
+    /// Leaves a setting without a value.
+    pub(crate) fn clear(&mut self, path: &'static str) {
+        self.by_path.remove(path);
+        self.given.remove(path);
+        self.typed.remove(path);
+    }
+
     /// Whether the user gave it.
     pub(crate) fn is_given(&self, path: &str) -> bool {
         self.given.contains(path)

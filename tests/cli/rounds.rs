@@ -37,6 +37,10 @@ fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
     let scene = Scene::new();
     scene.done(&format!("{ROUNDS} --mdp token --out run"));
     check_rounds(&scene, "run", "model", "fingerprint");
+    assert!(
+        !scene.read("run/round-1/run/config.toml").contains("rounds = "),
+        "a run within rounds is a run like any other"
+    );
     // A reference that moves is the policy that made the pairs: the first loss is ln 2 in both rounds.
     for round in ["run/round-1/run", "run/round-2/run"] {
         let first = scene.column(round, "loss")[0];

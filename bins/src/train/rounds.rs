@@ -234,9 +234,7 @@ impl Rounds {
             "sample.limit",
             "sample.n",
         ];
-        for path in no_more {
-            values.settle(path, "");
-        }
+        no_more.into_iter().for_each(|path| values.clear(path));
         values.settle("run.seed", &seed.to_string());
         values.settle("hybrid.compare", "false");
         values.settle("data.on_bad", "skip");
@@ -285,7 +283,7 @@ impl Rounds {
             self.against_start(&mut values);
             values.settle("sample.null_share", "0");
         } else {
-            MODELS.iter().for_each(|(_, reference)| values.settle(reference, ""));
+            MODELS.iter().for_each(|(_, reference)| values.clear(reference));
         }
         values.settle("sample.prompts", &prompts.display().to_string());
         values.settle("label.pairs", &pairs.display().to_string());
@@ -301,7 +299,7 @@ impl Rounds {
         let mut values = self.values(round, round - 1);
         match values.word("rounds.reference") {
             "fixed" => self.against_start(&mut values),
-            _ if round > 1 => MODELS.iter().for_each(|(_, reference)| values.settle(reference, "")),
+            _ if round > 1 => MODELS.iter().for_each(|(_, reference)| values.clear(reference)),
             _ => {}
         }
         values.settle("data.data", &pairs.display().to_string());
