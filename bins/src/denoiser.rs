@@ -84,6 +84,13 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
         format!("--reference {name} predicts {:?}, --model {} {:?}", other.prediction, model.name, own.prediction)
     } else if own.schedule != other.schedule {
         format!("--reference {name} has another noise schedule than --model {}", model.name)
+    } else if reference.texts.is_some() && reference.encoders_fingerprint()? != model.encoders_fingerprint()? {
+        let text = format!(
+            "--reference {name} has other text encoders or another autoencoder than --model {}: the two would not be told \
+             or make the same",
+            model.name
+        );
+        return Err(Failure::failed(text));
     } else {
         return Ok(reference);
     };

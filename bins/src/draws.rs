@@ -74,11 +74,12 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     })
 }
 
-/// The draws of `score`: one for each pair, those of a file where it gives them.
+/// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
 pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Draws {
+    let wanted = values.count("diffusion.draws_per_pair").unwrap_or(1).max(1);
     Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example: 1,
+        per_example: if given.is_some() { 1 } else { wanted },
         sets: 1,
         timesteps: Timesteps::Uniform,
         noise: NoiseSharing::Shared,

@@ -1,5 +1,5 @@
 //! `judge`: an oracle, or what a run has learned to reward, compares the pairs of a folder.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
@@ -65,7 +65,7 @@ pub(crate) fn judge_all(path: &Path, judge: &str, console: &Console) -> Result<C
             return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
         }
         ORACLE => (ORACLE.to_owned(), Judge::Oracle),
-        run => (labeller(run), Judge::Model),
+        run => (labeller(run)?, Judge::Model),
     };
     let unknown = (0..pairs.len()).any(|index| log.labels().choice(index, &name).is_none());
     let margins = if by == Judge::Model && unknown { margins(&pairs, judge, console)? } else { Vec::new() };
@@ -88,11 +88,25 @@ pub(crate) fn judge_all(path: &Path, judge: &str, console: &Console) -> Result<C
     Ok(Counts::of(choices))
 }
 
-/// A run's name among labellers.
-fn labeller(run: &str) -> String {
-    let name: String = run.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = name.trim_matches('-');
-    format!("run {}", &name[name.len().saturating_sub(48)..])
+/// A run's name among labellers: its folder's, and a hash of what it learned, as other runs may be called the same.
+fn labeller(run: &str) -> Result<String, Failure> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![Path::new(run).join("model")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))? {
+            let path = entry?.path();
+            if path.is_dir() { &mut folders } else { &mut files }.push(path);
+        }
+    }
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    for file in &files {
+        std::io::copy(&mut std::fs::File::open(file)?, &mut hasher)?;
+    }
+    let whole = std::fs::canonicalize(run)?;
+    let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+    Ok(format!("run {name} {}", &hasher.finalize().to_hex()[..8]))
 }
 
 /// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
@@ -130,6 +144,7 @@ fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>,
         ("data.data", &pairs.path().display().to_string()),
         ("data.eval_share", "0"),
         ("data.all_pairs", "true"),
+        ("data.on_bad", "fail"),
         ("run.out", &scores.path().display().to_string()),
     ] {
         values.settle(path, value);

@@ -13,6 +13,14 @@ pub(crate) fn is_pair_folder(path: &Path) -> bool {
     path.join("pairs.json").is_file()
 }
 
+/// What is about files of records has no say over a folder of pairs.
+pub(crate) fn refuse_unread(values: &Values, paths: &[&str]) -> Result<(), Failure> {
+    match paths.iter().find(|path| values.is_typed(path)).and_then(|path| crate::keys::find(path)) {
+        Some(key) => Err(Failure::usage(format!("--{} would do nothing: --data is a folder of pairs", key.flag))),
+        None => Ok(()),
+    }
+}
+
 /// A folder's pairs of which somebody has said something.
 pub(crate) struct Judged {
     pub(crate) folder: PairFolder,
@@ -46,6 +54,18 @@ impl Judged {
         let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
         let said = format!("{} of {n} pairs are judged, {ties} of them as ties", preferences.len());
         Ok(Self { folder, preferences, said })
+    }
+
+    /// For losses that can't take a tie.
+    pub(crate) fn leave_ties_out(&mut self, path: &Path) -> Result<(), Failure> {
+        self.preferences.retain(|preference| preference.a_is_better != 0.5);
+        if self.preferences.is_empty() {
+            return Err(Failure::failed(format!(
+                "{}: every judged pair is a tie, of which this loss can't learn",
+                path.display()
+            )));
+        }
+        Ok(())
     }
 
     /// A line for people.

@@ -9,12 +9,15 @@ use policies::BoxError;
 use policies::formats::ModelFiles;
 use train::token::Examples;
 
-use crate::judged::{Judged, is_pair_folder};
+use crate::judged::{Judged, is_pair_folder, refuse_unread};
 use crate::values::Values;
 use crate::{Failure, model};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 12_000;
+
+/// Losses of answers that are good or bad: a tie says nothing to them.
+const TAKES_NO_TIES: [&str; 3] = ["kto", "plackett-luce", "sft"];
 
 /// A data set as the training loop takes it.
 pub(crate) struct Data(pub(crate) Dataset);
@@ -106,9 +109,13 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
     let reading = reading(part, values)?;
     let path = Path::new(name);
     if is_pair_folder(path) {
-        let judged = Judged::open(path, Modality::Token, values)?;
-        let n = reading.limit.map_or(usize::MAX, |limit| limit as usize).min(judged.preferences.len());
-        let records = judged.folder.records(&judged.preferences[..n])?;
+        refuse_unread(values, &["data.format", "data.split"])?;
+        let mut judged = Judged::open(path, Modality::Token, values)?;
+        if TAKES_NO_TIES.contains(&values.word("objective.name")) {
+            judged.leave_ties_out(path)?;
+        }
+        judged.preferences.truncate(reading.limit.map_or(usize::MAX, |limit| limit as usize));
+        let records = judged.folder.records(&judged.preferences)?;
         return Ok(Dataset::from_records(name, records, tokenise, reading.on_bad)?);
     }
     datasets::open(path, reading, tokenise).map_err(|error| unread(error, &reading))

@@ -120,15 +120,6 @@ impl Values {
         self.given.contains(path)
     }
 
-    /// Takes what a config file gave as a default to be one: a run's own file gives all values, meant or not.
-    pub(crate) fn forget_defaults(&mut self) {
-        let by_path = &self.by_path;
-        self.given.retain(|path| {
-            let default = find(path).and_then(|key| parse(key, key.default).ok());
-            by_path.get(path) != default.as_ref()
-        });
-    }
-
     /// Whether it differs from its default: a run's config file gives all values, meant or not.
     pub(crate) fn is_changed(&self, path: &str) -> bool {
         let default = find(path).and_then(|key| parse(key, key.default).ok());

@@ -51,7 +51,11 @@ fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
     assert!(said.out.contains("run/round-1/pairs: "), "{}", said.out);
     let labels = lines(&scene, "run/round-1/pairs/labels.jsonl");
     assert_eq!(labels.len(), 24);
-    assert!(labels[12..].iter().all(|label| label["by"] == "model" && label["labeller"] == "run run-round-2-run"));
+    assert!(
+        labels[12..]
+            .iter()
+            .all(|label| label["by"] == "model" && label["labeller"].as_str().unwrap().starts_with("run run "))
+    );
 }
 
 #[test]
@@ -90,7 +94,7 @@ fn people_judge_between_the_rounds() {
     let scene = Scene::new();
     let prompt = |word| format!("{{\"prompt\":\"POST: {word}\\n\\nTL;DR:\"}}\n");
     scene.write("prompts.jsonl", ["one", "two", "three"].map(prompt).concat());
-    let model = "--mdp token --model builtin:tldr-untrained --max-length 24 --prompts prompts.jsonl --eval-share 0.5";
+    let model = "--mdp token --model builtin:tldr --max-length 24 --prompts prompts.jsonl --eval-share 0.5";
     let said = scene.done(&format!("{ROUNDS} {model} --judge people --out run"));
     assert!(said.out.contains("label --pairs run/round-1/pairs"), "{}", said.out);
     let header: serde_json::Value = serde_json::from_str(&scene.read("run/round-1/pairs/pairs.json")).unwrap();
@@ -111,17 +115,29 @@ fn people_judge_between_the_rounds() {
 #[test]
 fn what_rounds_can_not_be_is_said_before_anything_is_made() {
     let scene = Scene::new();
+    scene.write("p.txt", "POST: one\n");
     for (more, says) in [
         ("--rounds 1 --data pairs.jsonl --model builtin:tldr", "--data is not for --rounds"),
         ("--rounds 1 --lora-rank 4", "--lora-rank is not for --rounds"),
         ("--rounds 1 --objective sft", "--objective sft has no use for judgements"),
         ("--rounds 1 --judge nobody", "--judge takes oracle, people"),
         ("--rounds 1 --round-pairs 0", "--round-pairs takes at least 1"),
+        ("--rounds 1 --round-pairs 9223372036854775807", "--round-pairs takes at most 16384"),
+        ("--rounds 1 --eval-examples 20000", "--eval-examples takes at most 16384"),
+        ("--rounds 1 --model builtin:tldr-untrained --prompts p.txt", "is drawn from --seed"),
+        ("--rounds 1 --reference builtin:tldr", "--round-reference fixed"),
+        ("--rounds 1 --limit 3", "--limit is not for --rounds"),
+        ("--rounds 1 --batch-size 0", "--batch"),
+        ("--rounds 1 --model builtin:tldr --prompts p.txt --max-length 1", "--max-length"),
+        ("--rounds 0", "--rounds takes at least 1"),
+        ("--temperature 0.5", "--temperature goes with --rounds"),
         ("--judge oracle", "--judge goes with --rounds"),
         ("--round-pairs 3", "--round-pairs goes with --rounds"),
     ] {
         scene.refused(&format!("train --mdp token {more} --out run"), 2, &[says]);
         assert!(!scene.path("run").exists(), "{more}");
     }
+    scene.refused("sample --mdp hybrid --pairs p --reference x", 2, &["--refiner-reference"]);
+    scene.refused("score --mdp token --model builtin:tldr --data p.txt --all-pairs", 2, &["--all-pairs"]);
     scene.refused("sample --mdp token --reference builtin:tldr --out x.jsonl", 2, &["--reference goes with --pairs"]);
 }

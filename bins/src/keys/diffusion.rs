@@ -92,7 +92,7 @@ pub(super) const KEYS: &[Key] = &[
         "draws-per-pair",
         Count,
         "",
-        TRAIN,
+        TRAIN | SCORE,
         "Decisions inside one sigmoid; else 1, of trajectories all",
     )
     .in_hybrid(),

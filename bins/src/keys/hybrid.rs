@@ -59,8 +59,8 @@ pub(super) const KEYS: &[Key] = &[
         "null-share",
         Number,
         "0.25",
-        SAMPLE,
-        "--pairs: in this share of them no refiner is asked, and both pictures are of the request itself",
+        SAMPLE | TRAIN,
+        "--pairs and --rounds: in this share of them no refiner is asked, and both pictures are of the request itself",
     )
     .only("hybrid"),
     key(

@@ -65,16 +65,18 @@ pub(super) const KEYS: &[Key] = &[
         "kto: the weight of disliked answers",
     )
     .only("token"),
-    key("sample.temperature", "temperature", Number, "1", SAMPLE, "0 takes the likeliest token")
+    key("sample.temperature", "temperature", Number, "1", SAMPLE | TRAIN, "0 takes the likeliest token")
         .only("token")
         .in_hybrid(),
-    key("sample.top_k", "top-k", Count, "", SAMPLE, "Draws from the k likeliest tokens only").only("token").in_hybrid(),
+    key("sample.top_k", "top-k", Count, "", SAMPLE | TRAIN, "Draws from the k likeliest tokens only")
+        .only("token")
+        .in_hybrid(),
     key(
         "sample.top_p",
         "top-p",
         Number,
         "",
-        SAMPLE,
+        SAMPLE | TRAIN,
         "Draws from the fewest tokens that have this probability together",
     )
     .only("token")

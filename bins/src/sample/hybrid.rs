@@ -45,7 +45,8 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
         Text::Plain(request) => Ok(request),
         Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
     });
-    let requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    requests.truncate(call.values.count("sample.limit").unwrap_or(usize::MAX));
     super::check_count(requests.len(), call.values.count("sample.n").unwrap_or(1))?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);

@@ -32,6 +32,11 @@ fn check_pairs(values: &Values) -> Result<(), Failure> {
             None => Ok(()),
         };
     };
+    if values.word("run.mdp") == "hybrid" && values.is_typed("model.reference") {
+        return Err(Failure::usage(
+            "--reference is for one model; a hybrid has --refiner-reference and --generator-reference",
+        ));
+    }
     if values.text("run.out").is_some() || values.text("sample.save_trajectories").is_some() {
         return Err(Failure::usage(
             "--pairs names the folder to write: --out and --save-trajectories have no use beside it",
@@ -58,7 +63,7 @@ fn settings_map(settings: serde_json::Value) -> serde_json::Map<String, serde_js
 }
 
 /// The most pictures or answers that are drawn at once.
-const MOST: usize = 16_384;
+pub(crate) const MOST: usize = 16_384;
 
 /// More than can be held is refused before anything is drawn.
 fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {

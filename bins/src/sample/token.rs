@@ -181,29 +181,38 @@ fn draw_pairs(
     });
     let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(settings), None)?;
     let bar = call.console.bar("pairs", encoded.len() * n);
-    for numbers in (0..encoded.len() * n).collect::<Vec<_>>().chunks(PAIRS_AT_ONCE) {
-        let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
-        let room = most - asked.iter().map(Vec::len).max().unwrap_or(0);
-        let sampling = sampling(values, tokenizer, room);
-        let mut sides = Vec::with_capacity(2);
-        for (side, maker) in makers.into_iter().enumerate() {
-            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
-            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
-            let answers = maker.generate(&asked, &sampling, &mut rngs)?;
-            sides.push(answers.iter().map(|answer| said(tokenizer, answer)).collect::<Result<Vec<_>, _>>()?);
-        }
-        for (row, &number) in numbers.iter().enumerate() {
-            let side = |side: usize| Candidate {
-                refined: None,
-                made: Fresh::Response(&sides[side][row]),
-                seed: (number * 2 + side) as u64,
-                log_probs: None,
-            };
-            writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
-            bar.inc(1);
+    // Prompts of one length at a time, so that every answer has all the room its own prompt leaves.
+    let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
+    numbers.sort_by_key(|i| encoded[i / n].len());
+    let (mut answers, mut cut): (Vec<[String; 2]>, usize) = (vec![Default::default(); numbers.len()], 0);
+    for numbers in numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len()) {
+        for numbers in numbers.chunks(PAIRS_AT_ONCE) {
+            let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
+            let sampling = sampling(values, tokenizer, most - asked[0].len());
+            for (side, maker) in makers.into_iter().enumerate() {
+                let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+                let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+                for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
+                    cut += usize::from(!answer.last().is_some_and(|last| tokenizer.eos.contains(last)));
+                    answers[number][side] = said(tokenizer, &answer)?;
+                }
+            }
+            bar.inc(numbers.len() as u64);
         }
     }
     bar.finish_and_clear();
+    for (number, sides) in answers.iter().enumerate() {
+        let side = |side: usize| Candidate {
+            refined: None,
+            made: Fresh::Response(&sides[side]),
+            seed: (number * 2 + side) as u64,
+            log_probs: None,
+        };
+        writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
+    }
+    if cut > 0 {
+        call.console.info(&format!("{cut} answers are cut off at --max-length"));
+    }
     let n = writer.len();
     writer.finish()?;
     call.console.info(&super::said_of_pairs(n, path));

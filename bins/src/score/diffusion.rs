@@ -82,7 +82,12 @@ fn score_pair(
     let error = |i: usize| -own.row(i).iter().sum::<f64>();
     let reference_error = |i: usize| other.as_ref().map(|scores| -scores.row(i).iter().sum::<f64>());
     let side = |i: usize| json!({ "error": error(i), "reference_error": reference_error(i) });
-    let gain = |i: usize| reference_error(i).map(|reference| episodes[i].weights()[0] * (reference - error(i)));
+    let gain = |i: usize| {
+        other.as_ref().map(|other| -> f64 {
+            let rows = own.row(i).iter().zip(other.row(i)).zip(episodes[i].weights());
+            rows.map(|((own, other), weight)| weight * (own - other)).sum()
+        })
+    };
     let margin = gain(0).zip(gain(1)).map(|(chosen, rejected)| beta * (chosen - rejected));
     Ok(json!({ "timestep": mdp.timesteps.get(episodes[0].pieces[0].start.done), "chosen": side(0), "rejected": side(1),
                "margin": margin }))

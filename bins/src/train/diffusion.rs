@@ -35,7 +35,7 @@ pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> 
 }
 
 /// What would do nothing, or can't be, is wrong usage.
-fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
+pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
     let name = values.word("objective.name");
     if ["orpo", "tdpo"].contains(&name) {
         return Err(Failure::usage(format!("--objective {name} reads probabilities, a denoiser's errors are none")));

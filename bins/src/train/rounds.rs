@@ -16,17 +16,25 @@ use train::statistics::wilson;
 use train::{RunFolder, write_whole};
 
 use super::{fresh_folder, one};
+use crate::hybrid::Files;
 use crate::judge::{self, Counts};
 use crate::judged::hold_out;
 use crate::keys::TRAIN;
+use crate::objective::{Chosen, choose};
 use crate::sample::{self, embedded_prompts, read_prompts};
 use crate::values::Values;
-use crate::{Call, Failure, console};
+use crate::{Call, Failure, console, denoiser, model, text};
 
 /// What means something in rounds alone is refused elsewhere.
 pub(super) fn refuse_alone(values: &Values) -> Result<(), Failure> {
-    let alone = ["rounds.pairs", "rounds.reference", "judge.judge", "sample.prompts"];
-    match alone.into_iter().find(|path| values.is_typed(path)).and_then(crate::keys::find) {
+    if values.count("rounds.rounds") == Some(0) {
+        return Err(Failure::usage("--rounds takes at least 1"));
+    }
+    let alone = ["rounds.pairs", "rounds.reference", "judge.judge", "sample.prompts", "sample.null_share"];
+    let of_answers = ["sample.temperature", "sample.top_k", "sample.top_p"];
+    // A hybrid's pictures are drawn of refined prompts, whose drawing these say, in any run.
+    let of_answers = of_answers.into_iter().filter(|_| values.word("run.mdp") == "token");
+    match alone.into_iter().chain(of_answers).find(|path| values.is_typed(path)).and_then(crate::keys::find) {
         Some(key) => Err(Failure::usage(format!("--{} goes with --rounds", key.flag))),
         None => Ok(()),
     }
@@ -35,7 +43,11 @@ pub(super) fn refuse_alone(values: &Values) -> Result<(), Failure> {
 /// Trains in rounds, or goes on with them.
 pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
     check(&call.values)?;
-    let prompts = Prompts::read(&call.values)?;
+    let source = source(&mut call.values)?;
+    let prompts = Prompts::read(source, &call.values)?;
+    if resume.is_none() {
+        fit(&mut call.values)?;
+    }
     let path = match resume {
         Some(path) => path.clone(),
         None => call.values.text("run.out").map_or_else(|| fresh_folder("rounds"), PathBuf::from),
@@ -56,17 +68,44 @@ fn check(values: &Values) -> Result<(), Failure> {
     if values.count("rounds.pairs") == Some(0) {
         return Err(Failure::usage("--round-pairs takes at least 1"));
     }
+    for (path, flag) in [("rounds.pairs", "round-pairs"), ("train.eval_examples", "eval-examples")] {
+        if values.count(path).is_some_and(|n| n > sample::MOST) {
+            return Err(Failure::usage(format!("--{flag} takes at most {}: so many are drawn at once", sample::MOST)));
+        }
+    }
     for (path, why) in [
         ("data.data", "rounds make their own pairs, of --prompts"),
         ("data.latents", "rounds make their own pairs, of --prompts"),
+        ("data.limit", "--round-pairs says how many pairs there are"),
+        ("data.format", "rounds make their own pairs"),
+        ("data.split", "rounds make their own pairs"),
         ("data.eval_data", "rounds compare policies on prompts that are held out"),
         ("train.reference_cache", "every round has other pairs"),
         ("diffusion.draws", "every round has other pairs"),
+        ("diffusion.trajectories", "rounds make finished images"),
         ("hybrid.compare", "it compares halves on one set of pairs"),
     ] {
         if values.is_typed(path) && !(path == "hybrid.compare" && !values.switch(path)) {
             let flag = crate::keys::find(path).map_or(path, |key| key.flag);
             return Err(Failure::usage(format!("--{flag} is not for --rounds: {why}")));
+        }
+    }
+    let is_moved = values.word("rounds.reference") == "moved";
+    if let Some((_, path)) = MODELS.into_iter().find(|(_, path)| is_moved && values.text(path).is_some()) {
+        let flag = crate::keys::find(path).map_or(path, |key| key.flag);
+        let text = format!("--{flag} is for all rounds alike: it goes with --round-reference fixed");
+        return Err(Failure::usage(text));
+    }
+    let is_hybrid = values.word("run.mdp") == "hybrid";
+    for (model, _) in MODELS.into_iter().filter(|(model, _)| model.starts_with("hybrid") == is_hybrid) {
+        let flag = crate::keys::find(model).map_or(model, |key| key.flag);
+        match values.text(model) {
+            None => return Err(Failure::usage(format!("--{flag} is needed: what the rounds begin with"))),
+            Some(name) if name.ends_with("-untrained") => {
+                let text = format!("--{flag} {name} is drawn from --seed, and every round has its own; name a folder");
+                return Err(Failure::usage(text));
+            }
+            Some(_) => {}
         }
     }
     if values.word("objective.name") == "sft" {
@@ -81,6 +120,51 @@ fn check(values: &Values) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where the prompts come from: an embedded model has its problem's.
+fn source(values: &mut Values) -> Result<String, Failure> {
+    let (model, builtin) = match values.word("run.mdp") {
+        "diffusion" => ("model.model", "builtin:shapes"),
+        "hybrid" => ("hybrid.refiner", "builtin:chimera"),
+        _ => ("model.model", "builtin:tldr"),
+    };
+    let by_default = if values.word(model).starts_with(builtin) { builtin } else { "" };
+    let source = values.text("sample.prompts").unwrap_or(by_default).to_owned();
+    if source.is_empty() {
+        return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
+    }
+    if source == "builtin:chimera" {
+        values.preset("hybrid.template", crate::hybrid::CHIMERA_TEMPLATE);
+        values.preset("data.max_length", "96");
+    }
+    Ok(source)
+}
+
+/// Loads the models once, so that what can't be is said before there is a folder, and fits lengths to them.
+fn fit(values: &mut Values) -> Result<(), Failure> {
+    let name = values.word("model.model").to_owned();
+    match values.word("run.mdp") {
+        "diffusion" => {
+            super::diffusion::check_settings(values, false)?;
+            denoiser::load(&name, values)?.shape(values)?;
+            if let Chosen::Labels(_) | Chosen::Rankings(_) = choose(values)? {
+                return Err(Failure::usage("images come in pairs: --objective dpo and its like"));
+            }
+        }
+        "hybrid" => {
+            super::hybrid::objective(values)?;
+            drop(Files::load(values)?);
+        }
+        _ => {
+            choose(values)?;
+            let files = model::load(&name, values)?;
+            text::fit_lengths(values, &files)?;
+            text::tokenise(&files, values)?;
+        }
+    }
+    super::settings(values)?;
+    model::optimizer(values).map(drop)
+}
+
 /// What is asked in the rounds, and what the policies are compared on.
 struct Prompts {
     source: String,
@@ -90,17 +174,7 @@ struct Prompts {
 }
 
 impl Prompts {
-    fn read(values: &Values) -> Result<Self, Failure> {
-        let embedded = match values.word("run.mdp") {
-            "diffusion" => ("model.model", "builtin:shapes"),
-            "hybrid" => ("hybrid.refiner", "builtin:chimera"),
-            _ => ("model.model", "builtin:tldr"),
-        };
-        let by_default = if values.word(embedded.0).starts_with(embedded.1) { embedded.1 } else { "" };
-        let source = values.text("sample.prompts").unwrap_or(by_default).to_owned();
-        if source.is_empty() {
-            return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
-        }
+    fn read(source: String, values: &Values) -> Result<Self, Failure> {
         let n = values.count("train.eval_examples").unwrap_or(256);
         if source.starts_with("builtin:") {
             let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
@@ -163,13 +237,18 @@ impl Rounds {
             let pairs = folder.join("pairs");
             self.call.console.info(&format!("round {round} of {n_rounds}"));
             std::fs::create_dir_all(&folder)?;
+            remove_leftovers(&folder)?;
             if !pairs.exists() {
                 let asked = self.prompts.of_round(round, values.count("rounds.pairs").unwrap_or(1), values)?;
                 self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
             }
             let counts = match judge {
                 "people" => match said(&pairs)? {
-                    Some(counts) => counts,
+                    Some(counts) => {
+                        let n = counts.a + counts.ties + counts.b;
+                        self.call.console.info(&format!("people have judged {n} pairs of {}", pairs.display()));
+                        counts
+                    }
                     None => {
                         let (pairs, path) = (pairs.display(), self.path.display());
                         console::result(&format!(
@@ -182,7 +261,11 @@ impl Rounds {
                 judge => judge::judge_all(&pairs, judge, &self.call.console)?,
             };
             if counts.a + counts.b == 0 {
-                let text = format!("{}: every pair is a tie, so there is nothing to learn from", pairs.display());
+                let text = format!(
+                    "{}: every pair is a tie, so there is nothing to learn from; start again with more --round-pairs, \
+                     other --prompts or another --judge",
+                    pairs.display()
+                );
                 return Err(Failure::failed(text));
             }
             if self.is_stopped() || !self.learn(round, &pairs)? {
@@ -222,12 +305,15 @@ impl Rounds {
     /// Settings of a verb within a round: chance of its own, and the policy that the rounds before have made.
     fn values(&self, round: usize, policy_of: usize) -> Values {
         let mut values = self.call.values.clone();
-        values.forget_defaults();
         let seed = values.count("run.seed").unwrap_or(0) + round;
         let no_more = [
             "rounds.rounds",
             "data.data",
+            "data.latents",
+            "data.eval_data",
             "data.limit",
+            "diffusion.draws",
+            "train.reference_cache",
             "run.out",
             "label.pairs",
             "sample.prompts",
@@ -237,7 +323,6 @@ impl Rounds {
         no_more.into_iter().for_each(|path| values.clear(path));
         values.settle("run.seed", &seed.to_string());
         values.settle("hybrid.compare", "false");
-        values.settle("data.on_bad", "skip");
         if policy_of > 0 {
             let run = self.run(policy_of);
             if values.word("run.mdp") == "hybrid" {
@@ -252,11 +337,12 @@ impl Rounds {
         values
     }
 
-    /// Makes the policy at the start the one that others are compared with.
-    fn against_start(&self, values: &mut Values) {
+    /// Makes the policy at the start the one that others are compared with, or stay close to where no other was named.
+    fn against_start(&self, values: &mut Values, or: Named) {
         let start = &self.call.values;
         for (model, reference) in MODELS {
-            let name = start.text(reference).or(start.text(model)).unwrap_or_default();
+            let named = start.text(reference).filter(|_| or == Named::Counts);
+            let name = named.or(start.text(model)).unwrap_or_default();
             values.settle(reference, name);
         }
     }
@@ -280,7 +366,7 @@ impl Rounds {
         };
         let mut values = self.values(round, policy_of);
         if is_comparison {
-            self.against_start(&mut values);
+            self.against_start(&mut values, Named::IsLeftOut);
             values.settle("sample.null_share", "0");
         } else {
             MODELS.iter().for_each(|(_, reference)| values.clear(reference));
@@ -298,9 +384,8 @@ impl Rounds {
         }
         let mut values = self.values(round, round - 1);
         match values.word("rounds.reference") {
-            "fixed" => self.against_start(&mut values),
-            _ if round > 1 => MODELS.iter().for_each(|(_, reference)| values.clear(reference)),
-            _ => {}
+            "fixed" => self.against_start(&mut values, Named::Counts),
+            _ => MODELS.iter().for_each(|(_, reference)| values.clear(reference)),
         }
         values.settle("data.data", &pairs.display().to_string());
         values.settle("run.out", &run.display().to_string());
@@ -322,7 +407,13 @@ impl Rounds {
         let counts = match judge {
             "people" => match said(&pairs)? {
                 Some(counts) => counts,
-                None => return Ok(None),
+                None => {
+                    let name = pairs.display();
+                    self.call
+                        .console
+                        .info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
+                    return Ok(None);
+                }
             },
             judge => judge::judge_all(&pairs, judge, &self.call.console)?,
         };
@@ -349,12 +440,31 @@ enum Against {
     Start,
 }
 
+/// Whether a reference that the user named counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Counts,
+    IsLeftOut,
+}
+
 /// Where the settings name a model, and what it is compared with.
 const MODELS: [(&str, &str); 3] = [
     ("model.model", "model.reference"),
     ("hybrid.refiner", "hybrid.refiner_reference"),
     ("hybrid.generator", "hybrid.generator_reference"),
 ];
+
+/// What a kill left half made under a temporary name.
+fn remove_leftovers(folder: &Path) -> Result<(), Failure> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with('.') && name.contains("building-") {
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }?;
+        }
+    }
+    Ok(())
+}
 
 /// A run that was begun and has something to go on from; one that has not is put away.
 fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {

@@ -97,6 +97,10 @@ impl LabelLog {
     /// The disk is full or broken: [`DatasetError::Write`] has the system's word. The file then ends where it did, and the
     /// judgement does not stand.
     pub fn append(&mut self, label: &Label) -> Result<(), DatasetError> {
+        if !Label::is_name(&label.labeller) {
+            let hint = "a labeller's name has 1 to 64 characters, and no white space around it";
+            return Err(DatasetError::Setting { name: "labeller", value: label.labeller.clone(), hint });
+        }
         self.write(label.to_line(&self.id).as_bytes())?;
         self.labels.apply(label);
         Ok(())
