@@ -6,7 +6,7 @@ use datasets::Text;
 use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
-use policies::Persist as _;
+use policies::Persist;
 use serde_json::json;
 use train::pictures::{Picture, contact_sheet, save_png};
 use train::{can_write, write_whole};
@@ -52,12 +52,12 @@ fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let settings = json!({
         "model": name, "side_b_model": values.text("model.reference"), "fingerprint": own.fingerprint()?,
-        "side_b_fingerprint": other.as_ref().map(|other| other.fingerprint()).transpose()?, "seed": seed,
+        "side_b_fingerprint": other.as_ref().map(Persist::fingerprint).transpose()?, "seed": seed,
         "sampler": values.word("sample.sampler"), "steps": values.count("sample.steps"),
         "eta": values.number("sample.eta"), "guidance": values.number("sample.guidance"),
     });
     let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-    let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(settings), Some(latents))?;
+    let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(&settings), Some(latents))?;
     let bar = call.console.bar("pairs", prompts.len() * n);
     for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(PAIRS_AT_ONCE) {
         let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;

@@ -51,13 +51,12 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
     let others = ["hybrid.refiner_reference", "hybrid.generator_reference"];
-    let other = match others.iter().any(|path| call.values.text(path).is_some()) {
-        true => {
-            call.values.preset("sample.null_share", "0");
-            let reference = files.reference(&call.values)?;
-            Some((reference.outer, reference.inner))
-        }
-        false => None,
+    let other = if others.iter().any(|path| call.values.text(path).is_some()) {
+        call.values.preset("sample.null_share", "0");
+        let reference = files.reference(&call.values)?;
+        Some((reference.outer, reference.inner))
+    } else {
+        None
     };
     let work = Work { call, files: &files, mdp: &mdp, models: &models, other, requests };
     match call.values.text("label.pairs") {
@@ -187,7 +186,7 @@ impl Work<'_> {
     /// What it takes to make the same pairs again; each side's seed is its number under the run's.
     fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let values = &self.call.values;
-        Ok(super::settings_map(json!({
+        Ok(super::settings_map(&json!({
             "refiner": values.text("hybrid.refiner").or(values.text("model.model")),
             "generator": values.text("hybrid.generator").or(values.text("model.model")),
             "refiner_fingerprint": self.models.0.fingerprint()?,

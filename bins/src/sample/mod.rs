@@ -58,7 +58,7 @@ fn said_of_pairs(n: usize, folder: &Path) -> String {
 }
 
 /// Settings as the folder of pairs keeps them.
-fn settings_map(settings: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+fn settings_map(settings: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
     settings.as_object().cloned().unwrap_or_default()
 }
 

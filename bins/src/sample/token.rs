@@ -179,7 +179,7 @@ fn draw_pairs(
         "temperature": values.number("sample.temperature"), "top_k": values.count("sample.top_k"),
         "top_p": values.number("sample.top_p"), "max_length": most,
     });
-    let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(settings), None)?;
+    let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(&settings), None)?;
     let bar = call.console.bar("pairs", encoded.len() * n);
     // Prompts of one length at a time, so that every answer has all the room its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();

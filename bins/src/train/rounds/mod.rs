@@ -3,42 +3,29 @@
 //! A round is the verbs in a row: `sample --pairs`, `judge`, `train --data`, and for its result `sample --pairs
 //! --reference` against the policy at the start, `judge`. All that a round makes stays in its folder, and what is there
 //! already is not made again: that is how rounds go on after they were stopped.
+mod prompts;
+mod settings;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasets::pairs::PairFolder;
-use datasets::synthetic::Split;
 use datasets::{Text, pairs};
 use serde_json::json;
 use train::statistics::wilson;
 use train::{RunFolder, write_whole};
 
+use self::prompts::{Prompts, line, source};
+pub(super) use self::settings::refuse_alone;
+use self::settings::{check, fit};
 use super::{fresh_folder, one};
-use crate::hybrid::Files;
 use crate::judge::{self, Counts};
-use crate::judged::hold_out;
 use crate::keys::TRAIN;
-use crate::objective::{Chosen, choose};
-use crate::sample::{self, embedded_prompts, read_prompts};
+use crate::sample;
 use crate::values::Values;
-use crate::{Call, Failure, console, denoiser, model, text};
-
-/// What means something in rounds alone is refused elsewhere.
-pub(super) fn refuse_alone(values: &Values) -> Result<(), Failure> {
-    if values.count("rounds.rounds") == Some(0) {
-        return Err(Failure::usage("--rounds takes at least 1"));
-    }
-    let alone = ["rounds.pairs", "rounds.reference", "judge.judge", "sample.prompts", "sample.null_share"];
-    let of_answers = ["sample.temperature", "sample.top_k", "sample.top_p"];
-    // A hybrid's pictures are drawn of refined prompts, whose drawing these say, in any run.
-    let of_answers = of_answers.into_iter().filter(|_| values.word("run.mdp") == "token");
-    match alone.into_iter().chain(of_answers).find(|path| values.is_typed(path)).and_then(crate::keys::find) {
-        Some(key) => Err(Failure::usage(format!("--{} goes with --rounds", key.flag))),
-        None => Ok(()),
-    }
-}
+use crate::{Call, Failure, console};
 
 /// Trains in rounds, or goes on with them.
 pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
@@ -62,162 +49,19 @@ pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static Ato
     Rounds { call, path, prompts, stop }.go()
 }
 
-/// What can't be is said before anything is made.
-fn check(values: &Values) -> Result<(), Failure> {
-    judge::check(values.word("judge.judge"))?;
-    if values.count("rounds.pairs") == Some(0) {
-        return Err(Failure::usage("--round-pairs takes at least 1"));
-    }
-    for (path, flag) in [("rounds.pairs", "round-pairs"), ("train.eval_examples", "eval-examples")] {
-        if values.count(path).is_some_and(|n| n > sample::MOST) {
-            return Err(Failure::usage(format!("--{flag} takes at most {}: so many are drawn at once", sample::MOST)));
-        }
-    }
-    for (path, why) in [
-        ("data.data", "rounds make their own pairs, of --prompts"),
-        ("data.latents", "rounds make their own pairs, of --prompts"),
-        ("data.limit", "--round-pairs says how many pairs there are"),
-        ("data.format", "rounds make their own pairs"),
-        ("data.split", "rounds make their own pairs"),
-        ("data.eval_data", "rounds compare policies on prompts that are held out"),
-        ("train.reference_cache", "every round has other pairs"),
-        ("diffusion.draws", "every round has other pairs"),
-        ("diffusion.trajectories", "rounds make finished images"),
-        ("hybrid.compare", "it compares halves on one set of pairs"),
-    ] {
-        if values.is_typed(path) && !(path == "hybrid.compare" && !values.switch(path)) {
-            let flag = crate::keys::find(path).map_or(path, |key| key.flag);
-            return Err(Failure::usage(format!("--{flag} is not for --rounds: {why}")));
-        }
-    }
-    let is_moved = values.word("rounds.reference") == "moved";
-    if let Some((_, path)) = MODELS.into_iter().find(|(_, path)| is_moved && values.text(path).is_some()) {
-        let flag = crate::keys::find(path).map_or(path, |key| key.flag);
-        let text = format!("--{flag} is for all rounds alike: it goes with --round-reference fixed");
-        return Err(Failure::usage(text));
-    }
-    let is_hybrid = values.word("run.mdp") == "hybrid";
-    for (model, _) in MODELS.into_iter().filter(|(model, _)| model.starts_with("hybrid") == is_hybrid) {
-        let flag = crate::keys::find(model).map_or(model, |key| key.flag);
-        match values.text(model) {
-            None => return Err(Failure::usage(format!("--{flag} is needed: what the rounds begin with"))),
-            Some(name) if name.ends_with("-untrained") => {
-                let text = format!("--{flag} {name} is drawn from --seed, and every round has its own; name a folder");
-                return Err(Failure::usage(text));
-            }
-            Some(_) => {}
-        }
-    }
-    if values.word("objective.name") == "sft" {
-        return Err(Failure::usage("--objective sft has no use for judgements; --rounds are for the DPO family"));
-    }
-    if values.word("diffusion.scheme") == "trajectory" {
-        return Err(Failure::usage("--rounds make finished images: --scheme forward or half"));
-    }
-    if values.text("model.lora_rank").is_some() || values.count("model.lora_rank").is_some() {
-        return Err(Failure::usage("--lora-rank is not for --rounds: an adapter can't be trained on top of another"));
-    }
-    Ok(())
-}
-
-/// Where the prompts come from: an embedded model has its problem's.
-fn source(values: &mut Values) -> Result<String, Failure> {
-    let (model, builtin) = match values.word("run.mdp") {
-        "diffusion" => ("model.model", "builtin:shapes"),
-        "hybrid" => ("hybrid.refiner", "builtin:chimera"),
-        _ => ("model.model", "builtin:tldr"),
-    };
-    let by_default = if values.word(model).starts_with(builtin) { builtin } else { "" };
-    let source = values.text("sample.prompts").unwrap_or(by_default).to_owned();
-    if source.is_empty() {
-        return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
-    }
-    if source == "builtin:chimera" {
-        values.preset("hybrid.template", crate::hybrid::CHIMERA_TEMPLATE);
-        values.preset("data.max_length", "96");
-    }
-    Ok(source)
-}
-
-/// Loads the models once, so that what can't be is said before there is a folder, and fits lengths to them.
-fn fit(values: &mut Values) -> Result<(), Failure> {
-    let name = values.word("model.model").to_owned();
-    match values.word("run.mdp") {
-        "diffusion" => {
-            super::diffusion::check_settings(values, false)?;
-            denoiser::load(&name, values)?.shape(values)?;
-            if let Chosen::Labels(_) | Chosen::Rankings(_) = choose(values)? {
-                return Err(Failure::usage("images come in pairs: --objective dpo and its like"));
-            }
-        }
-        "hybrid" => {
-            super::hybrid::objective(values)?;
-            drop(Files::load(values)?);
-        }
-        _ => {
-            choose(values)?;
-            let files = model::load(&name, values)?;
-            text::fit_lengths(values, &files)?;
-            text::tokenise(&files, values)?;
-        }
-    }
-    super::settings(values)?;
-    model::optimizer(values).map(drop)
-}
-
-/// What is asked in the rounds, and what the policies are compared on.
-struct Prompts {
-    source: String,
-    /// Those of a file; the embedded ones are made as they are needed.
-    asked: Vec<Text>,
-    held_out: Vec<Text>,
-}
-
-impl Prompts {
-    fn read(source: String, values: &Values) -> Result<Self, Failure> {
-        let n = values.count("train.eval_examples").unwrap_or(256);
-        if source.starts_with("builtin:") {
-            let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
-            return Ok(Self { source, asked: Vec::new(), held_out });
-        }
-        let all = read_prompts(&source, values)?;
-        let share = crate::images::eval_share(values)?;
-        let shown: Vec<String> = all.iter().map(|prompt| line(prompt)).collect();
-        let (asked, mut held_out) = hold_out(&shown, share, values.count("run.seed").unwrap_or(0) as u64);
-        if asked.is_empty() {
-            return Err(Failure::usage(format!(
-                "--eval-share {share} holds all prompts out and leaves none to learn from"
-            )));
-        }
-        held_out.truncate(n);
-        let pick = |rows: Vec<usize>| rows.into_iter().map(|row| all[row].clone()).collect();
-        Ok(Self { source, asked: pick(asked), held_out: pick(held_out) })
-    }
-
-    /// The prompts of a round; each goes on where the one before ended.
-    fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Text>, Failure> {
-        let numbers = (round - 1) * n..round * n;
-        if self.source.starts_with("builtin:") {
-            return embedded_prompts(&self.source, Split::Train, numbers.start as u64..numbers.end as u64, values);
-        }
-        Ok(numbers.map(|i| self.asked[i % self.asked.len()].clone()).collect())
-    }
-}
-
-/// A prompt as a line of a file of prompts.
-fn line(prompt: &Text) -> String {
-    match prompt {
-        Text::Plain(text) => json!({ "prompt": text }).to_string(),
-        Text::Chat(messages) => json!({ "prompt": messages }).to_string(),
-    }
-}
-
 /// What is known of a finished round.
 struct Finished {
     pairs: usize,
     decided: usize,
     won: Option<(f64, usize)>,
 }
+
+/// Where the settings name a model, and what it is compared with.
+const MODELS: [(&str, &str); 3] = [
+    ("model.model", "model.reference"),
+    ("hybrid.refiner", "hybrid.refiner_reference"),
+    ("hybrid.generator", "hybrid.generator_reference"),
+];
 
 struct Rounds {
     call: Call,
@@ -242,23 +86,13 @@ impl Rounds {
                 let asked = self.prompts.of_round(round, values.count("rounds.pairs").unwrap_or(1), values)?;
                 self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
             }
-            let counts = match judge {
-                "people" => match said(&pairs)? {
-                    Some(counts) => {
-                        let n = counts.a + counts.ties + counts.b;
-                        self.call.console.info(&format!("people have judged {n} pairs of {}", pairs.display()));
-                        counts
-                    }
-                    None => {
-                        let (pairs, path) = (pairs.display(), self.path.display());
-                        console::result(&format!(
-                            "round {round} waits for people: hybrid-dpo label --pairs {pairs}\n\
-                             and then:                hybrid-dpo train --resume {path}"
-                        ));
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                },
-                judge => judge::judge_all(&pairs, judge, &self.call.console)?,
+            let Some(counts) = self.judged(&pairs, judge)? else {
+                let (pairs, path) = (pairs.display(), self.path.display());
+                console::result(&format!(
+                    "round {round} waits for people: hybrid-dpo label --pairs {pairs}\n\
+                     and then:                hybrid-dpo train --resume {path}"
+                ));
+                return Ok(ExitCode::SUCCESS);
             };
             if counts.a + counts.b == 0 {
                 let text = format!(
@@ -320,7 +154,9 @@ impl Rounds {
             "sample.limit",
             "sample.n",
         ];
-        no_more.into_iter().for_each(|path| values.clear(path));
+        for path in no_more {
+            values.clear(path);
+        }
         values.settle("run.seed", &seed.to_string());
         values.settle("hybrid.compare", "false");
         if policy_of > 0 {
@@ -369,11 +205,23 @@ impl Rounds {
             self.against_start(&mut values, Named::IsLeftOut);
             values.settle("sample.null_share", "0");
         } else {
-            MODELS.iter().for_each(|(_, reference)| values.clear(reference));
+            clear_references(&mut values);
         }
         values.settle("sample.prompts", &prompts.display().to_string());
         values.settle("label.pairs", &pairs.display().to_string());
         sample::sample(Call { values, console: self.call.console.again() }).map(drop)
+    }
+
+    /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
+    fn judged(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
+        if judge != "people" {
+            return judge::judge_all(pairs, judge, &self.call.console).map(Some);
+        }
+        let said = said(pairs)?;
+        if let Some(Counts { a, ties, b }) = said {
+            self.call.console.info(&format!("people have judged {} pairs of {}", a + ties + b, pairs.display()));
+        }
+        Ok(said)
     }
 
     /// Trains on a round's pairs; false if that was interrupted.
@@ -385,7 +233,7 @@ impl Rounds {
         let mut values = self.values(round, round - 1);
         match values.word("rounds.reference") {
             "fixed" => self.against_start(&mut values, Named::Counts),
-            _ => MODELS.iter().for_each(|(_, reference)| values.clear(reference)),
+            _ => clear_references(&mut values),
         }
         values.settle("data.data", &pairs.display().to_string());
         values.settle("run.out", &run.display().to_string());
@@ -404,18 +252,10 @@ impl Rounds {
             let prompts = folder.join("held-out.jsonl");
             self.make_pairs(round, &self.prompts.held_out, &prompts, &pairs, Against::Start)?;
         }
-        let counts = match judge {
-            "people" => match said(&pairs)? {
-                Some(counts) => counts,
-                None => {
-                    let name = pairs.display();
-                    self.call
-                        .console
-                        .info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
-                    return Ok(None);
-                }
-            },
-            judge => judge::judge_all(&pairs, judge, &self.call.console)?,
+        let Some(counts) = self.judged(&pairs, judge)? else {
+            let name = pairs.display();
+            self.call.console.info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
+            return Ok(None);
         };
         Ok(Some((counts.a as f64 + 0.5 * counts.ties as f64, counts.a + counts.b + counts.ties)))
     }
@@ -447,12 +287,12 @@ enum Named {
     IsLeftOut,
 }
 
-/// Where the settings name a model, and what it is compared with.
-const MODELS: [(&str, &str); 3] = [
-    ("model.model", "model.reference"),
-    ("hybrid.refiner", "hybrid.refiner_reference"),
-    ("hybrid.generator", "hybrid.generator_reference"),
-];
+/// What stays close to the model as it is has no other reference.
+fn clear_references(values: &mut Values) {
+    for (_, reference) in MODELS {
+        values.clear(reference);
+    }
+}
 
 /// What a kill left half made under a temporary name.
 fn remove_leftovers(folder: &Path) -> Result<(), Failure> {
@@ -497,7 +337,9 @@ fn table(finished: &[Finished]) -> String {
                 let (low, high) = wilson(won, n as f64);
                 let _ = write!(text, "{:>26.3}   {low:.3} to {high:.3} ({n} prompts)", won / n as f64);
             }
-            None => text.push_str(&format!("{:>26}", "not judged")),
+            None => {
+                let _ = write!(text, "{:>26}", "not judged");
+            }
         }
     }
     text

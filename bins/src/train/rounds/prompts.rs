@@ -1,0 +1,76 @@
+//! What is asked in the rounds.
+use datasets::Text;
+use datasets::synthetic::Split;
+use serde_json::json;
+
+use crate::Failure;
+use crate::hybrid::CHIMERA_TEMPLATE;
+use crate::judged::hold_out;
+use crate::sample::{embedded_prompts, read_prompts};
+use crate::values::Values;
+
+/// Where the prompts come from: an embedded model has its problem's.
+pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
+    let (model, builtin) = match values.word("run.mdp") {
+        "diffusion" => ("model.model", "builtin:shapes"),
+        "hybrid" => ("hybrid.refiner", "builtin:chimera"),
+        _ => ("model.model", "builtin:tldr"),
+    };
+    let by_default = if values.word(model).starts_with(builtin) { builtin } else { "" };
+    let source = values.text("sample.prompts").unwrap_or(by_default).to_owned();
+    if source.is_empty() {
+        return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
+    }
+    if source == "builtin:chimera" {
+        values.preset("hybrid.template", CHIMERA_TEMPLATE);
+        values.preset("data.max_length", "96");
+    }
+    Ok(source)
+}
+
+/// What is asked in the rounds, and what the policies are compared on.
+pub(super) struct Prompts {
+    source: String,
+    /// Those of a file; the embedded ones are made as they are needed.
+    asked: Vec<Text>,
+    pub(super) held_out: Vec<Text>,
+}
+
+impl Prompts {
+    pub(super) fn read(source: String, values: &Values) -> Result<Self, Failure> {
+        let n = values.count("train.eval_examples").unwrap_or(256);
+        if source.starts_with("builtin:") {
+            let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
+            return Ok(Self { source, asked: Vec::new(), held_out });
+        }
+        let all = read_prompts(&source, values)?;
+        let share = crate::images::eval_share(values)?;
+        let shown: Vec<String> = all.iter().map(line).collect();
+        let (asked, mut held_out) = hold_out(&shown, share, values.count("run.seed").unwrap_or(0) as u64);
+        if asked.is_empty() {
+            return Err(Failure::usage(format!(
+                "--eval-share {share} holds all prompts out and leaves none to learn from"
+            )));
+        }
+        held_out.truncate(n);
+        let pick = |rows: Vec<usize>| rows.into_iter().map(|row| all[row].clone()).collect();
+        Ok(Self { source, asked: pick(asked), held_out: pick(held_out) })
+    }
+
+    /// The prompts of a round; each goes on where the one before ended.
+    pub(super) fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Text>, Failure> {
+        let numbers = (round - 1) * n..round * n;
+        if self.source.starts_with("builtin:") {
+            return embedded_prompts(&self.source, Split::Train, numbers.start as u64..numbers.end as u64, values);
+        }
+        Ok(numbers.map(|i| self.asked[i % self.asked.len()].clone()).collect())
+    }
+}
+
+/// A prompt as a line of a file of prompts.
+pub(super) fn line(prompt: &Text) -> String {
+    match prompt {
+        Text::Plain(text) => json!({ "prompt": text }).to_string(),
+        Text::Chat(messages) => json!({ "prompt": messages }).to_string(),
+    }
+}
