@@ -129,6 +129,7 @@ fn what_rounds_can_not_be_is_said_before_anything_is_made() {
         ("--rounds 1 --limit 3", "--limit is not for --rounds"),
         ("--rounds 1 --batch-size 0", "--batch"),
         ("--rounds 1 --model builtin:tldr --prompts p.txt --max-length 1", "--max-length"),
+        ("--rounds 1 --temperature 0", "--temperature 0 says the same twice"),
         ("--rounds 0", "--rounds takes at least 1"),
         ("--temperature 0.5", "--temperature goes with --rounds"),
         ("--judge oracle", "--judge goes with --rounds"),
@@ -137,6 +138,8 @@ fn what_rounds_can_not_be_is_said_before_anything_is_made() {
         scene.refused(&format!("train --mdp token {more} --out run"), 2, &[says]);
         assert!(!scene.path("run").exists(), "{more}");
     }
+    let same = "sample --mdp token --model builtin:tldr --prompts p.txt --temperature 0 --pairs p";
+    scene.refused(same, 2, &["--temperature 0 says the same twice"]);
     scene.refused("sample --mdp hybrid --pairs p --reference x", 2, &["--refiner-reference"]);
     scene.refused("score --mdp token --model builtin:tldr --data p.txt --all-pairs", 2, &["--all-pairs"]);
     scene.refused("sample --mdp token --reference builtin:tldr --out x.jsonl", 2, &["--reference goes with --pairs"]);

@@ -124,6 +124,11 @@ fn check_settings(values: &Values) -> Result<(), Failure> {
     if temperature < 0.0 {
         return Err(Failure::usage(format!("--temperature takes a number from 0 up, not {temperature}")));
     }
+    if temperature == 0.0 && values.text("label.pairs").is_some() && values.text("model.reference").is_none() {
+        return Err(Failure::usage(
+            "--temperature 0 says the same twice: pairs need chance, or another model (--reference)",
+        ));
+    }
     if !(top_p > 0.0 && top_p <= 1.0) {
         return Err(Failure::usage(format!("--top-p takes a number above 0 and at most 1, not {top_p}")));
     }

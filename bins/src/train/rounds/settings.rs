@@ -70,6 +70,9 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
             Some(_) => {}
         }
     }
+    if values.word("run.mdp") == "token" && values.number("sample.temperature") == Some(0.0) {
+        return Err(Failure::usage("--temperature 0 says the same twice: rounds need chance"));
+    }
     if values.word("objective.name") == "sft" {
         return Err(Failure::usage("--objective sft has no use for judgements; --rounds are for the DPO family"));
     }
