@@ -1,0 +1,172 @@
+//! From latent tokens that a language model wrote to what a denoiser is told: the hand-off of a planner.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mdp::diffusion::DenoisingMdp;
+use mdp::hybrid::Handoff;
+use mdp::token::{TokenMdp, TokenState};
+
+use crate::PolicyError;
+use crate::denoiser::{Condition, Conditioning};
+
+/// Sequences of codes that are kept; beyond that all are forgotten and made again when they come.
+const KEPT: usize = 4096;
+
+/// Looks latent tokens up in a fixed codebook, place by place: a frame, a patch or a note each.
+///
+/// Some of the outer problem's tokens stand for codes; the others (words, the end of the text) say nothing to the
+/// denoiser. What passes between the two models is the sequence of codes, so the codebook is part of the problem, as the
+/// text between a refiner and a generator is, and does not learn.
+///
+/// # Laws
+/// The condition is a function of the codes alone: of the first [`length`](Self::length) of them, in order, whatever
+/// stands between. Equal codes are told by the same `Arc` for as long as it is kept.
+///
+/// # Shapes
+/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers. Row `i` is the vector of code
+/// `i`, all zeros where there are fewer codes, and then one in as many numbers as there are rows: place `i` is 1.
+///
+/// # Examples
+/// ```
+/// use policies::Coded;
+///
+/// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
+/// let coded = Coded::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
+/// let told = coded.condition(&[7, 1, 5, 0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 1.0, 0.0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.1, 0.2, 0.0, 1.0]);
+/// # Ok::<(), policies::PolicyError>(())
+/// ```
+#[derive(Debug)]
+pub struct Coded {
+    first: u32,
+    table: Vec<f32>,
+    n_codes: usize,
+    length: usize,
+    kept: Mutex<BTreeMap<Vec<u32>, Condition>>,
+}
+
+impl Coded {
+    /// A codebook of `n_codes` rows, `[n_codes, numbers]`; the token of code `i` is `first + i`, and `length` codes make a
+    /// whole.
+    ///
+    /// # Errors
+    /// No codes, no places, or numbers that are no table or not finite.
+    pub fn new(first: u32, table: Vec<f32>, n_codes: usize, length: usize) -> Result<Self, PolicyError> {
+        let is_table = n_codes > 0 && !table.is_empty() && table.len().is_multiple_of(n_codes);
+        if !is_table || length == 0 || table.iter().any(|number| !number.is_finite()) {
+            return Err(PolicyError::Argument {
+                what: "a codebook".into(),
+                expected: "rows of as many finite numbers each, and one place for them at least".into(),
+                got: format!("{} numbers for {n_codes} codes in {length} places", table.len()),
+            });
+        }
+        Ok(Self { first, table, n_codes, length, kept: Mutex::default() })
+    }
+
+    /// How many codes make a whole.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Numbers of a row: those of a code, and its place.
+    pub fn width(&self) -> usize {
+        self.table.len() / self.n_codes + self.length
+    }
+
+    /// The codes among tokens, as many as make a whole.
+    pub fn codes(&self, tokens: &[u32]) -> Vec<u32> {
+        let codes = tokens.iter().filter_map(|token| token.checked_sub(self.first));
+        codes.filter(|code| (*code as usize) < self.n_codes).take(self.length).collect()
+    }
+
+    /// What the denoiser is told for tokens.
+    pub fn condition(&self, tokens: &[u32]) -> Condition {
+        let codes = self.codes(tokens);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(&codes) {
+            return Arc::clone(known);
+        }
+        let condition = Arc::new(Conditioning::of_hidden(self.rows(&codes), self.length));
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(codes, Arc::clone(&condition));
+        condition
+    }
+
+    fn rows(&self, codes: &[u32]) -> Vec<f32> {
+        let (width, n_numbers) = (self.width(), self.width() - self.length);
+        let mut rows = vec![0.0; self.length * width];
+        for (place, row) in rows.chunks_exact_mut(width).enumerate() {
+            if let Some(&code) = codes.get(place) {
+                row[..n_numbers].copy_from_slice(&self.table[code as usize * n_numbers..][..n_numbers]);
+            }
+            row[n_numbers + place] = 1.0;
+        }
+        rows
+    }
+}
+
+impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Coded {
+    fn enter(&self, outer: &TokenState) -> Condition {
+        self.condition(&outer.response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens 10, 11 and 12 are codes of two numbers.
+    fn coded() -> Coded {
+        Coded::new(10, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2).unwrap()
+    }
+
+    fn rows(condition: &Condition) -> Vec<&[f32]> {
+        let hidden = condition.hidden.as_ref().unwrap();
+        assert_eq!((hidden.length, hidden.width), (2, 4));
+        (0..hidden.length).map(|row| hidden.row(row)).collect()
+    }
+
+    #[test]
+    fn codes_keep_their_order_and_know_their_place() {
+        assert_eq!(rows(&coded().condition(&[12, 10])), [[5.0, 6.0, 1.0, 0.0], [1.0, 2.0, 0.0, 1.0]]);
+        assert_eq!(rows(&coded().condition(&[10, 12])), [[1.0, 2.0, 1.0, 0.0], [5.0, 6.0, 0.0, 1.0]]);
+    }
+
+    #[test]
+    fn other_tokens_say_nothing_and_too_many_codes_are_left_out() {
+        let coded = coded();
+        assert_eq!(coded.codes(&[9, 11, 0, 13, 12, 10, u32::MAX]), [1, 2]);
+        assert!(Arc::ptr_eq(&coded.condition(&[9, 11, 0, 13, 12, 10]), &coded.condition(&[11, 12, 0])));
+    }
+
+    #[test]
+    fn a_missing_code_is_a_place_without_numbers() {
+        assert_eq!(rows(&coded().condition(&[11, 0])), [[3.0, 4.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+        assert_eq!(rows(&coded().condition(&[])), [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    }
+
+    #[test]
+    fn the_hand_off_reads_the_response_alone() {
+        let coded = coded();
+        let state = TokenState { prompt: [12, 12].into(), response: vec![10, 11, 0] };
+        assert!(Arc::ptr_eq(&coded.enter(&state), &coded.condition(&[10, 11])));
+    }
+
+    #[test]
+    fn what_is_no_codebook_is_refused() {
+        for (table, n_codes, length) in [
+            (vec![], 0, 2),
+            (vec![], 2, 2),
+            (vec![1.0, 2.0, 3.0], 2, 2),
+            (vec![1.0, 2.0], 2, 0),
+            (vec![1.0, f32::NAN], 2, 1),
+        ] {
+            let error = Coded::new(0, table, n_codes, length).unwrap_err().to_string();
+            assert!(error.contains("codebook"), "{error}");
+        }
+    }
+}
