@@ -65,7 +65,10 @@ const RATES: [f64; 2] = [1e-3, 1e-4];
 
 fn main() -> Result<()> {
     let options = Options::read(std::env::args().skip(1))?;
-    let scale = if options.quick { QUICK } else { WHOLE };
+    let mut scale = if options.quick { QUICK } else { WHOLE };
+    if let Some(n) = options.decoder_steps { scale.decoder_steps = n; }
+    if let Some(n) = options.joint_steps { scale.joint_steps = n; }
+    if let Some(n) = options.planner_steps { scale.planner_steps = n; }
     let (video, begun) = (Video::new()?, Instant::now());
     let planner = planner_base(&video, &options, &scale)?;
     let decoder = decoder_base(&video, &options, &scale)?;
@@ -113,18 +116,25 @@ struct Options {
     quick: bool,
     draws: usize,
     weights: (f64, f64),
+    decoder_steps: Option<usize>,
+    joint_steps: Option<usize>,
+    planner_steps: Option<usize>,
 }
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         const USAGE: &str = "06_video OUT [--bases FOLDER] [--seed N] [--quick]";
         let (mut out, mut bases, mut seed, mut quick, mut draws, mut weights) = (None, None, 0, false, 1, WEIGHTS);
+        let (mut decoder_steps, mut joint_steps, mut planner_steps) = (None, None, None);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => quick = true,
                 "--bases" => bases = Some(PathBuf::from(arguments.next().ok_or(USAGE)?)),
                 "--seed" => seed = arguments.next().ok_or(USAGE)?.parse()?,
                 "--draws" => draws = arguments.next().ok_or(USAGE)?.parse()?,
+                "--decoder-steps" => decoder_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
+                "--joint-steps" => joint_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
+                "--planner-steps" => planner_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
                 "--beta" => weights.0 = arguments.next().ok_or(USAGE)?.parse()?,
                 "--gamma" => weights.1 = arguments.next().ok_or(USAGE)?.parse()?,
                 folder if out.is_none() && !folder.starts_with("--") => out = Some(PathBuf::from(folder)),
@@ -133,7 +143,7 @@ impl Options {
         }
         let out = out.ok_or(USAGE)?;
         let bases = bases.unwrap_or_else(|| out.join("bases"));
-        Ok(Self { out, bases, seed, quick, draws, weights })
+        Ok(Self { out, bases, seed, quick, draws, weights, decoder_steps, joint_steps, planner_steps })
     }
 }
 
