@@ -20,7 +20,7 @@ use hybrid_dpo::train::step::Slice;
 use hybrid_dpo::train::{CacheKey, Decay, Hooks, Problem as Training, RunFolder, Settings, Silent, Source as _, run};
 use wiring::{Models, NAMES, Pairs, Size, Video, VideoMdp, draws};
 
-const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 16] };
+const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 16, 16] };
 
 fn learner(video: &Video) -> Models {
     let planner = Video::planner(video.untrained_planner(TINY, 1).unwrap()).unwrap();
@@ -56,10 +56,12 @@ fn a_plan_becomes_a_condition_for_every_frame_in_order() {
     let Half::Inner(state) = state else { panic!("the end of the plan is the start of the clip") };
     assert_eq!(state.context, video.finished(&codes, &codes).condition);
     let hidden = state.context.hidden.as_ref().unwrap();
-    assert_eq!((hidden.length, hidden.width), (FRAMES, Code::WIDTH + FRAMES));
+    assert_eq!((hidden.length, hidden.width), (FRAMES, FRAMES * Code::WIDTH));
     for (frame, code) in codes.iter().enumerate() {
-        let place: [f32; FRAMES] = std::array::from_fn(|other| f32::from(u8::from(other == frame)));
-        assert_eq!(hidden.row(frame), [&code.vector()[..], &place].concat());
+        let (before, rest) = hidden.row(frame).split_at(frame * Code::WIDTH);
+        let (own, after) = rest.split_at(Code::WIDTH);
+        assert_eq!(own, code.vector());
+        assert!(before.iter().chain(after).all(|number| *number == 0.0));
     }
     // Words between the codes say nothing, and the same codes are told by the same context.
     let with_words = |words: &[u32]| {
@@ -104,8 +106,7 @@ fn two_joint_steps_change_both_halves_and_no_more_is_needed_than_a_source() {
     let folder = tempfile::tempdir().unwrap();
     let run_folder = RunFolder::create(folder.path()).unwrap();
     let never = AtomicBool::new(false);
-    let outcome =
-        run(&problem, &mut learner, &settings, &run_folder, &Hooks::default(), &mut Silent, &never).unwrap();
+    let outcome = run(&problem, &mut learner, &settings, &run_folder, &Hooks::default(), &mut Silent, &never).unwrap();
     assert_eq!(outcome.steps, 2);
     assert_ne!(learner.outer.fingerprint().unwrap(), before[0]);
     assert_ne!(learner.inner.fingerprint().unwrap(), before[1]);

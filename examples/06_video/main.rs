@@ -42,14 +42,14 @@ struct Scale {
 }
 
 const WHOLE: Scale = Scale {
-    size: Size { planner: 96, n_layers: 3, decoder: [40, 64] },
+    size: Size { planner: 96, n_layers: 3, decoder: [32, 48, 64] },
     planner_steps: 1500,
     decoder_steps: 2500,
     joint_steps: 256,
     requests: 256,
 };
 const QUICK: Scale = Scale {
-    size: Size { planner: 32, n_layers: 1, decoder: [8, 16] },
+    size: Size { planner: 32, n_layers: 1, decoder: [8, 16, 16] },
     planner_steps: 20,
     decoder_steps: 10,
     joint_steps: 4,
@@ -66,9 +66,15 @@ const RATES: [f64; 2] = [1e-3, 1e-4];
 fn main() -> Result<()> {
     let options = Options::read(std::env::args().skip(1))?;
     let mut scale = if options.quick { QUICK } else { WHOLE };
-    if let Some(n) = options.decoder_steps { scale.decoder_steps = n; }
-    if let Some(n) = options.joint_steps { scale.joint_steps = n; }
-    if let Some(n) = options.planner_steps { scale.planner_steps = n; }
+    if let Some(n) = options.decoder_steps {
+        scale.decoder_steps = n;
+    }
+    if let Some(n) = options.joint_steps {
+        scale.joint_steps = n;
+    }
+    if let Some(n) = options.planner_steps {
+        scale.planner_steps = n;
+    }
     let (video, begun) = (Video::new()?, Instant::now());
     let planner = planner_base(&video, &options, &scale)?;
     let decoder = decoder_base(&video, &options, &scale)?;

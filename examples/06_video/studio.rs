@@ -7,12 +7,11 @@ use std::path::Path;
 use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, Oracle, Outcome, Problem, Request, Split};
 use hybrid_dpo::engine::Noise;
 use hybrid_dpo::policies::causal::Sampling;
-use hybrid_dpo::policies::denoiser::sampler::Sampler;
 use hybrid_dpo::policies::formats::SamplingPlan;
 use hybrid_dpo::train::pictures::{Picture, contact_sheet};
 use hybrid_dpo::train::statistics::wilson;
 
-use crate::wiring::{Models, Result, Video};
+use crate::wiring::{Models, Result, SAMPLER, Video};
 
 /// Steps from noise to a clip.
 const STEPS: usize = 12;
@@ -47,20 +46,23 @@ impl<'a> Studio<'a> {
     /// The requests of the first pairs of a split.
     pub(crate) fn new(video: &'a Video, seed: u64, split: Split, n: u64) -> Result<Self> {
         let requests = (0..n).map(|index| Problem::new(seed).pair(split, index).request).collect();
-        Ok(Self { video, plan: video.scheduler.plan(Sampler::Euler, STEPS)?, seed, requests })
+        Ok(Self { video, plan: video.scheduler.plan(SAMPLER, STEPS)?, seed, requests })
     }
 
     /// A clip for each request, and the codes behind it.
     pub(crate) fn make(&self, models: &Models) -> Result<Vec<(Vec<u32>, Clip)>> {
         let noise = Noise::new(self.seed);
-        let rngs = |purpose: &str| (0..self.requests.len()).map(|i| noise.stream(purpose, i as u64)).collect::<Vec<_>>();
-        let prompts: Vec<_> = self.requests.iter().map(|request| self.video.prompt(request)).collect::<std::result::Result<_, _>>()?;
+        let rngs =
+            |purpose: &str| (0..self.requests.len()).map(|i| noise.stream(purpose, i as u64)).collect::<Vec<_>>();
+        let prompts: Vec<_> =
+            self.requests.iter().map(|request| self.video.prompt(request)).collect::<std::result::Result<_, _>>()?;
         let outer = &self.video.mdp.outer;
         let sampling = Sampling { max_new: FRAMES + 1, eos: outer.eos.clone(), ..Sampling::default() };
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
         let made = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ())?;
-        let clip = |made: &hybrid_dpo::policies::denoiser::Generated| Clip::new(made.image().clone()).ok_or("not a clip");
+        let clip =
+            |made: &hybrid_dpo::policies::denoiser::Generated| Clip::new(made.image().clone()).ok_or("not a clip");
         codes.into_iter().zip(&made).map(|(codes, made)| Ok((codes, clip(made)?))).collect()
     }
 

@@ -16,7 +16,7 @@ use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Training};
 use hybrid_dpo::policies::denoiser::sampler::Sampler;
-use hybrid_dpo::policies::denoiser::{Acting, Denoiser, DenoiserTraining, Shape};
+use hybrid_dpo::policies::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
 use hybrid_dpo::policies::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
 use hybrid_dpo::policies::unet::UNetConfig;
 use hybrid_dpo::policies::{BoxError, Coded, Pair, PolicyError};
@@ -45,6 +45,9 @@ const MAX_LENGTH: usize = 32;
 /// A denoiser takes the frames of a clip for channels.
 pub(crate) const SHAPE: Shape = Shape { height: EDGE, width: EDGE, channels: Clip::CHANNELS };
 
+/// The way from noise to a clip.
+pub(crate) const SAMPLER: Sampler = Sampler::Ddim { eta: 0.0 };
+
 /// How large the models are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
@@ -53,7 +56,7 @@ pub(crate) struct Size {
     /// Its blocks.
     pub(crate) n_layers: usize,
     /// Channels of the decoder, from the largest to the smallest frames.
-    pub(crate) decoder: [usize; 2],
+    pub(crate) decoder: [usize; 3],
 }
 
 /// The problem with everything around it.
@@ -72,14 +75,18 @@ impl Video {
         let settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": motion::END_OF_TEXT });
         extras.insert("tokenizer_config.json", settings.to_string().into_bytes());
         let tokenizer = ModelTokenizer::from_extras(Path::new("motion"), &extras, &[])?.ok_or("no tokenizer")?;
-        // Most of the timesteps are noisy: flat shapes show through much noise, and what is decided there is where they are.
+        // The network predicts a velocity, which is the clip itself where there is nothing but noise, so a narrow one need not
+        // carry the noise of all frames through. Most timesteps are noisy: flat shapes show through much noise.
         let scheduler = json!({
-            "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 5.0,
+            "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_schedule": "linear", "beta_start": 1e-4,
+            "beta_end": 0.04, "rescale_betas_zero_snr": true, "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing", "clip_sample": true, "set_alpha_to_one": true,
         });
         let scheduler = Scheduler::parse(Path::new("scheduler"), &scheduler.to_string())?;
         let codes: Vec<Code> = Code::all().collect();
         let table = codes.iter().flat_map(Code::vector).collect();
-        let handoff = Coded::new(motion::code_token(&codes[0]), table, codes.len(), FRAMES)?;
+        let handoff = Coded::new(motion::code_token(&codes[0]), table, codes.len(), FRAMES)?
+            .with_pooled(Framing::whole(EDGE, EDGE));
         let vocabulary = tokenizer.n_tokens() as u32;
         let outer = TokenMdp { vocabulary, eos: tokenizer.eos.clone(), max_length: MAX_LENGTH };
         let inner = ImageMdp::full(Arc::clone(&scheduler.schedule), SHAPE.size());
@@ -121,10 +128,13 @@ impl Video {
         let config = UNetConfig::from_json(json!({
             "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
             "in_channels": SHAPE.channels, "out_channels": SHAPE.channels,
-            "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "mid_block_type": "UNetMidBlock2DCrossAttn",
-            "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "block_out_channels": size.decoder,
-            "layers_per_block": 1, "attention_head_dim": 4, "cross_attention_dim": self.mdp.handoff.width(),
+            "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+            "block_out_channels": size.decoder, "layers_per_block": 1, "attention_head_dim": 4, "cross_attention_dim": self.mdp.handoff.width(),
             "norm_num_groups": 8, "norm_eps": 1e-5, "act_fn": "silu", "use_linear_projection": true,
+            "addition_embed_type": "text_time", "addition_time_embed_dim": 4,
+            "projection_class_embeddings_input_dim": self.mdp.handoff.width() + 6 * 4,
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
         Ok(UNetFiles { path: "decoder".into(), config, tensors })
@@ -138,15 +148,14 @@ impl Video {
 
     /// A decoder that learns; it is exported as an average of its weights if that has a decay.
     pub(crate) fn decoder(&self, files: UNetFiles, ema: Option<f64>) -> Result<Denoiser> {
-        let training =
-            DenoiserTraining { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations, ema };
-        let acting = Acting::plain(Sampler::Euler);
+        let training = DenoiserTraining { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations, ema };
+        let acting = Acting::plain(SAMPLER);
         Ok(Denoiser::trainable(files, self.scheduler.prediction, SHAPE, acting, training)?)
     }
 
     /// Both as they are.
     pub(crate) fn frozen(&self, planner: ModelFiles, decoder: UNetFiles) -> Result<Models> {
-        let acting = Acting::plain(Sampler::Euler);
+        let acting = Acting::plain(SAMPLER);
         let decoder = Denoiser::frozen(decoder, self.scheduler.prediction, SHAPE, acting)?;
         Ok(Pair::new(CausalLm::frozen(planner)?, decoder).named(NAMES))
     }

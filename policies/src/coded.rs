@@ -8,7 +8,7 @@ use mdp::hybrid::Handoff;
 use mdp::token::{TokenMdp, TokenState};
 
 use crate::PolicyError;
-use crate::denoiser::{Condition, Conditioning};
+use crate::denoiser::{Condition, Conditioning, Framing};
 
 /// Sequences of codes that are kept; beyond that all are forgotten and made again when they come.
 const KEPT: usize = 4096;
@@ -24,8 +24,10 @@ const KEPT: usize = 4096;
 /// stands between. Equal codes are told by the same `Arc` for as long as it is kept.
 ///
 /// # Shapes
-/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers. Row `i` is the vector of code
-/// `i`, all zeros where there are fewer codes, and then one in as many numbers as there are rows: place `i` is 1.
+/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers: a block of numbers for each place.
+/// Row `i` has the vector of code `i` in block `i`, and 0 everywhere else; where there are fewer codes it is 0 altogether.
+/// So a code stays bound to its place in any mean of rows, which is all that attention sees before it has learned where to
+/// look. [`with_pooled`](Self::with_pooled) tells the sum of the rows besides: all vectors one after the other.
 ///
 /// # Examples
 /// ```
@@ -34,8 +36,8 @@ const KEPT: usize = 4096;
 /// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
 /// let coded = Coded::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
 /// let told = coded.condition(&[7, 1, 5, 0]);
-/// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 1.0, 0.0]);
-/// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.1, 0.2, 0.0, 1.0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 0.0, 0.0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.0, 0.0, 0.1, 0.2]);
 /// # Ok::<(), policies::PolicyError>(())
 /// ```
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub struct Coded {
     table: Vec<f32>,
     n_codes: usize,
     length: usize,
+    pooled: Option<Framing>,
     kept: Mutex<BTreeMap<Vec<u32>, Condition>>,
 }
 
@@ -62,7 +65,14 @@ impl Coded {
                 got: format!("{} numbers for {n_codes} codes in {length} places", table.len()),
             });
         }
-        Ok(Self { first, table, n_codes, length, kept: Mutex::default() })
+        Ok(Self { first, table, n_codes, length, pooled: None, kept: Mutex::default() })
+    }
+
+    /// Tells all vectors one after the other too, as SDXL is told a pooled text: with the numbers of a framing, which is the
+    /// same for all. It reaches every block of a network, which a small one learns to heed sooner than cross-attention.
+    #[must_use]
+    pub fn with_pooled(self, framing: Framing) -> Self {
+        Self { pooled: Some(framing), kept: Mutex::default(), ..self }
     }
 
     /// How many codes make a whole.
@@ -70,9 +80,14 @@ impl Coded {
         self.length
     }
 
-    /// Numbers of a row: those of a code, and its place.
+    /// Numbers of a row, and of all vectors one after the other.
     pub fn width(&self) -> usize {
-        self.table.len() / self.n_codes + self.length
+        self.numbers() * self.length
+    }
+
+    /// Numbers of a code.
+    fn numbers(&self) -> usize {
+        self.table.len() / self.n_codes
     }
 
     /// The codes among tokens, as many as make a whole.
@@ -88,7 +103,12 @@ impl Coded {
         if let Some(known) = kept.get(&codes) {
             return Arc::clone(known);
         }
-        let condition = Arc::new(Conditioning::of_hidden(self.rows(&codes), self.length));
+        let vectors = self.vectors(&codes);
+        let told = Conditioning::of_hidden(self.rows(&vectors), self.length);
+        let condition = Arc::new(match self.pooled {
+            Some(framing) => Conditioning { pooled: Some(vectors), time_ids: Some(framing.time_ids()), ..told },
+            None => told,
+        });
         if kept.len() >= KEPT {
             kept.clear();
         }
@@ -96,14 +116,21 @@ impl Coded {
         condition
     }
 
-    fn rows(&self, codes: &[u32]) -> Vec<f32> {
-        let (width, n_numbers) = (self.width(), self.width() - self.length);
-        let mut rows = vec![0.0; self.length * width];
-        for (place, row) in rows.chunks_exact_mut(width).enumerate() {
-            if let Some(&code) = codes.get(place) {
-                row[..n_numbers].copy_from_slice(&self.table[code as usize * n_numbers..][..n_numbers]);
-            }
-            row[n_numbers + place] = 1.0;
+    /// The codes' vectors one after the other.
+    fn vectors(&self, codes: &[u32]) -> Vec<f32> {
+        let mut vectors = vec![0.0; self.width()];
+        for (vector, &code) in vectors.chunks_exact_mut(self.numbers()).zip(codes) {
+            vector.copy_from_slice(&self.table[code as usize * vector.len()..][..vector.len()]);
+        }
+        vectors
+    }
+
+    /// A row for each vector, which has it in its own place.
+    fn rows(&self, vectors: &[f32]) -> Vec<f32> {
+        let mut rows = vec![0.0; self.length * vectors.len()];
+        for (place, row) in rows.chunks_exact_mut(vectors.len()).enumerate() {
+            let block = place * self.numbers()..(place + 1) * self.numbers();
+            row[block.clone()].copy_from_slice(&vectors[block]);
         }
         rows
     }
@@ -132,8 +159,8 @@ mod tests {
 
     #[test]
     fn codes_keep_their_order_and_know_their_place() {
-        assert_eq!(rows(&coded().condition(&[12, 10])), [[5.0, 6.0, 1.0, 0.0], [1.0, 2.0, 0.0, 1.0]]);
-        assert_eq!(rows(&coded().condition(&[10, 12])), [[1.0, 2.0, 1.0, 0.0], [5.0, 6.0, 0.0, 1.0]]);
+        assert_eq!(rows(&coded().condition(&[12, 10])), [[5.0, 6.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]);
+        assert_eq!(rows(&coded().condition(&[10, 12])), [[1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 5.0, 6.0]]);
     }
 
     #[test]
@@ -144,9 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_code_is_a_place_without_numbers() {
-        assert_eq!(rows(&coded().condition(&[11, 0])), [[3.0, 4.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
-        assert_eq!(rows(&coded().condition(&[])), [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    fn a_missing_code_is_a_row_of_zeros() {
+        assert_eq!(rows(&coded().condition(&[11, 0])), [[3.0, 4.0, 0.0, 0.0], [0.0; 4]]);
+        assert_eq!(rows(&coded().condition(&[])), [[0.0; 4]; 2]);
+    }
+
+    #[test]
+    fn what_is_pooled_is_the_sum_of_the_rows() {
+        let coded = coded().with_pooled(Framing::whole(3, 5));
+        let told = coded.condition(&[12, 10]);
+        assert_eq!(rows(&told), [[5.0, 6.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]);
+        assert_eq!(told.pooled.as_deref(), Some(&[5.0, 6.0, 1.0, 2.0][..]));
+        assert_eq!(told.time_ids, Some([3.0, 5.0, 0.0, 0.0, 3.0, 5.0]));
     }
 
     #[test]

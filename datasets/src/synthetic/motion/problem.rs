@@ -60,7 +60,7 @@ impl Problem {
     pub const RIM_ERROR_RATE: f64 = 0.5;
     /// The share of the decoder's demonstrations whose codes are no motion: each frame is anything, so that a decoder
     /// learns to draw frame by frame what it is told, and not a few clips by heart.
-    pub const SCRAMBLED_SHARE: f64 = 0.4;
+    pub const SCRAMBLED_SHARE: f64 = 0.15;
 
     /// The problem of a seed.
     pub fn new(seed: u64) -> Self {

@@ -6,8 +6,8 @@ use crate::synthetic::draw::Draw;
 
 /// Every word of every request, in alphabetical order; a text is words with one space between them.
 pub const WORDS: [&str; 18] = [
-    "a", "circle", "cross", "down", "fast", "goes", "going", "heads", "left", "moves", "quickly", "right", "show", "slow",
-    "slowly", "triangle", "up", "watch",
+    "a", "circle", "cross", "down", "fast", "goes", "going", "heads", "left", "moves", "quickly", "right", "show",
+    "slow", "slowly", "triangle", "up", "watch",
 ];
 
 /// A way to ask for the same.
