@@ -20,7 +20,7 @@ use hybrid_dpo::train::step::Slice;
 use hybrid_dpo::train::{CacheKey, Decay, Hooks, Problem as Training, RunFolder, Settings, Silent, Source as _, run};
 use wiring::{Models, NAMES, Pairs, Size, Video, VideoMdp, draws};
 
-const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 16, 16] };
+const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 8, 16, 16] };
 
 fn learner(video: &Video) -> Models {
     let planner = Video::planner(video.untrained_planner(TINY, 1).unwrap()).unwrap();

@@ -42,14 +42,14 @@ struct Scale {
 }
 
 const WHOLE: Scale = Scale {
-    size: Size { planner: 96, n_layers: 3, decoder: [32, 48, 64] },
+    size: Size { planner: 96, n_layers: 3, decoder: [32, 48, 64, 96] },
     planner_steps: 1500,
     decoder_steps: 2500,
     joint_steps: 256,
     requests: 256,
 };
 const QUICK: Scale = Scale {
-    size: Size { planner: 32, n_layers: 1, decoder: [8, 16, 16] },
+    size: Size { planner: 32, n_layers: 1, decoder: [8, 8, 16, 16] },
     planner_steps: 20,
     decoder_steps: 10,
     joint_steps: 4,

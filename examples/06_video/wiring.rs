@@ -43,7 +43,7 @@ pub(crate) const NAMES: [&str; 2] = ["planner", "decoder"];
 const MAX_LENGTH: usize = 32;
 
 /// A denoiser takes the frames of a clip for channels.
-pub(crate) const SHAPE: Shape = Shape { height: EDGE, width: EDGE, channels: Clip::CHANNELS };
+pub(crate) const SHAPE: Shape = Shape { height: EDGE, width: EDGE, channels: FRAMES };
 
 /// The way from noise to a clip.
 pub(crate) const SAMPLER: Sampler = Sampler::Ddim { eta: 0.0 };
@@ -56,7 +56,7 @@ pub(crate) struct Size {
     /// Its blocks.
     pub(crate) n_layers: usize,
     /// Channels of the decoder, from the largest to the smallest frames.
-    pub(crate) decoder: [usize; 3],
+    pub(crate) decoder: [usize; 4],
 }
 
 /// The problem with everything around it.
@@ -128,9 +128,9 @@ impl Video {
         let config = UNetConfig::from_json(json!({
             "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
             "in_channels": SHAPE.channels, "out_channels": SHAPE.channels,
-            "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+            "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
             "mid_block_type": "UNetMidBlock2DCrossAttn",
-            "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+            "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
             "block_out_channels": size.decoder, "layers_per_block": 1, "attention_head_dim": 4, "cross_attention_dim": self.mdp.handoff.width(),
             "norm_num_groups": 8, "norm_eps": 1e-5, "act_fn": "silu", "use_linear_projection": true,
             "addition_embed_type": "text_time", "addition_time_embed_dim": 4,

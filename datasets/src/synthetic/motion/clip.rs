@@ -11,9 +11,10 @@ pub const FRAMES: usize = 8;
 /// Rows and columns of a frame.
 pub const EDGE: usize = 16;
 
-const PAINTS: [[f32; 3]; 3] = [[1.0, 0.1, -0.4], [0.9, 0.9, 1.0], [0.1, 0.9, -0.1]];
-/// The colour of whatever nothing is in front of.
-pub(super) const GROUND: [f32; 3] = [-0.8, -0.8, -0.4];
+/// The brightness of a shape, from -1 (black) to 1 (white).
+pub(super) const PAINT: f32 = 0.8;
+/// The brightness of whatever nothing is in front of.
+pub(super) const GROUND: f32 = -0.8;
 
 /// The pixels of a shape, row by row.
 const MASKS: [[&[u8; Code::SIZE]; Code::SIZE]; 3] = [
@@ -23,11 +24,6 @@ const MASKS: [[&[u8; Code::SIZE]; Code::SIZE]; 3] = [
 ];
 
 impl Shape {
-    /// Its colour: red, green and blue from -1 to 1.
-    pub fn paint(self) -> [f32; 3] {
-        PAINTS[self as usize]
-    }
-
     /// Row and column of each of its pixels, from its top left corner.
     pub(super) fn pixels(self) -> impl Iterator<Item = (usize, usize)> {
         let places = (0..Code::SIZE).flat_map(|row| (0..Code::SIZE).map(move |column| (row, column)));
@@ -35,21 +31,18 @@ impl Shape {
     }
 }
 
-/// Frames of red, green and blue from -1 to 1, side by side in every pixel: what a denoiser of
-/// [`Clip::CHANNELS`] channels draws.
+/// Frames of brightness from -1 to 1, side by side in every pixel: what a denoiser of [`FRAMES`] channels draws.
 ///
 /// # Shapes
-/// `[EDGE, EDGE, FRAMES, 3]`: rows, columns, frames, colours.
+/// `[EDGE, EDGE, FRAMES]`: rows, columns, frames.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     values: Arc<[f32]>,
 }
 
 impl Clip {
-    /// Numbers of a pixel: red, green and blue of every frame.
-    pub const CHANNELS: usize = FRAMES * Pixels::CHANNELS;
     /// Numbers in all.
-    pub const SIZE: usize = EDGE * EDGE * Self::CHANNELS;
+    pub const SIZE: usize = EDGE * EDGE * FRAMES;
 
     /// The clip of these numbers; `None` if they are not [`Self::SIZE`] of them.
     pub fn new(values: impl Into<Arc<[f32]>>) -> Option<Self> {
@@ -59,12 +52,11 @@ impl Clip {
 
     /// Draws what codes say.
     pub fn render(codes: &[Code; FRAMES]) -> Self {
-        let mut values: Vec<f32> = (0..Self::SIZE).map(|at| GROUND[at % 3]).collect();
+        let mut values = vec![GROUND; Self::SIZE];
         for (frame, code) in codes.iter().enumerate() {
             let (top, left) = code.corner();
             for (row, column) in code.shape.pixels() {
-                let at = ((top + row) * EDGE + left + column) * Self::CHANNELS + frame * 3;
-                values[at..at + 3].copy_from_slice(&code.shape.paint());
+                values[((top + row) * EDGE + left + column) * FRAMES + frame] = PAINT;
             }
         }
         Self { values: values.into() }
@@ -75,17 +67,19 @@ impl Clip {
         &self.values
     }
 
-    /// The colour of a pixel in a frame.
-    pub fn colour(&self, frame: usize, row: usize, column: usize) -> [f32; 3] {
-        let at = (row * EDGE + column) * Self::CHANNELS + frame * 3;
-        [self.values[at], self.values[at + 1], self.values[at + 2]]
+    /// The brightness of a pixel in a frame.
+    ///
+    /// # Panics
+    /// If there is no such frame or pixel.
+    pub fn brightness(&self, frame: usize, row: usize, column: usize) -> f32 {
+        self.values[(row * EDGE + column) * FRAMES + frame]
     }
 
-    /// A frame as a picture.
+    /// A frame as a grey picture.
     ///
     /// # Panics
     /// If there is no such frame.
     pub fn frame(&self, frame: usize) -> Pixels {
-        Pixels::from_fn(EDGE, EDGE, |row, column, channel| self.colour(frame, row, column)[channel])
+        Pixels::from_fn(EDGE, EDGE, |row, column, _| self.brightness(frame, row, column))
     }
 }

@@ -1,7 +1,7 @@
 //! The judge that knows the answers.
 
 use super::Outcome;
-use super::clip::{Clip, EDGE, FRAMES, GROUND};
+use super::clip::{Clip, EDGE, FRAMES, GROUND, PAINT};
 use super::code::Code;
 use super::scene::{Axis, Direction, Shape, Speed, Wanted};
 
@@ -90,24 +90,21 @@ impl Oracle {
     }
 }
 
-/// How much further each pixel of a frame is from the ground than from each paint, in squared error, and how far the frame
-/// is from the ground.
+/// How much nearer each pixel of a frame is to the paint than to the ground, in squared error, and how far the frame is
+/// from the ground.
 struct Differences {
-    nearer: [[f64; EDGE * EDGE]; Shape::ALL.len()],
+    nearer: [f64; EDGE * EDGE],
     from_ground: f64,
 }
 
 fn differences(clip: &Clip, frame: usize) -> Differences {
-    let mut differences = Differences { nearer: [[0.0; EDGE * EDGE]; Shape::ALL.len()], from_ground: 0.0 };
-    for pixel in 0..EDGE * EDGE {
-        let colour = clip.colour(frame, pixel / EDGE, pixel % EDGE);
-        let colour = colour.map(|value| if value.is_nan() { 0.0 } else { value.clamp(-1.0, 1.0) });
-        let from = |other: [f32; 3]| -> f64 { colour.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum() };
-        let from_ground = from(GROUND);
-        differences.from_ground += from_ground;
-        for shape in Shape::ALL {
-            differences.nearer[shape as usize][pixel] = from_ground - from(shape.paint());
-        }
+    let mut differences = Differences { nearer: [0.0; EDGE * EDGE], from_ground: 0.0 };
+    for (pixel, nearer) in differences.nearer.iter_mut().enumerate() {
+        let value = clip.brightness(frame, pixel / EDGE, pixel % EDGE);
+        let value = if value.is_nan() { 0.0 } else { value.clamp(-1.0, 1.0) };
+        let from = |other: f32| f64::from(value - other).powi(2);
+        differences.from_ground += from(GROUND);
+        *nearer = from(GROUND) - from(PAINT);
     }
     differences
 }
@@ -117,8 +114,8 @@ fn read_frame(differences: &Differences) -> (Option<Seen>, f64) {
     let places = (0..Code::POSITIONS).flat_map(|row| (0..Code::POSITIONS).map(move |column| (row, column)));
     let all = places.flat_map(|(row, column)| Shape::ALL.map(|shape| Seen { shape, row, column }));
     let gain = |seen: &Seen| -> f64 {
-        let nearer = &differences.nearer[seen.shape as usize];
-        seen.shape.pixels().map(|(row, column)| nearer[(seen.row + row) * EDGE + seen.column + column]).sum()
+        let pixels = seen.shape.pixels();
+        pixels.map(|(row, column)| differences.nearer[(seen.row + row) * EDGE + seen.column + column]).sum()
     };
     let best = all.map(|seen| (gain(&seen), seen)).max_by(|(first, _), (second, _)| first.total_cmp(second));
     match best.filter(|(gain, _)| *gain > 0.0) {

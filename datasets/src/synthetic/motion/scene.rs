@@ -5,7 +5,7 @@ use super::clip::FRAMES;
 use super::code::Code;
 use crate::synthetic::draw::Draw;
 
-/// What moves. Each shape has a colour of its own.
+/// What moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// A filled circle.
