@@ -1,14 +1,14 @@
 //! A language model and a decoder of clips as one policy: the wiring of `examples/06_video`, with models that know nothing.
 
 #[path = "../examples/06_video/wiring.rs"]
-#[expect(dead_code, reason = "the example uses more of it")]
+#[allow(dead_code, reason = "the example uses more of it")]
 mod wiring;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hybrid_dpo::datasets::synthetic::motion::{Code, FRAMES, Problem, Split};
+use hybrid_dpo::datasets::synthetic::motion::{Clip, Code, FRAMES, Motion, Oracle, Problem, Split};
 use hybrid_dpo::mdp::Mdp as _;
 use hybrid_dpo::mdp::hybrid::{Half, Handoff as _};
 use hybrid_dpo::mdp::token::TokenState;
@@ -69,6 +69,14 @@ fn a_plan_becomes_a_condition_for_every_frame_in_order() {
         video.mdp.handoff.enter(&TokenState { prompt: [1].into(), response })
     };
     assert!(Arc::ptr_eq(&with_words(&[]), &with_words(&[259, 260])));
+}
+
+#[test]
+fn a_plan_that_is_drawn_as_it_says_is_all_that_was_wanted() {
+    for motion in Motion::all() {
+        let reading = Oracle::read(&Clip::render(&motion.codes()));
+        assert_eq!(reading.score(&motion.wanted), 1.0, "{motion:?}: {reading:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! combinator of two problems are those of prompts and pictures. Both models start from nothing: they are first taught by
 //! demonstrations that are often wrong, then by which of two clips an oracle prefers.
 //!
-//! Run it with `cargo run --release --example 06_video -- OUT`, which takes minutes; `--quick` takes seconds and shows
-//! nothing but that everything fits together. The two bases are kept in `OUT/bases`, or wherever `--bases` says, and
-//! are not trained again where they are found; `--seed` draws other pairs and another order for the joint training.
+//! Run it with `cargo run --release --example 06_video -- OUT`, which takes a quarter of an hour or more; `--quick` takes
+//! seconds and shows nothing but that everything fits together. The two bases are kept in `OUT/bases`, or wherever
+//! `--bases` says, and are not trained again where they are found; `--seed` draws other pairs and another order for the
+//! joint training.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 #![expect(clippy::disallowed_methods, reason = "an example reads its arguments")]
 
@@ -43,7 +44,7 @@ struct Scale {
 
 const WHOLE: Scale = Scale {
     size: Size { planner: 96, n_layers: 3, decoder: [32, 48, 64, 96] },
-    planner_steps: 1500,
+    planner_steps: 700,
     decoder_steps: 2500,
     joint_steps: 256,
     requests: 256,
@@ -66,15 +67,8 @@ const RATES: [f64; 2] = [1e-3, 1e-4];
 fn main() -> Result<()> {
     let options = Options::read(std::env::args().skip(1))?;
     let mut scale = if options.quick { QUICK } else { WHOLE };
-    if let Some(n) = options.decoder_steps {
-        scale.decoder_steps = n;
-    }
-    if let Some(n) = options.joint_steps {
-        scale.joint_steps = n;
-    }
-    if let Some(n) = options.planner_steps {
-        scale.planner_steps = n;
-    }
+    scale.decoder_steps = options.decoder_steps.unwrap_or(scale.decoder_steps);
+    scale.joint_steps = options.joint_steps.unwrap_or(scale.joint_steps);
     let (video, begun) = (Video::new()?, Instant::now());
     let planner = planner_base(&video, &options, &scale)?;
     let decoder = decoder_base(&video, &options, &scale)?;
@@ -86,7 +80,7 @@ fn main() -> Result<()> {
 
     let problem = Problem::new(options.seed);
     let pairs = Pairs { video: &video, problem, split: Split::Train, n: 8 * scale.joint_steps };
-    let source = video.pairs::<Comparison>(&pairs, draws(options.seed, options.draws), options.weights)?;
+    let source = video.pairs::<Comparison>(&pairs, draws(options.seed, 1), WEIGHTS)?;
     // beta and gamma are weights of the decisions, so the loss itself has beta 1.
     let preference: BoxObjective<Comparison> = Box::new(Pairwise::new(Logistic::new(1.0)?));
     let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
@@ -115,41 +109,35 @@ fn main() -> Result<()> {
 }
 
 /// What the user asked for.
+#[derive(Default)]
 struct Options {
     out: PathBuf,
     bases: PathBuf,
     seed: u64,
     quick: bool,
-    draws: usize,
-    weights: (f64, f64),
     decoder_steps: Option<usize>,
     joint_steps: Option<usize>,
-    planner_steps: Option<usize>,
 }
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        const USAGE: &str = "06_video OUT [--bases FOLDER] [--seed N] [--quick]";
-        let (mut out, mut bases, mut seed, mut quick, mut draws, mut weights) = (None, None, 0, false, 1, WEIGHTS);
-        let (mut decoder_steps, mut joint_steps, mut planner_steps) = (None, None, None);
+        const USAGE: &str = "06_video OUT [--bases FOLDER] [--seed N] [--decoder-steps N] [--joint-steps N] [--quick]";
+        let (mut options, mut out, mut bases) = (Self::default(), None, None);
         while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(USAGE);
             match argument.as_str() {
-                "--quick" => quick = true,
-                "--bases" => bases = Some(PathBuf::from(arguments.next().ok_or(USAGE)?)),
-                "--seed" => seed = arguments.next().ok_or(USAGE)?.parse()?,
-                "--draws" => draws = arguments.next().ok_or(USAGE)?.parse()?,
-                "--decoder-steps" => decoder_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
-                "--joint-steps" => joint_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
-                "--planner-steps" => planner_steps = Some(arguments.next().ok_or(USAGE)?.parse()?),
-                "--beta" => weights.0 = arguments.next().ok_or(USAGE)?.parse()?,
-                "--gamma" => weights.1 = arguments.next().ok_or(USAGE)?.parse()?,
+                "--quick" => options.quick = true,
+                "--bases" => bases = Some(PathBuf::from(value()?)),
+                "--seed" => options.seed = value()?.parse()?,
+                "--decoder-steps" => options.decoder_steps = Some(value()?.parse()?),
+                "--joint-steps" => options.joint_steps = Some(value()?.parse()?),
                 folder if out.is_none() && !folder.starts_with("--") => out = Some(PathBuf::from(folder)),
                 _ => return Err(USAGE.into()),
             }
         }
-        let out = out.ok_or(USAGE)?;
-        let bases = bases.unwrap_or_else(|| out.join("bases"));
-        Ok(Self { out, bases, seed, quick, draws, weights, decoder_steps, joint_steps, planner_steps })
+        options.out = out.ok_or(USAGE)?;
+        options.bases = bases.unwrap_or_else(|| options.out.join("bases"));
+        Ok(options)
     }
 }
 
