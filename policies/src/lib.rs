@@ -29,6 +29,7 @@
 //! by hand. [`laws`] is the first test to write for a policy of your own.
 pub mod causal;
 pub mod clip;
+mod coded;
 pub mod denoiser;
 mod error;
 pub mod formats;
@@ -40,6 +41,7 @@ mod saved;
 pub mod tabular;
 pub mod unet;
 pub mod vae;
+pub use coded::Coded;
 pub use error::PolicyError;
 pub use pair::{Learns, Pair, PairTape};
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal};

@@ -6,11 +6,13 @@
 //! * [`tldr`]: short posts, good and bad summaries, and an oracle that counts the facts of any summary.
 //! * [`shapes`]: coloured shapes with captions, and an oracle that reads a picture back.
 //! * [`chimera`]: requests for creatures, refined prompts that tell their parts, and pictures of them.
+//! * [`motion`]: requests for moving shapes, a latent code for every frame, and clips of eight frames.
 
 use std::cmp::Ordering;
 
 pub mod chimera;
 mod draw;
+pub mod motion;
 mod pattern;
 pub mod shapes;
 pub mod tldr;

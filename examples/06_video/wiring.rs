@@ -1,0 +1,274 @@
+//! The video problem as the trainer takes it: a hand-off, two models and data. There is no more to a new problem.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use hybrid_dpo::datasets::synthetic::motion::{
+    self, Clip, Code, EDGE, FRAMES, Motion, MotionPair, Plan, Problem, Request, Split,
+};
+use hybrid_dpo::datasets::{Example, ExampleKind};
+use hybrid_dpo::engine::checkpoint::Keep;
+use hybrid_dpo::engine::optim::{AdamW, Optimizer};
+use hybrid_dpo::engine::{EngineError, Noise};
+use hybrid_dpo::mdp::hybrid::Hybrid;
+use hybrid_dpo::mdp::token::TokenMdp;
+use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Training};
+use hybrid_dpo::policies::denoiser::sampler::Sampler;
+use hybrid_dpo::policies::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::policies::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
+use hybrid_dpo::policies::unet::UNetConfig;
+use hybrid_dpo::policies::{BoxError, Coded, Pair, PolicyError};
+use hybrid_dpo::train::diffusion::{
+    Draws, Finished, FromImages, ImageExample, ImageMdp, ImageSource, Images, NoiseSharing, Reduction, Scheme,
+    Timesteps, Units,
+};
+use hybrid_dpo::train::hybrid::HybridSource;
+use hybrid_dpo::train::token::{Examples, FromExample, TokenSource};
+use serde_json::json;
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Codes word by word, then a clip.
+pub(crate) type VideoMdp = Hybrid<TokenMdp, ImageMdp, Coded>;
+/// Who writes the codes, and who draws them.
+pub(crate) type Models = Pair<CausalLm, Denoiser>;
+/// What is learned from, for both halves.
+pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Coded>;
+
+/// What the halves are called.
+pub(crate) const NAMES: [&str; 2] = ["planner", "decoder"];
+/// Most tokens of a request and its codes together.
+const MAX_LENGTH: usize = 32;
+
+/// A denoiser takes the frames of a clip for channels.
+pub(crate) const SHAPE: Shape = Shape { height: EDGE, width: EDGE, channels: FRAMES };
+
+/// The way from noise to a clip.
+pub(crate) const SAMPLER: Sampler = Sampler::Ddim { eta: 0.0 };
+
+/// How large the models are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Width of the planner.
+    pub(crate) planner: usize,
+    /// Its blocks.
+    pub(crate) n_layers: usize,
+    /// Channels of the decoder, from the largest to the smallest frames.
+    pub(crate) decoder: [usize; 4],
+}
+
+/// The problem with everything around it.
+#[derive(Debug)]
+pub(crate) struct Video {
+    pub(crate) mdp: VideoMdp,
+    pub(crate) scheduler: Scheduler,
+    tokenizer: ModelTokenizer,
+    extras: Extras,
+}
+
+impl Video {
+    pub(crate) fn new() -> Result<Self> {
+        let mut extras = Extras::default();
+        extras.insert("tokenizer.json", motion::tokenizer_json().into_bytes());
+        let settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": motion::END_OF_TEXT });
+        extras.insert("tokenizer_config.json", settings.to_string().into_bytes());
+        let tokenizer = ModelTokenizer::from_extras(Path::new("motion"), &extras, &[])?.ok_or("no tokenizer")?;
+        // The network predicts a velocity, which is the clip itself where there is nothing but noise, so a narrow one need not
+        // carry the noise of all frames through. Most timesteps are noisy: flat shapes show through much noise.
+        let scheduler = json!({
+            "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_schedule": "linear", "beta_start": 1e-4,
+            "beta_end": 0.04, "rescale_betas_zero_snr": true, "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing", "clip_sample": true, "set_alpha_to_one": true,
+        });
+        let scheduler = Scheduler::parse(Path::new("scheduler"), &scheduler.to_string())?;
+        let codes: Vec<Code> = Code::all().collect();
+        let table = codes.iter().flat_map(Code::vector).collect();
+        let handoff = Coded::new(motion::code_token(&codes[0]), table, codes.len(), FRAMES)?
+            .with_pooled(Framing::whole(EDGE, EDGE));
+        let vocabulary = tokenizer.n_tokens() as u32;
+        let outer = TokenMdp { vocabulary, eos: tokenizer.eos.clone(), max_length: MAX_LENGTH };
+        let inner = ImageMdp::full(Arc::clone(&scheduler.schedule), SHAPE.size());
+        Ok(Self { mdp: Hybrid { outer, inner, handoff }, scheduler, tokenizer, extras })
+    }
+
+    /// The request as the planner reads it.
+    pub(crate) fn prompt(&self, request: &Request) -> std::result::Result<Vec<u32>, PolicyError> {
+        self.tokenizer.encode(&motion::planner_prompt(request))
+    }
+
+    /// Codes as the planner writes them, end included.
+    pub(crate) fn response(&self, codes: &[Code]) -> Vec<u32> {
+        codes.iter().map(motion::code_token).chain(self.mdp.outer.eos.first().copied()).collect()
+    }
+
+    /// A clip under the codes that it was drawn for.
+    pub(crate) fn finished(&self, codes: &[Code; FRAMES], shown: &[Code; FRAMES]) -> Finished {
+        let condition = self.mdp.handoff.condition(&self.response(codes));
+        Finished { latent: Arc::clone(Clip::render(shown).values()), condition }
+    }
+
+    /// A Llama that knows nothing yet.
+    pub(crate) fn untrained_planner(&self, size: Size, seed: u64) -> Result<ModelFiles> {
+        let config = CausalConfig::from_json(json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": self.tokenizer.n_tokens(),
+            "hidden_size": size.planner, "intermediate_size": 8 * size.planner / 3, "num_hidden_layers": size.n_layers,
+            "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": size.planner / 4,
+            "max_position_embeddings": MAX_LENGTH, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+            "tie_word_embeddings": true, "initializer_range": 0.06, "bos_token_id": 0, "eos_token_id": 0,
+        }))?;
+        let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
+        let (tokenizer, extras) = (Some(self.tokenizer.clone()), self.extras.clone());
+        Ok(ModelFiles { path: "planner".into(), config, tensors, tokenizer, extras })
+    }
+
+    /// A UNet that knows nothing yet and looks at one code for each frame.
+    pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<UNetFiles> {
+        let config = UNetConfig::from_json(json!({
+            "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
+            "in_channels": SHAPE.channels, "out_channels": SHAPE.channels,
+            "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+            "block_out_channels": size.decoder, "layers_per_block": 1, "attention_head_dim": 4, "cross_attention_dim": self.mdp.handoff.width(),
+            "norm_num_groups": 8, "norm_eps": 1e-5, "act_fn": "silu", "use_linear_projection": true,
+            "addition_embed_type": "text_time", "addition_time_embed_dim": 4,
+            "projection_class_embeddings_input_dim": self.mdp.handoff.width() + 6 * 4,
+        }))?;
+        let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
+        Ok(UNetFiles { path: "decoder".into(), config, tensors })
+    }
+
+    /// A planner that learns.
+    pub(crate) fn planner(files: ModelFiles) -> Result<CausalLm> {
+        let training = Training { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations };
+        Ok(CausalLm::trainable(files, training)?)
+    }
+
+    /// A decoder that learns; it is exported as an average of its weights if that has a decay.
+    pub(crate) fn decoder(&self, files: UNetFiles, ema: Option<f64>) -> Result<Denoiser> {
+        let training = DenoiserTraining { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations, ema };
+        let acting = Acting::plain(SAMPLER);
+        Ok(Denoiser::trainable(files, self.scheduler.prediction, SHAPE, acting, training)?)
+    }
+
+    /// Both as they are.
+    pub(crate) fn frozen(&self, planner: ModelFiles, decoder: UNetFiles) -> Result<Models> {
+        let acting = Acting::plain(SAMPLER);
+        let decoder = Denoiser::frozen(decoder, self.scheduler.prediction, SHAPE, acting)?;
+        Ok(Pair::new(CausalLm::frozen(planner)?, decoder).named(NAMES))
+    }
+
+    /// Clips as scored decisions.
+    pub(crate) fn clips<'a, F: FromImages>(&self, images: &'a dyn Images, draws: Draws) -> ImageSource<'a, F> {
+        let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Default::default() };
+        ImageSource::new(images, self.mdp.inner.clone(), draws, units, Scheme::Forward)
+            .of_prediction(self.scheduler.prediction)
+    }
+
+    /// Pairs for both halves; `weights` are beta a nat of codes and gamma a unit of mean squared error halved.
+    pub(crate) fn pairs<'a, F: FromExample + FromImages>(
+        &'a self,
+        pairs: &'a Pairs<'a>,
+        draws: Draws,
+        weights: (f64, f64),
+    ) -> Result<Source<'a, F>> {
+        let codes = TokenSource::new(pairs, MAX_LENGTH);
+        HybridSource::new(&self.mdp, (codes, self.clips(pairs, draws)), weights, NAMES)
+    }
+}
+
+/// Fresh timesteps and noise whenever an example comes again; `per_example` of them stand inside one loss.
+pub(crate) fn draws(seed: u64, per_example: usize) -> Draws {
+    let (timesteps, noise) = (Timesteps::Stratified, NoiseSharing::Shared);
+    Draws { seed, per_example, sets: 1000, timesteps, noise, given: None }
+}
+
+fn optimizer() -> std::result::Result<Box<dyn Optimizer>, EngineError> {
+    Ok(Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.01)?))
+}
+
+/// So many of the planner's demonstrations.
+pub(crate) struct Plans<'a> {
+    pub(crate) video: &'a Video,
+    pub(crate) problem: Problem,
+    pub(crate) n: usize,
+}
+
+impl Examples for Plans<'_> {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> std::result::Result<Example, BoxError> {
+        let Plan { request, planned } = self.problem.plan(Split::Train, index as u64);
+        example(self.video, index, &request, &[planned], ExampleKind::Demonstration)
+    }
+}
+
+/// So many of the decoder's demonstrations.
+pub(crate) struct Drawings<'a> {
+    pub(crate) video: &'a Video,
+    pub(crate) problem: Problem,
+    pub(crate) n: usize,
+}
+
+impl Images for Drawings<'_> {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> std::result::Result<ImageExample, BoxError> {
+        let drawn = self.problem.drawn(Split::Train, index as u64);
+        Ok(ImageExample { sides: vec![self.video.finished(&drawn.codes, &drawn.shown)], preference: 1.0 })
+    }
+}
+
+/// So many pairs of whole answers: example `i` of the one half and of the other are of the same pair.
+pub(crate) struct Pairs<'a> {
+    pub(crate) video: &'a Video,
+    pub(crate) problem: Problem,
+    pub(crate) split: Split,
+    pub(crate) n: usize,
+}
+
+impl Pairs<'_> {
+    fn pair(&self, index: usize) -> MotionPair {
+        self.problem.pair(self.split, index as u64)
+    }
+}
+
+impl Examples for Pairs<'_> {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> std::result::Result<Example, BoxError> {
+        let MotionPair { request, chosen, rejected } = self.pair(index);
+        example(self.video, index, &request, &[chosen.planned, rejected.planned], ExampleKind::Pair)
+    }
+}
+
+impl Images for Pairs<'_> {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn example(&self, index: usize) -> std::result::Result<ImageExample, BoxError> {
+        let MotionPair { chosen, rejected, .. } = self.pair(index);
+        let sides = [chosen, rejected].map(|side| self.video.finished(&side.planned.codes(), &side.shown.codes()));
+        Ok(ImageExample { sides: sides.into(), preference: 1.0 })
+    }
+}
+
+fn example(
+    video: &Video,
+    index: usize,
+    request: &Request,
+    planned: &[Motion],
+    kind: ExampleKind,
+) -> std::result::Result<Example, BoxError> {
+    let responses = planned.iter().map(|planned| video.response(&planned.codes())).collect();
+    Ok(Example { index: index as u64, prompt: video.prompt(request)?.into(), responses, kind, preference: 1.0 })
+}
