@@ -80,7 +80,7 @@ impl Problem {
         let request = Request::draw(split, &mut draw);
         loop {
             let [first, second] = [0, 1].map(|_| {
-                let planned = plan(split, &request, &mut draw);
+                let planned = plan(split, request, &mut draw);
                 Side { planned, shown: imagine(split, planned, &mut draw) }
             });
             let (worth, other) = (request.wanted.share(&first.shown), request.wanted.share(&second.shown));
@@ -95,7 +95,7 @@ impl Problem {
     pub fn plan(&self, split: Split, index: u64) -> Plan {
         let mut draw = self.stream("plan", split, index);
         let request = Request::draw(split, &mut draw);
-        Plan { request, planned: plan(split, &request, &mut draw) }
+        Plan { request, planned: plan(split, request, &mut draw) }
     }
 
     /// The decoder's demonstration number `index` of a split.
@@ -109,13 +109,13 @@ impl Problem {
         Drawn { codes: planned.codes(), shown: imagine(split, planned, &mut draw).codes() }
     }
 
-    fn stream(&self, purpose: &str, split: Split, index: u64) -> Draw {
+    fn stream(self, purpose: &str, split: Split, index: u64) -> Draw {
         Draw::new("hybrid-dpo motion", purpose, &[self.seed, split as u64, index])
     }
 }
 
 /// What the planner is taught to make of a request.
-fn plan(split: Split, request: &Request, draw: &mut Draw) -> Motion {
+fn plan(split: Split, request: Request, draw: &mut Draw) -> Motion {
     let is_wrong = draw.chance(Problem::WRONG_RATE);
     let wanted = until_allowed(split, || if is_wrong { request.wanted.altered(draw) } else { request.wanted });
     Motion::draw(wanted, draw)
@@ -126,9 +126,12 @@ fn imagine(split: Split, planned: Motion, draw: &mut Draw) -> Motion {
     if !draw.chance(Problem::error_rate(&planned.codes())) {
         return planned;
     }
-    let wanted = until_allowed(split, || match draw.chance(0.5) {
-        true => planned.wanted.with_another_shape(draw),
-        false => Wanted { direction: planned.wanted.direction.turned(), ..planned.wanted },
+    let wanted = until_allowed(split, || {
+        if draw.chance(0.5) {
+            planned.wanted.with_another_shape(draw)
+        } else {
+            Wanted { direction: planned.wanted.direction.turned(), ..planned.wanted }
+        }
     });
     Motion { wanted, ..planned }
 }
