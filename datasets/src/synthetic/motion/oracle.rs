@@ -131,8 +131,10 @@ fn motion(frames: &[Option<Seen>; FRAMES]) -> Option<(Direction, Speed)> {
     if seen.len() < Oracle::LEAST_SEEN {
         return None;
     }
-    let across = Line::through(seen.iter().map(|(frame, seen)| (*frame, seen.column as f64)));
-    let down = Line::through(seen.iter().map(|(frame, seen)| (*frame, seen.row as f64)));
+    let line = |place: &dyn Fn(&Seen) -> usize| {
+        Line::through(&seen.iter().map(|(frame, seen)| (*frame, place(seen) as f64)).collect::<Vec<_>>())
+    };
+    let (across, down) = (line(&|seen| seen.column), line(&|seen| seen.row));
     if across.unsteady.hypot(down.unsteady) > Oracle::UNSTEADY {
         return None;
     }
@@ -159,9 +161,9 @@ struct Line {
 }
 
 impl Line {
-    fn through(points: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
-        let n = points.clone().count() as f64;
-        let sum = |of: &dyn Fn(f64, f64) -> f64| points.clone().map(|(x, y)| of(x, y)).sum::<f64>() / n;
+    fn through(points: &[(f64, f64)]) -> Self {
+        let n = points.len() as f64;
+        let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y)| of(x, y)).sum::<f64>() / n;
         let (x_mean, y_mean) = (sum(&|x, _| x), sum(&|_, y| y));
         let slope = sum(&|x, y| (x - x_mean) * (y - y_mean)) / sum(&|x, _| (x - x_mean).powi(2));
         let square = sum(&|x, y| (y - y_mean - slope * (x - x_mean)).powi(2));

@@ -154,24 +154,17 @@ fn every_word_and_every_code_is_a_token() {
 }
 
 #[test]
-fn splits_share_no_combination_and_training_knows_every_two_of_three() {
-    let splits: Vec<Split> = Wanted::all().map(|wanted| wanted.split()).collect();
-    assert_eq!(Split::ALL.map(|split| splits.iter().filter(|other| **other == split).count()), [18, 2, 4]);
-    let train: Vec<Wanted> = Wanted::all().filter(|wanted| wanted.split() == Split::Train).collect();
-    let two = |of: &dyn Fn(&Wanted) -> (usize, usize)| train.iter().map(of).collect::<HashSet<_>>().len();
-    assert_eq!(two(&|wanted| (wanted.shape as usize, wanted.direction as usize)), 12);
-    assert_eq!(two(&|wanted| (wanted.shape as usize, wanted.speed as usize)), 6);
-    assert_eq!(two(&|wanted| (wanted.direction as usize, wanted.speed as usize)), 8);
-    let of_train = |motion: Motion| motion.wanted.split() == Split::Train;
-    for index in 0..3_000 {
-        let pair = Problem::new(0).pair(Split::Train, index);
-        let plan = Problem::new(0).plan(Split::Train, index);
-        let shown = Problem::new(0).drawn(Split::Train, index).shown;
-        let all = [pair.chosen.planned, pair.chosen.shown, pair.rejected.planned, pair.rejected.shown, plan.planned];
-        assert!(all.into_iter().all(of_train), "{index}");
-        let held_out = Motion::all().find(|motion| motion.codes() == shown).is_some_and(|motion| !of_train(motion));
-        assert!(!held_out, "{index}");
-    }
+fn splits_share_no_request_and_training_knows_every_motion_and_every_word_of_it() {
+    let splits: Vec<Split> = Request::all().map(|request| request.split()).collect();
+    assert_eq!(Split::ALL.map(|split| splits.iter().filter(|other| **other == split).count()), [60, 12, 24]);
+    let train: Vec<Request> = Request::all().filter(|request| request.split() == Split::Train).collect();
+    assert_eq!(train.iter().map(|request| request.wanted).collect::<HashSet<_>>().len(), 24);
+    // Every way to ask occurs with every shape, and with every direction.
+    let two = |of: &dyn Fn(&Request) -> usize| {
+        train.iter().map(|request| (request.asking, of(request))).collect::<HashSet<_>>().len()
+    };
+    assert_eq!(two(&|request| request.wanted.shape as usize), 4 * 3);
+    assert_eq!(two(&|request| request.wanted.direction as usize), 4 * 4);
 }
 
 #[test]
@@ -180,7 +173,7 @@ fn a_pair_is_a_function_of_seed_split_and_index_and_its_sides_differ() {
         for index in 0..500 {
             let pair = Problem::new(3).pair(split, index);
             assert_eq!(pair, Problem::new(3).pair(split, index));
-            assert_eq!(pair.request.wanted.split(), split);
+            assert_eq!(pair.request.split(), split);
             let worth = |side: &Side| Oracle::score(&pair.request.wanted, &Clip::render(&side.shown.codes()));
             assert!(worth(&pair.chosen) > worth(&pair.rejected));
         }

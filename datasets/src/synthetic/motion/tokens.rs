@@ -40,7 +40,7 @@ pub fn planner_prompt(request: &Request) -> String {
 
 /// What the planner writes for codes, before the end of its text.
 pub fn planner_response(codes: &[Code]) -> String {
-    codes.iter().map(|code| format!(" {}", spelt(code))).collect()
+    codes.iter().flat_map(|code| [" ".to_owned(), spelt(code)]).collect()
 }
 
 fn spelt(code: &Code) -> String {
