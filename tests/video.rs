@@ -48,7 +48,7 @@ fn a_plan_becomes_a_condition_for_every_frame_in_order() {
     let video = Video::new().unwrap();
     let pair = Problem::new(0).pair(Split::Train, 0);
     let codes = pair.chosen.planned.codes();
-    let mut state = video.mdp.start(&video.prompt(&pair.request).unwrap().into());
+    let mut state = video.mdp.start(&video.prompt(pair.request).unwrap().into());
     for token in video.response(&codes) {
         assert!(video.mdp.allows(&state, &Half::Outer(token)));
         state = video.mdp.step(&state, &Half::Outer(token));

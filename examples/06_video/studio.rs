@@ -55,7 +55,7 @@ impl<'a> Studio<'a> {
         let rngs =
             |purpose: &str| (0..self.requests.len()).map(|i| noise.stream(purpose, i as u64)).collect::<Vec<_>>();
         let prompts: Vec<_> =
-            self.requests.iter().map(|request| self.video.prompt(request)).collect::<std::result::Result<_, _>>()?;
+            self.requests.iter().map(|request| self.video.prompt(*request)).collect::<std::result::Result<_, _>>()?;
         let outer = &self.video.mdp.outer;
         let sampling = Sampling { max_new: FRAMES + 1, eos: outer.eos.clone(), ..Sampling::default() };
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;

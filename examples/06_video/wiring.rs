@@ -12,6 +12,7 @@ use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::optim::{AdamW, Optimizer};
 use hybrid_dpo::engine::{EngineError, Noise};
+use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Training};
@@ -94,8 +95,8 @@ impl Video {
     }
 
     /// The request as the planner reads it.
-    pub(crate) fn prompt(&self, request: &Request) -> std::result::Result<Vec<u32>, PolicyError> {
-        self.tokenizer.encode(&motion::planner_prompt(request))
+    pub(crate) fn prompt(&self, request: Request) -> std::result::Result<Vec<u32>, PolicyError> {
+        self.tokenizer.encode(&motion::planner_prompt(&request))
     }
 
     /// Codes as the planner writes them, end included.
@@ -162,7 +163,7 @@ impl Video {
 
     /// Clips as scored decisions.
     pub(crate) fn clips<'a, F: FromImages>(&self, images: &'a dyn Images, draws: Draws) -> ImageSource<'a, F> {
-        let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Default::default() };
+        let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
         ImageSource::new(images, self.mdp.inner.clone(), draws, units, Scheme::Forward)
             .of_prediction(self.scheduler.prediction)
     }
@@ -203,7 +204,7 @@ impl Examples for Plans<'_> {
 
     fn example(&self, index: usize) -> std::result::Result<Example, BoxError> {
         let Plan { request, planned } = self.problem.plan(Split::Train, index as u64);
-        example(self.video, index, &request, &[planned], ExampleKind::Demonstration)
+        example(self.video, index, request, &[planned], ExampleKind::Demonstration)
     }
 }
 
@@ -246,7 +247,7 @@ impl Examples for Pairs<'_> {
 
     fn example(&self, index: usize) -> std::result::Result<Example, BoxError> {
         let MotionPair { request, chosen, rejected } = self.pair(index);
-        example(self.video, index, &request, &[chosen.planned, rejected.planned], ExampleKind::Pair)
+        example(self.video, index, request, &[chosen.planned, rejected.planned], ExampleKind::Pair)
     }
 }
 
@@ -265,7 +266,7 @@ impl Images for Pairs<'_> {
 fn example(
     video: &Video,
     index: usize,
-    request: &Request,
+    request: Request,
     planned: &[Motion],
     kind: ExampleKind,
 ) -> std::result::Result<Example, BoxError> {
