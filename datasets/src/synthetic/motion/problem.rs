@@ -56,7 +56,7 @@ impl Problem {
     pub const WRONG_RATE: f64 = 0.4;
     /// How often a clip is drawn wrong none of whose codes is near the rim.
     pub const INNER_ERROR_RATE: f64 = 0.05;
-    /// How often a clip is drawn wrong all of whose codes are near the rim.
+    /// How often a clip would be drawn wrong all of whose codes are near the rim; no motion has more than six of eight there.
     pub const RIM_ERROR_RATE: f64 = 0.5;
     /// The share of the decoder's demonstrations whose codes are no motion: each frame is anything, so that a decoder
     /// learns to draw frame by frame what it is told, and not a few clips by heart.
