@@ -90,7 +90,9 @@ fn main() -> Result<()> {
     fit(&video.mdp, &source, Some(&base), &objective, &mut learner, &settings, ("both", &folder))?;
     println!("both have learned after {:.0} s", begun.elapsed().as_secs_f64());
 
-    for (split, what) in [(Split::Test, "held-out combinations"), (Split::Train, "combinations seen in training")] {
+    for (split, what) in
+        [(Split::Test, "none of them seen in training"), (Split::Train, "all of them seen in training")]
+    {
         let studio = Studio::new(&video, options.seed, split, scale.requests)?;
         let (before, after) = (studio.judge(&base)?, studio.judge(&learner)?);
         println!("{} requests, {what}        score  plan right  drawn as planned  residual", scale.requests);

@@ -12,6 +12,7 @@ use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::optim::{AdamW, Optimizer};
 use hybrid_dpo::engine::{EngineError, Noise};
+use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Training};
@@ -162,12 +163,7 @@ impl Video {
 
     /// Clips as scored decisions.
     pub(crate) fn clips<'a, F: FromImages>(&self, images: &'a dyn Images, draws: Draws) -> ImageSource<'a, F> {
-        let units = Units {
-            reduction: Reduction::Mean,
-            half: true,
-            horizon: 1.0,
-            omega: hybrid_dpo::mdp::diffusion::Omega::default(),
-        };
+        let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
         ImageSource::new(images, self.mdp.inner.clone(), draws, units, Scheme::Forward)
             .of_prediction(self.scheduler.prediction)
     }

@@ -14,9 +14,9 @@
 //! what the codes say, and both at once by preferences over whole answers ([`Problem::pair`]).
 //!
 //! # What is held out
-//! The split of a motion is decided by its shape, direction and speed ([`Wanted::split`]): of 24 combinations four are
-//! for tests and two for validation. Nothing of the training split plans or shows one of them; every two of the three
-//! attributes do occur together in training.
+//! Each of the 24 motions (shape, direction, speed) can be asked for in four ways, one of which only tests use, and one
+//! more, for every other motion, only validation ([`Request::split`]). Motions are not held out: a planner that has never
+//! been shown one, not even by mistake, has been taught that it does not occur.
 //!
 //! Everything is a pure function of `(seed, split, index)`.
 //!

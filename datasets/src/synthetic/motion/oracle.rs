@@ -131,8 +131,10 @@ fn motion(frames: &[Option<Seen>; FRAMES]) -> Option<(Direction, Speed)> {
     if seen.len() < Oracle::LEAST_SEEN {
         return None;
     }
-    let across = Line::through(&seen.iter().map(|(frame, seen)| (*frame, seen.column as f64)).collect::<Vec<_>>());
-    let down = Line::through(&seen.iter().map(|(frame, seen)| (*frame, seen.row as f64)).collect::<Vec<_>>());
+    let line = |place: &dyn Fn(&Seen) -> usize| {
+        Line::through(&seen.iter().map(|(frame, seen)| (*frame, place(seen) as f64)).collect::<Vec<_>>())
+    };
+    let (across, down) = (line(&|seen| seen.column), line(&|seen| seen.row));
     if across.unsteady.hypot(down.unsteady) > Oracle::UNSTEADY {
         return None;
     }

@@ -56,7 +56,7 @@ impl Problem {
     pub const WRONG_RATE: f64 = 0.4;
     /// How often a clip is drawn wrong none of whose codes is near the rim.
     pub const INNER_ERROR_RATE: f64 = 0.05;
-    /// How often a clip is drawn wrong all of whose codes are near the rim.
+    /// How often a clip would be drawn wrong all of whose codes are near the rim; no motion has more than six of eight there.
     pub const RIM_ERROR_RATE: f64 = 0.5;
     /// The share of the decoder's demonstrations whose codes are no motion: each frame is anything, so that a decoder
     /// learns to draw frame by frame what it is told, and not a few clips by heart.
@@ -75,13 +75,13 @@ impl Problem {
 
     /// The pair number `index` of a split: two answers of different worth, made of plans and clips as the two halves are
     /// taught by.
-    pub fn pair(&self, split: Split, index: u64) -> MotionPair {
+    pub fn pair(self, split: Split, index: u64) -> MotionPair {
         let mut draw = self.stream("pair", split, index);
         let request = Request::draw(split, &mut draw);
         loop {
             let [first, second] = [0, 1].map(|_| {
-                let planned = plan(split, request, &mut draw);
-                Side { planned, shown: imagine(split, planned, &mut draw) }
+                let planned = plan(request, &mut draw);
+                Side { planned, shown: imagine(planned, &mut draw) }
             });
             let (worth, other) = (request.wanted.share(&first.shown), request.wanted.share(&second.shown));
             if worth != other {
@@ -92,21 +92,21 @@ impl Problem {
     }
 
     /// The planner's demonstration number `index` of a split.
-    pub fn plan(&self, split: Split, index: u64) -> Plan {
+    pub fn plan(self, split: Split, index: u64) -> Plan {
         let mut draw = self.stream("plan", split, index);
         let request = Request::draw(split, &mut draw);
-        Plan { request, planned: plan(split, request, &mut draw) }
+        Plan { request, planned: plan(request, &mut draw) }
     }
 
     /// The decoder's demonstration number `index` of a split.
-    pub fn drawn(&self, split: Split, index: u64) -> Drawn {
+    pub fn drawn(self, split: Split, index: u64) -> Drawn {
         let mut draw = self.stream("drawn", split, index);
         if draw.chance(Self::SCRAMBLED_SHARE) {
             let codes = scrambled(&mut draw);
             return Drawn { codes, shown: codes };
         }
         let planned = Motion::draw(Request::draw(split, &mut draw).wanted, &mut draw);
-        Drawn { codes: planned.codes(), shown: imagine(split, planned, &mut draw).codes() }
+        Drawn { codes: planned.codes(), shown: imagine(planned, &mut draw).codes() }
     }
 
     fn stream(self, purpose: &str, split: Split, index: u64) -> Draw {
@@ -115,35 +115,22 @@ impl Problem {
 }
 
 /// What the planner is taught to make of a request.
-fn plan(split: Split, request: Request, draw: &mut Draw) -> Motion {
+fn plan(request: Request, draw: &mut Draw) -> Motion {
     let is_wrong = draw.chance(Problem::WRONG_RATE);
-    let wanted = until_allowed(split, || if is_wrong { request.wanted.altered(draw) } else { request.wanted });
-    Motion::draw(wanted, draw)
+    Motion::draw(if is_wrong { request.wanted.altered(draw) } else { request.wanted }, draw)
 }
 
-/// What the decoder is taught to make of a plan: another shape and the other way are as likely.
-fn imagine(split: Split, planned: Motion, draw: &mut Draw) -> Motion {
+/// What the decoder is taught to make of a plan: where it is wrong, another shape and the other way are as likely.
+fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
     if !draw.chance(Problem::error_rate(&planned.codes())) {
         return planned;
     }
-    let wanted = until_allowed(split, || {
-        if draw.chance(0.5) {
-            planned.wanted.with_another_shape(draw)
-        } else {
-            Wanted { direction: planned.wanted.direction.turned(), ..planned.wanted }
-        }
-    });
+    let wanted = if draw.chance(0.5) {
+        planned.wanted.with_another_shape(draw)
+    } else {
+        Wanted { direction: planned.wanted.direction.turned(), ..planned.wanted }
+    };
     Motion { wanted, ..planned }
-}
-
-/// Draws until a split may show it: training plans and shows nothing that is held out.
-fn until_allowed(split: Split, mut wanted: impl FnMut() -> Wanted) -> Wanted {
-    loop {
-        let wanted = wanted();
-        if split != Split::Train || wanted.split() == Split::Train {
-            return wanted;
-        }
-    }
 }
 
 /// A code of its own for every frame.

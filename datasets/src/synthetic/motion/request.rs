@@ -64,13 +64,26 @@ impl Request {
         Self::all().find(|request| request.text() == text)
     }
 
+    /// The split that it belongs to: of the four ways to ask for a motion one is for tests, and another one for validation
+    /// for every other motion.
+    pub fn split(&self) -> Split {
+        let Wanted { shape, direction, speed } = self.wanted;
+        let turn = shape as usize + direction as usize + 2 * speed as usize;
+        match (self.asking as usize + turn) % Asking::ALL.len() {
+            0 => Split::Test,
+            1 if turn.is_multiple_of(2) => Split::Validation,
+            _ => Split::Train,
+        }
+    }
+
     /// A request of a split, each equally likely.
     pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
         loop {
             let (shape, direction) = (draw.choose(&Shape::ALL), draw.choose(&Direction::ALL));
             let wanted = Wanted { shape, direction, speed: draw.choose(&Speed::ALL) };
-            if wanted.split() == split {
-                return Self { wanted, asking: draw.choose(&Asking::ALL) };
+            let request = Self { wanted, asking: draw.choose(&Asking::ALL) };
+            if request.split() == split {
+                return request;
             }
         }
     }

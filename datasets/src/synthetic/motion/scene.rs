@@ -1,6 +1,5 @@
 //! What can be asked for and shown.
 
-use super::Split;
 use super::clip::FRAMES;
 use super::code::Code;
 use crate::synthetic::draw::Draw;
@@ -123,35 +122,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Combinations that only tests ask for.
-    pub const TEST: [Self; 4] = [
-        Self { shape: Shape::Circle, direction: Direction::Right, speed: Speed::Fast },
-        Self { shape: Shape::Cross, direction: Direction::Left, speed: Speed::Slow },
-        Self { shape: Shape::Triangle, direction: Direction::Up, speed: Speed::Slow },
-        Self { shape: Shape::Cross, direction: Direction::Down, speed: Speed::Fast },
-    ];
-    /// Combinations that only validation asks for.
-    pub const VALIDATION: [Self; 2] = [
-        Self { shape: Shape::Triangle, direction: Direction::Left, speed: Speed::Fast },
-        Self { shape: Shape::Circle, direction: Direction::Down, speed: Speed::Slow },
-    ];
-
     /// Every combination.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_direction = |shape| Direction::ALL.into_iter().map(move |direction| (shape, direction));
         let of_shape = Shape::ALL.into_iter().flat_map(of_direction);
         of_shape.flat_map(|(shape, direction)| Speed::ALL.map(|speed| Self { shape, direction, speed }))
-    }
-
-    /// The split that it belongs to.
-    pub fn split(&self) -> Split {
-        if Self::TEST.contains(self) {
-            Split::Test
-        } else if Self::VALIDATION.contains(self) {
-            Split::Validation
-        } else {
-            Split::Train
-        }
     }
 
     /// The share of shape, direction and speed that a motion has right: what [`super::Oracle::score`] makes of its clip.
