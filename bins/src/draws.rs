@@ -75,16 +75,22 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
 }
 
 /// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
-pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Draws {
-    let wanted = values.count("diffusion.draws_per_pair").unwrap_or(1).max(1);
-    Draws {
+pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+    let per_example = values.count("diffusion.draws_per_pair").unwrap_or(1);
+    if per_example == 0 {
+        return Err(Failure::usage("--draws-per-pair takes at least 1"));
+    }
+    if given.is_some() && values.is_typed("diffusion.draws_per_pair") {
+        return Err(Failure::usage("--draws-per-pair would do nothing: --draws gives every draw"));
+    }
+    Ok(Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example: if given.is_some() { 1 } else { wanted },
+        per_example: if given.is_some() { 1 } else { per_example },
         sets: 1,
         timesteps: Timesteps::Uniform,
         noise: NoiseSharing::Shared,
         given: given.map(Arc::new),
-    }
+    })
 }
 
 /// Draws are for latents from a file.

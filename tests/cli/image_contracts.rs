@@ -187,3 +187,21 @@ fn parts_of_a_folder_of_pictures_and_limits() {
     let ran = scene.done(&apart);
     assert!(ran.err.contains("2 training examples, 8 held out"), "{}", ran.err);
 }
+
+/// With several draws the margin is the mean over them: every draw has a K-th of the weight.
+#[test]
+fn a_score_of_several_draws_is_their_mean() {
+    let scene = studio();
+    scene.done(&learning("run", "--max-steps 2"));
+    let score = "score --mdp diffusion --latents latents.safetensors --model run --reference unet --quiet";
+    let first = |more: &str| lines(&scene.done(&format!("{score} {more}")).out)[0].clone();
+    let (one, four) = (first("--beta 3"), first("--beta 3 --draws-per-pair 4"));
+    let gain = |line: &Value, side: &str| number(&line[side]["reference_error"]) - number(&line[side]["error"]);
+    let gap = |line: &Value| gain(line, "chosen") - gain(line, "rejected");
+    let per_error = number(&one["margin"]) / gap(&one);
+    assert!((number(&four["margin"]) - per_error * gap(&four) / 4.0).abs() < 1e-9 * number(&four["margin"]).abs());
+    assert_ne!(one["chosen"], four["chosen"]);
+    scene.refused(&format!("{score} --draws-per-pair 0"), 2, &["--draws-per-pair takes at least 1"]);
+    let given = format!("{score} --draws draws.safetensors --draws-per-pair 2");
+    scene.refused(&given, 2, &["--draws-per-pair would do nothing"]);
+}

@@ -44,7 +44,7 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
         None => None,
     };
-    let draws = draws::for_scores(values, given);
+    let draws = draws::for_scores(values, given)?;
     let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward)
         .of_prediction(loaded.scheduler.prediction);
     let bar = call.console.bar("score", source.len());

@@ -41,7 +41,7 @@ pub(super) fn score(call: &mut Call) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let draws = draws::for_scores(values, given);
+    let draws = draws::for_scores(values, given)?;
     let words = TokenSource::<Comparison>::new(&opened.train, mdp.outer.max_length);
     let pictures = ImageSource::<Comparison>::new(&opened.train, mdp.inner.clone(), draws, units, Scheme::Forward)
         .of_prediction(files.generator.scheduler.prediction);
