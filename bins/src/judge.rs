@@ -7,6 +7,7 @@ use datasets::synthetic::{Outcome, chimera, shapes, tldr};
 use train::RunFolder;
 
 use crate::console::Console;
+use crate::keys::MODELS;
 use crate::values::Values;
 use crate::{Call, Failure, console, score};
 
@@ -119,17 +120,12 @@ fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>,
             format!("--judge {run} is a run of --mdp {mdp}, the pairs of {} are of {modality}", pairs.path().display());
         return Err(Failure::failed(text));
     }
-    if mdp == "hybrid" {
-        for (half, reference) in
-            [("hybrid.refiner", "hybrid.refiner_reference"), ("hybrid.generator", "hybrid.generator_reference")]
-        {
-            let start = values.text(reference).or(values.text(half)).unwrap_or_default().to_owned();
+    // The run's model against what the run began with, or stayed close to.
+    for (model, reference) in MODELS {
+        if let Some(start) = values.text(reference).or(values.text(model)).map(str::to_owned) {
             values.settle(reference, &start);
-            values.clear(half);
         }
-    } else {
-        let start = values.text("model.reference").or(values.text("model.model")).unwrap_or_default().to_owned();
-        values.settle("model.reference", &start);
+        values.clear(model);
     }
     if mdp != "token" {
         let draws = values.count("diffusion.draws_per_pair").unwrap_or(1).max(DRAWS);

@@ -83,7 +83,9 @@ fn a_hybrid_learns_in_rounds_that_can_be_stopped_anywhere() {
     std::fs::remove_dir_all(scene.path("cut/round-2/against-start")).unwrap();
     let labels = scene.read("cut/round-2/pairs/labels.jsonl");
     std::fs::write(scene.path("cut/round-2/pairs/labels.jsonl"), &labels[..labels.len() / 2]).unwrap();
+    std::fs::create_dir(scene.path("cut/round-2/.building-x")).unwrap();
     scene.done("train --resume cut --quiet");
+    assert!(scene.unfinished().is_empty(), "{:?}", scene.unfinished());
     assert_eq!(scene.read("run/rounds.jsonl"), scene.read("cut/rounds.jsonl"));
     let weights = "round-2/run/model/generator/unet/diffusion_pytorch_model.safetensors";
     assert!(scene.bytes(&format!("run/{weights}")) == scene.bytes(&format!("cut/{weights}")));

@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ pub fn write_whole(
         name.persist(path).map_err(|e| e.error)
     };
     write().map_err(|e| TrainError::io(path)(plain(e)))
+}
+
+/// Writes lines whole or not at all, as [`write_whole`].
+pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl Display>) -> Result<(), TrainError> {
+    write_whole(path, |file| lines.into_iter().try_for_each(|line| writeln!(file, "{line}")))
 }
 
 /// Checks that [`write_whole`] can write `path`, before the work whose result it is.
@@ -73,7 +79,11 @@ fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError>
     fs::rename(building.keep(), target).map_err(TrainError::io(target))
 }
 
-fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
+/// Removes what a kill left half made in a folder, under the temporary names of this crate and of `datasets`.
+///
+/// # Errors
+/// The folder can't be read, or something in it can't be removed.
+pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
         // A writer of folders may put its own unfinished one beside ours, with one more dot.

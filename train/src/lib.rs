@@ -31,7 +31,7 @@ pub mod token;
 pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
 pub use evaluate::{Evaluated, evaluate};
-pub use folder::{Position, RunFolder, can_write, write_whole};
+pub use folder::{Position, RunFolder, can_write, remove_leftovers, write_lines, write_whole};
 pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
 pub use observe::{Hooks, Monitor, Sample, Samples, Silent};

@@ -88,6 +88,13 @@ impl Key {
 const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
 const DATA: Verbs = TRAIN | SCORE | INSPECT;
 
+/// Where the settings name a model, and what it is compared with.
+pub(crate) const MODELS: [(&str, &str); 3] = [
+    ("model.model", "model.reference"),
+    ("hybrid.refiner", "hybrid.refiner_reference"),
+    ("hybrid.generator", "hybrid.generator_reference"),
+];
+
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     shared::KEYS

@@ -12,7 +12,7 @@ use policies::causal::CausalLm;
 use policies::denoiser::Denoiser;
 use serde_json::json;
 use train::pictures::{Picture, contact_sheet, save_png};
-use train::write_whole;
+use train::write_lines;
 
 use super::prompts::read_prompts;
 use crate::hybrid::eval::{Asked, Made, Studio};
@@ -130,9 +130,7 @@ impl Work<'_> {
         }
         bar.finish_and_clear();
         save_png(&out.with_extension("png"), &contact_sheet(&sheet, 8, 64))?;
-        write_whole(&out, |file| {
-            lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
-        })?;
+        write_lines(&out, &lines)?;
         let (n, folder, sheet) = (lines.len(), folder.display(), out.with_extension("png"));
         self.call.console.info(&format!("{n} pictures in {folder}, together in {}", sheet.display()));
         Ok(())

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::Value;
-use train::write_whole;
 
 use crate::judged::is_pair_folder;
 use crate::{Call, Failure, console, denoiser};
@@ -34,9 +33,7 @@ pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
 fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
     match out {
         None => lines.iter().for_each(|line| console::result(&line.to_string())),
-        Some(out) => write_whole(out, |file| {
-            lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
-        })?,
+        Some(out) => train::write_lines(out, lines)?,
     }
     Ok(())
 }

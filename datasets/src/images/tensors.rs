@@ -284,7 +284,7 @@ fn folder_of(path: &Path) -> &Path {
 /// A file beside the one to be, readable by whoever may read new files (temporary ones are their owner's only).
 fn building() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".hybrid-dpo-building-");
+    builder.prefix(".building-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

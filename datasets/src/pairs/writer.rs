@@ -236,7 +236,7 @@ fn failed(path: &Path, source: std::io::Error) -> DatasetError {
 /// A folder beside the one to be, open to whoever may see new folders (temporary ones are their owner's only).
 fn building() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".hybrid-dpo-building-");
+    builder.prefix(".building-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

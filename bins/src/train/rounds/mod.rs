@@ -15,14 +15,14 @@ use datasets::pairs::PairFolder;
 use datasets::{Text, pairs};
 use serde_json::json;
 use train::statistics::wilson;
-use train::{RunFolder, write_whole};
+use train::{RunFolder, remove_leftovers, write_lines, write_whole};
 
 use self::prompts::{Prompts, line, source};
 pub(super) use self::settings::refuse_alone;
 use self::settings::{check, fit};
 use super::{fresh_folder, one};
 use crate::judge::{self, Counts};
-use crate::keys::TRAIN;
+use crate::keys::{MODELS, TRAIN};
 use crate::sample;
 use crate::values::Values;
 use crate::{Call, Failure, console};
@@ -55,13 +55,6 @@ struct Finished {
     decided: usize,
     won: Option<(f64, usize)>,
 }
-
-/// Where the settings name a model, and what it is compared with.
-const MODELS: [(&str, &str); 3] = [
-    ("model.model", "model.reference"),
-    ("hybrid.refiner", "hybrid.refiner_reference"),
-    ("hybrid.generator", "hybrid.generator_reference"),
-];
 
 struct Rounds {
     call: Call,
@@ -191,11 +184,7 @@ impl Rounds {
         pairs: &Path,
         against: Against,
     ) -> Result<(), Failure> {
-        write_whole(prompts, |file| {
-            asked
-                .iter()
-                .try_for_each(|prompt| std::io::Write::write_all(file, format!("{}\n", line(prompt)).as_bytes()))
-        })?;
+        write_lines(prompts, asked.iter().map(line))?;
         let (policy_of, is_comparison) = match against {
             Against::Itself => (round - 1, false),
             Against::Start => (round, true),
@@ -261,15 +250,13 @@ impl Rounds {
     }
 
     fn write(&self, finished: &[Finished]) -> Result<(), Failure> {
-        Ok(write_whole(&self.path.join("rounds.jsonl"), |file| {
-            finished.iter().zip(1..).try_for_each(|(round, number)| {
-                let rate = round.won.map(|(won, n)| won / n as f64);
-                let interval = round.won.map(|(won, n)| wilson(won, n as f64));
-                let line = json!({ "round": number, "pairs": round.pairs, "decided": round.decided, "win_rate": rate,
-                                   "interval": interval });
-                std::io::Write::write_all(file, format!("{line}\n").as_bytes())
-            })
-        })?)
+        let lines = finished.iter().zip(1..).map(|(round, number)| {
+            let rate = round.won.map(|(won, n)| won / n as f64);
+            let interval = round.won.map(|(won, n)| wilson(won, n as f64));
+            json!({ "round": number, "pairs": round.pairs, "decided": round.decided, "win_rate": rate,
+                    "interval": interval })
+        });
+        Ok(write_lines(&self.path.join("rounds.jsonl"), lines)?)
     }
 }
 
@@ -292,18 +279,6 @@ fn clear_references(values: &mut Values) {
     for (_, reference) in MODELS {
         values.clear(reference);
     }
-}
-
-/// What a kill left half made under a temporary name.
-fn remove_leftovers(folder: &Path) -> Result<(), Failure> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with('.') && name.contains("building-") {
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }?;
-        }
-    }
-    Ok(())
 }
 
 /// A run that was begun and has something to go on from; one that has not is put away.

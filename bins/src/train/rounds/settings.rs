@@ -1,7 +1,7 @@
 //! Which settings rounds take.
-use super::MODELS;
 use crate::hybrid::Files;
 use crate::judge;
+use crate::keys::MODELS;
 use crate::objective::{Chosen, choose};
 use crate::sample::MOST;
 use crate::values::Values;
