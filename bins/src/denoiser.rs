@@ -34,7 +34,7 @@ pub(crate) const USUAL_BETA: &str = "2000";
 
 /// A denoiser with everything around it.
 pub(crate) struct Loaded {
-    name: String,
+    pub(crate) name: String,
     pub(crate) files: UNetFiles,
     pub(crate) scheduler: Scheduler,
     pub(crate) texts: Option<Arc<TextConditioner>>,

@@ -7,9 +7,10 @@ use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
 use policies::Persist;
+use policies::denoiser::Shape;
 use serde_json::json;
 use train::pictures::{Picture, contact_sheet, save_png};
-use train::{can_write, write_whole};
+use train::{can_write, write_lines};
 
 use super::prompts::read_prompts;
 use crate::denoiser::{self, Loaded};
@@ -27,6 +28,28 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A model, and what it is asked.
+struct Opened {
+    loaded: Loaded,
+    shape: Shape,
+    captions: Captions,
+    prompts: Vec<String>,
+}
+
+impl Opened {
+    /// Loads what the settings name, and says what it can't do with it, `n` times each.
+    fn open(values: &Values, n: usize) -> Result<Self, Failure> {
+        let name = values.text("model.model").unwrap_or("builtin:shapes");
+        let loaded = denoiser::load(name, values)?;
+        let shape = loaded.shape(values)?;
+        check_model(name, &loaded, shape.channels)?;
+        let captions = Captions::new(&loaded, shape);
+        let prompts = prompts(values)?;
+        super::check_count(prompts.len(), n)?;
+        Ok(Self { loaded, shape, captions, prompts })
+    }
+}
+
 /// Pairs that are made at once: bounds the memory of their latents.
 const PAIRS_AT_ONCE: usize = 32;
 
@@ -34,13 +57,7 @@ const PAIRS_AT_ONCE: usize = 32;
 fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.count("sample.n").unwrap_or(1);
-    let name = values.text("model.model").unwrap_or("builtin:shapes");
-    let loaded = denoiser::load(name, values)?;
-    let shape = loaded.shape(values)?;
-    check_model(name, &loaded, shape.channels)?;
-    let captions = Captions::new(&loaded, shape);
-    let prompts = prompts(values)?;
-    super::check_count(prompts.len(), n)?;
+    let Opened { loaded, shape, captions, prompts } = Opened::open(values, n)?;
     let acting = denoiser::acting(values, &loaded, shape)?;
     let other = match values.text("model.reference") {
         Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
@@ -51,7 +68,7 @@ fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let plan = denoiser::plan(values, &loaded)?;
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let settings = json!({
-        "model": name, "side_b_model": values.text("model.reference"), "fingerprint": own.fingerprint()?,
+        "model": loaded.name, "side_b_model": values.text("model.reference"), "fingerprint": own.fingerprint()?,
         "side_b_fingerprint": other.as_ref().map(Persist::fingerprint).transpose()?, "seed": seed,
         "sampler": values.word("sample.sampler"), "steps": values.count("sample.steps"),
         "eta": values.number("sample.eta"), "guidance": values.number("sample.guidance"),
@@ -91,13 +108,7 @@ fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
 fn pictures(call: &Call) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
-    let name = values.text("model.model").unwrap_or("builtin:shapes");
-    let loaded = denoiser::load(name, values)?;
-    let shape = loaded.shape(values)?;
-    check_model(name, &loaded, shape.channels)?;
-    let captions = Captions::new(&loaded, shape);
-    let prompts = prompts(values)?;
-    super::check_count(prompts.len(), n)?;
+    let Opened { loaded, shape, captions, prompts } = Opened::open(values, n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
         let condition = captions.condition(prompt)?;
@@ -136,9 +147,7 @@ fn pictures(call: &Call) -> Result<(), Failure> {
         lines.push(json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }));
     }
     save_png(&out.with_extension("png"), &contact_sheet(&pictures, 8, 64))?;
-    write_whole(&out, |file| {
-        lines.iter().try_for_each(|line| std::io::Write::write_all(file, format!("{line}\n").as_bytes()))
-    })?;
+    write_lines(&out, &lines)?;
     call.console.info(&format!(
         "{} pictures in {}, together in {}",
         lines.len(),
