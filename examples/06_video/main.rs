@@ -5,7 +5,7 @@
 //! combinator of two problems are those of prompts and pictures. Both models start from nothing: they are first taught by
 //! demonstrations that are often wrong, then by which of two clips an oracle prefers.
 //!
-//! Run it with `cargo run --release --example 06_video -- OUT`, which takes half an hour or more on two cores; `--quick` takes
+//! Run it with `cargo run --release --example 06_video -- OUT`, which takes eight minutes on two idle cores; `--quick` takes
 //! seconds and shows nothing but that everything fits together. The two bases are kept in `OUT/bases`, or wherever
 //! `--bases` says, and are not trained again where they are found; `--seed` draws other pairs and another order for the
 //! joint training.
