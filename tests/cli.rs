@@ -13,6 +13,7 @@ mod image_training;
 mod images;
 mod label;
 mod resume;
+mod rewards;
 mod rounds;
 mod training;
 

@@ -8,6 +8,7 @@ mod formats;
 mod hybrid;
 mod micro_batches;
 mod objectives_golden;
+mod rewards;
 mod video;
 
 use std::collections::BTreeSet;

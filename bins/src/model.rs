@@ -6,7 +6,7 @@ use engine::Noise;
 use engine::lora::{LoraConfig, LoraTargets};
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
-use policies::formats::{self, Extras, ModelFiles};
+use policies::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
 use crate::values::Values;
 use crate::{Failure, embedded};
@@ -87,7 +87,7 @@ fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<
     for (name, bytes) in files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
         extras.insert(*name, bytes.to_vec());
     }
-    let tokenizer = formats::ModelTokenizer::from_extras(&path, &extras, &config.eos)?;
+    let tokenizer = ModelTokenizer::from_extras(&path, &extras, &config.eos)?;
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
@@ -161,7 +161,11 @@ pub(crate) fn lora(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>
 
 /// The model's chat template, where it has one.
 pub(crate) fn template(files: &ModelFiles) -> Result<Option<ChatTemplate>, Failure> {
-    let Some(tokenizer) = &files.tokenizer else { return Ok(None) };
+    files.tokenizer.as_ref().map_or(Ok(None), template_of)
+}
+
+/// A tokenizer's chat template, where it has one.
+pub(crate) fn template_of(tokenizer: &ModelTokenizer) -> Result<Option<ChatTemplate>, Failure> {
     let Some(text) = &tokenizer.chat_template else { return Ok(None) };
     let tokens = [("bos_token", &tokenizer.bos_token), ("eos_token", &tokenizer.eos_token)];
     let tokens: Vec<(&str, &str)> =

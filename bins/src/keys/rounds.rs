@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         "oracle",
         JUDGE | TRAIN,
-        "Who compares: oracle (of embedded problems), people (--rounds wait for label), or a run, by what it learned to reward",
+        "Who compares: oracle (of embedded problems), people (--rounds wait for label), the folder of a reward model, or a run, by what it learned to reward",
     ),
     key(
         "data.all_pairs",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use image::imageops::{self, FilterType};
 
 use crate::error::DatasetError;
 
@@ -59,6 +60,21 @@ impl Pixels {
         RgbImage::from_fn(self.width as u32, self.height as u32, |column, row| {
             image::Rgb([0, 1, 2].map(|channel| byte(channel, row as usize, column as usize)))
         })
+    }
+
+    /// The picture as CLIP's image processor sees it: scaled (bicubic, on bytes) until its shorter side is `size`, and the
+    /// middle square of that.
+    #[must_use]
+    pub fn clip_square(&self, size: usize) -> Self {
+        let image = self.to_rgb8();
+        if (self.height, self.width) == (size, size) {
+            return Self::from_rgb8(&image);
+        }
+        let shorter = self.height.min(self.width);
+        let scaled = |side: usize| (side * size / shorter) as u32;
+        let image = imageops::resize(&image, scaled(self.width), scaled(self.height), FilterType::CatmullRom);
+        let (left, top) = ((image.width() - size as u32) / 2, (image.height() - size as u32) / 2);
+        Self::from_rgb8(&imageops::crop_imm(&image, left, top, size as u32, size as u32).to_image())
     }
 
     /// The picture with left and right exchanged.

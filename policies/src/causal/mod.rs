@@ -47,6 +47,7 @@ mod names;
 mod packing;
 mod persist;
 mod policy;
+mod reward;
 #[cfg(test)]
 mod tests;
 
@@ -54,5 +55,8 @@ pub use config::{Activation, Architecture, CausalConfig, Rotary, RotaryScaling};
 pub use draw::Sampling;
 pub use learn::TokenTape;
 pub use model::{CausalLm, Training};
+pub use reward::RewardModel;
+
+pub(crate) use names::SCORE;
 
 pub use engine::checkpoint::Keep;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::config::{Architecture, CausalConfig};
 
+/// What turns the last state of a reward model into its reward.
+pub(crate) const SCORE: &str = "score.weight";
+
 /// What the parts of a block are called, each name without its `.weight`.
 #[derive(Clone, Debug)]
 pub(super) struct BlockNames {
@@ -57,6 +60,22 @@ impl CausalConfig {
         }
         let is_whole = found == self.head_name() || found.starts_with(self.prefix());
         Some(if is_whole { found.to_owned() } else { format!("{}{found}", self.prefix()) })
+    }
+
+    /// Every tensor of a reward model: those of the decoder, and a row that makes a number of its last state.
+    pub(crate) fn reward_tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut tensors = self.expected_tensors();
+        tensors.remove(self.head_name());
+        tensors.insert(SCORE.to_owned(), vec![1, self.width]);
+        tensors
+    }
+
+    /// As [`CausalConfig::canonical_name`], in a reward model, which has no use for an output matrix.
+    pub(crate) fn canonical_reward_name(&self, found: &str) -> Option<String> {
+        if found == SCORE {
+            return Some(found.to_owned());
+        }
+        self.canonical_name(found).filter(|name| name != self.head_name())
     }
 
     /// The embedding's name.

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::ops;
 use serde_json::Value;
 
+use super::encoder::{Blocks, with_bias};
 use crate::PolicyError;
 use crate::causal::fields::Fields;
-
-/// More layers than any text encoder has; a damaged file's count must not be spelled out.
-const MOST_LAYERS: usize = 1000;
 
 /// The nonlinearity of the feed-forward layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +51,19 @@ impl ClipTextConfig {
     pub fn from_json(source: &Value) -> Result<Self, PolicyError> {
         let fields = Fields::new(source);
         let has_projection = has_projection(source)?;
-        let config = Self {
+        let Blocks { width, inner, n_layers, n_heads, activation, norm_epsilon } = Blocks::from_json(source)?;
+        Ok(Self {
             vocabulary: fields.size("vocab_size")?.unwrap_or(49_408),
-            width: fields.required_size("hidden_size")?,
-            inner: fields.required_size("intermediate_size")?,
-            n_layers: fields.required_size("num_hidden_layers")?,
-            n_heads: fields.required_size("num_attention_heads")?,
+            width,
+            inner,
+            n_layers,
+            n_heads,
             max_positions: fields.size("max_position_embeddings")?.unwrap_or(77),
-            activation: activation(fields)?,
-            norm_epsilon: fields.positive("layer_norm_eps", 1e-5)?,
+            activation,
+            norm_epsilon,
             eos: fields.token("eos_token_id", Some(49_407))?.unwrap_or(49_407),
             projection: if has_projection { Some(fields.size("projection_dim")?.unwrap_or(512)) } else { None },
-        };
-        if config.n_layers > MOST_LAYERS {
-            return Err(PolicyError::config("num_hidden_layers", format!("{} is beyond any encoder", config.n_layers)));
-        }
-        if !config.width.is_multiple_of(config.n_heads) {
-            let reason = format!("{} numbers can't be shared by {} heads", config.width, config.n_heads);
-            return Err(PolicyError::config("num_attention_heads", reason));
-        }
-        Ok(config)
+        })
     }
 
     /// The class of transformers that has this shape.
@@ -81,35 +71,20 @@ impl ClipTextConfig {
         if self.projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
     }
 
-    pub(super) fn heads(&self) -> ops::Heads {
-        ops::Heads { query: self.n_heads, key_value: self.n_heads, size: self.width / self.n_heads }
+    pub(super) fn blocks(&self) -> Blocks {
+        let Self { width, inner, n_layers, n_heads, activation, norm_epsilon, .. } = *self;
+        Blocks { width, inner, n_layers, n_heads, activation, norm_epsilon }
     }
 
     /// Every tensor, by its name without `text_model.`, and its shape.
     pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let (width, inner) = (self.width, self.inner);
-        let mut shapes = BTreeMap::new();
-        let mut insert = |name: String, shape: Vec<usize>| shapes.insert(name, shape);
-        insert("embeddings.token_embedding.weight".into(), vec![self.vocabulary, width]);
-        insert("embeddings.position_embedding.weight".into(), vec![self.max_positions, width]);
-        let mut with_bias = |name: &str, shape: &[usize]| {
-            insert(format!("{name}.weight"), shape.to_vec());
-            insert(format!("{name}.bias"), shape[..1].to_vec());
-        };
-        with_bias("final_layer_norm", &[width]);
-        for layer in 0..self.n_layers {
-            let mut of_layer =
-                |name: &str, shape: &[usize]| with_bias(&format!("encoder.layers.{layer}.{name}"), shape);
-            for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-                of_layer(&format!("self_attn.{name}"), &[width, width]);
-            }
-            of_layer("layer_norm1", &[width]);
-            of_layer("layer_norm2", &[width]);
-            of_layer("mlp.fc1", &[inner, width]);
-            of_layer("mlp.fc2", &[width, inner]);
-        }
+        let width = self.width;
+        let mut shapes = self.blocks().shapes();
+        shapes.insert("embeddings.token_embedding.weight".into(), vec![self.vocabulary, width]);
+        shapes.insert("embeddings.position_embedding.weight".into(), vec![self.max_positions, width]);
+        with_bias(&mut shapes, "final_layer_norm", &[width]);
         if let Some(projection) = self.projection {
-            insert("text_projection.weight".into(), vec![projection, width]);
+            shapes.insert("text_projection.weight".into(), vec![projection, width]);
         }
         shapes
     }
@@ -129,7 +104,8 @@ fn has_projection(source: &Value) -> Result<bool, PolicyError> {
     }
 }
 
-fn activation(fields: Fields<'_>) -> Result<ClipActivation, PolicyError> {
+/// The nonlinearity that `hidden_act` names.
+pub(super) fn activation(fields: Fields<'_>) -> Result<ClipActivation, PolicyError> {
     match fields.text("hidden_act")?.as_deref() {
         None | Some("quick_gelu") => Ok(ClipActivation::QuickGelu),
         Some("gelu") => Ok(ClipActivation::Gelu),

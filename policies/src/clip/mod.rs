@@ -1,16 +1,21 @@
-//! CLIP's text half: tokenizer, encoder, and the two together as what a denoiser is told.
+//! CLIP: its text half, tokenizer and encoder, as what a denoiser is told; and both halves as a judge of pictures.
 //!
 //! Encoders are frozen: they are part of the context, not of the policy. Their outputs are plain numbers, so that they
 //! can be computed once and kept.
 
 mod conditioner;
 mod config;
+mod encoder;
+mod score;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tokenizer;
+mod vision;
 
 pub use conditioner::{ConditionedTexts, Reading, TextConditioner};
 pub use config::{ClipActivation, ClipTextConfig};
+pub use score::ClipScore;
 pub use text::{ClipOutput, ClipText};
 pub use tokenizer::{ClipTokenizer, TokenizedTexts};
+pub use vision::{ClipVision, ClipVisionConfig};

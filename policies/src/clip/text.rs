@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use engine::Parameters;
-use engine::ops::{self, Forest, WeightLayout};
+use engine::ops::{self, Forest};
 
-use super::{ClipActivation, ClipTextConfig};
+use super::ClipTextConfig;
+use super::encoder::Encoder;
 use crate::PolicyError;
 use crate::formats::component::{Expected, read_config, read_tensors};
 
@@ -18,7 +18,7 @@ const TEXTS_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub struct ClipText {
     config: ClipTextConfig,
-    parameters: Parameters,
+    encoder: Encoder,
 }
 
 /// What the encoder says of one text of L tokens.
@@ -40,15 +40,16 @@ impl ClipText {
     /// # Errors
     /// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, PolicyError> {
-        let config = read_config(folder, ClipTextConfig::from_json)?;
+        Self::load_as(read_config(folder, ClipTextConfig::from_json)?, folder, device)
+    }
+
+    /// Loads the text half of whatever is in a folder.
+    pub(super) fn load_as(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<Self, PolicyError> {
         let shapes = config.shapes();
         let canonical = |stored: &str| canonical(&config, stored);
         let expected = Expected { class: config.class(), stem: "model", shapes: &shapes, canonical: &canonical };
-        let mut parameters = Parameters::default();
-        for (name, tensor) in read_tensors(folder, &expected, device)? {
-            parameters.insert_frozen(name, tensor)?;
-        }
-        Ok(Self { config, parameters })
+        let encoder = Encoder::new(config.blocks(), read_tensors(folder, &expected, device)?)?;
+        Ok(Self { config, encoder })
     }
 
     /// The encoder's shape.
@@ -88,19 +89,21 @@ impl ClipText {
         let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
         let forest = Arc::new(Forest::chains(&lengths));
         let tokens: Vec<u32> = texts.concat();
-        let embedded = ops::embedding(&tokens, self.weight("embeddings.token_embedding")?)?;
-        let places = ops::embedding(&forest.positions(), self.weight("embeddings.position_embedding")?)?;
+        let embedded = ops::embedding(&tokens, self.encoder.weight("embeddings.token_embedding")?)?;
+        let places = ops::embedding(&forest.positions(), self.encoder.weight("embeddings.position_embedding")?)?;
         let mut x = ops::add(&embedded, &places)?;
         let mut penultimate = x.clone();
         for layer in 0..self.config.n_layers {
             penultimate = x;
-            x = self.block(&penultimate, layer, &forest)?;
+            x = self
+                .encoder
+                .block(&penultimate, layer, |q, k, v, heads| ops::forest_attention(q, k, v, heads, &forest))?;
         }
-        let last = self.norm(&x, "final_layer_norm")?;
+        let last = self.encoder.norm(&x, "final_layer_norm")?;
         let ends = forest.segments.iter().zip(texts).map(|(s, text)| (s.start + self.end(text)) as u32);
         let pooled = ops::embedding(&ends.collect::<Vec<_>>(), &last)?;
         let projected = match self.config.projection {
-            Some(_) => Some(ops::linear(&pooled, self.weight("text_projection")?, None, WeightLayout::OutIn)?),
+            Some(_) => Some(self.encoder.linear(&pooled, "text_projection")?),
             None => None,
         };
         let rows = |x: &Tensor, start, n| x.narrow(0, start, n)?.flatten_all()?.to_vec1::<f32>();
@@ -115,38 +118,10 @@ impl ClipText {
         Ok(())
     }
 
-    fn block(&self, x: &Tensor, layer: usize, forest: &Arc<Forest>) -> Result<Tensor, PolicyError> {
-        let name = |part: &str| format!("encoder.layers.{layer}.{part}");
-        let normal = self.norm(x, &name("layer_norm1"))?;
-        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|p| self.linear(&normal, &name(&format!("self_attn.{p}"))));
-        let attended = ops::forest_attention(&q?, &k?, &v?, self.config.heads(), forest)?;
-        let x = ops::add(x, &self.linear(&attended, &name("self_attn.out_proj"))?)?;
-        let inner = self.linear(&self.norm(&x, &name("layer_norm2"))?, &name("mlp.fc1"))?;
-        let inner = match self.config.activation {
-            ClipActivation::QuickGelu => ops::quick_gelu(&inner)?,
-            ClipActivation::Gelu => ops::gelu(&inner)?,
-        };
-        Ok(ops::add(&x, &self.linear(&inner, &name("mlp.fc2"))?)?)
-    }
-
     /// Where the token is whose state stands for the text; 0 where there is none, as in transformers.
     fn end(&self, text: &[u32]) -> usize {
         let end = if self.config.eos == 2 { text.iter().max().copied().unwrap_or(0) } else { self.config.eos };
         text.iter().position(|&token| token == end).unwrap_or(0)
-    }
-
-    fn weight(&self, name: &str) -> Result<&Tensor, PolicyError> {
-        Ok(self.parameters.get(&format!("{name}.weight"))?)
-    }
-
-    fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor, PolicyError> {
-        let bias = self.parameters.find(&format!("{name}.bias"));
-        Ok(ops::layer_norm(x, self.weight(name)?, bias, self.config.norm_epsilon)?)
-    }
-
-    fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor, PolicyError> {
-        let bias = self.parameters.find(&format!("{name}.bias"));
-        Ok(ops::linear(x, self.weight(name)?, bias, WeightLayout::OutIn)?)
     }
 }
 

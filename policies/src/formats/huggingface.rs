@@ -9,7 +9,7 @@ use super::extras::read_object;
 use super::safetensors::SafetensorsFile;
 use super::{Extras, ModelFiles, ModelTokenizer};
 use crate::PolicyError;
-use crate::causal::CausalConfig;
+use crate::causal::{CausalConfig, SCORE};
 
 /// How many names an error lists.
 const LISTED: usize = 5;
@@ -19,10 +19,29 @@ const LISTED: usize = 5;
 /// # Errors
 /// A file that is missing, damaged or of another kind; tensors that are missing, unknown, misshapen or not finite.
 pub(super) fn load(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    load_headed(folder, device, Head::Vocabulary)
+}
+
+/// Loads the folder of a reward model: a decoder with a score in place of an output matrix.
+///
+/// # Errors
+/// As [`load`], and more than one label.
+pub(super) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    load_headed(folder, device, Head::Reward)
+}
+
+/// What stands on a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Vocabulary,
+    Reward,
+}
+
+fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, PolicyError> {
     let path = folder.join("config.json");
     let config = parse_config(&path, read_object(&path)?)?;
     let mut files = weight_files(folder)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
-    let places = places(folder, &config, &files)?;
+    let places = places(folder, &config, &files, head)?;
     let mut tensors = BTreeMap::new();
     for (name, (file, stored)) in places {
         tensors.insert(name, files[file].read(&stored, device)?);
@@ -101,12 +120,17 @@ fn places(
     folder: &Path,
     config: &CausalConfig,
     files: &[SafetensorsFile],
+    head: Head,
 ) -> Result<BTreeMap<String, (usize, String)>, PolicyError> {
     let mut places: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         for (stored, entry) in file.entries() {
-            let Some(name) = config.canonical_name(stored) else { continue };
+            let name = match head {
+                Head::Vocabulary => config.canonical_name(stored),
+                Head::Reward => config.canonical_reward_name(stored),
+            };
+            let Some(name) = name else { continue };
             if let Some((other, twin)) = places.insert(name.clone(), (index, stored.clone())) {
                 let reason = format!("also stored as `{twin}` in {}", files[other].path().display());
                 return Err(PolicyError::tensor(file.path(), stored, reason));
@@ -115,7 +139,10 @@ fn places(
         }
     }
     let path = if let [file] = files { file.path() } else { folder };
-    check_tensors(path, config, &found)?;
+    match head {
+        Head::Vocabulary => check_tensors(path, config, &found)?,
+        Head::Reward => check_reward(path, config, &found)?,
+    }
     Ok(places)
 }
 
@@ -128,12 +155,27 @@ pub(super) fn check_tensors(
     config: &CausalConfig,
     found: &BTreeMap<String, Vec<usize>>,
 ) -> Result<(), PolicyError> {
-    // A configuration that claims a billion layers must not be spelled out.
-    if config.n_layers > found.len() {
-        let reason = format!("{} tensors can't be the {} layers of its config.json", found.len(), config.n_layers);
-        return Err(PolicyError::format(path, reason));
-    }
+    check_layers(path, config, found.len())?;
     compare(path, config.architecture.model_type(), &config.expected_tensors(), found)
+}
+
+/// Compares the tensors that are there with those of a reward model.
+fn check_reward(path: &Path, config: &CausalConfig, found: &BTreeMap<String, Vec<usize>>) -> Result<(), PolicyError> {
+    check_layers(path, config, found.len())?;
+    if let Some([labels @ (0 | 2..), _]) = found.get(SCORE).map(Vec::as_slice) {
+        let reason = format!("has {labels} labels, so it is a classifier; a reward model has one");
+        return Err(PolicyError::tensor(path, SCORE, reason));
+    }
+    compare(path, "reward model's", &config.reward_tensors(), found)
+}
+
+/// A configuration that claims a billion layers must not be spelled out.
+fn check_layers(path: &Path, config: &CausalConfig, n_tensors: usize) -> Result<(), PolicyError> {
+    if config.n_layers <= n_tensors {
+        return Ok(());
+    }
+    let reason = format!("{n_tensors} tensors can't be the {} layers of its config.json", config.n_layers);
+    Err(PolicyError::format(path, reason))
 }
 
 /// Compares tensors with those that a model of kind `what` has.

@@ -34,6 +34,7 @@ use candle_core::{Device, Tensor};
 
 pub use diffusers::{DiffusersFolder, Part};
 pub use extras::Extras;
+pub(crate) use extras::read_object;
 pub(crate) use huggingface::compare;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
@@ -106,6 +107,14 @@ pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
         };
     }
     if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
+}
+
+/// Loads the folder of a reward model.
+///
+/// # Errors
+/// A folder that is not there or has no reward model, and everything that can be wrong inside.
+pub(crate) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
+    huggingface::load_reward(folder, device)
 }
 
 fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {

@@ -204,7 +204,8 @@ impl Rounds {
     /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
     fn judged(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
         if judge != "people" {
-            return judge::judge_all(pairs, judge, &self.call.console).map(Some);
+            let device = self.call.values.word("run.device");
+            return judge::judge_all(pairs, judge, device, &self.call.console).map(Some);
         }
         let said = said(pairs)?;
         if let Some(Counts { a, ties, b }) = said {

@@ -1,4 +1,6 @@
-//! `judge`: an oracle, or what a run has learned to reward, compares the pairs of a folder.
+//! `judge`: an oracle, a reward model, or what a run has learned to reward, compares the pairs of a folder.
+mod reward;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -6,6 +8,7 @@ use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder
 use datasets::synthetic::{Outcome, chimera, shapes, tldr};
 use train::RunFolder;
 
+use self::reward::Reward;
 use crate::console::Console;
 use crate::keys::MODELS;
 use crate::values::Values;
@@ -14,13 +17,17 @@ use crate::{Call, Failure, console, score};
 /// The name that the oracle's judgements are under.
 const ORACLE: &str = "oracle";
 
+/// Pairs that are judged before what is said of them is written down.
+const AT_ONCE: usize = 16;
+
 /// Noisy images of each side that a denoiser judges by, unless its run had more.
 const DRAWS: usize = 16;
 
 pub(crate) fn judge(call: &Call) -> Result<ExitCode, Failure> {
     let folder =
         call.values.text("label.pairs").ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
-    let counts = judge_all(Path::new(folder), call.values.word("judge.judge"), &call.console)?;
+    let (judge, device) = (call.values.word("judge.judge"), call.values.word("run.device"));
+    let counts = judge_all(Path::new(folder), judge, device, &call.console)?;
     let Counts { a, ties, b } = counts;
     console::result(&format!("{folder}: {a} times a, {b} times b, {ties} ties"));
     Ok(ExitCode::SUCCESS)
@@ -47,17 +54,20 @@ impl Counts {
 
 /// Says who may judge, before there is anything to judge.
 pub(crate) fn check(judge: &str) -> Result<(), Failure> {
+    let path = Path::new(judge);
     match judge {
         ORACLE | "people" => Ok(()),
-        run if RunFolder::open(Path::new(run)).is_ok() && Path::new(run).join("model").is_dir() => Ok(()),
-        other => Err(Failure::usage(format!(
-            "--judge takes oracle, people (with --rounds) or the folder of a finished run, not `{other}`"
+        _ if Reward::is_folder(path) => Ok(()),
+        _ if RunFolder::open(path).is_ok() && path.join("model").is_dir() => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "--judge takes oracle, people (with --rounds), the folder of a reward model (..ForSequenceClassification \
+             for texts, CLIPModel for pictures) or of a finished run, not `{judge}`"
         ))),
     }
 }
 
 /// Adds a judgement of every pair, where there is none by this judge yet.
-pub(crate) fn judge_all(path: &Path, judge: &str, console: &Console) -> Result<Counts, Failure> {
+pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, console: &Console) -> Result<Counts, Failure> {
     check(judge)?;
     let pairs = PairFolder::open(path)?;
     let mut log = LabelLog::open(&pairs)?;
@@ -66,33 +76,63 @@ pub(crate) fn judge_all(path: &Path, judge: &str, console: &Console) -> Result<C
             return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
         }
         ORACLE => (ORACLE.to_owned(), Judge::Oracle),
-        run => (labeller(run)?, Judge::Model),
+        folder if Reward::is_folder(Path::new(folder)) => (labeller("reward", folder, folder.as_ref())?, Judge::Model),
+        run => (labeller("run", run, &Path::new(run).join("model"))?, Judge::Model),
     };
-    let unknown = (0..pairs.len()).any(|index| log.labels().choice(index, &name).is_none());
-    let margins = if by == Judge::Model && unknown { margins(&pairs, judge, console)? } else { Vec::new() };
-    let mut choices = Vec::with_capacity(pairs.len());
-    for index in 0..pairs.len() {
-        if let Some(known) = log.labels().choice(index, &name) {
-            choices.push(known);
-            continue;
+    let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
+    if !open.is_empty() {
+        let opinion = Opinion::of(judge, &pairs, device, console)?;
+        let bar = console.bar("judge", open.len());
+        for indices in open.chunks(AT_ONCE) {
+            for (&index, choice) in indices.iter().zip(opinion.choices(&pairs, indices)?) {
+                log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
+            }
+            bar.inc(indices.len() as u64);
         }
-        let choice = match margins.get(index) {
-            Some(margin) if *margin > 0.0 => Choice::A,
-            Some(margin) if *margin < 0.0 => Choice::B,
-            Some(_) => Choice::Tie,
-            None => compare(&pairs, index)?,
-        };
-        log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
-        choices.push(choice);
+        bar.finish_and_clear();
     }
     console.info(&format!("{} pairs judged by {name}", pairs.len()));
-    Ok(Counts::of(choices))
+    Ok(Counts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
 }
 
-/// A run's name among labellers: its folder's, and a hash of what it learned, as other runs may be called the same.
-fn labeller(run: &str) -> Result<String, Failure> {
+/// Who compares.
+enum Opinion {
+    Oracle,
+    Reward(Reward),
+    /// What a run rewards side a more with, pair by pair.
+    Run(Vec<f64>),
+}
+
+impl Opinion {
+    fn of(judge: &str, pairs: &PairFolder, device: &str, console: &Console) -> Result<Self, Failure> {
+        Ok(match judge {
+            ORACLE => Self::Oracle,
+            folder if Reward::is_folder(Path::new(folder)) => {
+                Self::Reward(Reward::load(folder, pairs, device, console)?)
+            }
+            run => Self::Run(margins(pairs, run, device, console)?),
+        })
+    }
+
+    fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<Choice>, Failure> {
+        let by_sign = |margin: f64| match margin {
+            more if more > 0.0 => Choice::A,
+            less if less < 0.0 => Choice::B,
+            _ => Choice::Tie,
+        };
+        match self {
+            Self::Oracle => indices.iter().map(|index| compare(pairs, *index)).collect(),
+            Self::Reward(reward) => Ok(reward.margins(pairs, indices)?.into_iter().map(by_sign).collect()),
+            Self::Run(margins) => Ok(indices.iter().map(|index| by_sign(margins[*index])).collect()),
+        }
+    }
+}
+
+/// A model's name among labellers: what it is, its folder's name, and a hash of the model, as others may be called the
+/// same.
+fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
     let mut files: Vec<PathBuf> = Vec::new();
-    let mut folders = vec![Path::new(run).join("model")];
+    let mut folders = vec![model.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))? {
             let path = entry?.path();
@@ -104,14 +144,14 @@ fn labeller(run: &str) -> Result<String, Failure> {
     for file in &files {
         std::io::copy(&mut std::fs::File::open(file)?, &mut hasher)?;
     }
-    let whole = std::fs::canonicalize(run)?;
+    let whole = std::fs::canonicalize(folder)?;
     let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
-    Ok(format!("run {name} {}", &hasher.finalize().to_hex()[..8]))
+    Ok(format!("{kind} {name} {}", &hasher.finalize().to_hex()[..8]))
 }
 
 /// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
-fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>, Failure> {
+fn margins(pairs: &PairFolder, run: &str, device: &str, console: &Console) -> Result<Vec<f64>, Failure> {
     let mut values = Values::defaults();
     values.merge_file(&Path::new(run).join("config.toml"))?;
     let (mdp, modality) = (values.word("run.mdp").to_owned(), pairs.modality().name());
@@ -141,6 +181,7 @@ fn margins(pairs: &PairFolder, run: &str, console: &Console) -> Result<Vec<f64>,
         ("data.eval_share", "0"),
         ("data.all_pairs", "true"),
         ("data.on_bad", "fail"),
+        ("run.device", device),
         ("run.out", &scores.path().display().to_string()),
     ] {
         values.settle(path, value);
