@@ -113,7 +113,13 @@ fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
     }
     let mut values = Values::defaults();
     values.merge_file(&run.join("config.toml"))?;
-    Ok((values.word("model.model").to_owned(), Some(adapter)))
+    // An adapter that went on learning is of its first base.
+    Ok((base_of(values.word("model.model"))?, Some(adapter)))
+}
+
+/// What a name stands on: its base where it is an adapter, else itself.
+pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
+    Ok(base_and_adapter(name)?.0)
 }
 
 /// The name that diffusers gives a file of adapters.
@@ -234,13 +240,18 @@ impl Loaded {
     }
 }
 
-/// The denoiser that learns.
+/// The denoiser that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes
+/// on.
 pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
-    let lora = model::lora(values, UNET_TARGETS)?;
-    if lora.is_some() && loaded.name.contains('+') {
-        let text = "--lora-rank: the model already has an adapter, and its merged weights are no base that others could \
-                    load; train it whole, or start from a merged folder";
-        return Err(Failure::usage(text));
+    let asked = model::lora(values, UNET_TARGETS)?;
+    let (mut files, mut name, mut lora, mut adapters) = (loaded.files.clone(), loaded.name.clone(), asked, None);
+    if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
+        let base = load(&base, values)?;
+        let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+        let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
+        let layers = base.files.config.adaptable_layers();
+        model::refuse_other_lora(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
+        (files, name, lora, adapters) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
     let ema = values.number("model.ema");
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
@@ -256,11 +267,23 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     let companions = Companions {
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
-        name: loaded.name.clone(),
+        name,
         save: SaveOptions { dtype: save_dtype(values), ..SaveOptions::default() },
     };
-    let denoiser = Denoiser::trainable(loaded.files.clone(), loaded.scheduler.prediction, shape, acting, training)?;
-    Ok(denoiser.with_companions(companions))
+    let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
+    let denoiser = denoiser.with_companions(companions);
+    Ok(match adapters {
+        Some(adapters) => denoiser.with_adapters(&adapters)?,
+        None => denoiser,
+    })
+}
+
+/// The denoiser as it is before it learns. It computes as the learner does, so that the two agree to the last bit.
+pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
+    if values.count("model.lora_rank").is_some() && base_and_adapter(&loaded.name)?.1.is_some() {
+        return Ok(learner(loaded, shape, acting, values)?.frozen_copy()?);
+    }
+    loaded.frozen(shape, acting)
 }
 
 /// The type that `--save-dtype` names.

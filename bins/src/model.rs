@@ -3,7 +3,7 @@ use std::path::Path;
 
 use datasets::{ChatTemplate, Date};
 use engine::Noise;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
 use policies::formats::{self, Extras, ModelFiles, ModelTokenizer};
@@ -59,6 +59,17 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
     Ok(base.map(|base| (base, name.to_owned())))
 }
 
+/// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
+pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
+    if let Some((base, _)) = parts(Path::new(name)) {
+        return Ok(base);
+    }
+    if name.starts_with("builtin:") {
+        return Ok(name.to_owned());
+    }
+    Ok(formats::adapter_base(Path::new(name))?.unwrap_or_else(|| name.to_owned()))
+}
+
 /// `owner/name`, and no such path.
 fn is_hub_id(name: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('+');
@@ -91,21 +102,77 @@ fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
-/// The model that learns.
+/// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    let lora = lora(values, &["all-linear"])?;
-    if lora.is_some() && is_adapted(&files, values) {
-        let text = "--lora-rank: the model already has an adapter, and its merged weights are no base that others could \
-                    load; train it whole, or start from a merged folder";
-        return Err(Failure::usage(text));
-    }
+    let asked = lora(values, &["all-linear"])?;
+    let (files, lora, adapters) = match (asked, parts(&files.path)) {
+        (Some(asked), Some((base, adapter))) => {
+            let base = load(&base, values)?;
+            let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+            let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config)?;
+            refuse_other_lora(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
+            (base, Some(trained.config), Some(trained.tensors))
+        }
+        (asked, _) => (files, asked, None),
+    };
     let training = Training {
         optimizer: optimizer(values)?,
         lora,
         seed: values.count("run.seed").unwrap_or(0) as u64,
         keep: keep(values),
     };
-    Ok(CausalLm::trainable(files, training)?)
+    let model = CausalLm::trainable(files, training)?;
+    Ok(match adapters {
+        Some(adapters) => model.with_adapters(&adapters)?,
+        None => model,
+    })
+}
+
+/// The model as it is before it learns. It computes as the learner does, so that the two agree to the last bit.
+pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    if values.count("model.lora_rank").is_some() && parts(&files.path).is_some() {
+        return Ok(learner(files.clone(), values)?.frozen_copy()?);
+    }
+    Ok(CausalLm::frozen(files.clone())?)
+}
+
+/// The base and the adapter of what was loaded as both.
+fn parts(path: &Path) -> Option<(String, String)> {
+    let text = path.to_str()?;
+    if text.starts_with("builtin:") {
+        return text.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned()));
+    }
+    let (base, adapter) = formats::split_adapter(path)?;
+    Some((base.display().to_string(), adapter.display().to_string()))
+}
+
+/// An adapter that goes on learning stays of the rank, strength and layers that it has.
+pub(crate) fn refuse_other_lora(
+    asked: &LoraConfig,
+    own: &LoraConfig,
+    layers: &[AdaptableLayer],
+    adapter: &str,
+    values: &Values,
+) -> Result<(), Failure> {
+    let wrong = |flag: &str, asked: String, own: String| {
+        let text = format!("--{flag} {asked}: the adapter {adapter} that goes on learning has {own}");
+        Err(Failure::usage(text))
+    };
+    if asked.rank != own.rank {
+        return wrong("lora-rank", asked.rank.to_string(), own.rank.to_string());
+    }
+    if values.is_typed("model.lora_alpha") && (asked.alpha - own.alpha).abs() > 1e-9 {
+        return wrong("lora-alpha", asked.alpha.to_string(), own.alpha.to_string());
+    }
+    if values.is_typed("model.rslora") && asked.rslora != own.rslora {
+        return wrong("rslora", asked.rslora.to_string(), own.rslora.to_string());
+    }
+    if values.is_typed("model.lora_targets")
+        && layers.iter().any(|layer| asked.is_target(layer) != own.is_target(layer))
+    {
+        return wrong("lora-targets", values.list("model.lora_targets").join(","), "layers of its own".to_owned());
+    }
+    Ok(())
 }
 
 /// What is kept of activations.
@@ -172,12 +239,4 @@ pub(crate) fn template_of(tokenizer: &ModelTokenizer) -> Result<Option<ChatTempl
         tokens.iter().filter_map(|(name, token)| Some((*name, token.as_deref()?))).collect();
     // The date is fixed, so that the same data gives the same tokens on any day.
     Ok(Some(ChatTemplate::new(text, &tokens, Date::default())?))
-}
-
-/// Whether the weights are a base with an adapter merged in: nothing on disk holds them as they are.
-fn is_adapted(files: &ModelFiles, values: &Values) -> bool {
-    let named = values.word("model.model");
-    files.path.to_string_lossy().contains('+')
-        || Path::new(named).join("adapter_config.json").is_file()
-        || Path::new(named).join("model").join("adapter_config.json").is_file()
 }

@@ -67,6 +67,25 @@ pub struct Adapter<'a> {
     pub scale: f64,
 }
 
+impl LoraTargets {
+    /// Names exactly the `chosen` of `all` layers: by the ends of their names, where no other layer has such an end, else
+    /// in full.
+    pub fn exactly(chosen: &BTreeSet<&str>, all: &[AdaptableLayer]) -> Self {
+        let ends: BTreeSet<&str> = chosen.iter().map(|name| end(name)).collect();
+        let is_other = |layer: &AdaptableLayer| !chosen.contains(layer.name.as_str());
+        let is_ambiguous = all.iter().any(|layer| is_other(layer) && ends.iter().any(|end| is_named(&layer.name, end)));
+        let names = if is_ambiguous { chosen } else { &ends };
+        Self::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+}
+
+/// The last word of a layer's name, with the one before where the last is a number (`to_out.0`).
+fn end(name: &str) -> &str {
+    let mut ends = name.rmatch_indices('.').map(|(at, _)| &name[at + 1..]);
+    let last = ends.next().unwrap_or(name);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) { ends.next().unwrap_or(name) } else { last }
+}
+
 impl LoraConfig {
     /// alpha / rank, or alpha / sqrt(rank) with `rslora`.
     pub fn scale(&self) -> f64 {
@@ -237,6 +256,20 @@ mod tests {
 
     fn layer(name: &str) -> AdaptableLayer {
         AdaptableLayer { name: name.to_owned(), n_in: 6, n_out: 3, kernel: None, is_output_layer: name == "lm_head" }
+    }
+
+    #[test]
+    fn layers_are_named_by_their_ends_where_that_is_enough() {
+        let all = ["a.to_q", "a.to_out.0", "b.to_q", "b.to_out.0", "b.net.0"].map(layer);
+        let check = |chosen: &[&str], expected: &[&str]| {
+            let targets = LoraTargets::exactly(&chosen.iter().copied().collect(), &all);
+            assert_eq!(targets, config(expected).targets);
+            let config = LoraConfig { targets, ..config(&[]) };
+            assert!(all.iter().all(|layer| config.is_target(layer) == chosen.contains(&layer.name.as_str())));
+        };
+        check(&["a.to_q", "b.to_q"], &["to_q"]);
+        check(&["a.to_out.0", "b.to_out.0", "b.net.0"], &["net.0", "to_out.0"]);
+        check(&["a.to_q", "b.net.0"], &["a.to_q", "b.net.0"]);
     }
 
     fn random(purpose: &str, shape: (usize, usize)) -> Tensor {

@@ -1,6 +1,6 @@
 //! What a learner saves to be taken up again: all that learns, the optimiser's state, averages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
@@ -45,6 +45,31 @@ pub(crate) fn restore(
     if let (Some(optimizer), Some(state)) = (optimizer, state) {
         let state = state.into_iter().collect();
         optimizer.load_state(state).map_err(|e| PolicyError::format(&optimizer_path, e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Gives everything that learns the numbers of an earlier training; all is checked before anything is changed.
+pub(crate) fn start_from(parameters: &Parameters, tensors: &BTreeMap<String, Tensor>) -> Result<(), PolicyError> {
+    let misfit = |name: &str, expected: String, got: String| {
+        Err(PolicyError::Argument { what: format!("adapter `{name}`"), expected, got })
+    };
+    for (name, var) in parameters.trainable() {
+        match tensors.get(name) {
+            None => return misfit(name, "one of an earlier training".to_owned(), "none".to_owned()),
+            Some(tensor) if tensor.dims() != var.dims() => {
+                return misfit(name, format!("shape {:?}", var.dims()), format!("{:?}", tensor.dims()));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(name) = tensors.keys().find(|name| !parameters.is_trainable(name)) {
+        return misfit(name, "only layers that learn".to_owned(), "another".to_owned());
+    }
+    for (name, var) in parameters.trainable() {
+        if let Some(tensor) = tensors.get(name) {
+            var.set(&tensor.to_dtype(var.dtype())?.to_device(var.device())?)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! What a run on pictures computes and what it leaves behind.
+use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use super::Scene;
@@ -197,6 +198,39 @@ fn adapters_are_written_as_diffusers_and_added_to_their_base() {
     scene.done(&learning("drawn", "--model pixels --data pictures.jsonl --lora-rank 2 --max-steps 1"));
     scene.done("sample --mdp diffusion --model drawn --prompts prompts.txt --sample-steps 2 --out s.jsonl");
     assert!(scene.path("s/00000-0.png").is_file());
+}
+
+#[test]
+fn adapters_go_on_learning() {
+    let scene = studio();
+    let adapters = |run: &str| -> BTreeMap<String, Vec<u8>> {
+        let bytes = scene.bytes(&format!("{run}/model/pytorch_lora_weights.safetensors"));
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect()
+    };
+    let score = |model: &str| {
+        let score = format!("score --mdp diffusion --model {model} --latents latents.safetensors --seed 4");
+        scene.done(&format!("{score} --quiet")).out
+    };
+    scene.done(&learning(
+        "one",
+        "--lora-rank 2 --lora-alpha 4 --max-steps 2 --lr 1e-2 --lora-targets attn1.to_k,to_out.0",
+    ));
+    scene.done(&learning("same", "--model one --lora-rank 2 --max-steps 1 --lr 1e-60"));
+    assert!(adapters("same") == adapters("one"));
+    scene.done(&learning("two", "--model unet+one/model --lora-rank 2 --max-steps 2 --lr 1e-2"));
+    assert!((scene.column("two", "loss")[0] - LN_2).abs() < 1e-12, "the reference is the adapter as it was");
+    assert_ne!(score("two"), score("one"));
+    scene.done(&learning("three", "--model two --lora-rank 2 --max-steps 1"));
+    assert_eq!(score("three"), score("unet+three/model"), "its base is the first one");
+    for (more, says) in [
+        ("--lora-rank 4", "has 2"),
+        ("--lora-rank 2 --lora-alpha 8", "has 4"),
+        ("--lora-rank 2 --lora-targets to_k", "layers of its own"),
+    ] {
+        scene.refused(&learning("new", &format!("--model two {more}")), 2, &["two", "goes on learning", says]);
+    }
+    scene.done(&learning("four", "--model two --lora-rank 2 --max-steps 1 --lora-targets attn1.to_k,to_out.0"));
 }
 
 #[test]

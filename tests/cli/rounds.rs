@@ -92,6 +92,32 @@ fn a_hybrid_learns_in_rounds_that_can_be_stopped_anywhere() {
 }
 
 #[test]
+fn adapters_learn_in_rounds() {
+    let scene = Scene::new();
+    let rounds = format!("{ROUNDS} --lora-rank 2");
+    scene.done(&format!("{rounds} --mdp token --out words"));
+    check_rounds(&scene, "words", "model", "fingerprint");
+    scene.done(&format!("{rounds} --mdp hybrid --sample-steps 2 --max-length 40 --sft-weight 0 --out run"));
+    check_rounds(&scene, "run", "refiner", "refiner_fingerprint");
+    for run in ["words", "run"] {
+        for round in 1..=2 {
+            let first = scene.column(&format!("{run}/round-{round}/run"), "loss")[0];
+            assert!((first - 2f64.ln()).abs() < 1e-12, "{run}, {round}: {first}");
+        }
+    }
+    let refiner = scene.read("run/round-2/run/model/refiner/adapter_config.json");
+    assert!(refiner.contains("\"builtin:chimera-refiner\""), "{refiner}");
+    let generator = "run/model/generator/pytorch_lora_weights.safetensors";
+    assert!(scene.bytes(&format!("run/round-1/{generator}")) != scene.bytes(&format!("run/round-2/{generator}")));
+    // Stopped, with the second round's run to make again.
+    let words = "words/round-2/run/model/adapter_model.safetensors";
+    let before = scene.bytes(words);
+    std::fs::remove_dir_all(scene.path("words/round-2/run")).unwrap();
+    scene.done("train --resume words --quiet");
+    assert!(scene.bytes(words) == before);
+}
+
+#[test]
 fn people_judge_between_the_rounds() {
     let scene = Scene::new();
     let prompt = |word| format!("{{\"prompt\":\"POST: {word}\\n\\nTL;DR:\"}}\n");
@@ -120,7 +146,6 @@ fn what_rounds_can_not_be_is_said_before_anything_is_made() {
     scene.write("p.txt", "POST: one\n");
     for (more, says) in [
         ("--rounds 1 --data pairs.jsonl --model builtin:tldr", "--data is not for --rounds"),
-        ("--rounds 1 --lora-rank 4", "--lora-rank is not for --rounds"),
         ("--rounds 1 --objective sft", "--objective sft has no use for judgements"),
         ("--rounds 1 --judge nobody", "--judge takes oracle, people"),
         ("--rounds 1 --round-pairs 0", "--round-pairs takes at least 1"),

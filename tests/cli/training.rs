@@ -164,6 +164,41 @@ fn adapters_of_an_embedded_model_find_it_again() {
 }
 
 #[test]
+fn adapters_go_on_learning() {
+    let scene = Scene::new();
+    let file = |run: &str, name: &str| scene.bytes(&format!("{run}/model/{name}"));
+    let score = |model: &str| scene.done(&format!("score --model {model} --data pairs.jsonl")).out;
+    for (base, first) in [(MODEL, "--lora-alpha 8 --lora-targets q_proj,v_proj --rslora"), ("base/model", "")] {
+        if base != MODEL {
+            scene.done(&training("base", "--max-steps 1"));
+            for run in ["one", "same", "two", "three"] {
+                std::fs::remove_dir_all(scene.path(run)).unwrap();
+            }
+        }
+        scene.done(&training("one", &format!("--model {base} --lora-rank 2 --max-steps 2 --lr 1e-2 {first}")));
+        scene.done(&training("same", "--model one --lora-rank 2 --max-steps 1 --lr 1e-60"));
+        assert!(file("same", "adapter_model.safetensors") == file("one", "adapter_model.safetensors"));
+        assert_eq!(scene.read("same/model/adapter_config.json"), scene.read("one/model/adapter_config.json"));
+        scene.done(&training("two", &format!("--model {base}+one/model --lora-rank 2 --max-steps 2 --lr 1e-2")));
+        assert!((scene.column("two", "loss")[0] - LN_2).abs() < 1e-12, "the reference is the adapter as it was");
+        assert_ne!(score("two"), score("one"));
+        scene.done(&training("three", "--model two --lora-rank 2 --max-steps 1"));
+        assert_eq!(score("three"), score(&format!("{base}+three/model")), "its base is the first one");
+    }
+    for (more, says) in [
+        ("--lora-rank 4", "has 2"),
+        ("--lora-rank 2 --lora-alpha 8", "has 16"),
+        ("--lora-rank 2 --lora-targets q_proj", "layers of its own"),
+        ("--lora-rank 2 --rslora", "has false"),
+    ] {
+        scene.refused(&training("new", &format!("--model two {more}")), 2, &["two", "goes on learning", says]);
+    }
+    // Without --lora-rank all weights of the two together learn.
+    scene.done(&training("whole", "--model two --max-steps 1"));
+    assert!(scene.path("whole/model/model.safetensors").is_file());
+}
+
+#[test]
 fn a_reference_cache_gives_the_same_run_and_is_refused_where_it_does_not_fit() {
     let scene = Scene::new();
     let with_cache = "--max-steps 2 --reference-cache ref.cache";

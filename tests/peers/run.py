@@ -6,11 +6,13 @@
 
 For each model: (1) `score` gives transformers' log-probability of every token, (2) `train` writes a folder that
 transformers loads, and both give the trained model the same numbers, (3) `train --lora-rank` writes an adapter that
-peft loads, likewise. The last line is the count of checks.
+peft loads, likewise, (4) an adapter that peft made goes on learning from where it was, and peft takes it back. The last
+line is the count of checks.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import subprocess
@@ -19,7 +21,7 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config,
@@ -119,6 +121,20 @@ def main():
             call(options.binary, "score", "--model", adapted, *data, "--out", path("lora.jsonl"))
             peft = PeftModel.from_pretrained(load(path("base")), path("lora/model")).eval()
             check(f"{name}: adapter, in peft", largest_difference(peft, path("lora.jsonl")))
+
+            # An adapter of peft's goes on learning here, and peft takes it back.
+            settings = LoraConfig(r=4, lora_alpha=6, use_rslora=True, target_modules="all-linear", init_lora_weights=False)
+            made = get_peft_model(load(path("base")), settings)
+            made.save_pretrained(path("made"))
+            model = f"{path('base')}+{path('made')}"
+            more = [*training, "--lora-rank", "4"]
+            call(options.binary, "train", "--model", model, *data, *more, "--out", path("on"))
+            with open(path("on", "metrics.jsonl")) as file:
+                check(f"{name}: the first loss of peft's adapter, ln 2", abs(json.loads(next(file))["loss"] - math.log(2)))
+            adapted = f"{path('base')}+{path('on', 'model')}"
+            call(options.binary, "score", "--model", adapted, *data, "--out", path("on.jsonl"))
+            peft = PeftModel.from_pretrained(load(path("base")), path("on/model")).eval()
+            check(f"{name}: peft's adapter after learning, in peft", largest_difference(peft, path("on.jsonl")))
     checks.end()
 
 

@@ -81,14 +81,14 @@ impl Files {
     pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
         let acting = denoiser::acting(values, &self.generator, self.shape)?;
         let refiner = match values.text("hybrid.refiner_reference") {
-            Some(name) => model::load_beside(&self.refiner, name, values)?,
-            None => self.refiner.clone(),
+            Some(name) => CausalLm::frozen(model::load_beside(&self.refiner, name, values)?)?,
+            None => model::start(&self.refiner, values)?,
         };
         let generator = match values.text("hybrid.generator_reference") {
             Some(name) => denoiser::load_reference(name, &self.generator, values)?.frozen(self.shape, acting)?,
-            None => self.generator.frozen(self.shape, acting)?,
+            None => denoiser::start(&self.generator, self.shape, acting, values)?,
         };
-        Ok(Pair::new(Arc::new(CausalLm::frozen(refiner)?), Arc::new(generator)).named(NAMES))
+        Ok(Pair::new(Arc::new(refiner), Arc::new(generator)).named(NAMES))
     }
 }
 
@@ -127,7 +127,7 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
 }
 
 /// What a finished run's halves are called; adapters together with the base that the run had.
-fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
+pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
     if !(refiner.is_dir() && generator.is_dir()) {
         let run = run.display();
@@ -136,17 +136,17 @@ fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     }
     let mut settings = Values::defaults();
     settings.merge_file(&run.join("config.toml"))?;
-    let name = |half: &Path, adapter: &str, base: &str| {
-        let half_name = half.display();
-        if half.join(adapter).is_file() {
-            format!("{}+{half_name}", settings.word(base))
-        } else {
-            half_name.to_string()
-        }
+    let name = |half: &Path, is_adapter: bool, base: String| {
+        let half = half.display();
+        if is_adapter { format!("{base}+{half}") } else { half.to_string() }
     };
+    let (is_refiner, is_generator) =
+        (refiner.join("adapter_config.json").is_file(), generator.join(denoiser::LORA_FILE).is_file());
+    // An adapter that went on learning is of its first base.
+    let [refiner_base, generator_base] = ["hybrid.refiner", "hybrid.generator"].map(|path| settings.word(path));
     Ok([
-        name(&refiner, "adapter_config.json", "hybrid.refiner"),
-        name(&generator, denoiser::LORA_FILE, "hybrid.generator"),
+        name(&refiner, is_refiner, model::base_of(refiner_base)?),
+        name(&generator, is_generator, denoiser::base_of(generator_base)?),
     ])
 }
 

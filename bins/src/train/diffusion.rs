@@ -96,7 +96,7 @@ impl Setup {
         let acting = denoiser::acting(&call.values, &loaded, shape)?;
         let reference = match call.values.text("model.reference") {
             Some(other) => denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?,
-            None => loaded.frozen(shape, acting.clone())?,
+            None => denoiser::start(&loaded, shape, acting.clone(), &call.values)?,
         };
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
         call.console.info(&format!("model {name}: {}", loaded.describe(shape)));

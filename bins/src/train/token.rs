@@ -119,7 +119,7 @@ impl Setup {
         };
         let reference = match call.values.text("model.reference") {
             Some(other) => Arc::new(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
-            None => Arc::new(CausalLm::frozen(files.clone())?),
+            None => Arc::new(model::start(&files, &call.values)?),
         };
         let mut learner = model::learner(files, &call.values)?;
         if call.values.word("objective.name") == "tdpo" {

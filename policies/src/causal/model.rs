@@ -1,5 +1,6 @@
 //! The model as its users hold it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use super::decoder::{Decoder, Pass};
 use super::packing::Limits;
 use crate::PolicyError;
 use crate::formats::{Extras, ModelFiles};
+use crate::saved;
 
 /// A causal language model: a policy of the token MDP, a learner, and a thing that persists.
 ///
@@ -94,7 +96,7 @@ impl CausalLm {
         }
         if let Some(lora) = &training.lora {
             let noise = Noise::new(training.seed);
-            lora.attach(&mut parameters, &adaptable_layers(&files.config), &noise, dtype, &device)?;
+            lora.attach(&mut parameters, &files.config.adaptable_layers(), &noise, dtype, &device)?;
         }
         let decoder = Decoder::new(files.config, parameters, training.lora);
         let learning = Learning { optimizer: training.optimizer, gradients: Gradients::default(), keep: training.keep };
@@ -151,6 +153,16 @@ impl CausalLm {
     pub fn with_entropy(mut self) -> Self {
         self.with_entropy = true;
         self
+    }
+
+    /// The same with its adapters as they were left by an earlier training.
+    ///
+    /// # Errors
+    /// Other layers or shapes than those of its adapters.
+    pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, PolicyError> {
+        saved::start_from(self.parameters(), adapters)?;
+        self.forget_hash();
+        Ok(self)
     }
 
     /// A copy that stays as it is now, adapters included.
@@ -241,15 +253,17 @@ impl CausalLm {
     }
 }
 
-/// The linear layers that can get an adapter: all of every block.
-fn adaptable_layers(config: &CausalConfig) -> Vec<AdaptableLayer> {
-    let expected = config.expected_tensors();
-    let layers = config.linear_names().into_iter().filter_map(|name| {
-        let shape = expected.get(&format!("{name}.weight"))?;
-        let (n_out, n_in) = if config.is_transposed() { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-        Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
-    });
-    layers.collect()
+impl CausalConfig {
+    /// The linear layers that can get an adapter: all of every block.
+    pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
+        let expected = self.expected_tensors();
+        let layers = self.linear_names().into_iter().filter_map(|name| {
+            let shape = expected.get(&format!("{name}.weight"))?;
+            let (n_out, n_in) = if self.is_transposed() { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+            Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
+        });
+        layers.collect()
+    }
 }
 
 fn check_tensors(files: &ModelFiles) -> Result<(), PolicyError> {

@@ -1,5 +1,6 @@
 //! The denoiser as its users hold it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,7 @@ use super::sampler::{Sampler, Sampling};
 use super::{Condition, Prediction};
 use crate::PolicyError;
 use crate::formats::{DiffusersFolder, SaveOptions, UNetFiles};
+use crate::saved;
 use crate::unet::UNet;
 
 /// The size of the latents, or of the images of a model without an autoencoder.
@@ -180,6 +182,29 @@ impl Denoiser {
     fn new(unet: UNet, prediction: Prediction, shape: Shape, acting: Acting, learning: Option<Learning>) -> Self {
         let companions = Companions::default();
         Self { unet: Arc::new(unet), prediction, shape, acting, learning, companions, fingerprint: Mutex::default() }
+    }
+
+    /// The same with its adapters as they were left by an earlier training.
+    ///
+    /// # Errors
+    /// Other layers or shapes than those of its adapters.
+    pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, PolicyError> {
+        saved::start_from(&self.unet.parameters, adapters)?;
+        if let Some(learning) = &mut self.learning {
+            let average = learning.ema.as_ref().map(|ema| Ema::new(ema.decay(), &self.unet.parameters));
+            learning.ema = average.transpose()?;
+        }
+        self.forget_hash();
+        Ok(self)
+    }
+
+    /// A copy that stays as it is now, adapters included.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn frozen_copy(&self) -> Result<Self, PolicyError> {
+        let copy = Self::new(self.unet.frozen_copy()?, self.prediction, self.shape, self.acting.clone(), None);
+        Ok(copy.with_companions(self.companions.clone()))
     }
 
     /// The same, exported with these.

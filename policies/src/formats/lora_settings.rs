@@ -1,8 +1,10 @@
 //! The settings of LoRA adapters as PEFT writes them: `adapter_config.json`, or an entry in a diffusers file's header.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
+use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets, parameter_names};
 use serde_json::Value;
 use tokenizers::utils::SysRegex;
 
@@ -15,6 +17,40 @@ pub(super) struct Halves {
     pub(super) a: Option<Tensor>,
     pub(super) b: Option<Tensor>,
     pub(super) embedding: bool,
+}
+
+/// Adapters of a file as what a model learns: their settings, and the parameters as they stand.
+#[derive(Clone, Debug)]
+pub struct TrainedLora {
+    /// What they were made with.
+    pub config: LoraConfig,
+    /// Both halves of each, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl TrainedLora {
+    /// # Errors
+    /// Adapters that one rank and one scale do not describe; the reason.
+    pub(super) fn new(layers: &BTreeMap<String, LoraLayer>, all: &[AdaptableLayer]) -> Result<Self, String> {
+        let Some(first) = layers.values().next() else { return Err("it has no adapters".to_owned()) };
+        let rank = first.a.dim(0).unwrap_or(0);
+        let mut tensors = BTreeMap::new();
+        for (name, layer) in layers {
+            if layer.embedding {
+                return Err(format!("`{name}` is the embedding's"));
+            }
+            if layer.a.dim(0).ok() != Some(rank) || (layer.scale - first.scale).abs() > 1e-9 * first.scale.abs() {
+                return Err(format!("`{name}` has another rank or strength than the layers before it"));
+            }
+            let (a, b) = parameter_names(name);
+            tensors.extend([(a, layer.a.clone()), (b, layer.b.clone())]);
+        }
+        // What was divided is multiplied again: rounding must not make 15.999999999999998 of 16.
+        let width = if first.rslora { (rank as f64).sqrt() } else { rank as f64 };
+        let alpha = (first.scale * width * 1e9).round() / 1e9;
+        let targets = LoraTargets::exactly(&layers.keys().map(String::as_str).collect(), all);
+        Ok(Self { config: LoraConfig { rank, alpha, rslora: first.rslora, targets }, tensors })
+    }
 }
 
 /// The parts of `adapter_config.json` that matter.
@@ -77,7 +113,7 @@ impl Settings {
         }
         let alpha = find(&self.alphas, name).unwrap_or(self.alpha);
         let scale = alpha / if self.rslora { (rank as f64).sqrt() } else { rank as f64 };
-        Ok(LoraLayer { a, b, scale, embedding })
+        Ok(LoraLayer { a, b, scale, rslora: self.rslora, embedding })
     }
 }
 

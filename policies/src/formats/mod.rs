@@ -36,6 +36,7 @@ pub use diffusers::{DiffusersFolder, Part};
 pub use extras::Extras;
 pub(crate) use extras::read_object;
 pub(crate) use huggingface::compare;
+pub use lora_settings::TrainedLora;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
 pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
@@ -182,16 +183,23 @@ pub fn add_adapter(
     adapter: &Path,
     device: &Device,
 ) -> Result<ModelFiles, PolicyError> {
-    let folder = resolve(adapter);
-    let lora = load_peft(&folder, &files.config, device)?;
+    let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
     peft::check_fits(&folder, &lora, &files.tensors)?;
     merge_peft(&lora, &files.config, &mut files.tensors)?;
     files.path = PathBuf::from(format!("{}+{}", base.display(), adapter.display()));
     Ok(files)
 }
 
+/// Loads the adapter in a PEFT folder, or in a run, for a model of this configuration.
+///
+/// # Errors
+/// As [`load_peft`].
+pub fn load_adapter(adapter: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, PolicyError> {
+    load_peft(&resolve(adapter), config, device)
+}
+
 /// Splits `base+adapter` where both are there; either may have a `+` of its own.
-fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
+pub fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let text = path.to_str()?;
     text.match_indices('+')
         .map(|(at, _)| (PathBuf::from(&text[..at]), PathBuf::from(&text[at + 1..])))

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::Extras;
 use super::extras::read_object;
 use super::huggingface::some;
-use super::lora_settings::{Halves, Settings};
+use super::lora_settings::{Halves, Settings, TrainedLora};
 use super::safetensors::SafetensorsFile;
 use super::save::write_safetensors;
 use super::staging::Staging;
@@ -46,8 +46,28 @@ pub struct LoraLayer {
     pub b: Tensor,
     /// What their product is multiplied by.
     pub scale: f64,
+    /// Whether the scale is alpha / sqrt(rank), not alpha / rank.
+    pub rslora: bool,
     /// Whether the layer is the embedding, whose weight is `[in, out]`.
     pub embedding: bool,
+}
+
+impl PeftAdapter {
+    /// The adapters as parameters of a model of this configuration, to go on learning.
+    ///
+    /// # Errors
+    /// Tensors in place of the base's, adapters of the embedding, of several ranks or strengths.
+    pub fn trained(&self, config: &CausalConfig) -> Result<TrainedLora, PolicyError> {
+        let trained = match self.replaced.keys().next() {
+            Some(name) => Err(format!("it replaces `{name}` of its base")),
+            None => TrainedLora::new(&self.layers, &config.adaptable_layers()),
+        };
+        trained.map_err(|reason| PolicyError::Argument {
+            what: "an adapter to learn".to_owned(),
+            expected: "one rank and one alpha for all its layers, and nothing but them".to_owned(),
+            got: reason,
+        })
+    }
 }
 
 /// Loads an adapter for a model of this configuration.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::LoraLayer;
 use super::component::{from_file, to_file};
-use super::lora_settings::{Halves, Settings};
+use super::lora_settings::{Halves, Settings, TrainedLora};
 use super::safetensors::SafetensorsFile;
 use super::save::write_described;
 use super::staging::Staging;
@@ -36,6 +36,19 @@ pub struct UNetLora {
     pub base: Option<String>,
     /// The change to each weight, by the layer's name without `.weight`; kernels are `[out, height, width, in]`.
     pub layers: BTreeMap<String, LoraLayer>,
+}
+
+impl UNetLora {
+    /// The adapters as parameters of a model of this configuration, to go on learning.
+    ///
+    /// # Errors
+    /// Adapters of several ranks or strengths.
+    pub fn trained(&self, config: &UNetConfig) -> Result<TrainedLora, PolicyError> {
+        TrainedLora::new(&self.layers, &config.adaptable_layers()).map_err(|reason| {
+            let reason = format!("{reason}, and adapters that learn share one rank and one alpha");
+            PolicyError::format(&self.path, reason)
+        })
+    }
 }
 
 /// Loads adapters from a file, or from the folder it is in, for a model of this configuration.
@@ -204,7 +217,11 @@ fn plain(halves: Halves, alpha: Option<f64>) -> Result<LoraLayer, String> {
     };
     let rank = a.dims().first().copied().unwrap_or(0);
     let scale = alpha.map_or(1., |alpha| alpha / rank as f64);
-    if scale.is_finite() { Ok(LoraLayer { a, b, scale, embedding }) } else { Err("its rank is 0".to_owned()) }
+    if scale.is_finite() {
+        Ok(LoraLayer { a, b, scale, rslora: false, embedding })
+    } else {
+        Err("its rank is 0".to_owned())
+    }
 }
 
 fn check_fits(layer: &LoraLayer, shape: &[usize]) -> Result<(), String> {

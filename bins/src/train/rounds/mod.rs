@@ -21,6 +21,7 @@ use self::prompts::{Prompts, line, source};
 pub(super) use self::settings::refuse_alone;
 use self::settings::{check, fit};
 use super::{fresh_folder, one};
+use crate::hybrid::halves_of_run;
 use crate::judge::{self, Counts};
 use crate::keys::{MODELS, TRAIN};
 use crate::sample;
@@ -130,7 +131,7 @@ impl Rounds {
     }
 
     /// Settings of a verb within a round: chance of its own, and the policy that the rounds before have made.
-    fn values(&self, round: usize, policy_of: usize) -> Values {
+    fn values(&self, round: usize, policy_of: usize) -> Result<Values, Failure> {
         let mut values = self.call.values.clone();
         let seed = values.count("run.seed").unwrap_or(0) + round;
         let no_more = [
@@ -155,15 +156,14 @@ impl Rounds {
         if policy_of > 0 {
             let run = self.run(policy_of);
             if values.word("run.mdp") == "hybrid" {
-                for half in crate::hybrid::NAMES {
-                    let own = run.join("model").join(half).display().to_string();
-                    values.settle(if half == "refiner" { "hybrid.refiner" } else { "hybrid.generator" }, &own);
-                }
+                let [refiner, generator] = halves_of_run(&run)?;
+                values.settle("hybrid.refiner", &refiner);
+                values.settle("hybrid.generator", &generator);
             } else {
                 values.settle("model.model", &run.display().to_string());
             }
         }
-        values
+        Ok(values)
     }
 
     /// Makes the policy at the start the one that others are compared with, or stay close to where no other was named.
@@ -189,7 +189,7 @@ impl Rounds {
             Against::Itself => (round - 1, false),
             Against::Start => (round, true),
         };
-        let mut values = self.values(round, policy_of);
+        let mut values = self.values(round, policy_of)?;
         if is_comparison {
             self.against_start(&mut values, Named::IsLeftOut);
             values.settle("sample.null_share", "0");
@@ -220,7 +220,7 @@ impl Rounds {
         if run.join("model").is_dir() {
             return Ok(true);
         }
-        let mut values = self.values(round, round - 1);
+        let mut values = self.values(round, round - 1)?;
         match values.word("rounds.reference") {
             "fixed" => self.against_start(&mut values, Named::Counts),
             _ => clear_references(&mut values),

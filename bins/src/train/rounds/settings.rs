@@ -79,9 +79,6 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
     if values.word("diffusion.scheme") == "trajectory" {
         return Err(Failure::usage("--rounds make finished images: --scheme forward or half"));
     }
-    if values.text("model.lora_rank").is_some() || values.count("model.lora_rank").is_some() {
-        return Err(Failure::usage("--lora-rank is not for --rounds: an adapter can't be trained on top of another"));
-    }
     Ok(())
 }
 
