@@ -51,7 +51,8 @@ fn a_reward_model_judges_texts_and_chats_as_transformers_does() {
     scene.done("judge --pairs pairs --judge reward");
     assert_eq!(labels(&scene, "pairs").len(), judged.len());
     write_pairs(&scene, "ties", &[json!({"request": "a dog", "a": " ok", "b": " ok"})]);
-    scene.done("judge --pairs ties --judge reward");
+    let said = scene.done("judge --pairs ties --judge reward");
+    assert!(said.out.contains("ties: 0 times a, 0 times b, 1 ties; a wins 0.500 (95% "), "{}", said.out);
     assert_eq!(labels(&scene, "ties")[0]["choice"], "tie");
 }
 

@@ -1,12 +1,14 @@
 //! `judge`: an oracle, a reward model, or what a run has learned to reward, compares the pairs of a folder.
 mod reward;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
 use datasets::synthetic::{Outcome, chimera, shapes, tldr};
 use train::RunFolder;
+use train::statistics::wilson;
 
 use self::reward::Reward;
 use crate::console::Console;
@@ -28,8 +30,7 @@ pub(crate) fn judge(call: &Call) -> Result<ExitCode, Failure> {
         call.values.text("label.pairs").ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
     let (judge, device) = (call.values.word("judge.judge"), call.values.word("run.device"));
     let counts = judge_all(Path::new(folder), judge, device, &call.console)?;
-    let Counts { a, ties, b } = counts;
-    console::result(&format!("{folder}: {a} times a, {b} times b, {ties} ties"));
+    console::result(&format!("{folder}: {counts}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -41,7 +42,22 @@ pub(crate) struct Counts {
     pub(crate) b: usize,
 }
 
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { a, ties, b } = self;
+        write!(f, "{a} times a, {b} times b, {ties} ties")?;
+        let (won, n) = (self.won(), (a + b + ties) as f64);
+        let (low, high) = wilson(won, n);
+        if n > 0.0 { write!(f, "; a wins {:.3} (95% {low:.3} to {high:.3})", won / n) } else { Ok(()) }
+    }
+}
+
 impl Counts {
+    /// How often a won, ties being halves.
+    pub(crate) fn won(&self) -> f64 {
+        self.a as f64 + 0.5 * self.ties as f64
+    }
+
     /// What judgements that stand add up to.
     pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
         choices.into_iter().fold(Self::default(), |counts, choice| match choice {

@@ -247,7 +247,7 @@ impl Rounds {
             self.call.console.info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
             return Ok(None);
         };
-        Ok(Some((counts.a as f64 + 0.5 * counts.ties as f64, counts.a + counts.b + counts.ties)))
+        Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
     }
 
     fn write(&self, finished: &[Finished]) -> Result<(), Failure> {
