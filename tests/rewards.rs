@@ -71,6 +71,30 @@ fn pictures_are_rewarded_as_in_transformers() {
 }
 
 #[test]
+fn what_old_files_say_twice_is_believed_as_transformers_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden("clip")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let score = || {
+        let model = ClipScore::load(folder.path(), &Device::Cpu).unwrap();
+        let size = model.image_size();
+        model
+            .score(&[("a red circle", &pixels(size, size, &read("clip/expected.json")["images"][0]).values()[..])])
+            .unwrap()
+    };
+    let expected = score();
+    let mut config = read("clip/config.json");
+    for half in ["text_config", "vision_config"] {
+        config[format!("{half}_dict")] = config[half].take();
+        config[half] = serde_json::json!({ "hidden_act": "gelu", "hidden_size": 8 });
+    }
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    assert_eq!(score(), expected);
+}
+
+#[test]
 fn pictures_are_scaled_as_pil_scales_them() {
     let expected = read("pictures.json");
     let size = expected["size"].as_u64().unwrap() as usize;

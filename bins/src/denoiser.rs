@@ -99,7 +99,7 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
 
 /// The two parts of `base+adapter`, or of a run that trained adapters.
 fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
-    if let Some((base, adapter)) = name.split_once('+') {
+    if let Some((base, adapter)) = split(name) {
         return Ok((base.to_owned(), Some(PathBuf::from(adapter))));
     }
     let run = Path::new(name);
@@ -111,10 +111,29 @@ fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
         }
         return Ok((name.to_owned(), None));
     }
+    if let Some(base) = named_base(&adapter)? {
+        return Ok((base, Some(adapter)));
+    }
     let mut values = Values::defaults();
     values.merge_file(&run.join("config.toml"))?;
-    // An adapter that went on learning is of its first base.
     Ok((base_of(values.word("model.model"))?, Some(adapter)))
+}
+
+/// `base+adapter` taken apart: where a path has a `+` of its own, at the one that has both on its sides.
+fn split(name: &str) -> Option<(&str, &str)> {
+    let is_there = |base: &str| base.starts_with("builtin:") || Path::new(base).exists();
+    let at = |at: usize| (&name[..at], &name[at + 1..]);
+    let mut places = name.match_indices('+').map(|(place, _)| at(place));
+    if Path::new(name).exists() {
+        return None;
+    }
+    places.find(|(base, adapter)| is_there(base) && Path::new(adapter).exists()).or_else(|| name.split_once('+'))
+}
+
+/// The base that an adapter's file names, if it is here.
+pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
+    let base = policies::formats::unet_lora_base(adapter)?;
+    Ok(base.filter(|base| base.starts_with("builtin:") || Path::new(base).exists()))
 }
 
 /// What a name stands on: its base where it is an adapter, else itself.
@@ -247,6 +266,15 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     let (mut files, mut name, mut lora, mut adapters) = (loaded.files.clone(), loaded.name.clone(), asked, None);
     if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
         let base = load(&base, values)?;
+        if base_and_adapter(&base.name)?.1.is_some() {
+            let text = format!(
+                "--lora-rank: the base of {} is {}, an adapter itself, which an adapter's file can't name; merge the two, \
+                 or train all weights without --lora-rank",
+                adapter.display(),
+                base.name
+            );
+            return Err(Failure::usage(text));
+        }
         let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
         let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
@@ -264,6 +292,9 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         keep: model::keep(values),
         ema,
     };
+    // An adapter must find its base from anywhere.
+    let is_here = Path::new(&name).exists();
+    let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
     let companions = Companions {
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
@@ -278,9 +309,14 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     })
 }
 
-/// The denoiser as it is before it learns. It computes as the learner does, so that the two agree to the last bit.
+/// Whether it is an adapter of the model that goes on learning; see [`model::goes_on`].
+pub(crate) fn goes_on(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
+    Ok(values.count("model.lora_rank").is_some() && base_and_adapter(&loaded.name)?.1.is_some())
+}
+
+/// The denoiser as it is before it learns.
 pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
-    if values.count("model.lora_rank").is_some() && base_and_adapter(&loaded.name)?.1.is_some() {
+    if goes_on(loaded, values)? {
         return Ok(learner(loaded, shape, acting, values)?.frozen_copy()?);
     }
     loaded.frozen(shape, acting)

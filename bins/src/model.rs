@@ -59,6 +59,12 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
     Ok(base.map(|base| (base, name.to_owned())))
 }
 
+/// The base that an adapter's folder names, if it is here.
+pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
+    let base = formats::adapter_base(adapter)?;
+    Ok(base.filter(|base| base.starts_with("builtin:") || Path::new(base).exists()))
+}
+
 /// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
 pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     if let Some((base, _)) = parts(Path::new(name)) {
@@ -107,9 +113,22 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
     let asked = lora(values, &["all-linear"])?;
     let (files, lora, adapters) = match (asked, parts(&files.path)) {
         (Some(asked), Some((base, adapter))) => {
+            // Its weights hold the adapter; they make room for those without it.
+            drop(files);
             let base = load(&base, values)?;
+            if parts(&base.path).is_some() {
+                let text = format!(
+                    "--lora-rank: the base of {adapter} is {}, an adapter itself, which an adapter's file can't name; \
+                     merge the two, or train all weights without --lora-rank",
+                    base.path.display()
+                );
+                return Err(Failure::usage(text));
+            }
             let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
-            let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config)?;
+            let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
+            let trained = trained.map_err(|error| {
+                Failure::failed(format!("{adapter}: {error}; without --lora-rank all weights learn"))
+            })?;
             refuse_other_lora(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
             (base, Some(trained.config), Some(trained.tensors))
         }
@@ -128,9 +147,15 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
     })
 }
 
-/// The model as it is before it learns. It computes as the learner does, so that the two agree to the last bit.
+/// Whether it is an adapter of the model that goes on learning. What it starts from is then best copied from the learner:
+/// the two share the base and agree to the last bit.
+pub(crate) fn goes_on(files: &ModelFiles, values: &Values) -> bool {
+    values.count("model.lora_rank").is_some() && parts(&files.path).is_some()
+}
+
+/// The model as it is before it learns.
 pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    if values.count("model.lora_rank").is_some() && parts(&files.path).is_some() {
+    if goes_on(files, values) {
         return Ok(learner(files.clone(), values)?.frozen_copy()?);
     }
     Ok(CausalLm::frozen(files.clone())?)
@@ -139,11 +164,25 @@ pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Fai
 /// The base and the adapter of what was loaded as both.
 fn parts(path: &Path) -> Option<(String, String)> {
     let text = path.to_str()?;
+    // As when it was loaded: what is there under the whole name is meant.
+    if path.exists() {
+        return None;
+    }
     if text.starts_with("builtin:") {
         return text.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned()));
     }
     let (base, adapter) = formats::split_adapter(path)?;
     Some((base.display().to_string(), adapter.display().to_string()))
+}
+
+/// Writes down what the adapters are, where a file has decided that.
+pub(crate) fn settle_lora(lora: Option<&LoraConfig>, values: &mut Values) {
+    let Some(lora) = lora else { return };
+    values.settle("model.lora_alpha", &lora.alpha.to_string());
+    values.settle("model.rslora", &lora.rslora.to_string());
+    if let LoraTargets::Named(names) = &lora.targets {
+        values.settle("model.lora_targets", &names.join(","));
+    }
 }
 
 /// An adapter that goes on learning stays of the rank, strength and layers that it has.
@@ -161,10 +200,12 @@ pub(crate) fn refuse_other_lora(
     if asked.rank != own.rank {
         return wrong("lora-rank", asked.rank.to_string(), own.rank.to_string());
     }
-    if values.is_typed("model.lora_alpha") && (asked.alpha - own.alpha).abs() > 1e-9 {
+    // A run's config file gives all values, meant or not.
+    let is_meant = |path| values.is_typed(path) || values.is_changed(path);
+    if is_meant("model.lora_alpha") && (asked.alpha - own.alpha).abs() > 1e-9 {
         return wrong("lora-alpha", asked.alpha.to_string(), own.alpha.to_string());
     }
-    if values.is_typed("model.rslora") && asked.rslora != own.rslora {
+    if is_meant("model.rslora") && asked.rslora != own.rslora {
         return wrong("rslora", asked.rslora.to_string(), own.rslora.to_string());
     }
     if values.is_typed("model.lora_targets")

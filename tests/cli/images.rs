@@ -62,6 +62,15 @@ pub(super) fn copy_golden(scene: &Scene, golden: &str, target: &str) {
     }
 }
 
+/// Copies a folder of files.
+pub(super) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
 /// An 8x8 picture: stripes of one colour, of the better or the worse kind.
 fn picture(number: u8, is_better: bool) -> Vec<u8> {
     let image = image::RgbImage::from_fn(8, 8, |x, y| {

@@ -28,16 +28,19 @@ pub(super) fn check_same(scene: &Scene, whole: &str, other: &str, weights: &str)
 }
 
 fn kill_and_resume(more: &str, weights: &str) {
-    let scene = Scene::new();
+    kill_and_resume_in(&Scene::new(), more, weights);
+}
+
+fn kill_and_resume_in(scene: &Scene, more: &str, weights: &str) {
     scene.done(&training("whole", &format!("{LONG} {more}")));
     for n in [1, 4, 9, 13] {
         let run = format!("killed-{n}");
         let mut child = scene.command(&training(&run, &format!("{LONG} {more}"))).spawn().unwrap();
-        wait_for_lines(&scene, &run, n, &mut child);
+        wait_for_lines(scene, &run, n, &mut child);
         child.kill().unwrap();
         child.wait().unwrap();
         scene.done(&format!("train --resume {run} --quiet"));
-        check_same(&scene, "whole", &run, weights);
+        check_same(scene, "whole", &run, weights);
     }
 }
 
@@ -49,6 +52,13 @@ fn killed_and_resumed_is_the_same_to_the_bit() {
 #[test]
 fn killed_and_resumed_adapters_are_the_same_to_the_bit() {
     kill_and_resume("--objective kto --lora-rank 2 --micro-batch-size 1", "adapter_model.safetensors");
+}
+
+#[test]
+fn killed_and_resumed_adapters_that_went_on_are_the_same_to_the_bit() {
+    let scene = Scene::new();
+    scene.done(&training("first", "--lora-rank 2 --lora-alpha 8 --max-steps 2 --lr 1e-2"));
+    kill_and_resume_in(&scene, "--model first --lora-rank 2", "adapter_model.safetensors");
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use hybrid_dpo::datasets::pairs::{Candidate, Fresh, Modality, Pair};
 use serde_json::{Map, Value, json};
 
 use super::Scene;
-use super::images::copy_golden;
+use super::images::{copy_golden, write_tensors};
 
 /// A reward model of texts in `reward/`, and pairs of them in `pairs/`; what transformers says of each.
 fn texts() -> (Scene, Vec<Value>) {
@@ -47,7 +47,9 @@ fn a_reward_model_judges_texts_and_chats_as_transformers_does() {
         assert_eq!(label["by"], "model");
         assert!(label["labeller"].as_str().unwrap().starts_with("reward reward "), "{label}");
     }
-    // What is judged already is not judged again; equal sides are a tie.
+    // What is judged already is not judged again, whatever lies beside the model; equal sides are a tie.
+    scene.write("reward/notes.txt", "good");
+    scene.write("reward/checkpoint-1/optimizer.pt", "1");
     scene.done("judge --pairs pairs --judge reward");
     assert_eq!(labels(&scene, "pairs").len(), judged.len());
     write_pairs(&scene, "ties", &[json!({"request": "a dog", "a": " ok", "b": " ok"})]);
@@ -84,6 +86,15 @@ fn folders_that_are_no_reward_model_of_what_is_compared() {
         scene.refused(&format!("judge --pairs pairs --judge {judge}"), code, says);
     }
     assert!(!scene.path("pairs/labels.jsonl").exists() || labels(&scene, "pairs").is_empty());
+    let weights = scene.bytes("reward/model.safetensors");
+    std::fs::remove_file(scene.path("reward/model.safetensors")).unwrap();
+    scene.write("reward/pytorch_model.bin", "");
+    scene.refused(
+        "judge --pairs pairs --judge reward",
+        1,
+        &["pytorch_model.bin", "AutoModelForSequenceClassification"],
+    );
+    scene.write("reward/model.safetensors", weights);
     let config = scene.read("reward/config.json");
     scene.write("reward/config.json", config.replace("\"hidden_size\": 16", "\"hidden_size\": 24"));
     scene.refused("judge --pairs pairs --judge reward", 1, &["reward", "misshapen"]);
@@ -97,6 +108,24 @@ fn folders_that_are_no_reward_model_of_what_is_compared() {
     std::fs::remove_file(scene.path("reward/tokenizer.json")).unwrap();
     write_pairs(&scene, "plain-2", &judged[..3]);
     scene.refused("judge --pairs plain-2 --judge reward", 1, &["reward", "tokenizer"]);
+}
+
+#[test]
+fn rewards_that_are_no_numbers_are_no_ties() {
+    let (scene, _) = texts();
+    let bytes = scene.bytes("reward/model.safetensors");
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let huge = |name: &str| name == "model.norm.weight" || name == "score.weight";
+    let tensors = file.tensors().into_iter().map(|(name, tensor)| {
+        let mut data = tensor.data().to_vec();
+        if huge(&name) {
+            data.chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&3e38f32.to_le_bytes()));
+        }
+        (name, (tensor.dtype(), tensor.shape().to_vec(), data))
+    });
+    write_tensors(&scene, "reward/model.safetensors", &tensors.collect(), &[]);
+    scene.refused("judge --pairs pairs --judge reward", 1, &["pair 0", "no numbers"]);
+    assert!(labels(&scene, "pairs").is_empty());
 }
 
 #[test]
@@ -118,7 +147,7 @@ fn a_clip_judges_pictures_and_rounds() {
     let settings = scene.read("clip/preprocessor_config.json");
     for (from, to, says) in [
         ("\"resample\": 3", "\"resample\": 2", "resample"),
-        ("\"shortest_edge\": 32", "\"shortest_edge\": 48", "32 x 32"),
+        ("\"shortest_edge\": 32", "\"shortest_edge\": 48", "`shortest_edge` of 32"),
         ("\"do_normalize\": true", "\"do_normalize\": false", "do_normalize"),
         ("0.27577711", "0", "image_std"),
     ] {

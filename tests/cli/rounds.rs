@@ -118,6 +118,18 @@ fn adapters_learn_in_rounds() {
 }
 
 #[test]
+fn adapters_of_rounds_know_their_base_wherever_they_are() {
+    let scene = Scene::new();
+    let rounds = format!("{ROUNDS} --lora-rank 2 --mdp diffusion --sample-steps 2 --judge clip");
+    super::images::copy_golden(&scene, "rewards/clip", "clip");
+    scene.done(&format!("{rounds} --out a+b/run"));
+    check_rounds(&scene, "a+b/run", "model", "fingerprint");
+    std::fs::rename(scene.path("a+b/run/round-2"), scene.path("moved")).unwrap();
+    std::fs::remove_dir_all(scene.path("a+b")).unwrap();
+    scene.done("sample --mdp diffusion --model moved/run --limit-prompts 1 --sample-steps 2 --out s.jsonl --quiet");
+}
+
+#[test]
 fn people_judge_between_the_rounds() {
     let scene = Scene::new();
     let prompt = |word| format!("{{\"prompt\":\"POST: {word}\\n\\nTL;DR:\"}}\n");
@@ -163,6 +175,19 @@ fn what_rounds_can_not_be_is_said_before_anything_is_made() {
         ("--round-pairs 3", "--round-pairs goes with --rounds"),
     ] {
         scene.refused(&format!("train --mdp token {more} --out run"), 2, &[says]);
+        assert!(!scene.path("run").exists(), "{more}");
+    }
+    super::images::copy_golden(&scene, "rewards/clip", "clip");
+    super::images::copy_golden(&scene, "rewards/llama", "reward");
+    scene.done(&super::training("one", "--model builtin:tldr --lora-rank 2 --max-steps 1"));
+    for (more, code, says) in [
+        ("--mdp token --judge clip", 1, "scores pictures"),
+        ("--mdp diffusion --judge reward", 1, "scores texts"),
+        ("--mdp diffusion --judge one", 1, "is a run of --mdp token"),
+        ("--mdp token --model one --prompts p.txt --lora-rank 4", 2, "goes on learning has 2"),
+        ("--mdp token --lora-rank 2 --lora-targets nonsense", 1, "nonsense"),
+    ] {
+        scene.refused(&format!("train {more} --rounds 1 --out run"), code, &[says]);
         assert!(!scene.path("run").exists(), "{more}");
     }
     let same = "sample --mdp token --model builtin:tldr --prompts p.txt --temperature 0 --pairs p";

@@ -193,6 +193,21 @@ fn adapters_go_on_learning() {
     ] {
         scene.refused(&training("new", &format!("--model two {more}")), 2, &["two", "goes on learning", says]);
     }
+    // What its adapters are is written down.
+    let config = scene.read("three/config.toml");
+    assert!(config.contains("lora_alpha = 16.0") && config.contains("\"q_proj\""), "{config}");
+    // An adapter on top of another has no base that its file could name.
+    scene.refused(&training("new", "--model two+one/model --lora-rank 2"), 2, &["an adapter itself", "merge"]);
+    // A folder that is there is itself, whatever else its name could mean.
+    std::fs::rename(scene.path("base"), scene.path("x")).unwrap();
+    std::fs::rename(scene.path("x/model"), scene.path("base")).unwrap();
+    std::fs::rename(scene.path("one/model"), scene.path("ad")).unwrap();
+    super::images::copy_folder(&scene.path("base"), &scene.path("base+ad"));
+    scene.done(&training("plus", "--model base+ad --lora-rank 3 --max-steps 1"));
+    assert!(scene.read("plus/model/adapter_config.json").contains("base+ad\""));
+    std::fs::rename(scene.path("base"), scene.path("base-model")).unwrap();
+    std::fs::create_dir(scene.path("base")).unwrap();
+    std::fs::rename(scene.path("base-model"), scene.path("base/model")).unwrap();
     // Without --lora-rank all weights of the two together learn.
     scene.done(&training("whole", "--model two --max-steps 1"));
     assert!(scene.path("whole/model/model.safetensors").is_file());

@@ -142,12 +142,16 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     };
     let (is_refiner, is_generator) =
         (refiner.join("adapter_config.json").is_file(), generator.join(denoiser::LORA_FILE).is_file());
-    // An adapter that went on learning is of its first base.
-    let [refiner_base, generator_base] = ["hybrid.refiner", "hybrid.generator"].map(|path| settings.word(path));
-    Ok([
-        name(&refiner, is_refiner, model::base_of(refiner_base)?),
-        name(&generator, is_generator, denoiser::base_of(generator_base)?),
-    ])
+    // Adapters name their bases themselves, where they still are; else what the run began with says it.
+    let refiner_base = match model::named_base(&refiner)? {
+        None if is_refiner => model::base_of(settings.word("hybrid.refiner"))?,
+        base => base.unwrap_or_default(),
+    };
+    let generator_base = match is_generator.then(|| denoiser::named_base(&generator)).transpose()?.flatten() {
+        None if is_generator => denoiser::base_of(settings.word("hybrid.generator"))?,
+        base => base.unwrap_or_default(),
+    };
+    Ok([name(&refiner, is_refiner, refiner_base), name(&generator, is_generator, generator_base)])
 }
 
 impl Words {

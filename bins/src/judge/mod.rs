@@ -1,6 +1,7 @@
 //! `judge`: an oracle, a reward model, or what a run has learned to reward, compares the pairs of a folder.
 mod reward;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,6 +83,28 @@ pub(crate) fn check(judge: &str) -> Result<(), Failure> {
     }
 }
 
+/// Says whether a judge is for pairs of this kind, before there are any: a model is loaded to know.
+pub(crate) fn check_for(judge: &str, modality: Modality, device: &str) -> Result<(), Failure> {
+    check(judge)?;
+    match judge {
+        ORACLE | "people" => Ok(()),
+        folder if Reward::is_folder(Path::new(folder)) => Reward::load(folder, modality, device).map(drop),
+        run => settings_of(run, modality).map(drop),
+    }
+}
+
+/// The settings of a run that judges pairs of this kind.
+fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
+    let mut values = Values::defaults();
+    values.merge_file(&Path::new(run).join("config.toml"))?;
+    let mdp = values.word("run.mdp");
+    if mdp != modality.name() {
+        let text = format!("--judge {run} is a run of --mdp {mdp}, and the pairs are of {}", modality.name());
+        return Err(Failure::failed(text));
+    }
+    Ok(values)
+}
+
 /// Adds a judgement of every pair, where there is none by this judge yet.
 pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, console: &Console) -> Result<Counts, Failure> {
     check(judge)?;
@@ -124,41 +147,55 @@ impl Opinion {
         Ok(match judge {
             ORACLE => Self::Oracle,
             folder if Reward::is_folder(Path::new(folder)) => {
-                Self::Reward(Reward::load(folder, pairs, device, console)?)
+                let reward = Reward::load(folder, pairs.modality(), device)?;
+                reward.say_truncated(folder, pairs, console)?;
+                Self::Reward(reward)
             }
             run => Self::Run(margins(pairs, run, device, console)?),
         })
     }
 
     fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<Choice>, Failure> {
-        let by_sign = |margin: f64| match margin {
-            more if more > 0.0 => Choice::A,
-            less if less < 0.0 => Choice::B,
-            _ => Choice::Tie,
+        let margins = match self {
+            Self::Oracle => return indices.iter().map(|index| compare(pairs, *index)).collect(),
+            Self::Reward(reward) => reward.margins(pairs, indices)?,
+            Self::Run(margins) => indices.iter().map(|index| margins[*index]).collect(),
         };
-        match self {
-            Self::Oracle => indices.iter().map(|index| compare(pairs, *index)).collect(),
-            Self::Reward(reward) => Ok(reward.margins(pairs, indices)?.into_iter().map(by_sign).collect()),
-            Self::Run(margins) => Ok(indices.iter().map(|index| by_sign(margins[*index])).collect()),
-        }
+        let by_sign = |(margin, index): (f64, &usize)| match margin.partial_cmp(&0.0) {
+            Some(Ordering::Greater) => Ok(Choice::A),
+            Some(Ordering::Less) => Ok(Choice::B),
+            Some(Ordering::Equal) => Ok(Choice::Tie),
+            None => Err(Failure::failed(format!(
+                "{}: the judge's rewards of pair {index} are no numbers; its weights overflow or are damaged",
+                pairs.path().display()
+            ))),
+        };
+        margins.into_iter().zip(indices).map(by_sign).collect()
     }
 }
 
 /// A model's name among labellers: what it is, its folder's name, and a hash of the model, as others may be called the
 /// same.
 fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
+    let wrong = |path: &Path, error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
     let mut files: Vec<PathBuf> = Vec::new();
     let mut folders = vec![model.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))? {
-            let path = entry?.path();
-            if path.is_dir() { &mut folders } else { &mut files }.push(path);
+        for entry in std::fs::read_dir(&folder).map_err(|error| wrong(&folder, error))? {
+            let path = entry.map_err(|error| wrong(&folder, error))?.path();
+            // Beside a reward model lie checkpoints and notes of its training, which are not what judges.
+            if kind == "run" && path.is_dir() {
+                folders.push(path);
+            } else if kind == "run" || is_of_model(&path) {
+                files.push(path);
+            }
         }
     }
     files.sort();
     let mut hasher = blake3::Hasher::new();
-    for file in &files {
-        std::io::copy(&mut std::fs::File::open(file)?, &mut hasher)?;
+    for path in &files {
+        let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+        read.map_err(|error| wrong(path, error))?;
     }
     let whole = std::fs::canonicalize(folder)?;
     let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -166,16 +203,26 @@ fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
     Ok(format!("{kind} {name} {}", &hasher.finalize().to_hex()[..8]))
 }
 
+/// Whether a file decides what a Hugging Face model computes.
+fn is_of_model(path: &Path) -> bool {
+    const SETTINGS: [&str; 8] = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "vocab.json",
+        "merges.txt",
+        "preprocessor_config.json",
+        "processor_config.json",
+    ];
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_weight = name.starts_with("model") && (name.ends_with(".safetensors") || name.ends_with(".index.json"));
+    is_weight || name == "chat_template.jinja" || SETTINGS.contains(&name)
+}
+
 /// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
 fn margins(pairs: &PairFolder, run: &str, device: &str, console: &Console) -> Result<Vec<f64>, Failure> {
-    let mut values = Values::defaults();
-    values.merge_file(&Path::new(run).join("config.toml"))?;
-    let (mdp, modality) = (values.word("run.mdp").to_owned(), pairs.modality().name());
-    if mdp != modality {
-        let text =
-            format!("--judge {run} is a run of --mdp {mdp}, the pairs of {} are of {modality}", pairs.path().display());
-        return Err(Failure::failed(text));
-    }
+    let mut values = settings_of(run, pairs.modality())?;
     // The run's model against what the run began with, or stayed close to.
     for (model, reference) in MODELS {
         if let Some(start) = values.text(reference).or(values.text(model)).map(str::to_owned) {
@@ -183,7 +230,7 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, console: &Console) -> Re
         }
         values.clear(model);
     }
-    if mdp != "token" {
+    if pairs.modality() != Modality::Token {
         let draws = values.count("diffusion.draws_per_pair").unwrap_or(1).max(DRAWS);
         values.settle("diffusion.draws_per_pair", &draws.to_string());
     }
@@ -202,8 +249,11 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, console: &Console) -> Re
     ] {
         values.settle(path, value);
     }
-    score::score(Call { values, console: console.again() })?;
-    let mut margins = vec![0.0; pairs.len()];
+    let scored = score::score(Call { values, console: console.again() });
+    scored.map_err(|failure| {
+        Failure::failed(format!("--judge {run}, whose rewards need what it began with: {failure}"))
+    })?;
+    let mut margins = vec![f64::NAN; pairs.len()];
     for line in std::fs::read_to_string(scores.path())?.lines() {
         let line: serde_json::Value = serde_json::from_str(line)?;
         let index = line["index"].as_u64().unwrap_or(u64::MAX) as usize;

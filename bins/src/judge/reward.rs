@@ -28,29 +28,33 @@ impl Reward {
         RewardModel::is_folder(path) || ClipScore::is_folder(path)
     }
 
-    /// Loads the model, which must be for what is compared.
-    pub(super) fn load(name: &str, pairs: &PairFolder, device: &str, console: &Console) -> Result<Self, Failure> {
+    /// Loads the model, which must be for pairs of this kind.
+    pub(super) fn load(name: &str, modality: Modality, device: &str) -> Result<Self, Failure> {
         let device = engine::device::parse(device).map_err(|e| Failure::usage(e.to_string()))?;
         let path = Path::new(name);
         let is_of_texts = RewardModel::is_folder(path);
-        if is_of_texts != (pairs.modality() == Modality::Token) {
-            let (what, folder) = (if is_of_texts { "texts" } else { "pictures" }, pairs.path().display());
-            let text =
-                format!("--judge {name} scores {what}, and the pairs of {folder} are of {}", pairs.modality().name());
+        if is_of_texts != (modality == Modality::Token) {
+            let what = if is_of_texts { "texts" } else { "pictures" };
+            let text = format!("--judge {name} scores {what}, and the pairs are of {}", modality.name());
             return Err(Failure::failed(text));
         }
         if !is_of_texts {
-            let model = ClipScore::load(path, &device)?;
-            let requests: Vec<&str> = pairs.pairs().iter().map(|pair| pair.request.as_str()).collect();
-            let n = model.n_truncated(&requests)?;
-            if n > 0 {
-                console.info(&format!("{n} requests are longer than {name} reads, and lose their end"));
-            }
-            return Ok(Self::Pictures(Box::new(model)));
+            return Ok(Self::Pictures(Box::new(ClipScore::load(path, &device)?)));
         }
         let model = RewardModel::load(path, &device)?;
         let template = model::template_of(model.tokenizer()?)?;
         Ok(Self::Texts(Box::new(OfTexts { model, template, name: name.to_owned() })))
+    }
+
+    /// Says how many requests a judge of pictures can't read to their end.
+    pub(super) fn say_truncated(&self, name: &str, pairs: &PairFolder, console: &Console) -> Result<(), Failure> {
+        let Self::Pictures(model) = self else { return Ok(()) };
+        let requests: Vec<&str> = pairs.pairs().iter().map(|pair| pair.request.as_str()).collect();
+        let n = model.n_truncated(&requests)?;
+        if n > 0 {
+            console.info(&format!("{n} requests are longer than {name} reads, and lose their end"));
+        }
+        Ok(())
     }
 
     /// How much more side a is rewarded than side b, for each of some pairs.
@@ -77,7 +81,11 @@ impl OfTexts {
                     .map_err(|error| Failure::failed(format!("{}: {error}", record.origin)))?;
                 let (n, most) = (tokens.len(), self.model.max_positions());
                 if n > most {
-                    let text = format!("{}: side {side} is {n} tokens, and {} reads {most}", record.origin, self.name);
+                    let text = format!(
+                        "{}: side {side} is {n} tokens with its request, and {} reads {most}; make pairs with a smaller \
+                         --max-length",
+                        record.origin, self.name
+                    );
                     return Err(Failure::failed(text));
                 }
                 texts.push(tokens);

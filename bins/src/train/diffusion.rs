@@ -15,7 +15,7 @@ use crate::images::{self, Opened};
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::values::Values;
-use crate::{Failure, console, draws, summary, trajectories};
+use crate::{Failure, console, draws, model, summary, trajectories};
 
 /// Trains a denoiser.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -94,11 +94,17 @@ impl Setup {
         let shape = data.shape;
         let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
         let acting = denoiser::acting(&call.values, &loaded, shape)?;
+        let goes_on = denoiser::goes_on(&loaded, &call.values)?;
         let reference = match call.values.text("model.reference") {
-            Some(other) => denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?,
-            None => denoiser::start(&loaded, shape, acting.clone(), &call.values)?,
+            Some(other) => Some(denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?),
+            None if goes_on => None,
+            None => Some(loaded.frozen(shape, acting.clone())?),
         };
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
+        let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
+        if goes_on {
+            model::settle_lora(learner.unet().lora.as_ref(), &mut call.values);
+        }
         call.console.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.console.info(&data.describe());
         Ok(Self { task, data, learner, reference: Arc::new(reference), loaded, mdp, units })

@@ -117,11 +117,17 @@ impl Setup {
             eos: tokenizer.eos.clone(),
             max_length: call.values.count("data.max_length").unwrap_or(512),
         };
+        let goes_on = model::goes_on(&files, &call.values);
         let reference = match call.values.text("model.reference") {
-            Some(other) => Arc::new(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
-            None => Arc::new(model::start(&files, &call.values)?),
+            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
+            None if goes_on => None,
+            None => Some(CausalLm::frozen(files.clone())?),
         };
         let mut learner = model::learner(files, &call.values)?;
+        let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
+        if goes_on {
+            model::settle_lora(learner.lora(), &mut call.values);
+        }
         if call.values.word("objective.name") == "tdpo" {
             learner = learner.with_reference(Arc::clone(&reference))?;
         }

@@ -198,6 +198,11 @@ impl CausalLm {
         &self.decoder.config
     }
 
+    /// The settings of its adapters, where it has some.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.decoder.lora.as_ref()
+    }
+
     /// The model's numbers by name.
     pub fn parameters(&self) -> &Parameters {
         &self.decoder.parameters

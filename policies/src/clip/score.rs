@@ -118,11 +118,11 @@ fn halves(source: &Value) -> Result<(ClipTextConfig, ClipVisionConfig), PolicyEr
         return Err(PolicyError::Architecture { found, supported: "clip (CLIPModel)".to_owned() });
     }
     let projection = Fields::new(source).size("projection_dim")?.unwrap_or(512);
-    // Newer files leave out what is as in the first CLIP.
+    // Files leave out what is as in the first CLIP. Old ones say some things twice, and transformers believes the second.
     let half = |name: &str, width: u64, inner: u64, n_heads: u64| {
         let mut half = json!({ "hidden_size": width, "intermediate_size": inner, "num_attention_heads": n_heads,
             "num_hidden_layers": 12 });
-        if let (Some(half), Some(given)) = (half.as_object_mut(), source[name].as_object()) {
+        if let (Some(half), Some(given)) = (half.as_object_mut(), given(source, name).as_object()) {
             let is_set = |(_, value): &(&String, &Value)| !value.is_null();
             half.extend(given.iter().filter(is_set).map(|(name, value)| (name.clone(), value.clone())));
         }
@@ -133,6 +133,12 @@ fn halves(source: &Value) -> Result<(ClipTextConfig, ClipVisionConfig), PolicyEr
     text["projection_dim"] = json!(projection);
     let vision = half("vision_config", 768, 3072, 12);
     Ok((ClipTextConfig::from_json(&text)?, ClipVisionConfig::from_json(&vision, projection)?))
+}
+
+/// The settings of a half: `text_config`, or `text_config_dict` in place of all of it.
+fn given<'a>(source: &'a Value, name: &str) -> &'a Value {
+    let second = &source[format!("{name}_dict")];
+    if second.is_null() { &source[name] } else { second }
 }
 
 /// Means and deviations of the channels, checked to belong to the pictures that the encoder reads.
@@ -164,7 +170,8 @@ fn preprocessing(folder: &Path, image_size: usize) -> Result<([f32; 3], [f32; 3]
         let is_other = |value: &Value| !value.is_null() && value.as_u64() != Some(image_size as u64);
         let wrong_side = sides.iter().any(|side| is_other(&given[side])) || (!given.is_object() && is_other(given));
         if wrong_side || (given.is_object() && given[sides[0]].is_null()) {
-            return Err(wrong(key, &format!("the encoder reads images of {image_size} x {image_size}")));
+            let side = sides[0];
+            return Err(wrong(key, &format!("`{side}` of {image_size} is expected, as the encoder reads images")));
         }
     }
     let channels = |key: &str, usual: [f32; 3]| {

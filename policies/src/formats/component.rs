@@ -127,10 +127,10 @@ fn weight_files(folder: &Path, stem: &str) -> Result<Vec<PathBuf>, PolicyError> 
             return sharded(folder, &index);
         }
     }
-    let pickle = ["bin", "fp16.bin"].iter().any(|end| folder.join(format!("{stem}.{end}")).is_file());
-    let reason = if pickle {
+    let pickles = [format!("{stem}.bin"), format!("{stem}.fp16.bin"), "pytorch_model.bin".to_owned()];
+    let reason = if let Some(pickle) = pickles.iter().find(|name| folder.join(name).is_file()) {
         format!(
-            "only {stem}.bin weights, which are Python pickles and are not read; save the model again with \
+            "only {pickle} weights, which are Python pickles and are not read; save the model again with \
              save_pretrained(.., safe_serialization=True)"
         )
     } else {

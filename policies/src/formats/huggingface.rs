@@ -40,7 +40,8 @@ enum Head {
 fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, PolicyError> {
     let path = folder.join("config.json");
     let config = parse_config(&path, read_object(&path)?)?;
-    let mut files = weight_files(folder)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    let mut files =
+        weight_files(folder, head)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
     let places = places(folder, &config, &files, head)?;
     let mut tensors = BTreeMap::new();
     for (name, (file, stored)) in places {
@@ -60,7 +61,7 @@ pub(super) fn parse_config(path: &Path, value: serde_json::Value) -> Result<Caus
 }
 
 /// Finds the files that hold the weights.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+fn weight_files(folder: &Path, head: Head) -> Result<Vec<PathBuf>, PolicyError> {
     let single = folder.join("model.safetensors");
     let index = folder.join("model.safetensors.index.json");
     if single.is_file() {
@@ -69,7 +70,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     if index.is_file() {
         return sharded(folder, &index);
     }
-    Err(PolicyError::format(folder, explain_no_weights(folder)?))
+    Err(PolicyError::format(folder, explain_no_weights(folder, head)?))
 }
 
 /// The shards that an index lists.
@@ -95,14 +96,19 @@ pub(super) fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Polic
     }
 }
 
-fn explain_no_weights(folder: &Path) -> Result<String, PolicyError> {
+fn explain_no_weights(folder: &Path, head: Head) -> Result<String, PolicyError> {
     let entries = std::fs::read_dir(folder).map_err(|e| PolicyError::io(folder, e))?;
     let names: BTreeSet<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let shards: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".safetensors")).collect();
     Ok(if names.iter().any(|n| n.starts_with("pytorch_model")) {
-        "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
-         \"import sys; from transformers import AutoModelForCausalLM as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER"
-            .to_owned()
+        let class = match head {
+            Head::Vocabulary => "AutoModelForCausalLM",
+            Head::Reward => "AutoModelForSequenceClassification",
+        };
+        format!(
+            "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
+             \"import sys; from transformers import {class} as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER"
+        )
     } else if names.contains("adapter_config.json") {
         "a PEFT adapter without its base; name both, as in BASE+ADAPTER".to_owned()
     } else if shards.is_empty() {

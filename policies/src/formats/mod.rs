@@ -42,7 +42,7 @@ pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
 pub use unet::{UNetFiles, load_unet, save_unet};
-pub use unet_lora::{UNetLora, load_unet_lora, merge_unet_lora, save_unet_lora};
+pub use unet_lora::{UNetLora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
 
 use crate::PolicyError;
 use crate::causal::CausalConfig;

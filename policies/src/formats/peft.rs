@@ -63,7 +63,7 @@ impl PeftAdapter {
             None => TrainedLora::new(&self.layers, &config.adaptable_layers()),
         };
         trained.map_err(|reason| PolicyError::Argument {
-            what: "an adapter to learn".to_owned(),
+            what: "an adapter that goes on learning".to_owned(),
             expected: "one rank and one alpha for all its layers, and nothing but them".to_owned(),
             got: reason,
         })

@@ -90,6 +90,16 @@ pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Resu
     Ok(UNetLora { path, base: settings.and_then(|settings| settings.base), layers })
 }
 
+/// What adapters were trained on, as their file says; `path` is the file or the folder it is in.
+///
+/// # Errors
+/// A damaged file.
+pub fn unet_lora_base(path: &Path) -> Result<Option<String>, PolicyError> {
+    let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
+    let file = SafetensorsFile::open(&path)?;
+    Ok(settings(&path, file.metadata().get(SETTINGS))?.and_then(|settings| settings.base))
+}
+
 /// Adds adapters to a model's weights.
 ///
 /// # Errors

@@ -1,4 +1,6 @@
 //! Which settings rounds take.
+use datasets::pairs::Modality;
+
 use crate::hybrid::Files;
 use crate::judge;
 use crate::keys::MODELS;
@@ -88,22 +90,35 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
     match values.word("run.mdp") {
         "diffusion" => {
             super::super::diffusion::check_settings(values, false)?;
-            denoiser::load(&name, values)?.shape(values)?;
+            let loaded = denoiser::load(&name, values)?;
+            let shape = loaded.shape(values)?;
+            let acting = denoiser::acting(values, &loaded, shape)?;
+            denoiser::learner(&loaded, shape, acting, values)?;
             if let Chosen::Labels(_) | Chosen::Rankings(_) = choose(values)? {
                 return Err(Failure::usage("images come in pairs: --objective dpo and its like"));
             }
         }
         "hybrid" => {
             super::super::hybrid::objective(values)?;
-            drop(Files::load(values)?);
+            let files = Files::load(values)?;
+            let acting = denoiser::acting(values, &files.generator, files.shape)?;
+            denoiser::learner(&files.generator, files.shape, acting, values)?;
+            model::learner(files.refiner, values)?;
         }
         _ => {
             choose(values)?;
             let files = model::load(&name, values)?;
             text::fit_lengths(values, &files)?;
             text::tokenise(&files, values)?;
+            model::learner(files, values)?;
         }
     }
+    let modality = match values.word("run.mdp") {
+        "diffusion" => Modality::Diffusion,
+        "hybrid" => Modality::Hybrid,
+        _ => Modality::Token,
+    };
+    judge::check_for(values.word("judge.judge"), modality, values.word("run.device"))?;
     super::super::settings(values)?;
     model::optimizer(values).map(drop)
 }
