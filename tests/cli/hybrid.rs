@@ -72,6 +72,66 @@ fn a_half_that_is_not_updated_is_written_as_it_was() {
 }
 
 #[test]
+fn requests_that_nobody_refined_teach_the_refiner_nothing() {
+    let scene = Scene::new();
+    scene.write("requests.txt", "a red minotaur on a white field\na blue harpy on a pink field\n");
+    let made = format!("sample --mdp hybrid {MODELS} --prompts requests.txt --n 2 --sample-steps 2 --max-length 48");
+    scene.done(&format!("{made} --null-share 1 --pairs pairs --quiet"));
+    scene.done("judge --pairs pairs --quiet");
+    scene.done(&learning("run", "--max-steps 2 --epochs 9 --sft-weight 0.1"));
+    assert_eq!(scene.column("run", "grad_norm/refiner"), [0.0, 0.0]);
+    assert!(scene.column("run", "grad_norm/generator").iter().all(|norm| *norm > 0.0));
+    assert!(scene.metrics("run").iter().all(|line| line.get("length/refiner").is_none()));
+}
+
+#[test]
+fn a_run_is_asked_as_it_was_when_it_learned() {
+    let scene = judged();
+    scene.done(&learning("run", "--max-steps 1 --request-template ask:{request};"));
+    let sampled = |more: &str, name: &str| {
+        scene.done(&format!(
+            "sample --mdp hybrid --model run --prompts requests.txt --sample-steps 2 --max-length 30 --quiet --null-share 0 --pairs {name} {more}"
+        ));
+        serde_json::from_str::<serde_json::Value>(&scene.read(&format!("{name}/pairs.json"))).unwrap()["settings"]
+            .clone()
+    };
+    let settings = sampled("", "own");
+    assert_eq!(settings["request_template"], "ask:{request};");
+    assert_eq!((&settings["max_length"], &settings["n"]), (&30.into(), &1.into()));
+    assert_eq!(sampled("--request-template {request}", "other")["request_template"], "{request}");
+    // One side's words don't depend on what else is asked with them.
+    let pairs = |name: &str| scene.read(&format!("{name}/pairs.jsonl"));
+    let first = pairs("own").lines().next().unwrap().to_owned();
+    scene.write("requests.txt", "a red minotaur on a white field\na red minotaur on a pink field, a red one\n");
+    sampled("", "beside");
+    assert_eq!(pairs("beside").lines().next().unwrap(), first);
+    let long = "red ".repeat(40);
+    scene.write("requests.txt", format!("a dog\n{long}\n"));
+    let sample = "sample --mdp hybrid --model run --prompts requests.txt --max-length 30 --pairs long --quiet";
+    scene.refused(sample, 1, &["`red red", "--max-length is 30"]);
+}
+
+#[test]
+fn pairs_of_a_refiner_with_another_tokenizer_are_refused() {
+    let scene = judged();
+    let models = "--refiner builtin:tldr --generator builtin:chimera-generator";
+    let says = ["another tokenizer", "pairs: pair "];
+    scene.refused(&format!("score --mdp hybrid {models} --data pairs --all-pairs --quiet"), 1, &says);
+    scene.refused(&learning("new", "").replace(MODELS, models).replace("max_length=48", "max_length=400"), 1, &says);
+}
+
+#[test]
+fn one_half_of_the_embedded_problem_learns_by_its_name() {
+    let scene = Scene::new();
+    scene.done(
+        "train --mdp hybrid --update refiner --limit 16 --eval-examples 2 --n-samples 0 --null-share 0.5 --sample-steps 1 \
+         --out run --quiet",
+    );
+    assert!(scene.metrics("run").iter().all(|line| line.get("grad_norm/generator").is_none()));
+    assert!(scene.column("run", "grad_norm/refiner").iter().all(|norm| *norm > 0.0));
+}
+
+#[test]
 fn adapters_of_both_halves_are_found_by_the_runs_name() {
     let scene = judged();
     scene.done(&learning("lora", "--max-steps 2 --lora-rank 2"));

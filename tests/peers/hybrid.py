@@ -71,7 +71,7 @@ class Work:
              "--sample-steps", 5, "--null-share", 0.2, "--pairs", folder / "pairs")
         self.pairs = lines(folder / "pairs" / "pairs.jsonl")
         about = json.loads((folder / "pairs" / "pairs.json").read_text())
-        # Every third pair prefers b, and two labellers differ on one.
+        # Every third pair prefers b.
         self.preferences = [0.0 if i % 3 == 1 else 1.0 for i in range(PAIRS)]
         labels = [(i, "ab"[preference < 0.5], "one") for i, preference in enumerate(self.preferences)]
         with open(folder / "pairs" / "labels.jsonl", "w") as file:

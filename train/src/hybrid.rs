@@ -5,7 +5,7 @@
 //! the difference of two returns. The expectation over draws stands inside it.
 
 use mdp::hybrid::{Handoff, Hybrid, Runs};
-use mdp::{EpisodeOf, Mdp, Steps, weights};
+use mdp::{Episode, EpisodeOf, Mdp, Steps, weights};
 use objectives::Scores;
 use policies::BoxError;
 
@@ -94,10 +94,11 @@ where
         if let Some(reference) = &reference {
             let outer = returns(&policy.0, &reference.0, &weights.0);
             let inner = returns(&policy.1, &reference.1, &weights.1);
-            by_half(&mut measures, self.names, &slice.feedback, (&outer, &inner));
+            let is_idle: Vec<bool> = halves.0.iter().map(is_idle).collect();
+            by_half(&mut measures, self.names, &slice.feedback, (&outer, &inner), &is_idle);
         }
         let [outer, _] = self.names;
-        for episode in &halves.0 {
+        for episode in halves.0.iter().filter(|episode| !is_idle(episode)) {
             measures.add(&format!("length/{outer}"), episode.n_decisions() as f64);
         }
         let (of_outer, of_inner) = reference.map_or((None, None), |(outer, inner)| (Some(outer), Some(inner)));
@@ -105,6 +106,11 @@ where
         measures.join(half(&self.inner, slice, halves.1, (policy.1, of_inner, weights.1)));
         measures
     }
+}
+
+/// Whether none of an episode's decisions counts: nobody took them.
+fn is_idle<S, A>(episode: &Episode<S, A>) -> bool {
+    episode.pieces.iter().all(|piece| piece.weight == 0.0 || piece.actions.is_empty())
 }
 
 /// The weighted log-ratio of each episode: the reward of its half, beta or gamma included.
@@ -118,22 +124,28 @@ fn returns(policy: &Steps, reference: &Steps, weights: &Steps) -> Vec<f64> {
 /// - `margins/<half>`: its part of the margin; the two add up to `rewards/margins`.
 /// - `margin_share/<half>`: `|margin|` over the sum of both halves'.
 /// - `accuracies/<half>`: how often its part alone prefers the better side.
+///
+/// Pairs whose outer halves are both idle say nothing of the shares and of the outer half's accuracy.
 fn by_half<F: Sides>(
     measures: &mut Measures,
     names: [&'static str; 2],
     feedback: &[F],
     (outer, inner): (&[f64], &[f64]),
+    is_idle: &[bool],
 ) {
     for feedback in feedback {
         let (Some(chosen), Some(rejected)) = (feedback.chosen(), feedback.rejected()) else { continue };
         let margin = |returns: &[f64]| returns[chosen] - returns[rejected];
         let total = margin(outer).abs() + margin(inner).abs();
+        let is_idle = is_idle[chosen] && is_idle[rejected];
         for (name, returns) in names.into_iter().zip([outer, inner]) {
             measures.add(&format!("rewards/{name}/chosen"), returns[chosen]);
             measures.add(&format!("rewards/{name}/rejected"), returns[rejected]);
             measures.add(&format!("margins/{name}"), margin(returns));
-            measures.add(&format!("accuracies/{name}"), if margin(returns) > 0.0 { 1.0 } else { 0.0 });
-            if total > 0.0 {
+            if !(is_idle && name == names[0]) {
+                measures.add(&format!("accuracies/{name}"), if margin(returns) > 0.0 { 1.0 } else { 0.0 });
+            }
+            if total > 0.0 && !is_idle {
                 measures.add(&format!("margin_share/{name}"), margin(returns).abs() / total);
             }
         }

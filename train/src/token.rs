@@ -21,6 +21,12 @@ pub trait Examples {
 
     /// The one at `index`.
     fn example(&self, index: usize) -> Result<Example, BoxError>;
+
+    /// Which answers of the one at `index` were given, not written by a policy, as a request that nobody refined is: they
+    /// are context, weigh nothing and teach nothing. None, unless it is said.
+    fn given(&self, _index: usize) -> Result<Vec<bool>, BoxError> {
+        Ok(Vec::new())
+    }
 }
 
 impl Examples for Vec<Example> {
@@ -174,10 +180,15 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
             responses.push(answer);
         }
         let size = example.prompt.len() + responses.iter().map(Vec::len).sum::<usize>();
-        let episodes = responses
-            .into_iter()
-            .map(|response| Episode::whole(TokenState::new(Arc::clone(&example.prompt)), response))
-            .collect();
+        let given = self.examples.given(index)?;
+        let episode = |(answer, response)| {
+            let mut episode = Episode::whole(TokenState::new(Arc::clone(&example.prompt)), response);
+            if given.get(answer).copied().unwrap_or(false) {
+                episode.pieces.iter_mut().for_each(|piece| piece.weight = 0.0);
+            }
+            episode
+        };
+        let episodes = responses.into_iter().enumerate().map(episode).collect();
         Ok(Item { episodes, feedback, size })
     }
 }

@@ -25,6 +25,8 @@ struct Side {
     text: String,
     /// The tokens that were drawn, where they are known.
     tokens: Vec<u32>,
+    /// Whether it is the request itself, which no refiner was asked about.
+    is_null: bool,
     latent: Latent,
 }
 
@@ -104,6 +106,11 @@ impl Examples for Data<'_> {
         }
         Ok(Example { index: index as u64, prompt, responses, kind: ExampleKind::Pair, preference: judged.preference })
     }
+
+    /// A request that nobody refined is not what the refiner said.
+    fn given(&self, index: usize) -> Result<Vec<bool>, BoxError> {
+        Ok(self.judged(index)?.sides.iter().map(|side| side.is_null).collect())
+    }
 }
 
 impl Images for Data<'_> {
@@ -156,6 +163,7 @@ impl Pairs for Chimera {
         let side = |side: &datasets::synthetic::chimera::Side| Side {
             text: side.refined.clone(),
             tokens: Vec::new(),
+            is_null: pair.is_null,
             latent: Arc::clone(side.scene.render().values()),
         };
         let sides = [side(&pair.chosen), side(&pair.rejected)];
@@ -175,14 +183,19 @@ fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Resu
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
     let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let null_share = values.number("sample.null_share").unwrap_or(Problem::NULL_SHARE);
+    if !(0.0..=1.0).contains(&null_share) {
+        return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {null_share}")));
+    }
     let part = |split, n| {
-        let pairs: Arc<dyn Pairs> = Arc::new(Chimera { problem: Problem::new(seed), split, n });
+        let problem = Problem::new(seed).with_null_share(null_share);
+        let pairs: Arc<dyn Pairs> = Arc::new(Chimera { problem, split, n });
         Data { rows: (0..pairs.len()).collect(), pairs, words: &files.words, handoff }
     };
     Ok(Opened {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
-        fingerprint: format!("builtin:chimera {seed} {n}"),
+        fingerprint: format!("builtin:chimera {seed} {n} {null_share}"),
         is_chimera: true,
     })
 }
@@ -216,8 +229,9 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     check_texts(&all, path, call)?;
     if handoff.truncated() > 0 {
         let n = handoff.truncated();
-        call.console
-            .info(&format!("{n} refined prompts are longer than the text encoder reads; it does not see their end"));
+        call.console.info(&format!(
+            "{n} different refined prompts are longer than the text encoder reads; it does not see their end"
+        ));
     }
     let share = crate::images::eval_share(values)?;
     let requests = (0..n).map(|row| all.pairs.request(row)).collect::<Result<Vec<_>, _>>();
@@ -238,6 +252,18 @@ fn check_texts(all: &Data<'_>, path: &Path, call: &Call) -> Result<(), Failure> 
     let (mut texts, mut n_empty) = (BTreeSet::new(), 0);
     for index in 0..all.len() {
         for side in all.judged(index).map_err(broken)?.sides {
+            if !side.tokens.is_empty() && !side.is_null {
+                let read = all.handoff.text(&side.tokens)?;
+                if read != side.text.trim() {
+                    let text = format!(
+                        "{}: pair {index}: the refiner's tokenizer reads its tokens as {read:?}, and its refined prompt \
+                         is {:?}: another refiner, with another tokenizer, made these pairs",
+                        path.display(),
+                        side.text
+                    );
+                    return Err(Failure::failed(text));
+                }
+            }
             let text = if side.tokens.is_empty() { side.text } else { all.handoff.text(&side.tokens)? };
             n_empty += usize::from(text.is_empty());
             texts.insert(text);
@@ -290,7 +316,7 @@ impl Pairs for Folder {
             let refined = pair.side(side).refined.as_ref();
             let refined = refined.ok_or_else(|| format!("pair {}: no refined prompt", preference.index))?;
             let latent = self.0.latent(preference, side)?.into();
-            Ok(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), latent })
+            Ok(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), is_null: refined.is_null, latent })
         };
         let [better, worse] = preference.order();
         let sides = [side(better)?, side(worse)?];
@@ -345,8 +371,9 @@ impl Pairs for Records {
     fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
         let record = &self.records[index];
         let side = |side: &pairs::HybridSide| -> Result<Side, BoxError> {
-            let text = side.refined.clone().unwrap_or_else(|| record.request.clone());
-            Ok(Side { text, tokens: Vec::new(), latent: Arc::clone(side.pixels(self.size)?.values()) })
+            let (text, is_null) =
+                (side.refined.clone().unwrap_or_else(|| record.request.clone()), side.refined.is_none());
+            Ok(Side { text, tokens: Vec::new(), is_null, latent: Arc::clone(side.pixels(self.size)?.values()) })
         };
         let sides = [side(&record.chosen)?, side(&record.rejected)?];
         Ok(Judgement { request: record.request.clone(), sides, preference: 1.0 })

@@ -106,14 +106,15 @@ impl<'a> Studio<'a> {
         }
         let words: &Words = &self.files.words;
         let prompts = asked.iter().map(|asked| words.prompt(&asked.request)).collect::<Result<Vec<_>, _>>()?;
-        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        if longest >= words.max_length {
-            let most = words.max_length;
-            return Err(Failure::failed(format!("a request has {longest} tokens, and --max-length is {most}")));
+        let most = words.max_length;
+        if let Some((asked, prompt)) = asked.iter().zip(&prompts).find(|(_, prompt)| prompt.len() >= most) {
+            let (n, start) = (prompt.len(), asked.request.chars().take(60).collect::<String>());
+            return Err(Failure::failed(format!("the request `{start}` has {n} tokens, and --max-length is {most}")));
         }
-        let sampling = Sampling { max_new: words.max_length - longest, ..self.sampling.clone() };
+        // Each has all the room that its own prompt leaves, whatever it is asked together with.
+        let rooms: Vec<usize> = prompts.iter().map(|prompt| most - prompt.len()).collect();
         let mut rngs: Vec<_> = asked.iter().map(|asked| stream("words", asked)).collect();
-        Ok(refiner.generate(&prompts, &sampling, &mut rngs)?)
+        Ok(refiner.generate_within(&prompts, &rooms, &self.sampling, &mut rngs)?)
     }
 
     /// What the oracle thinks of a policy's pictures of the test requests, none of which training has seen.

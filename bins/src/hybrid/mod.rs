@@ -51,6 +51,7 @@ impl Files {
     /// Loads what `--refiner` and `--generator` name.
     pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
         let (refiner, generator) = names(values)?;
+        ask_as_trained(&refiner, values)?;
         let refiner = model::load(&refiner, values)?;
         text::fit_lengths(values, &refiner)?;
         let generator = denoiser::load(&generator, values)?;
@@ -124,6 +125,23 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
         (None, _) => Err(Failure::usage("--refiner is needed: the language model that refines requests")),
         (_, None) => Err(Failure::usage("--generator is needed: the diffusers folder that draws")),
     }
+}
+
+/// A refiner is asked as it was when it learned, unless the user says otherwise: a run's own template, or the embedded one.
+fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
+    // The half of a run, with or without the base of its adapter.
+    let half = refiner.rsplit('+').next().unwrap_or(refiner);
+    let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
+    if let Some(config) = run.filter(|config| config.is_file()) {
+        let mut settings = Values::defaults();
+        settings.merge_file(&config)?;
+        if settings.word("run.mdp") == "hybrid" {
+            values.preset("hybrid.template", settings.word("hybrid.template"));
+        }
+    } else if refiner.starts_with("builtin:chimera-refiner") {
+        values.preset("hybrid.template", CHIMERA_TEMPLATE);
+    }
+    Ok(())
 }
 
 /// What a finished run's halves are called; adapters together with the base that the run had.

@@ -60,7 +60,7 @@ pub(super) const KEYS: &[Key] = &[
         Number,
         "0.25",
         SAMPLE | TRAIN,
-        "--pairs and --rounds: in this share of them no refiner is asked, and both pictures are of the request itself",
+        "In this share of pairs that are made (--pairs, --rounds, builtin:chimera) no refiner is asked: both pictures are of the request itself",
     )
     .only("hybrid"),
     key(

@@ -65,8 +65,9 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     }
     if mdp.handoff.truncated() > 0 {
         let n = mdp.handoff.truncated();
-        call.console
-            .info(&format!("{n} refined prompts were longer than the text encoder reads; it did not see their end"));
+        call.console.info(&format!(
+            "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -191,7 +192,14 @@ impl Work<'_> {
             "generator_fingerprint": self.models.1.fingerprint()?,
             "side_b_refiner_fingerprint": self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?,
             "side_b_generator_fingerprint": self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?,
+            "side_b_refiner": values.text("hybrid.refiner_reference"),
+            "side_b_generator": values.text("hybrid.generator_reference"),
             "request_template": values.word("hybrid.template"),
+            "max_length": values.count("data.max_length"),
+            "n": values.count("sample.n"),
+            "scheduler": values.text("model.scheduler"),
+            "prediction": values.word("model.prediction"),
+            "image_size": values.count("data.image_size"),
             "seed": values.count("run.seed"),
             "temperature": values.number("sample.temperature"),
             "top_k": values.count("sample.top_k"),

@@ -38,6 +38,10 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     let embedded = given == [false; 3];
     if embedded {
         values.preset_all(EMBEDDED);
+        // One half alone is no comparison.
+        if values.word("hybrid.update") != "both" {
+            values.preset("hybrid.compare", "false");
+        }
     }
     if values.switch("hybrid.compare") && values.word("hybrid.update") != "both" {
         return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));

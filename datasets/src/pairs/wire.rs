@@ -123,6 +123,9 @@ pub(super) fn parse_pair(
 }
 
 fn parse_candidate(fields: &Fields<'_>, request: &str, modality: Modality) -> Result<Candidate<Kept>, DatasetError> {
+    if let Some(own) = fields.optional("request").filter(|own| own.as_str() != Some(request)) {
+        return Err(fields.wrong("request", "the pair's, if it is there: both sides answer one request", own));
+    }
     let absent = |names: &[&str], expected| match names.iter().find_map(|name| Some((*name, fields.optional(name)?))) {
         Some((name, value)) => Err(fields.wrong(name, expected, value)),
         None => Ok(()),

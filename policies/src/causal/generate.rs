@@ -31,11 +31,14 @@ impl CausalLm {
         rngs: &mut [Rng],
     ) -> Result<Vec<Vec<u32>>, PolicyError> {
         let longest = vec![sampling.max_new; prompts.len()];
-        self.continue_all(prompts, &longest, sampling, rngs)
+        self.generate_within(prompts, &longest, sampling, rngs)
     }
 
-    /// As [`CausalLm::generate`], with a length limit for each prompt.
-    pub(super) fn continue_all(
+    /// As [`CausalLm::generate`], with a limit for each prompt's response in place of one for all.
+    ///
+    /// # Errors
+    /// As [`CausalLm::generate`].
+    pub fn generate_within(
         &self,
         prompts: &[Vec<u32>],
         longest: &[usize],

@@ -83,7 +83,7 @@ impl Policy<TokenMdp> for CausalLm {
         let sampling =
             Sampling { eos: mdp.eos.clone(), vocabulary: Some(mdp.vocabulary as usize), ..Sampling::default() };
         let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
-        let responses = self.continue_all(&prompts, &longest, &sampling, &mut rngs)?;
+        let responses = self.generate_within(&prompts, &longest, &sampling, &mut rngs)?;
         Ok(starts.iter().zip(responses).map(|(start, tokens)| Episode::whole(start.clone(), tokens)).collect())
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use datasets::{Example, ExampleKind};
 use mdp::token::{TokenMdp, TokenState};
-use objectives::{Comparison, Logistic, Pairwise};
+use objectives::{ChosenLikelihood, Comparison, Logistic, Pairwise, WeightedSum};
 use policies::{Learns, Pair, Policy, Tabular};
 
 use super::*;
@@ -113,6 +113,48 @@ fn a_half_alone_learns_against_the_others_frozen_numbers() {
     let measures: std::collections::BTreeMap<_, _> = learned.measures.means().collect();
     assert_eq!(measures["margins/words"], 0.0);
     assert_eq!(learned.gradient_norms.len(), 1);
+}
+
+/// Examples whose answers nobody wrote.
+struct Given(Vec<Example>);
+
+impl crate::token::Examples for Given {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        self.0.example(index)
+    }
+
+    fn given(&self, _index: usize) -> Result<Vec<bool>, BoxError> {
+        Ok(vec![true, true])
+    }
+}
+
+#[test]
+fn what_was_given_teaches_its_half_nothing_whatever_the_loss() {
+    let (mdp, (outer, inner)) = (mdp(), halves());
+    let outer = Given(outer);
+    let (outer, inner) = (TokenSource::new(&outer, 6), TokenSource::new(&inner, 6));
+    let source = HybridSource::new(&mdp, (outer, inner), WEIGHTS, ["words", "strokes"]).unwrap();
+    let start = tables(&mdp);
+    let mut learner = tables(&mdp);
+    let mut reference = Reference { policy: Some(&start as &dyn Policy<Two>), cache: ReferenceCache::default() };
+    let dpo = Pairwise::new(Logistic::new(1.0).unwrap());
+    let objective =
+        WeightedSum::new(vec![(1.0, Box::new(dpo) as _), (0.5, Box::new(Pairwise::new(ChosenLikelihood)) as _)])
+            .unwrap();
+    let measure = |slice: &Slice<Two, Comparison>, scores: Scores<'_>| source.measure(slice, scores);
+    let loss = Loss { objective: &objective, measure: &measure };
+    let slices: Vec<_> = (0..2).map(|i| Slice::new([(i, source.item(i).unwrap())])).collect();
+    let at = StepAt { step: 0, rate: 0.5, max_gradient_norm: None };
+    let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
+    assert_eq!(learned.gradient_norms[0], ("words", 0.0), "{:?}", learned.gradient_norms);
+    assert_ne!(learner.inner, start.inner);
+    let measures: std::collections::BTreeMap<_, _> = learned.measures.means().collect();
+    assert!(!measures.contains_key("length/words") && !measures.contains_key("accuracies/words"), "{measures:?}");
+    assert!(measures.contains_key("accuracies/strokes"));
 }
 
 #[test]

@@ -209,7 +209,11 @@ impl Rounds {
         }
         let said = said(pairs)?;
         if let Some(Counts { a, ties, b }) = said {
-            self.call.console.info(&format!("people have judged {} pairs of {}", a + ties + b, pairs.display()));
+            let (n, of) = (a + ties + b, PairFolder::open(pairs)?.len());
+            self.call.console.info(&format!("people have judged {n} of {of} pairs of {}", pairs.display()));
+            if n < of {
+                console::notice(&format!("{} pairs have no judgement, and are left out", of - n));
+            }
         }
         Ok(said)
     }

@@ -29,10 +29,14 @@ pub(in crate::train) fn refuse_alone(values: &Values) -> Result<(), Failure> {
         return Err(Failure::usage("--rounds takes at least 1"));
     }
     let alone = ["rounds.pairs", "rounds.reference", "judge.judge", "sample.prompts", "sample.null_share"];
+    // The embedded pairs are made as they are asked for.
+    let is_made =
+        values.word("run.mdp") == "hybrid" && matches!(values.text("data.data"), None | Some("builtin:chimera"));
+    let alone = alone.into_iter().filter(|path| !(is_made && *path == "sample.null_share"));
     let of_answers = ["sample.temperature", "sample.top_k", "sample.top_p"];
     // A hybrid's pictures are drawn of refined prompts, whose drawing these say, in any run.
     let of_answers = of_answers.into_iter().filter(|_| values.word("run.mdp") == "token");
-    match alone.into_iter().chain(of_answers).find(|path| values.is_typed(path)).and_then(keys::find) {
+    match alone.chain(of_answers).find(|path| values.is_typed(path)).and_then(keys::find) {
         Some(key) => Err(Failure::usage(format!("--{} goes with --rounds", key.flag))),
         None => Ok(()),
     }
