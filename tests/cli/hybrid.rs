@@ -117,7 +117,7 @@ fn pairs_of_a_refiner_with_another_tokenizer_are_refused() {
     let models = "--refiner builtin:tldr --generator builtin:chimera-generator";
     let says = ["another tokenizer", "pairs: pair "];
     scene.refused(&format!("score --mdp hybrid {models} --data pairs --all-pairs --quiet"), 1, &says);
-    scene.refused(&learning("new", "").replace(MODELS, models).replace("max_length=48", "max_length=400"), 1, &says);
+    scene.refused(&learning("new", "").replace(MODELS, models).replace("max_length=48", "max_length=256"), 1, &says);
 }
 
 #[test]
