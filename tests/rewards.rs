@@ -47,7 +47,9 @@ fn texts_are_rewarded_as_in_transformers() {
 #[test]
 fn texts_that_a_reward_model_can_not_read_are_named() {
     let model = RewardModel::load(&golden("llama"), &Device::Cpu).unwrap();
-    for (text, says) in [(vec![], "1 to 64"), (vec![3; 65], "1 to 64"), (vec![3, 96], "below 96")] {
+    for (text, says) in
+        [(vec![], "at least one token"), (vec![3; 65], "at most the 64"), (vec![3, 96], "vocabulary of 96")]
+    {
         let message = model.score(&[text]).unwrap_err().to_string();
         assert!(message.contains(says), "`{message}` does not say {says}");
     }

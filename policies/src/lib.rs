@@ -34,6 +34,7 @@ pub mod denoiser;
 mod error;
 pub mod formats;
 pub mod laws;
+mod limits;
 mod pair;
 mod policy;
 mod prompted;

@@ -9,7 +9,7 @@ use engine::{EngineError, Rng};
 use super::decoder::{Attend, Decoder, Pass, Projection, Reading};
 use super::draw::Sampling;
 use super::model::CausalLm;
-use super::packing::Packing;
+use super::packing::{Packing, check_inputs};
 use crate::PolicyError;
 
 /// How many sequences are generated together: enough for the matrix products, and a bound on the cache.
@@ -54,7 +54,7 @@ impl CausalLm {
             });
         }
         for (index, prompt) in prompts.iter().enumerate() {
-            self.limits().check_inputs(index, prompt.len(), prompt)?;
+            check_inputs(self.limits(), index, prompt.len(), prompt)?;
         }
         let mut responses = Vec::with_capacity(prompts.len());
         for (group, prompts) in prompts.chunks(GROUP).enumerate() {

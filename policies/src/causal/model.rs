@@ -12,9 +12,9 @@ use engine::{Gradients, Noise, Parameters};
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
-use super::packing::Limits;
 use crate::PolicyError;
 use crate::formats::{Extras, ModelFiles};
+use crate::limits::Limits;
 use crate::saved;
 
 /// A causal language model: a policy of the token MDP, a learner, and a thing that persists.

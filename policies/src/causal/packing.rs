@@ -9,6 +9,7 @@ use mdp::{EpisodeOf, Steps};
 
 use super::decoder::Reading;
 use crate::PolicyError;
+use crate::limits::Limits;
 
 /// A batch of token sequences as a forest of prefixes, and which rows predict which tokens.
 ///
@@ -43,7 +44,7 @@ impl Packing {
                 let mut tokens: Vec<u32> = piece.start.tokens().collect();
                 let first = tokens.len();
                 tokens.extend_from_slice(&piece.actions);
-                limits.check(index, first, &tokens)?;
+                check(limits, index, first, &tokens)?;
                 sequences.push(Sequence { tokens, first });
             }
         }
@@ -61,7 +62,7 @@ impl Packing {
     pub(super) fn of_states(states: &[TokenState], limits: Limits) -> Result<Self, PolicyError> {
         let sequences: Vec<Vec<u32>> = states.iter().map(|state| state.tokens().collect()).collect();
         for (index, tokens) in sequences.iter().enumerate() {
-            limits.check_inputs(index, tokens.len(), tokens)?;
+            check_inputs(limits, index, tokens.len(), tokens)?;
         }
         Ok(Self::of_prefixes(&sequences))
     }
@@ -105,52 +106,22 @@ impl Packing {
     }
 }
 
-/// What a model can take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Tokens are below it.
-    pub(super) vocabulary: usize,
-    /// The most tokens a model can read.
-    pub(super) max_positions: usize,
+/// Checks a sequence whose tokens from `first` on are decisions: the last one is never read.
+fn check(limits: Limits, episode: usize, first: usize, tokens: &[u32]) -> Result<(), PolicyError> {
+    check_inputs(limits, episode, first, &tokens[..tokens.len() - 1])?;
+    limits.check_tokens(tokens, format_args!("episode {episode}"))
 }
 
-impl Limits {
-    /// Checks a sequence whose tokens from `first` on are decisions: the last one is never read.
-    fn check(self, episode: usize, first: usize, tokens: &[u32]) -> Result<(), PolicyError> {
-        self.check_inputs(episode, first, &tokens[..tokens.len() - 1])?;
-        self.check_tokens(episode, tokens)
+/// Checks tokens that are all read, `n_given` of which came before the first decision.
+pub(super) fn check_inputs(limits: Limits, episode: usize, n_given: usize, tokens: &[u32]) -> Result<(), PolicyError> {
+    if n_given == 0 {
+        return Err(PolicyError::Argument {
+            what: format!("the prompt of episode {episode}"),
+            expected: "at least one token, for the first token of a text has no predictor (begin it with BOS)".into(),
+            got: "an empty prompt".into(),
+        });
     }
-
-    /// Checks tokens that are all read, `n_given` of which came before the first decision.
-    pub(super) fn check_inputs(self, episode: usize, n_given: usize, tokens: &[u32]) -> Result<(), PolicyError> {
-        if n_given == 0 {
-            return Err(PolicyError::Argument {
-                what: format!("the prompt of episode {episode}"),
-                expected: "at least one token, for the first token of a text has no predictor (begin it with BOS)"
-                    .into(),
-                got: "an empty prompt".into(),
-            });
-        }
-        if tokens.len() > self.max_positions {
-            return Err(PolicyError::Argument {
-                what: format!("the length of episode {episode}"),
-                expected: format!("at most the {} positions the model was made for", self.max_positions),
-                got: format!("{} tokens to read", tokens.len()),
-            });
-        }
-        self.check_tokens(episode, tokens)
-    }
-
-    fn check_tokens(self, episode: usize, tokens: &[u32]) -> Result<(), PolicyError> {
-        match tokens.iter().position(|&token| token as usize >= self.vocabulary) {
-            None => Ok(()),
-            Some(at) => Err(PolicyError::Argument {
-                what: format!("token {at} of episode {episode}"),
-                expected: format!("a token below the model's vocabulary of {}", self.vocabulary),
-                got: tokens[at].to_string(),
-            }),
-        }
-    }
+    limits.check_read(tokens, format_args!("episode {episode}"))
 }
 
 struct Sequence {

@@ -11,6 +11,7 @@ use super::decoder::{Decoder, Pass, Reading};
 use super::names::SCORE;
 use crate::PolicyError;
 use crate::formats::{self, ModelFiles, ModelTokenizer};
+use crate::limits::Limits;
 
 /// How many tokens are in memory at once, unless one text has more.
 const TOKENS_AT_ONCE: usize = 8192;
@@ -70,7 +71,8 @@ impl RewardModel {
     /// # Errors
     /// A text without tokens or with too many, a token outside the vocabulary.
     pub fn score(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, PolicyError> {
-        texts.iter().try_for_each(|text| self.check(text))?;
+        let vocabulary = self.decoder.config.vocabulary;
+        Limits { vocabulary, max_positions: self.max_positions() }.check_texts(texts)?;
         let mut rewards = Vec::with_capacity(texts.len());
         let mut rest = texts;
         while !rest.is_empty() {
@@ -84,20 +86,6 @@ impl RewardModel {
             rest = &rest[n..];
         }
         Ok(rewards)
-    }
-
-    fn check(&self, text: &[u32]) -> Result<(), PolicyError> {
-        let (vocabulary, most) = (self.decoder.config.vocabulary, self.max_positions());
-        let wrong = |what: &str, expected: String, got: String| {
-            Err(PolicyError::Argument { what: what.to_owned(), expected, got })
-        };
-        if text.is_empty() || text.len() > most {
-            return wrong("tokens of a text", format!("1 to {most}"), text.len().to_string());
-        }
-        match text.iter().find(|&&token| token as usize >= vocabulary) {
-            Some(token) => wrong("token of a text", format!("below {vocabulary}"), token.to_string()),
-            None => Ok(()),
-        }
     }
 
     fn score_batch(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, PolicyError> {

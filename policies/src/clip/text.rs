@@ -10,6 +10,7 @@ use super::ClipTextConfig;
 use super::encoder::Encoder;
 use crate::PolicyError;
 use crate::formats::component::{Expected, read_config, read_tensors};
+use crate::limits::Limits;
 
 /// How many texts are in memory at once.
 const TEXTS_AT_ONCE: usize = 16;
@@ -63,26 +64,13 @@ impl ClipText {
     /// # Errors
     /// A text without tokens or with too many, a token outside the vocabulary.
     pub fn encode(&self, texts: &[Vec<u32>]) -> Result<Vec<ClipOutput>, PolicyError> {
-        texts.iter().try_for_each(|text| self.check(text))?;
+        let ClipTextConfig { vocabulary, max_positions, .. } = self.config;
+        Limits { vocabulary, max_positions }.check_texts(texts)?;
         let mut outputs = Vec::with_capacity(texts.len());
         for batch in texts.chunks(TEXTS_AT_ONCE) {
             self.encode_batch(batch, &mut outputs)?;
         }
         Ok(outputs)
-    }
-
-    fn check(&self, text: &[u32]) -> Result<(), PolicyError> {
-        let ClipTextConfig { vocabulary, max_positions, .. } = self.config;
-        let wrong = |what: &str, expected: String, got: String| {
-            Err(PolicyError::Argument { what: what.to_owned(), expected, got })
-        };
-        if text.is_empty() || text.len() > max_positions {
-            return wrong("tokens of a text", format!("1 to {max_positions}"), text.len().to_string());
-        }
-        match text.iter().find(|&&token| token as usize >= vocabulary) {
-            Some(token) => wrong("token of a text", format!("below {vocabulary}"), token.to_string()),
-            None => Ok(()),
-        }
     }
 
     fn encode_batch(&self, texts: &[Vec<u32>], outputs: &mut Vec<ClipOutput>) -> Result<(), PolicyError> {
