@@ -70,7 +70,7 @@ def randomise(model, generator):
             parameter.data = noise * 0.25
         elif name.endswith("bias"):
             parameter.data = noise * 0.1
-        else:
+        elif name != "logit_scale":
             parameter.data = 1 + noise * 0.1
 
 

@@ -30,11 +30,12 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from causal import TOKENS, VOCABULARY, randomise
+
 GOLDEN = pathlib.Path(__file__).parent
 FOLDER = GOLDEN / "rewards"
-VOCABULARY = 96
-TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2, "num_labels": 1}
-SIZES = TOKENS | {
+LABELLED = TOKENS | {"num_labels": 1}
+SIZES = LABELLED | {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
     "max_position_embeddings": 64,
 }
@@ -43,7 +44,7 @@ CASES = {
     "gpt_neox": (GPTNeoXForSequenceClassification, GPTNeoXConfig(**SIZES, rotary_pct=0.5)),
     "gpt2": (
         GPT2ForSequenceClassification,
-        GPT2Config(**TOKENS, n_embd=16, n_layer=2, n_head=2, n_positions=64, pad_token_id=2),
+        GPT2Config(**LABELLED, n_embd=16, n_layer=2, n_head=2, n_positions=64, pad_token_id=2),
     ),
     "llama": (LlamaForSequenceClassification, LlamaConfig(**SIZES, num_key_value_heads=2, pad_token_id=0)),
     "qwen2": (Qwen2ForSequenceClassification, Qwen2Config(**SIZES, num_key_value_heads=2, pad_token_id=2)),
@@ -54,18 +55,6 @@ SIZE = 32
 
 def versions(*names):
     return {name: importlib.metadata.version(name) for name in names}
-
-
-def randomise(model, generator):
-    """Numbers large enough that every part of the model matters."""
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            parameter.data = noise * 0.25
-        elif name.endswith("bias"):
-            parameter.data = noise * 0.1
-        elif name != "logit_scale":
-            parameter.data = 1 + noise * 0.1
 
 
 WORDS = "a ask assistant blue cat circle dog good hello how is it me no ok on red say the to user well yes you".split()
