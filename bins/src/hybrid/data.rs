@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::images::Pixels;
-use datasets::pairs;
+use datasets::pairs::{self, HybridRecord};
 use datasets::synthetic::chimera::{EDGE, Problem, Split};
 use datasets::{Example, ExampleKind};
 use mdp::diffusion::Latent;
@@ -20,14 +20,13 @@ use crate::{Call, Failure};
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 2048;
 
-/// A refined prompt and what was made of it.
+/// A refined prompt.
 struct Side {
     text: String,
     /// The tokens that were drawn, where they are known.
     tokens: Vec<u32>,
     /// Whether it is the request itself, which no refiner was asked about.
     is_null: bool,
-    latent: Latent,
 }
 
 /// A request with two sides, the first preferred by so much.
@@ -41,6 +40,8 @@ struct Judgement {
 trait Pairs: Send + Sync {
     fn len(&self) -> usize;
     fn judged(&self, index: usize) -> Result<Judgement, BoxError>;
+    /// What was drawn on the two sides, in the order of the judgement.
+    fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError>;
     fn request(&self, index: usize) -> Result<String, BoxError>;
 }
 
@@ -80,9 +81,12 @@ impl Data<'_> {
         Ok(requests)
     }
 
+    fn row(&self, index: usize) -> Result<usize, BoxError> {
+        Ok(*self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?)
+    }
+
     fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
-        let row = *self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?;
-        self.pairs.judged(row)
+        self.pairs.judged(self.row(index)?)
     }
 }
 
@@ -122,9 +126,9 @@ impl Images for Data<'_> {
     fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
         let judged = self.judged(index)?;
         let mut sides = Vec::with_capacity(2);
-        for side in judged.sides {
+        for (side, latent) in judged.sides.into_iter().zip(self.pairs.latents(self.row(index)?)?) {
             let text = if side.tokens.is_empty() { side.text } else { self.handoff.text(&side.tokens)? };
-            sides.push(Finished { latent: side.latent, condition: self.handoff.condition(&text)? });
+            sides.push(Finished { latent, condition: self.handoff.condition(&text)? });
         }
         Ok(ImageExample { sides, preference: judged.preference })
     }
@@ -164,10 +168,14 @@ impl Pairs for Chimera {
             text: side.refined.clone(),
             tokens: Vec::new(),
             is_null: pair.is_null,
-            latent: Arc::clone(side.scene.render().values()),
         };
         let sides = [side(&pair.chosen), side(&pair.rejected)];
         Ok(Judgement { request: pair.request, sides, preference: 1.0 })
+    }
+
+    fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError> {
+        let pair = self.problem.pair(self.split, index as u64);
+        Ok([pair.chosen, pair.rejected].map(|side| Arc::clone(side.scene.render().values())))
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
@@ -315,12 +323,17 @@ impl Pairs for Folder {
         let side = |side| -> Result<Side, BoxError> {
             let refined = pair.side(side).refined.as_ref();
             let refined = refined.ok_or_else(|| format!("pair {}: no refined prompt", preference.index))?;
-            let latent = self.0.latent(preference, side)?.into();
-            Ok(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), is_null: refined.is_null, latent })
+            Ok(Side { text: refined.text.clone(), tokens: refined.tokens.clone(), is_null: refined.is_null })
         };
         let [better, worse] = preference.order();
         let sides = [side(better)?, side(worse)?];
         Ok(Judgement { request: pair.request.clone(), sides, preference: preference.strength() })
+    }
+
+    fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError> {
+        let preference = &self.0.preferences[index];
+        let [better, worse] = preference.order();
+        Ok([self.0.latent(preference, better)?.into(), self.0.latent(preference, worse)?.into()])
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
@@ -331,7 +344,7 @@ impl Pairs for Folder {
 
 /// Judged records that other programs made: pictures in files, for a generator without an autoencoder.
 struct Records {
-    records: Vec<pairs::HybridRecord>,
+    records: Vec<HybridRecord>,
     size: usize,
 }
 
@@ -370,13 +383,17 @@ impl Pairs for Records {
 
     fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
         let record = &self.records[index];
-        let side = |side: &pairs::HybridSide| -> Result<Side, BoxError> {
-            let (text, is_null) =
-                (side.refined.clone().unwrap_or_else(|| record.request.clone()), side.refined.is_none());
-            Ok(Side { text, tokens: Vec::new(), is_null, latent: Arc::clone(side.pixels(self.size)?.values()) })
+        let side = |side: &pairs::HybridSide| {
+            let text = side.refined.clone().unwrap_or_else(|| record.request.clone());
+            Side { text, tokens: Vec::new(), is_null: side.refined.is_none() }
         };
-        let sides = [side(&record.chosen)?, side(&record.rejected)?];
+        let sides = [side(&record.chosen), side(&record.rejected)];
         Ok(Judgement { request: record.request.clone(), sides, preference: 1.0 })
+    }
+
+    fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError> {
+        let HybridRecord { chosen, rejected, .. } = &self.records[index];
+        Ok([Arc::clone(chosen.pixels(self.size)?.values()), Arc::clone(rejected.pixels(self.size)?.values())])
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
