@@ -18,7 +18,7 @@ use policies::vae::Vae;
 use tempfile::TempDir;
 
 use crate::values::Values;
-use crate::{Failure, embedded, model};
+use crate::{Failure, adapters, embedded, model};
 
 /// The names of embedded denoisers.
 const BUILTIN: &str =
@@ -121,19 +121,20 @@ fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
 
 /// `base+adapter` taken apart: where a path has a `+` of its own, at the one that has both on its sides.
 fn split(name: &str) -> Option<(&str, &str)> {
-    let is_there = |base: &str| base.starts_with("builtin:") || Path::new(base).exists();
     let at = |at: usize| (&name[..at], &name[at + 1..]);
     let mut places = name.match_indices('+').map(|(place, _)| at(place));
     if Path::new(name).exists() {
         return None;
     }
-    places.find(|(base, adapter)| is_there(base) && Path::new(adapter).exists()).or_else(|| name.split_once('+'))
+    places
+        .find(|(base, adapter)| adapters::is_here(base) && Path::new(adapter).exists())
+        .or_else(|| name.split_once('+'))
 }
 
 /// The base that an adapter's file names, if it is here.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = policies::formats::unet_lora_base(adapter)?;
-    Ok(base.filter(|base| base.starts_with("builtin:") || Path::new(base).exists()))
+    Ok(base.filter(|base| adapters::is_here(base)))
 }
 
 /// What a name stands on: its base where it is an adapter, else itself.
@@ -262,24 +263,18 @@ impl Loaded {
 /// The denoiser that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes
 /// on.
 pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
-    let asked = model::lora(values, UNET_TARGETS)?;
-    let (mut files, mut name, mut lora, mut adapters) = (loaded.files.clone(), loaded.name.clone(), asked, None);
+    let asked = adapters::asked(values, UNET_TARGETS)?;
+    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), asked, None);
     if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
         let base = load(&base, values)?;
         if base_and_adapter(&base.name)?.1.is_some() {
-            let text = format!(
-                "--lora-rank: the base of {} is {}, an adapter itself, which an adapter's file can't name; merge the two, \
-                 or train all weights without --lora-rank",
-                adapter.display(),
-                base.name
-            );
-            return Err(Failure::usage(text));
+            return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
         }
         let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
         let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
-        model::refuse_other_lora(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
-        (files, name, lora, adapters) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
+        adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
+        (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
     let ema = values.number("model.ema");
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
@@ -303,8 +298,8 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     };
     let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
     let denoiser = denoiser.with_companions(companions);
-    Ok(match adapters {
-        Some(adapters) => denoiser.with_adapters(&adapters)?,
+    Ok(match tensors {
+        Some(tensors) => denoiser.with_adapters(&tensors)?,
         None => denoiser,
     })
 }

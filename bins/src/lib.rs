@@ -2,6 +2,7 @@
 //!
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
+mod adapters;
 mod console;
 mod denoiser;
 mod draws;

@@ -3,13 +3,12 @@ use std::path::Path;
 
 use datasets::{ChatTemplate, Date};
 use engine::Noise;
-use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
 use policies::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
 use crate::values::Values;
-use crate::{Failure, embedded};
+use crate::{Failure, adapters, embedded};
 
 /// The names of embedded models.
 const BUILTIN: &str = "builtin:tldr and builtin:chimera-refiner (trained on demonstrations), and each with -untrained";
@@ -62,7 +61,7 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
 /// The base that an adapter's folder names, if it is here.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = formats::adapter_base(adapter)?;
-    Ok(base.filter(|base| base.starts_with("builtin:") || Path::new(base).exists()))
+    Ok(base.filter(|base| adapters::is_here(base)))
 }
 
 /// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
@@ -110,26 +109,21 @@ fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<
 
 /// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    let asked = lora(values, &["all-linear"])?;
-    let (files, lora, adapters) = match (asked, parts(&files.path)) {
+    let asked = adapters::asked(values, &["all-linear"])?;
+    let (files, lora, trained) = match (asked, parts(&files.path)) {
         (Some(asked), Some((base, adapter))) => {
             // Its weights hold the adapter; they make room for those without it.
             drop(files);
             let base = load(&base, values)?;
             if parts(&base.path).is_some() {
-                let text = format!(
-                    "--lora-rank: the base of {adapter} is {}, an adapter itself, which an adapter's file can't name; \
-                     merge the two, or train all weights without --lora-rank",
-                    base.path.display()
-                );
-                return Err(Failure::usage(text));
+                return Err(adapters::refuse_nested(&adapter, &base.path.display().to_string()));
             }
             let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
             let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
             let trained = trained.map_err(|error| {
                 Failure::failed(format!("{adapter}: {error}; without --lora-rank all weights learn"))
             })?;
-            refuse_other_lora(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
+            adapters::refuse_other(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
             (base, Some(trained.config), Some(trained.tensors))
         }
         (asked, _) => (files, asked, None),
@@ -141,8 +135,8 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         keep: keep(values),
     };
     let model = CausalLm::trainable(files, training)?;
-    Ok(match adapters {
-        Some(adapters) => model.with_adapters(&adapters)?,
+    Ok(match trained {
+        Some(trained) => model.with_adapters(&trained)?,
         None => model,
     })
 }
@@ -175,47 +169,6 @@ fn parts(path: &Path) -> Option<(String, String)> {
     Some((base.display().to_string(), adapter.display().to_string()))
 }
 
-/// Writes down what the adapters are, where a file has decided that.
-pub(crate) fn settle_lora(lora: Option<&LoraConfig>, values: &mut Values) {
-    let Some(lora) = lora else { return };
-    values.settle("model.lora_alpha", &lora.alpha.to_string());
-    values.settle("model.rslora", &lora.rslora.to_string());
-    if let LoraTargets::Named(names) = &lora.targets {
-        values.settle("model.lora_targets", &names.join(","));
-    }
-}
-
-/// An adapter that goes on learning stays of the rank, strength and layers that it has.
-pub(crate) fn refuse_other_lora(
-    asked: &LoraConfig,
-    own: &LoraConfig,
-    layers: &[AdaptableLayer],
-    adapter: &str,
-    values: &Values,
-) -> Result<(), Failure> {
-    let wrong = |flag: &str, asked: String, own: String| {
-        let text = format!("--{flag} {asked}: the adapter {adapter} that goes on learning has {own}");
-        Err(Failure::usage(text))
-    };
-    if asked.rank != own.rank {
-        return wrong("lora-rank", asked.rank.to_string(), own.rank.to_string());
-    }
-    // A run's config file gives all values, meant or not.
-    let is_meant = |path| values.is_typed(path) || values.is_changed(path);
-    if is_meant("model.lora_alpha") && (asked.alpha - own.alpha).abs() > 1e-9 {
-        return wrong("lora-alpha", asked.alpha.to_string(), own.alpha.to_string());
-    }
-    if is_meant("model.rslora") && asked.rslora != own.rslora {
-        return wrong("rslora", asked.rslora.to_string(), own.rslora.to_string());
-    }
-    if values.is_typed("model.lora_targets")
-        && layers.iter().any(|layer| asked.is_target(layer) != own.is_target(layer))
-    {
-        return wrong("lora-targets", values.list("model.lora_targets").join(","), "layers of its own".to_owned());
-    }
-    Ok(())
-}
-
 /// What is kept of activations.
 pub(crate) fn keep(values: &Values) -> Keep {
     if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations }
@@ -239,32 +192,6 @@ pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> 
     };
     let flag = if name == "adamw" { "weight-decay" } else { "momentum" };
     made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
-}
-
-/// The adapters that the settings ask for, on `usual` layers unless they name others.
-pub(crate) fn lora(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
-    let Some(rank) = values.count("model.lora_rank") else {
-        for (flag, path) in
-            [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets"), ("rslora", "model.rslora")]
-        {
-            if values.is_changed(path) {
-                return Err(Failure::usage(format!("--{flag} needs --lora-rank")));
-            }
-        }
-        return Ok(None);
-    };
-    let names = values.list("model.lora_targets");
-    let names = if names.is_empty() { usual.iter().map(|name| (*name).to_owned()).collect() } else { names };
-    let targets =
-        if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
-    let alpha = values.number("model.lora_alpha").unwrap_or(16.0);
-    if rank == 0 {
-        return Err(Failure::usage("--lora-rank takes at least 1"));
-    }
-    if alpha <= 0.0 {
-        return Err(Failure::usage(format!("--lora-alpha takes a positive number, not {alpha}")));
-    }
-    Ok(Some(LoraConfig { rank, alpha, rslora: values.switch("model.rslora"), targets }))
 }
 
 /// The model's chat template, where it has one.

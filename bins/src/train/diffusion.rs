@@ -15,7 +15,7 @@ use crate::images::{self, Opened};
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::values::Values;
-use crate::{Failure, console, draws, model, summary, trajectories};
+use crate::{Failure, adapters, console, draws, summary, trajectories};
 
 /// Trains a denoiser.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -103,7 +103,7 @@ impl Setup {
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
         let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
         if goes_on {
-            model::settle_lora(learner.unet().lora.as_ref(), &mut call.values);
+            adapters::settle(learner.unet().lora.as_ref(), &mut call.values);
         }
         call.console.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.console.info(&data.describe());

@@ -18,7 +18,7 @@ use super::Task;
 use crate::objective::Chosen;
 use crate::text::{self, Data};
 use crate::values::Values;
-use crate::{Failure, console, model, summary};
+use crate::{Failure, adapters, console, model, summary};
 
 /// Trains a language model.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -126,7 +126,7 @@ impl Setup {
         let mut learner = model::learner(files, &call.values)?;
         let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
         if goes_on {
-            model::settle_lora(learner.lora(), &mut call.values);
+            adapters::settle(learner.lora(), &mut call.values);
         }
         if call.values.word("objective.name") == "tdpo" {
             learner = learner.with_reference(Arc::clone(&reference))?;
