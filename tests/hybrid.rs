@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hybrid_dpo::engine::Gradients;
 use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::optim::Sgd;
 use hybrid_dpo::mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState};
 use hybrid_dpo::mdp::hybrid::{Half, Handoff, Hybrid};
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
-use hybrid_dpo::mdp::{Episode, EpisodeOf, Mdp, Piece, Rng};
+use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::policies::causal::{CausalLm, Training};
 use hybrid_dpo::policies::denoiser::sampler::{Sampler, Variance};
 use hybrid_dpo::policies::denoiser::{Acting, Condition, Denoiser, DenoiserTraining, Framing, Shape};
@@ -89,17 +90,22 @@ fn what_is_handed_over_is_the_text_and_different_texts_differ() {
     assert_eq!(mdp.handoff.truncated(), 1);
 }
 
+/// Sides of a pair: what the refiner drew with this seed, and a picture of its own to denoise, weighed with beta and gamma.
+fn side(mdp: &Problem, models: &Models, seed: u64, picture_is: f32, weights: (f64, f64)) -> EpisodeOf<Problem> {
+    let mut rng = Rng::seed_from_u64(seed);
+    let drawn = models.rollout(mdp, &starts(mdp, models)[..1], &mut rng).unwrap().remove(0);
+    let (words, picture) = mdp.split(&drawn).unwrap();
+    let latent = |value: f32| -> Arc<[f32]> { (0..SHAPE.size()).map(|i| value + i as f32 / 50.0).collect() };
+    let start = DenoisingState { latent: Some(latent(picture_is)), done: 1, ..picture.pieces[0].start.clone() };
+    let toward = DenoisingAction::Toward { clean: latent(-0.5), noise: latent(0.7) };
+    let picture = Episode { pieces: vec![Piece { start, actions: vec![toward], weight: 1.0 }] };
+    mdp.join(words, picture, weights)
+}
+
 #[test]
 fn every_parameter_of_both_halves_gets_a_gradient() {
     let (mdp, mut models) = world();
-    let mut rng = Rng::seed_from_u64(2);
-    let drawn = models.rollout(&mdp, &starts(&mdp, &models)[..1], &mut rng).unwrap().remove(0);
-    let (words, picture) = mdp.split(&drawn).unwrap();
-    let latent = |value: f32| -> Arc<[f32]> { (0..SHAPE.size()).map(|i| value + i as f32 / 50.0).collect() };
-    let start = DenoisingState { latent: Some(latent(0.3)), done: 1, ..picture.pieces[0].start.clone() };
-    let toward = DenoisingAction::Toward { clean: latent(-0.5), noise: latent(0.7) };
-    let picture = Episode { pieces: vec![Piece { start, actions: vec![toward], weight: 1.0 }] };
-    let episode: EpisodeOf<Problem> = mdp.join(words, picture, (0.5, 2.0));
+    let episode = side(&mdp, &models, 2, 0.3, (0.5, 2.0));
     assert!(episode.pieces.iter().any(|piece| matches!(piece.start, Half::Inner(_))));
     let (numbers, tape) = models.forward(&mdp, &[episode]).unwrap();
     Learner::<Problem>::backward(&mut models, tape, &numbers.log_probs.filled(1.0).into()).unwrap();
@@ -114,4 +120,63 @@ fn every_parameter_of_both_halves_gets_a_gradient() {
     }
     let norms = Learner::<Problem>::gradient_norms(&models).unwrap();
     assert!(norms.iter().all(|(_, norm)| *norm > 0.0), "{norms:?}");
+}
+
+/// Slopes of -log sigmoid of the margin of the first episode over the second with an offset, and the margin without it.
+fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
+    let total =
+        |i: usize| numbers.row(i).iter().zip(weights.row(i)).map(|(number, weight)| number * weight).sum::<f64>();
+    let margin = total(0) - total(1);
+    let slope = -1.0 / (1.0 + (margin + offset).exp());
+    let mut slopes = weights.clone();
+    slopes.row_mut(0).iter_mut().for_each(|weight| *weight *= slope);
+    slopes.row_mut(1).iter_mut().for_each(|weight| *weight *= -slope);
+    (margin, slopes)
+}
+
+/// Eq. 15 and 16 with networks: the gradient of each half is that of the half alone with the other's margin as an offset.
+#[test]
+fn each_half_has_the_gradient_it_has_alone_with_the_others_margin_as_an_offset() {
+    let (mdp, mut joint) = world();
+    // Weights that leave both margins large enough to matter to the other half, and small enough not to drown it.
+    let weights = (0.1, 0.02);
+    let pair = [side(&mdp, &joint, 2, 0.3, weights), side(&mdp, &joint, 3, -0.4, weights)];
+    let (numbers, tape) = joint.forward(&mdp, &pair).unwrap();
+    let slopes = logistic(&numbers.log_probs, &mdp::weights(&pair), 0.0).1;
+    Learner::<Problem>::backward(&mut joint, tape, &slopes.into()).unwrap();
+
+    let (words, pictures): (Vec<_>, Vec<_>) = pair.iter().map(|side| mdp.split(side).unwrap()).unzip();
+    let alone = |words_offset: f64, pictures_offset: f64| {
+        let (_, mut models) = world();
+        let (of_words, words_tape) = models.outer.forward(&mdp.outer, &words).unwrap();
+        let (of_pictures, pictures_tape) = models.inner.forward(&mdp.inner, &pictures).unwrap();
+        let of_words = logistic(&of_words.log_probs, &mdp::weights(&words), words_offset);
+        let of_pictures = logistic(&of_pictures.log_probs, &mdp::weights(&pictures), pictures_offset);
+        models.outer.backward(words_tape, &of_words.1.into()).unwrap();
+        models.inner.backward(pictures_tape, &of_pictures.1.into()).unwrap();
+        (models, of_words.0, of_pictures.0)
+    };
+    let (without, words_margin, pictures_margin) = alone(0.0, 0.0);
+    assert!(words_margin.abs() > 0.1 && pictures_margin.abs() > 0.1, "{words_margin} {pictures_margin}");
+    let (with, ..) = alone(pictures_margin, words_margin);
+    let difference = |ours: &Gradients, theirs: &Gradients| {
+        let flat = |gradients: &Gradients| -> Vec<f32> {
+            let values =
+                gradients.iter().map(|(_, gradient)| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            values.flatten().collect()
+        };
+        let (ours, theirs) = (flat(ours), flat(theirs));
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let apart = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| f64::from(a - b)));
+        apart / norm(&mut theirs.iter().map(|&value| f64::from(value)))
+    };
+    let (of_words, of_pictures) = (joint.outer.gradients().unwrap(), joint.inner.gradients().unwrap());
+    for (half, joint, with, without) in [
+        ("refiner", of_words, with.outer.gradients().unwrap(), without.outer.gradients().unwrap()),
+        ("generator", of_pictures, with.inner.gradients().unwrap(), without.inner.gradients().unwrap()),
+    ] {
+        let (apart, apart_without) = (difference(joint, with), difference(joint, without));
+        assert!(apart < 1e-5, "{half}: {apart}");
+        assert!(apart_without > 0.01, "{half}: the offset makes no difference, {apart_without}");
+    }
 }
