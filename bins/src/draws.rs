@@ -85,7 +85,7 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
     }
     Ok(Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example: if given.is_some() { 1 } else { per_example },
+        per_example,
         sets: 1,
         timesteps: Timesteps::Uniform,
         noise: NoiseSharing::Shared,
@@ -120,11 +120,12 @@ pub(crate) fn read_given_for(
 }
 
 fn given(draws: &images::Draws, n: usize) -> Result<Given, Failure> {
-    let mut given = Given { timesteps: Vec::new(), noise: Vec::new() };
+    let mut given = Given { per_example: draws.per_example(), timesteps: Vec::new(), noise: Vec::new() };
     for index in 0..n {
-        let draw = draws.get(index)?;
-        given.timesteps.push(draw.timestep);
-        given.noise.push(draw.noise);
+        for draw in draws.get(index)? {
+            given.timesteps.push(draw.timestep);
+            given.noise.push(draw.noise);
+        }
     }
     Ok(given)
 }

@@ -1,7 +1,9 @@
 //! `score`, `sample` and `inspect` of denoisers.
 use serde_json::Value;
 
-use super::images::{N, SIZE, copy_golden, draws, floats, learning, read_tensors, studio, trajectories, write_tensors};
+use super::images::{
+    N, SIZE, copy_golden, draws, floats, learning, read_tensors, several_draws, studio, trajectories, write_tensors,
+};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -204,4 +206,32 @@ fn a_score_of_several_draws_is_their_mean() {
     scene.refused(&format!("{score} --draws-per-pair 0"), 2, &["--draws-per-pair takes at least 1"]);
     let given = format!("{score} --draws draws.safetensors --draws-per-pair 2");
     scene.refused(&given, 2, &["--draws-per-pair would do nothing"]);
+}
+
+#[test]
+fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
+    let scene = studio();
+    scene.done(&learning("run", "--max-steps 2"));
+    let score = |draws: &str| {
+        let score = "score --mdp diffusion --latents latents.safetensors --model run --reference unet --beta 3 --quiet";
+        lines(&scene.done(&format!("{score} --draws {draws}.safetensors")).out)
+    };
+    let timesteps: Vec<i64> = (0..2 * N as i64).map(|at| at * 15).collect();
+    let both = several_draws(&timesteps);
+    write_tensors(&scene, "both.safetensors", &both, &[]);
+    for (k, name) in ["first", "second"].into_iter().enumerate() {
+        let one = both.iter().map(|(name, (dtype, shape, bytes))| {
+            let (n, of_draw) = (2 * N, bytes.len() / (2 * N));
+            let kept = (k..n).step_by(2).flat_map(|draw| bytes[draw * of_draw..][..of_draw].to_vec()).collect();
+            (name.clone(), (*dtype, [&shape[..1], &shape[2..]].concat(), kept))
+        });
+        write_tensors(&scene, &format!("{name}.safetensors"), &one.collect(), &[]);
+    }
+    let (both, first, second) = (score("both"), score("first"), score("second"));
+    for ((both, first), second) in both.iter().zip(&first).zip(&second) {
+        let (mean, margin) = ((number(&first["margin"]) + number(&second["margin"])) / 2.0, number(&both["margin"]));
+        assert!((margin - mean).abs() < 1e-4 * mean.abs().max(1e-3), "{margin} {mean}");
+        assert_ne!(number(&first["margin"]), number(&second["margin"]));
+    }
+    scene.done(&learning("learned", "--draws both.safetensors --max-steps 1"));
 }

@@ -111,6 +111,13 @@ pub(super) fn draws(timesteps: &[i64]) -> Tensors {
     Tensors::from([noise, ("timesteps".to_owned(), integers(timesteps))])
 }
 
+/// Two draws for each pair.
+pub(super) fn several_draws(timesteps: &[i64]) -> Tensors {
+    let (dtype, _, bytes) = integers(timesteps);
+    let timesteps = ("timesteps".to_owned(), (dtype, vec![N, 2], bytes));
+    Tensors::from([("noise".to_owned(), numbers("noise", &[N, 2, 4, 4, 4])), timesteps])
+}
+
 /// Writes a safetensors file.
 pub(super) fn write_tensors(scene: &Scene, name: &str, tensors: &Tensors, notes: &[(String, String)]) {
     let views = tensors

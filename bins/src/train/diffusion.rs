@@ -121,7 +121,7 @@ impl Setup {
         let console = &self.task.call.console;
         let is_half = values.word("diffusion.scheme") == "half";
         console.info(&if is_half {
-            let k = draws.per_example;
+            let k = draws.n_draws();
             format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
         } else {
             let coefficient = self.units.coefficient(beta, self.mdp.size);

@@ -159,7 +159,7 @@ impl<'a> Setup<'a> {
         Ok(pair)
     }
 
-    /// Timesteps and noise from a file, one for each pair; nothing can be held out then.
+    /// Timesteps and noise of every pair from a file; nothing can be held out then.
     fn given(&self, path: &str) -> Result<Given, Failure> {
         if self.opened.held_out.is_some() {
             return Err(Failure::usage("--draws gives every pair its draw: it goes with --eval-share 0"));

@@ -16,6 +16,8 @@ use crate::error::DatasetError;
 
 /// The dimensions of a latents file's tensors.
 const DIMENSIONS: &str = "[examples, channels, height, width]";
+/// Those of noise where an example has more than one draw.
+const DIMENSIONS_OF_SEVERAL: &str = "[examples, draws, channels, height, width]";
 
 /// Channels, rows and columns of a latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,12 +178,15 @@ impl Latents {
 }
 
 /// Given draws: for each example its timestep and its noise, `timesteps` i64 `[examples]` and `noise`
-/// `[examples, channels, height, width]`.
+/// `[examples, channels, height, width]`; or several of both, `[examples, draws]` and
+/// `[examples, draws, channels, height, width]`.
 #[derive(Debug)]
 pub struct Draws {
     file: TensorFile,
+    /// Those of the first example, then those of the second.
     timesteps: Vec<usize>,
-    channels: usize,
+    per_example: usize,
+    shape: LatentShape,
 }
 
 /// One draw.
@@ -209,29 +214,41 @@ impl Draws {
     pub fn open_for(path: &Path, (len, shape): (usize, LatentShape), n_timesteps: usize) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
         let LatentShape { channels, height, width } = shape;
-        let (expected, found) = ([len, channels, height, width], file.expect("noise", DIMENSIONS)?);
+        let several = file.shape("timesteps").filter(|found| found.len() == 2).map(|found| found[1]);
+        let (dimensions, of_noise, expected) = match several {
+            None => ("[examples]", DIMENSIONS, vec![len, channels, height, width]),
+            Some(k) => ("[examples, draws]", DIMENSIONS_OF_SEVERAL, vec![len, k, channels, height, width]),
+        };
+        let found = file.expect("noise", of_noise)?;
         if found != expected {
             return Err(file.error(format!("does not fit the latents: `noise` is {found:?}, they are {expected:?}")));
         }
-        let timesteps = file.indices("timesteps", "[examples]", n_timesteps)?;
-        if timesteps.len() != len {
-            let message = format!("does not fit the latents: {} timesteps, {} examples", timesteps.len(), len);
-            return Err(file.error(message));
+        let (timesteps, per_example) = (file.indices("timesteps", dimensions, n_timesteps)?, several.unwrap_or(1));
+        let n = timesteps.len() / per_example;
+        if n != len {
+            return Err(file.error(format!("does not fit the latents: {n} timesteps, {len} examples")));
         }
         for index in 0..len {
             file.row("noise", index)?;
         }
-        Ok(Self { file, timesteps, channels })
+        Ok(Self { file, timesteps, per_example, shape })
     }
 
-    /// The draw of an example.
+    /// How many draws each example has.
+    pub fn per_example(&self) -> usize {
+        self.per_example
+    }
+
+    /// The draws of an example.
     ///
     /// # Errors
-    /// There is none, or the file cannot be read.
-    pub fn get(&self, index: usize) -> Result<GivenDraw, DatasetError> {
-        let out_of_range = DatasetError::OutOfRange { index, len: self.timesteps.len() };
-        let timestep = *self.timesteps.get(index).ok_or(out_of_range)?;
-        Ok(GivenDraw { timestep, noise: channels_last(&self.file.row("noise", index)?, self.channels).into() })
+    /// There are none, or the file cannot be read.
+    pub fn get(&self, index: usize) -> Result<Vec<GivenDraw>, DatasetError> {
+        let out_of_range = DatasetError::OutOfRange { index, len: self.timesteps.len() / self.per_example };
+        let timesteps = self.timesteps.chunks(self.per_example).nth(index).ok_or(out_of_range)?;
+        let noise = self.file.row("noise", index)?;
+        let noise = noise.chunks(self.shape.size()).map(|noise| channels_last(noise, self.shape.channels).into());
+        Ok(timesteps.iter().zip(noise).map(|(&timestep, noise)| GivenDraw { timestep, noise }).collect())
     }
 }
 

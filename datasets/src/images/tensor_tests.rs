@@ -144,9 +144,9 @@ fn draws_must_fit_latents_and_schedule() {
     let steps = |values: &[i64]| -> Tensor { ("timesteps", Dtype::I64, vec![values.len()], i64s(values)) };
     let open =
         |noise: &Tensor, steps: Tensor| Draws::open(&save(folder.path(), &[noise.clone(), steps], &[]), &latents, 1000);
-    let draw = open(&noise, steps(&[0, 999, 7])).unwrap().get(1).unwrap();
-    assert_eq!(draw.timestep, 999);
-    assert!((draw.noise[0] - 0.8).abs() < 1e-6 && (draw.noise[1] - 1.2).abs() < 1e-6);
+    let draws = open(&noise, steps(&[0, 999, 7])).unwrap().get(1).unwrap();
+    assert_eq!((draws.len(), draws[0].timestep), (1, 999));
+    assert!((draws[0].noise[0] - 0.8).abs() < 1e-6 && (draws[0].noise[1] - 1.2).abs() < 1e-6);
     assert!(open(&noise, steps(&[0, 999, 7])).unwrap().get(3).is_err());
     for (bad, row) in [([0, 1000, 7], 1), ([0, 1, -1], 2)] {
         let message = refusal(open(&noise, steps(&bad)));
@@ -155,6 +155,19 @@ fn draws_must_fit_latents_and_schedule() {
     }
     assert!(refusal(open(&noise, steps(&[1, 2]))).contains("2 timesteps, 3 examples"));
     assert!(refusal(open(&ramp("noise", &[2, 2, 2, 2], 1.0), steps(&[1, 2, 3]))).contains("does not fit the latents"));
+
+    // Two draws an example.
+    let noise = ramp("noise", &[3, 2, 2, 2, 2], 0.1);
+    let steps = |values: &[i64; 6]| -> Tensor { ("timesteps", Dtype::I64, vec![3, 2], i64s(values)) };
+    let draws = open(&noise, steps(&[0, 1, 2, 3, 4, 5])).unwrap();
+    assert_eq!(draws.per_example(), 2);
+    let of_second = draws.get(1).unwrap();
+    assert_eq!(of_second.iter().map(|draw| draw.timestep).collect::<Vec<_>>(), [2, 3]);
+    assert!((of_second[1].noise[0] - 2.4).abs() < 1e-6 && (of_second[1].noise[1] - 2.8).abs() < 1e-6);
+    assert!(draws.get(3).is_err());
+    assert!(refusal(open(&noise, steps(&[0, 1, 2, 1000, 4, 5]))).contains("row 1: 1000 is not between"));
+    assert!(refusal(open(&ramp("noise", &[3, 2, 2, 2], 1.0), steps(&[0; 6]))).contains("[examples, draws, channels"));
+    assert!(refusal(open(&ramp("noise", &[3, 1, 2, 2, 2], 1.0), steps(&[0; 6]))).contains("does not fit"));
 }
 
 fn contexts() -> Vec<LatentContext> {

@@ -96,7 +96,7 @@ impl TensorFile {
         Ok(values)
     }
 
-    /// All numbers of a tensor of integers with one dimension.
+    /// All numbers of a tensor of integers, row after row.
     pub(crate) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
         let count = self.expect(name, dimensions)?[0];
         let mut all = Vec::with_capacity(count);
@@ -116,10 +116,12 @@ impl TensorFile {
     /// Integers that number things of which there are `count`.
     pub(crate) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
         let found = self.integers(name, dimensions)?;
+        let per_row = found.len() / self.shape(name).map_or(1, |shape| shape[0]);
         let index = |(at, &value): (usize, &i64)| {
             usize::try_from(value).ok().filter(|&index| index < count).ok_or_else(|| {
                 self.error(format!(
-                    "is wrong: tensor `{name}`, row {at}: {value} is not between 0 and {}",
+                    "is wrong: tensor `{name}`, row {}: {value} is not between 0 and {}",
+                    at / per_row,
                     count as i64 - 1
                 ))
             })

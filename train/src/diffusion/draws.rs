@@ -39,16 +39,18 @@ pub struct Draws {
     pub timesteps: Timesteps,
     /// How noise is shared.
     pub noise: NoiseSharing,
-    /// Draws given from outside in place of all that, one per example: timestep and noise.
+    /// Draws given from outside in place of all that: timesteps and noise.
     pub given: Option<Arc<Given>>,
 }
 
 /// Draws from a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
-    /// A timestep for each example.
+    /// How many each example has, K.
+    pub per_example: usize,
+    /// The timesteps of the first example, then those of the second.
     pub timesteps: Vec<usize>,
-    /// Noise for each example.
+    /// The noise of each of them, of both images.
     pub noise: Vec<Latent>,
 }
 
@@ -62,12 +64,18 @@ pub struct Draw {
 }
 
 impl Draws {
+    /// Draws inside one sigmoid, K: those that are given, or as many as are asked for.
+    pub fn n_draws(&self) -> usize {
+        self.given.as_ref().map_or(self.per_example, |given| given.per_example)
+    }
+
     /// A fingerprint of everything that decides the draws, for keys of caches.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let Self { seed, per_example, sets, timesteps, noise, given } = self;
         hasher.update(format!("{seed} {per_example} {sets} {timesteps:?} {noise:?}").as_bytes());
         if let Some(given) = given {
+            hasher.update(&given.per_example.to_le_bytes());
             for timestep in &given.timesteps {
                 hasher.update(&timestep.to_le_bytes());
             }
@@ -83,7 +91,8 @@ impl Draws {
     /// `example` counts the sets too; `None` where draws are given and there is none for it.
     pub(crate) fn draw(&self, example: usize, k: usize, sides: usize, size: usize, n_timesteps: usize) -> Option<Draw> {
         if let Some(given) = &self.given {
-            let (timestep, noise) = (*given.timesteps.get(example)?, Arc::clone(given.noise.get(example)?));
+            let at = example * given.per_example + k;
+            let (timestep, noise) = (*given.timesteps.get(at)?, Arc::clone(given.noise.get(at)?));
             return Some(Draw { timestep, noise: vec![noise; sides] });
         }
         let antithetic = self.noise == NoiseSharing::Antithetic;
