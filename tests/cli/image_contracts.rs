@@ -228,10 +228,24 @@ fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
         write_tensors(&scene, &format!("{name}.safetensors"), &one.collect(), &[]);
     }
     let (both, first, second) = (score("both"), score("first"), score("second"));
+    assert_eq!(both.len(), N);
     for ((both, first), second) in both.iter().zip(&first).zip(&second) {
+        assert_eq!(both["timestep"], Value::from(vec![first["timestep"].clone(), second["timestep"].clone()]));
         let (mean, margin) = ((number(&first["margin"]) + number(&second["margin"])) / 2.0, number(&both["margin"]));
-        assert!((margin - mean).abs() < 1e-4 * mean.abs().max(1e-3), "{margin} {mean}");
+        assert!((margin - mean).abs() < 2e-6 + 1e-4 * mean.abs(), "{margin} {mean}");
         assert_ne!(number(&first["margin"]), number(&second["margin"]));
     }
     scene.done(&learning("learned", "--draws both.safetensors --max-steps 1"));
+    // What is held out has as many draws: before the first step its errors are those of `--draws-per-pair 2`.
+    let errors = |run: &str, draws: &str| {
+        scene.done(&learning(run, &format!("{draws} --max-steps 1")).replace("--eval-share 0", "--eval-share 0.3"));
+        let held_out =
+            lines(&scene.read(&format!("{run}/metrics.jsonl"))).into_iter().find(|line| line["split"] != "train");
+        let held_out = held_out.unwrap().as_object().unwrap().clone();
+        held_out.into_iter().filter(|(name, _)| name.starts_with("diffusion/error")).collect::<Vec<_>>()
+    };
+    let held_out = errors("given", "--draws both.safetensors");
+    assert!(!held_out.is_empty());
+    assert_eq!(held_out, errors("drawn", "--draws-per-pair 2"));
+    assert_ne!(held_out, errors("drawn-once", "--draws-per-pair 1"));
 }

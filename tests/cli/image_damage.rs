@@ -67,10 +67,10 @@ fn draws_that_do_not_fit() {
     let file = "draws.safetensors";
     check(&draws(&[1, 2, 3, 4, 5, 6, 7, 1000]), &[file, "`timesteps`, row 7", "1000 is not between 0 and 999"]);
     check(&draws(&[-1, 2, 3, 4, 5, 6, 7, 8]), &[file, "`timesteps`, row 0", "-1"]);
-    check(&draws(&[1, 2, 3]), &[file, "3 timesteps, 8 examples"]);
+    check(&draws(&[1, 2, 3]), &[file, "`timesteps` is [3], there are 8 examples"]);
     let mut other = draws(&[1; N]);
     other.get_mut("noise").unwrap().1 = vec![N, 4, 2, 8];
-    check(&other, &[file, "does not fit the latents"]);
+    check(&other, &[file, "it should be [8, 4, 4, 4]"]);
     drop(other.remove("noise"));
     check(&other, &[file, "`noise`"]);
 }

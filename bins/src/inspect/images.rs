@@ -111,7 +111,7 @@ pub(super) fn inspect_tensors(name: &str) -> Result<(), Failure> {
             ];
             print(&format!("{name}: trajectories"), &rows);
         }
-        TensorKind::Draws => console::result(&format!("{name}: draws, for score and train with --latents")),
+        TensorKind::Draws => console::result(&format!("{name}: draws, for score and train with --draws")),
         TensorKind::Other => {
             let text = "tensors of no kind known here; latents have `chosen`, trajectories `latents`, draws `noise`";
             return Err(Failure::failed(format!("{name}: {text}")));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use train::diffusion::{ImageMdp, ImageSource, Scheme};
 use train::{Source, can_write};
 
-use super::write_lines;
+use super::{timesteps, write_lines};
 use crate::denoiser::{self, Loaded};
 use crate::{Call, Failure, draws, images};
 
@@ -69,7 +69,7 @@ fn with_index(index: usize, line: Value) -> Value {
     whole
 }
 
-/// The errors of both sides, sums of squares, and beta times the weighted margin.
+/// The errors of both sides, sums of squares over all draws, and beta times the weighted margin.
 fn score_pair(
     mdp: &ImageMdp,
     policy: &Denoiser,
@@ -89,6 +89,6 @@ fn score_pair(
         })
     };
     let margin = gain(0).zip(gain(1)).map(|(chosen, rejected)| beta * (chosen - rejected));
-    Ok(json!({ "timestep": mdp.timesteps.get(episodes[0].pieces[0].start.done), "chosen": side(0), "rejected": side(1),
-               "margin": margin }))
+    let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| mdp.timestep(&piece.start)));
+    Ok(json!({ "timestep": drawn, "chosen": side(0), "rejected": side(1), "margin": margin }))
 }

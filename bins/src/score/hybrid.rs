@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use datasets::images::LatentShape;
-use mdp::hybrid::Runs;
+use mdp::hybrid::{Half, Runs};
 use objectives::Comparison;
 use policies::causal::CausalLm;
 use policies::{Pair, Policy};
@@ -13,7 +13,7 @@ use train::hybrid::HybridSource;
 use train::token::TokenSource;
 use train::{Source, can_write};
 
-use super::write_lines;
+use super::{timesteps, write_lines};
 use crate::hybrid::{Files, NAMES, data, weights};
 use crate::{Call, Failure, denoiser, draws};
 
@@ -73,12 +73,12 @@ pub(super) fn score(call: &mut Call) -> Result<ExitCode, Failure> {
         let margins = other
             .as_ref()
             .map(|(words, errors)| (gain(&own_words, words, &weigh_words), gain(&own_errors, errors, &weigh_errors)));
-        let timestep = episodes[0].pieces.last().and_then(|piece| match &piece.start {
-            mdp::hybrid::Half::Inner(state) => mdp.inner.timestep(state),
-            mdp::hybrid::Half::Outer(_) => None,
-        });
+        let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
+            Half::Inner(state) => mdp.inner.timestep(state),
+            Half::Outer(_) => None,
+        }));
         lines.push(json!({
-            "index": index, "timestep": timestep, "chosen": side(0), "rejected": side(1),
+            "index": index, "timestep": drawn, "chosen": side(0), "rejected": side(1),
             "margin_refiner": margins.map_or(Value::Null, |(words, _)| words.into()),
             "margin_generator": margins.map_or(Value::Null, |(_, pictures)| pictures.into()),
             "margin": margins.map_or(Value::Null, |(words, pictures)| (words + pictures).into()),

@@ -29,6 +29,12 @@ pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
     diffusion::score(&call)
 }
 
+/// The timesteps of a pair's draws: a number where there is one, as with most, else a list.
+fn timesteps(drawn: impl IntoIterator<Item = usize>) -> Value {
+    let drawn: Vec<usize> = drawn.into_iter().collect();
+    if let [one] = drawn[..] { one.into() } else { drawn.into() }
+}
+
 /// Lines to a file, whole or not at all, or to stdout.
 fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
     match out {

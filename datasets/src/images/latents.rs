@@ -214,20 +214,26 @@ impl Draws {
     pub fn open_for(path: &Path, (len, shape): (usize, LatentShape), n_timesteps: usize) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
         let LatentShape { channels, height, width } = shape;
-        let several = file.shape("timesteps").filter(|found| found.len() == 2).map(|found| found[1]);
-        let (dimensions, of_noise, expected) = match several {
-            None => ("[examples]", DIMENSIONS, vec![len, channels, height, width]),
-            Some(k) => ("[examples, draws]", DIMENSIONS_OF_SEVERAL, vec![len, k, channels, height, width]),
-        };
-        let found = file.expect("noise", of_noise)?;
-        if found != expected {
-            return Err(file.error(format!("does not fit the latents: `noise` is {found:?}, they are {expected:?}")));
+        let is_several = [("timesteps", 2), ("noise", 5)]
+            .iter()
+            .any(|(name, n)| file.shape(name).is_some_and(|found| found.len() == *n));
+        let (of_timesteps, of_noise) =
+            if is_several { ("[examples, draws]", DIMENSIONS_OF_SEVERAL) } else { ("[examples]", DIMENSIONS) };
+        let found = file.expect("timesteps", of_timesteps)?;
+        if found[0] != len {
+            let message = format!("does not fit the data: `timesteps` is {found:?}, there are {len} examples");
+            return Err(file.error(message));
         }
-        let (timesteps, per_example) = (file.indices("timesteps", dimensions, n_timesteps)?, several.unwrap_or(1));
-        let n = timesteps.len() / per_example;
-        if n != len {
-            return Err(file.error(format!("does not fit the latents: {n} timesteps, {len} examples")));
+        let per_example = found.get(1).copied().unwrap_or(1);
+        let expected = [&found[..], &[channels, height, width]].concat();
+        let noise = file.expect("noise", of_noise)?;
+        if noise != expected {
+            let message = format!(
+                "does not fit: `noise` is {noise:?}, for these timesteps and latents it should be {expected:?}"
+            );
+            return Err(file.error(message));
         }
+        let timesteps = file.indices("timesteps", of_timesteps, n_timesteps)?;
         for index in 0..len {
             file.row("noise", index)?;
         }

@@ -153,8 +153,8 @@ fn draws_must_fit_latents_and_schedule() {
         let expected = format!("tensor `timesteps`, row {row}: {} is not between 0 and 999", bad[row]);
         assert!(message.ends_with(&expected), "{message}");
     }
-    assert!(refusal(open(&noise, steps(&[1, 2]))).contains("2 timesteps, 3 examples"));
-    assert!(refusal(open(&ramp("noise", &[2, 2, 2, 2], 1.0), steps(&[1, 2, 3]))).contains("does not fit the latents"));
+    assert!(refusal(open(&noise, steps(&[1, 2]))).contains("`timesteps` is [2], there are 3 examples"));
+    assert!(refusal(open(&ramp("noise", &[2, 2, 2, 2], 1.0), steps(&[1, 2, 3]))).contains("it should be [3, 2, 2, 2]"));
 
     // Two draws an example.
     let noise = ramp("noise", &[3, 2, 2, 2, 2], 0.1);
@@ -167,7 +167,12 @@ fn draws_must_fit_latents_and_schedule() {
     assert!(draws.get(3).is_err());
     assert!(refusal(open(&noise, steps(&[0, 1, 2, 1000, 4, 5]))).contains("row 1: 1000 is not between"));
     assert!(refusal(open(&ramp("noise", &[3, 2, 2, 2], 1.0), steps(&[0; 6]))).contains("[examples, draws, channels"));
-    assert!(refusal(open(&ramp("noise", &[3, 1, 2, 2, 2], 1.0), steps(&[0; 6]))).contains("does not fit"));
+    assert!(refusal(open(&ramp("noise", &[3, 1, 2, 2, 2], 1.0), steps(&[0; 6]))).contains("should be [3, 2, 2, 2, 2]"));
+    let (one, none) =
+        (("timesteps", Dtype::I64, vec![3], i64s(&[0; 3])), ("timesteps", Dtype::I64, vec![3, 0], i64s(&[])));
+    for steps in [one, none] {
+        assert!(refusal(open(&noise, steps)).contains("`timesteps` should be [examples, draws]"));
+    }
 }
 
 fn contexts() -> Vec<LatentContext> {
