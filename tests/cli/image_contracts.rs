@@ -231,7 +231,8 @@ fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
     assert_eq!(both.len(), N);
     for ((both, first), second) in both.iter().zip(&first).zip(&second) {
         assert_eq!(both["timestep"], Value::from(vec![first["timestep"].clone(), second["timestep"].clone()]));
-        let (mean, margin) = ((number(&first["margin"]) + number(&second["margin"])) / 2.0, number(&both["margin"]));
+        let mean = f64::midpoint(number(&first["margin"]), number(&second["margin"]));
+        let margin = number(&both["margin"]);
         assert!((margin - mean).abs() < 2e-6 + 1e-4 * mean.abs(), "{margin} {mean}");
         assert_ne!(number(&first["margin"]), number(&second["margin"]));
     }

@@ -225,7 +225,7 @@ impl Draws {
             return Err(file.error(message));
         }
         let per_example = found.get(1).copied().unwrap_or(1);
-        let expected = [&found[..], &[channels, height, width]].concat();
+        let expected = [found, &[channels, height, width]].concat();
         let noise = file.expect("noise", of_noise)?;
         if noise != expected {
             let message = format!(
