@@ -7,6 +7,8 @@
     joint.py rate PAIRS --emoji FOLDER
         of a folder whose sides two policies made: how often side a is nearer, with a 95% interval, the mean distances,
         and what the refined prompts are like
+    joint.py sheet PAIRS --emoji FOLDER --out FILE
+        twelve captions of such a folder, evenly spaced: side b (the base), side a, and the vendor's drawing
 
 Made with Pillow and numpy; FOLDER holds train.jsonl, test.jsonl and images/ of the emoji experiment.
 """
@@ -14,9 +16,10 @@ import argparse
 import json
 import math
 import pathlib
+import textwrap
 
 import numpy
-from PIL import Image
+from PIL import Image, ImageDraw
 
 LABELLER = "drawings"
 
@@ -29,11 +32,17 @@ def pixels(path):
     return numpy.asarray(Image.open(path).convert("RGB"), dtype=numpy.float64) / 255
 
 
-def distances(pairs, emoji):
-    """One row a pair: the distance of side a and of side b."""
+def drawings(emoji):
+    """The preferred vendor's drawing of each caption."""
     wanted = {}
     for record in lines(emoji / "train.jsonl") + lines(emoji / "test.jsonl"):
         wanted.setdefault(record["prompt"], emoji / record["chosen"])
+    return wanted
+
+
+def distances(pairs, emoji):
+    """One row a pair: the distance of side a and of side b."""
+    wanted = drawings(emoji)
     records = lines(pairs / "pairs.jsonl")
     far = lambda record, side: abs(pixels(pairs / record[side]["image"]) - pixels(wanted[record["request"]])).mean()
     return records, numpy.array([[far(record, side) for side in "ab"] for record in records])
@@ -71,13 +80,32 @@ def rate(pairs, emoji):
         print(f"{side}: {same / n:.3f} of refined prompts are the request, {words:.1f} words on average")
 
 
+def sheet(pairs, emoji, out, n=12, edge=72, gap=10, left=70, top=52):
+    records, wanted = lines(pairs / "pairs.jsonl"), drawings(emoji)
+    shown = records[:: max(1, len(records) // n)][:n]
+    whole = Image.new("RGB", (left + len(shown) * (edge + gap), top + 3 * (edge + gap)), "white")
+    draw = ImageDraw.Draw(whole)
+    for row, name in enumerate(("base", "joint", "drawing")):
+        draw.text((4, top + row * (edge + gap) + edge // 2 - 6), name, "black")
+    for column, record in enumerate(shown):
+        x = left + column * (edge + gap)
+        draw.multiline_text((x, 2), "\n".join(textwrap.wrap(record["request"], edge // 6)), "black")
+        files = (pairs / record["b"]["image"], pairs / record["a"]["image"], wanted[record["request"]])
+        for row, file in enumerate(files):
+            picture = Image.open(file).convert("RGB").resize((edge, edge), Image.Resampling.NEAREST)
+            whole.paste(picture, (x, top + row * (edge + gap)))
+    whole.save(out, optimize=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "rate"])
+    parser.add_argument("what", choices=["judge", "rate", "sheet"])
     parser.add_argument("pairs", type=pathlib.Path)
     parser.add_argument("--emoji", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, default="joint.png")
     options = parser.parse_args()
-    {"judge": judge, "rate": rate}[options.what](options.pairs, options.emoji)
+    more = {"out": options.out} if options.what == "sheet" else {}
+    {"judge": judge, "rate": rate, "sheet": sheet}[options.what](options.pairs, options.emoji, **more)
 
 
 if __name__ == "__main__":
