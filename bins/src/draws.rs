@@ -62,7 +62,7 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     }
     Ok(Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example,
+        per_example: inside(given.as_ref(), per_example),
         sets,
         timesteps: match values.word("diffusion.timesteps") {
             "stratified" => Timesteps::Stratified,
@@ -72,6 +72,11 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
         noise,
         given: given.map(Arc::new),
     })
+}
+
+/// Draws inside one sigmoid: as many as a file gives, else as many as are asked for.
+fn inside(given: Option<&Given>, asked: usize) -> usize {
+    given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
 }
 
 /// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
@@ -85,7 +90,7 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
     }
     Ok(Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
-        per_example,
+        per_example: inside(given.as_ref(), per_example),
         sets: 1,
         timesteps: Timesteps::Uniform,
         noise: NoiseSharing::Shared,
@@ -120,12 +125,6 @@ pub(crate) fn read_given_for(
 }
 
 fn given(draws: &images::Draws, n: usize) -> Result<Given, Failure> {
-    let mut given = Given { per_example: draws.per_example(), timesteps: Vec::new(), noise: Vec::new() };
-    for index in 0..n {
-        for draw in draws.get(index)? {
-            given.timesteps.push(draw.timestep);
-            given.noise.push(draw.noise);
-        }
-    }
-    Ok(given)
+    let of_example = |index| Ok(draws.get(index)?.into_iter().map(|draw| (draw.timestep, draw.noise)).collect());
+    Ok(Given { draws: (0..n).map(of_example).collect::<Result<_, Failure>>()? })
 }

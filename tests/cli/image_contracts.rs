@@ -231,9 +231,17 @@ fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
     assert_eq!(both.len(), N);
     for ((both, first), second) in both.iter().zip(&first).zip(&second) {
         assert_eq!(both["timestep"], Value::from(vec![first["timestep"].clone(), second["timestep"].clone()]));
-        let mean = f64::midpoint(number(&first["margin"]), number(&second["margin"]));
-        let margin = number(&both["margin"]);
-        assert!((margin - mean).abs() < 2e-6 + 1e-4 * mean.abs(), "{margin} {mean}");
+        // Errors add up, and the margin is that of their mean: differences of errors would hide a lot in their rounding.
+        for (side, name) in
+            ["chosen", "rejected"].into_iter().flat_map(|side| [(side, "error"), (side, "reference_error")])
+        {
+            let sum = number(&first[side][name]) + number(&second[side][name]);
+            assert!((number(&both[side][name]) - sum).abs() < 1e-6 * sum, "{side} {name}: {} {sum}", both[side][name]);
+        }
+        let gain = |line: &Value, side: &str| number(&line[side]["reference_error"]) - number(&line[side]["error"]);
+        let gap = |line: &Value| gain(line, "chosen") - gain(line, "rejected");
+        let (margin, expected) = (number(&both["margin"]), number(&first["margin"]) / gap(first) * gap(both) / 2.0);
+        assert!((margin - expected).abs() < 1e-9 * expected.abs(), "{margin} {expected}");
         assert_ne!(number(&first["margin"]), number(&second["margin"]));
     }
     scene.done(&learning("learned", "--draws both.safetensors --max-steps 1"));

@@ -121,7 +121,7 @@ impl Setup {
         let console = &self.task.call.console;
         let is_half = values.word("diffusion.scheme") == "half";
         console.info(&if is_half {
-            let k = draws.n_draws();
+            let k = draws.per_example;
             format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
         } else {
             let coefficient = self.units.coefficient(beta, self.mdp.size);
@@ -140,8 +140,7 @@ impl Setup {
         };
         let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
         // Held-out examples have draws of their own, the same at every evaluation.
-        let (seed, per_example) = (draws.seed ^ 0x6865_6c64, draws.n_draws());
-        let held_out_draws = Draws { seed, per_example, sets: 1, given: None, ..draws.clone() };
+        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, given: None, ..draws.clone() };
         let held_out = self.data.held_out.clone();
         let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
         let key = format!(

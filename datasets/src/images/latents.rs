@@ -240,11 +240,6 @@ impl Draws {
         Ok(Self { file, timesteps, per_example, shape })
     }
 
-    /// How many draws each example has.
-    pub fn per_example(&self) -> usize {
-        self.per_example
-    }
-
     /// The draws of an example.
     ///
     /// # Errors

@@ -46,12 +46,8 @@ pub struct Draws {
 /// Draws from a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
-    /// How many each example has, K.
-    pub per_example: usize,
-    /// The timesteps of the first example, then those of the second.
-    pub timesteps: Vec<usize>,
-    /// The noise of each of them, of both images.
-    pub noise: Vec<Latent>,
+    /// For each example its draws, [`Draws::per_example`] of them: timestep and noise of both images.
+    pub draws: Vec<Vec<(usize, Latent)>>,
 }
 
 /// One draw of an example.
@@ -64,22 +60,16 @@ pub struct Draw {
 }
 
 impl Draws {
-    /// Draws inside one sigmoid, K: those that are given, or as many as are asked for.
-    pub fn n_draws(&self) -> usize {
-        self.given.as_ref().map_or(self.per_example, |given| given.per_example)
-    }
-
     /// A fingerprint of everything that decides the draws, for keys of caches.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let Self { seed, per_example, sets, timesteps, noise, given } = self;
         hasher.update(format!("{seed} {per_example} {sets} {timesteps:?} {noise:?}").as_bytes());
         if let Some(given) = given {
-            hasher.update(&given.per_example.to_le_bytes());
-            for timestep in &given.timesteps {
+            for (timestep, _) in given.draws.iter().flatten() {
                 hasher.update(&timestep.to_le_bytes());
             }
-            for number in given.noise.iter().flat_map(|noise| noise.iter()) {
+            for number in given.draws.iter().flatten().flat_map(|(_, noise)| noise.iter()) {
                 hasher.update(&number.to_le_bytes());
             }
         }
@@ -91,8 +81,7 @@ impl Draws {
     /// `example` counts the sets too; `None` where draws are given and there is none for it.
     pub(crate) fn draw(&self, example: usize, k: usize, sides: usize, size: usize, n_timesteps: usize) -> Option<Draw> {
         if let Some(given) = &self.given {
-            let at = example * given.per_example + k;
-            let (timestep, noise) = (*given.timesteps.get(at)?, Arc::clone(given.noise.get(at)?));
+            let (timestep, noise) = given.draws.get(example)?.get(k)?.clone();
             return Some(Draw { timestep, noise: vec![noise; sides] });
         }
         let antithetic = self.noise == NoiseSharing::Antithetic;

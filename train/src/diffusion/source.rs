@@ -137,7 +137,7 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
         if let Some(side) = example.sides.iter().find(|side| side.latent.len() != size) {
             return Err(format!("a latent of {} numbers, the model's have {size}", side.latent.len()).into());
         }
-        let k = self.draws.n_draws();
+        let k = self.draws.per_example;
         let mut drawn = vec![Vec::new(); sides];
         for k in 0..k {
             let draw = self.draws.draw(index, k, sides, size, n_timesteps).ok_or("there is no draw for it")?;
