@@ -90,7 +90,7 @@ fn what_is_handed_over_is_the_text_and_different_texts_differ() {
     assert_eq!(mdp.handoff.truncated(), 1);
 }
 
-/// Sides of a pair: what the refiner drew with this seed, and a picture of its own to denoise, weighed with beta and gamma.
+/// A side of a pair: what the refiner drew with this seed, and a picture of its own to denoise, weighed with beta and gamma.
 fn side(mdp: &Problem, models: &Models, seed: u64, picture_is: f32, weights: (f64, f64)) -> EpisodeOf<Problem> {
     let mut rng = Rng::seed_from_u64(seed);
     let drawn = models.rollout(mdp, &starts(mdp, models)[..1], &mut rng).unwrap().remove(0);
