@@ -3,6 +3,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 /// One record: a prompt and what somebody thought of its answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreferenceRecord {
@@ -16,6 +18,15 @@ pub struct PreferenceRecord {
     pub is_tied: bool,
     /// P(the first answer of a pair is better), where people judged it and disagree; else 1.
     pub preference: f64,
+    /// What the chat template is told besides the messages: `tools`, and the record's own template arguments.
+    pub variables: Map<String, Value>,
+}
+
+impl PreferenceRecord {
+    /// A record that the file says nothing else about: not tied, no doubt, no template arguments.
+    pub fn new(origin: Origin, prompt: Text, answers: Answers) -> Self {
+        Self { origin, prompt, answers, is_tied: false, preference: 1.0, variables: Map::new() }
+    }
 }
 
 /// The answers of a record, and what is known about them.
@@ -85,12 +96,15 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: String,
+    /// What else the message has, such as `tool_calls` or `reasoning_content`; the chat template sees it.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
 }
 
 impl Message {
     /// A message of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
+        Self { role: role.into(), content: content.into(), fields: Map::new() }
     }
 }
 

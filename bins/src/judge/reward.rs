@@ -104,7 +104,8 @@ impl OfTexts {
                 let Some(template) = &self.template else {
                     return Err(Failure::failed("the request is a chat, and the reward model has no chat template"));
                 };
-                return Ok(tokenizer.encode(&template.render(&[&prompt[..], &answer[..]].concat(), false)?)?);
+                let messages = [&prompt[..], &answer[..]].concat();
+                return Ok(tokenizer.encode(&template.render(&messages, false, &serde_json::Map::new())?)?);
             }
             _ => return Err(Failure::failed("a chat beside a plain text")),
         };

@@ -73,7 +73,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     for (i, prompt) in prompts.iter().enumerate() {
         let text = match (prompt, &template) {
             (Text::Plain(text), _) => text.clone(),
-            (Text::Chat(messages), Some(template)) => template.render(messages, true)?,
+            (Text::Chat(messages), Some(template)) => template.render(messages, true, &serde_json::Map::new())?,
             (Text::Chat(_), None) => {
                 let text = format!("{source}, prompt {}: messages, and {name} has no chat template", i + 1);
                 return Err(Failure::failed(text));

@@ -5,6 +5,7 @@ mod python;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
+use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
 use crate::record::Message;
@@ -13,8 +14,8 @@ pub use date::Date;
 
 /// A compiled chat template (the `chat_template` of `tokenizer_config.json`).
 ///
-/// The template sees `messages`, `add_generation_prompt`, the special tokens by name, and `tools` and `documents` as
-/// none. White space around block tags is trimmed, loops may `break` and `continue`, strings and lists have Python's
+/// The template sees `messages`, `add_generation_prompt`, the special tokens by name, and the variables of the record;
+/// `tools` and `documents` are none where the record has none. White space around block tags is trimmed, loops may `break` and `continue`, strings and lists have Python's
 /// methods, `tojson` writes as Python does. `strftime_now` gives a fixed day, so that a run does not depend on the
 /// day it is started.
 ///
@@ -27,9 +28,9 @@ pub use date::Date;
 ///     {% if add_generation_prompt %}<assistant>{% endif %}";
 /// let template = ChatTemplate::new(source, &[], Date::default())?;
 /// let (question, answer) = (vec![Message::new("user", "2+2?")], vec![Message::new("assistant", "4")]);
-/// let (prompt, answers) = template.prompt_and_answers(&question, &[&answer])?;
+/// let (prompt, whole) = template.prompt_and_wholes(&question, &[&answer], &Default::default())?;
 /// assert_eq!(prompt, "<user>2+2?</user><assistant>");
-/// assert_eq!(answers, ["4</assistant>"]);
+/// assert_eq!(whole, ["<user>2+2?</user><assistant>4</assistant>"]);
 /// # Ok::<(), datasets::DatasetError>(())
 /// ```
 #[derive(Debug)]
@@ -60,36 +61,40 @@ impl ChatTemplate {
         Ok(Self { environment, source })
     }
 
-    /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak.
+    /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak. `variables` are
+    /// what the template is told besides, such as `tools`.
     ///
     /// # Errors
     /// The template refuses the messages, or asks for something that is not there.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, DatasetError> {
-        let context = context! { messages => Serde(messages), add_generation_prompt, tools => (), documents => () };
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        variables: &Map<String, Value>,
+    ) -> Result<String, DatasetError> {
+        let context = context! {
+            messages => Serde(messages), add_generation_prompt, ..context! {
+                ..minijinja::Value::from_serialize(variables), ..context! { tools => (), documents => () }
+            }
+        };
         self.environment.render_str(&self.source, context).map_err(|error| broken(&error))
     }
 
-    /// The prompt as a string, and each answer as what it adds to it.
+    /// The prompt as a string, and the prompt with each answer as one. The second need not begin with the first: some
+    /// templates open a thought for the answer, or drop earlier ones.
     ///
     /// # Errors
-    /// As [`ChatTemplate::render`]; or the template writes the prompt differently once an answer follows (some drop
-    /// earlier thoughts), so that prompt and answer cannot be told apart.
-    pub fn prompt_and_answers(
+    /// As [`ChatTemplate::render`].
+    pub fn prompt_and_wholes(
         &self,
         prompt: &[Message],
         answers: &[&[Message]],
+        variables: &Map<String, Value>,
     ) -> Result<(String, Vec<String>), DatasetError> {
         let add_generation_prompt = prompt.last().is_none_or(|last| last.role != "assistant");
-        let start = self.render(prompt, add_generation_prompt)?;
-        let answer = |answer: &&[Message]| {
-            let whole = self.render(&[prompt, answer].concat(), false)?;
-            whole.strip_prefix(&start).map(str::to_owned).ok_or_else(|| DatasetError::Template {
-                message: "it writes the prompt differently once an answer follows, so the two cannot be told apart"
-                    .to_owned(),
-            })
-        };
-        let answers = answers.iter().map(answer).collect::<Result<_, _>>()?;
-        Ok((start, answers))
+        let start = self.render(prompt, add_generation_prompt, variables)?;
+        let whole = |answer: &&[Message]| self.render(&[prompt, answer].concat(), false, variables);
+        Ok((start, answers.iter().map(whole).collect::<Result<_, _>>()?))
     }
 }
 

@@ -37,7 +37,11 @@ fn templates_give_what_transformers_gives() {
     let golden = golden();
     assert!(golden.made_by.contains("transformers"));
     for case in &golden.cases {
-        let found = template(&golden, &case.template).render(&golden.chats[&case.chat], case.add_generation_prompt);
+        let found = template(&golden, &case.template).render(
+            &golden.chats[&case.chat],
+            case.add_generation_prompt,
+            &Map::new(),
+        );
         let name = format!("{} of {} ({})", case.template, case.chat, case.add_generation_prompt);
         match (&case.text, &case.error) {
             (Some(text), _) => assert_eq!(&found.expect(&name), text, "{name}"),
@@ -53,18 +57,31 @@ fn templates_give_what_transformers_gives() {
 fn an_answer_is_what_the_chat_adds_to_the_prompt() {
     let golden = golden();
     let turns = &golden.chats["turns"];
-    let (prompt, answers) =
-        template(&golden, "chatml").prompt_and_answers(&turns[..3], &[&turns[3..4], &turns[1..2]]).unwrap();
+    let (prompt, wholes) =
+        template(&golden, "chatml").prompt_and_wholes(&turns[..3], &[&turns[3..4], &turns[1..2]], &Map::new()).unwrap();
+    let answers: Vec<&str> = wholes.iter().map(|whole| whole.strip_prefix(&prompt).unwrap()).collect();
     assert!(prompt.ends_with("<|im_start|>user\n/skip this<|im_end|>\n<|im_start|>assistant\n"));
     assert_eq!(answers[0], "Yes.<|im_end|>\n");
     assert!(answers[1].starts_with("<think>"));
 }
 
 #[test]
-fn a_template_that_rewrites_the_prompt_is_an_error() {
+fn a_template_may_write_the_prompt_differently_once_an_answer_follows() {
     let template = ChatTemplate::new("{{ messages | length }}", &[], Date::default()).unwrap();
-    let error = template.prompt_and_answers(&[Message::new("user", "a")], &[&[Message::new("assistant", "b")]]);
-    assert!(error.unwrap_err().to_string().contains("cannot be told apart"));
+    let (question, answer) = ([Message::new("user", "a")], [Message::new("assistant", "b")]);
+    let (prompt, wholes) = template.prompt_and_wholes(&question, &[&answer], &Map::new()).unwrap();
+    assert_eq!((&*prompt, &*wholes[0]), ("1", "2"));
+}
+
+#[test]
+fn the_template_sees_what_the_record_says_besides_the_messages() {
+    let source = "{{ tools }} {{ documents }} {{ day }}{% for m in messages %} {{ m.role }} {{ m.name }}{% endfor %}";
+    let template = ChatTemplate::new(source, &[], Date::default()).unwrap();
+    let mut message = Message::new("tool", "3");
+    message.fields.insert("name".to_owned(), "clock".into());
+    let variables = serde_json::json!({ "tools": [1], "day": "Monday", "messages": "not these" });
+    let text = template.render(&[message], false, variables.as_object().unwrap()).unwrap();
+    assert_eq!(text, "[1] None Monday tool clock");
 }
 
 #[test]
@@ -72,13 +89,14 @@ fn a_broken_template_names_its_line() {
     let error = ChatTemplate::new("a\n{% for %}", &[], Date::default()).unwrap_err().to_string();
     assert!(error.starts_with("chat template: ") && error.contains("line 2"), "{error}");
     let template = ChatTemplate::new("{{ strftime_now('%Q') }}", &[], Date::default()).unwrap();
-    assert!(template.render(&[], false).unwrap_err().to_string().contains("%Q"));
+    assert!(template.render(&[], false, &Map::new()).unwrap_err().to_string().contains("%Q"));
 }
 
 #[test]
 fn a_template_cannot_reach_other_templates_or_files() {
     for source in ["{% include 'chat.rs' %}", "{{ messages.__class__.__mro__ }}", "{% import 'x' as y %}"] {
-        let rendered = ChatTemplate::new(source, &[], Date::default()).and_then(|template| template.render(&[], false));
+        let rendered = ChatTemplate::new(source, &[], Date::default())
+            .and_then(|template| template.render(&[], false, &Map::new()));
         assert!(rendered.is_err(), "{source}");
     }
 }

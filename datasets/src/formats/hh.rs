@@ -18,13 +18,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
         chosen: not_blank(fields.origin(), "chosen", chosen.into())?,
         rejected: not_blank(fields.origin(), "rejected", rejected.into())?,
     };
-    Ok(PreferenceRecord {
-        origin: fields.origin().clone(),
-        prompt: prompt.into(),
-        answers,
-        is_tied: false,
-        preference: 1.0,
-    })
+    Ok(PreferenceRecord::new(fields.origin().clone(), prompt.into(), answers))
 }
 
 fn split<'a>(fields: &Fields<'a>, name: &str) -> Result<(&'a str, &'a str), DatasetError> {

@@ -21,7 +21,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
         chosen: not_blank(fields.origin(), "chosen", chosen)?,
         rejected: not_blank(fields.origin(), "rejected", rejected)?,
     };
-    Ok(PreferenceRecord { origin: fields.origin().clone(), prompt, answers, is_tied: is_tied(fields), preference: 1.0 })
+    Ok(PreferenceRecord { is_tied: is_tied(fields), ..PreferenceRecord::new(fields.origin().clone(), prompt, answers) })
 }
 
 /// Whether the scores in the file are equal.

@@ -25,13 +25,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
     }
     let answers = order(fields, answers.len())?.into_iter().map(|at| answers[at].clone()).collect();
     let answers = Answers::Ranked(answers);
-    Ok(PreferenceRecord {
-        origin: fields.origin().clone(),
-        prompt: shared_prompt,
-        answers,
-        is_tied: false,
-        preference: 1.0,
-    })
+    Ok(PreferenceRecord::new(fields.origin().clone(), shared_prompt, answers))
 }
 
 /// The positions of the responses, best first.

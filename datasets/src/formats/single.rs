@@ -39,7 +39,7 @@ pub(super) fn parse_demonstration(fields: &Fields<'_>) -> Result<PreferenceRecor
 }
 
 fn record(fields: &Fields<'_>, prompt: Text, answers: Answers) -> PreferenceRecord {
-    PreferenceRecord { origin: fields.origin().clone(), prompt, answers, is_tied: false, preference: 1.0 }
+    PreferenceRecord::new(fields.origin().clone(), prompt, answers)
 }
 
 /// A prompt and an answer of which one is a chat become chats both.

@@ -38,13 +38,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
         _ => return Err(fields.wrong("choice", "0 or 1", choice)),
     };
     let answers = Answers::Pair { chosen, rejected };
-    Ok(PreferenceRecord {
-        origin: fields.origin().clone(),
-        prompt: Text::Plain(prompt),
-        answers,
-        is_tied: false,
-        preference: 1.0,
-    })
+    Ok(PreferenceRecord::new(fields.origin().clone(), Text::Plain(prompt), answers))
 }
 
 /// One summary, with exactly one space before it: the prompt ends in a colon.

@@ -33,13 +33,8 @@ fn walk(
     };
     let answers = ranked(origin, replies)?;
     if answers.len() >= 2 {
-        found.push(PreferenceRecord {
-            origin: origin.clone(),
-            prompt: Text::Chat(conversation.clone()),
-            answers: Answers::Ranked(answers),
-            is_tied: false,
-            preference: 1.0,
-        });
+        let prompt = Text::Chat(conversation.clone());
+        found.push(PreferenceRecord::new(origin.clone(), prompt, Answers::Ranked(answers)));
     }
     for reply in replies {
         walk(origin, reply, conversation, found)?;

@@ -214,12 +214,11 @@ impl PairFolder {
                 None => Text::from(text),
             };
             let answers = Answers::Pair { chosen: said(chosen), rejected: said(rejected) };
+            let prompt = messages.map_or_else(|| Text::from(self.pairs[index].request.as_str()), Text::Chat);
             Ok(PreferenceRecord {
-                origin: self.origin(index),
-                answers,
                 is_tied: preference.a_is_better == 0.5,
                 preference: preference.strength(),
-                prompt: messages.map_or_else(|| Text::from(self.pairs[index].request.as_str()), Text::Chat),
+                ..PreferenceRecord::new(self.origin(index), prompt, answers)
             })
         };
         preferences.iter().map(record).collect()

@@ -172,10 +172,18 @@ impl Tokenise {
         let prompt = messages(&record.prompt, "user");
         let answers: Vec<Vec<Message>> = texts.iter().map(|text| messages(text, "assistant")).collect();
         let answers: Vec<&[Message]> = answers.iter().map(Vec::as_slice).collect();
-        let (prompt, answers) = template
-            .prompt_and_answers(&prompt, &answers)
-            .map_err(|error| DatasetError::Chat { origin: record.origin.clone(), message: error.to_string() })?;
-        let answers = answers.into_iter().map(|answer| self.up_to_eos(answer)).collect();
+        let chat = |message: String| DatasetError::Chat { origin: record.origin.clone(), message };
+        let (prompt, wholes) = template
+            .prompt_and_wholes(&prompt, &answers, &record.variables)
+            .map_err(|error| chat(error.to_string()))?;
+        let answer = |whole: &String| {
+            let answer = whole.strip_prefix(&prompt).map(|answer| self.up_to_eos(answer.to_owned()));
+            answer.ok_or_else(|| {
+                chat("the template writes the prompt differently once an answer follows, so the two cannot be told apart"
+                    .to_owned())
+            })
+        };
+        let answers = wholes.iter().map(answer).collect::<Result<_, _>>()?;
         Ok(Strings { prompt, answers })
     }
 

@@ -12,13 +12,7 @@ fn settings(max_length: usize, max_prompt_length: usize) -> TokenSettings {
 
 fn pair(prompt: &str, chosen: &str, rejected: &str) -> PreferenceRecord {
     let answers = Answers::Pair { chosen: chosen.into(), rejected: rejected.into() };
-    PreferenceRecord {
-        origin: Origin::generated("test", 1),
-        prompt: prompt.into(),
-        answers,
-        is_tied: false,
-        preference: 1.0,
-    }
+    PreferenceRecord::new(Origin::generated("test", 1), prompt.into(), answers)
 }
 
 fn run(settings: TokenSettings, record: &PreferenceRecord, truncation: Truncation) -> (Example, Observation) {

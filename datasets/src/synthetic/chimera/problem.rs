@@ -66,7 +66,7 @@ impl Refinement {
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
         let answers = Answers::Demonstration(refiner_response(&self.refined).as_str().into());
         let prompt = refiner_prompt(&self.request.text()).as_str().into();
-        PreferenceRecord { origin, prompt, answers, is_tied: false, preference: 1.0 }
+        PreferenceRecord::new(origin, prompt, answers)
     }
 }
 

@@ -45,7 +45,7 @@ impl TldrPair {
     /// The pair as a record that was read at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
         let answers = Answers::Pair { chosen: self.chosen.as_str().into(), rejected: self.rejected.as_str().into() };
-        PreferenceRecord { origin, prompt: self.prompt.as_str().into(), answers, is_tied: false, preference: 1.0 }
+        PreferenceRecord::new(origin, self.prompt.as_str().into(), answers)
     }
 }
 
@@ -53,7 +53,7 @@ impl Demonstration {
     /// The demonstration as a record that was read at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
         let answers = Answers::Demonstration(self.response.as_str().into());
-        PreferenceRecord { origin, prompt: self.prompt.as_str().into(), answers, is_tied: false, preference: 1.0 }
+        PreferenceRecord::new(origin, self.prompt.as_str().into(), answers)
     }
 }
 
