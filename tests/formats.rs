@@ -83,7 +83,7 @@ fn a_gguf_file_brings_its_tokenizer() {
     // The 256 bytes, then ` t`, `he`, ` the`, `12`, `<|end|>`, `<|start|>`; SmolLM's splitting keeps digits apart.
     assert_eq!(tokenizer.encode(" the 12").unwrap(), [258, 32, 49, 50]);
     assert_eq!(tokenizer.encode("he<|end|>").unwrap(), [257, 260]);
-    assert_eq!((tokenizer.eos.as_slice(), tokenizer.bos, tokenizer.add_bos), (&[260][..], Some(261), false));
+    assert_eq!((tokenizer.eos.as_slice(), tokenizer.bos, tokenizer.prefix.len()), (&[260][..], Some(261), 0));
     assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
     assert_eq!(tokenizer.decode(&[258, 32, 49, 50, 260]).unwrap(), " the 12");
     let rotary = files.config.rotary.unwrap();

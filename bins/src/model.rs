@@ -1,7 +1,7 @@
 //! Models by what the user calls them.
 use std::path::Path;
 
-use datasets::{ChatTemplate, Date};
+use datasets::{ChatTemplate, DatasetError, Date};
 use engine::Noise;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
@@ -103,7 +103,7 @@ fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<
     for (name, bytes) in files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
         extras.insert(*name, bytes.to_vec());
     }
-    let tokenizer = ModelTokenizer::from_extras(&path, &extras, &config.eos)?;
+    let tokenizer = ModelTokenizer::from_extras(&path, &extras, Some(&config))?;
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
@@ -194,17 +194,11 @@ pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> 
     made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
 }
 
-/// The model's chat template, where it has one.
-pub(crate) fn template(files: &ModelFiles) -> Result<Option<ChatTemplate>, Failure> {
-    files.tokenizer.as_ref().map_or(Ok(None), template_of)
-}
-
-/// A tokenizer's chat template, where it has one.
-pub(crate) fn template_of(tokenizer: &ModelTokenizer) -> Result<Option<ChatTemplate>, Failure> {
-    let Some(text) = &tokenizer.chat_template else { return Ok(None) };
-    let tokens = [("bos_token", &tokenizer.bos_token), ("eos_token", &tokenizer.eos_token)];
+/// A tokenizer's chat template for conversations with or without tools, where it has one.
+pub(crate) fn template(tokenizer: &ModelTokenizer, with_tools: bool) -> Result<Option<ChatTemplate>, DatasetError> {
+    let Some(text) = tokenizer.chat_template(with_tools) else { return Ok(None) };
     let tokens: Vec<(&str, &str)> =
-        tokens.iter().filter_map(|(name, token)| Some((*name, token.as_deref()?))).collect();
+        tokenizer.named_tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
     // The date is fixed, so that the same data gives the same tokens on any day.
-    Ok(Some(ChatTemplate::new(text, &tokens, Date::default())?))
+    ChatTemplate::new(text, &tokens, Date::default()).map(Some)
 }

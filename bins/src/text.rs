@@ -4,9 +4,9 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
-use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
+use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization};
 use policies::BoxError;
-use policies::formats::ModelFiles;
+use policies::formats::{ModelFiles, ModelTokenizer};
 use train::token::Examples;
 
 use crate::judged::{Judged, is_pair_folder, refuse_unread};
@@ -41,28 +41,21 @@ pub(crate) enum Part {
 
 /// The tokeniser of a model, with the settings.
 pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, Failure> {
-    let tokenizer = files.tokenizer()?;
-    let Some(&eos) = tokenizer.eos.first() else {
-        let text = format!("{}: the model names no end-of-text token (eos_token)", files.path.display());
-        return Err(Failure::failed(text));
-    };
     let settings = TokenSettings {
-        bos: tokenizer.bos,
-        prepend_bos: tokenizer.add_bos,
         max_length: values.count("data.max_length").unwrap_or(512),
-        max_prompt_length: values.count("data.max_prompt_length").unwrap_or(256),
+        max_prompt_length: Some(values.count("data.max_prompt_length").unwrap_or(256)).filter(|most| *most > 0),
         truncation: match values.word("data.truncation") {
-            "keep-start" => Some(Truncation::KeepStart),
-            "keep-end" => Some(Truncation::KeepEnd),
-            _ => None,
+            "auto" => None,
+            named => Some(named.parse()?),
         },
         tokenization: match values.word("data.tokenization") {
             "joint" => Tokenization::Joint,
             _ => Tokenization::Separate,
         },
-        ..TokenSettings::new(eos)
+        vocabulary: Some(files.config.vocabulary),
+        ..settings_of(files.tokenizer()?)?
     };
-    Tokenise::new(tokenizer.tokenizer(), model::template(files)?, settings).map_err(|error| match error {
+    with_templates(files.tokenizer()?, settings).map_err(|error| match error {
         DatasetError::Setting { name, value, hint } => Failure::usage(format!(
             "--{} is {value}: {}",
             name.replace('_', "-"),
@@ -70,6 +63,30 @@ pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, 
         )),
         other => other.into(),
     })
+}
+
+/// The tokeniser of a model for texts whose lengths others look after.
+pub(crate) fn plain_tokenise(files: &ModelFiles) -> Result<Tokenise, Failure> {
+    plain_tokenise_of(files.tokenizer()?)
+}
+
+/// The same of a tokenizer alone.
+pub(crate) fn plain_tokenise_of(tokenizer: &ModelTokenizer) -> Result<Tokenise, Failure> {
+    Ok(with_templates(tokenizer, settings_of(tokenizer)?)?)
+}
+
+/// The tokens that begin and end texts.
+fn settings_of(tokenizer: &ModelTokenizer) -> Result<TokenSettings, Failure> {
+    let Some(&eos) = tokenizer.eos.first() else {
+        let text = format!("{}: the model names no end-of-text token (eos_token)", tokenizer.path.display());
+        return Err(Failure::failed(text));
+    };
+    Ok(TokenSettings { ends: tokenizer.eos.clone(), bos: tokenizer.bos, ..TokenSettings::new(eos) })
+}
+
+fn with_templates(tokenizer: &ModelTokenizer, settings: TokenSettings) -> Result<Tokenise, DatasetError> {
+    let tools = if tokenizer.chat_templates.len() > 1 { model::template(tokenizer, true)? } else { None };
+    Ok(Tokenise::new(tokenizer.tokenizer(), model::template(tokenizer, false)?, settings)?.with_tool_template(tools))
 }
 
 /// Lengths within what the model can see, and room for an answer: defaults shrink to fit, a given length that is more

@@ -26,10 +26,15 @@ pub struct Observation {
     pub blank_answers: usize,
     /// How many answers have EOS before their end.
     pub eos_inside: usize,
+    /// How many answers of a chat its template does not end, so that EOS was put there.
+    pub ends_added: usize,
+    /// Whether a token is none of the model's.
+    pub has_unknown_tokens: bool,
+    /// Whether the prompt leaves no room for an answer, so that there is no example.
+    pub is_left_out: bool,
     /// Whether the prompt had no token.
     pub empty_prompt: bool,
-    /// Whether the prompt's text already began with the BOS that was to be put before it (it was not put twice), or
-    /// begins with two.
+    /// Whether the prompt's text began with the BOS that the tokeniser puts before it.
     pub double_bos: bool,
     /// How many answers would share a token with the prompt if the two were tokenised as one text.
     pub boundary_merges: usize,
@@ -51,7 +56,7 @@ pub struct Audit {
     pub kinds: BTreeMap<String, u64>,
     /// The most tokens prompt and answer may have together.
     pub max_length: usize,
-    /// The most tokens a cut prompt keeps.
+    /// The most tokens a cut prompt keeps; 0 where no prompt is cut.
     pub max_prompt_length: usize,
     /// Prompts that were cut.
     pub cut_prompts: u64,
@@ -63,6 +68,12 @@ pub struct Audit {
     pub blank_answers: u64,
     /// Answers with EOS before their end.
     pub eos_inside: u64,
+    /// Answers of chats that their template does not end.
+    pub ends_added: u64,
+    /// Records with a token that is none of the model's.
+    pub unknown_tokens: u64,
+    /// Records left out because their prompt leaves no room for an answer.
+    pub left_out: u64,
     /// Prompts without a token.
     pub empty_prompts: u64,
     /// Prompts that begin with two BOS or nearly would have.
@@ -87,17 +98,23 @@ impl Audit {
     /// An empty audit under these settings.
     pub fn new(settings: &TokenSettings) -> Self {
         let TokenSettings { max_length, max_prompt_length, .. } = *settings;
-        Self { max_length, max_prompt_length, ..Self::default() }
+        Self { max_length, max_prompt_length: max_prompt_length.unwrap_or(0), ..Self::default() }
     }
 
     /// Counts one record.
     pub fn add(&mut self, seen: &Observation) {
+        if seen.is_left_out {
+            self.left_out += 1;
+            return;
+        }
         self.examples += 1;
         self.cut_prompts += u64::from(seen.is_prompt_cut);
         self.cut_responses += seen.cut_responses as u64;
         self.eos_lost += seen.eos_lost as u64;
         self.blank_answers += seen.blank_answers as u64;
         self.eos_inside += seen.eos_inside as u64;
+        self.ends_added += seen.ends_added as u64;
+        self.unknown_tokens += u64::from(seen.has_unknown_tokens);
         self.empty_prompts += u64::from(seen.empty_prompt);
         self.double_bos += u64::from(seen.double_bos);
         self.boundary_merges += seen.boundary_merges as u64;
@@ -125,13 +142,19 @@ impl Audit {
     pub fn findings(&self) -> Vec<(u64, &'static str)> {
         let all = [
             (self.skipped.count, "broken records left out"),
+            (
+                self.unknown_tokens,
+                "records with tokens that the model has no row for: resize its embedding, or use its own tokenizer",
+            ),
+            (self.left_out, "records left out: their prompt leaves no room for an answer"),
             (self.cut_prompts, "prompts cut"),
             (self.cut_responses, "answers cut"),
             (self.eos_lost, "answers that lost their EOS: the model does not learn to end there"),
             (self.blank_answers, "answers with no token but EOS"),
             (self.eos_inside, "answers with EOS before their end"),
+            (self.ends_added, "answers of chats that the template does not end (EOS was put there)"),
             (self.empty_prompts, "prompts without a token (one was put there)"),
-            (self.double_bos, "prompts whose text brings its own BOS (not doubled), or brings two"),
+            (self.double_bos, "prompts whose text brings the BOS that the tokenizer puts before it"),
             (self.boundary_merges, "answers that would share a token with the prompt in one text"),
             (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
             (self.tied_pairs, "pairs whose scores in the file are equal"),
@@ -160,7 +183,11 @@ impl fmt::Display for Audit {
             let (mean, max) = (lengths.mean(), lengths.max());
             writeln!(f, "{name:<20} {min:>7} {median:>7} {mean:>7.1} {most:>7} {nearly:>7} {max:>7}")?;
         }
-        write!(f, "limits: {} tokens together, {} for a cut prompt", self.max_length, self.max_prompt_length)?;
+        write!(f, "limits: {} tokens together, ", self.max_length)?;
+        match self.max_prompt_length {
+            0 => write!(f, "prompts are not cut")?,
+            most => write!(f, "{most} for a cut prompt")?,
+        }
         let findings = self.findings();
         if findings.is_empty() {
             write!(f, "\nnothing cut, nothing odd")?;

@@ -75,7 +75,7 @@ impl Video {
         extras.insert("tokenizer.json", motion::tokenizer_json().into_bytes());
         let settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": motion::END_OF_TEXT });
         extras.insert("tokenizer_config.json", settings.to_string().into_bytes());
-        let tokenizer = ModelTokenizer::from_extras(Path::new("motion"), &extras, &[])?.ok_or("no tokenizer")?;
+        let tokenizer = ModelTokenizer::from_extras(Path::new("motion"), &extras, None)?.ok_or("no tokenizer")?;
         // The network predicts a velocity, which is the clip itself where there is nothing but noise, so a narrow one need not
         // carry the noise of all frames through. Most timesteps are noisy: flat shapes show through much noise.
         let scheduler = json!({

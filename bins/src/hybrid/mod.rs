@@ -5,12 +5,13 @@ pub(crate) mod eval;
 use std::path::Path;
 use std::sync::Arc;
 
+use datasets::{DatasetError, Origin, Text, Tokenise};
 use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
 use policies::causal::{CausalLm, Sampling};
 use policies::denoiser::{Denoiser, Shape};
 use policies::formats::{ModelFiles, ModelTokenizer};
-use policies::{Pair, PolicyError, Prompted};
+use policies::{Pair, Prompted};
 use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};
@@ -42,6 +43,7 @@ pub(crate) struct Files {
 #[derive(Clone)]
 pub(crate) struct Words {
     tokenizer: ModelTokenizer,
+    tokenise: Arc<Tokenise>,
     template: String,
     eos: u32,
     pub(crate) max_length: usize,
@@ -183,22 +185,21 @@ impl Words {
         if !template.contains("{request}") {
             return Err(Failure::usage("--request-template has no {request} in it: where does the request go?"));
         }
-        Ok(Self { tokenizer, template, eos, max_length: values.count("data.max_length").unwrap_or(512) })
+        let tokenise = Arc::new(text::plain_tokenise(files)?);
+        Ok(Self { tokenizer, tokenise, template, eos, max_length: values.count("data.max_length").unwrap_or(512) })
     }
 
     /// The prompt that asks a refiner for a request.
-    pub(crate) fn prompt(&self, request: &str) -> Result<Vec<u32>, PolicyError> {
-        let mut tokens = self.tokenizer.encode(&self.template.replace("{request}", request))?;
-        if let Some(bos) = self.tokenizer.bos.filter(|_| self.tokenizer.add_bos) {
-            tokens.insert(0, bos);
-        }
-        Ok(tokens)
+    pub(crate) fn prompt(&self, request: &str) -> Result<Vec<u32>, DatasetError> {
+        let prompt = Text::Plain(self.template.replace("{request}", request));
+        self.tokenise.prompt(&Origin::generated("a request", 1), &prompt, &serde_json::Map::new())
     }
 
     /// A refined prompt as a refiner would have written it: a space after a template that ends in none, and an end.
-    pub(crate) fn answer(&self, refined: &str) -> Result<Vec<u32>, PolicyError> {
+    pub(crate) fn answer(&self, refined: &str) -> Result<Vec<u32>, DatasetError> {
         let space = if self.template.ends_with(char::is_whitespace) { "" } else { " " };
-        let mut tokens = self.tokenizer.encode(&format!("{space}{refined}"))?;
+        let origin = Origin::generated("a refined prompt", 1);
+        let mut tokens = self.tokenise.continuation(&origin, &format!("{space}{refined}"))?;
         tokens.push(self.eos);
         Ok(tokens)
     }

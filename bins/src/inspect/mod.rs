@@ -82,7 +82,16 @@ fn inspect_model(files: &ModelFiles) {
         None => rows.push(("tokenizer", "none".into())),
         Some(tokenizer) => {
             rows.push(("tokenizer", format!("{} tokens, EOS {:?}", tokenizer.n_tokens(), tokenizer.eos)));
-            rows.push(("chat template", if tokenizer.chat_template.is_some() { "yes" } else { "no" }.into()));
+            let begins =
+                if tokenizer.prefix.is_empty() { "nothing".to_owned() } else { format!("{:?}", tokenizer.prefix) };
+            rows.push(("before texts", begins));
+            let names: Vec<&str> = tokenizer.chat_templates.keys().map(String::as_str).collect();
+            rows.push(("chat template", if names.is_empty() { "no".to_owned() } else { names.join(", ") }));
+            if tokenizer.n_tokens() > config.vocabulary {
+                let text = format!("tokens from {} on have no row in the embedding: resize it", config.vocabulary);
+                rows.push(("odd", text));
+            }
+            rows.extend(tokenizer.notes.iter().map(|note| ("note", note.clone())));
         }
     }
     print(&files.path.display().to_string(), &rows);

@@ -2,12 +2,12 @@
 use std::path::Path;
 
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
-use datasets::{Answers, ChatTemplate, Text};
+use datasets::{Answers, Tokenise};
 use policies::causal::RewardModel;
 use policies::clip::ClipScore;
 
 use crate::console::Console;
-use crate::{Failure, model};
+use crate::{Failure, text};
 
 /// A reward model that somebody has trained.
 pub(super) enum Reward {
@@ -18,7 +18,7 @@ pub(super) enum Reward {
 /// A model that reads texts.
 pub(super) struct OfTexts {
     model: RewardModel,
-    template: Option<ChatTemplate>,
+    tokenise: Tokenise,
     name: String,
 }
 
@@ -42,8 +42,8 @@ impl Reward {
             return Ok(Self::Pictures(Box::new(ClipScore::load(path, &device)?)));
         }
         let model = RewardModel::load(path, &device)?;
-        let template = model::template_of(model.tokenizer()?)?;
-        Ok(Self::Texts(Box::new(OfTexts { model, template, name: name.to_owned() })))
+        let tokenise = text::plain_tokenise_of(model.tokenizer()?)?;
+        Ok(Self::Texts(Box::new(OfTexts { model, tokenise, name: name.to_owned() })))
     }
 
     /// Says how many requests a judge of pictures can't read to their end.
@@ -76,9 +76,7 @@ impl OfTexts {
         for record in &records {
             let Answers::Pair { chosen: a, rejected: b } = &record.answers else { continue };
             for (side, answer) in [("a", a), ("b", b)] {
-                let tokens = self
-                    .tokens(&record.prompt, answer)
-                    .map_err(|error| Failure::failed(format!("{}: {error}", record.origin)))?;
+                let tokens = self.tokenise.whole(&record.origin, &record.prompt, answer, &record.variables)?;
                 let (n, most) = (tokens.len(), self.model.max_positions());
                 if n > most {
                     let text = format!(
@@ -92,31 +90,6 @@ impl OfTexts {
             }
         }
         Ok(self.model.score(&texts)?)
-    }
-
-    /// A prompt with its answer as reward models are trained to read it (TRL's `RewardTrainer`): chats as their template
-    /// has them; of other texts the answer right behind the prompt, and then the end token.
-    fn tokens(&self, prompt: &Text, answer: &Text) -> Result<Vec<u32>, Failure> {
-        let tokenizer = self.model.tokenizer()?;
-        let (prompt, answer) = match (prompt, answer) {
-            (Text::Plain(prompt), Text::Plain(answer)) => (prompt, answer),
-            (Text::Chat(prompt), Text::Chat(answer)) => {
-                let Some(template) = &self.template else {
-                    return Err(Failure::failed("the request is a chat, and the reward model has no chat template"));
-                };
-                let messages = [&prompt[..], &answer[..]].concat();
-                return Ok(tokenizer.encode(&template.render(&messages, false, &serde_json::Map::new())?)?);
-            }
-            _ => return Err(Failure::failed("a chat beside a plain text")),
-        };
-        let end = tokenizer.eos_token.as_deref().filter(|end| !answer.ends_with(end)).unwrap_or_default();
-        let text = format!("{prompt}{answer}{end}");
-        let encoded = tokenizer.tokenizer().encode_fast(text, true);
-        let mut tokens = encoded.map_err(|error| Failure::failed(error.to_string()))?.get_ids().to_vec();
-        if let Some(bos) = tokenizer.bos.filter(|bos| tokenizer.add_bos && tokens.first() != Some(bos)) {
-            tokens.insert(0, bos);
-        }
-        Ok(tokens)
     }
 }
 

@@ -14,16 +14,16 @@ pub(super) const KEYS: &[Key] = &[
         Count,
         "256",
         DATA,
-        "Tokens of the prompt where it has to be cut",
+        "Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as TRL)",
     )
     .only("token"),
     key(
         "data.truncation",
         "truncation",
-        Choice(&["auto", "keep-start", "keep-end"]),
+        Choice(&["auto", "keep-start", "keep-end", "keep-both"]),
         "auto",
         DATA,
-        "Which end of a long prompt stays; auto: keep-end for hh, else keep-start",
+        "What of a long prompt stays; auto: keep-end for chats and hh, else keep-both (the middle goes)",
     )
     .only("token"),
     key(

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use datasets::Text;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::{Origin, Text};
 use engine::Noise;
 use policies::Persist as _;
 use policies::causal::{CausalLm, Sampling};
@@ -14,7 +14,7 @@ use train::{Sample, can_write, write_whole};
 
 use super::prompts::read_prompts;
 use crate::values::Values;
-use crate::{Call, Failure, console, model};
+use crate::{Call, Failure, console, model, text};
 
 /// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
 pub(crate) fn draw(
@@ -62,7 +62,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let name = values.text("model.model").unwrap_or("builtin:tldr");
     let files = model::load(name, values)?;
     let tokenizer = files.tokenizer()?.clone();
-    let template = model::template(&files)?;
+    let tokenise = text::plain_tokenise(&files)?;
     let most = values.count("data.max_length").unwrap_or(512).min(files.config.max_positions);
     let source = values.text("sample.prompts").unwrap_or("builtin:tldr");
     let mut prompts = read_prompts(source, values)?;
@@ -71,21 +71,8 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     }
     let mut encoded = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
-        let text = match (prompt, &template) {
-            (Text::Plain(text), _) => text.clone(),
-            (Text::Chat(messages), Some(template)) => template.render(messages, true, &serde_json::Map::new())?,
-            (Text::Chat(_), None) => {
-                let text = format!("{source}, prompt {}: messages, and {name} has no chat template", i + 1);
-                return Err(Failure::failed(text));
-            }
-        };
-        let mut tokens = tokenizer.encode(&text)?;
-        if let Some(bos) = tokenizer.bos.filter(|bos| tokenizer.add_bos && tokens.first() != Some(bos)) {
-            tokens.insert(0, bos);
-        }
-        if tokens.is_empty() {
-            tokens.extend(tokenizer.bos.or(tokenizer.eos.first().copied()));
-        }
+        let origin = Origin::generated(source, i as u64 + 1);
+        let tokens = tokenise.prompt(&origin, prompt, &serde_json::Map::new())?;
         if tokens.len() >= most {
             let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
             return Err(Failure::failed(text));
@@ -199,7 +186,10 @@ fn draw_pairs(
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
                     cut += usize::from(!answer.last().is_some_and(|last| tokenizer.eos.contains(last)));
-                    answers[number][side] = said(tokenizer, &answer)?;
+                    answers[number][side] = match &prompts[number / n] {
+                        Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
+                        Text::Chat(_) => said(tokenizer, &answer)?,
+                    };
                 }
             }
             bar.inc(numbers.len() as u64);
@@ -240,6 +230,16 @@ fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Samp
 fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
+}
+
+/// An answer without its end, as the text that goes on behind a plain prompt: with the space before its first word, which
+/// some tokenisers drop from a text that stands by itself.
+fn said_behind(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
+    let alone = said(tokenizer, answer)?;
+    let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
+    let whole = tokenizer.decode(&[prompt, &answer[..answer.len() - usize::from(finished)]].concat())?;
+    let rest = whole.strip_prefix(&tokenizer.decode(prompt)?).filter(|rest| rest.trim_start() == alone.trim_start());
+    Ok(rest.map_or(alone.clone(), str::to_owned))
 }
 
 fn shown(prompt: &Text) -> String {

@@ -85,7 +85,7 @@ const TRL: &[(&str, &str)] = &[
     ("optimizer.max_grad_norm", "1"),
     ("data.tokenization", "joint"),
     ("data.max_length", "1024"),
-    ("data.max_prompt_length", "1023"),
+    ("data.max_prompt_length", "0"),
     ("train.batch_size", "8"),
     ("train.epochs", "3"),
 ];
@@ -110,6 +110,7 @@ impl Setup {
         let tokenizer = files.tokenizer()?.clone();
         let tokenise = text::tokenise(&files, &call.values)?;
         let (data, held_out) = text::open_split(&tokenise, &call.values)?;
+        tokenizer.notes.iter().for_each(|note| call.console.info(note));
         call.console.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.console.info(&data.audit().to_string());
         let mdp = TokenMdp {

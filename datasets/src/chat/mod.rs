@@ -74,7 +74,7 @@ impl ChatTemplate {
     ) -> Result<String, DatasetError> {
         let context = context! {
             messages => Serde(messages), add_generation_prompt, ..context! {
-                ..minijinja::Value::from_serialize(variables), ..context! { tools => (), documents => () }
+                ..minijinja::Value::from(Serde(variables)), ..context! { tools => (), documents => () }
             }
         };
         self.environment.render_str(&self.source, context).map_err(|error| broken(&error))

@@ -81,9 +81,10 @@ impl Format {
         }
     }
 
-    /// Which end of a long prompt is kept unless the user says otherwise: a dialogue's end, anything else's start.
+    /// What of a long plain prompt is kept unless the user says otherwise: of a dialogue the end, of anything else the
+    /// start and the end, where the question is asked.
     pub fn truncation(self) -> Truncation {
-        if self == Self::Hh { Truncation::KeepEnd } else { Truncation::KeepStart }
+        if self == Self::Hh { Truncation::KeepEnd } else { Truncation::KeepBoth }
     }
 
     /// The format of a record, by its fields.

@@ -60,7 +60,7 @@ impl Dataset {
         tokenise: &Tokenise,
         on_bad: OnBad,
     ) -> Result<Self, DatasetError> {
-        let mut builder = Builder::new(tokenise, tokenise.truncation_or(Truncation::KeepStart), on_bad);
+        let mut builder = Builder::new(tokenise, tokenise.truncation_or(Truncation::KeepBoth), on_bad);
         builder.extend(&mut records.into_iter().map(Ok))?;
         builder.finish(Skipped::default(), name)
     }
@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
             if chunk.is_empty() {
                 return Ok(());
             }
-            let tokenised: Vec<Result<(Example, Observation), DatasetError>> =
+            let tokenised: Vec<Result<(Option<Example>, Observation), DatasetError>> =
                 chunk.par_iter().map(|record| self.tokenise.example(0, record, self.truncation)).collect();
             for (record, found) in chunk.iter().zip(tokenised) {
                 match found {
@@ -222,9 +222,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn push(&mut self, mut example: Example, seen: &Observation, prompt: u64) -> Result<(), DatasetError> {
-        example.index = self.entries.len() as u64;
-        self.entries.push(Entry { offset: self.writer.push(&example)?, prompt });
+    fn push(&mut self, example: Option<Example>, seen: &Observation, prompt: u64) -> Result<(), DatasetError> {
+        if let Some(mut example) = example {
+            example.index = self.entries.len() as u64;
+            self.entries.push(Entry { offset: self.writer.push(&example)?, prompt });
+        }
         self.audit.add(seen);
         Ok(())
     }
@@ -236,6 +238,10 @@ impl<'a> Builder<'a> {
             return Err(match self.audit.skipped.messages.first() {
                 Some(first) => {
                     DatasetError::AllBad { path: name.into(), count: self.audit.skipped.count, first: first.clone() }
+                }
+                None if self.audit.left_out > 0 => {
+                    let first = "every prompt alone is as long as the most that prompt and answer may have".to_owned();
+                    DatasetError::AllBad { path: name.into(), count: self.audit.left_out, first }
                 }
                 None => DatasetError::Empty { path: name.into() },
             });

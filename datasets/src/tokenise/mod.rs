@@ -1,6 +1,15 @@
 //! Text to tokens: prompt and answers of a record, cut to length so that its answers stay comparable.
+//!
+//! `border` says where a prompt ends and an answer begins, `ends` how an answer ends, `cut` what goes when there is too
+//! much.
+mod border;
+mod cut;
+mod ends;
+
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
 use crate::audit::Observation;
@@ -8,15 +17,18 @@ use crate::chat::ChatTemplate;
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+use border::Strings;
 
-/// Which end of a prompt stays when it is cut.
+/// What of a prompt stays when it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncation {
-    /// The start.
+    /// The start; of a chat also the header behind which the assistant speaks.
     KeepStart,
-    /// The end, as for dialogues.
+    /// The end, and the token that begins a text.
     KeepEnd,
+    /// Three quarters from the start and one from the end: the middle goes, the question's end stays.
+    KeepBoth,
 }
 
 /// How prompt and answer become tokens.
@@ -34,34 +46,42 @@ pub enum Tokenization {
 /// How to tokenise. The defaults are the original DPO code's.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenSettings {
-    /// The token that ends an answer; appended to every answer that does not end with it, and scored.
-    pub eos: u32,
-    /// The token that begins a text, where the model has one.
+    /// The tokens that end an answer. The first is appended to every plain answer that does not end with one of them, and
+    /// scored.
+    pub ends: Vec<u32>,
+    /// The token that begins a text, where the model has one. Whether texts get it is the tokeniser's post-processor's
+    /// business; a prompt without any token gets it in any case.
     pub bos: Option<u32>,
-    /// Whether `bos` is put before every prompt that does not begin with it.
-    pub prepend_bos: bool,
     /// The most tokens prompt and answer may have together.
     pub max_length: usize,
-    /// The most tokens a prompt keeps when it must be cut.
-    pub max_prompt_length: usize,
-    /// Which end of a long prompt is kept; what suits the format if `None`.
+    /// The most tokens a prompt keeps when it must be cut. `None`: prompts are never cut, as in TRL, and records whose
+    /// prompt leaves no room for an answer are left out.
+    pub max_prompt_length: Option<usize>,
+    /// What of a long prompt is kept; what suits the record if `None`.
     pub truncation: Option<Truncation>,
     /// Whether prompt and answer are tokenised separately.
     pub tokenization: Tokenization,
+    /// How many tokens the model knows; others are counted. `None`: as many as the tokeniser has.
+    pub vocabulary: Option<usize>,
 }
 
 impl TokenSettings {
     /// The original DPO code's settings, for a model with this EOS.
     pub fn new(eos: u32) -> Self {
         Self {
-            eos,
+            ends: vec![eos],
             bos: None,
-            prepend_bos: false,
             max_length: 512,
-            max_prompt_length: 256,
+            max_prompt_length: Some(256),
             truncation: None,
             tokenization: Tokenization::Separate,
+            vocabulary: None,
         }
+    }
+
+    /// The token that is appended to answers.
+    pub(crate) fn eos(&self) -> u32 {
+        self.ends[0]
     }
 }
 
@@ -70,8 +90,15 @@ impl TokenSettings {
 pub struct Tokenise {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    tool_template: Option<ChatTemplate>,
     settings: TokenSettings,
     eos_text: String,
+    /// Tokens that texts spell by name, such as the end of a turn.
+    special: BTreeSet<u32>,
+    /// What the post-processor puts before a text.
+    prefix: Vec<u32>,
+    /// Whether the start of every text is read as if a space stood before it, so that an answer by itself has one too many.
+    adds_space: bool,
 }
 
 impl Tokenise {
@@ -79,35 +106,30 @@ impl Tokenise {
     /// not used: both would change examples unseen.
     ///
     /// # Errors
-    /// Lengths that leave no room for a prompt or an answer; a token that the tokeniser does not have.
+    /// Lengths that leave no room for a prompt or an answer; a token that the tokeniser does not have; an end that is kept
+    /// where no prompt is ever cut.
     pub fn new(
         tokenizer: &Tokenizer,
         template: Option<ChatTemplate>,
         settings: TokenSettings,
     ) -> Result<Self, DatasetError> {
-        let TokenSettings { eos, bos, max_length, max_prompt_length, .. } = settings;
-        let setting = |name, value: String, hint| Err(DatasetError::Setting { name, value, hint });
-        if max_prompt_length == 0 {
-            return setting("max_prompt_length", "0".to_owned(), "a prompt needs at least one token");
-        }
-        if max_length <= max_prompt_length {
-            let hint = "it must be more than max_prompt_length, or no answer has room";
-            return setting("max_length", format!("{max_length} (max_prompt_length is {max_prompt_length})"), hint);
-        }
-        let Some(eos_text) = tokenizer.id_to_token(eos) else {
-            return setting("eos", eos.to_string(), "the tokeniser has no such token");
-        };
-        if let Some(bos) = bos
-            && tokenizer.id_to_token(bos).is_none()
-        {
-            return setting("bos", bos.to_string(), "the tokeniser has no such token");
-        }
+        let eos_text = check(&settings, tokenizer)?;
         let mut tokenizer = tokenizer.clone();
         tokenizer.with_padding(None);
         if let Err(error) = tokenizer.with_truncation(None) {
             return Err(DatasetError::Template { message: error.to_string() });
         }
-        Ok(Self { tokenizer, template, settings, eos_text })
+        let added = tokenizer.get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        let prefix = border::prefix(&tokenizer);
+        let adds_space = border::adds_space(&tokenizer);
+        Ok(Self { tokenizer, template, tool_template: None, settings, eos_text, special, prefix, adds_space })
+    }
+
+    /// The same with another template for conversations that have tools.
+    #[must_use]
+    pub fn with_tool_template(self, template: Option<ChatTemplate>) -> Self {
+        Self { tool_template: template, ..self }
     }
 
     /// The settings.
@@ -120,12 +142,13 @@ impl Tokenise {
         self.settings.truncation.unwrap_or(default)
     }
 
-    /// Tokenises one record; `index` is its position in the data. What was seen on the way goes to the audit.
+    /// Tokenises one record; `index` is its position in the data. What was seen on the way goes to the audit. There is no
+    /// example where the record's prompt leaves no room for an answer.
     ///
-    /// The rule for lengths is the original's: where prompt and longest answer together are over `max_length`, the
-    /// prompt is cut to `max_prompt_length`; where they still are, all answers are cut to
-    /// `max_length - max_prompt_length`, which may cost them their EOS. Prompt and cut are the same for all answers,
-    /// so they stay comparable.
+    /// Where prompt and longest answer together are over `max_length`, the prompt is cut to `max_prompt_length`; where they
+    /// still are, the answers are cut to the room that the prompt leaves, which may cost them their EOS. Prompt and room
+    /// are the same for all answers, so they stay comparable. Of a chat the end stays, unless the settings say otherwise;
+    /// `truncation` is for other texts.
     ///
     /// # Errors
     /// The record is a chat and there is no template, or the template refuses it; the tokeniser fails.
@@ -134,18 +157,20 @@ impl Tokenise {
         index: u64,
         record: &PreferenceRecord,
         truncation: Truncation,
-    ) -> Result<(Example, Observation), DatasetError> {
+    ) -> Result<(Option<Example>, Observation), DatasetError> {
         let strings = self.strings(record)?;
         let mut seen = Observation::default();
         let (mut prompt, mut responses) = self.tokens(&record.origin, &strings, &mut seen)?;
         for response in &mut responses {
-            self.end(response, &mut seen);
+            self.end(response, strings.is_chat(), &mut seen);
         }
-        let n_bos = self.start(&mut prompt, &mut seen);
+        let n_start = self.start(&mut prompt, &mut seen);
         seen.prompt_length = prompt.len();
         seen.response_lengths = responses.iter().map(Vec::len).collect();
         seen.is_tied = record.is_tied;
-        self.cut(&mut prompt, &mut responses, n_bos, truncation, &mut seen);
+        let truncation = if strings.is_chat() { self.truncation_or(Truncation::KeepEnd) } else { truncation };
+        let header = self.header_length(&record.origin, &strings)?;
+        self.cut(&mut prompt, &mut responses, truncation, cut::Kept { n_start, header }, &mut seen);
         let (kind, is_pair) = match &record.answers {
             Answers::Pair { .. } => (ExampleKind::Pair, true),
             Answers::Ranked(_) => (ExampleKind::Ranked, false),
@@ -154,7 +179,70 @@ impl Tokenise {
         };
         seen.kind = Some(kind);
         seen.is_identical = is_pair && responses[0] == responses[1];
-        Ok((Example { index, prompt: prompt.into(), responses, kind, preference: record.preference }, seen))
+        let most = self.settings.vocabulary.unwrap_or(usize::MAX);
+        seen.has_unknown_tokens = prompt.iter().chain(responses.iter().flatten()).any(|id| *id as usize >= most);
+        let prompt = prompt.into();
+        let example = Example { index, prompt, responses, kind, preference: record.preference };
+        Ok(((!seen.is_left_out).then_some(example), seen))
+    }
+
+    /// The tokens of a prompt that is to be answered: a chat up to where the assistant speaks, a plain text as the
+    /// tokeniser begins one. `variables` are what the template is told besides.
+    ///
+    /// # Errors
+    /// As [`Tokenise::example`].
+    pub fn prompt(
+        &self,
+        origin: &Origin,
+        prompt: &Text,
+        variables: &Map<String, Value>,
+    ) -> Result<Vec<u32>, DatasetError> {
+        let mut tokens = match prompt {
+            Text::Plain(text) => self.begin(origin, text)?,
+            Text::Chat(messages) => {
+                let rendered = self.template_for(origin, variables)?.render(messages, true, variables);
+                self.encode(origin, &rendered.map_err(|error| in_chat(origin, &error))?)?
+            }
+        };
+        self.start(&mut tokens, &mut Observation::default());
+        Ok(tokens)
+    }
+
+    /// The tokens of a text that stands behind another, without an end.
+    ///
+    /// # Errors
+    /// The tokeniser fails.
+    pub fn continuation(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
+        if self.adds_space { self.behind_a_guard(origin, text) } else { self.encode(origin, text) }
+    }
+
+    /// A prompt with its answer as one text, as TRL's `RewardTrainer` reads it: a chat as its template has it; of other
+    /// texts the answer right behind the prompt, ended, with all that the post-processor adds.
+    ///
+    /// # Errors
+    /// As [`Tokenise::example`].
+    pub fn whole(
+        &self,
+        origin: &Origin,
+        prompt: &Text,
+        answer: &Text,
+        variables: &Map<String, Value>,
+    ) -> Result<Vec<u32>, DatasetError> {
+        if let (Text::Plain(prompt), Text::Plain(answer)) = (prompt, answer) {
+            return self.encode_all(origin, &self.ended_text(prompt, answer));
+        }
+        let chat = [messages(prompt, "user"), messages(answer, "assistant")].concat();
+        let rendered = self.template_for(origin, variables)?.render(&chat, false, variables);
+        self.encode(origin, &rendered.map_err(|error| in_chat(origin, &error))?)
+    }
+
+    /// The template for a record.
+    fn template_for(&self, origin: &Origin, variables: &Map<String, Value>) -> Result<&ChatTemplate, DatasetError> {
+        let has_tools = variables.get("tools").is_some_and(|tools| !tools.is_null());
+        let tools = self.tool_template.as_ref().filter(|_| has_tools);
+        tools.or(self.template.as_ref()).ok_or_else(|| DatasetError::Template {
+            message: format!("{origin}: the record is a chat, and the model has no chat template"),
+        })
     }
 
     /// The record as strings; a chat goes through the template.
@@ -163,156 +251,66 @@ impl Tokenise {
         if let Text::Plain(prompt) = &record.prompt
             && let Some(answers) = texts.iter().map(|text| plain(text)).collect::<Option<Vec<_>>>()
         {
-            return Ok(Strings { prompt: prompt.clone(), answers });
+            return Ok(Strings::Plain { prompt: prompt.clone(), answers });
         }
-        let Some(template) = &self.template else {
-            let message = format!("{}: the record is a chat, and the model has no chat template", record.origin);
-            return Err(DatasetError::Template { message });
-        };
+        let template = self.template_for(&record.origin, &record.variables)?;
         let prompt = messages(&record.prompt, "user");
         let answers: Vec<Vec<Message>> = texts.iter().map(|text| messages(text, "assistant")).collect();
         let answers: Vec<&[Message]> = answers.iter().map(Vec::as_slice).collect();
-        let chat = |message: String| DatasetError::Chat { origin: record.origin.clone(), message };
-        let (prompt, wholes) = template
-            .prompt_and_wholes(&prompt, &answers, &record.variables)
-            .map_err(|error| chat(error.to_string()))?;
-        let answer = |whole: &String| {
-            let answer = whole.strip_prefix(&prompt).map(|answer| self.up_to_eos(answer.to_owned()));
-            answer.ok_or_else(|| {
-                chat("the template writes the prompt differently once an answer follows, so the two cannot be told apart"
-                    .to_owned())
-            })
-        };
-        let answers = wholes.iter().map(answer).collect::<Result<_, _>>()?;
-        Ok(Strings { prompt, answers })
-    }
-
-    /// Templates write white space after the EOS of an answer; an episode ends with its EOS.
-    fn up_to_eos(&self, mut answer: String) -> String {
-        let trimmed = answer.trim_end();
-        if trimmed.ends_with(&self.eos_text) {
-            answer.truncate(trimmed.len());
-        }
-        answer
-    }
-
-    /// The tokens of the prompt, and of every answer without EOS.
-    fn tokens(
-        &self,
-        origin: &Origin,
-        strings: &Strings,
-        seen: &mut Observation,
-    ) -> Result<(Vec<u32>, Vec<Vec<u32>>), DatasetError> {
-        let mut prompt = self.encode(origin, &strings.prompt)?;
-        let mut answers = Vec::with_capacity(strings.answers.len());
-        if self.settings.tokenization == Tokenization::Separate {
-            for answer in &strings.answers {
-                seen.boundary_merges += usize::from(self.merges(origin, &strings.prompt, answer)?);
-                answers.push(self.encode(origin, answer)?);
-            }
-            return Ok((prompt, answers));
-        }
-        let mut n_shared = prompt.len();
-        for answer in &strings.answers {
-            let whole = self.encode(origin, &[&*strings.prompt, answer].concat())?;
-            let n_same = prompt.iter().zip(&whole).take_while(|(first, second)| first == second).count();
-            seen.boundary_merges += usize::from(n_same < prompt.len());
-            n_shared = n_shared.min(n_same);
-            answers.push(whole);
-        }
-        prompt.truncate(n_shared);
-        for answer in &mut answers {
-            answer.drain(..n_shared);
-        }
-        Ok((prompt, answers))
-    }
-
-    /// Ends an answer with EOS.
-    fn end(&self, tokens: &mut Vec<u32>, seen: &mut Observation) {
-        let eos = self.settings.eos;
-        seen.blank_answers += usize::from(tokens.is_empty() || tokens[..] == [eos]);
-        if tokens.last() != Some(&eos) {
-            tokens.push(eos);
-        }
-        seen.eos_inside += usize::from(tokens[..tokens.len() - 1].contains(&eos));
-    }
-
-    /// Puts BOS before the prompt if asked to, and something before an empty one, so that the first answer token has
-    /// a predictor. Gives how many tokens at the start must survive a cut.
-    fn start(&self, prompt: &mut Vec<u32>, seen: &mut Observation) -> usize {
-        let TokenSettings { eos, bos, prepend_bos, .. } = self.settings;
-        let begins = |prompt: &[u32]| bos.is_some() && prompt.first().copied() == bos;
-        seen.double_bos = begins(prompt) && (prepend_bos || begins(&prompt[1..]));
-        seen.empty_prompt = prompt.is_empty();
-        if let Some(bos) = bos
-            && prepend_bos
-            && !begins(prompt)
-        {
-            prompt.insert(0, bos);
-        } else if prompt.is_empty() {
-            prompt.push(bos.unwrap_or(eos));
-        }
-        usize::from(prepend_bos && begins(prompt))
-    }
-
-    fn cut(
-        &self,
-        prompt: &mut Vec<u32>,
-        responses: &mut [Vec<u32>],
-        n_bos: usize,
-        truncation: Truncation,
-        seen: &mut Observation,
-    ) {
-        let TokenSettings { eos, max_length, max_prompt_length, .. } = self.settings;
-        let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
-        if prompt.len() + longest <= max_length {
-            return;
-        }
-        if prompt.len() > max_prompt_length {
-            seen.is_prompt_cut = true;
-            match truncation {
-                Truncation::KeepStart => prompt.truncate(max_prompt_length),
-                Truncation::KeepEnd => {
-                    let n_dropped = prompt.len() - max_prompt_length;
-                    prompt.drain(n_bos..n_bos + n_dropped);
-                }
-            }
-        }
-        if prompt.len() + longest > max_length {
-            for response in responses.iter_mut() {
-                let room = max_length - max_prompt_length;
-                seen.cut_responses += usize::from(response.len() > room);
-                response.truncate(room);
-                seen.eos_lost += usize::from(response.last() != Some(&eos));
-            }
-        }
-    }
-
-    /// Whether a token would span the border between prompt and answer if they were tokenised as one text. Only the
-    /// text around the border is looked at: merges do not reach further than a word.
-    fn merges(&self, origin: &Origin, prompt: &str, answer: &str) -> Result<bool, DatasetError> {
-        const REACH: usize = 48;
-        let start = prompt.char_indices().rev().nth(REACH - 1).map_or(0, |(at, _)| at);
-        let end = answer.char_indices().nth(REACH).map_or(answer.len(), |(at, _)| at);
-        let (before, after) = (&prompt[start..], &answer[..end]);
-        let mut apart = self.encode(origin, before)?;
-        apart.extend(self.encode(origin, after)?);
-        Ok(apart != self.encode(origin, &[before, after].concat())?)
+        let in_chat = |error: DatasetError| in_chat(&record.origin, &error);
+        let asked = template.render(&prompt, false, &record.variables);
+        let (prompt, wholes) = template.prompt_and_wholes(&prompt, &answers, &record.variables).map_err(in_chat)?;
+        // Where the prompt can't be written without it, the header is not known, and nothing is kept for it.
+        let header = asked.ok().and_then(|asked| prompt.strip_prefix(&asked).map(str::to_owned)).unwrap_or_default();
+        Ok(Strings::Chat { prompt, wholes, header })
     }
 
     fn encode(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, false)
-            .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })?;
-        Ok(encoding.get_ids().to_vec())
+        self.encoding(origin, text, false).map(|encoding| encoding.get_ids().to_vec())
+    }
+
+    /// With all that the post-processor adds.
+    fn encode_all(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
+        self.encoding(origin, text, true).map(|encoding| encoding.get_ids().to_vec())
+    }
+
+    fn encoding(&self, origin: &Origin, text: &str, is_text: bool) -> Result<tokenizers::Encoding, DatasetError> {
+        self.tokenizer
+            .encode_fast(text, is_text)
+            .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })
     }
 }
 
-/// A record as strings.
-struct Strings {
-    prompt: String,
-    answers: Vec<String>,
+/// Checks settings against a tokeniser; gives the text of EOS.
+fn check(settings: &TokenSettings, tokenizer: &Tokenizer) -> Result<String, DatasetError> {
+    let TokenSettings { ends, bos, max_length, max_prompt_length, truncation, .. } = settings;
+    let setting = |name, value: String, hint| Err(DatasetError::Setting { name, value, hint });
+    if *max_prompt_length == Some(0) {
+        return setting("max_prompt_length", "0".to_owned(), "a prompt needs at least one token");
+    }
+    if max_prompt_length.is_some_and(|most| *max_length <= most) || *max_length < 2 {
+        let most = max_prompt_length.map_or_else(String::new, |most| format!(" (max_prompt_length is {most})"));
+        let hint = "it must be more than max_prompt_length, or no answer has room";
+        return setting("max_length", format!("{max_length}{most}"), hint);
+    }
+    if max_prompt_length.is_none() && truncation.is_some_and(|kept| kept != Truncation::KeepStart) {
+        let hint = "without max_prompt_length no prompt is cut, so there is no choice of what stays";
+        return setting("truncation", "given".to_owned(), hint);
+    }
+    let Some(eos_text) = ends.first().and_then(|eos| tokenizer.id_to_token(*eos)) else {
+        let eos = ends.first().map_or_else(|| "none".to_owned(), u32::to_string);
+        return setting("eos", eos, "the tokeniser has no such token");
+    };
+    if let Some(bos) = bos
+        && tokenizer.id_to_token(*bos).is_none()
+    {
+        return setting("bos", bos.to_string(), "the tokeniser has no such token");
+    }
+    Ok(eos_text)
+}
+
+fn in_chat(origin: &Origin, error: &DatasetError) -> DatasetError {
+    DatasetError::Chat { origin: origin.clone(), message: error.to_string() }
 }
 
 fn plain(text: &Text) -> Option<String> {
@@ -348,7 +346,8 @@ macro_rules! from_name {
     };
 }
 
-from_name!(Truncation, "truncation", "keep-start" => Self::KeepStart, "keep-end" => Self::KeepEnd);
+from_name!(Truncation, "truncation", "keep-start" => Self::KeepStart, "keep-end" => Self::KeepEnd,
+    "keep-both" => Self::KeepBoth);
 from_name!(Tokenization, "tokenization", "separate" => Self::Separate, "joint" => Self::Joint);
 
 #[cfg(test)]

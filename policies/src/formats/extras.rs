@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::tokenizer::ADDITIONAL_TEMPLATES;
 use crate::PolicyError;
 
 /// Files of a model folder that are neither weights nor `config.json`.
@@ -19,6 +20,19 @@ const CARRIED: [&str; 10] = [
     "chat_template.jinja",
     "chat_template.json",
     "generation_config.json",
+];
+
+/// Those of the carried files that say how text is read. A folder that has its own `tokenizer.json` has all of its own.
+const TOKENIZER: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
 ];
 
 /// File names and their bytes: tokenizer, chat template, generation settings.
@@ -40,10 +54,42 @@ impl Extras {
                 extras.insert(name, std::fs::read(&path).map_err(|e| PolicyError::io(&path, e))?);
             }
         }
+        extras.read_templates(&folder.join(ADDITIONAL_TEMPLATES))?;
         Ok(extras)
     }
 
-    /// Adds or replaces a file.
+    /// Reads the chat templates beside the default one, where there is a folder of them.
+    fn read_templates(&mut self, folder: &Path) -> Result<(), PolicyError> {
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(folder).map_err(|e| PolicyError::io(folder, e))? {
+            let path = entry.map_err(|e| PolicyError::io(folder, e))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".jinja"));
+            if let Some(name) = name.filter(|_| path.is_file()) {
+                let bytes = std::fs::read(&path).map_err(|e| PolicyError::io(&path, e))?;
+                self.insert(format!("{ADDITIONAL_TEMPLATES}/{name}"), bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the way in which another folder reads text in place of this one's: all of it where that folder has a
+    /// `tokenizer.json`, else its chat templates where it has any. Says whether anything changed.
+    pub(crate) fn take_tokenizer_of(&mut self, other: &Self) -> bool {
+        let is_template = |name: &str| name.starts_with(ADDITIONAL_TEMPLATES) || name == "chat_template.jinja";
+        let has_tokenizer = other.get("tokenizer.json").is_some();
+        let is_taken = |name: &str| is_template(name) || has_tokenizer && TOKENIZER.contains(&name);
+        if !other.files.keys().any(|name| is_taken(name)) {
+            return false;
+        }
+        self.files.retain(|name, _| !is_taken(name));
+        let taken = other.files.iter().filter(|(name, _)| is_taken(name));
+        self.files.extend(taken.map(|(name, bytes)| (name.clone(), bytes.clone())));
+        true
+    }
+
+    /// Adds or replaces a file; a name with a `/` is a file in a folder.
     pub fn insert(&mut self, name: impl Into<String>, bytes: Vec<u8>) {
         self.files.insert(name.into(), bytes);
     }

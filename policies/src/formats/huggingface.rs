@@ -39,7 +39,7 @@ enum Head {
 
 fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, PolicyError> {
     let path = folder.join("config.json");
-    let config = parse_config(&path, read_object(&path)?)?;
+    let mut config = parse_config(&path, read_object(&path)?)?;
     let mut files =
         weight_files(folder, head)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
     let places = places(folder, &config, &files, head)?;
@@ -47,8 +47,11 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     for (name, (file, stored)) in places {
         tensors.insert(name, files[file].read(&stored, device)?);
     }
-    let extras = Extras::read(folder)?;
-    let tokenizer = ModelTokenizer::from_extras(folder, &extras, &config.eos)?;
+    let mut extras = Extras::read(folder)?;
+    let tokenizer = ModelTokenizer::from_extras(folder, &extras, Some(&config))?;
+    if let Some(tokenizer) = &tokenizer {
+        tokenizer.agree(folder, &mut config, &mut extras)?;
+    }
     Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras })
 }
 

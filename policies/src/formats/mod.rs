@@ -186,6 +186,13 @@ pub fn add_adapter(
     let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
     peft::check_fits(&folder, &lora, &files.tensors)?;
     merge_peft(&lora, &files.config, &mut files.tensors)?;
+    // What an adapter learned was read by the tokenizer that was saved beside it.
+    if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
+        files.tokenizer = ModelTokenizer::from_extras(&folder, &files.extras, Some(&files.config))?;
+        if let Some(tokenizer) = &files.tokenizer {
+            tokenizer.agree(&folder, &mut files.config, &mut files.extras)?;
+        }
+    }
     files.path = PathBuf::from(format!("{}+{}", base.display(), adapter.display()));
     Ok(files)
 }

@@ -37,9 +37,12 @@ impl Staging {
         self.folder.join(name)
     }
 
-    /// Writes a whole file.
+    /// Writes a whole file; a name with a `/` is a file in a folder.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PolicyError> {
         let path = self.path(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|e| PolicyError::io(folder, e))?;
+        }
         fs::File::create(&path)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
             .map_err(|e| PolicyError::io(&path, e))

@@ -60,7 +60,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyErr
         }
     }
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
-    let tokenizer = ModelTokenizer::from_extras(path, &extras, &config.eos)?;
+    let tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
     Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::{Extras, ModelTokenizer};
 use super::read;
 use super::write::{Meta, gguf};
+use crate::causal::CausalConfig;
 
 /// A tokenizer of words.
 fn extras(files: &[(&str, Value)]) -> Extras {
@@ -25,15 +26,22 @@ fn extras(files: &[(&str, Value)]) -> Extras {
     extras
 }
 
+/// A model whose class ends texts with 2 and whose file says nothing of it.
+fn config() -> CausalConfig {
+    CausalConfig::from_json(json!({ "model_type": "llama", "vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1,
+        "num_attention_heads": 1, "intermediate_size": 4 }))
+    .unwrap()
+}
+
 fn build(files: &[(&str, Value)]) -> ModelTokenizer {
-    ModelTokenizer::from_extras(Path::new("model"), &extras(files), &[7]).unwrap().unwrap()
+    ModelTokenizer::from_extras(Path::new("model"), &extras(files), Some(&config())).unwrap().unwrap()
 }
 
 #[test]
 fn end_tokens_are_found_wherever_they_are() {
     let eos = |files: &[(&str, Value)]| build(files).eos;
-    assert_eq!(eos(&[]), [7]);
-    assert_eq!(eos(&[("generation_config.json", json!({ "eos_token_id": 2 }))]), [2]);
+    assert_eq!(eos(&[]), [2]);
+    assert_eq!(eos(&[("generation_config.json", json!({ "eos_token_id": 1 }))]), [1]);
     let settings = ("tokenizer_config.json", json!({ "eos_token": "<end>" }));
     assert_eq!(eos(std::slice::from_ref(&settings)), [3]);
     // The tokenizer's own comes first: it is the one that ends a response.
@@ -41,18 +49,91 @@ fn end_tokens_are_found_wherever_they_are() {
     let object =
         json!({ "eos_token": { "content": "<end>", "special": true }, "bos_token": "a", "add_bos_token": true });
     let tokenizer = build(&[("tokenizer_config.json", object)]);
-    assert_eq!((tokenizer.eos, tokenizer.bos, tokenizer.add_bos), (vec![3], Some(1), true));
-    assert_eq!(tokenizer.eos_token.as_deref(), Some("<end>"));
+    // `add_bos_token` says nothing where there is a tokenizer.json: its post-processor does.
+    assert_eq!((tokenizer.eos, tokenizer.bos, tokenizer.prefix), (vec![3], Some(1), vec![]));
+    assert_eq!(tokenizer.named_tokens["eos_token"], "<end>");
+    // The model's own settings count too, after the others.
+    let stated = CausalConfig::from_json({
+        let mut source = config().source;
+        source["eos_token_id"] = json!([5, 3]);
+        source
+    });
+    let files = extras(&[("generation_config.json", json!({ "eos_token_id": 1 }))]);
+    let tokenizer = ModelTokenizer::from_extras(Path::new("model"), &files, Some(&stated.unwrap())).unwrap().unwrap();
+    assert_eq!(tokenizer.eos, [1, 5, 3]);
 }
 
 #[test]
-fn an_unknown_end_token_is_an_error() {
-    let files = extras(&[("tokenizer_config.json", json!({ "eos_token": "<stop>" }))]);
-    let message = ModelTokenizer::from_extras(Path::new("model"), &files, &[]).unwrap_err().to_string();
-    assert!(message.contains("eos_token `<stop>`"), "{message}");
-    let files = extras(&[("tokenizer_config.json", json!("{ broken"))]);
-    let message = ModelTokenizer::from_extras(Path::new("model"), &files, &[]).unwrap_err().to_string();
-    assert!(message.contains("tokenizer_config.json:1:"), "{message}");
+fn older_folders_keep_their_special_tokens_in_a_map() {
+    let settings = ("tokenizer_config.json", json!({ "eos_token": "<end>" }));
+    let map = ("special_tokens_map.json", json!({ "eos_token": { "content": "b", "lstrip": false } }));
+    assert_eq!(build(&[settings.clone(), map.clone()]).eos, [2]);
+    // Settings that list the added tokens are newer, and the map says nothing.
+    let newer =
+        json!({ "eos_token": "<end>", "added_tokens_decoder": { "3": { "content": "<end>", "special": true } } });
+    assert_eq!(build(&[("tokenizer_config.json", newer), map]).eos, [3]);
+}
+
+#[test]
+fn added_tokens_are_found_in_all_their_places() {
+    let ids = |files: &[(&str, Value)]| build(files).encode("<end> <x> <y> <z>").unwrap();
+    assert_eq!(ids(&[]), [3, 0, 0, 0, 0, 0, 0, 0, 0, 0], "words and marks are apart");
+    let older = ("added_tokens.json", json!({ "<x>": 4 }));
+    let extra = ("tokenizer_config.json", json!({ "additional_special_tokens": ["<y>"], "image_token": "<z>" }));
+    let tokenizer = build(&[older, extra]);
+    assert_eq!(tokenizer.encode("<end><x><z><y>").unwrap(), [3, 4, 5, 6]);
+    assert_eq!(tokenizer.named_tokens["image_token"], "<z>");
+    let split = json!({ "split_special_tokens": true });
+    assert_eq!(build(&[("tokenizer_config.json", split)]).encode("<end>").unwrap(), [0, 0, 0]);
+}
+
+#[test]
+fn an_end_token_that_no_vocabulary_has_is_added() {
+    let tokenizer = build(&[("tokenizer_config.json", json!({ "eos_token": "<stop>" }))]);
+    assert_eq!((tokenizer.eos[0], tokenizer.n_tokens()), (4, 5));
+    for (settings, says) in
+        [(json!("{ broken"), "tokenizer_config.json:1:"), (json!({ "eos_token": 7 }), "`eos_token` is 7")]
+    {
+        let files = extras(&[("tokenizer_config.json", settings)]);
+        let error = ModelTokenizer::from_extras(Path::new("model"), &files, None).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_post_processor_says_what_begins_a_text() {
+    let mut files = extras(&[]);
+    let mut file: Value = serde_json::from_slice(files.get("tokenizer.json").unwrap()).unwrap();
+    file["post_processor"] = json!({ "type": "TemplateProcessing",
+        "single": [{ "SpecialToken": { "id": "<end>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } },
+            { "SpecialToken": { "id": "b", "type_id": 0 } }],
+        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+        "special_tokens": { "<end>": { "id": "<end>", "ids": [3], "tokens": ["<end>"] },
+            "b": { "id": "b", "ids": [2], "tokens": ["b"] } } });
+    files.insert("tokenizer.json", file.to_string().into_bytes());
+    let tokenizer = ModelTokenizer::from_extras(Path::new("model"), &files, None).unwrap().unwrap();
+    assert_eq!(tokenizer.prefix, [3]);
+}
+
+#[test]
+fn saved_settings_stop_at_the_token_that_answers_end_with() {
+    let tokenizer = build(&[("tokenizer_config.json", json!({ "eos_token": "<end>" }))]);
+    let agreed = |eos: Value, generation: Option<Value>| {
+        let mut config = config();
+        config.source["eos_token_id"] = eos;
+        let mut files = Extras::default();
+        if let Some(generation) = generation {
+            files.insert_json("generation_config.json", &generation);
+        }
+        tokenizer.agree(Path::new("model"), &mut config, &mut files).unwrap();
+        let generation =
+            files.get("generation_config.json").map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap());
+        (config.source["eos_token_id"].clone(), generation.map(|generation| generation["eos_token_id"].clone()))
+    };
+    assert_eq!(agreed(json!([1, 3]), None), (json!([1, 3]), None));
+    assert_eq!(agreed(json!(1), None), (json!(3), Some(json!([3, 1]))));
+    assert_eq!(agreed(json!(1), Some(json!({ "eos_token_id": 2 }))), (json!(3), Some(json!([3, 2]))));
+    assert_eq!(agreed(json!(3), Some(json!({ "eos_token_id": [2, 3] }))), (json!(3), Some(json!([2, 3]))));
 }
 
 #[test]
@@ -62,15 +143,22 @@ fn stored_limits_do_not_cut_texts() {
 
 #[test]
 fn chat_templates_come_in_three_forms() {
-    let template = |files: &[(&str, Value)]| build(files).chat_template;
+    let template = |files: &[(&str, Value)]| build(files).chat_template(false).map(str::to_owned);
     assert_eq!(template(&[]), None);
     let plain = ("tokenizer_config.json", json!({ "chat_template": "plain" }));
     assert_eq!(template(std::slice::from_ref(&plain)).as_deref(), Some("plain"));
     let named =
         json!({ "chat_template": [{ "name": "tool_use", "template": "t" }, { "name": "default", "template": "d" }] });
     let tokenizer = build(&[("tokenizer_config.json", named)]);
-    assert_eq!((tokenizer.chat_template.as_deref(), tokenizer.chat_templates.len()), (Some("d"), 2));
-    assert_eq!(template(&[plain, ("chat_template.jinja", json!("file"))]).as_deref(), Some("file"));
+    assert_eq!((tokenizer.chat_template(false), tokenizer.chat_template(true)), (Some("d"), Some("t")));
+    assert_eq!(
+        template(&[("tokenizer_config.json", json!({ "chat_template": { "default": "m" } }))]).as_deref(),
+        Some("m")
+    );
+    assert_eq!(template(&[plain.clone(), ("chat_template.jinja", json!("file"))]).as_deref(), Some("file"));
+    let more = ("additional_chat_templates/tool_use.jinja", json!("tools"));
+    let tokenizer = build(&[plain, ("chat_template.jinja", json!("file")), more]);
+    assert_eq!((tokenizer.chat_template(false), tokenizer.chat_template(true)), (Some("file"), Some("tools")));
 }
 
 /// Encodes through a GGUF file whose tokenizer splits text in this way, and returns the pieces.

@@ -1,0 +1,200 @@
+//! Where a prompt ends and an answer begins.
+
+use serde_json::Value;
+use tokenizers::Tokenizer;
+
+use super::{Origin, TokenSettings, Tokenise, Tokenization};
+use crate::audit::Observation;
+use crate::error::DatasetError;
+
+/// A record as strings.
+pub(super) enum Strings {
+    Plain {
+        prompt: String,
+        answers: Vec<String>,
+    },
+    /// What the template wrote: the prompt, and the prompt with each answer.
+    Chat {
+        prompt: String,
+        wholes: Vec<String>,
+        /// The end of the prompt that says that the assistant speaks now.
+        header: String,
+    },
+}
+
+impl Strings {
+    pub(super) fn is_chat(&self) -> bool {
+        matches!(self, Self::Chat { .. })
+    }
+}
+
+impl Tokenise {
+    /// The tokens of the prompt, and of every answer as the text has it.
+    pub(super) fn tokens(
+        &self,
+        origin: &Origin,
+        strings: &Strings,
+        seen: &mut Observation,
+    ) -> Result<(Vec<u32>, Vec<Vec<u32>>), DatasetError> {
+        let is_joint = self.settings.tokenization == Tokenization::Joint;
+        match strings {
+            Strings::Plain { prompt, answers } if is_joint => {
+                let wholes = answers.iter().map(|answer| self.encode_all(origin, &self.ended_text(prompt, answer)));
+                Ok(part(self.encode_all(origin, prompt)?, wholes.collect::<Result<_, _>>()?, seen))
+            }
+            Strings::Plain { prompt, answers } => {
+                let start = self.begin(origin, prompt)?;
+                let answer = |answer: &String| self.answer(origin, prompt, &start, answer, seen);
+                let answers = answers.iter().map(answer).collect::<Result<_, _>>()?;
+                Ok((start, answers))
+            }
+            Strings::Chat { prompt, wholes, .. } => {
+                let answers: Option<Vec<&str>> =
+                    wholes.iter().map(|whole| whole.strip_prefix(prompt.as_str())).collect();
+                let start = self.encode(origin, prompt)?;
+                match answers {
+                    // Byte by byte the same as one text, as no space is added: a template's turns begin with tokens of
+                    // their own.
+                    Some(answers) if !is_joint && !self.adds_space => {
+                        let answers = answers.iter().map(|answer| self.encode(origin, answer));
+                        Ok((start, answers.collect::<Result<_, _>>()?))
+                    }
+                    _ => {
+                        let wholes = wholes.iter().map(|whole| self.encode(origin, whole));
+                        Ok(part(start, wholes.collect::<Result<_, _>>()?, seen))
+                    }
+                }
+            }
+        }
+    }
+
+    /// A plain text as the tokeniser begins it, without what it would put behind.
+    pub(super) fn begin(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
+        Ok([&self.prefix[..], &self.encode(origin, text)?].concat())
+    }
+
+    /// Prompt and answer as one text that ends.
+    pub(super) fn ended_text(&self, prompt: &str, answer: &str) -> String {
+        let ends = |id: &u32| self.tokenizer.id_to_token(*id).is_some_and(|end| answer.ends_with(&end));
+        let end = if self.settings.ends.iter().any(ends) { "" } else { &self.eos_text };
+        [prompt, answer, end].concat()
+    }
+
+    /// The tokens of an answer behind a prompt, none of them shared with it.
+    fn answer(
+        &self,
+        origin: &Origin,
+        prompt: &str,
+        start: &[u32],
+        answer: &str,
+        seen: &mut Observation,
+    ) -> Result<Vec<u32>, DatasetError> {
+        if !self.adds_space {
+            seen.boundary_merges += usize::from(self.merges(origin, prompt, answer)?);
+            return self.encode(origin, answer);
+        }
+        let whole = self.begin(origin, &[prompt, answer].concat())?;
+        if let Some(rest) = whole.strip_prefix(start) {
+            return Ok(rest.to_vec());
+        }
+        seen.boundary_merges += 1;
+        self.behind_a_guard(origin, answer)
+    }
+
+    /// The tokens of a text that stands behind another, where the start of a text is read as if a space stood there: those
+    /// behind a character that no token shares with the text.
+    pub(super) fn behind_a_guard(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
+        for guard in ["\n", "\u{1}", "|", "]", "."] {
+            let before = self.encode(origin, guard)?;
+            let whole = self.encoding(origin, &[guard, text].concat(), false)?;
+            let begins_behind = whole.get_offsets().get(before.len()).is_none_or(|(start, _)| *start >= guard.len());
+            if let Some(rest) = whole.get_ids().strip_prefix(&before[..])
+                && begins_behind
+            {
+                return Ok(rest.to_vec());
+            }
+        }
+        self.encode(origin, text)
+    }
+
+    /// Puts something before a prompt without a token, so that the first answer token has a predictor, and leaves out a
+    /// BOS that the text brings itself. Gives how many tokens at the start must survive a cut.
+    pub(super) fn start(&self, prompt: &mut Vec<u32>, seen: &mut Observation) -> usize {
+        let TokenSettings { ends, bos, tokenization, .. } = &self.settings;
+        let begins = |prompt: &[u32]| bos.is_some() && prompt.first() == bos.as_ref();
+        seen.double_bos = begins(prompt) && begins(&prompt[1..]);
+        seen.empty_prompt = prompt.len() <= self.prefix.len() && *prompt == self.prefix[..prompt.len()];
+        if seen.double_bos && *tokenization == Tokenization::Separate && self.prefix.len() == 1 {
+            prompt.remove(0);
+        }
+        if prompt.is_empty() {
+            prompt.push(bos.unwrap_or(ends[0]));
+        }
+        let has_prefix = !self.prefix.is_empty() && prompt.starts_with(&self.prefix);
+        if has_prefix { self.prefix.len() } else { usize::from(begins(prompt)) }
+    }
+
+    /// How many tokens of the prompt are the header behind which the assistant speaks.
+    pub(super) fn header_length(&self, origin: &Origin, strings: &Strings) -> Result<usize, DatasetError> {
+        match strings {
+            Strings::Chat { header, .. } if !header.is_empty() => Ok(self.encode(origin, header)?.len()),
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether a token would span the border between prompt and answer if they were tokenised as one text. Only the
+    /// text around the border is looked at: merges do not reach further than a word.
+    fn merges(&self, origin: &Origin, prompt: &str, answer: &str) -> Result<bool, DatasetError> {
+        const REACH: usize = 48;
+        let start = prompt.char_indices().rev().nth(REACH - 1).map_or(0, |(at, _)| at);
+        let end = answer.char_indices().nth(REACH).map_or(answer.len(), |(at, _)| at);
+        let (before, after) = (&prompt[start..], &answer[..end]);
+        let mut apart = self.encode(origin, before)?;
+        apart.extend(self.encode(origin, after)?);
+        Ok(apart != self.encode(origin, &[before, after].concat())?)
+    }
+}
+
+/// Parts a prompt from its answers at the first token that is not the same in the prompt alone and in the prompt with any
+/// of them.
+fn part(mut prompt: Vec<u32>, mut wholes: Vec<Vec<u32>>, seen: &mut Observation) -> (Vec<u32>, Vec<Vec<u32>>) {
+    let mut n_shared = prompt.len();
+    for whole in &wholes {
+        let n_same = prompt.iter().zip(whole).take_while(|(first, second)| first == second).count();
+        seen.boundary_merges += usize::from(n_same < prompt.len());
+        n_shared = n_shared.min(n_same);
+    }
+    prompt.truncate(n_shared);
+    for whole in &mut wholes {
+        whole.drain(..n_shared);
+    }
+    (prompt, wholes)
+}
+
+/// What the post-processor puts before a text, seen on texts that are not empty.
+pub(super) fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
+    for text in ["a", "0", ".", " ", "the", "\n"] {
+        let (Ok(bare), Ok(whole)) = (tokenizer.encode_fast(text, false), tokenizer.encode_fast(text, true)) else {
+            continue;
+        };
+        let mask = whole.get_special_tokens_mask();
+        if !bare.is_empty() && mask.contains(&0) {
+            let n = mask.iter().take_while(|is_special| **is_special == 1).count();
+            return whole.get_ids()[..n].to_vec();
+        }
+    }
+    Vec::new()
+}
+
+/// Whether a tokeniser reads the start of every text as if a space stood before it, as SentencePiece's do.
+pub(super) fn adds_space(tokenizer: &Tokenizer) -> bool {
+    let part = |value: Result<Value, serde_json::Error>| value.unwrap_or(Value::Null);
+    let normalizer = part(serde_json::to_value(tokenizer.get_normalizer()));
+    let pre_tokenizer = part(serde_json::to_value(tokenizer.get_pre_tokenizer()));
+    let steps = |value: &Value, list: &str| value[list].as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+    steps(&normalizer, "normalizers").iter().any(|step| step["type"] == "Prepend")
+        || steps(&pre_tokenizer, "pretokenizers").iter().any(|step| {
+            step["type"] == "Metaspace" && step["prepend_scheme"] != "never"
+                || step["type"] == "ByteLevel" && step["add_prefix_space"] == true
+        })
+}

@@ -1,0 +1,58 @@
+//! What goes when prompt and answers are too long.
+
+use super::{TokenSettings, Tokenise, Truncation};
+use crate::audit::Observation;
+
+/// What of a prompt survives a cut from either side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Tokens that begin every text.
+    pub(super) n_start: usize,
+    /// Tokens behind which the assistant speaks.
+    pub(super) header: usize,
+}
+
+impl Tokenise {
+    /// Cuts the prompt, then the answers to the room that it leaves.
+    pub(super) fn cut(
+        &self,
+        prompt: &mut Vec<u32>,
+        responses: &mut [Vec<u32>],
+        truncation: Truncation,
+        kept: Kept,
+        seen: &mut Observation,
+    ) {
+        let TokenSettings { ends, max_length, max_prompt_length, .. } = &self.settings;
+        let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
+        if prompt.len() + longest <= *max_length {
+            return;
+        }
+        if let Some(most) = max_prompt_length.filter(|most| prompt.len() > *most) {
+            seen.is_prompt_cut = true;
+            shorten(prompt, most, truncation, kept);
+        }
+        let room = max_length.saturating_sub(prompt.len());
+        seen.is_left_out = room == 0;
+        for response in responses.iter_mut().filter(|response| response.len() > room) {
+            let was_ended = response.last().is_some_and(|last| ends.contains(last) || self.special.contains(last));
+            response.truncate(room);
+            seen.cut_responses += 1;
+            let is_ended = response.last().is_some_and(|last| ends.contains(last));
+            seen.eos_lost += usize::from(was_ended && !is_ended);
+        }
+    }
+}
+
+/// Shortens a prompt to `most` tokens.
+fn shorten(prompt: &mut Vec<u32>, most: usize, truncation: Truncation, kept: Kept) {
+    let n_start = kept.n_start.min(most);
+    let n_end = match truncation {
+        Truncation::KeepStart => kept.header,
+        Truncation::KeepEnd => most - n_start,
+        Truncation::KeepBoth => kept.header.max(most / 4),
+    };
+    let n_end = n_end.min(most - n_start);
+    let n_dropped = prompt.len() - most;
+    let from = most - n_end;
+    prompt.drain(from..from + n_dropped);
+}

@@ -1,0 +1,206 @@
+//! What the class of a tokenizer makes of a `tokenizer.json`, as in transformers 5.
+
+use serde_json::{Value, json};
+
+/// A tokenizer class of transformers 5, as far as it matters to the four families of language models.
+///
+/// Most classes take `tokenizer.json` as it is. Those with a constructor of their own take only its vocabulary, merges and
+/// post-processor, and split text in their own way, whatever the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// `TokenizersBackend`: the file as it is.
+    AsIs,
+    Llama,
+    Gpt2,
+    GptNeoX,
+    Qwen2,
+    /// A class with its own constructor that is not built here; the file is read as it is, and that is said.
+    Foreign(String),
+}
+
+/// Classes of other families that split text in their own way in transformers 5.
+const FOREIGN: [&str; 24] = [
+    "AlbertTokenizer",
+    "BertTokenizer",
+    "BigBirdTokenizer",
+    "BlenderbotTokenizer",
+    "CamembertTokenizer",
+    "CodeGenTokenizer",
+    "CodeLlamaTokenizer",
+    "CohereTokenizer",
+    "DebertaTokenizer",
+    "DebertaV2Tokenizer",
+    "GemmaTokenizer",
+    "HerbertTokenizer",
+    "MBartTokenizer",
+    "NllbTokenizer",
+    "OpenAIGPTTokenizer",
+    "PegasusTokenizer",
+    "Qwen3_5Tokenizer",
+    "ReformerTokenizer",
+    "RobertaTokenizer",
+    "T5Tokenizer",
+    "WhisperTokenizer",
+    "XGLMTokenizer",
+    "XLMRobertaTokenizer",
+    "XLNetTokenizer",
+];
+
+impl Class {
+    /// The class that `AutoTokenizer` chooses for a model of this `model_type` whose files declare `declared`.
+    pub(super) fn choose(model_type: &str, declared: Option<&str>, is_byte_level: bool) -> Self {
+        // Its entry in transformers' list of models whose files often name the wrong class.
+        if model_type == "qwen2" {
+            return Self::Qwen2;
+        }
+        let declared = declared.map(|name| name.strip_suffix("Fast").unwrap_or(name));
+        match declared {
+            None if model_type == "gpt2" => Self::Gpt2,
+            None if model_type == "gpt_neox" => Self::GptNeoX,
+            // Llama 3's files name Llama's class beside a byte-level tokenizer.
+            Some("LlamaTokenizer") if !is_byte_level => Self::Llama,
+            Some("GPT2Tokenizer") => Self::Gpt2,
+            Some("GPTNeoXTokenizer") => Self::GptNeoX,
+            Some("Qwen2Tokenizer") => Self::Qwen2,
+            Some(name) if FOREIGN.contains(&name) => Self::Foreign(name.to_owned()),
+            _ => Self::AsIs,
+        }
+    }
+
+    /// Special tokens that the class has where the files name none.
+    pub(super) fn default_tokens(&self) -> &'static [(&'static str, &'static str)] {
+        const END: &str = "<|endoftext|>";
+        match self {
+            Self::AsIs | Self::Foreign(_) => &[],
+            Self::Llama => &[("unk_token", "<unk>"), ("bos_token", "<s>"), ("eos_token", "</s>")],
+            Self::Gpt2 => &[("unk_token", END), ("bos_token", END), ("eos_token", END)],
+            Self::GptNeoX => {
+                &[("unk_token", END), ("bos_token", END), ("eos_token", END), ("pad_token", "<|padding|>")]
+            }
+            Self::Qwen2 => &[("unk_token", END), ("eos_token", END), ("pad_token", END)],
+        }
+    }
+
+    /// Rewrites a `tokenizer.json` as the class would build it; `settings` is `tokenizer_config.json`. Added tokens are left
+    /// out: the class adds them again.
+    pub(super) fn rebuild(&self, file: &mut Value, settings: &Value) {
+        let prefix = settings["add_prefix_space"].as_bool();
+        let byte_level = |add_prefix: bool, use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": add_prefix, "trim_offsets": true, "use_regex": use_regex });
+        let bytes = byte_level(true, true);
+        let (model, normalizer, pre_tokenizer, decoder) = match self {
+            Self::AsIs | Self::Foreign(_) => return,
+            Self::Llama => {
+                let model = json!({ "type": "BPE", "fuse_unk": true, "byte_fallback": true });
+                let decoder = llama_decoder(prefix.unwrap_or(true));
+                (model, Value::Null, metaspace(prefix.unwrap_or(true), settings), decoder)
+            }
+            Self::Gpt2 | Self::GptNeoX => {
+                let empty = json!({ "type": "BPE", "continuing_subword_prefix": "", "end_of_word_suffix": "" });
+                let composed = if *self == Self::GptNeoX { json!({ "type": "NFC" }) } else { Value::Null };
+                (empty, composed, byte_level(prefix.unwrap_or(false), true), bytes)
+            }
+            Self::Qwen2 => {
+                let empty = json!({ "type": "BPE", "continuing_subword_prefix": "", "end_of_word_suffix": "" });
+                let split = json!({ "type": "Split", "pattern": { "Regex": qwen2_pattern() },
+                    "behavior": "Isolated", "invert": false });
+                let steps = json!([split, byte_level(prefix.unwrap_or(false), false)]);
+                (empty, json!({ "type": "NFC" }), json!({ "type": "Sequence", "pretokenizers": steps }), bytes)
+            }
+        };
+        let vocabulary = ids(file["model"]["vocab"].take());
+        let merges = match file["model"]["merges"].take() {
+            Value::Array(merges) => Value::Array(merges),
+            _ => json!([]),
+        };
+        file["model"] = model;
+        file["model"]["vocab"] = vocabulary;
+        file["model"]["merges"] = merges;
+        file["normalizer"] = normalizer;
+        file["pre_tokenizer"] = pre_tokenizer;
+        file["decoder"] = decoder;
+        file["added_tokens"] = json!([]);
+        if *self == Self::GptNeoX {
+            // The class writes its post-processor anew, and the settings that could put BOS or EOS into it are dropped
+            // where there is a tokenizer.json.
+            file["post_processor"] = Value::Null;
+        }
+    }
+}
+
+/// A vocabulary as ids by piece; a list is pieces in the order of their ids, with or without scores.
+fn ids(vocabulary: Value) -> Value {
+    let Value::Array(list) = vocabulary else { return vocabulary };
+    let piece = |entry: Value| match entry {
+        Value::Array(mut pair) if !pair.is_empty() => pair.swap_remove(0),
+        other => other,
+    };
+    let pieces = list.into_iter().map(piece).enumerate();
+    pieces.filter_map(|(id, piece)| Some((piece.as_str()?.to_owned(), json!(id)))).collect()
+}
+
+/// Llama's reading of spaces: the first of a text has one put before it, or every part between special tokens does.
+fn metaspace(add_prefix: bool, settings: &Value) -> Value {
+    let scheme = match (add_prefix, settings["legacy"].as_bool()) {
+        (false, _) => "never",
+        (true, Some(true)) => "always",
+        (true, _) => "first",
+    };
+    json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false })
+}
+
+fn llama_decoder(add_prefix: bool) -> Value {
+    let mut steps = vec![
+        json!({ "type": "Replace", "pattern": { "String": "▁" }, "content": " " }),
+        json!({ "type": "ByteFallback" }),
+        json!({ "type": "Fuse" }),
+    ];
+    if add_prefix {
+        steps.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
+    }
+    json!({ "type": "Sequence", "decoders": steps })
+}
+
+/// Qwen2's words: contractions, letters with one mark before them, single digits, marks, line ends, spaces.
+fn qwen2_pattern() -> String {
+    let parts = [
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ];
+    parts.join("|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `AutoTokenizer` of transformers 5.23 chose, model by model and class by class.
+    #[test]
+    fn the_class_is_the_one_that_transformers_takes() {
+        let choose = |model: &str, class: &str, is_byte_level| {
+            Class::choose(model, Some(class).filter(|class| !class.is_empty()), is_byte_level)
+        };
+        for (model, class, is_byte_level, expected) in [
+            ("llama", "", false, Class::AsIs),
+            ("llama", "PreTrainedTokenizerFast", false, Class::AsIs),
+            ("llama", "LlamaTokenizerFast", true, Class::AsIs),
+            ("llama", "LlamaTokenizerFast", false, Class::Llama),
+            ("llama", "GPT2TokenizerFast", true, Class::Gpt2),
+            ("llama", "NoSuchTokenizer", false, Class::AsIs),
+            ("llama", "CodeLlamaTokenizer", false, Class::Foreign("CodeLlamaTokenizer".to_owned())),
+            ("gpt2", "", true, Class::Gpt2),
+            ("gpt2", "PreTrainedTokenizerFast", true, Class::AsIs),
+            ("gpt_neox", "", true, Class::GptNeoX),
+            ("gpt_neox", "TokenizersBackend", true, Class::AsIs),
+            ("gpt_neox", "LlamaTokenizer", false, Class::Llama),
+            ("qwen2", "PreTrainedTokenizerFast", true, Class::Qwen2),
+            ("qwen2", "LlamaTokenizer", false, Class::Qwen2),
+        ] {
+            assert_eq!(choose(model, class, is_byte_level), expected, "{model} {class} {is_byte_level}");
+        }
+    }
+}

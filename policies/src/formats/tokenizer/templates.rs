@@ -1,0 +1,41 @@
+//! The chat templates of a model's folder.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::formats::Extras;
+
+/// The folder of templates beside the default one, each in a file of its name.
+pub(in crate::formats) const ADDITIONAL: &str = "additional_chat_templates";
+
+/// Collects the templates by name; the one that is used unless another is asked for is called `default`.
+///
+/// As in transformers, templates in files stand in for all of `tokenizer_config.json`'s, whether they have the same name
+/// or not.
+pub(super) fn collect(extras: &Extras, settings: &Value) -> BTreeMap<String, String> {
+    let in_files: BTreeMap<String, String> = extras.iter().filter_map(|(name, bytes)| in_file(name, bytes)).collect();
+    if !in_files.is_empty() {
+        return in_files;
+    }
+    match &settings["chat_template"] {
+        Value::String(template) => BTreeMap::from([("default".to_owned(), template.clone())]),
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|entry| Some((entry["name"].as_str()?.to_owned(), entry["template"].as_str()?.to_owned())))
+            .collect(),
+        Value::Object(map) => {
+            map.iter().filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+fn in_file(name: &str, bytes: &[u8]) -> Option<(String, String)> {
+    let text = || String::from_utf8_lossy(bytes).into_owned();
+    if name == "chat_template.jinja" {
+        return Some(("default".to_owned(), text()));
+    }
+    let name = name.strip_prefix(ADDITIONAL)?.strip_prefix('/')?.strip_suffix(".jinja")?;
+    Some((name.to_owned(), text()))
+}
