@@ -11,7 +11,7 @@ use crate::test_data::{EOS, gzip, parquet_pairs, tokenizer};
 use crate::tokenise::{TokenSettings, Tokenization};
 
 fn tokenise(max_length: usize) -> Tokenise {
-    let settings = TokenSettings { max_length, max_prompt_length: max_length / 2, ..TokenSettings::new(EOS) };
+    let settings = TokenSettings { max_length, max_prompt_length: Some(max_length / 2), ..TokenSettings::new(EOS) };
     Tokenise::new(&tokenizer(), None, settings).unwrap()
 }
 
@@ -100,7 +100,8 @@ fn a_prompt_that_is_cut_in_many_ways_is_held_out_whole() {
     }));
     for tokenization in [Tokenization::Separate, Tokenization::Joint] {
         // 16 tokens: some answers fit with the whole prompt, others do not; joint, `a` and `b` merge at the border.
-        let settings = TokenSettings { max_length: 16, max_prompt_length: 8, tokenization, ..TokenSettings::new(EOS) };
+        let settings =
+            TokenSettings { max_length: 16, max_prompt_length: Some(8), tokenization, ..TokenSettings::new(EOS) };
         let data = open_text("a.jsonl", &records, &Tokenise::new(&tokenizer(), None, settings).unwrap()).unwrap();
         let cut: BTreeSet<_> = (0..3).map(|turn| data.get(turn * n_prompts).unwrap().prompt).collect();
         assert!(cut.len() > 1, "the prompt is the same thrice");
@@ -145,7 +146,8 @@ fn dialogues_keep_the_end_unless_told_otherwise() {
     let start = "\n\nHuman: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\nAssistant:";
     let record = lines([json!({"chosen": format!("{start} x"), "rejected": format!("{start} y")})]);
     let end = |truncation| {
-        let settings = TokenSettings { max_length: 24, max_prompt_length: 12, truncation, ..TokenSettings::new(EOS) };
+        let settings =
+            TokenSettings { max_length: 24, max_prompt_length: Some(12), truncation, ..TokenSettings::new(EOS) };
         let data = open_text("a.jsonl", &record, &Tokenise::new(&tokenizer(), None, settings).unwrap()).unwrap();
         tokenizer().decode(&data.get(0).unwrap().prompt, false).unwrap().replace(' ', "")
     };

@@ -106,7 +106,11 @@ impl Tokenise {
     pub(super) fn behind_a_guard(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
         for guard in ["\n", "\u{1}", "|", "]", "."] {
             let before = self.encode(origin, guard)?;
-            let whole = self.encoding(origin, &[guard, text].concat(), false)?;
+            // The faster call gives no offsets.
+            let whole = self
+                .tokenizer
+                .encode([guard, text].concat(), false)
+                .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })?;
             let begins_behind = whole.get_offsets().get(before.len()).is_none_or(|(start, _)| *start >= guard.len());
             if let Some(rest) = whole.get_ids().strip_prefix(&before[..])
                 && begins_behind
