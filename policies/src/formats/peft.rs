@@ -228,6 +228,12 @@ impl Key {
         if path.contains("lora_magnitude_vector") {
             return Err("DoRA is not supported".to_owned());
         }
+        let head = config.head_name();
+        if config.name_in_memory(head) != head && path.starts_with(head.trim_end_matches("weight")) {
+            return Err(
+                "transformers 5 has this layer as `lm_head`, and peft leaves out what has another name".to_owned()
+            );
+        }
         let canonical = |module: &str| {
             let whole = config.canonical_name(&format!("{module}.weight"));
             let layer = whole.and_then(|n| n.strip_suffix(".weight").map(str::to_owned));
