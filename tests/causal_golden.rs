@@ -77,6 +77,15 @@ fn log_probabilities_and_greedy_text_are_those_of_transformers() {
     }
 }
 
+#[test]
+fn folders_whose_files_say_something_easily_read_past_have_the_numbers_of_transformers() {
+    // 3 of 8 coordinates turn; `rope_scaling` beside `rope_parameters`, which had the base; a head of its own in a tied
+    // model, with settings of other families; a tied matrix stored as the head; two numbers of heads; windows that no
+    // layer has.
+    let cases = ["odd_rotary_width", "two_rotary_keys", "own_head", "head_only", "two_names", "windows_without_layers"];
+    cases.iter().for_each(|case| check(case));
+}
+
 fn check_dpo_steps(case: &str, keep: Keep) {
     let dpo = &expected(case)["dpo"];
     let setting = |name: &str| dpo[name].as_f64().unwrap();

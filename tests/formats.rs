@@ -62,6 +62,11 @@ fn adapters_merge_as_peft_merges_them() {
     // Weights stored [in, out].
     let gpt2 = format!("gpt2-base+{}", golden("gpt2-adapter").display());
     check(&gpt2, "gpt2-adapter");
+    // Tied bases: factors for both ends, each with its own strength; an embedding saved whole.
+    for name in ["tied-llama", "tied-gpt2"] {
+        let path = format!("{name}-base+{}", golden(&format!("{name}-adapter")).display());
+        check(&path, &format!("{name}-adapter"));
+    }
 }
 
 #[test]

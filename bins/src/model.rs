@@ -7,6 +7,7 @@ use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use policies::causal::{CausalConfig, CausalLm, Keep, Training};
 use policies::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
+use crate::console::Console;
 use crate::values::Values;
 use crate::{Failure, adapters, embedded};
 
@@ -26,6 +27,18 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
             "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
         ))),
         None => Ok(formats::load(Path::new(name), &device)?),
+    }
+}
+
+/// Says which settings of a model's `config.json` are ignored, as they are by transformers.
+pub(crate) fn say_ignored(files: &ModelFiles, console: &Console) {
+    let ignored = files.config.ignored_settings();
+    if !ignored.is_empty() {
+        let (path, model) = (files.path.display(), files.config.architecture.model_type());
+        console.info(&format!(
+            "{path}: no settings of a {model} model, ignored as by transformers: {}",
+            ignored.join(", ")
+        ));
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::{Device, Tensor, safetensors};
+use candle_core::{Tensor, safetensors};
 use engine::Parameters;
 use engine::optim::Optimizer;
 
 use crate::PolicyError;
+use crate::formats::safetensors::SafetensorsFile;
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -100,5 +101,7 @@ pub(crate) fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tens
 
 /// Reads what [`write`] wrote.
 pub(crate) fn read(path: &Path) -> Result<HashMap<String, Tensor>, PolicyError> {
-    safetensors::load(path, &Device::Cpu).map_err(|e| PolicyError::format(path, format!("cannot be read: {e}")))
+    let mut file = SafetensorsFile::open(path)?;
+    let names: Vec<String> = file.entries().keys().cloned().collect();
+    names.into_iter().map(|name| file.read_as_stored(&name).map(|tensor| (name, tensor))).collect()
 }

@@ -11,7 +11,9 @@ import shutil
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -57,6 +59,29 @@ CASES = {
         LlamaConfig(**LLAMA, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.5}),
     ),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**LLAMA, tie_word_embeddings=True)),
+}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+SMALL = LLAMA | {"num_hidden_layers": 1}
+# What people bring: folders whose files say something that is easily read past. For each, what is changed in the
+# config.json that was saved, and in the tensors; the numbers are those of the folder as transformers loads it then.
+BROUGHT = {
+    "odd_rotary_width": (
+        GPTNeoXForCausalLM, GPTNeoXConfig(**NEOX), {"rope_parameters": ROPE | {"partial_rotary_factor": 0.4}}, None,
+    ),
+    "two_rotary_keys": (
+        LlamaForCausalLM, LlamaConfig(**SMALL, rope_parameters=ROPE | {"rope_theta": 500.0}),
+        {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}, None,
+    ),
+    "own_head": (
+        LlamaForCausalLM, LlamaConfig(**SMALL, tie_word_embeddings=True),
+        {"partial_rotary_factor": 0.5, "sliding_window": 2}, "own",
+    ),
+    "head_only": (GPTNeoXForCausalLM, GPTNeoXConfig(**NEOX, tie_word_embeddings=True), {}, "only"),
+    "two_names": (GPT2LMHeadModel, GPT2Config(**GPT2), {"num_attention_heads": 4}, None),
+    "windows_without_layers": (
+        Qwen2ForCausalLM, Qwen2Config(**SMALL),
+        {"use_sliding_window": True, "sliding_window": 2, "max_window_layers": 1, "layer_types": None}, None,
+    ),
 }
 # Cases that take DPO steps.
 LEARNING = ("neox_parallel", "llama_tied")
@@ -119,9 +144,24 @@ def dpo_steps(model, pairs, beta=0.1, rate=1e-3, n_steps=10, max_norm=10.0):
     return settings | {"pairs": pairs, "losses": losses, "margins": margins, "gradient_norms": norms}
 
 
+def change(folder, settings, head, generator):
+    """Changes a saved folder and loads what has become of it."""
+    config = json.loads((folder / "config.json").read_text()) | settings
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    tensors = load_file(folder / "model.safetensors")
+    embedding = next(key for key in tensors if "embed" in key or "wte" in key)
+    if head == "own":
+        tensors["lm_head.weight"] = torch.randn(tensors[embedding].shape, generator=generator) * 0.25
+    if head == "only":
+        tensors["embed_out.weight"] = tensors.pop(embedding)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+
+
 def main():
     torch.set_num_threads(1)
-    for seed, (name, (model_class, config)) in enumerate(CASES.items()):
+    cases = {name: (*case, None, None) for name, case in CASES.items()} | BROUGHT
+    for seed, (name, (model_class, config, settings, head)) in enumerate(cases.items()):
         generator = torch.Generator().manual_seed(seed)
         config._attn_implementation = "eager"
         model = model_class(config).eval()
@@ -130,6 +170,8 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
+        if name in BROUGHT:
+            model = change(folder, settings, head, generator)
         prompts = [random_tokens(n, generator) for n in (1, 5, 12)]
         episodes = [
             {"prompt": prompt, "response": random_tokens(n, generator) + [2]}

@@ -14,7 +14,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -101,6 +101,35 @@ def adapters():
         (folder / "README.md").unlink(missing_ok=True)
         merged = model.merge_and_unload()
         EXPECTED[f"{name}-adapter"] = describe_model(merged, config.tie_word_embeddings)
+
+
+def tied_adapters():
+    """Adapters of both ends of a tied model, which are two matrices after that."""
+    llama = LlamaConfig(**SMALL | {"num_hidden_layers": 1}, num_key_value_heads=2, tie_word_embeddings=True)
+    ends = LoraConfig(
+        r=2, lora_alpha=6, target_modules=["embed_tokens", "lm_head", "q_proj"], task_type="CAUSAL_LM",
+        alpha_pattern={"^model.embed_tokens": 3, "^embed_tokens": 50, "lm_head": 1},
+    )
+    gpt2 = GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    whole = LoraConfig(
+        r=2, lora_alpha=4, target_modules=["c_attn"], modules_to_save=["wte"], fan_in_fan_out=True,
+        task_type="CAUSAL_LM",
+    )
+    for name, config, lora, seed in [("tied-llama", llama, ends, 5), ("tied-gpt2", gpt2, whole, 6)]:
+        base = randomise(AutoModelForCausalLM.from_config(config), seed)
+        base.save_pretrained(OUT / f"{name}-base")
+        model = get_peft_model(base, lora)
+        generator = torch.Generator().manual_seed(seed + 10)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        folder = OUT / f"{name}-adapter"
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+        base = AutoModelForCausalLM.from_pretrained(OUT / f"{name}-base")
+        merged = PeftModel.from_pretrained(base, folder).merge_and_unload()
+        EXPECTED[f"{name}-adapter"] = describe_model(merged, False)
 
 
 K = gguf.GGMLQuantizationType
@@ -259,6 +288,7 @@ if __name__ == "__main__":
     OUT.mkdir()
     hugging_face()
     adapters()
+    tied_adapters()
     quantised()
     converted()
     (OUT / "expected.json").write_text(json.dumps(EXPECTED, indent=1) + "\n")

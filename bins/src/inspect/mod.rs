@@ -78,6 +78,10 @@ fn inspect_model(files: &ModelFiles) {
         ("positions", config.max_positions.to_string()),
         ("tied", config.tied.to_string()),
     ];
+    let ignored = config.ignored_settings();
+    if !ignored.is_empty() {
+        rows.push(("ignored", format!("{} (no settings of this architecture in transformers)", ignored.join(", "))));
+    }
     match &files.tokenizer {
         None => rows.push(("tokenizer", "none".into())),
         Some(tokenizer) => {

@@ -61,6 +61,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     check_settings(values)?;
     let name = values.text("model.model").unwrap_or("builtin:tldr");
     let files = model::load(name, values)?;
+    model::say_ignored(&files, &call.console);
     let tokenizer = files.tokenizer()?.clone();
     let tokenise = text::plain_tokenise(&files)?;
     let most = values.count("data.max_length").unwrap_or(512).min(files.config.max_positions);

@@ -29,6 +29,7 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     let out = values.text("run.out").map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     let files = model::load(name, &values)?;
+    model::say_ignored(&files, &call.console);
     text::fit_lengths(&mut values, &files)?;
     let values = &values;
     let tokenise = text::tokenise(&files, values)?;

@@ -106,6 +106,7 @@ impl Setup {
         let call = &mut task.call;
         let name = call.values.word("model.model").to_owned();
         let files = model::load(&name, &call.values)?;
+        model::say_ignored(&files, &call.console);
         text::fit_lengths(&mut call.values, &files)?;
         let tokenizer = files.tokenizer()?.clone();
         let tokenise = text::tokenise(&files, &call.values)?;

@@ -40,7 +40,10 @@ pub enum RopeScaling {
     },
 }
 
-/// Angles of a rotary embedding: coordinate pair `i` of `rotated / 2` turns by `position * base^(-2 i / rotated)`.
+/// Angles of a rotary embedding: coordinate pair `i` of `rotated / 2` turns by `position * base^(-2 i / width)`.
+///
+/// The width is the number of coordinates that were asked for. An odd one turns one more, as in transformers, and keeps
+/// its own frequencies.
 ///
 /// # References
 ///
@@ -63,11 +66,11 @@ struct Turns {
 }
 
 impl Rope {
-    /// Frequencies for `rotated` coordinates; `base` is usually 10,000.
-    pub fn new(base: f64, rotated: usize, pairing: Pairing, scaling: RopeScaling) -> Self {
-        let frequency = |i: usize| base.powf(-2. * i as f64 / rotated as f64);
-        let frequencies = (0..rotated / 2).map(|i| scaling.apply(frequency(i))).collect();
-        Self { rotated, pairing, frequencies, turns: Arc::default() }
+    /// Frequencies for `width` coordinates; `base` is usually 10,000.
+    pub fn new(base: f64, width: usize, pairing: Pairing, scaling: RopeScaling) -> Self {
+        let frequency = |i: usize| base.powf(-2. * i as f64 / width as f64);
+        let frequencies = (0..width.div_ceil(2)).map(|i| scaling.apply(frequency(i))).collect();
+        Self { rotated: width.next_multiple_of(2), pairing, frequencies, turns: Arc::default() }
     }
 
     /// Radians per position of each coordinate pair.

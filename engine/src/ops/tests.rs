@@ -75,9 +75,11 @@ fn ropes() -> impl Iterator<Item = Rope> {
         (8, Pairing::Halves, RopeScaling::Linear { factor: 2. }),
         (6, Pairing::Interleaved, RopeScaling::None),
         (8, Pairing::Interleaved, llama3),
+        // Three coordinates turn as two pairs.
+        (3, Pairing::Halves, RopeScaling::None),
     ]
     .into_iter()
-    .map(|(rotated, pairing, scaling)| Rope::new(10_000., rotated, pairing, scaling))
+    .map(|(width, pairing, scaling)| Rope::new(10_000., width, pairing, scaling))
 }
 
 #[test]
@@ -106,6 +108,14 @@ fn rotary_embedding_of_a_unit_vector() {
     let turned = super::rope(&Tensor::new(&[[1f64, 0.]], &Device::Cpu).unwrap(), &[2], 1, 2, &rope).unwrap();
     let turned = turned.to_vec2::<f64>().unwrap();
     assert!((turned[0][0] + 0.416_146_836_547).abs() < 1e-12 && (turned[0][1] - 0.909_297_426_826).abs() < 1e-12);
+}
+
+#[test]
+fn an_odd_width_turns_one_coordinate_more() {
+    let rope = Rope::new(10_000., 3, Pairing::Halves, RopeScaling::None);
+    // 10000^(-2/3) = 0.0021544
+    assert_eq!((rope.rotated, rope.frequencies().len(), rope.frequencies()[0]), (4, 2, 1.));
+    assert!((rope.frequencies()[1] - 0.002_154_434_69).abs() < 1e-12);
 }
 
 /// Two trees: a prompt with two answers, one of which branches again, and a lone chain longer than a block of queries.

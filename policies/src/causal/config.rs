@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::rotary::{Rotary, RotaryKeys};
+use super::{settings, windows};
 use crate::PolicyError;
 
 /// The families of decoders that are built here.
@@ -65,40 +67,6 @@ impl Activation {
             )),
         }
     }
-}
-
-/// How rotary frequencies are stretched beyond the context a model was first trained with.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RotaryScaling {
-    /// Not at all.
-    Default,
-    /// All frequencies divided by `factor`.
-    Linear {
-        /// The stretch.
-        factor: f64,
-    },
-    /// Llama 3's blend: low frequencies divided by `factor`, high ones kept.
-    Llama3 {
-        /// The stretch of the low frequencies.
-        factor: f64,
-        /// Wavelengths above `original_context / low_frequency` are stretched in full.
-        low_frequency: f64,
-        /// Wavelengths below `original_context / high_frequency` are kept.
-        high_frequency: f64,
-        /// The context the model was first trained with.
-        original_context: f64,
-    },
-}
-
-/// The rotary embedding of a model.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rotary {
-    /// The base of the geometric series of frequencies.
-    pub base: f64,
-    /// How many leading coordinates of each head turn.
-    pub rotated: usize,
-    /// The stretch for long contexts.
-    pub scaling: RotaryScaling,
 }
 
 /// A causal language model's shape, checked, whatever its architecture calls the parts.
@@ -167,6 +135,7 @@ impl CausalConfig {
         }
         let fields = Fields::new(&source);
         let architecture = Architecture::from_model_type(&fields.required_text("model_type")?)?;
+        settings::check(architecture, &source)?;
         let mut config = match architecture {
             Architecture::GptNeoX => gpt_neox(fields)?,
             Architecture::Gpt2 => gpt2(fields)?,
@@ -192,21 +161,18 @@ impl CausalConfig {
             let reason = format!("{key_value} key and value heads cannot be shared by {query} query heads");
             return Err(PolicyError::config("num_key_value_heads", reason));
         }
-        match self.rotary {
-            Some(Rotary { rotated, .. }) if rotated % 2 != 0 || rotated > self.head_size => {
-                let reason = format!("{rotated} of {} coordinates of a head cannot turn in pairs", self.head_size);
-                Err(PolicyError::config("partial_rotary_factor", reason))
-            }
-            _ => Ok(()),
-        }
+        self.rotary.map_or(Ok(()), |rotary| rotary.check(self.head_size))
+    }
+
+    /// Takes note that the output matrix is one of its own, in the file as well, so that both are saved.
+    pub(crate) fn untie(&mut self) {
+        self.tied = false;
+        self.source["tie_word_embeddings"] = Value::Bool(false);
     }
 }
 
-/// The size of a head where it is not given, refusing a width that does not divide.
-fn head_size(fields: Fields<'_>, width: usize, heads: usize) -> Result<usize, PolicyError> {
-    if let Some(size) = fields.size("head_dim")? {
-        return Ok(size);
-    }
+/// The size of a head that is not given, refusing a width that does not divide.
+fn head_size(width: usize, heads: usize) -> Result<usize, PolicyError> {
     if !width.is_multiple_of(heads) {
         let reason = format!("a width of {width} is not a multiple of {heads} heads");
         return Err(PolicyError::config("num_attention_heads", reason));
@@ -217,7 +183,10 @@ fn head_size(fields: Fields<'_>, width: usize, heads: usize) -> Result<usize, Po
 fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
     let width = fields.required_size("hidden_size")?;
     let heads = fields.required_size("num_attention_heads")?;
-    let size = head_size(fields, width, heads)?;
+    let size = head_size(width, heads)?;
+    let max_positions = fields.size("max_position_embeddings")?.unwrap_or(2048);
+    // transformers counts the coordinates that turn from this key, and makes heads without it.
+    let turning = fields.size("head_dim")?.unwrap_or(size);
     let attention_bias = fields.flag("attention_bias", true)?;
     Ok(CausalConfig {
         architecture: Architecture::GptNeoX,
@@ -228,7 +197,7 @@ fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
         n_key_value_heads: heads,
         head_size: size,
         inner: fields.required_size("intermediate_size")?,
-        max_positions: fields.size("max_position_embeddings")?.unwrap_or(2048),
+        max_positions,
         norm_epsilon: fields.positive("layer_norm_eps", 1e-5)?,
         activation: activation(fields, "hidden_act", "gelu")?,
         tied: fields.flag("tie_word_embeddings", false)?,
@@ -236,7 +205,7 @@ fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
         qkv_bias: attention_bias,
         attention_output_bias: attention_bias,
         mlp_bias: true,
-        rotary: Some(fields.rotary(size, "rotary_emb_base", 0.25)?),
+        rotary: Some(Rotary::read(fields, RotaryKeys::Partial, turning, max_positions)?),
         bos: fields.token("bos_token_id", Some(0))?,
         eos: fields.tokens("eos_token_id", Some(2))?,
         source: Value::Null,
@@ -244,28 +213,25 @@ fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
 }
 
 fn gpt2(fields: Fields<'_>) -> Result<CausalConfig, PolicyError> {
-    let either = |name: &str, alias: &str| match fields.size(name)? {
-        Some(size) => Ok(size),
-        None => fields.size(alias)?.ok_or_else(|| PolicyError::config(name, "is missing")),
+    // Of two spellings in one file, transformers takes the general one.
+    let either = |name: &str, alias: &str| match fields.size(alias)? {
+        Some(size) => Ok(Some(size)),
+        None => fields.size(name),
     };
-    let width = either("n_embd", "hidden_size")?;
-    let heads = either("n_head", "num_attention_heads")?;
-    fields.refuse("scale_attn_by_inverse_layer_idx", &Value::Bool(true), "attention scaled by layer")?;
-    fields.refuse("scale_attn_weights", &Value::Bool(false), "attention without a scale")?;
-    fields.refuse("add_cross_attention", &Value::Bool(true), "cross-attention")?;
+    let required =
+        |name: &str, alias: &str| either(name, alias)?.ok_or_else(|| PolicyError::config(name, "is missing"));
+    let width = required("n_embd", "hidden_size")?;
+    let heads = required("n_head", "num_attention_heads")?;
     Ok(CausalConfig {
         architecture: Architecture::Gpt2,
         vocabulary: fields.required_size("vocab_size")?,
         width,
-        n_layers: either("n_layer", "num_hidden_layers")?,
+        n_layers: required("n_layer", "num_hidden_layers")?,
         n_query_heads: heads,
         n_key_value_heads: heads,
-        head_size: head_size(fields, width, heads)?,
+        head_size: head_size(width, heads)?,
         inner: fields.size("n_inner")?.unwrap_or(4 * width),
-        max_positions: match fields.size("n_positions")? {
-            Some(positions) => positions,
-            None => fields.size("max_position_embeddings")?.unwrap_or(1024),
-        },
+        max_positions: either("n_positions", "max_position_embeddings")?.unwrap_or(1024),
         norm_epsilon: fields.positive("layer_norm_epsilon", 1e-5)?,
         activation: activation(fields, "activation_function", "gelu_new")?,
         tied: fields.flag("tie_word_embeddings", true)?,
@@ -284,22 +250,24 @@ fn llama_like(fields: Fields<'_>, architecture: Architecture) -> Result<CausalCo
     let qwen2 = architecture == Architecture::Qwen2;
     let width = fields.required_size("hidden_size")?;
     let heads = fields.required_size("num_attention_heads")?;
-    let size = head_size(fields, width, heads)?;
-    if qwen2 {
-        fields.refuse("use_sliding_window", &Value::Bool(true), "sliding-window attention")?;
-    }
+    let size = fields.size("head_dim")?.map_or_else(|| head_size(width, heads), Ok)?;
     let attention_bias = !qwen2 && fields.flag("attention_bias", false)?;
     let (max_positions, bos, eos) = if qwen2 { (32_768, None, None) } else { (2048, Some(1), Some(2)) };
+    let max_positions = fields.size("max_position_embeddings")?.unwrap_or(max_positions);
+    let n_layers = fields.required_size("num_hidden_layers")?;
+    if qwen2 {
+        windows::refuse_windows(fields, n_layers, max_positions)?;
+    }
     Ok(CausalConfig {
         architecture,
         vocabulary: fields.required_size("vocab_size")?,
         width,
-        n_layers: fields.required_size("num_hidden_layers")?,
+        n_layers,
         n_query_heads: heads,
         n_key_value_heads: fields.size("num_key_value_heads")?.unwrap_or(heads),
         head_size: size,
         inner: fields.required_size("intermediate_size")?,
-        max_positions: fields.size("max_position_embeddings")?.unwrap_or(max_positions),
+        max_positions,
         norm_epsilon: fields.positive("rms_norm_eps", 1e-6)?,
         activation: activation(fields, "hidden_act", "silu")?,
         tied: fields.flag("tie_word_embeddings", false)?,
@@ -307,7 +275,7 @@ fn llama_like(fields: Fields<'_>, architecture: Architecture) -> Result<CausalCo
         qkv_bias: qwen2 || attention_bias,
         attention_output_bias: attention_bias,
         mlp_bias: !qwen2 && fields.flag("mlp_bias", false)?,
-        rotary: Some(fields.rotary(size, "rope_theta", 1.0)?),
+        rotary: Some(Rotary::read(fields, RotaryKeys::Whole, size, max_positions)?),
         bos: fields.token("bos_token_id", bos)?,
         eos: fields.tokens("eos_token_id", eos)?,
         source: Value::Null,
@@ -340,34 +308,6 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_rotary_settings_mean_the_same() {
-        let old = with(llama(), "rope_theta", json!(5e5));
-        let new = with(llama(), "rope_parameters", json!({ "rope_theta": 5e5, "rope_type": "default" }));
-        let [old, new] = [old, new].map(|source| CausalConfig::from_json(source).unwrap().rotary);
-        assert_eq!(old, Some(Rotary { base: 5e5, rotated: 8, scaling: RotaryScaling::Default }));
-        assert_eq!(old, new);
-        let neox = json!({ "model_type": "gpt_neox", "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "intermediate_size": 64 });
-        let old = with(with(neox.clone(), "rotary_pct", json!(0.5)), "rotary_emb_base", json!(1e3));
-        let new = with(neox, "rope_parameters", json!({ "rope_theta": 1e3, "partial_rotary_factor": 0.5 }));
-        let [old, new] = [old, new].map(|source| CausalConfig::from_json(source).unwrap().rotary);
-        assert_eq!(old, Some(Rotary { base: 1e3, rotated: 8, scaling: RotaryScaling::Default }));
-        assert_eq!(old, new);
-    }
-
-    #[test]
-    fn llama3_scaling_is_read_from_either_key() {
-        let scaling = json!({ "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 64 });
-        let config = CausalConfig::from_json(with(llama(), "rope_scaling", scaling.clone())).unwrap();
-        let expected =
-            RotaryScaling::Llama3 { factor: 8.0, low_frequency: 1.0, high_frequency: 4.0, original_context: 64.0 };
-        assert_eq!(config.rotary.unwrap().scaling, expected);
-        let config = CausalConfig::from_json(with(llama(), "rope_parameters", scaling)).unwrap();
-        assert_eq!(config.rotary.unwrap().scaling, expected);
-    }
-
-    #[test]
     fn defaults_are_those_of_transformers() {
         let source = json!({ "model_type": "gpt2", "vocab_size": 96, "n_embd": 16, "n_layer": 1, "n_head": 2 });
         let config = CausalConfig::from_json(source).unwrap();
@@ -381,6 +321,16 @@ mod tests {
     }
 
     #[test]
+    fn of_two_names_of_a_size_the_general_one_counts() {
+        let mut source = json!({ "model_type": "gpt2", "vocab_size": 96, "n_embd": 16, "n_layer": 1, "n_head": 2 });
+        source["num_attention_heads"] = json!(4);
+        source["max_position_embeddings"] = json!(64);
+        source["n_positions"] = json!(32);
+        let config = CausalConfig::from_json(source).unwrap();
+        assert_eq!((config.n_query_heads, config.head_size, config.max_positions), (4, 4, 64));
+    }
+
+    #[test]
     fn what_is_not_supported_is_named() {
         check_error(with(llama(), "model_type", json!("mamba")), "supported: gpt_neox, gpt2, llama, qwen2");
         check_error(with(llama(), "hidden_act", json!("relu6")), "relu6");
@@ -390,8 +340,6 @@ mod tests {
         check_error(with(llama(), "num_key_value_heads", json!(3)), "3 key and value heads");
         check_error(with(llama(), "num_attention_heads", json!(5)), "not a multiple of 5 heads");
         check_error(with(llama(), "rms_norm_eps", json!("small")), "rms_norm_eps");
-        let qwen2 = with(llama(), "model_type", json!("qwen2"));
-        check_error(with(qwen2, "use_sliding_window", json!(true)), "sliding-window attention");
         check_error(json!([1]), "object");
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::config::{Activation, CausalConfig, Rotary, RotaryScaling};
+use super::config::{Activation, CausalConfig};
 use super::names::BlockNames;
+use super::rotary::{Rotary, RotaryScaling};
 
 /// A decoder's shape and its numbers.
 #[derive(Debug)]

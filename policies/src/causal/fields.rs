@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::config::{Rotary, RotaryScaling};
 use crate::PolicyError;
 
 /// A view of a JSON object with typed reads; a key that is absent and one that is null mean the same.
@@ -16,11 +15,11 @@ impl<'a> Fields<'a> {
         Self { source }
     }
 
-    fn value(self, key: &str) -> Option<&'a Value> {
+    pub(super) fn value(self, key: &str) -> Option<&'a Value> {
         self.source.get(key).filter(|value| !value.is_null())
     }
 
-    fn wrong(key: &str, expected: &str, found: &Value) -> PolicyError {
+    pub(super) fn wrong(key: &str, expected: &str, found: &Value) -> PolicyError {
         PolicyError::config(key, format!("must be {expected}, not {found}"))
     }
 
@@ -42,6 +41,27 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A whole number, zero included.
+    pub(super) fn count(self, key: &str) -> Result<Option<usize>, PolicyError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        match value.as_u64().filter(|count| *count <= u64::from(u32::MAX)) {
+            Some(count) => Ok(Some(count as usize)),
+            None => Err(Self::wrong(key, "a whole number below 2^32", value)),
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(self, key: &str) -> Result<Option<Vec<String>>, PolicyError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let texts = value.as_array().and_then(|list| list.iter().map(|text| Some(text.as_str()?.to_owned())).collect());
+        texts.map(Some).ok_or_else(|| Self::wrong(key, "a list of texts", value))
+    }
+
+    /// Whether the key is there and null, where that is another thing than absent.
+    pub(super) fn is_null(self, key: &str) -> bool {
+        self.source.get(key).is_some_and(Value::is_null)
+    }
+
     pub(crate) fn required_size(self, key: &str) -> Result<usize, PolicyError> {
         self.size(key)?.ok_or_else(|| PolicyError::config(key, "is missing"))
     }
@@ -55,7 +75,7 @@ impl<'a> Fields<'a> {
         Ok(self.number(key)?.unwrap_or(default))
     }
 
-    fn number(self, key: &str) -> Result<Option<f64>, PolicyError> {
+    pub(super) fn number(self, key: &str) -> Result<Option<f64>, PolicyError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_f64().filter(|number| *number > 0. && number.is_finite()) {
             Some(number) => Ok(Some(number)),
@@ -63,7 +83,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn required_number(self, key: &str) -> Result<f64, PolicyError> {
+    pub(super) fn required_number(self, key: &str) -> Result<f64, PolicyError> {
         self.number(key)?.ok_or_else(|| PolicyError::config(key, "is missing"))
     }
 
@@ -83,61 +103,6 @@ impl<'a> Fields<'a> {
             Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(list)) => list.iter().map(one).collect(),
             Some(value) => Ok(vec![one(value)?]),
-        }
-    }
-
-    /// Fails where `key` has the value of a variant that is not built.
-    pub(crate) fn refuse(self, key: &str, value: &Value, variant: &str) -> Result<(), PolicyError> {
-        if self.source.get(key) == Some(value) {
-            return Err(PolicyError::config(key, format!("{variant} is not supported")));
-        }
-        Ok(())
-    }
-
-    /// The rotary settings, in transformers 5's spelling (`rope_parameters`) or the older ones.
-    pub(crate) fn rotary(self, head_size: usize, base_key: &str, factor: f64) -> Result<Rotary, PolicyError> {
-        let nested_key = if self.value("rope_parameters").is_some() { "rope_parameters" } else { "rope_scaling" };
-        let nested = self.value(nested_key).unwrap_or(&Value::Null);
-        if !nested.is_null() && !nested.is_object() {
-            return Err(Self::wrong(nested_key, "an object", nested));
-        }
-        let nested = Fields::new(nested);
-        let first = |places: [(Fields<'a>, &str); 3]| {
-            for (fields, key) in places {
-                if let Some(number) = fields.number(key)? {
-                    return Ok(Some(number));
-                }
-            }
-            Ok::<_, PolicyError>(None)
-        };
-        let base = first([(nested, "rope_theta"), (self, base_key), (self, "rope_theta")])?;
-        let partial =
-            first([(nested, "partial_rotary_factor"), (self, "rotary_pct"), (self, "partial_rotary_factor")])?;
-        Ok(Rotary {
-            base: base.unwrap_or(10_000.),
-            rotated: (head_size as f64 * partial.unwrap_or(factor)) as usize,
-            scaling: nested.rotary_scaling(nested_key)?,
-        })
-    }
-
-    fn rotary_scaling(self, key: &str) -> Result<RotaryScaling, PolicyError> {
-        let kind = match self.text("rope_type")? {
-            Some(kind) => kind,
-            None => self.text("type")?.unwrap_or_else(|| "default".to_owned()),
-        };
-        match kind.as_str() {
-            "default" => Ok(RotaryScaling::Default),
-            "linear" => Ok(RotaryScaling::Linear { factor: self.required_number("factor")? }),
-            "llama3" => Ok(RotaryScaling::Llama3 {
-                factor: self.required_number("factor")?,
-                low_frequency: self.required_number("low_freq_factor")?,
-                high_frequency: self.required_number("high_freq_factor")?,
-                original_context: self.required_number("original_max_position_embeddings")?,
-            }),
-            other => {
-                let reason = format!("rotary scaling `{other}` is not supported; supported: default, linear, llama3");
-                Err(PolicyError::config(key, reason))
-            }
         }
     }
 }

@@ -48,14 +48,18 @@ mod packing;
 mod persist;
 mod policy;
 mod reward;
+mod rotary;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod windows;
 
-pub use config::{Activation, Architecture, CausalConfig, Rotary, RotaryScaling};
+pub use config::{Activation, Architecture, CausalConfig};
 pub use draw::Sampling;
 pub use learn::TokenTape;
 pub use model::{CausalLm, Training};
 pub use reward::RewardModel;
+pub use rotary::{Rotary, RotaryScaling};
 
 pub(crate) use names::SCORE;
 

@@ -6,6 +6,8 @@ use super::config::{Architecture, CausalConfig};
 
 /// What turns the last state of a reward model into its reward.
 pub(crate) const SCORE: &str = "score.weight";
+/// What every architecture calls its output matrix in memory.
+const HEAD_IN_MEMORY: &str = "lm_head.weight";
 
 /// What the parts of a block are called, each name without its `.weight`.
 #[derive(Clone, Debug)]
@@ -44,7 +46,9 @@ impl CausalConfig {
     /// The canonical name of a tensor in a checkpoint: the architecture's prefix is added where a checkpoint leaves it
     /// out (as GPT-2's original files do).
     ///
-    /// `None` for what a model does not need: rotary and mask buffers, and the output matrix of a tied model.
+    /// GPT-NeoX's output matrix goes by two names: `embed_out` on disk, `lm_head` in transformers 5's memory.
+    ///
+    /// `None` for what a model does not need: rotary and mask buffers.
     pub fn canonical_name(&self, found: &str) -> Option<String> {
         const BUFFERS: [&str; 6] = [
             ".attn.bias",
@@ -55,8 +59,11 @@ impl CausalConfig {
             "rotary_emb.cos_cached",
         ];
         let is_buffer = BUFFERS.iter().any(|end| found.ends_with(end)) || found.ends_with("rotary_emb.sin_cached");
-        if is_buffer || (self.tied && found == self.head_name()) {
+        if is_buffer {
             return None;
+        }
+        if found == HEAD_IN_MEMORY {
+            return Some(self.head_name().to_owned());
         }
         let is_whole = found == self.head_name() || found.starts_with(self.prefix());
         Some(if is_whole { found.to_owned() } else { format!("{}{found}", self.prefix()) })
@@ -92,8 +99,13 @@ impl CausalConfig {
     pub fn head_name(&self) -> &'static str {
         match self.architecture {
             Architecture::GptNeoX => "embed_out.weight",
-            Architecture::Gpt2 | Architecture::Llama | Architecture::Qwen2 => "lm_head.weight",
+            Architecture::Gpt2 | Architecture::Llama | Architecture::Qwen2 => HEAD_IN_MEMORY,
         }
+    }
+
+    /// What a tensor is called in transformers 5's memory, which is what PEFT's names and patterns are about.
+    pub(crate) fn name_in_memory<'a>(&self, name: &'a str) -> &'a str {
+        if name == self.head_name() { HEAD_IN_MEMORY } else { name }
     }
 
     /// The learned positions' name.
@@ -230,8 +242,18 @@ mod tests {
         assert_eq!(tensors["model.layers.0.self_attn.k_proj.weight"], [16, 32]);
         assert_eq!(tensors["model.layers.0.self_attn.k_proj.bias"], [16]);
         assert!(!tensors.contains_key("lm_head.weight"));
-        assert_eq!(config.canonical_name("lm_head.weight"), None);
         assert_eq!(config.canonical_name("norm.weight").as_deref(), Some("model.norm.weight"));
+    }
+
+    #[test]
+    fn the_head_of_gpt_neox_has_a_name_on_disk_and_one_in_memory() {
+        let source = json!({ "model_type": "gpt_neox", "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 64 });
+        let config = CausalConfig::from_json(source).unwrap();
+        assert_eq!(config.canonical_name("lm_head.weight").as_deref(), Some("embed_out.weight"));
+        assert_eq!(config.canonical_name("embed_out.weight").as_deref(), Some("embed_out.weight"));
+        assert_eq!(config.name_in_memory("embed_out.weight"), "lm_head.weight");
+        assert_eq!(config.name_in_memory("gpt_neox.embed_in.weight"), "gpt_neox.embed_in.weight");
     }
 
     #[test]

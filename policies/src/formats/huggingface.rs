@@ -42,10 +42,19 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     let mut config = parse_config(&path, read_object(&path)?)?;
     let mut files =
         weight_files(folder, head)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
-    let places = places(folder, &config, &files, head)?;
+    let mut places = places(&config, &files, head)?;
+    if config.tied && head == Head::Vocabulary {
+        settle_tie(&mut config, &mut places, &mut files)?;
+    }
+    let found = places.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect();
+    let path = if let [file] = files.as_slice() { file.path() } else { folder };
+    match head {
+        Head::Vocabulary => check_tensors(path, &config, &found)?,
+        Head::Reward => check_reward(path, &config, &found)?,
+    }
     let mut tensors = BTreeMap::new();
-    for (name, (file, stored)) in places {
-        tensors.insert(name, files[file].read(&stored, device)?);
+    for (name, place) in places {
+        tensors.insert(name, files[place.file].read(&place.stored, device)?);
     }
     let mut extras = Extras::read(folder)?;
     let tokenizer = ModelTokenizer::from_extras(folder, &extras, Some(&config))?;
@@ -124,35 +133,75 @@ fn explain_no_weights(folder: &Path, head: Head) -> Result<String, PolicyError> 
     })
 }
 
-/// Where each tensor of the architecture is: file and stored name.
+/// Where a tensor is, and what it is like.
+#[derive(Debug)]
+struct Place {
+    file: usize,
+    stored: String,
+    shape: Vec<usize>,
+}
+
+/// Where each tensor of the architecture is.
 fn places(
-    folder: &Path,
     config: &CausalConfig,
     files: &[SafetensorsFile],
     head: Head,
-) -> Result<BTreeMap<String, (usize, String)>, PolicyError> {
-    let mut places: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    let mut found = BTreeMap::new();
+) -> Result<BTreeMap<String, Place>, PolicyError> {
+    let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
+        if let Some(stored) = file.entries().keys().find(|stored| is_quantised(stored)) {
+            let reason = "the weights are quantised; bring the model as it was before, in F32, F16, BF16 or F64";
+            return Err(PolicyError::tensor(file.path(), stored, reason));
+        }
         for (stored, entry) in file.entries() {
             let name = match head {
                 Head::Vocabulary => config.canonical_name(stored),
                 Head::Reward => config.canonical_reward_name(stored),
             };
             let Some(name) = name else { continue };
-            if let Some((other, twin)) = places.insert(name.clone(), (index, stored.clone())) {
-                let reason = format!("also stored as `{twin}` in {}", files[other].path().display());
+            let place = Place { file: index, stored: stored.clone(), shape: entry.shape.clone() };
+            if let Some(twin) = places.insert(name, place) {
+                let reason = format!("also stored as `{}` in {}", twin.stored, files[twin.file].path().display());
                 return Err(PolicyError::tensor(file.path(), stored, reason));
             }
-            found.insert(name, entry.shape.clone());
         }
     }
-    let path = if let [file] = files { file.path() } else { folder };
-    match head {
-        Head::Vocabulary => check_tensors(path, config, &found)?,
-        Head::Reward => check_reward(path, config, &found)?,
-    }
     Ok(places)
+}
+
+/// Whether a tensor is a part of a quantised weight, by the names that the common quantisers give them.
+fn is_quantised(stored: &str) -> bool {
+    const PARTS: [&str; 8] =
+        ["qweight", "qzeros", "absmax", "quant_map", "SCB", "weight_packed", "weight_scale", "weight_scale_inv"];
+    stored.rsplit('.').next().is_some_and(|part| PARTS.contains(&part))
+}
+
+/// Decides what the output matrix of a tied model is, as transformers 5 does. One that is stored alone is the embedding
+/// as well; one that is stored beside another embedding is a matrix of its own, whatever the configuration says.
+fn settle_tie(
+    config: &mut CausalConfig,
+    places: &mut BTreeMap<String, Place>,
+    files: &mut [SafetensorsFile],
+) -> Result<(), PolicyError> {
+    let (embedding, head) = (config.embedding_name(), config.head_name());
+    let Some(place) = places.remove(head) else { return Ok(()) };
+    match places.get(&embedding) {
+        None => drop(places.insert(embedding, place)),
+        Some(twin) if twin.shape == place.shape && same_numbers(files, twin, &place)? => {}
+        Some(_) => {
+            places.insert(head.to_owned(), place);
+            config.untie();
+        }
+    }
+    Ok(())
+}
+
+fn same_numbers(files: &mut [SafetensorsFile], a: &Place, b: &Place) -> Result<bool, PolicyError> {
+    let mut numbers = |place: &Place| {
+        let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
+        Ok::<_, PolicyError>(tensor.flatten_all()?.to_vec1::<f32>()?)
+    };
+    Ok(numbers(a)? == numbers(b)?)
 }
 
 /// Compares the tensors that are there with those the configuration needs.

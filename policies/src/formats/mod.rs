@@ -14,13 +14,17 @@ mod file;
 mod gguf;
 mod huggingface;
 mod llama2c;
+mod lora_fields;
 mod lora_settings;
+mod lora_targets;
 mod peft;
+mod peft_merge;
 mod rows;
-mod safetensors;
+pub(crate) mod safetensors;
 mod save;
 mod scheduler;
 mod staging;
+pub(crate) mod table;
 mod tokenizer;
 mod unet;
 mod unet_lora;
@@ -37,7 +41,8 @@ pub use extras::Extras;
 pub(crate) use extras::read_object;
 pub(crate) use huggingface::compare;
 pub use lora_settings::TrainedLora;
-pub use peft::{LoraLayer, PeftAdapter, load_peft, merge_peft, save_peft};
+pub use peft::{LoraLayer, PeftAdapter, load_peft, save_peft};
+pub use peft_merge::merge_peft;
 pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
@@ -184,8 +189,8 @@ pub fn add_adapter(
     device: &Device,
 ) -> Result<ModelFiles, PolicyError> {
     let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
-    peft::check_fits(&folder, &lora, &files.tensors)?;
-    merge_peft(&lora, &files.config, &mut files.tensors)?;
+    peft_merge::check_fits(&folder, &lora, &files.config, &files.tensors)?;
+    merge_peft(&lora, &mut files.config, &mut files.tensors)?;
     // What an adapter learned was read by the tokenizer that was saved beside it.
     if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
         files.tokenizer = ModelTokenizer::from_extras(&folder, &files.extras, Some(&files.config))?;

@@ -1,7 +1,10 @@
 //! LoRA adapters as PEFT keeps them: `adapter_config.json` and `adapter_model.safetensors`.
 //!
 //! A layer with the Hugging Face name `P` has the tensors `base_model.model.P.lora_A.weight` [rank, in] and
-//! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A.
+//! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A. An embedding's are
+//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Beside the factors, PEFT saves modules
+//! that were trained whole (`modules_to_save`), biases, and the base's own embedding and output matrix where one of them
+//! is adapted (`P.base_layer.weight`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +16,6 @@ use serde_json::json;
 
 use super::Extras;
 use super::extras::read_object;
-use super::huggingface::some;
 use super::lora_settings::{Halves, Settings, TrainedLora};
 use super::safetensors::SafetensorsFile;
 use super::save::write_safetensors;
@@ -22,7 +24,7 @@ use crate::PolicyError;
 use crate::causal::{Architecture, CausalConfig};
 
 const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before the name of a module.
 const PREFIX: &str = "base_model.model.";
 
@@ -33,8 +35,10 @@ pub struct PeftAdapter {
     pub base: Option<String>,
     /// The change to each weight, by the layer's Hugging Face name without `.weight`.
     pub layers: BTreeMap<String, LoraLayer>,
-    /// Tensors that take the place of the base's (PEFT's `modules_to_save` and trained biases).
+    /// Tensors that take the place of the base's in the adapted model (PEFT's `modules_to_save`).
     pub replaced: BTreeMap<String, Tensor>,
+    /// Tensors of the base itself: the weights under an adapter, and biases.
+    pub base_weights: BTreeMap<String, Tensor>,
 }
 
 /// The two factors of a change, and its scale.
@@ -58,7 +62,7 @@ impl PeftAdapter {
     /// # Errors
     /// Tensors in place of the base's, adapters of the embedding, of several ranks or strengths.
     pub fn trained(&self, config: &CausalConfig) -> Result<TrainedLora, PolicyError> {
-        let trained = match self.replaced.keys().next() {
+        let trained = match self.replaced.keys().chain(self.base_weights.keys()).next() {
             Some(name) => Err(format!("it replaces `{name}` of its base")),
             None => TrainedLora::new(&self.layers, &config.adaptable_layers()),
         };
@@ -86,65 +90,53 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
     }
     let mut file = SafetensorsFile::open(&weights)?;
     let names: Vec<String> = file.entries().keys().cloned().collect();
-    let mut adapter = PeftAdapter { base: settings.base.clone(), layers: BTreeMap::new(), replaced: BTreeMap::new() };
+    let mut adapter = PeftAdapter {
+        base: settings.base.clone(),
+        layers: BTreeMap::new(),
+        replaced: BTreeMap::new(),
+        base_weights: BTreeMap::new(),
+    };
     let mut halves: BTreeMap<String, Halves> = BTreeMap::new();
     for name in &names {
         let tensor = file.read(name, device)?;
-        let key = Key::parse(name, config).map_err(|reason| PolicyError::tensor(&weights, name, reason))?;
-        match key {
-            Key::Replaced(name) => drop(adapter.replaced.insert(name, tensor)),
+        let key = Key::parse(name, config, &settings).map_err(|reason| PolicyError::tensor(&weights, name, reason))?;
+        let twin = match key {
+            Key::Replaced(name) => adapter.replaced.insert(name, tensor),
+            Key::OfBase(name) => adapter.base_weights.insert(name, tensor),
             Key::Half { layer, second, embedding } => {
                 let halves = halves.entry(layer).or_default();
                 halves.embedding = embedding;
-                *(if second { &mut halves.b } else { &mut halves.a }) = Some(tensor);
+                (if second { &mut halves.b } else { &mut halves.a }).replace(tensor)
             }
+        };
+        if twin.is_some() {
+            return Err(PolicyError::tensor(&weights, name, "is there twice, under two names"));
         }
     }
     for (layer, halves) in halves {
-        let built = settings.layer(&layer, halves).map_err(|reason| PolicyError::tensor(&weights, &layer, reason))?;
+        let built = build(&settings, config, &layer, halves);
+        let built = built.map_err(|reason| PolicyError::tensor(&weights, &layer, reason))?;
         adapter.layers.insert(layer, built);
     }
     if adapter.layers.is_empty() {
         return Err(PolicyError::format(&weights, "no LoRA tensors"));
     }
+    if settings.ensures_tying && adapter.parts_the_tie(config) {
+        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
+                      it with peft's merge_and_unload";
+        return Err(PolicyError::format(&path, reason));
+    }
     Ok(adapter)
 }
 
-/// Adds an adapter to a model's weights.
-///
-/// # Errors
-/// A layer the model doesn't have, or one of another shape.
-pub fn merge_peft(
-    adapter: &PeftAdapter,
-    config: &CausalConfig,
-    tensors: &mut BTreeMap<String, Tensor>,
-) -> Result<(), PolicyError> {
-    let misfit = |name: &str, reason: String| PolicyError::Argument {
-        what: format!("adapter for `{name}`"),
-        expected: "a layer of the base model".to_owned(),
-        got: reason,
-    };
-    for (layer, lora) in &adapter.layers {
-        let name = format!("{layer}.weight");
-        let Some(weight) = tensors.get_mut(&name) else {
-            return Err(misfit(layer, "a layer it doesn't have".to_owned()));
-        };
-        let delta = (lora.b.matmul(&lora.a)? * lora.scale)?;
-        let turned = lora.embedding || layout(config) == WeightLayout::InOut;
-        let delta = if turned { delta.t()?.contiguous()? } else { delta };
-        if delta.dims() != weight.dims() {
-            return Err(misfit(layer, format!("a change of shape {:?} to {:?}", delta.dims(), weight.dims())));
-        }
-        *weight = (&*weight + delta.to_dtype(weight.dtype())?)?;
+/// The adapter of one layer, which the settings must mean by the name it has in memory.
+fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves) -> Result<LoraLayer, String> {
+    let weight = format!("{layer}.weight");
+    let name = config.name_in_memory(&weight).trim_end_matches(".weight");
+    if !settings.is_target(name, halves.embedding || weight == config.head_name()) {
+        return Err(format!("`target_modules` and `exclude_modules` do not mean {name}, so peft would leave it out"));
     }
-    for (name, tensor) in &adapter.replaced {
-        match tensors.get_mut(name) {
-            Some(old) if old.dims() == tensor.dims() => *old = tensor.clone(),
-            Some(old) => return Err(misfit(name, format!("shape {:?} in place of {:?}", tensor.dims(), old.dims()))),
-            None => return Err(misfit(name, "a tensor it doesn't have".to_owned())),
-        }
-    }
-    Ok(())
+    settings.layer(name, halves)
 }
 
 /// Writes a PEFT folder, whole or not at all.
@@ -227,18 +219,25 @@ pub(super) fn is_adapter(folder: &Path) -> bool {
 enum Key {
     Half { layer: String, second: bool, embedding: bool },
     Replaced(String),
+    OfBase(String),
 }
 
 impl Key {
-    fn parse(name: &str, config: &CausalConfig) -> Result<Self, String> {
+    fn parse(name: &str, config: &CausalConfig, settings: &Settings) -> Result<Self, String> {
         let path = name.strip_prefix(PREFIX).unwrap_or(name);
         if path.contains("lora_magnitude_vector") {
             return Err("DoRA is not supported".to_owned());
         }
+        let head = config.head_name();
+        if config.name_in_memory(head) != head && path.starts_with(head.trim_end_matches("weight")) {
+            return Err(
+                "transformers 5 has this layer as `lm_head`, and peft leaves out what has another name".to_owned()
+            );
+        }
         let canonical = |module: &str| {
             let whole = config.canonical_name(&format!("{module}.weight"));
             let layer = whole.and_then(|n| n.strip_suffix(".weight").map(str::to_owned));
-            layer.ok_or_else(|| format!("`{module}` has no weight of its own in this model (tied to the embedding?)"))
+            layer.ok_or_else(|| format!("`{module}` is no layer with a weight"))
         };
         let kinds = [
             (".lora_A", false, false),
@@ -257,24 +256,13 @@ impl Key {
                 _ => {}
             }
         }
-        let plain = path.replace(".modules_to_save.default", "").replace(".base_layer", "");
-        config.canonical_name(&plain).map(Self::Replaced).ok_or_else(|| "not a tensor of this model".to_owned())
+        let is_marked = path.contains(".modules_to_save.");
+        let plain = [".modules_to_save.default", ".modules_to_save", ".base_layer"];
+        let plain = plain.iter().fold(path.to_owned(), |path, mark| path.replace(mark, ""));
+        let found = config.canonical_name(&plain).ok_or_else(|| "not a tensor of this model".to_owned())?;
+        let module = config.name_in_memory(&found);
+        let module = module.rsplit_once('.').map_or(module, |(module, _)| module);
+        let is_whole = is_marked || (!path.contains(".base_layer.") && settings.is_saved_whole(module));
+        Ok(if is_whole { Self::Replaced(found) } else { Self::OfBase(found) })
     }
-}
-
-/// Compares an adapter with the model it is to be added to, so that a misfit names the adapter's file.
-pub(super) fn check_fits(
-    folder: &Path,
-    adapter: &PeftAdapter,
-    tensors: &BTreeMap<String, Tensor>,
-) -> Result<(), PolicyError> {
-    let layers = adapter.layers.keys().map(|layer| format!("{layer}.weight"));
-    let unknown: Vec<String> =
-        layers.chain(adapter.replaced.keys().cloned()).filter(|name| !tensors.contains_key(name)).collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<&str> = unknown.iter().map(String::as_str).collect();
-    let reason = format!("not an adapter of this base, which has no {}", some(&names));
-    Err(PolicyError::format(folder.join(WEIGHTS), reason))
 }

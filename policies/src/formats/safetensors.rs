@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 
@@ -73,9 +73,7 @@ impl SafetensorsFile {
     /// # Errors
     /// A tensor that isn't there, isn't of floating point, or holds NaN or an infinity.
     pub(crate) fn read(&mut self, name: &str, device: &Device) -> Result<Tensor, PolicyError> {
-        let Some(entry) = self.entries.get(name).cloned() else {
-            return Err(PolicyError::tensor(&self.file.path, name, "not in this file"));
-        };
+        let entry = self.entry(name)?;
         let Some(kind) = floats(&entry.dtype) else {
             let reason = format!("stored as {}; weights must be F32, F16, BF16 or F64", entry.dtype);
             return Err(PolicyError::tensor(&self.file.path, name, reason));
@@ -84,6 +82,32 @@ impl SafetensorsFile {
         let values = read_floats(&mut self.file, self.data_start + entry.data_offsets.0, count, kind)?;
         check_finite(&self.file.path, name, &values)?;
         Ok(Tensor::from_vec(values, entry.shape.as_slice(), device)?)
+    }
+
+    /// Reads one tensor of whatever numbers it is stored as.
+    ///
+    /// # Errors
+    /// A tensor that isn't there, or of a type that no tensor here has.
+    pub(crate) fn read_as_stored(&mut self, name: &str) -> Result<Tensor, PolicyError> {
+        let entry = self.entry(name)?;
+        let dtype = match entry.dtype.as_str() {
+            "F64" => DType::F64,
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "BF16" => DType::BF16,
+            "I64" => DType::I64,
+            "U32" => DType::U32,
+            "U8" => DType::U8,
+            other => return Err(PolicyError::tensor(&self.file.path, name, format!("stored as {other}"))),
+        };
+        let (begin, end) = entry.data_offsets;
+        let bytes = self.file.bytes(self.data_start + begin, end - begin)?;
+        Ok(Tensor::from_raw_buffer(&bytes, dtype, &entry.shape, &Device::Cpu)?)
+    }
+
+    fn entry(&self, name: &str) -> Result<Entry, PolicyError> {
+        let entry = self.entries.get(name).cloned();
+        entry.ok_or_else(|| PolicyError::tensor(&self.file.path, name, "not in this file"))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::header::{Header, Meta};
+use super::keys;
 use super::weights::Layout;
 use crate::PolicyError;
 use crate::causal::Architecture;
@@ -43,18 +44,19 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// A missing or impossible setting, or a variant of the architecture that isn't built here.
     pub(super) fn config(&self, tied: bool) -> Result<Value, PolicyError> {
+        keys::check(self.header, self.name)?;
         let vocabulary = self.header.tensors.get("token_embd.weight").map(|info| info.shape[0]);
         let Some(vocabulary) = vocabulary else {
             return Err(PolicyError::config("token_embd.weight", "the file has no such tensor"));
         };
-        if self.optional("expert_count")?.is_some_and(|n| n > 0) {
-            return Err(PolicyError::config(self.key("expert_count"), "mixtures of experts are not supported"));
-        }
         let mut config = match self.architecture {
             Architecture::Llama | Architecture::Qwen2 => self.llama()?,
             Architecture::Gpt2 => self.gpt2()?,
             Architecture::GptNeoX => self.gpt_neox()?,
         };
+        if let Some(factor) = self.linear_scaling()?.filter(|_| self.architecture != Architecture::Gpt2) {
+            config["rope_scaling"] = json!({ "rope_type": "linear", "type": "linear", "factor": factor });
+        }
         config["vocab_size"] = json!(vocabulary);
         config["tie_word_embeddings"] = json!(tied);
         Ok(config)
@@ -64,8 +66,10 @@ impl<'a> Settings<'a> {
         let width = self.size("embedding_length")?;
         let heads = self.size("attention.head_count")?;
         let head_size = self.optional("attention.key_length")?.unwrap_or(width / heads.max(1));
-        if self.optional("rope.dimension_count")?.is_some_and(|n| n != head_size) {
-            return Err(PolicyError::config(self.key("rope.dimension_count"), "must be the size of a head"));
+        for key in ["rope.dimension_count", "attention.value_length"] {
+            if self.optional(key)?.is_some_and(|n| n != head_size) {
+                return Err(PolicyError::config(self.key(key), format!("must be the size of a head, {head_size}")));
+            }
         }
         let mut config = json!({
             "model_type": self.architecture.model_type(),
@@ -85,9 +89,6 @@ impl<'a> Settings<'a> {
             config["mlp_bias"] = json!(self.header.tensors.contains_key("blk.0.ffn_up.bias"));
         } else {
             config["use_sliding_window"] = json!(false);
-        }
-        if let Some(factor) = self.linear_scaling()? {
-            config["rope_scaling"] = json!({ "rope_type": "linear", "type": "linear", "factor": factor });
         }
         Ok(config)
     }
@@ -132,6 +133,15 @@ impl<'a> Settings<'a> {
         let heads = self.size("attention.head_count")?;
         let head_size = width / heads.max(1);
         let rotated = self.optional("rope.dimension_count")?.unwrap_or(head_size);
+        if !rotated.is_multiple_of(2) {
+            // llama.cpp and transformers turn other pairs then.
+            let reason = format!("{rotated} coordinates of a head cannot turn in pairs");
+            return Err(PolicyError::config(self.key("rope.dimension_count"), reason));
+        }
+        let share = rotated as f64 / head_size.max(1) as f64;
+        // Rounding must not make one coordinate less of it.
+        let is_kept = (head_size as f64 * share) as usize == rotated;
+        let share = if is_kept { share } else { (rotated as f64 + 0.5) / head_size.max(1) as f64 };
         let parallel = match self.meta("use_parallel_residual") {
             None => true,
             Some(Meta::Bool(parallel)) => *parallel,
@@ -146,7 +156,7 @@ impl<'a> Settings<'a> {
             "hidden_act": "gelu",
             "max_position_embeddings": self.size("context_length")?,
             "layer_norm_eps": self.number("attention.layer_norm_epsilon")?.unwrap_or(1e-5),
-            "rotary_pct": rotated as f64 / head_size.max(1) as f64,
+            "rotary_pct": share,
             "rotary_emb_base": self.number("rope.freq_base")?.unwrap_or(10_000.0),
             "use_parallel_residual": parallel,
         }))

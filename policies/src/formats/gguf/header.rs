@@ -71,10 +71,12 @@ pub(super) struct Info {
     pub(super) shape: Vec<usize>,
     pub(super) begin: u64,
     pub(super) bytes: u64,
+    /// The part it is in, where a model is in several files.
+    pub(super) part: usize,
 }
 
 /// A GGUF file whose header has been found sound.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Meta>,
     pub(super) tensors: BTreeMap<String, Info>,
@@ -313,6 +315,6 @@ impl Reader<'_> {
         // GGUF lists the innermost dimension first.
         let shape = dims.iter().rev().map(|d| *d as usize).collect();
         let bytes = count / elements * size;
-        Ok((name, Info { stored, shape, begin, bytes }))
+        Ok((name, Info { stored, shape, begin, bytes, part: 0 }))
     }
 }

@@ -1,7 +1,9 @@
-//! GGUF files: weights dequantised to f32, a configuration and a tokenizer made from the metadata.
+//! GGUF files, whole or in parts: weights dequantised to f32, a configuration and a tokenizer made from the metadata.
 
 mod architecture;
 mod header;
+mod keys;
+mod parts;
 mod vocabulary;
 mod weights;
 
@@ -13,22 +15,22 @@ use serde_json::{Value, json};
 
 use self::architecture::Settings;
 use self::header::Header;
+use self::parts::Parts;
 use self::weights::Layout;
-use super::file::SizedFile;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
 use super::{ModelFiles, ModelTokenizer};
 use crate::PolicyError;
 use crate::causal::{Architecture, CausalConfig};
 
-/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox.
+/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox; of a model in parts, any one may be named.
 ///
 /// # Errors
 /// A damaged header, an architecture, storage type or tokenizer that isn't supported, tensors that are missing, unknown,
 /// misshapen or not finite.
 pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyError> {
-    let mut file = SizedFile::open(path)?;
-    let header = Header::read(&mut file)?;
+    let mut parts = Parts::open(path)?;
+    let header = std::mem::take(&mut parts.header);
     let named = |e: PolicyError| match e {
         PolicyError::Config { .. } | PolicyError::Architecture { .. } => PolicyError::format(path, e.to_string()),
         other => other,
@@ -36,10 +38,10 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyErr
     let settings = Settings::new(&header).map_err(named)?;
     let mut tied = !header.tensors.contains_key("output.weight");
     if settings.architecture == Architecture::Gpt2 && !tied {
-        tied = same_matrices(&mut file, &header)?;
+        tied = same_matrices(&mut parts, &header)?;
     }
     let mut value = settings.config(tied).map_err(named)?;
-    if let Some(scaling) = rotary_factors(&mut file, &header, &value)? {
+    if let Some(scaling) = rotary_factors(&mut parts, &header, &value)? {
         value["rope_scaling"] = scaling;
     }
     let vocabulary = vocabulary::read(path, &header)?;
@@ -56,7 +58,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, PolicyErr
     let mut tensors = BTreeMap::new();
     for (name, (stored, layout)) in places {
         if let Some(info) = header.tensors.get(stored) {
-            tensors.insert(name, weights::read(&mut file, stored, info, layout, device)?);
+            tensors.insert(name, weights::read(parts.file(info.part), stored, info, layout, device)?);
         }
     }
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
@@ -81,23 +83,24 @@ fn places<'a>(
 }
 
 /// Whether the output matrix is a copy of the embedding, as converters write for GPT-2.
-fn same_matrices(file: &mut SizedFile, header: &Header) -> Result<bool, PolicyError> {
+fn same_matrices(parts: &mut Parts, header: &Header) -> Result<bool, PolicyError> {
     let (Some(a), Some(b)) = (header.tensors.get("token_embd.weight"), header.tensors.get("output.weight")) else {
         return Ok(false);
     };
     if a.stored != b.stored || a.shape != b.shape {
         return Ok(false);
     }
-    Ok(file.bytes(a.begin, a.bytes)? == file.bytes(b.begin, b.bytes)?)
+    Ok(parts.file(a.part).bytes(a.begin, a.bytes)? == parts.file(b.part).bytes(b.begin, b.bytes)?)
 }
 
 /// Recognises Llama 3's rotary scaling by the factors that converters store in its place.
 ///
 /// # Errors
 /// Factors of another origin: they would change what the model says.
-fn rotary_factors(file: &mut SizedFile, header: &Header, config: &Value) -> Result<Option<Value>, PolicyError> {
+fn rotary_factors(parts: &mut Parts, header: &Header, config: &Value) -> Result<Option<Value>, PolicyError> {
     const NAME: &str = "rope_freqs.weight";
     let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
+    let file = parts.file(info.part);
     let factors: Vec<f32> = weights::read(file, NAME, info, Layout::Same, &Device::Cpu)?.flatten_all()?.to_vec1()?;
     let factor = factors.iter().copied().fold(1.0, f32::max);
     if factors.iter().all(|f| (f - 1.0).abs() < 1e-6) {

@@ -21,7 +21,7 @@ fn names_may_lack_the_prefix_and_buffers_are_ignored() {
     let mut tensors: Vec<_> =
         llama_tensors().into_iter().map(|(name, shape)| (name.replacen("model.", "", 1), shape)).collect();
     tensors.push(("layers.0.self_attn.rotary_emb.inv_freq".to_owned(), vec![2]));
-    // The head of a tied model is the embedding, whatever the file has.
+    // A head with the embedding's numbers is the embedding.
     tensors.push(("lm_head.weight".to_owned(), vec![10, 8]));
     let path = folder(at.path(), &llama_config(), &safetensors(&tensors));
     let names: Vec<String> = read(&path).tensors.into_keys().collect();

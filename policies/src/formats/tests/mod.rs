@@ -4,6 +4,8 @@ mod damage;
 mod diffusers;
 mod hugging_face;
 mod other_formats;
+mod parts;
+mod ties;
 mod tokenizers;
 mod write;
 

@@ -151,7 +151,7 @@ fn adapters_come_back_as_they_were_saved() {
     let adapter = load_peft(&folder, &base.config, &Device::Cpu).unwrap();
     assert_eq!((adapter.base.as_deref(), adapter.layers[name].scale), (Some("somewhere"), 3.0));
     let mut merged = base.tensors.clone();
-    merge_peft(&adapter, &base.config, &mut merged).unwrap();
+    merge_peft(&adapter, &mut base.config.clone(), &mut merged).unwrap();
     let change = (&merged[&format!("{name}.weight")] - &base.tensors[&format!("{name}.weight")]).unwrap();
     // B's second row is (2, 3), A's first column (0, 8): 3 (2 x 0 + 3 x 8) = 72.
     assert!((change.to_vec2::<f32>().unwrap()[1][0] - 72.0).abs() < 1e-4);

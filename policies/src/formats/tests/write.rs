@@ -109,7 +109,27 @@ impl Meta<'_> {
 
 /// A GGUF file of the same small Llama, with any metadata on top of its own.
 pub(super) fn gguf(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
-    let own = [
+    let own = gguf_settings();
+    gguf_file(&own.iter().chain(extra).collect::<Vec<_>>(), &gguf_tensors())
+}
+
+/// The same model in two files: the first with the metadata and every other tensor, the second with the rest.
+pub(super) fn gguf_parts() -> [Vec<u8>; 2] {
+    let (own, tensors) = (gguf_settings(), gguf_tensors());
+    [0_usize, 1].map(|part| {
+        let split = [
+            ("split.no", Meta::Number(part as u32)),
+            ("split.count", Meta::Number(2)),
+            ("split.tensors.count", Meta::Number(tensors.len() as u32)),
+        ];
+        let settings = if part == 0 { own.as_slice() } else { &[] };
+        let tensors: Vec<_> = tensors.iter().skip(part).step_by(2).cloned().collect();
+        gguf_file(&settings.iter().chain(&split).collect::<Vec<_>>(), &tensors)
+    })
+}
+
+fn gguf_settings() -> [(&'static str, Meta<'static>); 8] {
+    [
         ("general.architecture", Meta::Text("llama")),
         ("llama.block_count", Meta::Number(1)),
         ("llama.context_length", Meta::Number(32)),
@@ -118,8 +138,11 @@ pub(super) fn gguf(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
         ("llama.attention.head_count", Meta::Number(2)),
         ("llama.attention.head_count_kv", Meta::Number(1)),
         ("llama.attention.layer_norm_rms_epsilon", Meta::Float(1e-5)),
-    ];
-    let tensors = [
+    ]
+}
+
+fn gguf_tensors() -> Vec<(&'static str, Vec<usize>)> {
+    vec![
         ("token_embd", vec![10, 8]),
         ("blk.0.attn_norm", vec![8]),
         ("blk.0.attn_q", vec![8, 8]),
@@ -131,8 +154,11 @@ pub(super) fn gguf(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
         ("blk.0.ffn_up", vec![12, 8]),
         ("blk.0.ffn_down", vec![8, 12]),
         ("output_norm", vec![8]),
-    ];
-    let metadata: Vec<_> = own.iter().chain(extra).collect();
+    ]
+}
+
+/// A GGUF file of f32 tensors.
+fn gguf_file(metadata: &[&(&str, Meta<'_>)], tensors: &[(&str, Vec<usize>)]) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());
