@@ -30,6 +30,7 @@
 pub mod causal;
 pub mod clip;
 mod coded;
+mod declared;
 pub mod denoiser;
 mod error;
 pub mod formats;

@@ -104,6 +104,7 @@ fn samples_are_pictures_and_a_function_of_the_seed() {
         scene.bytes(&format!("guided-{scale}/00000-0.png"))
     };
     assert_ne!(guided("1"), guided("7.5"));
+    assert!(guided("0.5") == guided("1") && guided("0") == guided("1"), "diffusers guides beyond 1 only");
     assert!(scene.unfinished().is_empty());
 }
 
@@ -145,7 +146,9 @@ fn inspect_tells_denoisers_runs_pictures_and_latents_apart() {
     let of_unet = ["UNet2DConditionModel", "epsilon", "timesteps     1000", "4 x 4 pixels of 4 channels"];
     says("unet", &of_unet);
     says("run/model", &of_unet);
-    says("unet+lora/model", &of_unet);
+    for name in ["unet+lora/model", "unet+lora", "lora/model"] {
+        says(name, &of_unet);
+    }
     says("pixels", &["UNet2DModel", "8 x 8 pixels of 3 channels", "reads texts   no", "scheduler (DDPMScheduler)"]);
     says("sd", &["reads texts   yes", "vae (AutoencoderKL)", "text_encoder (CLIPTextModel)", "unet (UNet2DCond"]);
     says("builtin:shapes-untrained", &["flow", "16 x 16 pixels of 3 channels", "reads texts   yes"]);

@@ -193,11 +193,19 @@ fn adapters_are_written_as_diffusers_and_added_to_their_base() {
         scene.done(&format!("{score} --quiet")).out
     };
     assert_ne!(score("unet"), score("run"));
-    assert_eq!(score("unet+run/model"), score("run"), "the run knows its base");
-    scene.refused("score --mdp diffusion --model run/model --latents latents.safetensors", 2, &["BASE+run/model"]);
+    for name in ["unet+run", "unet+run/model", "run/model", "run/model/pytorch_lora_weights.safetensors"] {
+        assert_eq!(score(name), score("run"), "{name}: the run, and its adapter, know their base");
+    }
     scene.done(&learning("drawn", "--model pixels --data pictures.jsonl --lora-rank 2 --max-steps 1"));
     scene.done("sample --mdp diffusion --model drawn --prompts prompts.txt --sample-steps 2 --out s.jsonl");
-    assert!(scene.path("s/00000-0.png").is_file());
+    let (alone, drawn) = (scene.bytes("s/00000-0.png"), scene.path("s/00000-0.png"));
+    scene.done("sample --mdp diffusion --model pixels+drawn --prompts prompts.txt --sample-steps 2 --out t.jsonl");
+    assert!(drawn.is_file() && alone == scene.bytes("t/00000-0.png"));
+    // A base that has moved away is named again.
+    let before = score("run");
+    std::fs::rename(scene.path("unet"), scene.path("moved")).unwrap();
+    scene.refused("score --mdp diffusion --model run/model --latents latents.safetensors", 2, &["BASE+run/model"]);
+    assert_eq!(score("moved+run"), before);
 }
 
 #[test]
@@ -218,7 +226,7 @@ fn adapters_go_on_learning() {
     ));
     scene.done(&learning("same", "--model one --lora-rank 2 --max-steps 1 --lr 1e-60"));
     assert!(adapters("same") == adapters("one"));
-    scene.done(&learning("two", "--model unet+one/model --lora-rank 2 --max-steps 2 --lr 1e-2"));
+    scene.done(&learning("two", "--model unet+one --lora-rank 2 --max-steps 2 --lr 1e-2"));
     assert!((scene.column("two", "loss")[0] - LN_2).abs() < 1e-12, "the reference is the adapter as it was");
     assert_ne!(score("two"), score("one"));
     scene.done(&learning("three", "--model two --lora-rank 2 --max-steps 1"));

@@ -5,7 +5,6 @@ use candle_core::Tensor;
 use datasets::images::{
     ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
 };
-use policies::formats::DiffusersFolder;
 
 use super::print;
 use crate::denoiser;
@@ -19,12 +18,6 @@ const SIZE: usize = 512;
 
 /// More timesteps than any schedule has.
 const MANY: usize = 1 << 20;
-
-/// Whether a name is that of a denoiser.
-pub(super) fn is_denoiser(name: &str) -> bool {
-    let base = name.split_once('+').map_or(name, |(base, _)| base);
-    base.starts_with("builtin:shapes") || DiffusersFolder::is_one(Path::new(base))
-}
 
 /// Whether data is pictures; what can't be read is told by who reads it.
 pub(super) fn is_pictures(name: &str) -> bool {

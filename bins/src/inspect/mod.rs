@@ -10,7 +10,7 @@ use datasets::PairFolder;
 use policies::formats::ModelFiles;
 
 use crate::values::Values;
-use crate::{Call, Failure, console, model, text};
+use crate::{Call, Failure, console, denoiser, model, text};
 
 pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let data = call.values.text("data.data");
@@ -24,7 +24,7 @@ pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Fa
     };
     let name = path.display().to_string();
     if let Some(data) = data {
-        if images::is_denoiser(&name) {
+        if denoiser::is_one(&name) {
             images::inspect_pictures(data, Some(&name), &call.values)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -33,7 +33,7 @@ pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Fa
         inspect_run(&path)?;
     } else if path.join("pairs.json").is_file() {
         inspect_pairs(&path)?;
-    } else if images::is_denoiser(&name) {
+    } else if denoiser::is_one(&name) {
         images::inspect_denoiser(&name, &call.values)?;
     } else if name.ends_with(".safetensors") {
         images::inspect_tensors(&name)?;

@@ -208,7 +208,7 @@ pub(super) const KEYS: &[Key] = &[
     of_images("sample.steps", "sample-steps", Count, "20", TRAIN | SAMPLE, "Denoising steps of an image").in_hybrid(),
     of_images("sample.eta", "eta", Number, "0", TRAIN | SAMPLE, "ddim: the share of fresh noise in every step")
         .in_hybrid(),
-    of_images("sample.guidance", "guidance", Number, "1", TRAIN | SAMPLE, "Classifier-free guidance; 1: none")
+    of_images("sample.guidance", "guidance", Number, "1", TRAIN | SAMPLE, "Classifier-free guidance; 1 or less: none")
         .in_hybrid(),
     of_images(
         "sample.save_trajectories",

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::encoder::{Blocks, with_bias};
 use crate::PolicyError;
 use crate::causal::fields::Fields;
+use crate::declared::Kind::{Number, Text, Whole};
+use crate::declared::{Table, harmless, honoured, refused};
 
 /// The nonlinearity of the feed-forward layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,16 @@ impl ClipTextConfig {
     /// # Errors
     /// Another class of model, and settings that are missing, impossible or not supported.
     pub fn from_json(source: &Value) -> Result<Self, PolicyError> {
-        let fields = Fields::new(source);
         let has_projection = has_projection(source)?;
+        let given = source.as_object().ok_or_else(|| PolicyError::config("config.json", "must hold an object"))?;
+        DECLARED.refuse(given)?;
+        let config = Self::from_known(source, has_projection)?;
+        DECLARED.check_kinds(given)?;
+        Ok(config)
+    }
+
+    fn from_known(source: &Value, has_projection: bool) -> Result<Self, PolicyError> {
+        let fields = Fields::new(source);
         let Blocks { width, inner, n_layers, n_heads, activation, norm_epsilon } = Blocks::from_json(source)?;
         Ok(Self {
             vocabulary: fields.size("vocab_size")?.unwrap_or(49_408),
@@ -104,6 +114,29 @@ fn has_projection(source: &Value) -> Result<bool, PolicyError> {
     }
 }
 
+/// The fields of `CLIPTextConfig`, and what becomes of each.
+const DECLARED: Table = Table(&[
+    honoured("vocab_size", Whole),
+    honoured("hidden_size", Whole),
+    honoured("intermediate_size", Whole),
+    honoured("projection_dim", Whole).or_null(),
+    honoured("num_hidden_layers", Whole),
+    honoured("num_attention_heads", Whole),
+    honoured("max_position_embeddings", Whole),
+    honoured("hidden_act", Text),
+    honoured("layer_norm_eps", Number),
+    honoured("eos_token_id", Whole),
+    // Only while it learns, which it never does here or in pipelines.
+    harmless("attention_dropout", Number),
+    // Of fresh weights.
+    harmless("initializer_range", Number),
+    harmless("initializer_factor", Number),
+    // The tokenizer's are used.
+    harmless("pad_token_id", Whole),
+    harmless("bos_token_id", Whole),
+    refused("quantization_config", &[]),
+]);
+
 /// The nonlinearity that `hidden_act` names.
 pub(super) fn activation(fields: Fields<'_>) -> Result<ClipActivation, PolicyError> {
     match fields.text("hidden_act")?.as_deref() {
@@ -113,5 +146,32 @@ pub(super) fn activation(fields: Fields<'_>) -> Result<ClipActivation, PolicyErr
             let reason = format!("`{other}` is not supported; supported: quick_gelu, gelu");
             Err(PolicyError::config("hidden_act", reason))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_that_transformers_declares_has_a_fate() {
+        crate::declared::golden::check("CLIPTextConfig", DECLARED);
+    }
+
+    #[test]
+    fn wrong_types_are_errors() {
+        let error = |key: &str, value: Value| {
+            let mut source = serde_json::json!({
+                "architectures": ["CLIPTextModel"], "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+            });
+            source[key] = value;
+            ClipTextConfig::from_json(&source).map_or_else(|e| e.to_string(), |_| "accepted".to_owned())
+        };
+        assert_eq!(error("attention_dropout", 0.1.into()), "accepted");
+        assert!(error("attention_dropout", "0.1".into()).contains("`attention_dropout`: must be a number"));
+        assert!(error("eos_token_id", serde_json::json!([2])).contains("`eos_token_id`: must be a whole number"));
+        assert!(error("hidden_size", 16.0.into()).contains("`hidden_size`"));
+        assert!(error("quantization_config", serde_json::json!({"bits": 4})).contains("quantization_config"));
     }
 }

@@ -19,6 +19,7 @@ mod lora_settings;
 mod lora_targets;
 mod peft;
 mod peft_merge;
+mod python_json;
 mod rows;
 pub(crate) mod safetensors;
 mod save;
@@ -47,7 +48,7 @@ pub use save::{SaveOptions, save_huggingface};
 pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
 pub use unet::{UNetFiles, load_unet, save_unet};
-pub use unet_lora::{UNetLora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
+pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
 
 use crate::PolicyError;
 use crate::causal::CausalConfig;

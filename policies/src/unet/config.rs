@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::declared::table;
 use super::settings::Settings;
 use crate::PolicyError;
+use crate::causal::fields::Fields;
 
 /// The classes of diffusers that are built here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +23,16 @@ impl UNetClass {
             Self::Unconditional => "UNet2DModel",
             Self::Conditional => "UNet2DConditionModel",
         }
+    }
+
+    /// The class that a `config.json` names.
+    fn of(source: &Value) -> Result<Self, PolicyError> {
+        let found = Fields::new(source).required_text("_class_name")?;
+        let classes = [Self::Unconditional, Self::Conditional];
+        classes
+            .into_iter()
+            .find(|class| class.name() == found)
+            .ok_or_else(|| PolicyError::Architecture { found, supported: classes.map(Self::name).join(", ") })
     }
 }
 
@@ -153,10 +165,15 @@ impl UNetConfig {
     /// A class that is not built here, a missing or impossible size, a block, a norm, an embedding or another variant
     /// that is not built here; each names the key and its value.
     pub fn from_json(source: Value) -> Result<Self, PolicyError> {
-        if !source.is_object() {
+        let Value::Object(fields) = &source else {
             return Err(PolicyError::config("config.json", "the file must hold an object"));
-        }
-        let mut config = Settings::new(&source)?.config()?;
+        };
+        let class = UNetClass::of(&source)?;
+        let table = table(class);
+        table.refuse(fields)?;
+        let known = Value::Object(table.known(fields));
+        let mut config = Settings::new(&known, class).config()?;
+        table.check_kinds(fields)?;
         config.check_widths()?;
         config.source = source;
         Ok(config)

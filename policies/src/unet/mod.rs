@@ -7,6 +7,7 @@
 mod batch;
 mod blocks;
 mod config;
+mod declared;
 mod initial;
 mod layers;
 mod model;

@@ -19,18 +19,12 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    pub(super) fn new(source: &'a Value) -> Result<Self, PolicyError> {
-        let fields = Fields::new(source);
-        let found = fields.required_text("_class_name")?;
-        let classes = [UNetClass::Unconditional, UNetClass::Conditional];
-        let Some(class) = classes.into_iter().find(|class| class.name() == found) else {
-            return Err(PolicyError::Architecture { found, supported: classes.map(UNetClass::name).join(", ") });
-        };
-        Ok(Self { source, fields, class })
+    /// Reads the fields that the class declares.
+    pub(super) fn new(source: &'a Value, class: UNetClass) -> Self {
+        Self { source, fields: Fields::new(source), class }
     }
 
     pub(super) fn config(&self) -> Result<UNetConfig, PolicyError> {
-        self.refuse_variants()?;
         let levels = self.levels()?;
         let n_groups = self.size("norm_num_groups", 32)?;
         let first = levels[0].width;
@@ -60,30 +54,6 @@ impl<'a> Settings<'a> {
             levels,
             source: Value::Null,
         })
-    }
-
-    /// Refuses what is not built here, by its key and its value.
-    fn refuse_variants(&self) -> Result<(), PolicyError> {
-        for key in NOT_BUILT {
-            let given = self.source.get(key).unwrap_or(&Value::Null);
-            if !given.is_null() && given != &Value::Bool(false) {
-                return Err(unsupported(key, given, "none"));
-            }
-        }
-        for (key, built) in ONLY {
-            let given = self.source.get(key).unwrap_or(&Value::Null);
-            let is_built = built.iter().any(|built| given.as_str() == Some(built));
-            if !given.is_null() && !is_built {
-                return Err(unsupported(key, given, &built.join(", ")));
-            }
-        }
-        if self.source.get("norm_num_groups").is_some_and(Value::is_null) {
-            return Err(unsupported("norm_num_groups", &Value::Null, "a number of groups"));
-        }
-        match self.number("resnet_out_scale_factor", 1.)? {
-            1. => Ok(()),
-            other => Err(unsupported("resnet_out_scale_factor", &Value::from(other), "1")),
-        }
     }
 
     fn levels(&self) -> Result<Vec<Level>, PolicyError> {
@@ -287,33 +257,6 @@ impl<'a> Settings<'a> {
         flags.ok_or_else(|| PolicyError::config(key, format!("must be {n} times true or false")))
     }
 }
-
-/// Keys whose only value that is built is none.
-const NOT_BUILT: [&str; 14] = [
-    "class_embed_type",
-    "num_class_embeds",
-    "class_embeddings_concat",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "cross_attention_norm",
-    "dual_cross_attention",
-    "num_attention_heads",
-    "resnet_skip_time_act",
-    "reverse_transformer_layers_per_block",
-    "time_cond_proj_dim",
-    "time_embedding_act_fn",
-    "timestep_post_act",
-    "mid_block_only_cross_attention",
-];
-
-/// Keys with the values that are built; the first is diffusers' default.
-const ONLY: [(&str, &[&str]); 5] = [
-    ("act_fn", &["silu", "swish"]),
-    ("resnet_time_scale_shift", &["default"]),
-    ("time_embedding_type", &["positional"]),
-    ("attention_type", &["default"]),
-    ("addition_embed_type", &["text_time"]),
-];
 
 fn bounded(key: &str, size: usize) -> Result<usize, PolicyError> {
     if size <= MOST { Ok(size) } else { Err(PolicyError::config(key, format!("{size} is more than any model has"))) }

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::PolicyError;
 use crate::causal::fields::Fields;
+use crate::declared::Kind::{Flag, Number, Numbers, Texts, Whole, Wholes};
+use crate::declared::{Table, harmless, honoured, refused};
 
 /// More of anything than an autoencoder has; a damaged file's count must not be spelled out.
 const MOST: usize = 1000;
@@ -31,10 +33,8 @@ pub struct VaeConfig {
     pub attention: bool,
     /// What brings latents to the scale of the denoiser.
     pub scaling: f64,
-    /// What is taken from each channel of a latent before.
-    pub shift: Vec<f64>,
-    /// What each channel of a latent is divided by.
-    pub spread: Vec<f64>,
+    /// Mean and deviation of each channel of a latent, where the settings have both. Only SDXL's pipeline reads them.
+    pub statistics: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl VaeConfig {
@@ -43,13 +43,24 @@ impl VaeConfig {
     /// # Errors
     /// Another class of model, and settings that are impossible or not supported.
     pub fn from_json(source: &Value) -> Result<Self, PolicyError> {
-        let fields = Fields::new(source);
-        if let Some(found) = fields.text("_class_name")?.filter(|class| class != "AutoencoderKL") {
+        let class = Fields::new(source).text("_class_name")?;
+        if let Some(found) = class.filter(|class| class != "AutoencoderKL") {
             return Err(PolicyError::Architecture { found, supported: "AutoencoderKL".to_owned() });
         }
+        let given = source.as_object().ok_or_else(|| PolicyError::config("config.json", "must hold an object"))?;
+        DECLARED.refuse(given)?;
+        let config = Self::from_known(&Value::Object(DECLARED.known(given)))?;
+        DECLARED.check_kinds(given)?;
+        Ok(config)
+    }
+
+    /// Reads the fields that the class declares.
+    fn from_known(source: &Value) -> Result<Self, PolicyError> {
+        let fields = Fields::new(source);
         let size = |key: &str, default: usize| fields.size(key).map(|size| size.unwrap_or(default));
         let latent_channels = bounded("latent_channels", size("latent_channels", 4)?)?;
-        let shared_shift = number(source, "shift_factor")?.unwrap_or(0.);
+        let mean = per_channel(source, "latents_mean", latent_channels)?;
+        let deviation = per_channel(source, "latents_std", latent_channels)?;
         let config = Self {
             in_channels: size("in_channels", 3)?,
             out_channels: size("out_channels", 3)?,
@@ -61,8 +72,7 @@ impl VaeConfig {
             post_quantised: fields.flag("use_post_quant_conv", true)?,
             attention: fields.flag("mid_block_add_attention", true)?,
             scaling: fields.positive("scaling_factor", 0.18215)?,
-            shift: per_channel(source, "latents_mean", latent_channels, shared_shift)?,
-            spread: per_channel(source, "latents_std", latent_channels, 1.)?,
+            statistics: mean.zip(deviation),
         };
         config.check(source)?;
         Ok(config)
@@ -82,16 +92,14 @@ impl VaeConfig {
             let reason = format!("{odd} channels can't be split into {} groups", self.groups);
             return Err(PolicyError::config("norm_num_groups", reason));
         }
-        if let Some(bad) = self.spread.iter().find(|spread| **spread <= 0.) {
+        let deviations = self.statistics.iter().flat_map(|(_, deviations)| deviations);
+        if let Some(bad) = deviations.into_iter().find(|deviation| **deviation <= 0.) {
             return Err(PolicyError::config("latents_std", format!("must be positive, not {bad}")));
         }
         for (key, built) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
             check_blocks(source, key, built, blocks)?;
         }
-        match source["act_fn"].as_str() {
-            None | Some("silu" | "swish") => Ok(()),
-            Some(other) => Err(PolicyError::config("act_fn", format!("`{other}` is not supported; supported: silu"))),
-        }
+        Ok(())
     }
 }
 
@@ -115,14 +123,6 @@ fn wrong(key: &str, expected: &str, found: &Value) -> PolicyError {
     PolicyError::config(key, format!("must be {expected}, not {found}"))
 }
 
-fn number(source: &Value, key: &str) -> Result<Option<f64>, PolicyError> {
-    let value = &source[key];
-    if value.is_null() {
-        return Ok(None);
-    }
-    value.as_f64().filter(|n| n.is_finite()).map(Some).ok_or_else(|| wrong(key, "a number", value))
-}
-
 /// A list of sizes of at least 1.
 fn sizes(source: &Value, key: &str) -> Result<Option<Vec<usize>>, PolicyError> {
     let value = &source[key];
@@ -137,15 +137,50 @@ fn sizes(source: &Value, key: &str) -> Result<Option<Vec<usize>>, PolicyError> {
     }
 }
 
-/// A number for each channel, `default` where the key is absent.
-fn per_channel(source: &Value, key: &str, channels: usize, default: f64) -> Result<Vec<f64>, PolicyError> {
+/// A number for each channel, if there are any.
+fn per_channel(source: &Value, key: &str, channels: usize) -> Result<Option<Vec<f64>>, PolicyError> {
     let value = &source[key];
     if value.is_null() {
-        return Ok(vec![default; channels]);
+        return Ok(None);
     }
     let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
     match numbers.filter(|numbers| numbers.len() == channels) {
-        Some(numbers) => Ok(numbers),
+        Some(numbers) => Ok(Some(numbers)),
         None => Err(wrong(key, &format!("a list of {channels} numbers"), value)),
+    }
+}
+
+/// The fields of `AutoencoderKL`, and what becomes of each.
+const DECLARED: Table = Table(&[
+    honoured("in_channels", Whole),
+    honoured("out_channels", Whole),
+    honoured("down_block_types", Texts),
+    honoured("up_block_types", Texts),
+    honoured("block_out_channels", Numbers),
+    honoured("layers_per_block", Whole),
+    honoured("latent_channels", Whole),
+    honoured("norm_num_groups", Whole),
+    honoured("scaling_factor", Number),
+    // Both or none, and by SDXL's pipeline only.
+    honoured("latents_mean", Numbers).or_null(),
+    honoured("latents_std", Numbers).or_null(),
+    honoured("use_quant_conv", Flag),
+    honoured("use_post_quant_conv", Flag),
+    honoured("mid_block_add_attention", Flag),
+    // No pipeline of a UNet takes it from latents, though other pipelines do.
+    harmless("shift_factor", Number),
+    // Latents may have any size.
+    harmless("sample_size", Wholes),
+    // It is computed in full precision anyway.
+    harmless("force_upcast", Flag),
+    refused("act_fn", &["silu", "swish"]),
+    refused("quantization_config", &[]),
+]);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_field_that_diffusers_declares_has_a_fate() {
+        crate::declared::golden::check("AutoencoderKL", super::DECLARED);
     }
 }

@@ -21,6 +21,8 @@ const PIXELS_AT_ONCE: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Vae {
     config: VaeConfig,
+    /// Whether the denoiser's latents are normalised by the settings' statistics.
+    is_normalised: bool,
     parameters: Parameters,
 }
 
@@ -64,7 +66,14 @@ impl Vae {
         for (name, tensor) in read_tensors(folder, &expected, device)? {
             parameters.insert_frozen(name, tensor)?;
         }
-        Ok(Self { config, parameters })
+        Ok(Self { config, is_normalised: false, parameters })
+    }
+
+    /// The same for a denoiser that knows latents normalised by the settings' statistics too, where there are any, as
+    /// SDXL's does. Others know them by the scaling factor only, whatever the settings have beside it.
+    #[must_use]
+    pub fn normalised(self) -> Self {
+        Self { is_normalised: true, ..self }
     }
 
     /// The autoencoder's shape.
@@ -124,10 +133,13 @@ impl Vae {
 
     /// Shift and scale of every channel.
     fn units(&self, latents: &Tensor) -> Result<(Tensor, Tensor), PolicyError> {
-        let VaeConfig { scaling, shift, spread, .. } = &self.config;
-        let row = |values: Vec<f32>| Tensor::from_vec(values, shift.len(), latents.device());
-        let scale = spread.iter().map(|spread| (scaling / spread) as f32).collect();
-        Ok((row(shift.iter().map(|shift| *shift as f32).collect())?, row(scale)?))
+        let VaeConfig { scaling, latent_channels, statistics, .. } = &self.config;
+        let row = |values: Vec<f32>| Tensor::from_vec(values, *latent_channels, latents.device());
+        let Some((means, deviations)) = statistics.as_ref().filter(|_| self.is_normalised) else {
+            return Ok((row(vec![0.; *latent_channels])?, row(vec![*scaling as f32; *latent_channels])?));
+        };
+        let scale = deviations.iter().map(|deviation| (scaling / deviation) as f32).collect();
+        Ok((row(means.iter().map(|mean| *mean as f32).collect())?, row(scale)?))
     }
 
     fn moments(&self, pictures: &Tensor, mut grid: Grid) -> Result<Tensor, PolicyError> {

@@ -76,12 +76,31 @@ fn a_sample_is_a_function_of_the_generator() {
 
 #[test]
 fn units_of_the_denoiser_and_back() {
-    let vae = Vae::load(&golden("vae"), &Device::Cpu).unwrap();
-    let latents = Tensor::new(&[[1f32, 0.1159, -2.]], &Device::Cpu).unwrap();
-    let scaled = vae.to_denoiser(&latents).unwrap();
-    let expected = Tensor::new(&[[0.8841f32 * 0.3611, 0., -2.1159 * 0.3611]], &Device::Cpu).unwrap();
-    check_close("scaled", &scaled, &expected);
-    check_close("and back", &vae.from_denoiser(&scaled).unwrap(), &latents);
+    let folder = tempfile::tempdir().unwrap();
+    let latents = Tensor::new(&[[1f32, 0.5, -2.]], &Device::Cpu).unwrap();
+    let check = |changes: &[(&str, Value)], normalised: bool, expected: [f32; 3]| {
+        for entry in std::fs::read_dir(golden("vae")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        changes.iter().for_each(|(key, value)| config[*key] = value.clone());
+        std::fs::write(&path, config.to_string()).unwrap();
+        let vae = Vae::load(folder.path(), &Device::Cpu).unwrap();
+        let vae = if normalised { vae.normalised() } else { vae };
+        let scaled = vae.to_denoiser(&latents).unwrap();
+        check_close("scaled", &scaled, &Tensor::new(&[expected], &Device::Cpu).unwrap());
+        check_close("and back", &vae.from_denoiser(&scaled).unwrap(), &latents);
+    };
+    let plain = [0.3611, 0.5 * 0.3611, -2. * 0.3611];
+    // The file has a shift, which no pipeline of a UNet reads.
+    check(&[], false, plain);
+    check(&[], true, plain);
+    let (mean, deviation) = (("latents_mean", json!([0.5, 1, -1])), ("latents_std", json!([2, 1, 0.5])));
+    check(&[mean.clone(), deviation.clone()], false, plain);
+    check(std::slice::from_ref(&mean), true, plain);
+    check(&[mean, deviation], true, [0.25 * 0.3611, -0.5 * 0.3611, -2. * 0.3611]);
 }
 
 #[test]
@@ -126,6 +145,9 @@ fn what_is_not_built_is_named() {
     check(json!({ "latents_mean": [1.0] }), "a list of 4 numbers");
     check(json!({ "latent_channels": 4_000_000 }), "beyond any");
     check(json!({ "scaling_factor": -1 }), "scaling_factor");
+    check(json!({ "shift_factor": "0.1" }), "`shift_factor`: must be a number");
+    check(json!({ "down_block_types": "DownEncoderBlock2D" }), "a list of texts");
+    check(json!({ "quantization_config": { "quant_method": "bitsandbytes" } }), "quantization_config");
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub enum Sampler {
     /// Euler's method on the probability flow. In these units it is the step to signal' x_0 + noise' eps of the
     /// estimates: DDIM with `eta` 0 that never clips. For flow matching too.
     Euler,
+    /// To signal' x_0 + noise' z with the estimated image and all noise drawn anew: Euler's method of flow matching with
+    /// diffusers' `stochastic_sampling`.
+    Renoise,
     /// DPM-Solver++ of second order, multistep, midpoint. First order at both ends, as fits.
     ///
     /// # References

@@ -28,7 +28,9 @@ impl Sampler {
         let stride = |(i, &t): (usize, &usize)| {
             let next = match self {
                 Self::Ddim { .. } => t.checked_sub(down),
-                Self::Ddpm { .. } | Self::Euler | Self::DpmSolverPlusPlus2M => timesteps.get(i + 1).copied(),
+                Self::Ddpm { .. } | Self::Euler | Self::Renoise | Self::DpmSolverPlusPlus2M => {
+                    timesteps.get(i + 1).copied()
+                }
             };
             let to = next.map_or(last, |next| schedule.level(next));
             Stride { from: schedule.level(t), to, is_from_cleanest: t == 0 }

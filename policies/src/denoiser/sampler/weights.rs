@@ -29,6 +29,7 @@ impl Weights {
                 Self { clean: there.signal, noise, deviation, ..Self::default() }
             }
             Sampler::Euler => Self { clean: there.signal, noise: there.noise, ..Self::default() },
+            Sampler::Renoise => Self { clean: there.signal, deviation: there.noise, ..Self::default() },
             Sampler::DpmSolverPlusPlus2M => Self::solver(strides, step),
         }
     }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::{ACCEPTED, Part};
 use crate::PolicyError;
+use crate::declared::Kind::{Any, Flag};
+use crate::declared::{Table, harmless, honoured};
 use crate::formats::extras::read_object;
 
 /// The parts a pipeline needs, each with the classes that are built; none listed means any.
@@ -30,12 +32,42 @@ const SDXL: Needs = &[
     ("tokenizer_2", TOKENIZERS),
     ("scheduler", &[]),
 ];
-const PIPELINES: [(&str, Needs); 4] = [
-    ("StableDiffusionPipeline", SD),
-    ("StableDiffusionXLPipeline", SDXL),
-    ("DDPMPipeline", UNCONDITIONAL),
-    ("DDIMPipeline", UNCONDITIONAL),
+const PIPELINES: [(&str, Needs, Table); 4] = [
+    ("StableDiffusionPipeline", SD, SD_FIELDS),
+    ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
+    ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
+    ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
 ];
+
+const UNCONDITIONAL_FIELDS: Table = Table(&[honoured("unet", Any), honoured("scheduler", Any)]);
+const SD_FIELDS: Table = Table(&[
+    honoured("unet", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("tokenizer", Any),
+    honoured("scheduler", Any),
+    // Pictures are made, and not looked over.
+    harmless("safety_checker", Any),
+    harmless("requires_safety_checker", Flag),
+    harmless("feature_extractor", Any),
+    // Of pictures as prompts.
+    harmless("image_encoder", Any),
+]);
+const SDXL_FIELDS: Table = Table(&[
+    honoured("unet", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("text_encoder_2", Any),
+    honoured("tokenizer", Any),
+    honoured("tokenizer_2", Any),
+    honoured("scheduler", Any),
+    honoured("force_zeros_for_empty_prompt", Flag),
+    // No mark is put into pictures, as where diffusers finds no package for it.
+    harmless("add_watermarker", Flag),
+    // Of pictures as prompts.
+    harmless("feature_extractor", Any),
+    harmless("image_encoder", Any),
+]);
 
 /// The classes of denoisers that stand alone.
 const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
@@ -48,11 +80,14 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     let Some(pipeline) = index["_class_name"].as_str() else {
         return Err(PolicyError::format(&file, "`_class_name` must name a pipeline"));
     };
-    let Some((_, needs)) = PIPELINES.iter().find(|(name, _)| *name == pipeline) else {
-        let supported = PIPELINES.map(|(name, _)| name).join(", ");
+    let Some((_, needs, fields)) = PIPELINES.iter().find(|(name, ..)| *name == pipeline) else {
+        let supported = PIPELINES.map(|(name, ..)| name).join(", ");
         let reason = format!("pipeline `{pipeline}` is not built; supported: {supported}");
         return Err(PolicyError::format(&file, reason));
     };
+    if let Some(Err(misfit)) = index.as_object().map(|index| fields.check_kinds(index)) {
+        return Err(PolicyError::format(&file, format!("`{}`: {}", misfit.key, misfit.reason)));
+    }
     let mut parts = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, classes) in *needs {
@@ -86,6 +121,13 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>,
     let nested = path.join("unet");
     let folder = if path.join("config.json").is_file() { path } else { &nested };
     let config = folder.join("config.json");
+    if !config.is_file() && path.join("config.toml").is_file() && path.join("checkpoints").is_dir() {
+        let run = path.display();
+        let reason = format!(
+            "a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}"
+        );
+        return Err(PolicyError::format(path, reason));
+    }
     if !config.is_file() {
         return Err(PolicyError::format(
             path,
@@ -112,4 +154,19 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>,
 pub(super) fn class_of(folder: &Path) -> Option<String> {
     let config = read_object(&folder.join("config.json")).ok()?;
     config["_class_name"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declared::golden;
+
+    #[test]
+    fn every_field_that_diffusers_declares_has_a_fate() {
+        for (name, needs, table) in PIPELINES {
+            golden::check(name, table);
+            let fields = golden::declared(name);
+            assert!(needs.iter().all(|(part, _)| fields[*part] == "required"), "{name}");
+        }
+    }
 }

@@ -94,7 +94,10 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`Vae::load`].
     pub fn vae(&self, device: &Device) -> Result<Option<Vae>, PolicyError> {
-        self.part("vae").map(|part| Vae::load(&part.path, device)).transpose()
+        let Some(part) = self.part("vae") else { return Ok(None) };
+        let vae = Vae::load(&part.path, device)?;
+        let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
+        Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
     }
 
     /// Loads the tokenizers and text encoders; `None` where there are none.
@@ -113,7 +116,9 @@ impl DiffusersFolder {
             0 => return Ok(None),
             1 => Reading::Last,
             _ => {
-                let zeros_for_none = self.index["force_zeros_for_empty_prompt"].as_bool().unwrap_or(true);
+                // Null is false in Python.
+                let given = self.index.get("force_zeros_for_empty_prompt");
+                let zeros_for_none = given.is_none_or(|given| given.as_bool().unwrap_or(false));
                 Reading::Penultimate { zeros_for_none }
             }
         };

@@ -1,5 +1,6 @@
 //! `scheduler_config.json` of a diffusers folder: the noise schedule, what the model predicts, how it is sampled.
 
+mod declared;
 mod settings;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::PolicyError;
 use crate::denoiser::Prediction;
 use crate::denoiser::sampler::{Sampler, Sampling, Variance};
+use crate::formats::python_json;
 use settings::Settings;
 
 /// The schedulers whose settings are read.
@@ -85,12 +87,10 @@ impl Scheduler {
     /// # Errors
     /// Broken JSON; a scheduler, a beta schedule or a prediction that isn't built here; numbers that make no schedule.
     pub fn parse(path: &Path, text: &str) -> Result<Self, PolicyError> {
-        let value: Value = serde_json::from_str(&quoted(text)).map_err(|e| PolicyError::json(path, &e))?;
-        let Value::Object(map) = value else { return Err(PolicyError::format(path, "not a JSON object")) };
-        let settings = Settings { path: path.to_path_buf(), map };
+        let settings = Settings::parse(path, text)?;
         let kind = settings.one_of("_class_name", None, &KINDS)?;
         let is_flow = kind == SchedulerKind::FlowMatch;
-        Ok(Self {
+        let scheduler = Self {
             kind,
             schedule: Arc::new(if is_flow { settings.flow()? } else { settings.betas()? }),
             prediction: if is_flow { Prediction::Flow } else { settings.prediction()? },
@@ -98,7 +98,23 @@ impl Scheduler {
             steps_offset: settings.count("steps_offset", 0)?,
             settings,
             text: text.to_owned(),
-        })
+        };
+        scheduler.settings.check_kinds()?;
+        Ok(scheduler)
+    }
+
+    /// The same file with another `prediction_type`, for a network that predicts something else than the file says.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse), and a scheduler of flow matching, which knows one prediction.
+    pub fn with_prediction(&self, name: &str) -> Result<Self, PolicyError> {
+        if self.kind == SchedulerKind::FlowMatch {
+            let reason = format!("is of flow matching, which predicts no {name}");
+            return Err(self.settings.error("_class_name", &reason));
+        }
+        let mut map = self.settings.map.clone();
+        map.insert("prediction_type".to_owned(), Value::from(name));
+        Self::parse(&self.settings.path, &python_json::print(&Value::Object(map)))
     }
 
     /// The file as it was read, for saving.
@@ -114,9 +130,18 @@ impl Scheduler {
         Ok(match self.kind {
             SchedulerKind::Ddpm => Sampler::Ddpm { variance: self.variance()? },
             SchedulerKind::Ddim | SchedulerKind::Pndm => Sampler::Ddim { eta: 0.0 },
-            SchedulerKind::Euler | SchedulerKind::FlowMatch => Sampler::Euler,
+            SchedulerKind::Euler | SchedulerKind::FlowMatch => self.euler()?,
             SchedulerKind::DpmSolver => Sampler::DpmSolverPlusPlus2M,
         })
+    }
+
+    /// Euler's method as the file has it: flow matching may draw all noise anew in every step (`stochastic_sampling`).
+    ///
+    /// # Errors
+    /// A setting of the wrong type.
+    pub fn euler(&self) -> Result<Sampler, PolicyError> {
+        let draws = self.kind == SchedulerKind::FlowMatch && self.settings.flag("stochastic_sampling", false)?;
+        Ok(if draws { Sampler::Renoise } else { Sampler::Euler })
     }
 
     /// The way of `sampler` through `n_steps` steps: what diffusers' scheduler of that name does when it is made from this
@@ -151,7 +176,7 @@ impl Scheduler {
     pub fn spacing(&self, sampler: Sampler) -> Spacing {
         self.spacing.unwrap_or(match sampler {
             Sampler::Ddpm { .. } | Sampler::Ddim { .. } => Spacing::Leading { offset: self.steps_offset },
-            Sampler::Euler | Sampler::DpmSolverPlusPlus2M => Spacing::Linspace,
+            Sampler::Euler | Sampler::Renoise | Sampler::DpmSolverPlusPlus2M => Spacing::Linspace,
         })
     }
 
@@ -213,7 +238,7 @@ impl Scheduler {
             _ if self.kind == SchedulerKind::FlowMatch => Ok(true),
             Sampler::Ddpm { .. } => Ok(true),
             Sampler::Ddim { .. } => self.settings.flag("set_alpha_to_one", true),
-            Sampler::Euler | Sampler::DpmSolverPlusPlus2M => {
+            Sampler::Euler | Sampler::Renoise | Sampler::DpmSolverPlusPlus2M => {
                 self.settings.one_of("final_sigmas_type", Some(true), &[("zero", true), ("sigma_min", false)])
             }
         }
@@ -221,13 +246,12 @@ impl Scheduler {
 
     /// Refuses settings of the file under which diffusers would sample otherwise.
     fn check_sampling(&self, sampler: Sampler) -> Result<(), PolicyError> {
-        self.settings.must("thresholding", &["false"])?;
-        match (self.kind, sampler) {
-            (SchedulerKind::FlowMatch, _) => self.settings.all_must(&AS_USUAL_FLOW),
-            (_, Sampler::Ddpm { .. } | Sampler::Ddim { .. }) => Ok(()),
-            (_, Sampler::Euler) => self.settings.all_must(&AS_USUAL_EULER),
-            (_, Sampler::DpmSolverPlusPlus2M) => self.settings.all_must(&AS_USUAL_SOLVER),
+        if self.euler()? == Sampler::Renoise && sampler != Sampler::Renoise {
+            let reason = "the noise is drawn anew in every step by the euler sampler only";
+            return Err(self.settings.error("stochastic_sampling", reason));
         }
+        let refused = declared::of_sampler(self.kind, sampler).refuse(&self.settings.map);
+        refused.map_err(|misfit| self.settings.error(misfit.key, &format!("sampling with {}", misfit.reason)))
     }
 }
 
@@ -235,57 +259,6 @@ impl Scheduler {
 fn with_a_trace(level: Level) -> Level {
     let least = 2f64.powi(-12);
     if level.signal > 0.0 { level } else { Level { signal: least, noise: (1.0 - least * least).sqrt() } }
-}
-
-type Usual = (&'static str, &'static [&'static str]);
-
-const NO: &[&str] = &["false"];
-const AS_USUAL_FLOW: [Usual; 6] = [
-    ("use_dynamic_shifting", NO),
-    ("invert_sigmas", NO),
-    ("use_karras_sigmas", NO),
-    ("use_exponential_sigmas", NO),
-    ("use_beta_sigmas", NO),
-    ("shift_terminal", &[]),
-];
-const AS_USUAL_EULER: [Usual; 7] = [
-    ("use_karras_sigmas", NO),
-    ("use_exponential_sigmas", NO),
-    ("use_beta_sigmas", NO),
-    ("interpolation_type", &["linear"]),
-    ("timestep_type", &["discrete"]),
-    ("sigma_min", &[]),
-    ("sigma_max", &[]),
-];
-const AS_USUAL_SOLVER: [Usual; 10] = [
-    ("use_karras_sigmas", NO),
-    ("use_exponential_sigmas", NO),
-    ("use_beta_sigmas", NO),
-    ("use_lu_lambdas", NO),
-    ("solver_order", &["2"]),
-    ("algorithm_type", &["dpmsolver++"]),
-    ("solver_type", &["midpoint"]),
-    ("lower_order_final", &["true"]),
-    ("euler_at_final", NO),
-    ("lambda_min_clipped", &["-Infinity", "-inf"]),
-];
-
-/// Python's `Infinity`, `-Infinity` and `NaN`, which are not JSON, as strings.
-fn quoted(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    // Outside of strings there is an even number of quotes before it; no key or name here has an escaped one.
-    for (i, part) in text.split('"').enumerate() {
-        if i > 0 {
-            plain.push('"');
-        }
-        if i % 2 == 0 {
-            let words = part.replace("-Infinity", "\"-inf\"").replace("Infinity", "\"inf\"");
-            plain.push_str(&words.replace("NaN", "\"nan\""));
-        } else {
-            plain.push_str(part);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

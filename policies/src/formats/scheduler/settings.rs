@@ -1,13 +1,14 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mdp::MdpError;
 use mdp::diffusion::{NoiseSchedule, Spacing};
 use serde_json::{Map, Value};
 
-use super::{NO, Usual};
+use super::declared::TABLES;
 use crate::PolicyError;
 use crate::denoiser::Prediction;
 use crate::denoiser::sampler::Variance;
+use crate::formats::python_json;
 
 /// A schedule of so many timesteps, from one beta to another.
 type Make = fn(usize, f64, f64) -> Result<NoiseSchedule, MdpError>;
@@ -20,6 +21,20 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Reads the fields of a file.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, PolicyError> {
+        match python_json::parse(text).map_err(|e| PolicyError::json(path, &e))? {
+            Value::Object(map) => Ok(Self { path: path.to_path_buf(), map }),
+            _ => Err(PolicyError::format(path, "not a JSON object")),
+        }
+    }
+
+    /// Checks the type of every field that a scheduler declares.
+    pub(super) fn check_kinds(&self) -> Result<(), PolicyError> {
+        let checked = TABLES.iter().try_for_each(|(_, table)| table.check_kinds(&self.map));
+        checked.map_err(|misfit| self.error(misfit.key, &misfit.reason))
+    }
+
     pub(super) fn error(&self, key: &str, reason: &str) -> PolicyError {
         PolicyError::format(&self.path, format!("`{key}`: {reason}"))
     }
@@ -34,8 +49,10 @@ impl Settings {
     }
 
     pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, PolicyError> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.error(key, &format!("expected true or false, got {value}")))
+        // Null is false in Python, whatever the default.
+        let Some(value) = self.map.get(key) else { return Ok(default) };
+        let flag = if value.is_null() { Some(false) } else { value.as_bool() };
+        flag.ok_or_else(|| self.error(key, &format!("expected true or false, got {value}")))
     }
 
     pub(super) fn number(&self, key: &str, default: f64) -> Result<f64, PolicyError> {
@@ -70,24 +87,11 @@ impl Settings {
         }
     }
 
-    /// Refuses a field that is there and is none of `usual`.
-    pub(super) fn must(&self, key: &str, usual: &[&str]) -> Result<(), PolicyError> {
-        let Some(value) = self.get(key) else { return Ok(()) };
-        let printed = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if usual.contains(&printed.as_str()) {
-            return Ok(());
-        }
-        let expected = usual.first().unwrap_or(&"null");
-        Err(self.error(key, &format!("sampling with {printed} is not supported, only with {expected}")))
-    }
-
-    pub(super) fn all_must(&self, usual: &[Usual]) -> Result<(), PolicyError> {
-        usual.iter().try_for_each(|(key, values)| self.must(key, values))
-    }
-
     pub(super) fn betas(&self) -> Result<NoiseSchedule, PolicyError> {
         // Flow levels in a scheduler made for betas.
-        self.must("use_flow_sigmas", NO)?;
+        if self.flag("use_flow_sigmas", false)? {
+            return Err(self.error("use_flow_sigmas", "flow's noise levels in this scheduler are not supported"));
+        }
         let schedule = match self.get("trained_betas") {
             Some(betas) => {
                 let betas: Option<Vec<f64>> =

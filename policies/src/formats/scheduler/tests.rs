@@ -87,7 +87,7 @@ fn settings_of_sampling_hinder_sampling_only() {
     let karras = of("EulerDiscreteScheduler", r#", "use_karras_sigmas": true"#).unwrap();
     assert_eq!(
         karras.plan(Sampler::Euler, 10).unwrap_err().to_string(),
-        "scheduler_config.json: `use_karras_sigmas`: sampling with true is not supported, only with false"
+        "scheduler_config.json: `use_karras_sigmas`: sampling with true is not supported; supported: false"
     );
     assert!(karras.plan(Sampler::Ddim { eta: 0.0 }, 10).is_ok());
     let learned = of("DDPMScheduler", r#", "variance_type": "learned_range""#).unwrap();
@@ -96,4 +96,48 @@ fn settings_of_sampling_hinder_sampling_only() {
     // Epsilon can't be sampled from where there is no signal.
     let blind = of("DDIMScheduler", r#", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing""#).unwrap();
     assert!(blind.plan(Sampler::Ddim { eta: 0.0 }, 10).unwrap_err().to_string().contains("no signal"));
+}
+
+#[test]
+fn wrong_types_are_errors_wherever_they_are_read() {
+    for (class, more, expected) in [
+        ("DDIMScheduler", r#", "set_alpha_to_one": "no""#, "`set_alpha_to_one`: must be true or false, not \"no\""),
+        ("DDIMScheduler", r#", "clip_sample_range": [1]"#, "`clip_sample_range`: must be a number"),
+        ("DDPMScheduler", r#", "beta_start": null"#, "`beta_start`: must be a number, not null"),
+        ("EulerDiscreteScheduler", r#", "final_sigmas_type": 0"#, "`final_sigmas_type`: must be text"),
+        ("FlowMatchEulerDiscreteScheduler", r#", "stochastic_sampling": 1"#, "`stochastic_sampling`: must be true or"),
+        ("FlowMatchEulerDiscreteScheduler", r#", "shift": NaN"#, "`shift`: expected a number, got \"NaN\""),
+    ] {
+        let message = of(class, more).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    // Null is false in Python, though the default is true.
+    assert_eq!(of("DDIMScheduler", r#", "clip_sample": null"#).unwrap().clip().unwrap(), None);
+}
+
+#[test]
+fn another_prediction_leaves_the_rest_as_python_wrote_it() {
+    let solver = of("DPMSolverMultistepScheduler", r#", "lambda_min_clipped": -Infinity, "beta_end": 0.012"#).unwrap();
+    let velocity = solver.with_prediction("v_prediction").unwrap();
+    assert_eq!((velocity.prediction, &velocity.schedule), (Prediction::Velocity, &solver.schedule));
+    assert!(velocity.text().contains("\"lambda_min_clipped\": -Infinity"), "{}", velocity.text());
+    assert!(velocity.plan(Sampler::DpmSolverPlusPlus2M, 5).is_ok());
+    let flow = of("FlowMatchEulerDiscreteScheduler", "").unwrap().with_prediction("epsilon").unwrap_err().to_string();
+    assert!(flow.contains("flow matching, which predicts no epsilon"), "{flow}");
+}
+
+#[test]
+fn flow_matching_may_draw_all_noise_anew() {
+    let flow = of("FlowMatchEulerDiscreteScheduler", r#", "shift": 3.0, "stochastic_sampling": true"#).unwrap();
+    assert_eq!(flow.sampler().unwrap(), Sampler::Renoise);
+    let plan = flow.plan(Sampler::Renoise, 4).unwrap();
+    // diffusers 0.42.1, from a latent of 0.3, a prediction of -0.8 and a draw of 2 in every step.
+    let expected = [1.871_923_1, 1.596_641_9, 0.792_597_9, 0.307_142_9];
+    assert_eq!(plan.sampling.n_steps(), expected.len());
+    for (step, expected) in expected.into_iter().enumerate() {
+        let next = plan.sampling.step(step, &[0.3], &[-0.8], None, &[2.0]).next[0];
+        assert!((next - expected).abs() < 1e-6, "step {step}: {next}, not {expected}");
+    }
+    let message = flow.plan(Sampler::Ddim { eta: 0.0 }, 4).unwrap_err().to_string();
+    assert!(message.contains("`stochastic_sampling`"), "{message}");
 }

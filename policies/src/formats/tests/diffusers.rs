@@ -102,6 +102,8 @@ fn other_folders_are_refused_by_name() {
     check_refused(index("text_encoder", json!([null, null])), &["`text_encoder` is not in it"]);
     check_refused(index("_class_name", json!("FluxPipeline")), &["FluxPipeline", "StableDiffusionXLPipeline"]);
     check_refused(index("_class_name", json!(7)), &["_class_name"]);
+    let zeros = "force_zeros_for_empty_prompt";
+    check_refused(index(zeros, json!("false")), &[zeros, "must be true or false, not \"false\""]);
     check_refused(index("vae", json!(["diffusers", "AutoencoderTiny"])), &["`vae` is a AutoencoderTiny"]);
     check_refused(index("unet", json!(["diffusers", "UNet2DModel"])), &["UNet2DModel", "UNet2DConditionModel"]);
 }

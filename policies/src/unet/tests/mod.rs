@@ -1,3 +1,4 @@
+mod adapters;
 mod files;
 mod golden;
 mod learning;

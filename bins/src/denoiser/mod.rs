@@ -1,4 +1,6 @@
 //! Denoisers by what the user calls them.
+mod names;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,9 @@ use tempfile::TempDir;
 
 use crate::values::Values;
 use crate::{Failure, adapters, embedded, model};
+
+use names::base_and_adapter;
+pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
 
 /// The names of embedded denoisers.
 const BUILTIN: &str =
@@ -97,54 +102,6 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
     Err(Failure::failed(format!("{what}: their errors can't be compared; --scheduler FILE gives both the same noise")))
 }
 
-/// The two parts of `base+adapter`, or of a run that trained adapters.
-fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
-    if let Some((base, adapter)) = split(name) {
-        return Ok((base.to_owned(), Some(PathBuf::from(adapter))));
-    }
-    let run = Path::new(name);
-    let adapter = run.join("model");
-    if !adapter.join(LORA_FILE).is_file() {
-        if run.join(LORA_FILE).is_file() {
-            let text = format!("{name}: an adapter alone; name it with its base, as BASE+{name}");
-            return Err(Failure::usage(text));
-        }
-        return Ok((name.to_owned(), None));
-    }
-    if let Some(base) = named_base(&adapter)? {
-        return Ok((base, Some(adapter)));
-    }
-    let mut values = Values::defaults();
-    values.merge_file(&run.join("config.toml"))?;
-    Ok((base_of(values.word("model.model"))?, Some(adapter)))
-}
-
-/// `base+adapter` taken apart: where a path has a `+` of its own, at the one that has both on its sides.
-fn split(name: &str) -> Option<(&str, &str)> {
-    let at = |at: usize| (&name[..at], &name[at + 1..]);
-    let mut places = name.match_indices('+').map(|(place, _)| at(place));
-    if Path::new(name).exists() {
-        return None;
-    }
-    places
-        .find(|(base, adapter)| adapters::is_here(base) && Path::new(adapter).exists())
-        .or_else(|| name.split_once('+'))
-}
-
-/// The base that an adapter's file names, if it is here.
-pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
-    let base = policies::formats::unet_lora_base(adapter)?;
-    Ok(base.filter(|base| adapters::is_here(base)))
-}
-
-/// What a name stands on: its base where it is an adapter, else itself.
-pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
-    Ok(base_and_adapter(name)?.0)
-}
-
-/// The name that diffusers gives a file of adapters.
-pub(crate) const LORA_FILE: &str = "pytorch_lora_weights.safetensors";
-
 /// A fresh network of the embedded one's shape, drawn from the seed.
 fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
     let path = folder.unet().join("config.json");
@@ -172,7 +129,7 @@ fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Fai
         "flow" => return flow(&path, &text),
         _ => return Ok(Scheduler::parse(&path, &text)?),
     };
-    with_entries(&path, &text, &[("prediction_type", prediction)])
+    Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
 }
 
 /// The scheduler of flow matching in place of one of another kind.
@@ -186,15 +143,6 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
         r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
     );
     Ok(Scheduler::parse(path, &text)?)
-}
-
-fn with_entries(path: &Path, text: &str, entries: &[(&str, &str)]) -> Result<Scheduler, Failure> {
-    let broken = |e: serde_json::Error| Failure::failed(format!("{}: broken JSON: {e}", path.display()));
-    let mut json: serde_json::Value = serde_json::from_str(text).map_err(broken)?;
-    for (key, value) in entries {
-        json[*key] = serde_json::json!(value);
-    }
-    Ok(Scheduler::parse(path, &json.to_string())?)
 }
 
 impl Loaded {
@@ -250,7 +198,10 @@ impl Loaded {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
         let class = self.files.config.class.name();
         let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
-        format!("{class}, {:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}", n as f64 / 1e6)
+        let dropout = self.files.config.source["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
+        let dropout = dropout.map_or_else(String::new, |dropout| format!("; its dropout of {dropout} is not applied"));
+        let n = n as f64 / 1e6;
+        format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
     }
 
     /// What decides how images and texts become numbers, for keys of caches.
@@ -338,8 +289,10 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
     };
     let scale = values.number("sample.guidance").unwrap_or(1.0);
     let guidance = match (&loaded.texts, scale) {
+        // As in diffusers' pipelines, which guide beyond 1 only.
         (_, 1.0) => None,
-        (Some(texts), scale) if scale.is_finite() && scale >= 0.0 => Some((scale, texts.none(framing(loaded, shape))?)),
+        (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
+        (Some(texts), scale) if scale.is_finite() && scale > 1.0 => Some((scale, texts.none(framing(loaded, shape))?)),
         (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
         (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
     };
@@ -361,7 +314,7 @@ fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     }
     Ok(match name {
         "ddpm" => Sampler::Ddpm { variance: scheduler.variance()? },
-        "euler" => Sampler::Euler,
+        "euler" => scheduler.euler()?,
         "dpm++2m" => Sampler::DpmSolverPlusPlus2M,
         _ => Sampler::Ddim { eta },
     })
