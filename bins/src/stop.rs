@@ -1,7 +1,6 @@
 //! The wish to stop: ctrl-C, or the system's.
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::{Failure, console};
 
@@ -12,11 +11,9 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 ///
 /// Who listens already is not asked again: rounds go on listening as they began.
 pub(crate) fn listen(answer: &'static str) -> Result<&'static AtomicBool, Failure> {
-    static LISTENING: Mutex<bool> = Mutex::new(false);
-    let mut is_listening = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*is_listening {
+    static LISTENING: AtomicBool = AtomicBool::new(false);
+    if !LISTENING.swap(true, Ordering::Relaxed) {
         ctrlc::set_handler(move || hear(answer))?;
-        *is_listening = true;
     }
     Ok(&WANTED)
 }

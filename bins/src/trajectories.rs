@@ -107,11 +107,11 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
         latents.push(one.latents);
         behaviour.push(one.log_probs.into_iter().map(f64::from).collect());
     }
-    let told = file.pairs().iter().map(|&(better, worse)| {
+    let told = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
         let (better, worse) = (file.told(better)?, file.told(worse)?);
         Ok(if better == worse { better } else { format!("{better}\n{worse}") })
     });
-    let told = told.collect::<Result<Vec<_>, Failure>>()?;
+    let told = told.collect::<Result<Vec<_>, _>>()?;
     let trajectories = Trajectories { conditions, latents, behaviour, pairs: file.pairs().to_vec() };
     let fingerprint = file.fingerprint();
     Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })

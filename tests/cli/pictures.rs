@@ -61,12 +61,12 @@ fn presets_of_scripts_see_the_pixels_of_scripts() {
     for (out, preset, alpha, flips) in [
         ("salesforce", "--preset salesforce-sd15", "drop", true),
         ("diffusers", "--preset diffusers-2500", "drop", true),
-        ("own", "--preset diffusers-2500 --alpha white --flip=false", "white", false),
+        ("own", "--preset diffusers-2500 --transparency white --flip=false", "white", false),
         ("paper", "--preset paper", "white", false),
     ] {
         scene.done(&learning(out, &format!("--model pixels --data pictures.jsonl --max-steps 1 {preset}")));
         let config = scene.read(&format!("{out}/config.toml"));
-        assert!(config.contains(&format!("alpha = \"{alpha}\"")), "{out}\n{config}");
+        assert!(config.contains(&format!("transparency = \"{alpha}\"")), "{out}\n{config}");
         assert!(config.contains(&format!("\nflip = {flips}\n")), "{out}\n{config}");
         let filter = if out == "paper" { "lanczos" } else { "bilinear" };
         assert!(config.contains(&format!("resize_filter = \"{filter}\"")), "{out}\n{config}");

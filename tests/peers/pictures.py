@@ -44,7 +44,7 @@ SCRIPTS = transforms.Compose([
     transforms.ToTensor(),
     transforms.Normalize([0.5], [0.5]),
 ])
-AS_SCRIPTS = ["--alpha", "drop", "--exif=false", "--resize-filter", "bilinear", "--resize-rounding", "torchvision"]
+AS_SCRIPTS = ["--transparency", "drop", "--exif=false", "--resize-filter", "bilinear", "--resize-rounding", "torchvision"]
 MEMORY, SECONDS = 2 << 30, 30
 
 

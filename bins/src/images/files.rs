@@ -123,7 +123,7 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
 pub(crate) fn preparation(values: &Values) -> Preparation {
     let is_torchvision = values.word("data.resize_rounding") == "torchvision";
     Preparation {
-        alpha: if values.word("data.alpha") == "drop" { Alpha::Dropped } else { Alpha::White },
+        alpha: if values.word("data.transparency") == "drop" { Alpha::Dropped } else { Alpha::White },
         orientation: if values.switch("data.exif") { Orientation::Exif } else { Orientation::Stored },
         filter: match values.word("data.resize_filter") {
             "bilinear" => Filter::Bilinear,

@@ -43,7 +43,7 @@ const OF_FILES: &[&str] = &[
     "data.eval_data",
     "data.flip",
     "data.flip_sides",
-    "data.alpha",
+    "data.transparency",
     "data.exif",
     "data.resize_filter",
     "data.resize_rounding",

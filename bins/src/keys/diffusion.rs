@@ -72,8 +72,8 @@ pub(super) const KEYS: &[Key] = &[
         "flip: both sides of a pair alike, or each by itself",
     ),
     of_images(
-        "data.alpha",
-        "alpha",
+        "data.transparency",
+        "transparency",
         Choice(&["white", "drop"]),
         "white",
         DATA,

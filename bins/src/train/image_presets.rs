@@ -93,7 +93,7 @@ const PAPER: &[(&str, &str)] = &[
 /// Pictures as both published scripts see them: Pillow's `convert("RGB")`, torchvision's `Resize` (bilinear), `CenterCrop`
 /// and `RandomHorizontalFlip`, each picture of a pair by itself.
 const PICTURES_OF_SCRIPTS: &[(&str, &str)] = &[
-    ("data.alpha", "drop"),
+    ("data.transparency", "drop"),
     ("data.exif", "false"),
     ("data.resize_filter", "bilinear"),
     ("data.resize_rounding", "torchvision"),

@@ -101,7 +101,9 @@ impl ContextTable {
             let context = self.of(file, example, side)?;
             for values in context.hidden.iter().map(|hidden| &hidden.values).chain(&context.pooled) {
                 is_told = true;
-                values.iter().for_each(|value| drop(hasher.update(&value.to_le_bytes())));
+                for value in values {
+                    hasher.update(&value.to_le_bytes());
+                }
             }
             if self.is_shared {
                 break;

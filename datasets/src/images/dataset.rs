@@ -318,7 +318,7 @@ impl Builder {
     fn check(&mut self, chunk: &mut Vec<RawImages>, on_bad: OnBad) -> Result<(), DatasetError> {
         let preparation = self.settings.preparation;
         let read = |images: &RawImages| {
-            let original = |picture: &Encoded| {
+            let original = |picture: &Encoded| -> Result<Look, DatasetError> {
                 let found = decode(&picture.bytes, preparation).map_err(|message| DatasetError::Image {
                     origin: images.origin.clone(),
                     name: picture.name.clone(),
