@@ -226,7 +226,7 @@ def check_captions(check, binary, out):
                   "--n-samples", 0, "--out", out / "run"],
         "score": ["score", *common, "--data", out / "pairs.jsonl", "--out", out / "s.jsonl"],
         "sample": ["sample", *common, "--prompts", out / "prompts.jsonl", "--sample-steps", 2, "--out", out / "p.jsonl"],
-        "sample --pairs": ["sample", *common, "--prompts", out / "prompts.jsonl", "--sample-steps", 2, "--pairs", out / "p"],
+        "sample --pairs": ["sample", *common, "--prompts", out / "prompts.jsonl", "--sample-steps", 2, "--pairs", out / "pairs"],
     }
     for name, arguments in told.items():
         finished = done(binary, *arguments)

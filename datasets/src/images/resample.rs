@@ -1,7 +1,7 @@
 //! Scaling with the filters of Pillow, bit for bit, of as much of a picture as is wanted.
 //!
-//! Each number of the scaled picture is a weighted mean of numbers of the original, first along rows, then along
-//! columns, both rounded to bytes. Weights are whole numbers of 22 binary places.
+//! Each number of the scaled picture is a weighted mean of numbers of the original, along rows and along columns, both
+//! rounded to bytes. Weights are whole numbers of 22 binary places.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -74,12 +74,16 @@ pub(super) fn resample(image: &RgbImage, scaled: [usize; 2], window: Window, fil
         let wanted = window.start[axis]..window.start[axis] + window.size[axis];
         weighed(source[axis], scaled[axis], wanted, filter)
     });
-    let first_row = rows.iter().map(|mean| mean.first).min().unwrap_or_default();
-    let last_row = rows.iter().map(|mean| mean.first + mean.weights.len()).max().unwrap_or_default();
     let line = source[0] * CHANNELS;
-    let needed = &image.as_raw()[first_row * line..last_row * line];
-    let narrow = along_rows(needed, line, &columns);
-    let bytes = along_columns(&narrow, columns.len() * CHANNELS, &rows, first_row);
+    // Which way goes first shows in the rounding. Pillow begins with the columns of tall pictures that become shorter.
+    let bytes = if source[1] > 2 * source[0] && scaled[1] < source[1] {
+        along_rows(&along_columns(image.as_raw(), line, &rows, 0), line, &columns)
+    } else {
+        let first_row = rows.iter().map(|mean| mean.first).min().unwrap_or_default();
+        let last_row = rows.iter().map(|mean| mean.first + mean.weights.len()).max().unwrap_or_default();
+        let narrow = along_rows(&image.as_raw()[first_row * line..last_row * line], line, &columns);
+        along_columns(&narrow, columns.len() * CHANNELS, &rows, first_row)
+    };
     RgbImage::from_raw(window.size[0] as u32, window.size[1] as u32, bytes).unwrap_or_default()
 }
 
