@@ -30,7 +30,7 @@ fn captions_that_the_encoder_cuts_are_counted_wherever_they_are_read() {
         ("score --mdp diffusion --model sd --data long.jsonl --image-size 16 --out s.jsonl".to_owned(), audit),
         ("inspect sd --data long.jsonl --image-size 16".to_owned(), audit),
         (format!("{sample} --out p.jsonl"), sampled),
-        (format!("{sample} --pairs p"), sampled),
+        (format!("{sample} --pairs drawn"), sampled),
     ] {
         let ran = scene.done(&arguments);
         assert!(format!("{}{}", ran.out, ran.err).contains(says), "{arguments}\n{}{}", ran.out, ran.err);

@@ -202,15 +202,19 @@ mod tests {
         held_out
     }
 
+    /// A name, whether examples share rows of contexts, captions, and which examples belong together.
+    type Case<'a> = (&'a str, bool, &'a [String], fn(usize) -> usize);
+
     #[test]
     fn what_is_told_is_held_out_whole_wherever_it_stands() {
         let folder = tempfile::tempdir().unwrap();
         let captions: Vec<String> = (0..12).map(|example| format!("caption {}", example / 3)).collect();
-        for (name, is_indexed, captions, group) in [
-            ("rows", true, &[][..], &(|example: usize| example % 4) as &dyn Fn(usize) -> usize),
-            ("values", false, &[], &|example| example % 4),
-            ("captions", true, &captions, &|example| example / 3),
-        ] {
+        let cases: [Case<'_>; 3] = [
+            ("rows", true, &[], |example| example % 4),
+            ("values", false, &[], |example| example % 4),
+            ("captions", true, &captions, |example| example / 3),
+        ];
+        for (name, is_indexed, captions, group) in cases {
             let latents = latents(&folder.path().join(name), is_indexed, captions);
             let mut seen = std::collections::BTreeSet::new();
             for seed in ["0", "1", "2", "3", "4", "5", "6", "7"] {

@@ -81,7 +81,7 @@ impl Preparation {
     ///
     /// Only what lies in the square is computed, so memory depends on the square and on the picture's shorter side, and
     /// not on how long and thin it is.
-    pub(super) fn square(&self, image: &RgbImage, size: usize) -> RgbImage {
+    pub(super) fn square(self, image: &RgbImage, size: usize) -> RgbImage {
         let sides = [image.width(), image.height()].map(|side| side as usize);
         let shorter = sides[0].min(sides[1]);
         let scaled = sides.map(|side| match self.long_side {
