@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use image::metadata::Orientation as Turn;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::pixels::Pixels;
 use super::preparation::{Alpha, Orientation, Preparation};
@@ -88,7 +88,10 @@ pub(crate) fn decode(bytes: &[u8], preparation: Preparation) -> Result<Original,
     if !is_whole {
         return Err("is cut off: its data don't come to their end".to_owned());
     }
-    let broken = |error: image::ImageError| format!("cannot be decoded: {error}");
+    let broken = |error: ImageError| match error {
+        ImageError::Limits(_) => format!("is too large: {error}"),
+        _ => format!("cannot be decoded: {error}"),
+    };
     let mut limits = Limits::default();
     limits.max_alloc = Some(MOST_DECODED);
     reader.limits(limits);

@@ -241,8 +241,8 @@ fn hostile_pictures_are_refused_before_they_take_memory() {
     let path = folder.path().join("data.jsonl");
     for (bytes, says) in [
         (claiming(60_000, 60_000), "is too large: 60000 x 60000 pixels"),
-        (claiming(1 << 31, (1 << 31) - 1), "cannot be decoded"),
-        (claiming((1 << 31) - 1, (1 << 31) - 1), "is too large: 2147483647 x 2147483647 pixels"),
+        (claiming(1 << 31, (1 << 31) - 1), "is too large"),
+        (claiming((1 << 31) - 1, (1 << 31) - 1), "is too large"),
         (claiming(89_478_486, 1), "is too large"),
         (claiming(0, 5), "cannot be decoded"),
         (claiming(9000, 9000), "cannot be decoded"),
