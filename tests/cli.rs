@@ -12,6 +12,7 @@ mod image_settings;
 mod image_training;
 mod images;
 mod label;
+mod pictures;
 mod resume;
 mod rewards;
 mod rounds;

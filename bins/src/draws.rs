@@ -115,6 +115,14 @@ pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Re
     given(&draws, latents.len())
 }
 
+/// The draws of some rows of the file, in their order.
+pub(crate) fn of_rows(given: Given, rows: Option<&[usize]>) -> Given {
+    match rows {
+        None => given,
+        Some(rows) => Given { draws: rows.iter().map(|&row| given.draws[row].clone()).collect() },
+    }
+}
+
 /// A file of draws for so many examples with latents of this shape.
 pub(crate) fn read_given_for(
     path: &Path,

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
+use policies::PolicyError;
+
 /// Why the program ends without having done what it was asked, and with which exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -9,6 +11,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The exit code of what was interrupted.
+    const INTERRUPTED: u8 = 130;
+
     /// The work failed: 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
@@ -17,6 +22,11 @@ impl Failure {
     /// The command line makes no sense: 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }
+    }
+
+    /// Whether nothing is wrong but that somebody wanted it to stop.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        self.code == Self::INTERRUPTED
     }
 
     /// The exit code.
@@ -42,6 +52,9 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
         let error = error.into();
         let mut message = error.to_string();
         let mut source = error.source();
+        if let Some(PolicyError::Interrupted) = error.downcast_ref() {
+            return Self { code: Self::INTERRUPTED, message };
+        }
         while let Some(cause) = source {
             let text = cause.to_string();
             if !message.contains(&text) {

@@ -20,6 +20,7 @@ mod objective;
 mod pictures;
 mod sample;
 mod score;
+mod stop;
 mod summary;
 mod text;
 mod train;
@@ -51,7 +52,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&matches) {
         Ok(code) => code,
         Err(failure) => {
-            console::error(&failure.to_string());
+            if failure.is_interrupt() {
+                console::notice("stopped; nothing of what was under way is kept");
+            } else {
+                console::error(&failure.to_string());
+            }
             ExitCode::from(failure.code())
         }
     }

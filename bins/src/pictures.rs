@@ -11,10 +11,10 @@ use policies::vae::Vae;
 use train::pictures::Picture;
 use train::statistics::wilson;
 
-use crate::Failure;
 use crate::denoiser::{self, Loaded};
 use crate::images::Opened;
 use crate::values::Values;
+use crate::{Failure, stop};
 
 /// Captions on which the oracle compares two models.
 const CAPTIONS: u64 = 256;
@@ -50,10 +50,14 @@ impl Artist {
         !self.asked.is_empty()
     }
 
-    /// Pictures of the captions that are watched.
+    /// Pictures of the captions that are watched; none where somebody wants the run to stop.
     pub(crate) fn samples(&self, denoiser: &Denoiser) -> Result<Vec<Picture>, Failure> {
         let conditions: Vec<Condition> = self.asked.iter().map(|(_, condition)| Arc::clone(condition)).collect();
-        let made = self.draw(denoiser, &conditions, "picture")?;
+        let made = match self.draw(denoiser, &conditions, "picture") {
+            // The run itself stops at its next step, with a checkpoint.
+            Err(failure) if failure.is_interrupt() => return Ok(Vec::new()),
+            made => made?,
+        };
         let mut pictures = Vec::new();
         for (pixels, (caption, _)) in self.decode(denoiser, &made)?.iter().zip(&self.asked) {
             pictures.extend(picture(caption, pixels));
@@ -70,7 +74,7 @@ impl Artist {
     ) -> Result<Vec<Generated>, Failure> {
         let noise = Noise::new(self.seed);
         let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream(purpose, i as u64)).collect();
-        Ok(denoiser.generate(&self.plan, conditions, &mut rngs, &mut |_| ())?)
+        Ok(denoiser.generate(&self.plan, conditions, &mut rngs, &mut stop::unless_wanted(|_| ()))?)
     }
 
     /// The pictures that latents stand for.

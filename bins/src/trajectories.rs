@@ -14,7 +14,7 @@ use crate::denoiser::{self, Loaded};
 use crate::images::Opened;
 use crate::images::files::context_layout;
 use crate::images::latents::{conditioning, context, to_shape};
-use crate::{Call, Failure};
+use crate::{Call, Failure, stop};
 
 /// Wishes of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
 const WISHES: usize = 384;
@@ -24,6 +24,8 @@ const EACH: usize = 3;
 /// Trajectories with the way they were made.
 pub(crate) struct Found {
     pub(crate) trajectories: Trajectories,
+    /// For each pair a text that is equal where the same is told.
+    pub(crate) told: Vec<String>,
     pub(crate) schedule: Arc<NoiseSchedule>,
     pub(crate) timesteps: Vec<usize>,
     pub(crate) fingerprint: String,
@@ -56,18 +58,20 @@ pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &O
     let noise = Noise::new(seed);
     let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("trajectory", i as u64)).collect();
     let bar = call.console.bar("trajectories", plan.timesteps.len());
-    let made = policy.generate(&plan, &conditions, &mut rngs, &mut |step| bar.set_position(step as u64))?;
+    let mut progress = stop::unless_wanted(|step| bar.set_position(step as u64));
+    let made = policy.generate(&plan, &conditions, &mut rngs, &mut progress)?;
     bar.finish_and_clear();
     let pictures = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), policy.shape(), made.image()));
     let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
-    let pairs = wishes.iter().enumerate().filter_map(|(i, (wanted, _))| {
+    let pairs = wishes.iter().enumerate().filter_map(|(i, (wanted, caption))| {
         let scores: Vec<f64> = (0..EACH).map(|k| Oracle::score(wanted, &pictures[i * EACH + k])).collect();
-        best_and_worst(&scores).map(|(best, worst)| (i * EACH + best, i * EACH + worst))
+        best_and_worst(&scores).map(|(best, worst)| ((i * EACH + best, i * EACH + worst), caption.clone()))
     });
+    let (pairs, told) = pairs.unzip();
     let (latents, behaviour) = made.into_iter().map(|made| (made.latents, made.log_probs)).unzip();
-    let trajectories = Trajectories { conditions, latents, behaviour, pairs: pairs.collect() };
+    let trajectories = Trajectories { conditions, latents, behaviour, pairs };
     let fingerprint = format!("{} {n} {:?} {:?}", data.fingerprint, plan.timesteps, plan.sampling.sampler());
-    Ok(Found { trajectories, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
 /// The places of the highest and the lowest score; `None` where they are a tie.
@@ -103,9 +107,14 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
         latents.push(one.latents);
         behaviour.push(one.log_probs.into_iter().map(f64::from).collect());
     }
+    let told = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
+        let (better, worse) = (file.told(better)?, file.told(worse)?);
+        Ok(if better == worse { better } else { format!("{better}\n{worse}") })
+    });
+    let told = told.collect::<Result<Vec<_>, _>>()?;
     let trajectories = Trajectories { conditions, latents, behaviour, pairs: file.pairs().to_vec() };
     let fingerprint = file.fingerprint();
-    Ok(Found { trajectories, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
 /// What a file of trajectories is made of.

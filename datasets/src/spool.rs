@@ -96,6 +96,11 @@ impl Spool {
 
     /// The runs of bytes at an offset that the writer gave.
     pub(crate) fn read_parts(&self, offset: Offset) -> Result<Vec<Vec<u8>>, DatasetError> {
+        self.read_first_parts(offset, usize::MAX)
+    }
+
+    /// The first of these runs, at most so many.
+    pub(crate) fn read_first_parts(&self, offset: Offset, most: usize) -> Result<Vec<Vec<u8>>, DatasetError> {
         self.read_with(offset, |mut reader| {
             let n_parts = read_words(&mut reader, 1)?[0];
             let lengths = read_words(&mut reader, n_parts as usize)?;
@@ -103,7 +108,7 @@ impl Spool {
                 let mut bytes = vec![0; length as usize];
                 reader.read_exact(&mut bytes).map(|()| bytes).map_err(DatasetError::Spool)
             };
-            lengths.into_iter().map(part).collect()
+            lengths.into_iter().take(most).map(part).collect()
         })
     }
 
@@ -216,6 +221,7 @@ mod tests {
             let offsets: Vec<Offset> = (0..20).map(push).collect();
             let (spool, _) = writer.finish().unwrap();
             (0..20).rev().for_each(|index| assert_eq!(spool.read_parts(offsets[index]).unwrap(), parts(index)));
+            (0..20).for_each(|i| assert_eq!(spool.read_first_parts(offsets[i], 2).unwrap(), parts(i)[..2]));
             assert!(spool.read_parts(1 << 40).is_err());
         }
     }

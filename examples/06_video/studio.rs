@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, Oracle, Outcome, Problem, Request, Split};
@@ -60,7 +61,7 @@ impl<'a> Studio<'a> {
         let sampling = Sampling { max_new: FRAMES + 1, eos: outer.eos.clone(), ..Sampling::default() };
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
-        let made = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ())?;
+        let made = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ControlFlow::Continue(()))?;
         let clip =
             |made: &hybrid_dpo::policies::denoiser::Generated| Clip::new(made.image().clone()).ok_or("not a clip");
         codes.into_iter().zip(&made).map(|(codes, made)| Ok((codes, clip(made)?))).collect()

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
+    /// Whoever asked for the work wanted it no more before it was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The operating system refused to read or write.
     #[error("{}: {source}", path.display())]
     Io {

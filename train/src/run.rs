@@ -280,6 +280,7 @@ where
         let step = self.position.step;
         match sample(learner).map_err(|source| TrainError::Policy { step, source })? {
             Samples::Texts(texts) => self.record_texts(&texts)?,
+            Samples::Pictures(pictures) if pictures.is_empty() => {}
             Samples::Pictures(pictures) => self.record_pictures(&pictures)?,
         }
         self.events.flush()

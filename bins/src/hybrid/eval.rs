@@ -14,7 +14,7 @@ use train::statistics::wilson;
 
 use super::{Files, Words};
 use crate::values::Values;
-use crate::{Failure, denoiser};
+use crate::{Failure, denoiser, stop};
 
 /// Requests on which the oracle compares policies.
 const REQUESTS: u64 = 256;
@@ -83,7 +83,7 @@ impl<'a> Studio<'a> {
             refined.push((text, tokens));
         }
         let mut rngs: Vec<_> = asked.iter().map(|asked| stream("picture", asked)).collect();
-        let drawn = generator.generate(&self.plan, &conditions, &mut rngs, &mut |_| ())?;
+        let drawn = generator.generate(&self.plan, &conditions, &mut rngs, &mut stop::unless_wanted(|_| ()))?;
         let vae = self.files.generator.vae.as_deref();
         let mut made = Vec::with_capacity(asked.len());
         for ((refined, tokens), drawn) in refined.into_iter().zip(drawn) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use datasets::images::{
-    ContextLayout, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes, LatentShape, LatentWriter,
-    Latents, Pixels,
+    Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
+    LatentShape, LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, Pixels, Preparation, Sides,
 };
 use datasets::{OnBad, Reading};
 use engine::Noise;
@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
     }
     let captions = Arc::new(Captions::new(loaded, shape));
     let all = read(path, Part::Train, loaded, shape, values)?;
-    call.console.info(&all.audit().to_string());
+    call.console.info(&audit(&all, &captions)?.to_string());
     let share = eval_share(values)?;
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let (data, held_out) = match values.text("data.eval_data") {
@@ -86,10 +86,18 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
         shape,
         fingerprint,
         captions: Arc::clone(&captions),
+        rows: None,
         is_shapes: false,
         wishes,
         said,
     })
+}
+
+/// What was found in pictures and captions.
+pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAudit, Failure> {
+    let texts = (0..data.len()).map(|index| data.caption(index)).collect::<Result<Vec<_>, _>>()?;
+    let cut = captions.n_cut(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(ImageAudit { cut_captions: cut as u64, ..data.audit().clone() })
 }
 
 fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
@@ -97,14 +105,38 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
     if shape.height != shape.width {
         return Err(Failure::usage(format!("the model makes {shape}; give --image-size for square pictures")));
     }
+    if values.is_typed("data.flip_sides") && !values.switch("data.flip") {
+        return Err(Failure::usage("--flip-sides goes with --flip"));
+    }
     let reading = reading(part, values)?;
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let settings = ImageSettings {
         kind: kind(values),
         size: shape.height * factor,
-        flip: values.switch("data.flip").then_some(seed),
+        preparation: preparation(values),
+        flip: values.switch("data.flip").then_some(Mirror { seed, sides: sides(values) }),
     };
     datasets::images::open(path, reading, settings).map_err(|error| unread(error, &reading))
+}
+
+/// How the pictures of files are made ready.
+pub(crate) fn preparation(values: &Values) -> Preparation {
+    let is_torchvision = values.word("data.resize_rounding") == "torchvision";
+    Preparation {
+        alpha: if values.word("data.transparency") == "drop" { Alpha::Dropped } else { Alpha::White },
+        orientation: if values.switch("data.exif") { Orientation::Exif } else { Orientation::Stored },
+        filter: match values.word("data.resize_filter") {
+            "bilinear" => Filter::Bilinear,
+            "bicubic" => Filter::Bicubic,
+            _ => Filter::Lanczos,
+        },
+        long_side: if is_torchvision { LongSide::Down } else { LongSide::Nearest },
+        middle: if is_torchvision { Middle::Even } else { Middle::Before },
+    }
+}
+
+fn sides(values: &Values) -> Sides {
+    if values.word("data.flip_sides") == "apart" { Sides::Apart } else { Sides::Together }
 }
 
 /// How a file of pictures is to be read.

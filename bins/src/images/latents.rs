@@ -10,6 +10,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::{Captions, Opened};
 use crate::Failure;
 use crate::denoiser::Loaded;
+use crate::judged::hold_out;
 use crate::values::Values;
 
 /// A file of latents by position; equal contexts are one condition.
@@ -96,16 +97,49 @@ fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), 
     Err(Failure::failed(format!("{}: the model reads contexts of width {width}, and {found}", path.display())))
 }
 
-/// Opens `--latents`; the last share of the examples is held out.
+/// A model that reads texts is told something where captions are hidden, and only the file or an encoder knows what.
+fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Values) -> Result<(), Failure> {
+    let share = values.number("diffusion.empty_share").unwrap_or(0.0);
+    if share <= 0.0 || loaded.context_width().is_none() {
+        return Ok(());
+    }
+    let (needed, found) = (captions.empty()?.hidden.as_ref().map(|hidden| hidden.width), loaded.context_width());
+    if needed == found {
+        return Ok(());
+    }
+    let by = match values.text("train.preset") {
+        Some(preset) if !values.is_typed("diffusion.empty_share") => format!(" (of --preset {preset})"),
+        _ => String::new(),
+    };
+    Err(Failure::failed(format!(
+        "{}: --empty-share {share}{by} hides captions, and what the empty caption tells is not known: note its row of \
+         `context` as `empty_context` in the file, name a --model with its text_encoder/ and tokenizer/, or give \
+         --empty-share 0",
+        path.display()
+    )))
+}
+
+/// Which of `n` examples are learned from and which are held out: those that are told the same go to the same side.
+fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let share = super::eval_share(values)?;
+    if share == 0.0 || values.text("data.eval_data").is_some() {
+        return Ok(((0..n).collect(), Vec::new()));
+    }
+    let told = (0..n).map(|index| latents.told(index)).collect::<Result<Vec<_>, _>>()?;
+    Ok(hold_out(&told, share, values.count("run.seed").unwrap_or(0) as u64))
+}
+
+/// Opens `--latents`; a share of what is told is held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = to_shape(latents.shape());
     check_context(path, &latents, loaded)?;
     let n = latents.len().min(values.count("data.limit").unwrap_or(usize::MAX));
-    let share = super::eval_share(values)?;
-    let held_out = if share > 0.0 { ((n as f64 * share).ceil() as usize).min(n - 1) } else { 0 };
     let empty = latents.empty_context()?.map(|context| Arc::new(conditioning(&context)));
-    let fingerprint = format!("{} {n} {held_out}", latents.fingerprint());
+    let captions = Captions::new(loaded, shape).with_empty(empty);
+    check_empty(path, loaded, &captions, values)?;
+    let (rest, held_out) = split(&latents, n, values)?;
+    let fingerprint = format!("{} {n} {}", latents.fingerprint(), blake3::hash(format!("{held_out:?}").as_bytes()));
     let held_out_images: Option<Arc<dyn Images>> = if let Some(other) = values.text("data.eval_data") {
         let latents = Latents::open(Path::new(other), kind(values))?;
         if to_shape(latents.shape()) != shape {
@@ -113,21 +147,84 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
         }
         let all = (0..latents.len()).collect();
         Some(Arc::new(LatentImages::new(latents, all)))
-    } else if held_out > 0 {
-        let latents = Latents::open(path, kind(values))?;
-        Some(Arc::new(LatentImages::new(latents, (n - held_out..n).collect())))
-    } else {
+    } else if held_out.is_empty() {
         None
+    } else {
+        Some(Arc::new(LatentImages::new(Latents::open(path, kind(values))?, held_out)))
     };
-    let kept = if values.text("data.eval_data").is_some() { n } else { n - held_out };
     Ok(Opened {
-        train: Arc::new(LatentImages::new(latents, (0..kept).collect())),
+        train: Arc::new(LatentImages::new(latents, rest.clone())),
         held_out: held_out_images,
+        rows: Some(rest),
         shape,
         fingerprint,
-        captions: Arc::new(Captions::new(loaded, shape).with_empty(empty)),
+        captions: Arc::new(captions),
         is_shapes: false,
         wishes: Vec::new(),
         said: String::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use datasets::images::{ContextLayout, LatentLayout, LatentNotes, LatentWriter};
+
+    use super::*;
+
+    /// Twelve examples that are told four things in turn, each three times.
+    fn latents(path: &Path, is_indexed: bool, captions: &[String]) -> Latents {
+        let rows = if is_indexed { 4 } else { 12 };
+        let shape = LatentShape { channels: 1, height: 1, width: 1 };
+        let contexts = ContextLayout { rows, hidden: Some((1, 2)), ..ContextLayout::default() };
+        let layout = LatentLayout { kind: ImageKind::Pairs, examples: 12, shape, contexts };
+        let mut writer = LatentWriter::create(path, layout).unwrap();
+        for example in 0..12 {
+            writer.write(example, &[example as f32], Some(&[0.5])).unwrap();
+        }
+        for row in 0..rows {
+            let hidden = HiddenValues { values: vec![(row % 4) as f32, 1.0], length: 1, width: 2 };
+            writer.write_context(row, &LatentContext { hidden: Some(hidden), ..LatentContext::default() }).unwrap();
+        }
+        let context_of: Vec<usize> = if is_indexed { (0..12).map(|example| example % 4).collect() } else { Vec::new() };
+        writer.finish(LatentNotes { fingerprint: "", context_of: &context_of, empty: None, captions }).unwrap();
+        Latents::open(path, ImageKind::Pairs).unwrap()
+    }
+
+    fn held_out(latents: &Latents, seed: &str) -> Vec<usize> {
+        let mut values = Values::defaults();
+        for set in ["run.mdp=diffusion", "data.eval_share=0.25", &format!("run.seed={seed}")] {
+            values.merge_set(set).unwrap();
+        }
+        let (rest, held_out) = split(latents, 12, &values).unwrap();
+        let mut all = [&rest[..], &held_out].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..12).collect::<Vec<_>>());
+        held_out
+    }
+
+    /// A name, whether examples share rows of contexts, captions, and which examples belong together.
+    type Case<'a> = (&'a str, bool, &'a [String], fn(usize) -> usize);
+
+    #[test]
+    fn what_is_told_is_held_out_whole_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let captions: Vec<String> = (0..12).map(|example| format!("caption {}", example / 3)).collect();
+        let cases: [Case<'_>; 3] = [
+            ("rows", true, &[], |example| example % 4),
+            ("values", false, &[], |example| example % 4),
+            ("captions", true, &captions, |example| example / 3),
+        ];
+        for (name, is_indexed, captions, group) in cases {
+            let latents = latents(&folder.path().join(name), is_indexed, captions);
+            let mut seen = std::collections::BTreeSet::new();
+            for seed in ["0", "1", "2", "3", "4", "5", "6", "7"] {
+                let held_out = held_out(&latents, seed);
+                assert_eq!(held_out, self::held_out(&latents, seed));
+                assert_eq!(held_out.len(), 3, "{name}, seed {seed}");
+                assert!(held_out.iter().all(|&example| group(example) == group(held_out[0])), "{name}: {held_out:?}");
+                seen.insert(group(held_out[0]));
+            }
+            assert!(seen.len() > 1, "{name}: {seen:?}");
+        }
+    }
 }

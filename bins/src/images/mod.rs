@@ -15,6 +15,7 @@ use policies::clip::TextConditioner;
 use policies::denoiser::{Condition, Conditioning, Framing, Shape};
 use train::diffusion::{Finished, ImageExample, Images};
 
+use crate::console::Console;
 use crate::denoiser::{self, Loaded};
 use crate::judged::is_pair_folder;
 use crate::values::Values;
@@ -63,6 +64,24 @@ impl Captions {
         Ok(condition)
     }
 
+    /// How many of some captions the text encoders don't read to their end.
+    pub(crate) fn n_cut(&self, captions: &[&str]) -> Result<usize, Failure> {
+        let Some(texts) = &self.texts else { return Ok(0) };
+        Ok(texts.truncated(captions)?.into_iter().filter(|is_cut| *is_cut).count())
+    }
+
+    /// Says how many of some captions the text encoders don't read to their end, if any.
+    pub(crate) fn say_cut(&self, captions: &[&str], console: &Console) -> Result<(), Failure> {
+        let (n, of) = (self.n_cut(captions)?, captions.len());
+        let most = self.texts.as_ref().and_then(|texts| texts.max_length()).unwrap_or_default();
+        if n > 0 {
+            console.info(&format!(
+                "{n} of {of} captions are longer than the text encoder reads ({most} tokens): it does not see their end"
+            ));
+        }
+        Ok(())
+    }
+
     /// What the model is told where there is no caption.
     pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
         match (&self.empty, &self.texts) {
@@ -108,6 +127,8 @@ fn pair(pair: &ImagePair, captions: &Captions) -> Result<ImageExample, BoxError>
 pub(crate) struct Opened {
     pub(crate) train: Arc<dyn Images>,
     pub(crate) held_out: Option<Arc<dyn Images>>,
+    /// Which rows of a file the training examples are, for draws of that file.
+    pub(crate) rows: Option<Vec<usize>>,
     pub(crate) shape: Shape,
     /// Data and everything that decides its numbers.
     pub(crate) fingerprint: String,
@@ -182,6 +203,7 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
         shape,
         fingerprint: file.fingerprint(),
         captions: Arc::new(Captions::new(loaded, shape)),
+        rows: None,
         is_shapes: false,
         wishes,
         said: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
@@ -204,6 +226,7 @@ fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Open
         shape,
         fingerprint: format!("builtin:shapes {seed} {n} {demonstrations} {}", loaded.encoders_fingerprint()?),
         captions: Arc::clone(&captions),
+        rows: None,
         is_shapes: true,
         wishes,
         said: String::new(),
@@ -247,6 +270,7 @@ fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
         shape,
         fingerprint: format!("builtin:chimera-generator {seed} {n} {}", loaded.encoders_fingerprint()?),
         captions: Arc::clone(&captions),
+        rows: None,
         is_shapes: false,
         wishes,
         said: String::new(),

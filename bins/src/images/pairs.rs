@@ -36,12 +36,25 @@ impl Images for JudgedImages {
     }
 }
 
+/// What is about files of pictures alone.
+const OF_FILES: &[&str] = &[
+    "data.format",
+    "data.split",
+    "data.eval_data",
+    "data.flip",
+    "data.flip_sides",
+    "data.transparency",
+    "data.exif",
+    "data.resize_filter",
+    "data.resize_rounding",
+    "data.on_bad_image",
+    "data.latent_cache",
+];
+
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;
-    let of_files =
-        ["data.format", "data.split", "data.eval_data", "data.flip", "data.on_bad_image", "data.latent_cache"];
-    refuse_unread(values, &of_files)?;
+    refuse_unread(values, OF_FILES)?;
     let judged = Arc::new(Judged::open(path, Modality::Diffusion, values)?);
     call.console.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));
@@ -59,6 +72,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
         return Err(Failure::usage(text));
     }
     let captions = Arc::new(Captions::new(loaded, shape));
+    captions.say_cut(&requests, &call.console)?;
     let mut wishes: Vec<String> = Vec::new();
     for &row in held_out.iter().chain(&rest) {
         let caption = request(&judged, row);
@@ -75,6 +89,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
         train: images(rest),
         shape,
         captions: Arc::clone(&captions),
+        rows: None,
         is_shapes: false,
         wishes,
         said: format!("; latents of {shape}"),

@@ -5,10 +5,13 @@ use candle_core::Tensor;
 use datasets::images::{
     ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
 };
+use policies::denoiser::Shape;
+use policies::formats::DiffusersFolder;
 
 use super::print;
 use crate::denoiser;
-use crate::images::files::reading;
+use crate::images::Captions;
+use crate::images::files::{audit, preparation, reading};
 use crate::text::Part;
 use crate::values::Values;
 use crate::{Failure, console};
@@ -61,9 +64,10 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
         console::result(&text);
         return Ok(());
     }
-    let size = match (values.count("data.image_size"), model) {
+    let model = model.map(|model| denoiser::load(model, values)).transpose()?;
+    let size = match (values.count("data.image_size"), &model) {
         (Some(size), _) => size,
-        (None, Some(model)) => denoiser::load(model, values)?.picture_size(values)?,
+        (None, Some(model)) => model.picture_size(values)?,
         (None, None) => SIZE,
     };
     if size == 0 {
@@ -72,8 +76,13 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
     let path = Path::new(data);
     let reading = reading(Part::Train, values)?;
     let kind = picture_kind(path)?.unwrap_or(ImageKind::Pairs);
-    let pictures = datasets::images::open(path, reading, ImageSettings { kind, size, flip: None })?;
-    console::result(&format!("{data}, pictures\n{}", pictures.audit()));
+    let settings = ImageSettings { kind, size, preparation: preparation(values), flip: None };
+    let pictures = datasets::images::open(path, reading, settings)?;
+    let audit = match &model {
+        Some(model) => audit(&pictures, &Captions::new(model, Shape { height: size, width: size, channels: 1 }))?,
+        None => pictures.audit().clone(),
+    };
+    console::result(&format!("{data}, pictures\n{audit}"));
     Ok(())
 }
 

@@ -99,9 +99,9 @@ fn of_pictures(model: &ClipScore, pairs: &PairFolder, indices: &[usize]) -> Resu
     for &index in indices {
         for side in Side::BOTH {
             let missing = || Failure::failed(format!("{}: pair {index} has no picture", pairs.path().display()));
-            let (pair, pixels) =
-                (pairs.get(index).ok_or_else(missing)?, pairs.pixels(index, side)?.ok_or_else(missing)?);
-            requests.push((pair.request.as_str(), pixels.clip_square(model.image_size())));
+            let pair = pairs.get(index).ok_or_else(missing)?;
+            let pixels = pairs.clip_square(index, side, model.image_size())?.ok_or_else(missing)?;
+            requests.push((pair.request.as_str(), pixels));
         }
     }
     let pictures: Vec<(&str, &[f32])> =

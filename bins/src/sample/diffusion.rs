@@ -18,9 +18,10 @@ use crate::images::Captions;
 use crate::pictures::picture;
 use crate::trajectories::{self, Made};
 use crate::values::Values;
-use crate::{Call, Failure};
+use crate::{Call, Failure, stop};
 
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
+    stop::listen("stopping after this step")?;
     match call.values.text("label.pairs") {
         Some(folder) => pairs(call, Path::new(folder))?,
         None => pictures(call)?,
@@ -38,7 +39,8 @@ struct Opened {
 
 impl Opened {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
-    fn open(values: &Values, n: usize) -> Result<Self, Failure> {
+    fn open(call: &Call, n: usize) -> Result<Self, Failure> {
+        let values = &call.values;
         let name = values.text("model.model").unwrap_or("builtin:shapes");
         let loaded = denoiser::load(name, values)?;
         let shape = loaded.shape(values)?;
@@ -46,18 +48,19 @@ impl Opened {
         let captions = Captions::new(&loaded, shape);
         let prompts = prompts(values)?;
         super::check_count(prompts.len(), n)?;
+        captions.say_cut(&prompts.iter().map(String::as_str).collect::<Vec<_>>(), &call.console)?;
         Ok(Self { loaded, shape, captions, prompts })
     }
 }
 
-/// Pairs that are made at once: bounds the memory of their latents.
-const PAIRS_AT_ONCE: usize = 32;
+/// Pictures, or pairs of them, that are made at once: bounds the memory of a step, and how long a wish to stop waits.
+const AT_ONCE: usize = 32;
 
 /// Two pictures of each prompt, `--n` times, to be judged.
 fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.count("sample.n").unwrap_or(1);
-    let Opened { loaded, shape, captions, prompts } = Opened::open(values, n)?;
+    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
     let acting = denoiser::acting(values, &loaded, shape)?;
     let other = match values.text("model.reference") {
         Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
@@ -76,13 +79,13 @@ fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
     let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(&settings), Some(latents))?;
     let bar = call.console.bar("pairs", prompts.len() * n);
-    for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(PAIRS_AT_ONCE) {
+    for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
         let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
         let mut sides = Vec::with_capacity(2);
         for (side, maker) in makers.into_iter().enumerate() {
             let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
             let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
-            let made = maker.generate(&plan, &conditions, &mut rngs, &mut |_| ())?;
+            let made = maker.generate(&plan, &conditions, &mut rngs, &mut stop::unless_wanted(|_| ()))?;
             let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
             let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
             sides.push((made, decoded));
@@ -108,7 +111,7 @@ fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
 fn pictures(call: &Call) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
-    let Opened { loaded, shape, captions, prompts } = Opened::open(values, n)?;
+    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
         let condition = captions.condition(prompt)?;
@@ -121,8 +124,13 @@ fn pictures(call: &Call) -> Result<(), Failure> {
     };
     let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
     let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
-    let bar = call.console.bar("sample", plan.timesteps.len());
-    let made = denoiser.generate(&plan, &conditions, &mut rngs, &mut |step| bar.set_position(step as u64))?;
+    let bar = call.console.bar("sample", plan.timesteps.len() * conditions.len());
+    let mut made = Vec::with_capacity(conditions.len());
+    for (conditions, rngs) in conditions.chunks(AT_ONCE).zip(rngs.chunks_mut(AT_ONCE)) {
+        let (before, n) = (made.len() * plan.timesteps.len(), conditions.len());
+        let mut progress = stop::unless_wanted(|step| bar.set_position((before + step * n) as u64));
+        made.extend(denoiser.generate(&plan, conditions, rngs, &mut progress)?);
+    }
     bar.finish_and_clear();
     let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;

@@ -18,13 +18,14 @@ use super::prompts::read_prompts;
 use crate::hybrid::eval::{Asked, Made, Studio};
 use crate::hybrid::{Files, PromptedMdp};
 use crate::values::Values;
-use crate::{Call, Failure, denoiser};
+use crate::{Call, Failure, denoiser, stop};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
 
 pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     check(&call.values)?;
+    stop::listen("stopping after this step")?;
     if call.values.text("hybrid.refiner").is_none() && call.values.text("model.model").is_none() {
         call.values.preset("hybrid.refiner", "builtin:chimera-refiner");
         call.values.preset("hybrid.generator", "builtin:chimera-generator");

@@ -12,8 +12,10 @@ use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder
 use super::Task;
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, Opened};
+use crate::judged::hold_out;
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
+use crate::trajectories::Found;
 use crate::values::Values;
 use crate::{Failure, adapters, console, draws, summary, trajectories};
 
@@ -113,7 +115,10 @@ impl Setup {
     fn on_images<F: FromImages>(self, objective: &dyn Objective<Feedback = F>) -> Result<ExitCode, Failure> {
         let values = &self.task.call.values;
         let given = match values.text("diffusion.draws") {
-            Some(path) => Some(draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?),
+            Some(path) => {
+                let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
+                Some(draws::of_rows(given, self.data.rows.as_deref()))
+            }
             None => None,
         };
         let draws = draws::draws(values, given)?;
@@ -171,7 +176,9 @@ impl Setup {
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,
         };
-        let (train, held_out) = split(&found.trajectories, images::eval_share(values)?);
+        let (train, held_out) = split(&found, images::eval_share(values)?, seed);
+        let learned_from = blake3::hash(format!("{:?}", train.pairs).as_bytes());
+        let key = format!("{} trajectories {k:?} {by_decision} {learned_from}", found.fingerprint);
         let source = |trajectories| {
             let mut source = TrajectorySource::<Comparison>::new(trajectories, mdp.clone(), self.units, seed);
             source = if let Some(k) = k { source.with_decisions(k) } else { source };
@@ -179,7 +186,6 @@ impl Setup {
             if let Some(importance) = &importance { source.with_importance(importance.clone()) } else { source }
         };
         let (train, held_out) = (source(&train), held_out.as_ref().map(source));
-        let key = format!("{} trajectories {k:?} {by_decision}", found.fingerprint);
         self.run(objective, &mdp.clone(), &train, held_out.as_ref(), &key)
     }
 
@@ -271,10 +277,10 @@ impl Setup {
     }
 }
 
-/// The last share of the pairs is held out; pairs of one wish stand together.
-fn split(all: &Trajectories, share: f64) -> (Trajectories, Option<Trajectories>) {
-    let n = all.pairs.len();
-    let kept = n - ((n as f64 * share) as usize).min(n.saturating_sub(1));
-    let part = |pairs: &[(usize, usize)]| Trajectories { pairs: pairs.to_vec(), ..all.clone() };
-    (part(&all.pairs[..kept]), (kept < n).then(|| part(&all.pairs[kept..])))
+/// A share of what is told is held out, with all its pairs.
+fn split(found: &Found, share: f64, seed: u64) -> (Trajectories, Option<Trajectories>) {
+    let all = &found.trajectories;
+    let (rest, held_out) = hold_out(&found.told, share, seed);
+    let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
+    (part(&rest), (!held_out.is_empty()).then(|| part(&held_out)))
 }

@@ -254,7 +254,14 @@ impl<'a> Setup<'a> {
         let hooks = hooks(&studio, &requests);
         let stop = self.task.stop;
         let console = &mut self.task.call.console;
+        let known = self.mdp.handoff.truncated();
         let outcome = run(&problem, &mut learner, &settings, &folder, &hooks, console, stop)?;
+        let cut = self.mdp.handoff.truncated() - known;
+        if cut > 0 {
+            self.task.call.console.info(&format!(
+                "{cut} more refined prompts were longer than the text encoder reads: it did not see their end"
+            ));
+        }
         if is_interrupted(&outcome, &folder) {
             return Ok(ExitCode::from(130));
         }
@@ -322,7 +329,11 @@ fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, Prompt
                 let asked: Vec<Asked> =
                     requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
                 let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
-                let made = made.map_err(|failure| failure.to_string())?;
+                let made = match made {
+                    // The run itself stops at its next step, with a checkpoint.
+                    Err(failure) if failure.is_interrupt() => return Ok(Samples::Pictures(Vec::new())),
+                    made => made.map_err(|failure| failure.to_string())?,
+                };
                 let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
                     let size = (made.picture.width() as u32, made.picture.height() as u32);
                     Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())

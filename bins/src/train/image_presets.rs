@@ -52,6 +52,9 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         Some("paper") => PAPER,
         Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp token"))),
     };
+    if ["salesforce-sd15", "diffusers-2500"].iter().any(|name| values.text("train.preset") == Some(name)) {
+        values.preset_all(PICTURES_OF_SCRIPTS);
+    }
     values.preset_all(known);
     Ok(embedded)
 }
@@ -87,6 +90,17 @@ const PAPER: &[(&str, &str)] = &[
     ("diffusion.noise", "independent"),
 ];
 
+/// Pictures as both published scripts see them: Pillow's `convert("RGB")`, torchvision's `Resize` (bilinear), `CenterCrop`
+/// and `RandomHorizontalFlip`, each picture of a pair by itself.
+const PICTURES_OF_SCRIPTS: &[(&str, &str)] = &[
+    ("data.transparency", "drop"),
+    ("data.exif", "false"),
+    ("data.resize_filter", "bilinear"),
+    ("data.resize_rounding", "torchvision"),
+    ("data.flip", "true"),
+    ("data.flip_sides", "apart"),
+];
+
 /// The released Diffusion-DPO code on Stable Diffusion 1.5.
 const SALESFORCE: &[(&str, &str)] = &[
     ("objective.beta", "5000"),
@@ -100,7 +114,6 @@ const SALESFORCE: &[(&str, &str)] = &[
     ("optimizer.max_grad_norm", "1"),
     ("train.batch_size", "2048"),
     ("train.max_steps", "2000"),
-    ("data.flip", "true"),
 ];
 
 #[cfg(test)]

@@ -7,15 +7,14 @@ mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use train::{Decay, RunFolder, Settings, write_whole};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
 use crate::values::Values;
-use crate::{Call, Failure, console, model};
+use crate::{Call, Failure, model, stop};
 
 /// Trains, or goes on training.
 pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
@@ -29,7 +28,7 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
         _ => token::presets(&mut call.values)?,
     };
     // From here on an interrupt is a wish to stop at the next step.
-    let stop = stop_flag()?;
+    let stop = stop::listen("stopping after this step, with a checkpoint")?;
     if call.values.count("rounds.rounds").is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume, stop);
     }
@@ -116,21 +115,6 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         beta: number("objective.beta"),
     };
     settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
-}
-
-/// Set by ctrl-C and by the system's wish to end the program.
-fn stop_flag() -> Result<&'static AtomicBool, Failure> {
-    static STOP: OnceLock<AtomicBool> = OnceLock::new();
-    let stop = STOP.get_or_init(|| AtomicBool::new(false));
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            console::notice("stopped without saving");
-            #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
-            std::process::exit(130);
-        }
-        console::notice("stopping after this step, with a checkpoint; once more stops at once");
-    })?;
-    Ok(stop)
 }
 
 /// `runs/OBJECTIVE-N` with the first free N.

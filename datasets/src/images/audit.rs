@@ -3,7 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::preparation::{Alpha, Orientation, Preparation};
 use crate::records::Skipped;
+
+/// What is counted of a picture.
+pub(super) struct Look {
+    pub(super) size: (usize, usize),
+    pub(super) is_transparent: bool,
+    pub(super) is_turned: bool,
+}
 
 /// The counts over a set of pictures. Shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,8 +33,14 @@ pub struct ImageAudit {
     pub empty_captions: u64,
     /// Pairs of two equal pictures: they teach nothing.
     pub identical_pairs: u64,
+    /// Captions whose end the text encoder does not see. Whoever has one counts them.
+    pub cut_captions: u64,
     /// Pictures that were transparent somewhere and were put on white.
     pub flattened: u64,
+    /// Pictures that were transparent somewhere, of which what lay there is seen.
+    pub uncovered: u64,
+    /// Pictures that their EXIF data turn and that are used as they lie in the file.
+    pub unturned: u64,
     /// Pictures that were smaller than wanted and were enlarged.
     pub enlarged: u64,
     /// Pictures that lost what lies outside the middle square.
@@ -40,6 +54,15 @@ pub struct ImageAudit {
 impl ImageAudit {
     /// The most sizes that are shown.
     const SIZES_SHOWN: usize = 6;
+
+    /// Counts what is worth a look in one picture, under these settings.
+    pub(super) fn add_original(&mut self, original: &Look, preparation: Preparation) {
+        self.add_size(original.size);
+        let is_white = preparation.alpha == Alpha::White;
+        self.flattened += u64::from(original.is_transparent && is_white);
+        self.uncovered += u64::from(original.is_transparent && !is_white);
+        self.unturned += u64::from(original.is_turned && preparation.orientation == Orientation::Stored);
+    }
 
     /// Counts one picture's size, in rows and columns.
     pub(super) fn add_size(&mut self, (height, width): (usize, usize)) {
@@ -62,7 +85,10 @@ impl ImageAudit {
             (self.missing, "records left out: a picture has no bytes"),
             (self.empty_captions, "captions without a letter"),
             (self.identical_pairs, "pairs of two equal pictures: they teach nothing"),
+            (self.cut_captions, "captions longer than the text encoder reads: it does not see their end"),
             (self.flattened, "pictures with something transparent, put on white"),
+            (self.uncovered, "pictures with something transparent, used as if it were not"),
+            (self.unturned, "pictures that their EXIF data turn, used as they lie in the file"),
             (self.enlarged, "pictures smaller than wanted, enlarged"),
             (self.cropped, "pictures that are no squares; the middle is used"),
         ];

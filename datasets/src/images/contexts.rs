@@ -92,6 +92,26 @@ impl ContextTable {
         read_row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
     }
 
+    /// A text that is equal for examples that are told the same: a hash of both sides' contexts, sizes and crops left out,
+    /// or the example's own number where nothing is told.
+    pub(super) fn told(&self, file: &TensorFile, example: usize) -> Result<String, DatasetError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut is_told = false;
+        for side in [Side::Chosen, Side::Rejected] {
+            let context = self.of(file, example, side)?;
+            for values in context.hidden.iter().map(|hidden| &hidden.values).chain(&context.pooled) {
+                is_told = true;
+                for value in values {
+                    hasher.update(&value.to_le_bytes());
+                }
+            }
+            if self.is_shared {
+                break;
+            }
+        }
+        Ok(if is_told { hasher.finalize().to_hex().to_string() } else { format!("example {example}") })
+    }
+
     /// What the empty caption tells, if the file has it.
     pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
         self.empty.map(|row| read_row(file, row, Side::Chosen).map(Arc::new)).transpose()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::audit::ImageAudit;
-use super::decode::{Original, decode};
+use super::audit::{ImageAudit, Look};
+use super::decode::decode;
 use super::pixels::Pixels;
+use super::preparation::Preparation;
 use super::rows::{Columns, Encoded, RawImages, RawRow};
 use super::{CaptionedImage, ImagePair, stored};
 use crate::error::DatasetError;
@@ -19,6 +20,9 @@ use crate::spool::{Offset, Spool, SpoolWriter};
 
 /// Records checked at a time, by all cores.
 const CHUNK: usize = 64;
+
+/// Fewer, once their pictures take so many bytes.
+const CHUNK_BYTES: usize = 64 << 20;
 
 /// What is wanted of each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -37,9 +41,37 @@ pub struct ImageSettings {
     pub kind: ImageKind,
     /// Rows and columns of the pictures: the shorter side is scaled to this, and the middle square is used.
     pub size: usize,
-    /// The seed of the draws that decide which examples have left and right exchanged, half of them, both sides of a
-    /// pair alike; none has without.
-    pub flip: Option<u64>,
+    /// How what is in a file becomes such a square.
+    pub preparation: Preparation,
+    /// Which pictures have left and right exchanged; none has without.
+    pub flip: Option<Mirror>,
+}
+
+/// Which half of the pictures has left and right exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Mirror {
+    /// The seed of the draws that decide it.
+    pub seed: u64,
+    /// Whether one draw decides for a pair.
+    pub sides: Sides,
+}
+
+/// How the two pictures of a pair go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sides {
+    /// What is drawn is drawn for both.
+    Together,
+    /// Each has a draw of its own.
+    Apart,
+}
+
+impl Mirror {
+    /// Whether a picture is mirrored: of which example, and which of its pictures.
+    fn takes(self, number: usize, side: usize) -> bool {
+        let side = if self.sides == Sides::Together { 0 } else { side };
+        seeded(number as u64, self.seed) >> side & 1 == 1
+    }
 }
 
 /// Checked pictures by position. Cloning is cheap.
@@ -82,7 +114,8 @@ pub fn open(path: &Path, reading: Reading, settings: ImageSettings) -> Result<Im
                 chunk.push(images);
             }
             // Never more than the limit: broken pictures are only found below.
-            if chunk.len() as u64 >= (limit - builder.audit.examples()).min(CHUNK as u64) {
+            let is_heavy = chunk.iter().map(RawImages::bytes).sum::<usize>() >= CHUNK_BYTES;
+            if is_heavy || chunk.len() as u64 >= (limit - builder.audit.examples()).min(CHUNK as u64) {
                 builder.check(&mut chunk, reading.on_bad)?;
             }
             if builder.audit.examples() >= limit {
@@ -120,7 +153,7 @@ impl ImageDataset {
     ) -> Result<Self, DatasetError> {
         let mut records = records.peekable();
         let size = records.peek().map_or(1, |(_, first, _)| first.height());
-        let mut builder = Builder::new(ImageSettings { kind, size, flip: None })?;
+        let mut builder = Builder::new(ImageSettings { kind, size, preparation: Preparation::default(), flip: None })?;
         for (caption, best, worst) in records {
             for pixels in std::iter::once(&best).chain(&worst) {
                 if (pixels.height(), pixels.width()) != (size, size) {
@@ -166,7 +199,8 @@ impl ImageDataset {
     /// # Errors
     /// There is none, or the temporary file cannot be read.
     pub fn caption(&self, index: usize) -> Result<String, DatasetError> {
-        Ok(self.parts(index)?.1)
+        let first = self.spool.read_first_parts(self.entry(index)?.offset, 1)?.pop().unwrap_or_default();
+        Ok(String::from_utf8_lossy(&first).into_owned())
     }
 
     /// The pair at a position.
@@ -180,7 +214,7 @@ impl ImageDataset {
             let (field, found) = ("rejected".to_owned(), "one picture".to_owned());
             return Err(DatasetError::MissingField { origin, field, found });
         };
-        let (chosen, rejected) = (self.pixels(entry, chosen)?, self.pixels(entry, rejected)?);
+        let (chosen, rejected) = (self.pixels(entry, 0, chosen)?, self.pixels(entry, 1, rejected)?);
         Ok(ImagePair { index: entry.number, caption, chosen, rejected })
     }
 
@@ -190,7 +224,7 @@ impl ImageDataset {
     /// There is none, or the temporary file cannot be read.
     pub fn captioned(&self, index: usize) -> Result<CaptionedImage, DatasetError> {
         let (entry, caption, pictures) = self.parts(index)?;
-        let image = self.pixels(entry, pictures.first().map(Vec::as_slice).unwrap_or_default())?;
+        let image = self.pixels(entry, 0, pictures.first().map(Vec::as_slice).unwrap_or_default())?;
         Ok(CaptionedImage { index: entry.number, caption, image })
     }
 
@@ -230,17 +264,17 @@ impl ImageDataset {
         Ok((entry, caption, parts.collect()))
     }
 
-    fn pixels(&self, entry: Entry, bytes: &[u8]) -> Result<Pixels, DatasetError> {
+    fn pixels(&self, entry: Entry, side: usize, bytes: &[u8]) -> Result<Pixels, DatasetError> {
         let read = || match stored::from_raw(bytes) {
             Some(pixels) => Ok(pixels),
-            None => decode(bytes).map(|original| original.square(self.settings.size)),
+            None => decode(bytes, self.settings.preparation).map(|original| original.square(self.settings.size)),
         };
         let pixels = read().map_err(|message| DatasetError::Image {
             origin: self.origin(entry.number),
             name: "in the temporary file".to_owned(),
             message,
         })?;
-        let is_flipped = self.settings.flip.is_some_and(|seed| seeded(entry.number as u64, seed) & 1 == 1);
+        let is_flipped = self.settings.flip.is_some_and(|mirror| mirror.takes(entry.number, side));
         Ok(if is_flipped { pixels.flipped() } else { pixels })
     }
 
@@ -282,25 +316,24 @@ impl Builder {
 
     /// Decodes the pictures of a chunk, and keeps those that can be.
     fn check(&mut self, chunk: &mut Vec<RawImages>, on_bad: OnBad) -> Result<(), DatasetError> {
+        let preparation = self.settings.preparation;
         let read = |images: &RawImages| {
-            let original = |picture: &Encoded| {
-                decode(&picture.bytes).map_err(|message| DatasetError::Image {
+            let original = |picture: &Encoded| -> Result<Look, DatasetError> {
+                let found = decode(&picture.bytes, preparation).map_err(|message| DatasetError::Image {
                     origin: images.origin.clone(),
                     name: picture.name.clone(),
                     message,
-                })
+                })?;
+                let (is_transparent, is_turned) = (found.is_transparent, found.is_turned);
+                Ok(Look { size: found.size(), is_transparent, is_turned })
             };
-            let look = |found: Original| (found.size(), found.is_flattened);
-            std::iter::once(&images.best).chain(&images.worst).map(|picture| original(picture).map(look)).collect()
+            std::iter::once(&images.best).chain(&images.worst).map(original).collect()
         };
         let found: Vec<Result<Vec<_>, DatasetError>> = chunk.par_iter().map(read).collect();
         for (images, found) in chunk.drain(..).zip(found) {
             match found {
                 Ok(pictures) => {
-                    for (size, is_flattened) in pictures {
-                        self.audit.add_size(size);
-                        self.audit.flattened += u64::from(is_flattened);
-                    }
+                    pictures.iter().for_each(|picture| self.audit.add_original(picture, preparation));
                     let worst = images.worst.as_ref().map(|worst| &worst.bytes[..]);
                     self.push(&images.caption, &images.best.bytes, worst)?;
                 }
@@ -332,7 +365,7 @@ impl Builder {
         let (spool, content) = self.writer.finish()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(content.as_bytes()).update(&(self.settings.size as u64).to_le_bytes());
-        hasher.update(format!("{:?}", self.settings.flip).as_bytes());
+        hasher.update(format!("{:?} {:?}", self.settings.flip, self.settings.preparation).as_bytes());
         let (name, settings) = (Arc::from(path), self.settings);
         let (spool, entries, audit) = (Arc::new(spool), self.entries.into(), Arc::new(self.audit));
         Ok(ImageDataset { name, settings, spool, entries, audit, fingerprint: hasher.finalize() })

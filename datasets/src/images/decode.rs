@@ -1,21 +1,42 @@
-//! Files' bytes to [`Pixels`] of one size.
+//! Files' bytes to [`Pixels`] of one size, within bounds.
+//!
+//! What a file claims is checked before room is made for it, and large pictures are decoded one at a time, so that memory
+//! stays within about a gigabyte whatever the files say.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage};
+use image::metadata::Orientation as Turn;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::pixels::Pixels;
+use super::preparation::{Alpha, Orientation, Preparation};
+
+/// The most pixels of a picture: those at which Pillow begins to warn.
+const MOST_PIXELS: u64 = 89_478_485;
+
+/// The most bytes of a decoded picture.
+const MOST_DECODED: u64 = 512 << 20;
+
+/// Pictures of more decoded bytes than this wait for each other.
+const LARGE: u64 = 64 << 20;
+
+/// The most bytes of a picture's file.
+const MOST_ENCODED: u64 = 256 << 20;
 
 /// A picture as it was in its file.
 pub(crate) struct Original {
     image: RgbImage,
+    preparation: Preparation,
     /// Whether it was transparent somewhere.
-    pub(crate) is_flattened: bool,
+    pub(crate) is_transparent: bool,
+    /// Whether its EXIF data turn or mirror it.
+    pub(crate) is_turned: bool,
 }
 
 impl Original {
-    /// Rows and columns in the file, turned the right way up.
+    /// Rows and columns in the file, turned the right way up where that is wanted.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.image.height() as usize, self.image.width() as usize)
     }
@@ -25,25 +46,35 @@ impl Original {
         Pixels::from_rgb8(&self.image)
     }
 
-    /// The picture scaled until its shorter side is `size` (Lanczos), and the middle square of that.
+    /// The picture scaled until its shorter side is `size`, and the middle square of that.
     pub(crate) fn square(&self, size: usize) -> Pixels {
-        let (height, width) = self.size();
-        if (height, width) == (size, size) {
-            return Pixels::from_rgb8(&self.image);
-        }
-        let shorter = height.min(width);
-        let scaled = |side: usize| ((side * size + shorter / 2) / shorter) as u32;
-        let image = imageops::resize(&self.image, scaled(width), scaled(height), FilterType::Lanczos3);
-        let (left, top) = ((image.width() - size as u32) / 2, (image.height() - size as u32) / 2);
-        Pixels::from_rgb8(&imageops::crop_imm(&image, left, top, size as u32, size as u32).to_image())
+        Pixels::from_rgb8(&self.preparation.square(&self.image, size))
     }
 }
 
-/// Decodes PNG, JPEG or WebP, turns it as its EXIF data say, and puts what is transparent on white.
+/// The bytes of a picture's file.
 ///
 /// The error says what is wrong, as the end of a sentence about the picture.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Original, String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let unread = |error: std::io::Error| format!("cannot be read: {error}");
+    // A pipe would wait, and a device never ends.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err("cannot be read: it is no file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unread)?;
+    file.take(MOST_ENCODED + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > MOST_ENCODED {
+        return Err(format!("is too large: its file has more than {MOST_ENCODED} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Decodes PNG, JPEG or WebP (of an animation the first picture).
+///
+/// The error says what is wrong, as the end of a sentence about the picture.
+pub(crate) fn decode(bytes: &[u8], preparation: Preparation) -> Result<Original, String> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let Some(format) = reader.format() else {
         let what = if bytes.is_empty() { "has no bytes" } else { "is of no known kind; PNG, JPEG and WebP are known" };
         return Err(what.to_owned());
@@ -57,24 +88,56 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Original, String> {
     if !is_whole {
         return Err("is cut off: its data don't come to their end".to_owned());
     }
-    let broken = |error: image::ImageError| format!("cannot be decoded: {error}");
+    let broken = |error: ImageError| match error {
+        ImageError::Limits(_) => format!("is too large: {error}"),
+        _ => format!("cannot be decoded: {error}"),
+    };
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MOST_DECODED);
+    reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(broken)?;
-    let orientation = decoder.orientation().map_err(broken)?;
+    check_size(&decoder)?;
+    let turn = decoder.orientation().map_err(broken)?;
+    let _alone = (decoder.total_bytes() > LARGE).then(|| {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    });
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    image.apply_orientation(orientation);
-    if image.width() == 0 || image.height() == 0 {
+    if preparation.orientation == Orientation::Exif {
+        image.apply_orientation(turn);
+    }
+    let (image, is_transparent) = opaque(image, preparation.alpha);
+    Ok(Original { image, preparation, is_transparent, is_turned: turn != Turn::NoTransforms })
+}
+
+/// Refuses what has no pixels and what claims to have more than there is room for.
+fn check_size(decoder: &impl ImageDecoder) -> Result<(), String> {
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
         return Err("has no pixels".to_owned());
     }
+    if u64::from(width) * u64::from(height) > MOST_PIXELS || decoder.total_bytes() > MOST_DECODED {
+        return Err(format!(
+            "is too large: {width} x {height} pixels; at most {MOST_PIXELS} in all are read, and \
+                            {MOST_DECODED} bytes of them; make it smaller"
+        ));
+    }
+    Ok(())
+}
+
+/// Red, green and blue alone, and whether anything was transparent.
+fn opaque(image: DynamicImage, alpha: Alpha) -> (RgbImage, bool) {
     if !image.color().has_alpha() {
-        return Ok(Original { image: image.into_rgb8(), is_flattened: false });
+        return (image.into_rgb8(), false);
     }
     let rgba = image.into_rgba8();
-    let is_flattened = rgba.pixels().any(|pixel| pixel.0[3] < u8::MAX);
+    let is_transparent = rgba.pixels().any(|pixel| pixel.0[3] < u8::MAX);
     let image = RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
-        Rgb([red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+        let [red, green, blue, opacity] = rgba.get_pixel(x, y).0.map(u32::from);
+        let opacity = if alpha == Alpha::White { opacity } else { 255 };
+        Rgb([red, green, blue].map(|value| ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8))
     });
-    Ok(Original { image, is_flattened })
+    (image, is_transparent)
 }
 
 /// Whether the data of a JPEG go on to its end marker.
@@ -100,7 +163,7 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use image::codecs::jpeg::JpegEncoder;
-    use image::{Rgba, RgbaImage};
+    use image::{Rgba, RgbaImage, imageops};
 
     use super::*;
 
@@ -108,6 +171,10 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Original, String> {
+        decode(bytes, Preparation::default())
     }
 
     fn ramp(width: u32, height: u32) -> RgbImage {
@@ -119,13 +186,13 @@ mod tests {
         let image = DynamicImage::from(ramp(40, 30));
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
             let bytes = encoded(&image, format);
-            let found = decode(&bytes).unwrap();
-            assert_eq!((found.size(), found.is_flattened), ((30, 40), false));
+            let found = read(&bytes).unwrap();
+            assert_eq!((found.size(), found.is_transparent), ((30, 40), false));
             let middle = found.square(30).values()[(15 * 30 + 15) * 3];
             assert!((middle - (20.0 / 40.0 * 2.0 - 1.0)).abs() < 0.06, "{format:?}: {middle}");
             for share in [0.0, 0.1, 0.5, 0.9, 0.99] {
                 let part = &bytes[..(bytes.len() as f64 * share) as usize];
-                assert!(decode(part).is_err(), "{format:?}, {share} of it");
+                assert!(read(part).is_err(), "{format:?}, {share} of it");
             }
         }
     }
@@ -141,20 +208,20 @@ mod tests {
         with_inside.extend((thumbnail.len() as u16 + 2).to_be_bytes());
         with_inside.extend(&thumbnail);
         with_inside.extend(&bytes[2..]);
-        assert!(decode(&with_inside).is_ok());
-        assert!(decode(&with_inside[..with_inside.len() - 2]).is_err());
+        assert!(read(&with_inside).is_ok());
+        assert!(read(&with_inside[..with_inside.len() - 2]).is_err());
     }
 
     #[test]
     fn what_is_transparent_lies_on_white() {
         let image = RgbaImage::from_fn(4, 4, |x, _| Rgba([0, 0, 0, [0, 128, 255, 255][x as usize]]));
-        let found = decode(&encoded(&image.into(), ImageFormat::Png)).unwrap();
+        let found = read(&encoded(&image.into(), ImageFormat::Png)).unwrap();
         let row: Vec<f32> = (0..4).map(|column| found.square(4).values()[column * 3]).collect();
-        assert!(found.is_flattened);
+        assert!(found.is_transparent);
         assert_eq!((row[0], row[2], row[3]), (1.0, -1.0, -1.0));
         assert!(row[1].abs() < 0.01, "{row:?}");
         let opaque = RgbaImage::from_pixel(4, 4, Rgba([1, 2, 3, 255]));
-        assert!(!decode(&encoded(&opaque.into(), ImageFormat::Png)).unwrap().is_flattened);
+        assert!(!read(&encoded(&opaque.into(), ImageFormat::Png)).unwrap().is_transparent);
     }
 
     #[test]
@@ -169,7 +236,7 @@ mod tests {
             });
             let long = width > height;
             let image = if long { image } else { imageops::rotate90(&imageops::rotate270(&image)) };
-            let found = decode(&encoded(&image.into(), ImageFormat::Png)).unwrap().square(10);
+            let found = read(&encoded(&image.into(), ImageFormat::Png)).unwrap().square(10);
             assert_eq!((found.height(), found.width()), (10, 10));
             assert_eq!(found.values()[(5 * 10 + 5) * 3..][..3], [-1.0, 1.0, -1.0]);
         }

@@ -144,6 +144,15 @@ impl Latents {
         Some(self.captions.as_ref()?.get(index)?)
     }
 
+    /// A text that is equal for examples that are told the same: the caption, or a hash of the context, or the example's own
+    /// number where nothing is told.
+    ///
+    /// # Errors
+    /// There is no such example, or the file cannot be read.
+    pub fn told(&self, index: usize) -> Result<String, DatasetError> {
+        self.caption(index).map_or_else(|| self.contexts.told(&self.file, index), |caption| Ok(caption.to_owned()))
+    }
+
     /// The number of what an example is told: equal for examples that are told the same, if the file says so.
     pub fn context_row(&self, index: usize) -> usize {
         self.contexts.row_of(index)

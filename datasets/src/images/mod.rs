@@ -10,8 +10,9 @@
 //! * `prompt` or `caption`, with `chosen` and `rejected`, or with `image`.
 //!
 //! A picture is a path relative to the file's folder, or bytes, or a group of `bytes` and `path`; PNG, JPEG and WebP are
-//! read. It is turned as its EXIF data say, put on white where it is transparent, scaled (Lanczos) until its shorter
-//! side is the wanted size, cut to the middle square, and its values go from -1 to 1.
+//! read, of animations the first picture. It is turned as its EXIF data say, put on white where it is transparent, scaled
+//! (Lanczos) until its shorter side is the wanted size, and cut to the middle square, unless a [`Preparation`] says
+//! otherwise; its values go from -1 to 1.
 //!
 //! [`latents`] reads pictures that an encoder has been at, with given draws or not, and keeps them in a cache;
 //! [`trajectories`] keeps what a sampler did, for replay.
@@ -20,9 +21,13 @@ mod audit;
 mod contexts;
 mod dataset;
 pub(crate) mod decode;
+#[cfg(test)]
+mod golden_tests;
 pub mod latents;
 mod peek;
 mod pixels;
+mod preparation;
+mod resample;
 mod rows;
 mod stored;
 #[cfg(test)]
@@ -34,10 +39,12 @@ pub mod trajectories;
 
 pub use audit::ImageAudit;
 pub use contexts::{ContextLayout, HiddenValues, LatentContext};
-pub use dataset::{ImageDataset, ImageKind, ImageSettings, open};
+pub use dataset::{ImageDataset, ImageKind, ImageSettings, Mirror, Sides, open};
 pub use latents::{Draws, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentShape, LatentWriter, Latents};
 pub use peek::{TensorKind, picture_kind, tensor_kind};
 pub use pixels::Pixels;
+pub use preparation::{Alpha, LongSide, Middle, Orientation, Preparation};
+pub use resample::Filter;
 pub use trajectories::{Trajectories, Trajectory, TrajectoryLayout, TrajectoryNotes, TrajectoryWriter};
 
 /// A caption, and two pictures for it of which one was preferred.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use image::imageops::{self, FilterType};
 
+use super::preparation::Preparation;
 use crate::error::DatasetError;
 
 /// A picture of three channels, as values.
@@ -66,15 +66,7 @@ impl Pixels {
     /// middle square of that.
     #[must_use]
     pub fn clip_square(&self, size: usize) -> Self {
-        let image = self.to_rgb8();
-        if (self.height, self.width) == (size, size) {
-            return Self::from_rgb8(&image);
-        }
-        let shorter = self.height.min(self.width);
-        let scaled = |side: usize| (side * size / shorter) as u32;
-        let image = imageops::resize(&image, scaled(self.width), scaled(self.height), FilterType::CatmullRom);
-        let (left, top) = ((image.width() - size as u32) / 2, (image.height() - size as u32) / 2);
-        Self::from_rgb8(&imageops::crop_imm(&image, left, top, size as u32, size as u32).to_image())
+        Self::from_rgb8(&Preparation::CLIP.square(&self.to_rgb8(), size))
     }
 
     /// The picture with left and right exchanged.

@@ -12,6 +12,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::dataset::ImageKind;
+use super::decode::read_file;
 use crate::error::DatasetError;
 use crate::reading::Cell;
 use crate::record::Origin;
@@ -29,6 +30,13 @@ pub(super) struct RawImages {
     pub(super) caption: String,
     pub(super) best: Encoded,
     pub(super) worst: Option<Encoded>,
+}
+
+impl RawImages {
+    /// How many bytes its pictures take.
+    pub(super) fn bytes(&self) -> usize {
+        self.best.bytes.len() + self.worst.as_ref().map_or(0, |worst| worst.bytes.len())
+    }
 }
 
 /// What a row is good for.
@@ -149,10 +157,10 @@ impl Columns<'_> {
     fn file(&self, path: &str) -> Result<Encoded, DatasetError> {
         let whole = self.origin.file.parent().unwrap_or(Path::new("")).join(path);
         let name = whole.display().to_string();
-        let bytes = std::fs::read(&whole).map_err(|error| DatasetError::Image {
+        let bytes = read_file(&whole).map_err(|message| DatasetError::Image {
             origin: self.origin.clone(),
             name: name.clone(),
-            message: format!("cannot be read: {error}"),
+            message,
         })?;
         Ok(Encoded { name, bytes })
     }

@@ -17,7 +17,7 @@ use crate::test_data;
 const SKIP: Reading = Reading { format: None, split: None, limit: None, on_bad: OnBad::Skip };
 
 fn settings(kind: ImageKind) -> ImageSettings {
-    ImageSettings { kind, size: 8, flip: None }
+    ImageSettings { kind, size: 8, preparation: Preparation::default(), flip: None }
 }
 
 /// A picture of one colour, left half darker.
@@ -197,7 +197,9 @@ fn pick_a_pic_drops_ties_and_what_is_missing() {
 #[test]
 fn flips_are_drawn_by_example_and_take_both_sides() {
     let folder = folder(&vec![line("a", 1, 2); 60]);
-    let open_with = |flip| {
+    let sides = Sides::Together;
+    let open_with = |flip: Option<u64>| {
+        let flip = flip.map(|seed| Mirror { seed, sides });
         let flipped = ImageSettings { flip, ..settings(ImageKind::Pairs) };
         open(&folder.path().join("data.jsonl"), Reading::default(), flipped).unwrap()
     };
@@ -216,6 +218,75 @@ fn flips_are_drawn_by_example_and_take_both_sides() {
     assert_eq!(flips(&selected), [flips(&first)[7], flips(&first)[3]]);
     let prints = [plain, first, second, selected].map(|data| data.fingerprint());
     assert!((0..4).all(|at| (0..at).all(|other| prints[at] != prints[other])));
+}
+
+#[test]
+fn sides_are_flipped_apart_where_that_is_wanted() {
+    let folder = folder(&vec![line("a", 1, 2); 60]);
+    let flip = Some(Mirror { seed: 0, sides: Sides::Apart });
+    let settings = ImageSettings { flip, ..settings(ImageKind::Pairs) };
+    let data = open(&folder.path().join("data.jsonl"), Reading::default(), settings).unwrap();
+    let is_flipped = |pixels: &Pixels| pixels.values()[2] > 0.0;
+    let mut counts = [[0; 2]; 2];
+    for pair in (0..data.len()).map(|index| data.pair(index).unwrap()) {
+        counts[usize::from(is_flipped(&pair.chosen))][usize::from(is_flipped(&pair.rejected))] += 1;
+    }
+    // A quarter of 60 each, with a standard deviation of 3.4.
+    assert!(counts.as_flattened().iter().all(|count| (5..=25).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn hostile_pictures_are_refused_before_they_take_memory() {
+    let folder = folder(&[line("a", 1, 2), line("b", 1, 3), line("c", 4, 5)]);
+    let path = folder.path().join("data.jsonl");
+    for (bytes, says) in [
+        (claiming(60_000, 60_000), "is too large: 60000 x 60000 pixels"),
+        (claiming(1 << 31, (1 << 31) - 1), "is too large"),
+        (claiming((1 << 31) - 1, (1 << 31) - 1), "is too large"),
+        (claiming(89_478_486, 1), "is too large"),
+        (claiming(0, 5), "cannot be decoded"),
+        (claiming(9000, 9000), "cannot be decoded"),
+    ] {
+        fs::write(folder.path().join("images/3.png"), bytes).unwrap();
+        let error = open(&path, Reading::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
+        assert!(error.contains("data.jsonl, line 2: the picture ") && error.contains("3.png"), "{error}");
+        assert!(error.contains(says), "{error}");
+        let data = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap();
+        assert_eq!((data.len(), data.audit().skipped.count), (2, 1));
+    }
+    fs::write(folder.path().join("images/3.png"), picture(30, 60_000, 1)).unwrap();
+    let wide = ImageSettings { size: 512, ..settings(ImageKind::Pairs) };
+    let data = open(&path, Reading::default(), wide).unwrap();
+    assert_eq!(data.pair(1).unwrap().rejected.values().len(), 512 * 512 * 3);
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = folder(&[json!({"prompt": "a", "image": "images"}), json!({"prompt": "a", "image": "/dev/zero"})]);
+    let error = open(&folder.path().join("data.jsonl"), SKIP, settings(ImageKind::Captioned)).unwrap_err().to_string();
+    assert!(error.contains("all 2 records are broken") && error.contains("it is no file"), "{error}");
+}
+
+/// A PNG whose header claims this size, with next to nothing behind it.
+fn claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    let data = [0x78, 0x9c, 0x63, 0x00, 0x00, 0x00, 0x01, 0x00, 0x01];
+    for (kind, content) in [(b"IHDR", &header[..]), (b"IDAT", &data), (b"IEND", &[])] {
+        bytes.extend((content.len() as u32).to_be_bytes());
+        let body = [&kind[..], content].concat();
+        bytes.extend(&body);
+        bytes.extend(checksum(&body).to_be_bytes());
+    }
+    bytes
+}
+
+/// CRC-32, bit by bit.
+fn checksum(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, byte: &u8| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { 0xedb8_8320 ^ (sum >> 1) } else { sum >> 1 })
+    };
+    !bytes.iter().fold(u32::MAX, step)
 }
 
 #[test]

@@ -107,6 +107,14 @@ impl Trajectories {
         Some(self.captions.as_ref()?.get(index)?)
     }
 
+    /// A text that is equal for trajectories that are told the same, as [`Latents::told`](super::Latents::told) gives it.
+    ///
+    /// # Errors
+    /// There is no such trajectory, or the file cannot be read.
+    pub fn told(&self, index: usize) -> Result<String, DatasetError> {
+        self.caption(index).map_or_else(|| self.contexts.told(&self.file, index), |caption| Ok(caption.to_owned()))
+    }
+
     /// The trajectory at a position.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use super::labels::{Labels, Preference};
 use super::types::{Kept, Modality, Pair, Side};
 use super::{DIMENSIONS, HASHED, wire};
 use crate::error::DatasetError;
-use crate::images::decode::decode;
+use crate::images::decode::{Original, decode, read_file};
 use crate::images::tensors::{TensorFile, channels_last};
-use crate::images::{LatentShape, Pixels};
+use crate::images::{LatentShape, Pixels, Preparation};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
 /// A checked folder of pairs. Records are in memory, pictures and latents are read when they are asked for.
@@ -87,7 +87,7 @@ impl PairFolder {
         let Some(latents) = &self.latents else { return Ok(()) };
         for side in Side::BOTH {
             let Some(bytes) = self.image(index, side)? else { continue };
-            decode(&bytes).map_err(|message| DatasetError::Image {
+            decode(&bytes, Preparation::default()).map_err(|message| DatasetError::Image {
                 origin: origin.clone(),
                 name: self.image_name(index, side).to_owned(),
                 message,
@@ -164,11 +164,7 @@ impl PairFolder {
             return Ok(None);
         }
         let name = self.image_name(index, side);
-        std::fs::read(self.path.join(name)).map(Some).map_err(|error| DatasetError::Image {
-            origin: self.origin(index),
-            name: name.to_owned(),
-            message: format!("cannot be read: {error}"),
-        })
+        read_file(&self.path.join(name)).map(Some).map_err(|message| self.bad_image(index, side, message))
     }
 
     /// A side's picture; nothing if the sides are texts.
@@ -176,14 +172,25 @@ impl PairFolder {
     /// # Errors
     /// There is no such pair, or the file cannot be read.
     pub fn pixels(&self, index: usize, side: Side) -> Result<Option<Pixels>, DatasetError> {
+        Ok(self.original(index, side, Preparation::default())?.map(|original| original.pixels()))
+    }
+
+    /// A side's picture as CLIP's image processor sees it, a square of `size` rows and columns; nothing if the sides are
+    /// texts.
+    ///
+    /// # Errors
+    /// There is no such pair, or the file cannot be read.
+    pub fn clip_square(&self, index: usize, side: Side, size: usize) -> Result<Option<Pixels>, DatasetError> {
+        Ok(self.original(index, side, Preparation::CLIP)?.map(|original| original.square(size)))
+    }
+
+    fn original(&self, index: usize, side: Side, preparation: Preparation) -> Result<Option<Original>, DatasetError> {
         let Some(bytes) = self.image(index, side)? else { return Ok(None) };
-        let name = self.image_name(index, side).to_owned();
-        let original = decode(&bytes);
-        original.map(|original| Some(original.pixels())).map_err(|message| DatasetError::Image {
-            origin: self.origin(index),
-            name,
-            message,
-        })
+        decode(&bytes, preparation).map(Some).map_err(|message| self.bad_image(index, side, message))
+    }
+
+    fn bad_image(&self, index: usize, side: Side, message: String) -> DatasetError {
+        DatasetError::Image { origin: self.origin(index), name: self.image_name(index, side).to_owned(), message }
     }
 
     /// The judgements in the folder; none if nobody has judged yet.

@@ -21,8 +21,8 @@ use serde_json::Value;
 use super::VERSION;
 use crate::error::DatasetError;
 use crate::formats::fields::Fields;
-use crate::images::Pixels;
-use crate::images::decode::decode;
+use crate::images::decode::{decode, read_file};
+use crate::images::{Pixels, Preparation};
 use crate::reading;
 use crate::record::Origin;
 
@@ -59,8 +59,8 @@ impl HybridSide {
             let name = self.image.display().to_string();
             DatasetError::Image { origin: self.origin.clone(), name, message }
         };
-        let bytes = std::fs::read(&self.image).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        Ok(decode(&bytes).map_err(wrong)?.square(size))
+        let bytes = read_file(&self.image).map_err(wrong)?;
+        Ok(decode(&bytes, Preparation::default()).map_err(wrong)?.square(size))
     }
 }
 

@@ -97,6 +97,24 @@ impl TextConditioner {
         })
     }
 
+    /// Which texts are too long for an encoder and lose their end; nothing is encoded for it.
+    ///
+    /// # Errors
+    /// A tokenizer refuses a text.
+    pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, PolicyError> {
+        let mut truncated = vec![false; texts.len()];
+        for (tokenizer, _) in &self.encoders {
+            let of_one = tokenizer.encode(texts)?.truncated;
+            truncated.iter_mut().zip(of_one).for_each(|(any, one)| *any |= one);
+        }
+        Ok(truncated)
+    }
+
+    /// The most tokens of a text that every encoder reads, begin and end included, if there is a limit.
+    pub fn max_length(&self) -> Option<usize> {
+        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
+    }
+
     /// What the denoiser is told where there is no text, as in the unconditional half of guidance.
     ///
     /// # Errors

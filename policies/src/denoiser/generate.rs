@@ -1,5 +1,6 @@
 //! Images from nothing but noise and a condition.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use engine::noise::standard_normal;
@@ -32,10 +33,10 @@ impl Denoiser {
     /// Draws an image for each condition along a plan, each from a generator of its own, so that an image does not depend on
     /// the others.
     ///
-    /// `progress` is told after every step how many there have been.
+    /// `progress` is told after every step how many there have been, and says whether to go on.
     ///
     /// # Errors
-    /// Conditions or timesteps that do not fit the model; numbers that are not finite.
+    /// Conditions or timesteps that do not fit the model; numbers that are not finite; `progress` says to stop.
     ///
     /// # Panics
     /// If there are not as many generators as conditions.
@@ -44,7 +45,7 @@ impl Denoiser {
         plan: &SamplingPlan,
         conditions: &[Condition],
         rngs: &mut [Rng],
-        progress: &mut dyn FnMut(usize),
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>, PolicyError> {
         assert_eq!(conditions.len(), rngs.len(), "each image has a generator");
         let (sampling, size) = (&plan.sampling, self.shape.size());
@@ -75,7 +76,9 @@ impl Denoiser {
                 made[i].latents.push(next.next.into());
                 previous[i] = Some(next.clean);
             }
-            progress(step + 1);
+            if progress(step + 1).is_break() {
+                return Err(PolicyError::Interrupted);
+            }
         }
         Ok(made)
     }

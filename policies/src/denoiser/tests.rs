@@ -1,6 +1,7 @@
 //! Denoisers against the laws, and every gradient against finite differences.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,7 +124,10 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         let plan = scheduler.plan(sampler, 7).unwrap();
         let acting = Acting { last: scheduler.last_level(sampler).unwrap(), ..Acting::plain(sampler) };
         let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, acting).unwrap();
-        let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ()).unwrap().remove(0);
+        let drawn = policy
+            .generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+            .remove(0);
         let mdp = DenoisingMdp::new(plan.schedule, plan.timesteps, SHAPE.size());
         let start = DenoisingState { context: condition(3), latent: Some(Arc::clone(&drawn.latents[0])), done: 0 };
         let actions = drawn.latents[1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent))).collect();
@@ -135,6 +139,21 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         // An even row ends at timestep 0, which is the cleanest already.
         assert_eq!(drawn.log_probs[6] != 0.0, spacing != "linspace", "{spacing}");
     }
+}
+
+#[test]
+fn drawing_ends_when_nobody_wants_it_any_more() {
+    let config = json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "clip_sample": false });
+    let sampler = Sampler::Ddim { eta: 0.0 };
+    let plan = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap().plan(sampler, 7).unwrap();
+    let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, Acting::plain(sampler)).unwrap();
+    let mut steps = Vec::new();
+    let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |step| {
+        steps.push(step);
+        if step < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(matches!(drawn, Err(crate::PolicyError::Interrupted)));
+    assert_eq!(steps, [1, 2, 3]);
 }
 
 fn sum(numbers: &Channels, slopes: &Channels) -> f64 {

@@ -47,7 +47,11 @@ pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static Ato
         write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
     }
     let _lock = RunFolder::open(&path)?.lock()?;
-    Rounds { call, path, prompts, stop }.go()
+    let rounds = Rounds { call, path, prompts, stop };
+    match rounds.go() {
+        Err(failure) if failure.is_interrupt() => Ok(rounds.interrupted()),
+        ended => ended,
+    }
 }
 
 /// What is known of a finished round.
