@@ -61,6 +61,11 @@ impl ChatTemplate {
         Ok(Self { environment, source })
     }
 
+    /// Whether the template speaks of a name at all.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.source.contains(name)
+    }
+
     /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak. `variables` are
     /// what the template is told besides, such as `tools`.
     ///
@@ -74,7 +79,7 @@ impl ChatTemplate {
     ) -> Result<String, DatasetError> {
         let context = context! {
             messages => Serde(messages), add_generation_prompt, ..context! {
-                ..minijinja::Value::from_serialize(variables), ..context! { tools => (), documents => () }
+                ..minijinja::Value::from(Serde(variables)), ..context! { tools => (), documents => () }
             }
         };
         self.environment.render_str(&self.source, context).map_err(|error| broken(&error))
