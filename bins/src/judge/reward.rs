@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
-use datasets::{Answers, ChatTemplate, Text};
+use datasets::{Answers, ChatTemplate, PreferenceRecord, Text};
 use policies::causal::RewardModel;
 use policies::clip::ClipScore;
 
@@ -77,7 +77,7 @@ impl OfTexts {
             let Answers::Pair { chosen: a, rejected: b } = &record.answers else { continue };
             for (side, answer) in [("a", a), ("b", b)] {
                 let tokens = self
-                    .tokens(&record.prompt, answer)
+                    .tokens(record, answer)
                     .map_err(|error| Failure::failed(format!("{}: {error}", record.origin)))?;
                 let (n, most) = (tokens.len(), self.model.max_positions());
                 if n > most {
@@ -96,16 +96,16 @@ impl OfTexts {
 
     /// A prompt with its answer as reward models are trained to read it (TRL's `RewardTrainer`): chats as their template
     /// has them; of other texts the answer right behind the prompt, and then the end token.
-    fn tokens(&self, prompt: &Text, answer: &Text) -> Result<Vec<u32>, Failure> {
+    fn tokens(&self, record: &PreferenceRecord, answer: &Text) -> Result<Vec<u32>, Failure> {
         let tokenizer = self.model.tokenizer()?;
-        let (prompt, answer) = match (prompt, answer) {
+        let (prompt, answer) = match (&record.prompt, answer) {
             (Text::Plain(prompt), Text::Plain(answer)) => (prompt, answer),
             (Text::Chat(prompt), Text::Chat(answer)) => {
                 let Some(template) = &self.template else {
                     return Err(Failure::failed("the request is a chat, and the reward model has no chat template"));
                 };
                 let messages = [&prompt[..], &answer[..]].concat();
-                return Ok(tokenizer.encode(&template.render(&messages, false, &serde_json::Map::new())?)?);
+                return Ok(tokenizer.encode(&template.render(&messages, false, &record.variables)?)?);
             }
             _ => return Err(Failure::failed("a chat beside a plain text")),
         };

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use datasets::Text;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::{Prompt, Text};
 use engine::Noise;
 use policies::Persist as _;
 use policies::causal::{CausalLm, Sampling};
@@ -71,9 +71,9 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     }
     let mut encoded = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
-        let text = match (prompt, &template) {
+        let text = match (&prompt.text, &template) {
             (Text::Plain(text), _) => text.clone(),
-            (Text::Chat(messages), Some(template)) => template.render(messages, true, &serde_json::Map::new())?,
+            (Text::Chat(messages), Some(template)) => template.render(messages, true, &prompt.variables)?,
             (Text::Chat(_), None) => {
                 let text = format!("{source}, prompt {}: messages, and {name} has no chat template", i + 1);
                 return Err(Failure::failed(text));
@@ -139,7 +139,7 @@ fn draw_all(
     call: &Call,
     model: &CausalLm,
     tokenizer: &ModelTokenizer,
-    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
     most: usize,
 ) -> Result<Vec<Line>, Failure> {
@@ -171,7 +171,7 @@ fn draw_pairs(
     call: &Call,
     makers: [&CausalLm; 2],
     tokenizer: &ModelTokenizer,
-    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
     most: usize,
 ) -> Result<(), Failure> {
@@ -242,10 +242,11 @@ fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
 
-fn shown(prompt: &Text) -> String {
-    match prompt {
+fn shown(prompt: &Prompt) -> String {
+    match &prompt.text {
         Text::Plain(text) => text.clone(),
-        Text::Chat(messages) => serde_json::to_string(messages).unwrap_or_default(),
+        Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),
+        Text::Chat(_) => prompt.to_json().to_string(),
     }
 }
 
