@@ -30,11 +30,11 @@ from checks import Checks
 datasets.disable_progress_bars()
 TEMPLATE = (
     "{% if tools %}[tools {{ tools | tojson }}]{% endif %}{% if day is defined %}[day {{ day }}]{% endif %}"
-    "{% for m in messages %}<|im_start|>{{ m.role }}{% if m.name is defined %} {{ m.name }}{% endif %}\n"
+    "{% for m in messages %}<|im_start|>{{ m.role }}{% if m.name is defined %} {{ m.name }}{% endif %}{{ '\\n' }}"
     "{% if m.reasoning_content %}[think {{ m.reasoning_content }}]{% endif %}{% if m.content is defined %}"
     "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}|{% endfor %}{% endif %}"
     "{% endif %}{% for c in m.tool_calls or [] %}[call {{ c.function.name }} {{ c.function.arguments | tojson }}]"
-    "{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{{ '\\n' }}{% endif %}"
 )
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 CALLS = [{"type": "function", "function": {"name": "weather", "arguments": {"at": "sea"}}}]

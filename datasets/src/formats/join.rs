@@ -95,7 +95,7 @@ fn whole_prompt(fields: &Fields<'_>, prompt: Text, shared: Vec<Message>) -> Resu
     if messages.last().is_some_and(|last| last.role != "user") && shared[0].role != "system" {
         return Ok([messages, shared].concat());
     }
-    Err(mismatch(fields, "what they repeat is neither the prompt nor its end".to_owned()))
+    Err(mismatch(fields, "what they repeat is neither `prompt` nor its end".to_owned()))
 }
 
 fn into_question(prompt: Text) -> Vec<Message> {

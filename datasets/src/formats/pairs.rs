@@ -76,6 +76,10 @@ fn named_sides(fields: &Fields<'_>, chosen: Text, rejected: Text) -> Result<Part
         (Some(Text::Plain(prompt)), Text::Plain(chosen), Text::Plain(rejected)) => {
             Ok((Text::Plain(prompt), Text::Plain(chosen), Text::Plain(rejected)))
         }
+        // A prompt that got lost (pandas writes NaN for it) is not one that the sides repeat.
+        (None, Text::Plain(_), Text::Plain(_)) if fields.is_null("prompt") => {
+            Err(fields.wrong("prompt", "a string or a list of messages", &Value::Null))
+        }
         (None, Text::Plain(chosen), Text::Plain(rejected)) => Ok(split_strings(&chosen, &rejected)),
         (None, chosen, rejected) => split_chats(fields, &into_answer(chosen), &into_answer(rejected)),
         (Some(prompt), chosen, rejected) => with_prompt(fields, prompt, into_answer(chosen), into_answer(rejected)),
