@@ -135,12 +135,12 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
         let records = judged.folder.records(&judged.preferences)?;
         return Ok(Dataset::from_records(name, records, tokenise, reading.on_bad)?);
     }
-    datasets::open(path, reading, tokenise).map_err(|error| unread(error, &reading))
+    datasets::open(path, reading.clone(), tokenise).map_err(|error| unread(error, &reading))
 }
 
 /// Why data can't be read, with the setting that might be to blame.
 pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
-    match (&error, reading.split) {
+    match (&error, &reading.split) {
         (DatasetError::NoShards { .. }, Some(_)) => {
             Failure::failed(format!("{error} (--split says which part is read; all: every one)"))
         }
@@ -148,24 +148,25 @@ pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
     }
 }
 
-/// How a file is to be read. Held-out data that the user names is read whole unless a split is asked for.
+/// How a file is to be read. Held-out data that the user names has no limit.
 fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
     let format = values.word("data.format");
     Ok(Reading {
         format: if format == "auto" { None } else { Some(format.parse()?) },
-        split: split(part, values)?,
+        split: split(part, values),
         limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
     })
 }
 
 /// Which part of files with parts is read; `None`: all of them.
-pub(crate) fn split(part: Part, values: &Values) -> Result<Option<datasets::Split>, Failure> {
-    Ok(match (values.word("data.split"), part) {
-        ("all", _) | ("auto", Part::HeldOut) => None,
-        ("auto", Part::Train) => Some(datasets::Split::Train),
-        (name, _) => Some(name.parse()?),
-    })
+pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
+    match (values.word("data.split"), part) {
+        ("all", _) => None,
+        ("auto", Part::HeldOut) => Some(datasets::Split::HeldOut),
+        ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::Split::Train),
+        (name, _) => Some(datasets::Split::Named(name.to_owned())),
+    }
 }
 
 fn builtin_data(
@@ -237,12 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn auto_learns_from_the_train_split_and_holds_out_all_of_eval_data() {
-        use datasets::Split::{Test, Train};
+    fn auto_learns_from_the_train_split_and_holds_out_another() {
+        use datasets::Split::{HeldOut, Named, Train};
         let splits = |settings: &[&str]| [Part::Train, Part::HeldOut].map(|part| read(settings, part).split);
-        assert_eq!(splits(&[]), [Some(Train), None]);
+        assert_eq!(splits(&[]), [Some(Train), Some(HeldOut)]);
         assert_eq!(splits(&["data.split=all"]), [None, None]);
-        assert_eq!(splits(&["data.split=test"]), [Some(Test), Some(Test)]);
+        assert_eq!(splits(&["data.split=train"]), [Some(Train), Some(Train)]);
+        let named = || Some(Named("test_prefs".to_owned()));
+        assert_eq!(splits(&["data.split=test_prefs"]), [named(), named()]);
     }
 
     #[test]

@@ -84,6 +84,14 @@ pub struct Audit {
     pub identical_pairs: u64,
     /// Pairs whose sides have the same score in the file.
     pub tied_pairs: u64,
+    /// Answers in which a user speaks again.
+    pub user_turns: u64,
+    /// Plain answers that begin with their whole prompt.
+    pub repeated_prompts: u64,
+    /// Columns and fields of messages that say something and are not read, and how many records have each.
+    pub not_read: BTreeMap<String, u64>,
+    /// Which part of the data is read and which there are besides, where one was chosen.
+    pub part: Option<String>,
     /// Prompt lengths before any cut.
     pub prompt: Lengths,
     /// Lengths of the best (or liked, or only) answer before any cut.
@@ -158,6 +166,8 @@ impl Audit {
             (self.boundary_merges, "answers that would share a token with the prompt in one text"),
             (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
             (self.tied_pairs, "pairs whose scores in the file are equal"),
+            (self.user_turns, "answers in which a user speaks again: those words are scored with the rest"),
+            (self.repeated_prompts, "answers that begin with their whole prompt, which then stands there twice"),
         ];
         all.into_iter().filter(|&(count, _)| count > 0).collect()
     }
@@ -198,8 +208,27 @@ impl fmt::Display for Audit {
         for message in &self.skipped.messages {
             write!(f, "\n         left out: {message}")?;
         }
-        Ok(())
+        if !self.not_read.is_empty() {
+            write!(f, "\nnot read: {}", named(&self.not_read))?;
+        }
+        self.part.iter().try_for_each(|part| write!(f, "\nsplit read: {part}"))
     }
+}
+
+/// Names and their counts, the most frequent first; names come from files, so they are shortened and their odd letters
+/// spelled out.
+fn named(counts: &BTreeMap<String, u64>) -> String {
+    const MOST: usize = 24;
+    const LETTERS: usize = 48;
+    let mut all: Vec<(&String, u64)> = counts.iter().map(|(name, &count)| (name, count)).collect();
+    all.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let short = |name: &str| name.chars().take(LETTERS).flat_map(char::escape_debug).collect::<String>();
+    let mut shown: Vec<String> =
+        all.iter().take(MOST).map(|(name, count)| format!("{} ({count})", short(name))).collect();
+    if all.len() > MOST {
+        shown.push(format!("and {} more", all.len() - MOST));
+    }
+    shown.join(", ")
 }
 
 /// How often each length occurs. Exact, and small: there are as many entries as different lengths.

@@ -72,6 +72,18 @@ pub enum DatasetError {
         /// What is wrong with it.
         message: String,
     },
+    /// A file or folder holds Arrow tables, which are not read.
+    #[error(
+        "{} is an Arrow table, as `save_to_disk` of Python's datasets writes; write Parquet of it: \
+         python -c \"import datasets; datasets.load_from_disk('{}').to_parquet('data.parquet')\" \
+         (of a DatasetDict: load_from_disk(..)['train'])",
+        path.display(),
+        path.parent().unwrap_or(path).display()
+    )]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line is not JSON.
     #[error("{origin}, column {column}: broken JSON: {message}")]
     Json {
@@ -127,6 +139,16 @@ pub enum DatasetError {
         expected: &'static str,
         /// What it is.
         got: String,
+    },
+    /// A field changes what a record means, and is of no use here.
+    #[error("{origin}: field `{field}` {message}")]
+    Column {
+        /// Where.
+        origin: Origin,
+        /// The field.
+        field: String,
+        /// Why it can't be passed over, and what to do, as the end of a sentence about it.
+        message: String,
     },
     /// An answer has no text.
     #[error("{origin}: the answer in `{field}` is empty")]
@@ -246,6 +268,7 @@ impl DatasetError {
                 | Self::Utf8 { .. }
                 | Self::MissingField { .. }
                 | Self::WrongType { .. }
+                | Self::Column { .. }
                 | Self::EmptyAnswer { .. }
                 | Self::PromptMismatch { .. }
                 | Self::Chat { .. }

@@ -59,7 +59,7 @@ pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair,
 pub use order::Order;
 pub use pairs::{LabelLog, Labels, PairFolder, PairWriter};
 pub use reading::Split;
-pub use record::{Answers, Message, Origin, Place, PreferenceRecord, Text};
+pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
 pub use records::{OnBad, Reading, Records, Skipped, records};
 pub use source::{Dataset, open};
 pub use tokenise::{TokenSettings, Tokenise, Tokenization, Truncation};

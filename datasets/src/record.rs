@@ -1,4 +1,5 @@
 //! What a data file says, as text, before any tokeniser has seen it.
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ impl Text {
     pub fn is_blank(&self) -> bool {
         match self {
             Self::Plain(text) => text.trim().is_empty(),
-            Self::Chat(messages) => messages.iter().all(|message| message.content.trim().is_empty()),
+            Self::Chat(messages) => messages.iter().all(Message::is_silent),
         }
     }
 }
@@ -89,22 +90,105 @@ impl From<&str> for Text {
     }
 }
 
-/// One message of a chat.
+/// What a model is asked: the prompt, and what the chat template is told besides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// What is asked.
+    pub text: Text,
+    /// `tools`, and the prompt's own template arguments.
+    pub variables: Map<String, Value>,
+}
+
+impl Prompt {
+    /// The object of a line that says the same: `prompt`, and `tools` and `chat_template_kwargs` where there are any.
+    pub fn to_json(&self) -> Value {
+        let mut line = Map::new();
+        let prompt = match &self.text {
+            Text::Plain(text) => Value::from(text.as_str()),
+            Text::Chat(messages) => serde_json::to_value(messages).unwrap_or_default(),
+        };
+        line.insert("prompt".to_owned(), prompt);
+        let mut others = self.variables.clone();
+        if let Some(tools) = others.shift_remove("tools") {
+            line.insert("tools".to_owned(), tools);
+        }
+        if !others.is_empty() {
+            line.insert("chat_template_kwargs".to_owned(), Value::Object(others));
+        }
+        Value::Object(line)
+    }
+}
+
+impl From<Text> for Prompt {
+    fn from(text: Text) -> Self {
+        Self { text, variables: Map::new() }
+    }
+}
+
+/// One message of a chat, as transformers hands it to a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`.
     pub role: String,
     /// What is said.
-    pub content: String,
+    #[serde(default, skip_serializing_if = "Content::is_absent")]
+    pub content: Content,
     /// What else the message has, such as `tool_calls` or `reasoning_content`; the chat template sees it.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
 
 impl Message {
+    /// The fields that say something where there is no content.
+    pub(crate) const SPEAKING: [&str; 5] =
+        ["tool_calls", "function_call", "reasoning_content", "thinking", "reasoning"];
+
     /// A message of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into(), fields: Map::new() }
+        Self { role: role.into(), content: Content::Text(content.into()), fields: Map::new() }
+    }
+
+    /// Whether nothing is said: no words, no thought, no call of a tool.
+    pub fn is_silent(&self) -> bool {
+        let is_empty = |value: &Value| match value {
+            Value::String(text) => text.trim().is_empty(),
+            Value::Array(values) => values.is_empty(),
+            other => other.is_null(),
+        };
+        let speaks = |name: &&str| self.fields.get(*name).is_some_and(|value| !is_empty(value));
+        self.content.words().trim().is_empty() && !Self::SPEAKING.iter().any(speaks)
+    }
+}
+
+/// What a message says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// Nothing, as in a message that only calls tools. A template finds no `content` in it: transformers leaves out what
+    /// is `null`.
+    #[default]
+    Absent,
+    /// A string.
+    Text(String),
+    /// A list of parts, each with a `text`; a template sees the list.
+    Parts(Vec<Value>),
+}
+
+impl Content {
+    /// Whether there is none.
+    pub fn is_absent(&self) -> bool {
+        *self == Self::Absent
+    }
+
+    /// The words, those of parts one behind the other.
+    pub fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::Absent => "".into(),
+            Self::Text(text) => text.into(),
+            Self::Parts(parts) => {
+                parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect::<String>().into()
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A stream of records from a file or a folder of shards.
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -36,11 +36,11 @@ impl FromStr for OnBad {
 }
 
 /// How to read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The format; by the fields of the first record if `None`.
     pub format: Option<Format>,
-    /// The part of the data that is wanted; all of it if `None`, or if nothing in it names a part.
+    /// The part of the data that is wanted; all of it if `None`.
     pub split: Option<Split>,
     /// The most records to read, broken ones not counted; what comes after is never looked at. All if `None`.
     pub limit: Option<u64>,
@@ -85,7 +85,10 @@ pub struct Records {
     /// What the last row held that has not been given yet.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
+    not_read: BTreeMap<String, u64>,
     n_given: u64,
+    /// Which part of the data is read, where it has several.
+    part: Option<String>,
     /// Whether a record of another split was passed over.
     has_others: bool,
     is_over: bool,
@@ -102,21 +105,24 @@ impl std::fmt::Debug for Records {
 /// # Errors
 /// Nothing can be read, or no format has the fields of the first record.
 pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
+    let reading::Shards { files, part } = reading::shards(path, reading.split.as_ref())?;
     let mut records = Records {
         path: path.to_owned(),
         reading,
         format: Format::Trl,
-        shards: reading::shards(path, reading.split)?.into(),
+        shards: files.into(),
         rows: None,
         first: None,
         pending: VecDeque::new(),
         skipped: Skipped::default(),
+        not_read: BTreeMap::new(),
         n_given: 0,
+        part,
         has_others: false,
         is_over: false,
     };
     let Some(first) = records.next_row()? else { return Err(records.empty()) };
-    records.format = match reading.format {
+    records.format = match records.reading.format {
         Some(format) => format,
         None => Format::detect(&first.0, &first.1)?,
     };
@@ -133,6 +139,16 @@ impl Records {
     /// What has been left out so far.
     pub fn skipped(&self) -> &Skipped {
         &self.skipped
+    }
+
+    /// The columns that say something and were not read so far, and in how many records each did.
+    pub fn not_read(&self) -> &BTreeMap<String, u64> {
+        &self.not_read
+    }
+
+    /// Which part of the data is read and which there are besides, where it has several and one was chosen.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
     }
 
     /// The next row of any shard that could be read.
@@ -166,12 +182,16 @@ impl Records {
             let Some((origin, value)) = self.next_row()? else {
                 return if self.n_given == 0 { Err(self.empty()) } else { Ok(None) };
             };
-            if self.reading.split.is_some_and(|wanted| self.format.split(&value).is_some_and(|split| split != wanted)) {
+            let is_other = |wanted: &Split| self.format.split(&value).is_some_and(|split| !wanted.takes(split));
+            if self.reading.split.as_ref().is_some_and(is_other) {
                 self.has_others = true;
                 continue;
             }
-            match self.format.parse(&origin, &value) {
-                Ok(records) => self.pending.extend(records),
+            match self.format.read(&origin, &value) {
+                Ok(read) => {
+                    read.not_read.into_iter().for_each(|name| note(&mut self.not_read, name));
+                    self.pending.extend(read.records);
+                }
                 Err(error) => self.skipped.admit(self.reading.on_bad, error)?,
             }
         }
@@ -181,13 +201,23 @@ impl Records {
         let path = self.path.clone();
         match self.skipped.messages.first() {
             Some(first) => DatasetError::AllBad { path, count: self.skipped.count, first: first.clone() },
-            None => match self.reading.split.filter(|_| self.has_others) {
-                Some(split) => {
-                    DatasetError::NoShards { path, wanted: format!("record of the split `{}`", split.name()) }
-                }
+            None => match self.reading.split.as_ref().filter(|_| self.has_others) {
+                Some(split) => DatasetError::NoShards { path, wanted: format!("record of the split `{split}`") },
                 None => DatasetError::Empty { path },
             },
         }
+    }
+}
+
+/// The most names of columns that are kept: a table may have a million.
+const NAMES: usize = 256;
+
+/// Counts a column that is not read.
+pub(crate) fn note(not_read: &mut BTreeMap<String, u64>, name: String) {
+    if let Some(count) = not_read.get_mut(&name) {
+        *count += 1;
+    } else if not_read.len() < NAMES {
+        not_read.insert(name, 1);
     }
 }
 

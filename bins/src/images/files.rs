@@ -116,7 +116,7 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
         preparation: preparation(values),
         flip: values.switch("data.flip").then_some(Mirror { seed, sides: sides(values) }),
     };
-    datasets::images::open(path, reading, settings).map_err(|error| unread(error, &reading))
+    datasets::images::open(path, reading.clone(), settings).map_err(|error| unread(error, &reading))
 }
 
 /// How the pictures of files are made ready.
@@ -143,7 +143,7 @@ fn sides(values: &Values) -> Sides {
 pub(crate) fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
     Ok(Reading {
         format: None,
-        split: split(part, values)?,
+        split: split(part, values),
         limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: if values.word("data.on_bad_image") == "skip" { OnBad::Skip } else { OnBad::Fail },
     })

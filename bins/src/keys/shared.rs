@@ -129,10 +129,11 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "data.split",
         "split",
-        Choice(&["auto", "train", "validation", "test", "all"]),
+        Text,
         "auto",
         DATA,
-        "The part to read where files or records name parts; auto: train, and all of eval-data",
+        "The part to read where files or records name parts: train, validation, test, any name, or all; auto: train, and \
+         of eval-data validation or else test",
     ),
     key("objective.name", "objective", Choice(OBJECTIVES), "dpo", TRAIN, "The loss"),
     key(

@@ -203,7 +203,7 @@ fn prompts(values: &Values) -> Result<Vec<String>, Failure> {
     let source = values.text("sample.prompts").unwrap_or("builtin:shapes");
     let mut prompts = Vec::new();
     for prompt in read_prompts(source, values)? {
-        match prompt {
+        match prompt.text {
             Text::Plain(text) => prompts.push(text),
             Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),
         }

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use datasets::synthetic::{Split, chimera, shapes, tldr};
-use datasets::{Message, Text};
+use datasets::{Prompt, Text};
 
 use crate::Failure;
 use crate::values::Values;
@@ -12,7 +12,7 @@ use crate::values::Values;
 const BUILTIN_PROMPTS: usize = 8;
 
 /// The prompts that `--prompts` names.
-pub(crate) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Text>, Failure> {
+pub(crate) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Prompt>, Failure> {
     let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
     if source.starts_with("builtin:") {
         return embedded_prompts(source, Split::Test, 0..n, values);
@@ -26,7 +26,7 @@ pub(crate) fn embedded_prompts(
     split: Split,
     numbers: Range<u64>,
     values: &Values,
-) -> Result<Vec<Text>, Failure> {
+) -> Result<Vec<Prompt>, Failure> {
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let prompt: Box<dyn Fn(u64) -> String> = match source {
         "builtin:tldr" => Box::new(move |i| tldr::Problem::new(seed).pair(split, i).prompt),
@@ -37,37 +37,25 @@ pub(crate) fn embedded_prompts(
             return Err(Failure::usage(format!("there are no embedded prompts `{source}`; there are {known}")));
         }
     };
-    Ok(numbers.map(|i| Text::Plain(prompt(i))).collect())
+    Ok(numbers.map(|i| Text::Plain(prompt(i)).into()).collect())
 }
 
-/// The prompts in a file.
-fn from_file(source: &str) -> Result<Vec<Text>, Failure> {
+/// The prompts in a file: one a line, or what the records of JSON lines ask.
+fn from_file(source: &str) -> Result<Vec<Prompt>, Failure> {
     if let Some(ending) = [".json", ".gz", ".parquet"].into_iter().find(|ending| source.ends_with(ending)) {
         return Err(Failure::usage(format!("--prompts takes .txt or .jsonl, not {ending} ({source})")));
     }
     let path = Path::new(source);
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
-    let json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let mut prompts = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        prompts.push(if json { parse_prompt(source, i + 1, line)? } else { Text::Plain(line.to_owned()) });
-    }
+    let prompts: Vec<Prompt> = if path.extension().is_some_and(|extension| extension == "jsonl") {
+        let asked = |row: Result<_, _>| row.and_then(|(origin, record)| datasets::formats::prompt(&origin, &record));
+        datasets::reading::rows(path)?.map(asked).collect::<Result<_, _>>()?
+    } else {
+        let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| Text::Plain(line.to_owned()).into()).collect()
+    };
     if prompts.is_empty() {
         return Err(Failure::failed(format!("{source}: there are no prompts in it")));
     }
     Ok(prompts)
-}
-
-fn parse_prompt(source: &str, line: usize, text: &str) -> Result<Text, Failure> {
-    let failed = |what: String| Failure::failed(format!("{source}, line {line}: {what}"));
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| failed(format!("broken JSON: {e}")))?;
-    match value.get("prompt") {
-        Some(serde_json::Value::String(prompt)) => Ok(Text::Plain(prompt.clone())),
-        Some(messages @ serde_json::Value::Array(_)) => {
-            let messages: Vec<Message> = serde_json::from_value(messages.clone())
-                .map_err(|e| failed(format!("`prompt` is no list of messages: {e}")))?;
-            Ok(Text::Chat(messages))
-        }
-        _ => Err(failed("no field `prompt` with a text or messages".into())),
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
-use datasets::{Origin, Text};
+use datasets::{Origin, Prompt, Text};
 use engine::Noise;
 use policies::Persist as _;
 use policies::causal::{CausalLm, Sampling};
@@ -73,7 +73,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let mut encoded = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
         let origin = Origin::generated(source, i as u64 + 1);
-        let tokens = tokenise.prompt(&origin, prompt, &serde_json::Map::new())?;
+        let tokens = tokenise.prompt(&origin, &prompt.text, &prompt.variables)?;
         if tokens.len() >= most {
             let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
             return Err(Failure::failed(text));
@@ -127,7 +127,7 @@ fn draw_all(
     call: &Call,
     model: &CausalLm,
     tokenizer: &ModelTokenizer,
-    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
     most: usize,
 ) -> Result<Vec<Line>, Failure> {
@@ -159,7 +159,7 @@ fn draw_pairs(
     call: &Call,
     makers: [&CausalLm; 2],
     tokenizer: &ModelTokenizer,
-    (prompts, encoded): (&[Text], &[Vec<u32>]),
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
     most: usize,
 ) -> Result<(), Failure> {
@@ -187,7 +187,7 @@ fn draw_pairs(
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
                     cut += usize::from(!answer.last().is_some_and(|last| tokenizer.eos.contains(last)));
-                    answers[number][side] = match &prompts[number / n] {
+                    answers[number][side] = match &prompts[number / n].text {
                         Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
                         Text::Chat(_) => said(tokenizer, &answer)?,
                     };
@@ -243,10 +243,11 @@ fn said_behind(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Re
     Ok(rest.map_or(alone.clone(), str::to_owned))
 }
 
-fn shown(prompt: &Text) -> String {
-    match prompt {
+fn shown(prompt: &Prompt) -> String {
+    match &prompt.text {
         Text::Plain(text) => text.clone(),
-        Text::Chat(messages) => serde_json::to_string(messages).unwrap_or_default(),
+        Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),
+        Text::Chat(_) => prompt.to_json().to_string(),
     }
 }
 

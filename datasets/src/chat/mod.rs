@@ -61,6 +61,11 @@ impl ChatTemplate {
         Ok(Self { environment, source })
     }
 
+    /// Whether the template speaks of a name at all.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.source.contains(name)
+    }
+
     /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak. `variables` are
     /// what the template is told besides, such as `tools`.
     ///

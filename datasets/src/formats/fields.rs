@@ -1,8 +1,12 @@
 //! Reading the fields of one JSON object, with errors that name the record and the field.
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
+use super::messages;
 use crate::error::DatasetError;
-use crate::record::{Message, Origin, Text};
+use crate::record::{Origin, Text};
 
 /// The fields of one record.
 #[derive(Clone, Copy, Debug)]
@@ -11,15 +15,76 @@ pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
     /// The name of the object within the record, with a dot behind it; empty for the record itself.
     path: &'a str,
+    /// Where the names of the fields that were asked for are noted, if anyone wants to know.
+    seen: Option<&'a Seen>,
+}
+
+/// Which fields of a record a format has looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    read: RefCell<BTreeSet<String>>,
+    passed_over: RefCell<BTreeSet<String>>,
+}
+
+impl Seen {
+    /// Notes a field deep inside that is not read, by the name that people are told.
+    pub(crate) fn pass_over(&self, name: String) {
+        self.passed_over.borrow_mut().insert(name);
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.read.borrow().contains(name)
+    }
 }
 
 impl<'a> Fields<'a> {
     /// The record's own fields.
     pub(crate) fn new(origin: &'a Origin, value: &'a Value) -> Result<Self, DatasetError> {
         match value {
-            Value::Object(map) => Ok(Self { origin, map, path: "" }),
+            Value::Object(map) => Ok(Self { origin, map, path: "", seen: None }),
             other => Err(wrong(origin, "(the record)", "an object", other)),
         }
+    }
+
+    /// The record's own fields; what is looked at is noted.
+    pub(crate) fn noting(origin: &'a Origin, value: &'a Value, seen: &'a Seen) -> Result<Self, DatasetError> {
+        Ok(Self { seen: Some(seen), ..Self::new(origin, value)? })
+    }
+
+    /// The fields of an object inside whose name, with a dot behind it, is `path`.
+    pub(crate) fn inside(origin: &'a Origin, map: &'a Map<String, Value>, path: &'a str) -> Self {
+        Self { origin, map, path, seen: None }
+    }
+
+    /// The names of the fields that say something and that nobody has looked at; of objects whose fields were looked
+    /// at, theirs.
+    pub(crate) fn not_read(&self) -> BTreeSet<String> {
+        let Some(seen) = self.seen else { return BTreeSet::new() };
+        let mut names = seen.passed_over.borrow().clone();
+        for (name, value) in self.map.iter().filter(|(_, value)| !value.is_null()) {
+            let inside = format!("{name}.");
+            let is_opened = seen.read.borrow().iter().any(|read| read.starts_with(&inside));
+            match value {
+                Value::Object(map) if is_opened => names.extend(
+                    map.iter()
+                        .filter(|(_, value)| !value.is_null())
+                        .map(|(field, _)| format!("{inside}{field}"))
+                        .filter(|field| !seen.has(field)),
+                ),
+                _ if !seen.has(name) => _ = names.insert(name.clone()),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Whether somebody has looked at a field.
+    pub(crate) fn is_read(&self, name: &str) -> bool {
+        self.seen.is_some_and(|seen| seen.has(&format!("{}{name}", self.path)))
+    }
+
+    pub(crate) fn seen(&self) -> Option<&'a Seen> {
+        self.seen
     }
 
     pub(crate) fn origin(&self) -> &'a Origin {
@@ -28,11 +93,25 @@ impl<'a> Fields<'a> {
 
     /// A field that may be absent; `null` counts as absent.
     pub(crate) fn optional(&self, name: &str) -> Option<&'a Value> {
+        let value = self.peek(name)?;
+        if let Some(seen) = self.seen {
+            seen.read.borrow_mut().insert(format!("{}{name}", self.path));
+        }
+        Some(value)
+    }
+
+    /// A field that may be absent, looked at without being read: it still counts as passed over.
+    pub(crate) fn peek(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether a field is there, and `null`.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.optional(name).is_some()
+        self.peek(name).is_some()
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&'a Value, DatasetError> {
@@ -52,7 +131,7 @@ impl<'a> Fields<'a> {
     /// The fields of an object inside; `path` is its name with a dot, for messages.
     pub(crate) fn object(&self, name: &str, path: &'a str) -> Result<Self, DatasetError> {
         match self.required(name)? {
-            Value::Object(map) => Ok(Self { origin: self.origin, map, path }),
+            Value::Object(map) => Ok(Self { map, path, ..*self }),
             other => Err(self.wrong(name, "an object", other)),
         }
     }
@@ -82,9 +161,9 @@ impl<'a> Fields<'a> {
         value.as_array().ok_or_else(|| self.wrong(name, "a list", value))
     }
 
-    /// A field that is a string or a list of messages.
+    /// A field that is a string, a list of messages, or one message.
     pub(crate) fn text(&self, name: &str) -> Result<Text, DatasetError> {
-        text(self.origin, &format!("{}{name}", self.path), self.required(name)?)
+        messages::text(self.origin, &format!("{}{name}", self.path), self.required(name)?)
     }
 
     /// An answer: a text that is not empty.
@@ -92,20 +171,14 @@ impl<'a> Fields<'a> {
         not_blank(self.origin, &format!("{}{name}", self.path), self.text(name)?)
     }
 
+    /// The error of a field that may not be passed over and can't be used; `message` ends a sentence about it.
+    pub(crate) fn refused(&self, name: &str, message: impl Into<String>) -> DatasetError {
+        let field = format!("{}{name}", self.path);
+        DatasetError::Column { origin: self.origin.clone(), field, message: message.into() }
+    }
+
     pub(crate) fn wrong(&self, name: &str, expected: &'static str, got: &Value) -> DatasetError {
         wrong(self.origin, &format!("{}{name}", self.path), expected, got)
-    }
-}
-
-/// A string as it is, or a list of messages.
-pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {
-    match value {
-        Value::String(text) => Ok(Text::Plain(text.clone())),
-        Value::Array(messages) => {
-            let message = |(at, value)| message(origin, &format!("{field}[{at}]"), value);
-            Ok(Text::Chat(messages.iter().enumerate().map(message).collect::<Result<_, _>>()?))
-        }
-        other => Err(wrong(origin, field, "a string or a list of messages", other)),
     }
 }
 
@@ -122,29 +195,8 @@ pub(crate) fn wrong(origin: &Origin, field: &str, expected: &'static str, got: &
     DatasetError::WrongType { origin: origin.clone(), field: field.to_owned(), expected, got: describe(got) }
 }
 
-/// One message: `role` and `content`, the content a string or a list of text parts.
-fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, DatasetError> {
-    let path = format!("{field}.");
-    let Value::Object(map) = value else {
-        return Err(wrong(origin, field, "a message with `role` and `content`", value));
-    };
-    let fields = Fields { origin, map, path: &path };
-    let role = fields.string("role")?;
-    let content = match fields.required("content")? {
-        Value::String(content) => content.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .map(|part| {
-                part.get("text").and_then(Value::as_str).ok_or_else(|| fields.wrong("content", "text only", part))
-            })
-            .collect::<Result<String, _>>()?,
-        other => return Err(fields.wrong("content", "a string", other)),
-    };
-    Ok(Message::new(role, content))
-}
-
 /// What a value is, short enough for a message.
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),

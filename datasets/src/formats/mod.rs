@@ -1,22 +1,27 @@
 //! How files say what was preferred: one parser per format, and the choice by the fields of the first record.
+mod asked;
+mod columns;
 pub(crate) mod fields;
 mod hh;
+mod join;
+pub(crate) mod messages;
 mod pairs;
 mod ranked;
 mod single;
 pub mod tldr;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use crate::error::DatasetError;
-use crate::reading::Split;
-use crate::record::{Origin, PreferenceRecord};
+use crate::reading::Kind;
+use crate::record::{Answers, Origin, PreferenceRecord, Prompt};
 use crate::tokenise::Truncation;
-use fields::Fields;
+use fields::{Fields, Seen};
 
 /// A format of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -101,7 +106,7 @@ impl Format {
         if is("prompt", |prompt| prompt.get("replies").is_some()) || has(&["text", "role", "replies"]) {
             return Ok(Self::Tree);
         }
-        if has(&["chosen", "rejected"]) {
+        if pairs::is_pair(&fields) {
             let is_dialogue = |side: &Value| side.as_str().is_some_and(|side| side.contains(hh::TURN));
             if !fields.has("prompt") && is("chosen", is_dialogue) && is("rejected", is_dialogue) {
                 return Ok(Self::Hh);
@@ -110,14 +115,11 @@ impl Format {
             let is_ultrafeedback = is("chosen", Value::is_array) && is_scored;
             return Ok(if is_ultrafeedback { Self::Ultrafeedback } else { Self::Trl });
         }
-        if has(&["prompt", "responses"]) {
+        if has(&["responses"]) {
             return Ok(Self::Ranked);
         }
-        if has(&["prompt", "completion"]) {
-            return Ok(if fields.has("label") { Self::Kto } else { Self::Demonstration });
-        }
-        if has(&["messages"]) {
-            return Ok(Self::Demonstration);
+        if single::is_single(&fields) {
+            return Ok(if single::is_labelled(&fields) { Self::Kto } else { Self::Demonstration });
         }
         let known: Vec<String> = Self::ALL.iter().map(|format| format!("{format} ({})", format.fields())).collect();
         Err(DatasetError::UnknownFormat { origin: origin.clone(), found: fields.names(), known: known.join("; ") })
@@ -126,29 +128,67 @@ impl Format {
     /// The records in one row: one, but a tree has as many as it has ranked lists.
     ///
     /// # Errors
-    /// A field is missing or wrong, an answer is empty, the sides do not share a prompt.
+    /// A field is missing or wrong, an answer is empty, the sides do not share a prompt, or a column changes what the
+    /// record means and is of no use here.
     pub fn parse(self, origin: &Origin, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
-        let fields = Fields::new(origin, record)?;
-        match self {
-            Self::Tldr if !fields.has("info") && fields.has("chosen") => pairs::parse(&fields),
-            Self::Trl | Self::Ultrafeedback => pairs::parse(&fields),
-            Self::Tldr => tldr::parse(&fields),
-            Self::Hh => hh::parse(&fields),
-            Self::Kto => single::parse_labelled(&fields),
-            Self::Ranked => ranked::parse(&fields),
-            Self::Tree => return tree::parse(origin, record),
-            Self::Demonstration => single::parse_demonstration(&fields),
-        }
-        .map(|record| vec![record])
+        self.read(origin, record).map(|read| read.records)
     }
 
-    /// The split a record says it belongs to; only OpenAI's comparisons do.
-    pub fn split(self, record: &Value) -> Option<Split> {
+    /// The records in one row, and what of the row is not read.
+    pub(crate) fn read(self, origin: &Origin, record: &Value) -> Result<Read, DatasetError> {
+        let seen = Seen::default();
+        let fields = Fields::noting(origin, record, &seen)?;
+        let mut records = match self {
+            Self::Tldr if fields.has("info") || !fields.has("chosen") => vec![tldr::parse(&fields)?],
+            Self::Trl | Self::Ultrafeedback | Self::Tldr => vec![pairs::parse(&fields)?],
+            Self::Hh => vec![hh::parse(&fields)?],
+            Self::Kto => vec![single::parse_labelled(&fields)?],
+            Self::Ranked => vec![ranked::parse(&fields)?],
+            Self::Tree => tree::parse(&fields, record)?,
+            Self::Demonstration => vec![single::parse_demonstration(&fields)?],
+        };
+        let is_one_text = matches!(self, Self::Hh | Self::Tree) || self == Self::Tldr && fields.has("info");
+        for record in &mut records {
+            if !is_one_text {
+                asked::join_context(&fields, record)?;
+            }
+            columns::complete(&fields, record)?;
+        }
+        Ok(Read { records, not_read: fields.not_read() })
+    }
+
+    /// The kind of split a record says it belongs to; only OpenAI's comparisons do.
+    pub fn split(self, record: &Value) -> Option<Kind> {
         match self {
-            Self::Tldr => record.get("split").and_then(Value::as_str).and_then(Split::from_word),
+            Self::Tldr => record.get("split").and_then(Value::as_str).and_then(Kind::from_word),
             _ => None,
         }
     }
+}
+
+/// What a row says.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) records: Vec<PreferenceRecord>,
+    /// The names of columns, and of fields within them, that say something and are not read.
+    pub(crate) not_read: BTreeSet<String>,
+}
+
+/// What a row asks, answered or not: `prompt`, a string or messages, or the question in a column of another name.
+///
+/// # Errors
+/// The row asks nothing, or has a column that changes the question and is of no use here.
+pub fn prompt(origin: &Origin, record: &Value) -> Result<Prompt, DatasetError> {
+    let seen = Seen::default();
+    let fields = Fields::noting(origin, record, &seen)?;
+    let text = asked::required_prompt(&fields)?;
+    // A conversation beside the prompt is the prompt with an answer, and nobody asks for that here.
+    asked::CONVERSATIONS.iter().for_each(|name| _ = fields.optional(name));
+    // What is asked goes through the same joins and checks as a record's.
+    let mut record = PreferenceRecord::new(origin.clone(), text, Answers::Demonstration("".into()));
+    asked::join_context(&fields, &mut record)?;
+    columns::complete(&fields, &mut record)?;
+    Ok(Prompt { text: record.prompt, variables: record.variables })
 }
 
 impl fmt::Display for Format {
@@ -169,5 +209,7 @@ impl FromStr for Format {
     }
 }
 
+#[cfg(test)]
+mod column_tests;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,41 @@
-//! Pairs named `chosen` and `rejected`: TRL's preference format and UltraFeedback, with or without a prompt.
+//! Pairs named `chosen` and `rejected`: TRL's preference format and UltraFeedback, with or without a prompt, and the
+//! spellings of other trainers.
 use serde_json::Value;
 
+use super::asked::{conversation_name, prompt};
 use super::fields::{Fields, not_blank};
+use super::join::{Parts, repeats, split_chats, split_strings, with_prompt};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
-/// `prompt` (may be absent), `chosen`, `rejected`, each a string or messages; `score_chosen`, `score_rejected` if known.
+/// What the better and the worse side are called.
+const SIDES: [(&str, &str); 3] =
+    [("chosen", "rejected"), ("chosen_response", "rejected_response"), ("response", "rejected_response")];
+
+/// Whole chats of which the second is the worse.
+const CHATS: (&str, &str) = ("messages", "rejected_messages");
+
+/// What the worse end of a conversation is called that stands beside the conversation.
+const WORSE_END: &str = "rejected_response";
+
+/// Columns of scores, the better side's and the worse's.
+const SCORES: [(&str, &str); 5] = [
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_rating", "rejected_rating"),
+    ("chosen-rating", "rejected-rating"),
+    ("chosen_reward", "rejected_reward"),
+];
+
+/// Whether the fields are those of a pair.
+pub(super) fn is_pair(fields: &Fields<'_>) -> bool {
+    let has = |&(better, worse): &(&str, &str)| fields.has(better) && fields.has(worse);
+    SIDES.iter().chain([&CHATS]).any(has) || fields.has(WORSE_END) && conversation_name(fields).is_some()
+}
+
+/// `prompt` (may be absent), `chosen`, `rejected`, each a string, messages or one message; scores if known.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let (chosen, rejected) = (fields.answer("chosen")?, fields.answer("rejected")?);
-    let prompt = if fields.has("prompt") { Some(fields.text("prompt")?) } else { None };
-    let (prompt, chosen, rejected) = match (prompt, chosen, rejected) {
-        (Some(Text::Plain(prompt)), Text::Plain(chosen), Text::Plain(rejected)) => {
-            (Text::Plain(prompt), Text::Plain(chosen), Text::Plain(rejected))
-        }
-        (None, Text::Plain(chosen), Text::Plain(rejected)) => split_strings(&chosen, &rejected),
-        (None, chosen, rejected) => split_chats(fields, &into_answer(chosen), &into_answer(rejected))?,
-        (Some(prompt), chosen, rejected) => with_prompt(fields, prompt, into_answer(chosen), into_answer(rejected))?,
-    };
+    let (prompt, chosen, rejected) = parts(fields)?;
     let answers = Answers::Pair {
         chosen: not_blank(fields.origin(), "chosen", chosen)?,
         rejected: not_blank(fields.origin(), "rejected", rejected)?,
@@ -24,73 +43,70 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
     Ok(PreferenceRecord { is_tied: is_tied(fields), ..PreferenceRecord::new(fields.origin().clone(), prompt, answers) })
 }
 
+/// The prompt and the sides, however they are spelled.
+fn parts(fields: &Fields<'_>) -> Result<Parts, DatasetError> {
+    let named = SIDES.iter().find(|(better, worse)| fields.has(better) && fields.has(worse));
+    if let Some((better, worse)) = named {
+        let (chosen, rejected) = (fields.answer(better)?, fields.answer(worse)?);
+        return named_sides(fields, chosen, rejected);
+    }
+    if fields.has(CHATS.0) && fields.has(CHATS.1) {
+        let (chosen, rejected) = (fields.answer(CHATS.0)?, fields.answer(CHATS.1)?);
+        return split_chats(fields, &into_answer(chosen), &into_answer(rejected));
+    }
+    if let Some(name) = conversation_name(fields).filter(|_| fields.has(WORSE_END)) {
+        let (prompt, chosen) = last_answer(fields, name)?;
+        let rejected = fields.answer(WORSE_END)?;
+        return with_prompt(fields, Text::Chat(prompt), vec![chosen], into_answer(rejected));
+    }
+    let (chosen, rejected) = (fields.answer(SIDES[0].0)?, fields.answer(SIDES[0].1)?);
+    named_sides(fields, chosen, rejected)
+}
+
+fn named_sides(fields: &Fields<'_>, chosen: Text, rejected: Text) -> Result<Parts, DatasetError> {
+    let is_answer = |side: &Text| !matches!(side, Text::Chat(messages) if repeats(messages));
+    let is_whole = !is_answer(&chosen) && !is_answer(&rejected);
+    // Sides that are whole chats say themselves what was asked; another column than `prompt` may only repeat it.
+    let asked = if is_whole && !fields.has("prompt") { None } else { prompt(fields)? };
+    let asked = match (asked, conversation_name(fields)) {
+        (None, Some(name)) if is_answer(&chosen) && is_answer(&rejected) => Some(fields.text(name)?),
+        (asked, _) => asked,
+    };
+    match (asked, chosen, rejected) {
+        (Some(Text::Plain(prompt)), Text::Plain(chosen), Text::Plain(rejected)) => {
+            Ok((Text::Plain(prompt), Text::Plain(chosen), Text::Plain(rejected)))
+        }
+        // A prompt that got lost (pandas writes NaN for it) is not one that the sides repeat.
+        (None, Text::Plain(_), Text::Plain(_)) if fields.is_null("prompt") => {
+            Err(fields.wrong("prompt", "a string or a list of messages", &Value::Null))
+        }
+        (None, Text::Plain(chosen), Text::Plain(rejected)) => Ok(split_strings(&chosen, &rejected)),
+        (None, chosen, rejected) => split_chats(fields, &into_answer(chosen), &into_answer(rejected)),
+        (Some(prompt), chosen, rejected) => with_prompt(fields, prompt, into_answer(chosen), into_answer(rejected)),
+    }
+}
+
 /// Whether the scores in the file are equal.
 fn is_tied(fields: &Fields<'_>) -> bool {
-    let score = |name| fields.optional(name).and_then(Value::as_f64);
-    matches!((score("score_chosen"), score("score_rejected")), (Some(first), Some(second)) if first == second)
+    let score = |name: &str| fields.optional(name).and_then(Value::as_f64);
+    SCORES
+        .iter()
+        .any(|(better, worse)| matches!((score(better), score(worse)), (Some(first), Some(second)) if first == second))
 }
 
-/// The implicit prompt of two strings, as TRL finds it: all they share, less a last space; when one is the start of
-/// the other, its last letter stays with the answer.
-fn split_strings(chosen: &str, rejected: &str) -> (Text, Text, Text) {
-    let mut prompt_end = 0;
-    let mut last = 0;
-    let mut differ = false;
-    for ((at, letter), other) in chosen.char_indices().zip(rejected.chars()) {
-        last = at;
-        if letter != other {
-            differ = true;
-            break;
+/// A conversation without its last message, which must be the assistant's, and that message.
+pub(super) fn last_answer(fields: &Fields<'_>, name: &str) -> Result<(Vec<Message>, Message), DatasetError> {
+    let wrong = || Ok(fields.wrong(name, "messages that end with the assistant", fields.required(name)?));
+    let Text::Chat(mut messages) = fields.text(name)? else { return Err(wrong()?) };
+    match messages.pop() {
+        Some(last) if last.role == "assistant" && !messages.is_empty() => {
+            if last.is_silent() {
+                let field = name.to_owned();
+                return Err(DatasetError::EmptyAnswer { origin: fields.origin().clone(), field });
+            }
+            Ok((messages, last))
         }
-        prompt_end = at + letter.len_utf8();
-    }
-    if !differ {
-        prompt_end = last;
-    } else if chosen[..prompt_end].ends_with(' ') {
-        prompt_end -= 1;
-    }
-    let (prompt, chosen) = chosen.split_at(prompt_end);
-    (prompt.into(), chosen.into(), rejected[prompt_end..].into())
-}
-
-/// The implicit prompt of two chats: the messages they share. Each must go on with the assistant.
-fn split_chats(
-    fields: &Fields<'_>,
-    chosen: &[Message],
-    rejected: &[Message],
-) -> Result<(Text, Text, Text), DatasetError> {
-    let shortest = chosen.len().min(rejected.len());
-    let shared = chosen.iter().zip(rejected).take_while(|(first, second)| first == second).count();
-    let n_prompt = shared.min(shortest.saturating_sub(1));
-    let (prompt, chosen) = chosen.split_at(n_prompt);
-    let rejected = &rejected[n_prompt..];
-    let begins_user = |messages: &[Message]| messages.first().is_some_and(|message| message.role != "assistant");
-    if prompt.is_empty() || begins_user(chosen) || begins_user(rejected) {
-        let detail = format!("they part at message {}, before the assistant speaks", n_prompt + 1);
-        return Err(DatasetError::PromptMismatch { origin: fields.origin().clone(), detail });
-    }
-    Ok((Text::Chat(prompt.to_vec()), Text::Chat(chosen.to_vec()), Text::Chat(rejected.to_vec())))
-}
-
-/// A prompt is given and at least one part is a chat. The sides may repeat the prompt (`UltraFeedback` does) or not.
-fn with_prompt(
-    fields: &Fields<'_>,
-    prompt: Text,
-    chosen: Vec<Message>,
-    rejected: Vec<Message>,
-) -> Result<(Text, Text, Text), DatasetError> {
-    let repeats = |side: &[Message]| side.first().is_some_and(|message| message.role != "assistant");
-    let prompt = match prompt {
-        Text::Plain(text) => vec![Message::new("user", text)],
-        Text::Chat(messages) => messages,
-    };
-    match (repeats(&chosen), repeats(&rejected)) {
-        (false, false) => Ok((Text::Chat(prompt), Text::Chat(chosen), Text::Chat(rejected))),
-        (true, true) => split_chats(fields, &chosen, &rejected),
-        _ => {
-            let detail = "one side repeats the prompt, the other does not".to_owned();
-            Err(DatasetError::PromptMismatch { origin: fields.origin().clone(), detail })
-        }
+        _ => Err(wrong()?),
     }
 }
 

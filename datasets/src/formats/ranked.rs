@@ -1,12 +1,29 @@
-//! Several answers in order: `prompt`, `responses`, and `ranks` where the responses are not best first.
-use super::fields::{Fields, not_blank, text};
+//! Several answers in order: `prompt`, `responses`, and `ranks` or `scores` where the responses are not best first.
+use serde_json::Value;
+
+use super::asked::required_prompt;
+use super::fields::{Fields, not_blank};
+use super::messages::text;
 use super::single::same_kind;
 use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 
-/// `prompt`, `responses` best first; or `responses` in any order with `ranks`, the smallest the best.
+/// Columns that order the answers, and whether a larger number is the better one.
+const ORDERS: [(&str, bool); 8] = [
+    ("ranks", false),
+    ("rank", false),
+    ("scores", true),
+    ("score", true),
+    ("rewards", true),
+    ("reward", true),
+    ("ratings", true),
+    ("rating", true),
+];
+
+/// `prompt`, `responses` best first; or `responses` in any order with `ranks`, the smallest the best, or with `scores`
+/// (`rewards`, `ratings`), the largest the best.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let prompt = fields.text("prompt")?;
+    let prompt = required_prompt(fields)?;
     let responses = fields.array("responses")?;
     if responses.len() < 2 {
         return Err(fields.wrong("responses", "a list of two or more", fields.required("responses")?));
@@ -30,16 +47,38 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
 
 /// The positions of the responses, best first.
 fn order(fields: &Fields<'_>, n_responses: usize) -> Result<Vec<usize>, DatasetError> {
-    let mut order: Vec<usize> = (0..n_responses).collect();
-    if !fields.has("ranks") {
-        return Ok(order);
+    let mut found: Option<(&str, Vec<usize>)> = None;
+    // A number of the whole record orders nothing.
+    let is_list = |name: &str| fields.peek(name).is_some_and(|value| !value.is_number());
+    for (name, is_larger_better) in ORDERS.into_iter().filter(|(name, _)| is_list(name)) {
+        let order = order_by(fields, name, is_larger_better, n_responses)?;
+        match &found {
+            Some((other, first)) if *first != order => {
+                let message = format!("orders the answers in another way than `{other}`: leave one");
+                return Err(fields.refused(name, message));
+            }
+            _ => found = Some((name, order)),
+        }
     }
-    let wrong = || Ok(fields.wrong("ranks", "one different number for each response", fields.required("ranks")?));
-    let ranks: Option<Vec<f64>> = fields.array("ranks")?.iter().map(serde_json::Value::as_f64).collect();
-    let Some(ranks) = ranks.filter(|ranks| ranks.len() == n_responses) else { return Err(wrong()?) };
-    order.sort_by(|&first, &second| ranks[first].total_cmp(&ranks[second]));
-    if order.windows(2).any(|pair| ranks[pair[0]] == ranks[pair[1]]) {
+    Ok(found.map_or_else(|| (0..n_responses).collect(), |(_, order)| order))
+}
+
+fn order_by(
+    fields: &Fields<'_>,
+    name: &str,
+    is_larger_better: bool,
+    n_responses: usize,
+) -> Result<Vec<usize>, DatasetError> {
+    let wrong = || Ok(fields.wrong(name, "one different number for each response", fields.required(name)?));
+    let numbers: Option<Vec<f64>> = fields.array(name)?.iter().map(Value::as_f64).collect();
+    let Some(numbers) = numbers.filter(|numbers| numbers.len() == n_responses) else { return Err(wrong()?) };
+    let mut order: Vec<usize> = (0..n_responses).collect();
+    order.sort_by(|&first, &second| numbers[first].total_cmp(&numbers[second]));
+    if order.windows(2).any(|pair| numbers[pair[0]] == numbers[pair[1]]) {
         return Err(wrong()?);
+    }
+    if is_larger_better {
+        order.reverse();
     }
     Ok(order)
 }

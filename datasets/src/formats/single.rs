@@ -1,40 +1,71 @@
 //! Records with one answer: labelled completions (KTO) and demonstrations.
 use serde_json::Value;
 
+use super::asked::{conversation_name, prompt};
 use super::fields::Fields;
+use super::pairs::last_answer;
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
-/// `prompt`, `completion`, `label` (true or false; 1 and 0 are taken too).
+/// What a single answer is called.
+const ANSWERS: [&str; 3] = ["completion", "response", "output"];
+
+/// What says whether it was liked.
+pub(super) const LABELS: [&str; 2] = ["label", "kto_tag"];
+
+/// Whether the fields are those of a record with one answer.
+pub(super) fn is_single(fields: &Fields<'_>) -> bool {
+    conversation_name(fields).is_some() || ANSWERS.iter().any(|name| fields.has(name))
+}
+
+/// Whether it is said of the answer if it was liked.
+pub(super) fn is_labelled(fields: &Fields<'_>) -> bool {
+    LABELS.iter().any(|name| fields.has(name))
+}
+
+/// `prompt`, `completion`, `label`; or `messages` that end with the assistant, and `label`.
 pub(super) fn parse_labelled(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let (prompt, completion) = (fields.text("prompt")?, fields.answer("completion")?);
-    let label = fields.required("label")?;
-    let desirable = match (label, label.as_u64()) {
-        (Value::Bool(label), _) => *label,
-        (_, Some(label @ 0..=1)) => label == 1,
-        _ => return Err(fields.wrong("label", "true or false", label)),
-    };
-    let (prompt, completion) = same_kind(prompt, completion);
+    let (prompt, completion) = question_and_answer(fields)?;
+    let name = LABELS.into_iter().find(|name| fields.has(name)).unwrap_or(LABELS[0]);
+    let label = fields.required(name)?;
+    let Some(desirable) = truth(label) else { return Err(fields.wrong(name, "true or false", label)) };
     Ok(record(fields, prompt, Answers::Labelled { completion, desirable }))
 }
 
 /// `prompt`, `completion`; or `messages` that end with the assistant.
 pub(super) fn parse_demonstration(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    if !fields.has("messages") {
-        let (prompt, completion) = same_kind(fields.text("prompt")?, fields.answer("completion")?);
-        return Ok(record(fields, prompt, Answers::Demonstration(completion)));
+    let (prompt, answer) = question_and_answer(fields)?;
+    if let Some(name) = LABELS.into_iter().find(|name| fields.peek(name).and_then(truth) == Some(false)) {
+        return Err(fields.refused(name, "says that the answer is not liked, and a demonstration would be imitated"));
     }
-    let wrong = || Ok(fields.wrong("messages", "messages that end with the assistant", fields.required("messages")?));
-    let Text::Chat(mut messages) = fields.text("messages")? else { return Err(wrong()?) };
-    match messages.pop() {
-        Some(last) if last.role == "assistant" && !messages.is_empty() => {
-            if last.content.trim().is_empty() {
-                let field = "messages".to_owned();
-                return Err(DatasetError::EmptyAnswer { origin: fields.origin().clone(), field });
-            }
-            Ok(record(fields, Text::Chat(messages), Answers::Demonstration(Text::Chat(vec![last]))))
+    Ok(record(fields, prompt, Answers::Demonstration(answer)))
+}
+
+fn question_and_answer(fields: &Fields<'_>) -> Result<(Text, Text), DatasetError> {
+    let answer = ANSWERS.into_iter().find(|name| fields.has(name));
+    if let Some(name) = answer
+        && let Some(prompt) = prompt(fields)?
+    {
+        return Ok(same_kind(prompt, fields.answer(name)?));
+    }
+    match conversation_name(fields) {
+        Some(name) => {
+            let (prompt, last) = last_answer(fields, name)?;
+            Ok((Text::Chat(prompt), Text::Chat(vec![last])))
         }
-        _ => Err(wrong()?),
+        None => Ok((fields.text("prompt")?, fields.answer(answer.unwrap_or(ANSWERS[0]))?)),
+    }
+}
+
+/// What a label says: true or false, in JSON's words, as 1 and 0 (pandas makes them 1.0 and 0.0), or as a string.
+fn truth(label: &Value) -> Option<bool> {
+    match (label, label.as_f64()) {
+        (Value::Bool(label), _) => Some(*label),
+        (_, Some(1.0)) => Some(true),
+        (_, Some(0.0)) => Some(false),
+        (Value::String(word), _) if word.eq_ignore_ascii_case("true") => Some(true),
+        (Value::String(word), _) if word.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
     }
 }
 

@@ -19,6 +19,8 @@ pub fn article_prompt(title: &str, article: &str) -> String {
 
 /// `info{post, title, subreddit}` or `info{article, title}`, `summaries[2]{text}`, `choice` 0 or 1.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
+    // Which part of the data the record is in is read when parts are chosen.
+    fields.optional("split");
     let info = fields.object("info", "info.")?;
     let prompt = if info.has("article") {
         let title = if info.has("title") { info.string("title")? } else { "" };
@@ -49,6 +51,9 @@ fn summary(fields: &Fields<'_>, name: &str, summary: &Value) -> Result<Text, Dat
         found: summary.as_object().map_or_else(String::new, |map| map.keys().cloned().collect::<Vec<_>>().join(", ")),
     };
     let value = summary.get("text").ok_or_else(missing)?;
+    if let (Some(seen), Some(map)) = (fields.seen(), summary.as_object()) {
+        map.keys().filter(|key| *key != "text").for_each(|key| seen.pass_over(format!("summaries[].{key}")));
+    }
     let text = value.as_str().ok_or_else(|| wrong(fields.origin(), name, "a string", value))?;
     let text = text.strip_prefix(' ').unwrap_or(text);
     not_blank(fields.origin(), name, Text::Plain(format!(" {text}")))

@@ -1,20 +1,34 @@
 //! Conversation trees with ranks among sibling replies, as OpenAssistant publishes them.
 use serde_json::Value;
 
-use super::fields::{not_blank, wrong};
+use super::fields::{Fields, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
 /// One ranked list for every message that has two or more ranked replies by the assistant; its prompt is the
 /// conversation up to that message. Deleted replies and those without a rank are left out; equal ranks are an error.
-pub(super) fn parse(origin: &Origin, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
-    let root = match record.get("prompt") {
-        Some(root) => root,
-        None => record,
-    };
+pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
+    let origin = fields.origin();
+    let root = fields.optional("prompt").unwrap_or(record);
+    NODE.iter().for_each(|name| _ = fields.optional(name));
+    pass_over(fields, root, "prompt");
     let mut found = Vec::new();
     walk(origin, root, &mut Vec::new(), &mut found)?;
     Ok(found)
+}
+
+/// What is read of a message.
+const NODE: [&str; 5] = ["text", "role", "replies", "rank", "deleted"];
+
+/// Notes what is not read of a message and of those under it.
+fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {
+    let (Some(seen), Some(map)) = (fields.seen(), node.as_object()) else { return };
+    let is_inside = fields.has("prompt") || name != "prompt";
+    for (key, _) in map.iter().filter(|(key, value)| is_inside && !value.is_null() && !NODE.contains(&key.as_str())) {
+        seen.pass_over(format!("{name}.{key}"));
+    }
+    let replies = map.get("replies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    replies.iter().for_each(|reply| pass_over(fields, reply, "replies[]"));
 }
 
 /// Adds the lists of `node` and of everything under it, parents first.

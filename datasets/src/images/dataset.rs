@@ -108,7 +108,7 @@ pub fn open(path: &Path, reading: Reading, settings: ImageSettings) -> Result<Im
     let mut builder = Builder::new(settings)?;
     let mut chunk = Vec::new();
     let limit = reading.limit.unwrap_or(u64::MAX);
-    'shards: for shard in reading::shards(path, reading.split)? {
+    'shards: for shard in reading::shards(path, reading.split.as_ref())?.files {
         for row in reading::cell_rows(&shard)? {
             if let Some(images) = builder.parse(row, reading.on_bad)? {
                 chunk.push(images);

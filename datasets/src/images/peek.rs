@@ -48,7 +48,7 @@ pub fn tensor_kind(path: &Path) -> Result<TensorKind, DatasetError> {
 /// # Errors
 /// There is no such file, or its first record is broken.
 pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
-    let Some(shard) = reading::shards(path, None)?.into_iter().next() else { return Ok(None) };
+    let Some(shard) = reading::shards(path, None)?.files.into_iter().next() else { return Ok(None) };
     let Some(row) = reading::cell_rows(&shard)?.next() else { return Ok(None) };
     let (_, cells) = row?;
     let is = |name: &str| cells.iter().any(|(found, cell)| found == name && is_picture(cell));

@@ -9,10 +9,11 @@ use super::labels::{Labels, Preference};
 use super::types::{Kept, Modality, Pair, Side};
 use super::{DIMENSIONS, HASHED, wire};
 use crate::error::DatasetError;
+use crate::formats;
 use crate::images::decode::{Original, decode, read_file};
 use crate::images::tensors::{TensorFile, channels_last};
 use crate::images::{LatentShape, Pixels, Preparation};
-use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+use crate::record::{Answers, Message, Origin, PreferenceRecord, Prompt, Text};
 
 /// A checked folder of pairs. Records are in memory, pictures and latents are read when they are asked for.
 #[derive(Debug)]
@@ -203,10 +204,11 @@ impl PairFolder {
 
     /// Judged pairs of texts as records, the better answer first. A tie is a record with a preference of 0.5.
     ///
-    /// A request that is a list of chat messages as JSON (as `sample` writes chats) becomes one again.
+    /// A request that is a list of chat messages as JSON, or an object with them in `prompt` (as `sample` writes chats),
+    /// becomes a chat again.
     ///
     /// # Errors
-    /// The sides are pictures.
+    /// The sides are pictures, or a request is a chat that can't be read.
     pub fn records(&self, preferences: &[Preference]) -> Result<Vec<PreferenceRecord>, DatasetError> {
         let response = |index: usize, side: Side| match self.pairs.get(index).map(|pair| &pair.side(side).made) {
             Some(Kept::Response(text)) => Ok(text.as_str()),
@@ -215,20 +217,29 @@ impl PairFolder {
         let record = |preference: &Preference| {
             let (index, [better, worse]) = (preference.index, preference.order());
             let (chosen, rejected) = (response(index, better)?, response(index, worse)?);
-            let messages: Option<Vec<Message>> = serde_json::from_str(&self.pairs[index].request).ok();
-            let said = |text: &str| match messages {
-                Some(_) => Text::Chat(vec![Message::new("assistant", text)]),
-                None => Text::from(text),
+            let Prompt { text, variables } = self.prompt(index)?;
+            let said = |answer: &str| match text {
+                Text::Chat(_) => Text::Chat(vec![Message::new("assistant", answer)]),
+                Text::Plain(_) => Text::from(answer),
             };
             let answers = Answers::Pair { chosen: said(chosen), rejected: said(rejected) };
-            let prompt = messages.map_or_else(|| Text::from(self.pairs[index].request.as_str()), Text::Chat);
             Ok(PreferenceRecord {
                 is_tied: preference.a_is_better == 0.5,
                 preference: preference.strength(),
-                ..PreferenceRecord::new(self.origin(index), prompt, answers)
+                variables,
+                ..PreferenceRecord::new(self.origin(index), text, answers)
             })
         };
         preferences.iter().map(record).collect()
+    }
+
+    /// What a pair of texts was asked: the request as it is, or the chat that it spells.
+    fn prompt(&self, index: usize) -> Result<Prompt, DatasetError> {
+        let request = &self.pairs[index].request;
+        match formats::messages::embedded(request) {
+            Some(record) => formats::prompt(&self.origin(index), &record),
+            None => Ok(Text::from(request.as_str()).into()),
+        }
     }
 
     pub(super) fn labels_path(&self) -> PathBuf {

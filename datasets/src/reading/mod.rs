@@ -1,7 +1,10 @@
 //! Files to rows of JSON: lines, arrays, gzip, Parquet, folders of shards. One row in memory at a time.
 //!
 //! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
+mod guard;
 mod parquet;
+mod python;
+mod saved;
 mod shards;
 mod text;
 
@@ -16,7 +19,7 @@ use serde_json::Value;
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-pub use shards::{Split, shards};
+pub use shards::{Kind, Shards, Split, shards};
 
 /// The most bytes one record may have.
 pub const RECORD_LIMIT: usize = 64 << 20;
@@ -38,9 +41,9 @@ pub(crate) type CellRows = Box<dyn Iterator<Item = Result<CellRow, DatasetError>
 pub(crate) enum Cell {
     /// Anything that JSON can say.
     Json(Value),
-    /// Bytes that are not marked as text; only Parquet has them.
+    /// Bytes that are not marked as text; only tables have them.
     Bytes(Vec<u8>),
-    /// Columns within the column; only Parquet has them.
+    /// Columns within the column; only tables have them.
     Group(Vec<(String, Cell)>),
 }
 
@@ -104,6 +107,10 @@ fn source(path: &Path) -> Result<Source, DatasetError> {
     if magic == b"PAR1" || promises("parquet") {
         return Ok(Source::Parquet(file));
     }
+    // A stream of Arrow batches begins with a length, a file of them with the format's name.
+    if magic == [0xff; 4] || magic == b"ARRO" || promises("arrow") {
+        return Err(saved::is_arrow(path));
+    }
     if magic.starts_with(&[0x1f, 0x8b]) {
         let unpacked = MultiGzDecoder::new(BufReader::new(file));
         return Ok(Source::Gzip(Box::new(BufReader::with_capacity(1 << 16, unpacked))));
@@ -115,5 +122,7 @@ fn source(path: &Path) -> Result<Source, DatasetError> {
     Ok(Source::Text(Box::new(BufReader::with_capacity(1 << 16, file))))
 }
 
+#[cfg(test)]
+mod part_tests;
 #[cfg(test)]
 mod tests;

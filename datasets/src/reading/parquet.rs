@@ -1,80 +1,122 @@
 //! Parquet rows as JSON.
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
+use parquet::basic::{ConvertedType, LogicalType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::SerializedFileReader;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row as ParquetRow};
+use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
+use super::guard::guarded;
 use super::{Cell, CellRows, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
 /// The rows of a Parquet file, in order.
 pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
-    Ok(Box::new(parquet_rows(file, path)?.map(|row| row.map(|(origin, fields)| (origin, object(&fields))))))
+    let (schema, rows) = parquet_rows(file, path)?;
+    let columns = json_columns(&schema);
+    Ok(Box::new(rows.map(move |row| {
+        row.map(|(origin, fields)| {
+            let mut record = object(&fields);
+            for (name, column) in &columns {
+                if let Some(value) = record.get_mut(name) {
+                    decode(value, column);
+                }
+            }
+            (origin, Value::Object(record))
+        })
+    })))
 }
 
 /// The rows of a Parquet file, in order, bytes as bytes.
 pub(super) fn cell_rows(file: File, path: Arc<Path>) -> Result<CellRows, DatasetError> {
-    Ok(Box::new(parquet_rows(file, path)?.map(|row| row.map(|(origin, fields)| (origin, cells(fields))))))
+    let (_, rows) = parquet_rows(file, path)?;
+    Ok(Box::new(rows.map(|row| row.map(|(origin, fields)| (origin, cells(fields))))))
 }
 
 type ParquetRows = Box<dyn Iterator<Item = Result<(Origin, ParquetRow), DatasetError>> + Send>;
 
-fn parquet_rows(file: File, path: Arc<Path>) -> Result<ParquetRows, DatasetError> {
-    let reader = guarded(&path, || SerializedFileReader::new(file))?;
-    let mut iter = guarded(&path, || Ok(RowIter::from_file_into(Box::new(reader))))?;
+fn parquet_rows(file: File, path: Arc<Path>) -> Result<(TypePtr, ParquetRows), DatasetError> {
+    let reader = checked(&path, || SerializedFileReader::new(file))?;
+    let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
+    let mut iter = checked(&path, || Ok(RowIter::from_file_into(Box::new(reader))))?;
     let (mut row, mut is_over) = (0_u64, false);
-    Ok(Box::new(std::iter::from_fn(move || {
+    let rows: ParquetRows = Box::new(std::iter::from_fn(move || {
         if is_over {
             return None;
         }
-        let found = guarded(&path, || iter.next().transpose()).transpose();
+        let found = checked(&path, || iter.next().transpose()).transpose();
         row += 1;
         is_over = !matches!(found, Some(Ok(_)));
         Some(found?.map(|fields| (Origin::row(&path, row), fields)))
-    })))
+    }));
+    Ok((schema, rows))
 }
 
-/// Runs a step of the Parquet reader. On damaged pages the crate may still panic; that is a bad file, not a bug of
-/// ours, so it becomes an error and nothing is printed.
-fn guarded<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DatasetError> {
-    silence_guarded_panics();
+/// A step of the Parquet reader, whose panics are damaged files.
+fn checked<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DatasetError> {
     let error = |message| DatasetError::Parquet { path: path.to_owned(), message };
-    IS_GUARDED.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(step));
-    IS_GUARDED.set(false);
-    match outcome {
+    match guarded(step) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(cause)) => Err(error(cause.to_string())),
-        Err(_) => Err(error("its pages are damaged".to_owned())),
+        Err(()) => Err(error("its pages are damaged".to_owned())),
     }
 }
 
-thread_local! {
-    static IS_GUARDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+/// The columns in which strings are said to hold JSON, as `datasets` writes what has no one type.
+fn json_columns(schema: &Type) -> Vec<(String, TypePtr)> {
+    let fields = if schema.is_group() { schema.get_fields() } else { &[] };
+    fields.iter().filter(|field| has_json(field)).map(|field| (field.name().to_owned(), Arc::clone(field))).collect()
 }
 
-/// Puts a hook before the present one that says nothing about panics that [`guarded`] catches.
-fn silence_guarded_panics() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let inner = take_hook();
-        set_hook(Box::new(move |panic| {
-            if !IS_GUARDED.get() {
-                inner(panic);
+fn has_json(column: &Type) -> bool {
+    if column.is_group() {
+        return column.get_fields().iter().any(|field| has_json(field));
+    }
+    let info = column.get_basic_info();
+    info.logical_type_ref() == Some(&LogicalType::Json) || info.converted_type() == ConvertedType::JSON
+}
+
+/// Puts what strings hold in their place.
+fn decode(value: &mut Value, column: &Type) {
+    match value {
+        Value::String(text) if !column.is_group() && has_json(column) => {
+            if let Ok(parsed) = serde_json::from_str(text) {
+                *value = parsed;
             }
-        }));
-    });
+        }
+        Value::Object(map) if column.is_group() => {
+            for field in column.get_fields() {
+                if let Some(inner) = map.get_mut(field.name()) {
+                    decode(inner, field);
+                }
+            }
+        }
+        Value::Array(values) => {
+            let element = element(column);
+            values.iter_mut().for_each(|value| decode(value, element));
+        }
+        _ => {}
+    }
 }
 
-fn object(row: &ParquetRow) -> Value {
-    Value::Object(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect::<Map<_, _>>())
+/// What a list holds: the group in the middle of Parquet's three levels is no value.
+fn element(list: &Type) -> &Type {
+    let is_list = list.is_group() && list.get_basic_info().converted_type() == ConvertedType::LIST;
+    match list.is_group().then(|| list.get_fields()) {
+        Some([middle]) if is_list && middle.is_group() && middle.get_fields().len() == 1 => &middle.get_fields()[0],
+        Some([middle]) if is_list => middle,
+        _ => list,
+    }
+}
+
+fn object(row: &ParquetRow) -> Map<String, Value> {
+    row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
 }
 
 fn cells(row: ParquetRow) -> Vec<(String, Cell)> {
@@ -93,7 +135,7 @@ fn value(field: &Field) -> Value {
     match field {
         // Old writers leave out the note that a column of bytes is text.
         Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_or(Value::Null, Value::from),
-        Field::Group(row) => object(row),
+        Field::Group(row) => Value::Object(object(row)),
         Field::ListInternal(list) => list.elements().iter().map(value).collect(),
         other => other.to_json_value(),
     }

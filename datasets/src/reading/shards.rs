@@ -1,14 +1,26 @@
 //! Which files a data argument means.
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use super::saved;
 use crate::error::DatasetError;
 
-/// A part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// The part of a data set that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
+    /// What is learned from: `train`.
+    Train,
+    /// What is looked at while learning: `validation` where there is such a part, else `test`, else everything.
+    HeldOut,
+    /// The part of this name, or of this kind: `validation` takes `valid1` and `dev`.
+    Named(String),
+}
+
+/// A kind of part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
     /// What is learned from.
     Train,
     /// What is looked at while learning.
@@ -17,8 +29,8 @@ pub enum Split {
     Test,
 }
 
-impl Split {
-    /// The split that a word names: `train`, `valid1`, `val`, `dev`, `test` and the like.
+impl Kind {
+    /// The kind that a word names: `train`, `valid1`, `val`, `dev`, `test` and the like.
     pub fn from_word(word: &str) -> Option<Self> {
         match word.trim_end_matches(|last: char| last.is_ascii_digit()).to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -28,61 +40,179 @@ impl Split {
         }
     }
 
-    /// The split that a path names in any of its words.
-    fn of_path(path: &Path) -> Option<Self> {
-        path.to_str()?.split(|letter: char| !letter.is_alphanumeric()).find_map(Self::from_word)
+    /// The kind that any of the words in a name is.
+    fn of_name(name: &str) -> Option<Self> {
+        name.split(|letter: char| !letter.is_alphanumeric()).find_map(Self::from_word)
+    }
+}
+
+impl Split {
+    /// Whether a record that says it is of this kind is wanted.
+    pub fn takes(&self, kind: Kind) -> bool {
+        match self {
+            Self::Train => kind == Kind::Train,
+            Self::HeldOut => true,
+            Self::Named(name) => Kind::of_name(name) == Some(kind),
+        }
     }
 
-    /// The name.
-    pub fn name(self) -> &'static str {
+    /// The kinds of parts that are wanted, the first that is there.
+    fn kinds(&self) -> Vec<Kind> {
         match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
-            Self::Test => "test",
+            Self::Train => vec![Kind::Train],
+            Self::HeldOut => vec![Kind::Validation, Kind::Test],
+            // Only a word that names a kind and nothing else stands for all of it.
+            Self::Named(name) => Kind::from_word(name).into_iter().collect(),
         }
     }
 }
 
-impl FromStr for Split {
-    type Err = DatasetError;
-
-    fn from_str(name: &str) -> Result<Self, DatasetError> {
-        Self::from_word(name).ok_or_else(|| DatasetError::UnknownName {
-            what: "split",
-            name: name.to_owned(),
-            known: "train, validation, test".to_owned(),
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::HeldOut => "validation",
+            Self::Named(name) => name,
         })
     }
 }
 
+/// The files that are read.
+#[derive(Debug)]
+pub struct Shards {
+    /// The files, sorted.
+    pub files: Vec<PathBuf>,
+    /// Which part they are and which there are besides, where parts were chosen among.
+    pub part: Option<String>,
+}
+
 /// The files of `path`, sorted: the file itself, or those in a folder and its folders that hold data.
 ///
-/// Where files or folders are named after splits (`train-00000-of-00002.parquet`, `validation/0.jsonl`) and one split
-/// is wanted, the others are left out.
+/// Where files or folders are named after splits (`train-00000-of-00002.parquet`, `validation/0.jsonl`), or the folder
+/// was saved by `datasets`, and a split is wanted, the others are left out. Of several splits of a kind (`train_prefs`,
+/// `train_sft`) the one for preferences is read.
 ///
 /// # Errors
-/// The path cannot be read, or holds no such file.
-pub fn shards(path: &Path, split: Option<Split>) -> Result<Vec<PathBuf>, DatasetError> {
+/// The path cannot be read, holds no such file, has no such split, or has several that are as good.
+pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError> {
     let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    let exact = match split {
+        Some(Split::Named(name)) => Some(name.as_str()),
+        _ => None,
+    };
     if !fs::metadata(path).map_err(io)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return match split.filter(|_| exact.is_some_and(|name| Kind::from_word(name).is_none())) {
+            Some(split) => Err(no_such(path, split, &[])),
+            None => Ok(Shards { files: vec![path.to_owned()], part: None }),
+        };
     }
-    let mut files = Vec::new();
-    walk(path, &mut files)?;
-    files.sort();
-    let split_of = |file: &PathBuf| Split::of_path(file.strip_prefix(path).unwrap_or(file));
-    let mut wanted = "file of records (.jsonl, .json, either with .gz, or .parquet)".to_owned();
-    if let Some(split) = split
-        && files.iter().any(|file| split_of(file).is_some())
-    {
-        files.retain(|file| split_of(file) == Some(split));
-        wanted = format!("file of the split `{}`", split.name());
-    }
+    let mut files = match saved::files(path)? {
+        Some(files) => files,
+        None => {
+            let mut files = Vec::new();
+            walk(path, &mut files)?;
+            let part = |file: &PathBuf| part_of(file.strip_prefix(path).unwrap_or(file), exact);
+            files.into_iter().map(|file| (part(&file), file)).collect()
+        }
+    };
+    files.sort_by(|first, second| first.1.cmp(&second.1));
     if files.is_empty() {
+        let wanted = "file of records (.jsonl, .json, either with .gz, or .parquet)".to_owned();
         return Err(DatasetError::NoShards { path: path.to_owned(), wanted });
     }
-    Ok(files)
+    let chosen = split.map(|split| choose(path, split, &files)).transpose()?.flatten();
+    let Some(chosen) = chosen else {
+        return Ok(Shards { files: files.into_iter().map(|(_, file)| file).collect(), part: None });
+    };
+    let others = names(&files, |part| !chosen.contains(part));
+    let part = (!others.is_empty()).then(|| format!("{}; not read: {}", chosen.join(", "), others.join(", ")));
+    let is_chosen = |part: &Option<String>| part.as_ref().is_some_and(|part| chosen.contains(part));
+    Ok(Shards { files: files.into_iter().filter(|(part, _)| is_chosen(part)).map(|(_, file)| file).collect(), part })
 }
+
+/// Files, and the names of the parts they are in, where they name one.
+pub(super) type Parts = Vec<(Option<String>, PathBuf)>;
+
+/// The parts that are read; nothing where there are none to choose from.
+fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String>>, DatasetError> {
+    let all = names(files, |_| true);
+    if all.is_empty() {
+        // A part that was asked for by a name of its own must be there.
+        return match split {
+            Split::Named(name) if Kind::from_word(name).is_none() => Err(no_such(path, split, &all)),
+            _ => Ok(None),
+        };
+    }
+    if let Some(exact) = all.iter().find(|part| **part == split.to_string()) {
+        return Ok(Some(vec![exact.clone()]));
+    }
+    for kind in split.kinds() {
+        let of_kind: Vec<String> = all.iter().filter(|part| Kind::of_name(part) == Some(kind)).cloned().collect();
+        if !of_kind.is_empty() {
+            return one_of(path, split, of_kind).map(Some);
+        }
+    }
+    if *split == Split::HeldOut { Ok(None) } else { Err(no_such(path, split, &all)) }
+}
+
+/// The part among several of one kind: numbered ones belong together, else it is the one for preferences.
+fn one_of(path: &Path, split: &Split, parts: Vec<String>) -> Result<Vec<String>, DatasetError> {
+    let is_plain = |part: &String| Kind::from_word(part).is_some();
+    if parts.iter().all(is_plain) || parts.len() == 1 {
+        return Ok(parts);
+    }
+    let plain: Vec<String> = parts.iter().filter(|part| is_plain(part)).cloned().collect();
+    if !plain.is_empty() {
+        return Ok(plain);
+    }
+    let is_preferences = |part: &&String| part.to_ascii_lowercase().contains("pref");
+    let preferences: Vec<String> = parts.iter().filter(is_preferences).cloned().collect();
+    if preferences.len() == 1 {
+        return Ok(preferences);
+    }
+    let wanted = format!("single split `{split}`: there are {}; name one", parts.join(", "));
+    let path = path.to_owned();
+    Err(DatasetError::NoShards { path, wanted })
+}
+
+fn no_such(path: &Path, split: &Split, all: &[String]) -> DatasetError {
+    let there = if all.is_empty() { String::new() } else { format!(", but {}", all.join(", ")) };
+    DatasetError::NoShards { path: path.to_owned(), wanted: format!("file of the split `{split}`{there}") }
+}
+
+/// The names of parts, each once, in order.
+fn names(files: &Parts, is_wanted: impl Fn(&String) -> bool) -> Vec<String> {
+    let names: BTreeSet<&String> = files.iter().filter_map(|(part, _)| part.as_ref()).collect();
+    names.into_iter().filter(|part| is_wanted(part)).cloned().collect()
+}
+
+/// The part that a path names: the first folder or file in whose name a word is a kind of part, without the numbers of
+/// shards and what the file is. A folder or file that is named exactly like the wanted part is that part.
+fn part_of(path: &Path, exact: Option<&str>) -> Option<String> {
+    let stems: Vec<&str> = path.iter().filter_map(|component| Some(stem(component.to_str()?))).collect();
+    let is_exact = |stem: &&&str| exact == Some(**stem);
+    stems
+        .iter()
+        .find(is_exact)
+        .or_else(|| stems.iter().find(|stem| Kind::of_name(stem).is_some()))
+        .map(|stem| (*stem).to_owned())
+}
+
+fn stem(name: &str) -> &str {
+    without_number(ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name))
+}
+
+/// A name without the number of a shard behind it: `-00000-of-00003`, `_1`, `.2`.
+fn without_number(name: &str) -> &str {
+    let digits = |name: &str| name.trim_end_matches(|letter: char| letter.is_ascii_digit()).len();
+    let separators = ['-', '_', '.'];
+    let cut = &name[..digits(name)];
+    let cut = cut.strip_suffix("-of-").map_or(cut, |cut| &cut[..digits(cut)]);
+    if cut.ends_with(separators) { cut.trim_end_matches(separators) } else { name }
+}
+
+/// How the names of files of records end.
+const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
     let io = |source| DatasetError::Io { path: folder.to_owned(), source };
@@ -106,5 +236,5 @@ fn holds_records(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     // A data folder of the Hub has a description beside its shards.
     let is_description = matches!(name.as_str(), "dataset_info.json" | "dataset_infos.json" | "state.json");
-    [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet"].iter().any(|end| name.ends_with(end)) && !is_description
+    ENDINGS.iter().any(|end| name.ends_with(end)) && !is_description && !name.ends_with(".arrow")
 }

@@ -93,6 +93,36 @@ fn parquet_gives_strings_lists_and_structs() {
 }
 
 #[test]
+fn strings_that_are_said_to_hold_json_do() {
+    let schema = "message tools { optional binary tools (JSON); optional binary text (UTF8); \
+                  optional group list (LIST) { repeated group list { optional binary element (JSON); } } }";
+    let json = "{\"a\": [1, null]}";
+    let bytes = crate::test_data::write(schema, |writer| {
+        let mut group = writer.next_row_group().unwrap();
+        for (text, level) in [(json, 1), (json, 1), ("2", 3)] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let repeated = (level == 3).then_some(&[0_i16][..]);
+            let text = parquet::data_type::ByteArray::from(text);
+            column.typed::<parquet::data_type::ByteArrayType>().write_batch(&[text], Some(&[level]), repeated).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    });
+    assert_eq!(values("a.parquet", bytes), [json!({"tools": {"a": [1, null]}, "text": json, "list": [2]})]);
+}
+
+#[test]
+fn numbers_that_only_python_writes_are_null() {
+    let text = "{\"a\": NaN, \"b\": [1, -Infinity], \"c\": \"NaN\", \"d\": 1e999}\n";
+    let expected = json!({"a": null, "b": [1, null], "c": "NaN", "d": null});
+    assert_eq!(values("a.jsonl", text), [expected.clone()]);
+    assert_eq!(values("a.json", format!("[{}]", text.trim())), [expected]);
+    assert!(message("a.jsonl", "{\"a\": nan}").contains("broken JSON"));
+    // The last of two keys counts, as in Python.
+    assert_eq!(values("a.jsonl", "{\"a\": 1, \"a\": 2}"), [json!({"a": 2})]);
+}
+
+#[test]
 fn damaged_files_are_errors_and_never_panics() {
     let line = "{\"prompt\": \"p\", \"chosen\": [{\"role\": \"user\", \"content\": \"é\"}], \"rejected\": \"b\"}\n";
     let array = format!("[{},{}]", line.trim(), line.trim());
@@ -132,6 +162,14 @@ fn damaged_files_are_errors_and_never_panics() {
     }
 }
 
+fn test() -> Split {
+    Split::Named("test".to_owned())
+}
+
+fn validation() -> Split {
+    Split::Named("validation".to_owned())
+}
+
 #[test]
 fn folders_are_read_in_order_and_by_split() {
     let folder = TempDir::new().unwrap();
@@ -155,14 +193,14 @@ fn folders_are_read_in_order_and_by_split() {
     };
     let train = ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "gz"];
     assert_eq!(prompts(Some(Split::Train)), train);
-    assert_eq!(prompts(Some(Split::Validation)), ["valid1/0.jsonl"]);
-    assert_eq!(prompts(Some(Split::Test)), ["data/test.json"]);
+    assert_eq!(prompts(Some(validation())), ["valid1/0.jsonl"]);
+    assert_eq!(prompts(Some(test())), ["data/test.json"]);
     assert_eq!(prompts(None).len(), 5);
     let empty = TempDir::new().unwrap();
     let error = records(empty.path(), Reading::default()).unwrap_err().to_string();
     assert!(error.contains("holds no file of records (.jsonl"), "{error}");
     write(&empty, "train.jsonl", record("x"));
-    let reading = Reading { split: Some(Split::Test), ..Reading::default() };
+    let reading = Reading { split: Some(test()), ..Reading::default() };
     assert!(records(empty.path(), reading).unwrap_err().to_string().contains("file of the split `test`"));
 }
 
@@ -175,8 +213,8 @@ fn records_name_their_split_themselves_in_openai_comparisons() {
     };
     let path = write(&folder, "batch3.json", ["train", "valid1", "valid2", "train"].map(record).join("\n"));
     let count = |split| records(&path, Reading { split, ..Reading::default() }).unwrap().count();
-    assert_eq!((count(None), count(Some(Split::Train)), count(Some(Split::Validation))), (4, 2, 2));
-    let reading = Reading { split: Some(Split::Test), ..Reading::default() };
+    assert_eq!((count(None), count(Some(Split::Train)), count(Some(validation()))), (4, 2, 2));
+    let reading = Reading { split: Some(test()), ..Reading::default() };
     let error = records(&path, reading).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(error.contains("holds no record of the split `test`"), "{error}");
 }
@@ -188,7 +226,7 @@ fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
     let file = write(&folder, "a.jsonl", [record, record].join("\n"));
     write(&folder, "b.jsonl", record);
     let reading = Reading { split: Some(Split::Train), ..Reading::default() };
-    let count = |path: &Path| records(path, reading).unwrap().map(Result::unwrap).count();
+    let count = |path: &Path| records(path, reading.clone()).unwrap().map(Result::unwrap).count();
     assert_eq!((count(&file), count(folder.path())), (2, 3));
 }
 

@@ -3,7 +3,7 @@ use std::io::{BufRead, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{RECORD_LIMIT, Row, Rows};
+use super::{RECORD_LIMIT, Row, Rows, python};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
@@ -208,7 +208,9 @@ fn parse(file: &Arc<Path>, start: u64, bytes: &[u8]) -> Result<Row, DatasetError
         Ok(text) => text,
         Err(error) => return Err(DatasetError::Utf8 { origin, byte: error.valid_up_to() }),
     };
-    match serde_json::from_str(text) {
+    // Python writes numbers that JSON has no words for; they are looked for only where the rest can't be read.
+    let without_odd_numbers = || serde_json::from_str(&python::without_odd_numbers(text)?).ok();
+    match serde_json::from_str(text).or_else(|error| without_odd_numbers().ok_or(error)) {
         Ok(value) => Ok((origin, value)),
         Err(error) => {
             let line = start + (error.line() as u64).saturating_sub(1);

@@ -1,4 +1,6 @@
 //! A data set: checked, tokenised examples by position.
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use rayon::prelude::*;
 use crate::audit::{Audit, Observation};
 use crate::error::DatasetError;
 use crate::example::Example;
-use crate::record::{PreferenceRecord, Text};
-use crate::records::{OnBad, Reading, Skipped, records};
+use crate::record::{Message, PreferenceRecord, Text};
+use crate::records::{OnBad, Reading, Skipped, note, records};
 use crate::spool::{Offset, Spool, SpoolWriter};
 use crate::tokenise::{Tokenise, Truncation};
 
@@ -41,11 +43,14 @@ struct Entry {
 /// # Errors
 /// The file is broken, a record is (unless `reading` says to skip it), or nothing is left.
 pub fn open(path: &Path, reading: Reading, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
+    let on_bad = reading.on_bad;
     let mut records = records(path, reading)?;
     let truncation = tokenise.truncation_or(records.format().truncation());
-    let mut builder = Builder::new(tokenise, truncation, reading.on_bad);
+    let mut builder = Builder::new(tokenise, truncation, on_bad);
     builder.extend(&mut records)?;
     let skipped = records.skipped().clone();
+    builder.audit.not_read.extend(records.not_read().iter().map(|(name, count)| (name.clone(), *count)));
+    builder.audit.part = records.part().map(str::to_owned);
     builder.finish(skipped, &path.display().to_string())
 }
 
@@ -172,7 +177,10 @@ pub(crate) fn prompt_hash(prompt: &Text) -> u64 {
         Text::Plain(text) => add(text),
         Text::Chat(messages) => messages.iter().for_each(|message| {
             add(&message.role);
-            add(&message.content);
+            add(&message.content.words());
+            if !message.fields.is_empty() {
+                add(&serde_json::to_string(&message.fields).unwrap_or_default());
+            }
         }),
     }
     first_word(hasher.finalize())
@@ -215,11 +223,29 @@ impl<'a> Builder<'a> {
                 chunk.par_iter().map(|record| self.tokenise.example(0, record, self.truncation)).collect();
             for (record, found) in chunk.iter().zip(tokenised) {
                 match found {
-                    Ok((example, seen)) => self.push(example, &seen, prompt_hash(&record.prompt))?,
+                    Ok((example, seen)) => {
+                        self.look(record);
+                        self.push(example, &seen, prompt_hash(&record.prompt))?;
+                    }
                     Err(error) => self.audit.skipped.admit(self.on_bad, error)?,
                 }
             }
         }
+    }
+
+    /// Counts what a record has that the template does not read, and what of it is odd.
+    fn look(&mut self, record: &PreferenceRecord) {
+        for name in fields_of(record) {
+            if !self.tokenise.template_mentions(&name) {
+                let what =
+                    if record.variables.contains_key(&*name) { name.into_owned() } else { format!("messages.{name}") };
+                note(&mut self.audit.not_read, what);
+            }
+        }
+        let texts = record.answers.texts();
+        self.audit.user_turns += texts.iter().filter(|answer| has_user_turn(answer)).count() as u64;
+        self.audit.repeated_prompts +=
+            texts.iter().filter(|answer| repeats_prompt(&record.prompt, answer)).count() as u64;
     }
 
     fn push(&mut self, example: Option<Example>, seen: &Observation, prompt: u64) -> Result<(), DatasetError> {
@@ -249,6 +275,34 @@ impl<'a> Builder<'a> {
         let (spool, fingerprint) = self.writer.finish()?;
         let (entries, audit) = (self.entries.into(), Arc::new(self.audit));
         Ok(Dataset { spool: Arc::new(spool), entries, audit, fingerprint })
+    }
+}
+
+/// The names of template arguments and of messages' fields in a record, each once. A thought has one name here, however
+/// many it is found under.
+fn fields_of(record: &PreferenceRecord) -> BTreeSet<Cow<'_, str>> {
+    let is_alias =
+        |message: &Message, name: &str| name == "thinking" && message.fields.contains_key("reasoning_content");
+    let chats = [&record.prompt].into_iter().chain(record.answers.texts());
+    let messages =
+        chats.filter_map(|text| if let Text::Chat(messages) = text { Some(messages) } else { None }).flatten();
+    let fields = messages.flat_map(|message| message.fields.keys().filter(move |name| !is_alias(message, name)));
+    fields.chain(record.variables.keys()).map(|name| Cow::Borrowed(name.as_str())).collect()
+}
+
+/// Whether a user speaks again within an answer.
+fn has_user_turn(answer: &Text) -> bool {
+    matches!(answer, Text::Chat(messages) if messages.iter().any(|message| message.role == "user"))
+}
+
+/// Whether a plain answer begins with the whole prompt, so that it stands there twice. Short prompts may.
+fn repeats_prompt(prompt: &Text, answer: &Text) -> bool {
+    const SHORT: usize = 16;
+    match (prompt, answer) {
+        (Text::Plain(prompt), Text::Plain(answer)) => {
+            prompt.trim().len() >= SHORT && answer.trim_start().starts_with(prompt.trim())
+        }
+        _ => false,
     }
 }
 

@@ -137,6 +137,13 @@ impl Tokenise {
         &self.settings
     }
 
+    /// Whether the chat template speaks of a name at all; a thought has several.
+    pub(crate) fn template_mentions(&self, name: &str) -> bool {
+        let names =
+            if name == "reasoning_content" { &["reasoning_content", "thinking", "reasoning"] } else { &[name][..] };
+        self.template.as_ref().is_some_and(|template| names.iter().any(|name| template.mentions(name)))
+    }
+
     /// The same with the given end kept where the settings leave it open.
     pub(crate) fn truncation_or(&self, default: Truncation) -> Truncation {
         self.settings.truncation.unwrap_or(default)

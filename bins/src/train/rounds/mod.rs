@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasets::pairs::PairFolder;
-use datasets::{Text, pairs};
+use datasets::{Prompt, pairs};
 use serde_json::json;
 use train::statistics::wilson;
 use train::{RunFolder, remove_leftovers, write_lines, write_whole};
@@ -183,7 +183,7 @@ impl Rounds {
     fn make_pairs(
         &self,
         round: usize,
-        asked: &[Text],
+        asked: &[Prompt],
         prompts: &Path,
         pairs: &Path,
         against: Against,

@@ -1,7 +1,6 @@
 //! What is asked in the rounds.
-use datasets::Text;
+use datasets::Prompt;
 use datasets::synthetic::Split;
-use serde_json::json;
 
 use crate::Failure;
 use crate::hybrid::CHIMERA_TEMPLATE;
@@ -32,8 +31,8 @@ pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
 pub(super) struct Prompts {
     source: String,
     /// Those of a file; the embedded ones are made as they are needed.
-    asked: Vec<Text>,
-    pub(super) held_out: Vec<Text>,
+    asked: Vec<Prompt>,
+    pub(super) held_out: Vec<Prompt>,
 }
 
 impl Prompts {
@@ -58,7 +57,7 @@ impl Prompts {
     }
 
     /// The prompts of a round; each goes on where the one before ended.
-    pub(super) fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Text>, Failure> {
+    pub(super) fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Prompt>, Failure> {
         let numbers = (round - 1) * n..round * n;
         if self.source.starts_with("builtin:") {
             return embedded_prompts(&self.source, Split::Train, numbers.start as u64..numbers.end as u64, values);
@@ -68,9 +67,6 @@ impl Prompts {
 }
 
 /// A prompt as a line of a file of prompts.
-pub(super) fn line(prompt: &Text) -> String {
-    match prompt {
-        Text::Plain(text) => json!({ "prompt": text }).to_string(),
-        Text::Chat(messages) => json!({ "prompt": messages }).to_string(),
-    }
+pub(super) fn line(prompt: &Prompt) -> String {
+    prompt.to_json().to_string()
 }

@@ -1,0 +1,143 @@
+//! What a record asks: its prompt under whatever name, with the system prompt and the earlier turns that stand in columns
+//! of their own.
+use serde_json::Value;
+
+use super::columns::is_empty;
+use super::fields::Fields;
+use super::single::same_kind;
+use crate::error::DatasetError;
+use crate::record::{Answers, Message, PreferenceRecord, Text};
+
+/// Names of a question's column where there is no `prompt`.
+const QUESTIONS: [&str; 4] = ["question", "query", "instruction", "input"];
+
+/// Names of a system prompt's column.
+const SYSTEMS: [&str; 2] = ["system", "system_prompt"];
+
+/// Names of a whole conversation's column.
+pub(super) const CONVERSATIONS: [&str; 2] = ["messages", "conversations"];
+
+/// The prompt: `prompt`, or else the question in a column of another name; nothing where there is neither.
+///
+/// `instruction` and `input` belong together, as in files in Alpaca's form: the input stands in a line below.
+///
+/// # Errors
+/// Several columns could be the question and say different things.
+pub(super) fn prompt(fields: &Fields<'_>) -> Result<Option<Text>, DatasetError> {
+    if fields.has("prompt") {
+        return fields.text("prompt").map(Some);
+    }
+    let is_there = |name: &str| fields.peek(name).is_some_and(|value| !is_empty(value));
+    let names: Vec<&str> = QUESTIONS.into_iter().filter(|name| is_there(name)).collect();
+    match names[..] {
+        [] => Ok(None),
+        [name] => fields.text(name).map(Some),
+        ["instruction", "input"] => {
+            let (instruction, input) = (fields.string("instruction")?, fields.string("input")?);
+            Ok(Some(Text::Plain(format!("{instruction}\n{input}"))))
+        }
+        [first, .., second] => {
+            let text = fields.text(first)?;
+            if names.iter().any(|name| fields.peek(name) != fields.peek(first)) {
+                let message = format!("could be the question, and so could `{second}`: name the one that is `prompt`");
+                return Err(fields.refused(first, message));
+            }
+            Ok(Some(text))
+        }
+    }
+}
+
+/// The prompt, which must be there.
+pub(super) fn required_prompt(fields: &Fields<'_>) -> Result<Text, DatasetError> {
+    match prompt(fields)? {
+        Some(prompt) => Ok(prompt),
+        None => fields.text("prompt"),
+    }
+}
+
+/// The name of the column that holds a whole conversation.
+pub(super) fn conversation_name(fields: &Fields<'_>) -> Option<&'static str> {
+    CONVERSATIONS.into_iter().find(|name| fields.peek(name).is_some_and(|value| !value.is_string()))
+}
+
+/// Puts the system prompt and the earlier turns of columns of their own before the prompt. A record with such a column
+/// is a chat, even where the column is empty in it: its neighbours are.
+pub(super) fn join_context(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
+    let system = system(fields)?;
+    let history = fields.peek("history").filter(|history| history.is_array());
+    if system.is_none() && history.is_none() {
+        return Ok(());
+    }
+    become_chat(record);
+    let Text::Chat(messages) = &mut record.prompt else { return Ok(()) };
+    let n_before = messages.iter().take_while(|message| is_system(message)).count();
+    // A prompt of several turns has its history in it; whether it has all of it is checked with the other columns.
+    if history.is_some() && messages.len() <= n_before + 1 {
+        drop(messages.splice(n_before..n_before, turns(fields)?));
+    }
+    let Some((name, system)) = system.filter(|(_, system)| !system.trim().is_empty()) else { return Ok(()) };
+    match messages.first().filter(|first| is_system(first)) {
+        None => messages.insert(0, Message::new("system", system)),
+        Some(first) if first.content.words().trim() == system.trim() => {}
+        Some(_) => return Err(fields.refused(name, "is not the system prompt that the prompt begins with")),
+    }
+    Ok(())
+}
+
+fn is_system(message: &Message) -> bool {
+    matches!(&*message.role, "system" | "developer")
+}
+
+/// The system prompt in a column of its own, and the column's name.
+fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, DatasetError> {
+    let mut found = None;
+    for name in SYSTEMS.into_iter().filter(|name| fields.has(name)) {
+        let system = fields.string(name)?;
+        if let Some((other, text)) = found
+            && text != system
+        {
+            return Err(fields.refused(name, format!("and `{other}` are two system prompts: leave one")));
+        }
+        found = Some((name, system));
+    }
+    Ok(found)
+}
+
+/// Earlier turns: messages, or pairs of what the user said and what was answered.
+fn turns(fields: &Fields<'_>) -> Result<Vec<Message>, DatasetError> {
+    let history = fields.array("history")?;
+    let said = |value: &Value| value.as_str().map(str::to_owned);
+    let pair = |turn: &Value| match turn.as_array().map(Vec::as_slice) {
+        Some([user, assistant]) => {
+            Some([Message::new("user", said(user)?), Message::new("assistant", said(assistant)?)])
+        }
+        _ => None,
+    };
+    if history.iter().all(Value::is_array) {
+        let pairs: Option<Vec<_>> = history.iter().map(pair).collect();
+        let expected = "a list of messages, or of pairs of a question and its answer";
+        return pairs
+            .map(|pairs| pairs.into_iter().flatten().collect())
+            .ok_or_else(|| fields.wrong("history", expected, &Value::from(history.clone())));
+    }
+    match fields.text("history")? {
+        Text::Chat(messages) => Ok(messages),
+        Text::Plain(_) => Ok(Vec::new()),
+    }
+}
+
+/// Makes a plain prompt a user's turn, and its answers the assistant's.
+fn become_chat(record: &mut PreferenceRecord) {
+    let Text::Plain(prompt) = &record.prompt else { return };
+    let prompt = Text::Chat(vec![Message::new("user", prompt)]);
+    let turn = |answer: &mut Text| {
+        let taken = std::mem::replace(answer, Text::Plain(String::new()));
+        *answer = same_kind(prompt.clone(), taken).1;
+    };
+    match &mut record.answers {
+        Answers::Pair { chosen, rejected } => [chosen, rejected].into_iter().for_each(turn),
+        Answers::Ranked(answers) => answers.iter_mut().for_each(turn),
+        Answers::Labelled { completion: answer, .. } | Answers::Demonstration(answer) => turn(answer),
+    }
+    record.prompt = prompt;
+}

@@ -1,0 +1,177 @@
+//! What a column means that stands beside those of a format: the one table of names that can't be passed over.
+//!
+//! A format reads what its parser asks for. Of the rest, a column that would change what is asked must repeat what the
+//! record says already, one that orders the answers or brings pictures is refused, and any other is counted and named in
+//! the audit: this is where metadata ends up, and weights and margins, by which no loss here (and none of TRL's for
+//! preferences) weighs.
+use serde_json::{Map, Value};
+
+use super::fields::Fields;
+use crate::error::DatasetError;
+use crate::record::{Answers, PreferenceRecord, Text};
+
+/// What a column would change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The question, or what was said before it.
+    Asked,
+    /// The order of the answers of a list.
+    Order,
+    /// What the model sees besides text.
+    Media,
+}
+
+/// Names of columns that people's files have, and what they mean wherever no format reads them.
+pub(super) const COLUMNS: &[(&str, Meaning)] = &[
+    ("prompt", Meaning::Asked),
+    ("question", Meaning::Asked),
+    ("query", Meaning::Asked),
+    ("instruction", Meaning::Asked),
+    ("input", Meaning::Asked),
+    ("context", Meaning::Asked),
+    ("system", Meaning::Asked),
+    ("system_prompt", Meaning::Asked),
+    ("history", Meaning::Asked),
+    ("messages", Meaning::Asked),
+    ("conversations", Meaning::Asked),
+    ("rank", Meaning::Order),
+    ("ranks", Meaning::Order),
+    ("ranking", Meaning::Order),
+    ("score", Meaning::Order),
+    ("scores", Meaning::Order),
+    ("reward", Meaning::Order),
+    ("rewards", Meaning::Order),
+    ("rating", Meaning::Order),
+    ("ratings", Meaning::Order),
+    ("label", Meaning::Order),
+    ("labels", Meaning::Order),
+    ("choice", Meaning::Order),
+    ("best", Meaning::Order),
+    ("winner", Meaning::Order),
+    ("image", Meaning::Media),
+    ("images", Meaning::Media),
+    ("video", Meaning::Media),
+    ("videos", Meaning::Media),
+    ("audio", Meaning::Media),
+    ("audios", Meaning::Media),
+];
+
+/// What `chat_template_kwargs` may not say: the program sets these itself.
+const OURS: [&str; 8] = [
+    "messages",
+    "conversation",
+    "chat_template",
+    "add_generation_prompt",
+    "continue_final_message",
+    "tokenize",
+    "return_dict",
+    "return_assistant_tokens_mask",
+];
+
+/// What a chat template is told besides the messages: `tools`, a list or one as a JSON string, and what stands in
+/// `chat_template_kwargs`, which comes last and may say `tools` again.
+pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, DatasetError> {
+    let mut variables = Map::new();
+    if let Some(tools) = fields.optional("tools").filter(|tools| !is_empty(tools)) {
+        let parsed = match tools {
+            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| tools.clone()),
+            other => other.clone(),
+        };
+        let is_list = parsed.as_array().is_some_and(|list| list.iter().all(Value::is_object));
+        if !is_list && !parsed.is_null() {
+            return Err(fields.wrong("tools", "a list of objects, or one as a JSON string", tools));
+        }
+        if !parsed.is_null() {
+            variables.insert("tools".to_owned(), parsed);
+        }
+    }
+    match fields.optional("chat_template_kwargs") {
+        None => {}
+        Some(Value::Object(more)) => {
+            if let Some(name) = OURS.iter().find(|name| more.contains_key(**name)) {
+                return Err(
+                    fields.refused("chat_template_kwargs", format!("says `{name}`, which is not the data's to say"))
+                );
+            }
+            variables.extend(more.clone());
+        }
+        Some(other) => return Err(fields.wrong("chat_template_kwargs", "an object", other)),
+    }
+    Ok(variables)
+}
+
+/// Gives a record its template arguments, and refuses what it would be wrong to pass over.
+pub(super) fn complete(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
+    if matches!(record.prompt, Text::Chat(_)) {
+        record.variables = variables(fields)?;
+    } else if fields.peek("tools").is_some_and(|tools| !is_empty(tools)) {
+        let message = "is for chats, and the record's prompt is plain text: write it as messages, or drop the column";
+        return Err(fields.refused("tools", message));
+    }
+    check_columns(fields, record)
+}
+
+/// Refuses columns that say something the record does not.
+pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> Result<(), DatasetError> {
+    let mut said: Option<String> = None;
+    for &(name, meaning) in COLUMNS {
+        let Some(value) = fields.peek(name).filter(|value| !is_empty(value) && !fields.is_read(name)) else { continue };
+        match meaning {
+            Meaning::Media => {
+                return Err(fields.refused(name, "is for models that see or hear, and this one reads text only"));
+            }
+            Meaning::Order if matches!(record.answers, Answers::Ranked(_)) && value.is_array() => {
+                return Err(fields.refused(name, "may say how the answers are ordered; say it in `ranks` or `scores`"));
+            }
+            Meaning::Order => {}
+            Meaning::Asked => {
+                let said = said.get_or_insert_with(|| words_of(record));
+                if !words(value).iter().all(|words| said.contains(words.trim())) {
+                    let message = "says something that the prompt does not, and would be lost: put it into the prompt, \
+                                   or drop the column";
+                    return Err(fields.refused(name, message));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is nothing in a column.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => matches!(text.trim(), "" | "[]"),
+        Value::Array(values) => values.iter().all(is_empty),
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// All that is said in a record.
+fn words_of(record: &PreferenceRecord) -> String {
+    let mut said = String::new();
+    for text in [&record.prompt].into_iter().chain(record.answers.texts()) {
+        match text {
+            Text::Plain(text) => said.push_str(text),
+            Text::Chat(messages) => messages.iter().for_each(|message| {
+                said.push_str(&message.content.words());
+                said.push('\n');
+            }),
+        }
+        said.push('\n');
+    }
+    said
+}
+
+/// The texts in a value: itself, or those of messages, of pairs of turns, of parts.
+fn words(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(words).collect(),
+        Value::Object(map) => {
+            ["content", "value", "text"].iter().filter_map(|name| map.get(*name)).flat_map(words).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}

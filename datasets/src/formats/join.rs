@@ -1,0 +1,110 @@
+//! Where a prompt ends and the sides of a pair begin, when the sides may repeat all or some of it.
+use super::fields::Fields;
+use crate::error::DatasetError;
+use crate::record::{Message, Text};
+
+/// The prompt and the two answers.
+pub(super) type Parts = (Text, Text, Text);
+
+/// The implicit prompt of two strings, as TRL finds it: all they share, less a last space; when one is the start of
+/// the other, its last letter stays with the answer.
+pub(super) fn split_strings(chosen: &str, rejected: &str) -> Parts {
+    let mut prompt_end = 0;
+    let mut last = 0;
+    let mut differ = false;
+    for ((at, letter), other) in chosen.char_indices().zip(rejected.chars()) {
+        last = at;
+        if letter != other {
+            differ = true;
+            break;
+        }
+        prompt_end = at + letter.len_utf8();
+    }
+    if !differ {
+        prompt_end = last;
+    } else if chosen[..prompt_end].ends_with(' ') {
+        prompt_end -= 1;
+    }
+    let (prompt, chosen) = chosen.split_at(prompt_end);
+    (prompt.into(), chosen.into(), rejected[prompt_end..].into())
+}
+
+/// The implicit prompt of two chats: the messages they share. Each must go on with the assistant.
+pub(super) fn split_chats(
+    fields: &Fields<'_>,
+    chosen: &[Message],
+    rejected: &[Message],
+) -> Result<Parts, DatasetError> {
+    let shortest = chosen.len().min(rejected.len());
+    let shared = chosen.iter().zip(rejected).take_while(|(first, second)| first == second).count();
+    let n_prompt = shared.min(shortest.saturating_sub(1));
+    let (prompt, chosen) = chosen.split_at(n_prompt);
+    let rejected = &rejected[n_prompt..];
+    if prompt.is_empty() || repeats(chosen) || repeats(rejected) {
+        return Err(mismatch(fields, format!("they part at message {}, before the assistant speaks", n_prompt + 1)));
+    }
+    Ok((Text::Chat(prompt.to_vec()), Text::Chat(chosen.to_vec()), Text::Chat(rejected.to_vec())))
+}
+
+/// A prompt is given and at least one part is a chat. The sides may repeat the prompt (`UltraFeedback` does), repeat its
+/// end, or begin with the answer.
+pub(super) fn with_prompt(
+    fields: &Fields<'_>,
+    prompt: Text,
+    chosen: Vec<Message>,
+    rejected: Vec<Message>,
+) -> Result<Parts, DatasetError> {
+    match (repeats(&chosen), repeats(&rejected)) {
+        (false, false) => Ok((Text::Chat(into_question(prompt)), Text::Chat(chosen), Text::Chat(rejected))),
+        (true, true) => {
+            let (shared, chosen, rejected) = split_chats(fields, &chosen, &rejected)?;
+            let Text::Chat(shared) = shared else { return Ok((shared, chosen, rejected)) };
+            Ok((Text::Chat(whole_prompt(fields, prompt, shared)?), chosen, rejected))
+        }
+        _ => Err(mismatch(fields, "one side repeats the prompt, the other does not".to_owned())),
+    }
+}
+
+/// Whether a side begins with what was asked rather than with the answer.
+pub(super) fn repeats(side: &[Message]) -> bool {
+    side.first().is_some_and(|message| message.role != "assistant")
+}
+
+/// The prompt of a record whose sides begin with `shared`: all that either of the two says, once.
+fn whole_prompt(fields: &Fields<'_>, prompt: Text, shared: Vec<Message>) -> Result<Vec<Message>, DatasetError> {
+    let messages = match prompt {
+        Text::Plain(text) => {
+            let text = text.trim();
+            // Some files have one turn in `prompt`, others the conversation as one string.
+            let has = |message: &Message| text.contains(message.content.words().trim());
+            let is_said = shared.iter().any(|message| message.content.words().contains(text));
+            if is_said || shared.iter().filter(|message| message.role != "system").all(has) {
+                return Ok(shared);
+            }
+            return Err(mismatch(fields, "and neither repeats `prompt`".to_owned()));
+        }
+        Text::Chat(messages) => messages,
+    };
+    if shared.windows(messages.len().max(1)).any(|window| window == messages) || messages.is_empty() {
+        return Ok(shared);
+    }
+    if messages.ends_with(&shared) {
+        return Ok(messages);
+    }
+    // A prompt that ends before a user's turn goes on with the sides'.
+    if messages.last().is_some_and(|last| last.role != "user") && shared[0].role != "system" {
+        return Ok([messages, shared].concat());
+    }
+    Err(mismatch(fields, "what they repeat is neither `prompt` nor its end".to_owned()))
+}
+
+fn into_question(prompt: Text) -> Vec<Message> {
+    match prompt {
+        Text::Plain(text) => vec![Message::new("user", text)],
+        Text::Chat(messages) => messages,
+    }
+}
+
+fn mismatch(fields: &Fields<'_>, detail: String) -> DatasetError {
+    DatasetError::PromptMismatch { origin: fields.origin().clone(), detail }
+}

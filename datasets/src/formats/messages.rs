@@ -1,0 +1,139 @@
+//! The one reader of messages: whatever holds a chat is read here.
+//!
+//! A message is handed to a template as transformers 5 does: keys that are `null` are left out, and a thought is found
+//! under `reasoning_content` and `thinking` whichever of its names the file has. `from` and `value` (ShareGPT) are read
+//! as `role` and `content`, and its names for who speaks become those that templates know.
+use serde_json::{Map, Value};
+
+use super::fields::{Fields, describe, wrong};
+use crate::error::DatasetError;
+use crate::record::{Content, Message, Origin, Text};
+
+/// The names under which a message's thought may stand, the first that is there counts.
+const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// Who speaks in ShareGPT's files, and the role that is.
+const SPEAKERS: [(&str, &str); 6] = [
+    ("human", "user"),
+    ("gpt", "assistant"),
+    ("chatgpt", "assistant"),
+    ("bing", "assistant"),
+    ("bard", "assistant"),
+    ("observation", "tool"),
+];
+
+/// A string as it is, a list of messages, or one message.
+pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {
+    match value {
+        Value::String(text) => Ok(Text::Plain(text.clone())),
+        Value::Array(messages) => Ok(Text::Chat(list(origin, field, messages)?)),
+        Value::Object(columns) if is_columns(columns) => {
+            let rows = rows(columns).ok_or_else(|| wrong(origin, field, "columns of one length", value))?;
+            Ok(Text::Chat(list(origin, field, &rows)?))
+        }
+        Value::Object(map) if map.contains_key("role") || map.contains_key("from") => {
+            Ok(Text::Chat(vec![message(origin, field, value)?]))
+        }
+        other => Err(wrong(origin, field, "a string or a list of messages", other)),
+    }
+}
+
+/// The chat in a string, as `sample` writes the requests of pairs: a list of messages, or a line's object with them in
+/// `prompt`. Nothing where the string is something else.
+pub(crate) fn embedded(text: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let is_message = |value: &Value| value.as_object().is_some_and(|map| map.contains_key("role"));
+    let is_chat = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(is_message));
+    if is_chat(&value) {
+        return Some(Value::Object(Map::from_iter([("prompt".to_owned(), value)])));
+    }
+    value.get("prompt").is_some_and(is_chat).then_some(value)
+}
+
+fn list(origin: &Origin, field: &str, messages: &[Value]) -> Result<Vec<Message>, DatasetError> {
+    messages.iter().enumerate().map(|(at, value)| message(origin, &format!("{field}[{at}]"), value)).collect()
+}
+
+/// Whether an object is a table written column by column (`{"role": [..], "content": [..]}`), as `datasets` stores a
+/// sequence of structs.
+fn is_columns(map: &Map<String, Value>) -> bool {
+    let is_list = |name: &str| map.get(name).is_some_and(Value::is_array);
+    is_list("role") || is_list("from")
+}
+
+/// The rows of such a table; nothing where its columns differ in length.
+fn rows(columns: &Map<String, Value>) -> Option<Vec<Value>> {
+    let columns: Vec<(&String, &Vec<Value>)> = columns
+        .iter()
+        .filter(|(_, column)| !column.is_null())
+        .map(|(name, column)| Some((name, column.as_array()?)))
+        .collect::<Option<_>>()?;
+    let length = columns.first()?.1.len();
+    if columns.iter().any(|(_, column)| column.len() != length) {
+        return None;
+    }
+    let row = |at: usize| columns.iter().map(|(name, column)| ((*name).clone(), column[at].clone())).collect();
+    Some((0..length).map(|at| Value::Object(row(at))).collect())
+}
+
+/// One message: `role` and `content`, or `from` and `value`.
+fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, DatasetError> {
+    let path = format!("{field}.");
+    let Value::Object(map) = value else {
+        return Err(wrong(origin, field, "a message with `role` and `content`", value));
+    };
+    let fields = Fields::inside(origin, map, &path);
+    let is_shared = !fields.has("role") && fields.has("from");
+    let (who, what) = if is_shared { ("from", "value") } else { ("role", "content") };
+    let role = role(&fields, who)?;
+    let others = map.iter().filter(|(name, value)| *name != who && *name != what && !value.is_null());
+    let others = with_thought(others.map(|(name, value)| (name.clone(), value.clone())).collect());
+    let speaks = Message::SPEAKING.iter().any(|name| others.contains_key(*name));
+    if speaks && !fields.has(what) {
+        return Ok(Message { role, content: Content::Absent, fields: others });
+    }
+    Ok(Message { role, content: content(&fields, what)?, fields: others })
+}
+
+fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {
+    let role = fields.string(name)?;
+    if name == "role" {
+        return Ok(role.to_owned());
+    }
+    if role == "function_call" {
+        let message = "is a call of a tool as a string; write it as a message with `role` and `tool_calls`";
+        return Err(fields.refused(name, message));
+    }
+    Ok(SPEAKERS.iter().find(|(speaker, _)| *speaker == role).map_or(role, |(_, role)| *role).to_owned())
+}
+
+/// A string, or a list of parts that all are text.
+fn content(fields: &Fields<'_>, name: &str) -> Result<Content, DatasetError> {
+    match fields.required(name)? {
+        Value::String(content) => Ok(Content::Text(content.clone())),
+        Value::Array(parts) => {
+            if let Some(part) = parts.iter().find(|part| !is_text(part)) {
+                let kind =
+                    part.get("type").and_then(Value::as_str).map_or_else(|| describe(part), |kind| format!("`{kind}`"));
+                return Err(fields.refused(name, format!("has a part that is {kind}, and the model reads text only")));
+            }
+            Ok(Content::Parts(parts.clone()))
+        }
+        other => Err(fields.wrong(name, "a string or a list of text parts", other)),
+    }
+}
+
+fn is_text(part: &Value) -> bool {
+    let kind = part.get("type").filter(|kind| !kind.is_null());
+    part.get("text").is_some_and(Value::is_string) && kind.is_none_or(|kind| kind == "text")
+}
+
+/// A thought under all the names that templates look for it.
+fn with_thought(fields: Map<String, Value>) -> Map<String, Value> {
+    let Some(thought) = THOUGHTS.iter().find_map(|name| fields.get(*name)).cloned() else { return fields };
+    let mut with = Map::new();
+    with.insert("thinking".to_owned(), thought.clone());
+    with.extend(fields);
+    with.insert("reasoning_content".to_owned(), thought);
+    with
+}

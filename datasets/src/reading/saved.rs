@@ -1,0 +1,70 @@
+//! Folders that `datasets` wrote with `save_to_disk`: Arrow streams beside a description, one folder a split.
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::shards::Parts;
+use crate::error::DatasetError;
+
+/// What says which splits a folder has.
+const SPLITS: &str = "dataset_dict.json";
+
+/// What says which files a split has.
+const STATE: &str = "state.json";
+
+/// The files of a saved folder with their splits; nothing if nobody saved it that way. Other Arrow files that lie there
+/// are what `datasets` keeps of its own work.
+pub(super) fn files(folder: &Path) -> Result<Option<Parts>, DatasetError> {
+    if folder.join(SPLITS).is_file() {
+        let path = folder.join(SPLITS);
+        let description = read(&path)?;
+        let splits = description.get("splits").and_then(Value::as_array);
+        let splits = splits.ok_or_else(|| broken(&path, "names no `splits`"))?;
+        let mut files = Vec::new();
+        for split in splits {
+            let name = split
+                .as_str()
+                .filter(|name| is_plain(name))
+                .ok_or_else(|| broken(&path, "has a split without a name"))?;
+            let part = of_split(&folder.join(name))?;
+            files.extend(part.into_iter().map(|file| (Some(name.to_owned()), file)));
+        }
+        return Ok(Some(files));
+    }
+    if !folder.join(STATE).is_file() || !folder.join("dataset_info.json").is_file() {
+        return Ok(None);
+    }
+    Ok(Some(of_split(folder)?.into_iter().map(|file| (None, file)).collect()))
+}
+
+/// The files of one split, in the order in which the rows are.
+fn of_split(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let path = folder.join(STATE);
+    let state = read(&path)?;
+    let files = state.get("_data_files").and_then(Value::as_array);
+    let files = files.ok_or_else(|| broken(&path, "names no `_data_files`"))?;
+    let name = |file: &Value| {
+        file.get("filename").and_then(Value::as_str).filter(|name| is_plain(name)).map(|name| folder.join(name))
+    };
+    files.iter().map(|file| name(file).ok_or_else(|| broken(&path, "names a file that is not in its folder"))).collect()
+}
+
+/// Whether a name is that of something that lies right in a folder.
+fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(std::path::Component::Normal(_)), None))
+}
+
+fn read(path: &Path) -> Result<Value, DatasetError> {
+    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Io { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|error| broken(path, &format!("is broken JSON: {error}")))
+}
+
+/// The error of a file that holds Arrow tables.
+pub(super) fn is_arrow(path: &Path) -> DatasetError {
+    DatasetError::Arrow { path: path.to_owned() }
+}
+
+fn broken(path: &Path, message: &str) -> DatasetError {
+    DatasetError::Pairs { path: path.to_owned(), message: message.to_owned() }
+}
