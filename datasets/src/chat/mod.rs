@@ -1,14 +1,12 @@
 //! Chat templates, rendered as transformers renders them.
 mod date;
-mod python;
+mod jinja;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, context};
 use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
 use crate::record::Message;
+use jinja::Template;
 
 pub use date::Date;
 
@@ -35,8 +33,9 @@ pub use date::Date;
 /// ```
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    source: String,
+    template: Template,
+    special_tokens: Vec<(String, String)>,
+    today: Date,
 }
 
 impl ChatTemplate {
@@ -46,19 +45,9 @@ impl ChatTemplate {
     /// # Errors
     /// The template does not parse; the message names its line.
     pub fn new(source: &str, special_tokens: &[(&str, &str)], today: Date) -> Result<Self, DatasetError> {
-        let source = without_generation_tags(source);
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build().map_err(|error| broken(&error))?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", python::raise_exception);
-        environment.add_function("strftime_now", move |format: &str| today.format(format));
-        environment.add_filter("tojson", python::to_json);
-        for &(name, token) in special_tokens {
-            environment.add_global(name.to_owned(), token);
-        }
-        environment.clone().template_from_str(&source).map_err(|error| broken(&error))?;
-        Ok(Self { environment, source })
+        let template = Template::new(source).map_err(broken)?;
+        let special_tokens = special_tokens.iter().map(|&(name, token)| (name.to_owned(), token.to_owned())).collect();
+        Ok(Self { template, special_tokens, today })
     }
 
     /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak. `variables` are
@@ -72,12 +61,13 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         variables: &Map<String, Value>,
     ) -> Result<String, DatasetError> {
-        let context = context! {
-            messages => Serde(messages), add_generation_prompt, ..context! {
-                ..minijinja::Value::from_serialize(variables), ..context! { tools => (), documents => () }
-            }
-        };
-        self.environment.render_str(&self.source, context).map_err(|error| broken(&error))
+        let tokens = self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(&**token)));
+        let mut told: Map<String, Value> = tokens.collect();
+        told.extend([("tools".to_owned(), Value::Null), ("documents".to_owned(), Value::Null)]);
+        told.extend(variables.clone());
+        told.insert("messages".to_owned(), messages.iter().map(message).collect());
+        told.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
+        self.template.render(&told, self.today).map_err(broken)
     }
 
     /// The prompt as a string, and the prompt with each answer as one. The second need not begin with the first: some
@@ -98,31 +88,28 @@ impl ChatTemplate {
     }
 }
 
-/// `{% generation %}` marks the assistant's words for transformers' masks; here it is a block that does nothing.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        out.push_str(before);
-        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(end);
-        let word = tag.trim_start_matches("{%").trim_end_matches("%}").trim_matches(['-', '+']).trim();
-        match word {
-            "generation" => out.push_str(&tag.replacen(word, "if true", 1)),
-            "endgeneration" => out.push_str(&tag.replacen(word, "endif", 1)),
-            _ => out.push_str(tag),
-        }
-        rest = after;
+/// The names under which a message may bring its reasoning. The first is the one that templates read.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A message as the template sees it. As in transformers, reasoning under any of its names is there as
+/// `reasoning_content`, and as `thinking`.
+fn message(message: &Message) -> Value {
+    let mut seen = Map::new();
+    let reasoning = REASONING.iter().find_map(|name| message.fields.get(*name).filter(|value| !value.is_null()));
+    if let Some(reasoning) = reasoning {
+        seen.insert("thinking".to_owned(), reasoning.clone());
     }
-    out.push_str(rest);
-    out
+    seen.insert("role".to_owned(), (*message.role).into());
+    seen.insert("content".to_owned(), (*message.content).into());
+    seen.extend(message.fields.clone());
+    if let Some(reasoning) = reasoning {
+        seen.insert(REASONING[0].to_owned(), reasoning.clone());
+    }
+    Value::Object(seen)
 }
 
-fn broken(error: &minijinja::Error) -> DatasetError {
-    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let message = error.line().map_or_else(|| what.clone(), |line| format!("{what} (line {line} of the template)"));
-    DatasetError::Template { message }
+fn broken(error: jinja::Error) -> DatasetError {
+    DatasetError::Template { message: error.to_string() }
 }
 
 #[cfg(test)]
