@@ -99,8 +99,8 @@ fn message(message: &Message) -> Value {
     if let Some(reasoning) = reasoning {
         seen.insert("thinking".to_owned(), reasoning.clone());
     }
-    seen.insert("role".to_owned(), (*message.role).into());
-    seen.insert("content".to_owned(), (*message.content).into());
+    seen.insert("role".to_owned(), Value::from(&*message.role));
+    seen.insert("content".to_owned(), Value::from(&*message.content));
     seen.extend(message.fields.clone());
     if let Some(reasoning) = reasoning {
         seen.insert(REASONING[0].to_owned(), reasoning.clone());

@@ -164,9 +164,11 @@ impl Expression {
             | Self::Captured => Vec::new(),
             Self::Tuple(items) | Self::List(items) | Self::Join(items) => items.iter().collect(),
             Self::Dict(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
-            Self::Attribute(inner, _) | Self::Not(inner) | Self::Negative(inner) | Self::Positive(inner) => vec![inner],
+            Self::Attribute(inner, _) | Self::Not(inner) | Self::Negative(inner) | Self::Positive(inner) => {
+                vec![&**inner]
+            }
             Self::Item(left, right) | Self::Binary(_, left, right) | Self::And(left, right) | Self::Or(left, right) => {
-                vec![left, right]
+                vec![&**left, &**right]
             }
             Self::Slice(ends) => ends.iter().flatten().collect(),
             Self::Call(call) => std::iter::once(&call.target).chain(call.arguments.expressions()).collect(),

@@ -10,7 +10,7 @@ use super::objects::Object;
 use super::operators;
 use super::text::to_text;
 use super::value::{Dict, Value};
-use super::{filters, functions, methods, tests};
+use super::{filters, functions, methods, predicates};
 
 impl Interpreter<'_> {
     /// The value of an expression.
@@ -39,11 +39,11 @@ impl Interpreter<'_> {
             Expression::Call(call) => self.call_expression(call, frame)?,
             Expression::Filter { input, name, arguments } => {
                 let input = self.evaluate(input, frame)?;
-                filters::call(self, name, input, &self.arguments(arguments, frame)?)?
+                filters::call(self, name, &input, &self.arguments(arguments, frame)?)?
             }
             Expression::Test { input, name, arguments } => {
                 let input = self.evaluate(input, frame)?;
-                Value::Bool(tests::call(name, &input, &self.arguments(arguments, frame)?)?)
+                Value::Bool(predicates::call(name, &input, &self.arguments(arguments, frame)?)?)
             }
             Expression::Not(inner) => Value::Bool(!self.evaluate(inner, frame)?.is_true()),
             Expression::Negative(inner) => operators::negative(&self.evaluate(inner, frame)?)?,

@@ -3,7 +3,7 @@ use super::ast::{ArgumentList, Call, Comparison, Expression, Operator};
 use super::error::{Error, Result};
 use super::lexer::Kind;
 use super::parser::Parser;
-use super::{filters, tests};
+use super::{filters, predicates};
 
 /// How many links a chain such as `a + b + c` may have.
 const LONGEST: usize = 150;
@@ -313,7 +313,7 @@ impl Parser {
     fn test(&mut self, value: Expression) -> Result<Expression> {
         let is_negated = self.takes_word("not");
         let name = self.dotted_name()?;
-        if !self.is_optional && !tests::is_known(&name) {
+        if !self.is_optional && !predicates::is_known(&name) {
             return self.error(format!("no test named {name:?}"));
         }
         let mut arguments = ArgumentList::default();

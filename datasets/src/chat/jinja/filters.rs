@@ -10,7 +10,7 @@ use super::text::to_text;
 use super::value::Value;
 use super::{escaping, filters_of_lists, filters_of_texts, methods, operators, printf};
 
-type Filter = fn(&Interpreter<'_>, Value, &Arguments) -> Result<Value>;
+type Filter = fn(&Interpreter<'_>, &Value, &Arguments) -> Result<Value>;
 
 /// Jinja's filters, with transformers' `tojson`.
 const FILTERS: [(&str, Filter); 46] = [
@@ -75,7 +75,7 @@ pub(super) fn is_known(name: &str) -> bool {
 ///
 /// # Errors
 /// There is no such filter here, or it refuses the value or its arguments.
-pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
     let found = FILTERS.iter().find(|(known, _)| *known == name);
     match found {
         Some((_, filter)) => filter(interpreter, value, arguments),
@@ -86,9 +86,9 @@ pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: Value, argu
     }
 }
 
-fn absolute(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn absolute(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("abs", [])?;
-    match (&value, value.as_int()) {
+    match (value, value.as_int()) {
         (Value::Float(number), _) => Ok(Value::Float(number.abs())),
         (_, Some(number)) => Ok(Value::Int(number.abs())),
         (Value::Undefined(why), _) => Err(Error::new(&**why)),
@@ -96,15 +96,15 @@ fn absolute(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<
     }
 }
 
-fn attribute(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn attribute(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [name] = arguments.bind("attr", ["name"])?;
     let name = required(name, "attr")?;
     let name = arguments::text(&name, "attr")?;
-    let found = interpreter.attribute_only(&value, name)?;
+    let found = interpreter.attribute_only(value, name)?;
     Ok(found.unwrap_or_else(|| Value::undefined(format!("{:?} has no attribute {name:?}", value.type_name()))))
 }
 
-fn length(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn length(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("length", [])?;
     let length = value.length();
     length.map(|length| Value::Int(length as i128)).ok_or_else(|| {
@@ -115,44 +115,44 @@ fn length(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Va
     })
 }
 
-fn default(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn default(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [default, is_boolean] = arguments.bind("default", ["default_value", "boolean"])?;
     let is_boolean = is_boolean.is_some_and(|flag| flag.is_true());
     let is_missing = value.is_undefined() || (is_boolean && !value.is_true());
-    Ok(if is_missing { default.unwrap_or_else(|| Value::from("")) } else { value })
+    Ok(if is_missing { default.unwrap_or_else(|| Value::from("")) } else { value.clone() })
 }
 
-fn escape(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn escape(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("escape", [])?;
     if matches!(value, Value::Markup(_)) {
-        return Ok(value);
+        return Ok(value.clone());
     }
-    Ok(Value::Markup(escaping::escaped(&to_text(&value)?).into()))
+    Ok(Value::Markup(escaping::escaped(&to_text(value)?).into()))
 }
 
-fn force_escape(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn force_escape(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("forceescape", [])?;
-    Ok(Value::Markup(escaping::escaped(&to_text(&value)?).into()))
+    Ok(Value::Markup(escaping::escaped(&to_text(value)?).into()))
 }
 
-fn safe(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn safe(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("safe", [])?;
-    Ok(Value::Markup(to_text(&value)?.into()))
+    Ok(Value::Markup(to_text(value)?.into()))
 }
 
-fn string(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn string(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("string", [])?;
     match value {
-        Value::Text(_) | Value::Markup(_) => Ok(value),
-        other => to_text(&other).map(Value::from),
+        Value::Text(_) | Value::Markup(_) => Ok(value.clone()),
+        other => to_text(other).map(Value::from),
     }
 }
 
-fn format(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn format(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     if matches!(value, Value::Markup(_)) {
         return Err(marked());
     }
-    let text = to_text(&value)?;
+    let text = to_text(value)?;
     let values = match (arguments.positional.is_empty(), arguments.named.is_empty()) {
         (false, false) => return Err(Error::new("format takes values with names or without, not both")),
         (true, false) => super::functions::named(arguments)?,
@@ -161,13 +161,13 @@ fn format(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Va
     printf::format(&text, &values).map(Value::from)
 }
 
-fn int(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn int(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [default, base] = arguments.bind("int", ["default", "base"])?;
     let default = default.unwrap_or(Value::Int(0));
     let base = base.map_or(Ok(10), |base| arguments::int(&base, "int"))?;
     let base = u32::try_from(base).ok().filter(|base| *base == 0 || (2..=36).contains(base));
     let base = base.ok_or_else(|| Error::new("int: the base is 0 or 2 to 36"))?;
-    match &value {
+    match value {
         Value::Undefined(why) => Err(Error::new(&**why)),
         Value::Float(number) if number.is_infinite() => Err(Error::new("int can't write infinity")),
         Value::Float(number) => Ok(whole(*number).unwrap_or(default)),
@@ -183,9 +183,9 @@ fn whole(number: f64) -> Option<Value> {
     number.is_finite().then(|| Value::Int(number.trunc() as i128))
 }
 
-fn float(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn float(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [default] = arguments.bind("float", ["default"])?;
-    let parsed = match &value {
+    let parsed = match value {
         Value::Undefined(why) => return Err(Error::new(&**why)),
         Value::Text(text) | Value::Markup(text) => methods::parse_float(text),
         other => other.as_float(),
@@ -193,25 +193,25 @@ fn float(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Val
     Ok(parsed.map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
 }
 
-fn round(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn round(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [precision, method] = arguments.bind("round", ["precision", "method"])?;
     let precision = precision.map_or(Ok(0), |precision| arguments::int(&precision, "round"))?;
     let method = method.unwrap_or_else(|| Value::from("common"));
     let toward: fn(f64) -> f64 = match method.as_text() {
-        Some("common") => return methods::round(&value, precision),
+        Some("common") => return methods::round(value, precision),
         Some("ceil") => f64::ceil,
         Some("floor") => f64::floor,
         _ => return Err(Error::new("round: the method is common, ceil or floor")),
     };
     let power = operators::binary(super::ast::Operator::Power, &Value::Int(10), &Value::Int(precision))?;
-    let scaled = operators::binary(super::ast::Operator::Multiply, &value, &power)?;
+    let scaled = operators::binary(super::ast::Operator::Multiply, value, &power)?;
     let scaled = scaled.as_float().filter(|scaled| scaled.is_finite());
     let scaled = scaled.ok_or_else(|| Error::new("round takes a finite number"))?;
     operators::binary(super::ast::Operator::Divide, &Value::Int(toward(scaled) as i128), &power)
 }
 
 /// JSON as `json.dumps` writes it, by the arguments that transformers passes on.
-fn to_json(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn to_json(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [is_ascii, indent, separators, sorts_keys] = arguments.bind("tojson", names)?;
     let is_true = |flag: Option<Value>| flag.is_some_and(|flag| flag.is_true());
@@ -236,5 +236,5 @@ fn to_json(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<V
         style.between = arguments::text(between, "tojson")?.to_owned();
         style.behind_key = arguments::text(behind_key, "tojson")?.to_owned();
     }
-    json::dumps(&value, &style).map(|text| Value::Text(Rc::from(text)))
+    json::dumps(value, &style).map(|text| Value::Text(Rc::from(text)))
 }

@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::interpreter::Interpreter;
 use super::text::to_text;
 use super::value::{Value, View};
-use super::{filters, operators, sorting, tests};
+use super::{filters, operators, predicates, sorting};
 
 /// The way to an attribute: `a.b.0`.
 struct Path(Vec<Value>);
@@ -50,12 +50,12 @@ fn is_true(flag: Option<Value>) -> bool {
     flag.is_some_and(|flag| flag.is_true())
 }
 
-pub(super) fn list(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn list(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("list", [])?;
     value.iterate().map(Value::list)
 }
 
-pub(super) fn items(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn items(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("items", [])?;
     match value {
         Value::Undefined(_) => Ok(Value::iterator(Vec::new())),
@@ -64,16 +64,16 @@ pub(super) fn items(_: &Interpreter<'_>, value: Value, arguments: &Arguments) ->
     }
 }
 
-pub(super) fn first(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn first(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("first", [])?;
-    let first = match &value {
+    let first = match value {
         Value::Iterator(items) => items.borrow_mut().pop_front(),
         other => other.iterate()?.into_iter().next(),
     };
     Ok(first.unwrap_or_else(|| Value::undefined("No first item, sequence was empty.")))
 }
 
-pub(super) fn last(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn last(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("last", [])?;
     if matches!(value, Value::Iterator(_)) {
         return Err(Error::new("last can't go through the result of a filter: put `| list` before it"));
@@ -81,9 +81,9 @@ pub(super) fn last(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> 
     Ok(value.iterate()?.pop().unwrap_or_else(|| Value::undefined("No last item, sequence was empty.")))
 }
 
-pub(super) fn reverse(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn reverse(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("reverse", [])?;
-    if let Value::Text(text) = &value {
+    if let Value::Text(text) = value {
         return Ok(Value::from(text.chars().rev().collect::<String>()));
     }
     let is_list = matches!(value, Value::Iterator(_));
@@ -92,7 +92,7 @@ pub(super) fn reverse(_: &Interpreter<'_>, value: Value, arguments: &Arguments) 
     Ok(if is_list { Value::list(items) } else { Value::iterator(items) })
 }
 
-pub(super) fn join(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn join(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [separator, attribute] = arguments.bind("join", ["d", "attribute"])?;
     let separator = separator.map_or_else(|| Ok(String::new()), |separator| to_text(&separator))?;
     let path = Path::new(attribute.as_ref());
@@ -105,7 +105,7 @@ pub(super) fn join(interpreter: &Interpreter<'_>, value: Value, arguments: &Argu
     Ok(Value::from(out))
 }
 
-pub(super) fn map(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn map(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     if !value.is_true() {
         return Ok(Value::iterator(Vec::new()));
     }
@@ -113,7 +113,7 @@ pub(super) fn map(interpreter: &Interpreter<'_>, value: Value, arguments: &Argum
     let mapped: Vec<Value> = if let Some((name, positional)) = arguments.positional.split_first() {
         let name = arguments::text(name, "map")?;
         let rest = Arguments { positional: positional.to_vec(), named: arguments.named.clone() };
-        items.into_iter().map(|item| filters::call(interpreter, name, item, &rest)).collect::<Result<_>>()?
+        items.iter().map(|item| filters::call(interpreter, name, item, &rest)).collect::<Result<_>>()?
     } else {
         let [attribute, default] = arguments.bind("map", ["attribute", "default"])?;
         let path = Path::new(Some(&required(attribute, "map")?));
@@ -144,7 +144,7 @@ fn choose(
     for item in value.iterate()? {
         let tested = path.of(interpreter, &item, None)?;
         let is_so = match test {
-            Some(name) => tests::call(arguments::text(name, "select")?, &tested, &rest)?,
+            Some(name) => predicates::call(arguments::text(name, "select")?, &tested, &rest)?,
             None => tested.is_true(),
         };
         if is_so == expected {
@@ -154,20 +154,20 @@ fn choose(
     Ok(Value::iterator(chosen))
 }
 
-pub(super) fn select(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    choose(interpreter, &value, arguments, (true, false))
+pub(super) fn select(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    choose(interpreter, value, arguments, (true, false))
 }
 
-pub(super) fn reject(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    choose(interpreter, &value, arguments, (false, false))
+pub(super) fn reject(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    choose(interpreter, value, arguments, (false, false))
 }
 
-pub(super) fn selectattr(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    choose(interpreter, &value, arguments, (true, true))
+pub(super) fn selectattr(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    choose(interpreter, value, arguments, (true, true))
 }
 
-pub(super) fn rejectattr(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    choose(interpreter, &value, arguments, (false, true))
+pub(super) fn rejectattr(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    choose(interpreter, value, arguments, (false, true))
 }
 
 /// How many, at least one.
@@ -177,7 +177,7 @@ fn count(value: Option<Value>, what: &str) -> Result<usize> {
     count.ok_or_else(|| Error::new(format!("{what} takes a count from 1 on")))
 }
 
-pub(super) fn batch(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn batch(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [size, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
     let size = count(size, "batch")?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
@@ -192,7 +192,7 @@ pub(super) fn batch(_: &Interpreter<'_>, value: Value, arguments: &Arguments) ->
     Ok(Value::iterator(items.chunks(size).map(batch).collect::<Vec<_>>()))
 }
 
-pub(super) fn slice(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn slice(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [slices, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
     let slices = count(slices, "slice")?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
@@ -210,7 +210,7 @@ pub(super) fn slice(_: &Interpreter<'_>, value: Value, arguments: &Arguments) ->
     Ok(Value::iterator(parts))
 }
 
-pub(super) fn sort(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn sort(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [is_reversed, counts_case, attribute] = arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
     let paths = match attribute {
         Some(Value::Text(text)) => text.split(',').map(|part| Path::new(Some(&Value::from(part)))).collect(),
@@ -224,7 +224,7 @@ pub(super) fn sort(interpreter: &Interpreter<'_>, value: Value, arguments: &Argu
     sorted.map(Value::list)
 }
 
-pub(super) fn unique(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn unique(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [counts_case, attribute] = arguments.bind("unique", ["case_sensitive", "attribute"])?;
     let (path, counts_case) = (Path::new(attribute.as_ref()), is_true(counts_case));
     let (mut seen, mut kept): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
@@ -261,15 +261,15 @@ fn extreme(
     Ok(best.map_or_else(|| Value::undefined("No aggregated item, sequence was empty."), |(_, item)| item))
 }
 
-pub(super) fn min(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    extreme(interpreter, &value, arguments, std::cmp::Ordering::is_lt)
+pub(super) fn min(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    extreme(interpreter, value, arguments, std::cmp::Ordering::is_lt)
 }
 
-pub(super) fn max(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
-    extreme(interpreter, &value, arguments, std::cmp::Ordering::is_gt)
+pub(super) fn max(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    extreme(interpreter, value, arguments, std::cmp::Ordering::is_gt)
 }
 
-pub(super) fn sum(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn sum(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [attribute, start] = arguments.bind("sum", ["attribute", "start"])?;
     let path = Path::new(attribute.as_ref());
     let mut total = start.unwrap_or(Value::Int(0));
@@ -282,7 +282,7 @@ pub(super) fn sum(interpreter: &Interpreter<'_>, value: Value, arguments: &Argum
     Ok(total)
 }
 
-pub(super) fn groupby(interpreter: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn groupby(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [attribute, default, counts_case] = arguments.bind("groupby", ["attribute", "default", "case_sensitive"])?;
     let path = Path::new(Some(&required(attribute, "groupby")?));
     let (default, counts_case) = (default.as_ref(), is_true(counts_case));
@@ -302,7 +302,7 @@ pub(super) fn groupby(interpreter: &Interpreter<'_>, value: Value, arguments: &A
     groups.into_iter().map(group).collect::<Result<_>>().map(Value::list)
 }
 
-pub(super) fn dictsort(_: &Interpreter<'_>, value: Value, arguments: &Arguments) -> Result<Value> {
+pub(super) fn dictsort(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [counts_case, by, is_reversed] = arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
     let Value::Dict(dict) = value else {
         return Err(Error::new(format!("dictsort takes a dict, not a {}", value.type_name())));

@@ -203,8 +203,8 @@ impl<'s> Lexer<'s> {
 }
 
 fn first_tag(text: &str) -> Option<usize> {
-    let starts = text.char_indices().filter(|(_, letter)| *letter == '{').map(|(at, _)| at);
-    starts.into_iter().find(|&at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
+    let mut starts = text.match_indices('{').map(|(at, _)| at);
+    starts.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
 /// The length of `{% raw %}` with what it takes behind it: a line break stays unless the tag ends in a minus.

@@ -70,7 +70,9 @@ pub(super) fn quoted(text: &str) -> Option<usize> {
     let mut letters = text.char_indices().skip(1);
     while let Some((at, letter)) = letters.next() {
         match letter {
-            '\\' => drop(letters.next()?),
+            '\\' => {
+                letters.next()?;
+            }
             _ if letter == quote => return Some(at + 1),
             _ => {}
         }

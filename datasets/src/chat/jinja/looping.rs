@@ -84,9 +84,8 @@ impl Interpreter<'_> {
     }
 
     fn next_item(&self, looped: &Loop) -> Result<Option<Value>> {
-        if looped.place.borrow().ready.is_empty()
-            && let Some(item) = self.draw_new(looped)?
-        {
+        let is_known = !looped.place.borrow().ready.is_empty();
+        if !is_known && let Some(item) = self.draw_new(looped)? {
             looped.place.borrow_mut().ready.push_back(item);
         }
         Ok(looped.place.borrow().ready.front().cloned())

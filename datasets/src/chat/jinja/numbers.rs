@@ -109,17 +109,19 @@ pub(super) fn format(value: &Value, spec: &str) -> Result<String> {
             let align = if parsed.align == Some('=') { None } else { parsed.align };
             if is_wrong { Err(wrong()) } else { Ok(column(text, &Spec { align, ..parsed })) }
         }
-        Value::Float(number) => float_text(*number, &parsed, '>').ok_or_else(wrong),
+        Value::Float(number) => float_text(*number, &parsed).ok_or_else(wrong),
         Value::Int(_) | Value::Bool(_) => {
             let number = value.as_int().unwrap_or(0);
             let is_whole = matches!(parsed.kind, None | Some('d' | 'x' | 'X' | 'o' | 'b' | 'c' | 'n'));
-            match is_whole {
-                true if parsed.precision.is_none() => int_text(number, &parsed).ok_or_else(wrong),
-                true => Err(wrong()),
-                false => float_text(number as f64, &parsed, '>').ok_or_else(wrong),
-            }
+            let text = if !is_whole {
+                float_text(number as f64, &parsed)
+            } else if parsed.precision.is_none() {
+                int_text(number, &parsed)
+            } else {
+                None
+            };
+            text.ok_or_else(wrong)
         }
-        Value::Undefined(_) | Value::Markup(_) => Err(wrong()),
         _ => Err(wrong()),
     }
 }
@@ -147,7 +149,7 @@ pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
 }
 
 /// A float in its column; `None` for a type that is not supported.
-pub(super) fn float_text(number: f64, spec: &Spec, align: char) -> Option<String> {
+pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
     let magnitude = number.abs();
     let body = if !number.is_finite() {
         let text = if number.is_nan() { "nan" } else { "inf" };
@@ -171,8 +173,7 @@ pub(super) fn float_text(number: f64, spec: &Spec, align: char) -> Option<String
     }
     let is_negative = number.is_sign_negative() && !number.is_nan();
     let split = body.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(body.len());
-    let spec = Spec { align: spec.align.or(Some(align)), ..spec.clone() };
-    grouped(sign(is_negative, &spec), &body[..split], &body[split..], 3, &spec)
+    grouped(sign(is_negative, spec), &body[..split], &body[split..], 3, spec)
 }
 
 fn sign(is_negative: bool, spec: &Spec) -> &'static str {

@@ -149,7 +149,9 @@ fn power(left: f64, right: f64) -> Result<f64> {
 pub(super) fn negative(value: &Value) -> Result<Value> {
     match (value, value.as_int()) {
         (Value::Float(number), _) => Ok(Value::Float(-number)),
-        (_, Some(number)) => Ok(Value::Int(-number)),
+        (_, Some(number)) => {
+            number.checked_neg().map(Value::Int).ok_or_else(|| Error::new("a number of more than 127 bits"))
+        }
         (Value::Undefined(why), _) => Err(Error::new(&**why)),
         _ => Err(Error::new(format!("a {} has no negative", value.type_name()))),
     }

@@ -32,7 +32,7 @@ struct Given<'v> {
 impl<'v> Given<'v> {
     fn new(whole: &'v Value) -> Self {
         let items = match whole {
-            Value::Tuple(items) | Value::Group(items) => items,
+            Value::Tuple(items) | Value::Group(items) => items.as_slice(),
             other => std::slice::from_ref(other),
         };
         Self { whole, items, used: 0 }
@@ -132,7 +132,7 @@ fn write(value: &Value, kind: char, spec: &Spec) -> Result<String> {
         'd' | 'i' | 'u' | 'x' | 'X' | 'o' => int(value, kind, spec).ok_or_else(wrong),
         'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
             let number = value.as_float().ok_or_else(wrong)?;
-            numbers::float_text(number, spec, '>').ok_or_else(wrong)
+            numbers::float_text(number, spec).ok_or_else(wrong)
         }
         _ => Err(Error::new(format!("no format %{kind}"))),
     }

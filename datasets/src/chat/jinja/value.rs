@@ -334,8 +334,8 @@ fn compare_with_float(left: i128, right: f64) -> Option<Ordering> {
         return None;
     }
     if right.abs() >= 2f64.powi(126) {
-        return 0.0.partial_cmp(&right);
+        return 0f64.partial_cmp(&right);
     }
     let whole = right.trunc();
-    Some(left.cmp(&(whole as i128)).then(0.0.partial_cmp(&(right - whole))?))
+    Some(left.cmp(&(whole as i128)).then(0f64.partial_cmp(&(right - whole))?))
 }
