@@ -75,3 +75,6 @@ impl Template {
         Interpreter::new(&told, today).run(&self.body, &self.scope)
     }
 }
+
+#[cfg(test)]
+mod tests;
