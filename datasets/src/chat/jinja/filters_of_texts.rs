@@ -64,7 +64,7 @@ pub(super) fn replace(_: &Interpreter<'_>, value: &Value, arguments: &Arguments)
 }
 
 fn width(value: Option<Value>, default: i128, what: &str) -> Result<usize> {
-    let width = value.map_or(Ok(default), |value| arguments::int(value, what))?;
+    let width = value.map_or(Ok(default), |value| arguments::int(&value, what))?;
     let width = usize::try_from(width.max(0)).ok().filter(|width| *width <= WIDEST);
     width.ok_or_else(|| Error::new(format!("{what}: a width of more than {WIDEST}")))
 }
@@ -115,9 +115,10 @@ pub(super) fn truncate(_: &Interpreter<'_>, value: &Value, arguments: &Arguments
     if text.chars().count() <= length + leeway {
         return Ok(value.clone());
     }
+    let kills_words = kills_words.is_some_and(|flag| flag.is_true());
     let cut: String = text.chars().take(kept).collect();
     let cut = match cut.rsplit_once(' ') {
-        Some((before, _)) if !kills_words.is_some_and(|flag| flag.is_true()) => before,
+        Some((before, _)) if !kills_words => before,
         _ => &cut,
     };
     Ok(Value::from([cut, end].concat()))

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
-use super::objects::Object;
 use super::operators;
 use super::text::{float, view_of};
 use super::value::Value;

@@ -1,6 +1,4 @@
 //! Python's arithmetic.
-use std::rc::Rc;
-
 use super::ast::{Comparison, Operator};
 use super::error::{Error, Result};
 use super::printf;
@@ -69,10 +67,14 @@ fn multiply(left: &Value, right: &Value) -> Result<Value> {
     check_size(size(sequence).saturating_mul(count))?;
     match sequence {
         Value::Text(text) => Ok(Value::from(text.repeat(count))),
-        Value::List(items) => Ok(Value::List(Rc::new(items.repeat(count)))),
-        Value::Tuple(items) | Value::Group(items) => Ok(Value::Tuple(Rc::new(items.repeat(count)))),
+        Value::List(items) => Ok(Value::list(repeated(items, count))),
+        Value::Tuple(items) | Value::Group(items) => Ok(Value::tuple(repeated(items, count))),
         _ => Err(left.refused("multiply", right)),
     }
+}
+
+fn repeated(items: &[Value], count: usize) -> Vec<Value> {
+    std::iter::repeat_n(items, count).flatten().cloned().collect()
 }
 
 fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
