@@ -634,7 +634,8 @@ TEMPLATES += [
 ]
 
 # What Jinja does and the engine here refuses, by name.
-REFUSED = ["{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ 5 .real }}"]
+REFUSED = ["{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ 5 .real }}",
+           "{{ none[1:] }}", "{{ 'a' | nothing if false else 'b' }}", "{{ namespace }}"]
 
 
 def render(source):

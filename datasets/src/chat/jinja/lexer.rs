@@ -115,7 +115,10 @@ impl<'s> Lexer<'s> {
     }
 
     fn comment(&mut self) -> Result<()> {
-        let Some(at) = self.rest.find("#}") else { return self.error("a comment has no end") };
+        // With nothing behind its beginning, Jinja sees no comment at all, and no raw block either.
+        let Some(at) = self.rest.find("#}") else {
+            return if self.rest.is_empty() { Ok(()) } else { self.error("a comment has no end") };
+        };
         // `-#}` and `+#}` belong to the end, unless the minus is the sign of the beginning.
         let sign = self.rest[..at].chars().next_back().filter(|sign| matches!(sign, '-' | '+'));
         let length = at + 2 + trailing(&self.rest[at + 2..], sign, true);
@@ -135,7 +138,7 @@ impl<'s> Lexer<'s> {
             }
             from = at + 2;
         }
-        self.error("a raw block has no {% endraw %}")
+        if self.rest.is_empty() { Ok(()) } else { self.error("a raw block has no {% endraw %}") }
     }
 
     /// The tokens of a `{{ }}` or `{% %}`, to its end.
