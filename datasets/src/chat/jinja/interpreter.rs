@@ -15,7 +15,7 @@ use super::value::{Dict, Value};
 use crate::chat::Date;
 
 /// How deep statements, expressions and macros may run in each other.
-const DEEPEST: usize = 700;
+const DEEPEST: usize = 300;
 /// How many statements and expressions a template may run.
 const LONGEST: u64 = 50_000_000;
 /// How many bytes a template may write.
