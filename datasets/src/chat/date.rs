@@ -1,5 +1,4 @@
 //! The day that templates are told.
-use minijinja::{Error, ErrorKind};
 
 /// A day. The default is the one that Llama 3 templates name when they are told none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -37,15 +36,16 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 
 impl Date {
     /// The day as `strftime` writes it; the time of day is midnight.
-    pub(super) fn format(self, format: &str) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// A code that is not known; the message names it.
+    pub(super) fn format(self, format: &str) -> Result<String, String> {
         let mut out = String::new();
         let mut letters = format.chars();
         while let Some(letter) = letters.next() {
             if letter == '%' {
                 let code = letters.next().unwrap_or('%');
-                out.push_str(&self.field(code).ok_or_else(|| {
-                    Error::new(ErrorKind::InvalidOperation, format!("strftime_now does not know %{code}"))
-                })?);
+                out.push_str(&self.field(code).ok_or_else(|| format!("strftime_now does not know %{code}"))?);
             } else {
                 out.push(letter);
             }

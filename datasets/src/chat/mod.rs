@@ -1,23 +1,21 @@
 //! Chat templates, rendered as transformers renders them.
 mod date;
-mod python;
+mod jinja;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, context};
 use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
-use crate::record::Message;
+use crate::record::{Content, Message};
+use jinja::Template;
 
 pub use date::Date;
 
 /// A compiled chat template (the `chat_template` of `tokenizer_config.json`).
 ///
 /// The template sees `messages`, `add_generation_prompt`, the special tokens by name, and the variables of the record;
-/// `tools` and `documents` are none where the record has none. White space around block tags is trimmed, loops may `break` and `continue`, strings and lists have Python's
-/// methods, `tojson` writes as Python does. `strftime_now` gives a fixed day, so that a run does not depend on the
-/// day it is started.
+/// `tools` and `documents` are none where the record has none. White space around block tags is trimmed, loops may
+/// `break` and `continue`, strings and lists have Python's methods, `tojson` writes as Python does. `strftime_now` gives a
+/// fixed day, so that a run does not depend on the day it is started.
 ///
 /// # Examples
 /// ```
@@ -35,8 +33,10 @@ pub use date::Date;
 /// ```
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    template: Template,
     source: String,
+    special_tokens: Vec<(String, String)>,
+    today: Date,
 }
 
 impl ChatTemplate {
@@ -46,19 +46,9 @@ impl ChatTemplate {
     /// # Errors
     /// The template does not parse; the message names its line.
     pub fn new(source: &str, special_tokens: &[(&str, &str)], today: Date) -> Result<Self, DatasetError> {
-        let source = without_generation_tags(source);
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build().map_err(|error| broken(&error))?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", python::raise_exception);
-        environment.add_function("strftime_now", move |format: &str| today.format(format));
-        environment.add_filter("tojson", python::to_json);
-        for &(name, token) in special_tokens {
-            environment.add_global(name.to_owned(), token);
-        }
-        environment.clone().template_from_str(&source).map_err(|error| broken(&error))?;
-        Ok(Self { environment, source })
+        let template = Template::new(source).map_err(broken)?;
+        let special_tokens = special_tokens.iter().map(|&(name, token)| (name.to_owned(), token.to_owned())).collect();
+        Ok(Self { template, source: source.to_owned(), special_tokens, today })
     }
 
     /// Whether the template speaks of a name at all.
@@ -77,16 +67,17 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         variables: &Map<String, Value>,
     ) -> Result<String, DatasetError> {
-        let context = context! {
-            messages => Serde(messages), add_generation_prompt, ..context! {
-                ..minijinja::Value::from(Serde(variables)), ..context! { tools => (), documents => () }
-            }
-        };
-        self.environment.render_str(&self.source, context).map_err(|error| broken(&error))
+        let tokens = self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(&**token)));
+        let mut told: Map<String, Value> = tokens.collect();
+        told.extend([("tools".to_owned(), Value::Null), ("documents".to_owned(), Value::Null)]);
+        told.extend(variables.clone());
+        told.insert("messages".to_owned(), messages.iter().map(message).collect());
+        told.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
+        self.template.render(&told, self.today).map_err(broken)
     }
 
-    /// The prompt as a string, and the prompt with each answer as one. The second need not begin with the first: some
-    /// templates open a thought for the answer, or drop earlier ones.
+    /// The prompt as a string, up to where the assistant begins to speak, and the prompt with each answer as one. The
+    /// second need not begin with the first: some templates open a thought for the answer, or drop earlier ones.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
@@ -96,38 +87,39 @@ impl ChatTemplate {
         answers: &[&[Message]],
         variables: &Map<String, Value>,
     ) -> Result<(String, Vec<String>), DatasetError> {
-        let add_generation_prompt = prompt.last().is_none_or(|last| last.role != "assistant");
-        let start = self.render(prompt, add_generation_prompt, variables)?;
+        let start = self.render(prompt, true, variables)?;
         let whole = |answer: &&[Message]| self.render(&[prompt, answer].concat(), false, variables);
         Ok((start, answers.iter().map(whole).collect::<Result<_, _>>()?))
     }
 }
 
-/// `{% generation %}` marks the assistant's words for transformers' masks; here it is a block that does nothing.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        out.push_str(before);
-        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(end);
-        let word = tag.trim_start_matches("{%").trim_end_matches("%}").trim_matches(['-', '+']).trim();
-        match word {
-            "generation" => out.push_str(&tag.replacen(word, "if true", 1)),
-            "endgeneration" => out.push_str(&tag.replacen(word, "endif", 1)),
-            _ => out.push_str(tag),
-        }
-        rest = after;
+/// The names under which a message may bring its reasoning. The first is the one that templates read.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A message as the template sees it. As in transformers, reasoning under any of its names is there as
+/// `reasoning_content`, and as `thinking`.
+fn message(message: &Message) -> Value {
+    let mut seen = Map::new();
+    let reasoning = REASONING.iter().find_map(|name| message.fields.get(*name).filter(|value| !value.is_null()));
+    if let Some(reasoning) = reasoning {
+        seen.insert("thinking".to_owned(), reasoning.clone());
     }
-    out.push_str(rest);
-    out
+    seen.insert("role".to_owned(), Value::from(&*message.role));
+    match &message.content {
+        Content::Absent => {}
+        Content::Text(text) => drop(seen.insert("content".to_owned(), Value::from(&**text))),
+        Content::Parts(parts) => drop(seen.insert("content".to_owned(), parts.as_slice().into())),
+    }
+    // transformers leaves out what is null.
+    seen.extend(message.fields.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+    if let Some(reasoning) = reasoning {
+        seen.insert(REASONING[0].to_owned(), reasoning.clone());
+    }
+    Value::Object(seen)
 }
 
-fn broken(error: &minijinja::Error) -> DatasetError {
-    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let message = error.line().map_or_else(|| what.clone(), |line| format!("{what} (line {line} of the template)"));
-    DatasetError::Template { message }
+fn broken(error: jinja::Error) -> DatasetError {
+    DatasetError::Template { message: error.to_string() }
 }
 
 #[cfg(test)]

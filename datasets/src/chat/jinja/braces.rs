@@ -1,0 +1,134 @@
+//! `'..{}..'.format(values)`.
+use super::arguments::Arguments;
+use super::error::{Error, Result};
+use super::interpreter::Interpreter;
+use super::numbers;
+use super::text::{ascii, repr, to_text};
+use super::value::Value;
+
+/// The text with its values put in.
+///
+/// # Errors
+/// A value is missing, or a format is not one for its value.
+pub(super) fn format(interpreter: &Interpreter<'_>, text: &str, arguments: &Arguments) -> Result<String> {
+    Fields { interpreter, arguments, next: Some(0) }.fill(text, 2)
+}
+
+struct Fields<'f, 't> {
+    interpreter: &'f Interpreter<'t>,
+    arguments: &'f Arguments,
+    /// The number of the next field without a name; none once a field had a number of its own.
+    next: Option<usize>,
+}
+
+impl Fields<'_, '_> {
+    fn fill(&mut self, text: &str, depth: usize) -> Result<String> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            out.push_str(&rest[..at]);
+            let (brace, behind) = rest[at..].split_at(1);
+            if let Some(after) = behind.strip_prefix(brace) {
+                out.push_str(brace);
+                rest = after;
+                continue;
+            }
+            if brace == "}" {
+                return Err(Error::new("a format has a single }"));
+            }
+            let end = closing(behind).ok_or_else(|| Error::new("a format has a { without }"))?;
+            out.push_str(&self.field(&behind[..end], depth)?);
+            rest = &behind[end + 1..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn field(&mut self, field: &str, depth: usize) -> Result<String> {
+        if depth == 0 {
+            return Err(Error::new("formats are nested too deeply"));
+        }
+        let bracket = field.find('[').map_or(0, |open| field[open..].find(']').map_or(0, |close| open + close));
+        let split = field[bracket..].find(['!', ':']).map(|at| at + bracket);
+        let (name, rest) = split.map_or((field, ""), |at| field.split_at(at));
+        let (conversion, spec) = match rest.strip_prefix('!') {
+            Some(rest) => {
+                let mut letters = rest.chars();
+                let conversion = letters.next();
+                let spec = letters.as_str();
+                if !spec.is_empty() && !spec.starts_with(':') {
+                    return Err(Error::new("a conversion in a format has one letter"));
+                }
+                (conversion, spec.strip_prefix(':').unwrap_or(""))
+            }
+            None => (None, rest.strip_prefix(':').unwrap_or("")),
+        };
+        let value = self.value(name)?;
+        let spec = self.fill(spec, depth - 1)?;
+        match conversion {
+            None => numbers::format(&value, &spec),
+            Some('s') => numbers::format(&Value::from(to_text(&value)?), &spec),
+            Some('r') => numbers::format(&Value::from(repr(&value)?), &spec),
+            Some('a') => numbers::format(&Value::from(ascii(&value)?), &spec),
+            Some(other) => Err(Error::new(format!("no conversion !{other}"))),
+        }
+    }
+
+    fn value(&mut self, name: &str) -> Result<Value> {
+        let split = name.find(['.', '[']).unwrap_or(name.len());
+        let (first, mut rest) = name.split_at(split);
+        let mut value = self.first(first)?;
+        while !rest.is_empty() {
+            let part;
+            if let Some(inner) = rest.strip_prefix('[') {
+                let end = inner.find(']').ok_or_else(|| Error::new("a format has a [ without ]"))?;
+                let index = inner[..end].parse().map_or_else(|_| Value::from(&inner[..end]), Value::Int);
+                value = self.interpreter.item(&value, &index)?;
+                rest = &inner[end + 1..];
+                continue;
+            }
+            let inner = rest.strip_prefix('.').ok_or_else(|| Error::new("a format has text behind ]"))?;
+            (part, rest) = inner.split_at(inner.find(['.', '[']).unwrap_or(inner.len()));
+            value = self.interpreter.attribute(&value, part)?;
+        }
+        Ok(value)
+    }
+
+    fn first(&mut self, name: &str) -> Result<Value> {
+        let at = match name.parse::<usize>() {
+            Ok(at) if self.next.is_none_or(|next| next == 0) => {
+                self.next = None;
+                at
+            }
+            Err(_) if name.is_empty() => {
+                let at = self.next.ok_or_else(|| Error::new("a format has fields with and without numbers"))?;
+                self.next = Some(at + 1);
+                at
+            }
+            Err(_) => {
+                return self
+                    .arguments
+                    .get(name)
+                    .cloned()
+                    .ok_or_else(|| Error::new(format!("no value named {name:?} for the format")));
+            }
+            Ok(_) => return Err(Error::new("a format has fields with and without numbers")),
+        };
+        let value = self.arguments.positional.get(at).cloned();
+        value.ok_or_else(|| Error::new(format!("no value {at} for the format")))
+    }
+}
+
+/// Where the field ends that begins here.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => return Some(at),
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,240 @@
+//! What stands behind `|`.
+use std::rc::Rc;
+
+use super::arguments::{self, Arguments, required};
+use super::attributes::marked;
+use super::error::{Error, Result};
+use super::interpreter::Interpreter;
+use super::json::{self, Style};
+use super::text::to_text;
+use super::value::Value;
+use super::{escaping, filters_of_lists, filters_of_texts, methods, operators, printf};
+
+type Filter = fn(&Interpreter<'_>, &Value, &Arguments) -> Result<Value>;
+
+/// Jinja's filters, with transformers' `tojson`.
+const FILTERS: [(&str, Filter); 46] = [
+    ("abs", absolute),
+    ("attr", attribute),
+    ("batch", filters_of_lists::batch),
+    ("capitalize", filters_of_texts::capitalize),
+    ("center", filters_of_texts::center),
+    ("count", length),
+    ("d", default),
+    ("default", default),
+    ("dictsort", filters_of_lists::dictsort),
+    ("e", escape),
+    ("escape", escape),
+    ("first", filters_of_lists::first),
+    ("float", float),
+    ("forceescape", force_escape),
+    ("format", format),
+    ("groupby", filters_of_lists::groupby),
+    ("indent", filters_of_texts::indent),
+    ("int", int),
+    ("items", filters_of_lists::items),
+    ("join", filters_of_lists::join),
+    ("last", filters_of_lists::last),
+    ("length", length),
+    ("list", filters_of_lists::list),
+    ("lower", filters_of_texts::lower),
+    ("map", filters_of_lists::map),
+    ("max", filters_of_lists::max),
+    ("min", filters_of_lists::min),
+    ("reject", filters_of_lists::reject),
+    ("rejectattr", filters_of_lists::rejectattr),
+    ("replace", filters_of_texts::replace),
+    ("reverse", filters_of_lists::reverse),
+    ("round", round),
+    ("safe", safe),
+    ("select", filters_of_lists::select),
+    ("selectattr", filters_of_lists::selectattr),
+    ("slice", filters_of_lists::slice),
+    ("sort", filters_of_lists::sort),
+    ("string", string),
+    ("sum", filters_of_lists::sum),
+    ("title", filters_of_texts::title),
+    ("tojson", to_json),
+    ("trim", filters_of_texts::trim),
+    ("truncate", filters_of_texts::truncate),
+    ("unique", filters_of_lists::unique),
+    ("upper", filters_of_texts::upper),
+    ("wordcount", filters_of_texts::wordcount),
+];
+
+/// Filters that Jinja has and that no chat template was seen to use.
+const UNSUPPORTED: [&str; 8] =
+    ["filesizeformat", "pprint", "random", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr"];
+
+/// Whether Jinja has a filter of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    FILTERS.iter().any(|(known, _)| *known == name) || UNSUPPORTED.contains(&name)
+}
+
+/// What a filter makes of a value.
+///
+/// # Errors
+/// There is no such filter here, or it refuses the value or its arguments.
+pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let found = FILTERS.iter().find(|(known, _)| *known == name);
+    match found {
+        Some((_, filter)) => filter(interpreter, value, arguments),
+        None if UNSUPPORTED.contains(&name) => {
+            Err(Error::new(format!("the filter {name:?} is not supported in chat templates")))
+        }
+        None => Err(Error::new(format!("no filter named {name:?}"))),
+    }
+}
+
+fn absolute(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("abs", [])?;
+    match (value, value.as_int()) {
+        (Value::Float(number), _) => Ok(Value::Float(number.abs())),
+        (_, Some(number)) => Ok(Value::Int(number.abs())),
+        (Value::Undefined(why), _) => Err(Error::new(&**why)),
+        _ => Err(Error::new(format!("abs takes a number, not a {}", value.type_name()))),
+    }
+}
+
+fn attribute(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let [name] = arguments.bind("attr", ["name"])?;
+    let name = required(name, "attr")?;
+    let name = arguments::text(&name, "attr")?;
+    let found = interpreter.attribute_only(value, name)?;
+    Ok(found.unwrap_or_else(|| Value::undefined(format!("{:?} has no attribute {name:?}", value.type_name()))))
+}
+
+fn length(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("length", [])?;
+    let length = value.length();
+    length.map(|length| Value::Int(length as i128)).ok_or_else(|| {
+        Error::new(format!(
+            "a {} has no length: put `| list` before it if it is the result of a filter",
+            value.type_name()
+        ))
+    })
+}
+
+fn default(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let [default, is_boolean] = arguments.bind("default", ["default_value", "boolean"])?;
+    let is_boolean = is_boolean.is_some_and(|flag| flag.is_true());
+    let is_missing = value.is_undefined() || (is_boolean && !value.is_true());
+    Ok(if is_missing { default.unwrap_or_else(|| Value::from("")) } else { value.clone() })
+}
+
+fn escape(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("escape", [])?;
+    if matches!(value, Value::Markup(_)) {
+        return Ok(value.clone());
+    }
+    Ok(Value::Markup(escaping::escaped(&to_text(value)?).into()))
+}
+
+fn force_escape(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("forceescape", [])?;
+    Ok(Value::Markup(escaping::escaped(&to_text(value)?).into()))
+}
+
+fn safe(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("safe", [])?;
+    Ok(Value::Markup(to_text(value)?.into()))
+}
+
+fn string(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>("string", [])?;
+    match value {
+        Value::Text(_) | Value::Markup(_) => Ok(value.clone()),
+        other => to_text(other).map(Value::from),
+    }
+}
+
+fn format(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    if matches!(value, Value::Markup(_)) {
+        return Err(marked());
+    }
+    let text = to_text(value)?;
+    let values = match (arguments.positional.is_empty(), arguments.named.is_empty()) {
+        (false, false) => return Err(Error::new("format takes values with names or without, not both")),
+        (true, false) => super::functions::named(arguments)?,
+        _ => Value::tuple(arguments.positional.clone()),
+    };
+    printf::format(&text, &values).map(Value::from)
+}
+
+fn int(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let [default, base] = arguments.bind("int", ["default", "base"])?;
+    let default = default.unwrap_or(Value::Int(0));
+    let base = base.map_or(Ok(10), |base| arguments::int(&base, "int"))?;
+    let base = u32::try_from(base).ok().filter(|base| *base == 0 || (2..=36).contains(base));
+    let base = base.ok_or_else(|| Error::new("int: the base is 0 or 2 to 36"))?;
+    match value {
+        Value::Undefined(why) => Err(Error::new(&**why)),
+        Value::Float(number) if number.is_infinite() => Err(Error::new("int can't write infinity")),
+        Value::Float(number) => Ok(whole(*number).unwrap_or(default)),
+        Value::Text(text) | Value::Markup(text) => {
+            let parsed = methods::parse_int(text, base).map(Value::Int);
+            Ok(parsed.or_else(|| whole(methods::parse_float(text)?)).unwrap_or(default))
+        }
+        other => Ok(other.as_int().map_or(default, Value::Int)),
+    }
+}
+
+fn whole(number: f64) -> Option<Value> {
+    number.is_finite().then(|| Value::Int(number.trunc() as i128))
+}
+
+fn float(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let [default] = arguments.bind("float", ["default"])?;
+    let parsed = match value {
+        Value::Undefined(why) => return Err(Error::new(&**why)),
+        Value::Text(text) | Value::Markup(text) => methods::parse_float(text),
+        other => other.as_float(),
+    };
+    Ok(parsed.map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
+}
+
+fn round(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let [precision, method] = arguments.bind("round", ["precision", "method"])?;
+    let precision = precision.map_or(Ok(0), |precision| arguments::int(&precision, "round"))?;
+    let method = method.unwrap_or_else(|| Value::from("common"));
+    let toward: fn(f64) -> f64 = match method.as_text() {
+        Some("common") => return methods::round(value, precision),
+        Some("ceil") => f64::ceil,
+        Some("floor") => f64::floor,
+        _ => return Err(Error::new("round: the method is common, ceil or floor")),
+    };
+    let power = operators::binary(super::ast::Operator::Power, &Value::Int(10), &Value::Int(precision))?;
+    let scaled = operators::binary(super::ast::Operator::Multiply, value, &power)?;
+    let scaled = scaled.as_float().filter(|scaled| scaled.is_finite());
+    let scaled = scaled.ok_or_else(|| Error::new("round takes a finite number"))?;
+    operators::binary(super::ast::Operator::Divide, &Value::Int(toward(scaled) as i128), &power)
+}
+
+/// JSON as `json.dumps` writes it, by the arguments that transformers passes on.
+fn to_json(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
+    let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
+    let [is_ascii, indent, separators, sorts_keys] = arguments.bind("tojson", names)?;
+    let is_true = |flag: Option<Value>| flag.is_some_and(|flag| flag.is_true());
+    let indent = match indent {
+        None | Some(Value::None) => None,
+        Some(Value::Text(text)) => Some(text.to_string()),
+        Some(width) => Some(" ".repeat(usize::try_from(arguments::int(&width, "tojson")?.clamp(0, 64)).unwrap_or(0))),
+    };
+    let between = if indent.is_some() { "," } else { ", " };
+    let mut style = Style {
+        is_ascii: is_true(is_ascii),
+        indent,
+        between: between.to_owned(),
+        behind_key: ": ".to_owned(),
+        sorts_keys: is_true(sorts_keys),
+    };
+    if let Some(separators) = separators.filter(|separators| !matches!(separators, Value::None)) {
+        let parts = separators.iterate()?;
+        let [between, behind_key] = parts.as_slice() else {
+            return Err(Error::new("tojson: separators are two texts"));
+        };
+        style.between = arguments::text(between, "tojson")?.to_owned();
+        style.behind_key = arguments::text(behind_key, "tojson")?.to_owned();
+    }
+    json::dumps(value, &style).map(|text| Value::Text(Rc::from(text)))
+}

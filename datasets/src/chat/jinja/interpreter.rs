@@ -1,0 +1,344 @@
+//! Runs the statements of a template.
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::arguments::Arguments;
+use super::ast::{Block, Expression, Macro, Statement, StatementKind, Target};
+use super::error::{Error, Result};
+use super::frame::Frame;
+use super::objects::{Closure, FUNCTIONS, Object};
+use super::symbols::Scope;
+use super::text::to_text;
+use super::value::{Dict, Value};
+use crate::chat::Date;
+
+/// How deep statements, expressions and macros may run in each other.
+const DEEPEST: usize = 300;
+/// How many statements and expressions a template may run.
+const LONGEST: u64 = 50_000_000;
+/// How many bytes a template may write.
+const LARGEST: usize = 1 << 26;
+
+/// Runs the statements of a template.
+#[derive(Debug)]
+pub(super) struct Interpreter<'t> {
+    pub(super) today: Date,
+    /// What the template is told.
+    given: &'t Dict,
+    /// What the template has set at its top.
+    top: RefCell<HashMap<String, Value>>,
+    /// The text of the block that a filter stands at.
+    pub(super) captured: RefCell<Vec<Value>>,
+    pub(super) line: Cell<usize>,
+    depth: Cell<usize>,
+    steps: Cell<u64>,
+}
+
+/// What to do after a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+impl<'t> Interpreter<'t> {
+    pub(super) fn new(given: &'t Dict, today: Date) -> Self {
+        Self {
+            today,
+            given,
+            top: RefCell::default(),
+            captured: RefCell::default(),
+            line: Cell::new(1),
+            depth: Cell::new(0),
+            steps: Cell::new(0),
+        }
+    }
+
+    /// What a template writes.
+    ///
+    /// # Errors
+    /// It refuses, or asks for what is not there.
+    pub(super) fn run(&self, body: &[Statement], scope: &Scope) -> Result<String> {
+        let frame = self.enter(scope, None, Vec::new());
+        let mut out = String::new();
+        self.statements(body, &frame, &mut out).map_err(|error| error.on(self.line.get()))?;
+        Ok(out)
+    }
+
+    /// A name as the template was told, or set at its top.
+    pub(super) fn context(&self, name: &str) -> Option<Value> {
+        let set = self.top.borrow().get(name).cloned();
+        set.or_else(|| self.given.get_text(name).cloned()).or_else(|| {
+            let function = FUNCTIONS.into_iter().find(|(known, _)| *known == name);
+            function.map(|(_, function)| Value::Object(Rc::new(Object::Function(function))))
+        })
+    }
+
+    pub(super) fn enter(
+        &self,
+        scope: &Scope,
+        around: Option<&Rc<Frame>>,
+        given: Vec<(String, Option<Value>)>,
+    ) -> Rc<Frame> {
+        Frame::enter(scope, around.cloned(), given, |name| self.context(name))
+    }
+
+    /// Runs a part one level deeper.
+    pub(super) fn deeper<T>(&self, part: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > LONGEST {
+            return Err(Error::new(format!("the template takes more than {LONGEST} steps")));
+        }
+        if self.depth.get() >= DEEPEST {
+            return Err(Error::new(format!("the template runs more than {DEEPEST} levels deep")));
+        }
+        self.depth.set(self.depth.get() + 1);
+        let done = part();
+        self.depth.set(self.depth.get() - 1);
+        done
+    }
+
+    pub(super) fn statements(&self, body: &[Statement], frame: &Rc<Frame>, out: &mut String) -> Result<Flow> {
+        for statement in body {
+            self.line.set(statement.line);
+            let flow = self.deeper(|| self.statement(&statement.kind, frame, out))?;
+            if flow != Flow::On {
+                return Ok(flow);
+            }
+            if out.len() > LARGEST {
+                return Err(Error::new(format!("the template writes more than {LARGEST} bytes")));
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// The text that a block writes, and what to do after it.
+    fn block(&self, block: &Block, frame: &Rc<Frame>) -> Result<(String, Flow)> {
+        let mut out = String::new();
+        let flow = self.statements(&block.body, frame, &mut out)?;
+        Ok((out, flow))
+    }
+
+    fn statement(&self, statement: &StatementKind, frame: &Rc<Frame>, out: &mut String) -> Result<Flow> {
+        match statement {
+            StatementKind::Data(text) => out.push_str(text),
+            StatementKind::Output(values) => {
+                for value in values {
+                    out.push_str(&to_text(&self.evaluate(value, frame)?)?);
+                }
+            }
+            StatementKind::If { branches, otherwise } => return self.branches(branches, otherwise, frame, out),
+            StatementKind::For(looped) => {
+                let items = self.evaluate(&looped.items, frame)?;
+                return self.run_loop(looped, frame, &items, 0, out);
+            }
+            StatementKind::Set { target, value } => {
+                let value = self.evaluate(value, frame)?;
+                self.assign(target, value, frame)?;
+            }
+            StatementKind::SetBlock { target, filter, body } => {
+                return self.set_block(target, filter.as_ref(), body, frame);
+            }
+            StatementKind::With { targets, values, body } => return self.with(targets, values, body, frame, out),
+            StatementKind::Macro(written) => {
+                self.set(&written.name, closure(written, frame), frame);
+            }
+            StatementKind::CallBlock { call, caller } => {
+                let mut arguments = self.arguments(&call.arguments, frame)?;
+                arguments.named.push(("caller".to_owned(), closure(caller, frame)));
+                let target = self.evaluate(&call.target, frame)?;
+                out.push_str(&to_text(&self.call(&target, &arguments)?)?);
+            }
+            StatementKind::Generation(written) => {
+                let body = closure(written, frame);
+                out.push_str(&to_text(&self.call(&body, &Arguments::default())?)?);
+            }
+            StatementKind::FilterBlock { filter, body } => {
+                let inner = self.enter(&body.scope, Some(frame), Vec::new());
+                let (text, flow) = self.block(body, &inner)?;
+                if flow != Flow::On {
+                    return Ok(flow);
+                }
+                out.push_str(&to_text(&self.filtered(text, filter, &inner)?)?);
+            }
+            StatementKind::Break => return Ok(Flow::Break),
+            StatementKind::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::On)
+    }
+
+    fn branches(
+        &self,
+        branches: &[(Expression, Vec<Statement>)],
+        otherwise: &[Statement],
+        frame: &Rc<Frame>,
+        out: &mut String,
+    ) -> Result<Flow> {
+        for (test, body) in branches {
+            if self.evaluate(test, frame)?.is_true() {
+                return self.statements(body, frame, out);
+            }
+        }
+        self.statements(otherwise, frame, out)
+    }
+
+    fn set_block(&self, target: &Target, filter: Option<&Expression>, body: &Block, frame: &Rc<Frame>) -> Result<Flow> {
+        let inner = self.enter(&body.scope, Some(frame), Vec::new());
+        let (text, flow) = self.block(body, &inner)?;
+        if flow == Flow::On {
+            let value = match filter {
+                Some(filter) => self.filtered(text, filter, &inner)?,
+                None => Value::from(text),
+            };
+            self.assign(target, value, frame)?;
+        }
+        Ok(flow)
+    }
+
+    fn with(
+        &self,
+        targets: &[Target],
+        values: &[Expression],
+        body: &Block,
+        frame: &Rc<Frame>,
+        out: &mut String,
+    ) -> Result<Flow> {
+        let mut given = Vec::new();
+        for (target, value) in targets.iter().zip(values) {
+            unpack(target, self.evaluate(value, frame)?, &mut given)?;
+        }
+        let inner = self.enter(&body.scope, Some(frame), given);
+        self.statements(&body.body, &inner, out)
+    }
+
+    /// The text of a block behind the filters that stand at it.
+    fn filtered(&self, text: String, filter: &Expression, frame: &Rc<Frame>) -> Result<Value> {
+        self.captured.borrow_mut().push(Value::from(text));
+        let value = self.evaluate(filter, frame);
+        self.captured.borrow_mut().pop();
+        value
+    }
+
+    fn set(&self, name: &str, value: Value, frame: &Frame) {
+        if frame.is_top() {
+            self.top.borrow_mut().insert(name.to_owned(), value.clone());
+        }
+        frame.set(name, value);
+    }
+
+    fn assign(&self, target: &Target, value: Value, frame: &Rc<Frame>) -> Result<()> {
+        match target {
+            Target::Name(name) => self.set(name, value, frame),
+            Target::Attribute(name, attribute) => {
+                let object = self.name(name, frame)?;
+                let Some(names) = object.as_namespace() else {
+                    let kind = object.type_name();
+                    return Err(Error::new(format!("an attribute can be set on a namespace only, not on a {kind}")));
+                };
+                check_attribute(attribute)?;
+                names.borrow_mut().insert(Value::from(&**attribute), value)?;
+            }
+            Target::Tuple(targets) => {
+                for (target, value) in targets.iter().zip(parts(&value, targets.len())?) {
+                    self.assign(target, value, frame)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a macro writes for these arguments.
+    pub(super) fn call_macro(&self, closure: &Closure, arguments: &Arguments) -> Result<Value> {
+        let around = closure.around.upgrade();
+        let around = around.ok_or_else(|| Error::new("a macro is called outside the block it was written in"))?;
+        let written = &*closure.written;
+        let frame = self.enter(&written.body.scope, Some(&around), macro_arguments(written, arguments)?);
+        let plain = written.parameters.len() - written.defaults.len();
+        for (at, name) in written.parameters.iter().enumerate() {
+            if frame.get(name).flatten().is_none() {
+                let value = match at.checked_sub(plain).and_then(|at| written.defaults.get(at)) {
+                    Some(default) => self.evaluate(default, &frame)?,
+                    None => Value::undefined(format!("parameter {name:?} was not provided")),
+                };
+                frame.set(name, value);
+            }
+        }
+        Ok(Value::from(self.block(&written.body, &frame)?.0))
+    }
+}
+
+fn closure(written: &Arc<Macro>, frame: &Rc<Frame>) -> Value {
+    let around = Rc::downgrade(frame);
+    Value::Object(Rc::new(Object::Macro(Closure { written: Arc::clone(written), around })))
+}
+
+/// Namespaces of transformers refuse names that begin with an underscore.
+///
+/// # Errors
+/// The name does.
+pub(super) fn check_attribute(name: &str) -> Result<()> {
+    if name.starts_with('_') {
+        return Err(Error::new(format!("a namespace can't have an attribute that begins with an underscore: {name}")));
+    }
+    Ok(())
+}
+
+/// The values of a macro's names; a parameter that isn't given has none yet.
+fn macro_arguments(written: &Macro, arguments: &Arguments) -> Result<Vec<(String, Option<Value>)>> {
+    let what = || if written.name.is_empty() { "caller" } else { &*written.name };
+    let Arguments { positional, mut named } = arguments.clone();
+    let take = |named: &mut Vec<(String, Value)>, name: &str| {
+        let at = named.iter().position(|(found, _)| found == name);
+        at.map(|at| named.remove(at).1)
+    };
+    let count = written.parameters.len();
+    let mut given = Vec::new();
+    for (at, name) in written.parameters.iter().enumerate() {
+        let value = positional.get(at).cloned().or_else(|| take(&mut named, name));
+        given.push((name.clone(), value));
+    }
+    if written.takes_caller && !written.parameters.iter().any(|name| name == "caller") {
+        let caller = take(&mut named, "caller").filter(|caller| !matches!(caller, Value::None));
+        given.push(("caller".to_owned(), Some(caller.unwrap_or_else(|| Value::undefined("No caller defined")))));
+    }
+    if written.takes_named {
+        let entries = named.drain(..).map(|(name, value)| (Value::from(name), value)).collect();
+        given.push(("kwargs".to_owned(), Some(Value::Dict(Rc::new(Dict { entries })))));
+    }
+    if let Some((name, _)) = named.first() {
+        return Err(Error::new(format!("macro {:?} takes no argument {name:?}", what())));
+    }
+    let more = positional.get(count..).unwrap_or_default();
+    if written.takes_more {
+        given.push(("varargs".to_owned(), Some(Value::tuple(more.to_vec()))));
+    } else if !more.is_empty() {
+        return Err(Error::new(format!("macro {:?} takes not more than {count} arguments", what())));
+    }
+    Ok(given)
+}
+
+/// As many parts of a value as are to be assigned.
+fn parts(value: &Value, count: usize) -> Result<Vec<Value>> {
+    let parts = value.iterate()?;
+    if parts.len() == count {
+        return Ok(parts);
+    }
+    Err(Error::new(format!("{} values can't be assigned to {count} names", parts.len())))
+}
+
+/// The names of a target with their values.
+pub(super) fn unpack(target: &Target, value: Value, given: &mut Vec<(String, Option<Value>)>) -> Result<()> {
+    match target {
+        Target::Name(name) => given.push((name.clone(), Some(value))),
+        Target::Attribute(..) => return Err(Error::new("an attribute can be assigned to by set only")),
+        Target::Tuple(targets) => {
+            for (target, value) in targets.iter().zip(parts(&value, targets.len())?) {
+                unpack(target, value, given)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The methods of values, as far as Python has them.
+use std::rc::Rc;
+
+use super::arguments::{self, Arguments, required};
+use super::error::{Error, Result};
+use super::interpreter::Interpreter;
+use super::operators;
+use super::text::{float, view_of};
+use super::value::Value;
+use super::{looping_methods, text_methods};
+
+/// What a template may do with a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Method,
+    /// It changes its value, which the sandbox does not allow.
+    Mutator,
+    /// Python has it, and it isn't built here.
+    Unsupported,
+}
+
+use Known::{Method, Mutator, Unsupported};
+
+type Names = &'static [(&'static str, Known)];
+
+const LIST: Names = &[
+    ("append", Mutator),
+    ("clear", Mutator),
+    ("copy", Method),
+    ("count", Method),
+    ("extend", Mutator),
+    ("index", Method),
+    ("insert", Mutator),
+    ("pop", Mutator),
+    ("remove", Mutator),
+    ("reverse", Mutator),
+    ("sort", Mutator),
+];
+
+const TUPLE: Names = &[("count", Method), ("index", Method)];
+
+const DICT: Names = &[
+    ("clear", Mutator),
+    ("copy", Method),
+    ("fromkeys", Unsupported),
+    ("get", Method),
+    ("items", Method),
+    ("keys", Method),
+    ("pop", Mutator),
+    ("popitem", Mutator),
+    ("setdefault", Mutator),
+    ("update", Mutator),
+    ("values", Method),
+];
+
+const VIEW: Names = &[("isdisjoint", Unsupported), ("mapping", Unsupported)];
+
+const INT: Names = &[
+    ("as_integer_ratio", Unsupported),
+    ("bit_count", Unsupported),
+    ("bit_length", Method),
+    ("conjugate", Method),
+    ("denominator", Unsupported),
+    ("from_bytes", Unsupported),
+    ("imag", Unsupported),
+    ("is_integer", Unsupported),
+    ("numerator", Unsupported),
+    ("real", Unsupported),
+    ("to_bytes", Unsupported),
+];
+
+const FLOAT: Names = &[
+    ("as_integer_ratio", Unsupported),
+    ("conjugate", Method),
+    ("fromhex", Unsupported),
+    ("hex", Unsupported),
+    ("imag", Unsupported),
+    ("is_integer", Method),
+    ("real", Unsupported),
+];
+
+const ITERATOR: Names = &[
+    ("close", Unsupported),
+    ("gi_code", Unsupported),
+    ("gi_frame", Unsupported),
+    ("gi_running", Unsupported),
+    ("gi_suspended", Unsupported),
+    ("gi_yieldfrom", Unsupported),
+    ("send", Unsupported),
+    ("throw", Unsupported),
+];
+
+/// The method of a value, by the name in the table, if Python has one.
+pub(super) fn find(value: &Value, name: &str) -> Option<(&'static str, Known)> {
+    let names = match value {
+        Value::Text(_) => text_methods::NAMES,
+        Value::Markup(_) => return Some(("", Unsupported)),
+        Value::List(_) => LIST,
+        Value::Tuple(_) | Value::Group(_) | Value::Range(_) => TUPLE,
+        Value::Dict(_) => DICT,
+        Value::View(..) => VIEW,
+        Value::Int(_) | Value::Bool(_) => INT,
+        Value::Float(_) => FLOAT,
+        Value::Iterator(_) => ITERATOR,
+        _ => &[],
+    };
+    names.iter().find(|(known, _)| *known == name).copied()
+}
+
+/// What `receiver.name(arguments)` gives.
+///
+/// # Errors
+/// The method refuses its arguments.
+pub(super) fn call(
+    interpreter: &Interpreter<'_>,
+    receiver: &Value,
+    name: &'static str,
+    arguments: &Arguments,
+) -> Result<Value> {
+    match receiver {
+        Value::Text(text) => text_methods::call(interpreter, text, name, arguments),
+        Value::Dict(_) => dict(receiver, name, arguments),
+        Value::Object(object) => looping_methods::call(object, name, arguments),
+        Value::Int(_) | Value::Bool(_) | Value::Float(_) => number(receiver, name, arguments),
+        other => sequence(other, name, arguments),
+    }
+}
+
+fn dict(receiver: &Value, name: &'static str, arguments: &Arguments) -> Result<Value> {
+    let Value::Dict(dict) = receiver else { return Err(Error::new("no dict")) };
+    if name == "get" {
+        let [key, default] = arguments.bind_positional("dict.get")?;
+        let key = required(key, "dict.get")?;
+        key.check_hashable()?;
+        return Ok(dict.get(&key).cloned().or(default).unwrap_or(Value::None));
+    }
+    arguments.bind::<0>(name, [])?;
+    Ok(view_of(name).map_or_else(|| receiver.clone(), |view| Value::View(view, Rc::clone(dict))))
+}
+
+fn number(receiver: &Value, name: &'static str, arguments: &Arguments) -> Result<Value> {
+    arguments.bind::<0>(name, [])?;
+    Ok(match (receiver, name) {
+        (Value::Float(number), "is_integer") => Value::Bool(number.is_finite() && number.fract() == 0.0),
+        (Value::Float(_), _) => receiver.clone(),
+        (_, "bit_length") => {
+            let magnitude = receiver.as_int().unwrap_or(0).unsigned_abs();
+            Value::Int(i128::from(u128::BITS - magnitude.leading_zeros()))
+        }
+        _ => Value::Int(receiver.as_int().unwrap_or(0)),
+    })
+}
+
+fn sequence(receiver: &Value, name: &'static str, arguments: &Arguments) -> Result<Value> {
+    if name == "copy" {
+        arguments.bind::<0>(name, [])?;
+        return Ok(Value::list(receiver.iterate()?));
+    }
+    let [item, start, end] = arguments.bind_positional(name)?;
+    let item = required(item, name)?;
+    let items = receiver.iterate()?;
+    if name == "count" {
+        let count = items.iter().filter(|found| found.equals(&item)).count();
+        return Ok(Value::Int(count as i128));
+    }
+    let bound = |end: Option<Value>, default: usize| -> Result<usize> {
+        let Some(at) = end else { return Ok(default) };
+        let at = arguments::int(&at, name)?;
+        let at = if at < 0 { at + items.len() as i128 } else { at };
+        Ok(usize::try_from(at.max(0)).unwrap_or(usize::MAX).min(items.len()))
+    };
+    let (start, end) = (bound(start, 0)?, bound(end, items.len())?);
+    let found = (start..end).find(|&at| items[at].equals(&item));
+    found.map(|at| Value::Int(at as i128)).ok_or_else(|| Error::new("index: there is no such item"))
+}
+
+/// `int(value)` of a text; `None` where Python raises ValueError.
+pub(super) fn parse_int(text: &str, base: u32) -> Option<i128> {
+    let text = text.trim_matches(super::text::is_space).to_ascii_lowercase();
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let prefixes = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let prefix =
+        prefixes.into_iter().find(|(prefix, radix)| digits.starts_with(prefix) && (base == 0 || base == *radix));
+    let (digits, radix) = match prefix {
+        Some((prefix, radix)) => (digits[prefix.len()..].strip_prefix('_').unwrap_or(&digits[prefix.len()..]), radix),
+        None => (digits, if base == 0 { 10 } else { base }),
+    };
+    let is_octal = base == 0 && prefix.is_none() && digits.starts_with('0') && digits.chars().any(|digit| digit != '0');
+    let digits = without_underscores(digits).filter(|_| !is_octal)?;
+    let number = i128::from_str_radix(&digits, radix).ok()?;
+    Some(if is_negative { -number } else { number })
+}
+
+/// Digits without the single underscores between them; `None` for signs and for underscores elsewhere.
+fn without_underscores(text: &str) -> Option<String> {
+    let is_wrong = text.starts_with(['_', '+', '-']) || text.ends_with('_') || text.contains("__") || text.is_empty();
+    (!is_wrong).then(|| text.replace('_', ""))
+}
+
+/// `float(value)` of a text; `None` where Python raises ValueError.
+pub(super) fn parse_float(text: &str) -> Option<f64> {
+    let text = text.trim_matches(super::text::is_space);
+    let bytes = text.as_bytes();
+    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let mut underscores = text.match_indices('_').map(|(at, _)| at);
+    if !underscores.all(|at| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))) {
+        return None;
+    }
+    text.replace('_', "").parse().ok()
+}
+
+/// `round(value, digits)`.
+///
+/// # Errors
+/// The value is no number, or the digits are out of range.
+pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
+    if let Some(number) = value.as_int() {
+        return Ok(if digits >= 0 { Value::Int(number) } else { round_int(number, -digits)? });
+    }
+    let Value::Float(number) = value else {
+        return Err(value.refused("round", &Value::Int(digits)));
+    };
+    if !number.is_finite() {
+        return Ok(value.clone());
+    }
+    let digits = usize::try_from(digits).ok().filter(|digits| *digits <= 400);
+    let digits = digits.ok_or_else(|| Error::new("rounding a float to tens is not supported"))?;
+    let text = format!("{number:.digits$}");
+    text.parse().map(Value::Float).map_err(|_| Error::new(format!("{} can't be rounded", float(*number))))
+}
+
+fn round_int(number: i128, digits: i128) -> Result<Value> {
+    let unit = u32::try_from(digits).ok().and_then(|digits| 10i128.checked_pow(digits));
+    let unit = unit.ok_or_else(|| Error::new("rounding to so many tens is not supported"))?;
+    let low = number.div_euclid(unit);
+    let twice = 2 * number.rem_euclid(unit);
+    let is_up = twice > unit || (twice == unit && low % 2 != 0);
+    operators::binary(super::ast::Operator::Multiply, &Value::Int(low + i128::from(is_up)), &Value::Int(unit))
+}

@@ -1,0 +1,226 @@
+//! Numbers as texts, by a format such as `08.3f`.
+use super::error::{Error, Result};
+use super::text::{float, to_text};
+use super::value::Value;
+
+/// What stands behind the colon in `{:..}`, or between `%` and the letter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spec {
+    pub(super) fill: Option<char>,
+    pub(super) align: Option<char>,
+    pub(super) sign: Option<char>,
+    pub(super) is_alternate: bool,
+    pub(super) width: usize,
+    pub(super) grouping: Option<char>,
+    pub(super) precision: Option<usize>,
+    pub(super) kind: Option<char>,
+}
+
+/// Wider than any column of a chat; a template that asks for more wants memory.
+pub(super) const WIDEST: usize = 100_000;
+
+impl Spec {
+    /// Reads `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
+    ///
+    /// # Errors
+    /// It is no format.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let wrong = || Error::new(format!("{text:?} is no format"));
+        let mut spec = Self::default();
+        let mut rest = text;
+        let is_align = |letter: char| matches!(letter, '<' | '>' | '=' | '^');
+        let mut letters = rest.chars();
+        match (letters.next(), letters.next()) {
+            (Some(fill), Some(align)) if is_align(align) => {
+                (spec.fill, spec.align) = (Some(fill), Some(align));
+                rest = &rest[fill.len_utf8() + 1..];
+            }
+            (Some(align), _) if is_align(align) => (spec.align, rest) = (Some(align), &rest[1..]),
+            _ => {}
+        }
+        spec.sign = take(&mut rest, &['+', '-', ' ']);
+        spec.is_alternate = take(&mut rest, &['#']).is_some();
+        if take(&mut rest, &['0']).is_some() {
+            spec.fill = spec.fill.or(Some('0'));
+            spec.align = spec.align.or(Some('='));
+        }
+        spec.width = take_number(&mut rest)?.unwrap_or(0);
+        spec.grouping = take(&mut rest, &[',', '_']);
+        if take(&mut rest, &['.']).is_some() {
+            spec.precision = Some(take_number(&mut rest)?.ok_or_else(wrong)?);
+        }
+        let mut letters = rest.chars();
+        spec.kind = letters.next();
+        if letters.next().is_some() { Err(wrong()) } else { Ok(spec) }
+    }
+
+    /// The text with its sign, in its column.
+    fn place(&self, sign: &str, body: &str, default_align: char) -> String {
+        let length = sign.chars().count() + body.chars().count();
+        let fill: String = std::iter::repeat_n(self.fill.unwrap_or(' '), self.width.saturating_sub(length)).collect();
+        match self.align.unwrap_or(default_align) {
+            '<' => format!("{sign}{body}{fill}"),
+            '=' => format!("{sign}{fill}{body}"),
+            '^' => {
+                let half: String = fill.chars().take(fill.chars().count() / 2).collect();
+                let other: String = fill.chars().skip(half.chars().count()).collect();
+                format!("{half}{sign}{body}{other}")
+            }
+            _ => format!("{fill}{sign}{body}"),
+        }
+    }
+}
+
+fn take(rest: &mut &str, letters: &[char]) -> Option<char> {
+    let found = rest.chars().next().filter(|letter| letters.contains(letter))?;
+    *rest = &rest[found.len_utf8()..];
+    Some(found)
+}
+
+/// # Errors
+/// The number is out of all proportion.
+pub(super) fn take_number(rest: &mut &str) -> Result<Option<usize>> {
+    let length = rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    if length == 0 {
+        return Ok(None);
+    }
+    let number = rest[..length].parse().ok().filter(|number| *number <= WIDEST);
+    *rest = &rest[length..];
+    number.map(Some).ok_or_else(|| Error::new(format!("a width of more than {WIDEST}")))
+}
+
+/// `format(value, spec)`.
+///
+/// # Errors
+/// The format is not one for such a value.
+pub(super) fn format(value: &Value, spec: &str) -> Result<String> {
+    if spec.is_empty() {
+        return to_text(value);
+    }
+    let parsed = Spec::parse(spec)?;
+    let wrong = || Error::new(format!("the format {spec:?} is not one for a {}", value.type_name()));
+    match value {
+        Value::Text(text) => {
+            let is_wrong = parsed.kind.is_some_and(|kind| kind != 's')
+                || parsed.sign.is_some()
+                || parsed.is_alternate
+                || parsed.grouping.is_some()
+                || (parsed.align == Some('=') && !spec.starts_with('0'));
+            let align = if parsed.align == Some('=') { None } else { parsed.align };
+            if is_wrong { Err(wrong()) } else { Ok(column(text, &Spec { align, ..parsed })) }
+        }
+        Value::Float(number) => float_text(*number, &parsed).ok_or_else(wrong),
+        Value::Int(_) | Value::Bool(_) => {
+            let number = value.as_int().unwrap_or(0);
+            let is_whole = matches!(parsed.kind, None | Some('d' | 'x' | 'X' | 'o' | 'b' | 'c' | 'n'));
+            let text = if !is_whole {
+                float_text(number as f64, &parsed)
+            } else if parsed.precision.is_none() {
+                int_text(number, &parsed)
+            } else {
+                None
+            };
+            text.ok_or_else(wrong)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// A text cut to its precision, in its column.
+pub(super) fn column(text: &str, spec: &Spec) -> String {
+    let cut: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
+    spec.place("", &cut, '<')
+}
+
+/// An int in its column; `None` for a type that is not supported.
+pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
+    let magnitude = number.unsigned_abs();
+    let (prefix, digits) = match spec.kind {
+        None | Some('d') => ("", magnitude.to_string()),
+        Some('x') => ("0x", format!("{magnitude:x}")),
+        Some('X') => ("0X", format!("{magnitude:X}")),
+        Some('o') => ("0o", format!("{magnitude:o}")),
+        Some('b') => ("0b", format!("{magnitude:b}")),
+        _ => return None,
+    };
+    let every = if matches!(spec.kind, None | Some('d')) { 3 } else { 4 };
+    let sign = format!("{}{}", sign(number < 0, spec), if spec.is_alternate { prefix } else { "" });
+    grouped(&sign, &digits, "", every, spec)
+}
+
+/// A float in its column; `None` for a type that is not supported.
+pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
+    let magnitude = number.abs();
+    let body = if !number.is_finite() {
+        let text = if number.is_nan() { "nan" } else { "inf" };
+        if spec.kind.is_some_and(char::is_uppercase) { text.to_uppercase() } else { text.to_owned() }
+    } else {
+        let precision = spec.precision.unwrap_or(6);
+        match spec.kind {
+            None if spec.precision.is_none() => float(magnitude),
+            None => general(magnitude, precision, true),
+            Some('f' | 'F') => format!("{magnitude:.precision$}"),
+            Some('e') => scientific(magnitude, precision),
+            Some('E') => scientific(magnitude, precision).to_uppercase(),
+            Some('g') => general(magnitude, precision, false),
+            Some('G') => general(magnitude, precision, false).to_uppercase(),
+            Some('%') => format!("{:.precision$}%", magnitude * 100.0),
+            _ => return None,
+        }
+    };
+    if spec.is_alternate {
+        return None;
+    }
+    let is_negative = number.is_sign_negative() && !number.is_nan();
+    let split = body.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(body.len());
+    grouped(sign(is_negative, spec), &body[..split], &body[split..], 3, spec)
+}
+
+fn sign(is_negative: bool, spec: &Spec) -> &'static str {
+    match (is_negative, spec.sign) {
+        (true, _) => "-",
+        (false, Some('+')) => "+",
+        (false, Some(' ')) => " ",
+        _ => "",
+    }
+}
+
+/// Digits with commas or underscores; `None` where zeros in front would want them, too.
+fn grouped(sign: &str, digits: &str, behind: &str, every: usize, spec: &Spec) -> Option<String> {
+    let Some(separator) = spec.grouping else { return Some(spec.place(sign, &format!("{digits}{behind}"), '>')) };
+    if spec.fill == Some('0') && spec.align == Some('=') || (separator == ',' && every != 3) {
+        return None;
+    }
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(every) {
+            out.push(separator);
+        }
+        out.push(digit);
+    }
+    Some(spec.place(sign, &format!("{out}{behind}"), '>'))
+}
+
+fn scientific(number: f64, precision: usize) -> String {
+    let text = format!("{number:.precision$e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// So many significant digits, without zeros at the end.
+fn general(number: f64, precision: usize, has_point: bool) -> String {
+    let precision = precision.max(1);
+    let text = scientific(number, precision - 1);
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "+00"));
+    let power: i32 = exponent.parse().unwrap_or(0);
+    let limit = precision as i32 - i32::from(has_point);
+    let trimmed = |text: &str| {
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+    };
+    if power < -4 || power >= limit {
+        return format!("{}e{exponent}", trimmed(digits));
+    }
+    let plain = trimmed(&format!("{number:.*}", (precision as i32 - 1 - power).max(0) as usize));
+    if has_point && !plain.contains('.') { format!("{plain}.0") } else { plain }
+}

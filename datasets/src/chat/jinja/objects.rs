@@ -1,0 +1,128 @@
+//! Values with a life of their own: functions, macros, namespaces, loops.
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::ast::{For, Macro};
+use super::frame::Frame;
+use super::value::{Dict, Value};
+
+#[derive(Debug)]
+pub(super) enum Object {
+    /// A function that every template knows.
+    Function(Function),
+    /// `dict.fromkeys`.
+    FromKeys,
+    /// A method of a value.
+    Method(Value, &'static str),
+    Macro(Closure),
+    Namespace(RefCell<Dict>),
+    Cycler(Cycler),
+    Joiner {
+        separator: Value,
+        is_used: Cell<bool>,
+    },
+    Loop(Loop),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    Range,
+    Dict,
+    Namespace,
+    Cycler,
+    Joiner,
+    RaiseException,
+    StrftimeNow,
+}
+
+/// The functions that every template knows, by name. `lipsum` is missing: it is random.
+pub(super) const FUNCTIONS: [(&str, Function); 7] = [
+    ("range", Function::Range),
+    ("dict", Function::Dict),
+    ("namespace", Function::Namespace),
+    ("cycler", Function::Cycler),
+    ("joiner", Function::Joiner),
+    ("raise_exception", Function::RaiseException),
+    ("strftime_now", Function::StrftimeNow),
+];
+
+/// A macro and the names around it. They outlive it but for a macro that leaves the block it was written in.
+#[derive(Debug)]
+pub(super) struct Closure {
+    pub(super) written: Arc<Macro>,
+    pub(super) around: Weak<Frame>,
+}
+
+#[derive(Debug)]
+pub(super) struct Cycler {
+    pub(super) items: Vec<Value>,
+    pub(super) at: Cell<usize>,
+}
+
+/// `loop`: where a loop stands. The items are drawn one by one, since a test behind `if` sees what the turns before it
+/// did.
+#[derive(Debug)]
+pub(super) struct Loop {
+    pub(super) written: Arc<For>,
+    pub(super) around: Weak<Frame>,
+    pub(super) items: Rc<RefCell<VecDeque<Value>>>,
+    pub(super) depth: usize,
+    pub(super) place: RefCell<Place>,
+}
+
+/// Where a loop stands now.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// How many turns have begun.
+    pub(super) turns: usize,
+    pub(super) before: Option<Value>,
+    pub(super) current: Option<Value>,
+    /// The next items, where somebody asked for them.
+    pub(super) ready: VecDeque<Value>,
+    pub(super) length: Option<usize>,
+    pub(super) changed: Option<Vec<Value>>,
+}
+
+impl Object {
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Function(_) | Self::FromKeys => "function",
+            Self::Method(..) => "method",
+            Self::Macro(_) => "macro",
+            Self::Namespace(_) => "namespace",
+            Self::Cycler(_) => "cycler",
+            Self::Joiner { .. } => "joiner",
+            Self::Loop(_) => "loop",
+        }
+    }
+
+    pub(super) fn is_callable(&self) -> bool {
+        !matches!(self, Self::Namespace(_) | Self::Cycler(_))
+    }
+
+    pub(super) fn is_iterable(&self) -> bool {
+        matches!(self, Self::Loop(_))
+    }
+
+    /// Equal in Python, though not the same object: methods of equal name of one value.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Function(left), Self::Function(right)) => left == right,
+            (Self::Method(left, name), Self::Method(right, other)) => name == other && is_identical(left, right),
+            _ => false,
+        }
+    }
+}
+
+fn is_identical(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Dict(left), Value::Dict(right)) => Rc::ptr_eq(left, right),
+        (Value::Text(left), Value::Text(right)) => Rc::ptr_eq(left, right),
+        _ => match (left.as_items(), right.as_items()) {
+            (Some(left), Some(right)) => Rc::ptr_eq(left, right),
+            _ => false,
+        },
+    }
+}

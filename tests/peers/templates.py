@@ -1,0 +1,149 @@
+"""Every chat template that TRL ships, rendered by hybrid-dpo and by transformers.
+
+    pip install torch transformers trl
+    cargo build --release
+    python tests/peers/templates.py --binary target/release/hybrid-dpo
+
+Each template goes with a byte-level tokenizer without merges, so that tokens and text are the same thing. `score` of
+some conversations (plain, with a system message, with several turns, with tools that are called, with thoughts, with
+template arguments) must give the prompt and the prompt with its answer as `apply_chat_template` writes them; where
+transformers refuses, so must hybrid-dpo. The last line is the count of checks.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import torch
+import transformers.utils.chat_template_utils as chat_template_utils
+import trl
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+
+from checks import Checks
+
+
+class FixedDay(datetime.datetime):
+    """The day that hybrid-dpo tells templates."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2024, 7, 26)
+
+
+chat_template_utils.datetime = FixedDay
+
+SYSTEM = {"role": "system", "content": "Be brief. 日本語"}
+USER = {"role": "user", "content": " How many? <b>\"&'\n"}
+MORE = {"role": "user", "content": "And\n\nthen?"}
+ANSWER = {"role": "assistant", "content": "Three.\n"}
+THOUGHT = {"role": "assistant", "content": "Two.", "reasoning_content": "Let me count.\nOne, two."}
+INLINE = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nFour."}
+TOOL = {"type": "function", "function": {
+    "name": "count", "description": "Counts things.",
+    "parameters": {"type": "object", "required": ["of"], "properties": {
+        "of": {"type": "string", "description": "what, \"exactly\""},
+        "kinds": {"type": "array", "items": {"type": "string"}, "enum": ["a", "b"]},
+        "most": {"type": ["integer", "null"]}}}}}
+CALL = {"role": "assistant", "content": "", "tool_calls": [
+    {"id": "abcdefghi", "type": "function", "function": {"name": "count", "arguments": {"of": "apples", "most": 1.5}}}]}
+RESULT = {"role": "tool", "content": "{\"n\": 3}", "name": "count", "tool_call_id": "abcdefghi"}
+
+# Name: prompt, answer, and what the record says besides.
+CONVERSATIONS = {
+    "plain": ([USER], ANSWER, {}),
+    "system": ([SYSTEM, USER], ANSWER, {}),
+    "turns": ([SYSTEM, USER, ANSWER, MORE], {"role": "assistant", "content": "No."}, {}),
+    "tools": ([SYSTEM, USER, CALL, RESULT], ANSWER, {"tools": [TOOL]}),
+    "tools without system": ([USER], CALL, {"tools": [TOOL]}),
+    "tools, turns": ([USER, CALL, RESULT, ANSWER, MORE], THOUGHT, {"tools": [TOOL]}),
+    "thoughts": ([USER, THOUGHT, MORE], THOUGHT, {}),
+    "thoughts inline": ([USER, INLINE, MORE], INLINE, {}),
+    "no thinking": ([USER], ANSWER, {"chat_template_kwargs": {"enable_thinking": False}}),
+    "thinking": ([SYSTEM, USER], ANSWER, {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}}),
+    "wrong order": ([USER, MORE], ANSWER, {}),
+}
+
+
+def make_model(folder, template):
+    """A small model whose tokens are bytes, and its template."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+    wrapped.chat_template = template
+    wrapped.save_pretrained(folder)
+    config = LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                         intermediate_size=8, max_position_embeddings=16384, bos_token_id=256, eos_token_id=257)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return wrapped
+
+
+def theirs(tokenizer, prompt, answer, more):
+    """The prompt, and the prompt with its answer; nothing where transformers refuses."""
+    told = {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
+    try:
+        start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **told)
+        return start, tokenizer.apply_chat_template([*prompt, answer], tokenize=False, **told)
+    except Exception:
+        return None
+
+
+def ours(binary, folder, tokenizer, prompt, answer, more):
+    """The same of hybrid-dpo, and what it says where it refuses."""
+    record = {"prompt": prompt, "chosen": [answer], "rejected": [{"role": "assistant", "content": "Z"}], **more}
+    data, out = os.path.join(folder, "data.jsonl"), os.path.join(folder, "scores.jsonl")
+    pathlib.Path(data).write_text(json.dumps(record) + "\n")
+    lengths = ["--max-length", "16384", "--max-prompt-length", "12000"]
+    done = subprocess.run([binary, "score", "--model", folder, "--data", data, "--out", out, "--quiet", *lengths],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return None, done.stderr.strip()
+    line = json.loads(pathlib.Path(out).read_text().splitlines()[0])
+    start = line["prompt_tokens"]
+    decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
+    return (decode(start), decode(start + line["chosen"]["tokens"])), ""
+
+
+def is_equal(expected, found, eos):
+    """Whether both texts are the same: the border is where they part, and an answer ends with its end token."""
+    (start, whole), (our_start, our_whole) = expected, found
+    border = len(os.path.commonprefix([start, whole]))
+    ends = {whole, whole + eos, whole[:border] + whole[border:].partition(eos)[0] + eos}
+    return our_start == whole[:border] and our_whole in ends
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", default="target/release/hybrid-dpo")
+    parser.add_argument("--only", default="", help="templates whose names hold this")
+    options = parser.parse_args()
+    checks = Checks()
+    templates = sorted((pathlib.Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+    for template in (path for path in templates if options.only in path.name):
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer = make_model(folder, template.read_text())
+            for name, (prompt, answer, more) in CONVERSATIONS.items():
+                expected = theirs(tokenizer, prompt, answer, more)
+                found, message = ours(options.binary, folder, tokenizer, prompt, answer, more)
+                is_right = found is None if expected is None else found and is_equal(expected, found, "</s>")
+                checks(f"{template.name}, {name}{'' if expected else ' (refused)'}", float(not is_right), 0.0)
+                if not is_right:
+                    print(f"    transformers {expected!r}\n    hybrid-dpo   {found!r} {message}")
+    checks.end()
+
+
+if __name__ == "__main__":
+    main()
