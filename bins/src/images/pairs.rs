@@ -9,7 +9,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::to_shape;
 use super::{Captions, Opened, eval_share};
 use crate::denoiser::Loaded;
-use crate::judged::{Judged, hold_out, refuse_unread};
+use crate::judged::{Judged, hold_out};
 use crate::{Call, Failure};
 
 /// Some of a folder's judged pairs.
@@ -39,9 +39,6 @@ impl Images for JudgedImages {
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;
-    let of_files =
-        ["data.format", "data.split", "data.eval_data", "data.flip", "data.on_bad_image", "data.latent_cache"];
-    refuse_unread(values, &of_files)?;
     let judged = Arc::new(Judged::open(path, Modality::Diffusion, values)?);
     call.console.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));

@@ -28,13 +28,24 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
         "hybrid" => hybrid::presets(&mut call.values)?,
         _ => token::presets(&mut call.values)?,
     };
+    decide_length(&mut call.values);
+    keys::idle::refuse(&call.values, TRAIN)?;
     // From here on an interrupt is a wish to stop at the next step.
     let stop = stop_flag()?;
     if call.values.count("rounds.rounds").is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume, stop);
     }
-    rounds::refuse_alone(&call.values)?;
+    if call.values.count("rounds.rounds") == Some(0) {
+        return Err(Failure::usage("--rounds takes at least 1"));
+    }
     one(call, embedded, resume.cloned(), stop)
+}
+
+/// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
+fn decide_length(values: &mut Values) {
+    if values.has("train.max_steps") && !values.is_given("train.epochs") {
+        values.clear("train.epochs");
+    }
 }
 
 /// One run, all of whose settings are known.
@@ -99,7 +110,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         seed: count("run.seed") as u64,
         batch_size: count("train.batch_size"),
         micro_batch_size: count("train.micro_batch_size"),
-        epochs: count("train.epochs"),
+        epochs: values.count("train.epochs"),
         max_steps: values.count("train.max_steps"),
         rate: number("optimizer.lr"),
         warmup_steps: count("optimizer.warmup_steps"),
@@ -121,6 +132,9 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
 /// Set by ctrl-C and by the system's wish to end the program.
 fn stop_flag() -> Result<&'static AtomicBool, Failure> {
     static STOP: OnceLock<AtomicBool> = OnceLock::new();
+    if let Some(stop) = STOP.get() {
+        return Ok(stop);
+    }
     let stop = STOP.get_or_init(|| AtomicBool::new(false));
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
