@@ -151,11 +151,8 @@ impl Here<'_> {
             || self.values.peek_number("data.eval_share") != Some(0.0)
     }
 
-    /// Whether a share is taken out of the data.
+    /// Whether a share is taken out of the data: of rounds out of each one's pairs.
     pub(super) fn splits(&self) -> bool {
-        if self.is_rounds() {
-            return !self.prompts_are_embedded();
-        }
         self.data != Data::Embedded || self.mdp == "token" || self.is_on_trajectories()
     }
 
