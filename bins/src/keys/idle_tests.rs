@@ -86,10 +86,14 @@ fn tensors(names: &[&'static str], shape: &[usize]) -> Vec<u8> {
 /// Settings of a run of one step.
 const SHORT: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 --n-samples 1 --eval-share 0.3";
 
+/// The same of one that shows nothing.
+const BARE: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0";
+
 /// What is made first, each by a command of its own.
 const MADE: &[&str] = &[
     "sample --model builtin:tldr --limit-prompts 6 --pairs @texts",
     "judge --pairs @texts",
+    "sample --model builtin:tldr --prompts @prompts.txt --max-length 40 --pairs @short",
     "sample --mdp diffusion --model builtin:shapes --limit-prompts 6 --sample-steps 2 --pairs @shapes",
     "judge --pairs @shapes",
     "sample --mdp hybrid --limit-prompts 6 --sample-steps 2 --pairs @both",
@@ -109,14 +113,14 @@ const LINES: &[&str] = &[
     "train --model builtin:tldr --data @pairs.jsonl --objective simpo SHORT",
     "train --model builtin:tldr --data @pairs.jsonl --objective cpl SHORT",
     "train --model builtin:tldr --data @pairs.jsonl --objective sft SHORT",
-    "train --rounds 1 --round-pairs 4 --eval-examples 2 --model builtin:tldr --prompts @prompts.txt SHORT",
+    "train --rounds 1 --round-pairs 4 --eval-examples 2 --model builtin:tldr --prompts builtin:tldr SHORT",
     "train --rounds 1 --round-pairs 4 --round-reference fixed --eval-examples 2 SHORT0",
     "train --mdp diffusion --limit 4 --sample-steps 2 --eval-examples 2 SHORT0",
     "train --mdp diffusion --model %companions/sd --data @pictures.jsonl --omega min-snr --sample-steps 2 SHORT",
     "train --mdp diffusion --model %companions/ddpm --data @pictures.jsonl --scheme half --sample-steps 2 SHORT",
     "train --mdp diffusion --model builtin:shapes --data @shapes --objective simpo --sample-steps 2 SHORT",
-    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --objective sft SHORT0",
-    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors SHORT0",
+    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --objective sft BARE",
+    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors BARE",
     "train --mdp diffusion --model builtin:shapes --scheme trajectory --trajectories @ways.safetensors --sample-steps 3 \
      --eta 1 --reference builtin:shapes --importance-clip 2 SHORT",
     "train --mdp diffusion --model builtin:shapes --objective d3po --trajectories @ways.safetensors --sample-steps 3 \
@@ -148,7 +152,7 @@ const LINES: &[&str] = &[
     "inspect %companions/ddpm --data @pictures.jsonl",
     "inspect @texts",
     "inspect @latents.safetensors",
-    "judge --pairs @texts --judge %rewards/llama",
+    "judge --pairs @short --judge %rewards/llama",
     "label --pairs @nowhere",
 ];
 
@@ -164,7 +168,8 @@ fn what_the_table_says_is_read_is_read() {
     for (number, line) in LINES.iter().enumerate() {
         let out = if line.starts_with("train") { format!("--out @run{number}") } else { String::new() };
         let short = SHORT.replace(" --eval-share 0.3", "");
-        let arguments = format!("{} {out}", line.replace("SHORT0", &short).replace("SHORT", SHORT));
+        let arguments =
+            format!("{} {out}", line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE));
         reads::take();
         let done = scene.run(&arguments);
         assert!(done.is_ok() || line.contains("@nowhere"), "{line}: {}", done.unwrap_err());
