@@ -86,7 +86,9 @@ impl Need {
                 (words.contains(&word(path)), text)
             }
             Self::NotOne(path, words) => {
-                let text = format!("would do nothing: --{} {} does not read it, the others do", flag(path), word(path));
+                let (flag, others) = (flag(path), either(words));
+                let text =
+                    format!("would do nothing: --{flag} {} does not read it, others than {others} do", word(path));
                 (!words.contains(&word(path)), text)
             }
             Self::With(paths) => {
