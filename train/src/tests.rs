@@ -222,7 +222,7 @@ fn an_evaluation_looks_at_examples_that_the_seed_draws() {
     let looked = |seed, examples| {
         let data = Watched(pairs(200), std::cell::RefCell::default());
         let source = TokenSource::<Comparison>::new(&data, 16);
-        let learner = Tabular::new(5);
+        let learner = Tabular::new(&MDP);
         let mut reference = crate::step::Reference { policy: Some(&learner), cache: ReferenceCache::default() };
         let look = crate::evaluate::Look { step: 0, micro_batch_size: 3, examples, seed, beta: 0.1 };
         let hooks = Hooks::default();
