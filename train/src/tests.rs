@@ -8,7 +8,7 @@ use mdp::token::TokenMdp;
 use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise};
 use policies::Tabular;
 
-use crate::token::{FromExample, TokenSource};
+use crate::token::{Examples, FromExample, TokenSource};
 use crate::{
     CacheKey, Decay, Ending, Hooks, Monitor, Outcome, Problem, Record, ReferenceCache, RunFolder, Settings, Silent,
     TrainError, evaluate, run,
@@ -206,7 +206,7 @@ fn killed_between_checkpoints_and_resumed_is_the_same_to_the_bit() {
 /// Examples that remember which of them were asked for.
 struct Watched(Vec<Example>, std::cell::RefCell<Vec<usize>>);
 
-impl crate::token::Examples for Watched {
+impl Examples for Watched {
     fn len(&self) -> usize {
         self.0.len()
     }

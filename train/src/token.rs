@@ -255,7 +255,8 @@ mod tests {
             ..steps(&[[-1.0, -1.0]; 4]).into()
         };
         let weights = policy.log_probs.filled(1.0);
-        let measured = |policy| source.measure(&slice, Scores { policy, reference: None, weights: &weights });
+        let measured =
+            |policy: &mdp::Channels| source.measure(&slice, Scores { policy, reference: None, weights: &weights });
         let named: Vec<(String, f64)> = measured(&policy).means().map(|(name, mean)| (name.to_owned(), mean)).collect();
         let expected = [("logits/chosen", 3.0), ("logits/rejected", 8.0), ("mean_token_accuracy", 0.25)];
         assert_eq!(named, expected.map(|(name, mean)| (name.to_owned(), mean)));
