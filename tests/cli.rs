@@ -5,6 +5,7 @@ mod bad_models;
 mod bad_settings;
 mod contracts;
 mod hybrid;
+mod idle;
 mod image_contracts;
 mod image_damage;
 mod image_resume;

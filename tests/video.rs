@@ -90,7 +90,7 @@ fn two_joint_steps_change_both_halves_and_no_more_is_needed_than_a_source() {
         seed: 0,
         batch_size: 2,
         micro_batch_size: 2,
-        epochs: 1,
+        epochs: Some(1),
         max_steps: Some(2),
         rate: 1e-3,
         warmup_steps: 0,

@@ -8,16 +8,7 @@ use crate::values::Values;
 
 /// The adapters that the settings ask for, on `usual` layers unless they name others.
 pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
-    let Some(rank) = values.count("model.lora_rank") else {
-        for (flag, path) in
-            [("lora-alpha", "model.lora_alpha"), ("lora-targets", "model.lora_targets"), ("rslora", "model.rslora")]
-        {
-            if values.is_changed(path) {
-                return Err(Failure::usage(format!("--{flag} needs --lora-rank")));
-            }
-        }
-        return Ok(None);
-    };
+    let Some(rank) = values.count("model.lora_rank") else { return Ok(None) };
     let names = values.list("model.lora_targets");
     let names = if names.is_empty() { usual.iter().map(|name| (*name).to_owned()).collect() } else { names };
     let targets =

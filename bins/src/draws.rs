@@ -24,9 +24,6 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
         "min-snr" => Omega::MinSnr { gamma },
         _ => Omega::Constant,
     };
-    if values.is_typed("diffusion.min_snr_gamma") && !matches!(omega, Omega::MinSnr { .. }) {
-        return Err(Failure::usage("--min-snr-gamma is for --omega min-snr"));
-    }
     let reduction = if values.word("diffusion.reduction") == "sum" { Reduction::Sum } else { Reduction::Mean };
     Ok(Units { reduction, half: values.switch("diffusion.half"), horizon, omega })
 }
@@ -38,18 +35,6 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     for (flag, n) in [("draws-per-pair", per_example), ("draw-sets", sets)] {
         if n == 0 {
             return Err(Failure::usage(format!("--{flag} takes at least 1")));
-        }
-    }
-    if given.is_some() {
-        for (flag, path) in [
-            ("draws-per-pair", "diffusion.draws_per_pair"),
-            ("draw-sets", "diffusion.draw_sets"),
-            ("timesteps", "diffusion.timesteps"),
-            ("noise", "diffusion.noise"),
-        ] {
-            if values.is_typed(path) {
-                return Err(Failure::usage(format!("--{flag} would do nothing: --draws gives every draw")));
-            }
         }
     }
     let noise = match values.word("diffusion.noise") {
@@ -85,9 +70,6 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
     if per_example == 0 {
         return Err(Failure::usage("--draws-per-pair takes at least 1"));
     }
-    if given.is_some() && values.is_typed("diffusion.draws_per_pair") {
-        return Err(Failure::usage("--draws-per-pair would do nothing: --draws gives every draw"));
-    }
     Ok(Draws {
         seed: values.count("run.seed").unwrap_or(0) as u64,
         per_example: inside(given.as_ref(), per_example),
@@ -98,18 +80,10 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
     })
 }
 
-/// Draws are for latents from a file.
-pub(crate) fn refuse_alone(values: &Values) -> Result<(), Failure> {
-    if values.text("diffusion.draws").is_some() && values.text("data.latents").is_none() {
-        return Err(Failure::usage("--draws goes with --latents: it holds noise for each of them"));
-    }
-    Ok(())
-}
-
 /// A file of draws: `timesteps` and `noise`, for latents from a file.
 pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
-    refuse_alone(values)?;
-    let latents = values.text("data.latents").unwrap_or_default();
+    let needed = || Failure::usage("--draws goes with --latents: it holds noise for each of them");
+    let latents = values.text("data.latents").ok_or_else(needed)?;
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
     let draws = images::Draws::open(path, &latents, n_timesteps)?;
     given(&draws, latents.len())

@@ -13,14 +13,6 @@ pub(crate) fn is_pair_folder(path: &Path) -> bool {
     path.join("pairs.json").is_file()
 }
 
-/// What is about files of records has no say over a folder of pairs.
-pub(crate) fn refuse_unread(values: &Values, paths: &[&str]) -> Result<(), Failure> {
-    match paths.iter().find(|path| values.is_typed(path)).and_then(|path| crate::keys::find(path)) {
-        Some(key) => Err(Failure::usage(format!("--{} would do nothing: --data is a folder of pairs", key.flag))),
-        None => Ok(()),
-    }
-}
-
 /// A folder's pairs of which somebody has said something.
 pub(crate) struct Judged {
     pub(crate) folder: PairFolder,

@@ -6,6 +6,7 @@ mod adapters;
 mod console;
 mod denoiser;
 mod draws;
+mod dropout;
 mod embedded;
 mod failure;
 mod hybrid;
@@ -41,7 +42,7 @@ use crate::values::Values;
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
 /// usage, 130 interrupted after a checkpoint.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match command().try_get_matches_from(arguments) {
+    let matches = match command().try_get_matches_from(join_switches(arguments)) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version go to stdout with 0, usage errors to stderr with 2; clap knows which.
@@ -105,13 +106,39 @@ fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
             values.merge_flag(key, text)?;
         }
     }
-    // What is inspected says itself what it is.
-    if verb != INSPECT {
-        values.refuse_other_problems()?;
+    // What is inspected says itself what it is, and what a run reads is known once its defaults are.
+    if verb & (INSPECT | TRAIN) == 0 {
+        keys::idle::refuse(&values, verb)?;
     }
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
-    Ok(Call { values, console: Console::start(matches.get_flag("quiet"), json) })
+    Ok(Call { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
 }
+
+/// `--switch true` as `--switch=true`. No other word is taken for a switch's value, so that what follows one may be a path.
+fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_word = |argument: &OsString| ["true", "false"].iter().any(|word| argument.eq_ignore_ascii_case(word));
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut is_over = false;
+    for argument in arguments {
+        is_over |= argument == "--";
+        match joined.last_mut() {
+            Some(last) if !is_over && is_word(&argument) && is_switch(last) => {
+                last.push("=");
+                last.push(argument.to_ascii_lowercase());
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
+}
+
+fn is_switch(argument: &OsString) -> bool {
+    let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
+    flag.is_some_and(|flag| flag == QUIET || keys::all().any(|key| key.kind == Kind::Switch && key.flag == flag))
+}
+
+/// The one switch that is no setting.
+const QUIET: &str = "quiet";
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -174,7 +201,11 @@ fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static s
                 .action(ArgAction::Append)
                 .help("Sets one value; wins over the file, flags win over it"),
         )
-        .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("Says nothing but results and errors"))
+        .arg(
+            as_switch(Arg::new(QUIET).long(QUIET))
+                .value_parser(clap::value_parser!(bool))
+                .help("Says nothing but results and errors"),
+        )
         .arg(
             Arg::new("log-format")
                 .long("log-format")
@@ -183,6 +214,11 @@ fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static s
                 .default_value("text")
                 .help("How progress is written to stderr"),
         )
+}
+
+/// `--switch`, `--switch=true` and, joined before, `--switch true`.
+fn as_switch(arg: Arg) -> Arg {
+    arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
 }
 
 fn flag(key: &'static keys::Key) -> Arg {
@@ -210,7 +246,7 @@ fn flag(key: &'static keys::Key) -> Arg {
             _ => "PATH",
         }),
         Kind::List => arg.value_name("A,B"),
-        Kind::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Switch => as_switch(arg),
         Kind::Choice(words) => arg.value_name("WORD").help(format!(
             "{} ({}){}",
             key.help,

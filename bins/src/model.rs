@@ -191,13 +191,6 @@ pub(crate) fn keep(values: &Values) -> Keep {
 pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
     let number = |path| values.number(path).unwrap_or_default();
     let name = values.word("optimizer.name");
-    for (flag, path, of) in
-        [("weight-decay", "optimizer.weight_decay", "adamw"), ("momentum", "optimizer.momentum", "sgd")]
-    {
-        if number(path) != 0.0 && name != of {
-            return Err(Failure::usage(format!("--{flag} is for --optimizer {of}, not {name}")));
-        }
-    }
     let made: Result<Box<dyn Optimizer>, _> = match name {
         "adamw" => AdamW::new((0.9, 0.999), 1e-8, number("optimizer.weight_decay")).map(|o| Box::new(o) as _),
         "sgd" => Sgd::new(number("optimizer.momentum")).map(|o| Box::new(o) as _),

@@ -16,58 +16,15 @@ pub(crate) enum Chosen {
     Demonstrations(BoxObjective<Demonstration>),
 }
 
-/// Settings that only some losses read.
-const SETTINGS: &[(&str, &[&str])] = &[
-    ("objective.gamma", &["simpo"]),
-    ("objective.label_smoothing", &["cdpo", "robust", "exo"]),
-    ("objective.per_token", &["ipo"]),
-    ("objective.alpha", &["tdpo"]),
-    ("objective.bias", &["cpl"]),
-    ("diffusion.clamp", &["d3po"]),
-    ("objective.desirable_weight", &["kto"]),
-    ("objective.undesirable_weight", &["kto"]),
-];
-
-/// A setting that was asked for and would do nothing is wrong usage.
-fn refuse_idle(values: &Values) -> Result<(), Failure> {
-    let name = values.word("objective.name");
-    for (path, readers) in SETTINGS {
-        // Between two halves it is the weight of the second.
-        let is_weight = *path == "objective.gamma" && values.word("run.mdp") == "hybrid";
-        if values.is_typed(path) && !readers.contains(&name) && !is_weight {
-            let flag = crate::keys::find(path).map_or(*path, |key| key.flag);
-            let text = format!("--{flag} is for --objective {}, {name} does not read it", readers.join(", "));
-            return Err(Failure::usage(text));
-        }
-    }
-    for (flag, path) in [("reference", "model.reference"), ("beta", "objective.beta")] {
-        if name == "sft" && values.is_typed(path) {
-            return Err(Failure::usage(format!("--{flag} is for losses that compare, sft does not read it")));
-        }
-    }
-    let share = values.number("data.eval_share").filter(|share| *share != 0.0 && values.is_typed("data.eval_share"));
-    if share.is_some() && values.text("data.eval_data").is_some() {
-        return Err(Failure::usage("--eval-share is for runs without --eval-data: nothing is held out of --data then"));
-    }
-    Ok(())
-}
-
 /// The loss that the settings name.
 pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
-    refuse_idle(values)?;
     let number = |path| values.number(path).unwrap_or_default();
     let (beta, smoothing) = (number("objective.beta"), number("objective.label_smoothing"));
     let name = values.word("objective.name");
     let reduction = if values.switch("objective.per_token") { Reduction::PerToken } else { Reduction::Sum };
-    if reduction == Reduction::PerToken && name != "ipo" {
-        return Err(Failure::usage(format!("--per-token is for --objective ipo, not {name}")));
-    }
     let sft_weight = number("objective.sft_weight");
     if sft_weight < 0.0 {
         return Err(Failure::usage(format!("--sft-weight takes a number from 0 up, not {sft_weight}")));
-    }
-    if sft_weight > 0.0 && ["sft", "kto", "plackett-luce"].contains(&name) {
-        return Err(Failure::usage(format!("--sft-weight is for losses of pairs, not {name}")));
     }
     let comparisons = match name {
         "sft" => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
@@ -150,17 +107,6 @@ mod tests {
             let mut values = Values::defaults();
             values.merge_set(&format!("objective.name={name}")).unwrap();
             assert!(choose(&values).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_setting_that_would_do_nothing_is_wrong_usage() {
-        for (set, flag) in [("objective.label_smoothing=0.1", "--label-smoothing"), ("objective.bias=0.5", "--bias")] {
-            let mut values = Values::defaults();
-            values.merge_set(set).unwrap();
-            let failure = choose(&values).err().unwrap();
-            assert_eq!(failure.code(), 2);
-            assert!(failure.to_string().contains(flag), "{failure}");
         }
     }
 

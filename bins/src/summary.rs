@@ -1,6 +1,7 @@
 //! The table at the end of a run.
 use std::fmt::Write as _;
 
+use datasets::derived_seed;
 use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
 use policies::causal::{CausalLm, Sampling};
 use policies::formats::ModelTokenizer;
@@ -33,7 +34,8 @@ pub(crate) fn oracle_win_rate(
     let sampling = Sampling { eos: tokenizer.eos.clone(), max_new: 96, ..Sampling::default() };
     let most = policy.config().max_positions;
     let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
-    let (ours, theirs) = (draw(policy, seed)?, draw(reference, seed + 1)?);
+    // A stream of the reference's own: not that of the policy under the next seed.
+    let (ours, theirs) = (draw(policy, seed)?, draw(reference, derived_seed(seed, "reference's samples", 0))?);
     let (mut wins, mut right, mut wrong) = (0.0, (0.0, 0.0), (0.0, 0.0));
     for ((pair, a), b) in pairs.iter().zip(&ours).zip(&theirs) {
         let facts: &Facts = &pair.facts;

@@ -9,7 +9,7 @@ use policies::BoxError;
 use policies::formats::{ModelFiles, ModelTokenizer};
 use train::token::Examples;
 
-use crate::judged::{Judged, is_pair_folder, refuse_unread};
+use crate::judged::{Judged, is_pair_folder};
 use crate::values::Values;
 use crate::{Failure, model};
 
@@ -126,7 +126,6 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
     let reading = reading(part, values)?;
     let path = Path::new(name);
     if is_pair_folder(path) {
-        refuse_unread(values, &["data.format", "data.split"])?;
         let mut judged = Judged::open(path, Modality::Token, values)?;
         if TAKES_NO_TIES.contains(&values.word("objective.name")) {
             judged.leave_ties_out(path)?;
@@ -210,7 +209,9 @@ pub(crate) fn open_split(tokenise: &Tokenise, values: &Values) -> Result<(Datase
     if !(0.0..1.0).contains(&share) {
         return Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")));
     }
-    if share == 0.0 {
+    // Of embedded data as many are held out as evaluations look at.
+    let is_none_made = name.starts_with("builtin:") && values.count("train.eval_examples") == Some(0);
+    if share == 0.0 || is_none_made {
         return Ok((data, None));
     }
     if name.starts_with("builtin:") {

@@ -71,19 +71,6 @@ impl Values {
         Ok(())
     }
 
-    /// Refuses what is typed for another kind of problem: it would do nothing.
-    pub(crate) fn refuse_other_problems(&self) -> Result<(), Failure> {
-        let mdp = self.word("run.mdp");
-        let other = |key: &&'static Key| self.typed.contains(key.path) && !key.is_for(mdp);
-        match keys::all().find(other) {
-            Some(key) => {
-                let only = key.only.unwrap_or_default();
-                Err(Failure::usage(format!("--{} is for --mdp {only}, {mdp} does not read it", key.flag)))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Changes a default; what the user gave stays.
     pub(crate) fn preset(&mut self, path: &'static str, text: &str) {
         if let Some(key) = find(path)
@@ -131,8 +118,38 @@ impl Values {
         self.typed.contains(path)
     }
 
+    /// Whether it has a value.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.by_path.get(path).is_some_and(|value| value.as_str() != Some(""))
+    }
+
+    /// The value of a setting that a run reads. What decides which settings are read only peeks.
+    fn read(&self, path: &str) -> Option<&Value> {
+        #[cfg(test)]
+        reads::note(path);
+        self.by_path.get(path)
+    }
+
+    pub(crate) fn peek_word(&self, path: &str) -> &str {
+        self.by_path.get(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn peek_count(&self, path: &str) -> Option<i64> {
+        self.by_path.get(path).and_then(Value::as_integer)
+    }
+
+    pub(crate) fn peek_number(&self, path: &str) -> Option<f64> {
+        self.by_path.get(path).and_then(Value::as_float)
+    }
+
+    /// Whether its value asks for nothing: a switch that is off, a share of 0.
+    pub(crate) fn is_off(&self, key: &Key) -> bool {
+        let off = if key.kind == Kind::Switch { "false" } else { key.off };
+        !off.is_empty() && parse(key, off).ok().as_ref() == self.by_path.get(key.path)
+    }
+
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        self.by_path.get(path).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.read(path).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     /// A text that always has a value (a choice with a default).
@@ -141,19 +158,19 @@ impl Values {
     }
 
     pub(crate) fn count(&self, path: &str) -> Option<usize> {
-        self.by_path.get(path).and_then(Value::as_integer).and_then(|n| usize::try_from(n).ok())
+        self.read(path).and_then(Value::as_integer).and_then(|n| usize::try_from(n).ok())
     }
 
     pub(crate) fn number(&self, path: &str) -> Option<f64> {
-        self.by_path.get(path).and_then(Value::as_float)
+        self.read(path).and_then(Value::as_float)
     }
 
     pub(crate) fn switch(&self, path: &str) -> bool {
-        self.by_path.get(path).and_then(Value::as_bool).unwrap_or(false)
+        self.read(path).and_then(Value::as_bool).unwrap_or(false)
     }
 
     pub(crate) fn list(&self, path: &str) -> Vec<String> {
-        let words = self.by_path.get(path).and_then(Value::as_array);
+        let words = self.read(path).and_then(Value::as_array);
         words.map(|w| w.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
     }
 
@@ -173,6 +190,26 @@ impl Values {
     fn insert(&mut self, key: &'static Key, value: Value) {
         self.given.insert(key.path);
         self.by_path.insert(key.path, value);
+    }
+}
+
+/// Which settings have been read on this thread, for the test that walks the table.
+#[cfg(test)]
+pub(crate) mod reads {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static READ: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(path: &str) {
+        READ.with_borrow_mut(|read| read.insert(path.to_owned()));
+    }
+
+    /// What was read since this was last asked.
+    pub(crate) fn take() -> BTreeSet<String> {
+        READ.take()
     }
 }
 
@@ -202,7 +239,7 @@ fn parse(key: &Key, text: &str) -> Result<Value, Failure> {
             Ok(x) if x.is_finite() => Ok(Value::Float(x)),
             _ => refuse("a finite number"),
         },
-        Kind::Switch => match text {
+        Kind::Switch => match text.to_ascii_lowercase().as_str() {
             "true" => Ok(Value::Boolean(true)),
             "false" => Ok(Value::Boolean(false)),
             _ => refuse("true or false"),

@@ -56,7 +56,7 @@ pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
-pub use order::Order;
+pub use order::{Order, derived_seed, drawn};
 pub use pairs::{LabelLog, Labels, PairFolder, PairWriter};
 pub use reading::Split;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};

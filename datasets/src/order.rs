@@ -1,4 +1,4 @@
-//! The order in which an epoch visits its examples.
+//! The order in which an epoch visits its examples, and other choices among examples that a seed decides.
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -57,6 +57,32 @@ impl Order {
     }
 }
 
+/// `n` different positions of `of`, in rising order: all of them where there are no more.
+///
+/// They are a function of the seed, the purpose and the two numbers, and as good as a shuffle's first `n`: files are often
+/// sorted, so that what stands first speaks for nothing but itself.
+///
+/// # Panics
+/// If there are more than `u32::MAX` positions.
+pub fn drawn(seed: u64, purpose: &str, n: usize, of: usize) -> Vec<usize> {
+    if n >= of {
+        return (0..of).collect();
+    }
+    let mut drawn: Vec<usize> = Order::new(derived_seed(seed, purpose, 0), 0, of).from(0).take(n).collect();
+    drawn.sort_unstable();
+    drawn
+}
+
+/// A seed for a purpose of its own, of 63 bits, as config files hold them: a hash of all three, so that neighbouring seeds
+/// and indices share nothing.
+pub fn derived_seed(seed: u64, purpose: &str, index: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes()).update(&index.to_le_bytes()).update(purpose.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first) >> 1
+}
+
 /// A number in `0..bound` without bias: draws that would favour small numbers are thrown away.
 fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     let unfair = bound.wrapping_neg() % bound;
@@ -92,6 +118,45 @@ mod tests {
         assert_eq!(Order::new(1, 2, 50).from(20).collect::<Vec<_>>(), whole[20..]);
         assert_eq!(order.at(20), Some(whole[20]));
         assert_eq!(order.at(50), None);
+    }
+
+    #[test]
+    fn what_is_drawn_is_different_positions_of_all_of_them() {
+        let ten = drawn(3, "look", 10, 1000);
+        assert!(ten.windows(2).all(|pair| pair[0] < pair[1]), "{ten:?}");
+        // All within the first tenth: once in 10^10 draws.
+        assert!(ten[9] >= 100, "{ten:?}");
+        assert_eq!(ten, drawn(3, "look", 10, 1000));
+        for other in [drawn(4, "look", 10, 1000), drawn(3, "other", 10, 1000)] {
+            assert_ne!(ten, other);
+        }
+        assert_eq!(drawn(3, "look", 4, 4), [0, 1, 2, 3]);
+        assert_eq!(drawn(3, "look", 9, 4), [0, 1, 2, 3]);
+        assert!(drawn(3, "look", 0, 4).is_empty());
+    }
+
+    #[test]
+    fn every_position_is_drawn_about_as_often() {
+        let mut counts = [0; 10];
+        for seed in 0..3000 {
+            drawn(seed, "look", 3, 10).into_iter().for_each(|position| counts[position] += 1);
+        }
+        // 900 expected, standard deviation 25.
+        assert!(counts.iter().all(|count| (800..1000).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn seeds_of_neighbours_share_nothing() {
+        let mut seeds = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            for index in 0..20 {
+                for purpose in ["pairs", "run"] {
+                    let derived = derived_seed(seed, purpose, index);
+                    assert!(i64::try_from(derived).is_ok());
+                    assert!(seeds.insert(derived), "{seed} {purpose} {index}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn log_probabilities(criterion: &mut Criterion) {
         let (hidden, matrix) = (var(&[n, WIDTH], 1.), var(&[VOCABULARY, WIDTH], 0.05));
         let rows: Vec<u32> = (0..n as u32).collect();
         let targets: Vec<u32> = (0..n as u32).map(|i| i * 31 % VOCABULARY as u32).collect();
-        let query = VocabularyQuery { rows: &rows, targets: &targets, reference: None, entropy: false };
+        let query = VocabularyQuery { rows: &rows, targets: &targets, reference: None, diagnostics: false };
         compare(
             criterion,
             &format!("log-prob/{n}x{WIDTH}x{VOCABULARY}"),

@@ -176,7 +176,7 @@ fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f
         seed: 0,
         batch_size,
         micro_batch_size: batch_size,
-        epochs: 1,
+        epochs: Some(1),
         max_steps: Some(steps),
         rate,
         warmup_steps: (steps / 20).max(1),

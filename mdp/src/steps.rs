@@ -99,11 +99,15 @@ pub struct Channels {
     pub divergence: Option<Steps>,
     /// The entropy of the policy in that state, in nats. It is a diagnostic: no slope goes back through it.
     pub entropy: Option<Steps>,
+    /// The mean of the policy's logits over all actions of the state, a diagnostic as well.
+    pub mean_logit: Option<Steps>,
+    /// 1 where no action of the state is likelier than the one taken, else 0: a diagnostic as well.
+    pub is_likeliest: Option<Steps>,
 }
 
 impl From<Steps> for Channels {
     fn from(log_probs: Steps) -> Self {
-        Self { log_probs, divergence: None, entropy: None }
+        Self { log_probs, ..Self::default() }
     }
 }
 
@@ -150,6 +154,6 @@ mod tests {
     #[test]
     fn channels_begin_with_log_probabilities_alone() {
         let channels = Channels::from(ragged());
-        assert_eq!((channels.divergence, channels.entropy), (None, None));
+        assert_eq!(channels, Channels { log_probs: ragged(), ..Channels::default() });
     }
 }

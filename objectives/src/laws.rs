@@ -250,7 +250,7 @@ fn is_refused(result: &Result<Evaluation, ObjectiveError>, number: Number) -> bo
 
 fn zeros(channels: &Channels) -> Channels {
     let zero = |steps: &Steps| steps.filled(0.0);
-    Channels { log_probs: zero(&channels.log_probs), divergence: channels.divergence.as_ref().map(zero), entropy: None }
+    Channels { divergence: channels.divergence.as_ref().map(zero), ..zero(&channels.log_probs).into() }
 }
 
 fn add(to: &mut Channels, from: &Channels, share: f64) {

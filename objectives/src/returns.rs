@@ -126,5 +126,5 @@ pub(crate) fn weighted_totals(steps: &Steps, weights: &Steps) -> Vec<f64> {
 
 /// Slopes on log-probabilities alone.
 pub(crate) fn on_log_probs(log_probs: Steps) -> Channels {
-    Channels { log_probs, divergence: None, entropy: None }
+    log_probs.into()
 }

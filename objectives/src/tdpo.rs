@@ -72,9 +72,8 @@ impl Objective for Tdpo {
         let rewards: Vec<f64> = returns.iter().map(|r| self.beta * r).collect();
         let (verdicts, metrics) = describe(feedback, scores, &rewards, |_| Vec::new());
         let slopes = Channels {
-            log_probs: reading.spread(&slopes, scores.weights),
             divergence: Some(reading.spread(&divergence_slopes, scores.weights)),
-            entropy: None,
+            ..reading.spread(&slopes, scores.weights).into()
         };
         Ok(Evaluation { loss, slopes, metrics, verdicts })
     }

@@ -276,7 +276,7 @@ pub fn check_slope(
     gradient("finite differences", difference, slope, tolerance)
 }
 
-/// Slopes between -1 and 1 for every number that takes one (the entropy does not).
+/// Slopes between -1 and 1 for every number that takes one (diagnostics do not).
 pub fn random_slopes(numbers: &Channels, rng: &mut Rng) -> Channels {
     let mut draw = |steps: &Steps| {
         let mut slopes = steps.clone();
@@ -284,7 +284,7 @@ pub fn random_slopes(numbers: &Channels, rng: &mut Rng) -> Channels {
         slopes
     };
     let log_probs = draw(&numbers.log_probs);
-    Channels { log_probs, divergence: numbers.divergence.as_ref().map(draw), entropy: None }
+    Channels { divergence: numbers.divergence.as_ref().map(draw), ..log_probs.into() }
 }
 
 /// The sum of slope times number.
@@ -299,6 +299,8 @@ fn mapped(channels: &Channels, change: impl Fn(&Steps) -> Steps) -> Channels {
         log_probs: change(&channels.log_probs),
         divergence: channels.divergence.as_ref().map(&change),
         entropy: channels.entropy.as_ref().map(&change),
+        mean_logit: channels.mean_logit.as_ref().map(&change),
+        is_likeliest: channels.is_likeliest.as_ref().map(&change),
     }
 }
 
@@ -324,6 +326,8 @@ fn joined(parts: &[Channels]) -> Channels {
         log_probs: join(&|part| Some(part.log_probs.clone())).unwrap_or_default(),
         divergence: join(&|part| part.divergence.clone()),
         entropy: join(&|part| part.entropy.clone()),
+        mean_logit: join(&|part| part.mean_logit.clone()),
+        is_likeliest: join(&|part| part.is_likeliest.clone()),
     }
 }
 
@@ -332,6 +336,8 @@ fn compare(law: &'static str, one: &Channels, other: &Channels, tolerance: f64) 
         ("log-probabilities", Some(&one.log_probs), Some(&other.log_probs)),
         ("divergences", one.divergence.as_ref(), other.divergence.as_ref()),
         ("entropies", one.entropy.as_ref(), other.entropy.as_ref()),
+        ("mean logits", one.mean_logit.as_ref(), other.mean_logit.as_ref()),
+        ("likeliest actions", one.is_likeliest.as_ref(), other.is_likeliest.as_ref()),
     ];
     for (channel, one, other) in pairs {
         let (one, other) = match (one, other) {

@@ -102,6 +102,8 @@ fn weave_channels(runs: &Runs, outer: &Channels, inner: &Channels) -> Channels {
         log_probs: runs.weave(&outer.log_probs, &inner.log_probs),
         divergence: both(&outer.divergence, &inner.divergence),
         entropy: both(&outer.entropy, &inner.entropy),
+        mean_logit: both(&outer.mean_logit, &inner.mean_logit),
+        is_likeliest: both(&outer.is_likeliest, &inner.is_likeliest),
     }
 }
 

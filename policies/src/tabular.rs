@@ -189,7 +189,7 @@ where
         };
         let divergence = self.reference.as_ref().map(|_| over(&divergence));
         let entropy = self.has_entropy.then(|| over(&entropy));
-        Ok((Channels { log_probs, divergence, entropy }, tape))
+        Ok((Channels { log_probs, divergence, entropy, ..Channels::default() }, tape))
     }
 
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {

@@ -208,7 +208,7 @@ fn a_score_of_several_draws_is_their_mean() {
     assert_ne!(one["chosen"], four["chosen"]);
     scene.refused(&format!("{score} --draws-per-pair 0"), 2, &["--draws-per-pair takes at least 1"]);
     let given = format!("{score} --draws draws.safetensors --draws-per-pair 2");
-    scene.refused(&given, 2, &["--draws-per-pair would do nothing"]);
+    scene.refused(&given, 2, &["--draws-per-pair is not for --draws"]);
 }
 
 #[test]

@@ -169,7 +169,8 @@ pub(super) fn learning(out: &str, more: &str) -> String {
         ("--batch-size", "4", true),
         ("--lr", "1e-3", true),
         ("--warmup-steps", "0", true),
-        ("--sample-steps", "4", true),
+        // Where nothing is drawn the steps of drawing are not asked for.
+        ("--sample-steps", "4", on_trajectories || has("--n-samples")),
         ("--eta", "1", on_trajectories),
     ] {
         if wanted && !has(flag) {

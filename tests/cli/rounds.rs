@@ -26,6 +26,16 @@ fn check_rounds(scene: &Scene, out: &str, model: &str, fingerprint: &str) {
         of("round-2/pairs"),
         "what is compared after a round makes the next one's pairs"
     );
+    // Chance of its own for the pairs, the run and the comparison of every round, and none of the next seed's.
+    let drawn = ["round-1/pairs", "round-2/pairs", "round-1/against-start", "round-2/against-start"];
+    let mut seeds: Vec<u64> = drawn.iter().map(|place| settings(place)["seed"].as_u64().unwrap()).collect();
+    for round in ["round-1", "round-2"] {
+        let config = scene.read(&format!("{out}/{round}/run/config.toml"));
+        let seed = config.lines().find_map(|line| line.strip_prefix("seed = ")).unwrap();
+        seeds.push(seed.parse().unwrap());
+    }
+    seeds.sort_unstable();
+    assert!(seeds[0] > 1000 && seeds.windows(2).all(|pair| pair[0] != pair[1]), "{seeds:?}");
     assert_ne!(
         scene.read(&format!("{out}/round-1/prompts.jsonl")),
         scene.read(&format!("{out}/round-2/prompts.jsonl"))

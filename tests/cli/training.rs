@@ -233,3 +233,76 @@ fn a_reference_cache_gives_the_same_run_and_is_refused_where_it_does_not_fit() {
     assert!(!scene.path("new").exists(), "refused before there is a folder");
     assert_eq!(scene.bytes("ref.cache"), cache);
 }
+
+#[test]
+fn embedded_data_of_which_nothing_is_held_out_is_learned_from() {
+    let scene = Scene::new();
+    let embedded = training("run", "--limit 8 --eval-examples 0 --max-steps 1").replace("pairs.jsonl", "builtin:tldr");
+    scene.done(&embedded.replace("--eval-share 0", ""));
+    assert!(scene.metrics("run").iter().all(|line| line["split"] == "train"));
+}
+
+#[test]
+fn a_number_of_steps_alone_decides_how_long_a_run_is() {
+    let scene = Scene::new();
+    // Eight pairs in batches of four: two steps are an epoch.
+    for (out, more, steps) in [
+        ("alone", "--max-steps 5", 5),
+        ("preset", "--preset trl --max-steps 7", 7),
+        ("both", "--max-steps 5 --epochs 2", 4),
+        ("earlier", "--max-steps 3 --epochs 2", 3),
+        ("neither", "", 2),
+        ("epochs", "--epochs 2", 4),
+    ] {
+        scene.done(&training(out, more));
+        assert_eq!(scene.column(out, "loss").len(), steps, "{more}");
+    }
+    // It goes on as it was begun: no epochs of a default are written down.
+    assert!(!scene.read("preset/config.toml").contains("epochs"));
+}
+
+#[test]
+fn a_run_that_ends_in_its_warm_up_says_so() {
+    let scene = Scene::new();
+    let run = |out: &str, warmup: &str| {
+        let warmup = format!("--warmup-steps {warmup}");
+        scene.done(&training(out, "--max-steps 3").replace("--quiet", "").replace("--warmup-steps 0", &warmup)).err
+    };
+    let said = run("short", "150");
+    assert!(said.contains("the learning rate reaches 1.987e-5 of 1e-3 (--warmup-steps 150)"), "{said}");
+    assert!(run("whole", "2").lines().all(|line| !line.contains("warm-up")));
+}
+
+#[test]
+fn dropout_that_is_asked_for_and_not_applied_is_said() {
+    let scene = Scene::new();
+    scene.done(&training("base", "--max-steps 1"));
+    let run =
+        |out: &str| scene.done(&training(out, "--max-steps 1").replace("--quiet", "").replace(MODEL, "base/model")).err;
+    assert!(!run("without").contains("dropout"));
+    let config = scene.read("base/model/config.json").replacen('{', "{\"attention_dropout\": 0.1, ", 1);
+    scene.write("base/model/config.json", config);
+    let said = run("with");
+    assert!(said.contains("no dropout is applied") && said.contains("attention_dropout 0.1"), "{said}");
+}
+
+#[test]
+fn what_trainers_elsewhere_log_is_there_in_training_and_evaluations() {
+    let scene = Scene::new();
+    let more = "--epochs 2 --eval-data pairs.jsonl --eval-every 1";
+    scene.done(&training("run", more));
+    let lines = scene.metrics("run");
+    let names = ["logits/chosen", "logits/rejected", "entropy", "mean_token_accuracy", "num_tokens"];
+    for line in &lines {
+        assert!(names.iter().all(|name| line[name].is_number()), "{line}");
+    }
+    // Untrained, so nearly every token is as likely as any other.
+    let vocabulary = 512f64;
+    let first = &lines[0];
+    assert!((first["entropy"].as_f64().unwrap() / vocabulary.ln() - 1.0).abs() < 0.2, "{first}");
+    let seen = scene.column("run", "num_tokens");
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    assert_eq!(seen[3], 2.0 * seen[1], "an epoch is as long as the next");
+    let last = lines.last().unwrap();
+    assert_eq!((last["split"].as_str(), last["num_tokens"].as_f64()), (Some("eval"), Some(seen[3])));
+}

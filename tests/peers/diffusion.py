@@ -185,7 +185,7 @@ class Case:
 
     def score(self, model, *more):
         out = self.path("scores.jsonl")
-        call(self.binary, "score", "--model", model, *self.data, "--beta", str(BETA), "--out", out, *more)
+        call(self.binary, "score", "--model", model, *self.data, "--out", out, *more)
         return lines(out)
 
     def check_errors(self, what, scored, model, field="error"):
@@ -193,7 +193,7 @@ class Case:
         self.check(f"{self.name}: {what}", max(differences), SCORES)
 
     def check_score(self):
-        scored = self.score(self.path("base"), "--reference", self.path("other"))
+        scored = self.score(self.path("base"), "--reference", self.path("other"), "--beta", str(BETA))
         base, other = self.load("base"), self.load("other")
         self.check_errors("errors", scored, base)
         self.check_errors("errors of the reference", scored, other, "reference_error")

@@ -33,8 +33,10 @@ pub struct Look {
     pub step: usize,
     /// Examples at once.
     pub micro_batch_size: usize,
-    /// Examples at most.
+    /// Examples at most; which, where there are more, the seed decides.
     pub examples: usize,
+    /// The run's seed.
+    pub seed: u64,
     /// Turns a log-ratio into a reward.
     pub beta: f64,
 }
@@ -53,13 +55,12 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
 where
     EpisodeOf<M>: Clone,
 {
-    let n = data.len().min(look.examples);
+    let positions = datasets::drawn(look.seed, "evaluation", look.examples, data.len());
     let failed = |source| TrainError::of_policy(look.step, source);
     let mut all = Slice::new([]);
     let mut policy = Channels::default();
-    for from in (0..n).step_by(look.micro_batch_size) {
-        let to = (from + look.micro_batch_size).min(n);
-        let slice = Slice::new(read(data, from..to, "held-out")?);
+    for positions in positions.chunks(look.micro_batch_size.max(1)) {
+        let slice = Slice::new(read(data, positions.iter().copied(), "held-out")?);
         let channels = match &hooks.diagnose {
             Some(diagnose) => diagnose(learner, &slice.episodes).map_err(failed)?,
             None => learner.score(mdp, &slice.episodes).map_err(failed)?,
@@ -83,7 +84,7 @@ where
     let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
     let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
     Ok(Evaluated {
-        examples: n,
+        examples: positions.len(),
         metrics,
         measures,
         accuracy_interval: (n_judged > 0.0).then(|| wilson(right, n_judged)),

@@ -103,6 +103,9 @@ pub struct Position {
     pub step: usize,
     /// Training examples seen.
     pub examples: usize,
+    /// Tokens seen, where the problem counts them; checkpoints of earlier versions did not.
+    #[serde(default)]
+    pub tokens: usize,
     /// The seed everything is drawn from; chance is a function of it and the step, so there is no other state.
     pub seed: u64,
     /// The model the run started from and the data it learns from.

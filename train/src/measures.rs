@@ -12,6 +12,15 @@ impl Measures {
         *count += 1.0;
     }
 
+    /// Counts several values.
+    pub fn add_all<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a f64>) {
+        let (sum, count) = values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+        if count > 0.0 {
+            let own = self.0.entry(name.to_owned()).or_default();
+            *own = (own.0 + sum, own.1 + count);
+        }
+    }
+
     /// Joins the values of another part.
     pub fn join(&mut self, other: Self) {
         for (name, (sum, count)) in other.0 {
@@ -37,7 +46,8 @@ mod tests {
             first.add("a", value);
         }
         second.add("a", 6.0);
-        second.add("b", 4.0);
+        second.add_all("b", &[1.0, 7.0]);
+        second.add_all("none", &[]);
         first.join(second);
         assert_eq!(first.means().collect::<Vec<_>>(), [("a", 3.0), ("b", 4.0)]);
     }

@@ -12,7 +12,7 @@ use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::{
     CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Sample, Samples,
-    Settings, Source, TrainError, write_whole,
+    Schedule, Settings, Source, TrainError, write_whole,
 };
 
 /// What is learned from what.
@@ -91,6 +91,9 @@ where
     let mut run = Run::open(problem, learner, settings, folder, hooks, monitor)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
+    if run.position.step < total && schedule.ends_in_warmup() {
+        run.monitor.note(&of_warmup(schedule));
+    }
     run.monitor.started(run.position.step, total);
     let mut first = None;
     if run.position.step == 0 {
@@ -109,7 +112,8 @@ where
         let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
         let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
         let loss = Loss { objective: problem.objective, measure: &measure };
-        let learned = learn(problem.mdp, learner, &mut run.reference, loss, &slices, at)?;
+        let mut learned = learn(problem.mdp, learner, &mut run.reference, loss, &slices, at)?;
+        learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
         if !learned.gradient_norm.is_finite() {
             return Err(TrainError::Diverged { step, what: format!("the gradient norm is {}", learned.gradient_norm) });
         }
@@ -129,6 +133,22 @@ where
     folder.export(learner, total)?;
     run.monitor.finished();
     Ok(run.outcome(Ending::Done, first, last))
+}
+
+/// What is said of a run that ends within its warm-up.
+fn of_warmup(schedule: Schedule) -> String {
+    let Schedule { rate, warmup, total, .. } = schedule;
+    format!(
+        "the run has {total} steps, fewer than the {} after which its warm-up is over: the learning rate reaches {:.3e} of \
+         {rate:e} (--warmup-steps {warmup})",
+        warmup + 1,
+        schedule.highest()
+    )
+}
+
+/// The first step whose events are new: those of a checkpoint's own step were written before it was.
+fn begins_at(step: usize) -> usize {
+    if step == 0 { 0 } else { step + 1 }
 }
 
 /// A run under way.
@@ -183,7 +203,7 @@ where
             reference,
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
             metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step, repeated)?,
-            events: EventFile::create(&folder.join("tensorboard"), position.step)?,
+            events: EventFile::create(&folder.join("tensorboard"), begins_at(position.step))?,
             position,
             seconds: 0.0,
             examples: 0,
@@ -230,9 +250,11 @@ where
         self.size += learned.size;
         self.position.step += 1;
         self.position.examples += learned.examples;
+        self.position.tokens += learned.tokens.unwrap_or(0);
         let mut values = vec![("loss".to_owned(), learned.loss)];
         values.extend(learned.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         values.extend(learned.measures.means().map(|(name, value)| (name.to_owned(), value)));
+        values.extend(learned.tokens.map(|_| self.num_tokens()));
         values.push(("grad_norm".into(), learned.gradient_norm));
         for (part, norm) in &learned.gradient_norms {
             values.push((format!("grad_norm/{part}"), *norm));
@@ -247,6 +269,11 @@ where
         Ok(())
     }
 
+    /// What the run has learned from so far, as the records have it.
+    fn num_tokens(&self) -> (String, f64) {
+        ("num_tokens".to_owned(), self.position.tokens as f64)
+    }
+
     fn evaluate(&mut self, learner: &L) -> Result<Option<Evaluated>, TrainError> {
         let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0)
         else {
@@ -257,13 +284,15 @@ where
             step: self.position.step,
             micro_batch_size: self.settings.micro_batch_size,
             examples: self.settings.eval_examples,
+            seed: self.settings.seed,
             beta: self.settings.beta,
         };
         let (mdp, objective) = (self.problem.mdp, self.problem.objective);
         let evaluated = evaluate(mdp, learner, &mut self.held_out_reference, objective, data, self.hooks, look)?;
         let metrics = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value));
         let measures = evaluated.measures.means().map(|(name, value)| (name.to_owned(), value));
-        let values = metrics.chain(measures).collect();
+        let counts_tokens = data.n_tokens(&Slice::new([])).is_some();
+        let values = metrics.chain(measures).chain(counts_tokens.then(|| self.num_tokens())).collect();
         let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
         self.write(&record)?;
         for (side, rewards) in [("chosen", &evaluated.chosen_rewards), ("rejected", &evaluated.rejected_rewards)] {
@@ -340,6 +369,25 @@ where
             last,
             examples_per_second: self.examples as f64 / seconds,
             size_per_second: self.size as f64 / seconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_the_checkpoints_own_step_stay() {
+        assert_eq!([0, 1, 30].map(begins_at), [0, 2, 31]);
+    }
+
+    #[test]
+    fn a_warm_up_that_does_not_end_is_said_with_the_highest_rate() {
+        let schedule = Schedule { rate: 1e-3, warmup: 150, decay: crate::Decay::Constant, total: 5 };
+        let said = of_warmup(schedule);
+        for part in ["5 steps", "fewer than the 151", "3.311e-5 of 1e-3", "--warmup-steps 150"] {
+            assert!(said.contains(part), "{said}");
         }
     }
 }

@@ -11,7 +11,8 @@ pub enum Decay {
 
 /// The learning rate of every step.
 ///
-/// The warm-up is the original DPO implementation's: `min(1, (step + 1) / (warmup + 1))`, so step 0 already moves.
+/// The warm-up is the original DPO implementation's: `min(1, (step + 1) / (warmup + 1))`, so step 0 already moves. The
+/// Hugging Face trainers' is `step / warmup`, so that their step 0 does not, and their `constant` has none at all.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// The rate at the top.
@@ -37,6 +38,16 @@ impl Schedule {
         };
         self.rate * warmup * decay
     }
+
+    /// The highest rate of all steps: less than [`Schedule::rate`] where the run ends within the warm-up.
+    pub fn highest(&self) -> f64 {
+        self.at(self.warmup.min(self.total.saturating_sub(1)))
+    }
+
+    /// Whether the run ends before the warm-up does.
+    pub fn ends_in_warmup(&self) -> bool {
+        self.warmup >= self.total
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +64,16 @@ mod tests {
         assert_eq!(rates(Decay::Constant), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(rates(Decay::Linear), [0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0]);
         assert_eq!(rates(Decay::Cosine), [0.25, 0.5, 0.75, 1.0, 0.8536, 0.5, 0.1464, 0.0]);
+    }
+
+    #[test]
+    fn a_run_within_its_warm_up_never_reaches_the_top() {
+        let schedule = |warmup, total| Schedule { rate: 1.0, warmup, decay: Decay::Linear, total };
+        assert!(
+            schedule(3, 3).ends_in_warmup() && !schedule(3, 4).ends_in_warmup() && !schedule(0, 1).ends_in_warmup()
+        );
+        assert_eq!((schedule(3, 3).highest(), schedule(3, 4).highest(), schedule(0, 1).highest()), (0.75, 1.0, 1.0));
+        assert_eq!(schedule(150, 5).highest(), 5.0 / 151.0);
     }
 
     #[test]

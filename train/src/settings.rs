@@ -9,9 +9,9 @@ pub struct Settings {
     pub batch_size: usize,
     /// Examples scored at once; any value gives the same step up to rounding.
     pub micro_batch_size: usize,
-    /// Passes over the data.
-    pub epochs: usize,
-    /// Stops earlier.
+    /// Passes over the data; none: as many as [`Settings::max_steps`] takes, or one.
+    pub epochs: Option<usize>,
+    /// Steps at most: where epochs are given too, the earlier end counts.
     pub max_steps: Option<usize>,
     /// The top learning rate.
     pub rate: f64,
@@ -49,11 +49,14 @@ impl Settings {
     /// The settings, if they make sense.
     pub fn checked(self) -> Result<Self, SettingsError> {
         let refuse = |name, value: String, must| Err(SettingsError { name, value, must });
-        for (name, n) in
-            [("batch-size", self.batch_size), ("micro-batch-size", self.micro_batch_size), ("epochs", self.epochs)]
-        {
-            if n == 0 {
-                return refuse(name, n.to_string(), "at least 1");
+        for (name, n) in [
+            ("batch-size", Some(self.batch_size)),
+            ("micro-batch-size", Some(self.micro_batch_size)),
+            ("epochs", self.epochs),
+            ("max-steps", self.max_steps),
+        ] {
+            if n == Some(0) {
+                return refuse(name, "0".into(), "at least 1");
             }
         }
         if !(self.rate.is_finite() && self.rate > 0.0) {
@@ -63,9 +66,6 @@ impl Settings {
             && !(norm.is_finite() && norm > 0.0)
         {
             return refuse("max-grad-norm", norm.to_string(), "a positive number");
-        }
-        if self.max_steps == Some(0) {
-            return refuse("max-steps", "0".into(), "at least 1");
         }
         Ok(self)
     }
@@ -77,12 +77,61 @@ impl Settings {
 
     /// Steps of the whole run.
     pub fn total_steps(&self, examples: usize) -> usize {
-        let all = self.epochs * self.steps_per_epoch(examples);
-        self.max_steps.map_or(all, |most| most.min(all))
+        let of = |epochs: usize| epochs * self.steps_per_epoch(examples);
+        match (self.epochs, self.max_steps) {
+            (epochs, None) => of(epochs.unwrap_or(1)),
+            (None, Some(most)) => most,
+            (Some(epochs), Some(most)) => most.min(of(epochs)),
+        }
     }
 
     /// The learning rates of a run over `examples` examples.
     pub fn schedule(&self, examples: usize) -> Schedule {
         Schedule { rate: self.rate, warmup: self.warmup_steps, decay: self.decay, total: self.total_steps(examples) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_alone_decide_and_the_earlier_end_counts() {
+        let steps = |epochs, max_steps| {
+            let settings = Settings { epochs, max_steps, batch_size: 4, ..plain() };
+            settings.total_steps(10)
+        };
+        assert_eq!(steps(None, None), 3);
+        assert_eq!(steps(Some(2), None), 6);
+        assert_eq!(steps(None, Some(50)), 50);
+        assert_eq!(steps(Some(2), Some(50)), 6);
+        assert_eq!(steps(Some(2), Some(5)), 5);
+    }
+
+    #[test]
+    fn nothing_is_done_no_times() {
+        let checked = |epochs, max_steps| Settings { epochs, max_steps, ..plain() }.checked();
+        assert_eq!(checked(Some(0), None).unwrap_err().name, "epochs");
+        assert_eq!(checked(None, Some(0)).unwrap_err().name, "max-steps");
+        assert!(checked(None, None).is_ok());
+    }
+
+    fn plain() -> Settings {
+        Settings {
+            seed: 0,
+            batch_size: 1,
+            micro_batch_size: 1,
+            epochs: None,
+            max_steps: None,
+            rate: 1.0,
+            warmup_steps: 0,
+            decay: Decay::Constant,
+            max_gradient_norm: None,
+            eval_every: 0,
+            eval_examples: 0,
+            save_every: 0,
+            keep_checkpoints: 0,
+            beta: 1.0,
+        }
     }
 }

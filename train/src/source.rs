@@ -51,6 +51,12 @@ pub trait Source {
         example
     }
 
+    /// How much of what the problem counts is in a slice, where it counts something: the records have the sum over a run's
+    /// training as `num_tokens`.
+    fn n_tokens(&self, _slice: &Slice<Self::Mdp, Self::Feedback>) -> Option<usize> {
+        None
+    }
+
     /// What the problem itself measures on scored examples, beside the objective's metrics.
     fn measure(&self, _slice: &Slice<Self::Mdp, Self::Feedback>, _scores: Scores<'_>) -> Measures {
         Measures::default()
@@ -68,6 +74,11 @@ pub trait Sides: Clone {
 
     /// The worst episode, where there is one.
     fn rejected(&self) -> Option<usize>;
+
+    /// All episodes it is about, those left out that only a baseline is estimated from.
+    fn sides(&self) -> Vec<usize> {
+        self.chosen().into_iter().chain(self.rejected()).collect()
+    }
 }
 
 impl Sides for Comparison {
@@ -95,6 +106,10 @@ impl Sides for Ranking {
 
     fn rejected(&self) -> Option<usize> {
         self.best_first.last().copied()
+    }
+
+    fn sides(&self) -> Vec<usize> {
+        self.best_first.clone()
     }
 }
 

@@ -120,6 +120,8 @@ pub struct Learned {
     pub examples: usize,
     /// Their sizes added up.
     pub size: usize,
+    /// What the problem counts of them, where it counts something.
+    pub tokens: Option<usize>,
 }
 
 impl Learned {
@@ -186,6 +188,7 @@ where
         } else {
             let (mut evaluation, measures) = evaluate_slice(mdp, reference, loss, slice, &policy, step)?;
             learned.measures.join(measures);
+            add_entropy(&mut learned.measures, &policy);
             let share = slice.feedback.len() as f64 / total as f64;
             learned.add(&evaluation, share);
             scale(&mut evaluation.slopes, share);
@@ -259,6 +262,7 @@ where
         let numbers = if references.is_some() { Some(reference.numbers(mdp, slice, step)?) } else { None };
         let scores = Scores { policy: &channels, reference: numbers.as_ref(), weights: &own_weights };
         learned.measures.join((loss.measure)(slice, scores));
+        add_entropy(&mut learned.measures, &channels);
         if let (Some(all), Some(numbers)) = (&mut references, &numbers) {
             numbers.rows().for_each(|row| all.push(row));
         }
@@ -272,17 +276,28 @@ where
     Ok(ends
         .windows(2)
         .map(|pair| Channels {
-            log_probs: evaluation.slopes.log_probs.slice(pair[0]..pair[1]),
             divergence: evaluation.slopes.divergence.as_ref().map(|d| d.slice(pair[0]..pair[1])),
-            entropy: None,
+            ..evaluation.slopes.log_probs.slice(pair[0]..pair[1]).into()
         })
         .collect())
+}
+
+/// The entropy of every decision, where the policy says it.
+fn add_entropy(measures: &mut Measures, policy: &Channels) {
+    if let Some(entropy) = &policy.entropy {
+        measures.add_all("entropy", entropy.values());
+    }
 }
 
 /// Adds the rows of `more` to `all`.
 pub(crate) fn append(all: &mut Channels, more: &Channels) {
     more.log_probs.rows().for_each(|row| all.log_probs.push(row));
-    for (to, from) in [(&mut all.divergence, &more.divergence), (&mut all.entropy, &more.entropy)] {
+    for (to, from) in [
+        (&mut all.divergence, &more.divergence),
+        (&mut all.entropy, &more.entropy),
+        (&mut all.mean_logit, &more.mean_logit),
+        (&mut all.is_likeliest, &more.is_likeliest),
+    ] {
         if let Some(from) = from {
             let to = to.get_or_insert_with(Steps::default);
             from.rows().for_each(|row| to.push(row));

@@ -20,9 +20,9 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Starts a new file in `folder`. Events of an earlier file at `step` and after are told to be forgotten, so that a
-    /// resumed run draws one line.
-    pub fn create(folder: &Path, step: usize) -> Result<Self, TrainError> {
+    /// Starts a new file in `folder`. Events of an earlier file at `begins_at` and after are told to be forgotten, so that a
+    /// run that goes on, or begins again, draws one line.
+    pub fn create(folder: &Path, begins_at: usize) -> Result<Self, TrainError> {
         std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
         let seconds = now() as u64;
         let path = (0..100_000)
@@ -32,10 +32,8 @@ impl EventFile {
         let file = BufWriter::new(File::create_new(&path).map_err(TrainError::io(&path))?);
         let mut events = Self { path, file };
         events.write(&Event { file_version: Some("brain.Event:2".into()), ..Event::at(0) })?;
-        if step > 0 {
-            let start = SessionLog { status: SESSION_START };
-            events.write(&Event { session_log: Some(start), ..Event::at(step) })?;
-        }
+        let start = SessionLog { status: SESSION_START };
+        events.write(&Event { session_log: Some(start), ..Event::at(begins_at) })?;
         events.flush()?;
         Ok(events)
     }
@@ -258,6 +256,8 @@ mod tests {
             at += 16 + length;
         }
         assert_eq!(read.len(), 5);
+        // Readers forget what earlier files have from this step on, and keep what they have before it.
+        assert_eq!((read[1].step, read[1].session_log.as_ref().unwrap().status), (3, SESSION_START));
         assert_eq!(read[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!(read[2].summary.as_ref().unwrap().value[0].simple_value, Some(0.5));
         let histogram = read[3].summary.as_ref().unwrap().value[0].histogram.clone().unwrap();

@@ -8,9 +8,10 @@ use mdp::token::TokenMdp;
 use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise};
 use policies::Tabular;
 
-use crate::token::{FromExample, TokenSource};
+use crate::token::{Examples, FromExample, TokenSource};
 use crate::{
-    CacheKey, Decay, Ending, Hooks, Monitor, Outcome, Problem, Record, RunFolder, Settings, Silent, TrainError, run,
+    CacheKey, Decay, Ending, Hooks, Monitor, Outcome, Problem, Record, ReferenceCache, RunFolder, Settings, Silent,
+    TrainError, evaluate, run,
 };
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
@@ -35,7 +36,7 @@ fn settings() -> Settings {
         seed: 3,
         batch_size: 4,
         micro_batch_size: 4,
-        epochs: 3,
+        epochs: Some(3),
         max_steps: None,
         rate: 0.5,
         warmup_steps: 2,
@@ -200,6 +201,41 @@ fn killed_between_checkpoints_and_resumed_is_the_same_to_the_bit() {
         assert_eq!(resumed.metrics, whole.metrics, "killed in step {at}");
         assert_eq!(logits(&resumed.learner, 1), logits(&whole.learner, 1));
     }
+}
+
+/// Examples that remember which of them were asked for.
+struct Watched(Vec<Example>, std::cell::RefCell<Vec<usize>>);
+
+impl Examples for Watched {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, policies::BoxError> {
+        self.1.borrow_mut().push(index);
+        self.0.example(index)
+    }
+}
+
+#[test]
+fn an_evaluation_looks_at_examples_that_the_seed_draws() {
+    let looked = |seed, examples| {
+        let data = Watched(pairs(200), std::cell::RefCell::default());
+        let source = TokenSource::<Comparison>::new(&data, 16);
+        let learner = Tabular::new(&MDP);
+        let mut reference = crate::step::Reference { policy: Some(&learner), cache: ReferenceCache::default() };
+        let look = crate::evaluate::Look { step: 0, micro_batch_size: 3, examples, seed, beta: 0.1 };
+        let hooks = Hooks::default();
+        let seen = evaluate(&MDP, &learner, &mut reference, &dpo(), &source, &hooks, look).unwrap();
+        assert_eq!(seen.examples, examples.min(200));
+        data.1.into_inner()
+    };
+    let ten = looked(1, 10);
+    assert_eq!(ten.len(), 10);
+    assert!(ten.iter().any(|&index| index >= 20), "not what stands first: {ten:?}");
+    assert_eq!(ten, looked(1, 10));
+    assert_ne!(ten, looked(2, 10));
+    assert_eq!(looked(1, 500), (0..200).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Tokenised examples as episodes of the token MDP.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datasets::{Example, ExampleKind};
 use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
-use objectives::{Comparison, Demonstration, Label, Ranking};
+use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
 use policies::BoxError;
 
-use crate::{Item, Sides, Source};
+use crate::step::Slice;
+use crate::{Item, Measures, Sides, Source};
 
 /// Tokenised examples by position.
 pub trait Examples {
@@ -191,6 +193,36 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
         let episodes = responses.into_iter().enumerate().map(episode).collect();
         Ok(Item { episodes, feedback, size })
     }
+
+    /// Tokens of prompts and answers, each answer with its prompt, as trainers that score every answer alone count them.
+    /// Other examples' answers, which only a baseline is estimated from, are not counted.
+    fn n_tokens(&self, slice: &Slice<TokenMdp, F>) -> Option<usize> {
+        let of_episode = |index: usize| -> usize {
+            let pieces = &slice.episodes[index].pieces;
+            pieces.iter().map(|piece| piece.actions.len()).sum::<usize>()
+                + pieces.first().map_or(0, |piece| piece.start.len())
+        };
+        let sides: BTreeSet<usize> = slice.feedback.iter().flat_map(Sides::sides).collect();
+        Some(sides.into_iter().map(of_episode).sum())
+    }
+
+    /// - `logits/chosen`, `logits/rejected`: the mean over all tokens of such answers of the mean logit.
+    /// - `mean_token_accuracy`: the share of the better answers' tokens that are the likeliest of all.
+    fn measure(&self, slice: &Slice<TokenMdp, F>, scores: Scores<'_>) -> Measures {
+        let mut measures = Measures::default();
+        let policy = scores.policy;
+        let (Some(logits), Some(is_likeliest)) = (&policy.mean_logit, &policy.is_likeliest) else { return measures };
+        for feedback in &slice.feedback {
+            if let Some(chosen) = feedback.chosen() {
+                measures.add_all("logits/chosen", logits.row(chosen));
+                measures.add_all("mean_token_accuracy", is_likeliest.row(chosen));
+            }
+            if let Some(rejected) = feedback.rejected() {
+                measures.add_all("logits/rejected", logits.row(rejected));
+            }
+        }
+        measures
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +241,40 @@ mod tests {
         assert_eq!(item.episodes.len(), 2);
         assert_eq!(item.size, 2 + 4);
         assert_eq!(item.feedback, [Comparison { first: 0, second: 1, preference: 1.0 }]);
+    }
+
+    #[test]
+    fn what_trainers_elsewhere_log_is_measured_by_side() {
+        let data = vec![example(ExampleKind::Pair, 2), example(ExampleKind::Pair, 2)];
+        let source = TokenSource::<Comparison>::new(&data, 64);
+        let slice = Slice::new([(0, source.item(0).unwrap()), (1, source.item(1).unwrap())]);
+        let steps = |rows: &[[f64; 2]]| rows.iter().collect::<mdp::Steps>();
+        let policy = mdp::Channels {
+            mean_logit: Some(steps(&[[1.0, 2.0], [5.0, 7.0], [3.0, 6.0], [9.0, 11.0]])),
+            is_likeliest: Some(steps(&[[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]])),
+            ..steps(&[[-1.0, -1.0]; 4]).into()
+        };
+        let weights = policy.log_probs.filled(1.0);
+        let measured =
+            |policy: &mdp::Channels| source.measure(&slice, Scores { policy, reference: None, weights: &weights });
+        let named: Vec<(String, f64)> = measured(&policy).means().map(|(name, mean)| (name.to_owned(), mean)).collect();
+        let expected = [("logits/chosen", 3.0), ("logits/rejected", 8.0), ("mean_token_accuracy", 0.25)];
+        assert_eq!(named, expected.map(|(name, mean)| (name.to_owned(), mean)));
+        assert_eq!(measured(&policy.log_probs.clone().into()), Measures::default());
+        // Two pairs of a prompt of two tokens and answers of two.
+        assert_eq!(source.n_tokens(&slice), Some(16));
+    }
+
+    #[test]
+    fn tokens_are_counted_once_an_answer_and_not_of_a_baseline() {
+        let ranked = vec![example(ExampleKind::Ranked, 3)];
+        let source = TokenSource::<Comparison>::new(&ranked, 64);
+        assert_eq!(source.n_tokens(&Slice::new([(0, source.item(0).unwrap())])), Some(12));
+        let labelled = vec![example(ExampleKind::Labelled { desirable: true }, 1); 2];
+        let source = TokenSource::<Label>::new(&labelled, 64);
+        let item = source.item(0).unwrap();
+        assert_eq!(item.episodes.len(), 2);
+        assert_eq!(source.n_tokens(&Slice::new([(0, item)])), Some(4));
     }
 
     #[test]

@@ -306,9 +306,6 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
 /// The sampler that `--sampler` and `--eta` name.
 fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     let (name, eta) = (values.word("sample.sampler"), values.number("sample.eta").unwrap_or(0.0));
-    if name != "ddim" && values.is_typed("sample.eta") {
-        return Err(Failure::usage(format!("--eta is for --sampler ddim, not {name}")));
-    }
     if !(0.0..=1.0).contains(&eta) {
         return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
     }

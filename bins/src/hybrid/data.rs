@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datasets::images::Pixels;
 use datasets::pairs::{self, HybridRecord};
 use datasets::synthetic::chimera::{EDGE, Problem, Split};
-use datasets::{Example, ExampleKind};
+use datasets::{Example, ExampleKind, Order, derived_seed};
 use mdp::diffusion::Latent;
 use policies::{BoxError, Prompted};
 use train::diffusion::{Finished, ImageExample, Images};
@@ -66,10 +66,11 @@ impl Data<'_> {
         self.rows.len()
     }
 
-    /// Up to `n` different requests.
-    pub(crate) fn requests(&self, n: usize) -> Result<Vec<String>, Failure> {
+    /// Up to `n` different requests, which the seed chooses.
+    pub(crate) fn requests(&self, n: usize, seed: u64) -> Result<Vec<String>, Failure> {
         let mut requests: Vec<String> = Vec::new();
-        for &row in &self.rows {
+        for place in Order::new(derived_seed(seed, "samples to look at", 0), 0, self.rows.len()).from(0) {
+            let row = self.rows[place];
             if requests.len() >= n {
                 break;
             }

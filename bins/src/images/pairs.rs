@@ -9,7 +9,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::to_shape;
 use super::{Captions, Opened, eval_share};
 use crate::denoiser::Loaded;
-use crate::judged::{Judged, hold_out, refuse_unread};
+use crate::judged::{Judged, hold_out};
 use crate::{Call, Failure};
 
 /// Some of a folder's judged pairs.
@@ -54,7 +54,6 @@ const OF_FILES: &[&str] = &[
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;
-    refuse_unread(values, OF_FILES)?;
     let judged = Arc::new(Judged::open(path, Modality::Diffusion, values)?);
     call.console.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));

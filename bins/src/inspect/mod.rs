@@ -9,43 +9,65 @@ use candle_core::Tensor;
 use datasets::PairFolder;
 use policies::formats::ModelFiles;
 
+use crate::keys::idle;
 use crate::values::Values;
 use crate::{Call, Failure, console, denoiser, model, text};
 
+/// What is looked at.
+pub(crate) enum Subject {
+    Model,
+    Denoiser,
+    /// Data, as a model's tokenizer reads it.
+    Texts(String, String),
+    /// Data, at the size that a model wants where one is named.
+    Pictures(String, Option<String>),
+    Run,
+    Pairs,
+    Tensors,
+}
+
 pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let data = call.values.text("data.data");
-    let Some(path) = path else {
-        let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
-        if images::is_pictures(data) {
-            images::inspect_pictures(data, None, &call.values)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        return inspect_data(call, data, "builtin:tldr");
-    };
+    let subject = Subject::of(path.as_deref(), call.values.text("data.data"))?;
+    idle::refuse_beside(&subject, &call.values)?;
+    let path = path.unwrap_or_default();
     let name = path.display().to_string();
-    if let Some(data) = data {
-        if denoiser::is_one(&name) {
-            images::inspect_pictures(data, Some(&name), &call.values)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        return inspect_data(call, data, &name);
-    } else if is_run(&path) {
-        inspect_run(&path)?;
-    } else if path.join("pairs.json").is_file() {
-        inspect_pairs(&path)?;
-    } else if denoiser::is_one(&name) {
-        images::inspect_denoiser(&name, &call.values)?;
-    } else if name.ends_with(".safetensors") {
-        images::inspect_tensors(&name)?;
-    } else if is_data(&path) && images::is_pictures(&name) {
-        images::inspect_pictures(&name, None, &call.values)?;
-    } else if is_data(&path) || name == "builtin:tldr-demonstrations" {
-        return inspect_data(call, &name, "builtin:tldr");
-    } else {
-        inspect_model(&model::load(&name, &call.values)?);
+    match subject {
+        Subject::Model => inspect_model(&model::load(&name, &call.values)?),
+        Subject::Denoiser => images::inspect_denoiser(&name, &call.values)?,
+        Subject::Texts(data, model) => inspect_data(call, &data, &model)?,
+        Subject::Pictures(data, model) => images::inspect_pictures(&data, model.as_deref(), &call.values)?,
+        Subject::Run => inspect_run(&path)?,
+        Subject::Pairs => inspect_pairs(&path)?,
+        Subject::Tensors => images::inspect_tensors(&name)?,
     }
     Ok(ExitCode::SUCCESS)
 }
+
+impl Subject {
+    fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
+        let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
+        let Some(path) = path else {
+            let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
+            let is_pictures = images::is_pictures(data);
+            return Ok(if is_pictures { Self::Pictures(data.to_owned(), None) } else { texts(data, READER) });
+        };
+        let name = path.display().to_string();
+        Ok(match data {
+            Some(data) if images::is_denoiser(&name) => Self::Pictures(data.to_owned(), Some(name)),
+            Some(data) => texts(data, &name),
+            None if is_run(path) => Self::Run,
+            None if path.join("pairs.json").is_file() => Self::Pairs,
+            None if images::is_denoiser(&name) => Self::Denoiser,
+            None if name.ends_with(".safetensors") => Self::Tensors,
+            None if is_data(path) && images::is_pictures(&name) => Self::Pictures(name, None),
+            None if is_data(path) || name == "builtin:tldr-demonstrations" => texts(&name, READER),
+            None => Self::Model,
+        })
+    }
+}
+
+/// The model whose tokenizer reads data where none is named.
+const READER: &str = "builtin:tldr";
 
 fn is_run(path: &Path) -> bool {
     path.join("config.toml").is_file() && path.join("checkpoints").is_dir()
@@ -57,13 +79,13 @@ fn is_data(path: &Path) -> bool {
     file || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
 }
 
-fn inspect_data(call: &Call, data: &str, model: &str) -> Result<ExitCode, Failure> {
+fn inspect_data(call: &Call, data: &str, model: &str) -> Result<(), Failure> {
     let (mut values, files) = (call.values.clone(), model::load(model, &call.values)?);
     text::fit_lengths(&mut values, &files)?;
     let tokenise = text::tokenise(&files, &values)?;
     let data_set = text::open(data, text::Part::Train, &tokenise, &values)?;
     console::result(&format!("{data}, with the tokenizer of {model}\n{}", data_set.audit()));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn inspect_model(files: &ModelFiles) {

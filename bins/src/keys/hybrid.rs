@@ -1,6 +1,9 @@
 //! Settings of a refiner and a generator together.
 
 use super::Kind::{Choice, Number, Switch, Text};
+use super::needs::Data::Embedded;
+use super::needs::Need::{From, NotOne, Such, With, Without};
+use super::needs::{FIXED, When};
 use super::{Key, SAMPLE, SCORE, TRAIN, key};
 
 /// The settings.
@@ -17,7 +20,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "What the refiner is compared with; train: else itself at the start; sample --pairs: side b's refiner",
     )
-    .only("hybrid"),
+    .only("hybrid").when(&[When(TRAIN, "", NotOne("objective.name", &["sft"])), When(TRAIN, "", Such(|here| here.reference_is_fixed(), FIXED)), When(SAMPLE, "", With(&["label.pairs"]))]),
     key(
         "hybrid.generator_reference",
         "generator-reference",
@@ -26,7 +29,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "What the generator is compared with; train: else itself at the start; sample --pairs: side b's generator",
     )
-    .only("hybrid"),
+    .only("hybrid").when(&[When(TRAIN, "", NotOne("objective.name", &["sft"])), When(TRAIN, "", Such(|here| here.reference_is_fixed(), FIXED)), When(SAMPLE, "", With(&["label.pairs"]))]),
     key(
         "hybrid.update",
         "update",
@@ -44,7 +47,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         "The refiner's learning rate, where it is not --lr, on the same schedule",
     )
-    .only("hybrid"),
+    .only("hybrid").when(&[When(TRAIN, "", NotOne("hybrid.update", &["generator"]))]),
     key(
         "hybrid.template",
         "request-template",
@@ -62,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
         SAMPLE | TRAIN,
         "In this share of pairs that are made (--pairs, --rounds, builtin:chimera) no refiner is asked: both pictures are of the request itself",
     )
-    .only("hybrid"),
+    .only("hybrid").off("0").when(&[When(TRAIN, "", Such(|here| here.makes_pairs(), "goes with --rounds or embedded pairs: others are made already")), When(SAMPLE, "", With(&["label.pairs"]))]),
     key(
         "hybrid.compare",
         "compare",
@@ -71,5 +74,5 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         "Trains each half alone too, and compares: refiner, generator, both separately, both jointly",
     )
-    .only("hybrid"),
+    .only("hybrid").when(&[When(TRAIN, "", Without("rounds.rounds", "it compares halves on one set of pairs")), When(TRAIN, "", From(&[Embedded]))]),
 ];

@@ -1,14 +1,18 @@
 //! Every setting once: its place in a config file, its flag, its default, what it takes.
 //!
-//! Flags, `--set`, config files, defaults and the messages about unknown keys are all read off this table.
+//! Flags, `--set`, config files, defaults, the messages about unknown keys and what is refused because nothing would read it
+//! are all read off this table.
 
 mod diffusion;
 mod hybrid;
+pub(crate) mod idle;
 mod label;
+mod needs;
 mod rounds;
 mod shared;
 mod token;
 
+use self::needs::When;
 #[cfg(test)]
 pub(crate) use shared::OBJECTIVES;
 
@@ -53,6 +57,10 @@ pub(crate) struct Key {
     pub(crate) only: Option<&'static str>,
     /// Whether a hybrid reads it as well, for the half of that kind.
     pub(crate) in_hybrid: bool,
+    /// The value that asks for nothing, where there is one: it may always be given.
+    pub(crate) off: &'static str,
+    /// What else must hold for it to be read: all of it.
+    pub(crate) when: &'static [When],
     pub(crate) help: &'static str,
 }
 
@@ -65,7 +73,7 @@ const fn key(
     verbs: Verbs,
     help: &'static str,
 ) -> Key {
-    Key { path, flag, kind, default, verbs, only: None, in_hybrid: false, help }
+    Key { path, flag, kind, default, verbs, only: None, in_hybrid: false, off: "", when: &[], help }
 }
 
 impl Key {
@@ -77,6 +85,16 @@ impl Key {
     /// The same, which a hybrid's half of that kind reads too.
     const fn in_hybrid(self) -> Self {
         Self { in_hybrid: true, ..self }
+    }
+
+    /// The same, where this value asks for nothing.
+    const fn off(self, off: &'static str) -> Self {
+        Self { off, ..self }
+    }
+
+    /// The same, read only when all of this holds.
+    const fn when(self, when: &'static [When]) -> Self {
+        Self { when, ..self }
     }
 
     /// Whether problems of this kind read it.

@@ -1,7 +1,10 @@
 //! Settings that every kind of problem has.
 
 use super::Kind::{Choice, Count, List, Number, Switch, Text};
-use super::{ALL, DATA, Key, LABEL, SAMPLE, SCORE, TRAIN, key};
+use super::needs::Data::{Embedded, Files, Latents, Pairs, Trajectories};
+use super::needs::Need::{From, Never, NotOne, One, Such, With, Without};
+use super::needs::{FIXED, WITHOUT_REFERENCE, When};
+use super::{ALL, DATA, INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, TRAIN, key};
 
 /// The losses `--objective` knows.
 pub(crate) const OBJECTIVES: &[&str] = &[
@@ -36,8 +39,8 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "The kind of decision problem",
     ),
-    key("run.seed", "seed", Count, "0", ALL | LABEL, "Everything drawn by chance is a function of it"),
-    key("run.device", "device", Text, "cpu", ALL, "cpu, or cuda:N in a build with the cuda feature"),
+    key("run.seed", "seed", Count, "0", ALL | LABEL, "Everything drawn by chance is a function of it").when(&[When(SCORE, "token", Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SCORE, "diffusion", Without("diffusion.draws", "it gives every timestep and all noise")), When(INSPECT, "token", From(&[Embedded])), When(INSPECT, "diffusion", Never("decides nothing that is shown here")), When(INSPECT, "", Such(|here| !here.mdp.is_empty(), "decides nothing that is shown here"))]),
+    key("run.device", "device", Text, "cpu", ALL | JUDGE, "cpu, or cuda:N in a build with the cuda feature").when(&[When(INSPECT, "", Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, "", NotOne("judge.judge", &["oracle", "people"]))]),
     key(
         "run.out",
         "out",
@@ -45,7 +48,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN | SCORE | SAMPLE,
         "Where results go: a new run folder for train, a file for score and sample",
-    ),
+    ).when(&[When(SAMPLE, "", Without("label.pairs", "it names the folder to write"))]),
     key(
         "model.model",
         "model",
@@ -53,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN | SCORE | SAMPLE,
         "A Hugging Face folder, .gguf, llama2.c .bin, run folder, base+adapter, or builtin:NAME",
-    ),
+    ).when(&[When(TRAIN, "hybrid", Never("is for one model; a hybrid has two: --refiner, --generator, --refiner-reference and --generator-reference")), When(SCORE | SAMPLE, "hybrid", Such(|here| !here.names_both_halves(), "is for a hybrid run, and both of its halves are named: --refiner and --generator"))]),
     key(
         "model.reference",
         "reference",
@@ -61,9 +64,9 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN | SCORE | SAMPLE,
         "The policy to stay close to; train: the model as it was at the start; sample --pairs: it makes side b",
-    ),
+    ).when(&[When(TRAIN | SCORE | SAMPLE, "hybrid", Never("is for one model; a hybrid has two: --refiner, --generator, --refiner-reference and --generator-reference")), When(SAMPLE, "", With(&["label.pairs"])), When(TRAIN, "token", NotOne("objective.name", &["sft"])), When(TRAIN, "diffusion", Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, "", Such(|here| here.reference_is_fixed(), FIXED))]),
     key("model.lora_rank", "lora-rank", Count, "", TRAIN, "Trains low-rank adapters of this rank and freezes the rest"),
-    key("model.lora_alpha", "lora-alpha", Number, "16", TRAIN, "The adapters count alpha / rank"),
+    key("model.lora_alpha", "lora-alpha", Number, "16", TRAIN, "The adapters count alpha / rank").when(&[When(TRAIN, "", With(&["model.lora_rank"]))]),
     key(
         "model.lora_targets",
         "lora-targets",
@@ -71,8 +74,8 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN,
         "Names of the layers that get adapters; else all-linear, of a UNet to_k,to_q,to_v,to_out.0",
-    ),
-    key("model.rslora", "rslora", Switch, "false", TRAIN, "The adapters count alpha / sqrt(rank)"),
+    ).when(&[When(TRAIN, "", With(&["model.lora_rank"]))]),
+    key("model.rslora", "rslora", Switch, "false", TRAIN, "The adapters count alpha / sqrt(rank)").when(&[When(TRAIN, "", With(&["model.lora_rank"]))]),
     key(
         "model.activation_checkpointing",
         "activation-checkpointing",
@@ -88,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         DATA,
         "A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them, or builtin:NAME",
-    ),
+    ).when(&[When(TRAIN, "", Without("rounds.rounds", "rounds make their own pairs, of --prompts")), When(TRAIN | SCORE, "diffusion", Without("data.latents", "it stands in for --data")), When(TRAIN, "diffusion", Without("diffusion.trajectories", "its file holds the examples"))]),
     key(
         "data.eval_data",
         "eval-data",
@@ -96,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN,
         "Held-out examples; without it a share of the prompts is held out",
-    ),
+    ).when(&[When(TRAIN, "", Without("rounds.rounds", "rounds compare policies on prompts that are held out")), When(TRAIN, "diffusion", From(&[Files, Latents])), When(TRAIN, "hybrid", Never("would do nothing: hybrid runs hold requests of --data out, a share of --eval-share"))]),
     key(
         "data.eval_share",
         "eval-share",
@@ -104,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         "0.05",
         TRAIN,
         "The share of prompts held out when there is no eval-data; 0: none",
-    ),
+    ).off("0").when(&[When(TRAIN, "", Without("data.eval_data", "nothing is held out of --data then")), When(TRAIN, "", Such(|here| here.splits(), "is for data from files: of an embedded problem --eval-examples others are drawn"))]),
     key(
         "data.format",
         "format",
@@ -118,14 +121,12 @@ pub(super) const KEYS: &[Key] = &[
             "ranked",
             "tree",
             "demonstration",
-            "pickapic",
-            "images",
         ]),
         "auto",
         DATA,
         "How the records are laid out",
-    ),
-    key("data.limit", "limit", Count, "", DATA, "Reads only this many records; of eval-data all"),
+    ).only("token").when(&[When(TRAIN, "", Without("rounds.rounds", "rounds make their own pairs, of --prompts")), When(DATA, "", From(&[Files]))]),
+    key("data.limit", "limit", Count, "", DATA, "Reads only this many records; of eval-data all").when(&[When(TRAIN, "", Without("rounds.rounds", "--round-pairs says how many pairs there are")), When(TRAIN, "diffusion", From(&[Embedded, Files, Pairs, Latents])), When(INSPECT, "token", From(&[Embedded, Files, Pairs])), When(INSPECT, "diffusion", From(&[Files])), When(INSPECT, "", Such(|here| !here.mdp.is_empty(), "is for data, and this is none"))]),
     key(
         "data.split",
         "split",
@@ -134,7 +135,7 @@ pub(super) const KEYS: &[Key] = &[
         DATA,
         "The part to read where files or records name parts: train, validation, test, any name, or all; auto: train, and \
          of eval-data validation or else test",
-    ),
+    ).when(&[When(TRAIN, "", Without("rounds.rounds", "rounds make their own pairs, of --prompts")), When(TRAIN | SCORE, "hybrid", Never("would do nothing: hybrid records name no parts")), When(DATA, "", From(&[Files]))]),
     key("objective.name", "objective", Choice(OBJECTIVES), "dpo", TRAIN, "The loss"),
     key(
         "objective.beta",
@@ -143,7 +144,7 @@ pub(super) const KEYS: &[Key] = &[
         "0.1",
         TRAIN | SCORE,
         "The strength of the pull to the reference; of denoisers 2000 unless a preset says otherwise",
-    ),
+    ).when(&[When(TRAIN, "token", NotOne("objective.name", &["sft"])), When(TRAIN, "diffusion", NotOne("objective.name", &["sft"])), When(SCORE, "token", With(&["model.reference"])), When(SCORE, "diffusion", With(&["model.reference"])), When(SCORE, "hybrid", With(&["hybrid.refiner_reference", "hybrid.generator_reference"]))]),
     key(
         "objective.gamma",
         "gamma",
@@ -151,7 +152,7 @@ pub(super) const KEYS: &[Key] = &[
         "0.5",
         TRAIN | SCORE,
         "simpo: the target margin over beta; hybrid: the weight of the generator's log-ratios",
-    ),
+    ).when(&[When(TRAIN, "token", One("objective.name", &["simpo"])), When(TRAIN, "diffusion", One("objective.name", &["simpo"])), When(SCORE, "", One("run.mdp", &["hybrid"])), When(SCORE, "hybrid", With(&["hybrid.refiner_reference", "hybrid.generator_reference"]))]),
     key(
         "objective.label_smoothing",
         "label-smoothing",
@@ -159,8 +160,8 @@ pub(super) const KEYS: &[Key] = &[
         "0.1",
         TRAIN,
         "cdpo, robust, exo: the share of labels taken to be wrong",
-    ),
-    key("objective.bias", "bias", Number, "0.5", TRAIN, "cpl: the weight of the worse side"),
+    ).when(&[When(TRAIN, "", One("objective.name", &["cdpo", "robust", "exo"]))]),
+    key("objective.bias", "bias", Number, "0.5", TRAIN, "cpl: the weight of the worse side").when(&[When(TRAIN, "", One("objective.name", &["cpl"]))]),
     key(
         "objective.sft_weight",
         "sft-weight",
@@ -168,12 +169,12 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         TRAIN,
         "Adds this much of the chosen answer's negative log-likelihood to a pairwise loss",
-    ),
+    ).off("0").when(&[When(TRAIN, "", NotOne("objective.name", &["sft", "kto", "plackett-luce"]))]),
     key("optimizer.name", "optimizer", Choice(&["rmsprop", "adamw", "sgd"]), "rmsprop", TRAIN, "The optimiser"),
     key("optimizer.lr", "lr", Number, "5e-7", TRAIN, "The top learning rate"),
-    key("optimizer.weight_decay", "weight-decay", Number, "0", TRAIN, "adamw: decoupled weight decay"),
-    key("optimizer.momentum", "momentum", Number, "0", TRAIN, "sgd: momentum"),
-    key("optimizer.warmup_steps", "warmup-steps", Count, "150", TRAIN, "Steps until the top learning rate"),
+    key("optimizer.weight_decay", "weight-decay", Number, "0", TRAIN, "adamw: decoupled weight decay").off("0").when(&[When(TRAIN, "", One("optimizer.name", &["adamw"]))]),
+    key("optimizer.momentum", "momentum", Number, "0", TRAIN, "sgd: momentum").off("0").when(&[When(TRAIN, "", One("optimizer.name", &["sgd"]))]),
+    key("optimizer.warmup_steps", "warmup-steps", Count, "150", TRAIN, "Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it"),
     key(
         "optimizer.schedule",
         "schedule",
@@ -197,7 +198,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN,
         "Defaults of a known run: token: the paper's TL;DR, TRL's DPOTrainer; diffusion: the released codes' and the paper's units",
-    ),
+    ).when(&[When(TRAIN, "hybrid", Never("is for one model, a hybrid has its own defaults"))]),
     key("train.batch_size", "batch-size", Count, "64", TRAIN, "Pairs per optimiser step"),
     key(
         "train.micro_batch_size",
@@ -206,9 +207,9 @@ pub(super) const KEYS: &[Key] = &[
         "4",
         TRAIN | SCORE,
         "Pairs computed at once; changes memory, not the result",
-    ),
-    key("train.epochs", "epochs", Count, "1", TRAIN, "Passes over the data"),
-    key("train.max_steps", "max-steps", Count, "", TRAIN, "Stops after this many steps"),
+    ).when(&[When(SCORE, "", One("run.mdp", &["token"]))]),
+    key("train.epochs", "epochs", Count, "", TRAIN, "Passes over the data; else as many as --max-steps takes, one without it"),
+    key("train.max_steps", "max-steps", Count, "", TRAIN, "Ends after this many steps, whatever epochs they are; with --epochs too, at what comes first"),
     key(
         "train.eval_every",
         "eval-every",
@@ -216,7 +217,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         TRAIN,
         "Evaluates after every so many steps; 0: at the start and the end",
-    ),
+    ).off("0").when(&[When(TRAIN, "", Such(|here| here.holds_out() || here.shows_samples(), "would do nothing: no example is held out and no sample is drawn"))]),
     key(
         "train.eval_examples",
         "eval-examples",
@@ -224,8 +225,8 @@ pub(super) const KEYS: &[Key] = &[
         "256",
         TRAIN,
         "Held-out examples an evaluation looks at; 0: none",
-    ),
-    key("train.n_samples", "n-samples", Count, "8", TRAIN, "Answers sampled at an evaluation"),
+    ).off("0").when(&[When(TRAIN, "", Such(|here| here.holds_out(), "would do nothing: no example is held out; --eval-share or --eval-data says which are"))]),
+    key("train.n_samples", "n-samples", Count, "8", TRAIN, "Answers sampled at an evaluation").off("0").when(&[When(TRAIN, "diffusion", From(&[Embedded, Files, Pairs, Trajectories]))]),
     key(
         "train.save_every",
         "save-every",
@@ -242,7 +243,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         TRAIN,
         "A file the reference's numbers are read from where it exists and fits, else written to",
-    ),
+    ).when(&[When(TRAIN, "", NotOne("objective.name", WITHOUT_REFERENCE)), When(TRAIN, "", Without("rounds.rounds", "every round has other pairs"))]),
     key(
         "sample.prompts",
         "prompts",
@@ -250,7 +251,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         SAMPLE | TRAIN,
         "Prompts: .txt (one a line), .jsonl with `prompt`, or builtin:NAME; train: for --rounds",
-    ),
+    ).when(&[When(TRAIN, "", With(&["rounds.rounds"]))]),
     key("sample.n", "n", Count, "1", SAMPLE, "Answers to each prompt"),
     key("sample.limit", "limit-prompts", Count, "", SAMPLE, "Reads only this many prompts"),
 ];

@@ -1,13 +1,17 @@
 //! Settings of language models.
 
 use super::Kind::{Choice, Count, Number, Switch};
-use super::{ALL, DATA, Key, SAMPLE, TRAIN, key};
+use super::needs::Data::{Embedded, Files, Pairs};
+use super::needs::Need::{From, One, Such, With};
+use super::needs::When;
+use super::{ALL, DATA, INSPECT, Key, SAMPLE, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
     key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together")
         .only("token")
-        .in_hybrid(),
+        .in_hybrid()
+        .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
     key(
         "data.max_prompt_length",
         "max-prompt-length",
@@ -16,7 +20,8 @@ pub(super) const KEYS: &[Key] = &[
         DATA,
         "Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as TRL)",
     )
-    .only("token"),
+    .only("token")
+    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
     key(
         "data.truncation",
         "truncation",
@@ -25,7 +30,8 @@ pub(super) const KEYS: &[Key] = &[
         DATA,
         "What of a long prompt stays; auto: keep-end for chats and hh, else keep-both (the middle goes)",
     )
-    .only("token"),
+    .only("token")
+    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
     key(
         "data.tokenization",
         "tokenization",
@@ -34,7 +40,8 @@ pub(super) const KEYS: &[Key] = &[
         DATA,
         "Prompt and answer apart, or together and then cut (as TRL)",
     )
-    .only("token"),
+    .only("token")
+    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
     key(
         "data.on_bad",
         "on-bad",
@@ -43,7 +50,8 @@ pub(super) const KEYS: &[Key] = &[
         DATA,
         "What to do with a broken record; skipped ones are counted",
     )
-    .only("token"),
+    .only("token")
+    .when(&[When(DATA, "", From(&[Files, Pairs]))]),
     key(
         "objective.per_token",
         "per-token",
@@ -52,10 +60,14 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         "ipo: log-ratios are means over the tokens (as TRL), not sums",
     )
-    .only("token"),
-    key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence").only("token"),
+    .only("token")
+    .when(&[When(TRAIN, "", One("objective.name", &["ipo"]))]),
+    key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence")
+        .only("token")
+        .when(&[When(TRAIN, "", One("objective.name", &["tdpo"]))]),
     key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers")
-        .only("token"),
+        .only("token")
+        .when(&[When(TRAIN, "", One("objective.name", &["kto"]))]),
     key(
         "objective.undesirable_weight",
         "undesirable-weight",
@@ -64,13 +76,41 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         "kto: the weight of disliked answers",
     )
-    .only("token"),
+    .only("token")
+    .when(&[When(TRAIN, "", One("objective.name", &["kto"]))]),
     key("sample.temperature", "temperature", Number, "1", SAMPLE | TRAIN, "0 takes the likeliest token")
         .only("token")
-        .in_hybrid(),
+        .in_hybrid()
+        .when(&[
+            When(TRAIN, "token", With(&["rounds.rounds"])),
+            When(
+                TRAIN,
+                "hybrid",
+                Such(
+                    |here| here.draws_pictures(),
+                    "would do nothing: this run draws none, neither samples nor trajectories",
+                ),
+            ),
+        ]),
     key("sample.top_k", "top-k", Count, "", SAMPLE | TRAIN, "Draws from the k likeliest tokens only")
         .only("token")
-        .in_hybrid(),
+        .in_hybrid()
+        .when(&[
+            When(TRAIN, "token", With(&["rounds.rounds"])),
+            When(
+                TRAIN,
+                "hybrid",
+                Such(
+                    |here| here.draws_pictures(),
+                    "would do nothing: this run draws none, neither samples nor trajectories",
+                ),
+            ),
+            When(
+                TRAIN | SAMPLE,
+                "",
+                Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+            ),
+        ]),
     key(
         "sample.top_p",
         "top-p",
@@ -80,5 +120,21 @@ pub(super) const KEYS: &[Key] = &[
         "Draws from the fewest tokens that have this probability together",
     )
     .only("token")
-    .in_hybrid(),
+    .in_hybrid()
+    .when(&[
+        When(TRAIN, "token", With(&["rounds.rounds"])),
+        When(
+            TRAIN,
+            "hybrid",
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+        When(
+            TRAIN | SAMPLE,
+            "",
+            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+        ),
+    ]),
 ];

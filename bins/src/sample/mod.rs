@@ -23,25 +23,9 @@ pub(crate) fn sample(mut call: Call) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What `--pairs` and what goes with it alone can't be is said before anything is loaded.
+/// What `--pairs` can't be is said before anything is loaded.
 fn check_pairs(values: &Values) -> Result<(), Failure> {
-    let Some(folder) = values.text("label.pairs") else {
-        let others = ["model.reference", "hybrid.refiner_reference", "hybrid.generator_reference", "sample.null_share"];
-        return match others.into_iter().find(|path| values.is_typed(path)).and_then(crate::keys::find) {
-            Some(key) => Err(Failure::usage(format!("--{} goes with --pairs", key.flag))),
-            None => Ok(()),
-        };
-    };
-    if values.word("run.mdp") == "hybrid" && values.is_typed("model.reference") {
-        return Err(Failure::usage(
-            "--reference is for one model; a hybrid has --refiner-reference and --generator-reference",
-        ));
-    }
-    if values.text("run.out").is_some() || values.text("sample.save_trajectories").is_some() {
-        return Err(Failure::usage(
-            "--pairs names the folder to write: --out and --save-trajectories have no use beside it",
-        ));
-    }
+    let Some(folder) = values.text("label.pairs") else { return Ok(()) };
     if values.count("sample.n") == Some(0) || values.count("sample.limit") == Some(0) {
         return Err(Failure::usage("--n and --limit-prompts take at least 1"));
     }

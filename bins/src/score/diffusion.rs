@@ -21,7 +21,6 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     if values.text("data.data").is_none() && values.text("data.latents").is_none() {
         return Err(Failure::usage("score needs --data or --latents"));
     }
-    draws::refuse_alone(values)?;
     let beta = values.number("objective.beta").unwrap_or_default();
     if beta <= 0.0 {
         return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));

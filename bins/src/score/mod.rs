@@ -8,15 +8,11 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::judged::is_pair_folder;
 use crate::{Call, Failure, console, denoiser};
 
 /// Scores every example of a data set.
 pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
     let mdp = call.values.word("run.mdp").to_owned();
-    if call.values.switch("data.all_pairs") && !is_pair_folder(Path::new(call.values.word("data.data"))) {
-        return Err(Failure::usage("--all-pairs is for --data that is a folder of pairs"));
-    }
     if mdp == "token" {
         return token::score(&call);
     }

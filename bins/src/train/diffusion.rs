@@ -17,7 +17,7 @@ use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::trajectories::Found;
 use crate::values::Values;
-use crate::{Failure, adapters, console, draws, summary, trajectories};
+use crate::{Failure, adapters, console, draws, dropout, summary, trajectories};
 
 /// Trains a denoiser.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -44,33 +44,6 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
     }
     if name == "d3po" && !is_trajectory {
         return Err(Failure::usage("--objective d3po compares single steps of trajectories: --scheme trajectory"));
-    }
-    let idle: &[&str] = if is_trajectory {
-        &[
-            "diffusion.timesteps",
-            "diffusion.noise",
-            "diffusion.draw_sets",
-            "diffusion.draws",
-            "diffusion.empty_share",
-            "diffusion.omega",
-            "diffusion.horizon",
-            "diffusion.half",
-            "data.latents",
-        ]
-    } else if values.word("diffusion.scheme") == "half" {
-        // A density brings its own half and its own weight of the error.
-        &["diffusion.trajectories", "diffusion.importance_clip", "diffusion.omega", "diffusion.half"]
-    } else {
-        &["diffusion.trajectories", "diffusion.importance_clip"]
-    };
-    if let Some(path) = idle.iter().find(|path| values.is_typed(path)) {
-        let flag = crate::keys::find(path).map_or(*path, |key| key.flag);
-        let scheme = values.word("diffusion.scheme");
-        return Err(Failure::usage(format!("--{flag} would do nothing with --scheme {scheme}")));
-    }
-    draws::refuse_alone(values)?;
-    if values.is_typed("data.latents") && values.is_typed("data.data") {
-        return Err(Failure::usage("--latents stands in for --data: give one of them"));
     }
     Ok(())
 }
@@ -109,6 +82,7 @@ impl Setup {
         }
         call.console.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.console.info(&data.describe());
+        dropout::note(&loaded.files.path, &call.console);
         Ok(Self { task, data, learner, reference: Arc::new(reference), loaded, mdp, units })
     }
 

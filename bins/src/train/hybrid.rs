@@ -17,22 +17,13 @@ use crate::hybrid::eval::{Asked, Studio, table};
 use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
 use crate::values::Values;
-use crate::{Failure, console, denoiser, draws, model, summary};
+use crate::{Failure, console, denoiser, draws, dropout, model, summary};
 
 /// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
 const OBJECTIVES: [&str; 8] = ["dpo", "cdpo", "robust", "ipo", "hinge", "exo", "sppo", "sft"];
 
 /// Defaults. Says whether this is the embedded run.
 pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
-    for (path, flag) in [("model.model", "model"), ("model.reference", "reference"), ("train.preset", "preset")] {
-        if values.is_typed(path) {
-            let text = format!(
-                "--{flag} is for one model; a hybrid has two: --refiner, --generator, --refiner-reference \
-                                and --generator-reference"
-            );
-            return Err(Failure::usage(text));
-        }
-    }
     general_presets(values);
     let given = ["hybrid.refiner", "hybrid.generator", "data.data"].map(|path| values.text(path).is_some());
     let embedded = given == [false; 3];
@@ -133,6 +124,8 @@ impl<'a> Setup<'a> {
         let (beta, gamma) = weights(self.values())?;
         let console = &self.task.call.console;
         console.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
+        dropout::note(&self.files.refiner.path, console);
+        dropout::note(&self.files.generator.files.path, console);
         console.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
         console.info(&format!("{} training pairs, {held_out} held out", self.opened.train.len()));
         console.info(&format!(
@@ -240,7 +233,8 @@ impl<'a> Setup<'a> {
         let folder = self.task.folder()?;
         let _lock = folder.lock()?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
-        let requests = requests.requests(self.values().count("train.n_samples").unwrap_or(0))?;
+        let requests =
+            requests.requests(self.values().count("train.n_samples").unwrap_or(0), self.task.settings.seed)?;
         let reference = self.reference.clone();
         let problem = Problem {
             mdp: self.mdp,

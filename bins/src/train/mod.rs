@@ -27,13 +27,24 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
         "hybrid" => hybrid::presets(&mut call.values)?,
         _ => token::presets(&mut call.values)?,
     };
+    decide_length(&mut call.values);
+    keys::idle::refuse(&call.values, TRAIN)?;
     // From here on an interrupt is a wish to stop at the next step.
     let stop = stop::listen("stopping after this step, with a checkpoint")?;
     if call.values.count("rounds.rounds").is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume, stop);
     }
-    rounds::refuse_alone(&call.values)?;
+    if call.values.count("rounds.rounds") == Some(0) {
+        return Err(Failure::usage("--rounds takes at least 1"));
+    }
     one(call, embedded, resume.cloned(), stop)
+}
+
+/// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
+fn decide_length(values: &mut Values) {
+    if values.has("train.max_steps") && !values.is_given("train.epochs") {
+        values.clear("train.epochs");
+    }
 }
 
 /// One run, all of whose settings are known.
@@ -98,7 +109,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         seed: count("run.seed") as u64,
         batch_size: count("train.batch_size"),
         micro_batch_size: count("train.micro_batch_size"),
-        epochs: count("train.epochs"),
+        epochs: values.count("train.epochs"),
         max_steps: values.count("train.max_steps"),
         rate: number("optimizer.lr"),
         warmup_steps: count("optimizer.warmup_steps"),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use datasets::Dataset;
+use datasets::{Dataset, Order, derived_seed};
 use mdp::token::TokenMdp;
 use objectives::Objective;
 use policies::causal::{CausalLm, Sampling};
@@ -18,7 +18,7 @@ use super::Task;
 use crate::objective::Chosen;
 use crate::text::{self, Data};
 use crate::values::Values;
-use crate::{Failure, adapters, console, model, summary};
+use crate::{Failure, adapters, console, dropout, model, summary};
 
 /// Trains a language model.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -114,6 +114,7 @@ impl Setup {
         tokenizer.notes.iter().for_each(|note| call.console.info(note));
         call.console.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.console.info(&data.audit().to_string());
+        dropout::note(&files.path, &call.console);
         let mdp = TokenMdp {
             vocabulary: files.config.vocabulary as u32,
             eos: tokenizer.eos.clone(),
@@ -135,17 +136,13 @@ impl Setup {
         }
         // The two must agree on the vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
+        learner = learner.with_diagnostics();
         let held_out = held_out.filter(|data| !data.is_empty()).map(Data);
         Ok(Self { task, learner, reference, tokenizer, data: Data(data), held_out, mdp })
     }
 
-    /// Whether the objective has a use for the cache, and the data its kind of feedback, by the first examples.
-    fn check_fits<F: FromExample>(&self, objective: &dyn Objective<Feedback = F>) -> Result<(), Failure> {
-        let values = &self.task.call.values;
-        if values.is_typed("train.reference_cache") && !objective.needs().reference {
-            let name = values.word("objective.name");
-            return Err(Failure::usage(format!("--reference-cache is for losses with a reference, {name} reads none")));
-        }
+    /// Whether the data has the objective's kind of feedback, by the first examples.
+    fn check_fits<F: FromExample>(&self) -> Result<(), Failure> {
         for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
             let Some(data) = data else { continue };
             let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
@@ -161,7 +158,7 @@ impl Setup {
         };
         let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
-        self.check_fits(objective)?;
+        self.check_fits::<F>()?;
         match &cache {
             Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
             Some(path) => can_write(path)?,
@@ -191,8 +188,9 @@ impl Setup {
     fn hooks<'a>(&self) -> Hooks<'a, TokenMdp, CausalLm> {
         let reference = Arc::clone(&self.reference);
         let n = self.task.call.values.count("train.n_samples").unwrap_or(0);
-        let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n);
-        let (tokenizer, seed, mdp) = (self.tokenizer.clone(), self.task.settings.seed, self.mdp.clone());
+        let seed = self.task.settings.seed;
+        let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n, seed);
+        let (tokenizer, mdp) = (self.tokenizer.clone(), self.mdp.clone());
         let with_reference = self.task.call.values.word("objective.name") != "sft";
         let of_mdp = mdp.clone();
         Hooks {
@@ -255,10 +253,11 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
     )
 }
 
-/// The first `n` different prompts.
-fn sample_prompts(data: &Data, n: usize) -> Vec<Vec<u32>> {
+/// Up to `n` different prompts, which the seed chooses.
+fn sample_prompts(data: &Data, n: usize, seed: u64) -> Vec<Vec<u32>> {
     let mut prompts: Vec<Vec<u32>> = Vec::new();
-    for example in data.0.iter().map_while(Result::ok) {
+    let order = Order::new(derived_seed(seed, "samples to look at", 0), 0, data.0.len());
+    for example in order.from(0).map_while(|index| data.0.get(index).ok()) {
         let prompt = example.prompt.to_vec();
         if prompts.len() >= n {
             break;

@@ -15,6 +15,9 @@ const TILE: usize = 1 << 20;
 /// Terms of a sum that are added in the kernel's own precision before they go to `f64`.
 const BLOCK: usize = 512;
 
+/// Numbers of each row: log-probability, divergence, entropy, mean logit, whether the target is the likeliest token.
+pub(crate) const COLUMNS: usize = 5;
+
 /// A model's half of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Side<'a, T> {
@@ -30,7 +33,8 @@ pub(crate) struct Scoring<'a, T> {
     pub(crate) reference: Option<Side<'a, T>>,
     pub(crate) targets: &'a [u32],
     pub(crate) vocabulary: usize,
-    pub(crate) entropy: bool,
+    /// Whether the columns that are only looked at, from the entropy on, are wanted.
+    pub(crate) diagnostics: bool,
 }
 
 /// Logarithms of the sums of exponentials of each row, which the backward pass needs.
@@ -48,11 +52,13 @@ struct Running {
     /// Largest y, sum of `e^(y - max)`, sum of `e^(y - max) (y - x)`.
     reference: [f64; 3],
     target: f64,
+    /// Sum of x.
+    sum: f64,
 }
 
 impl Running {
     const START: Self =
-        Self { policy: [f64::NEG_INFINITY, 0., 0.], reference: [f64::NEG_INFINITY, 0., 0.], target: f64::NAN };
+        Self { policy: [f64::NEG_INFINITY, 0., 0.], reference: [f64::NEG_INFINITY, 0., 0.], target: f64::NAN, sum: 0. };
 
     fn normaliser(sums: [f64; 3]) -> f64 {
         sums[0] + sums[1].ln()
@@ -97,7 +103,8 @@ impl<T: Real> Scoring<'_, T> {
         }
     }
 
-    /// `[n, 3]`: log-probability, KL(reference || policy), entropy; and what the backward pass needs.
+    /// `[n, COLUMNS]`: log-probability, KL(reference || policy), entropy, mean logit, 1 where no token is likelier than the
+    /// target; and what the backward pass needs.
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers) {
         let mut running = vec![Running::START; self.targets.len()];
         self.for_tiles(|start, policy, reference, width| {
@@ -114,10 +121,13 @@ impl<T: Real> Scoring<'_, T> {
                             &mut running.policy,
                             x,
                             x,
-                            self.entropy,
+                            self.diagnostics,
                             #[inline(always)]
                             |x, _| x,
                         );
+                        if self.diagnostics {
+                            running.sum += total(x);
+                        }
                         if let Some(y) = y {
                             accumulate(
                                 &mut running.reference,
@@ -136,7 +146,7 @@ impl<T: Real> Scoring<'_, T> {
     }
 
     fn finish(&self, running: &[Running]) -> (Vec<T>, Normalisers) {
-        let mut columns = Vec::with_capacity(3 * running.len());
+        let mut columns = Vec::with_capacity(COLUMNS * running.len());
         let mut normalisers = Normalisers::default();
         for row in running {
             let policy = Running::normaliser(row.policy);
@@ -146,11 +156,18 @@ impl<T: Real> Scoring<'_, T> {
                 divergence = row.reference[2] / row.reference[1] - reference + policy;
                 normalisers.reference.push(reference);
             }
-            let entropy = if self.entropy { policy - row.policy[2] / row.policy[1] } else { 0. };
-            columns.extend([row.target - policy, divergence, entropy].map(T::of));
+            let diagnostics = if self.diagnostics { self.diagnostics_of(row, policy) } else { [0.; 3] };
+            columns.extend([row.target - policy, divergence].into_iter().chain(diagnostics).map(T::of));
             normalisers.policy.push(policy);
         }
         (columns, normalisers)
+    }
+
+    /// Entropy, mean logit, whether the target is the likeliest token.
+    fn diagnostics_of(&self, row: &Running, normaliser: f64) -> [f64; 3] {
+        let entropy = normaliser - row.policy[2] / row.policy[1];
+        let is_likeliest = if row.target >= row.policy[0] { 1. } else { 0. };
+        [entropy, row.sum / self.vocabulary.max(1) as f64, is_likeliest]
     }
 
     /// Gradients for the scored hidden states `[n, width]` and, if wanted, for the matrix `[V, width]`, given those of
@@ -164,7 +181,7 @@ impl<T: Real> Scoring<'_, T> {
         let mut to_matrix = vec![T::zero(); if wants_matrix { self.vocabulary * inner } else { 0 }];
         self.for_tiles(|start, policy, reference, width| {
             policy.par_chunks_mut(width).enumerate().with_min_len(4).for_each(|(row, x)| {
-                let (likelihood, divergence) = (gradient[3 * row], gradient[3 * row + 1]);
+                let (likelihood, divergence) = (gradient[COLUMNS * row], gradient[COLUMNS * row + 1]);
                 let normaliser = split::<T>(normalisers.policy[row]);
                 simd(
                     #[inline(always)]
@@ -219,6 +236,20 @@ fn accumulate<T: Real>(sums: &mut [f64; 3], x: &[T], y: &[T], wants_mean: bool, 
             .wide();
         }
     }
+}
+
+/// The sum of a tile.
+#[inline(always)]
+fn total<T: Real>(x: &[T]) -> f64 {
+    let block = |x: &[T]| {
+        sum_of(
+            x,
+            #[inline(always)]
+            |x| x,
+        )
+        .wide()
+    };
+    x.chunks(BLOCK).map(block).sum()
 }
 
 /// A number as a sum of two, so that little is lost when logits near it are subtracted.

@@ -37,7 +37,7 @@ pub use norm::{layer_norm, rms_norm};
 pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};
 pub use timestep::TimestepEmbedding;
 pub use upsample::upsample_nearest;
-pub use vocabulary::{VocabularyQuery, vocabulary_log_prob};
+pub use vocabulary::{VOCABULARY_NUMBERS, VocabularyQuery, vocabulary_log_prob};
 
 #[cfg(test)]
 mod checks;

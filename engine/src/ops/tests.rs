@@ -193,15 +193,15 @@ fn token_log_probabilities() {
     let (other_hidden, other_matrix) = (tensor(3, &[5, 9]), tensor(4, &[300, 9]));
     let others: Vec<_> =
         [DType::F32, DType::F64].map(|t| (other_hidden.to_dtype(t).unwrap(), other_matrix.to_dtype(t).unwrap())).into();
-    for (with_reference, entropy) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (with_reference, diagnostics) in [(false, false), (false, true), (true, false), (true, true)] {
         let query = |dtype| VocabularyQuery {
             rows: &rows,
             targets: &targets,
             reference: with_reference.then(|| &others[usize::from(dtype == DType::F64)]).map(|(h, m)| (h, m)),
-            entropy,
+            diagnostics,
         };
-        // The entropy column is for reading; its gradient is not.
-        let read = |x: Tensor| if entropy { x.narrow(1, 0, 2) } else { Ok(x) };
+        // The columns from the entropy on are for reading; their gradients are not.
+        let read = |x: Tensor| if diagnostics { x.narrow(1, 0, 2) } else { Ok(x) };
         check_at(
             &[hidden.clone(), matrix.clone()],
             &|x| read(super::vocabulary_log_prob(&x[0], &x[1], query(x[0].dtype()))?),
@@ -219,10 +219,11 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
     // Logits 0 and 1000: the second token has log-probability -e^-1000 = 0, the first -1000.
     let hidden = Tensor::new(&[[1f32]], &Device::Cpu).unwrap();
     let matrix = Tensor::new(&[[0f32], [1000.]], &Device::Cpu).unwrap();
-    let query = VocabularyQuery { rows: &[0, 0], targets: &[0, 1], reference: Some((&hidden, &matrix)), entropy: true };
+    let query =
+        VocabularyQuery { rows: &[0, 0], targets: &[0, 1], reference: Some((&hidden, &matrix)), diagnostics: true };
     let matrix = Var::from_tensor(&matrix).unwrap();
     let result = super::vocabulary_log_prob(&hidden, &matrix, query).unwrap();
-    assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0.], [0., 0., 0.]]);
+    assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0., 500., 0.], [0., 0., 0., 500., 1.]]);
     let gradients = result.sum_all().unwrap().backward().unwrap();
     assert_eq!(gradients.get(&matrix).unwrap().to_vec2::<f32>().unwrap(), [[1.], [-1.]]);
 }
@@ -246,7 +247,7 @@ fn gradients_of_a_variable_used_by_several_ops_are_summed() {
 fn bad_numbers_and_bad_shapes_show() {
     let hidden = Tensor::new(&[[f32::NAN, 1.], [1., 1.]], &Device::Cpu).unwrap();
     let matrix = tensor(1, &[5, 2]).to_dtype(DType::F32).unwrap();
-    let query = |rows, targets| VocabularyQuery { rows, targets, reference: None, entropy: false };
+    let query = |rows, targets| VocabularyQuery { rows, targets, reference: None, diagnostics: false };
     let result = super::vocabulary_log_prob(&hidden, &matrix, query(&[0, 1], &[1, 1])).unwrap();
     let result = result.to_vec2::<f32>().unwrap();
     assert!(result[0][0].is_nan() && result[1][0].is_finite());
@@ -254,7 +255,7 @@ fn bad_numbers_and_bad_shapes_show() {
         assert!(super::vocabulary_log_prob(&hidden, &matrix, query(rows, targets)).is_err());
     }
     let none = super::vocabulary_log_prob(&hidden, &matrix, query(&[], &[])).unwrap();
-    assert_eq!(none.dims(), [0, 3]);
+    assert_eq!(none.dims(), [0, super::VOCABULARY_NUMBERS]);
     assert!(
         super::linear(&hidden, &tensor(1, &[2, 3]).to_dtype(DType::F32).unwrap(), None, WeightLayout::OutIn).is_err()
     );

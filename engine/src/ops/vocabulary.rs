@@ -2,7 +2,7 @@
 
 use super::composed;
 use super::memory::{fused_or, like, read, slice, stored, wanted};
-use crate::kernels::vocabulary::{Normalisers, Scoring, Side};
+use crate::kernels::vocabulary::{COLUMNS, Normalisers, Scoring, Side};
 use crate::kernels::{Real, rows};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::sync::OnceLock;
@@ -16,8 +16,8 @@ pub struct VocabularyQuery<'a> {
     pub targets: &'a [u32],
     /// Hidden states `[T, width']` and vocabulary matrix `[V, width']` of a reference model.
     pub reference: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether to compute entropies.
-    pub entropy: bool,
+    /// Whether to compute what is only looked at: the columns from the entropy on.
+    pub diagnostics: bool,
 }
 
 impl VocabularyQuery<'_> {
@@ -48,13 +48,17 @@ impl VocabularyQuery<'_> {
     }
 }
 
+/// How many numbers [`vocabulary_log_prob`] gives for each target.
+pub const VOCABULARY_NUMBERS: usize = COLUMNS;
+
 /// Log-probability of each target under `softmax(hidden[row] matrix^T)`, in nats.
 ///
 /// # Shapes
 ///
-/// `hidden` `[T, width]`, `matrix` `[V, width]`, result `[N, 3]` for N targets: log-probability, KL(reference || policy)
-/// over the whole vocabulary (0 without a reference), entropy (0 unless asked for). Gradients flow through the first two
-/// columns, to `hidden` and `matrix`.
+/// `hidden` `[T, width]`, `matrix` `[V, width]`, result `[N, VOCABULARY_NUMBERS]` for N targets: log-probability,
+/// KL(reference || policy) over the whole vocabulary (0 without a reference), and, where diagnostics are asked for (else
+/// 0), the entropy, the mean of the V logits, and 1 where no token is likelier than the target. Gradients flow through
+/// the first two columns, to `hidden` and `matrix`.
 ///
 /// # Errors
 ///
@@ -79,7 +83,7 @@ fn apply<T: Real>(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) 
         None => None,
     };
     let (rows, targets) = (query.rows.to_vec(), query.targets.to_vec());
-    let op = LogProb { rows, targets, reference, entropy: query.entropy, normalisers: OnceLock::new() };
+    let op = LogProb { rows, targets, reference, diagnostics: query.diagnostics, normalisers: OnceLock::new() };
     hidden.contiguous()?.apply_op2(&matrix.contiguous()?, op)
 }
 
@@ -94,7 +98,7 @@ struct LogProb<T> {
     rows: Vec<u32>,
     targets: Vec<u32>,
     reference: Option<Reference<T>>,
-    entropy: bool,
+    diagnostics: bool,
     /// What the forward pass leaves for the backward pass.
     normalisers: OnceLock<Normalisers>,
 }
@@ -106,7 +110,7 @@ impl<T: Real> LogProb<T> {
         let reference = self.reference.as_ref().zip(matrix.as_ref());
         let reference = reference.map(|(r, matrix)| Side { hidden: &r.scored[..], matrix, width: r.width });
         let vocabulary = policy.matrix.len() / policy.width.max(1);
-        Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, entropy: self.entropy }))
+        Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, diagnostics: self.diagnostics }))
     }
 }
 
@@ -122,7 +126,7 @@ impl<T: Real> CustomOp2 for LogProb<T> {
         let (columns, normalisers) = self.with(policy, |scoring| scoring.forward())?;
         // Ops run forward once; a second time would leave the same numbers.
         let _ = self.normalisers.set(normalisers);
-        Ok(stored(columns, (self.targets.len(), 3)))
+        Ok(stored(columns, (self.targets.len(), COLUMNS)))
     }
 
     fn bwd(

@@ -14,7 +14,7 @@ prop_compose! {
     fn numbers()(rows in prop::collection::vec(prop::collection::vec([-6.0..-0.01, -6.0..-0.01, 0.1..2.0, 0.0..3.0], 1..5), 4..5)) -> Numbers {
         let column = |k: usize| rows.iter().map(|row| row.iter().map(|x: &[f64; 4]| x[k]).collect::<Vec<f64>>()).collect::<Steps>();
         Numbers {
-            policy: Channels { log_probs: column(0), divergence: Some(column(3)), entropy: None },
+            policy: Channels { divergence: Some(column(3)), ..column(0).into() },
             reference: column(1),
             weights: column(2),
         }

@@ -150,7 +150,7 @@ impl Decoder {
         Ok(ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?)
     }
 
-    /// Log-probability, divergence and entropy of each question, `[N, 3]`.
+    /// What is known of each question, `[N, VOCABULARY_NUMBERS]`: see [`vocabulary_log_prob`].
     pub(super) fn numbers(
         &self,
         hidden: &Tensor,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use engine::checkpoint::Tape;
-use engine::ops::VocabularyQuery;
+use engine::ops::{VOCABULARY_NUMBERS, VocabularyQuery};
 use mdp::token::TokenMdp;
 use mdp::{Channels, EpisodeOf};
 
@@ -15,6 +15,9 @@ use crate::PolicyError;
 
 /// Scoring keeps nothing, so its memory is that of the widest activation of this many packed tokens.
 const SLICE_TOKENS: usize = 4096;
+
+/// What is known of a question.
+type Numbers = [f64; VOCABULARY_NUMBERS];
 
 /// What a backward pass needs of a forward pass.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl CausalLm {
             rows: &rows,
             targets: &targets,
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
-            entropy: self.with_entropy,
+            diagnostics: self.with_diagnostics,
         };
         let numbers = self.decoder.numbers(&hidden, query, pass)?;
         Ok(self.channels(&packing, &host_rows(&numbers)?))
@@ -77,7 +80,7 @@ impl CausalLm {
             rows: &rows,
             targets: &targets,
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
-            entropy: self.with_entropy,
+            diagnostics: self.with_diagnostics,
         };
         let numbers = tape.run_kept(|x| self.decoder.numbers(&self.decoder.last_norm(x, pass)?, query, pass))?;
         let channels = self.channels(&packing, &host_rows(numbers)?);
@@ -134,31 +137,33 @@ impl CausalLm {
     }
 
     /// The numbers of every decision from those of every question.
-    fn channels(&self, packing: &Packing, numbers: &[[f64; 3]]) -> Channels {
+    fn channels(&self, packing: &Packing, numbers: &[Numbers]) -> Channels {
         let column = |column: usize| packing.steps(|query| numbers[query][column]);
         Channels {
             log_probs: column(0),
             divergence: self.reference.is_some().then(|| column(1)),
-            entropy: self.with_entropy.then(|| column(2)),
+            entropy: self.with_diagnostics.then(|| column(2)),
+            mean_logit: self.with_diagnostics.then(|| column(3)),
+            is_likeliest: self.with_diagnostics.then(|| column(4)),
         }
     }
 }
 
-/// The slopes of decisions added up by question, `[N, 3]` in the type of `like`.
+/// The slopes of decisions added up by question, `[N, VOCABULARY_NUMBERS]` in the type of `like`.
 fn question_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, PolicyError> {
-    let mut sums = vec![0.; packing.queries.len() * 3];
+    let mut sums = vec![0.; packing.queries.len() * VOCABULARY_NUMBERS];
     for (column, steps) in [(0, Some(&slopes.log_probs)), (1, slopes.divergence.as_ref())] {
         let Some(steps) = steps else { continue };
         for (&query, slope) in packing.query_of.iter().zip(steps.values()) {
-            sums[query as usize * 3 + column] += slope;
+            sums[query as usize * VOCABULARY_NUMBERS + column] += slope;
         }
     }
-    Ok(Tensor::from_vec(sums, (packing.queries.len(), 3), like.device())?.to_dtype(like.dtype())?)
+    Ok(Tensor::from_vec(sums, (packing.queries.len(), VOCABULARY_NUMBERS), like.device())?.to_dtype(like.dtype())?)
 }
 
-fn host_rows(numbers: &Tensor) -> Result<Vec<[f64; 3]>, PolicyError> {
+fn host_rows(numbers: &Tensor) -> Result<Vec<Numbers>, PolicyError> {
     let flat = numbers.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(flat.chunks_exact(3).map(|row| [row[0], row[1], row[2]]).collect())
+    Ok(flat.as_chunks::<VOCABULARY_NUMBERS>().0.to_vec())
 }
 
 pub(super) fn does_not_learn() -> PolicyError {
@@ -174,6 +179,7 @@ fn check_finite(channels: &Channels, first_episode: usize) -> Result<(), PolicyE
         ("the log-probability", Some(&channels.log_probs)),
         ("the divergence", channels.divergence.as_ref()),
         ("the entropy", channels.entropy.as_ref()),
+        ("the mean logit", channels.mean_logit.as_ref()),
     ];
     for (what, steps) in named.into_iter().filter_map(|(what, steps)| Some((what, steps?))) {
         for (row, values) in steps.rows().enumerate() {
@@ -188,7 +194,12 @@ fn check_finite(channels: &Channels, first_episode: usize) -> Result<(), PolicyE
 
 fn append(all: &mut Channels, part: &Channels) {
     part.log_probs.rows().for_each(|row| all.log_probs.push(row));
-    for (all, part) in [(&mut all.divergence, &part.divergence), (&mut all.entropy, &part.entropy)] {
+    for (all, part) in [
+        (&mut all.divergence, &part.divergence),
+        (&mut all.entropy, &part.entropy),
+        (&mut all.mean_logit, &part.mean_logit),
+        (&mut all.is_likeliest, &part.is_likeliest),
+    ] {
         if let (Some(all), Some(part)) = (all, part) {
             part.rows().for_each(|row| all.push(row));
         }

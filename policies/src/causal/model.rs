@@ -30,7 +30,7 @@ pub struct CausalLm {
     pub(super) decoder: Arc<Decoder>,
     pub(super) learning: Option<Learning>,
     pub(super) reference: Option<Reference>,
-    pub(super) with_entropy: bool,
+    pub(super) with_diagnostics: bool,
     pub(super) extras: Extras,
     pub(super) path: PathBuf,
     pub(super) fingerprint: Mutex<Option<String>>,
@@ -108,7 +108,7 @@ impl CausalLm {
             decoder: Arc::new(decoder),
             learning,
             reference: None,
-            with_entropy: false,
+            with_diagnostics: false,
             extras,
             path,
             fingerprint: Mutex::default(),
@@ -148,10 +148,11 @@ impl CausalLm {
         Ok(self)
     }
 
-    /// Measures the entropy of every decision's distribution too.
+    /// Measures what is only looked at too: the entropy of every decision's distribution, the mean logit, and whether the
+    /// token is the likeliest.
     #[must_use]
-    pub fn with_entropy(mut self) -> Self {
-        self.with_entropy = true;
+    pub fn with_diagnostics(mut self) -> Self {
+        self.with_diagnostics = true;
         self
     }
 
@@ -175,7 +176,7 @@ impl CausalLm {
         Ok(Self::with_decoder(copy, None, self.extras.clone(), self.path.clone()))
     }
 
-    /// The same weights, now and after every update, seen with the divergence from `reference` and the entropy: for
+    /// The same weights, now and after every update, seen with the divergence from `reference` and diagnostics: for
     /// evaluations, where these channels are worth what they cost.
     ///
     /// # Errors
@@ -185,7 +186,7 @@ impl CausalLm {
             decoder: Arc::clone(&self.decoder),
             learning: None,
             reference: None,
-            with_entropy: true,
+            with_diagnostics: true,
             extras: Extras::default(),
             path: self.path.clone(),
             fingerprint: Mutex::default(),

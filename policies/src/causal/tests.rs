@@ -110,7 +110,7 @@ fn packed_episodes_score_as_they_do_alone() {
     for (name, config) in configs() {
         let reference = CausalLm::frozen(files(config.clone(), 2, DType::F32)).unwrap();
         let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
-        let model = model.with_entropy().with_reference(Arc::new(reference)).unwrap();
+        let model = model.with_diagnostics().with_reference(Arc::new(reference)).unwrap();
         let episodes = episodes();
         let together = model.score(&MDP, &episodes).unwrap();
         assert!(together.divergence.as_ref().unwrap().values().iter().all(|kl| *kl > 1e-4), "{name}");

@@ -12,13 +12,12 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasets::pairs::PairFolder;
-use datasets::{Prompt, pairs};
+use datasets::{Prompt, derived_seed, pairs};
 use serde_json::json;
 use train::statistics::wilson;
 use train::{RunFolder, remove_leftovers, write_lines, write_whole};
 
 use self::prompts::{Prompts, line, source};
-pub(super) use self::settings::refuse_alone;
 use self::settings::{check, fit};
 use super::{fresh_folder, one};
 use crate::hybrid::halves_of_run;
@@ -134,10 +133,11 @@ impl Rounds {
         ExitCode::from(130)
     }
 
-    /// Settings of a verb within a round: chance of its own, and the policy that the rounds before have made.
-    fn values(&self, round: usize, policy_of: usize) -> Result<Values, Failure> {
+    /// Settings of a verb within a round: chance of its own, which no other verb, round or seed has, and the policy that
+    /// the rounds before have made.
+    fn values(&self, purpose: &str, round: usize, policy_of: usize) -> Result<Values, Failure> {
         let mut values = self.call.values.clone();
-        let seed = values.count("run.seed").unwrap_or(0) + round;
+        let seed = derived_seed(values.count("run.seed").unwrap_or(0) as u64, purpose, round as u64);
         let no_more = [
             "rounds.rounds",
             "data.data",
@@ -189,16 +189,16 @@ impl Rounds {
         against: Against,
     ) -> Result<(), Failure> {
         write_lines(prompts, asked.iter().map(line))?;
-        let (policy_of, is_comparison) = match against {
-            Against::Itself => (round - 1, false),
-            Against::Start => (round, true),
+        let mut values = match against {
+            Against::Itself => self.values("pairs of a round", round, round - 1)?,
+            Against::Start => self.values("comparison of a round", round, round)?,
         };
-        let mut values = self.values(round, policy_of)?;
-        if is_comparison {
-            self.against_start(&mut values, Named::IsLeftOut);
-            values.settle("sample.null_share", "0");
-        } else {
-            clear_references(&mut values);
+        match against {
+            Against::Itself => clear_references(&mut values),
+            Against::Start => {
+                self.against_start(&mut values, Named::IsLeftOut);
+                values.settle("sample.null_share", "0");
+            }
         }
         values.settle("sample.prompts", &prompts.display().to_string());
         values.settle("label.pairs", &pairs.display().to_string());
@@ -228,7 +228,7 @@ impl Rounds {
         if run.join("model").is_dir() {
             return Ok(true);
         }
-        let mut values = self.values(round, round - 1)?;
+        let mut values = self.values("run of a round", round, round - 1)?;
         match values.word("rounds.reference") {
             "fixed" => self.against_start(&mut values, Named::Counts),
             _ => clear_references(&mut values),

@@ -1,6 +1,7 @@
 //! What is asked in the rounds.
-use datasets::Prompt;
 use datasets::synthetic::Split;
+use datasets::{Prompt, drawn};
+use serde_json::json;
 
 use crate::Failure;
 use crate::hybrid::CHIMERA_TEMPLATE;
@@ -45,13 +46,15 @@ impl Prompts {
         let all = read_prompts(&source, values)?;
         let share = crate::images::eval_share(values)?;
         let shown: Vec<String> = all.iter().map(line).collect();
-        let (asked, mut held_out) = hold_out(&shown, share, values.count("run.seed").unwrap_or(0) as u64);
+        let seed = values.count("run.seed").unwrap_or(0) as u64;
+        let (asked, held_out) = hold_out(&shown, share, seed);
         if asked.is_empty() {
             return Err(Failure::usage(format!(
                 "--eval-share {share} holds all prompts out and leaves none to learn from"
             )));
         }
-        held_out.truncate(n);
+        let looked_at = drawn(seed, "evaluation", n, held_out.len());
+        let held_out = looked_at.into_iter().map(|place| held_out[place]).collect();
         let pick = |rows: Vec<usize>| rows.into_iter().map(|row| all[row].clone()).collect();
         Ok(Self { source, asked: pick(asked), held_out: pick(held_out) })
     }

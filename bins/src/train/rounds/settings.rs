@@ -9,39 +9,6 @@ use crate::sample::MOST;
 use crate::values::Values;
 use crate::{Failure, denoiser, keys, model, text};
 
-/// What rounds have no use for, and why.
-const NOT_FOR_ROUNDS: [(&str, &str); 10] = [
-    ("data.data", "rounds make their own pairs, of --prompts"),
-    ("data.latents", "rounds make their own pairs, of --prompts"),
-    ("data.limit", "--round-pairs says how many pairs there are"),
-    ("data.format", "rounds make their own pairs"),
-    ("data.split", "rounds make their own pairs"),
-    ("data.eval_data", "rounds compare policies on prompts that are held out"),
-    ("train.reference_cache", "every round has other pairs"),
-    ("diffusion.draws", "every round has other pairs"),
-    ("diffusion.trajectories", "rounds make finished images"),
-    ("hybrid.compare", "it compares halves on one set of pairs"),
-];
-
-/// What means something in rounds alone is refused elsewhere.
-pub(in crate::train) fn refuse_alone(values: &Values) -> Result<(), Failure> {
-    if values.count("rounds.rounds") == Some(0) {
-        return Err(Failure::usage("--rounds takes at least 1"));
-    }
-    let alone = ["rounds.pairs", "rounds.reference", "judge.judge", "sample.prompts", "sample.null_share"];
-    // The embedded pairs are made as they are asked for.
-    let is_made =
-        values.word("run.mdp") == "hybrid" && matches!(values.text("data.data"), None | Some("builtin:chimera"));
-    let alone = alone.into_iter().filter(|path| !(is_made && *path == "sample.null_share"));
-    let of_answers = ["sample.temperature", "sample.top_k", "sample.top_p"];
-    // A hybrid's pictures are drawn of refined prompts, whose drawing these say, in any run.
-    let of_answers = of_answers.into_iter().filter(|_| values.word("run.mdp") == "token");
-    match alone.chain(of_answers).find(|path| values.is_typed(path)).and_then(keys::find) {
-        Some(key) => Err(Failure::usage(format!("--{} goes with --rounds", key.flag))),
-        None => Ok(()),
-    }
-}
-
 /// What can't be is said before anything is made.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
     judge::check(values.word("judge.judge"))?;
@@ -52,17 +19,6 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
         if values.count(path).is_some_and(|n| n > MOST) {
             return Err(Failure::usage(format!("--{flag} takes at most {MOST}: so many are drawn at once")));
         }
-    }
-    for (path, why) in NOT_FOR_ROUNDS {
-        // A switch that is off asks for nothing.
-        if values.is_typed(path) && (path != "hybrid.compare" || values.switch(path)) {
-            return Err(Failure::usage(format!("--{} is not for --rounds: {why}", flag(path))));
-        }
-    }
-    let is_moved = values.word("rounds.reference") == "moved";
-    if let Some((_, path)) = MODELS.into_iter().find(|(_, path)| is_moved && values.text(path).is_some()) {
-        let text = format!("--{} is for all rounds alike: it goes with --round-reference fixed", flag(path));
-        return Err(Failure::usage(text));
     }
     let is_hybrid = values.word("run.mdp") == "hybrid";
     for (model, _) in MODELS.into_iter().filter(|(model, _)| model.starts_with("hybrid") == is_hybrid) {

@@ -9,26 +9,28 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
     let device = hidden.device();
     let rows = Tensor::from_slice(query.rows, n, device)?;
     let targets = Tensor::from_slice(query.targets, (n, 1), device)?;
-    let log_probs = log_softmax(hidden, matrix, &rows)?;
+    let logits = hidden.index_select(&rows, 0)?.matmul(&matrix.t()?)?;
+    let log_probs = log_softmax(&logits)?;
     let zeros = Tensor::zeros((n, 1), hidden.dtype(), device)?;
     let divergence = match query.reference {
         Some((hidden, matrix)) => {
-            let reference = log_softmax(&hidden.detach(), &matrix.detach(), &rows)?;
+            let reference = log_softmax(&hidden.detach().index_select(&rows, 0)?.matmul(&matrix.detach().t()?)?)?;
             (reference.exp()? * (reference - &log_probs)?)?.sum_keepdim(1)?
         }
         None => zeros.clone(),
     };
-    let entropy = if query.entropy {
-        let log_probs = log_probs.detach();
-        (log_probs.exp()? * log_probs)?.sum_keepdim(1)?.neg()?
+    let [entropy, mean, likeliest] = if query.diagnostics {
+        let (logits, log_probs) = (logits.detach(), log_probs.detach());
+        let entropy = (log_probs.exp()? * log_probs)?.sum_keepdim(1)?.neg()?;
+        let likeliest = logits.gather(&targets, 1)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
+        [entropy, logits.mean_keepdim(1)?, likeliest]
     } else {
-        zeros
+        [zeros.clone(), zeros.clone(), zeros]
     };
-    Tensor::cat(&[log_probs.gather(&targets, 1)?, divergence, entropy], 1)
+    Tensor::cat(&[log_probs.gather(&targets, 1)?, divergence, entropy, mean, likeliest], 1)
 }
 
-fn log_softmax(hidden: &Tensor, matrix: &Tensor, rows: &Tensor) -> Result<Tensor> {
-    let logits = hidden.index_select(rows, 0)?.matmul(&matrix.t()?)?;
+fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     let logits = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     logits.broadcast_sub(&logits.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }

@@ -1,0 +1,263 @@
+//! The table against the program: what it says is read, is.
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+use super::{Here, refusal};
+use crate::keys::{INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
+use crate::values::{Values, reads};
+
+thread_local! {
+    static TABLE: RefCell<Option<(Verbs, BTreeSet<&'static str>)>> = const { RefCell::new(None) };
+}
+
+/// Keeps what the table says is read of a command line.
+pub(super) fn note(here: &Here<'_>) {
+    let is_read = |key: &&'static Key| key.verbs & here.verb != 0 && refusal(key, here).is_none();
+    TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.path).collect())));
+}
+
+/// A folder with all that the command lines below name.
+struct Scene(tempfile::TempDir);
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self(tempfile::tempdir().unwrap());
+        let pairs: String = (0..6)
+            .map(|i| format!("{{\"prompt\":\"POST: {i}\\n\\nTL;DR:\",\"chosen\":\" a {i}\",\"rejected\":\" b\"}}\n"))
+            .collect();
+        scene.write("pairs.jsonl", pairs);
+        scene.write("prompts.txt", "POST: one\nPOST: two\nPOST: three\nPOST: four\n");
+        let mut pictures = String::new();
+        for i in 0..4u8 {
+            let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([i * 50, x as u8 * 30, y as u8 * 30]));
+            image.save(scene.path(&format!("{i}.png"))).unwrap();
+            let (chosen, rejected) = (format!("{i}.png"), format!("{}.png", (i + 1) % 4));
+            let line = serde_json::json!({ "prompt": format!("picture {i}"), "chosen": chosen, "rejected": rejected });
+            pictures += &format!("{line}\n");
+        }
+        scene.write("pictures.jsonl", pictures);
+        scene.write("latents.safetensors", tensors(&["chosen", "rejected"], &[4, 3, 8, 8]));
+        let timesteps: Vec<u8> = (0..4i64).flat_map(|i| (100 * i).to_le_bytes()).collect();
+        let draws = numbers(&[4, 3, 8, 8]);
+        let views = [
+            ("noise", TensorView::new(Dtype::F32, vec![4, 3, 8, 8], &draws).unwrap()),
+            ("timesteps", TensorView::new(Dtype::I64, vec![4], &timesteps).unwrap()),
+        ];
+        scene.write("draws.safetensors", serialize(views, None).unwrap());
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Runs a command line, in which `@name` is a file of the scene and `%name` one of the goldens.
+    fn run(&self, arguments: &str) -> Result<(), crate::Failure> {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+        let word = |word: &str| match (word.strip_prefix('@'), word.strip_prefix('%')) {
+            (Some(name), _) => self.path(name).display().to_string(),
+            (_, Some(name)) => golden.join(name).display().to_string(),
+            _ => word.to_owned(),
+        };
+        let words = std::iter::once("hybrid-dpo".to_owned()).chain(arguments.split_whitespace().map(word));
+        let matches = crate::command().try_get_matches_from(words.chain(["--quiet".to_owned()]));
+        crate::dispatch(&matches.unwrap_or_else(|error| panic!("{arguments}: {error}"))).map(drop)
+    }
+}
+
+fn numbers(shape: &[usize]) -> Vec<u8> {
+    let n: usize = shape.iter().product();
+    (0..n).flat_map(|i| (((i * 37) % 101) as f32 / 50.0 - 1.0).to_le_bytes()).collect()
+}
+
+fn tensors(names: &[&'static str], shape: &[usize]) -> Vec<u8> {
+    let bytes = numbers(shape);
+    serialize(names.iter().map(|name| (*name, TensorView::new(Dtype::F32, shape.to_vec(), &bytes).unwrap())), None)
+        .unwrap()
+}
+
+/// Settings of a run of one step.
+const SHORT: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 --n-samples 1 --eval-share 0.3";
+
+/// The same of one that shows nothing.
+const BARE: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0";
+
+/// What is made first, each by a command of its own.
+const MADE: &[&str] = &[
+    "sample --model builtin:tldr --limit-prompts 6 --pairs @texts",
+    "judge --pairs @texts",
+    "sample --model builtin:tldr --prompts @prompts.txt --max-length 40 --pairs @short",
+    "sample --mdp diffusion --model builtin:shapes --limit-prompts 6 --sample-steps 2 --pairs @shapes",
+    "judge --pairs @shapes",
+    "sample --mdp hybrid --limit-prompts 6 --sample-steps 2 --pairs @both",
+    "judge --pairs @both",
+    "sample --mdp diffusion --model builtin:shapes --limit-prompts 6 --n 3 --sample-steps 3 --eta 1 --out @ways.jsonl \
+     --save-trajectories @ways.safetensors",
+];
+
+/// Every verb with every kind of problem and source, and with what else decides what is read.
+const LINES: &[&str] = &[
+    "train --model builtin:tldr --data builtin:tldr --limit 4 --eval-examples 2 SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --lora-rank 2 SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --eval-data @pairs.jsonl --objective cdpo SHORT0",
+    "train --model builtin:tldr --data @texts --objective ipo --optimizer adamw SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --objective kto --optimizer sgd SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --objective tdpo SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --objective simpo SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --objective cpl SHORT",
+    "train --model builtin:tldr --data @pairs.jsonl --objective sft SHORT",
+    "train --rounds 1 --round-pairs 4 --eval-examples 2 --model builtin:tldr --prompts builtin:tldr SHORT",
+    "train --rounds 1 --round-pairs 4 --round-reference fixed --eval-examples 2 SHORT0",
+    "train --mdp diffusion --limit 4 --sample-steps 2 --eval-examples 2 SHORT0",
+    "train --mdp diffusion --model %companions/sd --data @pictures.jsonl --omega min-snr --sample-steps 2 SHORT",
+    "train --mdp diffusion --model %companions/ddpm --data @pictures.jsonl --scheme half --sample-steps 2 SHORT",
+    "train --mdp diffusion --model builtin:shapes --data @shapes --objective simpo --sample-steps 2 SHORT",
+    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --objective sft BARE",
+    "train --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors BARE",
+    "train --mdp diffusion --model builtin:shapes --scheme trajectory --trajectories @ways.safetensors --sample-steps 3 \
+     --eta 1 --reference builtin:shapes --importance-clip 2 SHORT",
+    "train --mdp diffusion --model builtin:shapes --objective d3po --trajectories @ways.safetensors --sample-steps 3 \
+     --eta 1 SHORT",
+    "train --mdp hybrid --limit 4 --sample-steps 2 --eval-examples 2 --compare=false SHORT0",
+    "train --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --data @both --update \
+     refiner --sample-steps 2 SHORT",
+    "score --model builtin:tldr --data builtin:tldr --limit 2 --out @scores",
+    "score --model builtin:tldr --reference builtin:tldr --data @pairs.jsonl --out @scores",
+    "score --model builtin:tldr --data @texts --out @scores",
+    "score --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 2 --out @scores",
+    "score --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr --out @scores",
+    "score --mdp diffusion --model builtin:shapes --data @shapes --out @scores",
+    "score --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors --out @scores",
+    "score --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
+     builtin:chimera-generator --data @both --omega min-snr --out @scores",
+    "sample --model builtin:tldr --limit-prompts 2 --out @said",
+    "sample --model builtin:tldr --reference builtin:tldr --limit-prompts 2 --pairs @new1",
+    "sample --mdp diffusion --limit-prompts 2 --sample-steps 2 --eta 1 --save-trajectories @t --out @made.jsonl",
+    "sample --mdp diffusion --reference builtin:shapes --limit-prompts 2 --sample-steps 2 --pairs @new2",
+    "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --out @made.jsonl",
+    "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --refiner-reference builtin:chimera-refiner --pairs @new3",
+    "inspect builtin:tldr",
+    "inspect builtin:shapes",
+    "inspect --data builtin:tldr --limit 2",
+    "inspect @pairs.jsonl",
+    "inspect builtin:tldr --data @texts",
+    "inspect @pictures.jsonl",
+    "inspect %companions/ddpm --data @pictures.jsonl",
+    "inspect @texts",
+    "inspect @latents.safetensors",
+    "judge --pairs @short --judge %rewards/llama",
+    "label --pairs @nowhere",
+];
+
+#[test]
+fn what_the_table_says_is_read_is_read() {
+    let scene = Scene::new();
+    MADE.iter().for_each(|line| scene.run(line).unwrap_or_else(|failure| panic!("{line}: {failure}")));
+    let mut unread: Vec<String> = Vec::new();
+    let mut ever: BTreeSet<(Verbs, &str)> = BTreeSet::new();
+    for (number, line) in LINES.iter().enumerate() {
+        let out = if line.starts_with("train") { format!("--out @run{number}") } else { String::new() };
+        let short = SHORT.replace(" --eval-share 0.3", "");
+        let arguments =
+            format!("{} {out}", line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE));
+        reads::take();
+        let done = scene.run(&arguments);
+        assert!(done.is_ok() || line.contains("@nowhere"), "{line}: {}", done.unwrap_err());
+        let read = reads::take();
+        let (verb, table) = TABLE.take().unwrap();
+        for path in table {
+            ever.insert((verb, path));
+            if !read.contains(path) {
+                unread.push(format!("{path}: {line}"));
+            }
+        }
+    }
+    assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
+    // A setting that no line has read in one of its verbs is one that no line has tried.
+    for key in all() {
+        for verb in [TRAIN, SCORE, SAMPLE, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0) {
+            assert!(ever.contains(&(verb, key.path)), "{} is never read in verb {verb}", key.path);
+        }
+    }
+}
+
+/// What is said of settings that are typed, with spaces between; nothing where they are not refused.
+fn refused(verb: Verbs, sets: &str) -> String {
+    let mut values = Values::defaults();
+    sets.split_whitespace().for_each(|set| values.merge_set(set).unwrap());
+    super::refuse(&values, verb).err().map(|failure| failure.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_refusal_names_the_flag_why_and_what_would_read_it() {
+    for (verb, sets, says) in [
+        (
+            TRAIN,
+            "objective.label_smoothing=0.1",
+            "--label-smoothing is for --objective cdpo, robust or exo, dpo does not read it",
+        ),
+        (TRAIN, "optimizer.momentum=0.5", "--momentum is for --optimizer sgd, rmsprop does not read it"),
+        (TRAIN, "model.lora_alpha=4", "--lora-alpha goes with --lora-rank, and nothing reads it without"),
+        (TRAIN, "diffusion.omega=snr", "--omega is for --mdp diffusion, token does not read it"),
+        (
+            TRAIN,
+            "run.mdp=diffusion data.data=builtin:shapes data.eval_data=x",
+            "--eval-data is for a file or a folder of files in --data or --latents, embedded data does not read it",
+        ),
+        (
+            TRAIN,
+            "objective.name=sft train.reference_cache=x",
+            "--reference-cache would do nothing: --objective sft does not read it, others than sft, simpo, orpo or cpl do",
+        ),
+        (SCORE, "data.data=p.jsonl objective.beta=1", "--beta goes with --reference, and nothing reads it without"),
+        (SAMPLE, "label.pairs=p run.out=o", "--out is not for --pairs: it names the folder to write"),
+    ] {
+        assert_eq!(refused(verb, sets), says);
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_refused() {
+    for sets in [
+        "model.rslora=false",
+        "optimizer.momentum=0",
+        "data.data=x data.eval_share=0 train.eval_examples=0",
+        "run.mdp=diffusion data.latents=x train.n_samples=0",
+    ] {
+        assert_eq!(refused(TRAIN, sets), "");
+    }
+    assert!(refused(TRAIN, "run.mdp=diffusion data.latents=x train.n_samples=2").starts_with("--n-samples"));
+}
+
+#[test]
+fn what_a_config_file_holds_and_does_not_apply_is_let_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "[optimizer]\nmomentum = 0.5\n").unwrap();
+    let mut values = Values::defaults();
+    values.merge_file(&path).unwrap();
+    assert!(super::refuse(&values, TRAIN).is_ok());
+}
+
+#[test]
+fn losses_without_a_reference_are_those_that_need_none() {
+    for name in crate::keys::OBJECTIVES {
+        let mut values = Values::defaults();
+        values.merge_set(&format!("objective.name={name}")).unwrap();
+        let needs = match crate::objective::choose(&values).unwrap() {
+            crate::objective::Chosen::Comparisons(objective) => objective.needs(),
+            crate::objective::Chosen::Rankings(objective) => objective.needs(),
+            crate::objective::Chosen::Labels(objective) => objective.needs(),
+            crate::objective::Chosen::Demonstrations(objective) => objective.needs(),
+        };
+        let without = crate::keys::needs::WITHOUT_REFERENCE.contains(name);
+        assert_eq!(needs.reference, !without, "{name}");
+    }
+}

@@ -1,0 +1,226 @@
+//! What else must hold for a setting to be read.
+//!
+//! Each setting of the table says it in its own place: `.when(&[When(TRAIN, "", Need::With("rounds.rounds"))])`. What is
+//! typed and would not be read is refused by [`super::idle`], which walks the table.
+use super::{Verbs, find};
+use crate::values::Values;
+
+/// Where examples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// From nowhere: there are none.
+    Absent,
+    /// Made by the program: `builtin:NAME`.
+    Embedded,
+    /// A file of records or pictures, or a folder of such files.
+    Files,
+    /// A folder of pairs, or the pairs that rounds make.
+    Pairs,
+    Latents,
+    Trajectories,
+}
+
+impl Data {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "no data",
+            Self::Embedded => "embedded data",
+            Self::Files => "a file or a folder of files in --data",
+            Self::Pairs => "a folder of pairs",
+            Self::Latents => "--latents",
+            Self::Trajectories => "--trajectories",
+        }
+    }
+}
+
+/// What a command line comes to, as far as it decides which settings are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Here<'a> {
+    pub(crate) verb: Verbs,
+    /// The kind of problem; empty where it is none, as when a run's folder is looked at.
+    pub(crate) mdp: &'a str,
+    pub(crate) data: Data,
+    /// Whether a model's weights are loaded.
+    pub(crate) loads: bool,
+    pub(crate) values: &'a Values,
+}
+
+/// A condition, for some verbs and one kind of problem (empty: for all).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When(pub(crate) Verbs, pub(crate) &'static str, pub(crate) Need);
+
+impl When {
+    /// Why a setting is not read here; nothing where it is.
+    pub(super) fn refusal(&self, here: &Here<'_>) -> Option<String> {
+        let Self(verbs, mdp, need) = self;
+        let concerns = verbs & here.verb != 0 && (mdp.is_empty() || *mdp == here.mdp);
+        if concerns { need.refusal(here) } else { None }
+    }
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// Another setting is one of these words.
+    One(&'static str, &'static [&'static str]),
+    /// Another setting is none of these words.
+    NotOne(&'static str, &'static [&'static str]),
+    /// One of some other settings has a value.
+    With(&'static [&'static str]),
+    /// Another setting has no value, and why it matters.
+    Without(&'static str, &'static str),
+    /// Examples come from there.
+    From(&'static [Data]),
+    /// Anything else, and what it is.
+    Such(fn(&Here<'_>) -> bool, &'static str),
+    /// It is never read, and what is in its place.
+    Never(&'static str),
+}
+
+impl Need {
+    fn refusal(self, here: &Here<'_>) -> Option<String> {
+        let word = |path| here.values.peek_word(path);
+        let (holds, text) = match self {
+            Self::One(path, words) => {
+                let text = format!("is for --{} {}, {} does not read it", flag(path), either(words), word(path));
+                (words.contains(&word(path)), text)
+            }
+            Self::NotOne(path, words) => {
+                let (flag, others) = (flag(path), either(words));
+                let text =
+                    format!("would do nothing: --{flag} {} does not read it, others than {others} do", word(path));
+                (!words.contains(&word(path)), text)
+            }
+            Self::With(paths) => {
+                let flags: Vec<String> = paths.iter().map(|path| format!("--{}", flag(path))).collect();
+                let text = format!("goes with {}, and nothing reads it without", flags.join(" or "));
+                (paths.iter().any(|path| here.values.has(path)), text)
+            }
+            Self::Without(path, why) => {
+                let text = format!("is not for --{}: {why}", flag(path));
+                (!here.values.has(path), text)
+            }
+            Self::From(kinds) => {
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                let text = match here.data {
+                    Data::Absent => format!("is for {}, and there is no data here", either(&names)),
+                    data => format!("is for {}, {} does not read it", either(&names), data.name()),
+                };
+                (kinds.contains(&here.data), text)
+            }
+            Self::Such(holds, text) => (holds(here), text.to_owned()),
+            Self::Never(text) => (false, text.to_owned()),
+        };
+        (!holds).then_some(text)
+    }
+}
+
+/// What a setting is called on the command line.
+fn flag(path: &'static str) -> &'static str {
+    find(path).map_or(path, |key| key.flag)
+}
+
+/// `a, b or c`.
+fn either(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [more @ .., last] => format!("{} or {last}", more.join(", ")),
+    }
+}
+
+/// Losses that read no reference.
+pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
+
+/// What rounds say of a reference that moves.
+pub(super) const FIXED: &str = "is for all rounds alike: it goes with --round-reference fixed";
+
+impl Here<'_> {
+    fn has(&self, path: &str) -> bool {
+        self.values.has(path)
+    }
+
+    fn is_rounds(&self) -> bool {
+        self.has("rounds.rounds")
+    }
+
+    /// Whether anything is held out of training.
+    pub(super) fn holds_out(&self) -> bool {
+        let is_made = self.data == Data::Embedded && self.mdp != "token" && !self.is_on_trajectories();
+        is_made
+            || self.has("data.eval_data")
+            || self.is_rounds() && self.prompts_are_embedded()
+            || self.values.peek_number("data.eval_share") != Some(0.0)
+    }
+
+    /// Whether a share is taken out of the data: of rounds out of each one's pairs.
+    pub(super) fn splits(&self) -> bool {
+        self.data != Data::Embedded || self.mdp == "token" || self.is_on_trajectories()
+    }
+
+    /// Rounds of an embedded model ask what its problem has.
+    fn prompts_are_embedded(&self) -> bool {
+        match self.values.peek_word("sample.prompts") {
+            "" => true,
+            prompts => prompts.starts_with("builtin:"),
+        }
+    }
+
+    fn is_on_trajectories(&self) -> bool {
+        self.values.peek_word("diffusion.scheme") == "trajectory" && self.mdp == "diffusion"
+    }
+
+    /// Whether samples are shown at evaluations.
+    pub(super) fn shows_samples(&self) -> bool {
+        self.values.peek_count("train.n_samples") != Some(0) && self.data != Data::Latents
+    }
+
+    /// Whether training draws pictures, to show them, to judge them, or to learn of their ways.
+    pub(super) fn draws_pictures(&self) -> bool {
+        self.shows_samples() || self.data == Data::Embedded || self.is_on_trajectories() || self.is_rounds()
+    }
+
+    /// Whether decisions are scored that guidance has a say in.
+    pub(super) fn is_guided(&self) -> bool {
+        self.draws_pictures() || self.values.peek_word("diffusion.scheme") == "half"
+    }
+
+    /// Whether a denoiser's reference has any use.
+    pub(super) fn compares_denoisers(&self) -> bool {
+        let objective = self.values.peek_word("objective.name");
+        !WITHOUT_REFERENCE.contains(&objective) || self.values.peek_word("diffusion.scheme") != "forward"
+    }
+
+    /// Whether a language model is drawn by chance, or its data is.
+    pub(super) fn is_by_chance(&self) -> bool {
+        let is_drawn = |path| self.values.peek_word(path).ends_with("-untrained");
+        self.data == Data::Embedded || is_drawn("model.model") || is_drawn("model.reference")
+    }
+
+    /// Whether pictures become latents on the way in; a run or an adapter is taken to have what its base has.
+    pub(super) fn encodes(&self) -> bool {
+        let model = std::path::Path::new(self.values.peek_word("model.model"));
+        let is_plain = model.is_dir() && !model.join("config.toml").is_file();
+        !is_plain || model.join("vae").is_dir()
+    }
+
+    /// Whether both halves of a hybrid are named, so that no run has to say what they are.
+    pub(super) fn names_both_halves(&self) -> bool {
+        self.has("hybrid.refiner") && self.has("hybrid.generator")
+    }
+
+    /// Whether pairs are made in this run.
+    pub(super) fn makes_pairs(&self) -> bool {
+        self.is_rounds() || self.data == Data::Embedded
+    }
+
+    /// Whether nothing is left to chance in the answers that are drawn.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.values.peek_number("sample.temperature") == Some(0.0)
+    }
+
+    /// Whether a reference stays the same in all rounds, where there are rounds.
+    pub(super) fn reference_is_fixed(&self) -> bool {
+        !self.is_rounds() || self.values.peek_word("rounds.reference") == "fixed"
+    }
+}
