@@ -62,7 +62,8 @@ def digits(rng, data):
     found = list(re.finditer(rb"-?\d+(\.\d+)?", bytes(data)))
     if found:
         place = rng.choice(found)
-        data[place.start():place.end()] = json.dumps(rng.choice([v for v in VALUES if isinstance(v, (int, float))])).encode()
+        number = rng.choice([value for value in VALUES if isinstance(value, (int, float))])
+        data[place.start():place.end()] = json.dumps(number).encode()
 
 
 BYTES = [flip, cut, blank, splice, insert, remove, length, length]
@@ -105,7 +106,8 @@ def change_json(rng, text):
         parent[key] = parent[key] * rng.choice((2, 100))
     else:
         parent[key] = rng.choice(VALUES)
-    return json.dumps(value, ensure_ascii=rng.random() < 0.8).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    text = json.dumps(value, ensure_ascii=rng.random() < 0.8)
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def damage_json(rng, name, data):

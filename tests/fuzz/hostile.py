@@ -122,7 +122,8 @@ def parquet_claims(rng, scene, lay):
     names = ("rows", "group_rows", "values", "page_values", "plain", "packed", "size", "offset", "children", "groups",
              "footer")
     claims = {name: rng.choice(COUNTS + [0, 1, -1, 2**31 - 9]) for name in rng.sample(names, rng.choice((1, 1, 2, 3)))}
-    claims = {n: v & 0x7FFFFFFF if n in ("page_values", "plain", "packed", "children") else v for n, v in claims.items()}
+    for name in {"page_values", "plain", "packed", "children"} & claims.keys():
+        claims[name] &= 0x7FFFFFFF
     if "footer" in claims:
         claims["footer"] &= 0xFFFFFFFF
     return records(rng, scene, parquet(pair_columns(), claims), "data.parquet")
@@ -132,12 +133,14 @@ def parquet_bomb(rng, scene, lay):
     """A page of a few kilobytes that unpacks to a text of many megabytes."""
     size = rng.choice((1 << 20, 64 << 20, 512 << 20))
     columns = {"prompt": [b"POST: x"], "chosen": [b"a" * size], "rejected": [b" b"]}
-    return records(rng, scene, parquet(columns, codec=2, pack=lambda page: gzip.compress(page, 1, mtime=0)), "data.parquet")
+    table = parquet(columns, codec=2, pack=lambda page: gzip.compress(page, 1, mtime=0))
+    return records(rng, scene, table, "data.parquet")
 
 
 def parquet_codec(rng, scene, lay):
     """Pages that say they are packed and are not, or by no codec there is."""
-    return records(rng, scene, parquet(pair_columns(), codec=rng.choice((1, 2, 3, 4, 5, 6, 7, 8, -1, 99))), "data.parquet")
+    codec = rng.choice((1, 2, 3, 4, 5, 6, 7, 8, -1, 99))
+    return records(rng, scene, parquet(pair_columns(), codec=codec), "data.parquet")
 
 
 def parquet_columns(rng, scene, lay):
@@ -191,7 +194,8 @@ def run_folder(rng, scene, lay):
     name = rng.choice(("metrics.jsonl", "config.toml", "checkpoints/step-1/position.json"))
     deep = "[" * 100_000 + "]" * 100_000
     metrics = rng.choice((b'{"split":"train"}\n' * 200_000, b'{"split":' + deep.encode() + b"}\n", b"\n" * (4 << 20)))
-    settings = rng.choice((f"a = {deep}", "[data]\n" * 9, "[a]\n" + "a." * 50_000 + "b = 1", f"[run]\nseed = {2**63 - 1}"))
+    dotted = "[a]\n" + "a." * 50_000 + "b = 1"
+    settings = rng.choice((f"a = {deep}", "[data]\n" * 9, dotted, f"[run]\nseed = {2**63 - 1}"))
     path = scene / "run" / name
     if name.endswith("l") and "metrics" in name:
         path.write_bytes(metrics)

@@ -99,7 +99,7 @@ def template(rng, scene, lay):
         "{% macro f(x) %}{{ f(x + x) }}{% endmacro %}{{ f('aaaaaaaaaaaaaaaa') }}",
         "{{ 'a' * 100000000000 }}",
         "{{ [1] * 100000000000 }}",
-        "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x=[0]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{{ '%999999999999d' % 1 }}", "{{ '%999999999d' % 1 }}", "{{ 'a'.center(10**11) }}", "{{ 10 ** 10 ** 10 }}",
@@ -119,7 +119,8 @@ def tokenizer_settings(rng, scene, lay):
     lay("chat.jsonl")
     names = ["bos_token", "eos_token", "pad_token", "model_max_length", "chat_template", "add_bos_token",
              "added_tokens_decoder", "extra_special_tokens", "tokenizer_class", "clean_up_tokenization_spaces"]
-    change(rng, scene / "chatty/tokenizer_config.json", WRONG + SIZES + [{"content": None}, {"999999999999": {}}], names)
+    values = WRONG + SIZES + [{"content": None}, {"999999999999": {}}]
+    change(rng, scene / "chatty/tokenizer_config.json", values, names)
     return "inspect chatty --data chat.jsonl"
 
 
@@ -130,7 +131,9 @@ def index_of_shards(rng, scene, lay):
     content = json.loads(path.read_text())
     shard = rng.choice(("../" * 99 + "etc/passwd", "/dev/zero", "", ".", "a" * 100_000, 1, None, "config.json"))
     content["weight_map"] = rng.choice((
-        {name: shard for name in content["weight_map"]}, {f"t{n}": "model-00001-of-00003.safetensors" for n in range(200_000)}, shard,
+        {name: shard for name in content["weight_map"]},
+        {f"t{n}": "model-00001-of-00003.safetensors" for n in range(200_000)},
+        shard,
     ))
     path.write_text(json.dumps(content))
     return "inspect llama-bf16-sharded"
@@ -139,7 +142,8 @@ def index_of_shards(rng, scene, lay):
 def scheduler(rng, scene, lay):
     lay("sd")
     (scene / "prompts.txt").write_text("a dog\n")
-    change(rng, scene / "sd/scheduler/scheduler_config.json", WRONG + SIZES + [[0.1] * 1_000_000, [float("nan")] * 1000])
+    values = WRONG + SIZES + [[0.1] * 1_000_000, [float("nan")] * 1000]
+    change(rng, scene / "sd/scheduler/scheduler_config.json", values)
     draw = "sample --mdp diffusion --model sd --prompts prompts.txt --sample-steps 1 --image-size 16 --out s.jsonl"
     return rng.choice(("inspect sd", draw))
 
@@ -188,7 +192,8 @@ def gguf_nested(rng, scene, lay):
 
 def llama2c_sizes(rng, scene, lay):
     names = ("width", "inner", "layers", "heads", "groups", "vocabulary", "context")
-    sizes = {name: rng.choice((0, 1, -1, 2**16, 2**30, 2**31 - 1, -(2**31))) for name in rng.sample(names, rng.choice((1, 3, 7)))}
+    numbers = (0, 1, -1, 2**16, 2**30, 2**31 - 1, -(2**31))
+    sizes = {name: rng.choice(numbers) for name in rng.sample(names, rng.choice((1, 3, 7)))}
     (scene / "x.bin").write_bytes(llama2c(**sizes, weights=struct.pack("<f", 0.1) * 1000))
     return "inspect x.bin"
 
@@ -196,9 +201,11 @@ def llama2c_sizes(rng, scene, lay):
 def llama2c_tokens(rng, scene, lay):
     lay("model.bin")
     body = struct.pack("<fi", 0.0, rng.choice((-1, 0, 5, 2**31 - 1))) + b"abc"
-    (scene / "tokenizer.bin").write_bytes(struct.pack("<i", rng.choice((-1, 0, 4, 2**31 - 1))) + body * rng.choice((1, 300)))
+    head = struct.pack("<i", rng.choice((-1, 0, 4, 2**31 - 1)))
+    (scene / "tokenizer.bin").write_bytes(head + body * rng.choice((1, 300)))
     return "inspect model.bin"
 
 
 CASES = [model_sizes, model_types, adapter, tokenizer_ids, tokenizer_patterns, template, template, tokenizer_settings,
-         index_of_shards, scheduler, denoiser_parts, reward_model, gguf_counts, gguf_nested, llama2c_sizes, llama2c_tokens]
+         index_of_shards, scheduler, denoiser_parts, reward_model, gguf_counts, gguf_nested, llama2c_sizes,
+         llama2c_tokens]

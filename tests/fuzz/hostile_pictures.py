@@ -27,7 +27,8 @@ def thin(rng, scene, lay):
 def large(rng, scene, lay):
     """Many pixels in few bytes."""
     side = rng.choice((2000, 8000, 20_000, 30_000))
-    return asked(rng, scene, png(side, side, depth=1, colour=rng.choice((0, 3)), rows=bytes(side * (1 + (side + 7) // 8))))
+    rows = bytes(side * (1 + (side + 7) // 8))
+    return asked(rng, scene, png(side, side, depth=1, colour=rng.choice((0, 3)), rows=rows))
 
 
 def claimed(rng, scene, lay):
@@ -87,7 +88,8 @@ def exif(rng, scene, lay):
 
 def picture_names(rng, scene, lay):
     """Paths that are no pictures."""
-    name = rng.choice(("../" * 500, "/dev/zero", "/dev/stdin", "a" * 100_000, "", ".", "data.jsonl", "\0", "/proc/self/mem"))
+    names = ("../" * 500, "/dev/zero", "/dev/stdin", "a" * 100_000, "", ".", "data.jsonl", "\0", "/proc/self/mem")
+    name = rng.choice(names)
     (scene / "data.jsonl").write_bytes(lines([{"prompt": "p", "chosen": name, "rejected": name}]))
     return f"inspect data.jsonl --image-size 8 --on-bad-image {rng.choice(('fail', 'skip'))}"
 
@@ -97,7 +99,8 @@ def tensor_shapes(rng, scene, lay):
     shape = [rng.choice(SIZES + [0, 1, 2]) for _ in range(rng.choice((0, 1, 4, 4, 4, 8, 5000)))]
     name = rng.choice(("chosen", "latents", "noise"))
     end = rng.choice((0, 4, 2**40, 2**64 - 1))
-    header = {name: {"dtype": rng.choice(("F32", "F16", "I64", "F8_E4M3", "BOOL")), "shape": shape, "data_offsets": [0, end]}}
+    dtype = rng.choice(("F32", "F16", "I64", "F8_E4M3", "BOOL"))
+    header = {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}}
     (scene / "x.safetensors").write_bytes(safetensors({"z": f32(1)}, json.dumps(header).encode()))
     return "inspect x.safetensors"
 
@@ -106,9 +109,10 @@ def tensor_header(rng, scene, lay):
     """A header of any claimed length, or one of many names, or very deep."""
     what = rng.randrange(4)
     names = {f"t{n}": ("F32", (0,), b"") for n in range(rng.choice((10, 100_000)))}
-    header = None if what < 2 else b'{"a":' * 100_000 if what == 2 else b'{"__metadata__":{"a":"' + b"a" * (8 << 20) + b'"}}'
+    header = [None, None, b'{"a":' * 100_000, b'{"__metadata__":{"a":"' + b"a" * (8 << 20) + b'"}}'][what]
     length = rng.choice(SIZES + [0]) if what == 0 else None
-    (scene / "x.safetensors").write_bytes(safetensors(names if what == 1 else {"chosen": f32(1, 1, 1, 1)}, header, length))
+    tensors = names if what == 1 else {"chosen": f32(1, 1, 1, 1)}
+    (scene / "x.safetensors").write_bytes(safetensors(tensors, header, length))
     return "inspect x.safetensors"
 
 
@@ -119,7 +123,8 @@ def thin_latents(rng, scene, lay):
     tensors = {"chosen": f32(*shape), "rejected": f32(*shape), "context": context}
     (scene / "x.safetensors").write_bytes(safetensors(tensors))
     lay("sd1")
-    return rng.choice(("inspect x.safetensors", f"train --mdp diffusion --model sd1 --latents x.safetensors --out out {SHORT}"))
+    learn = f"train --mdp diffusion --model sd1 --latents x.safetensors --out out {SHORT}"
+    return rng.choice(("inspect x.safetensors", learn))
 
 
 def wild_draws(rng, scene, lay):

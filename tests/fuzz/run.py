@@ -2,11 +2,11 @@
 
     pip install pillow
     cargo build --release
-    python tests/fuzz/run.py --binary target/release/hybrid-dpo --damaged 20000 --hostile 2000 --seed 1 --journal fuzz.jsonl
+    python tests/fuzz/run.py --binary target/release/hybrid-dpo --damaged 20000 --hostile 2000 --journal fuzz.jsonl
 
 Case n of a seed is always the same file and command. Each runs in a process of its own, which may take 30 s, hold 2 GB
 and ask the system for 4 GB of addresses; it must be done, or refuse in one message. What else happens is a failure: its
-line is printed with the command that makes the file again (`--only damaged:17 --keep FOLDER`). A run with a journal goes
+line is printed with the words that make the file again (`--only damaged:17 --keep FOLDER`). A run with a journal goes
 on where it stopped. Exit code 1 if anything failed.
 """
 
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 import damage
 import hostile
@@ -57,6 +58,24 @@ def build(case, seed, source, scene):
     spoiled = damage.damage(rng, file, (source / file).read_bytes())
     (scene / file).write_bytes(spoiled)
     return file, rng.choice(commands).replace("{}", file).split()
+
+
+def build_apart(case, seed, source, scene):
+    """Builds a case in a process of its own: what a process held before it became another counts as the other's."""
+    told = scene.with_name(scene.name + ".case")
+    child = os.fork()
+    if not child:
+        try:
+            found = build(case, seed, source, scene)
+        except Exception:  # whatever a mutation ran into must not end the other cases
+            found = ["not made", [traceback.format_exc()]]
+        told.write_text(json.dumps(found))
+        os._exit(0)
+    os.waitpid(child, 0)
+    try:
+        return json.loads(told.read_text())
+    finally:
+        told.unlink(missing_ok=True)
 
 
 def run(binary, command, scene):
@@ -97,8 +116,11 @@ def work(job):
     scene = pathlib.Path(keep or tempfile.mkdtemp(prefix="fuzz-"))
     scene.mkdir(exist_ok=True)
     try:
-        name, command = build(case, seed, source, scene)
-        found, text, seconds, memory = run(binary, command, scene)
+        name, command = build_apart(case, seed, source, scene)
+        if name == "not made":
+            found, text, seconds, memory = name, command.pop(), 0.0, 0
+        else:
+            found, text, seconds, memory = run(binary, command, scene)
     finally:
         if not keep:
             shutil.rmtree(scene, ignore_errors=True)

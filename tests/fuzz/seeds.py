@@ -24,7 +24,8 @@ PROMPTS = [f"POST: {word}\n\nTL;DR:" for word in WORDS]
 
 
 TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] | trim }}: {{ m.content }}{% if loop.last %}<|endoftext|>{% endif %}{% endfor %}"
+    "{% for m in messages %}{{ m['role'] | trim }}: {{ m.content }}"
+    "{% if loop.last %}<|endoftext|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 
@@ -200,7 +201,8 @@ def model_targets():
     adapter = "adapter_config.json adapter_model.safetensors"
     yield from folder_targets("llama-adapter", adapter, ("inspect llama-base+llama-adapter",), "llama-base")
     whole = "config.json tokenizer.json tokenizer_config.json generation_config.json"
-    use = ("inspect run/model --data trl.jsonl", "sample --model run/model --prompts prompts.txt --max-length 40 --out s")
+    sample = "sample --model run/model --prompts prompts.txt --max-length 40 --out s"
+    use = ("inspect run/model --data trl.jsonl", sample)
     yield from folder_targets("run/model", whole, use, "trl.jsonl", "prompts.txt")
     chatting = ("inspect chatty --data chat.jsonl",)
     yield from folder_targets("chatty", "chat_template.jinja tokenizer_config.json", chatting, "chat.jsonl")
@@ -212,8 +214,8 @@ def model_targets():
 
 
 def denoiser_targets():
-    parts = "model_index.json scheduler/scheduler_config.json text_encoder/config.json text_encoder/model.safetensors " \
-        "tokenizer/vocab.json tokenizer/merges.txt tokenizer/tokenizer_config.json " \
+    parts = "model_index.json scheduler/scheduler_config.json text_encoder/config.json " \
+        "text_encoder/model.safetensors tokenizer/vocab.json tokenizer/merges.txt tokenizer/tokenizer_config.json " \
         "tokenizer/special_tokens_map.json unet/config.json unet/diffusion_pytorch_model.safetensors vae/config.json " \
         "vae/diffusion_pytorch_model.safetensors"
     draw = "sample --mdp diffusion --model sd --prompts prompts.txt --sample-steps 1 --image-size 16 --out s.jsonl"

@@ -54,8 +54,8 @@ def gguf(values, tensors, n_values=None, n_tensors=None, version=3):
 
 
 def llama2c(width=16, inner=24, layers=1, heads=2, groups=2, vocabulary=300, context=32, weights=None):
-    head = width // heads
     if weights is None:
+        head = width // heads
         one = 2 * width + 2 * width * width + 2 * width * groups * head + 3 * width * inner
         count = vocabulary * width + layers * one + width + context * head
         weights = struct.pack("<f", 0.01) * count
