@@ -22,6 +22,7 @@ mod save;
 mod scheduler;
 mod staging;
 mod tokenizer;
+pub(crate) mod tokenizer_json;
 mod unet;
 mod unet_lora;
 mod vocabulary;

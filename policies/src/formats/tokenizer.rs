@@ -7,7 +7,11 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::extras::{Extras, token_ids};
+use super::tokenizer_json;
 use crate::PolicyError;
+
+/// The most bytes of a text: a tokenizer takes some hundred bytes of memory for each of them.
+const TEXT_LIMIT: usize = 2 << 20;
 
 /// A tokenizer as the model's files describe it.
 #[derive(Clone, Debug)]
@@ -91,8 +95,11 @@ impl ModelTokenizer {
     /// Turns text into tokens, without any token the text doesn't spell.
     ///
     /// # Errors
-    /// The tokenizer refuses the text.
+    /// The tokenizer refuses the text, or it is longer than any model reads.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, PolicyError> {
+        if text.len() > TEXT_LIMIT {
+            return Err(self.error(format!("a text is {} bytes long, and at most {TEXT_LIMIT} are read", text.len())));
+        }
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| self.error(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -156,12 +163,7 @@ impl ModelTokenizer {
 }
 
 fn build(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Spelling), PolicyError> {
-    let error = |reason: String| PolicyError::Tokenizer { path: path.to_path_buf(), reason };
-    let value: Value = serde_json::from_slice(bytes).map_err(|e| PolicyError::json(path, &e))?;
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
-    // Limits left over from somebody's training run would cut texts without a word.
-    tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;
-    tokenizer.with_padding(None);
+    let (tokenizer, value) = tokenizer_json::parse(path, bytes)?;
     Ok((tokenizer, spelling(&value["decoder"])))
 }
 
