@@ -3,6 +3,7 @@
 //! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
 mod parquet;
 mod shards;
+mod sized;
 mod text;
 
 use std::fs::File;

@@ -10,6 +10,7 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row as ParquetRow};
 use serde_json::{Map, Value};
 
+use super::sized::sized;
 use super::{Cell, CellRows, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
@@ -37,7 +38,7 @@ fn parquet_rows(file: File, path: Arc<Path>) -> Result<ParquetRows, DatasetError
         let found = guarded(&path, || iter.next().transpose()).transpose();
         row += 1;
         is_over = !matches!(found, Some(Ok(_)));
-        Some(found?.map(|fields| (Origin::row(&path, row), fields)))
+        Some(found?.and_then(|fields| sized(Origin::row(&path, row), fields)))
     })))
 }
 

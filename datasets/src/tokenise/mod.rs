@@ -9,6 +9,10 @@ use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
+/// The most bytes of a text. A tokenizer takes some hundred bytes of memory for each of them and a second for a million;
+/// of texts that are longer, only a sliver would be left after any cut.
+const TEXT_LIMIT: usize = 2 << 20;
+
 /// Which end of a prompt stays when it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -293,6 +297,9 @@ impl Tokenise {
     }
 
     fn encode(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
+        if text.len() > TEXT_LIMIT {
+            return Err(DatasetError::TooLong { origin: origin.clone(), limit: TEXT_LIMIT });
+        }
         let encoding = self
             .tokenizer
             .encode_fast(text, false)
