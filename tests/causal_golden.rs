@@ -46,6 +46,7 @@ fn check(case: &str) {
     let golden = expected["episodes"].as_array().unwrap();
     let episodes: Vec<_> = golden.iter().map(|golden| episode(&golden["prompt"], &golden["response"])).collect();
     let scores = model.score(&MDP, &episodes).unwrap().log_probs;
+    assert!(!golden.is_empty() && scores.rows().count() == golden.len(), "{case}");
     for (row, golden) in scores.rows().zip(golden) {
         let log_probs = numbers(&golden["log_probs"]);
         assert_eq!(row.len(), log_probs.len());

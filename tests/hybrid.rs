@@ -124,6 +124,7 @@ fn every_parameter_of_both_halves_gets_a_gradient() {
 
 /// Slopes of -log sigmoid of the margin of the first episode over the second with an offset, and the margin without it.
 fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
+    assert!(numbers.same_shape(weights));
     let total =
         |i: usize| numbers.row(i).iter().zip(weights.row(i)).map(|(number, weight)| number * weight).sum::<f64>();
     let margin = total(0) - total(1);
@@ -166,6 +167,7 @@ fn each_half_has_the_gradient_it_has_alone_with_the_others_margin_as_an_offset()
             values.flatten().collect()
         };
         let (ours, theirs) = (flat(ours), flat(theirs));
+        assert_eq!(ours.len(), theirs.len());
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
         let apart = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| f64::from(a - b)));
         apart / norm(&mut theirs.iter().map(|&value| f64::from(value)))

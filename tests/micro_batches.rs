@@ -101,6 +101,7 @@ fn train(dtype: DType, at_once: usize, keep: Keep) -> (Shown, Vec<f64>) {
 
 /// The largest difference of two rows of numbers, as a share of those that are above 1.
 fn apart(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f64::max)
 }
 

@@ -33,8 +33,8 @@ impl Case<'_> {
             close(&format!("{name} of {}", self.name()), evaluation.metrics[name.as_str()], expected);
         }
         let slopes = steps(&self.0["slopes"]);
+        assert!(evaluation.slopes.log_probs.same_shape(&slopes), "slopes of {}", self.name());
         for (i, (row, expected)) in evaluation.slopes.log_probs.rows().zip(slopes.rows()).enumerate() {
-            assert_eq!(row.len(), expected.len());
             row.iter().zip(expected).for_each(|(a, b)| close(&format!("slope {i} of {}", self.name()), *a, *b));
         }
     }

@@ -22,6 +22,7 @@ pub(crate) fn label(call: &Call) -> Result<ExitCode, Failure> {
     let n = pairs.len();
     let server = Server::bind(pairs, settings).map_err(|error| match error {
         LabelError::TokenDemanded { .. } => Failure::usage(format!("{error}: --token TOKEN")),
+        LabelError::TokenTooShort { .. } => Failure::usage(format!("--token: {error}")),
         LabelError::Name { .. } => Failure::usage(format!("--labeller: {error}")),
         other => Failure::from(other),
     })?;
@@ -44,7 +45,8 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
     let port = u16::try_from(port).map_err(|_| Failure::usage(format!("--port takes 0 to 65535, not {port}")))?;
     let text = |path| values.text(path).map(str::to_owned);
     let seed = values.count("run.seed").unwrap_or_default() as u64;
-    Ok(Settings { host, port, token: text("label.token"), labeller: text("label.labeller"), seed })
+    let (token, labeller) = (text("label.token"), text("label.labeller"));
+    Ok(Settings { host, port, token, labeller, seed, ..Settings::default() })
 }
 
 /// Who has answered how much, and how much they agree.

@@ -17,6 +17,16 @@ pub enum LabelError {
         /// Where it was to listen.
         host: IpAddr,
     },
+    /// Who tries long enough would find it.
+    #[error(
+        "the token has {length} characters, and one that nobody guesses has at least {shortest}: `openssl rand -hex 16` makes one"
+    )]
+    TokenTooShort {
+        /// How many characters it has.
+        length: usize,
+        /// How many it should have.
+        shortest: usize,
+    },
     /// The name to begin with is none.
     #[error("the labeller `{name}` should be a name of 1 to 64 characters")]
     Name {

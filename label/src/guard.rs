@@ -1,6 +1,6 @@
 //! What every request must have, and what every answer says about itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::limits::Peer;
 use crate::refusal::Refusal;
+use crate::tries::{Tries, WINDOW};
 
 /// The longest address.
 const ADDRESS_LIMIT: usize = 2048;
@@ -40,12 +42,13 @@ pub(crate) struct Guard {
     is_loopback: bool,
     /// The hash of the token, so that comparing takes the same time whatever is wrong with a guess.
     token: Option<blake3::Hash>,
+    tries: Tries,
 }
 
 impl Guard {
     pub(crate) fn new(host: IpAddr, token: Option<&str>) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
-        Arc::new(Self { is_loopback: host.is_loopback(), token })
+        Arc::new(Self { is_loopback: host.is_loopback(), token, tries: Tries::default() })
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
@@ -58,7 +61,7 @@ impl Guard {
         check_length(headers)?;
         check_origin(headers, &host)?;
         // The page itself holds nothing: it asks for the token.
-        if request.uri().path().starts_with("/api/") { self.check_token(headers) } else { Ok(()) }
+        if request.uri().path().starts_with("/api/") { self.check_token(request) } else { Ok(()) }
     }
 
     /// A name that was made to point at this machine is not this machine's name.
@@ -75,15 +78,27 @@ impl Guard {
         Ok(host)
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_token(&self, request: &Request) -> Result<(), Refusal> {
         let Some(token) = &self.token else { return Ok(()) };
-        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let given = given.and_then(|given| given.strip_prefix(b"Bearer ")).map(blake3::hash);
-        if given.as_ref() == Some(token) {
-            return Ok(());
+        let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let Some(given) = given.and_then(|given| given.strip_prefix(b"Bearer ")) else {
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "a token is needed"));
+        };
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.address);
+        match self.tries.compare(address, || blake3::hash(given) == *token) {
+            Some(true) => {
+                if let Some(peer) = peer {
+                    peer.pass();
+                }
+                Ok(())
+            }
+            Some(false) => Err(Refusal::new(StatusCode::UNAUTHORIZED, "this is not the token")),
+            None => {
+                let message = format!("too many wrong tokens; wait {} seconds", WINDOW.as_secs());
+                Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, message))
+            }
         }
-        let message = if given.is_some() { "this is not the token" } else { "a token is needed" };
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
     }
 }
 
@@ -129,6 +144,9 @@ pub(crate) async fn watch(State(guard): State<Arc<Guard>>, request: Request, nex
     }
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, WINDOW.as_secs().into());
     }
     response
 }

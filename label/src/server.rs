@@ -9,21 +9,17 @@ use std::time::Duration;
 use axum::Router;
 use datasets::pairs::Label;
 use datasets::{Labels, PairFolder};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::board::Board;
+use crate::connection::converse;
 use crate::guard::Guard;
+use crate::limits::{Limits, Peer, Places, Room};
 use crate::{LabelError, Result, routes};
 
-/// The most connections at a time; more wait until one ends.
-const CONNECTIONS: usize = 256;
-/// How long a connection may take to send the head of a request, or be silent between two.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The fewest characters of a token: 16 hexadecimal digits are 64 bits, out of reach of 100 tries a minute.
+const SHORTEST_TOKEN: usize = 16;
 /// How long answers that are under way may take once the server is to end.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -34,17 +30,20 @@ pub struct Settings {
     pub host: IpAddr,
     /// On which port; 0 is any that is free.
     pub port: u16,
-    /// What everyone must know who labels; demanded where other machines can reach the host.
+    /// What everyone must know who labels, of at least 16 characters; demanded where other machines can reach the host.
     pub token: Option<String>,
     /// Who labels, unless the page is told otherwise.
     pub labeller: Option<String>,
     /// Decides which side stands left.
     pub seed: u64,
+    /// What connections may take.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.into(), port: 8080, token: None, labeller: None, seed: 0 }
+        let limits = Limits::default();
+        Self { host: Ipv4Addr::LOCALHOST.into(), port: 8080, token: None, labeller: None, seed: 0, limits }
     }
 }
 
@@ -55,19 +54,23 @@ pub struct Server {
     address: SocketAddr,
     board: Arc<Board>,
     router: Router,
+    limits: Limits,
 }
 
 impl Server {
     /// Takes the port and the right to add judgements to the folder.
     ///
     /// # Errors
-    /// The port is in use, the judgements are broken or another process adds to them, or other machines could reach the
-    /// host and there is no token.
+    /// The port is in use, the judgements are broken or another process adds to them, the token is shorter than 16
+    /// characters, or other machines could reach the host and there is none.
     pub fn bind(pairs: PairFolder, settings: Settings) -> Result<Self> {
-        let Settings { host, port, token, labeller, seed } = settings;
+        let Settings { host, port, token, labeller, seed, limits } = settings;
         let token = token.filter(|token| !token.is_empty());
         if !host.is_loopback() && token.is_none() {
             return Err(LabelError::TokenDemanded { host });
+        }
+        if let Some(length) = token.as_ref().map(|token| token.chars().count()).filter(|n| *n < SHORTEST_TOKEN) {
+            return Err(LabelError::TokenTooShort { length, shortest: SHORTEST_TOKEN });
         }
         if let Some(name) = labeller.as_ref().filter(|name| !Label::is_name(name)) {
             return Err(LabelError::Name { name: name.clone() });
@@ -80,7 +83,7 @@ impl Server {
         let address = listener.local_addr().map_err(LabelError::Start)?;
         let board = Arc::new(Board::open(pairs, labeller, seed)?);
         let router = routes::router(Arc::clone(&board), Guard::new(host, token.as_deref()));
-        Ok(Self { listener, address, board, router })
+        Ok(Self { listener, address, board, router, limits })
     }
 
     /// Where it listens; the port is never 0.
@@ -104,26 +107,42 @@ impl Server {
     /// It is called from within a tokio runtime.
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<Labels> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LabelError::Start)?;
-        runtime.block_on(answer(self.listener, self.router, stop)).map_err(LabelError::Start)?;
+        runtime.block_on(answer(self.listener, self.router, self.limits, stop)).map_err(LabelError::Start)?;
         // Waits for what is being written.
         drop(runtime);
         Ok(self.board.labels())
     }
 }
 
-async fn answer(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+async fn answer(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (end, ending) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let (mut connections, mut places) = (JoinSet::new(), Places::<AbortHandle>::new(limits));
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), ending.clone()));
+            Some(ended) = connections.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                places.free(|connection| connection.id() == id);
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    let peer = Peer::new(from.ip());
+                    match places.make_room(&peer) {
+                        Room::Free => {}
+                        Room::InPlaceOf(other) => other.abort(),
+                        // Dropping the stream hangs up.
+                        Room::Full => continue,
+                    }
+                    let conversation = converse(stream, router.clone(), peer.clone(), limits, ending.clone());
+                    places.take(connections.spawn(conversation), peer);
                 }
                 // Too many open files, or a browser that has gone: the next may do better.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -135,22 +154,6 @@ async fn answer(listener: TcpListener, router: Router, stop: impl Future<Output 
     // Who takes longer is cut off when the set goes.
     let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
     Ok(())
-}
-
-/// Answers the requests of one connection.
-async fn converse(stream: TcpStream, router: Router, mut ending: watch::Receiver<bool>) {
-    let mut builder = http1::Builder::new();
-    // A client that has nothing more to say may still wait for the answer.
-    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    tokio::select! {
-        // A broken connection is the browser's affair.
-        _ = connection.as_mut() => return,
-        _ = ending.wait_for(|is_ending| *is_ending) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }
 
 /// Ends a server from another thread, such as a signal's handler.

@@ -1,5 +1,6 @@
 //! The server over real sockets of this machine.
 
+mod crowd;
 mod fuzz;
 mod rules;
 mod server;
@@ -36,6 +37,14 @@ fn pictures(n: usize) -> (tempfile::TempDir, PathBuf) {
     }
     writer.finish().unwrap();
     (parent, path)
+}
+
+/// A token that is long enough.
+const TOKEN: &str = "a token of 25 characters!";
+
+/// The settings of a server that demands it.
+fn secret() -> Settings {
+    Settings { token: Some(TOKEN.to_owned()), ..Settings::default() }
 }
 
 /// A server in a thread of its own, on a port of its own.

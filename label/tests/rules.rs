@@ -2,7 +2,7 @@
 
 use label::Settings;
 
-use super::{Client, Running, pictures};
+use super::{Client, Running, TOKEN, pictures, secret};
 
 #[test]
 fn every_wrong_request_has_its_status() {
@@ -55,19 +55,40 @@ fn every_wrong_request_has_its_status() {
 #[test]
 fn a_token_is_demanded_for_everything_but_the_empty_page() {
     let (_parent, path) = pictures(1);
-    let settings = Settings { token: Some("secret".to_owned()), ..Settings::default() };
-    let running = Running::start(&path, settings);
-    let with = |token| Client { token, ..running.client() };
     let paths = ["/api/session", "/api/progress?labeller=x", "/api/pairs/0?labeller=x", "/api/pairs/0/left?labeller=x"];
-    for (token, status) in [(None, 401), (Some("secre"), 401), (Some(""), 401), (Some("secret"), 200)] {
+    for (token, status) in [(None, 401), (Some(&TOKEN[1..]), 401), (Some(""), 401), (Some(TOKEN), 200)] {
+        let running = Running::start(&path, secret());
+        let client = Client { token, ..running.client() };
         for path in paths {
-            assert_eq!(with(token).get(path).status, status, "{path} {token:?}");
+            assert_eq!(client.get(path).status, status, "{path} {token:?}");
         }
-        assert_eq!(with(token).choose("anna", 0, "left").status, status);
-        assert_eq!(with(token).get("/").status, 200);
+        assert_eq!(client.choose("anna", 0, "left").status, status);
+        assert_eq!(client.get("/").status, 200);
+        running.end();
     }
+    let running = Running::start(&path, secret());
+    let with = |token| Client { token, ..running.client() };
     assert_eq!(with(None).get("/api/session").header("www-authenticate"), Some("Bearer"));
     assert_eq!(running.end().count("anna"), 1);
+}
+
+#[test]
+fn wrong_tokens_are_counted_and_then_refused_unseen() {
+    let (_parent, path) = pictures(1);
+    let running = Running::start(&path, secret());
+    let with = |token| Client { token, ..running.client() };
+    assert_eq!(with(Some(TOKEN)).get("/api/session").status, 200);
+    for wrong in 0..10 {
+        assert_eq!(with(None).get("/api/session").status, 401, "no token is no try");
+        assert_eq!(with(Some("a wrong token of some length")).get("/api/session").status, 401, "{wrong}");
+    }
+    for token in ["a wrong token of some length", TOKEN] {
+        let refused = with(Some(token)).get("/api/session");
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")), "{refused:?}");
+    }
+    assert_eq!(with(Some(TOKEN)).choose("anna", 0, "left").status, 429);
+    assert_eq!(with(None).get("/").status, 200, "the empty page is still there");
+    assert_eq!(running.end().count("anna"), 0);
 }
 
 #[test]

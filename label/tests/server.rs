@@ -2,11 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 use datasets::PairFolder;
 use datasets::pairs::Choice;
 use label::{LabelError, Server, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Running, pictures};
 
@@ -50,7 +51,11 @@ fn an_answer_sent_twice_is_one_line() {
         assert_eq!(running.client().choose("anna", 1, choice).status, 200);
     }
     running.end();
-    assert_eq!(std::fs::read_to_string(path.join("labels.jsonl")).unwrap().lines().count(), 2);
+    let found = written(&path);
+    let line = |choice: &str| (1, "anna".to_owned(), choice.to_owned());
+    // Which side stands left is the seed's to say; it is one of the two.
+    assert_eq!((found.len(), &found[0]), (2, &line("tie")));
+    assert!([line("a"), line("b")].contains(&found[1]), "{found:?}");
 }
 
 #[test]
@@ -79,7 +84,23 @@ fn many_at_once_lose_nothing() {
         assert_eq!(labels.count(labeller), 25);
     }
     assert_eq!(PairFolder::open(&path).unwrap().labels().unwrap(), labels);
-    assert_eq!(std::fs::read_to_string(path.join("labels.jsonl")).unwrap().lines().count(), 75);
+    // Anna answers everything twice, and the second time nothing is written.
+    let found = written(&path);
+    assert_eq!(found.len(), 75);
+    for labeller in ["anna", "ben", "carl"] {
+        let of_one = found.iter().filter(|(_, name, _)| name == labeller);
+        let mut answered: Vec<(u64, bool)> = of_one.map(|(index, _, choice)| (*index, choice == "tie")).collect();
+        answered.sort_unstable();
+        assert_eq!(answered, (0..25).map(|index| (index, index % 5 == 0)).collect::<Vec<_>>());
+    }
+}
+
+/// Pair, labeller and choice of every line of the judgements.
+fn written(folder: &Path) -> Vec<(u64, String, String)> {
+    let text = std::fs::read_to_string(folder.join("labels.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    lines.map(|line| (line["index"].as_u64().unwrap(), word(&line["labeller"]), word(&line["choice"]))).collect()
 }
 
 #[test]
@@ -109,7 +130,14 @@ fn what_cannot_be_served_is_said_at_once() {
         let error = Server::bind(open(), Settings { token, ..elsewhere.clone() }).unwrap_err();
         assert!(matches!(error, LabelError::TokenDemanded { .. }), "{error}");
     }
-    Server::bind(open(), Settings { token: Some("secret".to_owned()), ..elsewhere }).unwrap();
+    for host in [elsewhere.host, Settings::default().host] {
+        let short = Settings { host, token: Some("0123456789abcde".to_owned()), ..elsewhere.clone() };
+        let error = Server::bind(open(), short).unwrap_err();
+        assert!(matches!(error, LabelError::TokenTooShort { length: 15, shortest: 16 }), "{error}");
+    }
+    // Characters, not bytes: these are 16 letters of two bytes each.
+    Server::bind(open(), Settings { token: Some("é".repeat(16)), ..elsewhere.clone() }).unwrap();
+    Server::bind(open(), Settings { token: Some("0123456789abcdef".to_owned()), ..elsewhere }).unwrap();
     let first = Server::bind(open(), Settings { port: 0, ..Settings::default() }).unwrap();
     let error = Server::bind(open(), Settings { port: first.address().port(), ..Settings::default() }).unwrap_err();
     assert!(error.to_string().contains(&format!("port {} is in use", first.address().port())), "{error}");

@@ -265,7 +265,7 @@ def take_pictures(browser, binary, root, images):
 
 def check_token_and_texts(browser, binary, root):
     folder = make_pairs(root / "texts", "token")
-    server = Server(binary, folder, "--token", "a secret&more", "--labeller", "eve")
+    server = Server(binary, folder, "--token", "a secret & much more", "--labeller", "eve")
     window = Page(browser, viewport={"width": 1100, "height": 800})
     window.open(server.url)
     assert "secret" not in window.page.url, "the token does not stay in the address"

@@ -92,7 +92,11 @@ fn prompts_that_are_wrong_are_named() {
     for (name, content, says) in [
         ("none.txt", "\n\n".to_owned(), "there are no prompts in it"),
         ("cut.jsonl", "{\"prompt\":\"a\"}\n{\"pro".to_owned(), "cut.jsonl, line 2"),
-        ("field.jsonl", "{\"text\":\"a\"}\n".to_owned(), "field.jsonl, line 1: field `prompt` is missing (found: text)"),
+        (
+            "field.jsonl",
+            "{\"text\":\"a\"}\n".to_owned(),
+            "field.jsonl, line 1: field `prompt` is missing (found: text)",
+        ),
         ("long.txt", "word ".repeat(60), "long.txt, prompt 1"),
     ] {
         scene.write(name, content);

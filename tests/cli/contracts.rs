@@ -135,9 +135,13 @@ fn a_run_and_its_model_folder_are_the_same_model() {
 fn scores_do_not_depend_on_what_is_computed_together() {
     let scene = Scene::new();
     let score = |more: &str| lines(&scene.done(&format!("score --model {MODEL} --data pairs.jsonl {more}")).out);
-    for (a, b) in score("--micro-batch-size 1").iter().zip(score("--micro-batch-size 8")) {
+    let (alone, together) = (score("--micro-batch-size 1"), score("--micro-batch-size 8"));
+    assert_eq!((alone.len(), together.len()), (8, 8));
+    for (a, b) in alone.iter().zip(&together) {
         for side in ["chosen", "rejected"] {
-            for (a, b) in numbers(&a[side]["log_probs"]).iter().zip(numbers(&b[side]["log_probs"])) {
+            let (a, b) = (numbers(&a[side]["log_probs"]), numbers(&b[side]["log_probs"]));
+            assert!(!a.is_empty() && a.len() == b.len(), "{side}: {a:?} {b:?}");
+            for (a, b) in a.iter().zip(&b) {
                 assert!((a - b).abs() < 1e-5, "{a} {b}");
             }
         }

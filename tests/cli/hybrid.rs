@@ -29,10 +29,15 @@ fn pairs_are_made_judged_and_learned_from() {
     assert_eq!(pairs.len(), 8);
     assert!(pairs.iter().any(|pair| pair["a"]["refined"] != pair["b"]["refined"]));
     assert!(pairs.iter().any(|pair| pair["a"]["null_refiner"] == true && pair["a"]["refined"] == pair["request"]));
-    assert_eq!(scene.read("pairs/labels.jsonl").lines().count(), 8);
+    let judged = scene.read("pairs/labels.jsonl");
+    let indices = |text: &str| -> Vec<u64> {
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["index"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(indices(&judged), (0..8).collect::<Vec<_>>(), "{judged}");
     // Judging again changes nothing.
     scene.done("judge --pairs pairs --quiet");
-    assert_eq!(scene.read("pairs/labels.jsonl").lines().count(), 8);
+    assert_eq!(scene.read("pairs/labels.jsonl"), judged);
 
     scene.done(&learning("run", "--max-steps 3 --epochs 9"));
     let first = scene.column("run", "loss")[0];
@@ -49,7 +54,7 @@ fn pairs_are_made_judged_and_learned_from() {
 
     // What was trained is scored, and sampled from, by the run's name.
     scene.done("score --mdp hybrid --model run --data pairs --max-length 48 --out scores.jsonl --quiet");
-    assert_eq!(scene.read("scores.jsonl").lines().count(), 8);
+    assert_eq!(indices(&scene.read("scores.jsonl")), (0..8).collect::<Vec<_>>());
     scene.done(
         "sample --mdp hybrid --model run --prompts requests.txt --sample-steps 2 --max-length 24 --out pictures.jsonl --quiet",
     );

@@ -231,7 +231,7 @@ fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
         write_tensors(&scene, &format!("{name}.safetensors"), &one.collect(), &[]);
     }
     let (both, first, second) = (score("both"), score("first"), score("second"));
-    assert_eq!(both.len(), N);
+    assert_eq!((both.len(), first.len(), second.len()), (N, N, N));
     for ((both, first), second) in both.iter().zip(&first).zip(&second) {
         assert_eq!(both["timestep"], Value::from(vec![first["timestep"].clone(), second["timestep"].clone()]));
         // Errors add up, and the margin is that of their mean: differences of errors would hide a lot in their rounding.

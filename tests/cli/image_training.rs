@@ -173,6 +173,7 @@ fn trajectories_are_learned_from() {
             }
             if name == "on-policy" {
                 let whole = scene.column(&format!("{model}-whole"), "loss");
+                assert_eq!(whole.len(), losses.len(), "{model}");
                 for (a, b) in whole.iter().zip(&losses) {
                     assert!((a - b).abs() < 1e-3 * a.abs(), "{model}: {whole:?} {losses:?}");
                 }
@@ -255,6 +256,8 @@ fn micro_batches_and_activation_checkpointing_change_memory_not_results() {
         run("uneven", "--micro-batch-size 3"),
         run("again", "--micro-batch-size 8 --activation-checkpointing"),
     ] {
+        // Loss, margin and norm of three steps.
+        assert_eq!((whole.len(), other.len()), (9, 9));
         for (a, b) in whole.iter().zip(&other) {
             // Exact in f64 (tests/micro_batches.rs). In f32 a batch of another size rounds mean squared errors of about 1
             // otherwise, and a margin is beta / 2 times their differences.

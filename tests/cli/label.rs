@@ -62,7 +62,11 @@ fn a_killed_server_has_lost_nothing_and_an_interrupted_one_ends_well() {
     let second = Served::start(&scene);
     (3..5).for_each(|index| second.answer(index));
     let labels = PairFolder::open(&scene.path("pairs")).unwrap().labels().unwrap();
-    assert_eq!((labels.count("anna"), scene.read("pairs/labels.jsonl").lines().count()), (5, 5));
+    let written: Vec<serde_json::Value> =
+        scene.read("pairs/labels.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let indices: Vec<u64> = written.iter().map(|line| line["index"].as_u64().unwrap()).collect();
+    assert_eq!((labels.count("anna"), indices), (5, vec![0, 1, 2, 3, 4]));
+    assert!(written.iter().all(|line| line["labeller"] == "anna" && line["by"] == "person"), "{written:?}");
     if cfg!(unix) {
         let id = second.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -78,6 +82,8 @@ fn what_cannot_be_served_is_one_clear_message() {
     scene.refused("label", 2, &["--pairs DIR"]);
     scene.refused("label --pairs nowhere", 1, &["nowhere/pairs.json"]);
     scene.refused("label --pairs pairs --host 0.0.0.0 --port 0", 2, &["0.0.0.0", "--token"]);
+    let guess = ["15 characters", "at least 16", "--token"];
+    scene.refused("label --pairs pairs --port 0 --token 0123456789abcde", 2, &guess);
     scene.refused("label --pairs pairs --host example.org", 2, &["--host takes an address"]);
     scene.refused("label --pairs pairs --port 70000", 2, &["--port takes 0 to 65535"]);
     let mut served = Served::start(&scene);

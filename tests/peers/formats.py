@@ -47,7 +47,7 @@ def check_saved(binary, model, data, scores, folder):
     tokenizer = AutoTokenizer.from_pretrained(saved)
     theirs = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32).eval()
     worst = 0.0
-    for pair, line in zip(open(data), scores):
+    for pair, line in zip(open(data), scores, strict=True):
         pair = json.loads(pair)
         assert tokenizer(pair["prompt"])["input_ids"] == line["prompt_tokens"], pair
         for side in ("chosen", "rejected"):
@@ -65,7 +65,7 @@ def check_smollm(binary, model):
     with tempfile.TemporaryDirectory() as folder:
         data, scores = score(binary, model, pairs, folder)
         assert scores[0]["prompt_tokens"] == [504, 3575, 282, 4649, 314], scores[0]
-        found = {p["chosen"]: s["chosen"]["log_probs"][0] for p, s in zip(pairs, scores)}
+        found = {p["chosen"]: s["chosen"]["log_probs"][0] for p, s in zip(pairs, scores, strict=True)}
         found[words[-1]] = scores[-1]["rejected"]["log_probs"][0]
         for word, expected in CAPITALS.items():
             assert abs(found[word] - expected) < 0.01, (word, found[word], expected)

@@ -136,7 +136,8 @@ class Work:
     def drawn(self, n, index):
         """Timestep and noise of each of n draws."""
         timesteps = self.draws[n]["timesteps"].reshape(PAIRS, n, 1)[index]
-        return zip(timesteps, self.draws[n]["noise"].reshape(PAIRS, n, 1, *self.latents["a"].shape[1:])[index].double())
+        noise = self.draws[n]["noise"].reshape(PAIRS, n, 1, *self.latents["a"].shape[1:])[index].double()
+        return zip(timesteps, noise, strict=True)
 
     def errors(self, unet, index, loss):
         """The squared error of each side, weighed by T omega / K and added up over the draws."""
@@ -162,8 +163,8 @@ class Work:
         own_words, own_errors = self.log_probs(models[0], index), self.errors(models[1], index, loss)
         with torch.no_grad():
             words, errors = self.log_probs(references[0], index), self.errors(references[1], index, loss)
-        words = [(own.sum() - other.sum()) * BETA for own, other in zip(own_words, words)]
-        pictures = [(other - own) * unit for own, other in zip(own_errors, errors)]
+        words = [(own.sum() - other.sum()) * BETA for own, other in zip(own_words, words, strict=True)]
+        pictures = [(other - own) * unit for own, other in zip(own_errors, errors, strict=True)]
         better = self.pairs[index]["ab"[self.preferences[index] < 0.5]]
         likelihood = -own_errors[0] * unit + (0.0 if better["null_refiner"] else own_words[0].sum() * BETA)
         return words[0] - words[1], pictures[0] - pictures[1], likelihood
@@ -175,7 +176,7 @@ class Work:
     def steps(self, update, loss):
         """Losses, gradient norms and margins of each half over ten steps, and the models after."""
         start, models = self.load(self.folder / "refiner", GENERATOR), self.load(self.folder / "refiner", GENERATOR)
-        for model, name in zip(models, ("refiner", "generator")):
+        for model, name in zip(models, ("refiner", "generator"), strict=True):
             model.requires_grad_(update in ("both", name))
         parameters = [p for model in models for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.01)
@@ -208,9 +209,10 @@ class Work:
         models, references = self.load(self.folder / "refiner", GENERATOR), self.load(other, GENERATOR)
         words = pictures = margin = 0.0
         with torch.no_grad():
+            assert len(scored) == PAIRS, len(scored)
             for index, line in enumerate(scored):
                 for side, own, error in zip(("chosen", "rejected"), self.log_probs(models[0], index),
-                                            self.errors(models[1], index, Loss())):
+                                            self.errors(models[1], index, Loss()), strict=True):
                     found = torch.tensor(line[side]["log_probs"], dtype=torch.float64)
                     words = max(words, (found - own).abs().max().item())
                     pictures = max(pictures, abs(line[side]["error"] / error.item() - 1))
@@ -234,11 +236,11 @@ class Work:
         check(f"{what}: gradient norms", relative([line["grad_norm"] for line in found], norms), CURVES)
         for half, name in enumerate(("refiner", "generator")):
             largest = max(abs(margin[half]) for margin in margins) or 1.0
-            differences = [abs(line[f"margins/{name}"] - margin[half]) for line, margin in zip(found, margins)]
+            differences = [abs(line[f"margins/{name}"] - margin[half]) for line, margin in zip(found, margins, strict=True)]
             check(f"{what}: margins of the {name}, share of the largest", max(differences) / largest, CURVES)
         trained = self.load(run / "model" / "refiner", run / "model" / "generator")
         for name, ours, theirs, start in zip(("refiner", "generator"), trained, models,
-                                             self.load(self.folder / "refiner", GENERATOR)):
+                                             self.load(self.folder / "refiner", GENERATOR), strict=True):
             flat = [torch.cat([p.flatten() for p in model.state_dict().values()]) for model in (ours, theirs, start)]
             way = (flat[1] - flat[2]).norm()
             if update in ("both", name):
@@ -258,7 +260,8 @@ def main():
         work = Work(binary, pathlib.Path(folder))
         different = sum(pair["a"]["refined"] != pair["b"]["refined"] for pair in work.pairs)
         check(f"{different} of {PAIRS} pairs have two different prompts", 0.0 if different >= PAIRS // 2 else 1.0, 0.5)
-        given = sum(pair["ab"[preference < 0.5]]["null_refiner"] for pair, preference in zip(work.pairs, work.preferences))
+        judged = zip(work.pairs, work.preferences, strict=True)
+        given = sum(pair["ab"[preference < 0.5]]["null_refiner"] for pair, preference in judged)
         check(f"{given} of {PAIRS} better sides are requests that nobody refined", 0.0 if 0 < given < PAIRS else 1.0, 0.5)
         work.check_score(check)
         for update in ("both", "refiner", "generator"):

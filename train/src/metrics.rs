@@ -96,7 +96,9 @@ mod tests {
         let mut file = MetricsFile::open(&path, 2, false).unwrap();
         file.write(&record(3)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 3);
-        assert!(text.starts_with(r#"{"split":"train","step":1,"examples":4,"loss":0.5}"#), "{text}");
+        let line = |step: usize, examples: usize| {
+            format!("{{\"split\":\"train\",\"step\":{step},\"examples\":{examples},\"loss\":0.5}}\n")
+        };
+        assert_eq!(text, [line(1, 4), line(2, 8), line(3, 12)].concat());
     }
 }

@@ -22,6 +22,6 @@ pub(super) const KEYS: &[Key] = &[
         "The address to listen on; others than this machine's own need a token",
     ),
     key("label.port", "port", Count, "8080", LABEL, "The port to listen on; 0: any that is free"),
-    key("label.token", "token", Text, "", LABEL, "What everyone must know who labels"),
+    key("label.token", "token", Text, "", LABEL, "What everyone must know who labels: 16 characters or more"),
     key("label.labeller", "labeller", Text, "", LABEL, "Who labels; without it the page asks"),
 ];

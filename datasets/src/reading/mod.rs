@@ -6,6 +6,7 @@ mod parquet;
 mod python;
 mod saved;
 mod shards;
+mod sized;
 mod text;
 
 use std::fs::File;

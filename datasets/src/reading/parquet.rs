@@ -12,6 +12,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
 use super::guard::guarded;
+use super::sized::sized;
 use super::{Cell, CellRows, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
@@ -53,7 +54,7 @@ fn parquet_rows(file: File, path: Arc<Path>) -> Result<(TypePtr, ParquetRows), D
         let found = checked(&path, || iter.next().transpose()).transpose();
         row += 1;
         is_over = !matches!(found, Some(Ok(_)));
-        Some(found?.map(|fields| (Origin::row(&path, row), fields)))
+        Some(found?.and_then(|fields| sized(Origin::row(&path, row), fields)))
     }));
     Ok((schema, rows))
 }

@@ -223,3 +223,15 @@ fn made_records_are_tokenised_alike() {
             .contains("made holds no record")
     );
 }
+
+#[test]
+fn a_text_that_is_longer_than_any_model_reads_is_a_broken_record() {
+    let long = json!({"prompt": "q", "chosen": "y".repeat((2 << 20) + 1), "rejected": "n"});
+    let error = open_text("a.jsonl", lines([long.clone()]), &tokenise(64)).unwrap_err().to_string();
+    assert!(error.contains("a.jsonl, line 1") && error.contains("longer than 2097152 bytes"), "{error}");
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("b.jsonl");
+    fs::write(&path, lines([long, json!({"prompt": "q", "chosen": "y", "rejected": "n"})])).unwrap();
+    let found = open(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }, &tokenise(64)).unwrap();
+    assert_eq!((found.len(), found.audit().skipped.count), (1, 1));
+}

@@ -19,6 +19,10 @@ use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 use border::Strings;
 
+/// The most bytes of a text. A tokenizer takes some hundred bytes of memory for each of them and a second for a million;
+/// of texts that are longer, only a sliver would be left after any cut.
+const TEXT_LIMIT: usize = 2 << 20;
+
 /// What of a prompt stays when it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -282,6 +286,9 @@ impl Tokenise {
     }
 
     fn encoding(&self, origin: &Origin, text: &str, is_text: bool) -> Result<tokenizers::Encoding, DatasetError> {
+        if text.len() > TEXT_LIMIT {
+            return Err(DatasetError::TooLong { origin: origin.clone(), limit: TEXT_LIMIT });
+        }
         self.tokenizer
             .encode_fast(text, is_text)
             .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })

@@ -89,10 +89,13 @@ fn ten_steps_are_torchs() {
         let mut parameters = Parameters::default();
         parameters.insert_trainable("weight", Tensor::new(golden.start.as_slice(), &Device::Cpu).unwrap()).unwrap();
         let mut reach = vec![0.1f32; golden.start.len()];
+        let n_steps = golden.weights.len();
+        assert!(n_steps > 0 && (golden.gradients.len(), golden.rates.len()) == (n_steps, n_steps), "{name}");
         for ((gradient, rate), expected) in golden.gradients.iter().zip(&golden.rates).zip(&golden.weights) {
             let mut gradients = Gradients::default();
             gradients.add("weight", &Tensor::new(gradient.as_slice(), &Device::Cpu).unwrap()).unwrap();
             optimizer.step(&parameters, &gradients, *rate).unwrap();
+            assert_eq!(numbers(&parameters).len(), expected.len(), "{name}");
             for ((got, expected), reach) in numbers(&parameters).iter().zip(expected).zip(&mut reach) {
                 *reach = reach.max(expected.abs());
                 assert!((got - expected).abs() <= 2e-7 * *reach, "{name}: {got} for {expected}");
@@ -168,6 +171,7 @@ fn other_types_follow_the_same_path() {
                 reference.step(&start, &rounded, 1e-5).unwrap();
             }
             let rounded = |x: f32| if dtype == DType::BF16 { half::bf16::from_f32(x).to_f32() } else { x };
+            assert_eq!(numbers(&parameters).len(), numbers(&start).len());
             for (got, expected) in numbers(&parameters).into_iter().zip(numbers(&start)) {
                 assert!(
                     (got - rounded(expected)).abs() <= 1e-6 * expected.abs().max(1.),

@@ -155,6 +155,7 @@ proptest! {
             }
             // A ranked list of all episodes, and of each run of three.
             prop_assert!(near(plackett_luce(&expected), plackett_luce(&other)));
+            prop_assert_eq!(expected.len(), other.len());
             for (left, right) in expected.windows(3).zip(other.windows(3)) {
                 prop_assert!(near(plackett_luce(left), plackett_luce(right)));
             }

@@ -5,6 +5,11 @@ fn check(name: &str, got: f64, expected: f64) {
     assert!((got - expected).abs() < 1e-6, "{name}: {got} is not {expected}");
 }
 
+fn check_all(name: &str, got: &[f64], expected: &[f64]) {
+    assert_eq!(got.len(), expected.len(), "{name}: {got:?}");
+    got.iter().zip(expected).for_each(|(got, expected)| check(name, *got, *expected));
+}
+
 /// c = 2, r = -1, beta = 0.5: beta c = 1, beta r = -0.5, beta D = 1.5, 1/(2 beta) = 1.
 /// softplus(-1.5) = 0.2014133, softplus(1.5) = 1.7014133, softplus(-1) = 0.3132617, softplus(1) = 1.3132617,
 /// softplus(-0.5) = 0.4740770; sigma(1.5) = 0.8175745, sigma(1) = 0.7310586, sigma(-0.5) = 0.3775407.
@@ -82,13 +87,12 @@ fn dpo_losses(policy: [&[f64]; 2], reference: [&[f64]; 2]) -> Vec<f64> {
 fn published_dpo_values() {
     let losses =
         dpo_losses([&[-0.5, -10.0, -1.0], &[-0.1, -30.0, -21.0]], [&[-0.5, -10.1, -0.1], &[-0.1, -20.1, -0.1]]);
-    losses.iter().zip([2f64.ln(), 0.313_262, 0.126_928]).for_each(|(got, expected)| check("dpo", *got, expected));
+    check_all("dpo", &losses, &[2f64.ln(), 0.313_262, 0.126_928]);
     let losses = dpo_losses(
         [&[-3.0, -2.5, -4.0, -1.5], &[-5.0, -3.5, -6.0, -2.5]],
         [&[-2.8, -2.3, -3.8, -1.4], &[-3.2, -2.7, -4.2, -1.8]],
     );
-    let expected = [0.616_344, 0.663_597, 0.616_344, 0.663_597];
-    losses.iter().zip(expected).for_each(|(got, expected)| check("dpo", *got, expected));
+    check_all("dpo", &losses, &[0.616_344, 0.663_597, 0.616_344, 0.663_597]);
 }
 
 /// The first episode has log-ratios 1 and -0.5, the second 2; weights 1, 2 and 0.5 make the returns 0 and 1.
@@ -153,8 +157,7 @@ fn plackett_luce_of_three() {
     let evaluation = objective.evaluate(std::slice::from_ref(&ranking), numbers.scores()).unwrap();
     check("loss", evaluation.loss, 3f64.ln());
     // The best: 3/6 - 1. The second: 2/6 + 2/3 - 1. The last: 1/6 + 1/3.
-    let slopes = [0.5, -0.5, 0.0];
-    evaluation.slopes.log_probs.values().iter().zip(slopes).for_each(|(got, expected)| check("slope", *got, expected));
+    check_all("slope", evaluation.slopes.log_probs.values(), &[0.5, -0.5, 0.0]);
     assert_eq!(evaluation.metrics["rewards/accuracies"], 1.0);
     check("rejected", evaluation.metrics["rewards/rejected"], 0.5 * 2f64.ln());
     // One of three pairs the wrong way round.

@@ -8,6 +8,7 @@ use tokenizers::{AddedToken, PostProcessor, Tokenizer, TruncationDirection};
 
 use crate::PolicyError;
 use crate::formats::Extras;
+use crate::formats::tokenizer_json::parse;
 
 /// CLIP's way to find words.
 const SPLIT: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
@@ -53,10 +54,10 @@ impl ClipTokenizer {
         let names = files.json(folder, "special_tokens_map.json")?.unwrap_or(Value::Null);
         let special = |key: &str| content(&settings[key]).or_else(|| content(&names[key]));
         let (path, mut tokenizer, defaults) = match (files.get("tokenizer.json"), files.get("vocab.json")) {
-            (Some(bytes), _) => (folder.join("tokenizer.json"), parse(&folder.join("tokenizer.json"), bytes)?, false),
+            (Some(bytes), _) => (folder.join("tokenizer.json"), parse(&folder.join("tokenizer.json"), bytes)?.0, false),
             (None, Some(_)) => {
                 let spelled = byte_pairs(folder, &files, &[special("bos_token"), special("eos_token")])?;
-                (folder.join("vocab.json"), parse(&folder.join("vocab.json"), &spelled)?, true)
+                (folder.join("vocab.json"), parse(&folder.join("vocab.json"), &spelled)?.0, true)
             }
             (None, None) => {
                 let reason = "no tokenizer: tokenizer.json, or vocab.json and merges.txt, are expected";
@@ -150,14 +151,6 @@ impl ClipTokenizer {
 /// A token's text, which is a string or the `content` of an object.
 fn content(token: &Value) -> Option<String> {
     token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
-}
-
-fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer, PolicyError> {
-    let error = |reason: String| PolicyError::Tokenizer { path: path.to_path_buf(), reason };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
-    tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;
-    tokenizer.with_padding(None);
-    Ok(tokenizer)
 }
 
 /// Makes special tokens be found in a text before it is split, as transformers does.

@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn near(left: &[f32], right: &[f32]) -> bool {
-        left.iter().zip(right).all(|(l, r)| (l - r).abs() < 1e-5)
+        left.len() == right.len() && left.iter().zip(right).all(|(l, r)| (l - r).abs() < 1e-5)
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn denoisers_obey_the_laws() {
         let states: Vec<_> =
             drawn.iter().map(|episode| mdp.step(&episode.pieces[0].start, &episode.pieces[0].actions[0])).collect();
         let proposals = policy.propose(&mdp, &states, 2, &mut rng(7)).unwrap();
+        assert_eq!((states.len(), proposals.len()), (2, 2));
         for (state, proposals) in states.iter().zip(proposals) {
+            assert_eq!(proposals.len(), 2);
             for proposal in proposals {
                 let episode = Episode::whole(state.clone(), vec![proposal.action]);
                 let scored = policy.score(&mdp, &[episode]).unwrap().log_probs.values()[0];
@@ -133,6 +135,7 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         let actions = drawn.latents[1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent))).collect();
         let scores = policy.score(&mdp, &[Episode::whole(start, actions)]).unwrap().log_probs;
         let ratio = |(own, noted): (&f64, &f64)| (own - noted).abs() / noted.abs().max(1.0);
+        assert_eq!((scores.row(0).len(), drawn.log_probs.len()), (7, 7), "{spacing}");
         for (step, pair) in scores.row(0).iter().zip(&drawn.log_probs).enumerate() {
             assert!(ratio(pair) < 1e-4, "{spacing}, step {step}: {} scored, {} drawn", pair.0, pair.1);
         }
@@ -157,6 +160,7 @@ fn drawing_ends_when_nobody_wants_it_any_more() {
 }
 
 fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
+    assert!(numbers.log_probs.same_shape(&slopes.log_probs));
     numbers.log_probs.values().iter().zip(slopes.log_probs.values()).map(|(a, b)| a * b).sum()
 }
 

@@ -27,6 +27,7 @@ mod scheduler;
 mod staging;
 pub(crate) mod table;
 mod tokenizer;
+pub(crate) mod tokenizer_json;
 mod unet;
 mod unet_lora;
 mod vocabulary;

@@ -68,6 +68,7 @@ fn an_episode_has_a_piece_for_each_half_and_their_scores_in_turn() {
 
 /// -log sigmoid of the margin of the first episode over the second, with an offset, and its slope.
 fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
+    assert!(numbers.same_shape(weights));
     let total =
         |i: usize| numbers.row(i).iter().zip(weights.row(i)).map(|(number, weight)| number * weight).sum::<f64>();
     let margin = total(0) - total(1) + offset;
@@ -120,6 +121,7 @@ fn each_half_learns_as_if_alone_with_the_others_margin_as_an_offset() {
 fn assert_close(mdp: &TokenMdp, one: &Tabular<TokenMdp>, other: &Tabular<TokenMdp>) {
     for state in [TokenState::new([1]), TokenState::new([2, 0])] {
         let (one, other) = (one.log_probs(mdp, &state).unwrap(), other.log_probs(mdp, &state).unwrap());
+        assert_eq!(one.len(), other.len());
         assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-12), "{one:?} {other:?}");
     }
 }

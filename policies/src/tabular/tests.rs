@@ -24,6 +24,7 @@ fn untidy(mdp: &Finite) -> Tabular<Finite> {
 
 /// The paper's Eq. 9 for one pair (first better), as a loss and slopes.
 fn logistic(beta: f64, policy: &Steps, reference: &Steps, weights: &Steps) -> (f64, Channels) {
+    assert!(policy.same_shape(reference) && policy.same_shape(weights));
     let score = |i: usize| {
         let ratios = policy.row(i).iter().zip(reference.row(i)).zip(weights.row(i));
         ratios.map(|((p, r), w)| w * (p - r)).sum::<f64>()
@@ -159,7 +160,10 @@ fn every_logit_has_the_right_slope() {
                 policy.logits.get_mut(&state).unwrap()[action] += moved;
                 let numbers = policy.score(&mdp, &episodes)?;
                 let divergence = numbers.divergence.unwrap();
-                let dot = |a: &Steps, b: &Steps| a.values().iter().zip(b.values()).map(|(a, b)| a * b).sum::<f64>();
+                let dot = |a: &Steps, b: &Steps| {
+                    assert!(a.same_shape(b));
+                    a.values().iter().zip(b.values()).map(|(a, b)| a * b).sum::<f64>()
+                };
                 Ok(dot(&slopes.log_probs, &numbers.log_probs) + dot(slopes.divergence.as_ref().unwrap(), &divergence))
             };
             laws::check_slope(loss, slope, 1e-5, 1e-9).unwrap();

@@ -64,14 +64,19 @@ fn a_sample_is_a_function_of_the_generator() {
     assert_eq!(numbers(&draw(0)), numbers(&draw(0)));
     assert_ne!(numbers(&draw(0)), numbers(&draw(1)));
     let (mean, log_variance) = (numbers(&encoded.mean), numbers(&encoded.log_variance));
-    // The mean square of the standardised sample is 1, to a few deviations of 0.24 for 36 numbers.
-    let squares = numbers(&draw(0))
-        .into_iter()
-        .zip(&mean)
-        .zip(&log_variance)
-        .map(|((z, m), v)| ((z - m) * (-v / 2.).exp()).powi(2));
-    let mean_square = squares.sum::<f32>() / mean.len() as f32;
-    assert!((0.3..2.).contains(&mean_square), "{mean_square}");
+    let standardised = |index| -> Vec<f64> {
+        let sample = numbers(&draw(index));
+        assert_eq!((sample.len(), log_variance.len()), (mean.len(), mean.len()));
+        let one = |at: usize| f64::from(sample[at] - mean[at]) / f64::from(log_variance[at] / 2.).exp();
+        (0..sample.len()).map(one).collect()
+    };
+    // Of n standard normal numbers the mean has deviation 1 / sqrt(n), the mean square sqrt(2 / n); the bounds are five of
+    // each. A variance in place of a deviation, or a factor of 1.1, would be seen.
+    let numbers: Vec<f64> = (0..400).flat_map(standardised).collect();
+    let n = numbers.len() as f64;
+    let (first, second) = (numbers.iter().sum::<f64>() / n, numbers.iter().map(|z| z * z).sum::<f64>() / n);
+    assert!(first.abs() < 5. / n.sqrt(), "{first}");
+    assert!((second - 1.).abs() < 5. * (2. / n).sqrt() && n >= 400. * 36., "{second} of {n}");
 }
 
 #[test]

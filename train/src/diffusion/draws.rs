@@ -142,6 +142,8 @@ mod tests {
         let antithetic = draws(Timesteps::Uniform, NoiseSharing::Antithetic);
         let (first, second) = (draw(&antithetic, 0, 2), draw(&antithetic, 0, 3));
         assert_eq!(first.timestep, second.timestep);
+        assert_eq!((first.noise[0].len(), second.noise[0].len()), (5, 5));
+        assert!(first.noise[0].iter().any(|number| *number != 0.0));
         assert!(first.noise[0].iter().zip(second.noise[0].iter()).all(|(a, b)| *a == -b));
     }
 

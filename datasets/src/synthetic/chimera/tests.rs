@@ -76,8 +76,10 @@ fn a_score_is_the_share_of_what_is_right_less_the_mess() {
     assert_eq!(Oracle::compare(&wanted, &clean, &trace), Outcome::Tie);
     assert_eq!(Oracle::compare(&wanted, &clean, &mess), Outcome::Win);
     assert_eq!(Oracle::compare(&wanted, &mess, &clean), Outcome::Loss);
+    // The root mean square of the noise is 0.5; what is above 0.2 costs twice, of four: (4 - 2 * 0.3) / 4. Of 1728 numbers its
+    // deviation is 0.5 / sqrt(2 * 1728) = 0.0085, and the bound is five of half of that.
     let score = Oracle::score(&wanted, &mess);
-    assert!((0.75..0.95).contains(&score), "{score}");
+    assert!((score - 0.85).abs() < 0.0213, "{score}");
 }
 
 #[test]
@@ -216,7 +218,15 @@ fn both_halves_are_taught_as_badly_as_they_should_be() {
         share(500, |i| refined(i).manner != Manner::Request && said(&refined(i).refined) != refined(i).said),
         0.0
     );
-    for (manner, expected) in Manner::ALL.into_iter().zip(Manner::SHARES) {
+    // How often a manner is drawn, and how often a head drawn for it is wrong.
+    let manners = [
+        (Manner::Parts, 0.4, 0.2),
+        (Manner::Terse, 0.15, 0.4),
+        (Manner::Halves, 0.25, 0.6),
+        (Manner::Request, 0.2, 0.8),
+    ];
+    assert_eq!(manners.map(|(manner, ..)| manner), Manner::ALL);
+    for (manner, expected, error_rate) in manners {
         let found = share(4_000, |index| refined(index).manner == manner);
         assert!((found - expected).abs() < 0.03, "{manner:?}: {found}");
         let shown = (0..6_000).map(|index| Problem::new(0).demonstration(Split::Train, index));
@@ -224,7 +234,7 @@ fn both_halves_are_taught_as_badly_as_they_should_be() {
         let wrong = shown.iter().filter(|shown| shown.said.head != Some(shown.shown.head)).count();
         let rate = wrong as f64 / shown.len() as f64;
         // Scenes that are held out are drawn again, which changes the rate a little.
-        assert!((rate - manner.error_rates().0).abs() < 0.06, "{manner:?}: {rate}");
+        assert!((rate - error_rate).abs() < 0.06, "{manner:?}: {rate}");
     }
 }
 

@@ -37,7 +37,9 @@ fn squared_signals_are_those_of_diffusers() {
     let golden = golden();
     let check = |name: &str, schedule: &NoiseSchedule| {
         let case = &golden["squared_signals"][name];
-        for (t, expected) in indices(&case["timesteps"]).into_iter().zip(numbers(&case["alphas_cumprod"])) {
+        let (timesteps, squares) = (indices(&case["timesteps"]), numbers(&case["alphas_cumprod"]));
+        assert!(!timesteps.is_empty() && timesteps.len() == squares.len(), "{name}");
+        for (t, expected) in timesteps.into_iter().zip(squares) {
             let squared = schedule.signal(t).powi(2);
             assert!(near(squared, expected, 1e-6), "{name} at {t}: {squared} is not {expected}");
             assert!(near(squared + schedule.noise(t).powi(2), 1.0, 1e-12));
@@ -87,7 +89,9 @@ fn spacings_are_those_of_diffusers() {
         assert_eq!(spacing.solver_timesteps(1000, n).unwrap(), indices(&case["solver"]), "{spacing:?} {n}");
         if let Some(euler) = case.get("euler") {
             let mut times = spacing.times(1000, n).unwrap();
-            assert!(times.iter().zip(numbers(euler)).all(|(time, expected)| near(*time, expected, 1e-3)));
+            let euler = numbers(euler);
+            assert_eq!(times.len(), euler.len(), "{spacing:?} {n}");
+            assert!(times.iter().zip(euler).all(|(time, expected)| near(*time, expected, 1e-3)));
             times.reverse();
             let levels = schedule.at_times(&times).unwrap();
             for (i, expected) in numbers(&case["euler_sigmas"])[..n].iter().rev().enumerate() {

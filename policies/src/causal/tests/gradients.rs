@@ -14,7 +14,9 @@ fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
         (numbers.divergence.as_ref(), slopes.divergence.as_ref()),
     ];
     let products = pairs.into_iter().filter_map(|(numbers, slopes)| {
-        Some(numbers?.values().iter().zip(slopes?.values()).map(|(a, b)| a * b).sum::<f64>())
+        let (numbers, slopes) = (numbers?, slopes?);
+        assert!(numbers.same_shape(slopes));
+        Some(numbers.values().iter().zip(slopes.values()).map(|(a, b)| a * b).sum::<f64>())
     });
     products.sum()
 }
@@ -89,7 +91,8 @@ fn gathered(model: &CausalLm) -> Vec<(String, Tensor)> {
 fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
     let (one, other) = (gathered(one), gathered(other));
     assert_eq!(one.len(), other.len(), "{name}");
-    for ((parameter, one), (_, other)) in one.iter().zip(&other) {
+    for ((parameter, one), (same, other)) in one.iter().zip(&other) {
+        assert_eq!(parameter, same, "{name}");
         let error = largest_difference(one, other);
         assert!(error < 1e-5, "{name}: {parameter} differs by {error}");
     }

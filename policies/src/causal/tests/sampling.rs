@@ -15,6 +15,7 @@ fn the_cache_changes_nothing() {
         let sampling = Sampling { max_new: 8, ..Sampling::greedy() };
         let cached = model.generate(&prompts, &sampling, &mut rngs(0..5)).unwrap();
         let mdp = TokenMdp { vocabulary: 23, ..MDP };
+        assert_eq!(cached.len(), prompts.len(), "{name}");
         for (prompt, cached) in prompts.iter().zip(&cached) {
             let mut state = TokenState::new(prompt.as_slice());
             for _ in 0..8 {
@@ -34,6 +35,7 @@ fn a_sample_does_not_depend_on_the_others() {
         let sampling =
             Sampling { max_new: 6, top_k: Some(9), top_p: Some(0.9), temperature: 0.8, ..Default::default() };
         let together = model.generate(&prompts, &sampling, &mut rngs(0..6)).unwrap();
+        assert_eq!(together.len(), prompts.len(), "{name}");
         for (index, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
             let alone = model.generate(std::slice::from_ref(prompt), &sampling, &mut [rng(index as u64)]).unwrap();
             assert_eq!(&alone[0], together, "{name}");
@@ -70,6 +72,7 @@ fn rollouts_follow_the_problem() {
     starts[4].response = vec![1, 2];
     starts[5].response = vec![7];
     let episodes = model.rollout(&mdp, &starts, &mut rng(1)).unwrap();
+    assert_eq!(episodes.len(), starts.len());
     for (start, episode) in starts.iter().zip(&episodes) {
         let tokens = &episode.pieces[0].actions;
         let n_steps = tokens.iter().position(|token| mdp.eos.contains(token)).map_or(9 - start.len(), |at| at + 1);

@@ -79,5 +79,6 @@ fn exported_adapters_come_back_on_their_base() {
     // The adapter names its base, so its folder alone is the adapted model.
     let merged = CausalLm::frozen(crate::formats::load(&adapter, &Device::Cpu).unwrap()).unwrap();
     let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
+    assert!(merged.same_shape(&expected) && !merged.is_empty());
     assert!(merged.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-4));
 }

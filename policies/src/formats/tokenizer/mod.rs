@@ -17,12 +17,16 @@ use serde_json::{Value, json};
 use tokenizers::{AddedToken, Encoding, Tokenizer};
 
 use super::extras::{Extras, token_ids};
+use super::tokenizer_json;
 use crate::PolicyError;
 use crate::causal::CausalConfig;
 use class::Class;
 use settings::Settings;
 use spelling::Spelling;
 pub(super) use templates::ADDITIONAL as ADDITIONAL_TEMPLATES;
+
+/// The most bytes of a text: a tokenizer takes some hundred bytes of memory for each of them.
+const TEXT_LIMIT: usize = 2 << 20;
 
 /// A tokenizer as the model's files describe it.
 #[derive(Clone, Debug)]
@@ -121,8 +125,11 @@ impl ModelTokenizer {
     /// Turns text into tokens, without any token the text doesn't spell.
     ///
     /// # Errors
-    /// The tokenizer refuses the text.
+    /// The tokenizer refuses the text, or it is longer than any model reads.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, PolicyError> {
+        if text.len() > TEXT_LIMIT {
+            return Err(self.error(format!("a text is {} bytes long, and at most {TEXT_LIMIT} are read", text.len())));
+        }
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| self.error(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -187,10 +194,7 @@ impl ModelTokenizer {
 /// Builds the tokenizer and adds the tokens that the files beside it name.
 fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, PolicyError> {
     let error = |reason: String| PolicyError::Tokenizer { path: path.to_path_buf(), reason };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
-    // Limits left over from somebody's training run would cut texts without a word.
-    tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;
-    tokenizer.with_padding(None);
+    let (mut tokenizer, _) = tokenizer_json::parse(path, bytes)?;
     tokenizer.set_encode_special_tokens(settings.source["split_special_tokens"].as_bool().unwrap_or(false));
     let known: Vec<AddedToken> = tokenizer.get_added_tokens_decoder().into_values().collect();
     let missing = settings.missing(&known);

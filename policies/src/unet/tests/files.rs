@@ -56,7 +56,9 @@ fn an_adapter_of_peft_does_what_it_does_there() {
     merge_unet_lora(&lora, &mut files.tensors).unwrap();
     let batch = batch(&files.config, golden);
     let output = UNet::frozen(files.config, files.tensors).unwrap().score(&batch).unwrap();
-    for (a, b) in flat(&output).iter().zip(flat(&rows(&golden["output"], batch.grid))) {
+    let (ours, theirs) = (flat(&output), flat(&rows(&golden["output"], batch.grid)));
+    assert_eq!(ours.len(), theirs.len());
+    for (a, b) in ours.iter().zip(theirs) {
         assert!((a - b).abs() < 2e-4, "{a}, in diffusers {b}");
     }
 }

@@ -48,6 +48,7 @@ fn a_tape_is_the_graph_in_pieces() {
             let of_graph = flat(store.get(parameter).unwrap());
             let largest = of_graph.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             assert!(largest > 0., "{case}: {name} does not learn");
+            assert_eq!(kept[name].len(), of_graph.len(), "{case}: {name}");
             for (a, b) in kept[name].iter().zip(&of_graph) {
                 // A bias of keys moves nothing but by rounding: softmax looks at differences.
                 let bound = if name.ends_with("to_k.bias") { 1e-5 } else { 1e-4 * largest };
@@ -74,7 +75,8 @@ fn images_do_not_see_each_other() {
             one.pooled = batch.pooled.as_ref().map(|pooled| pooled.narrow(0, image, 1).unwrap());
             one.time_ids = batch.time_ids.as_ref().map(|ids| vec![ids[image]]);
             let alone = flat(&model.score(&one).unwrap());
-            for (a, b) in alone.iter().zip(&all[image * alone.len()..]) {
+            assert_eq!(all.len(), batch.grid.images * alone.len(), "{case}");
+            for (a, b) in alone.iter().zip(&all[image * alone.len()..][..alone.len()]) {
                 assert!((a - b).abs() < 1e-4, "{case}: image {image} is {a} alone, {b} among others");
             }
         }
@@ -111,7 +113,9 @@ fn adapters_learn_and_nothing_else_does() {
     assert_ne!(after, before);
     assert_eq!(flat(&model.score_base(&batch).unwrap()), before);
     let merged = UNet::frozen(files.config, model.merged_tensors().unwrap()).unwrap();
-    for (a, b) in flat(&merged.score(&batch).unwrap()).iter().zip(&after) {
+    let merged = flat(&merged.score(&batch).unwrap());
+    assert_eq!(merged.len(), after.len());
+    for (a, b) in merged.iter().zip(&after) {
         assert!((a - b).abs() < 1e-4, "{a} merged, {b} adapted");
     }
     let (output, kept) = tape_gradients(&model, &batch, Keep::Activations);

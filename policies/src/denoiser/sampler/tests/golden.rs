@@ -18,6 +18,7 @@ fn model(latent: &[f32], time: f64) -> Vec<f32> {
 }
 
 fn check_close(name: &str, step: usize, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{name} {step}");
     for (got, expected) in got.iter().zip(expected) {
         // Their tables are f32; latents without a bound grow to 30.
         assert!((got - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name} {step}: {got} is not {expected}");
@@ -75,6 +76,7 @@ fn log_densities_and_slopes_are_those_of_torch() {
             let slopes = plan.sampling.slopes(step, &latent, &prediction, &next);
             let golden = numbers(&case["slopes"][step]);
             let largest = golden.iter().fold(0f32, |largest, slope| largest.max(slope.abs()));
+            assert_eq!(slopes.len(), golden.len(), "{name} {step}");
             for (got, expected) in slopes.iter().zip(&golden) {
                 let far = (got - f64::from(*expected)).abs();
                 assert!(far < 1e-3 * f64::from(1.0 + largest), "{name} {step}: {got} is not {expected}");

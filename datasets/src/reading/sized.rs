@@ -1,0 +1,52 @@
+//! Rows that are larger than any record is.
+
+use parquet::record::{Field, Row};
+
+use super::RECORD_LIMIT;
+use crate::error::DatasetError;
+use crate::record::Origin;
+
+/// Passes on a row whose texts and bytes together keep the limit that lines of text have.
+///
+/// A page of a few kilobytes can unpack to a text of gigabytes; what comes after would hold several copies of it.
+///
+/// # Errors
+/// The row is longer.
+pub(super) fn sized(origin: Origin, row: Row) -> Result<(Origin, Row), DatasetError> {
+    let length: usize = row.get_column_iter().map(|(_, field)| length(field)).sum();
+    if length <= RECORD_LIMIT { Ok((origin, row)) } else { Err(DatasetError::TooLong { origin, limit: RECORD_LIMIT }) }
+}
+
+/// Bytes of the texts and bytes in a field.
+fn length(field: &Field) -> usize {
+    match field {
+        Field::Str(text) => text.len(),
+        Field::Bytes(bytes) => bytes.len(),
+        Field::Group(row) => row.get_column_iter().map(|(_, field)| length(field)).sum(),
+        Field::ListInternal(list) => list.elements().iter().map(length).sum(),
+        Field::MapInternal(map) => map.entries().iter().map(|(key, value)| length(key) + length(value)).sum(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn check(texts: &[usize]) -> Result<(), String> {
+        let fields = texts.iter().enumerate().map(|(at, n)| (at.to_string(), Field::Str("a".repeat(*n)))).collect();
+        let nested = Row::new(vec![("group".to_owned(), Field::Group(Row::new(fields)))]);
+        let row = sized(Origin::row(&Arc::from(Path::new("a.parquet")), 7), nested);
+        row.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_row_has_the_limit_of_a_line() {
+        check(&[RECORD_LIMIT / 2, RECORD_LIMIT / 2]).unwrap();
+        let error = check(&[RECORD_LIMIT / 2, RECORD_LIMIT / 2, 1]).unwrap_err();
+        assert!(error.contains("a.parquet, row 7"), "{error}");
+    }
+}
