@@ -91,7 +91,7 @@ fn a_gguf_file_brings_its_tokenizer() {
     assert_eq!(tokenizer.encode(" the 12").unwrap(), [258, 32, 49, 50]);
     assert_eq!(tokenizer.encode("he<|end|>").unwrap(), [257, 260]);
     assert_eq!((tokenizer.eos.as_slice(), tokenizer.bos, tokenizer.prefix.len()), (&[260][..], Some(261), 0));
-    assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
+    assert_eq!(tokenizer.chat_template(false), Some("{{ messages }}"));
     assert_eq!(tokenizer.decode(&[258, 32, 49, 50, 260]).unwrap(), " the 12");
     let rotary = files.config.rotary.unwrap();
     assert_eq!((rotary.base, rotary.rotated, files.config.head_size, files.config.tied), (5e5, 32, 32, false));

@@ -36,21 +36,6 @@ impl Images for JudgedImages {
     }
 }
 
-/// What is about files of pictures alone.
-const OF_FILES: &[&str] = &[
-    "data.format",
-    "data.split",
-    "data.eval_data",
-    "data.flip",
-    "data.flip_sides",
-    "data.transparency",
-    "data.exif",
-    "data.resize_filter",
-    "data.resize_rounding",
-    "data.on_bad_image",
-    "data.latent_cache",
-];
-
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;

@@ -6,7 +6,6 @@ use datasets::images::{
     ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
 };
 use policies::denoiser::Shape;
-use policies::formats::DiffusersFolder;
 
 use super::print;
 use crate::denoiser;

@@ -53,11 +53,11 @@ impl Subject {
         };
         let name = path.display().to_string();
         Ok(match data {
-            Some(data) if images::is_denoiser(&name) => Self::Pictures(data.to_owned(), Some(name)),
+            Some(data) if denoiser::is_one(&name) => Self::Pictures(data.to_owned(), Some(name)),
             Some(data) => texts(data, &name),
             None if is_run(path) => Self::Run,
             None if path.join("pairs.json").is_file() => Self::Pairs,
-            None if images::is_denoiser(&name) => Self::Denoiser,
+            None if denoiser::is_one(&name) => Self::Denoiser,
             None if name.ends_with(".safetensors") => Self::Tensors,
             None if is_data(path) && images::is_pictures(&name) => Self::Pictures(name, None),
             None if is_data(path) || name == "builtin:tldr-demonstrations" => texts(&name, READER),

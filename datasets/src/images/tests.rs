@@ -76,7 +76,7 @@ fn packed_lines_single_pictures_and_limits() {
     let packed = folder.path().join("data.jsonl.gz");
     fs::write(&packed, test_data::gzip(&fs::read(folder.path().join("data.jsonl")).unwrap())).unwrap();
     let reading = Reading { limit: Some(131), ..Reading::default() };
-    let data = open(&packed, reading, settings(ImageKind::Captioned)).unwrap();
+    let data = open(&packed, reading.clone(), settings(ImageKind::Captioned)).unwrap();
     assert_eq!((data.len(), data.audit().captioned), (131, 131));
     assert_eq!([0, 1].map(|index| red(&data.captioned(index).unwrap().image)), [70, 10]);
     assert!(matches!(data.pair(0), Err(DatasetError::MissingField { .. })));

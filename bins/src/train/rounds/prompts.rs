@@ -1,7 +1,6 @@
 //! What is asked in the rounds.
 use datasets::synthetic::Split;
 use datasets::{Prompt, drawn};
-use serde_json::json;
 
 use crate::Failure;
 use crate::hybrid::CHIMERA_TEMPLATE;
