@@ -118,6 +118,14 @@ pub enum DatasetError {
         /// The most bytes a record may have.
         limit: usize,
     },
+    /// A text is longer than any that a model reads.
+    #[error("{origin}: a text is longer than {limit} bytes, more than any model reads")]
+    LongText {
+        /// Where.
+        origin: Origin,
+        /// The most bytes a text may have.
+        limit: usize,
+    },
     /// A field is missing.
     #[error("{origin}: field `{field}` is missing (found: {found})")]
     MissingField {
@@ -273,6 +281,7 @@ impl DatasetError {
                 | Self::PromptMismatch { .. }
                 | Self::Chat { .. }
                 | Self::Image { .. }
+                | Self::LongText { .. }
         )
     }
 }

@@ -33,7 +33,6 @@ fn settings_of_train_without_sense() {
         ("--objective simpo --reference-cache cache", "--reference-cache"),
         ("--max-length 1", "--max-length takes at least 2"),
         ("--max-length 257", "--max-length 257 is more than the 256 positions of builtin:tldr-untrained"),
-        ("--max-prompt-length 0", "--max-prompt-length"),
         ("--max-prompt-length 300", "--max-prompt-length"),
         ("--lora-rank 0", "--lora-rank"),
         ("--lora-rank 2 --lora-alpha 0", "--lora-alpha"),

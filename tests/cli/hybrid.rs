@@ -200,7 +200,7 @@ fn what_does_not_fit_is_refused() {
     refused("--beta 0", 2, &["--beta", "positive"]);
     refused("--refiner-lr -1", 2, &["--refiner-lr"]);
     refused("--request-template nothing", 2, &["{request}"]);
-    refused("--compare", 2, &["--compare", "builtin:chimera"]);
+    refused("--compare", 2, &["--compare", "embedded data"]);
     refused("--latents x.safetensors", 2, &["--latents"]);
     refused("--max-length 4", 1, &["pair 0", "--max-length"]);
     scene.refused("train --mdp hybrid --model x --quiet --out new", 2, &["--refiner", "--generator"]);

@@ -46,9 +46,9 @@ fn hidden_captions_of_latents_need_what_the_empty_one_tells() {
     let scene = studio();
     let train = |more: &str| learning("new", &format!("--preset salesforce-sd15 --max-steps 1 {more}"));
     let says = ["latents.safetensors", "--empty-share 0.2 (of --preset salesforce-sd15)", "`empty_context`"];
-    scene.refused(&train(""), 1, &says);
+    scene.refused(&train(""), 2, &says);
     assert!(!scene.path("new").exists());
-    scene.refused(&learning("new", "--empty-share 0.5"), 1, &["--empty-share 0.5 hides captions"]);
+    scene.refused(&learning("new", "--empty-share 0.5"), 2, &["--empty-share 0.5 hides captions"]);
     scene.done(&train("--empty-share 0"));
     let notes = [("empty_context".to_owned(), "0".to_owned())];
     write_tensors(&scene, "noted.safetensors", &latents(4, 12), &notes);

@@ -111,7 +111,7 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
         Some(preset) if !values.is_typed("diffusion.empty_share") => format!(" (of --preset {preset})"),
         _ => String::new(),
     };
-    Err(Failure::failed(format!(
+    Err(Failure::usage(format!(
         "{}: --empty-share {share}{by} hides captions, and what the empty caption tells is not known: note its row of \
          `context` as `empty_context` in the file, name a --model with its text_encoder/ and tokenizer/, or give \
          --empty-share 0",

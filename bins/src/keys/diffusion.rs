@@ -81,8 +81,8 @@ pub(super) const KEYS: &[Key] = &[
         "white",
         DATA,
         "What is transparent is put on white, or seen as if it were not",
-    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Absent, Files]))]),
-    of_images("data.exif", "exif", Switch, "true", DATA, "Turns images as their EXIF data say").when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Absent, Files]))]),
+    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Files]))]),
+    of_images("data.exif", "exif", Switch, "true", DATA, "Turns images as their EXIF data say").when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Files]))]),
     of_images(
         "data.resize_filter",
         "resize-filter",
@@ -90,7 +90,7 @@ pub(super) const KEYS: &[Key] = &[
         "lanczos",
         DATA,
         "How pixels are weighed when an image is scaled, as Pillow does it",
-    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Absent, Files]))]),
+    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Files]))]),
     of_images(
         "data.resize_rounding",
         "resize-rounding",
@@ -98,7 +98,7 @@ pub(super) const KEYS: &[Key] = &[
         "nearest",
         DATA,
         "How the longer side and the place of the middle square are rounded",
-    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Absent, Files]))]),
+    ).when(&[When(TRAIN | SCORE, "diffusion", From(&[Files])), When(INSPECT, "", From(&[Files]))]),
     of_images(
         "data.on_bad_image",
         "on-bad-image",

@@ -92,7 +92,10 @@ fn no_format_reads_past_what_changes_the_record() {
                     assert!(!found.not_read.contains(name), "{format}: {name}")
                 }
                 Meaning::Order => {
-                    let is_used = matches!((format, name), (Format::Tldr, "choice") | (Format::Kto, "label"));
+                    let is_used = matches!(
+                        (format, name),
+                        (Format::Tldr, "choice") | (Format::Kto, "label") | (Format::Tree, "rank")
+                    );
                     assert!(is_used || found.not_read.contains(name), "{format}: {name}");
                 }
             }

@@ -65,9 +65,10 @@ pub(super) fn with_prompt(
     }
 }
 
-/// Whether a side begins with what was asked rather than with the answer.
+/// Whether a side begins with what was asked rather than with the answer, which may be anybody's who does not ask.
 pub(super) fn repeats(side: &[Message]) -> bool {
-    side.first().is_some_and(|message| message.role != "assistant")
+    const ASKING: [&str; 5] = ["system", "developer", "user", "tool", "function"];
+    side.first().is_some_and(|message| ASKING.contains(&message.role.as_str()))
 }
 
 /// The prompt of a record whose sides begin with `shared`: all that either of the two says, once.

@@ -75,7 +75,8 @@ pub(super) fn resample(image: &RgbImage, scaled: [usize; 2], window: Window, fil
         weighed(source[axis], scaled[axis], wanted, filter)
     });
     let line = source[0] * CHANNELS;
-    // Which way goes first shows in the rounding. Pillow begins with the columns of tall pictures that become shorter.
+    // Which way goes first shows in the rounding. Pillow begins with the columns of most tall pictures that become shorter;
+    // of some it does not, and their levels differ (by one with the triangle, by more where a sharper filter overshoots).
     let bytes = if source[1] > 2 * source[0] && scaled[1] < source[1] {
         along_rows(&along_columns(image.as_raw(), line, &rows, 0), line, &columns)
     } else {

@@ -103,7 +103,10 @@ fn strings_that_are_said_to_hold_json_do() {
             let mut column = group.next_column().unwrap().unwrap();
             let repeated = (level == 3).then_some(&[0_i16][..]);
             let text = ::parquet::data_type::ByteArray::from(text);
-            column.typed::<::parquet::data_type::ByteArrayType>().write_batch(&[text], Some(&[level]), repeated).unwrap();
+            column
+                .typed::<::parquet::data_type::ByteArrayType>()
+                .write_batch(&[text], Some(&[level]), repeated)
+                .unwrap();
             column.close().unwrap();
         }
         group.close().unwrap();

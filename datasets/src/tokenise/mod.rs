@@ -287,7 +287,7 @@ impl Tokenise {
 
     fn encoding(&self, origin: &Origin, text: &str, is_text: bool) -> Result<tokenizers::Encoding, DatasetError> {
         if text.len() > TEXT_LIMIT {
-            return Err(DatasetError::TooLong { origin: origin.clone(), limit: TEXT_LIMIT });
+            return Err(DatasetError::LongText { origin: origin.clone(), limit: TEXT_LIMIT });
         }
         self.tokenizer
             .encode_fast(text, is_text)
