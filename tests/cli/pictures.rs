@@ -8,7 +8,7 @@ use super::images::{copy_golden, latents, learning, studio, write_tensors};
 fn with_long_captions() -> Scene {
     let scene = studio();
     copy_golden(&scene, "companions/sd", "sd");
-    let captions = ["a red circle ".repeat(20), "a red circle".to_owned(), "ok ".repeat(14), "ok ".repeat(15)];
+    let captions = ["a red circle ".repeat(20), "a red circle".to_owned(), "a ".repeat(14), "a ".repeat(15)];
     let line = |(i, caption): (usize, &String)| {
         let line = json!({"prompt": caption, "chosen": format!("pictures/{i}-chosen.png"),
                           "rejected": format!("pictures/{i}-rejected.png")});
