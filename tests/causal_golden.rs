@@ -84,7 +84,9 @@ fn folders_whose_files_say_something_easily_read_past_have_the_numbers_of_transf
     // model, with settings of other families; a tied matrix stored as the head; two numbers of heads; windows that no
     // layer has.
     let cases = ["odd_rotary_width", "two_rotary_keys", "own_head", "head_only", "two_names", "windows_without_layers"];
-    cases.iter().for_each(|case| check(case));
+    for case in cases {
+        check(case);
+    }
 }
 
 fn check_dpo_steps(case: &str, keep: Keep) {

@@ -108,7 +108,7 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
     if values.is_typed("data.flip_sides") && !values.switch("data.flip") {
         return Err(Failure::usage("--flip-sides goes with --flip"));
     }
-    let reading = reading(part, values)?;
+    let reading = reading(part, values);
     let seed = values.count("run.seed").unwrap_or(0) as u64;
     let settings = ImageSettings {
         kind: kind(values),
@@ -140,13 +140,13 @@ fn sides(values: &Values) -> Sides {
 }
 
 /// How a file of pictures is to be read.
-pub(crate) fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
-    Ok(Reading {
+pub(crate) fn reading(part: Part, values: &Values) -> Reading {
+    Reading {
         format: None,
         split: split(part, values),
         limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: if values.word("data.on_bad_image") == "skip" { OnBad::Skip } else { OnBad::Fail },
-    })
+    }
 }
 
 /// The first different captions.

@@ -1,4 +1,5 @@
 //! Settings of denoisers.
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
 
 use super::Kind::{Choice, Count, Number, Switch, Text};
 use super::needs::Data::{Absent, Files, Latents, Pairs};

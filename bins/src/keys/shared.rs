@@ -1,4 +1,5 @@
 //! Settings that every kind of problem has.
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
 
 use super::Kind::{Choice, Count, List, Number, Switch, Text};
 use super::needs::Data::{Embedded, Files, Latents, Pairs, Trajectories};

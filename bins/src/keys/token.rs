@@ -1,4 +1,5 @@
 //! Settings of language models.
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
 
 use super::Kind::{Choice, Count, Number, Switch};
 use super::needs::Data::{Embedded, Files, Pairs};

@@ -46,7 +46,7 @@ impl ChatTemplate {
     /// # Errors
     /// The template does not parse; the message names its line.
     pub fn new(source: &str, special_tokens: &[(&str, &str)], today: Date) -> Result<Self, DatasetError> {
-        let template = Template::new(source).map_err(broken)?;
+        let template = Template::new(source).map_err(|error| broken(&error))?;
         let special_tokens = special_tokens.iter().map(|&(name, token)| (name.to_owned(), token.to_owned())).collect();
         Ok(Self { template, source: source.to_owned(), special_tokens, today })
     }
@@ -73,7 +73,7 @@ impl ChatTemplate {
         told.extend(variables.clone());
         told.insert("messages".to_owned(), messages.iter().map(message).collect());
         told.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
-        self.template.render(&told, self.today).map_err(broken)
+        self.template.render(&told, self.today).map_err(|error| broken(&error))
     }
 
     /// The prompt as a string, up to where the assistant begins to speak, and the prompt with each answer as one. The
@@ -118,7 +118,7 @@ fn message(message: &Message) -> Value {
     Value::Object(seen)
 }
 
-fn broken(error: jinja::Error) -> DatasetError {
+fn broken(error: &jinja::Error) -> DatasetError {
     DatasetError::Template { message: error.to_string() }
 }
 

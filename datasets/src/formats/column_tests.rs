@@ -35,7 +35,9 @@ fn assistant(text: &str) -> Text {
 
 fn with(record: &Value, more: &[(&str, Value)]) -> Value {
     let mut record = record.clone();
-    more.iter().for_each(|(name, value)| record[*name] = value.clone());
+    for (name, value) in more {
+        record[*name] = value.clone();
+    }
     record
 }
 
@@ -89,7 +91,7 @@ fn no_format_reads_past_what_changes_the_record() {
                 Meaning::Media => panic!("{format} reads past {name}"),
                 Meaning::Asked => assert!(said.contains("words of its own"), "{format} loses {name}: {said}"),
                 Meaning::Order if format == Format::Ranked => {
-                    assert!(!found.not_read.contains(name), "{format}: {name}")
+                    assert!(!found.not_read.contains(name), "{format}: {name}");
                 }
                 Meaning::Order => {
                     let is_used = matches!(

@@ -183,7 +183,9 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<Prompt, DatasetError> {
     let fields = Fields::noting(origin, record, &seen)?;
     let text = asked::required_prompt(&fields)?;
     // A conversation beside the prompt is the prompt with an answer, and nobody asks for that here.
-    asked::CONVERSATIONS.iter().for_each(|name| _ = fields.optional(name));
+    for name in asked::CONVERSATIONS {
+        _ = fields.optional(name);
+    }
     // What is asked goes through the same joins and checks as a record's.
     let mut record = PreferenceRecord::new(origin.clone(), text, Answers::Demonstration("".into()));
     asked::join_context(&fields, &mut record)?;

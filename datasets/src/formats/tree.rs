@@ -10,7 +10,9 @@ use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
     let origin = fields.origin();
     let root = fields.optional("prompt").unwrap_or(record);
-    NODE.iter().for_each(|name| _ = fields.optional(name));
+    for name in NODE {
+        _ = fields.optional(name);
+    }
     pass_over(fields, root, "prompt");
     let mut found = Vec::new();
     walk(origin, root, &mut Vec::new(), &mut found)?;
@@ -28,7 +30,9 @@ fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {
         seen.pass_over(format!("{name}.{key}"));
     }
     let replies = map.get("replies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    replies.iter().for_each(|reply| pass_over(fields, reply, "replies[]"));
+    for reply in replies {
+        pass_over(fields, reply, "replies[]");
+    }
 }
 
 /// Adds the lists of `node` and of everything under it, parents first.

@@ -104,6 +104,7 @@ struct Entry {
 ///
 /// # Errors
 /// The file is broken, a record or a picture is (unless `reading` says to skip it), or nothing is left.
+#[expect(clippy::needless_pass_by_value, reason = "as the sibling for texts, which keeps it")]
 pub fn open(path: &Path, reading: Reading, settings: ImageSettings) -> Result<ImageDataset, DatasetError> {
     let mut builder = Builder::new(settings)?;
     let mut chunk = Vec::new();
@@ -333,7 +334,9 @@ impl Builder {
         for (images, found) in chunk.drain(..).zip(found) {
             match found {
                 Ok(pictures) => {
-                    pictures.iter().for_each(|picture| self.audit.add_original(picture, preparation));
+                    for picture in &pictures {
+                        self.audit.add_original(picture, preparation);
+                    }
                     let worst = images.worst.as_ref().map(|worst| &worst.bytes[..]);
                     self.push(&images.caption, &images.best.bytes, worst)?;
                 }

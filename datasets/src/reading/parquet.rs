@@ -100,7 +100,9 @@ fn decode(value: &mut Value, column: &Type) {
         }
         Value::Array(values) => {
             let element = element(column);
-            values.iter_mut().for_each(|value| decode(value, element));
+            for value in values {
+                decode(value, element);
+            }
         }
         _ => {}
     }

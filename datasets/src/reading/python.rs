@@ -14,7 +14,7 @@ pub(super) fn without_odd_numbers(text: &str) -> Option<String> {
             _ => first.len_utf8(),
         };
         let (token, after) = rest.split_at(length);
-        let is_odd = NAMES.contains(&token) || token.parse::<f64>().is_ok_and(|number| number.is_infinite());
+        let is_odd = NAMES.contains(&token) || token.parse::<f64>().is_ok_and(f64::is_infinite);
         out.push_str(if is_odd { "null" } else { token });
         has_any |= is_odd;
         rest = after;

@@ -106,14 +106,13 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
             None => Ok(Shards { files: vec![path.to_owned()], part: None }),
         };
     }
-    let mut files = match saved::files(path)? {
-        Some(files) => files,
-        None => {
-            let mut files = Vec::new();
-            walk(path, &mut files)?;
-            let part = |file: &PathBuf| part_of(file.strip_prefix(path).unwrap_or(file), exact);
-            files.into_iter().map(|file| (part(&file), file)).collect()
-        }
+    let mut files = if let Some(files) = saved::files(path)? {
+        files
+    } else {
+        let mut files = Vec::new();
+        walk(path, &mut files)?;
+        let part = |file: &PathBuf| part_of(file.strip_prefix(path).unwrap_or(file), exact);
+        files.into_iter().map(|file| (part(&file), file)).collect()
     };
     files.sort_by(|first, second| first.1.cmp(&second.1));
     if files.is_empty() {
@@ -236,5 +235,7 @@ fn holds_records(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     // A data folder of the Hub has a description beside its shards.
     let is_description = matches!(name.as_str(), "dataset_info.json" | "dataset_infos.json" | "state.json");
-    ENDINGS.iter().any(|end| name.ends_with(end)) && !is_description && !name.ends_with(".arrow")
+    ENDINGS.iter().any(|end| name.ends_with(end))
+        && !is_description
+        && Path::new(&name).extension().is_none_or(|kind| kind != "arrow")
 }

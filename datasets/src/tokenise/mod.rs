@@ -289,9 +289,14 @@ impl Tokenise {
         if text.len() > TEXT_LIMIT {
             return Err(DatasetError::LongText { origin: origin.clone(), limit: TEXT_LIMIT });
         }
-        self.tokenizer
-            .encode_fast(text, is_text)
-            .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })
+        let failed = |message: String| DatasetError::Tokenizer { origin: origin.clone(), message };
+        let encoding = self.tokenizer.encode_fast(text, is_text).map_err(|error| failed(error.to_string()))?;
+        // What the tokeniser does not know at all it drops, and a model would learn from nothing.
+        if encoding.is_empty() && !text.trim().is_empty() {
+            let start: String = text.chars().take(40).collect();
+            return Err(failed(format!("it makes no token of {start:?}; is its tokenizer_class the right one?")));
+        }
+        Ok(encoding)
     }
 }
 

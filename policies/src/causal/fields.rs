@@ -44,7 +44,7 @@ impl<'a> Fields<'a> {
     /// A whole number, zero included.
     pub(super) fn count(self, key: &str) -> Result<Option<usize>, PolicyError> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        match value.as_u64().filter(|count| *count <= u64::from(u32::MAX)) {
+        match value.as_u64().filter(|count| u32::try_from(*count).is_ok()) {
             Some(count) => Ok(Some(count as usize)),
             None => Err(Self::wrong(key, "a whole number below 2^32", value)),
         }

@@ -170,8 +170,8 @@ mod tests {
         CausalConfig::from_json(source).map(|config| config.rotary.unwrap()).map_err(|error| error.to_string())
     }
 
-    fn check(family: &str, settings: Value, base: f64, rotated: usize, scaling: RotaryScaling) {
-        assert_eq!(read(family, &settings), Ok(Rotary { base, rotated, scaling }), "{family} {settings}");
+    fn check(family: &str, settings: &Value, base: f64, rotated: usize, scaling: RotaryScaling) {
+        assert_eq!(read(family, settings), Ok(Rotary { base, rotated, scaling }), "{family} {settings}");
     }
 
     const LINEAR: RotaryScaling = RotaryScaling::Linear { factor: 4.0 };
@@ -180,21 +180,27 @@ mod tests {
     fn settings_come_from_where_transformers_has_them() {
         let default = RotaryScaling::Default;
         for family in ["llama", "qwen2"] {
-            check(family, json!({}), 10_000.0, 8, default);
-            check(family, json!({ "rope_theta": 5e5 }), 5e5, 8, default);
-            check(family, json!({ "rope_parameters": { "rope_theta": 5e5, "rope_type": "default" } }), 5e5, 8, default);
+            check(family, &json!({}), 10_000.0, 8, default);
+            check(family, &json!({ "rope_theta": 5e5 }), 5e5, 8, default);
+            check(
+                family,
+                &json!({ "rope_parameters": { "rope_theta": 5e5, "rope_type": "default" } }),
+                5e5,
+                8,
+                default,
+            );
             // All of a head turns, whatever share is named.
-            check(family, json!({ "partial_rotary_factor": 0.5, "rotary_pct": 0.5 }), 10_000.0, 8, default);
-            check(family, json!({ "rope_parameters": { "partial_rotary_factor": 0.5 } }), 10_000.0, 8, default);
+            check(family, &json!({ "partial_rotary_factor": 0.5, "rotary_pct": 0.5 }), 10_000.0, 8, default);
+            check(family, &json!({ "rope_parameters": { "partial_rotary_factor": 0.5 } }), 10_000.0, 8, default);
         }
-        check("gpt_neox", json!({}), 10_000.0, 2, default);
-        check("gpt_neox", json!({ "rotary_pct": 0.5, "rotary_emb_base": 1e3 }), 1e3, 4, default);
+        check("gpt_neox", &json!({}), 10_000.0, 2, default);
+        check("gpt_neox", &json!({ "rotary_pct": 0.5, "rotary_emb_base": 1e3 }), 1e3, 4, default);
         let nested = json!({ "rope_parameters": { "rope_theta": 1e3, "partial_rotary_factor": 0.5 } });
-        check("gpt_neox", nested, 1e3, 4, default);
+        check("gpt_neox", &nested, 1e3, 4, default);
         // Keys of other families at the top are none of GPT-NeoX's.
-        check("gpt_neox", json!({ "rope_theta": 1e3, "partial_rotary_factor": 0.5 }), 10_000.0, 2, default);
+        check("gpt_neox", &json!({ "rope_theta": 1e3, "partial_rotary_factor": 0.5 }), 10_000.0, 2, default);
         // 3.2 coordinates are three, which take a fourth along.
-        check("gpt_neox", json!({ "rotary_pct": 0.4 }), 10_000.0, 3, default);
+        check("gpt_neox", &json!({ "rotary_pct": 0.4 }), 10_000.0, 3, default);
     }
 
     #[test]
@@ -202,12 +208,12 @@ mod tests {
         let scaling = json!({ "type": "linear", "factor": 4.0 });
         let nested = json!({ "rope_type": "default", "rope_theta": 500.0 });
         let both = json!({ "rope_parameters": nested, "rope_scaling": scaling });
-        check("llama", both, 10_000.0, 8, LINEAR);
+        check("llama", &both, 10_000.0, 8, LINEAR);
         let beside = json!({ "rope_parameters": nested, "rope_scaling": scaling, "rope_theta": 700.0 });
-        check("llama", beside, 700.0, 8, LINEAR);
+        check("llama", &beside, 700.0, 8, LINEAR);
         // One that says nothing does not.
         let empty = json!({ "rope_parameters": nested, "rope_scaling": {} });
-        check("llama", empty, 500.0, 8, RotaryScaling::Default);
+        check("llama", &empty, 500.0, 8, RotaryScaling::Default);
     }
 
     #[test]
@@ -244,6 +250,6 @@ mod tests {
         }
         // GPT-NeoX turns a share under scaling, too.
         let share = json!({ "rope_scaling": linear, "rotary_pct": 0.5 });
-        check("gpt_neox", share, 10_000.0, 4, LINEAR);
+        check("gpt_neox", &share, 10_000.0, 4, LINEAR);
     }
 }

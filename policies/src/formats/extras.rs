@@ -65,8 +65,8 @@ impl Extras {
         }
         for entry in std::fs::read_dir(folder).map_err(|e| PolicyError::io(folder, e))? {
             let path = entry.map_err(|e| PolicyError::io(folder, e))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".jinja"));
-            if let Some(name) = name.filter(|_| path.is_file()) {
+            let is_template = path.is_file() && path.extension().is_some_and(|kind| kind == "jinja");
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_template) {
                 let bytes = std::fs::read(&path).map_err(|e| PolicyError::io(&path, e))?;
                 self.insert(format!("{ADDITIONAL_TEMPLATES}/{name}"), bytes);
             }

@@ -90,7 +90,9 @@ fn units_of_the_denoiser_and_back() {
         }
         let path = folder.path().join("config.json");
         let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        changes.iter().for_each(|(key, value)| config[*key] = value.clone());
+        for (key, value) in changes {
+            config[*key] = value.clone();
+        }
         std::fs::write(&path, config.to_string()).unwrap();
         let vae = Vae::load(folder.path(), &Device::Cpu).unwrap();
         let vae = if normalised { vae.normalised() } else { vae };

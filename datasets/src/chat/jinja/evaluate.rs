@@ -28,7 +28,7 @@ impl Interpreter<'_> {
             Expression::Int(value) => Value::Int(*value),
             Expression::Float(value) => Value::Float(*value),
             Expression::Text(text) => Value::from(&**text),
-            Expression::Name(name) => self.name(name, frame)?,
+            Expression::Name(name) => Self::name(name, frame)?,
             Expression::Captured => self.captured.borrow().last().cloned().unwrap_or(Value::None),
             Expression::Tuple(items) => Value::tuple(self.values(items, frame)?),
             Expression::List(items) => Value::list(self.values(items, frame)?),
@@ -74,7 +74,7 @@ impl Interpreter<'_> {
     }
 
     /// What a name stands for.
-    pub(super) fn name(&self, name: &str, frame: &Frame) -> Result<Value> {
+    pub(super) fn name(name: &str, frame: &Frame) -> Result<Value> {
         let value = frame.get(name).ok_or_else(|| Error::new(format!("the name {name:?} can't be used here")))?;
         match (value, name) {
             (Some(value), _) => Ok(value),

@@ -233,8 +233,8 @@ fn to_json(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<
         let [between, behind_key] = parts.as_slice() else {
             return Err(Error::new("tojson: separators are two texts"));
         };
-        style.between = arguments::text(between, "tojson")?.to_owned();
-        style.behind_key = arguments::text(behind_key, "tojson")?.to_owned();
+        arguments::text(between, "tojson")?.clone_into(&mut style.between);
+        arguments::text(behind_key, "tojson")?.clone_into(&mut style.behind_key);
     }
     json::dumps(value, &style).map(|text| Value::Text(Rc::from(text)))
 }

@@ -35,6 +35,7 @@ impl Frame {
     }
 
     /// The value of a name: nothing where no block around knows it, and `Some(None)` where it isn't set yet.
+    #[expect(clippy::option_option, reason = "unknown and not yet set are two things in Jinja's scopes")]
     pub(super) fn get(&self, name: &str) -> Option<Option<Value>> {
         let found = self.names.borrow().get(name).cloned();
         found.or_else(|| self.around.as_ref().and_then(|around| around.get(name)))

@@ -233,7 +233,7 @@ impl<'t> Interpreter<'t> {
         match target {
             Target::Name(name) => self.set(name, value, frame),
             Target::Attribute(name, attribute) => {
-                let object = self.name(name, frame)?;
+                let object = Self::name(name, frame)?;
                 let Some(names) = object.as_namespace() else {
                     let kind = object.type_name();
                     return Err(Error::new(format!("an attribute can be set on a namespace only, not on a {kind}")));

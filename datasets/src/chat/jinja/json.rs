@@ -1,4 +1,5 @@
 //! JSON to values, and values to JSON as Python's `json.dumps` writes it.
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
@@ -149,5 +150,6 @@ fn push_text(out: &mut String, text: &str, is_ascii: bool) {
 }
 
 fn push_unit(out: &mut String, unit: u16) {
-    out.push_str(&format!("\\u{unit:04x}"));
+    // Writing to a text never fails.
+    let _ = write!(out, "\\u{unit:04x}");
 }

@@ -1,4 +1,6 @@
 //! Numbers and texts in a template, as Python reads them.
+use std::fmt::Write as _;
+
 use super::error::{Error, Result};
 use super::lexer::Kind;
 
@@ -117,9 +119,9 @@ fn push_unknown(out: &mut String, code: char) {
     out.push('\\');
     match u32::from(code) {
         0..=0x7f => out.push(code),
-        number @ 0x80..=0xff => out.push_str(&format!("x{number:02x}")),
-        number @ 0x100..=0xffff => out.push_str(&format!("u{number:04x}")),
-        number => out.push_str(&format!("U{number:08x}")),
+        number @ 0x80..=0xff => drop(write!(out, "x{number:02x}")),
+        number @ 0x100..=0xffff => drop(write!(out, "u{number:04x}")),
+        number => drop(write!(out, "U{number:08x}")),
     }
 }
 

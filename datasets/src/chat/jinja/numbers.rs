@@ -151,10 +151,7 @@ pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
 /// A float in its column; `None` for a type that is not supported.
 pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
     let magnitude = number.abs();
-    let body = if !number.is_finite() {
-        let text = if number.is_nan() { "nan" } else { "inf" };
-        if spec.kind.is_some_and(char::is_uppercase) { text.to_uppercase() } else { text.to_owned() }
-    } else {
+    let body = if number.is_finite() {
         let precision = spec.precision.unwrap_or(6);
         match spec.kind {
             None if spec.precision.is_none() => float(magnitude),
@@ -167,6 +164,9 @@ pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
             Some('%') => format!("{:.precision$}%", magnitude * 100.0),
             _ => return None,
         }
+    } else {
+        let text = if number.is_nan() { "nan" } else { "inf" };
+        if spec.kind.is_some_and(char::is_uppercase) { text.to_uppercase() } else { text.to_owned() }
     };
     if spec.is_alternate {
         return None;

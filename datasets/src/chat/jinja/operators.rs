@@ -83,9 +83,8 @@ fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
         Operator::Add => left.checked_add(right),
         Operator::Subtract => left.checked_sub(right),
         Operator::Multiply => left.checked_mul(right),
-        Operator::Divide if right == 0 => return Err(by_zero()),
+        Operator::Divide | Operator::FloorDivide | Operator::Remainder if right == 0 => return Err(by_zero()),
         Operator::Divide => return Ok(Value::Float(left as f64 / right as f64)),
-        Operator::FloorDivide | Operator::Remainder if right == 0 => return Err(by_zero()),
         Operator::FloorDivide => left
             .checked_div(right)
             .map(|quotient| quotient - i128::from(left % right != 0 && (left < 0) != (right < 0))),

@@ -183,7 +183,9 @@ fn inner_statement(statement: &mut StatementKind, around: &Around) -> Result<()>
         StatementKind::For(looped) => for_loop(unique(looped)?, around),
         StatementKind::SetBlock { body, .. } => block(body, around, |_| Ok(())),
         StatementKind::With { targets, body, .. } => block(body, around, |reader| {
-            targets.iter().for_each(|target| reader.give_all(target));
+            for target in targets {
+                reader.give_all(target);
+            }
             Ok(())
         }),
         StatementKind::FilterBlock { filter, body } => {
@@ -249,7 +251,9 @@ fn macro_body(written: &mut Macro, around: &Around) -> Result<()> {
     (written.takes_caller, written.takes_named, written.takes_more) = (takes_caller, special[1].1, special[2].1);
     let Macro { parameters, defaults, body, .. } = written;
     block(body, around, |reader| {
-        parameters.iter().for_each(|parameter| reader.give(parameter));
+        for parameter in parameters {
+            reader.give(parameter);
+        }
         defaults.iter().try_for_each(|default| reader.expression(default, 0))?;
         special.iter().filter(|(_, is_taken)| *is_taken).for_each(|(name, _)| reader.give(name));
         Ok(())
@@ -287,7 +291,9 @@ impl Search<'_> {
     }
 
     fn statements(&mut self, body: &[Statement]) {
-        body.iter().for_each(|statement| self.statement(&statement.kind));
+        for statement in body {
+            self.statement(&statement.kind);
+        }
     }
 
     fn statement(&mut self, statement: &StatementKind) {
@@ -308,12 +314,18 @@ impl Search<'_> {
             }
             StatementKind::SetBlock { target, filter, body } => {
                 self.target(target);
-                filter.iter().for_each(|filter| self.expression(filter));
+                if let Some(filter) = filter {
+                    self.expression(filter);
+                }
                 self.statements(&body.body);
             }
             StatementKind::With { targets, values, body } => {
-                targets.iter().for_each(|target| self.target(target));
-                values.iter().for_each(|value| self.expression(value));
+                for target in targets {
+                    self.target(target);
+                }
+                for value in values {
+                    self.expression(value);
+                }
                 self.statements(&body.body);
             }
             StatementKind::Macro(written) | StatementKind::Generation(written) => self.macro_body(written),

@@ -262,8 +262,10 @@ impl Value {
         match (self, other) {
             (Self::Undefined(_), Self::Undefined(_)) | (Self::None, Self::None) => true,
             (Self::Text(_) | Self::Markup(_), _) => self.as_text() == other.as_text(),
-            (Self::List(left), Self::List(right)) => all_equal(left, right),
-            (Self::Tuple(left) | Self::Group(left), Self::Tuple(right) | Self::Group(right)) => all_equal(left, right),
+            (Self::List(left), Self::List(right))
+            | (Self::Tuple(left) | Self::Group(left), Self::Tuple(right) | Self::Group(right)) => {
+                all_equal(left, right)
+            }
             (Self::Dict(left), Self::Dict(right)) => {
                 let has = |(key, value): &(Self, Self)| right.get(key).is_some_and(|found| found.equals(value));
                 left.entries.len() == right.entries.len() && left.entries.iter().all(has)

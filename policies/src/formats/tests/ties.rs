@@ -95,6 +95,9 @@ const LAYER: [(&str, [usize; 2]); 2] = [
     ("model.layers.0.self_attn.q_proj.lora_B.weight", [8, 2]),
 ];
 
+/// Names of tensors and their shapes.
+type Shapes<'a> = &'a [(&'static str, [usize; 2])];
+
 #[test]
 fn adapters_of_one_end_of_a_tied_model_leave_the_other_alone() {
     let at = tempfile::tempdir().unwrap();
@@ -103,7 +106,7 @@ fn adapters_of_one_end_of_a_tied_model_leave_the_other_alone() {
     let head = [("lm_head.lora_A.weight", [2, 8]), ("lm_head.lora_B.weight", [10, 2])];
     let both: Vec<_> = embedding.iter().chain(&head).copied().collect();
     let whole = [("model.embed_tokens.weight", [10, 8])];
-    let table: [(Value, &[(&str, [usize; 2])], [bool; 2]); 4] = [
+    let table: [(Value, Shapes<'_>, [bool; 2]); 4] = [
         (json!({ "target_modules": ["embed_tokens"] }), &embedding, [true, false]),
         (json!({ "target_modules": ["lm_head"] }), &head, [false, true]),
         (json!({ "target_modules": ["embed_tokens", "lm_head"] }), &both, [true, true]),
