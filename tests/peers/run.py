@@ -51,12 +51,24 @@ def make_model(config, folder):
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
-    vocabulary = {"<|end|>": 0, "<unk>": 1} | {f"w{i}": i for i in range(2, WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", bos_token="<|end|>", unk_token="<unk>"
+        tokenizer_object=make_tokenizer(config.model_type), eos_token="<|end|>", bos_token="<|end|>", unk_token="<unk>"
     ).save_pretrained(folder)
+
+
+def make_tokenizer(family):
+    """A token a word; of Qwen2 a token a letter, as transformers 5 takes any tokenizer of that family for one of bytes."""
+    if family != "qwen2":
+        vocabulary = {"<|end|>": 0, "<unk>": 1} | {f"w{i}": i for i in range(2, WORDS)}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return tokenizer
+    used = ["\u0120", "w", *"0123456789"]
+    others = [letter for letter in sorted(pre_tokenizers.ByteLevel.alphabet()) if letter not in used]
+    letters = ["<|end|>", "<unk>", *used, *others][:WORDS]
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer
 
 
 def make_data(path):

@@ -150,9 +150,9 @@ def tokenizers_and_classes(checks, binary, folder):
                     for name, value in {"tokenizer_config.json": settings, **files}.items():
                         write(model, name, value)
                     theirs = AutoTokenizer.from_pretrained(model)
-                    # An empty prompt has no token in TRL; here one is put there.
+                    # An empty prompt has no token in TRL; here EOS stands before it.
                     expected = [trl_rule(theirs, row) for row in ROWS]
-                    expected = [row if row[0] else [[1], *row[1:]] for row in expected]
+                    expected = [row if row[0] else [[theirs.eos_token_id], *row[1:]] for row in expected]
                     # Where special tokens are split TRL's end token is, too; here an answer ends all the same.
                     if how == "split_special_tokens":
                         expected = [[prompt, chosen + [2], rejected + [2]] for prompt, chosen, rejected in expected]

@@ -132,7 +132,7 @@ impl Tokenise {
             prompt.remove(0);
         }
         if prompt.is_empty() {
-            prompt.push(bos.unwrap_or(ends[0]));
+            prompt.push(ends[0]);
         }
         let has_prefix = !self.prefix.is_empty() && prompt.starts_with(&self.prefix);
         if has_prefix { self.prefix.len() } else { usize::from(begins(prompt)) }

@@ -141,7 +141,7 @@ fn the_post_processor_begins_a_text_and_a_chat_begins_itself() {
     assert_eq!(found, ([vec![BOS], ids("c")].concat(), false, false));
     // Without a post-processor nothing begins a text but an empty one.
     assert_eq!(begun(tokenizer(), bos.clone(), "c", keep_start), (ids("c"), false, false));
-    assert_eq!(begun(tokenizer(), bos, "", keep_start), (vec![BOS], false, true));
+    assert_eq!(begun(tokenizer(), bos, "", keep_start), (vec![EOS], false, true));
     assert_eq!(begun(tokenizer(), settings(8, 4), "", keep_start), (vec![EOS], false, true));
 }
 
