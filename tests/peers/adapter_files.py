@@ -12,7 +12,7 @@ ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 ADAPTERS = {
     "alpha is the rank": dict(r=4, lora_alpha=4, target_modules=ATTENTION),
     "alpha is four ranks": dict(r=4, lora_alpha=16, target_modules=ATTENTION),
-    "alpha below the rank": dict(r=4, lora_alpha=1, target_modules=["to_q", "to_v"]),
+    "alpha below the rank": dict(r=4, lora_alpha=2, target_modules=["to_q", "to_v"]),
     "rslora": dict(r=4, lora_alpha=6, use_rslora=True, target_modules=ATTENTION),
     "rank pattern": dict(r=4, lora_alpha=8, target_modules=ATTENTION, rank_pattern={"to_q": 2, "attn2.to_k": 6}),
     "alpha pattern": dict(r=4, lora_alpha=8, target_modules=ATTENTION, alpha_pattern={"to_v": 3, "attn1.to_q": 20}),

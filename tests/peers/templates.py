@@ -91,19 +91,33 @@ def make_model(folder, template):
     return wrapped
 
 
+# The answer on the other side of every pair.
+OTHER = {"role": "assistant", "content": "Z"}
+
+
+def parted(tokenizer, start, wholes):
+    """The prompt up to where its tokens are no longer those of the prompt with an answer, as TRL parts them."""
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+    start, wholes = ids(start), [ids(whole) for whole in wholes]
+    same = lambda whole: next((i for i, (a, b) in enumerate(zip(start, whole)) if a != b), min(len(start), len(whole)))
+    shared = min(map(same, wholes))
+    return tokenizer.decode(start[:shared], skip_special_tokens=False)
+
+
 def theirs(tokenizer, prompt, answer, more):
     """The prompt, and the prompt with its answer; nothing where transformers refuses."""
     told = {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
     try:
         start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **told)
-        return start, tokenizer.apply_chat_template([*prompt, answer], tokenize=False, **told)
+        wholes = [tokenizer.apply_chat_template([*prompt, side], tokenize=False, **told) for side in (answer, OTHER)]
+        return parted(tokenizer, start, wholes), wholes[0]
     except Exception:
         return None
 
 
 def ours(binary, folder, tokenizer, prompt, answer, more):
     """The same of hybrid-dpo, and what it says where it refuses."""
-    record = {"prompt": prompt, "chosen": [answer], "rejected": [{"role": "assistant", "content": "Z"}], **more}
+    record = {"prompt": prompt, "chosen": [answer], "rejected": [OTHER], **more}
     data, out = os.path.join(folder, "data.jsonl"), os.path.join(folder, "scores.jsonl")
     pathlib.Path(data).write_text(json.dumps(record) + "\n")
     lengths = ["--max-length", "16384", "--max-prompt-length", "12000"]
