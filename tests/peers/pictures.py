@@ -252,8 +252,8 @@ def check_interrupts(check, binary, out):
     }
     for name, arguments in slow.items():
         for sent in (signal.SIGINT, signal.SIGTERM):
-            arguments = [f"{a}-{sent.name}" if isinstance(a, pathlib.Path) and not a.suffix else a for a in arguments]
-            running = subprocess.Popen([binary, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            named = [f"{a}-{sent.name}" if isinstance(a, pathlib.Path) and not a.suffix else a for a in arguments]
+            running = subprocess.Popen([binary, *map(str, named)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                        text=True)
             time.sleep(4)
             early = running.poll()
