@@ -19,21 +19,11 @@ const CARRIED: [&str; 10] = [
     "tokenizer.model",
     "chat_template.jinja",
     "chat_template.json",
-    "generation_config.json",
+    GENERATION,
 ];
 
-/// Those of the carried files that say how text is read. A folder that has its own `tokenizer.json` has all of its own.
-const TOKENIZER: [&str; 9] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "chat_template.json",
-];
+/// The one of the carried files that is not about how text is read.
+const GENERATION: &str = "generation_config.json";
 
 /// File names and their bytes: tokenizer, chat template, generation settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,12 +64,12 @@ impl Extras {
         Ok(())
     }
 
-    /// Puts the way in which another folder reads text in place of this one's: all of it where that folder has a
+    /// Puts the way in which another folder reads text in place of this one's: all of it where that folder has its own
     /// `tokenizer.json`, else its chat templates where it has any. Says whether anything changed.
     pub(crate) fn take_tokenizer_of(&mut self, other: &Self) -> bool {
         let is_template = |name: &str| name.starts_with(ADDITIONAL_TEMPLATES) || name == "chat_template.jinja";
         let has_tokenizer = other.get("tokenizer.json").is_some();
-        let is_taken = |name: &str| is_template(name) || has_tokenizer && TOKENIZER.contains(&name);
+        let is_taken = |name: &str| is_template(name) || has_tokenizer && name != GENERATION;
         if !other.files.keys().any(|name| is_taken(name)) {
             return false;
         }
