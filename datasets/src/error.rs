@@ -118,6 +118,16 @@ pub enum DatasetError {
         /// The most bytes a record may have.
         limit: usize,
     },
+    /// A record has more answers than a batch can hold.
+    #[error("{origin}: {found} answers to one prompt, more than {limit}: leave those of the middle ranks out")]
+    ManyAnswers {
+        /// The record.
+        origin: Origin,
+        /// How many it has.
+        found: usize,
+        /// The most a record may have.
+        limit: usize,
+    },
     /// A text is longer than any that a model reads.
     #[error("{origin}: a text is longer than {limit} bytes, more than any model reads")]
     LongText {

@@ -107,6 +107,10 @@ def template(rng, scene, lay):
         "{{ 'a,' * 99999 | join(',' * 99999) }}", "{{ messages | tojson(indent=100000000000) }}",
         "{% include 'self' %}", "{% extends 'x' %}", "{% if " + "(" * 50_000 + "1" + ")" * 50_000 + " %}{% endif %}",
         "{% if x %}" * 20_000 + "{% endif %}" * 20_000, "{{ " + "-" * 100_000 + "1 }}", "{{ " + "[" * 100_000 + " }}",
+        "{% set ns = namespace(x=[0]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x=0) %}{% for i in range(99999) %}{% set ns.x = joiner(ns.x) %}{% endfor %}",
+        "{{ range(99999) | list | unique | list }}", "{{ (['a'] * 99999) | map('center', 99999) | list }}",
+        "{% set x = 'a' * 3999999 %}" + "{{ x[-1] }}" * 20_000, "{{ '%s%s%s' % (('a' * 3999999,) * 3) }}",
         "{{ x" + ".y" * 100_000 + " }}", "{{ 1" + " + 1" * 100_000 + " }}", "{{ x" + " | trim" * 100_000 + " }}",
     ))
     path = scene / "chatty/chat_template.jinja"

@@ -153,6 +153,10 @@ impl Format {
                 asked::join_context(&fields, record)?;
             }
             columns::complete(&fields, record)?;
+            let found = record.answers.texts().len();
+            if found > MOST_ANSWERS {
+                return Err(DatasetError::ManyAnswers { origin: origin.clone(), found, limit: MOST_ANSWERS });
+            }
         }
         Ok(Read { records, not_read: fields.not_read() })
     }
@@ -165,6 +169,9 @@ impl Format {
         }
     }
 }
+
+/// The most answers a record may have: they are all in memory, and in one batch.
+pub const MOST_ANSWERS: usize = 1024;
 
 /// What a row says.
 #[derive(Debug)]

@@ -177,6 +177,7 @@ fn ranked_answers() {
     );
     check_error(&json!({"prompt": "p", "responses": ["a", "b"], "ranks": [1]}), &["`ranks`"]);
     check_error(&json!({"prompt": "p", "responses": ["a", " "]}), &["`responses[1]` is empty"]);
+    check_error(&json!({"prompt": "p", "responses": vec!["a"; 1025]}), &["1025 answers to one prompt, more than 1024"]);
     check_error(&json!({"prompt": "p", "responses": ["a", [say("assistant", "b")]]}), &["all strings or all messages"]);
 }
 

@@ -1,6 +1,7 @@
 //! Files to rows of JSON: lines, arrays, gzip, Parquet, folders of shards. One row in memory at a time.
 //!
 //! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
+mod footer;
 mod guard;
 mod parquet;
 mod python;

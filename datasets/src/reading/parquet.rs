@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::guard::guarded;
 use super::sized::sized;
-use super::{Cell, CellRows, Rows};
+use super::{Cell, CellRows, Rows, footer};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
@@ -42,7 +42,8 @@ pub(super) fn cell_rows(file: File, path: Arc<Path>) -> Result<CellRows, Dataset
 
 type ParquetRows = Box<dyn Iterator<Item = Result<(Origin, ParquetRow), DatasetError>> + Send>;
 
-fn parquet_rows(file: File, path: Arc<Path>) -> Result<(TypePtr, ParquetRows), DatasetError> {
+fn parquet_rows(mut file: File, path: Arc<Path>) -> Result<(TypePtr, ParquetRows), DatasetError> {
+    footer::check(&mut file).map_err(|message| DatasetError::Parquet { path: path.to_path_buf(), message })?;
     let reader = checked(&path, || SerializedFileReader::new(file))?;
     let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
     let mut iter = checked(&path, || Ok(RowIter::from_file_into(Box::new(reader))))?;

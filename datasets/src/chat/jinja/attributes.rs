@@ -57,7 +57,7 @@ impl Interpreter<'_> {
             (Object::Namespace(names), _) => names.borrow().get_text(name).cloned(),
             (Object::Function(Function::Dict), "fromkeys") => Some(Value::Object(Rc::new(Object::FromKeys))),
             (Object::Cycler(cycler), "current") => Some(cycler.current()),
-            (Object::Cycler(cycler), "items") => Some(Value::tuple(cycler.items.clone())),
+            (Object::Cycler(cycler), "items") => Some(Value::tuple(cycler.items.to_vec())),
             (Object::Cycler(cycler), "pos") => Some(Value::Int(cycler.at.get() as i128)),
             (Object::Cycler(_), "next") => method("next"),
             (Object::Cycler(_), "reset") => method("reset"),
@@ -166,14 +166,14 @@ pub(super) fn slice(value: &Value, ends: [Option<i128>; 3]) -> Result<Value> {
             let letters: Vec<char> = text.chars().collect();
             Value::from((0..count).map(|turn| letters[at(turn)]).collect::<String>())
         }
-        Value::Range(range) => Value::Range(Range {
+        Value::Range(range) => Value::Range(std::rc::Rc::new(Range {
             start: range.start + range.step * start,
             end: range.start + range.step * end,
             step: range.step * step,
             length: count,
-        }),
+        })),
         other => {
-            let items = other.as_items().map(|items| items.as_slice()).unwrap_or_default();
+            let items = other.as_items().map(|items| &***items).unwrap_or_default();
             let items = (0..count).map(|turn| items[at(turn)].clone()).collect();
             if matches!(other, Value::List(_)) { Value::list(items) } else { Value::tuple(items) }
         }

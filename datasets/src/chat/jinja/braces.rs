@@ -1,6 +1,7 @@
 //! `'..{}..'.format(values)`.
 use super::arguments::Arguments;
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::interpreter::Interpreter;
 use super::numbers;
 use super::text::{ascii, repr, to_text};
@@ -38,6 +39,7 @@ impl Fields<'_, '_> {
             }
             let end = closing(behind).ok_or_else(|| Error::new("a format has a { without }"))?;
             out.push_str(&self.field(&behind[..end], depth)?);
+            check_size(out.len())?;
             rest = &behind[end + 1..];
         }
         out.push_str(rest);

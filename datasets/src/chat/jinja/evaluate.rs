@@ -3,14 +3,16 @@ use std::rc::Rc;
 
 use super::arguments::Arguments;
 use super::ast::{ArgumentList, Call, Comparison, Expression};
+use super::costs::{NAMESPACE, width};
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::frame::Frame;
 use super::interpreter::Interpreter;
 use super::objects::Object;
 use super::operators;
 use super::text::to_text;
 use super::value::{Dict, Value};
-use super::{filters, functions, methods, predicates};
+use super::{functions, methods};
 
 impl Interpreter<'_> {
     /// The value of an expression.
@@ -18,7 +20,9 @@ impl Interpreter<'_> {
     /// # Errors
     /// Python refuses it.
     pub(super) fn evaluate(&self, expression: &Expression, frame: &Rc<Frame>) -> Result<Value> {
-        self.deeper(|| self.value(expression, frame))
+        let value = self.deeper(|| self.value(expression, frame))?;
+        self.admit(expression, &value)?;
+        Ok(value)
     }
 
     fn value(&self, expression: &Expression, frame: &Rc<Frame>) -> Result<Value> {
@@ -39,11 +43,11 @@ impl Interpreter<'_> {
             Expression::Call(call) => self.call_expression(call, frame)?,
             Expression::Filter { input, name, arguments } => {
                 let input = self.evaluate(input, frame)?;
-                filters::call(self, name, &input, &self.arguments(arguments, frame)?)?
+                self.filter(name, &input, &self.arguments(arguments, frame)?)?
             }
             Expression::Test { input, name, arguments } => {
                 let input = self.evaluate(input, frame)?;
-                Value::Bool(predicates::call(name, &input, &self.arguments(arguments, frame)?)?)
+                Value::Bool(self.test(name, &input, &self.arguments(arguments, frame)?)?)
             }
             Expression::Not(inner) => Value::Bool(!self.evaluate(inner, frame)?.is_true()),
             Expression::Negative(inner) => operators::negative(&self.evaluate(inner, frame)?)?,
@@ -95,7 +99,7 @@ impl Interpreter<'_> {
         let mut out = String::new();
         for part in parts {
             out.push_str(&to_text(&self.evaluate(part, frame)?)?);
-            operators::check_size(out.len())?;
+            check_size(out.len())?;
         }
         Ok(Value::from(out))
     }
@@ -104,7 +108,7 @@ impl Interpreter<'_> {
         let mut left = self.evaluate(first, frame)?;
         for (comparison, right) in others {
             let right = self.evaluate(right, frame)?;
-            if !operators::compare(*comparison, &left, &right)? {
+            if !self.compare(*comparison, &left, &right)? {
                 return Ok(Value::Bool(false));
             }
             left = right;
@@ -125,6 +129,12 @@ impl Interpreter<'_> {
 
     fn index(&self, inner: &Expression, index: &Expression, frame: &Rc<Frame>) -> Result<Value> {
         let inner = self.evaluate(inner, frame)?;
+        // A letter of a text and a key of a dict are searched for.
+        match &inner {
+            Value::Text(text) => self.charge(text.len() as u64 / 64)?,
+            Value::Dict(dict) => self.charge(dict.entries().len() as u64 / 16)?,
+            _ => {}
+        }
         match self.evaluate(index, frame)? {
             Value::Slice(ends) => super::attributes::slice(&inner, *ends),
             index => self.item(&inner, &index),
@@ -144,7 +154,7 @@ impl Interpreter<'_> {
             let Value::Dict(dict) = self.evaluate(more, frame)? else {
                 return Err(Error::new("** needs a dict"));
             };
-            for (name, value) in &dict.entries {
+            for (name, value) in dict.entries() {
                 let name = name.as_text().ok_or_else(|| Error::new("the names of arguments must be texts"))?;
                 arguments.named.push((name.to_owned(), value.clone()));
             }
@@ -173,7 +183,14 @@ impl Interpreter<'_> {
             other => return Err(Error::new(format!("a {} can't be called", other.type_name()))),
         };
         match &**object {
-            Object::Function(function) => functions::call(*function, arguments, self.today),
+            Object::Function(function) => {
+                let made = functions::call(*function, arguments, self.today)?;
+                if made.as_namespace().is_some() {
+                    self.charge(NAMESPACE)?;
+                    self.namespaces.borrow_mut().push(made.clone());
+                }
+                Ok(made)
+            }
             Object::FromKeys => functions::from_keys(arguments),
             Object::Macro(closure) => self.deeper(|| self.call_macro(closure, arguments)),
             Object::Loop(looped) => self.deeper(|| self.call_loop(looped, arguments)),
@@ -181,7 +198,10 @@ impl Interpreter<'_> {
                 arguments.bind::<0>("a joiner", [])?;
                 Ok(if is_used.replace(true) { separator.clone() } else { Value::from("") })
             }
-            Object::Method(receiver, name) => methods::call(self, receiver, name, arguments),
+            Object::Method(receiver, name) => {
+                self.charge(width(receiver))?;
+                methods::call(self, receiver, name, arguments)
+            }
             Object::Namespace(_) | Object::Cycler(_) => {
                 Err(Error::new(format!("a {} can't be called", object.type_name())))
             }

@@ -2,10 +2,11 @@
 use super::arguments::{self, Arguments, required};
 use super::ast::Operator;
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::interpreter::Interpreter;
 use super::text::to_text;
 use super::value::{Value, View};
-use super::{filters, operators, predicates, sorting};
+use super::{operators, sorting};
 
 /// The way to an attribute: `a.b.0`.
 struct Path(Vec<Value>);
@@ -68,6 +69,7 @@ pub(super) fn first(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -
     arguments.bind::<0>("first", [])?;
     let first = match value {
         Value::Iterator(items) => items.borrow_mut().pop_front(),
+        Value::List(items) | Value::Tuple(items) | Value::Group(items) => items.first().cloned(),
         other => other.iterate()?.into_iter().next(),
     };
     Ok(first.unwrap_or_else(|| Value::undefined("No first item, sequence was empty.")))
@@ -78,7 +80,11 @@ pub(super) fn last(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) ->
     if matches!(value, Value::Iterator(_)) {
         return Err(Error::new("last can't go through the result of a filter: put `| list` before it"));
     }
-    Ok(value.iterate()?.pop().unwrap_or_else(|| Value::undefined("No last item, sequence was empty.")))
+    let last = match value.as_items() {
+        Some(items) => items.last().cloned(),
+        None => value.iterate()?.pop(),
+    };
+    Ok(last.unwrap_or_else(|| Value::undefined("No last item, sequence was empty.")))
 }
 
 pub(super) fn reverse(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
@@ -100,7 +106,7 @@ pub(super) fn join(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arg
     for (at, item) in value.iterate()?.iter().enumerate() {
         out.push_str(if at == 0 { "" } else { &separator });
         out.push_str(&to_text(&path.of(interpreter, item, None)?)?);
-        operators::check_size(out.len())?;
+        check_size(out.len())?;
     }
     Ok(Value::from(out))
 }
@@ -113,7 +119,7 @@ pub(super) fn map(interpreter: &Interpreter<'_>, value: &Value, arguments: &Argu
     let mapped: Vec<Value> = if let Some((name, positional)) = arguments.positional.split_first() {
         let name = arguments::text(name, "map")?;
         let rest = Arguments { positional: positional.to_vec(), named: arguments.named.clone() };
-        items.iter().map(|item| filters::call(interpreter, name, item, &rest)).collect::<Result<_>>()?
+        items.iter().map(|item| interpreter.filter(name, item, &rest)).collect::<Result<_>>()?
     } else {
         let [attribute, default] = arguments.bind("map", ["attribute", "default"])?;
         let path = Path::new(Some(&required(attribute, "map")?));
@@ -144,7 +150,7 @@ fn choose(
     for item in value.iterate()? {
         let tested = path.of(interpreter, &item, None)?;
         let is_so = match test {
-            Some(name) => predicates::call(arguments::text(name, "select")?, &tested, &rest)?,
+            Some(name) => interpreter.test(arguments::text(name, "select")?, &tested, &rest)?,
             None => tested.is_true(),
         };
         if is_so == expected {
@@ -297,7 +303,7 @@ pub(super) fn groupby(interpreter: &Interpreter<'_>, value: &Value, arguments: &
     }
     let group = |(key, items): (Value, Vec<Value>)| {
         let name = if counts_case { key } else { path.of(interpreter, &items[0], default)? };
-        Ok(Value::Group(std::rc::Rc::new(vec![name, Value::list(items)])))
+        Ok(Value::Group(std::rc::Rc::new(vec![name, Value::list(items)].into())))
     };
     groups.into_iter().map(group).collect::<Result<_>>().map(Value::list)
 }

@@ -2,6 +2,7 @@
 use super::arguments::{self, Arguments, required};
 use super::attributes::marked;
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::interpreter::Interpreter;
 use super::numbers::WIDEST;
 use super::text::{is_space, to_text};
@@ -60,7 +61,7 @@ pub(super) fn replace(_: &Interpreter<'_>, value: &Value, arguments: &Arguments)
         None | Some(Value::None) => -1,
         Some(count) => arguments::int(&count, "replace")?,
     };
-    Ok(Value::from(text_methods::replace(&to_text(value)?, &old, &new, count)))
+    text_methods::replace(&to_text(value)?, &old, &new, count).map(Value::from)
 }
 
 fn width(value: Option<Value>, default: i128, what: &str) -> Result<usize> {
@@ -95,6 +96,7 @@ pub(super) fn indent(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) 
     let lines = splitting::lines(&text, false);
     let mut out = if first { indention.clone() } else { String::new() };
     for (at, line) in lines.into_iter().enumerate() {
+        check_size(out.len())?;
         if at > 0 {
             out.push('\n');
             out.push_str(if blank || !line.is_empty() { &indention } else { "" });

@@ -24,7 +24,7 @@ pub(super) fn call(function: Function, arguments: &Arguments, today: Date) -> Re
         Function::Dict => dict(arguments).map(|dict| Value::Dict(Rc::new(dict))),
         Function::Namespace => {
             let names = dict(arguments)?;
-            for (name, _) in &names.entries {
+            for (name, _) in names.entries() {
                 check_attribute(name.as_text().unwrap_or_default())?;
             }
             Ok(object(Object::Namespace(RefCell::new(names))))
@@ -32,7 +32,7 @@ pub(super) fn call(function: Function, arguments: &Arguments, today: Date) -> Re
         Function::Cycler if !arguments.named.is_empty() => Err(Error::new("cycler takes no names")),
         Function::Cycler if arguments.positional.is_empty() => Err(Error::new("cycler has nothing to cycle through")),
         Function::Cycler => {
-            Ok(object(Object::Cycler(Cycler { items: arguments.positional.clone(), at: Cell::new(0) })))
+            Ok(object(Object::Cycler(Cycler { items: arguments.positional.clone().into(), at: Cell::new(0) })))
         }
         Function::Joiner => {
             let [separator] = arguments.bind("joiner", ["sep"])?;
@@ -71,7 +71,7 @@ fn range(arguments: &Arguments) -> Result<Value> {
     if length > LONGEST {
         return Err(Error::new(format!("a range in a template has at most {LONGEST} items, not {length}")));
     }
-    Ok(Value::Range(Range { start, end, step, length }))
+    Ok(Value::Range(Rc::new(Range { start, end, step, length })))
 }
 
 /// `dict(..)`: from a dict or pairs, and names.

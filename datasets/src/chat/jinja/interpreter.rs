@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::arguments::Arguments;
 use super::ast::{Block, Expression, Macro, Statement, StatementKind, Target};
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::frame::Frame;
 use super::objects::{Closure, FUNCTIONS, Object};
 use super::symbols::Scope;
@@ -16,10 +17,6 @@ use crate::chat::Date;
 
 /// How deep statements, expressions and macros may run in each other.
 const DEEPEST: usize = 300;
-/// How many statements and expressions a template may run.
-const LONGEST: u64 = 50_000_000;
-/// How many bytes a template may write.
-const LARGEST: usize = 1 << 26;
 
 /// Runs the statements of a template.
 #[derive(Debug)]
@@ -33,7 +30,17 @@ pub(super) struct Interpreter<'t> {
     pub(super) captured: RefCell<Vec<Value>>,
     pub(super) line: Cell<usize>,
     depth: Cell<usize>,
-    steps: Cell<u64>,
+    pub(super) steps: Cell<u64>,
+    /// The namespaces there are: they can hold one another, and are emptied at the end.
+    pub(super) namespaces: RefCell<Vec<Value>>,
+}
+
+impl Drop for Interpreter<'_> {
+    fn drop(&mut self) {
+        for names in self.namespaces.borrow().iter().filter_map(Value::as_namespace) {
+            names.take();
+        }
+    }
 }
 
 /// What to do after a statement.
@@ -54,6 +61,7 @@ impl<'t> Interpreter<'t> {
             line: Cell::new(1),
             depth: Cell::new(0),
             steps: Cell::new(0),
+            namespaces: RefCell::default(),
         }
     }
 
@@ -83,15 +91,14 @@ impl<'t> Interpreter<'t> {
         around: Option<&Rc<Frame>>,
         given: Vec<(String, Option<Value>)>,
     ) -> Rc<Frame> {
+        // Names take a step each; whether there are too many shows with the next statement.
+        let _ = self.charge(scope.names.len() as u64 / 4);
         Frame::enter(scope, around.cloned(), given, |name| self.context(name))
     }
 
     /// Runs a part one level deeper.
     pub(super) fn deeper<T>(&self, part: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > LONGEST {
-            return Err(Error::new(format!("the template takes more than {LONGEST} steps")));
-        }
+        self.charge(1)?;
         if self.depth.get() >= DEEPEST {
             return Err(Error::new(format!("the template runs more than {DEEPEST} levels deep")));
         }
@@ -108,9 +115,7 @@ impl<'t> Interpreter<'t> {
             if flow != Flow::On {
                 return Ok(flow);
             }
-            if out.len() > LARGEST {
-                return Err(Error::new(format!("the template writes more than {LARGEST} bytes")));
-            }
+            check_size(out.len())?;
         }
         Ok(Flow::On)
     }
@@ -124,10 +129,16 @@ impl<'t> Interpreter<'t> {
 
     fn statement(&self, statement: &StatementKind, frame: &Rc<Frame>, out: &mut String) -> Result<Flow> {
         match statement {
-            StatementKind::Data(text) => out.push_str(text),
+            StatementKind::Data(text) => {
+                self.charge(text.len() as u64 / 64)?;
+                out.push_str(text);
+            }
             StatementKind::Output(values) => {
                 for value in values {
-                    out.push_str(&to_text(&self.evaluate(value, frame)?)?);
+                    let text = to_text(&self.evaluate(value, frame)?)?;
+                    self.charge(text.len() as u64 / 64)?;
+                    out.push_str(&text);
+                    check_size(out.len())?;
                 }
             }
             StatementKind::If { branches, otherwise } => return self.branches(branches, otherwise, frame, out),
@@ -305,8 +316,8 @@ fn macro_arguments(written: &Macro, arguments: &Arguments) -> Result<Vec<(String
         given.push(("caller".to_owned(), Some(caller.unwrap_or_else(|| Value::undefined("No caller defined")))));
     }
     if written.takes_named {
-        let entries = named.drain(..).map(|(name, value)| (Value::from(name), value)).collect();
-        given.push(("kwargs".to_owned(), Some(Value::Dict(Rc::new(Dict { entries })))));
+        let entries: Vec<_> = named.drain(..).map(|(name, value)| (Value::from(name), value)).collect();
+        given.push(("kwargs".to_owned(), Some(Value::Dict(Rc::new(entries.into())))));
     }
     if let Some((name, _)) = named.first() {
         return Err(Error::new(format!("macro {:?} takes no argument {name:?}", what())));

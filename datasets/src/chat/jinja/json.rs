@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value as Json};
 
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::text;
 use super::value::{Dict, Value};
 
@@ -26,7 +27,7 @@ pub(super) fn from_json(value: &Json) -> Value {
 
 /// An object of JSON as a dict.
 pub(super) fn dict(map: &Map<String, Json>) -> Dict {
-    Dict { entries: map.iter().map(|(key, value)| (Value::from(&**key), from_json(value))).collect() }
+    map.iter().map(|(key, value)| (Value::from(&**key), from_json(value))).collect::<Vec<_>>().into()
 }
 
 /// How `json.dumps` is asked to write.
@@ -53,6 +54,7 @@ fn push(out: &mut String, value: &Value, style: &Style, depth: usize) -> Result<
     if depth > 200 {
         return Err(Error::new("a value is nested too deeply to be written as JSON"));
     }
+    check_size(out.len())?;
     match value {
         Value::Text(text) | Value::Markup(text) => push_text(out, text, style.is_ascii),
         Value::List(items) | Value::Tuple(items) | Value::Group(items) => push_list(out, items, style, depth)?,
@@ -102,11 +104,11 @@ fn push_list(out: &mut String, items: &[Value], style: &Style, depth: usize) -> 
 }
 
 fn push_dict(out: &mut String, dict: &Dict, style: &Style, depth: usize) -> Result<()> {
-    if dict.entries.is_empty() {
+    if dict.entries().is_empty() {
         out.push_str("{}");
         return Ok(());
     }
-    let mut entries: Vec<&(Value, Value)> = dict.entries.iter().collect();
+    let mut entries: Vec<&(Value, Value)> = dict.entries().iter().collect();
     if style.sorts_keys {
         entries = super::sorting::sorted(entries, false, |entry| Ok(entry.0.clone()))?;
     }

@@ -1,15 +1,20 @@
 //! Loops, and what `loop` tells about them.
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::arguments::Arguments;
 use super::ast::For;
 use super::error::{Error, Result};
+use super::extent::Stream;
 use super::frame::Frame;
 use super::interpreter::{Flow, Interpreter, unpack};
 use super::objects::{Loop, Object, Place};
 use super::value::Value;
+
+/// Steps that a turn of a loop costs, which has names of its own.
+const TURN: u64 = 4;
 
 impl Interpreter<'_> {
     /// Runs a loop over items.
@@ -24,7 +29,10 @@ impl Interpreter<'_> {
         let length = if written.test.is_none() { items.length() } else { None };
         let items = match items {
             Value::Iterator(items) => Rc::clone(items),
-            other => Rc::new(RefCell::new(other.iterate()?.into())),
+            other => {
+                self.charge(other.length().unwrap_or(0) as u64 / 8)?;
+                Rc::new(Stream::from(VecDeque::from(other.iterate()?)))
+            }
         };
         let place = RefCell::new(Place { length, ..Place::default() });
         let (around, written) = (Rc::downgrade(frame), Arc::clone(written));
@@ -43,6 +51,7 @@ impl Interpreter<'_> {
         let written = &looped.written;
         let mut is_complete = false;
         while let Some(item) = self.draw(looped)? {
+            self.charge(TURN)?;
             let mut place = looped.place.borrow_mut();
             place.turns += 1;
             place.before = place.current.replace(item.clone());
@@ -138,6 +147,10 @@ impl Interpreter<'_> {
             return Err(Error::new(format!("loop.{name} takes no argument {given:?}")));
         }
         let values = &arguments.positional;
+        if name == "changed" && values.iter().any(Value::holds_object) {
+            // The loop would hold what holds the loop.
+            return Err(Error::new("loop.changed takes no loops, namespaces or functions"));
+        }
         let mut place = looped.place.borrow_mut();
         if name == "cycle" {
             let at = (place.turns.max(1) - 1).checked_rem(values.len());

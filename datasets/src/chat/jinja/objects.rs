@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::ast::{For, Macro};
+use super::extent::{Extent, Items, Stream};
 use super::frame::Frame;
 use super::value::{Dict, Value};
 
@@ -57,7 +58,7 @@ pub(super) struct Closure {
 
 #[derive(Debug)]
 pub(super) struct Cycler {
-    pub(super) items: Vec<Value>,
+    pub(super) items: Items,
     pub(super) at: Cell<usize>,
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Cycler {
 pub(super) struct Loop {
     pub(super) written: Arc<For>,
     pub(super) around: Weak<Frame>,
-    pub(super) items: Rc<RefCell<VecDeque<Value>>>,
+    pub(super) items: Rc<Stream>,
     pub(super) depth: usize,
     pub(super) place: RefCell<Place>,
 }
@@ -95,6 +96,18 @@ impl Object {
             Self::Cycler(_) => "cycler",
             Self::Joiner { .. } => "joiner",
             Self::Loop(_) => "loop",
+        }
+    }
+
+    /// How much it holds; what a namespace holds is not counted, since it changes.
+    pub(super) fn extent(&self) -> Extent {
+        let one = Extent::of_text(0);
+        match self {
+            Self::Method(receiver, _) => one.with(receiver),
+            Self::Cycler(cycler) => cycler.items.extent(),
+            Self::Joiner { separator, .. } => one.with(separator),
+            Self::Loop(looped) => looped.items.extent(),
+            Self::Function(_) | Self::FromKeys | Self::Macro(_) | Self::Namespace(_) => one,
         }
     }
 

@@ -1,11 +1,9 @@
 //! Python's arithmetic.
 use super::ast::{Comparison, Operator};
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::printf;
 use super::value::Value;
-
-/// The longest text or list that `+` and `*` may make.
-const LONGEST: usize = 1 << 24;
 
 /// The value of `left operator right`.
 ///
@@ -34,15 +32,6 @@ pub(super) fn binary(operator: Operator, left: &Value, right: &Value) -> Result<
 
 fn size(value: &Value) -> usize {
     value.as_text().map_or_else(|| value.length().unwrap_or(0), str::len)
-}
-
-/// # Errors
-/// A text or list is longer than a chat can be.
-pub(super) fn check_size(size: usize) -> Result<()> {
-    if size <= LONGEST {
-        return Ok(());
-    }
-    Err(Error::new(format!("the template makes a text or list of more than {LONGEST} bytes or items")))
 }
 
 fn add(left: &Value, right: &Value) -> Result<Value> {

@@ -1,5 +1,6 @@
 //! `'..%s..' % values`.
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::numbers::{self, Spec, take_number};
 use super::text::{ascii, repr, to_text};
 use super::value::Value;
@@ -16,6 +17,7 @@ pub(super) fn format(format: &str, values: &Value) -> Result<String> {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         out.push_str(&field(&mut rest, &mut given)?);
+        check_size(out.len())?;
     }
     out.push_str(rest);
     given.check_all_used()?;
@@ -32,7 +34,7 @@ struct Given<'v> {
 impl<'v> Given<'v> {
     fn new(whole: &'v Value) -> Self {
         let items = match whole {
-            Value::Tuple(items) | Value::Group(items) => items.as_slice(),
+            Value::Tuple(items) | Value::Group(items) => items,
             other => std::slice::from_ref(other),
         };
         Self { whole, items, used: 0 }

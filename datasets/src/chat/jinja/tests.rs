@@ -72,8 +72,66 @@ fn templates_that_attack_the_machine_are_refused() {
         "{{ 'a'.ljust(10 ** 12) }}",
         "{{ '%999999999d' % 1 }}",
         "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        // Values that share their parts: small to hold, and without end to print, to compare and to let go.
+        "{% set ns = namespace(x=[0]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=[0]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x={}) %}{% for i in range(99) %}{% set ns.x = {1: ns.x, 2: ns.x} %}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}",
+        "{% set ns = namespace(x=0) %}{% for i in range(99999) %}{% set ns.x = joiner(ns.x) %}{% endfor %}",
+        "{% set ns = namespace(x=0) %}{% for i in range(99999) %}{% set ns.x = cycler(ns.x) %}{% endfor %}",
+        "{% set ns = namespace(x=[0]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] | map('list') %}{% endfor %}",
+        "{% set ns = namespace(x=0) %}{% for i in range(9999) %}{% for j in [ns.x] %}{% set ns.x = loop %}{% endfor %}\
+         {% endfor %}",
+        "{% set ns = namespace(x=0) %}{% for i in range(9) %}{% set x = loop.changed([ns.x]) %}{% set ns.x = loop %}\
+         {% endfor %}",
+        // Much work in one expression.
+        "{{ (range(99999) | list) | unique | list | length }}",
+        "{{ dict.fromkeys(range(99999)) }}",
+        "{{ ([[1]] * 99999) | sum(start=[]) | length }}",
+        "{{ ('a' * 999999).replace('a', 'b' * 999999) }}",
+        "{{ (('b' * 999999) ~ '').join(['a'] * 99999) }}",
+        "{{ ('\\t' * 999999).expandtabs(99999) }}",
+        "{{ ('a\n' * 99999) | indent('b' * 99999) }}",
+        "{{ (['a'] * 99999) | map('center', 99999) | list }}",
+        "{{ ([1] * 99999) | tojson(separators=('a' * 99999, 'b')) }}",
+        "{{ '%s%s%s%s%s' % (('a' * 999999,) * 5) }}",
+        "{{ '{0}{0}{0}{0}{0}'.format('a' * 999999) }}",
+        "{% set x = 'a' * 999999 %}{{ x }}{{ x }}{{ x }}{{ x }}{{ x }}",
+        "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{% if 'b' in x %}{% endif %}{% endfor %}",
+        "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{% if x == 'b' * 999999 %}{% endif %}{% endfor %}",
+        "{% set x = ['a'] * 999999 %}{% for i in range(99999) %}{% if x is eq(x) %}{% endif %}{% endfor %}",
+        "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{% set y = x[-1] %}{% endfor %}",
+        "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{% set y = x.count('b') %}{% endfor %}",
+        "{% set x = ['a'] * 999999 %}{% for i in range(99999) %}{% for j in x %}{% break %}{% endfor %}{% endfor %}",
     ] {
-        let short: String = source.chars().take(60).collect();
-        assert!(render(source, &Map::new()).is_err(), "{short}");
+        let short: String = source.chars().take(99).collect();
+        let error = render(source, &Map::new()).expect_err(&short).to_string();
+        let bounds = [
+            "deep",
+            "levels stand",
+            "a chain of",
+            "steps",
+            "bytes or items",
+            "levels",
+            "width",
+            "keys",
+            "range",
+            "loop.changed",
+            "bits",
+        ];
+        assert!(bounds.iter().any(|bound| error.contains(bound)), "{short}: {error}");
+    }
+}
+
+#[test]
+fn what_a_namespace_holds_of_itself_is_let_go() {
+    for source in [
+        "{% set ns = namespace() %}{% set ns.me = ns %}done",
+        "{% set first = namespace() %}{% set ns = namespace(last=first) %}{% for i in range(50000) %}\
+         {% set last = ns.last %}{% set next = namespace() %}{% set last.next = next %}{% set ns.last = next %}\
+         {% endfor %}done",
+    ] {
+        assert_eq!(render(source, &Map::new()).unwrap().trim(), "done");
     }
 }

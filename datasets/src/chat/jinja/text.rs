@@ -97,7 +97,7 @@ fn push_items(out: &mut String, open: &str, items: &[Value], close: &str, depth:
 
 fn push_dict(out: &mut String, dict: &Dict, depth: usize) -> Result<()> {
     out.push('{');
-    for (at, (key, value)) in dict.entries.iter().enumerate() {
+    for (at, (key, value)) in dict.entries().iter().enumerate() {
         out.push_str(if at == 0 { "" } else { ", " });
         push_repr(out, key, depth)?;
         out.push_str(": ");

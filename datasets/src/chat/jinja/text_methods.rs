@@ -1,6 +1,9 @@
 //! The methods of texts.
+use std::collections::HashSet;
+
 use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
+use super::extent::check_size;
 use super::interpreter::Interpreter;
 use super::methods::Known::{self, Method, Unsupported};
 use super::numbers::WIDEST;
@@ -86,18 +89,20 @@ pub(super) fn call(
             let [old, new, count] = arguments.bind_positional(name)?;
             let (old, new) = (required(old, name)?, required(new, name)?);
             let count = count.map_or(Ok(-1), |count| arguments::int(&count, name))?;
-            Ok(Value::from(replace(text, arguments::text(&old, name)?, arguments::text(&new, name)?, count)))
+            replace(text, arguments::text(&old, name)?, arguments::text(&new, name)?, count).map(Value::from)
         }
         "join" => {
             let [parts] = arguments.bind_positional(name)?;
             let parts = required(parts, name)?.iterate()?;
             let parts: Vec<&str> = parts.iter().map(|part| arguments::text(part, "join")).collect::<Result<_>>()?;
+            let length: usize = parts.iter().map(|part| part.len() + text.len()).sum();
+            check_size(length)?;
             Ok(Value::from(parts.join(text)))
         }
         "expandtabs" => {
             let [size] = arguments.bind(name, ["tabsize"])?;
             let size = size.map_or(Ok(8), |size| arguments::int(&size, name))?;
-            Ok(Value::from(expand_tabs(text, usize::try_from(size.clamp(0, WIDEST as i128)).unwrap_or(0))))
+            expand_tabs(text, usize::try_from(size.clamp(0, WIDEST as i128)).unwrap_or(0)).map(Value::from)
         }
         _ => {
             arguments.bind::<0>(name, [])?;
@@ -109,7 +114,7 @@ pub(super) fn call(
 fn format_map(interpreter: &Interpreter<'_>, text: &str, arguments: &Arguments) -> Result<Value> {
     let [map] = arguments.bind_positional("format_map")?;
     let Some(Value::Dict(map)) = map else { return Err(Error::new("format_map takes a dict")) };
-    let named = map.entries.iter().filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value.clone())));
+    let named = map.entries().iter().filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value.clone())));
     let arguments = Arguments { positional: Vec::new(), named: named.collect() };
     braces::format(interpreter, text, &arguments).map(Value::from)
 }
@@ -167,7 +172,7 @@ fn strip(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
 /// # Errors
 /// The letters are no text.
 pub(super) fn stripped(text: &str, letters: &Value, (left, right): (bool, bool), name: &str) -> Result<String> {
-    let set: Option<Vec<char>> = match letters {
+    let set: Option<HashSet<char>> = match letters {
         Value::None => None,
         other => Some(arguments::text(other, name)?.chars().collect()),
     };
@@ -270,14 +275,17 @@ pub(super) fn centred(missing: usize, width: usize) -> usize {
 }
 
 /// `str.replace`; a negative count means all.
-pub(super) fn replace(text: &str, old: &str, new: &str, count: i128) -> String {
-    match usize::try_from(count) {
-        Ok(count) => text.replacen(old, new, count),
-        Err(_) => text.replace(old, new),
-    }
+///
+/// # Errors
+/// The text grows too long.
+pub(super) fn replace(text: &str, old: &str, new: &str, count: i128) -> Result<String> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let growth = text.matches(old).take(count).count().saturating_mul(new.len());
+    check_size(text.len().saturating_add(growth))?;
+    Ok(text.replacen(old, new, count))
 }
 
-fn expand_tabs(text: &str, size: usize) -> String {
+fn expand_tabs(text: &str, size: usize) -> Result<String> {
     let mut out = String::new();
     let mut column = 0;
     for letter in text.chars() {
@@ -285,6 +293,7 @@ fn expand_tabs(text: &str, size: usize) -> String {
             '\t' => {
                 let width = if size == 0 { 0 } else { size - column % size };
                 out.push_str(&" ".repeat(width));
+                check_size(out.len())?;
                 column += width;
             }
             '\n' | '\r' => {
@@ -297,5 +306,5 @@ fn expand_tabs(text: &str, size: usize) -> String {
             }
         }
     }
-    out
+    Ok(out)
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::error::{Error, Result};
+use super::extent::{self, Extent, Items, MOST_KEYS, Stream};
 use super::objects::Object;
 
 /// A value of Python's.
@@ -20,16 +21,16 @@ pub(super) enum Value {
     Text(Rc<str>),
     /// A text that is marked as safe (by `safe` or `escape`).
     Markup(Rc<str>),
-    List(Rc<Vec<Value>>),
-    Tuple(Rc<Vec<Value>>),
+    List(Rc<Items>),
+    Tuple(Rc<Items>),
     /// A pair of `groupby`: a tuple with the names `grouper` and `list`.
-    Group(Rc<Vec<Value>>),
+    Group(Rc<Items>),
     Dict(Rc<Dict>),
-    Range(Range),
+    Range(Rc<Range>),
     /// What `keys()`, `values()` and `items()` give.
     View(View, Rc<Dict>),
     /// What can be gone through once: the results of `map`, `select` and others.
-    Iterator(Rc<RefCell<VecDeque<Value>>>),
+    Iterator(Rc<Stream>),
     Slice(Rc<[Option<i128>; 3]>),
     Object(Rc<Object>),
 }
@@ -54,10 +55,26 @@ pub(super) struct Range {
 /// A dict in the order of insertion. Those of chats are small, so keys are searched one by one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dict {
-    pub(super) entries: Vec<(Value, Value)>,
+    entries: Vec<(Value, Value)>,
+    extent: Extent,
+}
+
+impl From<Vec<(Value, Value)>> for Dict {
+    fn from(entries: Vec<(Value, Value)>) -> Self {
+        let dict = Self { entries, extent: Extent::default() };
+        Self { extent: extent::of_keys(&dict), ..dict }
+    }
 }
 
 impl Dict {
+    pub(super) fn entries(&self) -> &[(Value, Value)] {
+        &self.entries
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
+    }
+
     pub(super) fn get(&self, key: &Value) -> Option<&Value> {
         self.entries.iter().find(|(found, _)| found.equals(key)).map(|(_, value)| value)
     }
@@ -69,9 +86,13 @@ impl Dict {
     /// Sets a value; a key that is there keeps its place.
     ///
     /// # Errors
-    /// The key is a list, a dict or another value without a hash.
+    /// The key is a list, a dict or another value without a hash, or there are too many.
     pub(super) fn insert(&mut self, key: Value, value: Value) -> Result<()> {
         key.check_hashable()?;
+        if self.entries.len() >= MOST_KEYS {
+            return Err(Error::new(format!("the template makes a dict of more than {MOST_KEYS} keys")));
+        }
+        self.extent = self.extent.with(&key).with(&value);
         match self.entries.iter_mut().find(|(found, _)| found.equals(&key)) {
             Some((_, place)) => *place = value,
             None => self.entries.push((key, value)),
@@ -113,19 +134,31 @@ impl From<String> for Value {
 
 impl Value {
     pub(super) fn list(items: Vec<Self>) -> Self {
-        Self::List(Rc::new(items))
+        Self::List(Rc::new(items.into()))
     }
 
     pub(super) fn tuple(items: Vec<Self>) -> Self {
-        Self::Tuple(Rc::new(items))
+        Self::Tuple(Rc::new(items.into()))
     }
 
     pub(super) fn iterator(items: impl Into<VecDeque<Self>>) -> Self {
-        Self::Iterator(Rc::new(RefCell::new(items.into())))
+        Self::Iterator(Rc::new(Stream::from(items.into())))
     }
 
     pub(super) fn undefined(why: impl Into<Rc<str>>) -> Self {
         Self::Undefined(why.into())
+    }
+
+    /// Whether a loop, a namespace or a function lies in it.
+    pub(super) fn holds_object(&self) -> bool {
+        match self {
+            Self::Object(_) | Self::Iterator(_) => true,
+            Self::List(items) | Self::Tuple(items) | Self::Group(items) => items.iter().any(Self::holds_object),
+            Self::Dict(dict) | Self::View(_, dict) => {
+                dict.entries.iter().any(|(key, value)| key.holds_object() || value.holds_object())
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn is_undefined(&self) -> bool {
@@ -179,7 +212,7 @@ impl Value {
     }
 
     /// The items of a list or tuple.
-    pub(super) fn as_items(&self) -> Option<&Rc<Vec<Self>>> {
+    pub(super) fn as_items(&self) -> Option<&Rc<Items>> {
         match self {
             Self::List(items) | Self::Tuple(items) | Self::Group(items) => Some(items),
             _ => None,
@@ -203,8 +236,22 @@ impl Value {
             Self::Bool(value) => *value,
             Self::Int(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
+            Self::Text(text) | Self::Markup(text) => !text.is_empty(),
             Self::Iterator(_) | Self::Slice(_) | Self::Object(_) => true,
             _ => self.length().unwrap_or(1) > 0,
+        }
+    }
+
+    /// How much it holds.
+    pub(super) fn extent(&self) -> Extent {
+        match self {
+            Self::Text(text) | Self::Markup(text) => Extent::of_text(text.len()),
+            Self::List(items) | Self::Tuple(items) | Self::Group(items) => items.extent(),
+            Self::Dict(dict) | Self::View(_, dict) => dict.extent(),
+            Self::Range(range) => Extent::of_text(range.length),
+            Self::Iterator(items) => items.extent(),
+            Self::Object(object) => object.extent(),
+            _ => Extent::of_text(0),
         }
     }
 
@@ -268,7 +315,7 @@ impl Value {
             }
             (Self::Dict(left), Self::Dict(right)) => {
                 let has = |(key, value): &(Self, Self)| right.get(key).is_some_and(|found| found.equals(value));
-                left.entries.len() == right.entries.len() && left.entries.iter().all(has)
+                Rc::ptr_eq(left, right) || left.entries.len() == right.entries.len() && left.entries.iter().all(has)
             }
             (Self::Range(left), Self::Range(right)) => all_equal(&left.values(), &right.values()),
             (Self::View(view, left), Self::View(other, right)) if view == other && *view != View::Values => {

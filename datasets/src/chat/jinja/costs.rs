@@ -1,0 +1,107 @@
+//! What the work of a template costs, in steps, so that it comes to an end.
+use super::arguments::Arguments;
+use super::ast::{Comparison, Expression};
+use super::error::{Error, Result};
+use super::interpreter::Interpreter;
+use super::objects::Object;
+use super::value::{Dict, Value};
+use super::{filters, operators, predicates};
+
+/// How many steps a template may take: a statement or an expression is one, and so are 64 bytes that are gone through
+/// or made. What a template holds at a time is bounded by it too.
+const LONGEST: u64 = 10_000_000;
+/// Steps that a namespace costs, which lives until the template ends.
+pub(super) const NAMESPACE: u64 = 64;
+
+impl Interpreter<'_> {
+    /// Adds steps.
+    ///
+    /// # Errors
+    /// The template takes too many.
+    pub(super) fn charge(&self, steps: u64) -> Result<()> {
+        self.steps.set(self.steps.get().saturating_add(steps));
+        if self.steps.get() > LONGEST {
+            return Err(Error::new(format!("the template takes more than {LONGEST} steps")));
+        }
+        Ok(())
+    }
+
+    /// Adds the steps of what an expression made.
+    ///
+    /// # Errors
+    /// There are too many, or the value is too large.
+    pub(super) fn admit(&self, expression: &Expression, value: &Value) -> Result<()> {
+        value.extent().check()?;
+        match expression {
+            Expression::Name(_) | Expression::Attribute(..) | Expression::Choice(..) => Ok(()),
+            Expression::And(..) | Expression::Or(..) | Expression::Captured => Ok(()),
+            _ => self.charge(width(value)),
+        }
+    }
+
+    /// `value | name(arguments)`.
+    ///
+    /// # Errors
+    /// There is no such filter here, it refuses the value or its arguments, or the template takes too long.
+    pub(super) fn filter(&self, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
+        let count = value.length().unwrap_or(0) as u64;
+        let deep = value.extent().steps();
+        self.charge(match name {
+            "default" | "d" | "safe" | "attr" => 0,
+            "length" | "count" if value.as_text().is_none() => 0,
+            "first" | "last" if value.as_items().is_some() => 0,
+            // Each key is looked for among those before; each sum is made anew.
+            "unique" => (count * count / 16).saturating_add(deep),
+            "sum" if arguments.positional.len() + arguments.named.len() > 0 => count.saturating_mul(deep),
+            "sort" | "groupby" | "dictsort" | "min" | "max" => 20 * (count + deep),
+            "tojson" | "string" | "join" => deep,
+            _ => width(value),
+        })?;
+        let made = filters::call(self, name, value, arguments)?;
+        made.extent().check()?;
+        self.charge(width(&made))?;
+        Ok(made)
+    }
+
+    /// `value is name(arguments)`.
+    ///
+    /// # Errors
+    /// There is no such test, it refuses the value or its arguments, or the template takes too long.
+    pub(super) fn test(&self, name: &str, value: &Value, arguments: &Arguments) -> Result<bool> {
+        let others = arguments.positional.iter().chain(arguments.named.iter().map(|(_, value)| value));
+        let deep: u64 = others.map(|value| value.extent().steps()).sum();
+        let is_of_letters = matches!(name, "lower" | "upper" | "filter" | "test");
+        self.charge(deep + if is_of_letters { value.extent().steps() } else { 0 })?;
+        predicates::call(name, value, arguments)
+    }
+
+    /// `left comparison right`.
+    ///
+    /// # Errors
+    /// Python does not compare the two, or the template takes too long.
+    pub(super) fn compare(&self, comparison: Comparison, left: &Value, right: &Value) -> Result<bool> {
+        let (first, second) = (left.extent().steps(), right.extent().steps());
+        self.charge(match comparison {
+            Comparison::In | Comparison::NotIn => second,
+            _ => first.min(second),
+        })?;
+        operators::compare(comparison, left, right)
+    }
+}
+
+/// Steps that it takes to go through a value, but not through what lies in it.
+pub(super) fn width(value: &Value) -> u64 {
+    let of_keys = |dict: &Dict| dict.entries().len() as u64;
+    match value {
+        Value::Text(text) | Value::Markup(text) => text.len() as u64 / 64,
+        Value::List(items) | Value::Tuple(items) | Value::Group(items) => items.len() as u64 / 2,
+        Value::Dict(dict) | Value::View(_, dict) => of_keys(dict) * of_keys(dict) / 64 + of_keys(dict),
+        Value::Iterator(items) => items.borrow().len() as u64 / 2,
+        Value::Range(range) => range.length as u64 / 2,
+        Value::Object(object) => match &**object {
+            Object::Method(receiver, _) => width(receiver),
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
