@@ -72,17 +72,13 @@ pub enum DatasetError {
         /// What is wrong with it.
         message: String,
     },
-    /// A file or folder holds Arrow tables, which are not read.
-    #[error(
-        "{} is an Arrow table, as `save_to_disk` of Python's datasets writes; write Parquet of it: \
-         python -c \"import datasets; datasets.load_from_disk('{}').to_parquet('data.parquet')\" \
-         (of a DatasetDict: load_from_disk(..)['train'])",
-        path.display(),
-        path.parent().unwrap_or(path).display()
-    )]
+    /// A file is no stream of Arrow batches, or of columns that no record has.
+    #[error("{} is not a readable Arrow stream: {message}", path.display())]
     Arrow {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// A line is not JSON.
     #[error("{origin}, column {column}: broken JSON: {message}")]

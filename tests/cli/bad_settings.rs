@@ -103,7 +103,6 @@ fn settings_of_the_other_verbs_without_sense() {
         (with_model("sample", "--top-p 1.5"), "--top-p"),
         (with_model("sample", "--limit-prompts 0"), "--limit-prompts"),
         (with_model("sample", "--prompts builtin:c4"), "builtin:c4"),
-        (with_model("sample", "--prompts prompts.json"), "--prompts takes .txt or .jsonl, not .json"),
         ("inspect".into(), "Name a model, a data set or a run"),
     ] {
         scene.refused(&arguments, 2, &[says]);

@@ -220,9 +220,12 @@ def check_files(check, binary, folder, tokenizer):
     for flags, n in (([], 2), (["--split", "train_sft"], 3), (["--split", "test"], 4), (["--split", "all"], 14)):
         lines, error = score(binary, folder, path("hub"), *flags)
         check(f"splits that begin alike {flags}", 0 if lines and len(lines) == n else 1, 0)
-    datasets.DatasetDict({"train": datasets.Dataset.from_list([PAIR])}).save_to_disk(path("saved"))
-    lines, error = score(binary, folder, path("saved"))
-    check("a saved folder", 0 if lines and len(lines) == 1 or "to_parquet" in error else 1, 0)
+    datasets.DatasetDict({"train": datasets.Dataset.from_list([PAIR] * 2500), "test": mixed}).save_to_disk(path("saved"))
+    for flags, rows, others in (([], 2500, None), (["--split", "test"], 3, wanted)):
+        lines, error = score(binary, folder, path("saved"), *flags)
+        texts = [found(line) for line in lines or []]
+        right = texts == (others or [expected(tokenizer, PAIR)] * rows)
+        check(f"a folder of save_to_disk {flags}", 0 if right else 1, 0)
 
 
 def main():

@@ -75,8 +75,8 @@ fn is_run(path: &Path) -> bool {
 
 fn is_data(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let file = [".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet"].iter().any(|ending| name.ends_with(ending));
-    file || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
+    datasets::reading::is_named_records(name)
+        || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
 }
 
 fn inspect_data(call: &Call, data: &str, model: &str) -> Result<(), Failure> {

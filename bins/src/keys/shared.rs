@@ -91,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         "",
         DATA,
-        "A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them, or builtin:NAME",
+        "A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them or of save_to_disk, or builtin:NAME",
     ).when(&[When(TRAIN, "", Without("rounds.rounds", "rounds make their own pairs, of --prompts")), When(TRAIN | SCORE, "diffusion", Without("data.latents", "it stands in for --data")), When(TRAIN, "diffusion", Without("diffusion.trajectories", "its file holds the examples"))]),
     key(
         "data.eval_data",
@@ -251,7 +251,7 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         "",
         SAMPLE | TRAIN,
-        "Prompts: .txt (one a line), .jsonl with `prompt`, or builtin:NAME; train: for --rounds",
+        "Prompts: a file of records, .txt (one a line), or builtin:NAME; train: for --rounds",
     ).when(&[When(TRAIN, "", With(&["rounds.rounds"]))]),
     key("sample.n", "n", Count, "1", SAMPLE, "Answers to each prompt"),
     key("sample.limit", "limit-prompts", Count, "", SAMPLE, "Reads only this many prompts"),

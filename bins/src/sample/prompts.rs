@@ -40,13 +40,10 @@ pub(crate) fn embedded_prompts(
     Ok(numbers.map(|i| Text::Plain(prompt(i)).into()).collect())
 }
 
-/// The prompts in a file: one a line, or what the records of JSON lines ask.
+/// The prompts in a file: what its records ask, or one a line of text.
 fn from_file(source: &str) -> Result<Vec<Prompt>, Failure> {
-    if let Some(ending) = [".json", ".gz", ".parquet"].into_iter().find(|ending| source.ends_with(ending)) {
-        return Err(Failure::usage(format!("--prompts takes .txt or .jsonl, not {ending} ({source})")));
-    }
     let path = Path::new(source);
-    let prompts: Vec<Prompt> = if path.extension().is_some_and(|extension| extension == "jsonl") {
+    let prompts: Vec<Prompt> = if datasets::reading::is_named_records(source) {
         let asked = |row: Result<_, _>| row.and_then(|(origin, record)| datasets::formats::prompt(&origin, &record));
         datasets::reading::rows(path)?.map(asked).collect::<Result<_, _>>()?
     } else {

@@ -1,6 +1,8 @@
-//! Files to rows of JSON: lines, arrays, gzip, Parquet, folders of shards. One row in memory at a time.
+//! Files to rows of JSON: lines, arrays, gzip, Parquet, Arrow streams, folders of shards. One row in memory at a time, of
+//! Arrow one batch.
 //!
 //! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
+mod arrow;
 mod footer;
 mod guard;
 mod parquet;
@@ -9,6 +11,7 @@ mod saved;
 mod shards;
 mod sized;
 mod text;
+mod unpacked;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -18,10 +21,11 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
+use self::unpacked::Unpacked;
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-pub use shards::{Kind, Shards, Split, shards};
+pub use shards::{Kind, Shards, Split, is_named_records, shards};
 
 /// The most bytes one record may have.
 pub const RECORD_LIMIT: usize = 64 << 20;
@@ -57,6 +61,7 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     let origin: Arc<Path> = Arc::from(path);
     match source(path)? {
         Source::Parquet(file) => parquet::rows(file, origin),
+        Source::Arrow(file) => Ok(arrow::rows(file, origin)),
         Source::Gzip(text) => Ok(text::rows(text, origin, true)),
         Source::Text(text) => Ok(text::rows(text, origin, false)),
     }
@@ -67,10 +72,12 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
 /// # Errors
 /// The file cannot be read, or is not what its name says.
 pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
-    if let Source::Parquet(file) = source(path)? {
-        return parquet::cell_rows(file, Arc::from(path));
-    }
-    Ok(Box::new(rows(path)?.map(|row| {
+    let rows = match source(path)? {
+        Source::Parquet(file) => return parquet::cell_rows(file, Arc::from(path)),
+        Source::Arrow(file) => return Ok(arrow::cell_rows(file, Arc::from(path))),
+        Source::Gzip(_) | Source::Text(_) => rows(path)?,
+    };
+    Ok(Box::new(rows.map(|row| {
         let (origin, value) = row?;
         match value {
             Value::Object(map) => {
@@ -89,6 +96,7 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
 /// A file, and what it is.
 enum Source {
     Parquet(File),
+    Arrow(File),
     Gzip(Box<dyn BufRead + Send>),
     Text(Box<dyn BufRead + Send>),
 }
@@ -109,12 +117,17 @@ fn source(path: &Path) -> Result<Source, DatasetError> {
     if magic == b"PAR1" || promises("parquet") {
         return Ok(Source::Parquet(file));
     }
-    // A stream of Arrow batches begins with a length, a file of them with the format's name.
-    if magic == [0xff; 4] || magic == b"ARRO" || promises("arrow") {
-        return Err(saved::is_arrow(path));
+    if magic == b"ARRO" {
+        let message = "it is a file of Arrow's (Feather), not a stream: write Parquet of it".to_owned();
+        return Err(DatasetError::Arrow { path: path.to_owned(), message });
+    }
+    // A stream of Arrow batches begins with the mark of a message.
+    if magic == [0xff; 4] || promises("arrow") {
+        return Ok(Source::Arrow(file));
     }
     if magic.starts_with(&[0x1f, 0x8b]) {
-        let unpacked = MultiGzDecoder::new(BufReader::new(file));
+        let packed = file.metadata().map_err(io)?.len();
+        let unpacked = Unpacked::new(MultiGzDecoder::new(BufReader::new(file)), packed);
         return Ok(Source::Gzip(Box::new(BufReader::with_capacity(1 << 16, unpacked))));
     }
     if promises("gz") {

@@ -98,6 +98,7 @@ fn folders_that_datasets_saved_are_read_by_their_description() {
         write("train/state.json", text);
         assert!(error(saved.path(), &Split::Train).contains(says), "{text}");
     }
+    write("gen/data-00000-of-00001.arrow", "ARROW1\0\0 and more");
     let wrong = rows(&saved.path().join("gen/data-00000-of-00001.arrow")).err().unwrap().to_string();
-    assert!(wrong.contains("is an Arrow table") && wrong.contains("to_parquet"), "{wrong}");
+    assert!(wrong.contains("Feather") && wrong.contains("write Parquet"), "{wrong}");
 }

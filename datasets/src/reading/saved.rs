@@ -60,11 +60,6 @@ fn read(path: &Path) -> Result<Value, DatasetError> {
     serde_json::from_str(&text).map_err(|error| broken(path, &format!("is broken JSON: {error}")))
 }
 
-/// The error of a file that holds Arrow tables.
-pub(super) fn is_arrow(path: &Path) -> DatasetError {
-    DatasetError::Arrow { path: path.to_owned() }
-}
-
 fn broken(path: &Path, message: &str) -> DatasetError {
     DatasetError::Pairs { path: path.to_owned(), message: message.to_owned() }
 }

@@ -213,6 +213,12 @@ fn without_number(name: &str) -> &str {
 /// How the names of files of records end.
 const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
 
+/// Whether a name is that of a file of records, rather than of lines of text.
+pub fn is_named_records(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
     let io = |source| DatasetError::Io { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(io)? {
@@ -233,9 +239,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
 
 fn holds_records(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    // A data folder of the Hub has a description beside its shards.
+    // Arrow files that no description names are what `datasets` keeps of its own work. A data folder of the Hub has a description beside its shards.
     let is_description = matches!(name.as_str(), "dataset_info.json" | "dataset_infos.json" | "state.json");
-    ENDINGS.iter().any(|end| name.ends_with(end))
-        && !is_description
-        && Path::new(&name).extension().is_none_or(|kind| kind != "arrow")
+    let is_own_work = Path::new(&name).extension().is_some_and(|kind| kind == "arrow");
+    is_named_records(&name) && !is_description && !is_own_work
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use super::tokenizer::patterns;
 use crate::PolicyError;
 
 /// Builds a tokenizer that neither cuts nor pads, and gives the JSON it was built from.
@@ -16,6 +17,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Value), Pol
     let value: Value = serde_json::from_slice(bytes).map_err(|e| PolicyError::json(path, &e))?;
     check_merges(&value["model"]).map_err(error)?;
     check_templates(&value["post_processor"]).map_err(error)?;
+    patterns::check(&value).map_err(error)?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
     // Limits left over from somebody's training run would cut texts without a word.
     tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;

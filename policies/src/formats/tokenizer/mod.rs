@@ -6,6 +6,7 @@
 
 mod agree;
 mod class;
+pub(crate) mod patterns;
 mod settings;
 mod spelling;
 mod templates;
