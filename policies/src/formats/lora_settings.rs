@@ -101,7 +101,7 @@ impl Settings {
     }
 
     /// Whether a layer gets an adapter; PEFT leaves out the factors of one that doesn't.
-    pub(super) fn is_target(&self, layer: &str, is_output_or_embedding: bool) -> bool {
+    fn is_target(&self, layer: &str, is_output_or_embedding: bool) -> bool {
         let meant = |names: &Option<Names>| names.as_ref().map(|names| names.mean(layer, is_output_or_embedding));
         meant(&self.targets).unwrap_or(true) && !meant(&self.excluded).unwrap_or(false)
     }
@@ -109,6 +109,22 @@ impl Settings {
     /// Whether a module is saved whole, beside the adapters.
     pub(super) fn is_saved_whole(&self, module: &str) -> bool {
         self.modules_to_save.iter().any(|end| module.ends_with(end.as_str()))
+    }
+
+    /// The adapter of one layer, which the settings must mean.
+    ///
+    /// # Errors
+    /// They don't, or as [`Settings::layer`]; the reason.
+    pub(super) fn targeted_layer(
+        &self,
+        name: &str,
+        halves: Halves,
+        is_output_or_embedding: bool,
+    ) -> Result<LoraLayer, String> {
+        if self.is_target(name, is_output_or_embedding) {
+            return self.layer(name, halves);
+        }
+        Err(format!("`target_modules` and `exclude_modules` do not mean {name}, so peft would leave it out"))
     }
 
     /// The adapter of one layer.

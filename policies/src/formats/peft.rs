@@ -133,10 +133,8 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
 fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves) -> Result<LoraLayer, String> {
     let weight = format!("{layer}.weight");
     let name = config.name_in_memory(&weight).trim_end_matches(".weight");
-    if !settings.is_target(name, halves.embedding || weight == config.head_name()) {
-        return Err(format!("`target_modules` and `exclude_modules` do not mean {name}, so peft would leave it out"));
-    }
-    settings.layer(name, halves)
+    let is_output_or_embedding = halves.embedding || weight == config.head_name();
+    settings.targeted_layer(name, halves, is_output_or_embedding)
 }
 
 /// Writes a PEFT folder, whole or not at all.

@@ -60,11 +60,11 @@ impl UNetLora {
 /// Damaged files, adapters of another kind or of a text encoder, layers that the model doesn't have, tensors without
 /// their partner or of another shape.
 pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNetLora, PolicyError> {
-    let Source { mut file, settings } = Source::open(path)?;
+    let Source { mut file, settings, is_pefts } = Source::open(path)?;
     let path = file.path().to_path_buf();
     let shapes = config.tensor_shapes();
     let names: Vec<String> = file.entries().keys().cloned().collect();
-    let mut found = Found::default();
+    let mut found = Found { obeys_targets: is_pefts, ..Found::default() };
     for name in names {
         let wrong = |reason: String| PolicyError::tensor(&path, &name, reason);
         let (layer, part) = names::parse(&name, config, &shapes).map_err(wrong)?;
@@ -120,6 +120,8 @@ struct Found {
     halves: BTreeMap<String, Halves>,
     alphas: BTreeMap<String, f64>,
     replaced: BTreeMap<String, Tensor>,
+    /// Whether only layers that the settings mean may have factors: PEFT leaves the others out, diffusers does not.
+    obeys_targets: bool,
 }
 
 impl Found {
@@ -151,6 +153,7 @@ impl Found {
         let mut layers = BTreeMap::new();
         for (name, halves) in std::mem::take(&mut self.halves) {
             let layer = match settings {
+                Some(settings) if self.obeys_targets => settings.targeted_layer(&name, halves, false),
                 Some(settings) => settings.layer(&name, halves),
                 None => plain(halves, self.alphas.remove(&name)),
             };

@@ -30,6 +30,8 @@ pub fn is_unet_lora(path: &Path) -> bool {
 pub(super) struct Source {
     pub(super) file: SafetensorsFile,
     pub(super) settings: Option<Settings>,
+    /// Whether they lie beside it, as PEFT writes them, and not in its header.
+    pub(super) is_pefts: bool,
 }
 
 impl Source {
@@ -41,11 +43,12 @@ impl Source {
         let path = resolve(path);
         let (weights, config) = places(&path)?;
         let file = SafetensorsFile::open(&weights)?;
+        let is_pefts = config.is_some();
         let settings = match config {
             Some(config) => Some(Settings::of(&config, &read_object(&config)?)?),
             None => header_settings(&weights, file.metadata().get(SETTINGS))?,
         };
-        Ok(Self { file, settings })
+        Ok(Self { file, settings, is_pefts })
     }
 }
 

@@ -156,6 +156,23 @@ fn folders_without_a_file_that_is_read_say_so() {
     assert!(message().contains("name the file of adapters that is meant"), "{}", message());
 }
 
+/// PEFT leaves such factors out, without a word; of a file of diffusers' it takes the file's layers, whatever is meant.
+#[test]
+fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let config = files("sd1").config;
+    std::fs::copy(golden("peft").join("adapter_model.safetensors"), place.path().join("adapter_model.safetensors"))
+        .unwrap();
+    let text = std::fs::read_to_string(golden("peft").join("adapter_config.json")).unwrap();
+    for (key, value) in [("target_modules", json!(["conv_out"])), ("exclude_modules", json!(".*"))] {
+        let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+        settings[key] = value;
+        std::fs::write(place.path().join("adapter_config.json"), settings.to_string()).unwrap();
+        let message = load(place.path(), &config).unwrap_err().to_string();
+        assert!(message.contains("peft would leave it out"), "{key}: {message}");
+    }
+}
+
 #[test]
 fn a_run_stands_for_the_adapter_that_it_trained() {
     let run = tempfile::tempdir().unwrap();
