@@ -124,6 +124,7 @@ impl<'a> Setup<'a> {
         let (beta, gamma) = weights(self.values())?;
         let console = &self.task.call.console;
         console.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
+        model::say_ignored(&self.files.refiner, console);
         dropout::note(&self.files.refiner.path, console);
         dropout::note(&self.files.generator.files.path, console);
         console.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));

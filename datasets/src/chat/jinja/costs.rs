@@ -8,7 +8,7 @@ use super::value::{Dict, Value};
 use super::{filters, operators, predicates};
 
 /// How many steps a template may take: a statement or an expression is one, and so are 64 bytes that are gone through
-/// or made. What a template holds at a time is bounded by it too.
+/// and 16 that are made. What a template holds at a time is bounded by it too: 160 MB.
 const LONGEST: u64 = 10_000_000;
 /// Steps that a namespace costs, which lives until the template ends.
 pub(super) const NAMESPACE: u64 = 64;
@@ -93,11 +93,11 @@ impl Interpreter<'_> {
 pub(super) fn width(value: &Value) -> u64 {
     let of_keys = |dict: &Dict| dict.entries().len() as u64;
     match value {
-        Value::Text(text) | Value::Markup(text) => text.len() as u64 / 64,
-        Value::List(items) | Value::Tuple(items) | Value::Group(items) => items.len() as u64 / 2,
+        Value::Text(text) | Value::Markup(text) => text.len() as u64 / 16,
+        Value::List(items) | Value::Tuple(items) | Value::Group(items) => items.len() as u64 * 2,
         Value::Dict(dict) | Value::View(_, dict) => of_keys(dict) * of_keys(dict) / 64 + of_keys(dict),
-        Value::Iterator(items) => items.borrow().len() as u64 / 2,
-        Value::Range(range) => range.length as u64 / 2,
+        Value::Iterator(items) => items.borrow().len() as u64 * 2,
+        Value::Range(range) => range.length as u64 * 2,
         Value::Object(object) => match &**object {
             Object::Method(receiver, _) => width(receiver),
             _ => 0,
