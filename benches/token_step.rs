@@ -7,9 +7,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use hybrid_dpo::engine::{Noise, noise, optim::RmsProp};
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{Episode, EpisodeOf, weights};
+use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Keep, Training};
+use hybrid_dpo::models::formats::{Extras, ModelFiles};
 use hybrid_dpo::objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
-use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Keep, Training};
-use hybrid_dpo::policies::formats::{Extras, ModelFiles};
 use hybrid_dpo::policies::{Learner, Policy};
 
 /// As in the program: much of a step in candle is memory given back and asked for again.

@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::ops::{Grid, squared_errors};
 use hybrid_dpo::engine::{Gradients, Noise, noise};
-use hybrid_dpo::policies::unet::{Contexts, UNet, UNetBatch, UNetConfig};
+use hybrid_dpo::models::unet::{Contexts, UNet, UNetBatch, UNetConfig};
 
 /// As in the program: much of a step in candle is memory given back and asked for again.
 #[global_allocator]

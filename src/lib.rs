@@ -1,2 +1,2 @@
 //! Preference learning for models of any kind.
-pub use {datasets, engine, mdp, objectives, policies, train};
+pub use {datasets, engine, mdp, models, objectives, policies, train};

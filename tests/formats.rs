@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use policies::formats::{ModelFiles, SaveOptions, load, save_huggingface};
+use models::formats::{ModelFiles, SaveOptions, load, save_huggingface};
 use serde_json::Value;
 
 fn golden(name: &str) -> PathBuf {

@@ -10,11 +10,12 @@ use hybrid_dpo::mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState};
 use hybrid_dpo::mdp::hybrid::{Half, Handoff, Hybrid};
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
-use hybrid_dpo::policies::causal::{CausalLm, Training};
-use hybrid_dpo::policies::denoiser::sampler::{Sampler, Variance};
-use hybrid_dpo::policies::denoiser::{Acting, Condition, Denoiser, DenoiserTraining, Framing, Shape};
-use hybrid_dpo::policies::formats::{self, DiffusersFolder, Scheduler};
-use hybrid_dpo::policies::{Learner, Pair, Policy, Prompted, laws};
+use hybrid_dpo::models::Prompted;
+use hybrid_dpo::models::causal::{CausalLm, Training};
+use hybrid_dpo::models::denoiser::sampler::{Sampler, Variance};
+use hybrid_dpo::models::denoiser::{Acting, Condition, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::formats::{self, DiffusersFolder, Scheduler};
+use hybrid_dpo::policies::{Learner, Pair, Policy, laws};
 use rand_chacha::rand_core::SeedableRng as _;
 
 type Problem = Hybrid<TokenMdp, DenoisingMdp<Condition>, Prompted>;

@@ -9,11 +9,11 @@ use engine::checkpoint::Keep;
 use engine::noise::standard_normal;
 use engine::optim::Sgd;
 use mdp::diffusion::{NoiseSchedule, Omega};
+use models::denoiser::sampler::Sampler;
+use models::denoiser::{Acting, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use models::formats::UNetFiles;
+use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
-use policies::denoiser::sampler::Sampler;
-use policies::denoiser::{Acting, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
-use policies::formats::UNetFiles;
-use policies::unet::UNetConfig;
 use serde_json::json;
 use train::diffusion::{
     Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use datasets::images::Pixels;
-use policies::causal::RewardModel;
-use policies::clip::ClipScore;
+use models::causal::RewardModel;
+use models::clip::ClipScore;
 use serde_json::Value;
 
 fn golden(name: &str) -> PathBuf {

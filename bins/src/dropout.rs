@@ -2,7 +2,7 @@
 //! (TRL's preference trainers turn it off, its others do not).
 use std::path::{Path, PathBuf};
 
-use policies::formats::split_adapter;
+use models::formats::split_adapter;
 use serde_json::Value;
 
 use crate::console::Console;

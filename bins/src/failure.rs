@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use policies::PolicyError;
+use models::ModelError;
 
 /// Why the program ends without having done what it was asked, and with which exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
         let error = error.into();
         let mut message = error.to_string();
         let mut source = error.source();
-        if let Some(PolicyError::Interrupted) = error.downcast_ref() {
+        if let Some(ModelError::Interrupted) = error.downcast_ref() {
             return Self { code: Self::INTERRUPTED, message };
         }
         while let Some(cause) = source {

@@ -4,8 +4,8 @@ use std::path::Path;
 use datasets::{ChatTemplate, DatasetError, Date};
 use engine::Noise;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
-use policies::causal::{CausalConfig, CausalLm, Keep, Training};
-use policies::formats::{self, Extras, ModelFiles, ModelTokenizer};
+use models::causal::{CausalConfig, CausalLm, Keep, Training};
+use models::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
 use crate::console::Console;
 use crate::values::Values;

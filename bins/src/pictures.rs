@@ -5,9 +5,9 @@ use std::sync::Arc;
 use datasets::images::Pixels;
 use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
-use policies::denoiser::{Condition, Denoiser, Generated};
-use policies::formats::SamplingPlan;
-use policies::vae::Vae;
+use models::denoiser::{Condition, Denoiser, Generated};
+use models::formats::SamplingPlan;
+use models::vae::Vae;
 use train::pictures::Picture;
 use train::statistics::wilson;
 

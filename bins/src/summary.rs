@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 
 use datasets::derived_seed;
 use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
-use policies::causal::{CausalLm, Sampling};
-use policies::formats::ModelTokenizer;
+use models::causal::{CausalLm, Sampling};
+use models::formats::ModelTokenizer;
 use train::statistics::wilson;
 use train::{Evaluated, Outcome};
 

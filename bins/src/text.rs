@@ -5,8 +5,8 @@ use datasets::pairs::Modality;
 use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
 use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization};
+use models::formats::{ModelFiles, ModelTokenizer};
 use policies::BoxError;
-use policies::formats::{ModelFiles, ModelTokenizer};
 use train::token::Examples;
 
 use crate::judged::{Judged, is_pair_folder};

@@ -6,8 +6,8 @@ use datasets::images::{self, Pixels};
 use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
-use policies::denoiser::{Condition, Denoiser, Generated, Shape};
-use policies::formats::SamplingPlan;
+use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::formats::SamplingPlan;
 use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};

@@ -40,5 +40,6 @@ pub mod parameters;
 
 pub use error::EngineError;
 pub use gradients::Gradients;
-pub use noise::{Noise, Rng};
+pub use mdp::Rng;
+pub use noise::Noise;
 pub use parameters::Parameters;

@@ -1,7 +1,7 @@
 //! A hybrid of your own: video. A language model plans a clip as latent codes, one for each frame, and a diffusion model
 //! draws the frames from the codes. Preferences over finished clips train both at once (the paper's Appendix D.1).
 //!
-//! The problem is a hand-off ([`Coded`](hybrid_dpo::policies::Coded)) and data ([`wiring`]); trainer, objectives and the
+//! The problem is a hand-off ([`Coded`](hybrid_dpo::models::Coded)) and data ([`wiring`]); trainer, objectives and the
 //! combinator of two problems are those of prompts and pictures. Both models start from nothing: they are first taught by
 //! demonstrations that are often wrong, then by which of two clips an oracle prefers.
 //!
@@ -22,10 +22,10 @@ use std::time::Instant;
 use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::motion::{Problem, Split};
 use hybrid_dpo::mdp::{EpisodeOf, Mdp};
+use hybrid_dpo::models::formats::{ModelFiles, UNetFiles, load, load_unet};
 use hybrid_dpo::objectives::{
     BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
 };
-use hybrid_dpo::policies::formats::{ModelFiles, UNetFiles, load, load_unet};
 use hybrid_dpo::policies::{Learner, Pair, Persist, Policy};
 use hybrid_dpo::train::token::TokenSource;
 use hybrid_dpo::train::{self, CacheKey, Decay, Hooks, Monitor, Record, RunFolder, Settings, Source};

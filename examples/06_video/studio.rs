@@ -7,8 +7,8 @@ use std::path::Path;
 
 use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, Oracle, Outcome, Problem, Request, Split};
 use hybrid_dpo::engine::Noise;
-use hybrid_dpo::policies::causal::Sampling;
-use hybrid_dpo::policies::formats::SamplingPlan;
+use hybrid_dpo::models::causal::Sampling;
+use hybrid_dpo::models::formats::SamplingPlan;
 use hybrid_dpo::train::pictures::{Picture, contact_sheet};
 use hybrid_dpo::train::statistics::wilson;
 
@@ -62,8 +62,7 @@ impl<'a> Studio<'a> {
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
         let made = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ControlFlow::Continue(()))?;
-        let clip =
-            |made: &hybrid_dpo::policies::denoiser::Generated| Clip::new(made.image().clone()).ok_or("not a clip");
+        let clip = |made: &hybrid_dpo::models::denoiser::Generated| Clip::new(made.image().clone()).ok_or("not a clip");
         codes.into_iter().zip(&made).map(|(codes, made)| Ok((codes, clip(made)?))).collect()
     }
 

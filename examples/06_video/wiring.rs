@@ -15,12 +15,13 @@ use hybrid_dpo::engine::{EngineError, Noise};
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
-use hybrid_dpo::policies::causal::{CausalConfig, CausalLm, Training};
-use hybrid_dpo::policies::denoiser::sampler::Sampler;
-use hybrid_dpo::policies::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
-use hybrid_dpo::policies::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
-use hybrid_dpo::policies::unet::UNetConfig;
-use hybrid_dpo::policies::{BoxError, Coded, Pair, PolicyError};
+use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
+use hybrid_dpo::models::denoiser::sampler::Sampler;
+use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
+use hybrid_dpo::models::unet::UNetConfig;
+use hybrid_dpo::models::{Coded, ModelError};
+use hybrid_dpo::policies::{BoxError, Pair};
 use hybrid_dpo::train::diffusion::{
     Draws, Finished, FromImages, ImageExample, ImageMdp, ImageSource, Images, NoiseSharing, Reduction, Scheme,
     Timesteps, Units,
@@ -95,7 +96,7 @@ impl Video {
     }
 
     /// The request as the planner reads it.
-    pub(crate) fn prompt(&self, request: Request) -> std::result::Result<Vec<u32>, PolicyError> {
+    pub(crate) fn prompt(&self, request: Request) -> std::result::Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(&motion::planner_prompt(&request))
     }
 

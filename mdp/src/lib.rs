@@ -74,6 +74,7 @@ mod error;
 pub mod finite;
 pub mod hybrid;
 pub mod laws;
+pub mod noise;
 pub mod soft_q;
 mod steps;
 pub mod token;

@@ -1,17 +1,14 @@
-//! What can go wrong in a policy: its files, its tensors, its numbers.
+//! What can go wrong in a policy.
 
 use std::path::{Path, PathBuf};
 
-/// An error of loading, saving or running a policy.
+/// An error of a policy.
 ///
-/// Every variant carries the facts a person needs to act: the file, the tensor or setting, what was expected and what
-/// was found.
+/// A policy of one's own raises [`PolicyError::NotFinite`] or [`PolicyError::GradientNotFinite`] where it diverges, alone
+/// or as the source of an error of its own, and the training loop stops the run as diverged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// Whoever asked for the work wanted it no more before it was done.
-    #[error("interrupted")]
-    Interrupted,
     /// The operating system refused to read or write.
     #[error("{}: {source}", path.display())]
     Io {
@@ -21,64 +18,12 @@ pub enum PolicyError {
         #[source]
         source: std::io::Error,
     },
-    /// A JSON file does not parse, or a field has the wrong type.
-    #[error("{}:{line}:{column}: broken JSON: {reason}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What the parser said.
-        reason: String,
-    },
-    /// A model file is damaged, incomplete, or of a kind that is not read here.
+    /// A file is not what the policy wrote.
     #[error("{}: {reason}", path.display())]
     Format {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong, and what to do about it.
-        reason: String,
-    },
-    /// One tensor of a file is wrong: its header, its shape, its numbers.
-    #[error("{}: tensor `{tensor}`: {reason}", path.display())]
-    Tensor {
         /// The file.
         path: PathBuf,
-        /// Name of the tensor in that file.
-        tensor: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A setting of a model's configuration is missing, impossible or not supported.
-    #[error("setting `{key}`: {reason}")]
-    Config {
-        /// The key, as in `config.json`.
-        key: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The model is of an architecture that is not built here.
-    #[error("architecture `{found}` is not supported; supported: {supported}")]
-    Architecture {
-        /// What the file says.
-        found: String,
-        /// What would be accepted.
-        supported: String,
-    },
-    /// Text must be tokenised, and the model came without a tokenizer.
-    #[error("{}: no tokenizer.json, so text can't be turned into tokens; put the model's tokenizer.json beside its weights", path.display())]
-    NoTokenizer {
-        /// The model's file or folder.
-        path: PathBuf,
-    },
-    /// A tokenizer or chat template is damaged or refuses its input.
-    #[error("{}: tokenizer: {reason}", path.display())]
-    Tokenizer {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
     /// An argument of a call is out of range, or two arguments do not fit each other.
@@ -103,12 +48,12 @@ pub enum PolicyError {
         /// The number itself.
         value: f64,
     },
-    /// A tensor operation failed.
-    #[error("tensor operation: {0}")]
-    Tensors(#[from] candle_core::Error),
-    /// The engine refused a setting, a tensor or a gradient.
-    #[error(transparent)]
-    Engine(#[from] engine::EngineError),
+    /// A gradient that must be finite is not.
+    #[error("{reason}")]
+    GradientNotFinite {
+        /// Which gradient, as a sentence.
+        reason: String,
+    },
 }
 
 impl PolicyError {
@@ -122,21 +67,9 @@ impl PolicyError {
         Self::Format { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Reports one tensor of a file.
-    pub fn tensor(path: impl AsRef<Path>, tensor: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Tensor { path: path.as_ref().to_path_buf(), tensor: tensor.into(), reason: reason.into() }
-    }
-
-    /// Reports a setting of a model's configuration.
-    pub fn config(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), reason: reason.into() }
-    }
-
-    /// Wraps a JSON error with the file it came from.
-    pub fn json(path: impl AsRef<Path>, error: &serde_json::Error) -> Self {
-        let reason = error.to_string();
-        // serde_json ends its message with the position, which is already in ours.
-        let reason = reason.split(" at line ").next().unwrap_or(&reason).to_owned();
-        Self::Json { path: path.as_ref().to_path_buf(), line: error.line(), column: error.column(), reason }
+    /// Whether an error, or one it comes from, says that a policy's numbers are not finite.
+    pub fn is_divergence(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut chain = std::iter::successors(Some(error), |error| error.source());
+        chain.any(|error| matches!(error.downcast_ref(), Some(Self::NotFinite { .. } | Self::GradientNotFinite { .. })))
     }
 }

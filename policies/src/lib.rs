@@ -25,27 +25,14 @@
 //! ```
 //!
 //! # Where to go next
-//! [`causal`] has the language models, [`formats`] the files they come in, [`tabular`] a policy small enough to follow
-//! by hand. [`laws`] is the first test to write for a policy of your own.
-pub mod causal;
-pub mod clip;
-mod coded;
-mod declared;
-pub mod denoiser;
+//! [`Policy`], [`Learner`] and [`Persist`] are the traits, [`Pair`] makes two policies one of a hybrid problem, [`tabular`]
+//! has a policy small enough to follow by hand. [`laws`] is the first test to write for a policy of your own.
 mod error;
-pub mod formats;
 pub mod laws;
-mod limits;
 mod pair;
 mod policy;
-mod prompted;
-mod saved;
 pub mod tabular;
-pub mod unet;
-pub mod vae;
-pub use coded::Coded;
 pub use error::PolicyError;
 pub use pair::{Learns, Pair, PairTape};
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal};
-pub use prompted::Prompted;
 pub use tabular::Tabular;

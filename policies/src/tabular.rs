@@ -248,15 +248,16 @@ const SHAPE: &str = "the shape of the numbers";
 impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
         let path = folder.join(FILE);
-        let text = serde_json::to_vec(&self.bits()).map_err(|error| PolicyError::json(&path, &error))?;
+        let text = serde_json::to_vec(&self.bits())
+            .map_err(|error| PolicyError::format(&path, format!("broken JSON: {error}")))?;
         Ok(fs::write(&path, text).map_err(|error| PolicyError::io(&path, error))?)
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
         let path = folder.join(FILE);
         let text = fs::read(&path).map_err(|error| PolicyError::io(&path, error))?;
-        let rows: Vec<(M::State, Vec<u64>)> =
-            serde_json::from_slice(&text).map_err(|error| PolicyError::json(&path, &error))?;
+        let rows: Vec<(M::State, Vec<u64>)> = serde_json::from_slice(&text)
+            .map_err(|error| PolicyError::format(&path, format!("broken JSON: {error}")))?;
         if let Some((_, row)) = rows.iter().find(|(_, row)| row.len() != self.n_actions) {
             let reason = format!("a row has {} logits, but the table has {} actions", row.len(), self.n_actions);
             return Err(PolicyError::format(path, reason).into());

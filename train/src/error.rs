@@ -76,13 +76,7 @@ pub enum TrainError {
 impl TrainError {
     /// What a policy says in a step; numbers that were finite before the first step and are not later mean divergence.
     pub(crate) fn of_policy(step: usize, source: BoxError) -> Self {
-        let not_finite = source.downcast_ref::<PolicyError>().is_some_and(|error| {
-            matches!(
-                error,
-                PolicyError::NotFinite { .. } | PolicyError::Engine(engine::EngineError::NonFiniteGradient { .. })
-            )
-        });
-        if step > 0 && not_finite {
+        if step > 0 && PolicyError::is_divergence(&*source) {
             Self::Diverged { step, what: source.to_string() }
         } else {
             Self::Policy { step, source }

@@ -9,14 +9,14 @@ use datasets::images::Pixels;
 use engine::Noise;
 use engine::ops::Grid;
 use mdp::diffusion::{Latent, Level};
-use policies::clip::TextConditioner;
-use policies::denoiser::sampler::{Sampler, Variance};
-use policies::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
-use policies::formats::{
+use models::clip::TextConditioner;
+use models::denoiser::sampler::{Sampler, Variance};
+use models::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
+use models::formats::{
     DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
-use policies::unet::{UNetClass, UNetConfig};
-use policies::vae::Vae;
+use models::unet::{UNetClass, UNetConfig};
+use models::vae::Vae;
 use tempfile::TempDir;
 
 use crate::values::Values;
@@ -135,7 +135,7 @@ fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Fai
 /// The scheduler of flow matching in place of one of another kind.
 fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
     let scheduler = Scheduler::parse(path, text)?;
-    if scheduler.prediction == policies::denoiser::Prediction::Flow {
+    if scheduler.prediction == models::denoiser::Prediction::Flow {
         return Ok(scheduler);
     }
     let timesteps = scheduler.schedule.len();

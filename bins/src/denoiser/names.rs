@@ -1,7 +1,7 @@
 //! What the name of a denoiser stands for.
 use std::path::{Path, PathBuf};
 
-use policies::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
+use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
 
 use crate::values::Values;
 use crate::{Failure, adapters};

@@ -8,7 +8,8 @@ use datasets::pairs::{self, HybridRecord};
 use datasets::synthetic::chimera::{EDGE, Problem, Split};
 use datasets::{Example, ExampleKind, Order, derived_seed};
 use mdp::diffusion::Latent;
-use policies::{BoxError, Prompted};
+use models::Prompted;
+use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 

@@ -6,10 +6,10 @@ use datasets::images::Pixels;
 use datasets::synthetic::chimera::{Oracle, Outcome, Problem, Split, Wanted};
 use engine::Noise;
 use mdp::diffusion::Latent;
-use policies::Prompted;
-use policies::causal::{CausalLm, Sampling};
-use policies::denoiser::Denoiser;
-use policies::formats::SamplingPlan;
+use models::Prompted;
+use models::causal::{CausalLm, Sampling};
+use models::denoiser::Denoiser;
+use models::formats::SamplingPlan;
 use train::statistics::wilson;
 
 use super::{Files, Words};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use datasets::{DatasetError, Origin, Text, Tokenise};
 use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
-use policies::causal::{CausalLm, Sampling};
-use policies::denoiser::{Denoiser, Shape};
-use policies::formats::{ModelFiles, ModelTokenizer};
-use policies::{Pair, Prompted};
+use models::Prompted;
+use models::causal::{CausalLm, Sampling};
+use models::denoiser::{Denoiser, Shape};
+use models::formats::{ModelFiles, ModelTokenizer};
+use policies::Pair;
 use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};

@@ -11,9 +11,9 @@ use datasets::images::{
 use datasets::{OnBad, Reading};
 use engine::Noise;
 use engine::ops::Grid;
+use models::denoiser::{Condition, Shape};
+use models::vae::Vae;
 use policies::BoxError;
-use policies::denoiser::{Condition, Shape};
-use policies::vae::Vae;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};

@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datasets::images::{HiddenValues, ImageKind, LatentContext, LatentShape, Latents};
+use models::denoiser::{Condition, Conditioning, Hidden, Shape};
 use policies::BoxError;
-use policies::denoiser::{Condition, Conditioning, Hidden, Shape};
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::{Captions, Opened};

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datasets::images::{ImagePair, Pixels};
 use datasets::synthetic::chimera;
 use datasets::synthetic::shapes::{EDGE, Problem, Split};
+use models::clip::TextConditioner;
+use models::denoiser::{Condition, Conditioning, Framing, Shape};
 use policies::BoxError;
-use policies::clip::TextConditioner;
-use policies::denoiser::{Condition, Conditioning, Framing, Shape};
 use train::diffusion::{Finished, ImageExample, Images};
 
 use crate::console::Console;

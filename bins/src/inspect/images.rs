@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use datasets::images::{
     ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
 };
-use policies::denoiser::Shape;
+use models::denoiser::Shape;
 
 use super::print;
 use crate::denoiser;

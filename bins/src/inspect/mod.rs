@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use candle_core::Tensor;
 use datasets::PairFolder;
-use policies::formats::ModelFiles;
+use models::formats::ModelFiles;
 
 use crate::keys::idle;
 use crate::values::Values;

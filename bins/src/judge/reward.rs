@@ -3,8 +3,8 @@ use std::path::Path;
 
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
 use datasets::{Answers, Tokenise};
-use policies::causal::RewardModel;
-use policies::clip::ClipScore;
+use models::causal::RewardModel;
+use models::clip::ClipScore;
 
 use crate::console::Console;
 use crate::{Failure, text};

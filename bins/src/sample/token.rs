@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use datasets::{Origin, Prompt, Text};
 use engine::Noise;
+use models::causal::{CausalLm, Sampling};
+use models::formats::ModelTokenizer;
 use policies::Persist as _;
-use policies::causal::{CausalLm, Sampling};
-use policies::formats::ModelTokenizer;
 use serde_json::json;
 use train::{Sample, can_write, write_whole};
 

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mdp::EpisodeOf;
+use models::denoiser::Denoiser;
 use objectives::Comparison;
 use policies::Policy;
-use policies::denoiser::Denoiser;
 use serde_json::{Value, json};
 use train::diffusion::{ImageMdp, ImageSource, Scheme};
 use train::{Source, can_write};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use datasets::images::LatentShape;
 use mdp::hybrid::{Half, Runs};
+use models::causal::CausalLm;
 use objectives::Comparison;
-use policies::causal::CausalLm;
 use policies::{Pair, Policy};
 use serde_json::{Value, json};
 use train::diffusion::{ImageSource, Scheme};

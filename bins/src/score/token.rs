@@ -6,8 +6,8 @@ use std::sync::Arc;
 use datasets::{Example, ExampleKind};
 use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
+use models::causal::CausalLm;
 use policies::Policy;
-use policies::causal::CausalLm;
 use serde_json::{Value, json};
 use train::can_write;
 

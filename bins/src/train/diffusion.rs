@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
-use policies::denoiser::Denoiser;
 use policies::{Persist as _, Policy};
 use train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};

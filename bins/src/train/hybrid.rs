@@ -110,7 +110,7 @@ struct Setup<'a> {
 }
 
 /// Both halves' examples.
-type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, policies::Prompted>;
+type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, models::Prompted>;
 
 impl<'a> Setup<'a> {
     fn values(&self) -> &Values {

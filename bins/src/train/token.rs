@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use datasets::{Dataset, Order, derived_seed};
 use mdp::token::TokenMdp;
+use models::causal::{CausalLm, Sampling};
+use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
-use policies::causal::{CausalLm, Sampling};
-use policies::formats::{ModelFiles, ModelTokenizer};
 use policies::{Persist, Policy};
 use train::token::{FromExample, TokenSource};
 use train::{

@@ -3,7 +3,9 @@
 //! The first action is the noise itself, x_T, drawn from a fixed prior and scored 0: all chance lives in the policy. Each
 //! action after it is the next, less noisy latent. The paper prints the action in (c, x_{T-t}, T-t) as x_{T-t+1}; it is
 //! x_{T-t-1}, as its own dynamics say.
+mod conditioning;
 mod omega;
+mod prediction;
 mod schedule;
 mod spacing;
 
@@ -11,7 +13,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::Mdp;
+pub use conditioning::{Condition, Conditioning, Framing, Hidden};
 pub use omega::Omega;
+pub use prediction::{Mixture, Prediction};
 pub use schedule::{Level, NoiseSchedule};
 pub use spacing::Spacing;
 

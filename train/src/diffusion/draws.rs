@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use engine::{Noise, noise};
 use mdp::diffusion::Latent;
+use mdp::noise::{self, Noise};
 
 /// How timesteps are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -17,10 +17,10 @@ mod tests;
 mod trajectories;
 mod units;
 
+use mdp::diffusion::Condition;
 use mdp::diffusion::{DenoisingMdp, Latent};
 use objectives::{Comparison, Demonstration};
 use policies::BoxError;
-use policies::denoiser::Condition;
 
 use crate::Sides;
 

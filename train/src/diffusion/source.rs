@@ -1,11 +1,11 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use engine::Noise;
+use mdp::diffusion::{Condition, Prediction};
 use mdp::diffusion::{DenoisingAction, DenoisingState};
+use mdp::noise::Noise;
 use mdp::{EpisodeOf, Piece};
 use objectives::Scores;
-use policies::denoiser::{Condition, Prediction};
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
@@ -128,7 +128,7 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
             return Err(format!("this objective compares two images, and there is only one; try {SFT}").into());
         }
         if let Some((share, empty)) = &self.empty {
-            let chance = engine::noise::unit(&mut Noise::new(self.draws.seed).stream("empty prompt", index as u64));
+            let chance = mdp::noise::unit(&mut Noise::new(self.draws.seed).stream("empty prompt", index as u64));
             if chance < *share {
                 example.sides.iter_mut().for_each(|side| side.condition = Arc::clone(empty));
             }

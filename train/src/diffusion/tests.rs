@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use mdp::diffusion::{Condition, Conditioning};
 use mdp::diffusion::{DenoisingAction, DenoisingState, NoiseSchedule, Omega};
 use mdp::{Channels, EpisodeOf, Rng};
 use objectives::Comparison;
-use policies::denoiser::{Condition, Conditioning};
 use policies::{BoxError, Policy, Proposal};
 
 use super::*;

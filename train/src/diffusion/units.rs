@@ -1,7 +1,7 @@
 use std::fmt;
 
+use mdp::diffusion::Prediction;
 use mdp::diffusion::{NoiseSchedule, Omega};
-use policies::denoiser::Prediction;
 
 /// How the squared errors of a latent's numbers add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,344 @@
+//! What a `config.json` says of a causal language model, checked.
+
+use serde_json::Value;
+
+use super::fields::Fields;
+use super::rotary::{Rotary, RotaryKeys};
+use super::{settings, windows};
+use crate::ModelError;
+
+/// The families of decoders that are built here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Architecture {
+    /// GPT-NeoX (Pythia): LayerNorm, partial rotary embedding, one packed projection for queries, keys and values.
+    GptNeoX,
+    /// GPT-2: LayerNorm, learned positions, weights stored `[in, out]`.
+    Gpt2,
+    /// Llama: RMSNorm, rotary embedding, grouped heads, gated MLP.
+    Llama,
+    /// Qwen2: Llama with biases on queries, keys and values.
+    Qwen2,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::GptNeoX, Self::Gpt2, Self::Llama, Self::Qwen2];
+
+    /// The `model_type` of `config.json`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::GptNeoX => "gpt_neox",
+            Self::Gpt2 => "gpt2",
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+
+    fn from_model_type(found: &str) -> Result<Self, ModelError> {
+        Self::ALL.into_iter().find(|architecture| architecture.model_type() == found).ok_or_else(|| {
+            let supported = Self::ALL.map(Self::model_type).join(", ");
+            ModelError::Architecture { found: found.to_owned(), supported }
+        })
+    }
+}
+
+/// The function between the two halves of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Phi(x)` with the exact normal distribution function.
+    Gelu,
+    /// The tanh approximation of it.
+    GeluTanh,
+    /// `x sigmoid(x)`.
+    Silu,
+}
+
+impl Activation {
+    fn from_name(key: &str, name: &str) -> Result<Self, ModelError> {
+        match name {
+            "gelu" => Ok(Self::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Self::GeluTanh),
+            "silu" | "swish" => Ok(Self::Silu),
+            other => Err(ModelError::config(
+                key,
+                format!(
+                    "activation `{other}` is not supported; supported: gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, silu, swish"
+                ),
+            )),
+        }
+    }
+}
+
+/// A causal language model's shape, checked, whatever its architecture calls the parts.
+///
+/// It is read from the contents of a Hugging Face `config.json`, in the spellings of transformers 4 and 5, with
+/// transformers' defaults. Sizes have no defaults: a config without them is a broken one.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in config.json")]
+pub struct CausalConfig {
+    /// The family.
+    pub architecture: Architecture,
+    /// Rows of the embedding.
+    pub vocabulary: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Number of query heads.
+    pub n_query_heads: usize,
+    /// Number of key and value heads; divides the query heads.
+    pub n_key_value_heads: usize,
+    /// Coordinates per head.
+    pub head_size: usize,
+    /// Width inside the MLP.
+    pub inner: usize,
+    /// The longest sequence the model was made for.
+    pub max_positions: usize,
+    /// Added to the variance in norms.
+    pub norm_epsilon: f64,
+    /// The MLP's function.
+    pub activation: Activation,
+    /// Whether the output matrix is the embedding.
+    pub tied: bool,
+    /// GPT-NeoX: attention and MLP read the same residual.
+    pub parallel_residual: bool,
+    /// Whether queries, keys and values have biases.
+    pub qkv_bias: bool,
+    /// Whether attention's output projection has a bias.
+    pub attention_output_bias: bool,
+    /// Whether the MLP's projections have biases.
+    pub mlp_bias: bool,
+    /// The rotary embedding; `None` for learned positions.
+    pub rotary: Option<Rotary>,
+    /// The token that begins a text.
+    pub bos: Option<u32>,
+    /// The tokens that end a text.
+    pub eos: Vec<u32>,
+    /// The whole file, for saving.
+    pub source: Value,
+}
+
+impl CausalConfig {
+    /// Everything that changes the model's numbers, as text for a fingerprint.
+    pub(super) fn settings(&self) -> String {
+        format!("{:?}", Self { source: Value::Null, ..self.clone() })
+    }
+
+    /// Reads and checks the contents of a `config.json`.
+    ///
+    /// # Errors
+    /// An architecture that is not built here, a missing or impossible size, an activation, rotary scaling or attention
+    /// variant that is not supported; each names the key.
+    pub fn from_json(source: Value) -> Result<Self, ModelError> {
+        if !source.is_object() {
+            return Err(ModelError::config("config.json", "the file must hold an object"));
+        }
+        let fields = Fields::new(&source);
+        let architecture = Architecture::from_model_type(&fields.required_text("model_type")?)?;
+        settings::check(architecture, &source)?;
+        let mut config = match architecture {
+            Architecture::GptNeoX => gpt_neox(fields)?,
+            Architecture::Gpt2 => gpt2(fields)?,
+            Architecture::Llama | Architecture::Qwen2 => llama_like(fields, architecture)?,
+        };
+        config.check_heads()?;
+        config.source = source;
+        Ok(config)
+    }
+
+    /// The architecture's prefix of every tensor but the head: `gpt_neox.`, `transformer.` or `model.`.
+    pub fn prefix(&self) -> &'static str {
+        match self.architecture {
+            Architecture::GptNeoX => "gpt_neox.",
+            Architecture::Gpt2 => "transformer.",
+            Architecture::Llama | Architecture::Qwen2 => "model.",
+        }
+    }
+
+    fn check_heads(&self) -> Result<(), ModelError> {
+        let (query, key_value) = (self.n_query_heads, self.n_key_value_heads);
+        if !query.is_multiple_of(key_value) {
+            let reason = format!("{key_value} key and value heads cannot be shared by {query} query heads");
+            return Err(ModelError::config("num_key_value_heads", reason));
+        }
+        self.rotary.map_or(Ok(()), |rotary| rotary.check(self.head_size))
+    }
+
+    /// Takes note that the output matrix is one of its own, in the file as well, so that both are saved.
+    pub(crate) fn untie(&mut self) {
+        self.tied = false;
+        self.source["tie_word_embeddings"] = Value::Bool(false);
+    }
+}
+
+/// The size of a head that is not given, refusing a width that does not divide.
+fn head_size(width: usize, heads: usize) -> Result<usize, ModelError> {
+    if !width.is_multiple_of(heads) {
+        let reason = format!("a width of {width} is not a multiple of {heads} heads");
+        return Err(ModelError::config("num_attention_heads", reason));
+    }
+    Ok(width / heads)
+}
+
+fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
+    let width = fields.required_size("hidden_size")?;
+    let heads = fields.required_size("num_attention_heads")?;
+    let size = head_size(width, heads)?;
+    let max_positions = fields.size("max_position_embeddings")?.unwrap_or(2048);
+    // transformers counts the coordinates that turn from this key, and makes heads without it.
+    let turning = fields.size("head_dim")?.unwrap_or(size);
+    let attention_bias = fields.flag("attention_bias", true)?;
+    Ok(CausalConfig {
+        architecture: Architecture::GptNeoX,
+        vocabulary: fields.required_size("vocab_size")?,
+        width,
+        n_layers: fields.required_size("num_hidden_layers")?,
+        n_query_heads: heads,
+        n_key_value_heads: heads,
+        head_size: size,
+        inner: fields.required_size("intermediate_size")?,
+        max_positions,
+        norm_epsilon: fields.positive("layer_norm_eps", 1e-5)?,
+        activation: activation(fields, "hidden_act", "gelu")?,
+        tied: fields.flag("tie_word_embeddings", false)?,
+        parallel_residual: fields.flag("use_parallel_residual", true)?,
+        qkv_bias: attention_bias,
+        attention_output_bias: attention_bias,
+        mlp_bias: true,
+        rotary: Some(Rotary::read(fields, RotaryKeys::Partial, turning, max_positions)?),
+        bos: fields.token("bos_token_id", Some(0))?,
+        eos: fields.tokens("eos_token_id", Some(2))?,
+        source: Value::Null,
+    })
+}
+
+fn gpt2(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
+    // Of two spellings in one file, transformers takes the general one.
+    let either = |name: &str, alias: &str| match fields.size(alias)? {
+        Some(size) => Ok(Some(size)),
+        None => fields.size(name),
+    };
+    let required = |name: &str, alias: &str| either(name, alias)?.ok_or_else(|| ModelError::config(name, "is missing"));
+    let width = required("n_embd", "hidden_size")?;
+    let heads = required("n_head", "num_attention_heads")?;
+    Ok(CausalConfig {
+        architecture: Architecture::Gpt2,
+        vocabulary: fields.required_size("vocab_size")?,
+        width,
+        n_layers: required("n_layer", "num_hidden_layers")?,
+        n_query_heads: heads,
+        n_key_value_heads: heads,
+        head_size: head_size(width, heads)?,
+        inner: fields.size("n_inner")?.unwrap_or(4 * width),
+        max_positions: either("n_positions", "max_position_embeddings")?.unwrap_or(1024),
+        norm_epsilon: fields.positive("layer_norm_epsilon", 1e-5)?,
+        activation: activation(fields, "activation_function", "gelu_new")?,
+        tied: fields.flag("tie_word_embeddings", true)?,
+        parallel_residual: false,
+        qkv_bias: true,
+        attention_output_bias: true,
+        mlp_bias: true,
+        rotary: None,
+        bos: fields.token("bos_token_id", Some(50_256))?,
+        eos: fields.tokens("eos_token_id", Some(50_256))?,
+        source: Value::Null,
+    })
+}
+
+fn llama_like(fields: Fields<'_>, architecture: Architecture) -> Result<CausalConfig, ModelError> {
+    let qwen2 = architecture == Architecture::Qwen2;
+    let width = fields.required_size("hidden_size")?;
+    let heads = fields.required_size("num_attention_heads")?;
+    let size = fields.size("head_dim")?.map_or_else(|| head_size(width, heads), Ok)?;
+    let attention_bias = !qwen2 && fields.flag("attention_bias", false)?;
+    let (max_positions, bos, eos) = if qwen2 { (32_768, None, None) } else { (2048, Some(1), Some(2)) };
+    let max_positions = fields.size("max_position_embeddings")?.unwrap_or(max_positions);
+    let n_layers = fields.required_size("num_hidden_layers")?;
+    if qwen2 {
+        windows::refuse_windows(fields, n_layers, max_positions)?;
+    }
+    Ok(CausalConfig {
+        architecture,
+        vocabulary: fields.required_size("vocab_size")?,
+        width,
+        n_layers,
+        n_query_heads: heads,
+        n_key_value_heads: fields.size("num_key_value_heads")?.unwrap_or(heads),
+        head_size: size,
+        inner: fields.required_size("intermediate_size")?,
+        max_positions,
+        norm_epsilon: fields.positive("rms_norm_eps", 1e-6)?,
+        activation: activation(fields, "hidden_act", "silu")?,
+        tied: fields.flag("tie_word_embeddings", false)?,
+        parallel_residual: false,
+        qkv_bias: qwen2 || attention_bias,
+        attention_output_bias: attention_bias,
+        mlp_bias: !qwen2 && fields.flag("mlp_bias", false)?,
+        rotary: Some(Rotary::read(fields, RotaryKeys::Whole, size, max_positions)?),
+        bos: fields.token("bos_token_id", bos)?,
+        eos: fields.tokens("eos_token_id", eos)?,
+        source: Value::Null,
+    })
+}
+
+fn activation(fields: Fields<'_>, key: &str, default: &str) -> Result<Activation, ModelError> {
+    Activation::from_name(key, &fields.text(key)?.unwrap_or_else(|| default.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn llama() -> Value {
+        json!({ "model_type": "llama", "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48 })
+    }
+
+    fn with(mut source: Value, key: &str, value: Value) -> Value {
+        source[key] = value;
+        source
+    }
+
+    fn check_error(source: Value, expected: &str) {
+        let message = CausalConfig::from_json(source).map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+        assert!(message.contains(expected), "`{message}` does not say `{expected}`");
+    }
+
+    #[test]
+    fn defaults_are_those_of_transformers() {
+        let source = json!({ "model_type": "gpt2", "vocab_size": 96, "n_embd": 16, "n_layer": 1, "n_head": 2 });
+        let config = CausalConfig::from_json(source).unwrap();
+        assert!(config.tied && config.rotary.is_none());
+        assert_eq!((config.inner, config.max_positions, config.activation), (64, 1024, Activation::GeluTanh));
+        assert_eq!((config.bos, config.eos), (Some(50_256), vec![50_256]));
+        let config = CausalConfig::from_json(with(llama(), "eos_token_id", json!([2, 7]))).unwrap();
+        assert_eq!((config.tied, config.qkv_bias, config.eos), (false, false, vec![2, 7]));
+        let config = CausalConfig::from_json(with(llama(), "model_type", json!("qwen2"))).unwrap();
+        assert!(config.qkv_bias && !config.attention_output_bias && config.eos.is_empty());
+    }
+
+    #[test]
+    fn of_two_names_of_a_size_the_general_one_counts() {
+        let mut source = json!({ "model_type": "gpt2", "vocab_size": 96, "n_embd": 16, "n_layer": 1, "n_head": 2 });
+        source["num_attention_heads"] = json!(4);
+        source["max_position_embeddings"] = json!(64);
+        source["n_positions"] = json!(32);
+        let config = CausalConfig::from_json(source).unwrap();
+        assert_eq!((config.n_query_heads, config.head_size, config.max_positions), (4, 4, 64));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        check_error(with(llama(), "model_type", json!("mamba")), "supported: gpt_neox, gpt2, llama, qwen2");
+        check_error(with(llama(), "hidden_act", json!("relu6")), "relu6");
+        check_error(with(llama(), "rope_scaling", json!({ "type": "yarn", "factor": 2.0 })), "yarn");
+        check_error(with(llama(), "hidden_size", Value::Null), "hidden_size");
+        check_error(with(llama(), "hidden_size", json!(-3)), "hidden_size");
+        check_error(with(llama(), "num_key_value_heads", json!(3)), "3 key and value heads");
+        check_error(with(llama(), "num_attention_heads", json!(5)), "not a multiple of 5 heads");
+        check_error(with(llama(), "rms_norm_eps", json!("small")), "rms_norm_eps");
+        check_error(json!([1]), "object");
+    }
+}

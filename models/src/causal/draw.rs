@@ -1,0 +1,209 @@
+//! From logits to a token.
+
+use engine::{Rng, noise};
+
+use crate::ModelError;
+use policies::Proposal;
+
+/// How tokens are drawn and when a response ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 always takes the most likely token.
+    pub temperature: f64,
+    /// Only so many of the most likely tokens are drawn from.
+    pub top_k: Option<usize>,
+    /// Only the most likely tokens that together reach this probability are drawn from (at the temperature, after
+    /// `top_k`).
+    pub top_p: Option<f64>,
+    /// The most tokens a response may have.
+    pub max_new: usize,
+    /// The tokens that end a response.
+    pub eos: Vec<u32>,
+    /// Tokens from here on are never drawn: embeddings are often padded to a round number. `None` allows all.
+    pub vocabulary: Option<usize>,
+}
+
+impl Default for Sampling {
+    /// The model's own distribution, for up to 128 tokens, ended by nothing else.
+    fn default() -> Self {
+        Self { temperature: 1., top_k: None, top_p: None, max_new: 128, eos: Vec::new(), vocabulary: None }
+    }
+}
+
+impl Sampling {
+    /// Always the most likely token.
+    pub fn greedy() -> Self {
+        Self { temperature: 0., ..Self::default() }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ModelError> {
+        let refuse = |what: &str, expected: &str, got: String| {
+            Err(ModelError::Argument { what: what.into(), expected: expected.into(), got })
+        };
+        if !(self.temperature >= 0. && self.temperature.is_finite()) {
+            return refuse("the temperature", "zero or a positive number", self.temperature.to_string());
+        }
+        if self.top_k == Some(0) {
+            return refuse("top-k", "at least 1", "0".into());
+        }
+        match self.top_p {
+            Some(top_p) if !(top_p > 0. && top_p <= 1.) => {
+                refuse("top-p", "a probability above 0 and at most 1", top_p.to_string())
+            }
+            _ if self.vocabulary == Some(0) => refuse("the vocabulary to draw from", "at least one token", "0".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Draws a token; `None` where a logit is not a number.
+    pub(super) fn draw(&self, logits: &[f32], rng: &mut Rng) -> Option<u32> {
+        let logits = &logits[..self.vocabulary.unwrap_or(logits.len()).min(logits.len())];
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return None;
+        }
+        if self.temperature == 0. {
+            return most_likely(logits);
+        }
+        if self.top_k.is_none() && self.top_p.is_none() {
+            let weights = weights(logits.iter().copied(), self.temperature);
+            return pick(&weights, rng).map(|index| index as u32);
+        }
+        let mut tokens = best_first(logits, self.top_k.unwrap_or(logits.len()));
+        let mut weights = weights(tokens.iter().map(|&token| logits[token as usize]), self.temperature);
+        if let Some(top_p) = self.top_p {
+            let n = nucleus(&weights, top_p);
+            tokens.truncate(n);
+            weights.truncate(n);
+        }
+        pick(&weights, rng).map(|index| tokens[index])
+    }
+}
+
+/// The `k` most likely tokens below `vocabulary`, best first, with their log-probabilities among all of `logits`.
+pub(super) fn top_proposals(logits: &[f32], vocabulary: usize, k: usize) -> Vec<Proposal<u32>> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).sum();
+    let normaliser = f64::from(largest) + sum.ln();
+    let proposal = |token: u32| {
+        let log_prob = f64::from(logits[token as usize]) - normaliser;
+        Proposal { action: token, log_prob, prior: log_prob.exp() }
+    };
+    best_first(&logits[..vocabulary.min(logits.len())], k).into_iter().map(proposal).collect()
+}
+
+/// The first of the largest.
+fn most_likely(logits: &[f32]) -> Option<u32> {
+    let better = |best: Option<usize>, index: usize| match best {
+        Some(best) if logits[best] >= logits[index] => Some(best),
+        _ => Some(index),
+    };
+    (0..logits.len()).fold(None, better).map(|index| index as u32)
+}
+
+/// The `k` tokens of the largest logits, best first, the lower of equals first.
+fn best_first(logits: &[f32], k: usize) -> Vec<u32> {
+    let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
+    if k < tokens.len() {
+        if k > 0 {
+            tokens.select_nth_unstable_by(k - 1, order);
+        }
+        tokens.truncate(k);
+    }
+    tokens.sort_unstable_by(order);
+    tokens
+}
+
+/// Unnormalised probabilities, the largest being 1.
+fn weights(logits: impl Iterator<Item = f32> + Clone, temperature: f64) -> Vec<f64> {
+    let largest = f64::from(logits.clone().fold(f32::NEG_INFINITY, f32::max));
+    logits.map(|logit| ((f64::from(logit) - largest) / temperature).exp()).collect()
+}
+
+/// How many of the weights, largest first, it takes to reach the share `top_p`.
+fn nucleus(weights: &[f64], top_p: f64) -> usize {
+    let wanted = top_p * weights.iter().sum::<f64>();
+    let mut sum = 0.;
+    let reached = weights.iter().position(|weight| {
+        sum += weight;
+        sum >= wanted
+    });
+    reached.map_or(weights.len(), |index| index + 1)
+}
+
+fn pick(weights: &[f64], rng: &mut Rng) -> Option<usize> {
+    let mut left = noise::unit(rng) * weights.iter().sum::<f64>();
+    let found = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.
+    });
+    // Rounding can leave a little; the last token that can be drawn takes it.
+    found.or_else(|| weights.iter().rposition(|weight| *weight > 0.))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Noise;
+
+    use super::*;
+
+    fn shares(sampling: &Sampling, logits: &[f32]) -> Vec<f64> {
+        let rng = &mut Noise::new(4).stream("draw", 0);
+        let mut counts = vec![0.; logits.len()];
+        for _ in 0..20_000 {
+            counts[sampling.draw(logits, rng).unwrap() as usize] += 1. / 20_000.;
+        }
+        counts
+    }
+
+    /// A share of p has standard deviation sqrt(p (1 - p) / 20000) < 0.0036; the bound is five of them.
+    fn check(sampling: &Sampling, expected: [f64; 4]) {
+        let logits: Vec<f32> = [0.1f64, 0.4, 0.3, 0.2].iter().map(|p| p.ln() as f32 + 3.).collect();
+        let shares = shares(sampling, &logits);
+        let close = shares.iter().zip(expected).all(|(share, expected)| (share - expected).abs() < 0.018);
+        assert!(close, "{sampling:?}: {shares:?}, expected {expected:?}");
+    }
+
+    #[test]
+    fn draws_follow_the_settings() {
+        let plain = Sampling::default;
+        check(&plain(), [0.1, 0.4, 0.3, 0.2]);
+        check(&Sampling::greedy(), [0., 1., 0., 0.]);
+        check(&Sampling { top_k: Some(1), ..plain() }, [0., 1., 0., 0.]);
+        check(&Sampling { top_k: Some(2), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&Sampling { top_p: Some(0.5), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&Sampling { top_p: Some(0.01), ..plain() }, [0., 1., 0., 0.]);
+        check(&Sampling { top_p: Some(1.), ..plain() }, [0.1, 0.4, 0.3, 0.2]);
+        // Squares: 1, 16, 9, 4 of 30.
+        check(&Sampling { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
+        check(&Sampling { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
+    }
+
+    #[test]
+    fn proposals_are_the_exact_best() {
+        let logits: Vec<f32> = [0.1f64, 0.4, 0.3, 0.2].iter().map(|p| p.ln() as f32 - 50.).collect();
+        let proposals = top_proposals(&logits, 4, 3);
+        assert_eq!(proposals.iter().map(|proposal| proposal.action).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(proposals.iter().zip([0.4, 0.3, 0.2]).all(|(found, p)| (found.prior - p).abs() < 1e-5));
+        assert_eq!(top_proposals(&logits, 4, 9).len(), 4);
+        let below = top_proposals(&logits, 2, 9);
+        assert!(below.len() == 2 && (below[1].prior - 0.1).abs() < 1e-5);
+        assert_eq!(top_proposals(&[1., 1., 1.], 3, 2).iter().map(|p| p.action).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn senseless_settings_and_numbers_are_refused() {
+        let plain = Sampling::default;
+        let bad = [
+            Sampling { temperature: -1., ..plain() },
+            Sampling { temperature: f64::NAN, ..plain() },
+            Sampling { top_k: Some(0), ..plain() },
+            Sampling { top_p: Some(0.), ..plain() },
+            Sampling { top_p: Some(1.5), ..plain() },
+            Sampling { vocabulary: Some(0), ..plain() },
+        ];
+        assert!(bad.iter().all(|sampling| sampling.check().is_err()));
+        assert!(plain().check().is_ok() && Sampling::greedy().check().is_ok());
+        assert_eq!(plain().draw(&[0., f32::NAN], &mut Noise::new(0).stream("", 0)), None);
+    }
+}

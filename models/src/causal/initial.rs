@@ -1,0 +1,37 @@
+//! Fresh models.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use engine::{Noise, noise};
+
+use super::config::{Architecture, CausalConfig};
+use crate::ModelError;
+
+impl CausalConfig {
+    /// The tensors of a model that knows nothing yet: weights normal with deviation `initializer_range` (0.02 where the
+    /// config does not say), biases zero, norms one; GPT-2's projections back into the residual stream are smaller by
+    /// the square root of twice the number of blocks, as in transformers.
+    ///
+    /// Each tensor depends on the seed and its name only.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        let std = self.source.get("initializer_range").and_then(serde_json::Value::as_f64).unwrap_or(0.02);
+        let mut tensors = BTreeMap::new();
+        for (name, shape) in self.expected_tensors() {
+            let into_residual = self.architecture == Architecture::Gpt2 && name.ends_with("c_proj.weight");
+            let std = if into_residual { std / (2. * self.n_layers as f64).sqrt() } else { std };
+            let tensor = if name.rsplit('.').next() == Some("bias") {
+                Tensor::zeros(shape, DType::F32, device)?
+            } else if shape.len() == 1 {
+                Tensor::ones(shape, DType::F32, device)?
+            } else {
+                noise::normal(&mut noise.stream(&name, 0), shape, std, device)?
+            };
+            tensors.insert(name, tensor);
+        }
+        Ok(tensors)
+    }
+}

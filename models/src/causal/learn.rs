@@ -1,0 +1,234 @@
+//! Scoring and learning over prefix forests.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+use engine::checkpoint::Tape;
+use engine::ops::{VOCABULARY_NUMBERS, VocabularyQuery};
+use mdp::token::TokenMdp;
+use mdp::{Channels, EpisodeOf};
+
+use super::decoder::Pass;
+use super::model::{CausalLm, Learning};
+use super::packing::Packing;
+use crate::ModelError;
+
+/// Scoring keeps nothing, so its memory is that of the widest activation of this many packed tokens.
+const SLICE_TOKENS: usize = 4096;
+
+/// What is known of a question.
+type Numbers = [f64; VOCABULARY_NUMBERS];
+
+/// What a backward pass needs of a forward pass.
+#[derive(Debug)]
+pub struct TokenTape {
+    /// `None` where there was nothing to score.
+    tape: Option<Tape<'static>>,
+    packing: Arc<Packing>,
+}
+
+impl CausalLm {
+    /// The numbers of every decision, a bounded number of tokens at a time.
+    pub(super) fn score_episodes(&self, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, ModelError> {
+        let mut all = self.no_numbers();
+        for slice in slices(episodes, SLICE_TOKENS) {
+            let numbers = self.score_slice(&episodes[slice.clone()])?;
+            check_finite(&numbers, slice.start)?;
+            append(&mut all, &numbers);
+        }
+        Ok(all)
+    }
+
+    fn score_slice(&self, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, ModelError> {
+        let packing = Packing::of_episodes(episodes, self.limits())?;
+        if packing.tokens.is_empty() {
+            return Ok(self.channels(&packing, &[]));
+        }
+        let pass = Pass::Scoring;
+        let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
+        let reference = self.reference_numbers(&packing)?;
+        let (rows, targets) = packing.questions();
+        let query = VocabularyQuery {
+            rows: &rows,
+            targets: &targets,
+            reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
+            diagnostics: self.with_diagnostics,
+        };
+        let numbers = self.decoder.numbers(&hidden, query, pass)?;
+        Ok(self.channels(&packing, &host_rows(&numbers)?))
+    }
+
+    /// The numbers of every decision, with a tape to learn from.
+    pub(super) fn forward_episodes(
+        &self,
+        episodes: &[EpisodeOf<TokenMdp>],
+    ) -> Result<(Channels, TokenTape), ModelError> {
+        let learning = self.learning.as_ref().ok_or_else(does_not_learn)?;
+        let packing = Arc::new(Packing::of_episodes(episodes, self.limits())?);
+        if packing.tokens.is_empty() {
+            return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
+        }
+        let reference = self.reference_numbers(&packing)?;
+        let pass = Pass::Learning;
+        let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), learning.keep)?;
+        for layer in 0..self.config().n_layers {
+            let (decoder, packing) = (Arc::clone(&self.decoder), Arc::clone(&packing));
+            tape.run(move |x| decoder.block(layer, x, packing.reading(), &mut &packing.forest, pass))?;
+        }
+        let (rows, targets) = packing.questions();
+        let query = VocabularyQuery {
+            rows: &rows,
+            targets: &targets,
+            reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
+            diagnostics: self.with_diagnostics,
+        };
+        let numbers = tape.run_kept(|x| self.decoder.numbers(&self.decoder.last_norm(x, pass)?, query, pass))?;
+        let channels = self.channels(&packing, &host_rows(numbers)?);
+        check_finite(&channels, 0)?;
+        Ok((channels, TokenTape { tape: Some(tape), packing }))
+    }
+
+    /// Adds the gradient of the sum of slope times number.
+    pub(super) fn backward_tape(&mut self, tape: TokenTape, slopes: &Channels) -> Result<(), ModelError> {
+        let expected = tape.packing.steps(|_| 0.);
+        for steps in [Some(&slopes.log_probs), slopes.divergence.as_ref()].into_iter().flatten() {
+            if !steps.same_shape(&expected) {
+                return Err(ModelError::Argument {
+                    what: "the slopes".into(),
+                    expected: format!("{} numbers of {} episodes", expected.values().len(), expected.len()),
+                    got: format!("{} of {}, or otherwise divided", steps.values().len(), steps.len()),
+                });
+            }
+        }
+        if slopes.divergence.is_some() && self.reference.is_none() {
+            return Err(ModelError::Argument {
+                what: "the slopes of the divergence".into(),
+                expected: "none, as the model has no reference".into(),
+                got: "some".into(),
+            });
+        }
+        let Some(passed) = tape.tape else { return Ok(()) };
+        let gradient = question_slopes(&tape.packing, slopes, passed.output())?;
+        let Learning { gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
+        passed.backward(&gradient, &self.decoder.parameters, gradients)?;
+        Ok(())
+    }
+
+    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
+    /// finite is thrown away and moves nothing.
+    pub(super) fn take_step(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
+        let Learning { optimizer, gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
+        let norm = match max_norm {
+            Some(max_norm) => gradients.clip(max_norm)?,
+            None => gradients.norm()?,
+        };
+        if !norm.is_finite() {
+            gradients.clear();
+            return Ok(norm);
+        }
+        optimizer.step(&self.decoder.parameters, gradients, rate)?;
+        gradients.clear();
+        self.forget_hash();
+        Ok(norm)
+    }
+
+    fn no_numbers(&self) -> Channels {
+        self.channels(&Packing::default(), &[])
+    }
+
+    /// The numbers of every decision from those of every question.
+    fn channels(&self, packing: &Packing, numbers: &[Numbers]) -> Channels {
+        let column = |column: usize| packing.steps(|query| numbers[query][column]);
+        Channels {
+            log_probs: column(0),
+            divergence: self.reference.is_some().then(|| column(1)),
+            entropy: self.with_diagnostics.then(|| column(2)),
+            mean_logit: self.with_diagnostics.then(|| column(3)),
+            is_likeliest: self.with_diagnostics.then(|| column(4)),
+        }
+    }
+}
+
+/// The slopes of decisions added up by question, `[N, VOCABULARY_NUMBERS]` in the type of `like`.
+fn question_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, ModelError> {
+    let mut sums = vec![0.; packing.queries.len() * VOCABULARY_NUMBERS];
+    for (column, steps) in [(0, Some(&slopes.log_probs)), (1, slopes.divergence.as_ref())] {
+        let Some(steps) = steps else { continue };
+        for (&query, slope) in packing.query_of.iter().zip(steps.values()) {
+            sums[query as usize * VOCABULARY_NUMBERS + column] += slope;
+        }
+    }
+    Ok(Tensor::from_vec(sums, (packing.queries.len(), VOCABULARY_NUMBERS), like.device())?.to_dtype(like.dtype())?)
+}
+
+fn host_rows(numbers: &Tensor) -> Result<Vec<Numbers>, ModelError> {
+    let flat = numbers.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok(flat.as_chunks::<VOCABULARY_NUMBERS>().0.to_vec())
+}
+
+pub(super) fn does_not_learn() -> ModelError {
+    ModelError::Argument {
+        what: "the model".into(),
+        expected: "one that was made to learn".into(),
+        got: "a frozen one".into(),
+    }
+}
+
+fn check_finite(channels: &Channels, first_episode: usize) -> Result<(), ModelError> {
+    let named = [
+        ("the log-probability", Some(&channels.log_probs)),
+        ("the divergence", channels.divergence.as_ref()),
+        ("the entropy", channels.entropy.as_ref()),
+        ("the mean logit", channels.mean_logit.as_ref()),
+    ];
+    for (what, steps) in named.into_iter().filter_map(|(what, steps)| Some((what, steps?))) {
+        for (row, values) in steps.rows().enumerate() {
+            if let Some(step) = values.iter().position(|value| !value.is_finite()) {
+                let episode = first_episode + row;
+                return Err(ModelError::not_finite(what, episode, step, values[step]));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn append(all: &mut Channels, part: &Channels) {
+    part.log_probs.rows().for_each(|row| all.log_probs.push(row));
+    for (all, part) in [
+        (&mut all.divergence, &part.divergence),
+        (&mut all.entropy, &part.entropy),
+        (&mut all.mean_logit, &part.mean_logit),
+        (&mut all.is_likeliest, &part.is_likeliest),
+    ] {
+        if let (Some(all), Some(part)) = (all, part) {
+            part.rows().for_each(|row| all.push(row));
+        }
+    }
+}
+
+/// Ranges of episodes of at most so many tokens each (or one episode), not counting a prompt right after itself.
+fn slices(episodes: &[EpisodeOf<TokenMdp>], most: usize) -> Vec<std::ops::Range<usize>> {
+    let mut slices: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut n_tokens = 0;
+    let mut before: &[u32] = &[];
+    for (index, episode) in episodes.iter().enumerate() {
+        let mut own = 0;
+        for piece in &episode.pieces {
+            let prompt: &[u32] = &piece.start.prompt;
+            own += piece.start.response.len() + piece.actions.len();
+            own += if prompt == before { 0 } else { prompt.len() };
+            before = prompt;
+        }
+        match slices.last_mut() {
+            Some(slice) if n_tokens + own <= most => {
+                slice.end = index + 1;
+                n_tokens += own;
+            }
+            _ => {
+                slices.push(index..index + 1);
+                n_tokens = own + episode.pieces.first().map_or(0, |piece| piece.start.prompt.len());
+            }
+        }
+    }
+    slices
+}

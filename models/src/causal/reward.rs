@@ -1,0 +1,102 @@
+//! Decoders that say how good a text is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use engine::Parameters;
+use engine::ops::{self, Forest, WeightLayout};
+
+use super::decoder::{Decoder, Pass, Reading};
+use super::names::SCORE;
+use crate::ModelError;
+use crate::formats::{self, ModelFiles, ModelTokenizer};
+use crate::limits::Limits;
+
+/// How many tokens are in memory at once, unless one text has more.
+const TOKENS_AT_ONCE: usize = 8192;
+
+/// A reward model: a causal decoder whose last state one row of numbers turns into a reward. It is what transformers
+/// calls `LlamaForSequenceClassification` (and its kin) with one label, and what TRL's `RewardTrainer` writes.
+#[derive(Debug)]
+pub struct RewardModel {
+    path: PathBuf,
+    decoder: Decoder,
+    score: Tensor,
+    padding: Option<u32>,
+    tokenizer: Option<ModelTokenizer>,
+}
+
+impl RewardModel {
+    /// Whether the `config.json` in a folder names such a class.
+    pub fn is_folder(folder: &Path) -> bool {
+        let class = formats::read_object(&folder.join("config.json"))
+            .ok()
+            .and_then(|config| Some(config["architectures"].get(0)?.as_str()?.to_owned()));
+        class.is_some_and(|class| class.ends_with("ForSequenceClassification"))
+    }
+
+    /// Loads a Hugging Face folder.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, an architecture that is not built here, tensors that are not those of the
+    /// configuration, more than one label.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let ModelFiles { path, config, mut tensors, tokenizer, .. } = formats::load_reward(folder, device)?;
+        let score = tensors.remove(SCORE).ok_or_else(|| ModelError::tensor(&path, SCORE, "is missing"))?;
+        let mut parameters = Parameters::default();
+        for (name, tensor) in tensors {
+            parameters.insert_frozen(name, tensor)?;
+        }
+        let padding = config.source["pad_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        Ok(Self { path, decoder: Decoder::new(config, parameters, None), score, padding, tokenizer })
+    }
+
+    /// Its tokenizer.
+    ///
+    /// # Errors
+    /// The model came without one.
+    pub fn tokenizer(&self) -> Result<&ModelTokenizer, ModelError> {
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { path: self.path.clone() })
+    }
+
+    /// The most tokens of a text.
+    pub fn max_positions(&self) -> usize {
+        self.decoder.config.max_positions
+    }
+
+    /// The reward of each text: of the state at its last token that is no padding, as in transformers. Where the
+    /// padding token is the end token, that is the one before the end.
+    ///
+    /// # Errors
+    /// A text without tokens or with too many, a token outside the vocabulary.
+    pub fn score(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, ModelError> {
+        let vocabulary = self.decoder.config.vocabulary;
+        Limits { vocabulary, max_positions: self.max_positions() }.check_texts(texts)?;
+        let mut rewards = Vec::with_capacity(texts.len());
+        let mut rest = texts;
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fits = |text: &&Vec<u32>| {
+                tokens += text.len();
+                tokens <= TOKENS_AT_ONCE
+            };
+            let n = rest.iter().take_while(fits).count().max(1);
+            rewards.extend(self.score_batch(&rest[..n])?);
+            rest = &rest[n..];
+        }
+        Ok(rewards)
+    }
+
+    fn score_batch(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, ModelError> {
+        let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
+        let forest = Arc::new(Forest::chains(&lengths));
+        let last = |text: &[u32]| text.iter().rposition(|token| Some(*token) != self.padding).unwrap_or(0);
+        let rows: Vec<u32> = forest.segments.iter().zip(texts).map(|(s, text)| (s.start + last(text)) as u32).collect();
+        let (tokens, positions) = (texts.concat(), forest.positions());
+        let reading = Reading { tokens: &tokens, positions: &positions, rows: Some(&rows) };
+        let hidden = self.decoder.hidden(reading, &mut &forest, Pass::Scoring)?;
+        let rewards = ops::linear(&hidden, &self.score, None, WeightLayout::OutIn)?;
+        Ok(rewards.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+    }
+}

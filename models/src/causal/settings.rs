@@ -1,0 +1,331 @@
+//! What becomes of each setting of a `config.json`.
+//!
+//! The rule: a setting that transformers' class of the architecture declares is followed, harmless, or refused by name. So
+//! are the settings that transformers heeds in every class, such as `quantization_config`. Whatever else a file has,
+//! transformers puts on the configuration and no model of that class ever looks at it (a `sliding_window` in a Llama,
+//! `attn_logit_softcapping` in a Qwen2): it is ignored here, too, and [`CausalConfig::ignored_settings`] names it.
+
+use serde_json::Value;
+
+use super::config::{Architecture, CausalConfig};
+use crate::ModelError;
+use crate::formats::table::{
+    Table, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, refused_unless_true, unknown,
+};
+
+/// What all classes share, and what transformers heeds though no class declares it.
+const COMMON: Table = &[
+    ("_name_or_path", Harmless),
+    ("architectures", Honoured),
+    ("bos_token_id", Honoured),
+    ("chunk_size_feed_forward", Harmless),
+    ("compression_config", refused("compressed weights")),
+    ("cross_attention_hidden_size", Harmless),
+    ("dtype", Harmless),
+    ("eos_token_id", Honoured),
+    ("id2label", Harmless),
+    ("initializer_range", Honoured),
+    ("is_encoder_decoder", refused("an encoder beside the decoder")),
+    ("label2id", Harmless),
+    ("model_type", Honoured),
+    ("num_labels", Harmless),
+    ("output_attentions", Harmless),
+    ("output_hidden_states", Harmless),
+    ("pad_token_id", Honoured),
+    ("per_layer_config", refused("layers with settings of their own")),
+    ("problem_type", Harmless),
+    ("pruned_heads", refused("pruned heads")),
+    ("return_dict", Harmless),
+    ("tie_last_hidden_states", Harmless),
+    ("tie_word_embeddings", Honoured),
+    ("torch_dtype", Harmless),
+    ("transformers_version", Harmless),
+    ("use_cache", Harmless),
+    ("vocab_size", Honoured),
+];
+
+/// Settings of generation, which older versions kept here and which say nothing about a model's numbers; and marks that
+/// tools leave behind.
+const LEFT_BEHIND: Table = &[
+    ("_commit_hash", Harmless),
+    ("attn_implementation", Harmless),
+    ("auto_map", Harmless),
+    ("unsloth_fixed", Harmless),
+    ("unsloth_version", Harmless),
+];
+
+/// Rotary settings in every spelling that is followed.
+const ROTARY: Table =
+    &[("original_max_position_embeddings", Honoured), ("rope_parameters", Honoured), ("rope_scaling", Honoured)];
+
+const LLAMA: Table = &[
+    ("attention_bias", Honoured),
+    ("attention_dropout", Harmless),
+    ("head_dim", Honoured),
+    ("hidden_act", Honoured),
+    ("hidden_size", Honoured),
+    ("intermediate_size", Honoured),
+    ("max_position_embeddings", Honoured),
+    ("mlp_bias", Honoured),
+    ("num_attention_heads", Honoured),
+    ("num_hidden_layers", Honoured),
+    ("num_key_value_heads", Honoured),
+    // Slices of the same product.
+    ("pretraining_tp", Harmless),
+    ("rms_norm_eps", Honoured),
+    ("rope_theta", Honoured),
+];
+
+const QWEN2: Table = &[
+    ("attention_dropout", Harmless),
+    ("head_dim", Honoured),
+    ("hidden_act", Honoured),
+    ("hidden_size", Honoured),
+    ("intermediate_size", Honoured),
+    ("layer_types", Honoured),
+    ("max_position_embeddings", Honoured),
+    ("max_window_layers", Honoured),
+    ("num_attention_heads", Honoured),
+    ("num_hidden_layers", Honoured),
+    ("num_key_value_heads", Honoured),
+    ("rms_norm_eps", Honoured),
+    ("rope_theta", Honoured),
+    ("sliding_window", Honoured),
+    ("use_sliding_window", Honoured),
+];
+
+const GPT_NEOX: Table = &[
+    ("attention_bias", Honoured),
+    ("attention_dropout", Harmless),
+    ("classifier_dropout", Harmless),
+    ("head_dim", Honoured),
+    ("hidden_act", Honoured),
+    ("hidden_dropout", Harmless),
+    ("hidden_size", Honoured),
+    ("intermediate_size", Honoured),
+    ("is_decoder", Harmless),
+    ("layer_norm_eps", Honoured),
+    ("max_position_embeddings", Honoured),
+    ("num_attention_heads", Honoured),
+    ("num_hidden_layers", Honoured),
+    ("rotary_emb_base", Honoured),
+    ("rotary_pct", Honoured),
+    ("use_parallel_residual", Honoured),
+];
+
+const GPT2: Table = &[
+    ("activation_function", Honoured),
+    ("add_cross_attention", refused("cross-attention")),
+    ("attn_pdrop", Harmless),
+    ("embd_pdrop", Harmless),
+    ("hidden_size", Honoured),
+    ("layer_norm_epsilon", Honoured),
+    ("max_position_embeddings", Honoured),
+    ("n_ctx", Harmless),
+    ("n_embd", Honoured),
+    ("n_head", Honoured),
+    ("n_inner", Honoured),
+    ("n_layer", Honoured),
+    ("n_positions", Honoured),
+    ("num_attention_heads", Honoured),
+    ("num_hidden_layers", Honoured),
+    // Another order of the same multiplications, for half precision.
+    ("reorder_and_upcast_attn", Harmless),
+    ("resid_pdrop", Harmless),
+    ("scale_attn_by_inverse_layer_idx", refused("attention scaled by layer")),
+    ("scale_attn_weights", refused_unless_true("attention without a scale")),
+    // A head for multiple choice, which a language model doesn't have.
+    ("summary_activation", Harmless),
+    ("summary_first_dropout", Harmless),
+    ("summary_proj_to_labels", Harmless),
+    ("summary_type", Harmless),
+    ("summary_use_proj", Harmless),
+];
+
+/// A `generation_config.json`: its special tokens count; how to draw is told by the flags of `sample`, and the file goes
+/// along with the model.
+const GENERATION: Table = &[
+    ("_from_model_config", Harmless),
+    ("assistant_confidence_threshold", Harmless),
+    ("assistant_early_exit", Harmless),
+    ("assistant_ensemble_weight", Harmless),
+    ("assistant_lookbehind", Harmless),
+    ("bad_words_ids", Harmless),
+    ("begin_suppress_tokens", Harmless),
+    ("bos_token_id", Honoured),
+    ("cache_config", Harmless),
+    ("cache_implementation", Harmless),
+    ("compile_config", Harmless),
+    ("constraints", Harmless),
+    ("continuous_batching_config", Harmless),
+    ("decoder_start_token_id", Harmless),
+    ("disable_compile", Harmless),
+    ("diversity_penalty", Harmless),
+    ("do_sample", Harmless),
+    ("dola_layers", Harmless),
+    ("early_stopping", Harmless),
+    ("encoder_no_repeat_ngram_size", Harmless),
+    ("encoder_repetition_penalty", Harmless),
+    ("eos_token_id", Honoured),
+    ("epsilon_cutoff", Harmless),
+    ("eta_cutoff", Harmless),
+    ("exponential_decay_length_penalty", Harmless),
+    ("force_words_ids", Harmless),
+    ("forced_bos_token_id", Harmless),
+    ("forced_eos_token_id", Harmless),
+    ("guidance_scale", Harmless),
+    ("is_assistant", Harmless),
+    ("length_penalty", Harmless),
+    ("low_memory", Harmless),
+    ("max_cache_len", Harmless),
+    ("max_length", Harmless),
+    ("max_matching_ngram_size", Harmless),
+    ("max_new_tokens", Harmless),
+    ("max_time", Harmless),
+    ("min_length", Harmless),
+    ("min_new_tokens", Harmless),
+    ("min_p", Harmless),
+    ("no_repeat_ngram_size", Harmless),
+    ("num_assistant_tokens", Harmless),
+    ("num_assistant_tokens_schedule", Harmless),
+    ("num_beam_groups", Harmless),
+    ("num_beams", Harmless),
+    ("num_return_sequences", Harmless),
+    ("output_attentions", Harmless),
+    ("output_hidden_states", Harmless),
+    ("output_logits", Harmless),
+    ("output_scores", Harmless),
+    ("pad_token_id", Honoured),
+    ("penalty_alpha", Harmless),
+    ("prefill_chunk_size", Harmless),
+    ("prompt_lookup_num_tokens", Harmless),
+    ("remove_invalid_values", Harmless),
+    ("renormalize_logits", Harmless),
+    ("repetition_penalty", Harmless),
+    ("return_dict_in_generate", Harmless),
+    ("sequence_bias", Harmless),
+    ("speculation_type", Harmless),
+    ("stop_strings", Harmless),
+    ("suppress_tokens", Harmless),
+    ("target_lookbehind", Harmless),
+    ("temperature", Harmless),
+    ("token_healing", Harmless),
+    ("top_h", Harmless),
+    ("top_k", Harmless),
+    ("top_p", Harmless),
+    ("transformers_version", Harmless),
+    ("typical_p", Harmless),
+    ("use_cache", Harmless),
+    ("use_mtp", Harmless),
+    ("watermarking_config", Harmless),
+];
+
+/// The tables of an architecture.
+fn tables(architecture: Architecture) -> Vec<Table> {
+    match architecture {
+        Architecture::Llama => vec![COMMON, ROTARY, LLAMA],
+        Architecture::Qwen2 => vec![COMMON, ROTARY, QWEN2],
+        Architecture::GptNeoX => vec![COMMON, ROTARY, GPT_NEOX],
+        Architecture::Gpt2 => vec![COMMON, GPT2],
+    }
+}
+
+/// Refuses what is not built.
+///
+/// # Errors
+/// Quantised weights, or a setting that would change the numbers and is not followed; each by name.
+pub(super) fn check(architecture: Architecture, source: &Value) -> Result<(), ModelError> {
+    check_plain(&source["quantization_config"])?;
+    match first_refused(&tables(architecture), source) {
+        Some((key, what)) => Err(ModelError::config(key, format!("{what} is not supported"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses quantised weights, and says how they are quantised.
+fn check_plain(quantization: &Value) -> Result<(), ModelError> {
+    if is_nothing(quantization) {
+        return Ok(());
+    }
+    let told = ["quant_method", "bits", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "fmt", "format"];
+    let told = told.iter().filter(|key| !is_nothing(&quantization[**key]));
+    let told: Vec<String> = told.map(|key| format!("{key} {}", quantization[*key])).collect();
+    let reason = format!(
+        "the weights are quantised ({}), and only F32, F16, BF16 and F64 are read; name the model as it was before, or \
+         load it with transformers, call dequantize() and save it again",
+        if told.is_empty() { quantization.to_string() } else { told.join(", ") }
+    );
+    Err(ModelError::config("quantization_config", reason))
+}
+
+impl CausalConfig {
+    /// The settings of the file that transformers' class of this architecture ignores, and so are ignored here.
+    pub fn ignored_settings(&self) -> Vec<String> {
+        let mut tables = tables(self.architecture);
+        tables.extend([LEFT_BEHIND, GENERATION]);
+        let mut ignored: Vec<String> = unknown(&tables, &self.source).into_iter().map(ToOwned::to_owned).collect();
+        if !is_nothing(&self.source["rope_scaling"]) && !is_nothing(&self.source["rope_parameters"]) {
+            ignored.push("rope_parameters (rope_scaling stands beside it)".to_owned());
+        }
+        ignored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::formats::table::check_complete;
+
+    #[test]
+    fn every_setting_that_the_libraries_declare_is_in_a_table() {
+        check_complete("LlamaConfig", &tables(Architecture::Llama));
+        check_complete("Qwen2Config", &tables(Architecture::Qwen2));
+        check_complete("GPTNeoXConfig", &tables(Architecture::GptNeoX));
+        check_complete("GPT2Config", &tables(Architecture::Gpt2));
+        check_complete("GenerationConfig", &[GENERATION]);
+    }
+
+    fn llama(key: &str, value: Value) -> Result<CausalConfig, ModelError> {
+        let mut source = json!({ "model_type": "llama", "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 48 });
+        source[key] = value;
+        CausalConfig::from_json(source)
+    }
+
+    #[test]
+    fn what_would_change_the_numbers_is_refused_by_name() {
+        let table = [
+            (
+                "quantization_config",
+                json!({ "quant_method": "gptq", "bits": 4 }),
+                "quantised (quant_method \"gptq\", bits 4)",
+            ),
+            ("quantization_config", json!({ "own": 1 }), "quantised ({\"own\":1})"),
+            ("compression_config", json!({ "format": "sparse" }), "compressed weights"),
+            ("per_layer_config", json!({ "1": { "head_dim": 4 } }), "layers with settings of their own"),
+            ("pruned_heads", json!({ "0": [1] }), "pruned heads"),
+            ("is_encoder_decoder", json!(true), "an encoder"),
+        ];
+        for (key, value, expected) in table {
+            let message = llama(key, value).unwrap_err().to_string();
+            assert!(message.contains(key) && message.contains(expected), "{message}");
+        }
+        llama("pruned_heads", json!({})).unwrap();
+        llama("quantization_config", Value::Null).unwrap();
+    }
+
+    #[test]
+    fn settings_of_other_families_are_ignored_and_named() {
+        let ignored = |key: &str, value: Value| llama(key, value).unwrap().ignored_settings();
+        assert_eq!(ignored("sliding_window", json!(4)), ["sliding_window"]);
+        assert_eq!(ignored("attn_logit_softcapping", json!(50.0)), ["attn_logit_softcapping"]);
+        assert_eq!(ignored("partial_rotary_factor", json!(0.5)), ["partial_rotary_factor"]);
+        // What says nothing, and what is no business of a model's.
+        let silent = [("sliding_window", Value::Null), ("temperature", json!(0.6)), ("auto_map", json!({ "a": "b" }))];
+        for (key, value) in silent {
+            assert!(ignored(key, value).is_empty(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The laws of a language model, on tiny random ones of every architecture.
+
+mod adapters;
+mod gradients;
+mod sampling;
+mod storage;
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::checkpoint::Keep;
+use engine::lora::LoraConfig;
+use engine::optim::Sgd;
+use engine::{Noise, noise};
+use mdp::token::{TokenMdp, TokenState};
+use mdp::{Episode, EpisodeOf, Rng};
+use rand_chacha::rand_core::SeedableRng as _;
+use serde_json::{Value, json};
+
+use super::{CausalConfig, CausalLm, Training};
+use crate::formats::{Extras, ModelFiles};
+use policies::{Policy, laws};
+
+const MDP: TokenMdp = TokenMdp { vocabulary: 21, eos: Vec::new(), max_length: 14 };
+
+/// Every architecture and every switch of it.
+fn configs() -> Vec<(&'static str, CausalConfig)> {
+    let neox = json!({ "model_type": "gpt_neox", "vocab_size": 23, "hidden_size": 8, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "intermediate_size": 12, "max_position_embeddings": 16, "rotary_pct": 0.5 });
+    let gpt2 = json!({ "model_type": "gpt2", "vocab_size": 23, "n_embd": 8, "n_layer": 2, "n_head": 2,
+        "n_positions": 16 });
+    let llama = json!({ "model_type": "llama", "vocab_size": 23, "hidden_size": 8, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 12, "max_position_embeddings": 16 });
+    let with = |base: &Value, changes: Value| {
+        let mut source = base.clone();
+        for (key, value) in changes.as_object().unwrap() {
+            source[key] = value.clone();
+        }
+        source
+    };
+    let sources = [
+        ("neox parallel", neox.clone()),
+        ("neox serial", with(&neox, json!({ "use_parallel_residual": false, "tie_word_embeddings": true }))),
+        ("neox without biases", with(&neox, json!({ "attention_bias": false }))),
+        ("gpt2", gpt2.clone()),
+        ("gpt2 untied", with(&gpt2, json!({ "tie_word_embeddings": false }))),
+        ("llama untied", llama.clone()),
+        ("llama tied", with(&llama, json!({ "tie_word_embeddings": true, "hidden_act": "gelu" }))),
+        ("llama with biases", with(&llama, json!({ "attention_bias": true, "mlp_bias": true, "head_dim": 4 }))),
+        ("qwen2", with(&llama, json!({ "model_type": "qwen2" }))),
+    ];
+    sources.map(|(name, source)| (name, CausalConfig::from_json(source).unwrap())).into()
+}
+
+fn config(wanted: &str) -> CausalConfig {
+    configs().into_iter().find(|(name, _)| *name == wanted).unwrap().1
+}
+
+/// Numbers large enough that every part of the model matters.
+fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
+    let random = |(name, shape): (String, Vec<usize>)| {
+        let (middle, std) = match (shape.len(), name.rsplit('.').next() == Some("bias")) {
+            (1, false) => (1., 0.2),
+            (1, true) => (0., 0.2),
+            _ => (0., 0.4),
+        };
+        let draws = noise::normal(&mut Noise::new(seed).stream(&name, 0), shape, std, &Device::Cpu).unwrap();
+        (name, (draws + middle).unwrap().to_dtype(dtype).unwrap())
+    };
+    let tensors = config.expected_tensors().into_iter().map(random).collect();
+    ModelFiles { path: "random".into(), config, tensors, tokenizer: None, extras: Extras::default() }
+}
+
+fn training(lora: Option<LoraConfig>, keep: Keep) -> Training {
+    Training { optimizer: Box::new(Sgd::new(0.).unwrap()), lora, seed: 5, keep }
+}
+
+fn learner(config: CausalConfig) -> CausalLm {
+    CausalLm::trainable(files(config, 1, DType::F32), training(None, Keep::Activations)).unwrap()
+}
+
+fn episode(prompt: &[u32], response: &[u32]) -> EpisodeOf<TokenMdp> {
+    Episode::whole(TokenState::new(prompt), response.to_vec())
+}
+
+/// Shared prompts, shared beginnings of responses, a repeated episode, a prompt that begins another.
+fn episodes() -> Vec<EpisodeOf<TokenMdp>> {
+    vec![
+        episode(&[1, 2, 3, 4], &[5, 6, 7]),
+        episode(&[1, 2, 3, 4], &[5, 6, 8, 9]),
+        episode(&[3], &[3]),
+        episode(&[1, 2, 3, 4], &[5, 6, 7]),
+        episode(&[1, 2], &[20, 19, 18]),
+        episode(&[9, 8, 7, 6, 5], &[4]),
+        episode(&[2], &[]),
+    ]
+}
+
+fn rng(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    let difference = (a - b).unwrap().to_dtype(DType::F64).unwrap().abs().unwrap().flatten_all().unwrap();
+    difference.max(0).unwrap().to_scalar().unwrap()
+}
+
+#[test]
+fn packed_episodes_score_as_they_do_alone() {
+    for (name, config) in configs() {
+        let reference = CausalLm::frozen(files(config.clone(), 2, DType::F32)).unwrap();
+        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let model = model.with_diagnostics().with_reference(Arc::new(reference)).unwrap();
+        let episodes = episodes();
+        let together = model.score(&MDP, &episodes).unwrap();
+        assert!(together.divergence.as_ref().unwrap().values().iter().all(|kl| *kl > 1e-4), "{name}");
+        for (index, episode) in episodes.iter().enumerate() {
+            let alone = model.score(&MDP, std::slice::from_ref(episode)).unwrap();
+            let close = |together: &mdp::Steps, alone: &mdp::Steps| {
+                let (together, alone) = (together.row(index), alone.row(0));
+                together.len() == alone.len() && together.iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-5)
+            };
+            assert!(close(&together.log_probs, &alone.log_probs), "{name}: log-probabilities of {index}");
+            assert!(close(together.divergence.as_ref().unwrap(), alone.divergence.as_ref().unwrap()), "{name}");
+            assert!(close(together.entropy.as_ref().unwrap(), alone.entropy.as_ref().unwrap()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_a_batch_changes_no_bit() {
+    for (name, config) in configs() {
+        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let mut episodes = episodes();
+        let forwards = model.score(&MDP, &episodes).unwrap();
+        episodes.reverse();
+        let backwards = model.score(&MDP, &episodes).unwrap();
+        let same = forwards.log_probs.rows().eq((0..episodes.len()).rev().map(|row| backwards.log_probs.row(row)));
+        assert!(same, "{name}");
+    }
+}
+
+#[test]
+fn the_public_laws_hold() {
+    for (_, config) in configs() {
+        let mut model = learner(config);
+        let starts = [TokenState::new([1u32, 2].as_slice()), TokenState::new([7u32].as_slice())];
+        let made = laws::check_policy(&MDP, &model, &starts, 3, 1e-4).unwrap();
+        assert!(made.iter().all(|episode| episode.n_decisions() > 0));
+        laws::check_proposals(&MDP, &model, &starts, 5, 1e-4).unwrap();
+        laws::check_learner(&MDP, &mut model, &episodes(), 4, 1e-4).unwrap();
+    }
+}
+
+#[test]
+fn nothing_to_score_is_no_error() {
+    let model = learner(config("gpt2"));
+    assert!(model.score(&MDP, &[]).unwrap().log_probs.is_empty());
+    let numbers = model.score(&MDP, &[episode(&[1], &[])]).unwrap();
+    assert_eq!((numbers.log_probs.len(), numbers.log_probs.values().len()), (1, 0));
+}
+
+#[test]
+fn what_a_model_cannot_read_is_refused() {
+    let model = learner(config("llama untied"));
+    let check = |episode: EpisodeOf<TokenMdp>, expected: &str| {
+        let error = model.score(&MDP, &[episode]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(episode(&[], &[1]), "no predictor");
+    check(episode(&[1], &[23]), "below the model's vocabulary of 23");
+    check(episode(&[1; 10], &[2; 8]), "16 positions");
+    let mut broken = files(config("llama untied"), 1, DType::F32);
+    let name = broken.config.final_norm_name() + ".weight";
+    broken.tensors.insert(name.clone(), Tensor::new(&[f32::NAN; 8], &Device::Cpu).unwrap());
+    let error = CausalLm::frozen(broken.clone()).unwrap().score(&MDP, &episodes()).unwrap_err().to_string();
+    assert!(error.contains("episode 0, step 0"), "{error}");
+    broken.tensors.remove(&name);
+    assert!(CausalLm::frozen(broken.clone()).unwrap_err().to_string().contains("`model.norm.weight`: is missing"));
+    broken.tensors.insert(name, Tensor::new(&[1f32; 7], &Device::Cpu).unwrap());
+    assert!(CausalLm::frozen(broken).unwrap_err().to_string().contains("has shape [7], expected [8]"));
+}
+
+#[test]
+fn models_can_be_sent_and_shared() {
+    fn check<T: Send + Sync>() {}
+    check::<CausalLm>();
+    check::<super::TokenTape>();
+    check::<CausalConfig>();
+    check::<super::Sampling>();
+}

@@ -1,0 +1,75 @@
+//! Adapters on a frozen base.
+
+use engine::lora::LoraTargets;
+
+use super::*;
+use policies::Learner;
+
+fn adapted(config: CausalConfig) -> CausalLm {
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    CausalLm::trainable(files(config, 1, DType::F32), training(Some(lora), Keep::Activations)).unwrap()
+}
+
+/// A step, so that the adapters do something.
+fn step(model: &mut CausalLm) {
+    let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+    model.backward(tape, &numbers.log_probs.filled(-1.).into()).unwrap();
+    model.update(0.05, None).unwrap();
+}
+
+#[test]
+fn only_adapters_learn() {
+    for (name, config) in configs() {
+        let base = CausalLm::frozen(files(config.clone(), 1, DType::F32)).unwrap();
+        let mut model = adapted(config);
+        let before = base.score(&MDP, &episodes()).unwrap();
+        assert_eq!(model.score(&MDP, &episodes()).unwrap(), before, "{name}: fresh adapters change nothing");
+        let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+        assert_eq!(numbers.log_probs.len(), before.log_probs.len());
+        model.backward(tape, &numbers.log_probs.filled(-1.).into()).unwrap();
+        let gradients = model.gradients().unwrap();
+        assert!(gradients.iter().all(|(parameter, _)| parameter.contains(".lora_")), "{name}");
+        assert_eq!(gradients.missing(model.parameters()), Vec::<&str>::new(), "{name}");
+        model.update(0.05, None).unwrap();
+        assert_ne!(model.score(&MDP, &episodes()).unwrap(), before, "{name}");
+        for (parameter, tensor) in base.parameters().iter() {
+            assert_eq!(largest_difference(tensor, model.parameters().get(parameter).unwrap()), 0., "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_base_is_a_reference_without_a_second_model() {
+    for name in ["neox parallel", "llama with biases"] {
+        let mut model = adapted(config(name)).with_base_as_reference().unwrap();
+        let divergence = model.score(&MDP, &episodes()).unwrap().divergence.unwrap();
+        assert!(divergence.values().iter().all(|kl| kl.abs() < 1e-6), "{name}");
+        step(&mut model);
+        let other = Arc::new(CausalLm::frozen(files(config(name), 1, DType::F32)).unwrap());
+        let numbers = model.score(&MDP, &episodes()).unwrap();
+        let model = model.with_reference(other).unwrap();
+        assert_eq!(numbers, model.score(&MDP, &episodes()).unwrap(), "{name}");
+        assert!(numbers.divergence.unwrap().values().iter().all(|kl| *kl > 0.));
+    }
+    assert!(learner(config("gpt2")).with_base_as_reference().is_err());
+}
+
+#[test]
+fn generation_goes_through_the_adapters() {
+    let mut model = adapted(config("qwen2"));
+    (0..5).for_each(|_| step(&mut model));
+    let starts = [TokenState::new([1u32, 2, 3, 4].as_slice())];
+    laws::check_policy(&MDP, &model, &starts, 3, 1e-4).unwrap();
+    let copy = model.frozen_copy().unwrap();
+    assert_eq!(copy.score(&MDP, &episodes()).unwrap(), model.score(&MDP, &episodes()).unwrap());
+    step(&mut model);
+    assert_ne!(copy.score(&MDP, &episodes()).unwrap(), model.score(&MDP, &episodes()).unwrap());
+}
+
+#[test]
+fn targets_must_exist() {
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: true, targets: LoraTargets::Named(vec!["lm_head".into()]) };
+    let files = files(config("gpt2"), 1, DType::F32);
+    let error = CausalLm::trainable(files, training(Some(lora), Keep::Activations)).unwrap_err().to_string();
+    assert!(error.contains("lm_head"), "{error}");
+}

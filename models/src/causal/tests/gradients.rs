@@ -1,0 +1,150 @@
+//! Every gradient, against finite differences in f64.
+
+use engine::Gradients;
+use engine::Parameters;
+use mdp::Channels;
+
+use super::*;
+use policies::Learner;
+
+/// The sum of slope times number, the function whose gradient `backward` adds.
+fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
+    let pairs = [
+        (Some(&numbers.log_probs), Some(&slopes.log_probs)),
+        (numbers.divergence.as_ref(), slopes.divergence.as_ref()),
+    ];
+    let products = pairs.into_iter().filter_map(|(numbers, slopes)| {
+        let (numbers, slopes) = (numbers?, slopes?);
+        assert!(numbers.same_shape(slopes));
+        Some(numbers.values().iter().zip(slopes.values()).map(|(a, b)| a * b).sum::<f64>())
+    });
+    products.sum()
+}
+
+fn backward(model: &mut CausalLm, slopes: impl Fn(&Channels) -> Channels) -> Channels {
+    let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+    let slopes = slopes(&numbers);
+    model.backward(tape, &slopes).unwrap();
+    slopes
+}
+
+/// Moves each trainable tensor along a random direction and compares with the gradient's share of it.
+fn check_every_parameter(name: &str, model: &mut CausalLm) {
+    let slopes = backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
+    let gradients = model.gradients().unwrap();
+    assert_eq!(gradients.missing(model.parameters()), Vec::<&str>::new(), "{name}");
+    for (parameter, var) in model.parameters().trainable() {
+        let direction = noise::normal(&mut Noise::new(9).stream(parameter, 0), var.shape(), 1., &Device::Cpu).unwrap();
+        let direction = direction.to_dtype(DType::F64).unwrap();
+        let start = var.as_tensor().copy().unwrap().detach();
+        let moved = |step: f64| {
+            var.set(&(&start + (&direction * step).unwrap()).unwrap()).unwrap();
+            sum(&model.score(&MDP, &episodes()).unwrap(), &slopes)
+        };
+        let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        var.set(&start).unwrap();
+        let gradient = gradients.get(parameter).unwrap();
+        let slope = (gradient * direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+        let error = (slope - difference).abs() / difference.abs().max(1.);
+        assert!(error < 1e-6, "{name}: {parameter} has slope {slope}, finite differences say {difference}");
+    }
+}
+
+#[test]
+fn every_parameter_follows_finite_differences() {
+    for (name, config) in configs() {
+        let files = files(config, 1, DType::F64);
+        let mut model = CausalLm::trainable(files, training(None, Keep::Activations)).unwrap();
+        check_every_parameter(name, &mut model);
+    }
+}
+
+#[test]
+fn the_divergence_follows_finite_differences() {
+    for name in ["neox parallel", "llama tied"] {
+        let reference = Arc::new(CausalLm::frozen(files(config(name), 2, DType::F64)).unwrap());
+        let files = files(config(name), 1, DType::F64);
+        let model = CausalLm::trainable(files, training(None, Keep::Borders)).unwrap();
+        check_every_parameter(name, &mut model.with_reference(reference).unwrap());
+    }
+}
+
+fn is_zero(tensor: &Tensor) -> bool {
+    tensor.abs().unwrap().sum_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap() == 0.
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    for (name, config) in configs() {
+        let mut model = learner(config);
+        backward(&mut model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
+        let gradients = model.gradients().unwrap();
+        assert_eq!(gradients.missing(model.parameters()), Vec::<&str>::new(), "{name}");
+        assert_eq!(gradients.iter().filter(|(_, gradient)| is_zero(gradient)).count(), 0, "{name}");
+    }
+}
+
+fn gathered(model: &CausalLm) -> Vec<(String, Tensor)> {
+    model.gradients().unwrap().iter().map(|(name, gradient)| (name.to_owned(), gradient.copy().unwrap())).collect()
+}
+
+fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
+    let (one, other) = (gathered(one), gathered(other));
+    assert_eq!(one.len(), other.len(), "{name}");
+    for ((parameter, one), (same, other)) in one.iter().zip(&other) {
+        assert_eq!(parameter, same, "{name}");
+        let error = largest_difference(one, other);
+        assert!(error < 1e-5, "{name}: {parameter} differs by {error}");
+    }
+}
+
+#[test]
+fn activations_computed_again_give_the_same_gradient() {
+    for (name, config) in configs() {
+        let make = |keep| CausalLm::trainable(files(config.clone(), 1, DType::F32), training(None, keep)).unwrap();
+        let (mut kept, mut again) = (make(Keep::Activations), make(Keep::Borders));
+        for model in [&mut kept, &mut again] {
+            backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
+        }
+        check_same(name, &kept, &again);
+    }
+}
+
+#[test]
+fn a_forest_has_the_gradient_of_its_sequences() {
+    for (name, config) in configs() {
+        let (mut together, mut apart) = (learner(config.clone()), learner(config));
+        let slopes = backward(&mut together, |numbers| laws::random_slopes(numbers, &mut rng(8)));
+        for (index, episode) in episodes().into_iter().enumerate() {
+            let (_, tape) = apart.forward(&MDP, &[episode]).unwrap();
+            apart.backward(tape, &slopes.log_probs.slice(index..index + 1).into()).unwrap();
+        }
+        check_same(name, &together, &apart);
+    }
+}
+
+#[test]
+fn an_update_goes_downhill_and_forgets() {
+    let mut model = learner(config("qwen2"));
+    let slopes = backward(&mut model, |numbers| numbers.log_probs.filled(-1.).into());
+    let before = sum(&model.score(&MDP, &episodes()).unwrap(), &slopes);
+    let norm = model.update(1e-3, Some(1.)).unwrap();
+    assert!(norm > 1.);
+    assert!(sum(&model.score(&MDP, &episodes()).unwrap(), &slopes) < before);
+    assert!(model.gradients().is_some_and(Gradients::is_empty));
+    assert_eq!(model.gradients().map(|gradients| gradients.norm().unwrap()), Some(0.));
+}
+
+#[test]
+fn slopes_that_do_not_fit_are_refused() {
+    let mut model = learner(config("gpt2"));
+    let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+    let error = model.backward(tape, &numbers.log_probs.slice(0..2).into()).unwrap_err().to_string();
+    assert!(error.contains("the slopes"), "{error}");
+    let (_, tape) = model.forward(&MDP, &episodes()).unwrap();
+    let slopes = Channels { divergence: Some(numbers.log_probs.clone()), ..numbers.log_probs.clone().into() };
+    assert!(model.backward(tape, &slopes).unwrap_err().to_string().contains("no reference"));
+    let frozen = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    assert!(frozen.forward(&MDP, &episodes()).unwrap_err().to_string().contains("made to learn"));
+    assert_eq!(Parameters::trainable(frozen.parameters()).count(), 0);
+}

@@ -1,0 +1,84 @@
+//! Checkpoints and fingerprints.
+
+use engine::lora::LoraTargets;
+use engine::optim::RmsProp;
+
+use super::*;
+use policies::{Learner, Persist};
+
+fn learner(lora: Option<LoraConfig>) -> CausalLm {
+    let training = Training { optimizer: Box::new(RmsProp::default()), ..training(lora, Keep::Activations) };
+    CausalLm::trainable(files(config("llama tied"), 1, DType::F32), training).unwrap()
+}
+
+fn step(model: &mut CausalLm) {
+    let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+    model.backward(tape, &numbers.log_probs.filled(-1.).into()).unwrap();
+    model.update(1e-3, Some(1.)).unwrap();
+}
+
+#[test]
+fn a_restored_learner_takes_the_same_steps_to_the_bit() {
+    let adapters = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    for lora in [None, Some(adapters)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut straight = learner(lora.clone());
+        step(&mut straight);
+        straight.save_checkpoint(folder.path()).unwrap();
+        let saved = straight.fingerprint().unwrap();
+        let mut resumed = learner(lora);
+        assert_ne!(resumed.fingerprint().unwrap(), saved);
+        resumed.restore_checkpoint(folder.path()).unwrap();
+        assert_eq!(resumed.fingerprint().unwrap(), saved);
+        for model in [&mut straight, &mut resumed] {
+            step(model);
+            step(model);
+        }
+        assert_ne!(straight.fingerprint().unwrap(), saved);
+        assert_eq!(straight.fingerprint().unwrap(), resumed.fingerprint().unwrap());
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_model_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    super::learner(config("gpt2")).save_checkpoint(folder.path()).unwrap();
+    let mut model = learner(None);
+    let before = model.fingerprint().unwrap();
+    let error = model.restore_checkpoint(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("weights.safetensors") && error.contains("is missing"), "{error}");
+    assert!(model.restore_checkpoint(&folder.path().join("nowhere")).is_err());
+    std::fs::write(folder.path().join("weights.safetensors"), b"not tensors").unwrap();
+    assert!(model.restore_checkpoint(folder.path()).unwrap_err().to_string().contains("not a safetensors file"));
+    assert_eq!(model.fingerprint().unwrap(), before);
+}
+
+#[test]
+fn an_exported_model_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, config) in configs() {
+        let model = super::learner(config);
+        let target = folder.path().join(name);
+        std::fs::create_dir(&target).unwrap();
+        model.export(&target).unwrap();
+        let files = crate::formats::load(&target, &Device::Cpu).unwrap();
+        assert_eq!(CausalLm::frozen(files).unwrap().fingerprint().unwrap(), model.fingerprint().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn exported_adapters_come_back_on_their_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, adapter) = (folder.path().join("base"), folder.path().join("adapter"));
+    super::learner(config("gpt2")).export(&base).unwrap();
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let files = crate::formats::load(&base, &Device::Cpu).unwrap();
+    let mut model = CausalLm::trainable(files, training(Some(lora), Keep::Activations)).unwrap();
+    (0..3).for_each(|_| step(&mut model));
+    model.export(&adapter).unwrap();
+    // The adapter names its base, so its folder alone is the adapted model.
+    let merged = CausalLm::frozen(crate::formats::load(&adapter, &Device::Cpu).unwrap()).unwrap();
+    let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
+    assert!(merged.same_shape(&expected) && !merged.is_empty());
+    assert!(merged.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-4));
+}

@@ -1,0 +1,178 @@
+//! From texts to what a denoiser is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{ClipOutput, ClipText, ClipTokenizer};
+use crate::ModelError;
+use crate::denoiser::{Condition, Conditioning, Framing, Hidden};
+
+/// The text half of a diffusers folder: its tokenizers with their encoders.
+#[derive(Debug)]
+pub struct TextConditioner {
+    encoders: Vec<(ClipTokenizer, ClipText)>,
+    reading: Reading,
+}
+
+/// What a denoiser reads of its text encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The last hidden states of the only encoder (SD 1 and 2).
+    Last,
+    /// The states before the last block of all encoders, side by side, and the last one's projection (SDXL).
+    Penultimate {
+        /// Whether the absence of a text is all zeros; else it is the empty text.
+        zeros_for_none: bool,
+    },
+}
+
+/// Texts as a denoiser reads them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConditionedTexts {
+    /// One for each text, equal texts sharing one.
+    pub conditions: Vec<Condition>,
+    /// How many texts were too long for an encoder and lost their end.
+    pub truncated: usize,
+}
+
+impl TextConditioner {
+    /// Pairs each encoder with its tokenizer; texts are cut to the positions of the encoder.
+    ///
+    /// # Errors
+    /// A number of encoders that the reading does not fit, a tokenizer with more tokens than its encoder, a last
+    /// encoder without the projection that is read.
+    pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: Reading) -> Result<Self, ModelError> {
+        let fits = match reading {
+            Reading::Last => encoders.len() == 1,
+            Reading::Penultimate { .. } => encoders.last().is_some_and(|(_, last)| last.config().projection.is_some()),
+        };
+        if !fits {
+            return Err(ModelError::Argument {
+                what: "text encoders".to_owned(),
+                expected: format!("those that {reading:?} reads"),
+                got: format!("{:?}", encoders.iter().map(|(_, e)| e.config().class()).collect::<Vec<_>>()),
+            });
+        }
+        for (tokenizer, encoder) in &mut encoders {
+            let (known, readable) = (tokenizer.n_tokens(), encoder.config().vocabulary);
+            if known > readable {
+                let reason = format!("{known} tokens, and its text encoder has {readable}");
+                return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
+            }
+            tokenizer.limit(encoder.config().max_positions)?;
+        }
+        Ok(Self { encoders, reading })
+    }
+
+    /// Numbers of a hidden state: the width that cross-attention must have.
+    pub fn width(&self) -> usize {
+        self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
+    }
+
+    /// Numbers of the pooled state, where one is read.
+    pub fn pooled_width(&self) -> Option<usize> {
+        match self.reading {
+            Reading::Last => None,
+            Reading::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
+        }
+    }
+
+    /// Encodes texts; each distinct one once.
+    ///
+    /// # Errors
+    /// A tokenizer or encoder refuses a text.
+    pub fn encode(&self, texts: &[&str], framing: Framing) -> Result<ConditionedTexts, ModelError> {
+        let mut places = BTreeMap::new();
+        let mut distinct = Vec::new();
+        for text in texts {
+            places.entry(*text).or_insert_with(|| {
+                distinct.push(*text);
+                distinct.len() - 1
+            });
+        }
+        let (conditions, truncated) = self.encode_distinct(&distinct, framing)?;
+        Ok(ConditionedTexts {
+            conditions: texts.iter().map(|text| Arc::clone(&conditions[places[text]])).collect(),
+            truncated: texts.iter().filter(|text| truncated[places[*text]]).count(),
+        })
+    }
+
+    /// Which texts are too long for an encoder and lose their end; nothing is encoded for it.
+    ///
+    /// # Errors
+    /// A tokenizer refuses a text.
+    pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
+        let mut truncated = vec![false; texts.len()];
+        for (tokenizer, _) in &self.encoders {
+            let of_one = tokenizer.encode(texts)?.truncated;
+            truncated.iter_mut().zip(of_one).for_each(|(any, one)| *any |= one);
+        }
+        Ok(truncated)
+    }
+
+    /// The most tokens of a text that every encoder reads, begin and end included, if there is a limit.
+    pub fn max_length(&self) -> Option<usize> {
+        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
+    }
+
+    /// What the denoiser is told where there is no text, as in the unconditional half of guidance.
+    ///
+    /// # Errors
+    /// A tokenizer or encoder refuses the empty text.
+    pub fn none(&self, framing: Framing) -> Result<Condition, ModelError> {
+        let empty = self.encode_distinct(&[""], framing)?.0.swap_remove(0);
+        if self.reading != (Reading::Penultimate { zeros_for_none: true }) {
+            return Ok(empty);
+        }
+        let mut zeros = Conditioning::clone(&empty);
+        zeros.hidden.iter_mut().for_each(|hidden| hidden.values.fill(0.0));
+        zeros.pooled.iter_mut().for_each(|pooled| pooled.fill(0.0));
+        Ok(Arc::new(zeros))
+    }
+
+    /// The conditions, and which texts lost their end in one of the encoders.
+    fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
+        let mut outputs = Vec::new();
+        let mut truncated = vec![false; texts.len()];
+        for (tokenizer, encoder) in &self.encoders {
+            let tokenized = tokenizer.encode(texts)?;
+            truncated.iter_mut().zip(&tokenized.truncated).for_each(|(any, one)| *any |= one);
+            outputs.push(encoder.encode(&tokenized.ids)?);
+        }
+        let conditions = (0..texts.len()).map(|text| self.condition(&outputs, text, framing).map(Arc::new));
+        Ok((conditions.collect::<Result<_, _>>()?, truncated))
+    }
+
+    fn condition(
+        &self,
+        outputs: &[Vec<ClipOutput>],
+        text: usize,
+        framing: Framing,
+    ) -> Result<Conditioning, ModelError> {
+        let widths: Vec<usize> = self.encoders.iter().map(|(_, encoder)| encoder.config().width).collect();
+        let of_text: Vec<&ClipOutput> = outputs.iter().map(|output| &output[text]).collect();
+        if self.reading == Reading::Last {
+            let values = of_text[0].last.clone();
+            return Ok(Conditioning::of_hidden(values, of_text[0].last.len() / widths[0]));
+        }
+        let lengths: Vec<usize> = of_text.iter().zip(&widths).map(|(output, w)| output.penultimate.len() / w).collect();
+        if lengths.iter().any(|length| *length != lengths[0]) {
+            return Err(ModelError::Argument {
+                what: "tokens of a text".to_owned(),
+                expected: "as many for each text encoder".to_owned(),
+                got: format!("{lengths:?}"),
+            });
+        }
+        let mut values = Vec::with_capacity(lengths[0] * self.width());
+        for row in 0..lengths[0] {
+            for (output, width) in of_text.iter().zip(&widths) {
+                values.extend_from_slice(&output.penultimate[row * width..][..*width]);
+            }
+        }
+        Ok(Conditioning {
+            hidden: Some(Hidden { values, length: lengths[0], width: self.width() }),
+            pooled: of_text.last().and_then(|output| output.projected.clone()),
+            time_ids: Some(framing.time_ids()),
+        })
+    }
+}

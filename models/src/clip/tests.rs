@@ -1,0 +1,170 @@
+//! Encoders and tokenizers against transformers and diffusers (`tests/golden/companions.py` made the numbers).
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+
+use super::{ClipText, ClipTokenizer, Reading, TextConditioner};
+use crate::ModelError;
+use crate::denoiser::{Condition, Framing};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_slice(&fs::read(golden("expected.json")).unwrap()).unwrap()
+}
+
+fn tensors() -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(golden("expected.safetensors"), &Device::Cpu).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn ids(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn check_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1f32, |m, v| m.max(v.abs()));
+    let worst = found.iter().zip(expected).fold(0f32, |worst, (f, e)| worst.max((f - e).abs()));
+    assert!(worst <= 1e-4 * largest, "{what}: off by {worst} at a largest value of {largest}");
+}
+
+fn check_texts(what: &str, found: impl Iterator<Item = Vec<f32>>, expected: &Tensor) {
+    let found: Vec<f32> = found.flatten().collect();
+    check_close(what, &found, &numbers(expected));
+}
+
+#[test]
+fn encoders_agree_with_transformers() {
+    let (expected, tensors) = (expected(), tensors());
+    for name in ["sd/text_encoder", "sdxl/text_encoder", "sdxl/text_encoder_2"] {
+        let encoder = ClipText::load(&golden(name), &Device::Cpu).unwrap();
+        let outputs = encoder.encode(&ids(&expected["encoders"][name]["ids"])).unwrap();
+        let tensor = |part: &str| &tensors[&format!("{name}.{part}")];
+        check_texts(name, outputs.iter().map(|o| o.last.clone()), tensor("last"));
+        check_texts(name, outputs.iter().map(|o| o.penultimate.clone()), tensor("penultimate"));
+        match encoder.config().projection {
+            None => check_texts(name, outputs.iter().map(|o| o.pooled.clone()), tensor("pooled")),
+            Some(_) => {
+                check_texts(name, outputs.iter().map(|o| o.projected.clone().unwrap()), tensor("projected"));
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_of_other_lengths_change_nothing() {
+    let encoder = ClipText::load(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
+    let texts: Vec<Vec<u32>> = (1..40).map(|n| (0..=n % 16).map(|i| (n * 31 + i * 7) as u32 % 604).collect()).collect();
+    let together = encoder.encode(&texts).unwrap();
+    assert_eq!(together.len(), texts.len());
+    for (text, output) in texts.iter().zip(&together) {
+        let alone = &encoder.encode(std::slice::from_ref(text)).unwrap()[0];
+        check_close("alone and together", &alone.last, &output.last);
+        check_close("alone and together", &alone.pooled, &output.pooled);
+    }
+}
+
+#[test]
+fn texts_that_do_not_fit_are_refused() {
+    let encoder = ClipText::load(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
+    for (text, expected) in [(vec![], "at least one token"), (vec![5; 17], "got 17"), (vec![604], "vocabulary of 604")]
+    {
+        let message = encoder.encode(&[text]).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn tokenizers_agree_with_transformers() {
+    let expected = expected();
+    let texts: Vec<&str> = expected["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    for name in ["sd/tokenizer", "sdxl/tokenizer", "sdxl/tokenizer_2"] {
+        let tokenized = ClipTokenizer::load(&golden(name)).unwrap().encode(&texts).unwrap();
+        let golden = &expected["tokens"][name];
+        assert_eq!((tokenized.ids.len(), &tokenized.ids), (texts.len(), &ids(&golden["ids"])), "{name}: {texts:?}");
+        assert_eq!(tokenized.n_truncated() as u64, golden["truncated"].as_u64().unwrap(), "{name}");
+    }
+}
+
+fn conditioner(folder: &str, parts: &[&str], reading: Reading) -> TextConditioner {
+    let load = |part: &&str| {
+        let tokenizer = ClipTokenizer::load(&golden(&format!("{folder}/tokenizer{part}"))).unwrap();
+        let encoder = ClipText::load(&golden(&format!("{folder}/text_encoder{part}")), &Device::Cpu).unwrap();
+        (tokenizer, encoder)
+    };
+    TextConditioner::new(parts.iter().map(load).collect(), reading).unwrap()
+}
+
+fn hidden(condition: &Condition) -> Vec<f32> {
+    condition.hidden.as_ref().unwrap().values.clone()
+}
+
+#[test]
+fn prompts_become_what_pipelines_make_of_them() {
+    let (expected, tensors) = (expected(), tensors());
+    let prompts: Vec<&str> =
+        expected["prompts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let framing = Framing { original: (20, 30), crop: (2, 3), target: (16, 24) };
+    let plain = conditioner("sd", &[""], Reading::Last);
+    let texts = plain.encode(&prompts, framing).unwrap();
+    check_texts("sd", texts.conditions.iter().map(hidden), &tensors["sd.hidden"]);
+    assert_eq!((texts.truncated, plain.width(), plain.pooled_width()), (2, 16, None));
+    let none = plain.none(framing).unwrap();
+    check_texts("sd, nothing", prompts.iter().map(|_| hidden(&none)), &tensors["sd.negative"]);
+
+    let double = conditioner("sdxl", &["", "_2"], Reading::Penultimate { zeros_for_none: true });
+    let texts = double.encode(&prompts, framing).unwrap();
+    check_texts("sdxl", texts.conditions.iter().map(hidden), &tensors["sdxl.hidden"]);
+    check_texts("sdxl", texts.conditions.iter().map(|c| c.pooled.clone().unwrap()), &tensors["sdxl.pooled"]);
+    assert_eq!(texts.conditions[0].time_ids, Some([20., 30., 2., 3., 16., 24.]));
+    assert_eq!((double.width(), double.pooled_width()), (40, Some(12)));
+    let none = double.none(framing).unwrap();
+    check_texts("sdxl, nothing", prompts.iter().map(|_| hidden(&none)), &tensors["sdxl.negative"]);
+    check_texts(
+        "sdxl, nothing",
+        prompts.iter().map(|_| none.pooled.clone().unwrap()),
+        &tensors["sdxl.negative_pooled"],
+    );
+}
+
+#[test]
+fn equal_texts_share_one_condition() {
+    let conditioner = conditioner("sd", &[""], Reading::Last);
+    let texts = conditioner.encode(&["a cat", "a dog", "a cat"], Framing::whole(8, 8)).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&texts.conditions[0], &texts.conditions[2]));
+    assert_ne!(texts.conditions[0], texts.conditions[1]);
+}
+
+fn words(folder: &Path, settings: &str) -> Result<ClipTokenizer, ModelError> {
+    let model = r#"{"version": "1.0", "added_tokens": [], "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "<pad>": 1, "red": 2, "circle": 3}}}"#;
+    fs::write(folder.join("tokenizer.json"), model).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
+    ClipTokenizer::load(folder)
+}
+
+#[test]
+fn whole_words_are_padded_only_with_a_padding_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = ["Red circle", "a red red circle circle"];
+    let ragged = words(folder.path(), r#"{"model_max_length": 4}"#).unwrap().encode(&texts).unwrap();
+    assert_eq!(ragged.ids, [vec![2, 3], vec![0, 2, 2, 3]]);
+    assert_eq!(ragged.truncated, [false, true]);
+    let padded = words(folder.path(), r#"{"model_max_length": 4, "pad_token": "<pad>"}"#).unwrap();
+    assert_eq!(padded.encode(&texts).unwrap().ids, [[2, 3, 1, 1], [0, 2, 2, 3]]);
+    let endless = words(folder.path(), r#"{"model_max_length": 1000000000000000019884624838656}"#).unwrap();
+    assert_eq!(endless.max_length(), None);
+    assert!(words(folder.path(), r#"{"pad_token": "<gap>"}"#).unwrap_err().to_string().contains("<gap>"));
+    assert!(words(folder.path(), r#"{"model_max_length": 0}"#).unwrap_err().to_string().contains("no room"));
+}

@@ -1,0 +1,123 @@
+//! The text encoder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use engine::ops::{self, Forest};
+
+use super::ClipTextConfig;
+use super::encoder::Encoder;
+use crate::ModelError;
+use crate::formats::component::{Expected, read_config, read_tensors};
+use crate::limits::Limits;
+
+/// How many texts are in memory at once.
+const TEXTS_AT_ONCE: usize = 16;
+
+/// A frozen CLIP text encoder: `CLIPTextModel` or `CLIPTextModelWithProjection` of transformers.
+#[derive(Debug)]
+pub struct ClipText {
+    config: ClipTextConfig,
+    encoder: Encoder,
+}
+
+/// What the encoder says of one text of L tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipOutput {
+    /// The last hidden states after the final norm, `[L, width]`, row after row.
+    pub last: Vec<f32>,
+    /// The hidden states before the last block, without a norm, `[L, width]`.
+    pub penultimate: Vec<f32>,
+    /// The last hidden state of the end token, `[width]`.
+    pub pooled: Vec<f32>,
+    /// The pooled state projected, `[projection]`, where the class has a projection.
+    pub projected: Option<Vec<f32>>,
+}
+
+impl ClipText {
+    /// Loads a folder of `config.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        Self::load_as(read_config(folder, ClipTextConfig::from_json)?, folder, device)
+    }
+
+    /// Loads the text half of whatever is in a folder.
+    pub(super) fn load_as(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let shapes = config.shapes();
+        let canonical = |stored: &str| canonical(&config, stored);
+        let expected = Expected { class: config.class(), stem: "model", shapes: &shapes, canonical: &canonical };
+        let encoder = Encoder::new(config.blocks(), read_tensors(folder, &expected, device)?)?;
+        Ok(Self { config, encoder })
+    }
+
+    /// The encoder's shape.
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
+    }
+
+    /// Encodes texts. Padding tokens are tokens like any others: where the denoiser was trained to read them, the
+    /// tokenizer puts them in.
+    ///
+    /// # Errors
+    /// A text without tokens or with too many, a token outside the vocabulary.
+    pub fn encode(&self, texts: &[Vec<u32>]) -> Result<Vec<ClipOutput>, ModelError> {
+        let ClipTextConfig { vocabulary, max_positions, .. } = self.config;
+        Limits { vocabulary, max_positions }.check_texts(texts)?;
+        let mut outputs = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(TEXTS_AT_ONCE) {
+            self.encode_batch(batch, &mut outputs)?;
+        }
+        Ok(outputs)
+    }
+
+    fn encode_batch(&self, texts: &[Vec<u32>], outputs: &mut Vec<ClipOutput>) -> Result<(), ModelError> {
+        let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
+        let forest = Arc::new(Forest::chains(&lengths));
+        let tokens: Vec<u32> = texts.concat();
+        let embedded = ops::embedding(&tokens, self.encoder.weight("embeddings.token_embedding")?)?;
+        let places = ops::embedding(&forest.positions(), self.encoder.weight("embeddings.position_embedding")?)?;
+        let mut x = ops::add(&embedded, &places)?;
+        let mut penultimate = x.clone();
+        for layer in 0..self.config.n_layers {
+            penultimate = x;
+            x = self
+                .encoder
+                .block(&penultimate, layer, |q, k, v, heads| ops::forest_attention(q, k, v, heads, &forest))?;
+        }
+        let last = self.encoder.norm(&x, "final_layer_norm")?;
+        let ends = forest.segments.iter().zip(texts).map(|(s, text)| (s.start + self.end(text)) as u32);
+        let pooled = ops::embedding(&ends.collect::<Vec<_>>(), &last)?;
+        let projected = match self.config.projection {
+            Some(_) => Some(self.encoder.linear(&pooled, "text_projection")?),
+            None => None,
+        };
+        let rows = |x: &Tensor, start, n| x.narrow(0, start, n)?.flatten_all()?.to_vec1::<f32>();
+        for (index, segment) in forest.segments.iter().enumerate() {
+            outputs.push(ClipOutput {
+                last: rows(&last, segment.start, segment.len)?,
+                penultimate: rows(&penultimate, segment.start, segment.len)?,
+                pooled: rows(&pooled, index, 1)?,
+                projected: projected.as_ref().map(|projected| rows(projected, index, 1)).transpose()?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the token is whose state stands for the text; 0 where there is none, as in transformers.
+    fn end(&self, text: &[u32]) -> usize {
+        let end = if self.config.eos == 2 { text.iter().max().copied().unwrap_or(0) } else { self.config.eos };
+        text.iter().position(|&token| token == end).unwrap_or(0)
+    }
+}
+
+/// The name of a stored tensor without `text_model.`; `None` for buffers and for the other half of a whole CLIP.
+fn canonical(config: &ClipTextConfig, stored: &str) -> Option<String> {
+    let name = stored.strip_prefix("text_model.").unwrap_or(stored);
+    let other_half = ["vision_model.", "visual_projection."].iter().any(|prefix| name.starts_with(prefix));
+    let buffer = name.ends_with("position_ids") || name == "logit_scale";
+    let unused = name == "text_projection.weight" && config.projection.is_none();
+    (!other_half && !buffer && !unused).then(|| name.to_owned())
+}

@@ -1,0 +1,208 @@
+//! From latent tokens that a language model wrote to what a denoiser is told: the hand-off of a planner.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mdp::diffusion::DenoisingMdp;
+use mdp::hybrid::Handoff;
+use mdp::token::{TokenMdp, TokenState};
+
+use crate::ModelError;
+use crate::denoiser::{Condition, Conditioning, Framing};
+
+/// Sequences of codes that are kept; beyond that all are forgotten and made again when they come.
+const KEPT: usize = 4096;
+
+/// Looks latent tokens up in a fixed codebook, place by place: a frame, a patch or a note each.
+///
+/// Some of the outer problem's tokens stand for codes; the others (words, the end of the text) say nothing to the
+/// denoiser. What passes between the two models is the sequence of codes, so the codebook is part of the problem, as the
+/// text between a refiner and a generator is, and does not learn.
+///
+/// # Laws
+/// The condition is a function of the codes alone: of the first [`length`](Self::length) of them, in order, whatever
+/// stands between. Equal codes are told by the same `Arc` for as long as it is kept.
+///
+/// # Shapes
+/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers: a block of numbers for each place.
+/// Row `i` has the vector of code `i` in block `i`, and 0 everywhere else; where there are fewer codes it is 0 altogether.
+/// So a code stays bound to its place in any mean of rows, which is all that attention sees before it has learned where to
+/// look. [`with_pooled`](Self::with_pooled) tells the sum of the rows besides: all vectors one after the other.
+///
+/// # Examples
+/// ```
+/// use policies::Coded;
+///
+/// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
+/// let coded = Coded::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
+/// let told = coded.condition(&[7, 1, 5, 0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 0.0, 0.0]);
+/// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.0, 0.0, 0.1, 0.2]);
+/// # Ok::<(), policies::PolicyError>(())
+/// ```
+#[derive(Debug)]
+pub struct Coded {
+    first: u32,
+    table: Vec<f32>,
+    n_codes: usize,
+    length: usize,
+    pooled: Option<Framing>,
+    kept: Mutex<BTreeMap<Vec<u32>, Condition>>,
+}
+
+impl Coded {
+    /// A codebook of `n_codes` rows, `[n_codes, numbers]`; the token of code `i` is `first + i`, and `length` codes make a
+    /// whole.
+    ///
+    /// # Errors
+    /// No codes, no places, or numbers that are no table or not finite.
+    pub fn new(first: u32, table: Vec<f32>, n_codes: usize, length: usize) -> Result<Self, ModelError> {
+        let is_table = n_codes > 0 && !table.is_empty() && table.len().is_multiple_of(n_codes);
+        if !is_table || length == 0 || table.iter().any(|number| !number.is_finite()) {
+            return Err(ModelError::Argument {
+                what: "a codebook".into(),
+                expected: "rows of as many finite numbers each, and one place for them at least".into(),
+                got: format!("{} numbers for {n_codes} codes in {length} places", table.len()),
+            });
+        }
+        Ok(Self { first, table, n_codes, length, pooled: None, kept: Mutex::default() })
+    }
+
+    /// Tells all vectors one after the other too, as SDXL is told a pooled text: with the numbers of a framing, which is the
+    /// same for all. It reaches every block of a network, which a small one learns to heed sooner than cross-attention.
+    #[must_use]
+    pub fn with_pooled(self, framing: Framing) -> Self {
+        Self { pooled: Some(framing), kept: Mutex::default(), ..self }
+    }
+
+    /// How many codes make a whole.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Numbers of a row, and of all vectors one after the other.
+    pub fn width(&self) -> usize {
+        self.numbers() * self.length
+    }
+
+    /// Numbers of a code.
+    fn numbers(&self) -> usize {
+        self.table.len() / self.n_codes
+    }
+
+    /// The codes among tokens, as many as make a whole.
+    pub fn codes(&self, tokens: &[u32]) -> Vec<u32> {
+        let codes = tokens.iter().filter_map(|token| token.checked_sub(self.first));
+        codes.filter(|code| (*code as usize) < self.n_codes).take(self.length).collect()
+    }
+
+    /// What the denoiser is told for tokens.
+    pub fn condition(&self, tokens: &[u32]) -> Condition {
+        let codes = self.codes(tokens);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(&codes) {
+            return Arc::clone(known);
+        }
+        let vectors = self.vectors(&codes);
+        let told = Conditioning::of_hidden(self.rows(&vectors), self.length);
+        let condition = Arc::new(match self.pooled {
+            Some(framing) => Conditioning { pooled: Some(vectors), time_ids: Some(framing.time_ids()), ..told },
+            None => told,
+        });
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(codes, Arc::clone(&condition));
+        condition
+    }
+
+    /// The codes' vectors one after the other.
+    fn vectors(&self, codes: &[u32]) -> Vec<f32> {
+        let mut vectors = vec![0.0; self.width()];
+        for (vector, &code) in vectors.chunks_exact_mut(self.numbers()).zip(codes) {
+            vector.copy_from_slice(&self.table[code as usize * vector.len()..][..vector.len()]);
+        }
+        vectors
+    }
+
+    /// A row for each vector, which has it in its own place.
+    fn rows(&self, vectors: &[f32]) -> Vec<f32> {
+        let mut rows = vec![0.0; self.length * vectors.len()];
+        for (place, row) in rows.chunks_exact_mut(vectors.len()).enumerate() {
+            let block = place * self.numbers()..(place + 1) * self.numbers();
+            row[block.clone()].copy_from_slice(&vectors[block]);
+        }
+        rows
+    }
+}
+
+impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Coded {
+    fn enter(&self, outer: &TokenState) -> Condition {
+        self.condition(&outer.response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens 10, 11 and 12 are codes of two numbers.
+    fn coded() -> Coded {
+        Coded::new(10, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2).unwrap()
+    }
+
+    fn rows(condition: &Condition) -> Vec<&[f32]> {
+        let hidden = condition.hidden.as_ref().unwrap();
+        assert_eq!((hidden.length, hidden.width), (2, 4));
+        (0..hidden.length).map(|row| hidden.row(row)).collect()
+    }
+
+    #[test]
+    fn codes_keep_their_order_and_know_their_place() {
+        assert_eq!(rows(&coded().condition(&[12, 10])), [[5.0, 6.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]);
+        assert_eq!(rows(&coded().condition(&[10, 12])), [[1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 5.0, 6.0]]);
+    }
+
+    #[test]
+    fn other_tokens_say_nothing_and_too_many_codes_are_left_out() {
+        let coded = coded();
+        assert_eq!(coded.codes(&[9, 11, 0, 13, 12, 10, u32::MAX]), [1, 2]);
+        assert!(Arc::ptr_eq(&coded.condition(&[9, 11, 0, 13, 12, 10]), &coded.condition(&[11, 12, 0])));
+    }
+
+    #[test]
+    fn a_missing_code_is_a_row_of_zeros() {
+        assert_eq!(rows(&coded().condition(&[11, 0])), [[3.0, 4.0, 0.0, 0.0], [0.0; 4]]);
+        assert_eq!(rows(&coded().condition(&[])), [[0.0; 4]; 2]);
+    }
+
+    #[test]
+    fn what_is_pooled_is_the_sum_of_the_rows() {
+        let coded = coded().with_pooled(Framing::whole(3, 5));
+        let told = coded.condition(&[12, 10]);
+        assert_eq!(rows(&told), [[5.0, 6.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]);
+        assert_eq!(told.pooled.as_deref(), Some(&[5.0, 6.0, 1.0, 2.0][..]));
+        assert_eq!(told.time_ids, Some([3.0, 5.0, 0.0, 0.0, 3.0, 5.0]));
+    }
+
+    #[test]
+    fn the_hand_off_reads_the_response_alone() {
+        let coded = coded();
+        let state = TokenState { prompt: [12, 12].into(), response: vec![10, 11, 0] };
+        assert!(Arc::ptr_eq(&coded.enter(&state), &coded.condition(&[10, 11])));
+    }
+
+    #[test]
+    fn what_is_no_codebook_is_refused() {
+        for (table, n_codes, length) in [
+            (vec![], 0, 2),
+            (vec![], 2, 2),
+            (vec![1.0, 2.0, 3.0], 2, 2),
+            (vec![1.0, 2.0], 2, 0),
+            (vec![1.0, f32::NAN], 2, 1),
+        ] {
+            let error = Coded::new(0, table, n_codes, length).unwrap_err().to_string();
+            assert!(error.contains("codebook"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The decisions of episodes as questions to a network.
+//!
+//! Every decision that has chance in it comes down to one squared error. Going on towards a finished image is scored by
+//! minus the squared error of the prediction. A drawn latent is scored by a Gaussian whose mean is affine in the
+//! prediction, a x_t + b p, so its log-density is -(b / deviation)^2 / 2 times the squared error of p against
+//! (x' - a x_t) / b, and a constant.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::ops::Grid;
+use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent};
+use mdp::{EpisodeOf, Mdp as _, Steps};
+
+use super::model::{Acting, Shape};
+use super::sampler::Sampling;
+use super::{Condition, Prediction};
+use crate::ModelError;
+use crate::unet::{Contexts, UNetBatch};
+
+pub(super) type Problem = DenoisingMdp<Condition>;
+pub(super) type State = DenoisingState<Condition>;
+
+/// One evaluation of the network.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) latent: Latent,
+    pub(super) time: f64,
+    pub(super) condition: Condition,
+}
+
+/// What a decision asks of a prediction.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) question: Question,
+    /// What the prediction is held against.
+    pub(super) target: Vec<f32>,
+    /// What a unit of summed squared error costs.
+    pub(super) weight: f64,
+    /// What the score is at no error.
+    pub(super) constant: f64,
+    /// The condition of the prediction that guidance leads away from, where there is guidance.
+    pub(super) unguided: Option<Condition>,
+}
+
+/// The decisions of episodes: those that are asked about, and where each stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Decisions {
+    pub(super) asked: Vec<Asked>,
+    /// For every decision in order its place in `asked`; `None` where there is no chance in it, which scores 0.
+    pub(super) of_decision: Vec<Option<usize>>,
+    /// How many decisions each episode has.
+    pub(super) counts: Vec<usize>,
+}
+
+impl Decisions {
+    pub(super) fn of_episodes(
+        mdp: &Problem,
+        episodes: &[EpisodeOf<Problem>],
+        prediction: Prediction,
+        acting: &Acting,
+    ) -> Result<Self, ModelError> {
+        let mut decisions = Self::default();
+        let mut scoring = Scoring { mdp, prediction, acting, sampling: None };
+        for (index, episode) in episodes.iter().enumerate() {
+            for piece in &episode.pieces {
+                let mut state = piece.start.clone();
+                for action in &piece.actions {
+                    if mdp.is_terminal(&state) || !mdp.allows(&state, action) {
+                        return Err(not_allowed(mdp, index, &state, action));
+                    }
+                    let asked = scoring.ask(&state, action)?;
+                    decisions.of_decision.push(asked.is_some().then_some(decisions.asked.len()));
+                    decisions.asked.extend(asked);
+                    state = mdp.step(&state, action);
+                }
+            }
+            decisions.counts.push(episode.n_decisions());
+        }
+        Ok(decisions)
+    }
+
+    /// A number for every decision, from one for every question.
+    pub(super) fn steps(&self, of_asked: impl Fn(usize) -> f64) -> Steps {
+        let mut at = 0;
+        let row = |&count: &usize| {
+            let row: Vec<f64> =
+                self.of_decision[at..at + count].iter().map(|place| place.map_or(0.0, &of_asked)).collect();
+            at += count;
+            row
+        };
+        self.counts.iter().map(row).collect()
+    }
+
+    /// The score of a question, from the squared error of its prediction.
+    pub(super) fn score(&self, asked: usize, error: f64) -> f64 {
+        self.asked[asked].constant - self.asked[asked].weight * error
+    }
+}
+
+fn not_allowed(mdp: &Problem, episode: usize, state: &State, action: &DenoisingAction) -> ModelError {
+    let latent = match action {
+        DenoisingAction::Next(latent) => latent,
+        DenoisingAction::Toward { clean, .. } => clean,
+    };
+    ModelError::Argument {
+        what: format!("a decision of episode {episode}"),
+        expected: format!("a latent of {} numbers at one of {} timesteps", mdp.size, mdp.timesteps.len()),
+        got: format!("{} numbers after {} of them", latent.len(), state.done),
+    }
+}
+
+/// What turns decisions into questions.
+struct Scoring<'a> {
+    mdp: &'a Problem,
+    prediction: Prediction,
+    acting: &'a Acting,
+    /// Made when the first drawn latent is met.
+    sampling: Option<Sampling>,
+}
+
+impl Scoring<'_> {
+    fn ask(&mut self, state: &State, action: &DenoisingAction) -> Result<Option<Asked>, ModelError> {
+        let (Some(latent), Some(t)) = (&state.latent, self.mdp.timestep(state)) else { return Ok(None) };
+        let (time, condition) = (self.mdp.schedule.time(t), Arc::clone(&state.context));
+        let question = Question { latent: Arc::clone(latent), time, condition };
+        match action {
+            DenoisingAction::Toward { clean, noise } => {
+                let target = self.prediction.target(self.mdp.schedule.level(t), clean, noise);
+                Ok(Some(Asked { question, target, weight: 1.0, constant: 0.0, unguided: None }))
+            }
+            DenoisingAction::Next(next) => self.ask_density(question, state.done, next),
+        }
+    }
+
+    fn ask_density(&mut self, question: Question, done: usize, next: &Latent) -> Result<Option<Asked>, ModelError> {
+        if self.sampling.is_none() {
+            self.sampling = Some(self.acting.scored_sampling(self.mdp, self.prediction)?);
+        }
+        let Some(step) = self.sampling.as_ref().map(|sampling| sampling.gaussian(done)) else { return Ok(None) };
+        let (a, b, variance) = (step.of_latent, step.of_prediction, step.deviation * step.deviation);
+        if variance == 0.0 || b == 0.0 {
+            return Ok(None);
+        }
+        let target = |(y, x): (&f32, &f32)| ((f64::from(*y) - a * f64::from(*x)) / b) as f32;
+        let target = next.iter().zip(question.latent.iter()).map(target).collect();
+        let constant = -0.5 * next.len() as f64 * (std::f64::consts::TAU * variance).ln();
+        Ok(Some(Asked { question, target, weight: 0.5 * b * b / variance, constant, unguided: self.acting.unguided() }))
+    }
+}
+
+/// Questions side by side, as the network takes them.
+pub(super) fn network_batch(
+    questions: &[Question],
+    shape: Shape,
+    (dtype, device): (DType, &Device),
+) -> Result<UNetBatch, ModelError> {
+    let n = questions.len();
+    let mut pixels = Vec::with_capacity(n * shape.size());
+    for question in questions {
+        if question.latent.len() != shape.size() {
+            return Err(ModelError::Argument {
+                what: "a latent".into(),
+                expected: format!("{} numbers ({shape})", shape.size()),
+                got: question.latent.len().to_string(),
+            });
+        }
+        pixels.extend_from_slice(&question.latent);
+    }
+    let grid = Grid { images: n, height: shape.height, width: shape.width };
+    let conditions: Vec<&Condition> = questions.iter().map(|question| &question.condition).collect();
+    Ok(UNetBatch {
+        x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
+        grid,
+        times: questions.iter().map(|question| question.time).collect(),
+        contexts: contexts(&conditions, dtype, device)?,
+        pooled: pooled(&conditions, device)?.map(|pooled| pooled.to_dtype(dtype)).transpose()?,
+        time_ids: conditions.iter().map(|condition| condition.time_ids).collect(),
+    })
+}
+
+/// The hidden states of all texts, each text once.
+fn contexts(conditions: &[&Condition], dtype: DType, device: &Device) -> Result<Option<Contexts>, ModelError> {
+    let Some(width) = conditions.iter().find_map(|c| c.hidden.as_ref()).map(|hidden| hidden.width) else {
+        return Ok(None);
+    };
+    let (mut values, mut known): (Vec<f32>, HashMap<*const _, Range<usize>>) = (Vec::new(), HashMap::new());
+    let mut of_image = Vec::with_capacity(conditions.len());
+    let mut rows = 0;
+    for condition in conditions {
+        let hidden = condition.hidden.as_ref().filter(|hidden| hidden.width == width).ok_or_else(|| mixed(width))?;
+        let range = known.entry(Arc::as_ptr(condition)).or_insert_with(|| {
+            values.extend_from_slice(&hidden.values);
+            rows += hidden.length;
+            rows - hidden.length..rows
+        });
+        of_image.push(range.clone());
+    }
+    Ok(Some(Contexts { rows: Tensor::from_vec(values, (rows, width), device)?.to_dtype(dtype)?, of_image }))
+}
+
+fn pooled(conditions: &[&Condition], device: &Device) -> Result<Option<Tensor>, ModelError> {
+    let Some(width) = conditions.iter().find_map(|c| c.pooled.as_ref()).map(Vec::len) else { return Ok(None) };
+    let mut values = Vec::with_capacity(conditions.len() * width);
+    for condition in conditions {
+        values.extend_from_slice(condition.pooled.as_ref().filter(|p| p.len() == width).ok_or_else(|| mixed(width))?);
+    }
+    Ok(Some(Tensor::from_vec(values, (conditions.len(), width), device)?))
+}
+
+fn mixed(width: usize) -> ModelError {
+    ModelError::Argument {
+        what: "the conditions of a batch".into(),
+        expected: format!("all of width {width}"),
+        got: "some of another width, or none".into(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Scoring and learning.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+use engine::checkpoint::Tape;
+use engine::ops;
+use mdp::{Channels, EpisodeOf};
+
+use super::batch::{Asked, Decisions, Problem, Question, network_batch};
+use super::model::{Denoiser, Learning};
+use crate::ModelError;
+
+/// What a backward pass needs of a forward pass.
+#[derive(Debug)]
+pub struct DenoiserTape {
+    /// `None` where there was nothing to ask.
+    tape: Option<Tape<'static>>,
+    decisions: Decisions,
+}
+
+impl Denoiser {
+    /// The numbers of every decision, all at once as in [`forward_episodes`](Self::forward_episodes): a network rounds
+    /// otherwise in a batch of another size, and a reference must round as the policy that starts from it.
+    pub(super) fn score_episodes(
+        &self,
+        mdp: &Problem,
+        episodes: &[EpisodeOf<Problem>],
+    ) -> Result<Channels, ModelError> {
+        let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
+        if decisions.asked.is_empty() {
+            return channels(&decisions, &[]);
+        }
+        let (questions, n) = Self::questions(&decisions.asked);
+        let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
+        let prediction = self.unet.score(&batch)?;
+        channels(&decisions, &host(&self.errors(&prediction, &decisions.asked, n)?)?)
+    }
+
+    /// The numbers of every decision, with a tape to learn from.
+    pub(super) fn forward_episodes(
+        &self,
+        mdp: &Problem,
+        episodes: &[EpisodeOf<Problem>],
+    ) -> Result<(Channels, DenoiserTape), ModelError> {
+        let learning = self.learning.as_ref().ok_or_else(does_not_learn)?;
+        let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
+        if decisions.asked.is_empty() {
+            return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
+        }
+        let (questions, n) = Self::questions(&decisions.asked);
+        let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
+        let mut tape = self.unet.run_tape(batch, learning.keep)?;
+        let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
+        let errors = host(errors)?;
+        Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions }))
+    }
+
+    /// Adds the gradient of the sum of slope times number.
+    pub(super) fn backward_tape(&mut self, tape: DenoiserTape, slopes: &Channels) -> Result<(), ModelError> {
+        let DenoiserTape { tape, decisions } = tape;
+        let expected = decisions.steps(|_| 0.0);
+        if !slopes.log_probs.same_shape(&expected) || slopes.divergence.is_some() {
+            return Err(ModelError::Argument {
+                what: "the slopes".into(),
+                expected: format!("{} log-probabilities of {} episodes", expected.values().len(), expected.len()),
+                got: format!("{} of {}, or a divergence", slopes.log_probs.values().len(), slopes.log_probs.len()),
+            });
+        }
+        let Some(tape) = tape else { return Ok(()) };
+        let mut of_errors = vec![0.0; decisions.asked.len()];
+        for (place, slope) in decisions.of_decision.iter().zip(slopes.log_probs.values()) {
+            if let Some(place) = *place {
+                of_errors[place] -= decisions.asked[place].weight * slope;
+            }
+        }
+        let output = tape.output();
+        let gradient = Tensor::from_vec(of_errors, decisions.asked.len(), output.device())?.to_dtype(output.dtype())?;
+        let Learning { gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
+        tape.backward(&gradient, &self.unet.parameters, gradients)?;
+        Ok(())
+    }
+
+    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
+    /// finite is thrown away and moves nothing.
+    pub(super) fn take_step(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
+        let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
+        let norm = match max_norm {
+            Some(max_norm) => gradients.clip(max_norm)?,
+            None => gradients.norm()?,
+        };
+        if !norm.is_finite() {
+            gradients.clear();
+            return Ok(norm);
+        }
+        optimizer.step(&self.unet.parameters, gradients, rate)?;
+        gradients.clear();
+        if let Some(ema) = ema {
+            ema.update(&self.unet.parameters)?;
+        }
+        self.forget_hash();
+        Ok(norm)
+    }
+
+    /// The questions of some decisions: first one each, then those that guidance leads away from; and how many are first.
+    fn questions(asked: &[Asked]) -> (Vec<Question>, usize) {
+        let guided = asked.iter().map(|asked| asked.question.clone());
+        let unguided = asked.iter().filter_map(|asked| {
+            let condition = Arc::clone(asked.unguided.as_ref()?);
+            Some(Question { condition, ..asked.question.clone() })
+        });
+        (guided.chain(unguided).collect(), asked.len())
+    }
+
+    /// The squared error of each decision's prediction, `[n]`.
+    fn errors(&self, prediction: &Tensor, asked: &[Asked], n: usize) -> Result<Tensor, engine::EngineError> {
+        let rows = self.shape.height * self.shape.width;
+        let prediction = self.guided(prediction, asked, n, rows)?;
+        let mut target = Vec::with_capacity(n * self.shape.size());
+        for asked in asked {
+            target.extend_from_slice(&asked.target);
+        }
+        let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
+        Ok(ops::squared_errors(&prediction, &target.to_dtype(prediction.dtype())?, n)?)
+    }
+
+    /// `u + scale (c - u)` where there are unguided predictions.
+    fn guided(
+        &self,
+        prediction: &Tensor,
+        asked: &[Asked],
+        n: usize,
+        rows: usize,
+    ) -> Result<Tensor, engine::EngineError> {
+        let places: Vec<usize> = (0..n).filter(|&i| asked[i].unguided.is_some()).collect();
+        if places.is_empty() {
+            return Ok(prediction.clone());
+        }
+        let scale = self.acting.guidance();
+        let conditional = prediction.narrow(0, 0, n * rows)?;
+        // Decisions without guidance read their own prediction again, which the formula leaves as it is.
+        let mut from: Vec<u32> = (0..(n * rows) as u32).collect();
+        for (k, &i) in places.iter().enumerate() {
+            (0..rows).for_each(|row| from[i * rows + row] = ((n + k) * rows + row) as u32);
+        }
+        let from = Tensor::from_vec(from, n * rows, prediction.device())?;
+        let other = prediction.index_select(&from, 0)?;
+        Ok((conditional.affine(scale, 0.0)? + other.affine(1.0 - scale, 0.0)?)?)
+    }
+}
+
+fn host(errors: &Tensor) -> Result<Vec<f64>, ModelError> {
+    Ok(errors.detach().to_dtype(DType::F64)?.to_vec1::<f64>()?)
+}
+
+fn channels(decisions: &Decisions, errors: &[f64]) -> Result<Channels, ModelError> {
+    let log_probs = decisions.steps(|asked| decisions.score(asked, errors[asked]));
+    for (episode, row) in log_probs.rows().enumerate() {
+        if let Some(step) = row.iter().position(|value| !value.is_finite()) {
+            return Err(ModelError::not_finite("the score", episode, step, row[step]));
+        }
+    }
+    Ok(log_probs.into())
+}
+
+pub(super) fn does_not_learn() -> ModelError {
+    ModelError::Argument {
+        what: "the denoiser".into(),
+        expected: "one that was made to learn".into(),
+        got: "a frozen one".into(),
+    }
+}

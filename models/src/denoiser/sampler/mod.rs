@@ -1,0 +1,284 @@
+//! Samplers: how a denoiser's prediction becomes the next, less noisy latent.
+//!
+//! Plain arithmetic on slices. Latents are always x = signal x_0 + noise eps with the levels of a schedule; samplers that
+//! are usually written on x / signal (Euler) are the same steps in these units. A step's mean is a mixture of the latent,
+//! the estimates of image and noise, and for the solver of second order the image estimated one step before.
+//!
+//! # Examples
+//! A model that always says "no noise" leaves the latent as it is, but for its scale.
+//! ```
+//! use mdp::diffusion::{Level, NoiseSchedule, Spacing};
+//! use policies::denoiser::Prediction;
+//! use policies::denoiser::sampler::{Sampler, Sampling};
+//!
+//! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
+//! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;
+//! let sampler = Sampler::Ddim { eta: 0.0 };
+//! let strides = sampler.strides(&schedule, &timesteps, Level::IMAGE);
+//! let sampling = Sampling::new(sampler, Prediction::Epsilon, strides, None)?;
+//! let mut latent = vec![0.01];
+//! for step in 0..sampling.n_steps() {
+//!     latent = sampling.step(step, &latent, &[0.0], None, &[0.0]).next;
+//! }
+//! assert!((f64::from(latent[0]) - 0.01 / schedule.signal(999)).abs() < 1e-4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod strides;
+mod weights;
+
+use super::Prediction;
+use crate::ModelError;
+pub use strides::Stride;
+use weights::Weights;
+
+/// How the next latent is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampler {
+    /// Ancestral sampling: x_s from q(x_s | x_t, x_0) with the estimated image.
+    ///
+    /// # References
+    /// Ho et al., "Denoising Diffusion Probabilistic Models", 2020, Eq. 7.
+    Ddpm {
+        /// How wide the draw is.
+        variance: Variance,
+    },
+    /// Between the deterministic path (`eta` 0) and ancestral sampling (`eta` 1).
+    ///
+    /// # References
+    /// Song et al., "Denoising Diffusion Implicit Models", 2020, Eq. 12 and 16.
+    Ddim {
+        /// The share of DDPM's standard deviation.
+        eta: f64,
+    },
+    /// Euler's method on the probability flow. In these units it is the step to signal' x_0 + noise' eps of the
+    /// estimates: DDIM with `eta` 0 that never clips. For flow matching too.
+    Euler,
+    /// To signal' x_0 + noise' z with the estimated image and all noise drawn anew: Euler's method of flow matching with
+    /// diffusers' `stochastic_sampling`.
+    Renoise,
+    /// DPM-Solver++ of second order, multistep, midpoint. First order at both ends, as fits.
+    ///
+    /// # References
+    /// Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022, algorithm 2.
+    DpmSolverPlusPlus2M,
+}
+
+/// The variance of an ancestral step from noise level t to s, where b is the noise that t adds to s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variance {
+    /// b noise(s)^2 / noise(t)^2: that of q(x_s | x_t, x_0), right for data of one point.
+    #[default]
+    Small,
+    /// b itself, right for data as wide as the noise. A last step to the image that does not begin at timestep 0 draws
+    /// it too, as diffusers' does.
+    Large,
+}
+
+/// One sampler on its way through the noise levels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    sampler: Sampler,
+    prediction: Prediction,
+    strides: Vec<Stride>,
+    clip: Option<f64>,
+    weights: Vec<Weights>,
+}
+
+/// What a step gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The next latent.
+    pub next: Vec<f32>,
+    /// The image as it was estimated, which the next step of a multistep solver needs.
+    pub clean: Vec<f32>,
+}
+
+/// A decision as a Gaussian: the mean is `of_latent` x_t + `of_prediction` times the model's prediction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepGaussian {
+    /// The factor of the latent in the mean.
+    pub of_latent: f64,
+    /// The factor of the prediction in the mean.
+    pub of_prediction: f64,
+    /// The standard deviation of every element, 0 where nothing is left to chance.
+    pub deviation: f64,
+}
+
+impl StepGaussian {
+    /// How much log-density, in nats, a unit of the prediction's squared error costs on average: the expectation of
+    /// log p(next | latent) over q(next | latent, image) is a constant less this times the squared error. It is infinite
+    /// where nothing is left to chance.
+    pub fn error_weight(self) -> f64 {
+        0.5 * (self.of_prediction / self.deviation).powi(2)
+    }
+}
+
+impl Sampling {
+    /// A way of these steps ([`Sampler::strides`]), from the noisiest. DDPM and DDIM keep the estimated image within plus
+    /// and minus `clip`, the others never do.
+    ///
+    /// # Errors
+    /// No step; eta outside 0 to 1; epsilon prediction where there is no signal.
+    pub fn new(
+        sampler: Sampler,
+        prediction: Prediction,
+        strides: Vec<Stride>,
+        clip: Option<f64>,
+    ) -> Result<Self, ModelError> {
+        if strides.is_empty() {
+            return Err(argument("steps of a sampler", "at least 1", &0));
+        }
+        if let Sampler::Ddim { eta } = sampler
+            && !(0.0..=1.0).contains(&eta)
+        {
+            return Err(argument("eta", "a number from 0 to 1", &eta));
+        }
+        if prediction == Prediction::Epsilon && strides.iter().any(|stride| stride.from.signal == 0.0) {
+            let expected = "velocity or flow prediction where the noisiest timestep has no signal";
+            return Err(argument("prediction", expected, &"epsilon"));
+        }
+        let clip = clip.filter(|_| matches!(sampler, Sampler::Ddpm { .. } | Sampler::Ddim { .. }));
+        let weights = (0..strides.len()).map(|step| Weights::of(sampler, &strides, step)).collect();
+        Ok(Self { sampler, prediction, strides, clip, weights })
+    }
+
+    /// How many steps, and decisions after the noise, there are.
+    pub fn n_steps(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The sampler.
+    pub fn sampler(&self) -> Sampler {
+        self.sampler
+    }
+
+    /// Whether some decision of it is left to chance, so that trajectories have log-probabilities.
+    pub fn is_stochastic(&self) -> bool {
+        self.weights.iter().any(|weights| weights.deviation > 0.0)
+    }
+
+    /// The next latent. `previous` is the clean image that the step before estimated, `noise` a standard normal draw,
+    /// which is not read where the step's deviation is 0.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    pub fn step(
+        &self,
+        step: usize,
+        latent: &[f32],
+        prediction: &[f32],
+        previous: Option<&[f32]>,
+        noise: &[f32],
+    ) -> Step {
+        let mut mean = self.mean(step, latent, prediction, previous);
+        let deviation = self.weights[step].deviation;
+        if deviation > 0.0 {
+            for (value, draw) in mean.iter_mut().zip(noise) {
+                *value += deviation * f64::from(*draw);
+            }
+        }
+        Step {
+            next: mean.into_iter().map(|value| value as f32).collect(),
+            clean: self.clean(step, latent, prediction).into_iter().map(|value| value as f32).collect(),
+        }
+    }
+
+    /// The mean of the next latent; all of it where the step's deviation is 0.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    pub fn mean(&self, step: usize, latent: &[f32], prediction: &[f32], previous: Option<&[f32]>) -> Vec<f64> {
+        let weights = &self.weights[step];
+        let noise = self.prediction.noise(self.strides[step].from);
+        let clean = self.clean(step, latent, prediction);
+        let mean = latent.iter().zip(prediction).zip(clean).enumerate().map(|(i, ((&x, &p), clean))| {
+            // Without a step before, the solver is of first order: as if that step had said the same.
+            let before = previous.map_or(clean, |previous| f64::from(previous[i]));
+            weights.latent * f64::from(x)
+                + weights.clean * clean
+                + weights.noise * noise.of(x, p)
+                + weights.previous * before
+        });
+        mean.collect()
+    }
+
+    /// The decision as a Gaussian whose mean is a mixture of latent and prediction. Clipping is not in it.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    pub fn gaussian(&self, step: usize) -> StepGaussian {
+        let weights = &self.weights[step];
+        let (clean, noise) =
+            (self.prediction.clean(self.strides[step].from), self.prediction.noise(self.strides[step].from));
+        StepGaussian {
+            of_latent: weights.latent + weights.clean * clean.of_latent + weights.noise * noise.of_latent,
+            of_prediction: weights.clean * clean.of_prediction + weights.noise * noise.of_prediction,
+            deviation: weights.deviation,
+        }
+    }
+
+    /// log p(next | latent), in nats, summed over the elements; 0 for a decision that leaves nothing to chance.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    pub fn log_density(&self, step: usize, latent: &[f32], prediction: &[f32], next: &[f32]) -> f64 {
+        log_density(&self.mean(step, latent, prediction, None), self.weights[step].deviation, next)
+    }
+
+    /// d [`log_density`](Self::log_density) / d prediction, element by element: 0 for a decision that leaves nothing to
+    /// chance. Where the estimated image is clipped, the prediction moves nothing through it.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    pub fn slopes(&self, step: usize, latent: &[f32], prediction: &[f32], next: &[f32]) -> Vec<f64> {
+        let weights = &self.weights[step];
+        if weights.deviation == 0.0 {
+            return vec![0.0; latent.len()];
+        }
+        let (clean, noise) =
+            (self.prediction.clean(self.strides[step].from), self.prediction.noise(self.strides[step].from));
+        let mean = self.mean(step, latent, prediction, None);
+        let slope = |i: usize| {
+            let is_clipped = self.clip.is_some_and(|clip| clean.of(latent[i], prediction[i]).abs() > clip);
+            let through_clean = if is_clipped { 0.0 } else { weights.clean * clean.of_prediction };
+            let of_prediction = through_clean + weights.noise * noise.of_prediction;
+            (f64::from(next[i]) - mean[i]) / weights.deviation.powi(2) * of_prediction
+        };
+        (0..latent.len()).map(slope).collect()
+    }
+
+    /// The image that the prediction stands for, clipped.
+    fn clean(&self, step: usize, latent: &[f32], prediction: &[f32]) -> Vec<f64> {
+        let clean = self.prediction.clean(self.strides[step].from);
+        let clipped = |value: f64| self.clip.map_or(value, |clip| value.clamp(-clip, clip));
+        latent.iter().zip(prediction).map(|(x, p)| clipped(clean.of(*x, *p))).collect()
+    }
+}
+
+/// The log-density of `next` under independent Gaussians with these means and one standard deviation, in nats, summed
+/// over the elements. A deviation of 0 scores 0: the decision was no decision.
+pub fn log_density(mean: &[f64], deviation: f64, next: &[f32]) -> f64 {
+    if deviation == 0.0 {
+        return 0.0;
+    }
+    let squares: f64 = mean.iter().zip(next).map(|(mean, next)| ((f64::from(*next) - mean) / deviation).powi(2)).sum();
+    let constant = deviation.ln() + 0.5 * std::f64::consts::TAU.ln();
+    -0.5 * squares - next.len() as f64 * constant
+}
+
+/// Classifier-free guidance: `unconditional` + `scale` (`conditional` - `unconditional`). 1 is the conditional
+/// prediction as it is.
+///
+/// # References
+/// Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022; the scale here is 1 + w of Eq. 6.
+pub fn guided(conditional: &[f32], unconditional: &[f32], scale: f32) -> Vec<f32> {
+    conditional.iter().zip(unconditional).map(|(c, u)| u + scale * (c - u)).collect()
+}
+
+fn argument(what: &str, expected: &str, got: &dyn std::fmt::Display) -> ModelError {
+    ModelError::Argument { what: what.to_owned(), expected: expected.to_owned(), got: got.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

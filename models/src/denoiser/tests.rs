@@ -1,0 +1,279 @@
+//! Denoisers against the laws, and every gradient against finite differences.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::checkpoint::Keep;
+use engine::lora::{LoraConfig, LoraTargets};
+use engine::noise::{normal, standard_normal};
+use engine::optim::Sgd;
+use engine::{Noise, Rng};
+use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent, Level, NoiseSchedule};
+use mdp::{Channels, Episode, EpisodeOf, Mdp as _, Piece};
+use rand_chacha::rand_core::SeedableRng as _;
+use serde_json::json;
+
+use super::sampler::Sampler;
+use super::{Acting, Condition, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use crate::formats::{Scheduler, UNetFiles};
+use crate::unet::UNetConfig;
+use policies::{Learner as _, Persist as _, Policy as _, laws};
+
+type Problem = DenoisingMdp<Condition>;
+
+const SHAPE: Shape = Shape { height: 4, width: 4, channels: 2 };
+
+fn rng(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+fn files(dtype: DType) -> UNetFiles {
+    let config = UNetConfig::from_json(json!({
+        "_class_name": "UNet2DConditionModel", "sample_size": 4, "in_channels": 2, "out_channels": 2,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "block_out_channels": [4, 8], "layers_per_block": 1, "attention_head_dim": 2, "cross_attention_dim": 3,
+        "norm_num_groups": 2,
+    }));
+    let config = config.unwrap();
+    let tensors = config.initial_tensors(&Noise::new(5), &Device::Cpu).unwrap();
+    let tensors: BTreeMap<String, Tensor> =
+        tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect();
+    UNetFiles { path: "tiny".into(), config, tensors }
+}
+
+fn condition(seed: u64) -> Condition {
+    let rng = &mut rng(seed);
+    Arc::new(Conditioning::of_hidden((0..6).map(|_| standard_normal(rng) as f32).collect(), 2))
+}
+
+fn acting(guidance: bool) -> Acting {
+    let guidance = guidance.then(|| (2.5, condition(99)));
+    Acting { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
+}
+
+fn training(lora: bool, keep: Keep, ema: Option<f64>) -> DenoiserTraining {
+    let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
+    let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
+    DenoiserTraining { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora, seed: 3, keep, ema }
+}
+
+fn problem() -> Problem {
+    let schedule = Arc::new(NoiseSchedule::linear(12, 1e-3, 0.3).unwrap());
+    DenoisingMdp::new(schedule, vec![9, 6, 3, 0], SHAPE.size())
+}
+
+fn latent(rng: &mut Rng) -> Latent {
+    (0..SHAPE.size()).map(|_| standard_normal(rng) as f32).collect()
+}
+
+/// A trajectory from nothing on, and an episode of two forward-noised decisions.
+fn episodes(mdp: &Problem) -> Vec<EpisodeOf<Problem>> {
+    let rng = &mut rng(1);
+    let start = mdp.start(&condition(1));
+    let actions = (0..5).map(|_| DenoisingAction::Next(latent(rng))).collect();
+    let toward = |done: usize, rng: &mut Rng| {
+        let (clean, noise) = (latent(rng), latent(rng));
+        let x = mdp.schedule.noised(&clean, &noise, mdp.timesteps[done]).into();
+        let start = DenoisingState { context: condition(2), latent: Some(x), done };
+        Piece { start, actions: vec![DenoisingAction::Toward { clean, noise }], weight: 0.3 }
+    };
+    vec![Episode::whole(start, actions), Episode { pieces: vec![toward(0, rng), toward(3, rng)] }]
+}
+
+#[test]
+fn denoisers_obey_the_laws() {
+    for guidance in [false, true] {
+        let (mdp, policy) =
+            (problem(), Denoiser::frozen(files(DType::F32), Prediction::Velocity, SHAPE, acting(guidance)));
+        let policy = policy.unwrap();
+        let starts = [mdp.start(&condition(1)), mdp.start(&condition(2))];
+        laws::check_policy(&mdp, &policy, &starts, 4, 1e-3).unwrap();
+        laws::check_scores(&mdp, &policy, &episodes(&mdp), 1e-3).unwrap();
+        let drawn = policy.rollout(&mdp, &starts, &mut rng(6)).unwrap();
+        let scores = policy.score(&mdp, &drawn).unwrap().log_probs;
+        // The noise is scored 0, and so is the last step, which leads to the image without a chance.
+        assert_eq!((scores.row(0).len(), scores.row(0)[0], scores.row(0)[4]), (5, 0.0, 0.0));
+        let states: Vec<_> =
+            drawn.iter().map(|episode| mdp.step(&episode.pieces[0].start, &episode.pieces[0].actions[0])).collect();
+        let proposals = policy.propose(&mdp, &states, 2, &mut rng(7)).unwrap();
+        assert_eq!((states.len(), proposals.len()), (2, 2));
+        for (state, proposals) in states.iter().zip(proposals) {
+            assert_eq!(proposals.len(), 2);
+            for proposal in proposals {
+                let episode = Episode::whole(state.clone(), vec![proposal.action]);
+                let scored = policy.score(&mdp, &[episode]).unwrap().log_probs.values()[0];
+                assert!((scored - proposal.log_prob).abs() < 1e-3 * scored.abs(), "{scored} {}", proposal.log_prob);
+                assert_eq!(proposal.prior, 0.5);
+            }
+        }
+    }
+}
+
+/// A stored trajectory is scored as it was drawn, in every spacing, also where the last step leads to the cleanest
+/// timestep only (`set_alpha_to_one: false`) and so keeps some chance.
+#[test]
+fn a_stored_trajectory_scores_what_its_drawing_noted() {
+    for spacing in ["leading", "linspace", "trailing"] {
+        let config = json!({
+            "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "beta_schedule": "scaled_linear", "beta_start": 1e-3,
+            "beta_end": 0.1, "clip_sample": false, "set_alpha_to_one": false, "timestep_spacing": spacing, "steps_offset": 1,
+        });
+        let scheduler = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap();
+        let sampler = Sampler::Ddim { eta: 0.7 };
+        let plan = scheduler.plan(sampler, 7).unwrap();
+        let acting = Acting { last: scheduler.last_level(sampler).unwrap(), ..Acting::plain(sampler) };
+        let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, acting).unwrap();
+        let drawn = policy
+            .generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+            .remove(0);
+        let mdp = DenoisingMdp::new(plan.schedule, plan.timesteps, SHAPE.size());
+        let start = DenoisingState { context: condition(3), latent: Some(Arc::clone(&drawn.latents[0])), done: 0 };
+        let actions = drawn.latents[1..].iter().map(|latent| DenoisingAction::Next(Arc::clone(latent))).collect();
+        let scores = policy.score(&mdp, &[Episode::whole(start, actions)]).unwrap().log_probs;
+        let ratio = |(own, noted): (&f64, &f64)| (own - noted).abs() / noted.abs().max(1.0);
+        assert_eq!((scores.row(0).len(), drawn.log_probs.len()), (7, 7), "{spacing}");
+        for (step, pair) in scores.row(0).iter().zip(&drawn.log_probs).enumerate() {
+            assert!(ratio(pair) < 1e-4, "{spacing}, step {step}: {} scored, {} drawn", pair.0, pair.1);
+        }
+        // An even row ends at timestep 0, which is the cleanest already.
+        assert_eq!(drawn.log_probs[6] != 0.0, spacing != "linspace", "{spacing}");
+    }
+}
+
+#[test]
+fn drawing_ends_when_nobody_wants_it_any_more() {
+    let config = json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "clip_sample": false });
+    let sampler = Sampler::Ddim { eta: 0.0 };
+    let plan = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap().plan(sampler, 7).unwrap();
+    let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, Acting::plain(sampler)).unwrap();
+    let mut steps = Vec::new();
+    let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |step| {
+        steps.push(step);
+        if step < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(matches!(drawn, Err(crate::ModelError::Interrupted)));
+    assert_eq!(steps, [1, 2, 3]);
+}
+
+fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
+    assert!(numbers.log_probs.same_shape(&slopes.log_probs));
+    numbers.log_probs.values().iter().zip(slopes.log_probs.values()).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn every_parameter_follows_finite_differences() {
+    for (guidance, lora, keep) in
+        [(false, false, Keep::Activations), (true, false, Keep::Borders), (false, true, Keep::Activations)]
+    {
+        let mdp = problem();
+        let (files, training) = (files(DType::F64), training(lora, keep, None));
+        let mut policy = Denoiser::trainable(files, Prediction::Epsilon, SHAPE, acting(guidance), training).unwrap();
+        if lora {
+            // An adapter that begins at zero would hide half of its gradient.
+            for (name, var) in policy.unet().parameters.trainable().filter(|(name, _)| name.contains("lora_B")) {
+                let value = normal(&mut Noise::new(2).stream(name, 0), var.shape(), 0.3, &Device::Cpu).unwrap();
+                var.set(&value.to_dtype(DType::F64).unwrap()).unwrap();
+            }
+        }
+        let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
+        let slopes = laws::random_slopes(&numbers, &mut rng(8));
+        policy.backward(tape, &slopes).unwrap();
+        let gradients = policy.gradients().unwrap();
+        assert_eq!(gradients.missing(&policy.unet().parameters), Vec::<&str>::new());
+        for (name, var) in policy.unet().parameters.trainable() {
+            let direction = normal(&mut Noise::new(9).stream(name, 0), var.shape(), 1., &Device::Cpu).unwrap();
+            let direction = direction.to_dtype(DType::F64).unwrap();
+            let start = var.as_tensor().copy().unwrap().detach();
+            let moved = |step: f64| {
+                var.set(&(&start + (&direction * step).unwrap()).unwrap()).unwrap();
+                sum(&policy.score(&mdp, &episodes(&mdp)).unwrap(), &slopes)
+            };
+            let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            var.set(&start).unwrap();
+            let slope = (gradients.get(name).unwrap() * direction).unwrap().sum_all().unwrap();
+            let slope = slope.to_scalar::<f64>().unwrap();
+            let error = (slope - difference).abs() / difference.abs().max(1.);
+            assert!(error < 1e-5, "{name}: slope {slope}, finite differences say {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_density_is_a_squared_error() {
+    let mdp = problem();
+    let policy = Denoiser::frozen(files(DType::F64), Prediction::Velocity, SHAPE, acting(false)).unwrap();
+    let episode = &episodes(&mdp)[0];
+    let sampling = policy.acting().sampling(&mdp, Prediction::Velocity).unwrap();
+    let scores = policy.score(&mdp, std::slice::from_ref(episode)).unwrap().log_probs;
+    let mut state = episode.pieces[0].start.clone();
+    for (decision, action) in episode.pieces[0].actions.iter().enumerate() {
+        let DenoisingAction::Next(next) = action else { panic!("a trajectory draws its latents") };
+        if let Some(latent) = &state.latent {
+            let time = mdp.schedule.time(mdp.timesteps[state.done]);
+            let question =
+                super::batch::Question { latent: Arc::clone(latent), time, condition: Arc::clone(&state.context) };
+            let prediction = policy.predict(&[question]).unwrap().remove(0);
+            let expected = sampling.log_density(state.done, latent, &prediction, next);
+            let got = scores.row(0)[decision];
+            assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "decision {decision}: {got} {expected}");
+        }
+        state = mdp.step(&state, action);
+    }
+}
+
+#[test]
+fn a_checkpoint_brings_everything_back() {
+    let mdp = problem();
+    let make = || {
+        let training = training(false, Keep::Activations, Some(0.5));
+        Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(false), training).unwrap()
+    };
+    let step = |policy: &mut Denoiser| {
+        let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
+        policy.backward(tape, &numbers.log_probs.filled(-1.0).into()).unwrap();
+        policy.update(1e-3, Some(1.0)).unwrap();
+    };
+    let mut policy = make();
+    let fresh = policy.fingerprint().unwrap();
+    step(&mut policy);
+    assert_ne!(policy.fingerprint().unwrap(), fresh);
+    let folder = tempfile::tempdir().unwrap();
+    policy.save_checkpoint(folder.path()).unwrap();
+    step(&mut policy);
+    let mut other = make();
+    other.restore_checkpoint(folder.path()).unwrap();
+    step(&mut other);
+    assert_eq!(policy.fingerprint().unwrap(), other.fingerprint().unwrap());
+    // What is exported is the average.
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    policy.export(&ours.path().join("unet")).unwrap();
+    other.export(&theirs.path().join("unet")).unwrap();
+    let name = "unet/diffusion_pytorch_model.safetensors";
+    let read = |folder: &std::path::Path| std::fs::read(folder.join(name)).unwrap();
+    assert!(read(ours.path()) == read(theirs.path()));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mdp = problem();
+    let refuse = |acting: Acting, episode: EpisodeOf<Problem>| {
+        let policy = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting).unwrap();
+        policy.score(&mdp, &[episode]).unwrap_err().to_string()
+    };
+    let trajectory = episodes(&mdp).remove(0);
+    let deterministic = Acting::plain(Sampler::Euler);
+    assert!(refuse(deterministic, trajectory.clone()).contains("steps that have a density"));
+    let clipped = Acting { clip: Some(1.0), ..acting(false) };
+    assert!(refuse(clipped, trajectory).contains("without clipping"));
+    let short: Latent = vec![0.0; 3].into();
+    let start = DenoisingState { context: condition(1), latent: Some(Arc::clone(&short)), done: 0 };
+    let episode = Episode::whole(start, vec![DenoisingAction::Next(short)]);
+    assert!(refuse(acting(false), episode).contains("32 numbers"));
+    let other = Shape { channels: 3, ..SHAPE };
+    let error = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, other, acting(false)).unwrap_err();
+    assert!(error.to_string().contains("2 channels in"), "{error}");
+}

@@ -1,0 +1,169 @@
+//! Which parts a folder has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{ACCEPTED, Part};
+use crate::ModelError;
+use crate::declared::Kind::{Any, Flag};
+use crate::declared::{Table, harmless, honoured};
+use crate::formats::extras::read_object;
+
+/// The parts a pipeline needs, each with the classes that are built; none listed means any.
+type Needs = &'static [(&'static str, &'static [&'static str])];
+
+const UNCONDITIONAL: Needs = &[("unet", &["UNet2DModel"]), ("scheduler", &[])];
+const TOKENIZERS: &[&str] = &["CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"];
+const SD: Needs = &[
+    ("unet", &["UNet2DConditionModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("tokenizer", TOKENIZERS),
+    ("scheduler", &[]),
+];
+const SDXL: Needs = &[
+    ("unet", &["UNet2DConditionModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("text_encoder_2", &["CLIPTextModelWithProjection"]),
+    ("tokenizer", TOKENIZERS),
+    ("tokenizer_2", TOKENIZERS),
+    ("scheduler", &[]),
+];
+const PIPELINES: [(&str, Needs, Table); 4] = [
+    ("StableDiffusionPipeline", SD, SD_FIELDS),
+    ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
+    ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
+    ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
+];
+
+const UNCONDITIONAL_FIELDS: Table = Table(&[honoured("unet", Any), honoured("scheduler", Any)]);
+const SD_FIELDS: Table = Table(&[
+    honoured("unet", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("tokenizer", Any),
+    honoured("scheduler", Any),
+    // Pictures are made, and not looked over.
+    harmless("safety_checker", Any),
+    harmless("requires_safety_checker", Flag),
+    harmless("feature_extractor", Any),
+    // Of pictures as prompts.
+    harmless("image_encoder", Any),
+]);
+const SDXL_FIELDS: Table = Table(&[
+    honoured("unet", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("text_encoder_2", Any),
+    honoured("tokenizer", Any),
+    honoured("tokenizer_2", Any),
+    honoured("scheduler", Any),
+    honoured("force_zeros_for_empty_prompt", Flag),
+    // No mark is put into pictures, as where diffusers finds no package for it.
+    harmless("add_watermarker", Flag),
+    // Of pictures as prompts.
+    harmless("feature_extractor", Any),
+    harmless("image_encoder", Any),
+]);
+
+/// The classes of denoisers that stand alone.
+const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
+
+/// The pipeline of a `model_index.json` and the parts that it needs.
+///
+/// Others it lists (a safety checker) are not looked at; saving copies them.
+pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<String, Part>), ModelError> {
+    let file = path.join("model_index.json");
+    let Some(pipeline) = index["_class_name"].as_str() else {
+        return Err(ModelError::format(&file, "`_class_name` must name a pipeline"));
+    };
+    let Some((_, needs, fields)) = PIPELINES.iter().find(|(name, ..)| *name == pipeline) else {
+        let supported = PIPELINES.map(|(name, ..)| name).join(", ");
+        let reason = format!("pipeline `{pipeline}` is not built; supported: {supported}");
+        return Err(ModelError::format(&file, reason));
+    };
+    if let Some(Err(misfit)) = index.as_object().map(|index| fields.check_kinds(index)) {
+        return Err(ModelError::format(&file, format!("`{}`: {}", misfit.key, misfit.reason)));
+    }
+    let mut parts = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, classes) in *needs {
+        // diffusers writes a part that is absent on purpose so; without an autoencoder the model makes pixels.
+        if *name == "vae" && index[*name] == json!([null, null]) {
+            continue;
+        }
+        let Some(class) = index[*name][1].as_str() else {
+            missing.push(format!("`{name}` is not in it"));
+            continue;
+        };
+        if !classes.is_empty() && !classes.contains(&class) {
+            let reason = format!("`{name}` is a {class}, which is not built; supported: {}", classes.join(", "));
+            return Err(ModelError::format(&file, reason));
+        }
+        let folder = path.join(name);
+        if folder.is_dir() {
+            parts.insert((*name).to_owned(), Part { class: class.to_owned(), path: folder });
+        } else {
+            missing.push(format!("sub-folder {name}/ ({class}) is not there"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok((pipeline.to_owned(), parts));
+    }
+    Err(ModelError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
+}
+
+/// A UNet alone: `config.json` here, or in `unet/` with a scheduler beside it perhaps.
+pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>, ModelError> {
+    let nested = path.join("unet");
+    let folder = if path.join("config.json").is_file() { path } else { &nested };
+    let config = folder.join("config.json");
+    if !config.is_file() && path.join("config.toml").is_file() && path.join("checkpoints").is_dir() {
+        let run = path.display();
+        let reason = format!(
+            "a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}"
+        );
+        return Err(ModelError::format(path, reason));
+    }
+    if !config.is_file() {
+        return Err(ModelError::format(path, format!("neither model_index.json nor a UNet's config.json; {ACCEPTED}")));
+    }
+    let class = read_object(&config)?["_class_name"].as_str().unwrap_or("(none)").to_owned();
+    if !UNETS.contains(&class.as_str()) {
+        let reason = format!("class `{class}` is not a denoiser that is built; supported: {}", UNETS.join(", "));
+        return Err(ModelError::format(&config, reason));
+    }
+    let mut parts = BTreeMap::from([("unet".to_owned(), Part { class, path: folder.to_path_buf() })]);
+    for scheduler in [path.join("scheduler"), path.with_file_name("scheduler")] {
+        let settings = scheduler.join("scheduler_config.json");
+        if settings.is_file() && !parts.contains_key("scheduler") {
+            let class = read_object(&settings)?["_class_name"].as_str().unwrap_or_default().to_owned();
+            parts.insert("scheduler".to_owned(), Part { class, path: scheduler });
+        }
+    }
+    Ok(parts)
+}
+
+/// The class that a folder's `config.json` names, if it can be read.
+pub(super) fn class_of(folder: &Path) -> Option<String> {
+    let config = read_object(&folder.join("config.json")).ok()?;
+    config["_class_name"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declared::golden;
+
+    #[test]
+    fn every_field_that_diffusers_declares_has_a_fate() {
+        for (name, needs, table) in PIPELINES {
+            golden::check(name, table);
+            let fields = golden::declared(name);
+            assert!(needs.iter().all(|(part, _)| fields[*part] == "required"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Whole diffusers folders: a denoiser with what surrounds it.
+
+mod fit;
+mod index;
+mod save;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde_json::Value;
+
+use super::extras::read_object;
+use super::resolve;
+use crate::ModelError;
+use crate::clip::{ClipText, ClipTokenizer, Reading, TextConditioner};
+use crate::vae::Vae;
+
+/// What a path may be, for messages.
+const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ alone (config.json of a UNet2DModel \
+                        or UNet2DConditionModel), or a run folder";
+
+/// A diffusers folder that has been looked over: its parts are there, are of classes that are built, and fit each other.
+///
+/// The weights are read by those who need them, so a denoiser on latents loads no text encoder.
+#[derive(Clone, Debug)]
+pub struct DiffusersFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// The class of its pipeline; `None` for a UNet alone.
+    pub pipeline: Option<String>,
+    parts: BTreeMap<String, Part>,
+    index: Value,
+}
+
+/// A part of a diffusers folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The class that loads it.
+    pub class: String,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl DiffusersFolder {
+    /// Whether a path looks like a denoiser rather than a language model.
+    pub fn is_one(path: &Path) -> bool {
+        let path = resolve(path);
+        let has_index = path.join("model_index.json").is_file();
+        has_index
+            || index::class_of(&path).is_some_and(|c| c.starts_with("UNet"))
+            || path.join("unet/config.json").is_file()
+    }
+
+    /// Looks a folder over. A run folder stands for its `model/`.
+    ///
+    /// # Errors
+    /// A path that is none of the accepted kinds, sub-folders that are missing, classes that are not built, and parts
+    /// whose widths do not fit each other; the message names them.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        if !path.exists() {
+            return Err(ModelError::format(path, format!("not found; {ACCEPTED}")));
+        }
+        let path = resolve(path);
+        let folder = if path.join("model_index.json").is_file() {
+            let index = read_object(&path.join("model_index.json"))?;
+            let (pipeline, parts) = index::parts(&path, &index)?;
+            Self { path, pipeline: Some(pipeline), parts, index }
+        } else {
+            let parts = index::parts_without_index(&path)?;
+            Self { path, pipeline: None, parts, index: Value::Null }
+        };
+        fit::check(&folder)?;
+        Ok(folder)
+    }
+
+    /// A part, where there is one of this name: `unet`, `vae`, `text_encoder`, `scheduler`, ..
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.get(name)
+    }
+
+    /// All parts by name.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &Part)> {
+        self.parts.iter().map(|(name, part)| (name.as_str(), part))
+    }
+
+    /// The denoiser's folder.
+    pub fn unet(&self) -> &Path {
+        self.part("unet").map_or(&self.path, |part| &part.path)
+    }
+
+    /// Loads the autoencoder; `None` where the denoiser works on pictures themselves, or is alone.
+    ///
+    /// # Errors
+    /// As [`Vae::load`].
+    pub fn vae(&self, device: &Device) -> Result<Option<Vae>, ModelError> {
+        let Some(part) = self.part("vae") else { return Ok(None) };
+        let vae = Vae::load(&part.path, device)?;
+        let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
+        Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
+    }
+
+    /// Loads the tokenizers and text encoders; `None` where there are none.
+    ///
+    /// # Errors
+    /// As [`ClipTokenizer::load`], [`ClipText::load`] and [`TextConditioner::new`].
+    pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        let mut encoders = Vec::new();
+        for end in ["", "_2"] {
+            let parts = (self.part(&format!("tokenizer{end}")), self.part(&format!("text_encoder{end}")));
+            if let (Some(tokenizer), Some(encoder)) = parts {
+                encoders.push((ClipTokenizer::load(&tokenizer.path)?, ClipText::load(&encoder.path, device)?));
+            }
+        }
+        let reading = match encoders.len() {
+            0 => return Ok(None),
+            1 => Reading::Last,
+            _ => {
+                // Null is false in Python.
+                let given = self.index.get("force_zeros_for_empty_prompt");
+                let zeros_for_none = given.is_none_or(|given| given.as_bool().unwrap_or(false));
+                Reading::Penultimate { zeros_for_none }
+            }
+        };
+        TextConditioner::new(encoders, reading).map(Some)
+    }
+
+    /// A hash of all files of the named parts, for keys of caches of what they compute.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn fingerprint(&self, names: &[&str]) -> Result<String, ModelError> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, part) in self.parts().filter(|(name, _)| names.contains(name)) {
+            for file in save::files(&part.path)? {
+                let path = part.path.join(&file);
+                hasher.update(format!("{name}/{file}\n").as_bytes());
+                let opened = std::fs::File::open(&path).map_err(|e| ModelError::io(&path, e))?;
+                let before = hasher.count();
+                hasher.update_reader(opened).map_err(|e| ModelError::io(&path, e))?;
+                hasher.update(&(hasher.count() - before).to_le_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}

@@ -1,0 +1,133 @@
+//! GGUF files, whole or in parts: weights dequantised to f32, a configuration and a tokenizer made from the metadata.
+
+mod architecture;
+mod header;
+mod keys;
+mod parts;
+mod vocabulary;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use serde_json::{Value, json};
+
+use self::architecture::Settings;
+use self::header::Header;
+use self::parts::Parts;
+use self::weights::Layout;
+use super::huggingface::{check_tensors, parse_config};
+use super::vocabulary::Vocabulary;
+use super::{ModelFiles, ModelTokenizer};
+use crate::ModelError;
+use crate::causal::{Architecture, CausalConfig};
+
+/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox; of a model in parts, any one may be named.
+///
+/// # Errors
+/// A damaged header, an architecture, storage type or tokenizer that isn't supported, tensors that are missing, unknown,
+/// misshapen or not finite.
+pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    let mut parts = Parts::open(path)?;
+    let header = std::mem::take(&mut parts.header);
+    let named = |e: ModelError| match e {
+        ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(path, e.to_string()),
+        other => other,
+    };
+    let settings = Settings::new(&header).map_err(named)?;
+    let mut tied = !header.tensors.contains_key("output.weight");
+    if settings.architecture == Architecture::Gpt2 && !tied {
+        tied = same_matrices(&mut parts, &header)?;
+    }
+    let mut value = settings.config(tied).map_err(named)?;
+    if let Some(scaling) = rotary_factors(&mut parts, &header, &value)? {
+        value["rope_scaling"] = scaling;
+    }
+    let vocabulary = vocabulary::read(path, &header)?;
+    if let Some(vocabulary) = &vocabulary {
+        vocabulary.describe(&mut value);
+    }
+    let config = parse_config(path, value)?;
+    let places = places(&settings, &header, &config);
+    let shapes = places.iter().map(|(name, (stored, layout))| {
+        let shape = header.tensors.get(*stored).map(|info| layout.shape(&info.shape)).unwrap_or_default();
+        (name.clone(), shape)
+    });
+    check_tensors(path, &config, &shapes.collect())?;
+    let mut tensors = BTreeMap::new();
+    for (name, (stored, layout)) in places {
+        if let Some(info) = header.tensors.get(stored) {
+            tensors.insert(name, weights::read(parts.file(info.part), stored, info, layout, device)?);
+        }
+    }
+    let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
+    let tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
+    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
+}
+
+/// Hugging Face name of every weight, with its stored name and layout.
+fn places<'a>(
+    settings: &Settings<'_>,
+    header: &'a Header,
+    config: &CausalConfig,
+) -> BTreeMap<String, (&'a str, Layout)> {
+    let (query, key_value) = (config.n_query_heads, config.n_key_value_heads);
+    let names = header.tensors.keys().filter(|name| !(config.tied && *name == "output.weight"));
+    names
+        .filter_map(|stored| {
+            let (name, layout) = settings.place(stored, query, key_value)?;
+            Some((name, (stored.as_str(), layout)))
+        })
+        .collect()
+}
+
+/// Whether the output matrix is a copy of the embedding, as converters write for GPT-2.
+fn same_matrices(parts: &mut Parts, header: &Header) -> Result<bool, ModelError> {
+    let (Some(a), Some(b)) = (header.tensors.get("token_embd.weight"), header.tensors.get("output.weight")) else {
+        return Ok(false);
+    };
+    if a.stored != b.stored || a.shape != b.shape {
+        return Ok(false);
+    }
+    Ok(parts.file(a.part).bytes(a.begin, a.bytes)? == parts.file(b.part).bytes(b.begin, b.bytes)?)
+}
+
+/// Recognises Llama 3's rotary scaling by the factors that converters store in its place.
+///
+/// # Errors
+/// Factors of another origin: they would change what the model says.
+fn rotary_factors(parts: &mut Parts, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
+    const NAME: &str = "rope_freqs.weight";
+    let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
+    let file = parts.file(info.part);
+    let factors: Vec<f32> = weights::read(file, NAME, info, Layout::Same, &Device::Cpu)?.flatten_all()?.to_vec1()?;
+    let factor = factors.iter().copied().fold(1.0, f32::max);
+    if factors.iter().all(|f| (f - 1.0).abs() < 1e-6) {
+        return Ok(None);
+    }
+    let base = config["rope_theta"].as_f64().unwrap_or(10_000.0);
+    let expected = llama3_factors(base, factors.len(), f64::from(factor));
+    if factors.iter().zip(expected).any(|(found, e)| (f64::from(*found) - e).abs() > 1e-3 * e) {
+        let reason = "its rotary factors are not those of Llama 3 with a context of 8192, the only ones supported";
+        return Err(ModelError::tensor(&file.path, NAME, reason));
+    }
+    Ok(Some(json!({
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    })))
+}
+
+/// By how much Llama 3 divides each frequency, for an original context of 8192.
+fn llama3_factors(base: f64, n: usize, factor: f64) -> impl Iterator<Item = f64> {
+    const CONTEXT: f64 = 8192.0;
+    const HIGH: f64 = 4.0;
+    (0..n).map(move |i| {
+        let turns = CONTEXT / (std::f64::consts::TAU * base.powf(i as f64 / n as f64));
+        let kept = ((turns - 1.0) / (HIGH - 1.0)).clamp(0.0, 1.0);
+        1.0 / ((1.0 - kept) / factor + kept)
+    })
+}

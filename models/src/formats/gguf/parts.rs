@@ -1,0 +1,119 @@
+//! A model in one file or in several, as llama.cpp's `gguf-split` writes them.
+//!
+//! The parts of a model are called `NAME-00001-of-00003.gguf` and so on. The first has the metadata, each says which part
+//! it is (`split.no`, from zero) and of how many (`split.count`), and has tensors of its own.
+
+use std::path::{Path, PathBuf};
+
+use super::super::file::SizedFile;
+use super::header::{Header, Info, Meta};
+use crate::ModelError;
+
+/// The files of a model, and what their headers say together.
+#[derive(Debug)]
+pub(super) struct Parts {
+    files: Vec<SizedFile>,
+    /// The metadata of the first part, the tensors of all.
+    pub(super) header: Header,
+}
+
+impl Parts {
+    /// Opens a model, of which any part may be named.
+    ///
+    /// # Errors
+    /// A damaged header, parts that are not there or do not belong together.
+    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+        let mut file = SizedFile::open(path)?;
+        let header = Header::read(&mut file)?;
+        let Some(split) = Split::of(path, &header)? else { return Ok(Self { files: vec![file], header }) };
+        let (mut files, mut headers) = (Vec::new(), Vec::new());
+        for part in 0..split.count {
+            let path = split.path_of(path, part)?;
+            let mut file = SizedFile::open(&path)?;
+            let header = Header::read(&mut file)?;
+            match Split::of(&path, &header)? {
+                Some(own) if own.number == part && own.count == split.count => {}
+                _ => return Err(ModelError::format(&path, format!("not {}, as its name says", split.naming(part)))),
+            }
+            files.push(file);
+            headers.push(header);
+        }
+        let header = joined(&files, headers)?;
+        if let Some(Meta::Integer(expected)) = header.metadata.get("split.tensors.count")
+            && *expected != header.tensors.len() as i64
+        {
+            let reason = format!("{} tensors in all parts, and there are to be {expected}", header.tensors.len());
+            return Err(ModelError::format(path, reason));
+        }
+        Ok(Self { files, header })
+    }
+
+    /// The file that a tensor is in.
+    pub(super) fn file(&mut self, part: usize) -> &mut SizedFile {
+        &mut self.files[part]
+    }
+}
+
+/// The metadata of the first part, and all tensors.
+fn joined(files: &[SizedFile], headers: Vec<Header>) -> Result<Header, ModelError> {
+    let mut headers = headers.into_iter();
+    let mut all = headers.next().unwrap_or_default();
+    for (part, header) in (1..).zip(headers) {
+        for (name, info) in header.tensors {
+            if let Some(twin) = all.tensors.insert(name.clone(), Info { part, ..info }) {
+                let reason = format!("also in {}", files[twin.part].path.display());
+                return Err(ModelError::tensor(&files[part].path, name, reason));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Which part of how many a file is.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    number: usize,
+    count: usize,
+}
+
+impl Split {
+    /// `None` for a file that is a whole model.
+    fn of(path: &Path, header: &Header) -> Result<Option<Self>, ModelError> {
+        // The names have five digits.
+        let number = |key: &str| match header.metadata.get(key) {
+            None => Ok(None),
+            Some(Meta::Integer(n)) if (0..100_000).contains(n) => Ok(Some(*n as usize)),
+            Some(other) => Err(ModelError::format(path, format!("{key} is {other:?}, not a number of parts"))),
+        };
+        let Some(count) = number("split.count")?.filter(|count| *count > 1) else { return Ok(None) };
+        match number("split.no")? {
+            Some(number) if number < count => Ok(Some(Self { number, count })),
+            found => Err(ModelError::format(path, format!("split.no is {found:?}, and there are {count} parts"))),
+        }
+    }
+
+    /// Where another part is, whose name follows from that of this one.
+    fn path_of(self, own: &Path, part: usize) -> Result<PathBuf, ModelError> {
+        let end = |part: usize| format!("-{:05}-of-{:05}.gguf", part + 1, self.count);
+        let name = own.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some(stem) = name.strip_suffix(&end(self.number)) else {
+            let reason = format!(
+                "{}; the others are found by their names, which must end in {} and so on, as this one's in {}",
+                self.naming(self.number),
+                end(0),
+                end(self.number)
+            );
+            return Err(ModelError::format(own, reason));
+        };
+        let path = own.with_file_name(format!("{stem}{}", end(part)));
+        if path.is_file() {
+            return Ok(path);
+        }
+        let reason = format!("{}, and {} is not beside it", self.naming(self.number), path.display());
+        Err(ModelError::format(own, reason))
+    }
+
+    fn naming(self, part: usize) -> String {
+        format!("part {} of {} of a model", part + 1, self.count)
+    }
+}

@@ -1,0 +1,231 @@
+//! The tokenizer inside a GGUF file.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::super::vocabulary::{Kind, Vocabulary, ids_by_piece, sentencepiece};
+use super::header::{Header, Meta};
+use crate::ModelError;
+
+/// Reads the tokenizer; `None` when the file has none.
+///
+/// # Errors
+/// A kind of tokenizer or of splitting text that isn't known here, lists that don't fit each other.
+pub(super) fn read(path: &Path, header: &Header) -> Result<Option<Vocabulary>, ModelError> {
+    let source = Source { path, header };
+    let Some(Meta::Texts(pieces)) = source.meta("tokens") else { return Ok(None) };
+    let kind = source.text("model").unwrap_or("missing");
+    let pre = source.text("pre").unwrap_or("default");
+    let kinds = source.kinds(pieces.len())?;
+    let rows = header.tensors.get("token_embd.weight").map_or(usize::MAX, |info| info.shape[0]);
+    if pieces.len() > rows {
+        return Err(source.error(format!("{} tokens for {rows} rows of the embedding", pieces.len())));
+    }
+    let unknown = source.id("unknown_token_id", pieces.len())?;
+    let add_prefix = source.flag("add_space_prefix").unwrap_or(true);
+    let parts = match kind {
+        "gpt2" => source.byte_level(pieces, pre)?,
+        "llama" => {
+            let scores = source.scores(pieces.len())?;
+            let parts = sentencepiece(pieces, &kinds, scores, unknown, add_prefix);
+            parts.map_err(|piece| source.error(format!("token `{piece}` comes twice")))?
+        }
+        other => return Err(source.error(format!("kind `{other}` is not supported; supported: gpt2, llama"))),
+    };
+    let mut eos: Vec<u32> = Vec::new();
+    for key in ["eos_token_id", "eot_token_id"] {
+        eos.extend(source.id(key, pieces.len())?.filter(|id| !eos.contains(id)));
+    }
+    let starts = kind == "llama" || matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
+    Ok(Some(Vocabulary {
+        bos: source.id("bos_token_id", pieces.len())?,
+        eos,
+        unknown,
+        padding: source.id("padding_token_id", pieces.len())?,
+        add_bos: source.flag("add_bos_token").unwrap_or(starts),
+        chat_template: match header.metadata.get("tokenizer.chat_template") {
+            Some(Meta::Text(template)) => Some(template.clone()),
+            _ => None,
+        },
+        pieces: pieces.clone(),
+        kinds,
+        parts,
+    }))
+}
+
+struct Source<'a> {
+    path: &'a Path,
+    header: &'a Header,
+}
+
+impl<'a> Source<'a> {
+    fn error(&self, reason: String) -> ModelError {
+        ModelError::Tokenizer { path: self.path.to_path_buf(), reason }
+    }
+
+    fn meta(&self, key: &str) -> Option<&'a Meta> {
+        self.header.metadata.get(&format!("tokenizer.ggml.{key}"))
+    }
+
+    fn text(&self, key: &str) -> Option<&'a str> {
+        match self.meta(key) {
+            Some(Meta::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        match self.meta(key) {
+            Some(Meta::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// A token, which must be in the vocabulary; some converters write -1 or 2^32 - 1 for none.
+    fn id(&self, key: &str, n: usize) -> Result<Option<u32>, ModelError> {
+        match self.meta(key) {
+            None | Some(Meta::Integer(-1 | 0xFFFF_FFFF)) => Ok(None),
+            Some(Meta::Integer(id)) if (0..n as i64).contains(id) => Ok(Some(*id as u32)),
+            Some(other) => Err(self.error(format!("tokenizer.ggml.{key} is {other:?}, and there are {n} tokens"))),
+        }
+    }
+
+    fn kinds(&self, n: usize) -> Result<Vec<Kind>, ModelError> {
+        match self.meta("token_type") {
+            None => Ok(vec![Kind::Normal; n]),
+            Some(Meta::Integers(codes)) if codes.len() == n => Ok(codes.iter().map(|code| kind(*code)).collect()),
+            Some(_) => Err(self.error(format!("tokenizer.ggml.token_type is not a list of {n} numbers"))),
+        }
+    }
+
+    fn scores(&self, n: usize) -> Result<&'a [f32], ModelError> {
+        match self.meta("scores") {
+            Some(Meta::Floats(scores)) if scores.len() == n && scores.iter().all(|s| !s.is_nan()) => Ok(scores),
+            _ => Err(self.error(format!("tokenizer.ggml.scores must be a list of {n} numbers"))),
+        }
+    }
+
+    /// The parts of a byte-level tokenizer with merges.
+    fn byte_level(&self, pieces: &[String], pre: &str) -> Result<Map<String, Value>, ModelError> {
+        let Some(Meta::Texts(merges)) = self.meta("merges") else {
+            return Err(self.error("tokenizer.ggml.merges is missing".to_owned()));
+        };
+        let split = splitting(pre).ok_or_else(|| {
+            let known = KNOWN.join(", ");
+            self.error(format!("the way of splitting text `{pre}` (tokenizer.ggml.pre) is not known; known: {known}"))
+        })?;
+        let vocabulary = ids_by_piece(pieces).map_err(|piece| self.error(format!("token `{piece}` comes twice")))?;
+        let mut pairs = Vec::with_capacity(merges.len());
+        for merge in merges {
+            // A piece may begin with what looks like a space only in broken files: spaces are spelled `Ġ`.
+            match merge.split_once(' ') {
+                Some((left, right)) if vocabulary.contains_key(left) && vocabulary.contains_key(right) => {
+                    pairs.push([left, right]);
+                }
+                _ => return Err(self.error(format!("merge `{merge}` is not of two tokens"))),
+            }
+        }
+        let model = json!({
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": split.whole_words_first,
+            "vocab": vocabulary,
+            "merges": pairs,
+        });
+        let mut parts = Map::new();
+        parts.insert("model".to_owned(), model);
+        parts.insert("pre_tokenizer".to_owned(), split.pre_tokenizer);
+        parts.insert("normalizer".to_owned(), if split.composed { json!({ "type": "NFC" }) } else { Value::Null });
+        parts.insert("decoder".to_owned(), byte_level_step(false));
+        Ok(parts)
+    }
+}
+
+fn kind(code: i64) -> Kind {
+    match code {
+        2 | 3 => Kind::Control,
+        4 => Kind::UserDefined,
+        6 => Kind::Byte,
+        _ => Kind::Normal,
+    }
+}
+
+/// How a byte-level tokenizer prepares text.
+struct Splitting {
+    pre_tokenizer: Value,
+    /// Whether text is brought into Unicode's composed form first.
+    composed: bool,
+    /// Whether a word that is a token is taken as it is, whatever the merges say.
+    whole_words_first: bool,
+}
+
+/// The names that [`splitting`] knows.
+const KNOWN: [&str; 21] = [
+    "default",
+    "gpt-2",
+    "gpt2",
+    "phi-2",
+    "mpt",
+    "olmo",
+    "gptneox",
+    "gpt-neox",
+    "pythia",
+    "dolma",
+    "smollm",
+    "starcoder",
+    "refact",
+    "llama-bpe",
+    "llama3",
+    "llama-v3",
+    "smaug-bpe",
+    "qwen2",
+    "deepseek-r1-qwen",
+    "qwen2.5",
+    "megrez",
+];
+
+fn splitting(pre: &str) -> Option<Splitting> {
+    let simple = |composed| Splitting { pre_tokenizer: byte_level_step(true), composed, whole_words_first: false };
+    Some(match pre {
+        "default" | "gpt-2" | "gpt2" | "phi-2" => simple(false),
+        "mpt" | "olmo" | "gptneox" | "gpt-neox" | "pythia" | "dolma" => simple(true),
+        "smollm" | "starcoder" | "refact" => {
+            let digits = json!({ "type": "Digits", "individual_digits": true });
+            let steps = json!({ "type": "Sequence", "pretokenizers": [digits, byte_level_step(true)] });
+            Splitting { pre_tokenizer: steps, composed: false, whole_words_first: false }
+        }
+        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => {
+            Splitting { pre_tokenizer: by_pattern(r"\p{N}{1,3}"), composed: false, whole_words_first: true }
+        }
+        "qwen2" | "qwen2.5" | "deepseek-r1-qwen" | "megrez" => {
+            Splitting { pre_tokenizer: by_pattern(r"\p{N}"), composed: true, whole_words_first: false }
+        }
+        _ => return None,
+    })
+}
+
+fn byte_level_step(use_regex: bool) -> Value {
+    json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
+}
+
+/// The splitting that Llama 3 and Qwen2 share but for their numbers.
+fn by_pattern(numbers: &str) -> Value {
+    let pattern = [
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        numbers,
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+    .join("|");
+    let split = json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
+    json!({ "type": "Sequence", "pretokenizers": [split, byte_level_step(false)] })
+}

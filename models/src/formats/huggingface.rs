@@ -1,0 +1,280 @@
+//! Reading Hugging Face model folders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+use super::extras::read_object;
+use super::safetensors::SafetensorsFile;
+use super::{Extras, ModelFiles, ModelTokenizer};
+use crate::ModelError;
+use crate::causal::{CausalConfig, SCORE};
+
+/// How many names an error lists.
+const LISTED: usize = 5;
+
+/// Loads a folder of `config.json`, safetensors (one file, or shards and their index) and tokenizer files.
+///
+/// # Errors
+/// A file that is missing, damaged or of another kind; tensors that are missing, unknown, misshapen or not finite.
+pub(super) fn load(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    load_headed(folder, device, Head::Vocabulary)
+}
+
+/// Loads the folder of a reward model: a decoder with a score in place of an output matrix.
+///
+/// # Errors
+/// As [`load`], and more than one label.
+pub(super) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    load_headed(folder, device, Head::Reward)
+}
+
+/// What stands on a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Vocabulary,
+    Reward,
+}
+
+fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, ModelError> {
+    let path = folder.join("config.json");
+    let mut config = parse_config(&path, read_object(&path)?)?;
+    let mut files =
+        weight_files(folder, head)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    let mut places = places(&config, &files, head)?;
+    if config.tied && head == Head::Vocabulary {
+        settle_tie(&mut config, &mut places, &mut files)?;
+    }
+    let found = places.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect();
+    let path = if let [file] = files.as_slice() { file.path() } else { folder };
+    match head {
+        Head::Vocabulary => check_tensors(path, &config, &found)?,
+        Head::Reward => check_reward(path, &config, &found)?,
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, place) in places {
+        tensors.insert(name, files[place.file].read(&place.stored, device)?);
+    }
+    let mut extras = Extras::read(folder)?;
+    let tokenizer = ModelTokenizer::from_extras(folder, &extras, Some(&config))?;
+    if let Some(tokenizer) = &tokenizer {
+        tokenizer.agree(folder, &mut config, &mut extras)?;
+    }
+    Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras })
+}
+
+/// Checks a configuration; its errors name the file.
+pub(super) fn parse_config(path: &Path, value: serde_json::Value) -> Result<CausalConfig, ModelError> {
+    CausalConfig::from_json(value).map_err(|e| match e {
+        ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(path, e.to_string()),
+        other => other,
+    })
+}
+
+/// Finds the files that hold the weights.
+fn weight_files(folder: &Path, head: Head) -> Result<Vec<PathBuf>, ModelError> {
+    let single = folder.join("model.safetensors");
+    let index = folder.join("model.safetensors.index.json");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    if index.is_file() {
+        return sharded(folder, &index);
+    }
+    Err(ModelError::format(folder, explain_no_weights(folder, head)?))
+}
+
+/// The shards that an index lists.
+pub(super) fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let value = read_object(index)?;
+    let Some(map) = value["weight_map"].as_object().filter(|map| !map.is_empty()) else {
+        return Err(ModelError::format(index, "`weight_map` must be an object of tensor names and file names"));
+    };
+    let mut names = BTreeSet::new();
+    for (tensor, file) in map {
+        // Only a bare file name may be meant: anything else would read outside the folder.
+        match file.as_str().filter(|f| Path::new(f).file_name().is_some_and(|n| n == *f)) {
+            Some(file) => names.insert(file),
+            None => return Err(ModelError::tensor(index, tensor, format!("its file is {file}, not a file name"))),
+        };
+    }
+    let missing: Vec<&str> = names.iter().copied().filter(|n| !folder.join(n).is_file()).collect();
+    if missing.is_empty() {
+        Ok(names.into_iter().map(|n| folder.join(n)).collect())
+    } else {
+        let reason = format!("lists {} shards that are not there: {}", missing.len(), some(&missing));
+        Err(ModelError::format(index, reason))
+    }
+}
+
+fn explain_no_weights(folder: &Path, head: Head) -> Result<String, ModelError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| ModelError::io(folder, e))?;
+    let names: BTreeSet<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let shards: Vec<&str> = names.iter().map(String::as_str).filter(|n| n.ends_with(".safetensors")).collect();
+    Ok(if names.iter().any(|n| n.starts_with("pytorch_model")) {
+        let class = match head {
+            Head::Vocabulary => "AutoModelForCausalLM",
+            Head::Reward => "AutoModelForSequenceClassification",
+        };
+        format!(
+            "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
+             \"import sys; from transformers import {class} as M; M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])\" FOLDER"
+        )
+    } else if names.contains("adapter_config.json") {
+        "a PEFT adapter without its base; name both, as in BASE+ADAPTER".to_owned()
+    } else if shards.is_empty() {
+        "no weights: model.safetensors, or shards with model.safetensors.index.json, are expected".to_owned()
+    } else {
+        format!(
+            "neither model.safetensors nor model.safetensors.index.json, only {}; the index tells which shards belong together",
+            some(&shards)
+        )
+    })
+}
+
+/// Where a tensor is, and what it is like.
+#[derive(Debug)]
+struct Place {
+    file: usize,
+    stored: String,
+    shape: Vec<usize>,
+}
+
+/// Where each tensor of the architecture is.
+fn places(config: &CausalConfig, files: &[SafetensorsFile], head: Head) -> Result<BTreeMap<String, Place>, ModelError> {
+    let mut places: BTreeMap<String, Place> = BTreeMap::new();
+    for (index, file) in files.iter().enumerate() {
+        if let Some(stored) = file.entries().keys().find(|stored| is_quantised(stored)) {
+            let reason = "the weights are quantised; bring the model as it was before, in F32, F16, BF16 or F64";
+            return Err(ModelError::tensor(file.path(), stored, reason));
+        }
+        for (stored, entry) in file.entries() {
+            let name = match head {
+                Head::Vocabulary => config.canonical_name(stored),
+                Head::Reward => config.canonical_reward_name(stored),
+            };
+            let Some(name) = name else { continue };
+            let place = Place { file: index, stored: stored.clone(), shape: entry.shape.clone() };
+            if let Some(twin) = places.insert(name, place) {
+                let reason = format!("also stored as `{}` in {}", twin.stored, files[twin.file].path().display());
+                return Err(ModelError::tensor(file.path(), stored, reason));
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Whether a tensor is a part of a quantised weight, by the names that the common quantisers give them.
+fn is_quantised(stored: &str) -> bool {
+    const PARTS: [&str; 8] =
+        ["qweight", "qzeros", "absmax", "quant_map", "SCB", "weight_packed", "weight_scale", "weight_scale_inv"];
+    stored.rsplit('.').next().is_some_and(|part| PARTS.contains(&part))
+}
+
+/// Decides what the output matrix of a tied model is, as transformers 5 does. One that is stored alone is the embedding
+/// as well; one that is stored beside another embedding is a matrix of its own, whatever the configuration says.
+fn settle_tie(
+    config: &mut CausalConfig,
+    places: &mut BTreeMap<String, Place>,
+    files: &mut [SafetensorsFile],
+) -> Result<(), ModelError> {
+    let (embedding, head) = (config.embedding_name(), config.head_name());
+    let Some(place) = places.remove(head) else { return Ok(()) };
+    match places.get(&embedding) {
+        None => drop(places.insert(embedding, place)),
+        Some(twin) if twin.shape == place.shape && same_numbers(files, twin, &place)? => {}
+        Some(_) => {
+            places.insert(head.to_owned(), place);
+            config.untie();
+        }
+    }
+    Ok(())
+}
+
+fn same_numbers(files: &mut [SafetensorsFile], a: &Place, b: &Place) -> Result<bool, ModelError> {
+    let mut numbers = |place: &Place| {
+        let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
+        Ok::<_, ModelError>(tensor.flatten_all()?.to_vec1::<f32>()?)
+    };
+    Ok(numbers(a)? == numbers(b)?)
+}
+
+/// Compares the tensors that are there with those the configuration needs.
+///
+/// # Errors
+/// One message that lists some of the missing, unknown and misshapen tensors.
+pub(super) fn check_tensors(
+    path: &Path,
+    config: &CausalConfig,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Result<(), ModelError> {
+    check_layers(path, config, found.len())?;
+    compare(path, config.architecture.model_type(), &config.expected_tensors(), found)
+}
+
+/// Compares the tensors that are there with those of a reward model.
+fn check_reward(path: &Path, config: &CausalConfig, found: &BTreeMap<String, Vec<usize>>) -> Result<(), ModelError> {
+    check_layers(path, config, found.len())?;
+    if let Some([labels @ (0 | 2..), _]) = found.get(SCORE).map(Vec::as_slice) {
+        let reason = format!("has {labels} labels, so it is a classifier; a reward model has one");
+        return Err(ModelError::tensor(path, SCORE, reason));
+    }
+    compare(path, "reward model's", &config.reward_tensors(), found)
+}
+
+/// A configuration that claims a billion layers must not be spelled out.
+fn check_layers(path: &Path, config: &CausalConfig, n_tensors: usize) -> Result<(), ModelError> {
+    if config.n_layers <= n_tensors {
+        return Ok(());
+    }
+    let reason = format!("{n_tensors} tensors can't be the {} layers of its config.json", config.n_layers);
+    Err(ModelError::format(path, reason))
+}
+
+/// Compares tensors with those that a model of kind `what` has.
+///
+/// # Errors
+/// One message that lists some of the missing, unknown and misshapen tensors.
+pub(crate) fn compare(
+    path: &Path,
+    what: &str,
+    expected: &BTreeMap<String, Vec<usize>>,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Result<(), ModelError> {
+    let missing: Vec<&str> = expected.keys().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
+    let extra: Vec<&str> = found.keys().filter(|n| !expected.contains_key(*n)).map(String::as_str).collect();
+    let shapes = expected.iter().filter_map(|(name, shape)| Some((name, shape, found.get(name)?)));
+    let misshapen: Vec<String> = shapes
+        .filter(|(_, expected, found)| expected != found)
+        .map(|(name, expected, found)| format!("{name} (expected {expected:?}, found {found:?})"))
+        .collect();
+    let misshapen: Vec<&str> = misshapen.iter().map(String::as_str).collect();
+    let problems = [("missing", missing), ("unknown", extra), ("misshapen", misshapen)];
+    let problems: Vec<String> = problems
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(problem, names)| format!("{} {problem} tensor{}: {}", names.len(), plural(names.len()), some(names)))
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the weights are not those of its {what} config.json: {}", problems.join("; "));
+    Err(ModelError::format(path, reason))
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// Lists the first few names.
+pub(super) fn some(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let list = names[..names.len() - more].join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+/// The tensors' shapes, by name.
+pub(super) fn shapes(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<usize>> {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect()
+}

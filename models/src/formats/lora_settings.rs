@@ -1,0 +1,147 @@
+//! The settings of LoRA adapters as PEFT writes them: `adapter_config.json`, or an entry in a diffusers file's header.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets, parameter_names};
+use serde_json::Value;
+
+use super::lora_targets::{Names, Numbers};
+use super::{LoraLayer, lora_fields};
+use crate::ModelError;
+
+/// A layer's factors while they are collected.
+#[derive(Debug, Default)]
+pub(super) struct Halves {
+    pub(super) a: Option<Tensor>,
+    pub(super) b: Option<Tensor>,
+    pub(super) embedding: bool,
+}
+
+/// Adapters of a file as what a model learns: their settings, and the parameters as they stand.
+#[derive(Clone, Debug)]
+pub struct TrainedLora {
+    /// What they were made with.
+    pub config: LoraConfig,
+    /// Both halves of each, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl TrainedLora {
+    /// # Errors
+    /// Adapters that one rank and one scale do not describe; the reason.
+    pub(super) fn new(layers: &BTreeMap<String, LoraLayer>, all: &[AdaptableLayer]) -> Result<Self, String> {
+        let Some(first) = layers.values().next() else { return Err("it has no adapters".to_owned()) };
+        let rank = first.a.dim(0).unwrap_or(0);
+        let mut tensors = BTreeMap::new();
+        for (name, layer) in layers {
+            if layer.embedding {
+                return Err(format!("`{name}` is the embedding's"));
+            }
+            if !all.iter().any(|layer| layer.name == *name) {
+                return Err(format!("`{name}` is none of the layers whose adapters learn"));
+            }
+            if layer.a.dim(0).ok() != Some(rank) || (layer.scale - first.scale).abs() > 1e-9 * first.scale.abs() {
+                return Err(format!("`{name}` has another rank or strength than the layers before it"));
+            }
+            let (a, b) = parameter_names(name);
+            tensors.extend([(a, layer.a.clone()), (b, layer.b.clone())]);
+        }
+        // What was divided is multiplied again: rounding must not make 15.999999999999998 of 16.
+        let width = if first.rslora { (rank as f64).sqrt() } else { rank as f64 };
+        let alpha = (first.scale * width * 1e9).round() / 1e9;
+        let targets = LoraTargets::exactly(&layers.keys().map(String::as_str).collect(), all);
+        Ok(Self { config: LoraConfig { rank, alpha, rslora: first.rslora, targets }, tensors })
+    }
+}
+
+/// The parts of `adapter_config.json` that matter.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) base: Option<String>,
+    /// The ends of the names of modules that are saved whole.
+    pub(super) modules_to_save: Vec<String>,
+    /// Whether what is done to an embedding is done to the output matrix that is tied to it.
+    pub(super) ensures_tying: bool,
+    rank: usize,
+    alpha: f64,
+    rslora: bool,
+    ranks: Numbers,
+    alphas: Numbers,
+    targets: Option<Names>,
+    excluded: Option<Names>,
+}
+
+impl Settings {
+    /// Reads and checks the settings, which are in the file at `path`.
+    ///
+    /// # Errors
+    /// Adapters of another kind or of a variant that is not built, settings of another type.
+    pub(super) fn of(path: &Path, value: &Value) -> Result<Self, ModelError> {
+        Self::read(value).map_err(|reason| ModelError::format(path, reason))
+    }
+
+    fn read(value: &Value) -> Result<Self, String> {
+        lora_fields::check(value)?;
+        let names = value["modules_to_save"].as_array().into_iter().flatten();
+        let is_positive = |v: &Value| v.as_f64().is_some_and(|n| n > 0.0);
+        Ok(Self {
+            base: value["base_model_name_or_path"].as_str().map(str::to_owned),
+            modules_to_save: names.filter_map(Value::as_str).map(str::to_owned).collect(),
+            ensures_tying: value["ensure_weight_tying"] == true,
+            rank: value["r"].as_u64().unwrap_or(8) as usize,
+            alpha: value["lora_alpha"].as_f64().unwrap_or(8.0),
+            rslora: value["use_rslora"] == true,
+            ranks: Numbers::read(value, "rank_pattern", |v| v.as_u64().is_some_and(|n| n > 0))?,
+            alphas: Numbers::read(value, "alpha_pattern", is_positive)?,
+            targets: Names::read(value, "target_modules")?,
+            excluded: Names::read(value, "exclude_modules")?,
+        })
+    }
+
+    /// Whether a layer gets an adapter; PEFT leaves out the factors of one that doesn't.
+    fn is_target(&self, layer: &str, is_output_or_embedding: bool) -> bool {
+        let meant = |names: &Option<Names>| names.as_ref().map(|names| names.mean(layer, is_output_or_embedding));
+        meant(&self.targets).unwrap_or(true) && !meant(&self.excluded).unwrap_or(false)
+    }
+
+    /// Whether a module is saved whole, beside the adapters.
+    pub(super) fn is_saved_whole(&self, module: &str) -> bool {
+        self.modules_to_save.iter().any(|end| module.ends_with(end.as_str()))
+    }
+
+    /// The adapter of one layer, which the settings must mean.
+    ///
+    /// # Errors
+    /// They don't, or as [`Settings::layer`]; the reason.
+    pub(super) fn targeted_layer(
+        &self,
+        name: &str,
+        halves: Halves,
+        is_output_or_embedding: bool,
+    ) -> Result<LoraLayer, String> {
+        if self.is_target(name, is_output_or_embedding) {
+            return self.layer(name, halves);
+        }
+        Err(format!("`target_modules` and `exclude_modules` do not mean {name}, so peft would leave it out"))
+    }
+
+    /// The adapter of one layer.
+    ///
+    /// # Errors
+    /// Half an adapter, or one of another rank than the settings give it; the reason.
+    pub(super) fn layer(&self, name: &str, halves: Halves) -> Result<LoraLayer, String> {
+        let Halves { a: Some(a), b: Some(b), embedding } = halves else {
+            return Err("one of lora_A and lora_B is missing".to_owned());
+        };
+        let rank = self.ranks.find(name).map_or(self.rank, |r| r as usize);
+        if a.dims().first() != Some(&rank) || b.dims().last() != Some(&rank) || a.rank() != b.rank() {
+            let (a, b) = (a.dims(), b.dims());
+            return Err(format!("its factors are {a:?} and {b:?}, and its settings give it rank {rank}"));
+        }
+        let alpha = self.alphas.find(name).unwrap_or(self.alpha);
+        let scale = alpha / if self.rslora { (rank as f64).sqrt() } else { rank as f64 };
+        Ok(LoraLayer { a, b, scale, rslora: self.rslora, embedding })
+    }
+}

@@ -1,0 +1,238 @@
+//! Models on disk: Hugging Face folders, GGUF files, llama2.c files, PEFT adapters.
+//!
+//! [`load`] looks at what a path is and reads it into [`ModelFiles`]: a checked configuration, every tensor of the
+//! architecture under its Hugging Face name as f32, and the tokenizer with its chat template. Whatever the format, the
+//! result can be saved with [`save_huggingface`] as a folder that transformers loads.
+//!
+//! Headers are believed only as far as the file bears them out, so a damaged file is an error that names what is wrong,
+//! never a crash and never a huge allocation.
+
+pub(crate) mod component;
+mod diffusers;
+mod extras;
+mod file;
+mod gguf;
+mod huggingface;
+mod llama2c;
+mod lora_fields;
+mod lora_settings;
+mod lora_targets;
+mod peft;
+mod peft_merge;
+mod python_json;
+mod rows;
+pub(crate) mod safetensors;
+mod save;
+mod scheduler;
+mod staging;
+pub(crate) mod table;
+mod tokenizer;
+pub(crate) mod tokenizer_json;
+mod unet;
+mod unet_lora;
+mod vocabulary;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+pub use diffusers::{DiffusersFolder, Part};
+pub use extras::Extras;
+pub(crate) use extras::read_object;
+pub(crate) use huggingface::compare;
+pub use lora_settings::TrainedLora;
+pub use peft::{LoraLayer, PeftAdapter, load_peft, save_peft};
+pub use peft_merge::merge_peft;
+pub use save::{SaveOptions, save_huggingface};
+pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
+pub use tokenizer::ModelTokenizer;
+pub use unet::{UNetFiles, load_unet, save_unet};
+pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
+
+use crate::ModelError;
+use crate::causal::CausalConfig;
+
+/// A causal language model as read from disk.
+#[derive(Clone, Debug)]
+pub struct ModelFiles {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// The checked configuration.
+    pub config: CausalConfig,
+    /// Every tensor of the architecture, f32, under its Hugging Face name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The tokenizer, where there is one.
+    pub tokenizer: Option<ModelTokenizer>,
+    /// Files to carry over when the model is saved.
+    pub extras: Extras,
+}
+
+impl ModelFiles {
+    /// Returns the tokenizer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoTokenizer`] when the model came without one.
+    pub fn tokenizer(&self) -> Result<&ModelTokenizer, ModelError> {
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { path: self.path.clone() })
+    }
+
+    /// The tokens that end a text: the tokenizer's, or those of the configuration where there is no tokenizer.
+    pub fn eos(&self) -> &[u32] {
+        self.tokenizer.as_ref().map_or(&self.config.eos, |t| &t.eos)
+    }
+}
+
+/// What [`load`] reads, for messages.
+const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors), a .gguf file, a llama2.c .bin \
+                        file, a run folder, or BASE+ADAPTER with a PEFT folder";
+
+fn explain_missing(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    match text.match_indices('+').find(|(at, _)| Path::new(&text[..*at]).exists()) {
+        Some((at, _)) => format!(
+            "`{}` is there, but `{}` is not a PEFT folder (no adapter_config.json)",
+            &text[..at],
+            &text[at + 1..]
+        ),
+        None => format!("not found; {ACCEPTED}"),
+    }
+}
+
+/// Loads a model from whatever the path is.
+///
+/// A run folder stands for its `model/`. `base+adapter` is a model with a PEFT adapter added to its weights; a PEFT
+/// folder alone is that too where its `base_model_name_or_path` is a path that is there.
+///
+/// # Errors
+/// A path that is not there or is none of the accepted kinds, and everything that can be wrong inside.
+pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    if !path.exists() {
+        return match split_adapter(path) {
+            Some((base, adapter)) => load_adapted(&base, &adapter, device),
+            None => Err(ModelError::format(path, explain_missing(path))),
+        };
+    }
+    if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
+}
+
+/// Loads the folder of a reward model.
+///
+/// # Errors
+/// A folder that is not there or has no reward model, and everything that can be wrong inside.
+pub(crate) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    huggingface::load_reward(folder, device)
+}
+
+fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    if folder.join("config.json").is_file() {
+        return huggingface::load(folder, device);
+    }
+    if peft::is_adapter(folder) {
+        let base = peft::base_of(folder)?.unwrap_or_default();
+        // An adapter that names itself would be followed for ever.
+        if !base.is_empty() && Path::new(&base).exists() && !peft::is_adapter(Path::new(&base)) {
+            return load_adapted(Path::new(&base), folder, device);
+        }
+        let reason = format!("a PEFT adapter whose base `{base}` is not a path here; name both, as in BASE+ADAPTER");
+        return Err(ModelError::format(folder, reason));
+    }
+    let reason = if folder.join("config.toml").is_file() && folder.join("checkpoints").is_dir() {
+        let run = folder.display();
+        format!("a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}")
+    } else if folder.join("model_index.json").is_file() {
+        format!("a diffusers folder, not a language model; {ACCEPTED}")
+    } else {
+        format!("no config.json, so not a model; {ACCEPTED}")
+    };
+    Err(ModelError::format(folder, reason))
+}
+
+fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    let start = first_bytes(path)?;
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    match extension.as_str() {
+        _ if start == *b"GGUF" || extension == "gguf" => gguf::load(path, device),
+        // PyTorch's files are zip archives.
+        _ if start == *b"PK\x03\x04" => {
+            let reason = "a PyTorch pickle, which is not read; save the model again with transformers, as safetensors";
+            Err(ModelError::format(path, reason))
+        }
+        "bin" => llama2c::load(path, device),
+        "safetensors" => Err(ModelError::format(path, "weights alone are not a model; name the folder they are in")),
+        _ if llama2c::looks_like(path) => llama2c::load(path, device),
+        _ => Err(ModelError::format(path, format!("not a model; {ACCEPTED}"))),
+    }
+}
+
+/// The base that an adapter was made for, as it names it; `None` where the path is no adapter's folder or run.
+///
+/// # Errors
+/// The adapter's configuration can't be read.
+pub fn adapter_base(path: &Path) -> Result<Option<String>, ModelError> {
+    let folder = resolve(path);
+    if folder.join("config.json").is_file() || !peft::is_adapter(&folder) { Ok(None) } else { peft::base_of(&folder) }
+}
+
+/// Loads a base and adds an adapter to its weights.
+fn load_adapted(base: &Path, adapter: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    add_adapter(load(base, device)?, base, adapter, device)
+}
+
+/// Adds the adapter in a PEFT folder, or in a run, to the weights of `files`, which `base` names.
+///
+/// # Errors
+/// The adapter can't be read, or was made for another model.
+pub fn add_adapter(
+    mut files: ModelFiles,
+    base: &Path,
+    adapter: &Path,
+    device: &Device,
+) -> Result<ModelFiles, ModelError> {
+    let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
+    peft_merge::check_fits(&folder, &lora, &files.config, &files.tensors)?;
+    merge_peft(&lora, &mut files.config, &mut files.tensors)?;
+    // What an adapter learned was read by the tokenizer that was saved beside it.
+    if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
+        files.tokenizer = ModelTokenizer::from_extras(&folder, &files.extras, Some(&files.config))?;
+        if let Some(tokenizer) = &files.tokenizer {
+            tokenizer.agree(&folder, &mut files.config, &mut files.extras)?;
+        }
+    }
+    files.path = PathBuf::from(format!("{}+{}", base.display(), adapter.display()));
+    Ok(files)
+}
+
+/// Loads the adapter in a PEFT folder, or in a run, for a model of this configuration.
+///
+/// # Errors
+/// As [`load_peft`].
+pub fn load_adapter(adapter: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, ModelError> {
+    load_peft(&resolve(adapter), config, device)
+}
+
+/// Splits `base+adapter` where both are there; either may have a `+` of its own.
+pub fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let text = path.to_str()?;
+    text.match_indices('+')
+        .map(|(at, _)| (PathBuf::from(&text[..at]), PathBuf::from(&text[at + 1..])))
+        .find(|(base, adapter)| base.exists() && peft::is_adapter(&resolve(adapter)))
+}
+
+/// A run folder stands for the model it holds.
+fn resolve(path: &Path) -> PathBuf {
+    let model = path.join("model");
+    if path.join("config.toml").is_file() && model.is_dir() { model } else { path.to_path_buf() }
+}
+
+/// The first four bytes of a file, fewer where it has fewer.
+fn first_bytes(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| ModelError::io(path, e))?;
+    file.take(4).read_to_end(&mut start).map_err(|e| ModelError::io(path, e))?;
+    Ok(start)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! LoRA adapters as PEFT keeps them: `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! A layer with the Hugging Face name `P` has the tensors `base_model.model.P.lora_A.weight` [rank, in] and
+//! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A. An embedding's are
+//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Beside the factors, PEFT saves modules
+//! that were trained whole (`modules_to_save`), biases, and the base's own embedding and output matrix where one of them
+//! is adapted (`P.base_layer.weight`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use engine::lora::{LoraConfig, LoraTargets};
+use engine::ops::WeightLayout;
+use serde_json::json;
+
+use super::Extras;
+use super::extras::read_object;
+use super::lora_settings::{Halves, Settings, TrainedLora};
+use super::safetensors::SafetensorsFile;
+use super::save::write_safetensors;
+use super::staging::Staging;
+use crate::ModelError;
+use crate::causal::{Architecture, CausalConfig};
+
+const CONFIG: &str = "adapter_config.json";
+pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT puts before the name of a module.
+const PREFIX: &str = "base_model.model.";
+
+/// A LoRA adapter as read from disk.
+#[derive(Clone, Debug)]
+pub struct PeftAdapter {
+    /// What the adapter was trained on, as its configuration says.
+    pub base: Option<String>,
+    /// The change to each weight, by the layer's Hugging Face name without `.weight`.
+    pub layers: BTreeMap<String, LoraLayer>,
+    /// Tensors that take the place of the base's in the adapted model (PEFT's `modules_to_save`).
+    pub replaced: BTreeMap<String, Tensor>,
+    /// Tensors of the base itself: the weights under an adapter, and biases.
+    pub base_weights: BTreeMap<String, Tensor>,
+}
+
+/// The two factors of a change, and its scale.
+#[derive(Clone, Debug)]
+pub struct LoraLayer {
+    /// A, [rank, in].
+    pub a: Tensor,
+    /// B, [out, rank].
+    pub b: Tensor,
+    /// What their product is multiplied by.
+    pub scale: f64,
+    /// Whether the scale is alpha / sqrt(rank), not alpha / rank.
+    pub rslora: bool,
+    /// Whether the layer is the embedding, whose weight is `[in, out]`.
+    pub embedding: bool,
+}
+
+impl PeftAdapter {
+    /// The adapters as parameters of a model of this configuration, to go on learning.
+    ///
+    /// # Errors
+    /// Tensors in place of the base's, adapters of the embedding, of several ranks or strengths.
+    pub fn trained(&self, config: &CausalConfig) -> Result<TrainedLora, ModelError> {
+        let trained = match self.replaced.keys().chain(self.base_weights.keys()).next() {
+            Some(name) => Err(format!("it replaces `{name}` of its base")),
+            None => TrainedLora::new(&self.layers, &config.adaptable_layers()),
+        };
+        trained.map_err(|reason| ModelError::Argument {
+            what: "an adapter that goes on learning".to_owned(),
+            expected: "one rank and one alpha for all its layers, and nothing but them".to_owned(),
+            got: reason,
+        })
+    }
+}
+
+/// Loads an adapter for a model of this configuration.
+///
+/// # Errors
+/// An adapter of another kind than LoRA, DoRA and other variants included; damaged files; tensors without their partner,
+/// or of another rank than the configuration's.
+pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, ModelError> {
+    let path = folder.join(CONFIG);
+    let settings = Settings::of(&path, &read_object(&path)?)?;
+    let weights = folder.join(WEIGHTS);
+    if !weights.is_file() && folder.join("adapter_model.bin").is_file() {
+        let reason = "only adapter_model.bin, a Python pickle, which is not read; save the adapter again with \
+                      peft's save_pretrained(.., safe_serialization=True)";
+        return Err(ModelError::format(folder, reason));
+    }
+    let mut file = SafetensorsFile::open(&weights)?;
+    let names: Vec<String> = file.entries().keys().cloned().collect();
+    let mut adapter = PeftAdapter {
+        base: settings.base.clone(),
+        layers: BTreeMap::new(),
+        replaced: BTreeMap::new(),
+        base_weights: BTreeMap::new(),
+    };
+    let mut halves: BTreeMap<String, Halves> = BTreeMap::new();
+    for name in &names {
+        let tensor = file.read(name, device)?;
+        let key = Key::parse(name, config, &settings).map_err(|reason| ModelError::tensor(&weights, name, reason))?;
+        let twin = match key {
+            Key::Replaced(name) => adapter.replaced.insert(name, tensor),
+            Key::OfBase(name) => adapter.base_weights.insert(name, tensor),
+            Key::Half { layer, second, embedding } => {
+                let halves = halves.entry(layer).or_default();
+                halves.embedding = embedding;
+                (if second { &mut halves.b } else { &mut halves.a }).replace(tensor)
+            }
+        };
+        if twin.is_some() {
+            return Err(ModelError::tensor(&weights, name, "is there twice, under two names"));
+        }
+    }
+    for (layer, halves) in halves {
+        let built = build(&settings, config, &layer, halves);
+        let built = built.map_err(|reason| ModelError::tensor(&weights, &layer, reason))?;
+        adapter.layers.insert(layer, built);
+    }
+    if adapter.layers.is_empty() {
+        return Err(ModelError::format(&weights, "no LoRA tensors"));
+    }
+    if settings.ensures_tying && adapter.parts_the_tie(config) {
+        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
+                      it with peft's merge_and_unload";
+        return Err(ModelError::format(&path, reason));
+    }
+    Ok(adapter)
+}
+
+/// The adapter of one layer, which the settings must mean by the name it has in memory.
+fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves) -> Result<LoraLayer, String> {
+    let weight = format!("{layer}.weight");
+    let name = config.name_in_memory(&weight).trim_end_matches(".weight");
+    let is_output_or_embedding = halves.embedding || weight == config.head_name();
+    settings.targeted_layer(name, halves, is_output_or_embedding)
+}
+
+/// Writes a PEFT folder, whole or not at all.
+///
+/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`, with `P` a layer's Hugging Face
+/// name; `base` is what they were trained on and is written as it is.
+///
+/// # Errors
+/// No adapters, a name of another form, or the system refuses to write.
+pub fn save_peft(
+    folder: &Path,
+    config: &CausalConfig,
+    base: &str,
+    lora: &LoraConfig,
+    tensors: &BTreeMap<String, Tensor>,
+    extras: &Extras,
+) -> Result<(), ModelError> {
+    let layer = |name: &str| {
+        name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight")).map(str::to_owned)
+    };
+    let mut layers = BTreeSet::new();
+    for name in tensors.keys() {
+        let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
+        layers.insert(layer(name).ok_or_else(|| ModelError::tensor(folder, name, reason))?);
+    }
+    if layers.is_empty() {
+        return Err(ModelError::format(folder, "no adapters to write"));
+    }
+    let targets: BTreeSet<&str> = match &lora.targets {
+        LoraTargets::Named(names) => names.iter().map(String::as_str).collect(),
+        // PEFT, too, writes the names that stand for "all-linear".
+        LoraTargets::AllLinear => layers.iter().filter_map(|layer| layer.rsplit('.').next()).collect(),
+    };
+    let settings = json!({
+        "alpha_pattern": {},
+        "auto_mapping": null,
+        "base_model_name_or_path": base,
+        "bias": "none",
+        "fan_in_fan_out": layout(config) == WeightLayout::InOut,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "modules_to_save": null,
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "rank_pattern": {},
+        "revision": null,
+        "target_modules": targets,
+        "task_type": "CAUSAL_LM",
+        "use_dora": false,
+        "use_rslora": lora.rslora,
+    });
+    let staging = Staging::new(folder)?;
+    staging.write(CONFIG, format!("{settings:#}\n").as_bytes())?;
+    let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, t)| (format!("{PREFIX}{name}"), t)).collect();
+    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, t)| (name.as_str(), *t)).collect();
+    write_safetensors(&staging.path(WEIGHTS), &named, DType::F32)?;
+    for (name, bytes) in extras.iter().filter(|(name, _)| *name != "generation_config.json") {
+        staging.write(name, bytes)?;
+    }
+    staging.publish()
+}
+
+fn layout(config: &CausalConfig) -> WeightLayout {
+    if config.architecture == Architecture::Gpt2 { WeightLayout::InOut } else { WeightLayout::OutIn }
+}
+
+/// What `base_model_name_or_path` of an adapter folder says.
+pub(super) fn base_of(folder: &Path) -> Result<Option<String>, ModelError> {
+    Ok(read_object(&folder.join(CONFIG))?["base_model_name_or_path"].as_str().map(str::to_owned))
+}
+
+/// Whether a folder is an adapter's.
+pub(super) fn is_adapter(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file()
+}
+
+/// What a tensor of the file is.
+enum Key {
+    Half { layer: String, second: bool, embedding: bool },
+    Replaced(String),
+    OfBase(String),
+}
+
+impl Key {
+    fn parse(name: &str, config: &CausalConfig, settings: &Settings) -> Result<Self, String> {
+        let path = name.strip_prefix(PREFIX).unwrap_or(name);
+        if path.contains("lora_magnitude_vector") {
+            return Err("DoRA is not supported".to_owned());
+        }
+        let head = config.head_name();
+        if config.name_in_memory(head) != head && path.starts_with(head.trim_end_matches("weight")) {
+            return Err(
+                "transformers 5 has this layer as `lm_head`, and peft leaves out what has another name".to_owned()
+            );
+        }
+        let canonical = |module: &str| {
+            let whole = config.canonical_name(&format!("{module}.weight"));
+            let layer = whole.and_then(|n| n.strip_suffix(".weight").map(str::to_owned));
+            layer.ok_or_else(|| format!("`{module}` is no layer with a weight"))
+        };
+        let kinds = [
+            (".lora_A", false, false),
+            (".lora_B", true, false),
+            (".lora_embedding_A", false, true),
+            (".lora_embedding_B", true, true),
+        ];
+        for (mark, second, embedding) in kinds {
+            // After the mark: nothing, `.weight`, or an adapter's name that older versions left there.
+            let Some((module, rest)) = path.split_once(mark) else { continue };
+            match rest {
+                "" | ".weight" | ".default" | ".default.weight" => {
+                    return Ok(Self::Half { layer: canonical(module)?, second, embedding });
+                }
+                ".bias" | ".default.bias" => return Err("a bias of its own in LoRA is not supported".to_owned()),
+                _ => {}
+            }
+        }
+        let is_marked = path.contains(".modules_to_save.");
+        let plain = [".modules_to_save.default", ".modules_to_save", ".base_layer"];
+        let plain = plain.iter().fold(path.to_owned(), |path, mark| path.replace(mark, ""));
+        let found = config.canonical_name(&plain).ok_or_else(|| "not a tensor of this model".to_owned())?;
+        let module = config.name_in_memory(&found);
+        let module = module.rsplit_once('.').map_or(module, |(module, _)| module);
+        let is_whole = is_marked || (!path.contains(".base_layer.") && settings.is_saved_whole(module));
+        Ok(if is_whole { Self::Replaced(found) } else { Self::OfBase(found) })
+    }
+}

@@ -1,0 +1,117 @@
+//! What a PEFT adapter makes of its base's weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+
+use super::huggingface::some;
+use super::peft::{LoraLayer, PeftAdapter, WEIGHTS};
+use crate::ModelError;
+use crate::causal::CausalConfig;
+
+impl PeftAdapter {
+    /// Whether it makes two matrices of the one that a tied model embeds with and reads out with.
+    ///
+    /// PEFT changes the module it is told to and leaves its twin alone, so that the two are tied no longer.
+    pub(super) fn parts_the_tie(&self, config: &CausalConfig) -> bool {
+        let ends = [config.embedding_name(), config.head_name().to_owned()];
+        let changed = |name: &String| {
+            let layer = name.strip_suffix(".weight").unwrap_or(name);
+            self.replaced.contains_key(name) || self.layers.contains_key(layer)
+        };
+        config.tied && ends.iter().any(changed)
+    }
+}
+
+/// Adds an adapter to a model's weights, as PEFT's `merge_and_unload` would. Where it changes one of the two ends of a
+/// tied model, the model is tied no longer, and `config` says so.
+///
+/// # Errors
+/// A layer the model doesn't have, or one of another shape.
+pub fn merge_peft(
+    adapter: &PeftAdapter,
+    config: &mut CausalConfig,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    let (embedding, head) = (config.embedding_name(), config.head_name());
+    // The base's own weights come first, in PEFT's order: the embedding, and at last the head that may be tied to it.
+    let is_head = |name: &str| name == head;
+    let (last, first): (Vec<_>, Vec<_>) = adapter.base_weights.iter().partition(|(name, _)| is_head(name));
+    for (name, tensor) in first.into_iter().chain(last) {
+        let name = if config.tied && is_head(name) { &embedding } else { name };
+        replace(tensors, name, tensor)?;
+    }
+    if adapter.parts_the_tie(config) {
+        if let Some(shared) = tensors.get(&embedding).cloned() {
+            tensors.insert(head.to_owned(), shared);
+        }
+        config.untie();
+    }
+    for (name, tensor) in &adapter.replaced {
+        replace(tensors, name, tensor)?;
+    }
+    for (layer, lora) in &adapter.layers {
+        // GPT-2's linear layers lie the other way round, but for its head.
+        let is_turned = lora.embedding || (config.is_transposed() && !is_head(&format!("{layer}.weight")));
+        change(tensors, layer, lora, is_turned)?;
+    }
+    Ok(())
+}
+
+fn misfit(name: &str, reason: String) -> ModelError {
+    ModelError::Argument {
+        what: format!("adapter for `{name}`"),
+        expected: "a layer of the base model".to_owned(),
+        got: reason,
+    }
+}
+
+fn replace(tensors: &mut BTreeMap<String, Tensor>, name: &str, tensor: &Tensor) -> Result<(), ModelError> {
+    match tensors.get_mut(name) {
+        Some(old) if old.dims() == tensor.dims() => *old = tensor.clone(),
+        Some(old) => return Err(misfit(name, format!("shape {:?} in place of {:?}", tensor.dims(), old.dims()))),
+        None => return Err(misfit(name, "a tensor it doesn't have".to_owned())),
+    }
+    Ok(())
+}
+
+fn change(
+    tensors: &mut BTreeMap<String, Tensor>,
+    layer: &str,
+    lora: &LoraLayer,
+    is_turned: bool,
+) -> Result<(), ModelError> {
+    let Some(weight) = tensors.get_mut(&format!("{layer}.weight")) else {
+        return Err(misfit(layer, "a layer it doesn't have".to_owned()));
+    };
+    let delta = (lora.b.matmul(&lora.a)? * lora.scale)?;
+    let delta = if is_turned { delta.t()?.contiguous()? } else { delta };
+    if delta.dims() != weight.dims() {
+        return Err(misfit(layer, format!("a change of shape {:?} to {:?}", delta.dims(), weight.dims())));
+    }
+    *weight = (&*weight + delta.to_dtype(weight.dtype())?)?;
+    Ok(())
+}
+
+/// Compares an adapter with the model it is to be added to, so that a misfit names the adapter's file.
+///
+/// # Errors
+/// Tensors that the model doesn't have.
+pub(super) fn check_fits(
+    folder: &Path,
+    adapter: &PeftAdapter,
+    config: &CausalConfig,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    let layers = adapter.layers.keys().map(|layer| format!("{layer}.weight"));
+    let names = layers.chain(adapter.replaced.keys().cloned()).chain(adapter.base_weights.keys().cloned());
+    let is_there = |name: &String| tensors.contains_key(name) || (config.tied && name == config.head_name());
+    let unknown: Vec<String> = names.filter(|name| !is_there(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = unknown.iter().map(String::as_str).collect();
+    let reason = format!("not an adapter of this base, which has no {}", some(&names));
+    Err(ModelError::format(folder.join(WEIGHTS), reason))
+}

@@ -1,0 +1,202 @@
+//! LoRA adapters of UNets, in every file that diffusers and PEFT keep them in.
+//!
+//! A layer `P` has two factors, `P.lora_A.weight` and `P.lora_B.weight`; those of a convolution are kernels. [`source`] finds
+//! the file and its settings, [`names`] knows the older spellings, [`write`] writes what diffusers' pipelines load.
+
+mod names;
+mod source;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use engine::lora::{Adapter, merged_weight};
+use engine::ops::WeightLayout;
+
+use super::LoraLayer;
+use super::component::from_file;
+use super::lora_settings::{Halves, Settings, TrainedLora};
+use crate::ModelError;
+use crate::unet::UNetConfig;
+use names::Part;
+use source::Source;
+pub use source::is_unet_lora;
+pub use write::save_unet_lora;
+
+/// Adapters as read from disk.
+#[derive(Clone, Debug)]
+pub struct UNetLora {
+    /// The file they were read from.
+    pub path: PathBuf,
+    /// What they were trained on, if the file says so.
+    pub base: Option<String>,
+    /// The change to each weight, by the layer's name without `.weight`; kernels are `[out, height, width, in]`.
+    pub layers: BTreeMap<String, LoraLayer>,
+    /// Tensors that take the place of the base's (PEFT's `modules_to_save` and trained biases).
+    pub replaced: BTreeMap<String, Tensor>,
+}
+
+impl UNetLora {
+    /// The adapters as parameters of a model of this configuration, to go on learning.
+    ///
+    /// # Errors
+    /// Adapters of several ranks or strengths, tensors in place of the base's.
+    pub fn trained(&self, config: &UNetConfig) -> Result<TrainedLora, ModelError> {
+        if let Some(name) = self.replaced.keys().next() {
+            let reason = "takes the place of the base's, and adapters that learn are nothing but their factors";
+            return Err(ModelError::tensor(&self.path, name, reason));
+        }
+        TrainedLora::new(&self.layers, &config.adaptable_layers()).map_err(|reason| {
+            let reason = format!("{reason}, and adapters that learn share one rank and one alpha");
+            ModelError::format(&self.path, reason)
+        })
+    }
+}
+
+/// Loads adapters for a model of this configuration: from a file, the folder it is in (diffusers' or PEFT's), or a run.
+///
+/// # Errors
+/// Damaged files, adapters of another kind or of a text encoder, layers that the model doesn't have, tensors without
+/// their partner or of another shape.
+pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNetLora, ModelError> {
+    let Source { mut file, settings, is_pefts } = Source::open(path)?;
+    let path = file.path().to_path_buf();
+    let shapes = config.tensor_shapes();
+    let names: Vec<String> = file.entries().keys().cloned().collect();
+    let mut found = Found { obeys_targets: is_pefts, ..Found::default() };
+    for name in names {
+        let wrong = |reason: String| ModelError::tensor(&path, &name, reason);
+        let (layer, part) = names::parse(&name, config, &shapes).map_err(wrong)?;
+        found.insert(layer, part, from_file(file.read(&name, device)?)?).map_err(wrong)?;
+    }
+    let wrong = |(name, reason): (String, String)| ModelError::tensor(&path, name, reason);
+    let layers = found.layers(settings.as_ref(), &shapes).map_err(wrong)?;
+    if layers.is_empty() {
+        return Err(ModelError::format(&path, "no LoRA tensors"));
+    }
+    let base = settings.and_then(|settings| settings.base);
+    Ok(UNetLora { path, base, layers, replaced: found.replaced })
+}
+
+/// What adapters were trained on, as their file says; `path` is as for [`load_unet_lora`].
+///
+/// # Errors
+/// A damaged file.
+pub fn unet_lora_base(path: &Path) -> Result<Option<String>, ModelError> {
+    Ok(Source::open(path)?.settings.and_then(|settings| settings.base))
+}
+
+/// Adds adapters to a model's weights.
+///
+/// # Errors
+/// A layer the model doesn't have, or one of another shape.
+pub fn merge_unet_lora(lora: &UNetLora, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    // A layer may have both: then its factors were trained on top of what takes the base's place.
+    for (name, tensor) in &lora.replaced {
+        let Some(old) = tensors.get_mut(name) else {
+            return Err(ModelError::tensor(&lora.path, name, "the model has no such tensor"));
+        };
+        if old.dims() != tensor.dims() {
+            let reason = format!("its shape {:?} is not that of the model's, {:?}", tensor.dims(), old.dims());
+            return Err(ModelError::tensor(&lora.path, name, reason));
+        }
+        *old = tensor.clone();
+    }
+    for (name, layer) in &lora.layers {
+        let Some(weight) = tensors.get_mut(&format!("{name}.weight")) else {
+            return Err(ModelError::tensor(&lora.path, name, "the model has no such layer"));
+        };
+        check_fits(layer, weight.dims()).map_err(|reason| ModelError::tensor(&lora.path, name, reason))?;
+        let adapter = Adapter { a: &layer.a, b: &layer.b, scale: layer.scale };
+        *weight = merged_weight(weight, WeightLayout::OutIn, adapter)?;
+    }
+    Ok(())
+}
+
+/// A file's tensors while they are collected, by layer.
+#[derive(Default)]
+struct Found {
+    halves: BTreeMap<String, Halves>,
+    alphas: BTreeMap<String, f64>,
+    replaced: BTreeMap<String, Tensor>,
+    /// Whether only layers that the settings mean may have factors: PEFT leaves the others out, diffusers does not.
+    obeys_targets: bool,
+}
+
+impl Found {
+    /// Puts a tensor where it belongs; two spellings of one would leave open which is meant.
+    fn insert(&mut self, layer: String, part: Part, tensor: Tensor) -> Result<(), String> {
+        let before = match part {
+            Part::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
+            Part::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
+            Part::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
+            Part::Replaced => self.replaced.insert(layer, tensor).map(drop),
+        };
+        before.map_or(Ok(()), |()| Err("is there twice, under two names".to_owned()))
+    }
+
+    /// The change to each layer of a model whose tensors have these shapes.
+    ///
+    /// # Errors
+    /// A layer that is wrong, and how.
+    fn layers(
+        &mut self,
+        settings: Option<&Settings>,
+        shapes: &BTreeMap<String, Vec<usize>>,
+    ) -> Result<BTreeMap<String, LoraLayer>, (String, String)> {
+        if let (Some(_), Some((layer, _))) = (settings, self.alphas.first_key_value()) {
+            let reason =
+                "has an alpha of its own beside the file's settings, which give it one too; keep one of the two";
+            return Err((layer.clone(), reason.to_owned()));
+        }
+        let mut layers = BTreeMap::new();
+        for (name, halves) in std::mem::take(&mut self.halves) {
+            let layer = match settings {
+                Some(settings) if self.obeys_targets => settings.targeted_layer(&name, halves, false),
+                Some(settings) => settings.layer(&name, halves),
+                None => plain(halves, self.alphas.remove(&name)),
+            };
+            let shape = shapes.get(&format!("{name}.weight")).ok_or_else(|| "the model has no such layer".to_owned());
+            let fits = layer.and_then(|layer| check_fits(&layer, shape?).map(|()| layer));
+            layers.insert(name.clone(), fits.map_err(|reason| (name, reason))?);
+        }
+        match self.alphas.pop_first() {
+            Some((layer, _)) => Err((layer, "has an alpha and no factors".to_owned())),
+            None => Ok(layers),
+        }
+    }
+}
+
+/// The only number of a tensor.
+fn number(tensor: &Tensor) -> Result<f64, String> {
+    let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(|e| e.to_string())?;
+    match values[..] {
+        [value] => Ok(f64::from(value)),
+        _ => Err(format!("an alpha is one number, not {}", values.len())),
+    }
+}
+
+/// An adapter without settings: its alpha is its rank, if the file does not have another.
+fn plain(halves: Halves, alpha: Option<f64>) -> Result<LoraLayer, String> {
+    let Halves { a: Some(a), b: Some(b), embedding } = halves else {
+        return Err("one of lora_A and lora_B is missing".to_owned());
+    };
+    let rank = a.dims().first().copied().unwrap_or(0);
+    let scale = alpha.map_or(1., |alpha| alpha / rank as f64);
+    if scale.is_finite() {
+        Ok(LoraLayer { a, b, scale, rslora: false, embedding })
+    } else {
+        Err("its rank is 0".to_owned())
+    }
+}
+
+fn check_fits(layer: &LoraLayer, shape: &[usize]) -> Result<(), String> {
+    let (a, b) = (layer.a.dims(), layer.b.dims());
+    let fits = match (a, b, shape) {
+        ([r, a_in], [b_out, s], [n_out, n_in]) => r == s && a_in == n_in && b_out == n_out,
+        ([r, a @ ..], [b_out, 1, 1, s], [n_out, kernel @ ..]) => r == s && a == kernel && b_out == n_out,
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(format!("its factors {a:?} and {b:?} are no change to a weight of {shape:?}")) }
+}

@@ -1,0 +1,103 @@
+//! Where adapters and their settings are: diffusers' file with its header, or PEFT's folder of two files.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::names::PREFIX;
+use crate::ModelError;
+use crate::formats::extras::read_object;
+use crate::formats::lora_settings::Settings;
+use crate::formats::resolve;
+use crate::formats::safetensors::SafetensorsFile;
+
+/// The name that diffusers gives a file of adapters.
+pub(super) const FILE: &str = "pytorch_lora_weights.safetensors";
+/// Where in its header PEFT's settings are.
+pub(super) const SETTINGS: &str = "lora_adapter_metadata";
+/// PEFT's two files.
+const PEFT_FILE: &str = "adapter_model.safetensors";
+const PEFT_CONFIG: &str = "adapter_config.json";
+
+/// Whether a path is one of adapters, by its name: diffusers' or PEFT's file, or a folder (or a run) that has one.
+pub fn is_unet_lora(path: &Path) -> bool {
+    let path = resolve(path);
+    let is_named = path.file_name().is_some_and(|name| name == FILE || name == PEFT_FILE);
+    (is_named && path.is_file()) || path.join(FILE).is_file() || path.join(PEFT_CONFIG).is_file()
+}
+
+/// A file of adapters, open, with its settings if there are any.
+pub(super) struct Source {
+    pub(super) file: SafetensorsFile,
+    pub(super) settings: Option<Settings>,
+    /// Whether they lie beside it, as PEFT writes them, and not in its header.
+    pub(super) is_pefts: bool,
+}
+
+impl Source {
+    /// Opens the adapters at a path: a file, a folder that diffusers or PEFT wrote, or a run.
+    ///
+    /// # Errors
+    /// No such file, a damaged one, or settings of adapters that are not built here.
+    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+        let path = resolve(path);
+        let (weights, config) = places(&path)?;
+        let file = SafetensorsFile::open(&weights)?;
+        let is_pefts = config.is_some();
+        let settings = match config {
+            Some(config) => Some(Settings::of(&config, &read_object(&config)?)?),
+            None => header_settings(&weights, file.metadata().get(SETTINGS))?,
+        };
+        Ok(Self { file, settings, is_pefts })
+    }
+}
+
+/// The file of weights, and that of settings where they are not in its header.
+fn places(path: &Path) -> Result<(PathBuf, Option<PathBuf>), ModelError> {
+    if !path.is_dir() {
+        // PEFT's weights say nothing without the file beside them.
+        let config = path.with_file_name(PEFT_CONFIG);
+        let is_pefts = path.file_name().is_some_and(|name| name == PEFT_FILE) && config.is_file();
+        return Ok((path.to_path_buf(), is_pefts.then_some(config)));
+    }
+    let (diffusers, config) = (path.join(FILE), path.join(PEFT_CONFIG));
+    match (diffusers.is_file(), config.is_file()) {
+        (true, false) => Ok((diffusers, None)),
+        (false, true) if path.join(PEFT_FILE).is_file() => Ok((path.join(PEFT_FILE), Some(config))),
+        (true, true) => {
+            let reason = format!("both {FILE} and {PEFT_CONFIG} are here; name the file of adapters that is meant");
+            Err(ModelError::format(path, reason))
+        }
+        (false, _) => Err(ModelError::format(path, nothing_here(path))),
+    }
+}
+
+fn nothing_here(path: &Path) -> String {
+    let pickles = ["pytorch_lora_weights.bin", "adapter_model.bin"];
+    match pickles.iter().find(|name| path.join(name).is_file()) {
+        Some(pickle) => format!("only {pickle}, a Python pickle, which is not read; save the adapter as safetensors"),
+        None => format!("no adapters of a UNet: {FILE}, or {PEFT_CONFIG} with {PEFT_FILE}, is expected"),
+    }
+}
+
+/// PEFT's settings of the UNet in a header, if they are there.
+///
+/// Pipelines write the settings of all their parts, each key with the part's name before it; a UNet alone
+/// (`unet.save_lora_adapter`) writes its own as they are.
+fn header_settings(path: &Path, text: Option<&String>) -> Result<Option<Settings>, ModelError> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = |e: &serde_json::Error| ModelError::format(path, format!("broken `{SETTINGS}` in the header: {e}"));
+    let all: Map<String, Value> = serde_json::from_str(text).map_err(|e| wrong(&e))?;
+    let of = |part: &dyn Fn(&str) -> Option<String>| -> Map<String, Value> {
+        all.iter().filter_map(|(key, value)| Some((part(key)?, value.clone()))).collect()
+    };
+    let mut settings = of(&|key| key.strip_prefix(PREFIX).map(str::to_owned));
+    if settings.is_empty() {
+        settings = of(&|key| (!key.contains('.')).then(|| key.to_owned()));
+    }
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    settings.entry("peft_type").or_insert_with(|| json!("LORA"));
+    Settings::of(path, &Value::Object(settings)).map(Some)
+}

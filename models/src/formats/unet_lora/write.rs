@@ -1,0 +1,70 @@
+//! The file that diffusers' `load_lora_weights` loads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use engine::lora::{LoraConfig, LoraTargets};
+use serde_json::{Map, Value, json};
+
+use super::names::PREFIX;
+use super::source::{FILE, SETTINGS};
+use crate::ModelError;
+use crate::formats::component::to_file;
+use crate::formats::save::write_described;
+use crate::formats::staging::Staging;
+
+/// Writes a folder with the file that diffusers' `load_lora_weights` loads, whole or not at all.
+///
+/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is what they were trained
+/// on and is written as it is.
+///
+/// # Errors
+/// No adapters, a name of another form, or the system refuses to write.
+pub fn save_unet_lora(
+    folder: &Path,
+    base: &str,
+    lora: &LoraConfig,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    let mut layers = BTreeSet::new();
+    let mut named = Vec::new();
+    for (name, tensor) in tensors {
+        let layer = name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"));
+        let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
+        layers.insert(layer.ok_or_else(|| ModelError::tensor(folder, name, reason))?);
+        named.push((format!("{PREFIX}{name}"), to_file(tensor)?));
+    }
+    if layers.is_empty() {
+        return Err(ModelError::format(folder, "no adapters to write"));
+    }
+    let targets: Vec<&str> = match &lora.targets {
+        LoraTargets::Named(names) => names.iter().map(String::as_str).collect(),
+        LoraTargets::AllLinear => layers.into_iter().collect(),
+    };
+    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let staging = Staging::new(folder)?;
+    let described = [(SETTINGS, format!("{:#}", Value::Object(written_settings(base, lora, &targets))))];
+    write_described(&staging.path(FILE), &named, DType::F32, &described)?;
+    staging.publish()
+}
+
+/// PEFT's settings as diffusers puts them into the header.
+fn written_settings(base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
+    let settings = json!({
+        "alpha_pattern": {},
+        "base_model_name_or_path": base,
+        "bias": "none",
+        "init_lora_weights": true,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "rank_pattern": {},
+        "target_modules": targets,
+        "use_dora": false,
+        "use_rslora": lora.rslora,
+    });
+    let settings = settings.as_object().into_iter().flatten();
+    settings.map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect()
+}

@@ -1,0 +1,20 @@
+//! Models as policies: networks, and the files they come in.
+//!
+//! [`causal`] has the language models and reward models, [`denoiser`] turns a [`unet`] and a schedule into a policy of the
+//! denoising problem, [`clip`] and [`vae`] are what stands around it, [`formats`] reads and writes the files of Hugging
+//! Face, diffusers, PEFT and llama.cpp. [`Prompted`] and [`Coded`] hand a text from a language model to a denoiser.
+pub mod causal;
+pub mod clip;
+mod coded;
+mod declared;
+pub mod denoiser;
+mod error;
+pub mod formats;
+mod limits;
+mod prompted;
+mod saved;
+pub mod unet;
+pub mod vae;
+pub use coded::Coded;
+pub use error::ModelError;
+pub use prompted::Prompted;

@@ -1,0 +1,259 @@
+//! The model as its users hold it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use engine::lora::{LoraConfig, merged_weight};
+use engine::ops::{self, Convolution, Grid, NormActivation, TimestepEmbedding, WeightLayout};
+use engine::{EngineError, Noise, Parameters};
+
+use super::batch::{Contexts, UNetBatch};
+use super::config::UNetConfig;
+use super::layers::{Layers, Norm, Pass};
+use super::plan::{Attention, Part, Segment, Skip, grids, segments};
+use crate::ModelError;
+use crate::formats::compare;
+
+/// A denoiser: diffusers' `UNet2DModel` or `UNet2DConditionModel`.
+///
+/// # Laws
+/// The numbers of an image do not depend on the other images of its batch, to rounding.
+#[derive(Debug)]
+pub struct UNet {
+    /// The model's shape.
+    pub config: UNetConfig,
+    /// The model's numbers by name.
+    pub parameters: Parameters,
+    /// The settings of the adapters, where it has them.
+    pub lora: Option<LoraConfig>,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// The first layer's output, and the time after its activation.
+pub(super) type Entered = (Tensor, Tensor);
+
+impl UNet {
+    /// A model that stays as it is: a reference, something to sample from.
+    ///
+    /// # Errors
+    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    pub fn frozen(config: UNetConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        check_tensors(&config, &tensors)?;
+        let mut parameters = Parameters::default();
+        for (name, tensor) in tensors {
+            parameters.insert_frozen(name, tensor)?;
+        }
+        Ok(Self::new(config, parameters, None))
+    }
+
+    /// A model that learns: all its weights, or adapters on frozen ones, which start from `seed`.
+    ///
+    /// # Errors
+    /// As [`UNet::frozen`], and adapter settings that fit no layer.
+    pub fn trainable(
+        config: UNetConfig,
+        tensors: BTreeMap<String, Tensor>,
+        lora: Option<(LoraConfig, u64)>,
+    ) -> Result<Self, ModelError> {
+        check_tensors(&config, &tensors)?;
+        let like = tensors.values().next().map(|tensor| (tensor.dtype(), tensor.device().clone()));
+        let (dtype, device) = like.unwrap_or((DType::F32, Device::Cpu));
+        let mut parameters = Parameters::default();
+        for (name, tensor) in tensors {
+            if lora.is_some() {
+                parameters.insert_frozen(name, tensor)?;
+            } else {
+                parameters.insert_trainable(name, tensor)?;
+            }
+        }
+        if let Some((lora, seed)) = &lora {
+            lora.attach(&mut parameters, &config.adaptable_layers(), &Noise::new(*seed), dtype, &device)?;
+        }
+        Ok(Self::new(config, parameters, lora.map(|(lora, _)| lora)))
+    }
+
+    fn new(config: UNetConfig, parameters: Parameters, lora: Option<LoraConfig>) -> Self {
+        let segments = segments(&config);
+        Self { config, parameters, lora, segments }
+    }
+
+    /// A copy that stays as it is now, adapters included.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn frozen_copy(&self) -> Result<Self, ModelError> {
+        Ok(Self::new(self.config.clone(), self.parameters.frozen_copy()?, self.lora.clone()))
+    }
+
+    /// The model's own tensors, without adapters.
+    pub fn base_tensors(&self) -> BTreeMap<String, Tensor> {
+        self.parameters_where(|name| !is_adapter(name))
+    }
+
+    /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
+        self.parameters_where(is_adapter)
+    }
+
+    fn parameters_where(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
+        let wanted = self.parameters.iter().filter(|(name, _)| wanted(name));
+        wanted.map(|(name, tensor)| (name.to_owned(), tensor.detach())).collect()
+    }
+
+    /// The tensors of the plain model that predicts what this one does with its adapters.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn merged_tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        let mut tensors = self.base_tensors();
+        let Some(lora) = &self.lora else { return Ok(tensors) };
+        for (name, tensor) in &mut tensors {
+            let adapter = name.strip_suffix(".weight").and_then(|layer| lora.adapter(&self.parameters, layer));
+            if let Some(adapter) = adapter {
+                *tensor = merged_weight(tensor, WeightLayout::OutIn, adapter)?;
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// The prediction, with one graph behind it that leads to everything that learns.
+    ///
+    /// # Shapes
+    /// `[N*H*W, out_channels]`, rows as in the batch.
+    ///
+    /// # Errors
+    /// A batch of other widths, or images of a size that the model can't take.
+    pub fn forward(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
+        self.predict(batch, Pass::Learning)
+    }
+
+    /// The prediction without anything to learn from.
+    ///
+    /// # Shapes
+    /// As in [`UNet::forward`].
+    ///
+    /// # Errors
+    /// As in [`UNet::forward`].
+    pub fn score(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
+        self.predict(batch, Pass::Scoring)
+    }
+
+    /// The prediction of the model without its adapters, and without anything to learn from.
+    ///
+    /// # Shapes
+    /// As in [`UNet::forward`].
+    ///
+    /// # Errors
+    /// As in [`UNet::forward`].
+    pub fn score_base(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
+        self.predict(batch, Pass::Base)
+    }
+
+    fn predict(&self, batch: &UNetBatch, pass: Pass) -> Result<Tensor, ModelError> {
+        batch.check(&self.config)?;
+        let grids = grids(&self.config, &self.segments, batch.grid)?;
+        let layers = self.layers(pass);
+        let (mut x, time) = self.enter(batch, layers)?;
+        let (mut grid, mut over) = (batch.grid, vec![x.clone()]);
+        for (segment, &next) in self.segments.iter().zip(&grids) {
+            let skip = if segment.skip == Skip::Takes { over.pop() } else { None };
+            let step = Step { segment, grid, next, contexts: batch.contexts.as_ref() };
+            x = step.run(&x, &time, skip.as_ref(), layers)?;
+            grid = next;
+            if segment.skip == Skip::Leaves {
+                over.push(x.clone());
+            }
+        }
+        Ok(self.leave(&x, batch.grid, layers)?)
+    }
+
+    pub(super) fn layers(&self, pass: Pass) -> Layers<'_> {
+        Layers { parameters: &self.parameters, lora: self.lora.as_ref(), pass }
+    }
+
+    /// What comes before the segments.
+    pub(super) fn enter(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Entered, EngineError> {
+        let x = if self.config.center_input { batch.x.affine(2., -1.)? } else { batch.x.clone() };
+        let convolution = Convolution::same(self.config.in_kernel);
+        let x = layers.convolution(&x, "conv_in", batch.grid, convolution)?;
+        Ok((x, self.time(batch, layers)?))
+    }
+
+    /// The embedding of each image's time, activated as every residual block wants it.
+    fn time(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+        let (dtype, device) = (batch.x.dtype(), batch.x.device());
+        let waves = |channels: usize, times: &[f64]| {
+            let embedding = TimestepEmbedding {
+                channels,
+                flip_sin_to_cos: self.config.flip_sin_to_cos,
+                downscale_freq_shift: self.config.frequency_shift,
+            };
+            embedding.embed(times, dtype, device)
+        };
+        let mlp = |x: &Tensor, name: &str| {
+            let inner = ops::silu(&layers.linear(x, &format!("{name}.linear_1"))?)?;
+            layers.linear(&inner, &format!("{name}.linear_2"))
+        };
+        let mut time = mlp(&waves(self.config.levels[0].width, &batch.times)?, "time_embedding")?;
+        if let (Some(text_time), Some(pooled), Some(sizes)) = (self.config.text_time, &batch.pooled, &batch.time_ids) {
+            let sizes: Vec<f64> = sizes.iter().flatten().map(|&size| f64::from(size)).collect();
+            let waves = waves(text_time.channels, &sizes)?.reshape((batch.grid.images, 6 * text_time.channels))?;
+            time = ops::add(&time, &mlp(&ops::concat(pooled, &waves)?, "add_embedding")?)?;
+        }
+        Ok(ops::silu(&time)?)
+    }
+
+    /// What comes after the segments.
+    pub(super) fn leave(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+        let norm = Norm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon };
+        let x = layers.group_norm(x, "conv_norm_out", norm, grid, NormActivation::Silu)?;
+        layers.convolution(&x, "conv_out", grid, Convolution::same(self.config.out_kernel))
+    }
+}
+
+/// A segment at its place in a pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'a> {
+    pub(super) segment: &'a Segment,
+    /// The images that come in.
+    pub(super) grid: Grid,
+    /// The images that come out.
+    pub(super) next: Grid,
+    pub(super) contexts: Option<&'a Contexts>,
+}
+
+impl Step<'_> {
+    pub(super) fn run(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        skip: Option<&Tensor>,
+        layers: Layers<'_>,
+    ) -> Result<Tensor, EngineError> {
+        let (resnet, attention) = match &self.segment.part {
+            Part::Down(down) => return down.run(x, self.grid, layers),
+            Part::Up(up) => return up.run(x, self.grid, self.next, layers),
+            Part::Layer(resnet, attention) => (resnet, attention),
+        };
+        let x = match skip {
+            None => resnet.run(x, time, self.grid, layers)?,
+            Some(skip) => resnet.run(&ops::concat(x, skip)?, time, self.grid, layers)?,
+        };
+        match (attention, self.contexts) {
+            (Some(Attention::Pixels(attention)), _) => attention.run(&x, self.next, layers),
+            (Some(Attention::Caption(transformer)), Some(contexts)) => transformer.run(&x, contexts, self.next, layers),
+            // A batch was checked to have captions where they are looked at.
+            (Some(Attention::Caption(_)), None) | (None, _) => Ok(x),
+        }
+    }
+}
+
+fn is_adapter(name: &str) -> bool {
+    name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
+}
+
+fn check_tensors(config: &UNetConfig, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    let found = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+    compare(Path::new("unet"), config.class.name(), &config.tensor_shapes(), &found)
+}

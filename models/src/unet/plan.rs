@@ -1,0 +1,223 @@
+//! The parts of a UNet in the order in which they run.
+
+use engine::ops::Grid;
+
+use super::blocks::{Change, Down, PixelAttention, Resnet, Transformer, Up};
+use super::config::{BlockAttention, Level, Middle, Resampling, Side, UNetClass, UNetConfig};
+use super::layers::Norm;
+use super::shapes::Shapes;
+use crate::ModelError;
+
+/// One segment of the chain from noise to prediction.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) part: Part,
+    pub(super) skip: Skip,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// A residual block and what follows it.
+    Layer(Resnet, Option<Attention>),
+    Down(Down),
+    Up(Up),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Attention {
+    Pixels(PixelAttention),
+    Caption(Transformer),
+}
+
+/// What a segment has to do with the way between the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Skip {
+    None,
+    /// Its output goes over to the other side.
+    Leaves,
+    /// It reads what was the last to go over, beside its input.
+    Takes,
+}
+
+/// All segments between the first convolution and the last norm.
+pub(super) fn segments(config: &UNetConfig) -> Vec<Segment> {
+    let mut plan = Plan { config, segments: Vec::new() };
+    for index in 0..config.levels.len() {
+        plan.way_down(index);
+    }
+    plan.middle();
+    for index in (0..config.levels.len()).rev() {
+        plan.way_up(index);
+    }
+    plan.segments
+}
+
+struct Plan<'a> {
+    config: &'a UNetConfig,
+    segments: Vec<Segment>,
+}
+
+impl Plan<'_> {
+    fn way_down(&mut self, index: usize) {
+        let level = self.config.levels[index];
+        let name = format!("down_blocks.{index}");
+        let mut n_in = self.config.levels[index.saturating_sub(1)].width;
+        for layer in 0..level.n_layers {
+            let resnet = self.resnet(format!("{name}.resnets.{layer}"), n_in, level.width);
+            let attention = self.attention(format!("{name}.attentions.{layer}"), level, level.down);
+            self.push(Part::Layer(resnet, attention), Skip::Leaves);
+            n_in = level.width;
+        }
+        match level.down.resampling {
+            None => {}
+            Some(Resampling::Convolution) => {
+                let (name, padding) = (format!("{name}.downsamplers.0.conv"), self.config.downsample_padding);
+                self.push(Part::Down(Down { name, width: level.width, padding }), Skip::Leaves);
+            }
+            Some(Resampling::Resnet) => {
+                let resnet = self.resnet(format!("{name}.downsamplers.0"), level.width, level.width);
+                self.push(Part::Layer(Resnet { change: Change::Down, ..resnet }, None), Skip::Leaves);
+            }
+        }
+    }
+
+    fn middle(&mut self) {
+        let config = self.config;
+        let Some(&level) = config.levels.last() else { return };
+        let scale = config.middle_scale;
+        let resnet = |plan: &Self, index: usize| Resnet {
+            scale,
+            ..plan.resnet(format!("mid_block.resnets.{index}"), level.width, level.width)
+        };
+        let name = "mid_block.attentions.0".to_owned();
+        let attention = match config.middle {
+            Middle::None => return,
+            Middle::Resnet | Middle::Resnets(None) => None,
+            Middle::Resnets(Some(head_size)) => {
+                let norm = Norm { n_groups: config.n_middle_groups, epsilon: config.norm_epsilon };
+                Some(Attention::Pixels(PixelAttention { name, width: level.width, head_size, norm, scale }))
+            }
+            Middle::Caption => Some(Attention::Caption(self.transformer(name, Level { only_caption: false, ..level }))),
+        };
+        self.push(Part::Layer(resnet(self, 0), attention), Skip::None);
+        if config.middle != Middle::Resnet {
+            self.push(Part::Layer(resnet(self, 1), None), Skip::None);
+        }
+    }
+
+    fn way_up(&mut self, index: usize) {
+        let levels = &self.config.levels;
+        let level = levels[index];
+        let name = format!("up_blocks.{}", levels.len() - 1 - index);
+        let mut n_in = levels[(index + 1).min(levels.len() - 1)].width;
+        // The last block of a level reads what came in from the level above it on the way down.
+        let above = levels[index.saturating_sub(1)].width;
+        for layer in 0..=level.n_layers {
+            let n_skip = if layer == level.n_layers { above } else { level.width };
+            let resnet = self.resnet(format!("{name}.resnets.{layer}"), n_in + n_skip, level.width);
+            let attention = self.attention(format!("{name}.attentions.{layer}"), level, level.up);
+            self.push(Part::Layer(resnet, attention), Skip::Takes);
+            n_in = level.width;
+        }
+        match level.up.resampling {
+            None => {}
+            Some(Resampling::Convolution) => {
+                let up = Up { name: format!("{name}.upsamplers.0.conv"), width: level.width };
+                self.push(Part::Up(up), Skip::None);
+            }
+            Some(Resampling::Resnet) => {
+                let resnet = self.resnet(format!("{name}.upsamplers.0"), level.width, level.width);
+                self.push(Part::Layer(Resnet { change: Change::Up, ..resnet }, None), Skip::None);
+            }
+        }
+    }
+
+    fn push(&mut self, part: Part, skip: Skip) {
+        self.segments.push(Segment { part, skip });
+    }
+
+    fn norm(&self) -> Norm {
+        Norm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon }
+    }
+
+    fn resnet(&self, name: String, n_in: usize, n_out: usize) -> Resnet {
+        let time = self.config.time_width;
+        Resnet { name, n_in, n_out, time, norm: self.norm(), scale: 1., change: Change::None }
+    }
+
+    fn attention(&self, name: String, level: Level, side: Side) -> Option<Attention> {
+        match side.attention {
+            BlockAttention::None => None,
+            BlockAttention::Pixels => {
+                let (width, head_size) = (level.width, side.head_size);
+                Some(Attention::Pixels(PixelAttention { name, width, head_size, norm: self.norm(), scale: 1. }))
+            }
+            BlockAttention::Caption => Some(Attention::Caption(self.transformer(name, level))),
+        }
+    }
+
+    fn transformer(&self, name: String, level: Level) -> Transformer {
+        Transformer {
+            name,
+            width: level.width,
+            n_heads: level.n_heads,
+            n_layers: level.n_transformer_layers,
+            context: level.context,
+            n_groups: self.config.n_groups,
+            linear_projection: self.config.linear_projection,
+            only_caption: level.only_caption,
+        }
+    }
+}
+
+impl Segment {
+    pub(super) fn add_shapes(&self, shapes: &mut Shapes) {
+        match &self.part {
+            Part::Down(down) => down.add_shapes(shapes),
+            Part::Up(up) => up.add_shapes(shapes),
+            Part::Layer(resnet, attention) => {
+                resnet.add_shapes(shapes);
+                match attention {
+                    None => {}
+                    Some(Attention::Pixels(attention)) => attention.add_shapes(shapes),
+                    Some(Attention::Caption(transformer)) => transformer.add_shapes(shapes),
+                }
+            }
+        }
+    }
+}
+
+/// The grid of images after each segment.
+///
+/// # Errors
+/// Images that become too small, or that don't fit again what comes over from the other side.
+pub(super) fn grids(config: &UNetConfig, segments: &[Segment], first: Grid) -> Result<Vec<Grid>, ModelError> {
+    let wrong = |expected: String| ModelError::Argument {
+        what: "the size of the images".to_owned(),
+        expected,
+        got: format!("{} by {}", first.height, first.width),
+    };
+    let factor = config.size_factor();
+    let (mut grid, mut over, mut all) = (first, vec![first], Vec::with_capacity(segments.len()));
+    for segment in segments {
+        if segment.skip == Skip::Takes && over.pop() != Some(grid) {
+            let class = config.class.name();
+            return Err(wrong(format!("multiples of {factor}, as {class} has it with these blocks")));
+        }
+        grid = match &segment.part {
+            Part::Layer(resnet, _) => resnet.output(grid),
+            Part::Down(down) => down.output(grid).unwrap_or(Grid { height: 0, ..grid }),
+            // Sizes that no whole number of halvings leads to come back by pixels repeated unevenly.
+            Part::Up(_) if config.class == UNetClass::Conditional => *over.last().unwrap_or(&grid),
+            Part::Up(_) => grid.doubled(),
+        };
+        if grid.height == 0 || grid.width == 0 {
+            return Err(wrong(format!("at least {factor} by {factor}")));
+        }
+        if segment.skip == Skip::Leaves {
+            over.push(grid);
+        }
+        all.push(grid);
+    }
+    Ok(all)
+}

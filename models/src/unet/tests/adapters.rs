@@ -1,0 +1,185 @@
+//! Adapters in the files of each writer (`tests/golden/unet_adapters.py` made the numbers), and what is refused in them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde_json::{Value, json};
+
+use super::golden::{batch, files, flat, rows};
+use crate::ModelError;
+use crate::formats::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, unet_lora_base};
+use crate::unet::{UNet, UNetConfig};
+
+const LAYER: &str = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+
+fn golden(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/unet_adapters").join(case)
+}
+
+fn load(path: &Path, config: &UNetConfig) -> Result<UNetLora, ModelError> {
+    load_unet_lora(path, config, &Device::Cpu)
+}
+
+#[test]
+fn adapters_of_every_writer_do_what_they_do_there() {
+    let expected: Value = serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap();
+    for (case, output) in expected["outputs"].as_object().unwrap() {
+        let mut files = files("sd1");
+        assert!(is_unet_lora(&golden(case)), "{case}");
+        let lora = load(&golden(case), &files.config).unwrap();
+        merge_unet_lora(&lora, &mut files.tensors).unwrap();
+        let batch = batch(&files.config, &expected);
+        let found = flat(&UNet::frozen(files.config, files.tensors).unwrap().score(&batch).unwrap());
+        let wanted = flat(&rows(output, batch.grid));
+        let largest = wanted.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let worst = found.iter().zip(&wanted).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
+        assert!(found.len() == wanted.len() && worst <= 1e-4 * largest, "{case}: off by {worst} of {largest}");
+    }
+}
+
+#[test]
+fn only_plain_adapters_go_on_learning() {
+    let config = files("sd1").config;
+    let message = |case: &str| load(&golden(case), &config).unwrap().trained(&config).unwrap_err().to_string();
+    assert!(message("alone").contains("another rank or strength"), "{}", message("alone"));
+    assert!(message("peft").contains("takes the place of the base's"), "{}", message("peft"));
+    assert!(load(&golden("memory"), &config).unwrap().trained(&config).is_ok());
+}
+
+/// A folder that is written anew for each file.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes diffusers' file: each tensor's name and shape, and the settings in the header.
+    fn write(&self, name: &str, tensors: &[(&str, &[usize])], settings: Option<&Value>) {
+        let tensors: HashMap<String, Tensor> = tensors
+            .iter()
+            .map(|(name, shape)| ((*name).to_owned(), Tensor::full(1f32, *shape, &Device::Cpu).unwrap()))
+            .collect();
+        let header = settings.map(|settings| HashMap::from([("lora_adapter_metadata".into(), settings.to_string())]));
+        let views: Vec<(String, Tensor)> = tensors.into_iter().collect();
+        safetensors_of(&self.path(name), &views, header.as_ref());
+    }
+}
+
+/// A safetensors file by hand: its header with what is said of it, and the numbers.
+fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashMap<String, String>>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in tensors {
+        let start = data.len();
+        data.extend(flat(tensor).into_iter().flat_map(f32::to_le_bytes));
+        header
+            .insert(name.clone(), json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [start, data.len()]}));
+    }
+    if let Some(said) = said {
+        header.insert("__metadata__".to_owned(), json!(said));
+    }
+    let header = Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length[..], header.as_bytes(), &data[..]].concat()).unwrap();
+}
+
+const FILE: &str = "pytorch_lora_weights.safetensors";
+
+#[test]
+fn settings_are_found_with_and_without_the_name_of_their_part() {
+    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let (a, b) = (format!("{LAYER}.lora_A.weight"), format!("{LAYER}.lora_B.weight"));
+    let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
+    for (settings, scale, base) in [
+        (json!({"r": 2, "lora_alpha": 8, "base_model_name_or_path": "b"}), 4., Some("b")),
+        (json!({"unet.r": 2, "unet.lora_alpha": 6, "text_encoder.lora_alpha": 1}), 3., None),
+        (json!({"unet.r": 2, "unet.lora_alpha": 6, "lora_alpha": 1}), 3., None),
+        (json!({"text_encoder.r": 4, "text_encoder.lora_alpha": 1}), 1., None),
+    ] {
+        place.write(FILE, pair, Some(&settings));
+        let lora = load(place.0.path(), &config).unwrap();
+        assert_eq!((lora.layers[LAYER].scale, lora.base.as_deref()), (scale, base), "{settings}");
+    }
+    place.write(FILE, pair, Some(&json!({"r": 2, "lora_alpha": "8"})));
+    assert!(load(place.0.path(), &config).unwrap_err().to_string().contains("`lora_alpha`"));
+}
+
+#[test]
+fn what_else_a_file_may_hold_is_refused_by_name() {
+    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let name = |end: &str| format!("{LAYER}{end}");
+    let (a, b) = (name(".lora_A.weight"), name(".lora_B.weight"));
+    let refused = |more: &[(&str, &[usize])], settings: Option<&Value>, expected: &str| {
+        let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
+        place.write(FILE, &[pair, more].concat(), settings);
+        let message = load(place.0.path(), &config).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(&[(&name(".lora_magnitude_vector"), &[12])], None, "DoRA is not supported");
+    refused(&[(&name(".lora_B.bias"), &[12])], None, "(lora_bias) is not supported");
+    refused(&[(&name(".alpha"), &[])], Some(&json!({"r": 2})), "an alpha of its own beside the file's settings");
+    refused(&[("conv_in.alpha", &[])], None, "has an alpha and no factors");
+    refused(&[("conv_in.alpha", &[2])], None, "an alpha is one number, not 2");
+    refused(&[(&name(".lora.down.weight"), &[2, 12])], None, "is there twice, under two names");
+    refused(&[(&name(".lora_A.style.weight"), &[2, 12])], None, "is there twice, under two names");
+    refused(&[("text_encoder.a.lora_A.weight", &[1, 1])], None, "adapters of a text encoder");
+    refused(&[("transformer.a.lora_A.weight", &[1, 1])], None, "adapters of a transformer");
+    refused(&[("lora_te_text_model.lora_down.weight", &[1, 1])], None, "kohya");
+    refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
+    refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
+    refused(&[("unet.nowhere.weight", &[1, 1])], None, "nor one of the model's");
+    // A tensor in the place of the base's must be as large.
+    place.write(FILE, &[(&a, &[2, 12]), (&b, &[12, 2]), ("conv_in.bias", &[9])], None);
+    let lora = load(place.0.path(), &config).unwrap();
+    let message = merge_unet_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();
+    assert!(message.contains("conv_in.bias") && message.contains("[9]"), "{message}");
+}
+
+#[test]
+fn folders_without_a_file_that_is_read_say_so() {
+    let place = tempfile::tempdir().unwrap();
+    let config = files("sd1").config;
+    let message = || load(place.path(), &config).unwrap_err().to_string();
+    assert!(!is_unet_lora(place.path()));
+    assert!(message().contains("no adapters of a UNet"), "{}", message());
+    std::fs::write(place.path().join("adapter_model.bin"), b"PK").unwrap();
+    assert!(message().contains("adapter_model.bin, a Python pickle"), "{}", message());
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(golden("peft").join(name), place.path().join(name)).unwrap();
+    }
+    // Either of the two files, and the folder.
+    assert!(
+        load(place.path(), &config).is_ok() && load(&place.path().join("adapter_model.safetensors"), &config).is_ok()
+    );
+    std::fs::copy(golden("alone").join(FILE), place.path().join(FILE)).unwrap();
+    assert!(message().contains("name the file of adapters that is meant"), "{}", message());
+}
+
+/// PEFT leaves such factors out, without a word; of a file of diffusers' it takes the file's layers, whatever is meant.
+#[test]
+fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let config = files("sd1").config;
+    std::fs::copy(golden("peft").join("adapter_model.safetensors"), place.path().join("adapter_model.safetensors"))
+        .unwrap();
+    let text = std::fs::read_to_string(golden("peft").join("adapter_config.json")).unwrap();
+    for (key, value) in [("target_modules", json!(["conv_out"])), ("exclude_modules", json!(".*"))] {
+        let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+        settings[key] = value;
+        std::fs::write(place.path().join("adapter_config.json"), settings.to_string()).unwrap();
+        let message = load(place.path(), &config).unwrap_err().to_string();
+        assert!(message.contains("peft would leave it out"), "{key}: {message}");
+    }
+}
+
+#[test]
+fn a_run_stands_for_the_adapter_that_it_trained() {
+    let run = tempfile::tempdir().unwrap();
+    std::fs::create_dir(run.path().join("model")).unwrap();
+    std::fs::write(run.path().join("config.toml"), "").unwrap();
+    std::fs::copy(golden("alone").join(FILE), run.path().join("model").join(FILE)).unwrap();
+    assert!(is_unet_lora(run.path()));
+    assert_eq!(load(run.path(), &files("sd1").config).unwrap().path, run.path().join("model").join(FILE));
+    assert_eq!(unet_lora_base(run.path()).unwrap(), None);
+}
