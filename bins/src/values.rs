@@ -142,9 +142,13 @@ impl Values {
         self.by_path.get(path).and_then(Value::as_float)
     }
 
-    /// Whether its value asks for nothing: a switch that is off, a share of 0.
+    /// Whether its value asks for nothing: a switch that is as it would be, a share of 0.
     pub(crate) fn is_off(&self, key: &Key) -> bool {
-        let off = if key.kind == Kind::Switch { "false" } else { key.off };
+        let off = match (key.kind == Kind::Switch, key.default) {
+            (true, "") => "false",
+            (true, default) => default,
+            (false, _) => key.off,
+        };
         !off.is_empty() && parse(key, off).ok().as_ref() == self.by_path.get(key.path)
     }
 

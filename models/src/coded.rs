@@ -31,7 +31,7 @@ const KEPT: usize = 4096;
 ///
 /// # Examples
 /// ```
-/// use policies::Coded;
+/// use models::Coded;
 ///
 /// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
 /// let coded = Coded::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;

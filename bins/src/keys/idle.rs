@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use super::needs::{Data, Here};
-use super::{INSPECT, Key, SCORE, TRAIN, Verbs, all};
+use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::inspect::Subject;
 use crate::judged::is_pair_folder;
@@ -39,10 +39,18 @@ fn refuse_here(here: &Here<'_>) -> Result<(), Failure> {
 
 /// Why a setting is not read; nothing where it is.
 pub(super) fn refusal(key: &Key, here: &Here<'_>) -> Option<String> {
+    if key.verbs & here.verb == 0 {
+        return Some(format!("is not read by {}", name(here.verb)));
+    }
     if !key.is_for(here.mdp) {
         return Some(of_another_problem(key, here));
     }
     key.when.iter().find_map(|when| when.refusal(here))
+}
+
+fn name(verb: Verbs) -> &'static str {
+    let names = [(TRAIN, "train"), (SCORE, "score"), (SAMPLE, "sample"), (INSPECT, "inspect"), (LABEL, "label")];
+    names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }
 
 fn of_another_problem(key: &Key, here: &Here<'_>) -> String {

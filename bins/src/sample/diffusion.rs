@@ -13,6 +13,7 @@ use train::pictures::{Picture, contact_sheet, save_png};
 use train::{can_write, write_lines};
 
 use super::prompts::read_prompts;
+use crate::console::Console;
 use crate::denoiser::{self, Loaded};
 use crate::images::Captions;
 use crate::pictures::picture;
@@ -46,7 +47,7 @@ impl Opened {
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
         let captions = Captions::new(&loaded, shape);
-        let prompts = prompts(values)?;
+        let prompts = prompts(values, &call.console)?;
         super::check_count(prompts.len(), n)?;
         captions.say_cut(&prompts.iter().map(String::as_str).collect::<Vec<_>>(), &call.console)?;
         Ok(Self { loaded, shape, captions, prompts })
@@ -199,10 +200,10 @@ fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failu
     Ok(())
 }
 
-fn prompts(values: &Values) -> Result<Vec<String>, Failure> {
+fn prompts(values: &Values, console: &Console) -> Result<Vec<String>, Failure> {
     let source = values.text("sample.prompts").unwrap_or("builtin:shapes");
     let mut prompts = Vec::new();
-    for prompt in read_prompts(source, values)? {
+    for prompt in read_prompts(source, values, console)? {
         match prompt.text {
             Text::Plain(text) => prompts.push(text),
             Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),

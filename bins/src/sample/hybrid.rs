@@ -42,7 +42,7 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     }
     let files = Files::load(&mut call.values)?;
     let mdp = files.mdp()?;
-    let requests = read_prompts(&prompts, &call.values)?.into_iter().map(|prompt| match prompt.text {
+    let requests = read_prompts(&prompts, &call.values, &call.console)?.into_iter().map(|prompt| match prompt.text {
         Text::Plain(request) => Ok(request),
         Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
     });

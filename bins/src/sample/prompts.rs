@@ -1,4 +1,5 @@
 //! What is asked for.
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -6,18 +7,19 @@ use datasets::synthetic::{Split, chimera, shapes, tldr};
 use datasets::{Prompt, Text};
 
 use crate::Failure;
+use crate::console::Console;
 use crate::values::Values;
 
 /// Embedded prompts unless `--limit-prompts` says otherwise.
 const BUILTIN_PROMPTS: usize = 8;
 
 /// The prompts that `--prompts` names.
-pub(crate) fn read_prompts(source: &str, values: &Values) -> Result<Vec<Prompt>, Failure> {
+pub(crate) fn read_prompts(source: &str, values: &Values, console: &Console) -> Result<Vec<Prompt>, Failure> {
     let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
     if source.starts_with("builtin:") {
         return embedded_prompts(source, Split::Test, 0..n, values);
     }
-    from_file(source)
+    from_file(source, console)
 }
 
 /// Prompts of an embedded problem, by their numbers in a split.
@@ -41,14 +43,25 @@ pub(crate) fn embedded_prompts(
 }
 
 /// The prompts in a file: what its records ask, or one a line of text.
-fn from_file(source: &str) -> Result<Vec<Prompt>, Failure> {
+fn from_file(source: &str, console: &Console) -> Result<Vec<Prompt>, Failure> {
     let path = Path::new(source);
     let prompts: Vec<Prompt> = if datasets::reading::is_named_records(source) {
-        let asked = |row: Result<_, _>| row.and_then(|(origin, record)| datasets::formats::prompt(&origin, &record));
-        datasets::reading::rows(path)?.map(asked).collect::<Result<_, _>>()?
+        let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
+        let mut prompts = Vec::new();
+        for row in datasets::reading::rows(path)? {
+            let (origin, record) = row?;
+            let asked = datasets::formats::prompt(&origin, &record)?;
+            asked.not_read.into_iter().for_each(|name| *not_read.entry(name).or_default() += 1);
+            prompts.push(asked.prompt);
+        }
+        if !not_read.is_empty() {
+            let names: Vec<String> = not_read.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+            console.info(&format!("{source}: not read: {}", names.join(", ")));
+        }
+        prompts
     } else {
         let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
         lines.map(|line| Text::Plain(line.to_owned()).into()).collect()
     };
     if prompts.is_empty() {

@@ -66,7 +66,7 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let tokenise = text::plain_tokenise(&files)?;
     let most = values.count("data.max_length").unwrap_or(512).min(files.config.max_positions);
     let source = values.text("sample.prompts").unwrap_or("builtin:tldr");
-    let mut prompts = read_prompts(source, values)?;
+    let mut prompts = read_prompts(source, values, &call.console)?;
     if let Some(limit) = values.count("sample.limit") {
         prompts.truncate(limit);
     }

@@ -34,6 +34,8 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     let values = &values;
     let tokenise = text::tokenise(&files, values)?;
     let data = text::open(data, text::Part::Train, &tokenise, values)?;
+    files.tokenizer()?.notes.iter().for_each(|note| call.console.info(note));
+    call.console.info(&data.audit().to_string());
     let mdp = TokenMdp {
         vocabulary: files.config.vocabulary as u32,
         eos: files.eos().to_vec(),

@@ -65,7 +65,7 @@ pub(super) fn conversation_name(fields: &Fields<'_>) -> Option<&'static str> {
 pub(super) fn join_context(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
     let system = system(fields)?;
     let history = fields.peek("history").filter(|history| history.is_array());
-    if system.is_none() && history.is_none() {
+    if system.is_none() && history.is_none() && !fields.is_null("history") {
         return Ok(());
     }
     become_chat(record);
@@ -91,8 +91,9 @@ fn is_system(message: &Message) -> bool {
 /// The system prompt in a column of its own, and the column's name.
 fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, DatasetError> {
     let mut found = None;
-    for name in SYSTEMS.into_iter().filter(|name| fields.has(name)) {
-        let system = fields.string(name)?;
+    // Tables have the column in every row: null is nothing, in a chat.
+    for name in SYSTEMS.into_iter().filter(|name| fields.has(name) || fields.is_null(name)) {
+        let system = if fields.has(name) { fields.string(name)? } else { "" };
         if let Some((other, text)) = found
             && text != system
         {

@@ -301,7 +301,7 @@ fn a_message_is_what_transformers_hands_to_a_template() {
 
 #[test]
 fn prompts_are_read_like_records() {
-    let asked = |record: Value| prompt(&origin(), &record);
+    let asked = |record: Value| prompt(&origin(), &record).map(|asked| asked.prompt);
     assert_eq!(asked(json!({"prompt": "q"})).unwrap().text, "q".into());
     assert_eq!(asked(json!({"system": "s", "question": "q"})).unwrap().text, chat(&[("system", "s"), ("user", "q")]));
     let line = json!({"prompt": [say("user", "q")], "tools": [{"name": "f"}], "chat_template_kwargs": {"day": 1}});
@@ -309,4 +309,35 @@ fn prompts_are_read_like_records() {
     assert_eq!(found.to_json(), line);
     assert!(asked(json!({"text": "q"})).unwrap_err().to_string().contains("field `prompt` is missing"));
     assert!(asked(json!({"prompt": "q", "images": ["x"]})).unwrap_err().to_string().contains("`images`"));
+    // What a conversation asks, answered or not, and what both sides of a pair repeat.
+    let (question, answer) = (say("user", "q"), say("assistant", "a"));
+    for messages in [json!([question]), json!([question, answer])] {
+        assert_eq!(asked(json!({ "messages": messages })).unwrap().text, chat(&[("user", "q")]));
+    }
+    let sides = json!({"chosen": [question, answer], "rejected": [question, say("assistant", "b")]});
+    assert_eq!(asked(sides).unwrap().text, chat(&[("user", "q")]));
+    let not_read = prompt(&origin(), &json!({"prompt": "q", "id": 7})).unwrap().not_read;
+    assert_eq!(Vec::from_iter(not_read), ["id"]);
+}
+
+/// Tables write null where a row has nothing in a column that its neighbours fill.
+#[test]
+fn a_column_of_system_prompts_makes_chats_of_all_rows() {
+    let record = |system: Value| json!({"system": system, "prompt": "q", "chosen": "a", "rejected": "b"});
+    for nothing in [json!(null), json!("")] {
+        assert_eq!(one(&record(nothing)).prompt, chat(&[("user", "q")]));
+    }
+    assert_eq!(one(&record(json!("s"))).prompt, chat(&[("system", "s"), ("user", "q")]));
+}
+
+#[test]
+fn columns_that_speak_against_the_order_are_not_passed_over() {
+    for (name, value) in [("best", json!(1)), ("winner", json!("b")), ("choice", json!(1)), ("labels", json!([1, 0]))] {
+        let mut record = json!({"prompt": "q", "responses": ["a", "b"]});
+        record[name] = value;
+        assert!(error(&record).contains("may say how the answers are ordered"), "{name}: {}", error(&record));
+    }
+    let pair = json!({"prompt": "q", "chosen": "a", "rejected": "b", "chosen_score": 1, "rejected_score": 5});
+    let read = Format::Trl.read(&origin(), &pair).unwrap();
+    assert_eq!(Vec::from_iter(read.not_read), ["chosen_score below rejected_score"]);
 }

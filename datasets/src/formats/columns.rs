@@ -120,7 +120,7 @@ pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> R
             Meaning::Media => {
                 return Err(fields.refused(name, "is for models that see or hear, and this one reads text only"));
             }
-            Meaning::Order if matches!(record.answers, Answers::Ranked(_)) && value.is_array() => {
+            Meaning::Order if matches!(record.answers, Answers::Ranked(_)) => {
                 return Err(fields.refused(name, "may say how the answers are ordered; say it in `ranks` or `scores`"));
             }
             Meaning::Order => {}

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::error::DatasetError;
 use crate::reading::Kind;
-use crate::record::{Answers, Origin, PreferenceRecord, Prompt};
+use crate::record::{Answers, Origin, PreferenceRecord, Prompt, Text};
 use crate::tokenise::Truncation;
 use fields::{Fields, Seen};
 
@@ -181,14 +181,34 @@ pub(crate) struct Read {
     pub(crate) not_read: BTreeSet<String>,
 }
 
-/// What a row asks, answered or not: `prompt`, a string or messages, or the question in a column of another name.
+/// What a row asks, and what of the row is not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// What is asked.
+    pub prompt: Prompt,
+    /// The names of columns that say something and are not read.
+    pub not_read: BTreeSet<String>,
+}
+
+/// What a row asks, answered or not: `prompt`, a string or messages, or the question in a column of another name; else a
+/// conversation up to its last answer, or what the sides of a pair have in common.
 ///
 /// # Errors
 /// The row asks nothing, or has a column that changes the question and is of no use here.
-pub fn prompt(origin: &Origin, record: &Value) -> Result<Prompt, DatasetError> {
+pub fn prompt(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
     let seen = Seen::default();
     let fields = Fields::noting(origin, record, &seen)?;
-    let text = asked::required_prompt(&fields)?;
+    let text = match (asked::prompt(&fields)?, asked::conversation_name(&fields)) {
+        (Some(text), _) => text,
+        (None, Some(name)) => asked_by(fields.text(name)?),
+        (None, None) => {
+            let read = Format::detect(origin, record).and_then(|format| format.read(origin, record));
+            let Some(first) = read.ok().and_then(|read| read.records.into_iter().next()) else {
+                return Err(fields.text("prompt").err().unwrap_or_else(|| fields.refused("prompt", "is not there")));
+            };
+            first.prompt
+        }
+    };
     // A conversation beside the prompt is the prompt with an answer, and nobody asks for that here.
     for name in asked::CONVERSATIONS {
         _ = fields.optional(name);
@@ -197,7 +217,19 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<Prompt, DatasetError> {
     let mut record = PreferenceRecord::new(origin.clone(), text, Answers::Demonstration("".into()));
     asked::join_context(&fields, &mut record)?;
     columns::complete(&fields, &mut record)?;
-    Ok(Prompt { text: record.prompt, variables: record.variables })
+    let prompt = Prompt { text: record.prompt, variables: record.variables };
+    Ok(Asked { prompt, not_read: fields.not_read() })
+}
+
+/// A conversation without the answer that it ends in.
+fn asked_by(conversation: Text) -> Text {
+    match conversation {
+        Text::Chat(mut messages) => {
+            messages.pop_if(|last| last.role == "assistant");
+            Text::Chat(messages)
+        }
+        plain @ Text::Plain(_) => plain,
+    }
 }
 
 impl fmt::Display for Format {

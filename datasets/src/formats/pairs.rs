@@ -86,12 +86,19 @@ fn named_sides(fields: &Fields<'_>, chosen: Text, rejected: Text) -> Result<Part
     }
 }
 
-/// Whether the scores in the file are equal.
+/// Whether the scores in the file are equal. Scores that say the opposite of the sides' names are noted: they, too, are
+/// not what is learned from.
 fn is_tied(fields: &Fields<'_>) -> bool {
     let score = |name: &str| fields.optional(name).and_then(Value::as_f64);
-    SCORES
-        .iter()
-        .any(|(better, worse)| matches!((score(better), score(worse)), (Some(first), Some(second)) if first == second))
+    let mut is_tied = false;
+    for (better, worse) in SCORES {
+        let (Some(first), Some(second)) = (score(better), score(worse)) else { continue };
+        is_tied |= first == second;
+        if let Some(seen) = fields.seen().filter(|_| first < second) {
+            seen.pass_over(format!("{better} below {worse}"));
+        }
+    }
+    is_tied
 }
 
 /// A conversation without its last message, which must be the assistant's, and that message.

@@ -237,7 +237,7 @@ impl PairFolder {
     fn prompt(&self, index: usize) -> Result<Prompt, DatasetError> {
         let request = &self.pairs[index].request;
         match formats::messages::embedded(request) {
-            Some(record) => formats::prompt(&self.origin(index), &record),
+            Some(record) => formats::prompt(&self.origin(index), &record).map(|asked| asked.prompt),
             None => Ok(Text::from(request.as_str()).into()),
         }
     }

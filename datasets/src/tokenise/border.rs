@@ -56,8 +56,9 @@ impl Tokenise {
                     // Byte by byte the same as one text, as no space is added: a template's turns begin with tokens of
                     // their own.
                     Some(answers) if !is_joint && !self.adds_space => {
-                        let answers = answers.iter().map(|answer| self.encode(origin, answer));
-                        Ok((start, answers.collect::<Result<_, _>>()?))
+                        let answer = |answer: &&str| self.answer(origin, prompt, &start, answer, seen);
+                        let answers = answers.iter().map(answer).collect::<Result<_, _>>()?;
+                        Ok((start, answers))
                     }
                     _ => {
                         let wholes = wholes.iter().map(|whole| self.encode(origin, whole));

@@ -12,8 +12,8 @@
 //! use mdp::Episode;
 //! use mdp::token::{TokenMdp, TokenState};
 //! use policies::Policy;
-//! use policies::causal::{CausalConfig, CausalLm};
-//! use policies::formats::{Extras, ModelFiles};
+//! use models::causal::{CausalConfig, CausalLm};
+//! use models::formats::{Extras, ModelFiles};
 //!
 //! # fn main() -> Result<(), policies::BoxError> {
 //! let config = CausalConfig::from_json(serde_json::json!({

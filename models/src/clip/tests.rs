@@ -168,3 +168,42 @@ fn whole_words_are_padded_only_with_a_padding_token() {
     assert!(words(folder.path(), r#"{"pad_token": "<gap>"}"#).unwrap_err().to_string().contains("<gap>"));
     assert!(words(folder.path(), r#"{"model_max_length": 0}"#).unwrap_err().to_string().contains("no room"));
 }
+
+/// As `CLIPTokenizer` of transformers 5.23: the map goes before the settings in folders of older releases, tokens stand
+/// in several files, the class has its padding and its way to split, whatever `tokenizer.json` says.
+#[test]
+fn every_file_of_a_text_encoders_tokenizer_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["vocab.json", "merges.txt"] {
+        fs::copy(golden("sd/tokenizer").join(name), folder.path().join(name)).unwrap();
+    }
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let encode = |text: &str| {
+        ClipTokenizer::load(folder.path()).map(|tokenizer| tokenizer.encode(&[text]).unwrap().ids.remove(0))
+    };
+    write("tokenizer_config.json", r#"{"model_max_length": 8, "pad_token": "<|endoftext|>"}"#);
+    let plain = encode("a").unwrap();
+    assert_eq!(plain[plain.len() - 1], plain[2]);
+    write("special_tokens_map.json", r#"{"pad_token": "!"}"#);
+    let filled = encode("a").unwrap();
+    assert_eq!((&filled[..3], &filled[3..]), (&plain[..3], &[0; 5][..]));
+    let size = ClipTokenizer::load(folder.path()).unwrap().n_tokens() as u32;
+    write("added_tokens.json", &format!(r#"{{"<cat-toy>": {size}}}"#));
+    assert_eq!(encode("a <cat-toy>").unwrap()[1..3], [plain[1], size]);
+    write("tokenizer_config.json", r#"{"model_max_length": 8, "padding_side": "left", "truncation_side": "left"}"#);
+    assert_eq!(encode("a").unwrap()[5..], plain[..3]);
+    let long = encode("a a a a a a a <cat-toy>").unwrap();
+    assert_eq!((long.len(), long[6]), (8, size));
+    // The class's own padding and splitting.
+    fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
+    write("tokenizer_config.json", r#"{"model_max_length": 8}"#);
+    assert_eq!(encode("a").unwrap(), plain);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let merges: Vec<String> =
+        read("merges.txt").lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let vocabulary: serde_json::Value = serde_json::from_str(&read("vocab.json")).unwrap();
+    let bare = serde_json::json!({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null,
+        "post_processor": null, "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}});
+    write("tokenizer.json", &bare.to_string());
+    assert_eq!(encode("A").unwrap(), plain);
+}

@@ -1,17 +1,13 @@
 //! The tokenizer of a text encoder.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tokenizers::{AddedToken, PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
 use crate::ModelError;
 use crate::formats::Extras;
-use crate::formats::tokenizer_json::parse;
-
-/// CLIP's way to find words.
-const SPLIT: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+use crate::formats::tokenizer::{self, ClipParts};
 
 /// Turns texts into tokens as the text encoder was trained to read them: with begin and end, cut to the model's length
 /// and padded to it.
@@ -21,6 +17,10 @@ pub struct ClipTokenizer {
     tokenizer: Tokenizer,
     max_length: Option<usize>,
     padding: Option<u32>,
+    /// Where texts that are too long lose tokens.
+    cut: TruncationDirection,
+    /// Where texts that are too short are filled up.
+    filled: TruncationDirection,
 }
 
 /// Texts as tokens.
@@ -43,37 +43,28 @@ impl ClipTokenizer {
     /// Loads a folder of `tokenizer.json`, or of `vocab.json` and `merges.txt`, with `tokenizer_config.json` and
     /// `special_tokens_map.json` where there are some.
     ///
-    /// A text becomes as long as `model_max_length` says, by padding where the folder names a padding token; without
-    /// one it keeps its own length.
+    /// Text is read as transformers' `CLIPTokenizer` reads it, whatever class the files declare. A text becomes as long as
+    /// `model_max_length` says; without that it keeps its own length.
     ///
     /// # Errors
     /// Files that are missing or damaged, special tokens that are not in the vocabulary.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
         let files = Extras::read(folder)?;
-        let settings = files.json(folder, "tokenizer_config.json")?.unwrap_or(Value::Null);
-        let names = files.json(folder, "special_tokens_map.json")?.unwrap_or(Value::Null);
-        let special = |key: &str| content(&settings[key]).or_else(|| content(&names[key]));
-        let (path, mut tokenizer, defaults) = match (files.get("tokenizer.json"), files.get("vocab.json")) {
-            (Some(bytes), _) => (folder.join("tokenizer.json"), parse(&folder.join("tokenizer.json"), bytes)?.0, false),
-            (None, Some(_)) => {
-                let spelled = byte_pairs(folder, &files, &[special("bos_token"), special("eos_token")])?;
-                (folder.join("vocab.json"), parse(&folder.join("vocab.json"), &spelled)?.0, true)
-            }
+        let (path, file) = match (files.get("tokenizer.json"), files.get("vocab.json")) {
+            (Some(_), _) => (folder.join("tokenizer.json"), files.json(folder, "tokenizer.json")?),
+            (None, Some(_)) => (folder.join("vocab.json"), Some(byte_pairs(folder, &files)?)),
             (None, None) => {
                 let reason = "no tokenizer: tokenizer.json, or vocab.json and merges.txt, are expected";
                 return Err(ModelError::format(folder, reason));
             }
         };
-        let padding = special("pad_token").or_else(|| defaults.then(|| "<|endoftext|>".to_owned()));
-        let known: BTreeSet<String> = ["bos_token", "eos_token", "unk_token"]
-            .iter()
-            .filter_map(|key| special(key))
-            .chain(padding.clone())
-            .collect();
-        add_special(&path, &mut tokenizer, &known)?;
-        let padding = padding.and_then(|token| tokenizer.token_to_id(&token));
+        let ClipParts { tokenizer, padding, settings } =
+            tokenizer::clip(folder, &path, &files, file.unwrap_or(Value::Null))?;
         let max_length = settings["model_max_length"].as_u64().and_then(|n| usize::try_from(n).ok());
-        let mut loaded = Self { path, tokenizer, max_length: None, padding };
+        let side =
+            |key: &str| if settings[key] == "left" { TruncationDirection::Left } else { TruncationDirection::Right };
+        let (cut, filled) = (side("truncation_side"), side("padding_side"));
+        let mut loaded = Self { path, tokenizer, max_length: None, padding, cut, filled };
         if let Some(length) = max_length {
             loaded.limit(length)?;
         }
@@ -104,7 +95,11 @@ impl ClipTokenizer {
         for text in texts {
             let (mut ids, truncated) = self.encode_one(text).map_err(|e| self.error(e.to_string()))?;
             if let (Some(length), Some(padding)) = (self.max_length, self.padding) {
-                ids.resize(length.max(ids.len()), padding);
+                let missing = std::iter::repeat_n(padding, length.saturating_sub(ids.len()));
+                match self.filled {
+                    TruncationDirection::Right => ids.extend(missing),
+                    TruncationDirection::Left => drop(ids.splice(0..0, missing)),
+                }
             }
             tokenized.truncated.push(truncated);
             tokenized.ids.push(ids);
@@ -118,7 +113,7 @@ impl ClipTokenizer {
         let room = self.max_length.map(|length| length - self.n_added());
         let truncated = room.is_some_and(|room| encoding.len() > room);
         if let Some(room) = room {
-            encoding.truncate(room, 0, TruncationDirection::Right);
+            encoding.truncate(room, 0, self.cut);
         }
         Ok((self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec(), truncated))
     }
@@ -148,58 +143,11 @@ impl ClipTokenizer {
     }
 }
 
-/// A token's text, which is a string or the `content` of an object.
-fn content(token: &Value) -> Option<String> {
-    token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
-}
-
-/// Makes special tokens be found in a text before it is split, as transformers does.
-fn add_special(path: &Path, tokenizer: &mut Tokenizer, tokens: &BTreeSet<String>) -> Result<(), ModelError> {
-    let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
-    if let Some(unknown) = tokens.iter().find(|token| tokenizer.token_to_id(token).is_none()) {
-        return Err(error(format!("special token `{unknown}` is not in its vocabulary")));
-    }
-    let known = tokenizer.get_added_tokens_decoder();
-    let is_new = |token: &&String| known.values().all(|added| added.content != **token);
-    let tokens: Vec<AddedToken> =
-        tokens.iter().filter(is_new).map(|token| AddedToken::from(token.clone(), true).normalized(false)).collect();
-    tokenizer.add_special_tokens(tokens).map_err(|e| error(e.to_string()))?;
-    Ok(())
-}
-
-/// CLIP's tokenizer as a `tokenizer.json`, from the files of released models.
-fn byte_pairs(folder: &Path, files: &Extras, ends: &[Option<String>; 2]) -> Result<Vec<u8>, ModelError> {
-    let path = folder.join("vocab.json");
+/// The vocabulary of the files of released models as a `tokenizer.json` has it; the class knows the rest.
+fn byte_pairs(folder: &Path, files: &Extras) -> Result<Value, ModelError> {
     let vocabulary = files.json(folder, "vocab.json")?.unwrap_or(Value::Null);
-    let [begin, end] = [("<|startoftext|>", &ends[0]), ("<|endoftext|>", &ends[1])]
-        .map(|(usual, token)| token.clone().unwrap_or_else(|| usual.to_owned()));
-    let id = |token: &String| {
-        vocabulary[token].as_u64().ok_or_else(|| ModelError::Tokenizer {
-            path: path.clone(),
-            reason: format!("special token `{token}` is not in its vocabulary"),
-        })
-    };
-    let (begin_id, end_id) = (id(&begin)?, id(&end)?);
-    let spelled = json!({
-        "version": "1.0",
-        "added_tokens": [],
-        "normalizer": { "type": "Sequence", "normalizers": [
-            { "type": "NFC" },
-            { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
-            { "type": "Lowercase" },
-        ] },
-        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
-            { "type": "Split", "pattern": { "Regex": SPLIT }, "behavior": "Removed", "invert": true },
-            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
-        ] },
-        "post_processor": { "type": "RobertaProcessing", "sep": [end, end_id], "cls": [begin, begin_id],
-            "trim_offsets": false, "add_prefix_space": false },
-        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
-        "model": { "type": "BPE", "dropout": null, "unk_token": end, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocabulary, "merges": merges(folder, files)? },
-    });
-    Ok(spelled.to_string().into_bytes())
+    Ok(json!({ "version": "1.0", "added_tokens": [],
+        "model": { "vocab": vocabulary, "merges": merges(folder, files)? } }))
 }
 
 /// Reads `merges.txt`: a line for each pair, in the order they are merged.

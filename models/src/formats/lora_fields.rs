@@ -31,9 +31,8 @@ const LORA: Table = &[
     ("init_lora_weights", Honoured),
     ("kasa_config", variant("KaSA")),
     ("layer_replication", refused("replicated layers")),
-    // Which layers have factors is told by the tensors.
-    ("layers_pattern", Harmless),
-    ("layers_to_transform", Harmless),
+    ("layers_pattern", Honoured),
+    ("layers_to_transform", Honoured),
     ("loftq_config", Harmless),
     ("lora_alpha", Honoured),
     ("lora_bias", refused("a bias beside lora_B")),

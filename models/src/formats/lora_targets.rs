@@ -38,8 +38,8 @@ impl Numbers {
 /// `target_modules` or `exclude_modules`.
 #[derive(Debug)]
 pub(super) enum Names {
-    /// Names, or the ends of names after a dot.
-    Ends(Vec<String>),
+    /// Names, or the ends of names after a dot, of some layers.
+    Ends(Vec<String>, Layers),
     /// A pattern of whole names.
     Pattern(SysRegex),
     /// Every linear layer but the output layer.
@@ -59,7 +59,10 @@ impl Names {
                 Some(Self::Pattern(whole.map_err(|e| format!("`{key}` is not a pattern: {e}"))?))
             }
             Value::Array(names) => {
-                Some(Self::Ends(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()))
+                let names = names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+                // What is left out is left out of all layers.
+                let layers = if key == "target_modules" { Layers::read(settings)? } else { Layers::default() };
+                Some(Self::Ends(names, layers))
             }
             _ => None,
         })
@@ -70,10 +73,60 @@ impl Names {
         match self {
             Self::AllLinear => !is_output_or_embedding,
             Self::Pattern(pattern) => pattern.find_iter(layer).next().is_some(),
-            Self::Ends(names) => names.iter().any(|name| {
-                layer.strip_suffix(name.as_str()).is_some_and(|parent| parent.is_empty() || parent.ends_with('.'))
-            }),
+            Self::Ends(names, layers) => {
+                let is_end = |name: &String| layer.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                names.iter().any(|name| name == layer) || (names.iter().any(is_end) && layers.have(layer))
+            }
         }
+    }
+}
+
+/// `layers_to_transform` and `layers_pattern`: the layers, by their number in a name.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// All of them, if there are none.
+    numbers: Vec<u64>,
+    /// What stands before the number, if that matters.
+    before: Vec<String>,
+}
+
+impl Layers {
+    fn read(settings: &Value) -> Result<Self, String> {
+        let list = |key: &str| match &settings[key] {
+            Value::Null => Vec::new(),
+            Value::Array(values) => values.clone(),
+            one => vec![one.clone()],
+        };
+        let number = |value: &Value| {
+            value.as_u64().ok_or_else(|| format!("`layers_to_transform` has {value}, which is no number of a layer"))
+        };
+        let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let name = |value: &Value| {
+            let name = value.as_str().filter(|name| is_name(name)).map(str::to_owned);
+            name.ok_or_else(|| format!("`layers_pattern` has {value}; only the name of a list of layers is supported"))
+        };
+        Ok(Self {
+            numbers: list("layers_to_transform").iter().map(number).collect::<Result<_, _>>()?,
+            before: list("layers_pattern").iter().map(name).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether a module belongs to one of the layers: the first number in its name is the layer's.
+    fn have(&self, module: &str) -> bool {
+        if self.numbers.is_empty() {
+            return true;
+        }
+        let parts: Vec<&str> = module.split('.').collect();
+        let number = |at: usize| {
+            let number = parts[at].parse::<u64>().ok().filter(|_| at + 1 < parts.len())?;
+            let is_meant = if self.before.is_empty() {
+                at >= 2
+            } else {
+                at >= 1 && self.before.iter().any(|name| name == parts[at - 1])
+            };
+            is_meant.then_some(number)
+        };
+        (0..parts.len()).find_map(number).is_some_and(|number| self.numbers.contains(&number))
     }
 }
 
@@ -99,6 +152,30 @@ mod tests {
         assert_eq!(numbers(json!({ "p": { "^model.*": 2, "q_proj": 1 } })).unwrap().find(layer), Some(2.0));
         assert!(numbers(json!({ "p": { "(": 2 } })).unwrap_err().contains("not a pattern"));
         assert!(numbers(json!({ "p": { "q": "2" } })).unwrap_err().contains("`q` in `p` is \"2\""));
+    }
+
+    /// As `check_target_module_exists` of peft 0.21 had it.
+    #[test]
+    fn some_layers_are_meant_by_their_numbers() {
+        let meant = |layers: Value, pattern: Value, name: &str| {
+            let settings = json!({"target_modules": ["q_proj", "lm_head"], "layers_to_transform": layers, "layers_pattern": pattern});
+            Names::read(&settings, "target_modules").unwrap().unwrap().mean(name, false)
+        };
+        let (first, second) = ("model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj");
+        for (layers, pattern) in
+            [(json!([1]), json!(null)), (json!(1), json!("layers")), (json!([1, 7]), json!(["layers"]))]
+        {
+            assert!(!meant(layers.clone(), pattern.clone(), first) && meant(layers, pattern, second));
+        }
+        assert!(meant(json!(null), json!(null), first) && meant(json!([]), json!(null), first));
+        assert!(!meant(json!([1]), json!(["h"]), second));
+        // A whole name is meant whatever its number; an end without one is not.
+        assert!(meant(json!([1]), json!(null), "lm_head") && !meant(json!([1]), json!(null), "model.q_proj"));
+        let refused = |settings| Names::read(&settings, "target_modules").unwrap_err();
+        assert!(
+            refused(json!({"target_modules": ["q"], "layers_to_transform": [-1]})).contains("no number of a layer")
+        );
+        assert!(refused(json!({"target_modules": ["q"], "layers_pattern": "a|b"})).contains("only the name"));
     }
 
     #[test]

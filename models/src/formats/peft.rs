@@ -222,7 +222,9 @@ enum Key {
 
 impl Key {
     fn parse(name: &str, config: &CausalConfig, settings: &Settings) -> Result<Self, String> {
-        let path = name.strip_prefix(PREFIX).unwrap_or(name);
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            return Err(format!("its name does not begin with `{PREFIX}`, so peft would leave it out"));
+        };
         if path.contains("lora_magnitude_vector") {
             return Err("DoRA is not supported".to_owned());
         }

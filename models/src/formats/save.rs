@@ -63,8 +63,13 @@ fn written_config(config: &CausalConfig, options: SaveOptions) -> Result<Value, 
         DType::BF16 => "bfloat16",
         other => return Err(wrong_dtype(other)),
     };
-    let key = if value.get("torch_dtype").is_some() { "torch_dtype" } else { "dtype" };
-    value[key] = json!(name);
+    // Both spellings may be there, and transformers takes the newer.
+    let has_older = value.get("torch_dtype").is_some();
+    for key in ["torch_dtype", "dtype"] {
+        if value.get(key).is_some() || (key == "dtype" && !has_older) {
+            value[key] = json!(name);
+        }
+    }
     if value.get("architectures").is_none_or(Value::is_null) {
         let class = match config.architecture {
             Architecture::GptNeoX => "GPTNeoXForCausalLM",

@@ -18,6 +18,11 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Value), Mod
     check_merges(&value["model"]).map_err(error)?;
     check_templates(&value["post_processor"]).map_err(error)?;
     patterns::check(&value).map_err(error)?;
+    if value["model"]["dropout"].as_f64().is_some_and(|dropout| dropout > 0.0) {
+        let reason = "its merges are dropped at random (`dropout` of the model), so that texts have other tokens each time; \
+                      set it to null";
+        return Err(error(reason.to_owned()));
+    }
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
     // Limits left over from somebody's training run would cut texts without a word.
     tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;

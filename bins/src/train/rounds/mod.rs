@@ -31,7 +31,7 @@ use crate::{Call, Failure, console};
 pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
     check(&call.values)?;
     let source = source(&mut call.values)?;
-    let prompts = Prompts::read(source, &call.values)?;
+    let prompts = Prompts::read(source, &call.values, &call.console)?;
     if resume.is_none() {
         fit(&mut call.values)?;
     }

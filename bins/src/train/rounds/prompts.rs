@@ -3,6 +3,7 @@ use datasets::synthetic::Split;
 use datasets::{Prompt, drawn};
 
 use crate::Failure;
+use crate::console::Console;
 use crate::hybrid::CHIMERA_TEMPLATE;
 use crate::judged::hold_out;
 use crate::sample::{embedded_prompts, read_prompts};
@@ -36,13 +37,13 @@ pub(super) struct Prompts {
 }
 
 impl Prompts {
-    pub(super) fn read(source: String, values: &Values) -> Result<Self, Failure> {
+    pub(super) fn read(source: String, values: &Values, console: &Console) -> Result<Self, Failure> {
         let n = values.count("train.eval_examples").unwrap_or(256);
         if source.starts_with("builtin:") {
             let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
             return Ok(Self { source, asked: Vec::new(), held_out });
         }
-        let all = read_prompts(&source, values)?;
+        let all = read_prompts(&source, values, console)?;
         let share = crate::images::eval_share(values)?;
         let shown: Vec<String> = all.iter().map(line).collect();
         let seed = values.count("run.seed").unwrap_or(0) as u64;

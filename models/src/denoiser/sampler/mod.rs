@@ -8,8 +8,8 @@
 //! A model that always says "no noise" leaves the latent as it is, but for its scale.
 //! ```
 //! use mdp::diffusion::{Level, NoiseSchedule, Spacing};
-//! use policies::denoiser::Prediction;
-//! use policies::denoiser::sampler::{Sampler, Sampling};
+//! use models::denoiser::Prediction;
+//! use models::denoiser::sampler::{Sampler, Sampling};
 //!
 //! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
 //! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;

@@ -190,3 +190,24 @@ fn each_way_of_splitting_keeps_its_own_digits_and_line_ends() {
     // Qwen2: every digit is a word, line ends as in Llama 3.
     assert_eq!(pieces("qwen2", "12!\n"), ["1", "2", "!Ċ"]);
 }
+
+/// As transformers 5.23 reads them: an object names tokens, and the older list goes with it.
+#[test]
+fn an_object_of_special_tokens_leaves_the_list_to_its_older_name() {
+    let ids = |settings: Value| build(&[("tokenizer_config.json", settings)]).encode("a <more>").unwrap().len();
+    assert_eq!(ids(json!({ "additional_special_tokens": ["<more>"] })), 2);
+    assert_eq!(ids(json!({ "additional_special_tokens": ["<more>"], "extra_special_tokens": {} })), 2);
+    let both = json!({ "additional_special_tokens": ["<more>"], "extra_special_tokens": { "image_token": "<image>" } });
+    assert_eq!(ids(both), 2);
+    assert!(ids(json!({ "additional_special_tokens": ["<more>"], "extra_special_tokens": ["<image>"] })) > 2);
+}
+
+#[test]
+fn merges_that_are_dropped_at_random_are_refused() {
+    let bpe = json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "BPE", "dropout": 0.1, "vocab": { "a": 0 }, "merges": [] } });
+    let files = extras(&[("tokenizer.json", bpe)]);
+    let error = ModelTokenizer::from_extras(Path::new("model"), &files, None).unwrap_err().to_string();
+    assert!(error.contains("dropped at random"), "{error}");
+}

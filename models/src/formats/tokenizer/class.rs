@@ -14,32 +14,61 @@ pub(super) enum Class {
     Gpt2,
     GptNeoX,
     Qwen2,
+    /// That of text encoders, whatever their files declare.
+    Clip,
     /// A class with its own constructor that is not built here; the file is read as it is, and that is said.
     Foreign(String),
 }
 
-/// Classes of other families that split text in their own way in transformers 5.
-const FOREIGN: [&str; 24] = [
+/// Classes of other families that split text in their own way in transformers 5.23: `tests/peers/tokens.py` counts them.
+const FOREIGN: [&str; 51] = [
     "AlbertTokenizer",
+    "BarthezTokenizer",
     "BertTokenizer",
     "BigBirdTokenizer",
     "BlenderbotTokenizer",
+    "CLIPTokenizer",
     "CamembertTokenizer",
     "CodeGenTokenizer",
     "CodeLlamaTokenizer",
     "CohereTokenizer",
+    "ConvBertTokenizer",
+    "DPRContextEncoderTokenizer",
+    "DPRQuestionEncoderTokenizer",
     "DebertaTokenizer",
     "DebertaV2Tokenizer",
+    "DistilBertTokenizer",
+    "EsmcTokenizer",
+    "FNetTokenizer",
+    "FunnelTokenizer",
     "GemmaTokenizer",
     "HerbertTokenizer",
+    "LasrTokenizer",
+    "LayoutLMv2Tokenizer",
+    "LayoutLMv3Tokenizer",
+    "LayoutXLMTokenizer",
+    "LukeTokenizer",
+    "MBart50Tokenizer",
     "MBartTokenizer",
+    "MLukeTokenizer",
+    "MPNetTokenizer",
     "NllbTokenizer",
+    "NougatTokenizer",
     "OpenAIGPTTokenizer",
     "PegasusTokenizer",
     "Qwen3_5Tokenizer",
     "ReformerTokenizer",
+    "RemBertTokenizer",
+    "RoFormerTokenizer",
     "RobertaTokenizer",
+    "SeamlessM4TTokenizer",
+    "Siglip2Tokenizer",
+    "SplinterTokenizer",
+    "SqueezeBertTokenizer",
     "T5Tokenizer",
+    "Tipsv2Tokenizer",
+    "UdopTokenizer",
+    "VideoPrismTokenizer",
     "WhisperTokenizer",
     "XGLMTokenizer",
     "XLMRobertaTokenizer",
@@ -78,6 +107,9 @@ impl Class {
                 &[("unk_token", END), ("bos_token", END), ("eos_token", END), ("pad_token", "<|padding|>")]
             }
             Self::Qwen2 => &[("unk_token", END), ("eos_token", END), ("pad_token", END)],
+            Self::Clip => {
+                &[("unk_token", END), ("bos_token", "<|startoftext|>"), ("eos_token", END), ("pad_token", END)]
+            }
         }
     }
 
@@ -106,6 +138,13 @@ impl Class {
                 let steps = json!([split, byte_level(prefix.unwrap_or(false), false)]);
                 (empty, json!({ "type": "NFC" }), json!({ "type": "Sequence", "pretokenizers": steps }), bytes)
             }
+            Self::Clip => {
+                let words = json!({ "type": "BPE", "continuing_subword_prefix": "", "end_of_word_suffix": "</w>" });
+                let split = json!({ "type": "Split", "pattern": { "Regex": CLIP_PATTERN },
+                    "behavior": "Removed", "invert": true });
+                let steps = json!([split, byte_level(false, true)]);
+                (words, clip_normalizer(), json!({ "type": "Sequence", "pretokenizers": steps }), bytes)
+            }
         };
         let vocabulary = ids(file["model"]["vocab"].take());
         let merges = match file["model"]["merges"].take() {
@@ -119,7 +158,7 @@ impl Class {
         file["pre_tokenizer"] = pre_tokenizer;
         file["decoder"] = decoder;
         file["added_tokens"] = json!([]);
-        if *self == Self::GptNeoX {
+        if matches!(self, Self::GptNeoX | Self::Clip) {
             // The class writes its post-processor anew, and the settings that could put BOS or EOS into it are dropped
             // where there is a tokenizer.json.
             file["post_processor"] = Value::Null;
@@ -158,6 +197,18 @@ fn llama_decoder(add_prefix: bool) -> Value {
         steps.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
     json!({ "type": "Sequence", "decoders": steps })
+}
+
+/// CLIP's words.
+const CLIP_PATTERN: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+fn clip_normalizer() -> Value {
+    json!({ "type": "Sequence", "normalizers": [
+        { "type": "NFC" },
+        { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
+        { "type": "Lowercase" },
+    ] })
 }
 
 /// Qwen2's words: contractions, letters with one mark before them, single digits, marks, line ends, spaces.

@@ -63,13 +63,35 @@ impl ModelTokenizer {
         extras: &Extras,
         config: Option<&CausalConfig>,
     ) -> Result<Option<Self>, ModelError> {
+        let model_type = config.and_then(|config| config.source["model_type"].as_str()).unwrap_or_default();
+        Self::of_type(folder, extras, config, model_type)
+    }
+
+    /// Builds the tokenizer that lies beside an adapter, whose folder does not say what type the model is of: the class
+    /// is the one that the tokenizer's own files declare.
+    ///
+    /// # Errors
+    /// As [`ModelTokenizer::from_extras`].
+    pub fn of_adapter(
+        folder: &Path,
+        extras: &Extras,
+        config: Option<&CausalConfig>,
+    ) -> Result<Option<Self>, ModelError> {
+        Self::of_type(folder, extras, config, "")
+    }
+
+    fn of_type(
+        folder: &Path,
+        extras: &Extras,
+        config: Option<&CausalConfig>,
+        model_type: &str,
+    ) -> Result<Option<Self>, ModelError> {
         let Some(bytes) = extras.get("tokenizer.json") else { return Ok(None) };
         let path = folder.join("tokenizer.json");
         let mut file: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(&path, &e))?;
         let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
         let model = config.map_or(&Value::Null, |config| &config.source);
         let declared = settings.declared_class().or_else(|| model["tokenizer_class"].as_str());
-        let model_type = model["model_type"].as_str().unwrap_or_default();
         let class = Class::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
         settings.complete(&class);
         let notes = notes(&class, &file, &settings.source);
@@ -193,6 +215,65 @@ impl ModelTokenizer {
 }
 
 /// Builds the tokenizer and adds the tokens that the files beside it name.
+/// A text encoder's tokenizer, and what is said about it.
+pub(crate) struct ClipParts {
+    pub(crate) tokenizer: Tokenizer,
+    /// The token that fills texts up.
+    pub(crate) padding: Option<u32>,
+    /// `tokenizer_config.json`, with what `special_tokens_map.json` overrides in it.
+    pub(crate) settings: Value,
+}
+
+/// What `CLIPTokenizer` makes of a folder, whose `tokenizer.json` or older files are `file`; or the class that the folder
+/// declares, where that is another or the tokenizer has no byte pairs.
+///
+/// # Errors
+/// Broken JSON, a tokenizer that can't be built, special tokens that are not in its vocabulary.
+pub(crate) fn clip(folder: &Path, path: &Path, extras: &Extras, mut file: Value) -> Result<ClipParts, ModelError> {
+    let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
+    let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
+    let is_clips = matches!(settings.declared_class(), None | Some("CLIPTokenizer" | "CLIPTokenizerFast"));
+    let has_pairs = matches!(file["model"]["type"].as_str(), None | Some("BPE"));
+    let class = if is_clips && has_pairs {
+        Class::Clip
+    } else {
+        Class::choose("", settings.declared_class(), file.to_string().contains("\"ByteLevel\""))
+    };
+    settings.complete(&class);
+    class.rebuild(&mut file, &settings.source);
+    for name in ["bos_token", "eos_token", "unk_token", "pad_token"] {
+        let Some(text) = settings.named_token(name) else { continue };
+        let is_added = settings.added.values().any(|token| token.content == text);
+        if !is_added && !has_piece(&file["model"]["vocab"], text) {
+            return Err(error(format!("special token `{text}` is not in its vocabulary")));
+        }
+    }
+    if class == Class::Clip {
+        let end = |name: &str| json!([settings.named_token(name), id_of(&file, &settings, name)]);
+        file["post_processor"] = json!({ "type": "RobertaProcessing", "cls": end("bos_token"), "sep": end("eos_token"),
+            "trim_offsets": false, "add_prefix_space": false });
+        file["model"]["unk_token"] = json!(settings.named_token("unk_token"));
+    }
+    let tokenizer = build(path, file.to_string().as_bytes(), &settings)?;
+    let padding = settings.named_token("pad_token").and_then(|token| tokenizer.token_to_id(token));
+    Ok(ClipParts { tokenizer, padding, settings: settings.source })
+}
+
+/// The id of a named token: in the vocabulary, or among the added.
+fn id_of(file: &Value, settings: &Settings, name: &str) -> Option<u64> {
+    let text = settings.named_token(name)?;
+    let added = || settings.added.iter().find(|(_, token)| token.content == text).map(|(id, _)| u64::from(*id));
+    file["model"]["vocab"][text].as_u64().or_else(added)
+}
+
+/// Whether a vocabulary, an object of pieces or a list of them with scores, has a piece.
+fn has_piece(vocabulary: &Value, text: &str) -> bool {
+    match vocabulary {
+        Value::Array(pieces) => pieces.iter().any(|piece| piece[0] == text || *piece == text),
+        other => other.get(text).is_some(),
+    }
+}
+
 fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, ModelError> {
     let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
     let (mut tokenizer, _) = tokenizer_json::parse(path, bytes)?;
@@ -202,6 +283,9 @@ fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, Mo
     if !missing.is_empty() {
         tokenizer.add_tokens(missing).map_err(|e| error(e.to_string()))?;
     }
+    // Once it is built, each named token is added anew as it is named: the last of two that are spelled alike decides how
+    // it is found in a text.
+    tokenizer.add_special_tokens(settings.special()).map_err(|e| error(e.to_string()))?;
     Ok(tokenizer)
 }
 

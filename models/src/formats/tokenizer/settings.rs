@@ -83,6 +83,12 @@ impl Settings {
         self.source.get(name).is_some()
     }
 
+    /// All tokens that are named or listed as special, as they are found in texts.
+    pub(super) fn special(&self) -> Vec<AddedToken> {
+        let all = self.named.iter().map(|(_, token)| token).chain(&self.extra);
+        all.cloned().map(|token| AddedToken { special: true, ..token }).collect()
+    }
+
     /// The tokens that are missing in a tokenizer whose added tokens are `known`, in the order in which they are added.
     pub(super) fn missing(&self, known: &[AddedToken]) -> Vec<AddedToken> {
         let same = |one: &AddedToken, other: &AddedToken| {
@@ -131,8 +137,9 @@ fn named(path: &Path, source: &Value) -> Result<Vec<(String, AddedToken)>, Model
 }
 
 fn extra(path: &Path, source: &Value) -> Result<Vec<AddedToken>, ModelError> {
-    let is_set = |key: &str| source[key].as_array().is_some_and(|list| !list.is_empty()) || source[key].is_object();
-    let key = if is_set("extra_special_tokens") { "extra_special_tokens" } else { "additional_special_tokens" };
+    // An object there names tokens, and leaves the list to its older name.
+    let is_list = source["extra_special_tokens"].as_array().is_some_and(|list| !list.is_empty());
+    let key = if is_list { "extra_special_tokens" } else { "additional_special_tokens" };
     let list = source[key].as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().map(|value| token(path, key, value)).collect()
 }
