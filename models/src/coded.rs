@@ -38,7 +38,7 @@ const KEPT: usize = 4096;
 /// let told = coded.condition(&[7, 1, 5, 0]);
 /// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 0.0, 0.0]);
 /// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.0, 0.0, 0.1, 0.2]);
-/// # Ok::<(), policies::PolicyError>(())
+/// # Ok::<(), models::ModelError>(())
 /// ```
 #[derive(Debug)]
 pub struct Coded {

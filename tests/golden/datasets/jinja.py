@@ -633,8 +633,25 @@ TEMPLATES += [
     "{{ '%s\\n' % 'a' }}b", "{# a #}{# b #}\nc", "{% if a is defined -%}x{%- else -%}  y  {%- endif -%}  z",
 ]
 
+# Found by templates made at random.
+FOUND = [
+    "{{ 1000000000000001.25 }} {{ 0.13780262816078281 }} {{ 5e-324 }} {{ -12.5e-7 }} {{ 123456789012345680.0 }} {{ 100.0 }}",
+    "{% for a, b in [[1,2],[3,4]] if a %}{{ loop.nextitem }}{{ loop.previtem }}{% endfor %}",
+    "{{ '\x7f' | tojson(ensure_ascii=true) }}", "{{ [1] | tojson(indent=65) }}",
+    "{% macro m() %}{{ caller.name }}{% endmacro %}{% call m() %}{% endcall %}", "{{ ['b'|e,'B'|e]|unique|list|length }}",
+    "{% for x in 1, 2, recursive %}{{ x }};{% endfor %}", "{% for x in [1] %}{{ loop.changed == loop.changed }}{% endfor %}",
+    "{% for x in [1] %}{% set loop = 1 %}{% endfor %}", "{{ [1].count(1, 1) }}", "{{ range(4).index(2, 1) }}", "{{ [1, 2].index(2, 1) }}",
+    "{{ '%5%' % () }}", "{{ '%%' % () }}", "{{ '%lld' % 1 }}", "{{ '%ld' % 1 }}", "{{ numbers[1:2, 3] }}", "{{ dict(zz) }}",
+    "{{ [] is filter }}", "{{ numbers | sort(reverse='desc') }}", "{{ numbers | sort(reverse=1) }}", "{% macro m(a, a) %}{% endmacro %}",
+    "{% filter length %}abc{% endfilter %}", "{% for x, in [[1]] %}{{ x }}{% endfor %}", "{{ '' * 2 ** 70 }}",
+    "{% set a = [1,2]|map('string')|list %}{% set b = a|map('upper') %}{{ a|list }}{{ b|list }}",
+]
+TEMPLATES += FOUND
+
 # What Jinja does and the engine here refuses, by name.
-REFUSED = ["{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ 5 .real }}",
+REFUSED = ["{% set a = [1,2]|map('string') %}{% set b = a|map('upper') %}{{ a|list }}{{ b|list }}", "{{ 1e40|int }}",
+           "{{ '१२'|int }}", "{{ 1/9007199254740993 }}",
+           "{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ 5 .real }}",
            "{{ none[1:] }}", "{{ 'a' | nothing if false else 'b' }}", "{{ namespace }}"]
 
 

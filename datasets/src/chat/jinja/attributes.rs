@@ -63,6 +63,7 @@ impl Interpreter<'_> {
             (Object::Cycler(_), "reset") => method("reset"),
             (Object::Joiner { separator, .. }, "sep") => Some(separator.clone()),
             (Object::Joiner { is_used, .. }, "used") => Some(Value::Bool(is_used.get())),
+            (Object::Macro(closure), "name") if closure.written.name.is_empty() => Some(Value::None),
             (Object::Macro(closure), "name") => Some(Value::from(&*closure.written.name)),
             (Object::Macro(closure), "arguments") => {
                 Some(Value::tuple(closure.written.parameters.iter().map(|name| Value::from(&**name)).collect()))

@@ -254,6 +254,9 @@ impl Parser {
             indices.push(self.subscript()?);
         }
         self.expect_operator("]")?;
+        if indices.len() > 1 && indices.iter().any(|index| matches!(index, Expression::Slice(_))) {
+            return self.error("a slice among several indices");
+        }
         let index = if indices.len() == 1 { indices.remove(0) } else { Expression::Tuple(indices) };
         Ok(Expression::Item(Box::new(value), Box::new(index)))
     }

@@ -170,24 +170,34 @@ fn int(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Valu
     match value {
         Value::Undefined(why) => Err(Error::new(&**why)),
         Value::Float(number) if number.is_infinite() => Err(Error::new("int can't write infinity")),
-        Value::Float(number) => Ok(whole(*number).unwrap_or(default)),
+        Value::Float(number) => Ok(whole(*number)?.unwrap_or(default)),
         Value::Text(text) | Value::Markup(text) => {
-            let parsed = methods::parse_int(text, base).map(Value::Int);
-            Ok(parsed.or_else(|| whole(methods::parse_float(text)?)).unwrap_or(default))
+            methods::check_digits(text)?;
+            if let Some(parsed) = methods::parse_int(text, base)? {
+                return Ok(Value::Int(parsed));
+            }
+            Ok(methods::parse_float(text).map_or(Ok(None), whole)?.unwrap_or(default))
         }
         other => Ok(other.as_int().map_or(default, Value::Int)),
     }
 }
 
-fn whole(number: f64) -> Option<Value> {
-    number.is_finite().then(|| Value::Int(number.trunc() as i128))
+/// A float without its fraction; nothing for NaN and infinity.
+fn whole(number: f64) -> Result<Option<Value>> {
+    if number.is_finite() && number.abs() >= 2f64.powi(127) {
+        return Err(Error::new("a number of more than 127 bits"));
+    }
+    Ok(number.is_finite().then(|| Value::Int(number.trunc() as i128)))
 }
 
 fn float(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let [default] = arguments.bind("float", ["default"])?;
     let parsed = match value {
         Value::Undefined(why) => return Err(Error::new(&**why)),
-        Value::Text(text) | Value::Markup(text) => methods::parse_float(text),
+        Value::Text(text) | Value::Markup(text) => {
+            methods::check_digits(text)?;
+            methods::parse_float(text)
+        }
         other => other.as_float(),
     };
     Ok(parsed.map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
@@ -205,8 +215,8 @@ fn round(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Va
     };
     let power = operators::binary(super::ast::Operator::Power, &Value::Int(10), &Value::Int(precision))?;
     let scaled = operators::binary(super::ast::Operator::Multiply, value, &power)?;
-    let scaled = scaled.as_float().filter(|scaled| scaled.is_finite());
-    let scaled = scaled.ok_or_else(|| Error::new("round takes a finite number"))?;
+    let scaled = scaled.as_float().filter(|scaled| scaled.abs() < operators::EXACT);
+    let scaled = scaled.ok_or_else(|| Error::new("round takes a finite number, and no larger one than 2^53"))?;
     operators::binary(super::ast::Operator::Divide, &Value::Int(toward(scaled) as i128), &power)
 }
 
@@ -218,7 +228,11 @@ fn to_json(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<
     let indent = match indent {
         None | Some(Value::None) => None,
         Some(Value::Text(text)) => Some(text.to_string()),
-        Some(width) => Some(" ".repeat(usize::try_from(arguments::int(&width, "tojson")?.clamp(0, 64)).unwrap_or(0))),
+        Some(width) => {
+            let width = arguments::int(&width, "tojson")?.max(0);
+            let width = usize::try_from(width).ok().filter(|width| *width <= super::numbers::WIDEST);
+            Some(" ".repeat(width.ok_or_else(|| Error::new("tojson indents by too much"))?))
+        }
     };
     let between = if indent.is_some() { "," } else { ", " };
     let mut style = Style {

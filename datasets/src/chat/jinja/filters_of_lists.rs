@@ -42,9 +42,29 @@ impl Path {
 /// A key to sort by: texts in lower case, unless case counts.
 fn key(value: Value, counts_case: bool) -> Value {
     match value {
-        Value::Text(text) if !counts_case => Value::from(text.to_lowercase()),
+        Value::Text(text) | Value::Markup(text) if !counts_case => Value::from(text.to_lowercase()),
         other => other,
     }
+}
+
+/// The items of what a filter goes through when somebody asks for its results, which here is at once.
+///
+/// # Errors
+/// Where that would show: the result of another filter that still has a name.
+fn gone_through(value: &Value) -> Result<Vec<Value>> {
+    if let Value::Iterator(items) = value
+        && std::rc::Rc::strong_count(items) > 1
+    {
+        let message = "a filter goes through the results of another, which have a name: put `| list` behind the first";
+        return Err(Error::new(message));
+    }
+    value.iterate()
+}
+
+/// `reverse` of a sort.
+fn is_reversed(flag: Option<&Value>) -> Result<bool> {
+    let Some(flag) = flag else { return Ok(false) };
+    flag.as_int().map(|flag| flag != 0).ok_or_else(|| Error::new("reverse takes true or false"))
 }
 
 fn is_true(flag: Option<Value>) -> bool {
@@ -115,7 +135,7 @@ pub(super) fn map(interpreter: &Interpreter<'_>, value: &Value, arguments: &Argu
     if !value.is_true() {
         return Ok(Value::iterator(Vec::new()));
     }
-    let items = value.iterate()?;
+    let items = gone_through(value)?;
     let mapped: Vec<Value> = if let Some((name, positional)) = arguments.positional.split_first() {
         let name = arguments::text(name, "map")?;
         let rest = Arguments { positional: positional.to_vec(), named: arguments.named.clone() };
@@ -147,7 +167,7 @@ fn choose(
     let test = positional.next();
     let rest = Arguments { positional: positional.cloned().collect(), named: arguments.named.clone() };
     let mut chosen = Vec::new();
-    for item in value.iterate()? {
+    for item in gone_through(value)? {
         let tested = path.of(interpreter, &item, None)?;
         let is_so = match test {
             Some(name) => interpreter.test(arguments::text(name, "select")?, &tested, &rest)?,
@@ -187,7 +207,7 @@ pub(super) fn batch(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -
     let [size, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
     let size = count(size, "batch")?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
-    let items = value.iterate()?;
+    let items = gone_through(value)?;
     let batch = |items: &[Value]| {
         let mut batch = items.to_vec();
         if let Some(fill) = &fill {
@@ -202,7 +222,7 @@ pub(super) fn slice(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -
     let [slices, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
     let slices = count(slices, "slice")?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
-    let items = value.iterate()?;
+    let items = gone_through(value)?;
     let (each, longer) = (items.len() / slices, items.len() % slices);
     let mut at = 0;
     let mut parts = Vec::new();
@@ -217,13 +237,13 @@ pub(super) fn slice(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -
 }
 
 pub(super) fn sort(interpreter: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
-    let [is_reversed, counts_case, attribute] = arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
+    let [reverse, counts_case, attribute] = arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
     let paths = match attribute {
         Some(Value::Text(text)) => text.split(',').map(|part| Path::new(Some(&Value::from(part)))).collect(),
         other => vec![Path::new(other.as_ref())],
     };
     let counts_case = is_true(counts_case);
-    let sorted = sorting::sorted(value.iterate()?, is_true(is_reversed), |item| {
+    let sorted = sorting::sorted(value.iterate()?, is_reversed(reverse.as_ref())?, |item| {
         let keys = paths.iter().map(|path| Ok(key(path.of(interpreter, item, None)?, counts_case)));
         keys.collect::<Result<_>>().map(Value::list)
     });
@@ -234,7 +254,7 @@ pub(super) fn unique(interpreter: &Interpreter<'_>, value: &Value, arguments: &A
     let [counts_case, attribute] = arguments.bind("unique", ["case_sensitive", "attribute"])?;
     let (path, counts_case) = (Path::new(attribute.as_ref()), is_true(counts_case));
     let (mut seen, mut kept): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
-    for item in value.iterate()? {
+    for item in gone_through(value)? {
         let key = key(path.of(interpreter, &item, None)?, counts_case);
         key.check_hashable()?;
         if !seen.iter().any(|found| found.equals(&key)) {
@@ -309,7 +329,7 @@ pub(super) fn groupby(interpreter: &Interpreter<'_>, value: &Value, arguments: &
 }
 
 pub(super) fn dictsort(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
-    let [counts_case, by, is_reversed] = arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
+    let [counts_case, by, reverse] = arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
     let Value::Dict(dict) = value else {
         return Err(Error::new(format!("dictsort takes a dict, not a {}", value.type_name())));
     };
@@ -319,7 +339,7 @@ pub(super) fn dictsort(_: &Interpreter<'_>, value: &Value, arguments: &Arguments
         _ => return Err(Error::new("dictsort sorts by key or value")),
     };
     let counts_case = is_true(counts_case);
-    let sorted = sorting::sorted(dict.view(View::Items), is_true(is_reversed), |item| {
+    let sorted = sorting::sorted(dict.view(View::Items), is_reversed(reverse.as_ref())?, |item| {
         Ok(key(item.as_items().map_or(Value::None, |pair| pair[at].clone()), counts_case))
     });
     sorted.map(Value::list)

@@ -83,6 +83,7 @@ fn dict(arguments: &Arguments) -> Result<Dict> {
     match arguments.positional.first() {
         None => {}
         Some(Value::Dict(other)) => dict = (**other).clone(),
+        Some(Value::Undefined(why)) => return Err(Error::new(&**why)),
         Some(pairs) => {
             for pair in pairs.iterate()? {
                 let [key, value] = <[Value; 2]>::try_from(pair.iterate()?)

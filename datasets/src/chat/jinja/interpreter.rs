@@ -173,7 +173,10 @@ impl<'t> Interpreter<'t> {
                 if flow != Flow::On {
                     return Ok(flow);
                 }
-                out.push_str(&to_text(&self.filtered(text, filter, &inner)?)?);
+                let filtered = self.filtered(text, filter, &inner)?;
+                let kind = filtered.type_name();
+                let text = filtered.as_text();
+                out.push_str(text.ok_or_else(|| Error::new(format!("a filter block gives a {kind}, not a text")))?);
             }
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
@@ -332,7 +335,7 @@ fn macro_arguments(written: &Macro, arguments: &Arguments) -> Result<Vec<(String
 }
 
 /// As many parts of a value as are to be assigned.
-fn parts(value: &Value, count: usize) -> Result<Vec<Value>> {
+pub(super) fn parts(value: &Value, count: usize) -> Result<Vec<Value>> {
     let parts = value.iterate()?;
     if parts.len() == count {
         return Ok(parts);

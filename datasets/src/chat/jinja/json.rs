@@ -142,7 +142,7 @@ fn push_text(out: &mut String, text: &str, is_ascii: bool) {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '\0'..='\u{1f}' => push_unit(out, letter as u16),
-            _ if is_ascii && !letter.is_ascii() => {
+            _ if is_ascii && !(' '..='~').contains(&letter) => {
                 letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| push_unit(out, *unit));
             }
             _ => out.push(letter),

@@ -16,7 +16,10 @@ pub(super) fn number(text: &str, after_dot: bool) -> Result<Option<(Kind, usize)
     }
     if let Some(length) = float_length(text).filter(|_| !after_dot) {
         let digits = text[..length].replace('_', "");
-        let value = digits.parse().map_err(|_| Error::new(format!("{digits} is no number")))?;
+        let value: f64 = digits.parse().map_err(|_| Error::new(format!("{digits} is no number")))?;
+        if value.is_infinite() {
+            return Err(Error::new(format!("{digits} is larger than any float")));
+        }
         return Ok(Some((Kind::Float(value), length)));
     }
     let (radix, prefix) = match text.get(..2).map(str::to_ascii_lowercase).as_deref() {

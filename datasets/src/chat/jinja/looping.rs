@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::arguments::Arguments;
-use super::ast::For;
+use super::ast::{For, Target};
 use super::error::{Error, Result};
 use super::extent::Stream;
 use super::frame::Frame;
-use super::interpreter::{Flow, Interpreter, unpack};
+use super::interpreter::{Flow, Interpreter, parts, unpack};
 use super::objects::{Loop, Object, Place};
 use super::value::Value;
 
@@ -83,11 +83,13 @@ impl Interpreter<'_> {
             let item = looped.items.borrow_mut().pop_front();
             let (Some(item), Some(test)) = (&item, &written.test) else { return Ok(item) };
             let around = looped.around.upgrade().ok_or_else(|| Error::new("a loop is used after its end"))?;
+            // The test is a function of the loop's names, from which Jinja makes the item again.
+            let item = packed(&written.target, item)?;
             let mut given = Vec::new();
             unpack(&written.target, item.clone(), &mut given)?;
             let frame = self.enter(&written.test_scope, Some(&around), given);
             if self.evaluate(test, &frame)?.is_true() {
-                return Ok(Some(item.clone()));
+                return Ok(Some(item));
             }
         }
     }
@@ -176,6 +178,13 @@ impl Interpreter<'_> {
         self.run_loop(&looped.written, &around, &items, looped.depth + 1, &mut out)?;
         Ok(Value::from(out))
     }
+}
+
+/// A value as a tuple of what is assigned to each name.
+fn packed(target: &Target, value: &Value) -> Result<Value> {
+    let Target::Tuple(targets) = target else { return Ok(value.clone()) };
+    let items = parts(value, targets.len())?;
+    targets.iter().zip(&items).map(|(target, item)| packed(target, item)).collect::<Result<_>>().map(Value::tuple)
 }
 
 fn method(object: &Rc<Object>, name: &'static str) -> Value {

@@ -1,4 +1,5 @@
 //! The methods of values, as far as Python has them.
+use std::num::IntErrorKind;
 use std::rc::Rc;
 
 use super::arguments::{self, Arguments, required};
@@ -156,6 +157,10 @@ fn sequence(receiver: &Value, name: &'static str, arguments: &Arguments) -> Resu
         arguments.bind::<0>(name, [])?;
         return Ok(Value::list(receiver.iterate()?));
     }
+    let has_ends = name == "index" && !matches!(receiver, Value::Range(_));
+    if arguments.positional.len() > 1 && !has_ends {
+        return Err(Error::new(format!("{name} takes one argument")));
+    }
     let [item, start, end] = arguments.bind_positional(name)?;
     let item = required(item, name)?;
     let items = receiver.iterate()?;
@@ -174,8 +179,20 @@ fn sequence(receiver: &Value, name: &'static str, arguments: &Arguments) -> Resu
     found.map(|at| Value::Int(at as i128)).ok_or_else(|| Error::new("index: there is no such item"))
 }
 
+/// # Errors
+/// A number is written in digits of another script.
+pub(super) fn check_digits(text: &str) -> Result<()> {
+    match text.chars().find(|letter| !letter.is_ascii() && letter.is_numeric()) {
+        Some(letter) => Err(Error::new(format!("{letter:?} in a number is not supported"))),
+        None => Ok(()),
+    }
+}
+
 /// `int(value)` of a text; `None` where Python raises ValueError.
-pub(super) fn parse_int(text: &str, base: u32) -> Option<i128> {
+///
+/// # Errors
+/// The number has more than 127 bits.
+pub(super) fn parse_int(text: &str, base: u32) -> Result<Option<i128>> {
     let text = text.trim_matches(super::text::is_space).to_ascii_lowercase();
     let (is_negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -189,9 +206,12 @@ pub(super) fn parse_int(text: &str, base: u32) -> Option<i128> {
         None => (digits, if base == 0 { 10 } else { base }),
     };
     let is_octal = base == 0 && prefix.is_none() && digits.starts_with('0') && digits.chars().any(|digit| digit != '0');
-    let digits = without_underscores(digits).filter(|_| !is_octal)?;
-    let number = i128::from_str_radix(&digits, radix).ok()?;
-    Some(if is_negative { -number } else { number })
+    let Some(digits) = without_underscores(digits).filter(|_| !is_octal) else { return Ok(None) };
+    match i128::from_str_radix(&digits, radix) {
+        Ok(number) => Ok(Some(if is_negative { -number } else { number })),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(Error::new("a number of more than 127 bits")),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Digits without the single underscores between them; `None` for signs and for underscores elsewhere.

@@ -133,6 +133,7 @@ fn is_identical(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Dict(left), Value::Dict(right)) => Rc::ptr_eq(left, right),
         (Value::Text(left), Value::Text(right)) => Rc::ptr_eq(left, right),
+        (Value::Object(left), Value::Object(right)) => Rc::ptr_eq(left, right),
         _ => match (left.as_items(), right.as_items()) {
             (Some(left), Some(right)) => Rc::ptr_eq(left, right),
             _ => false,

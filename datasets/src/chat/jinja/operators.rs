@@ -5,6 +5,9 @@ use super::extent::check_size;
 use super::printf;
 use super::value::Value;
 
+/// The largest whole number up to which floats are exact.
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// The value of `left operator right`.
 ///
 /// # Errors
@@ -52,6 +55,9 @@ fn multiply(left: &Value, right: &Value) -> Result<Value> {
         (Some(count), None) => (right, count),
         _ => return Err(left.refused("multiply", right)),
     };
+    if i64::try_from(count).is_err() {
+        return Err(Error::new("a count of more than 64 bits"));
+    }
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
     check_size(size(sequence).saturating_mul(count))?;
     match sequence {
@@ -73,6 +79,9 @@ fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
         Operator::Subtract => left.checked_sub(right),
         Operator::Multiply => left.checked_mul(right),
         Operator::Divide | Operator::FloorDivide | Operator::Remainder if right == 0 => return Err(by_zero()),
+        Operator::Divide if [left, right].iter().any(|number| number.unsigned_abs() > EXACT as u128) => {
+            return Err(Error::new("dividing numbers over 2^53 is not supported"));
+        }
         Operator::Divide => return Ok(Value::Float(left as f64 / right as f64)),
         Operator::FloorDivide => left
             .checked_div(right)

@@ -205,11 +205,11 @@ impl Parser {
     }
 
     fn parse_for(&mut self) -> Result<StatementKind> {
-        let target = self.target(&["in"], false)?;
+        let target = self.target(&[], false)?;
         if !self.takes_word("in") {
             return self.error("expected \"in\"");
         }
-        let items = self.tuple(false, &["recursive"])?;
+        let items = self.tuple(false, &[])?;
         let test = if self.takes_word("if") { Some(self.expression()?) } else { None };
         let is_recursive = self.takes_word("recursive");
         let around = self.loops;
@@ -239,6 +239,9 @@ impl Parser {
 
     fn parse_set(&mut self) -> Result<StatementKind> {
         let target = self.target(&[], true)?;
+        if self.loops > 0 && target.names().contains(&"loop") {
+            return self.error("a loop can't assign to loop");
+        }
         if self.takes_operator("=") {
             let value = self.tuple(true, &[])?;
             self.block_end()?;
@@ -277,7 +280,11 @@ impl Parser {
             if !parameters.is_empty() {
                 self.expect_operator(",")?;
             }
-            parameters.push(self.expect_name()?);
+            let name = self.expect_name()?;
+            if parameters.contains(&name) {
+                return self.error(&format!("the parameter {name:?} is there twice"));
+            }
+            parameters.push(name);
             if self.takes_operator("=") {
                 defaults.push(self.expression()?);
             } else if !defaults.is_empty() {

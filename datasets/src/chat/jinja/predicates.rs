@@ -95,6 +95,9 @@ fn plain(name: &str, value: &Value) -> Result<bool> {
         "even" => remainder_is(value, &Value::Int(2), 0)?,
         "defined" => !value.is_undefined(),
         "undefined" => value.is_undefined(),
+        "filter" | "test" if value.check_hashable().is_err() => {
+            return Err(Error::new(format!("a {} can't be the name of a {name}", value.type_name())));
+        }
         "filter" => value.as_text().is_some_and(filters::is_known),
         "test" => value.as_text().is_some_and(is_known),
         "none" => matches!(value, Value::None),

@@ -78,10 +78,14 @@ fn field(rest: &mut &str, given: &mut Given<'_>) -> Result<String> {
         named = Some(given.named(&inner[..end])?);
         *rest = &inner[end + 1..];
     }
+    if let Some(behind) = rest.strip_prefix('%').filter(|_| named.is_none()) {
+        *rest = behind;
+        return Ok("%".to_owned());
+    }
     let spec = spec(rest, given)?;
     let kind = spec.kind.ok_or_else(|| Error::new("a format ends in %"))?;
     if kind == '%' {
-        return Ok("%".to_owned());
+        return Err(Error::new("a format writes %% with something between"));
     }
     let value = named.map_or_else(|| given.next(), Ok)?;
     write(&value, kind, &spec)
@@ -108,7 +112,7 @@ fn spec(rest: &mut &str, given: &mut Given<'_>) -> Result<Spec> {
         *rest = behind;
         spec.precision = Some(number(rest, given)?.unwrap_or(0));
     }
-    *rest = rest.trim_start_matches(['h', 'l', 'L']);
+    *rest = rest.strip_prefix(['h', 'l', 'L']).unwrap_or(rest);
     spec.kind = rest.chars().next();
     *rest = &rest[spec.kind.map_or(0, char::len_utf8)..];
     Ok(spec)

@@ -157,12 +157,27 @@ pub(super) fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let plain = format!("{value}");
-        return if plain.contains('.') { plain } else { format!("{plain}.0") };
+    // Of two shortest texts that read back, Python takes the one that the exact value is nearer to, or the even one.
+    let precision = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let exact = format!("{value:.precision$e}");
+    let nearest = exact.split_once('e').filter(|_| exact.parse() == Ok(value));
+    let (digits, exponent) = match nearest {
+        Some((nearest, found)) if found.parse() == Ok(exponent) => (nearest, exponent),
+        _ => (digits, exponent),
+    };
+    if !(-4..16).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
+    let (sign, digits) = digits.split_at(usize::from(digits.starts_with('-')));
+    let digits = digits.replace('.', "");
+    let Ok(before) = usize::try_from(exponent) else {
+        return format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize));
+    };
+    if digits.len() <= before + 1 {
+        return format!("{sign}{digits}{}.0", "0".repeat(before + 1 - digits.len()));
+    }
+    format!("{sign}{}.{}", &digits[..=before], &digits[before + 1..])
 }
 
 /// Which part of a dict is shown, by the name of its method.
