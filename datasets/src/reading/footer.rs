@@ -159,7 +159,7 @@ mod tests {
     /// A footer whose schema is a list of `listed` elements, the first of which has as many children (a zigzag code).
     fn footer(listed: u8, children: u8) -> Vec<u8> {
         // Field 1: i32 of 1. Field 2: a list of structs. An element: field 4 a text, field 5 an i32.
-        let mut bytes = vec![0x15, 2, 0x19, listed << 4 | 12];
+        let mut bytes = vec![0x15, 2, 0x19, listed << 4 | 0xc];
         for at in 0..2_u8 {
             bytes.extend([0x48, 1, b'a' + at]);
             bytes.extend((at == 0).then_some([0x15, children]).into_iter().flatten());

@@ -32,11 +32,16 @@ impl Interpreter<'_> {
     /// There are too many, or the value is too large.
     pub(super) fn admit(&self, expression: &Expression, value: &Value) -> Result<()> {
         value.extent().check()?;
-        match expression {
-            Expression::Name(_) | Expression::Attribute(..) | Expression::Choice(..) => Ok(()),
-            Expression::And(..) | Expression::Or(..) | Expression::Captured => Ok(()),
-            _ => self.charge(width(value)),
-        }
+        let passes_on = matches!(
+            expression,
+            Expression::Name(_)
+                | Expression::Attribute(..)
+                | Expression::Choice(..)
+                | Expression::And(..)
+                | Expression::Or(..)
+                | Expression::Captured
+        );
+        if passes_on { Ok(()) } else { self.charge(width(value)) }
     }
 
     /// `value | name(arguments)`.

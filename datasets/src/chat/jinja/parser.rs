@@ -282,7 +282,7 @@ impl Parser {
             }
             let name = self.expect_name()?;
             if parameters.contains(&name) {
-                return self.error(&format!("the parameter {name:?} is there twice"));
+                return self.error(format!("the parameter {name:?} is there twice"));
             }
             parameters.push(name);
             if self.takes_operator("=") {
