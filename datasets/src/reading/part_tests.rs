@@ -90,7 +90,9 @@ fn folders_that_datasets_saved_are_read_by_their_description() {
     assert_eq!(read(saved.path(), &named("gen")), ["gen/data-00000-of-00001.arrow"]);
     write("train/dataset_info.json", "{}");
     assert_eq!(read(&saved.path().join("train"), &Split::Train), ["data-00000-of-00001.arrow"]);
+    write("train/dataset_info.json", r#"{"features": {"prompt": {}, "system": {}}}"#);
     for (text, says) in [
+        (r#"{"_data_files": [], "_format_columns": ["prompt"]}"#, "hides system (`set_format`)"),
         (r#"{"_data_files": [{"filename": "../gen/data-00000-of-00001.arrow"}]}"#, "not in its folder"),
         ("{}", "names no `_data_files`"),
         ("{", "broken JSON"),

@@ -41,12 +41,30 @@ pub(super) fn files(folder: &Path) -> Result<Option<Parts>, DatasetError> {
 fn of_split(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let path = folder.join(STATE);
     let state = read(&path)?;
+    check_shown(folder, &path, &state)?;
     let files = state.get("_data_files").and_then(Value::as_array);
     let files = files.ok_or_else(|| broken(&path, "names no `_data_files`"))?;
     let name = |file: &Value| {
         file.get("filename").and_then(Value::as_str).filter(|name| is_plain(name)).map(|name| folder.join(name))
     };
     files.iter().map(|file| name(file).ok_or_else(|| broken(&path, "names a file that is not in its folder"))).collect()
+}
+
+/// `set_format` hides columns of a table, which `datasets` does not show again when it loads it.
+fn check_shown(folder: &Path, path: &Path, state: &Value) -> Result<(), DatasetError> {
+    let Some(shown) = state["_format_columns"].as_array().filter(|_| state["_output_all_columns"] != true) else {
+        return Ok(());
+    };
+    let info = folder.join("dataset_info.json");
+    let info = if info.is_file() { read(&info)? } else { Value::Null };
+    let all = info["features"].as_object().into_iter().flatten().map(|(name, _)| name);
+    let hidden: Vec<&str> = all.filter(|name| !shown.iter().any(|known| known == *name)).map(String::as_str).collect();
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("hides {} (`set_format`); save the data without them, or after `reset_format()`", hidden.join(", "));
+    Err(broken(path, &message))
 }
 
 /// Whether a name is that of something that lies right in a folder.
