@@ -112,8 +112,7 @@ def make(binary, folder):
     (folder / "chatty/chat_template.jinja").write_text(TEMPLATE)
     program(*"sample --mdp hybrid --prompts builtin:chimera --limit-prompts 2 --pairs drawn".split())
     program(*("sample --mdp diffusion --model builtin:shapes --prompts builtin:shapes --limit-prompts 2 --n 2 "
-              "--sample-steps 2 --eta 1 --out p.jsonl --save-trajectories trajectories.safetensors "
-              "--set data.data=builtin:shapes").split())
+              "--sample-steps 2 --eta 1 --out p.jsonl --save-trajectories trajectories.safetensors").split())
 
 
 def make_pictures(folder):

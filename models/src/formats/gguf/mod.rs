@@ -62,7 +62,10 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         }
     }
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
-    let tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
+    let mut tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
+    if let Some(tokenizer) = &mut tokenizer {
+        tokenizer.notes.extend(vocabulary::note(path, &header));
+    }
     Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
 }
 

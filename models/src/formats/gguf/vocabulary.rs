@@ -54,6 +54,16 @@ pub(super) fn read(path: &Path, header: &Header) -> Result<Option<Vocabulary>, M
     }))
 }
 
+/// What is to be said of how the file has text split.
+pub(super) fn note(path: &Path, header: &Header) -> Option<String> {
+    let source = Source { path, header };
+    let is_unsaid = source.text("model") == Some("gpt2") && matches!(source.text("pre"), None | Some("default"));
+    is_unsaid.then(|| {
+        "tokenizer.ggml.pre does not say how text is split: as GPT-2 splits it here, and llama.cpp splits some texts otherwise"
+            .to_owned()
+    })
+}
+
 struct Source<'a> {
     path: &'a Path,
     header: &'a Header,
