@@ -20,8 +20,11 @@ const MAY_KNOW: [(&str, &[&str]); 10] = [
 ];
 
 /// All that the crates of pure numbers may depend on from outside.
-const PURE: [(&str, &[&str]); 2] =
-    [("mdp", &["rand", "rand_chacha", "serde", "thiserror"]), ("objectives", &["thiserror"])];
+const PURE: [(&str, &[&str]); 3] = [
+    ("mdp", &["rand", "rand_chacha", "serde", "thiserror"]),
+    ("objectives", &["thiserror"]),
+    ("policies", &["blake3", "rand", "serde", "serde_json", "thiserror"]),
+];
 
 /// Starts of the names of packages that compute with tensors.
 const TENSORS: [&str; 8] = ["candle", "gemm", "burn", "tch", "ndarray", "safetensors", "cudarc", "ort"];
