@@ -57,7 +57,7 @@ pub enum DatasetError {
         wanted: String,
     },
     /// A compressed file is damaged or not compressed at all.
-    #[error("{} is not a whole gzip file: {message}", path.display())]
+    #[error("{}: a gzip file that can't be read: {message}", path.display())]
     Gzip {
         /// The file.
         path: PathBuf,

@@ -89,6 +89,8 @@ pub struct Records {
     n_given: u64,
     /// Which part of the data is read, where it has several.
     part: Option<String>,
+    /// Whether files or folders are named after the part that is read.
+    is_named: bool,
     /// Whether a record of another split was passed over.
     has_others: bool,
     is_over: bool,
@@ -105,7 +107,7 @@ impl std::fmt::Debug for Records {
 /// # Errors
 /// Nothing can be read, or no format has the fields of the first record.
 pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
-    let reading::Shards { files, part } = reading::shards(path, reading.split.as_ref())?;
+    let reading::Shards { files, part, is_named } = reading::shards(path, reading.split.as_ref())?;
     let mut records = Records {
         path: path.to_owned(),
         reading,
@@ -118,6 +120,7 @@ pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
         not_read: BTreeMap::new(),
         n_given: 0,
         part,
+        is_named,
         has_others: false,
         is_over: false,
     };
@@ -182,10 +185,16 @@ impl Records {
             let Some((origin, value)) = self.next_row()? else {
                 return if self.n_given == 0 { Err(self.empty()) } else { Ok(None) };
             };
-            let is_other = |wanted: &Split| self.format.split(&value).is_some_and(|split| !wanted.takes(split));
-            if self.reading.split.as_ref().is_some_and(is_other) {
-                self.has_others = true;
-                continue;
+            match (&self.reading.split, self.format.split(&value)) {
+                (Some(wanted), Some(split)) if !wanted.takes(split) => {
+                    self.has_others = true;
+                    continue;
+                }
+                (Some(wanted @ Split::Named(_)), None) if !self.is_named => {
+                    let wanted = format!("part `{wanted}`: neither names of files nor records say which part they are");
+                    return Err(DatasetError::NoShards { path: self.path.clone(), wanted });
+                }
+                _ => {}
             }
             match self.format.read(&origin, &value) {
                 Ok(read) => {

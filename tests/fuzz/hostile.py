@@ -96,7 +96,9 @@ def long_chat(rng, scene, lay):
 def big_array(rng, scene, lay):
     """A JSON array of many values, or an object where an array is wanted."""
     value = rng.choice(("[]", "{}", "0", json.dumps(RECORDS["trl"](0))))
-    text = "[" + ",".join([value] * rng.choice((1000, 50_000))) + "]"
+    # Good records cost what they hold, so there are fewer of them.
+    many = (1000, 50_000) if len(value) < 3 else (50, 500)
+    text = "[" + ",".join([value] * rng.choice(many)) + "]"
     wrapped = rng.choice((text, f'{{"data": {text}}}'))
     return records(rng, scene, wrapped.encode(), "data.json")
 

@@ -152,7 +152,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         "How timesteps are drawn",
     )
-    .in_hybrid().when(&[When(TRAIN, "diffusion", NotOne("diffusion.scheme", &["trajectory"])), When(TRAIN, "", Without("diffusion.draws", "it gives every draw"))]),
+    .in_hybrid().when(&[When(TRAIN, "diffusion", NotOne("diffusion.scheme", &["trajectory"])), When(TRAIN, "", Without("diffusion.draws", "it gives every draw")), When(TRAIN, "", Such(|here| !here.has_one_stratum(), "stratified is for --draws-per-pair of at least 2: the one draw of a pair is uniform"))]),
     of_images(
         "diffusion.noise",
         "noise",

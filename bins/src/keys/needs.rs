@@ -214,6 +214,17 @@ impl Here<'_> {
         self.is_rounds() || self.data == Data::Embedded
     }
 
+    /// Whether timesteps are drawn one to each stratum, and there is one.
+    pub(super) fn has_one_stratum(&self) -> bool {
+        self.values.peek_word("diffusion.timesteps") == "stratified"
+            && self.values.peek_count("diffusion.draws_per_pair").unwrap_or(1) < 2
+    }
+
+    /// Whether answers, the model that gives them, or what it is asked depend on the seed.
+    pub(super) fn samples_by_chance(&self) -> bool {
+        !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || self.has("label.pairs")
+    }
+
     /// Whether nothing is left to chance in the answers that are drawn.
     pub(super) fn is_greedy(&self) -> bool {
         self.values.peek_number("sample.temperature") == Some(0.0)

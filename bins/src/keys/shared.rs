@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN | SCORE | SAMPLE,
         "The kind of decision problem",
     ),
-    key("run.seed", "seed", Count, "0", ALL | LABEL, "Everything drawn by chance is a function of it").when(&[When(SCORE, "token", Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SCORE, "diffusion", Without("diffusion.draws", "it gives every timestep and all noise")), When(INSPECT, "token", From(&[Embedded])), When(INSPECT, "diffusion", Never("decides nothing that is shown here")), When(INSPECT, "", Such(|here| !here.mdp.is_empty(), "decides nothing that is shown here"))]),
+    key("run.seed", "seed", Count, "0", ALL | LABEL, "Everything drawn by chance is a function of it").when(&[When(SCORE, "token", Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SAMPLE, "token", Such(|here| here.samples_by_chance(), "would do nothing: --temperature 0 takes the likeliest token")), When(SCORE, "diffusion", Without("diffusion.draws", "it gives every timestep and all noise")), When(INSPECT, "token", From(&[Embedded])), When(INSPECT, "diffusion", Never("decides nothing that is shown here")), When(INSPECT, "", Such(|here| !here.mdp.is_empty(), "decides nothing that is shown here"))]),
     key("run.device", "device", Text, "cpu", ALL | JUDGE, "cpu, or cuda:N in a build with the cuda feature").when(&[When(INSPECT, "", Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, "", NotOne("judge.judge", &["oracle", "people"]))]),
     key(
         "run.out",

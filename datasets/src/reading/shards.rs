@@ -84,6 +84,8 @@ pub struct Shards {
     pub files: Vec<PathBuf>,
     /// Which part they are and which there are besides, where parts were chosen among.
     pub part: Option<String>,
+    /// Whether their names, or the folder's, say that they are the part that was wanted.
+    pub is_named: bool,
 }
 
 /// The files of `path`, sorted: the file itself, or those in a folder and its folders that hold data.
@@ -103,7 +105,7 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
     if !fs::metadata(path).map_err(io)?.is_dir() {
         return match split.filter(|_| exact.is_some_and(|name| Kind::from_word(name).is_none())) {
             Some(split) => Err(no_such(path, split, &[])),
-            None => Ok(Shards { files: vec![path.to_owned()], part: None }),
+            None => Ok(Shards { files: vec![path.to_owned()], part: None, is_named: is_named(path, split) }),
         };
     }
     let mut files = if let Some(files) = saved::files(path)? {
@@ -121,12 +123,22 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
     }
     let chosen = split.map(|split| choose(path, split, &files)).transpose()?.flatten();
     let Some(chosen) = chosen else {
-        return Ok(Shards { files: files.into_iter().map(|(_, file)| file).collect(), part: None });
+        let files = files.into_iter().map(|(_, file)| file).collect();
+        return Ok(Shards { files, part: None, is_named: false });
     };
     let others = names(&files, |part| !chosen.contains(part));
     let part = (!others.is_empty()).then(|| format!("{}; not read: {}", chosen.join(", "), others.join(", ")));
     let is_chosen = |part: &Option<String>| part.as_ref().is_some_and(|part| chosen.contains(part));
-    Ok(Shards { files: files.into_iter().filter(|(part, _)| is_chosen(part)).map(|(_, file)| file).collect(), part })
+    let files = files.into_iter().filter(|(part, _)| is_chosen(part)).map(|(_, file)| file).collect();
+    Ok(Shards { files, part, is_named: true })
+}
+
+/// Whether the name of a lone file says that it is the part that is wanted.
+fn is_named(file: &Path, split: Option<&Split>) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).map(stem);
+    let kind = name.and_then(Kind::of_name);
+    split
+        .is_some_and(|split| name == Some(&split.to_string()) || kind.is_some_and(|kind| split.kinds().contains(&kind)))
 }
 
 /// Files, and the names of the parts they are in, where they name one.

@@ -74,10 +74,10 @@ fn broken_json_names_file_line_and_column() {
 fn a_file_that_is_not_what_it_says_is_an_error() {
     assert!(message("a.jsonl", "").contains("holds no record"));
     assert!(message("a.jsonl", " \n\n ").contains("holds no record"));
-    assert!(message("a.jsonl.gz", "{}").contains("is not a whole gzip file"));
+    assert!(message("a.jsonl.gz", "{}").contains("a gzip file that can't be read"));
     assert!(message("a.parquet", "{}").contains("is not a readable Parquet file"));
     let whole = gzip(&b"{\"a\": 1}\n".repeat(1000));
-    assert!(message("a.jsonl.gz", &whole[..whole.len() - 9]).contains("is not a whole gzip file"));
+    assert!(message("a.jsonl.gz", &whole[..whole.len() - 9]).contains("a gzip file that can't be read"));
     assert!(rows(Path::new("/nowhere/a.jsonl")).err().unwrap().to_string().contains("cannot read /nowhere/a.jsonl"));
 }
 
@@ -231,6 +231,24 @@ fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
     let reading = Reading { split: Some(Split::Train), ..Reading::default() };
     let count = |path: &Path| records(path, reading.clone()).unwrap().map(Result::unwrap).count();
     assert_eq!((count(&file), count(folder.path())), (2, 3));
+}
+
+#[test]
+fn a_part_that_is_named_must_be_said_to_be_it() {
+    let folder = TempDir::new().unwrap();
+    let record = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
+    let read = |name: &str, split: Split| {
+        let path = write(&folder, name, record);
+        let error = |error: DatasetError| error.to_string();
+        let mut found = records(&path, Reading { split: Some(split), ..Reading::default() }).map_err(error)?;
+        found.next().unwrap().map(|record| record.origin.to_string()).map_err(error)
+    };
+    let said = "neither names of files nor records say which part they are";
+    assert!(read("a.jsonl", test()).unwrap_err().contains(said));
+    assert!(read("b.jsonl", Split::HeldOut).is_ok());
+    assert!(read("test-00000-of-00001.jsonl", test()).is_ok());
+    assert!(read("my_test.jsonl", test()).is_ok());
+    assert!(read("train.jsonl", test()).unwrap_err().contains(said));
 }
 
 #[test]
