@@ -4,33 +4,36 @@ use std::path::Path;
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 
 use crate::Failure;
-use crate::values::Values;
+use recipes::settings::{Values, at};
 
 /// The adapters that the settings ask for, on `usual` layers unless they name others.
 pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
-    let Some(rank) = values.count("model.lora_rank") else { return Ok(None) };
-    let names = values.list("model.lora_targets");
-    let names = if names.is_empty() { usual.iter().map(|name| (*name).to_owned()).collect() } else { names };
+    let Some(rank) = values.model.lora_rank() else { return Ok(None) };
+    let names = values.model.lora_targets();
+    let usual = || usual.iter().map(|name| (*name).to_owned()).collect();
+    let names = if names.is_empty() { usual() } else { names.to_vec() };
     let targets =
         if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
-    let alpha = values.number("model.lora_alpha").unwrap_or(16.0);
+    let alpha = values.model.lora_alpha();
     if rank == 0 {
         return Err(Failure::usage("--lora-rank takes at least 1"));
     }
     if alpha <= 0.0 {
         return Err(Failure::usage(format!("--lora-alpha takes a positive number, not {alpha}")));
     }
-    Ok(Some(LoraConfig { rank, alpha, rslora: values.switch("model.rslora"), targets }))
+    Ok(Some(LoraConfig { rank, alpha, rslora: values.model.rslora(), targets }))
 }
 
 /// Writes down what the adapters are, where a file has decided that.
 pub(crate) fn settle(lora: Option<&LoraConfig>, values: &mut Values) {
     let Some(lora) = lora else { return };
-    values.settle("model.lora_alpha", &lora.alpha.to_string());
-    values.settle("model.rslora", &lora.rslora.to_string());
-    if let LoraTargets::Named(names) = &lora.targets {
-        values.settle("model.lora_targets", &names.join(","));
-    }
+    values.set(|settings| {
+        settings.model.lora_alpha = lora.alpha;
+        settings.model.rslora = lora.rslora;
+        if let LoraTargets::Named(names) = &lora.targets {
+            settings.model.lora_targets.clone_from(names);
+        }
+    });
 }
 
 /// An adapter that goes on learning stays of the rank, strength and layers that it has.
@@ -49,17 +52,17 @@ pub(crate) fn refuse_other(
         return wrong("lora-rank", asked.rank.to_string(), own.rank.to_string());
     }
     // A run's config file gives all values, meant or not.
-    let is_meant = |path| values.is_typed(path) || values.is_changed(path);
-    if is_meant("model.lora_alpha") && (asked.alpha - own.alpha).abs() > 1e-9 {
+    let is_meant = |field| values.is_typed(field) || values.is_changed(field);
+    if is_meant(&at::model::lora_alpha) && (asked.alpha - own.alpha).abs() > 1e-9 {
         return wrong("lora-alpha", asked.alpha.to_string(), own.alpha.to_string());
     }
-    if is_meant("model.rslora") && asked.rslora != own.rslora {
+    if is_meant(&at::model::rslora) && asked.rslora != own.rslora {
         return wrong("rslora", asked.rslora.to_string(), own.rslora.to_string());
     }
-    if values.is_typed("model.lora_targets")
+    if values.is_typed(&at::model::lora_targets)
         && layers.iter().any(|layer| asked.is_target(layer) != own.is_target(layer))
     {
-        return wrong("lora-targets", values.list("model.lora_targets").join(","), "layers of its own".to_owned());
+        return wrong("lora-targets", values.model.lora_targets().join(","), "layers of its own".to_owned());
     }
     Ok(())
 }

@@ -7,52 +7,54 @@ use mdp::diffusion::Omega;
 use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
 
 use crate::Failure;
-use crate::values::Values;
+use recipes::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values};
 
 /// The units of squared errors.
 pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
-    let horizon = values.number("diffusion.horizon").unwrap_or(1.0);
+    let horizon = values.diffusion.horizon();
     if !(horizon.is_finite() && horizon > 0.0) {
         return Err(Failure::usage(format!("--horizon takes a positive number, not {horizon}")));
     }
-    let gamma = values.number("diffusion.min_snr_gamma").unwrap_or(5.0);
+    let gamma = values.diffusion.min_snr_gamma();
     if !(gamma.is_finite() && gamma > 0.0) {
         return Err(Failure::usage(format!("--min-snr-gamma takes a positive number, not {gamma}")));
     }
-    let omega = match values.word("diffusion.omega") {
-        "snr" => Omega::Snr,
-        "min-snr" => Omega::MinSnr { gamma },
-        _ => Omega::Constant,
+    let omega = match values.diffusion.omega() {
+        OmegaName::Snr => Omega::Snr,
+        OmegaName::MinSnr => Omega::MinSnr { gamma },
+        OmegaName::Constant => Omega::Constant,
     };
-    let reduction = if values.word("diffusion.reduction") == "sum" { Reduction::Sum } else { Reduction::Mean };
-    Ok(Units { reduction, half: values.switch("diffusion.half"), horizon, omega })
+    let reduction = match values.diffusion.reduction() {
+        ReductionName::Sum => Reduction::Sum,
+        ReductionName::Mean => Reduction::Mean,
+    };
+    Ok(Units { reduction, half: values.diffusion.half(), horizon, omega })
 }
 
 /// The draws of a training run; those from a file need `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
-    let count = |path| values.count(path).unwrap_or(1);
-    let (per_example, sets) = (count("diffusion.draws_per_pair"), count("diffusion.draw_sets"));
+    let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
     for (flag, n) in [("draws-per-pair", per_example), ("draw-sets", sets)] {
         if n == 0 {
             return Err(Failure::usage(format!("--{flag} takes at least 1")));
         }
     }
-    let noise = match values.word("diffusion.noise") {
-        "independent" => NoiseSharing::Independent,
-        "antithetic" => NoiseSharing::Antithetic,
-        _ => NoiseSharing::Shared,
+    let noise = match values.diffusion.noise() {
+        NoiseName::Independent => NoiseSharing::Independent,
+        NoiseName::Antithetic => NoiseSharing::Antithetic,
+        NoiseName::Shared => NoiseSharing::Shared,
     };
     if noise == NoiseSharing::Antithetic && per_example < 2 {
         return Err(Failure::usage("--noise antithetic needs --draws-per-pair of at least 2"));
     }
     Ok(Draws {
-        seed: values.count("run.seed").unwrap_or(0) as u64,
+        seed: values.run.seed(),
         per_example: inside(given.as_ref(), per_example),
         sets,
-        timesteps: match values.word("diffusion.timesteps") {
-            "stratified" => Timesteps::Stratified,
-            "logit-normal" => Timesteps::LogitNormal,
-            _ => Timesteps::Uniform,
+        timesteps: match values.diffusion.timesteps() {
+            TimestepsName::Stratified => Timesteps::Stratified,
+            TimestepsName::LogitNormal => Timesteps::LogitNormal,
+            TimestepsName::Uniform => Timesteps::Uniform,
         },
         noise,
         given: given.map(Arc::new),
@@ -66,12 +68,12 @@ fn inside(given: Option<&Given>, asked: usize) -> usize {
 
 /// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
 pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
-    let per_example = values.count("diffusion.draws_per_pair").unwrap_or(1);
+    let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
     if per_example == 0 {
         return Err(Failure::usage("--draws-per-pair takes at least 1"));
     }
     Ok(Draws {
-        seed: values.count("run.seed").unwrap_or(0) as u64,
+        seed: values.run.seed(),
         per_example: inside(given.as_ref(), per_example),
         sets: 1,
         timesteps: Timesteps::Uniform,
@@ -83,7 +85,7 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
 /// A file of draws: `timesteps` and `noise`, for latents from a file.
 pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
     let needed = || Failure::usage("--draws goes with --latents: it holds noise for each of them");
-    let latents = values.text("data.latents").ok_or_else(needed)?;
+    let latents = values.data.latents().ok_or_else(needed)?;
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
     let draws = images::Draws::open(path, &latents, n_timesteps)?;
     given(&draws, latents.len())

@@ -5,8 +5,8 @@ use std::path::Path;
 use datasets::PairFolder;
 use datasets::pairs::{Modality, Preference, Side};
 
-use crate::values::Values;
 use crate::{Failure, console};
+use recipes::settings::Values;
 
 /// Whether a path names a folder of pairs.
 pub(crate) fn is_pair_folder(path: &Path) -> bool {
@@ -30,7 +30,7 @@ impl Judged {
             return Err(Failure::failed(format!("{name}: {found} pairs, --mdp {wanted} takes {wanted} ones")));
         }
         let n = folder.len();
-        if values.switch("data.all_pairs") {
+        if values.data.all_pairs() {
             let preferences = (0..n).map(|index| Preference { index, a_is_better: 1.0, labellers: 0 }).collect();
             return Ok(Self { folder, preferences, said: format!("{n} pairs, a first") });
         }

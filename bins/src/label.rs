@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use datasets::{Labels, PairFolder};
 use label::{LabelError, Server, Settings};
 
-use crate::values::Values;
 use crate::{Call, Failure, console};
+use recipes::settings::Values;
 
 pub(crate) fn label(call: &Call) -> Result<ExitCode, Failure> {
-    let folder =
-        call.values.text("label.pairs").ok_or_else(|| Failure::usage("label what? Name a folder: --pairs DIR"))?;
+    let folder = call.values.label.pairs().ok_or_else(|| Failure::usage("label what? Name a folder: --pairs DIR"))?;
     let settings = settings(&call.values)?;
     let token = settings.token.clone();
     let pairs = PairFolder::open(Path::new(folder))?;
@@ -37,15 +36,14 @@ pub(crate) fn label(call: &Call) -> Result<ExitCode, Failure> {
 }
 
 fn settings(values: &Values) -> Result<Settings, Failure> {
-    let host = match values.word("label.host") {
+    let host = match values.label.host() {
         "localhost" => Ipv4Addr::LOCALHOST.into(),
         host => host.parse::<IpAddr>().map_err(|_| Failure::usage(format!("--host takes an address, not `{host}`")))?,
     };
-    let port = values.count("label.port").unwrap_or_default();
+    let port = values.label.port();
     let port = u16::try_from(port).map_err(|_| Failure::usage(format!("--port takes 0 to 65535, not {port}")))?;
-    let text = |path| values.text(path).map(str::to_owned);
-    let seed = values.count("run.seed").unwrap_or_default() as u64;
-    let (token, labeller) = (text("label.token"), text("label.labeller"));
+    let seed = values.run.seed();
+    let (token, labeller) = (values.label.token().map(str::to_owned), values.label.labeller().map(str::to_owned));
     Ok(Settings { host, port, token, labeller, seed, ..Settings::default() })
 }
 
@@ -84,11 +82,11 @@ mod tests {
             ("label.host=example.org", "--host takes an address, not `example.org`"),
             ("label.port=65536", "--port takes 0 to 65535, not 65536"),
         ] {
-            let mut values = Values::defaults();
+            let mut values = Values::default();
             values.merge_set(set).unwrap();
             let error = settings(&values).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
-        assert_eq!(settings(&Values::defaults()).unwrap(), Settings::default());
+        assert_eq!(settings(&Values::default()).unwrap(), Settings::default());
     }
 }

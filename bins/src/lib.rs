@@ -8,7 +8,7 @@ mod denoiser;
 mod draws;
 mod dropout;
 mod embedded;
-mod failure;
+
 mod hybrid;
 mod images;
 mod inspect;
@@ -26,7 +26,6 @@ mod summary;
 mod text;
 mod train;
 mod trajectories;
-mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,9 +34,9 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::console::Console;
-pub(crate) use crate::failure::Failure;
-use crate::keys::{INSPECT, JUDGE, Kind, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
-use crate::values::Values;
+use crate::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
+pub(crate) use recipes::Failure;
+use recipes::settings::{Kind, Modality, Values};
 
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
 /// usage, 130 interrupted after a checkpoint.
@@ -94,7 +93,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 
 /// Puts the sources of settings together and starts logging.
 fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         values.merge_file(path)?;
     }
@@ -102,8 +101,8 @@ fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
         values.merge_set(set)?;
     }
     for key in keys::all().filter(|key| key.verbs & verb != 0) {
-        if let Some(text) = matches.get_one::<String>(key.flag) {
-            values.merge_flag(key, text)?;
+        if let Some(text) = matches.get_one::<String>(key.field.name) {
+            values.merge_flag(key.field, text)?;
         }
     }
     // What is inspected says itself what it is, and what a run reads is known once its defaults are.
@@ -134,7 +133,9 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
-    flag.is_some_and(|flag| flag == QUIET || keys::all().any(|key| key.kind == Kind::Switch && key.flag == flag))
+    flag.is_some_and(|flag| {
+        flag == QUIET || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
+    })
 }
 
 /// The one switch that is no setting.
@@ -222,37 +223,40 @@ fn as_switch(arg: Arg) -> Arg {
 }
 
 fn flag(key: &'static keys::Key) -> Arg {
-    let help = if key.default.is_empty() { key.help.to_owned() } else { format!("{} [{}]", key.help, key.default) };
-    let arg = Arg::new(key.flag).long(key.flag).help(help).allow_hyphen_values(true);
+    let (name, kind) = (key.field.name, key.field.kind);
+    let words = if let Kind::Choice(words) = kind { format!(" ({})", words.join(", ")) } else { String::new() };
+    let usual = key.field.default_text().map(|text| format!(" [{text}]")).unwrap_or_default();
+    let help = format!("{}{words}{usual}", key.field.help());
+    let arg = Arg::new(name).long(name).help(help).allow_hyphen_values(true);
     let arg = match key.only {
-        Some("token") => arg.help_heading("Language models (--mdp token)"),
-        Some("hybrid") => arg.help_heading("A refiner and a generator (--mdp hybrid)"),
-        Some(_) => arg.help_heading("Denoisers (--mdp diffusion)"),
+        Some(Modality::Token) => arg.help_heading("Language models (--mdp token)"),
+        Some(Modality::Hybrid) => arg.help_heading("A refiner and a generator (--mdp hybrid)"),
+        Some(Modality::Diffusion) => arg.help_heading("Denoisers (--mdp diffusion)"),
         None => arg,
     };
-    match key.kind {
+    match kind {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),
-        Kind::Text => arg.value_hint(ValueHint::AnyPath).value_name(match key.flag {
-            "model" | "reference" | "refiner" | "generator" | "refiner-reference" | "generator-reference" => "MODEL",
-            "request-template" => "TEXT",
-            "data" | "eval-data" => "DATA",
-            "device" => "DEVICE",
-            "pairs" => "DIR",
-            "judge" => "JUDGE",
-            "host" => "ADDRESS",
-            "token" => "TOKEN",
-            "labeller" => "NAME",
-            _ => "PATH",
-        }),
+        Kind::Text => arg.value_hint(ValueHint::AnyPath).value_name(what(name)),
         Kind::List => arg.value_name("A,B"),
         Kind::Switch => as_switch(arg),
-        Kind::Choice(words) => arg.value_name("WORD").help(format!(
-            "{} ({}){}",
-            key.help,
-            words.join(", "),
-            if key.default.is_empty() { String::new() } else { format!(" [{}]", key.default) }
-        )),
+        Kind::Choice(_) => arg.value_name("WORD"),
+    }
+}
+
+/// What a text stands for in the help.
+fn what(name: &str) -> &'static str {
+    match name {
+        "model" | "reference" | "refiner" | "generator" | "refiner-reference" | "generator-reference" => "MODEL",
+        "request-template" => "TEXT",
+        "data" | "eval-data" => "DATA",
+        "device" => "DEVICE",
+        "pairs" => "DIR",
+        "judge" => "JUDGE",
+        "host" => "ADDRESS",
+        "token" => "TOKEN",
+        "labeller" => "NAME",
+        _ => "PATH",
     }
 }
 

@@ -8,15 +8,15 @@ use models::causal::{CausalConfig, CausalLm, Keep, Training};
 use models::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
 use crate::console::Console;
-use crate::values::Values;
 use crate::{Failure, adapters, embedded};
+use recipes::settings::{OptimizerName, Values};
 
 /// The names of embedded models.
 const BUILTIN: &str = "builtin:tldr and builtin:chimera-refiner (trained on demonstrations), and each with -untrained";
 
 /// Loads what `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
-    let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some((base, adapter)) = embedded_base(name)? {
         let files = load(&base, values)?;
         return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
@@ -109,7 +109,7 @@ fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<
         return Ok(ModelFiles { path, ..formats::load(folder.path(), device)? });
     }
     // A fresh model of the embedded model's shape, drawn from the seed.
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let config = CausalConfig::from_json(serde_json::from_slice(embedded::file(files, "config.json"))?)?;
     let tensors = config.initial_tensors(&Noise::new(seed), device)?;
     let mut extras = Extras::default();
@@ -131,7 +131,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
             if parts(&base.path).is_some() {
                 return Err(adapters::refuse_nested(&adapter, &base.path.display().to_string()));
             }
-            let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+            let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
             let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
             let trained = trained.map_err(|error| {
                 Failure::failed(format!("{adapter}: {error}; without --lora-rank all weights learn"))
@@ -141,12 +141,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         }
         (asked, _) => (files, asked, None),
     };
-    let training = Training {
-        optimizer: optimizer(values)?,
-        lora,
-        seed: values.count("run.seed").unwrap_or(0) as u64,
-        keep: keep(values),
-    };
+    let training = Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep: keep(values) };
     let model = CausalLm::trainable(files, training)?;
     Ok(match trained {
         Some(trained) => model.with_adapters(&trained)?,
@@ -157,7 +152,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
 /// Whether it is an adapter of the model that goes on learning. What it starts from is then best copied from the learner:
 /// the two share the base and agree to the last bit.
 pub(crate) fn goes_on(files: &ModelFiles, values: &Values) -> bool {
-    values.count("model.lora_rank").is_some() && parts(&files.path).is_some()
+    values.model.lora_rank().is_some() && parts(&files.path).is_some()
 }
 
 /// The model as it is before it learns.
@@ -184,19 +179,20 @@ fn parts(path: &Path) -> Option<(String, String)> {
 
 /// What is kept of activations.
 pub(crate) fn keep(values: &Values) -> Keep {
-    if values.switch("model.activation_checkpointing") { Keep::Borders } else { Keep::Activations }
+    if values.model.activation_checkpointing() { Keep::Borders } else { Keep::Activations }
 }
 
 /// The optimiser that the settings name.
 pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
-    let number = |path| values.number(path).unwrap_or_default();
-    let name = values.word("optimizer.name");
+    let name = values.optimizer.name();
     let made: Result<Box<dyn Optimizer>, _> = match name {
-        "adamw" => AdamW::new((0.9, 0.999), 1e-8, number("optimizer.weight_decay")).map(|o| Box::new(o) as _),
-        "sgd" => Sgd::new(number("optimizer.momentum")).map(|o| Box::new(o) as _),
-        _ => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
+        OptimizerName::Adamw => {
+            AdamW::new((0.9, 0.999), 1e-8, values.optimizer.weight_decay()).map(|o| Box::new(o) as _)
+        }
+        OptimizerName::Sgd => Sgd::new(values.optimizer.momentum()).map(|o| Box::new(o) as _),
+        OptimizerName::Rmsprop => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
     };
-    let flag = if name == "adamw" { "weight-decay" } else { "momentum" };
+    let flag = if name == OptimizerName::Adamw { "weight-decay" } else { "momentum" };
     made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
 }
 

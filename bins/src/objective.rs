@@ -6,7 +6,7 @@ use objectives::{
 };
 
 use crate::Failure;
-use crate::values::Values;
+use recipes::settings::{Loss, Modality, Values};
 
 /// A loss, by the kind of feedback it learns from.
 pub(crate) enum Chosen {
@@ -18,45 +18,43 @@ pub(crate) enum Chosen {
 
 /// The loss that the settings name.
 pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
-    let number = |path| values.number(path).unwrap_or_default();
-    let (beta, smoothing) = (number("objective.beta"), number("objective.label_smoothing"));
-    let name = values.word("objective.name");
-    let reduction = if values.switch("objective.per_token") { Reduction::PerToken } else { Reduction::Sum };
-    let sft_weight = number("objective.sft_weight");
+    let (beta, smoothing) = (values.objective.beta(), values.objective.label_smoothing());
+    let name = values.objective.name();
+    let reduction = if values.objective.per_token() { Reduction::PerToken } else { Reduction::Sum };
+    let sft_weight = values.objective.sft_weight();
     if sft_weight < 0.0 {
         return Err(Failure::usage(format!("--sft-weight takes a number from 0 up, not {sft_weight}")));
     }
     let comparisons = match name {
-        "sft" => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
-        "kto" => {
-            let weights = (number("objective.desirable_weight"), number("objective.undesirable_weight"));
+        Loss::Sft => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
+        Loss::Kto => {
+            let weights = (values.objective.desirable_weight(), values.objective.undesirable_weight());
             return Ok(Chosen::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
         }
-        "plackett-luce" => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
-        "tdpo" => Box::new(usage(Tdpo::second_form(beta, number("objective.alpha")))?),
-        "dpo" => pairwise(usage(Logistic::new(beta))?),
-        "cdpo" => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
-        "robust" => pairwise(usage(Robust::new(beta, smoothing))?),
-        "ipo" => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
-        "hinge" => pairwise(usage(Hinge::new(beta))?),
-        "simpo" if number("objective.gamma") < 0.0 => {
-            let text = format!("--gamma takes a number from 0 up, not {}", number("objective.gamma"));
+        Loss::PlackettLuce => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
+        Loss::Tdpo => Box::new(usage(Tdpo::second_form(beta, values.objective.alpha()))?),
+        Loss::Dpo => pairwise(usage(Logistic::new(beta))?),
+        Loss::Cdpo => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
+        Loss::Robust => pairwise(usage(Robust::new(beta, smoothing))?),
+        Loss::Ipo => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
+        Loss::Hinge => pairwise(usage(Hinge::new(beta))?),
+        Loss::Simpo if values.objective.gamma() < 0.0 => {
+            let text = format!("--gamma takes a number from 0 up, not {}", values.objective.gamma());
             return Err(Failure::usage(text));
         }
-        "simpo" => pairwise(usage(Simpo::new(beta, beta * number("objective.gamma")))?),
-        "orpo" => pairwise(usage(Orpo::new(beta))?),
-        "nca" => pairwise(usage(Nca::new(beta))?),
-        "bco" => pairwise(usage(Bco::new(beta))?),
-        "apo-zero" => pairwise(usage(ApoZero::new(beta))?),
-        "apo-down" => pairwise(usage(ApoDown::new(beta))?),
-        "exo" => pairwise(usage(Exo::new(beta, smoothing))?),
-        "sppo" => pairwise(usage(Sppo::new(beta))?),
-        "d3po" => pairwise(usage(Clamped::new(beta, values.number("diffusion.clamp").unwrap_or(0.1)))?),
-        "cpl" => pairwise(usage(Cpl::new(beta, number("objective.bias")))?),
-        other => return Err(Failure::usage(format!("there is no objective `{other}`"))),
+        Loss::Simpo => pairwise(usage(Simpo::new(beta, beta * values.objective.gamma()))?),
+        Loss::Orpo => pairwise(usage(Orpo::new(beta))?),
+        Loss::Nca => pairwise(usage(Nca::new(beta))?),
+        Loss::Bco => pairwise(usage(Bco::new(beta))?),
+        Loss::ApoZero => pairwise(usage(ApoZero::new(beta))?),
+        Loss::ApoDown => pairwise(usage(ApoDown::new(beta))?),
+        Loss::Exo => pairwise(usage(Exo::new(beta, smoothing))?),
+        Loss::Sppo => pairwise(usage(Sppo::new(beta))?),
+        Loss::D3po => pairwise(usage(Clamped::new(beta, values.diffusion.clamp()))?),
+        Loss::Cpl => pairwise(usage(Cpl::new(beta, values.objective.bias()))?),
     };
     let comparisons =
-        if values.word("run.mdp") == "diffusion" { in_units_of_beta(name, beta, comparisons)? } else { comparisons };
+        if values.run.mdp() == Modality::Diffusion { in_units_of_beta(name, beta, comparisons)? } else { comparisons };
     with_sft(comparisons, sft_weight).map(Chosen::Comparisons)
 }
 
@@ -68,11 +66,11 @@ fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison
 /// half. The optimum is the same. At a denoiser's beta of 2000 the bare loss is 6e-8 and its gradients drown in Adam's
 /// epsilon.
 fn in_units_of_beta(
-    name: &str,
+    name: Loss,
     beta: f64,
     objective: BoxObjective<Comparison>,
 ) -> Result<BoxObjective<Comparison>, Failure> {
-    if ["ipo", "sppo"].contains(&name) {
+    if matches!(name, Loss::Ipo | Loss::Sppo) {
         return Ok(Box::new(usage(WeightedSum::new(vec![(beta * beta, objective)]))?));
     }
     Ok(objective)
@@ -103,8 +101,8 @@ mod tests {
 
     #[test]
     fn every_name_is_built() {
-        for name in crate::keys::OBJECTIVES {
-            let mut values = Values::defaults();
+        for name in Loss::WORDS {
+            let mut values = Values::default();
             values.merge_set(&format!("objective.name={name}")).unwrap();
             assert!(choose(&values).is_ok(), "{name}");
         }
@@ -112,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_setting_without_sense_is_wrong_usage() {
-        let mut values = Values::defaults();
+        let mut values = Values::default();
         values.merge_set("objective.beta=-1").unwrap();
         let failure = choose(&values).err().unwrap();
         assert_eq!(failure.code(), 2);

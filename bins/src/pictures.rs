@@ -13,8 +13,8 @@ use train::statistics::wilson;
 
 use crate::denoiser::{self, Loaded};
 use crate::images::Opened;
-use crate::values::Values;
 use crate::{Failure, stop};
+use recipes::settings::Values;
 
 /// Captions on which the oracle compares two models.
 const CAPTIONS: u64 = 256;
@@ -30,7 +30,7 @@ pub(crate) struct Artist {
 
 impl Artist {
     pub(crate) fn new(values: &Values, loaded: &Loaded, data: &Opened) -> Result<Self, Failure> {
-        let n = values.count("train.n_samples").unwrap_or(0);
+        let n = values.train.n_samples();
         let mut asked = Vec::new();
         for caption in data.wishes(n) {
             let condition = data.captions.condition(&caption)?;
@@ -41,7 +41,7 @@ impl Artist {
             asked,
             vae: loaded.vae.clone(),
             captions: Arc::clone(&data.captions),
-            seed: values.count("run.seed").unwrap_or(0) as u64,
+            seed: values.run.seed(),
         })
     }
 

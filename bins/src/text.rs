@@ -4,20 +4,22 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
-use datasets::{Dataset, DatasetError, Example, OnBad, Reading, TokenSettings, Tokenise, Tokenization};
+use datasets::{
+    Dataset, DatasetError, Example, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation,
+};
 use models::formats::{ModelFiles, ModelTokenizer};
 use policies::BoxError;
 use train::token::Examples;
 
 use crate::judged::{Judged, is_pair_folder};
-use crate::values::Values;
 use crate::{Failure, model};
+use recipes::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 12_000;
 
 /// Losses of answers that are good or bad: a tie says nothing to them.
-const TAKES_NO_TIES: [&str; 3] = ["kto", "plackett-luce", "sft"];
+const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
 
 /// A data set as the training loop takes it.
 pub(crate) struct Data(pub(crate) Dataset);
@@ -42,15 +44,17 @@ pub(crate) enum Part {
 /// The tokeniser of a model, with the settings.
 pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, Failure> {
     let settings = TokenSettings {
-        max_length: values.count("data.max_length").unwrap_or(512),
-        max_prompt_length: Some(values.count("data.max_prompt_length").unwrap_or(256)).filter(|most| *most > 0),
-        truncation: match values.word("data.truncation") {
-            "auto" => None,
-            named => Some(named.parse()?),
+        max_length: values.data.max_length(),
+        max_prompt_length: Some(values.data.max_prompt_length()).filter(|most| *most > 0),
+        truncation: match values.data.truncation() {
+            TruncationName::Auto => None,
+            TruncationName::KeepStart => Some(Truncation::KeepStart),
+            TruncationName::KeepEnd => Some(Truncation::KeepEnd),
+            TruncationName::KeepBoth => Some(Truncation::KeepBoth),
         },
-        tokenization: match values.word("data.tokenization") {
-            "joint" => Tokenization::Joint,
-            _ => Tokenization::Separate,
+        tokenization: match values.data.tokenization() {
+            TokenizationName::Joint => Tokenization::Joint,
+            TokenizationName::Separate => Tokenization::Separate,
         },
         vocabulary: Some(files.config.vocabulary),
         ..settings_of(files.tokenizer()?)?
@@ -93,32 +97,32 @@ fn with_templates(tokenizer: &ModelTokenizer, settings: TokenSettings) -> Result
 /// than the model's is an error.
 pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
     let most = files.config.max_positions;
-    let mut wanted = values.count("data.max_length").unwrap_or(512);
+    let mut wanted = values.data.max_length();
     if wanted < 2 {
         return Err(Failure::usage(format!("--max-length takes at least 2 (a prompt and an answer), not {wanted}")));
     }
     if wanted > most {
-        if values.is_given("data.max_length") {
+        if values.is_given(&at::data::max_length) {
             let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());
             return Err(Failure::usage(text));
         }
         wanted = most;
-        values.preset("data.max_length", &wanted.to_string());
+        values.preset(|settings| settings.data.max_length = wanted);
     }
-    if values.count("data.max_prompt_length").unwrap_or(256) >= wanted {
-        values.preset("data.max_prompt_length", &(wanted / 2).to_string());
+    if values.data.max_prompt_length() >= wanted {
+        values.preset(|settings| settings.data.max_prompt_length = wanted / 2);
     }
     Ok(())
 }
 
 /// Opens what a data argument names.
 pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values) -> Result<Dataset, Failure> {
-    let limit = values.count("data.limit");
+    let limit = values.data.limit();
     if limit == Some(0) {
         return Err(Failure::usage("--limit takes at least 1"));
     }
     if let Some(builtin) = name.strip_prefix("builtin:") {
-        if !matches!(values.word("data.split"), "auto" | "train") {
+        if !matches!(values.data.split(), "auto" | "train") {
             return Err(Failure::usage("--split is for files: embedded data is always learned from its train split"));
         }
         return builtin_data(builtin, part, tokenise, values, limit);
@@ -127,7 +131,7 @@ pub(crate) fn open(name: &str, part: Part, tokenise: &Tokenise, values: &Values)
     let path = Path::new(name);
     if is_pair_folder(path) {
         let mut judged = Judged::open(path, Modality::Token, values)?;
-        if TAKES_NO_TIES.contains(&values.word("objective.name")) {
+        if TAKES_NO_TIES.contains(&values.objective.name()) {
             judged.leave_ties_out(path)?;
         }
         judged.preferences.truncate(reading.limit.map_or(usize::MAX, |limit| limit as usize));
@@ -149,18 +153,40 @@ pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
 
 /// How a file is to be read. Held-out data that the user names has no limit.
 fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
-    let format = values.word("data.format");
     Ok(Reading {
-        format: if format == "auto" { None } else { Some(format.parse()?) },
+        format: format_of(values.data.format()),
         split: split(part, values),
-        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
-        on_bad: if values.word("data.on_bad") == "skip" { OnBad::Skip } else { OnBad::Fail },
+        limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: on_bad(values.data.on_bad()),
     })
+}
+
+/// The format that a setting names; none: that of the first record.
+fn format_of(name: FormatName) -> Option<Format> {
+    Some(match name {
+        FormatName::Auto => return None,
+        FormatName::Trl => Format::Trl,
+        FormatName::Tldr => Format::Tldr,
+        FormatName::Hh => Format::Hh,
+        FormatName::Ultrafeedback => Format::Ultrafeedback,
+        FormatName::Kto => Format::Kto,
+        FormatName::Ranked => Format::Ranked,
+        FormatName::Tree => Format::Tree,
+        FormatName::Demonstration => Format::Demonstration,
+    })
+}
+
+/// What is done with what can't be read.
+pub(crate) fn on_bad(broken: Broken) -> OnBad {
+    match broken {
+        Broken::Skip => OnBad::Skip,
+        Broken::Fail => OnBad::Fail,
+    }
 }
 
 /// Which part of files with parts is read; `None`: all of them.
 pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
-    match (values.word("data.split"), part) {
+    match (values.data.split(), part) {
         ("all", _) => None,
         ("auto", Part::HeldOut) => Some(datasets::Split::HeldOut),
         ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::Split::Train),
@@ -175,10 +201,10 @@ fn builtin_data(
     values: &Values,
     limit: Option<usize>,
 ) -> Result<Dataset, Failure> {
-    let problem = Problem::new(values.count("run.seed").unwrap_or(0) as u64);
+    let problem = Problem::new(values.run.seed());
     let (split, most) = match part {
         Part::Train => (Split::Train, limit.unwrap_or(BUILTIN_PAIRS)),
-        Part::HeldOut => (Split::Validation, values.count("train.eval_examples").unwrap_or(256)),
+        Part::HeldOut => (Split::Validation, values.train.eval_examples()),
     };
     let full = format!("builtin:{name}");
     match name {
@@ -187,7 +213,7 @@ fn builtin_data(
             Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise, OnBad::Fail)?)
         }
         "chimera-refiner-demonstrations" => {
-            let problem = chimera::Problem::new(values.count("run.seed").unwrap_or(0) as u64);
+            let problem = chimera::Problem::new(values.run.seed());
             Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise, OnBad::Fail)?)
         }
         _ => {
@@ -200,17 +226,17 @@ fn builtin_data(
 
 /// Training and held-out examples.
 pub(crate) fn open_split(tokenise: &Tokenise, values: &Values) -> Result<(Dataset, Option<Dataset>), Failure> {
-    let name = values.text("data.data").ok_or_else(|| Failure::usage("--data is needed with --model"))?;
+    let name = values.data.data().ok_or_else(|| Failure::usage("--data is needed with --model"))?;
     let data = open(name, Part::Train, tokenise, values)?;
-    if let Some(held_out) = values.text("data.eval_data") {
+    if let Some(held_out) = values.data.eval_data() {
         return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values)?)));
     }
-    let share = values.number("data.eval_share").unwrap_or(0.0);
+    let share = values.data.eval_share();
     if !(0.0..1.0).contains(&share) {
         return Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")));
     }
     // Of embedded data as many are held out as evaluations look at.
-    let is_none_made = name.starts_with("builtin:") && values.count("train.eval_examples") == Some(0);
+    let is_none_made = name.starts_with("builtin:") && values.train.eval_examples() == 0;
     if share == 0.0 || is_none_made {
         return Ok((data, None));
     }
@@ -218,7 +244,7 @@ pub(crate) fn open_split(tokenise: &Tokenise, values: &Values) -> Result<(Datase
         let held_out = open(name, Part::HeldOut, tokenise, values)?;
         return Ok((data, Some(held_out)));
     }
-    let (rest, held_out) = data.hold_out(share, values.count("run.seed").unwrap_or(0) as u64)?;
+    let (rest, held_out) = data.hold_out(share, values.run.seed())?;
     if rest.is_empty() {
         let text = format!("--eval-share {share} holds all {} examples out and leaves none to learn from", data.len());
         return Err(Failure::usage(text));
@@ -231,7 +257,7 @@ mod tests {
     use super::*;
 
     fn read(settings: &[&str], part: Part) -> Reading {
-        let mut values = Values::defaults();
+        let mut values = Values::default();
         for setting in settings {
             values.merge_set(setting).unwrap();
         }

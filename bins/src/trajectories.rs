@@ -35,15 +35,15 @@ pub(crate) struct Found {
 pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
     let values = &call.values;
     let plan = denoiser::scored_plan(values, loaded, "--scheme trajectory")?;
-    if let Some(path) = values.text("diffusion.trajectories") {
+    if let Some(path) = values.diffusion.trajectories() {
         return read(Path::new(path), plan, loaded, data);
     }
     if !data.is_shapes {
         return Err(Failure::usage("--scheme trajectory needs --trajectories: sample --save-trajectories makes them"));
     }
-    let n = values.count("data.limit").unwrap_or(WISHES);
+    let n = values.data.limit().unwrap_or(WISHES);
     call.console.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let wishes: Vec<(Scene, String)> = (0..n as u64)
         .map(|index| {
             let pair = Problem::new(seed).pair(Split::Train, index);

@@ -19,8 +19,8 @@ use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
 
-use crate::values::Values;
 use crate::{Failure, adapters, embedded, model};
+use recipes::settings::{PredictionName, SamplerName, SaveDtype, Scheme, Values};
 
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
@@ -35,7 +35,7 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
 /// The strength of the pull to the reference unless the user or a preset says otherwise; docs/diffusion.md has its units.
-pub(crate) const USUAL_BETA: &str = "2000";
+pub(crate) const USUAL_BETA: f64 = 2000.0;
 
 /// A denoiser with everything around it.
 pub(crate) struct Loaded {
@@ -51,7 +51,7 @@ pub(crate) struct Loaded {
 
 /// Loads what `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
-    let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
     let (path, embedded) = match base.strip_prefix("builtin:") {
@@ -106,7 +106,7 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
 fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
     let path = folder.unet().join("config.json");
     let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
-    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let noise = Noise::new(values.run.seed());
     let tensors = config.initial_tensors(&noise, device)?;
     Ok(UNetFiles { path: name.into(), config, tensors })
 }
@@ -114,7 +114,7 @@ fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Val
 /// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
 fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
     let own = folder.part("scheduler").map(|part| part.path.join("scheduler_config.json"));
-    let path = values.text("model.scheduler").map(PathBuf::from).or(own);
+    let path = values.model.scheduler().map(PathBuf::from).or(own);
     let (path, text) = match path {
         Some(path) => {
             let text = std::fs::read_to_string(&path);
@@ -123,11 +123,11 @@ fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Fai
         }
         None => (folder.path.join("scheduler/scheduler_config.json"), DEFAULT_SCHEDULER.to_owned()),
     };
-    let prediction = match values.word("model.prediction") {
-        "epsilon" => "epsilon",
-        "v" => "v_prediction",
-        "flow" => return flow(&path, &text),
-        _ => return Ok(Scheduler::parse(&path, &text)?),
+    let prediction = match values.model.prediction() {
+        PredictionName::Epsilon => "epsilon",
+        PredictionName::V => "v_prediction",
+        PredictionName::Flow => return flow(&path, &text),
+        PredictionName::Auto => return Ok(Scheduler::parse(&path, &text)?),
     };
     Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
 }
@@ -150,7 +150,7 @@ impl Loaded {
     pub(crate) fn shape(&self, values: &Values) -> Result<Shape, Failure> {
         let channels = self.files.config.in_channels;
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
-        if let Some(size) = values.count("data.image_size") {
+        if let Some(size) = values.data.image_size() {
             if size == 0 || !size.is_multiple_of(factor) {
                 return Err(Failure::usage(format!("--image-size {size} is no positive multiple of {factor}")));
             }
@@ -221,20 +221,20 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         if base_and_adapter(&base.name)?.1.is_some() {
             return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
         }
-        let device = engine::device::parse(values.word("run.device")).map_err(|e| Failure::usage(e.to_string()))?;
+        let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
         let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
         adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
-    let ema = values.number("model.ema");
+    let ema = values.model.ema();
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
         return Err(Failure::usage(format!("--ema takes a number from 0 to below 1, not {decay}")));
     }
     let training = DenoiserTraining {
         optimizer: model::optimizer(values)?,
         lora,
-        seed: values.count("run.seed").unwrap_or(0) as u64,
+        seed: values.run.seed(),
         keep: model::keep(values),
         ema,
     };
@@ -257,7 +257,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
 
 /// Whether it is an adapter of the model that goes on learning; see [`model::goes_on`].
 pub(crate) fn goes_on(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
-    Ok(values.count("model.lora_rank").is_some() && base_and_adapter(&loaded.name)?.1.is_some())
+    Ok(values.model.lora_rank().is_some() && base_and_adapter(&loaded.name)?.1.is_some())
 }
 
 /// The denoiser as it is before it learns.
@@ -270,10 +270,10 @@ pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Valu
 
 /// The type that `--save-dtype` names.
 fn save_dtype(values: &Values) -> DType {
-    match values.word("model.save_dtype") {
-        "f16" => DType::F16,
-        "bf16" => DType::BF16,
-        _ => DType::F32,
+    match values.model.save_dtype() {
+        SaveDtype::F16 => DType::F16,
+        SaveDtype::Bf16 => DType::BF16,
+        SaveDtype::F32 => DType::F32,
     }
 }
 
@@ -282,12 +282,12 @@ const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
 /// How a denoiser acts where its next latents are drawn or scored.
 pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<Acting, Failure> {
-    let sampler = match values.word("diffusion.scheme") {
+    let sampler = match values.diffusion.scheme() {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
-        "half" => Sampler::Ddpm { variance: Variance::Small },
-        _ => sampler(values, &loaded.scheduler)?,
+        Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
+        Scheme::Forward | Scheme::Trajectory => sampler(values, &loaded.scheduler)?,
     };
-    let scale = values.number("sample.guidance").unwrap_or(1.0);
+    let scale = values.sample.guidance();
     let guidance = match (&loaded.texts, scale) {
         // As in diffusers' pipelines, which guide beyond 1 only.
         (_, 1.0) => None,
@@ -296,24 +296,24 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
         (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
         (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
     };
-    let last = match values.word("diffusion.scheme") {
-        "trajectory" => loaded.scheduler.last_level(sampler)?,
-        _ => Level::IMAGE,
+    let last = match values.diffusion.scheme() {
+        Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,
+        Scheme::Forward | Scheme::Half => Level::IMAGE,
     };
     Ok(Acting { sampler, last, clip: None, guidance })
 }
 
 /// The sampler that `--sampler` and `--eta` name.
 fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
-    let (name, eta) = (values.word("sample.sampler"), values.number("sample.eta").unwrap_or(0.0));
+    let (name, eta) = (values.sample.sampler(), values.sample.eta());
     if !(0.0..=1.0).contains(&eta) {
         return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
     }
     Ok(match name {
-        "ddpm" => Sampler::Ddpm { variance: scheduler.variance()? },
-        "euler" => scheduler.euler()?,
-        "dpm++2m" => Sampler::DpmSolverPlusPlus2M,
-        _ => Sampler::Ddim { eta },
+        SamplerName::Ddpm => Sampler::Ddpm { variance: scheduler.variance()? },
+        SamplerName::Euler => scheduler.euler()?,
+        SamplerName::DpmSolver => Sampler::DpmSolverPlusPlus2M,
+        SamplerName::Ddim => Sampler::Ddim { eta },
     })
 }
 
@@ -333,7 +333,7 @@ pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Resul
 }
 
 fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> {
-    let steps = values.count("sample.steps").unwrap_or(20);
+    let steps = values.sample.steps();
     let most = scheduler.schedule.len();
     if steps == 0 || steps > most {
         return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));

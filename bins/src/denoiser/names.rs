@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
 
-use crate::values::Values;
 use crate::{Failure, adapters};
+use recipes::settings::Values;
 
 /// The two parts of `base+adapter`, or of a run that trained adapters.
 pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
@@ -24,9 +24,9 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
         let text = format!("{name}: an adapter alone, whose base is not named or not here; name both, as BASE+{name}");
         return Err(Failure::usage(text));
     }
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     values.merge_file(&settings)?;
-    Ok((base_of(values.word("model.model"))?, Some(adapter.to_owned())))
+    Ok((base_of(values.model.model().unwrap_or_default())?, Some(adapter.to_owned())))
 }
 
 /// Whether a name is that of a denoiser rather than a language model.

@@ -15,8 +15,8 @@ use train::token::Examples;
 
 use super::{Files, Words};
 use crate::judged::{Judged, hold_out};
-use crate::values::Values;
 use crate::{Call, Failure};
+use recipes::settings::Values;
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 2048;
@@ -139,10 +139,10 @@ impl Images for Data<'_> {
 /// Opens what `--data` names.
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call) -> Result<Opened<'a>, Failure> {
     let values = &call.values;
-    if values.count("data.limit") == Some(0) {
+    if values.data.limit() == Some(0) {
         return Err(Failure::usage("--limit takes at least 1"));
     }
-    match values.text("data.data") {
+    match values.data.data() {
         None => Err(Failure::usage("--data is needed with --refiner and --generator: judged pairs")),
         Some("builtin:chimera") => chimera(files, handoff, values),
         Some(name) if name.starts_with("builtin:") => {
@@ -190,10 +190,10 @@ fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Resu
         let text = format!("builtin:chimera has pictures of {EDGE} x {EDGE}, the generator makes {}", files.shape);
         return Err(Failure::failed(text));
     }
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
-    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
-    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
-    let null_share = values.number("sample.null_share").unwrap_or(Problem::NULL_SHARE);
+    let seed = values.run.seed();
+    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.train.eval_examples();
+    let null_share = values.sample.null_share();
     if !(0.0..=1.0).contains(&null_share) {
         return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {null_share}")));
     }
@@ -222,7 +222,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
         let fingerprint = records.fingerprint()?;
         (Arc::new(records), fingerprint)
     };
-    let n = pairs.len().min(values.count("data.limit").unwrap_or(usize::MAX));
+    let n = pairs.len().min(values.data.limit().unwrap_or(usize::MAX));
     let data = |rows| Data { pairs: Arc::clone(&pairs), rows, words: &files.words, handoff };
     let all = data((0..n).collect());
     // Every picture and prompt is looked at once, so that what is broken is said before training begins.
@@ -246,7 +246,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let share = crate::images::eval_share(values)?;
     let requests = (0..n).map(|row| all.pairs.request(row)).collect::<Result<Vec<_>, _>>();
     let requests = requests.map_err(|error| Failure::failed(error.to_string()))?;
-    let (rest, held_out) = hold_out(&requests, share, values.count("run.seed").unwrap_or(0) as u64);
+    let (rest, held_out) = hold_out(&requests, share, values.run.seed());
     if rest.is_empty() {
         let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));

@@ -13,8 +13,8 @@ use models::formats::SamplingPlan;
 use train::statistics::wilson;
 
 use super::{Files, Words};
-use crate::values::Values;
 use crate::{Failure, denoiser, stop};
+use recipes::settings::Values;
 
 /// Requests on which the oracle compares policies.
 const REQUESTS: u64 = 256;
@@ -55,7 +55,7 @@ pub(crate) struct Made {
 impl<'a> Studio<'a> {
     pub(crate) fn new(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Result<Self, Failure> {
         let (sampling, plan) = (files.words.sampling(values), denoiser::plan(values, &files.generator)?);
-        let seed = values.count("run.seed").unwrap_or(0) as u64;
+        let seed = values.run.seed();
         Ok(Self { files, handoff, sampling, plan, seed })
     }
 

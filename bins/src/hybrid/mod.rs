@@ -16,8 +16,8 @@ use policies::Pair;
 use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};
-use crate::values::Values;
 use crate::{Failure, model, text};
+use recipes::settings::{Modality, OptimizerName, Settings, Values};
 
 /// The problem: words, then a picture.
 pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
@@ -84,11 +84,11 @@ impl Files {
     /// Both halves as they are, or as the references that the settings name.
     pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
         let acting = denoiser::acting(values, &self.generator, self.shape)?;
-        let refiner = match values.text("hybrid.refiner_reference") {
+        let refiner = match values.hybrid.refiner_reference() {
             Some(name) => CausalLm::frozen(model::load_beside(&self.refiner, name, values)?)?,
             None => model::start(&self.refiner, values)?,
         };
-        let generator = match values.text("hybrid.generator_reference") {
+        let generator = match values.hybrid.generator_reference() {
             Some(name) => denoiser::load_reference(name, &self.generator, values)?.frozen(self.shape, acting)?,
             None => denoiser::start(&self.generator, self.shape, acting, values)?,
         };
@@ -98,26 +98,36 @@ impl Files {
 
 /// beta and gamma of Eq. 15.
 pub(crate) fn weights(values: &Values) -> Result<(f64, f64), Failure> {
-    let number = |path, flag| match values.number(path) {
-        Some(weight) if weight.is_finite() && weight > 0.0 => Ok(weight),
-        weight => Err(Failure::usage(format!("--{flag} takes a positive number, not {}", weight.unwrap_or(f64::NAN)))),
+    let positive = |weight: f64, flag| match weight.is_finite() && weight > 0.0 {
+        true => Ok(weight),
+        false => Err(Failure::usage(format!("--{flag} takes a positive number, not {weight}"))),
     };
-    Ok((number("objective.beta", "beta")?, number("objective.gamma", "gamma")?))
+    Ok((positive(values.objective.beta(), "beta")?, positive(values.objective.gamma(), "gamma")?))
 }
 
 /// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
-const GENERAL: &[(&str, &str)] =
-    &[("objective.beta", "0.1"), ("objective.gamma", "2000"), ("optimizer.name", "adamw"), ("optimizer.lr", "1e-6")];
+fn general(settings: &mut Settings) {
+    settings.objective.beta = 0.1;
+    settings.objective.gamma = 2000.0;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 1e-6;
+}
+
+/// Defaults where the embedded problem's requests are answered.
+pub(crate) fn embedded_requests(settings: &mut Settings) {
+    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
+    settings.data.max_length = 96;
+}
 
 /// Defaults of every hybrid run.
 pub(crate) fn general_presets(values: &mut Values) {
-    values.preset_all(GENERAL);
+    values.preset(general);
 }
 
 /// The names of the two models: their own flags, or a run's two halves.
 fn names(values: &Values) -> Result<(String, String), Failure> {
-    let own = ["hybrid.refiner", "hybrid.generator"].map(|path| values.text(path).map(str::to_owned));
-    let of_run = match values.text("model.model") {
+    let own = [values.hybrid.refiner(), values.hybrid.generator()].map(|name| name.map(str::to_owned));
+    let of_run = match values.model.model() {
         Some(run) => halves_of_run(Path::new(run))?.map(Some),
         None => [None, None],
     };
@@ -136,13 +146,13 @@ fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
     let half = refiner.rsplit('+').next().unwrap_or(refiner);
     let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
     if let Some(config) = run.filter(|config| config.is_file()) {
-        let mut settings = Values::defaults();
+        let mut settings = Values::default();
         settings.merge_file(&config)?;
-        if settings.word("run.mdp") == "hybrid" {
-            values.preset("hybrid.template", settings.word("hybrid.template"));
+        if settings.run.mdp() == Modality::Hybrid {
+            values.preset(|own| own.hybrid.template = settings.hybrid.template().to_owned());
         }
     } else if refiner.starts_with("builtin:chimera-refiner") {
-        values.preset("hybrid.template", CHIMERA_TEMPLATE);
+        values.preset(|settings| settings.hybrid.template = CHIMERA_TEMPLATE.to_owned());
     }
     Ok(())
 }
@@ -155,7 +165,7 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
         let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
         return Err(Failure::usage(text));
     }
-    let mut settings = Values::defaults();
+    let mut settings = Values::default();
     settings.merge_file(&run.join("config.toml"))?;
     let name = |half: &Path, is_adapter: bool, base: String| {
         let half = half.display();
@@ -165,11 +175,11 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
         (refiner.join("adapter_config.json").is_file(), generator.join(denoiser::LORA_FILE).is_file());
     // Adapters name their bases themselves, where they still are; else what the run began with says it.
     let refiner_base = match model::named_base(&refiner)? {
-        None if is_refiner => model::base_of(settings.word("hybrid.refiner"))?,
+        None if is_refiner => model::base_of(settings.hybrid.refiner().unwrap_or_default())?,
         base => base.unwrap_or_default(),
     };
     let generator_base = match is_generator.then(|| denoiser::named_base(&generator)).transpose()?.flatten() {
-        None if is_generator => denoiser::base_of(settings.word("hybrid.generator"))?,
+        None if is_generator => denoiser::base_of(settings.hybrid.generator().unwrap_or_default())?,
         base => base.unwrap_or_default(),
     };
     Ok([name(&refiner, is_refiner, refiner_base), name(&generator, is_generator, generator_base)])
@@ -182,12 +192,12 @@ impl Words {
             let text = format!("{}: the model names no end-of-text token (eos_token)", files.path.display());
             return Err(Failure::failed(text));
         };
-        let template = values.word("hybrid.template").replace("\\n", "\n");
+        let template = values.hybrid.template().replace("\\n", "\n");
         if !template.contains("{request}") {
             return Err(Failure::usage("--request-template has no {request} in it: where does the request go?"));
         }
         let tokenise = Arc::new(text::plain_tokenise(files)?);
-        Ok(Self { tokenizer, tokenise, template, eos, max_length: values.count("data.max_length").unwrap_or(512) })
+        Ok(Self { tokenizer, tokenise, template, eos, max_length: values.data.max_length() })
     }
 
     /// The prompt that asks a refiner for a request.
@@ -208,9 +218,9 @@ impl Words {
     /// How refined prompts are drawn.
     pub(crate) fn sampling(&self, values: &Values) -> Sampling {
         Sampling {
-            temperature: values.number("sample.temperature").unwrap_or(1.0),
-            top_k: values.count("sample.top_k"),
-            top_p: values.number("sample.top_p"),
+            temperature: values.sample.temperature(),
+            top_k: values.sample.top_k(),
+            top_p: values.sample.top_p(),
             max_new: self.max_length,
             eos: self.tokenizer.eos.clone(),
             vocabulary: Some(self.tokenizer.n_tokens()),

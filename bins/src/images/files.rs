@@ -8,7 +8,7 @@ use datasets::images::{
     Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
     LatentShape, LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, Pixels, Preparation, Sides,
 };
-use datasets::{OnBad, Reading};
+use datasets::Reading;
 use engine::Noise;
 use engine::ops::Grid;
 use models::denoiser::{Condition, Shape};
@@ -19,9 +19,9 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::{LatentImages, context, kind};
 use super::{Captions, Opened, eval_share, pair};
 use crate::denoiser::Loaded;
-use crate::text::{Part, split, unread};
-use crate::values::Values;
+use crate::text::{on_bad, Part, split, unread};
 use crate::{Call, Failure};
+use recipes::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 
 /// Pictures as they are, for a model without an autoencoder.
 struct Pictures {
@@ -61,8 +61,8 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
     let all = read(path, Part::Train, loaded, shape, values)?;
     call.console.info(&audit(&all, &captions)?.to_string());
     let share = eval_share(values)?;
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
-    let (data, held_out) = match values.text("data.eval_data") {
+    let seed = values.run.seed();
+    let (data, held_out) = match values.data.eval_data() {
         Some(other) => (all, Some(read(Path::new(other), Part::HeldOut, loaded, shape, values)?)),
         None if share > 0.0 => {
             let (rest, held_out) = all.hold_out(share, seed)?;
@@ -105,30 +105,33 @@ fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values)
     if shape.height != shape.width {
         return Err(Failure::usage(format!("the model makes {shape}; give --image-size for square pictures")));
     }
-    if values.is_typed("data.flip_sides") && !values.switch("data.flip") {
+    if values.is_typed(&at::data::flip_sides) && !values.data.flip() {
         return Err(Failure::usage("--flip-sides goes with --flip"));
     }
     let reading = reading(part, values);
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let settings = ImageSettings {
         kind: kind(values),
         size: shape.height * factor,
         preparation: preparation(values),
-        flip: values.switch("data.flip").then_some(Mirror { seed, sides: sides(values) }),
+        flip: values.data.flip().then_some(Mirror { seed, sides: sides(values) }),
     };
     datasets::images::open(path, reading.clone(), settings).map_err(|error| unread(error, &reading))
 }
 
 /// How the pictures of files are made ready.
 pub(crate) fn preparation(values: &Values) -> Preparation {
-    let is_torchvision = values.word("data.resize_rounding") == "torchvision";
+    let is_torchvision = values.data.resize_rounding() == ResizeRounding::Torchvision;
     Preparation {
-        alpha: if values.word("data.transparency") == "drop" { Alpha::Dropped } else { Alpha::White },
-        orientation: if values.switch("data.exif") { Orientation::Exif } else { Orientation::Stored },
-        filter: match values.word("data.resize_filter") {
-            "bilinear" => Filter::Bilinear,
-            "bicubic" => Filter::Bicubic,
-            _ => Filter::Lanczos,
+        alpha: match values.data.transparency() {
+            TransparencyName::Drop => Alpha::Dropped,
+            TransparencyName::White => Alpha::White,
+        },
+        orientation: if values.data.exif() { Orientation::Exif } else { Orientation::Stored },
+        filter: match values.data.resize_filter() {
+            ResizeFilter::Bilinear => Filter::Bilinear,
+            ResizeFilter::Bicubic => Filter::Bicubic,
+            ResizeFilter::Lanczos => Filter::Lanczos,
         },
         long_side: if is_torchvision { LongSide::Down } else { LongSide::Nearest },
         middle: if is_torchvision { Middle::Even } else { Middle::Before },
@@ -136,7 +139,10 @@ pub(crate) fn preparation(values: &Values) -> Preparation {
 }
 
 fn sides(values: &Values) -> Sides {
-    if values.word("data.flip_sides") == "apart" { Sides::Apart } else { Sides::Together }
+    match values.data.flip_sides() {
+        FlipSides::Apart => Sides::Apart,
+        FlipSides::Together => Sides::Together,
+    }
 }
 
 /// How a file of pictures is to be read.
@@ -144,8 +150,8 @@ pub(crate) fn reading(part: Part, values: &Values) -> Reading {
     Reading {
         format: None,
         split: split(part, values),
-        limit: values.count("data.limit").filter(|_| part == Part::Train).map(|limit| limit as u64),
-        on_bad: if values.word("data.on_bad_image") == "skip" { OnBad::Skip } else { OnBad::Fail },
+        limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: on_bad(values.data.on_bad_image()),
     }
 }
 
@@ -175,8 +181,8 @@ fn encoded(
     let values = &call.values;
     let kind = kind(values);
     let fingerprint =
-        format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, values.count("run.seed"));
-    let (path, scratch) = if let Some(path) = values.text("data.latent_cache") {
+        format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, Some(values.run.seed()));
+    let (path, scratch) = if let Some(path) = values.data.latent_cache() {
         (PathBuf::from(format!("{path}{name}")), None)
     } else {
         let folder = tempfile::tempdir()?;
@@ -222,7 +228,7 @@ fn write_cache(
     }
     writer.write_context(empty, &context(&like))?;
     let bar = call.console.bar("encode", data.len());
-    let noise = Noise::new(call.values.count("run.seed").unwrap_or(0) as u64);
+    let noise = Noise::new(call.values.run.seed());
     for index in 0..data.len() {
         let encode = |pixels: &Pixels, side| {
             let rng = &mut noise.stream(&format!("latent, side {side}"), index as u64);

@@ -11,7 +11,7 @@ use super::{Captions, Opened};
 use crate::Failure;
 use crate::denoiser::Loaded;
 use crate::judged::hold_out;
-use crate::values::Values;
+use recipes::settings::{Loss, Values, at};
 
 /// A file of latents by position; equal contexts are one condition.
 pub(super) struct LatentImages {
@@ -78,7 +78,7 @@ pub(crate) fn context(conditioning: &Conditioning) -> LatentContext {
 
 /// Which examples are wanted of a file.
 pub(crate) fn kind(values: &Values) -> ImageKind {
-    if values.word("objective.name") == "sft" { ImageKind::Captioned } else { ImageKind::Pairs }
+    if values.objective.name() == Loss::Sft { ImageKind::Captioned } else { ImageKind::Pairs }
 }
 
 /// The shape of a file's latents.
@@ -99,7 +99,7 @@ fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), 
 
 /// A model that reads texts is told something where captions are hidden, and only the file or an encoder knows what.
 fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Values) -> Result<(), Failure> {
-    let share = values.number("diffusion.empty_share").unwrap_or(0.0);
+    let share = values.diffusion.empty_share();
     if share <= 0.0 || loaded.context_width().is_none() {
         return Ok(());
     }
@@ -107,8 +107,8 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
     if needed == found {
         return Ok(());
     }
-    let by = match values.text("train.preset") {
-        Some(preset) if !values.is_typed("diffusion.empty_share") => format!(" (of --preset {preset})"),
+    let by = match values.train.preset() {
+        Some(preset) if !values.is_typed(&at::diffusion::empty_share) => format!(" (of --preset {preset})"),
         _ => String::new(),
     };
     Err(Failure::usage(format!(
@@ -122,11 +122,11 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
 /// Which of `n` examples are learned from and which are held out: those that are told the same go to the same side.
 fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let share = super::eval_share(values)?;
-    if share == 0.0 || values.text("data.eval_data").is_some() {
+    if share == 0.0 || values.data.eval_data().is_some() {
         return Ok(((0..n).collect(), Vec::new()));
     }
     let told = (0..n).map(|index| latents.told(index)).collect::<Result<Vec<_>, _>>()?;
-    Ok(hold_out(&told, share, values.count("run.seed").unwrap_or(0) as u64))
+    Ok(hold_out(&told, share, values.run.seed()))
 }
 
 /// Opens `--latents`; a share of what is told is held out.
@@ -134,13 +134,13 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
     let latents = Latents::open(path, kind(values))?;
     let shape = to_shape(latents.shape());
     check_context(path, &latents, loaded)?;
-    let n = latents.len().min(values.count("data.limit").unwrap_or(usize::MAX));
+    let n = latents.len().min(values.data.limit().unwrap_or(usize::MAX));
     let empty = latents.empty_context()?.map(|context| Arc::new(conditioning(&context)));
     let captions = Captions::new(loaded, shape).with_empty(empty);
     check_empty(path, loaded, &captions, values)?;
     let (rest, held_out) = split(&latents, n, values)?;
     let fingerprint = format!("{} {n} {}", latents.fingerprint(), blake3::hash(format!("{held_out:?}").as_bytes()));
-    let held_out_images: Option<Arc<dyn Images>> = if let Some(other) = values.text("data.eval_data") {
+    let held_out_images: Option<Arc<dyn Images>> = if let Some(other) = values.data.eval_data() {
         let latents = Latents::open(Path::new(other), kind(values))?;
         if to_shape(latents.shape()) != shape {
             return Err(Failure::failed(format!("--eval-data {other}: latents of another shape than {shape}")));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn held_out(latents: &Latents, seed: &str) -> Vec<usize> {
-        let mut values = Values::defaults();
+        let mut values = Values::default();
         for set in ["run.mdp=diffusion", "data.eval_share=0.25", &format!("run.seed={seed}")] {
             values.merge_set(set).unwrap();
         }

@@ -18,8 +18,8 @@ use train::diffusion::{Finished, ImageExample, Images};
 use crate::console::Console;
 use crate::denoiser::{self, Loaded};
 use crate::judged::is_pair_folder;
-use crate::values::Values;
 use crate::{Call, Failure};
+use recipes::settings::{Scheme, Values};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 4096;
@@ -159,16 +159,16 @@ impl Opened {
 /// Opens what `--data` or `--latents` names, for a denoiser.
 pub(crate) fn open(loaded: &Loaded, call: &Call) -> Result<Opened, Failure> {
     let values = &call.values;
-    if values.count("data.limit") == Some(0) {
+    if values.data.limit() == Some(0) {
         return Err(Failure::usage("--limit takes at least 1"));
     }
-    if let Some(path) = values.text("data.latents") {
+    if let Some(path) = values.data.latents() {
         return latents::open(Path::new(path), loaded, values);
     }
-    match values.text("data.data") {
-        None if values.word("diffusion.scheme") == "trajectory" => {
+    match values.data.data() {
+        None if values.diffusion.scheme() == Scheme::Trajectory => {
             let without = "--scheme trajectory needs --trajectories: sample --save-trajectories makes them";
-            let path = values.text("diffusion.trajectories").ok_or_else(|| Failure::usage(without))?;
+            let path = values.diffusion.trajectories().ok_or_else(|| Failure::usage(without))?;
             of_trajectories(Path::new(path), loaded)
         }
         None => Err(Failure::usage("--data or --latents is needed with --model")),
@@ -212,13 +212,13 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
 
 fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
     let shape = Shape { height: EDGE, width: EDGE, channels: Pixels::CHANNELS };
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let captions = Arc::new(Captions::new(loaded, shape));
     let part = |split, n| -> Arc<dyn Images> {
         Arc::new(Shapes { problem: Problem::new(seed), split, demonstrations, n, captions: Arc::clone(&captions) })
     };
-    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
-    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.train.eval_examples();
     let wishes = (0..64).map(|index| Problem::new(seed).pair(Split::Validation, index).caption).collect();
     Ok(Opened {
         train: part(Split::Train, n),
@@ -256,13 +256,13 @@ impl Images for Creatures {
 
 fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
     let shape = Shape { height: chimera::EDGE, width: chimera::EDGE, channels: Pixels::CHANNELS };
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let problem = chimera::Problem::new(seed);
     let captions = Arc::new(Captions::new(loaded, shape));
     let part =
         |split, n| -> Arc<dyn Images> { Arc::new(Creatures { problem, split, n, captions: Arc::clone(&captions) }) };
-    let n = values.count("data.limit").unwrap_or(BUILTIN_PAIRS);
-    let n_held_out = values.count("train.eval_examples").unwrap_or(256);
+    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
+    let n_held_out = values.train.eval_examples();
     let wishes = (0..64).map(|index| problem.demonstration(Split::Validation, index).caption).collect();
     Ok(Opened {
         train: part(Split::Train, n),
@@ -279,7 +279,7 @@ fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
 
 /// The share of the data that is held out where there is no `--eval-data`.
 pub(crate) fn eval_share(values: &Values) -> Result<f64, Failure> {
-    let share = values.number("data.eval_share").unwrap_or(0.05);
+    let share = values.data.eval_share();
     if (0.0..1.0).contains(&share) {
         return Ok(share);
     }

@@ -47,10 +47,10 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call) -> Result<Opened, 
     if shape != ours {
         return Err(Failure::failed(format!("{}: latents of {shape}, the model makes {ours}", path.display())));
     }
-    let n = judged.preferences.len().min(values.count("data.limit").unwrap_or(usize::MAX));
+    let n = judged.preferences.len().min(values.data.limit().unwrap_or(usize::MAX));
     let share = eval_share(values)?;
     let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
-    let (rest, held_out) = hold_out(&requests, share, values.count("run.seed").unwrap_or(0) as u64);
+    let (rest, held_out) = hold_out(&requests, share, values.run.seed());
     if rest.is_empty() {
         let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));

@@ -12,8 +12,8 @@ use crate::denoiser;
 use crate::images::Captions;
 use crate::images::files::{audit, preparation, reading};
 use crate::text::Part;
-use crate::values::Values;
 use crate::{Failure, console};
+use recipes::settings::Values;
 
 /// Pictures are looked at in this size where nothing says which is wanted, that of Stable Diffusion.
 const SIZE: usize = 512;
@@ -64,7 +64,7 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
         return Ok(());
     }
     let model = model.map(|model| denoiser::load(model, values)).transpose()?;
-    let size = match (values.count("data.image_size"), &model) {
+    let size = match (values.data.image_size(), &model) {
         (Some(size), _) => size,
         (None, Some(model)) => model.picture_size(values)?,
         (None, None) => SIZE,

@@ -10,8 +10,8 @@ use datasets::PairFolder;
 use models::formats::ModelFiles;
 
 use crate::keys::idle;
-use crate::values::Values;
 use crate::{Call, Failure, console, denoiser, model, text};
+use recipes::settings::Values;
 
 /// What is looked at.
 pub(crate) enum Subject {
@@ -27,7 +27,7 @@ pub(crate) enum Subject {
 }
 
 pub(crate) fn inspect(call: &Call, path: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let subject = Subject::of(path.as_deref(), call.values.text("data.data"))?;
+    let subject = Subject::of(path.as_deref(), call.values.data.data())?;
     idle::refuse_beside(&subject, &call.values)?;
     let path = path.unwrap_or_default();
     let name = path.display().to_string();
@@ -163,13 +163,13 @@ fn inspect_run(path: &Path) -> Result<(), Failure> {
             last.insert(split.to_owned(), line.clone());
         }
     }
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     values.merge_file(&folder.join("config.toml"))?;
-    let names = ["model.model", "hybrid.refiner", "hybrid.generator"];
-    let model: Vec<&str> = names.into_iter().filter_map(|path| values.text(path)).collect();
+    let names = [values.model.model(), values.hybrid.refiner(), values.hybrid.generator()];
+    let model: Vec<&str> = names.into_iter().flatten().collect();
     let rows = [
-        ("problem", values.word("run.mdp").to_owned()),
-        ("objective", values.word("objective.name").to_owned()),
+        ("problem", values.run.mdp().name().to_owned()),
+        ("objective", values.objective.name().to_string()),
         ("model", model.join(" and ")),
         ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
         ("checkpoints", format!("{checkpoints:?}")),

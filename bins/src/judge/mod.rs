@@ -13,9 +13,8 @@ use train::statistics::wilson;
 
 use self::reward::Reward;
 use crate::console::Console;
-use crate::keys::MODELS;
-use crate::values::Values;
 use crate::{Call, Failure, console, score};
+use recipes::settings::{Broken, Values, at};
 
 /// The name that the oracle's judgements are under.
 const ORACLE: &str = "oracle";
@@ -27,9 +26,8 @@ const AT_ONCE: usize = 16;
 const DRAWS: usize = 16;
 
 pub(crate) fn judge(call: &Call) -> Result<ExitCode, Failure> {
-    let folder =
-        call.values.text("label.pairs").ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
-    let (judge, device) = (call.values.word("judge.judge"), call.values.word("run.device"));
+    let folder = call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
+    let (judge, device) = (call.values.judge.judge(), call.values.run.device());
     let counts = judge_all(Path::new(folder), judge, device, &call.console)?;
     console::result(&format!("{folder}: {counts}"));
     Ok(ExitCode::SUCCESS)
@@ -95,11 +93,11 @@ pub(crate) fn check_for(judge: &str, modality: Modality, device: &str) -> Result
 
 /// The settings of a run that judges pairs of this kind.
 fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     values.merge_file(&Path::new(run).join("config.toml"))?;
-    let mdp = values.word("run.mdp");
-    if mdp != modality.name() {
-        let text = format!("--judge {run} is a run of --mdp {mdp}, and the pairs are of {}", modality.name());
+    let mdp = values.run.mdp();
+    if mdp != modality {
+        let text = format!("--judge {run} is a run of --mdp {}, and the pairs are of {}", mdp.name(), modality.name());
         return Err(Failure::failed(text));
     }
     Ok(values)
@@ -223,32 +221,33 @@ fn is_of_model(path: &Path) -> bool {
 /// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
 fn margins(pairs: &PairFolder, run: &str, device: &str, console: &Console) -> Result<Vec<f64>, Failure> {
     let mut values = settings_of(run, pairs.modality())?;
-    // The run's model against what the run began with, or stayed close to.
-    for (model, reference) in MODELS {
-        if let Some(start) = values.text(reference).or(values.text(model)).map(str::to_owned) {
-            values.settle(reference, &start);
-        }
-        values.clear(model);
-    }
-    if pairs.modality() != Modality::Token {
-        let draws = values.count("diffusion.draws_per_pair").unwrap_or(1).max(DRAWS);
-        values.settle("diffusion.draws_per_pair", &draws.to_string());
-    }
-    for path in ["data.limit", "data.latents", "data.eval_data", "diffusion.draws"] {
-        values.clear(path);
+    for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
+        values.reset(field);
     }
     let scores = tempfile::NamedTempFile::new()?;
-    for (path, value) in [
-        ("model.model", run),
-        ("data.data", &pairs.path().display().to_string()),
-        ("data.eval_share", "0"),
-        ("data.all_pairs", "true"),
-        ("data.on_bad", "fail"),
-        ("run.device", device),
-        ("run.out", &scores.path().display().to_string()),
-    ] {
-        values.settle(path, value);
-    }
+    values.set(|settings| {
+        // The run's model against what the run began with, or stayed close to.
+        let (model, hybrid) = (&mut settings.model, &mut settings.hybrid);
+        for (model, reference) in [
+            (&mut model.model, &mut model.reference),
+            (&mut hybrid.refiner, &mut hybrid.refiner_reference),
+            (&mut hybrid.generator, &mut hybrid.generator_reference),
+        ] {
+            let start = model.take();
+            *reference = reference.take().or(start);
+        }
+        if pairs.modality() != Modality::Token {
+            let draws = settings.diffusion.draws_per_pair.unwrap_or(1).max(DRAWS);
+            settings.diffusion.draws_per_pair = Some(draws);
+        }
+        settings.model.model = Some(run.to_owned());
+        settings.data.data = Some(pairs.path().display().to_string());
+        settings.data.eval_share = 0.0;
+        settings.data.all_pairs = true;
+        settings.data.on_bad = Broken::Fail;
+        settings.run.device = device.to_owned();
+        settings.run.out = Some(scores.path().display().to_string());
+    });
     let scored = score::score(Call { values, console: console.again() });
     scored.map_err(|failure| {
         Failure::failed(format!("--judge {run}, whose rewards need what it began with: {failure}"))

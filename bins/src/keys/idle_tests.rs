@@ -3,11 +3,11 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use recipes::settings::{Loss, Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::{Here, refusal};
 use crate::keys::{INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
-use crate::values::{Values, reads};
 
 thread_local! {
     static TABLE: RefCell<Option<(Verbs, BTreeSet<&'static str>)>> = const { RefCell::new(None) };
@@ -16,7 +16,7 @@ thread_local! {
 /// Keeps what the table says is read of a command line.
 pub(super) fn note(here: &Here<'_>) {
     let is_read = |key: &&'static Key| key.verbs & here.verb != 0 && refusal(key, here).is_none();
-    TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.path).collect())));
+    TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.field.path).collect())));
 }
 
 /// A folder with all that the command lines below name.
@@ -184,14 +184,14 @@ fn what_the_table_says_is_read_is_read() {
     // A setting that no line has read in one of its verbs is one that no line has tried.
     for key in all() {
         for verb in [TRAIN, SCORE, SAMPLE, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0) {
-            assert!(ever.contains(&(verb, key.path)), "{} is never read in verb {verb}", key.path);
+            assert!(ever.contains(&(verb, key.field.path)), "{} is never read in verb {verb}", key.field.path);
         }
     }
 }
 
 /// What is said of settings that are typed, with spaces between; nothing where they are not refused.
 fn refused(verb: Verbs, sets: &str) -> String {
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     sets.split_whitespace().for_each(|set| values.merge_set(set).unwrap());
     super::refuse(&values, verb).err().map(|failure| failure.to_string()).unwrap_or_default()
 }
@@ -242,15 +242,15 @@ fn what_a_config_file_holds_and_does_not_apply_is_let_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.toml");
     std::fs::write(&path, "[optimizer]\nmomentum = 0.5\n").unwrap();
-    let mut values = Values::defaults();
+    let mut values = Values::default();
     values.merge_file(&path).unwrap();
     assert!(super::refuse(&values, TRAIN).is_ok());
 }
 
 #[test]
 fn losses_without_a_reference_are_those_that_need_none() {
-    for name in crate::keys::OBJECTIVES {
-        let mut values = Values::defaults();
+    for name in Loss::WORDS {
+        let mut values = Values::default();
         values.merge_set(&format!("objective.name={name}")).unwrap();
         let needs = match crate::objective::choose(&values).unwrap() {
             crate::objective::Chosen::Comparisons(objective) => objective.needs(),

@@ -1,7 +1,7 @@
-//! Every setting once: its place in a config file, its flag, its default, what it takes.
+//! Which verb reads which setting, and what else must hold for it.
 //!
-//! Flags, `--set`, config files, defaults, the messages about unknown keys and what is refused because nothing would read it
-//! are all read off this table.
+//! What settings are called, take and default to is in [`recipes::settings`]. Flags, what a run's config file holds and what
+//! is refused because nothing would read it are read off this table.
 
 mod diffusion;
 mod hybrid;
@@ -12,26 +12,9 @@ mod rounds;
 mod shared;
 mod token;
 
-use self::needs::When;
-#[cfg(test)]
-pub(crate) use shared::OBJECTIVES;
+use recipes::settings::{Field, Modality, Values};
 
-/// What a setting takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A count.
-    Count,
-    /// A real number.
-    Number,
-    /// A text; a path where it names a file.
-    Text,
-    /// `true` or `false`; the flag alone means true.
-    Switch,
-    /// One of a few words.
-    Choice(&'static [&'static str]),
-    /// Words with commas between.
-    List,
-}
+use self::needs::When;
 
 /// A verb, as bits, so that a setting can belong to several.
 pub(crate) type Verbs = u8;
@@ -42,43 +25,29 @@ pub(crate) const INSPECT: Verbs = 8;
 pub(crate) const LABEL: Verbs = 16;
 pub(crate) const JUDGE: Verbs = 32;
 
-/// A setting.
+/// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
-    /// `section.name` in a config file.
-    pub(crate) path: &'static str,
-    /// The flag without its dashes.
-    pub(crate) flag: &'static str,
-    pub(crate) kind: Kind,
-    /// As a config file would have it; empty: none.
-    pub(crate) default: &'static str,
+    pub(crate) field: &'static Field,
     pub(crate) verbs: Verbs,
     /// The kind of problem it is for, where it is for one alone.
-    pub(crate) only: Option<&'static str>,
+    pub(crate) only: Option<Modality>,
     /// Whether a hybrid reads it as well, for the half of that kind.
     pub(crate) in_hybrid: bool,
     /// The value that asks for nothing, where there is one: it may always be given.
     pub(crate) off: &'static str,
     /// What else must hold for it to be read: all of it.
     pub(crate) when: &'static [When],
-    pub(crate) help: &'static str,
 }
 
 /// A setting of every kind of problem.
-const fn key(
-    path: &'static str,
-    flag: &'static str,
-    kind: Kind,
-    default: &'static str,
-    verbs: Verbs,
-    help: &'static str,
-) -> Key {
-    Key { path, flag, kind, default, verbs, only: None, in_hybrid: false, off: "", when: &[], help }
+const fn key(field: &'static Field, verbs: Verbs) -> Key {
+    Key { field, verbs, only: None, in_hybrid: false, off: "", when: &[] }
 }
 
 impl Key {
     /// The same for one kind of problem alone.
-    const fn only(self, mdp: &'static str) -> Self {
+    const fn only(self, mdp: Modality) -> Self {
         Self { only: Some(mdp), ..self }
     }
 
@@ -98,20 +67,13 @@ impl Key {
     }
 
     /// Whether problems of this kind read it.
-    pub(crate) fn is_for(&self, mdp: &str) -> bool {
-        self.only.is_none_or(|only| only == mdp || self.in_hybrid && mdp == "hybrid")
+    pub(crate) fn is_for(&self, mdp: Option<Modality>) -> bool {
+        self.only.is_none_or(|only| mdp == Some(only) || self.in_hybrid && mdp == Some(Modality::Hybrid))
     }
 }
 
 const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
 const DATA: Verbs = TRAIN | SCORE | INSPECT;
-
-/// Where the settings name a model, and what it is compared with.
-pub(crate) const MODELS: [(&str, &str); 3] = [
-    ("model.model", "model.reference"),
-    ("hybrid.refiner", "hybrid.refiner_reference"),
-    ("hybrid.generator", "hybrid.generator_reference"),
-];
 
 /// The table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
@@ -124,22 +86,35 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         .chain(rounds::KEYS)
 }
 
-/// The setting at `section.name`.
-pub(crate) fn find(path: &str) -> Option<&'static Key> {
-    all().find(|key| key.path == path)
+/// The values of the settings that a verb reads, as a config file.
+pub(crate) fn to_toml(values: &Values, verb: Verbs) -> String {
+    let mdp = Some(values.run.mdp());
+    let read = all().filter(|key| key.verbs & verb != 0 && key.is_for(mdp));
+    values.to_toml(read.map(|key| key.field))
 }
 
 #[cfg(test)]
 mod tests {
+    use recipes::settings::{Kind, fields};
+
+    use super::needs::Need;
     use super::*;
 
     #[test]
-    fn paths_and_flags_are_named_once() {
-        let keys: Vec<&Key> = all().collect();
-        for (i, key) in keys.iter().enumerate() {
-            assert!(keys[i + 1..].iter().all(|k| k.path != key.path), "{}", key.path);
-            assert!(keys[i + 1..].iter().all(|k| k.flag != key.flag), "{}", key.flag);
-            assert_eq!(key.path.split('.').count(), 2, "{}", key.path);
+    fn every_setting_is_in_the_table_once() {
+        for field in fields() {
+            assert_eq!(all().filter(|key| key.field == field).count(), 1, "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn conditions_speak_of_words_that_there_are() {
+        for need in all().flat_map(|key| key.when).map(|when| when.2) {
+            if let Need::One(field, words) | Need::NotOne(field, words) = need
+                && let Kind::Choice(known) = field.kind
+            {
+                assert!(words.iter().all(|word| known.contains(word)), "{}: {words:?}", field.path);
+            }
         }
     }
 }

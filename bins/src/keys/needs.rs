@@ -1,9 +1,19 @@
 //! What else must hold for a setting to be read.
 //!
-//! Each setting of the table says it in its own place: `.when(&[When(TRAIN, "", Need::With("rounds.rounds"))])`. What is
+//! Each setting of the table says it in its own place: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`. What is
 //! typed and would not be read is refused by [`super::idle`], which walks the table.
-use super::{Verbs, find};
-use crate::values::Values;
+use recipes::settings::{Field, Modality, Scheme, TimestepsName, Values};
+
+use super::Verbs;
+
+/// Conditions of every kind of problem.
+pub(super) const ANY: Option<Modality> = None;
+/// Conditions of language models.
+pub(super) const TOKEN: Option<Modality> = Some(Modality::Token);
+/// Conditions of denoisers.
+pub(super) const DIFFUSION: Option<Modality> = Some(Modality::Diffusion);
+/// Conditions of a refiner and a generator.
+pub(super) const HYBRID: Option<Modality> = Some(Modality::Hybrid);
 
 /// Where examples come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +47,23 @@ impl Data {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Here<'a> {
     pub(crate) verb: Verbs,
-    /// The kind of problem; empty where it is none, as when a run's folder is looked at.
-    pub(crate) mdp: &'a str,
+    /// The kind of problem; none as when a run's folder is looked at.
+    pub(crate) mdp: Option<Modality>,
     pub(crate) data: Data,
     /// Whether a model's weights are loaded.
     pub(crate) loads: bool,
     pub(crate) values: &'a Values,
 }
 
-/// A condition, for some verbs and one kind of problem (empty: for all).
+/// A condition, for some verbs and one kind of problem (none: for all).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct When(pub(crate) Verbs, pub(crate) &'static str, pub(crate) Need);
+pub(crate) struct When(pub(crate) Verbs, pub(crate) Option<Modality>, pub(crate) Need);
 
 impl When {
     /// Why a setting is not read here; nothing where it is.
     pub(super) fn refusal(&self, here: &Here<'_>) -> Option<String> {
         let Self(verbs, mdp, need) = self;
-        let concerns = verbs & here.verb != 0 && (mdp.is_empty() || *mdp == here.mdp);
+        let concerns = verbs & here.verb != 0 && (mdp.is_none() || *mdp == here.mdp);
         if concerns { need.refusal(here) } else { None }
     }
 }
@@ -62,13 +72,13 @@ impl When {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     /// Another setting is one of these words.
-    One(&'static str, &'static [&'static str]),
+    One(&'static Field, &'static [&'static str]),
     /// Another setting is none of these words.
-    NotOne(&'static str, &'static [&'static str]),
+    NotOne(&'static Field, &'static [&'static str]),
     /// One of some other settings has a value.
-    With(&'static [&'static str]),
+    With(&'static [&'static Field]),
     /// Another setting has no value, and why it matters.
-    Without(&'static str, &'static str),
+    Without(&'static Field, &'static str),
     /// Examples come from there.
     From(&'static [Data]),
     /// Anything else, and what it is.
@@ -79,26 +89,29 @@ pub(crate) enum Need {
 
 impl Need {
     fn refusal(self, here: &Here<'_>) -> Option<String> {
-        let word = |path| here.values.peek_word(path);
+        let word = |field: &Field| match field.value(here.values) {
+            Some(toml::Value::String(word)) => word,
+            _ => String::new(),
+        };
         let (holds, text) = match self {
-            Self::One(path, words) => {
-                let text = format!("is for --{} {}, {} does not read it", flag(path), either(words), word(path));
-                (words.contains(&word(path)), text)
+            Self::One(field, words) => {
+                let (flag, found) = (field.name, word(field));
+                let text = format!("is for --{flag} {}, {found} does not read it", either(words));
+                (words.contains(&&*found), text)
             }
-            Self::NotOne(path, words) => {
-                let (flag, others) = (flag(path), either(words));
-                let text =
-                    format!("would do nothing: --{flag} {} does not read it, others than {others} do", word(path));
-                (!words.contains(&word(path)), text)
+            Self::NotOne(field, words) => {
+                let (flag, found, others) = (field.name, word(field), either(words));
+                let text = format!("would do nothing: --{flag} {found} does not read it, others than {others} do");
+                (!words.contains(&&*found), text)
             }
-            Self::With(paths) => {
-                let flags: Vec<String> = paths.iter().map(|path| format!("--{}", flag(path))).collect();
+            Self::With(fields) => {
+                let flags: Vec<String> = fields.iter().map(|field| format!("--{}", field.name)).collect();
                 let text = format!("goes with {}, and nothing reads it without", flags.join(" or "));
-                (paths.iter().any(|path| here.values.has(path)), text)
+                (fields.iter().any(|field| field.value(here.values).is_some()), text)
             }
-            Self::Without(path, why) => {
-                let text = format!("is not for --{}: {why}", flag(path));
-                (!here.values.has(path), text)
+            Self::Without(field, why) => {
+                let text = format!("is not for --{}: {why}", field.name);
+                (field.value(here.values).is_none(), text)
             }
             Self::From(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
@@ -115,11 +128,6 @@ impl Need {
     }
 }
 
-/// What a setting is called on the command line.
-fn flag(path: &'static str) -> &'static str {
-    find(path).map_or(path, |key| key.flag)
-}
-
 /// `a, b or c`.
 fn either(words: &[&str]) -> String {
     match words {
@@ -130,49 +138,43 @@ fn either(words: &[&str]) -> String {
 }
 
 /// Losses that read no reference.
-pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
+pub(super) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
 /// What rounds say of a reference that moves.
 pub(super) const FIXED: &str = "is for all rounds alike: it goes with --round-reference fixed";
 
+// What decides which settings are read looks at fields without reading them: the methods of their names are for runs.
 impl Here<'_> {
-    fn has(&self, path: &str) -> bool {
-        self.values.has(path)
-    }
-
     fn is_rounds(&self) -> bool {
-        self.has("rounds.rounds")
+        self.values.rounds.rounds.is_some()
     }
 
     /// Whether anything is held out of training.
     pub(super) fn holds_out(&self) -> bool {
-        let is_made = self.data == Data::Embedded && self.mdp != "token" && !self.is_on_trajectories();
+        let is_made = self.data == Data::Embedded && self.mdp != TOKEN && !self.is_on_trajectories();
         is_made
-            || self.has("data.eval_data")
+            || self.values.data.eval_data.is_some()
             || self.is_rounds() && self.prompts_are_embedded()
-            || self.values.peek_number("data.eval_share") != Some(0.0)
+            || self.values.data.eval_share != 0.0
     }
 
     /// Whether a share is taken out of the data: of rounds out of each one's pairs.
     pub(super) fn splits(&self) -> bool {
-        self.data != Data::Embedded || self.mdp == "token" || self.is_on_trajectories()
+        self.data != Data::Embedded || self.mdp == TOKEN || self.is_on_trajectories()
     }
 
     /// Rounds of an embedded model ask what its problem has.
     fn prompts_are_embedded(&self) -> bool {
-        match self.values.peek_word("sample.prompts") {
-            "" => true,
-            prompts => prompts.starts_with("builtin:"),
-        }
+        self.values.sample.prompts.as_ref().is_none_or(|prompts| prompts.starts_with("builtin:"))
     }
 
     fn is_on_trajectories(&self) -> bool {
-        self.values.peek_word("diffusion.scheme") == "trajectory" && self.mdp == "diffusion"
+        self.values.diffusion.scheme == Scheme::Trajectory && self.mdp == DIFFUSION
     }
 
     /// Whether samples are shown at evaluations.
     pub(super) fn shows_samples(&self) -> bool {
-        self.values.peek_count("train.n_samples") != Some(0) && self.data != Data::Latents
+        self.values.train.n_samples != 0 && self.data != Data::Latents
     }
 
     /// Whether training draws pictures, to show them, to judge them, or to learn of their ways.
@@ -182,31 +184,32 @@ impl Here<'_> {
 
     /// Whether decisions are scored that guidance has a say in.
     pub(super) fn is_guided(&self) -> bool {
-        self.draws_pictures() || self.values.peek_word("diffusion.scheme") == "half"
+        self.draws_pictures() || self.values.diffusion.scheme == Scheme::Half
     }
 
     /// Whether a denoiser's reference has any use.
     pub(super) fn compares_denoisers(&self) -> bool {
-        let objective = self.values.peek_word("objective.name");
-        !WITHOUT_REFERENCE.contains(&objective) || self.values.peek_word("diffusion.scheme") != "forward"
+        let objective = self.values.objective.name.word();
+        !WITHOUT_REFERENCE.contains(&objective) || self.values.diffusion.scheme != Scheme::Forward
     }
 
     /// Whether a language model is drawn by chance, or its data is.
     pub(super) fn is_by_chance(&self) -> bool {
-        let is_drawn = |path| self.values.peek_word(path).ends_with("-untrained");
-        self.data == Data::Embedded || is_drawn("model.model") || is_drawn("model.reference")
+        let is_drawn = |model: &Option<String>| model.as_ref().is_some_and(|name| name.ends_with("-untrained"));
+        let model = &self.values.model;
+        self.data == Data::Embedded || is_drawn(&model.model) || is_drawn(&model.reference)
     }
 
     /// Whether pictures become latents on the way in; a run or an adapter is taken to have what its base has.
     pub(super) fn encodes(&self) -> bool {
-        let model = std::path::Path::new(self.values.peek_word("model.model"));
+        let model = std::path::Path::new(self.values.model.model.as_deref().unwrap_or_default());
         let is_plain = model.is_dir() && !model.join("config.toml").is_file();
         !is_plain || model.join("vae").is_dir()
     }
 
     /// Whether both halves of a hybrid are named, so that no run has to say what they are.
     pub(super) fn names_both_halves(&self) -> bool {
-        self.has("hybrid.refiner") && self.has("hybrid.generator")
+        self.values.hybrid.refiner.is_some() && self.values.hybrid.generator.is_some()
     }
 
     /// Whether pairs are made in this run.
@@ -216,22 +219,23 @@ impl Here<'_> {
 
     /// Whether timesteps are drawn one to each stratum, and there is one.
     pub(super) fn has_one_stratum(&self) -> bool {
-        self.values.peek_word("diffusion.timesteps") == "stratified"
-            && self.values.peek_count("diffusion.draws_per_pair").unwrap_or(1) < 2
+        let diffusion = &self.values.diffusion;
+        diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(1) < 2
     }
 
     /// Whether answers, the model that gives them, or what it is asked depend on the seed.
     pub(super) fn samples_by_chance(&self) -> bool {
-        !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || self.has("label.pairs")
+        let makes_pairs = self.values.label.pairs.is_some();
+        !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || makes_pairs
     }
 
     /// Whether nothing is left to chance in the answers that are drawn.
     pub(super) fn is_greedy(&self) -> bool {
-        self.values.peek_number("sample.temperature") == Some(0.0)
+        self.values.sample.temperature == 0.0
     }
 
     /// Whether a reference stays the same in all rounds, where there are rounds.
     pub(super) fn reference_is_fixed(&self) -> bool {
-        !self.is_rounds() || self.values.peek_word("rounds.reference") == "fixed"
+        !self.is_rounds() || self.values.rounds.reference == recipes::settings::RoundReference::Fixed
     }
 }

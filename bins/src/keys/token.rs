@@ -1,132 +1,67 @@
 //! Settings of language models.
-#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
 
-use super::Kind::{Choice, Count, Number, Switch};
+use recipes::settings::{Modality, at};
+
 use super::needs::Data::{Embedded, Files, Pairs};
 use super::needs::Need::{From, One, Such, With};
-use super::needs::When;
+use super::needs::{ANY, HYBRID, TOKEN, When};
 use super::{ALL, DATA, INSPECT, Key, SAMPLE, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key("data.max_length", "max-length", Count, "512", ALL, "Tokens of prompt and answer together")
-        .only("token")
-        .in_hybrid()
-        .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
-    key(
-        "data.max_prompt_length",
-        "max-prompt-length",
-        Count,
-        "256",
-        DATA,
-        "Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as TRL)",
-    )
-    .only("token")
-    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
-    key(
-        "data.truncation",
-        "truncation",
-        Choice(&["auto", "keep-start", "keep-end", "keep-both"]),
-        "auto",
-        DATA,
-        "What of a long prompt stays; auto: keep-end for chats and hh, else keep-both (the middle goes)",
-    )
-    .only("token")
-    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
-    key(
-        "data.tokenization",
-        "tokenization",
-        Choice(&["separate", "joint"]),
-        "separate",
-        DATA,
-        "Prompt and answer apart, or together and then cut (as TRL)",
-    )
-    .only("token")
-    .when(&[When(INSPECT, "", From(&[Embedded, Files, Pairs]))]),
-    key(
-        "data.on_bad",
-        "on-bad",
-        Choice(&["fail", "skip"]),
-        "fail",
-        DATA,
-        "What to do with a broken record; skipped ones are counted",
-    )
-    .only("token")
-    .when(&[When(DATA, "", From(&[Files, Pairs]))]),
-    key(
-        "objective.per_token",
-        "per-token",
-        Switch,
-        "false",
+    key(&at::data::max_length, ALL).only(Modality::Token).in_hybrid().when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::max_prompt_length, DATA).only(Modality::Token).when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::truncation, DATA).only(Modality::Token).when(&[When(INSPECT, ANY, From(&[Embedded, Files, Pairs]))]),
+    key(&at::data::tokenization, DATA).only(Modality::Token).when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::on_bad, DATA).only(Modality::Token).when(&[When(DATA, ANY, From(&[Files, Pairs]))]),
+    key(&at::objective::per_token, TRAIN).only(Modality::Token).when(&[When(
         TRAIN,
-        "ipo: log-ratios are means over the tokens (as TRL), not sums",
-    )
-    .only("token")
-    .when(&[When(TRAIN, "", One("objective.name", &["ipo"]))]),
-    key("objective.alpha", "alpha", Number, "0.5", TRAIN, "tdpo: the weight of the divergence")
-        .only("token")
-        .when(&[When(TRAIN, "", One("objective.name", &["tdpo"]))]),
-    key("objective.desirable_weight", "desirable-weight", Number, "1", TRAIN, "kto: the weight of liked answers")
-        .only("token")
-        .when(&[When(TRAIN, "", One("objective.name", &["kto"]))]),
-    key(
-        "objective.undesirable_weight",
-        "undesirable-weight",
-        Number,
-        "1",
+        ANY,
+        One(&at::objective::name, &["ipo"]),
+    )]),
+    key(&at::objective::alpha, TRAIN).only(Modality::Token).when(&[When(
         TRAIN,
-        "kto: the weight of disliked answers",
-    )
-    .only("token")
-    .when(&[When(TRAIN, "", One("objective.name", &["kto"]))]),
-    key("sample.temperature", "temperature", Number, "1", SAMPLE | TRAIN, "0 takes the likeliest token")
-        .only("token")
-        .in_hybrid()
-        .when(&[
-            When(TRAIN, "token", With(&["rounds.rounds"])),
-            When(
-                TRAIN,
-                "hybrid",
-                Such(
-                    |here| here.draws_pictures(),
-                    "would do nothing: this run draws none, neither samples nor trajectories",
-                ),
-            ),
-        ]),
-    key("sample.top_k", "top-k", Count, "", SAMPLE | TRAIN, "Draws from the k likeliest tokens only")
-        .only("token")
-        .in_hybrid()
-        .when(&[
-            When(TRAIN, "token", With(&["rounds.rounds"])),
-            When(
-                TRAIN,
-                "hybrid",
-                Such(
-                    |here| here.draws_pictures(),
-                    "would do nothing: this run draws none, neither samples nor trajectories",
-                ),
-            ),
-            When(
-                TRAIN | SAMPLE,
-                "",
-                Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
-            ),
-        ]),
-    key(
-        "sample.top_p",
-        "top-p",
-        Number,
-        "",
-        SAMPLE | TRAIN,
-        "Draws from the fewest tokens that have this probability together",
-    )
-    .only("token")
-    .in_hybrid()
-    .when(&[
-        When(TRAIN, "token", With(&["rounds.rounds"])),
+        ANY,
+        One(&at::objective::name, &["tdpo"]),
+    )]),
+    key(&at::objective::desirable_weight, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["kto"]),
+    )]),
+    key(&at::objective::undesirable_weight, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["kto"]),
+    )]),
+    key(&at::sample::temperature, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
-            "hybrid",
+            HYBRID,
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+    ]),
+    key(&at::sample::top_k, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
+        When(
+            TRAIN,
+            HYBRID,
             Such(
                 |here| here.draws_pictures(),
                 "would do nothing: this run draws none, neither samples nor trajectories",
@@ -134,7 +69,23 @@ pub(super) const KEYS: &[Key] = &[
         ),
         When(
             TRAIN | SAMPLE,
-            "",
+            ANY,
+            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+        ),
+    ]),
+    key(&at::sample::top_p, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
+        When(
+            TRAIN,
+            HYBRID,
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+        When(
+            TRAIN | SAMPLE,
+            ANY,
             Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
         ),
     ]),

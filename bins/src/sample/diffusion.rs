@@ -18,12 +18,12 @@ use crate::denoiser::{self, Loaded};
 use crate::images::Captions;
 use crate::pictures::picture;
 use crate::trajectories::{self, Made};
-use crate::values::Values;
 use crate::{Call, Failure, stop};
+use recipes::settings::Values;
 
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     stop::listen("stopping after this step")?;
-    match call.values.text("label.pairs") {
+    match call.values.label.pairs() {
         Some(folder) => pairs(call, Path::new(folder))?,
         None => pictures(call)?,
     }
@@ -42,7 +42,7 @@ impl Opened {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
     fn open(call: &Call, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
-        let name = values.text("model.model").unwrap_or("builtin:shapes");
+        let name = values.model.model().unwrap_or("builtin:shapes");
         let loaded = denoiser::load(name, values)?;
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
@@ -60,22 +60,22 @@ const AT_ONCE: usize = 32;
 /// Two pictures of each prompt, `--n` times, to be judged.
 fn pairs(call: &Call, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
-    let n = values.count("sample.n").unwrap_or(1);
+    let n = values.sample.n();
     let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
     let acting = denoiser::acting(values, &loaded, shape)?;
-    let other = match values.text("model.reference") {
+    let other = match values.model.reference() {
         Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
         None => None,
     };
     let own = loaded.frozen(shape, acting)?;
     let makers = [&own, other.as_ref().unwrap_or(&own)];
     let plan = denoiser::plan(values, &loaded)?;
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let settings = json!({
-        "model": loaded.name, "side_b_model": values.text("model.reference"), "fingerprint": own.fingerprint()?,
+        "model": loaded.name, "side_b_model": values.model.reference(), "fingerprint": own.fingerprint()?,
         "side_b_fingerprint": other.as_ref().map(Persist::fingerprint).transpose()?, "seed": seed,
-        "sampler": values.word("sample.sampler"), "steps": values.count("sample.steps"),
-        "eta": values.number("sample.eta"), "guidance": values.number("sample.guidance"),
+        "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
+        "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
     });
     let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
     let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(&settings), Some(latents))?;
@@ -119,11 +119,11 @@ fn pictures(call: &Call) -> Result<(), Failure> {
         conditions.extend(std::iter::repeat_n(condition, n));
     }
     let denoiser = loaded.frozen(shape, denoiser::acting(values, &loaded, shape)?)?;
-    let plan = match values.text("sample.save_trajectories") {
+    let plan = match values.sample.save_trajectories() {
         Some(_) => denoiser::scored_plan(values, &loaded, "--save-trajectories")?,
         None => denoiser::plan(values, &loaded)?,
     };
-    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let noise = Noise::new(values.run.seed());
     let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
     let bar = call.console.bar("sample", plan.timesteps.len() * conditions.len());
     let mut made = Vec::with_capacity(conditions.len());
@@ -137,7 +137,7 @@ fn pictures(call: &Call) -> Result<(), Failure> {
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
     let folder = out.with_extension("");
     std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
-    if let Some(path) = values.text("sample.save_trajectories") {
+    if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
         let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
@@ -168,18 +168,18 @@ fn pictures(call: &Call) -> Result<(), Failure> {
 
 /// What makes no sense is said before anything is loaded.
 fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
-    let n = values.count("sample.n").unwrap_or(1);
-    if n == 0 || values.count("sample.limit") == Some(0) {
+    let n = values.sample.n();
+    if n == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("--n and --limit-prompts take at least 1"));
     }
-    let Some(out) = values.text("run.out") else {
+    let Some(out) = values.run.out() else {
         return Err(Failure::usage("pictures need --out FILE.jsonl: they go beside it, with a contact sheet"));
     };
     if Path::new(out).extension().is_none_or(|extension| extension == "png") {
         return Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")));
     }
     can_write(Path::new(out))?;
-    if let Some(path) = values.text("sample.save_trajectories") {
+    if let Some(path) = values.sample.save_trajectories() {
         can_write(Path::new(path))?;
     }
     Ok((PathBuf::from(out), n))
@@ -201,7 +201,7 @@ fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failu
 }
 
 fn prompts(values: &Values, console: &Console) -> Result<Vec<String>, Failure> {
-    let source = values.text("sample.prompts").unwrap_or("builtin:shapes");
+    let source = values.sample.prompts().unwrap_or("builtin:shapes");
     let mut prompts = Vec::new();
     for prompt in read_prompts(source, values, console)? {
         match prompt.text {
@@ -209,6 +209,6 @@ fn prompts(values: &Values, console: &Console) -> Result<Vec<String>, Failure> {
             Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),
         }
     }
-    prompts.truncate(values.count("sample.limit").unwrap_or(usize::MAX));
+    prompts.truncate(values.sample.limit().unwrap_or(usize::MAX));
     Ok(prompts)
 }

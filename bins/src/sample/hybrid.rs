@@ -17,8 +17,8 @@ use train::write_lines;
 use super::prompts::read_prompts;
 use crate::hybrid::eval::{Asked, Made, Studio};
 use crate::hybrid::{Files, PromptedMdp};
-use crate::values::Values;
 use crate::{Call, Failure, denoiser, stop};
+use recipes::settings::Values;
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
@@ -26,19 +26,19 @@ const AT_ONCE: usize = 64;
 pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
     check(&call.values)?;
     stop::listen("stopping after this step")?;
-    if call.values.text("hybrid.refiner").is_none() && call.values.text("model.model").is_none() {
-        call.values.preset("hybrid.refiner", "builtin:chimera-refiner");
-        call.values.preset("hybrid.generator", "builtin:chimera-generator");
+    if call.values.hybrid.refiner().is_none() && call.values.model.model().is_none() {
+        call.values.preset(|settings| {
+            settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+            settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+        });
     }
-    let embedded = call.values.word("hybrid.refiner").starts_with("builtin:chimera");
-    let prompts =
-        call.values.text("sample.prompts").unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    let embedded = call.values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
+    let prompts = call.values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
     if prompts.is_empty() {
         return Err(Failure::usage("sample needs --prompts FILE: the requests"));
     }
     if prompts == "builtin:chimera" {
-        call.values.preset("hybrid.template", crate::hybrid::CHIMERA_TEMPLATE);
-        call.values.preset("data.max_length", "96");
+        call.values.preset(crate::hybrid::embedded_requests);
     }
     let files = Files::load(&mut call.values)?;
     let mdp = files.mdp()?;
@@ -47,20 +47,20 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
         Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
     });
     let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
-    requests.truncate(call.values.count("sample.limit").unwrap_or(usize::MAX));
-    super::check_count(requests.len(), call.values.count("sample.n").unwrap_or(1))?;
+    requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
+    super::check_count(requests.len(), call.values.sample.n())?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
-    let others = ["hybrid.refiner_reference", "hybrid.generator_reference"];
-    let other = if others.iter().any(|path| call.values.text(path).is_some()) {
-        call.values.preset("sample.null_share", "0");
+    let hybrid = &call.values.hybrid;
+    let other = if hybrid.refiner_reference().is_some() || hybrid.generator_reference().is_some() {
+        call.values.preset(|settings| settings.sample.null_share = 0.0);
         let reference = files.reference(&call.values)?;
         Some((reference.outer, reference.inner))
     } else {
         None
     };
     let work = Work { call, files: &files, mdp: &mdp, models: &models, other, requests };
-    match call.values.text("label.pairs") {
+    match call.values.label.pairs() {
         Some(folder) => work.pairs(Path::new(folder))?,
         None => work.pictures()?,
     }
@@ -75,14 +75,14 @@ pub(super) fn sample(call: &mut Call) -> Result<ExitCode, Failure> {
 
 /// What makes no sense is said before anything is loaded.
 fn check(values: &Values) -> Result<(), Failure> {
-    if values.count("sample.n") == Some(0) || values.count("sample.limit") == Some(0) {
+    if values.sample.n() == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("--n and --limit-prompts take at least 1"));
     }
-    let share = values.number("sample.null_share").unwrap_or(0.0);
+    let share = values.sample.null_share();
     if !(0.0..=1.0).contains(&share) {
         return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {share}")));
     }
-    match (values.text("label.pairs"), values.text("run.out")) {
+    match (values.label.pairs(), values.run.out()) {
         (Some(_), _) => Ok(()),
         (None, Some(out)) if Path::new(out).extension().is_none_or(|extension| extension == "png") => {
             Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")))
@@ -110,7 +110,7 @@ impl Work<'_> {
 
     fn pictures(&self) -> Result<(), Failure> {
         let values = &self.call.values;
-        let (n, out) = (values.count("sample.n").unwrap_or(1), PathBuf::from(values.word("run.out")));
+        let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
         let studio = self.studio()?;
         let folder = out.with_extension("");
         std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
@@ -142,8 +142,8 @@ impl Work<'_> {
     /// both pictures are made of the request itself, which keeps the generator honest about what it is told.
     fn pairs(&self, path: &Path) -> Result<(), Failure> {
         let values = &self.call.values;
-        let (n, share) = (values.count("sample.n").unwrap_or(1), values.number("sample.null_share").unwrap_or(0.0));
-        let seed = values.count("run.seed").unwrap_or(0) as u64;
+        let (n, share) = (values.sample.n(), values.sample.null_share());
+        let seed = values.run.seed();
         let studio = self.studio()?;
         let shape = self.files.shape;
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
@@ -187,29 +187,29 @@ impl Work<'_> {
     fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let values = &self.call.values;
         Ok(super::settings_map(&json!({
-            "refiner": values.text("hybrid.refiner").or(values.text("model.model")),
-            "generator": values.text("hybrid.generator").or(values.text("model.model")),
+            "refiner": values.hybrid.refiner().or(values.model.model()),
+            "generator": values.hybrid.generator().or(values.model.model()),
             "refiner_fingerprint": self.models.0.fingerprint()?,
             "generator_fingerprint": self.models.1.fingerprint()?,
             "side_b_refiner_fingerprint": self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?,
             "side_b_generator_fingerprint": self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?,
-            "side_b_refiner": values.text("hybrid.refiner_reference"),
-            "side_b_generator": values.text("hybrid.generator_reference"),
-            "request_template": values.word("hybrid.template"),
-            "max_length": values.count("data.max_length"),
-            "n": values.count("sample.n"),
-            "scheduler": values.text("model.scheduler"),
-            "prediction": values.word("model.prediction"),
-            "image_size": values.count("data.image_size"),
-            "seed": values.count("run.seed"),
-            "temperature": values.number("sample.temperature"),
-            "top_k": values.count("sample.top_k"),
-            "top_p": values.number("sample.top_p"),
-            "sampler": values.word("sample.sampler"),
-            "steps": values.count("sample.steps"),
-            "eta": values.number("sample.eta"),
-            "guidance": values.number("sample.guidance"),
-            "null_share": values.number("sample.null_share"),
+            "side_b_refiner": values.hybrid.refiner_reference(),
+            "side_b_generator": values.hybrid.generator_reference(),
+            "request_template": values.hybrid.template(),
+            "max_length": Some(values.data.max_length()),
+            "n": Some(values.sample.n()),
+            "scheduler": values.model.scheduler(),
+            "prediction": values.model.prediction(),
+            "image_size": values.data.image_size(),
+            "seed": Some(values.run.seed()),
+            "temperature": Some(values.sample.temperature()),
+            "top_k": values.sample.top_k(),
+            "top_p": values.sample.top_p(),
+            "sampler": values.sample.sampler(),
+            "steps": Some(values.sample.steps()),
+            "eta": Some(values.sample.eta()),
+            "guidance": Some(values.sample.guidance()),
+            "null_share": Some(values.sample.null_share()),
         })))
     }
 }

@@ -7,8 +7,8 @@ mod token;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::values::Values;
 use crate::{Call, Failure};
+use recipes::settings::{Modality, Values};
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
 pub(crate) use token::draw;
@@ -16,17 +16,17 @@ pub(crate) use token::draw;
 /// Draws answers or pictures.
 pub(crate) fn sample(mut call: Call) -> Result<ExitCode, Failure> {
     check_pairs(&call.values)?;
-    match call.values.word("run.mdp") {
-        "diffusion" => diffusion::sample(&call),
-        "hybrid" => hybrid::sample(&mut call),
-        _ => token::sample(&call),
+    match call.values.run.mdp() {
+        Modality::Diffusion => diffusion::sample(&call),
+        Modality::Hybrid => hybrid::sample(&mut call),
+        Modality::Token => token::sample(&call),
     }
 }
 
 /// What `--pairs` can't be is said before anything is loaded.
 fn check_pairs(values: &Values) -> Result<(), Failure> {
-    let Some(folder) = values.text("label.pairs") else { return Ok(()) };
-    if values.count("sample.n") == Some(0) || values.count("sample.limit") == Some(0) {
+    let Some(folder) = values.label.pairs() else { return Ok(()) };
+    if values.sample.n() == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("--n and --limit-prompts take at least 1"));
     }
     if Path::new(folder).exists() {

@@ -8,14 +8,14 @@ use datasets::{Prompt, Text};
 
 use crate::Failure;
 use crate::console::Console;
-use crate::values::Values;
+use recipes::settings::Values;
 
 /// Embedded prompts unless `--limit-prompts` says otherwise.
 const BUILTIN_PROMPTS: usize = 8;
 
 /// The prompts that `--prompts` names.
 pub(crate) fn read_prompts(source: &str, values: &Values, console: &Console) -> Result<Vec<Prompt>, Failure> {
-    let n = values.count("sample.limit").unwrap_or(BUILTIN_PROMPTS) as u64;
+    let n = values.sample.limit().unwrap_or(BUILTIN_PROMPTS) as u64;
     if source.starts_with("builtin:") {
         return embedded_prompts(source, Split::Test, 0..n, values);
     }
@@ -29,7 +29,7 @@ pub(crate) fn embedded_prompts(
     numbers: Range<u64>,
     values: &Values,
 ) -> Result<Vec<Prompt>, Failure> {
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let seed = values.run.seed();
     let prompt: Box<dyn Fn(u64) -> String> = match source {
         "builtin:tldr" => Box::new(move |i| tldr::Problem::new(seed).pair(split, i).prompt),
         "builtin:shapes" => Box::new(move |i| shapes::Problem::new(seed).pair(split, i).caption),

@@ -13,8 +13,8 @@ use serde_json::json;
 use train::{Sample, can_write, write_whole};
 
 use super::prompts::read_prompts;
-use crate::values::Values;
 use crate::{Call, Failure, console, model, text};
+use recipes::settings::Values;
 
 /// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
 pub(crate) fn draw(
@@ -59,15 +59,15 @@ struct Line {
 pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
     check_settings(values)?;
-    let name = values.text("model.model").unwrap_or("builtin:tldr");
+    let name = values.model.model().unwrap_or("builtin:tldr");
     let files = model::load(name, values)?;
     model::say_ignored(&files, &call.console);
     let tokenizer = files.tokenizer()?.clone();
     let tokenise = text::plain_tokenise(&files)?;
-    let most = values.count("data.max_length").unwrap_or(512).min(files.config.max_positions);
-    let source = values.text("sample.prompts").unwrap_or("builtin:tldr");
+    let most = values.data.max_length().min(files.config.max_positions);
+    let source = values.sample.prompts().unwrap_or("builtin:tldr");
     let mut prompts = read_prompts(source, values, &call.console)?;
-    if let Some(limit) = values.count("sample.limit") {
+    if let Some(limit) = values.sample.limit() {
         prompts.truncate(limit);
     }
     let mut encoded = Vec::new();
@@ -80,10 +80,10 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
         }
         encoded.push(tokens);
     }
-    let n = values.count("sample.n").unwrap_or(1);
-    if values.text("label.pairs").is_some() {
+    let n = values.sample.n();
+    if values.label.pairs().is_some() {
         super::check_count(encoded.len(), n)?;
-        let other = match values.text("model.reference") {
+        let other = match values.model.reference() {
             Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, values)?)?),
             None => None,
         };
@@ -96,23 +96,23 @@ pub(super) fn sample(call: &Call) -> Result<ExitCode, Failure> {
     // Prompts take their turns.
     super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
-    write_lines(&lines, values.text("run.out"))?;
+    write_lines(&lines, values.run.out())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What makes no sense is said before anything is loaded.
 fn check_settings(values: &Values) -> Result<(), Failure> {
-    for (flag, path) in [("n", "sample.n"), ("top-k", "sample.top_k"), ("limit-prompts", "sample.limit")] {
-        if values.count(path) == Some(0) {
+    let sample = &values.sample;
+    for (flag, n) in [("n", Some(sample.n())), ("top-k", sample.top_k()), ("limit-prompts", sample.limit())] {
+        if n == Some(0) {
             return Err(Failure::usage(format!("--{flag} takes at least 1")));
         }
     }
-    let number = |path, otherwise| values.number(path).unwrap_or(otherwise);
-    let (temperature, top_p) = (number("sample.temperature", 1.0), number("sample.top_p", 1.0));
+    let (temperature, top_p) = (sample.temperature(), sample.top_p().unwrap_or(1.0));
     if temperature < 0.0 {
         return Err(Failure::usage(format!("--temperature takes a number from 0 up, not {temperature}")));
     }
-    if temperature == 0.0 && values.text("label.pairs").is_some() && values.text("model.reference").is_none() {
+    if temperature == 0.0 && values.label.pairs().is_some() && values.model.reference().is_none() {
         return Err(Failure::usage(
             "--temperature 0 says the same twice: pairs need chance, or another model (--reference)",
         ));
@@ -120,7 +120,7 @@ fn check_settings(values: &Values) -> Result<(), Failure> {
     if !(top_p > 0.0 && top_p <= 1.0) {
         return Err(Failure::usage(format!("--top-p takes a number above 0 and at most 1, not {top_p}")));
     }
-    Ok(values.text("run.out").map_or(Ok(()), |out| can_write(Path::new(out)))?)
+    Ok(values.run.out().map_or(Ok(()), |out| can_write(Path::new(out)))?)
 }
 
 fn draw_all(
@@ -132,7 +132,7 @@ fn draw_all(
     most: usize,
 ) -> Result<Vec<Line>, Failure> {
     let values = &call.values;
-    let noise = Noise::new(values.count("run.seed").unwrap_or(0) as u64);
+    let noise = Noise::new(values.run.seed());
     let bar = call.console.bar("sample", encoded.len());
     let mut lines = Vec::new();
     for (i, tokens) in encoded.iter().enumerate() {
@@ -164,13 +164,13 @@ fn draw_pairs(
     most: usize,
 ) -> Result<(), Failure> {
     let values = &call.values;
-    let path = Path::new(values.word("label.pairs"));
-    let seed = values.count("run.seed").unwrap_or(0) as u64;
+    let path = Path::new(values.label.pairs().unwrap_or_default());
+    let seed = values.run.seed();
     let settings = json!({
-        "model": values.text("model.model").unwrap_or("builtin:tldr"), "side_b_model": values.text("model.reference"),
+        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
         "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?, "seed": seed,
-        "temperature": values.number("sample.temperature"), "top_k": values.count("sample.top_k"),
-        "top_p": values.number("sample.top_p"), "max_length": most,
+        "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
+        "top_p": values.sample.top_p(), "max_length": most,
     });
     let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(&settings), None)?;
     let bar = call.console.bar("pairs", encoded.len() * n);
@@ -218,9 +218,9 @@ fn draw_pairs(
 /// How answers are drawn.
 fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
     Sampling {
-        temperature: values.number("sample.temperature").unwrap_or(1.0),
-        top_k: values.count("sample.top_k"),
-        top_p: values.number("sample.top_p"),
+        temperature: values.sample.temperature(),
+        top_k: values.sample.top_k(),
+        top_p: values.sample.top_p(),
         max_new,
         eos: tokenizer.eos.clone(),
         vocabulary: Some(tokenizer.n_tokens()),

@@ -17,15 +17,15 @@ use crate::{Call, Failure, draws, images};
 
 pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     let values = &call.values;
-    let name = values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
-    if values.text("data.data").is_none() && values.text("data.latents").is_none() {
+    let name = values.model.model().ok_or_else(|| Failure::usage("score needs --model"))?;
+    if values.data.data().is_none() && values.data.latents().is_none() {
         return Err(Failure::usage("score needs --data or --latents"));
     }
-    let beta = values.number("objective.beta").unwrap_or_default();
+    let beta = values.objective.beta();
     if beta <= 0.0 {
         return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
     }
-    let out = values.text("run.out").map(PathBuf::from);
+    let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     let units = draws::units(values)?;
     let loaded = denoiser::load(name, values)?;
@@ -35,11 +35,11 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
     };
     let policy = frozen(&loaded)?;
-    let reference = match values.text("model.reference") {
+    let reference = match values.model.reference() {
         Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
         None => None,
     };
-    let given = match values.text("diffusion.draws") {
+    let given = match values.diffusion.draws() {
         Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
         None => None,
     };

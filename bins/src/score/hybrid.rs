@@ -18,10 +18,10 @@ use crate::hybrid::{Files, NAMES, data, weights};
 use crate::{Call, Failure, denoiser, draws};
 
 pub(super) fn score(call: &mut Call) -> Result<ExitCode, Failure> {
-    if call.values.text("data.data").is_none() {
+    if call.values.data.data().is_none() {
         return Err(Failure::usage("score needs --data: a pair folder, or hybrid records"));
     }
-    let out = call.values.text("run.out").map(PathBuf::from);
+    let out = call.values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     crate::hybrid::general_presets(&mut call.values);
     let (beta, gamma) = weights(&call.values)?;
@@ -31,11 +31,11 @@ pub(super) fn score(call: &mut Call) -> Result<ExitCode, Failure> {
     let opened = data::open(&files, &mdp.handoff, call)?;
     let acting = denoiser::acting(values, &files.generator, files.shape)?;
     let policy = Pair::new(CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
-    let named = ["hybrid.refiner_reference", "hybrid.generator_reference"].map(|path| values.text(path).is_some());
+    let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
     let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
     let shape = files.shape;
     let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-    let given = match values.text("diffusion.draws") {
+    let given = match values.diffusion.draws() {
         Some(path) => {
             Some(draws::read_given_for(path.as_ref(), (opened.train.len(), shape), mdp.inner.schedule.len())?)
         }

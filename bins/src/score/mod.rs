@@ -6,23 +6,25 @@ mod token;
 use std::path::Path;
 use std::process::ExitCode;
 
+use recipes::settings::Modality;
 use serde_json::Value;
 
 use crate::{Call, Failure, console, denoiser};
 
 /// Scores every example of a data set.
 pub(crate) fn score(mut call: Call) -> Result<ExitCode, Failure> {
-    let mdp = call.values.word("run.mdp").to_owned();
-    if mdp == "token" {
-        return token::score(&call);
+    if call.values.run.mdp() != Modality::Token {
+        // A config file of a training run may say otherwise.
+        call.values.set(|settings| settings.data.eval_share = 0.0);
     }
-    // A config file of a training run may say otherwise.
-    call.values.settle("data.eval_share", "0");
-    if mdp == "hybrid" {
-        return hybrid::score(&mut call);
+    match call.values.run.mdp() {
+        Modality::Token => token::score(&call),
+        Modality::Hybrid => hybrid::score(&mut call),
+        Modality::Diffusion => {
+            call.values.preset(|settings| settings.objective.beta = denoiser::USUAL_BETA);
+            diffusion::score(&call)
+        }
     }
-    call.values.preset("objective.beta", denoiser::USUAL_BETA);
-    diffusion::score(&call)
 }
 
 /// The timesteps of a pair's draws: a number where there is one, as with most, else a list.

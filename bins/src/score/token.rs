@@ -16,17 +16,17 @@ use crate::{Call, Failure, model, text};
 
 pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
     let mut values = call.values.clone();
-    let name = call.values.text("model.model").ok_or_else(|| Failure::usage("score needs --model"))?;
-    let data = call.values.text("data.data").ok_or_else(|| Failure::usage("score needs --data"))?;
-    let beta = values.number("objective.beta").unwrap_or(0.1);
+    let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs --model"))?;
+    let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs --data"))?;
+    let beta = values.objective.beta();
     if beta <= 0.0 {
         return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
     }
-    let micro = values.count("train.micro_batch_size").unwrap_or(4);
+    let micro = values.train.micro_batch_size();
     if micro == 0 {
         return Err(Failure::usage("--micro-batch-size takes at least 1"));
     }
-    let out = values.text("run.out").map(PathBuf::from);
+    let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     let files = model::load(name, &values)?;
     model::say_ignored(&files, &call.console);
@@ -41,7 +41,7 @@ pub(super) fn score(call: &Call) -> Result<ExitCode, Failure> {
         eos: files.eos().to_vec(),
         max_length: tokenise.settings().max_length,
     };
-    let reference = match values.text("model.reference") {
+    let reference = match values.model.reference() {
         Some(name) => Some(CausalLm::frozen(model::load_beside(&files, name, values)?)?),
         None => None,
     };

@@ -16,12 +16,12 @@ use crate::judged::hold_out;
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::trajectories::Found;
-use crate::values::Values;
 use crate::{Failure, adapters, console, draws, dropout, summary, trajectories};
+use recipes::settings::{Loss, Scheme as SchemeName, Values};
 
 /// Trains a denoiser.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
-    let is_trajectory = task.call.values.word("diffusion.scheme") == "trajectory";
+    let is_trajectory = task.call.values.diffusion.scheme() == SchemeName::Trajectory;
     check_settings(&task.call.values, is_trajectory)?;
     let setup = Setup::open(task)?;
     match objective {
@@ -30,7 +30,7 @@ pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> 
         Chosen::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
         Chosen::Demonstrations(_) => Err(Failure::usage("--objective sft learns from images: --scheme forward")),
         Chosen::Labels(_) | Chosen::Rankings(_) => {
-            let name = setup.task.call.values.word("objective.name");
+            let name = setup.task.call.values.objective.name();
             Err(Failure::usage(format!("--objective {name} is for --mdp token; images come in pairs: try dpo")))
         }
     }
@@ -38,11 +38,11 @@ pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> 
 
 /// What would do nothing, or can't be, is wrong usage.
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
-    let name = values.word("objective.name");
-    if ["orpo", "tdpo"].contains(&name) {
+    let name = values.objective.name();
+    if matches!(name, Loss::Orpo | Loss::Tdpo) {
         return Err(Failure::usage(format!("--objective {name} reads probabilities, a denoiser's errors are none")));
     }
-    if name == "d3po" && !is_trajectory {
+    if name == Loss::D3po && !is_trajectory {
         return Err(Failure::usage("--objective d3po compares single steps of trajectories: --scheme trajectory"));
     }
     Ok(())
@@ -63,14 +63,14 @@ impl Setup {
     fn open(mut task: Task) -> Result<Self, Failure> {
         let call = &mut task.call;
         let units = draws::units(&call.values)?;
-        let name = call.values.word("model.model").to_owned();
+        let name = call.values.model.model().unwrap_or_default().to_owned();
         let loaded = denoiser::load(&name, &call.values)?;
         let data = images::open(&loaded, call)?;
         let shape = data.shape;
         let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
         let acting = denoiser::acting(&call.values, &loaded, shape)?;
         let goes_on = denoiser::goes_on(&loaded, &call.values)?;
-        let reference = match call.values.text("model.reference") {
+        let reference = match call.values.model.reference() {
             Some(other) => Some(denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?),
             None if goes_on => None,
             None => Some(loaded.frozen(shape, acting.clone())?),
@@ -88,7 +88,7 @@ impl Setup {
 
     fn on_images<F: FromImages>(self, objective: &dyn Objective<Feedback = F>) -> Result<ExitCode, Failure> {
         let values = &self.task.call.values;
-        let given = match values.text("diffusion.draws") {
+        let given = match values.diffusion.draws() {
             Some(path) => {
                 let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
                 Some(draws::of_rows(given, self.data.rows.as_deref()))
@@ -96,9 +96,9 @@ impl Setup {
             None => None,
         };
         let draws = draws::draws(values, given)?;
-        let beta = values.number("objective.beta").unwrap_or(1.0);
+        let beta = values.objective.beta();
         let console = &self.task.call.console;
-        let is_half = values.word("diffusion.scheme") == "half";
+        let is_half = values.diffusion.scheme() == SchemeName::Half;
         console.info(&if is_half {
             let k = draws.per_example;
             format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
@@ -108,7 +108,7 @@ impl Setup {
         });
         let reference = Arc::clone(&self.reference);
         let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
-        let share = values.number("diffusion.empty_share").unwrap_or(0.0);
+        let share = values.diffusion.empty_share();
         if !(0.0..1.0).contains(&share) {
             return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
         }
@@ -136,14 +136,14 @@ impl Setup {
         let found = trajectories::open(&mut self.task.call, &self.loaded, &self.reference, &self.data)?;
         let values = &self.task.call.values;
         let mdp = ImageMdp::new(Arc::clone(&found.schedule), found.timesteps.clone(), self.data.shape.size());
-        let (seed, by_decision) = (self.task.settings.seed, values.word("objective.name") == "d3po");
-        let k = values.count("diffusion.draws_per_pair");
+        let (seed, by_decision) = (self.task.settings.seed, values.objective.name() == Loss::D3po);
+        let k = values.diffusion.draws_per_pair();
         let (n, size) = (mdp.timesteps.len(), mdp.size);
         let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
-        let beta = values.number("objective.beta").unwrap_or(1.0);
+        let beta = values.objective.beta();
         let said = self.units.describe_density(size, counted, of);
         self.task.call.console.info(&format!("{said}; beta {beta}"));
-        let importance = match values.number("diffusion.importance_clip") {
+        let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("--importance-clip takes a positive number, not {most}")));
             }
@@ -175,7 +175,7 @@ impl Setup {
         let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
         let way = blake3::hash(way.as_bytes()).to_hex();
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
-        let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
+        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
         match &cache {
             Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
@@ -242,11 +242,11 @@ impl Setup {
             let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
             return format!("sample --mdp diffusion --model {run} --prompts {prompts} --n 2 --out pictures.jsonl");
         }
-        let data = match (values.text("data.latents"), values.text("data.data")) {
+        let data = match (values.data.latents(), values.data.data()) {
             (None, Some(data)) => format!("--data {data}"),
             (latents, _) => format!("--latents {}", latents.unwrap_or("latents.safetensors")),
         };
-        let start = values.text("model.reference").unwrap_or(values.word("model.model"));
+        let start = values.model.reference().unwrap_or(values.model.model().unwrap_or_default());
         format!("score --mdp diffusion --model {run} --reference {start} {data}")
     }
 }

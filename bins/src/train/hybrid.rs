@@ -9,74 +9,76 @@ use train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use train::hybrid::HybridSource;
 use train::pictures::Picture;
 use train::token::{FromExample, TokenSource};
-use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Settings, can_write, run};
+use train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
 
 use super::Task;
 use crate::hybrid::data::{self, Data, Opened};
 use crate::hybrid::eval::{Asked, Studio, table};
 use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
-use crate::values::Values;
 use crate::{Failure, console, denoiser, draws, dropout, model, summary};
+use recipes::settings::{Loss, ScheduleName, Settings, Update, Values};
 
 /// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
-const OBJECTIVES: [&str; 8] = ["dpo", "cdpo", "robust", "ipo", "hinge", "exo", "sppo", "sft"];
+const OBJECTIVES: [Loss; 8] =
+    [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
 
 /// Defaults. Says whether this is the embedded run.
 pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     general_presets(values);
-    let given = ["hybrid.refiner", "hybrid.generator", "data.data"].map(|path| values.text(path).is_some());
-    let embedded = given == [false; 3];
-    if embedded {
-        values.preset_all(EMBEDDED);
+    let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
+    let is_embedded = given == [false; 3];
+    if is_embedded {
+        values.preset(embedded);
         // One half alone is no comparison.
-        if values.word("hybrid.update") != "both" {
-            values.preset("hybrid.compare", "false");
+        if values.hybrid.update() != Update::Both {
+            values.preset(|settings| settings.hybrid.compare = false);
         }
     }
-    if values.switch("hybrid.compare") && values.word("hybrid.update") != "both" {
+    if values.hybrid.compare() && values.hybrid.update() != Update::Both {
         return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));
     }
-    if values.word("objective.name") == "sft" {
-        values.preset("diffusion.half", "false");
+    if values.objective.name() == Loss::Sft {
+        values.preset(|settings| settings.diffusion.half = false);
     }
-    Ok(embedded)
+    Ok(is_embedded)
 }
 
 /// The embedded run, with the halves alone beside it.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("hybrid.refiner", "builtin:chimera-refiner"),
-    ("hybrid.generator", "builtin:chimera-generator"),
-    ("hybrid.template", CHIMERA_TEMPLATE),
-    ("hybrid.compare", "true"),
-    ("data.data", "builtin:chimera"),
-    ("data.limit", "2048"),
-    ("data.max_length", "96"),
-    ("objective.beta", "0.3"),
-    ("objective.gamma", "100"),
-    ("objective.sft_weight", "0.1"),
-    ("optimizer.lr", "1e-4"),
-    ("hybrid.refiner_lr", "1e-3"),
-    ("optimizer.warmup_steps", "10"),
-    ("optimizer.schedule", "cosine"),
-    ("optimizer.max_grad_norm", "1"),
-    ("train.batch_size", "8"),
-    ("train.micro_batch_size", "8"),
-    ("train.eval_every", "128"),
-    ("train.n_samples", "24"),
-];
+fn embedded(settings: &mut Settings) {
+    settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+    settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+    settings.hybrid.template = CHIMERA_TEMPLATE.to_owned();
+    settings.hybrid.compare = true;
+    settings.data.data = Some("builtin:chimera".to_owned());
+    settings.data.limit = Some(2048);
+    settings.data.max_length = 96;
+    settings.objective.beta = 0.3;
+    settings.objective.gamma = 100.0;
+    settings.objective.sft_weight = 0.1;
+    settings.optimizer.lr = 1e-4;
+    settings.hybrid.refiner_lr = Some(1e-3);
+    settings.optimizer.warmup_steps = 10;
+    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 8;
+    settings.train.micro_batch_size = 8;
+    settings.train.eval_every = 128;
+    settings.train.n_samples = 24;
+}
 
 /// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
 /// beta 1.
 pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
-    let name = values.word("objective.name");
+    let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
-        let text = format!("--objective {name} is not for --mdp hybrid; there are {}", OBJECTIVES.join(", "));
+        let text =
+            format!("--objective {name} is not for --mdp hybrid; there are {}", OBJECTIVES.map(Loss::word).join(", "));
         return Err(Failure::usage(text));
     }
     weights(values)?;
     let mut own = values.clone();
-    own.settle("objective.beta", "1");
+    own.set(|settings| settings.objective.beta = 1.0);
     choose(&own)
 }
 
@@ -86,7 +88,7 @@ pub(super) fn train(mut task: Task, objective: Chosen) -> Result<ExitCode, Failu
     let mdp = files.mdp()?;
     let reference = files.reference(&task.call.values)?;
     let opened = data::open(&files, &mdp.handoff, &task.call)?;
-    if task.call.values.switch("hybrid.compare") && !opened.is_chimera {
+    if task.call.values.hybrid.compare() && !opened.is_chimera {
         return Err(Failure::usage("--compare needs an oracle: it goes with --data builtin:chimera"));
     }
     let units = draws::units(&task.call.values)?;
@@ -144,7 +146,7 @@ impl<'a> Setup<'a> {
         let refiner = model::learner(self.files.refiner.clone(), values)?;
         let generator = denoiser::learner(&self.files.generator, self.files.shape, acting, values)?;
         let mut pair = Pair::new(refiner, generator).named(NAMES).learning(learns);
-        if let Some(rate) = values.number("hybrid.refiner_lr") {
+        if let Some(rate) = values.hybrid.refiner_lr() {
             if !(rate.is_finite() && rate >= 0.0) {
                 return Err(Failure::usage(format!("--refiner-lr takes a number from 0 up, not {rate}")));
             }
@@ -167,7 +169,7 @@ impl<'a> Setup<'a> {
     fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
-        let share = values.number("diffusion.empty_share").unwrap_or(0.0);
+        let share = values.diffusion.empty_share();
         if !(0.0..1.0).contains(&share) {
             return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
         }
@@ -185,7 +187,7 @@ impl<'a> Setup<'a> {
         let generator = self.reference.inner.fingerprint()?;
         // The reference's numbers are of its networks, of what they are asked in which words, and of the noise.
         let way =
-            format!("{:?} {:?} {:?}", self.mdp.inner.schedule, self.values().text("hybrid.template"), self.mdp.outer);
+            format!("{:?} {:?} {:?}", self.mdp.inner.schedule, Some(self.values().hybrid.template()), self.mdp.outer);
         let way = blake3::hash(way.as_bytes());
         Ok(CacheKey {
             model: format!("{refiner} {generator}"),
@@ -195,7 +197,7 @@ impl<'a> Setup<'a> {
                 draws.fingerprint(),
                 self.files.generator.encoders_fingerprint()?,
                 way.to_hex(),
-                self.values().number("diffusion.empty_share").unwrap_or(0.0),
+                self.values().diffusion.empty_share(),
                 feedback
             ),
         })
@@ -206,7 +208,7 @@ impl<'a> Setup<'a> {
         objective: &dyn Objective<Feedback = F>,
     ) -> Result<ExitCode, Failure> {
         let values = self.values();
-        let given = match values.text("diffusion.draws") {
+        let given = match values.diffusion.draws() {
             Some(path) => Some(self.given(path)?),
             None => None,
         };
@@ -217,25 +219,24 @@ impl<'a> Setup<'a> {
         let held_out = self.opened.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
-        let cache = values.text("train.reference_cache").map(PathBuf::from);
+        let cache = values.train.reference_cache().map(PathBuf::from);
         match &cache {
             Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
             Some(path) => can_write(path)?,
             None => {}
         }
-        let learns = match values.word("hybrid.update") {
-            "refiner" => Learns::Outer,
-            "generator" => Learns::Inner,
-            _ => Learns::Both,
+        let learns = match values.hybrid.update() {
+            Update::Refiner => Learns::Outer,
+            Update::Generator => Learns::Inner,
+            Update::Both => Learns::Both,
         };
         let studio = Studio::new(self.files, &self.mdp.handoff, values)?;
         let mut learner = self.learner(learns)?;
-        let settings = Settings { beta: 1.0, ..self.task.settings.clone() };
+        let settings = train::Settings { beta: 1.0, ..self.task.settings.clone() };
         let folder = self.task.folder()?;
         let _lock = folder.lock()?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
-        let requests =
-            requests.requests(self.values().count("train.n_samples").unwrap_or(0), self.task.settings.seed)?;
+        let requests = requests.requests(self.values().train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
         let problem = Problem {
             mdp: self.mdp,
@@ -265,7 +266,7 @@ impl<'a> Setup<'a> {
             self.task.call.console.info("the oracle compares pictures");
             let base = (&*reference.outer, &*reference.inner);
             let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
-            if self.values().switch("hybrid.compare") {
+            if self.values().hybrid.compare() {
                 let mut alone = Vec::new();
                 for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
                     self.task.call.console.info(&format!("the {name} alone"));

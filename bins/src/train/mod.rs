@@ -13,28 +13,28 @@ use train::{Decay, RunFolder, Settings, write_whole};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
-use crate::values::Values;
 use crate::{Call, Failure, model, stop};
+use recipes::settings::{Modality, ScheduleName, Values, at};
 
 /// Trains, or goes on training.
 pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
     if let Some(path) = resume {
         take_up(&mut call.values, path)?;
     }
-    let mdp = call.values.word("run.mdp").to_owned();
-    let embedded = match mdp.as_str() {
-        "diffusion" => image_presets::presets(&mut call.values)?,
-        "hybrid" => hybrid::presets(&mut call.values)?,
-        _ => token::presets(&mut call.values)?,
+    let mdp = call.values.run.mdp();
+    let embedded = match mdp {
+        Modality::Diffusion => image_presets::presets(&mut call.values)?,
+        Modality::Hybrid => hybrid::presets(&mut call.values)?,
+        Modality::Token => token::presets(&mut call.values)?,
     };
     decide_length(&mut call.values);
     keys::idle::refuse(&call.values, TRAIN)?;
     // From here on an interrupt is a wish to stop at the next step.
     let stop = stop::listen("stopping after this step, with a checkpoint")?;
-    if call.values.count("rounds.rounds").is_some_and(|rounds| rounds > 0) {
+    if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume, stop);
     }
-    if call.values.count("rounds.rounds") == Some(0) {
+    if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("--rounds takes at least 1"));
     }
     one(call, embedded, resume.cloned(), stop)
@@ -42,22 +42,22 @@ pub(crate) fn train(mut call: Call, resume: Option<&PathBuf>) -> Result<ExitCode
 
 /// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
 fn decide_length(values: &mut Values) {
-    if values.has("train.max_steps") && !values.is_given("train.epochs") {
-        values.clear("train.epochs");
+    if values.train.max_steps.is_some() && !values.is_given(&at::train::epochs) {
+        values.set(|settings| settings.train.epochs = None);
     }
 }
 
 /// One run, all of whose settings are known.
 fn one(call: Call, embedded: bool, resume: Option<PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
-    let mdp = call.values.word("run.mdp").to_owned();
-    let objective = if mdp == "hybrid" { hybrid::objective(&call.values)? } else { choose(&call.values)? };
+    let mdp = call.values.run.mdp();
+    let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
     let task = Task { call, settings, embedded, resume, stop };
-    match mdp.as_str() {
-        "diffusion" => diffusion::train(task, objective),
-        "hybrid" => hybrid::train(task, objective),
-        _ => token::train(task, objective),
+    match mdp {
+        Modality::Diffusion => diffusion::train(task, objective),
+        Modality::Hybrid => hybrid::train(task, objective),
+        Modality::Token => token::train(task, objective),
     }
 }
 
@@ -76,16 +76,16 @@ impl Task {
         let values = &mut self.call.values;
         if let Some(path) = &self.resume {
             let folder = RunFolder::open(path)?;
-            values.settle("run.out", &path.display().to_string());
+            values.set(|settings| settings.run.out = Some(path.display().to_string()));
             return Ok(folder);
         }
-        let path = match values.text("run.out") {
+        let path = match values.run.out() {
             Some(path) => PathBuf::from(path),
-            None => fresh_folder(values.word("objective.name")),
+            None => fresh_folder(values.objective.name().word()),
         };
         let folder = RunFolder::create(&path)?;
-        values.settle("run.out", &path.display().to_string());
-        let config = values.to_toml(TRAIN);
+        values.set(|settings| settings.run.out = Some(path.display().to_string()));
+        let config = keys::to_toml(values, TRAIN);
         write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
         Ok(folder)
     }
@@ -93,8 +93,11 @@ impl Task {
 
 /// A resumed run has the settings it was started with.
 fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
-    if let Some(key) = keys::all().find(|key| values.is_given(key.path) && !matches!(key.flag, "device" | "mdp")) {
-        let text = format!("--{} can't be given with --resume: the run goes on with the settings it has", key.flag);
+    if let Some(key) =
+        keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
+    {
+        let text =
+            format!("--{} can't be given with --resume: the run goes on with the settings it has", key.field.name);
         return Err(Failure::usage(text));
     }
     RunFolder::open(path)?;
@@ -103,27 +106,25 @@ fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
 }
 
 fn settings(values: &Values) -> Result<Settings, Failure> {
-    let count = |path| values.count(path).unwrap_or_default();
-    let number = |path| values.number(path).unwrap_or_default();
     let settings = Settings {
-        seed: count("run.seed") as u64,
-        batch_size: count("train.batch_size"),
-        micro_batch_size: count("train.micro_batch_size"),
-        epochs: values.count("train.epochs"),
-        max_steps: values.count("train.max_steps"),
-        rate: number("optimizer.lr"),
-        warmup_steps: count("optimizer.warmup_steps"),
-        decay: match values.word("optimizer.schedule") {
-            "linear" => Decay::Linear,
-            "cosine" => Decay::Cosine,
-            _ => Decay::Constant,
+        seed: values.run.seed(),
+        batch_size: values.train.batch_size(),
+        micro_batch_size: values.train.micro_batch_size(),
+        epochs: values.train.epochs(),
+        max_steps: values.train.max_steps(),
+        rate: values.optimizer.lr(),
+        warmup_steps: values.optimizer.warmup_steps(),
+        decay: match values.optimizer.schedule() {
+            ScheduleName::Linear => Decay::Linear,
+            ScheduleName::Cosine => Decay::Cosine,
+            ScheduleName::Constant => Decay::Constant,
         },
-        max_gradient_norm: values.number("optimizer.max_grad_norm"),
-        eval_every: count("train.eval_every"),
-        eval_examples: count("train.eval_examples"),
-        save_every: count("train.save_every"),
-        keep_checkpoints: count("train.keep_checkpoints"),
-        beta: number("objective.beta"),
+        max_gradient_norm: Some(values.optimizer.max_grad_norm()),
+        eval_every: values.train.eval_every(),
+        eval_examples: values.train.eval_examples(),
+        save_every: values.train.save_every(),
+        keep_checkpoints: values.train.keep_checkpoints(),
+        beta: values.objective.beta(),
     };
     settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
 }

@@ -17,8 +17,8 @@ use train::{
 use super::Task;
 use crate::objective::Chosen;
 use crate::text::{self, Data};
-use crate::values::Values;
 use crate::{Failure, adapters, console, dropout, model, summary};
+use recipes::settings::{FormatName, Loss, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values};
 
 /// Trains a language model.
 pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> {
@@ -33,62 +33,63 @@ pub(super) fn train(task: Task, objective: Chosen) -> Result<ExitCode, Failure> 
 
 /// Defaults of known runs. Says whether this is the embedded one.
 pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
-    if values.word("objective.name") == "d3po" {
+    if values.objective.name() == Loss::D3po {
         return Err(Failure::usage("--objective d3po is for --mdp diffusion"));
     }
-    let embedded = values.text("model.model").is_none() && values.text("data.data").is_none();
-    if embedded {
-        values.preset_all(EMBEDDED);
+    let is_embedded = values.model.model().is_none() && values.data.data().is_none();
+    if is_embedded {
+        values.preset(embedded);
     }
-    if values.text("model.model").is_none() {
+    if values.model.model().is_none() {
         return Err(Failure::usage("--data needs --model (or give neither, for the embedded problem)"));
     }
-    let preset: &[(&'static str, &str)] = match values.text("train.preset") {
-        Some("tldr") => &[
-            ("train.batch_size", "128"),
-            ("train.micro_batch_size", "16"),
-            ("train.epochs", "1"),
-            ("data.format", "tldr"),
-        ],
-        Some("trl") => TRL,
-        None => &[],
-        Some(other) => return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion"))),
-    };
-    values.preset_all(preset);
-    if values.text("train.preset") == Some("trl") && values.word("objective.name") == "ipo" {
-        values.preset("objective.per_token", "true");
+    match values.train.preset() {
+        None => {}
+        Some(Preset::Tldr) => values.preset(|settings| {
+            settings.train.batch_size = 128;
+            settings.train.micro_batch_size = 16;
+            settings.train.epochs = Some(1);
+            settings.data.format = FormatName::Tldr;
+        }),
+        Some(Preset::Trl) => values.preset(trl),
+        Some(other @ (Preset::SalesforceSd15 | Preset::Diffusers2500 | Preset::FlowGrpo100 | Preset::Paper)) => {
+            return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion")));
+        }
     }
-    Ok(embedded)
+    if values.train.preset() == Some(Preset::Trl) && values.objective.name() == Loss::Ipo {
+        values.preset(|settings| settings.objective.per_token = true);
+    }
+    Ok(is_embedded)
 }
 
 /// The embedded run: about a minute on two cores.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("model.model", "builtin:tldr"),
-    ("data.data", "builtin:tldr"),
-    ("data.limit", "8192"),
-    ("data.max_length", "256"),
-    ("data.max_prompt_length", "192"),
-    ("objective.beta", "0.3"),
-    ("optimizer.lr", "3e-5"),
-    ("optimizer.warmup_steps", "10"),
-    ("train.batch_size", "32"),
-    ("train.micro_batch_size", "16"),
-    ("train.eval_every", "64"),
-];
+fn embedded(settings: &mut Settings) {
+    settings.model.model = Some("builtin:tldr".to_owned());
+    settings.data.data = Some("builtin:tldr".to_owned());
+    settings.data.limit = Some(8192);
+    settings.data.max_length = 256;
+    settings.data.max_prompt_length = 192;
+    settings.objective.beta = 0.3;
+    settings.optimizer.lr = 3e-5;
+    settings.optimizer.warmup_steps = 10;
+    settings.train.batch_size = 32;
+    settings.train.micro_batch_size = 16;
+    settings.train.eval_every = 64;
+}
 
 /// What TRL's DPOTrainer does unless told otherwise.
-const TRL: &[(&str, &str)] = &[
-    ("optimizer.name", "adamw"),
-    ("optimizer.lr", "1e-6"),
-    ("optimizer.warmup_steps", "0"),
-    ("optimizer.schedule", "linear"),
-    ("optimizer.max_grad_norm", "1"),
-    ("data.tokenization", "joint"),
-    ("data.max_length", "1024"),
-    ("data.max_prompt_length", "0"),
-    ("train.batch_size", "8"),
-    ("train.epochs", "3"),
-];
+fn trl(settings: &mut Settings) {
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 1e-6;
+    settings.optimizer.warmup_steps = 0;
+    settings.optimizer.schedule = ScheduleName::Linear;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.data.tokenization = TokenizationName::Joint;
+    settings.data.max_length = 1024;
+    settings.data.max_prompt_length = 0;
+    settings.train.batch_size = 8;
+    settings.train.epochs = Some(3);
+}
 
 /// Everything a run needs but its objective.
 struct Setup {
@@ -104,7 +105,7 @@ struct Setup {
 impl Setup {
     fn open(mut task: Task) -> Result<Self, Failure> {
         let call = &mut task.call;
-        let name = call.values.word("model.model").to_owned();
+        let name = call.values.model.model().unwrap_or_default().to_owned();
         let files = model::load(&name, &call.values)?;
         model::say_ignored(&files, &call.console);
         text::fit_lengths(&mut call.values, &files)?;
@@ -118,10 +119,10 @@ impl Setup {
         let mdp = TokenMdp {
             vocabulary: files.config.vocabulary as u32,
             eos: tokenizer.eos.clone(),
-            max_length: call.values.count("data.max_length").unwrap_or(512),
+            max_length: call.values.data.max_length(),
         };
         let goes_on = model::goes_on(&files, &call.values);
-        let reference = match call.values.text("model.reference") {
+        let reference = match call.values.model.reference() {
             Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
             None if goes_on => None,
             None => Some(CausalLm::frozen(files.clone())?),
@@ -131,7 +132,7 @@ impl Setup {
         if goes_on {
             adapters::settle(learner.lora(), &mut call.values);
         }
-        if call.values.word("objective.name") == "tdpo" {
+        if call.values.objective.name() == Loss::Tdpo {
             learner = learner.with_reference(Arc::clone(&reference))?;
         }
         // The two must agree on the vocabulary whether or not this run measures their divergence.
@@ -156,7 +157,7 @@ impl Setup {
             model: self.reference.fingerprint()?,
             data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
         };
-        let cache = self.task.call.values.text("train.reference_cache").map(PathBuf::from);
+        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
         self.check_fits::<F>()?;
         match &cache {
@@ -168,7 +169,7 @@ impl Setup {
         let _lock = folder.lock()?;
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
-        let needed = objective.needs().reference || self.task.call.values.word("objective.name") != "sft";
+        let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
         let problem = Problem {
             mdp: &self.mdp,
             data: &data,
@@ -187,11 +188,11 @@ impl Setup {
 
     fn hooks<'a>(&self) -> Hooks<'a, TokenMdp, CausalLm> {
         let reference = Arc::clone(&self.reference);
-        let n = self.task.call.values.count("train.n_samples").unwrap_or(0);
+        let n = self.task.call.values.train.n_samples();
         let seed = self.task.settings.seed;
         let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n, seed);
         let (tokenizer, mdp) = (self.tokenizer.clone(), self.mdp.clone());
-        let with_reference = self.task.call.values.word("objective.name") != "sft";
+        let with_reference = self.task.call.values.objective.name() != Loss::Sft;
         let of_mdp = mdp.clone();
         Hooks {
             diagnose: with_reference.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
@@ -218,7 +219,9 @@ impl Setup {
             console::notice(&text);
             return Ok(ExitCode::from(130));
         }
-        let win_rate = if self.task.embedded || self.task.call.values.word("data.data").starts_with("builtin:tldr") {
+        let win_rate = if self.task.embedded
+            || self.task.call.values.data.data().unwrap_or_default().starts_with("builtin:tldr")
+        {
             self.task.call.console.info("the oracle compares samples of both models");
             Some(summary::oracle_win_rate(&self.learner, &self.reference, &self.tokenizer, self.task.settings.seed)?)
         } else {
@@ -234,7 +237,7 @@ impl Setup {
     }
 
     fn prompts_hint(&self) -> &'static str {
-        if self.task.embedded || self.task.call.values.word("data.data").starts_with("builtin:tldr") {
+        if self.task.embedded || self.task.call.values.data.data().unwrap_or_default().starts_with("builtin:tldr") {
             "builtin:tldr"
         } else {
             "prompts.txt"

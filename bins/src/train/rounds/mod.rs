@@ -22,10 +22,10 @@ use self::settings::{check, fit};
 use super::{fresh_folder, one};
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, Counts};
-use crate::keys::{MODELS, TRAIN};
+use crate::keys::{TRAIN, to_toml};
 use crate::sample;
-use crate::values::Values;
 use crate::{Call, Failure, console};
+use recipes::settings::{Modality, RoundReference, Values, at};
 
 /// Trains in rounds, or goes on with them.
 pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static AtomicBool) -> Result<ExitCode, Failure> {
@@ -37,12 +37,12 @@ pub(super) fn train(mut call: Call, resume: Option<&PathBuf>, stop: &'static Ato
     }
     let path = match resume {
         Some(path) => path.clone(),
-        None => call.values.text("run.out").map_or_else(|| fresh_folder("rounds"), PathBuf::from),
+        None => call.values.run.out().map_or_else(|| fresh_folder("rounds"), PathBuf::from),
     };
-    call.values.settle("run.out", &path.display().to_string());
+    call.values.set(|settings| settings.run.out = Some(path.display().to_string()));
     if resume.is_none() {
         RunFolder::create(&path)?;
-        let config = call.values.to_toml(TRAIN);
+        let config = to_toml(&call.values, TRAIN);
         write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
     }
     let _lock = RunFolder::open(&path)?.lock()?;
@@ -70,8 +70,8 @@ struct Rounds {
 impl Rounds {
     fn go(&self) -> Result<ExitCode, Failure> {
         let values = &self.call.values;
-        let n_rounds = values.count("rounds.rounds").unwrap_or(1);
-        let judge = values.word("judge.judge");
+        let n_rounds = values.rounds.rounds().unwrap_or(1);
+        let judge = values.judge.judge();
         let mut finished = Vec::with_capacity(n_rounds);
         for round in 1..=n_rounds {
             let folder = self.folder(round);
@@ -80,7 +80,7 @@ impl Rounds {
             std::fs::create_dir_all(&folder)?;
             remove_leftovers(&folder)?;
             if !pairs.exists() {
-                let asked = self.prompts.of_round(round, values.count("rounds.pairs").unwrap_or(1), values)?;
+                let asked = self.prompts.of_round(round, values.rounds.pairs(), values)?;
                 self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
             }
             let Some(counts) = self.judged(&pairs, judge)? else {
@@ -137,34 +137,38 @@ impl Rounds {
     /// the rounds before have made.
     fn values(&self, purpose: &str, round: usize, policy_of: usize) -> Result<Values, Failure> {
         let mut values = self.call.values.clone();
-        let seed = derived_seed(values.count("run.seed").unwrap_or(0) as u64, purpose, round as u64);
+        let seed = derived_seed(values.run.seed(), purpose, round as u64);
         let no_more = [
-            "rounds.rounds",
-            "data.data",
-            "data.latents",
-            "data.eval_data",
-            "data.limit",
-            "diffusion.draws",
-            "train.reference_cache",
-            "run.out",
-            "label.pairs",
-            "sample.prompts",
-            "sample.limit",
-            "sample.n",
+            &at::rounds::rounds,
+            &at::data::data,
+            &at::data::latents,
+            &at::data::eval_data,
+            &at::data::limit,
+            &at::diffusion::draws,
+            &at::train::reference_cache,
+            &at::run::out,
+            &at::label::pairs,
+            &at::sample::prompts,
+            &at::sample::limit,
+            &at::sample::n,
         ];
-        for path in no_more {
-            values.clear(path);
+        for field in no_more {
+            values.reset(field);
         }
-        values.settle("run.seed", &seed.to_string());
-        values.settle("hybrid.compare", "false");
+        values.set(|settings| {
+            settings.run.seed = seed;
+            settings.hybrid.compare = false;
+        });
         if policy_of > 0 {
             let run = self.run(policy_of);
-            if values.word("run.mdp") == "hybrid" {
+            if values.run.mdp() == Modality::Hybrid {
                 let [refiner, generator] = halves_of_run(&run)?;
-                values.settle("hybrid.refiner", &refiner);
-                values.settle("hybrid.generator", &generator);
+                values.set(|settings| {
+                    settings.hybrid.refiner = Some(refiner);
+                    settings.hybrid.generator = Some(generator);
+                });
             } else {
-                values.settle("model.model", &run.display().to_string());
+                values.set(|settings| settings.model.model = Some(run.display().to_string()));
             }
         }
         Ok(values)
@@ -173,11 +177,14 @@ impl Rounds {
     /// Makes the policy at the start the one that others are compared with, or stay close to where no other was named.
     fn against_start(&self, values: &mut Values, or: Named) {
         let start = &self.call.values;
-        for (model, reference) in MODELS {
-            let named = start.text(reference).filter(|_| or == Named::Counts);
-            let name = named.or(start.text(model)).unwrap_or_default();
-            values.settle(reference, name);
-        }
+        let named = |reference: Option<&str>, model: Option<&str>| {
+            reference.filter(|_| or == Named::Counts).or(model).map(str::to_owned)
+        };
+        values.set(|settings| {
+            settings.model.reference = named(start.model.reference(), start.model.model());
+            settings.hybrid.refiner_reference = named(start.hybrid.refiner_reference(), start.hybrid.refiner());
+            settings.hybrid.generator_reference = named(start.hybrid.generator_reference(), start.hybrid.generator());
+        });
     }
 
     fn make_pairs(
@@ -197,18 +204,20 @@ impl Rounds {
             Against::Itself => clear_references(&mut values),
             Against::Start => {
                 self.against_start(&mut values, Named::IsLeftOut);
-                values.settle("sample.null_share", "0");
+                values.set(|settings| settings.sample.null_share = 0.0);
             }
         }
-        values.settle("sample.prompts", &prompts.display().to_string());
-        values.settle("label.pairs", &pairs.display().to_string());
+        values.set(|settings| {
+            settings.sample.prompts = Some(prompts.display().to_string());
+            settings.label.pairs = Some(pairs.display().to_string());
+        });
         sample::sample(Call { values, console: self.call.console.again() }).map(drop)
     }
 
     /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
     fn judged(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
         if judge != "people" {
-            let device = self.call.values.word("run.device");
+            let device = self.call.values.run.device();
             return judge::judge_all(pairs, judge, device, &self.call.console).map(Some);
         }
         let said = said(pairs)?;
@@ -229,12 +238,14 @@ impl Rounds {
             return Ok(true);
         }
         let mut values = self.values("run of a round", round, round - 1)?;
-        match values.word("rounds.reference") {
-            "fixed" => self.against_start(&mut values, Named::Counts),
-            _ => clear_references(&mut values),
+        match values.rounds.reference() {
+            RoundReference::Fixed => self.against_start(&mut values, Named::Counts),
+            RoundReference::Moved => clear_references(&mut values),
         }
-        values.settle("data.data", &pairs.display().to_string());
-        values.settle("run.out", &run.display().to_string());
+        values.set(|settings| {
+            settings.data.data = Some(pairs.display().to_string());
+            settings.run.out = Some(run.display().to_string());
+        });
         let resume = if run.exists() { begun(&run)? } else { None };
         one(Call { values, console: self.call.console.again() }, false, resume, self.stop)?;
         Ok(run.join("model").is_dir())
@@ -285,8 +296,8 @@ enum Named {
 
 /// What stays close to the model as it is has no other reference.
 fn clear_references(values: &mut Values) {
-    for (_, reference) in MODELS {
-        values.clear(reference);
+    for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
+        values.reset(reference);
     }
 }
 

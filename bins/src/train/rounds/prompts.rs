@@ -4,26 +4,24 @@ use datasets::{Prompt, drawn};
 
 use crate::Failure;
 use crate::console::Console;
-use crate::hybrid::CHIMERA_TEMPLATE;
 use crate::judged::hold_out;
 use crate::sample::{embedded_prompts, read_prompts};
-use crate::values::Values;
+use recipes::settings::{Modality, Values};
 
 /// Where the prompts come from: an embedded model has its problem's.
 pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
-    let (model, builtin) = match values.word("run.mdp") {
-        "diffusion" => ("model.model", "builtin:shapes"),
-        "hybrid" => ("hybrid.refiner", "builtin:chimera"),
-        _ => ("model.model", "builtin:tldr"),
+    let (model, builtin) = match values.run.mdp() {
+        Modality::Diffusion => (values.model.model(), "builtin:shapes"),
+        Modality::Hybrid => (values.hybrid.refiner(), "builtin:chimera"),
+        Modality::Token => (values.model.model(), "builtin:tldr"),
     };
-    let by_default = if values.word(model).starts_with(builtin) { builtin } else { "" };
-    let source = values.text("sample.prompts").unwrap_or(by_default).to_owned();
+    let by_default = if model.is_some_and(|model| model.starts_with(builtin)) { builtin } else { "" };
+    let source = values.sample.prompts().unwrap_or(by_default).to_owned();
     if source.is_empty() {
         return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
     }
     if source == "builtin:chimera" {
-        values.preset("hybrid.template", CHIMERA_TEMPLATE);
-        values.preset("data.max_length", "96");
+        values.preset(crate::hybrid::embedded_requests);
     }
     Ok(source)
 }
@@ -38,7 +36,7 @@ pub(super) struct Prompts {
 
 impl Prompts {
     pub(super) fn read(source: String, values: &Values, console: &Console) -> Result<Self, Failure> {
-        let n = values.count("train.eval_examples").unwrap_or(256);
+        let n = values.train.eval_examples();
         if source.starts_with("builtin:") {
             let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
             return Ok(Self { source, asked: Vec::new(), held_out });
@@ -46,7 +44,7 @@ impl Prompts {
         let all = read_prompts(&source, values, console)?;
         let share = crate::images::eval_share(values)?;
         let shown: Vec<String> = all.iter().map(line).collect();
-        let seed = values.count("run.seed").unwrap_or(0) as u64;
+        let seed = values.run.seed();
         let (asked, held_out) = hold_out(&shown, share, seed);
         if asked.is_empty() {
             return Err(Failure::usage(format!(

@@ -5,7 +5,7 @@ use models::ModelError;
 
 /// Why the program ends without having done what it was asked, and with which exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     code: u8,
     message: String,
 }
@@ -15,27 +15,27 @@ impl Failure {
     const INTERRUPTED: u8 = 130;
 
     /// The work failed: 1.
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
+    pub fn failed(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
     }
 
     /// The command line makes no sense: 2.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }
     }
 
     /// Whether nothing is wrong but that somebody wanted it to stop.
-    pub(crate) fn is_interrupt(&self) -> bool {
+    pub fn is_interrupt(&self) -> bool {
         self.code == Self::INTERRUPTED
     }
 
     /// The exit code.
-    pub(crate) fn code(&self) -> u8 {
+    pub fn code(&self) -> u8 {
         self.code
     }
 
     /// The same failure, said to be of `place`.
-    pub(crate) fn within(self, place: &str) -> Self {
+    pub fn within(self, place: &str) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
     }
 }

@@ -1,0 +1,351 @@
+//! The words that settings take, each list an enum.
+
+use datasets::pairs::Modality;
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::{Kind, Setting};
+
+/// Defines an enum whose variants are words of the command line and of config files.
+macro_rules! choices {
+    ($($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[doc = $help])+ #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// The words of all.
+            pub const WORDS: &[&str] = &[$($word),+];
+
+            /// The word in config files and on the command line.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl Setting for $name {
+            const KIND: Kind = Kind::Choice(Self::WORDS);
+            type Seen<'a> = Self;
+
+            fn seen(&self) -> Self {
+                *self
+            }
+
+            fn to_value(&self) -> Option<Value> {
+                Some(Value::String(self.word().to_owned()))
+            }
+
+            fn from_value(value: &Value) -> Option<Self> {
+                let word = value.as_str()?;
+                Self::ALL.iter().copied().find(|choice| choice.word() == word)
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// The losses.
+    Loss {
+        /// Supervised fine-tuning on demonstrations.
+        Sft = "sft",
+        /// Direct preference optimisation.
+        Dpo = "dpo",
+        /// DPO with smoothed labels.
+        Cdpo = "cdpo",
+        /// DPO that is unbiased under label noise.
+        Robust = "robust",
+        /// Identity preference optimisation.
+        Ipo = "ipo",
+        /// The hinge loss of SLiC.
+        Hinge = "hinge",
+        /// SimPO: mean log-likelihoods and a target margin.
+        Simpo = "simpo",
+        /// ORPO: odds ratios beside the likelihood.
+        Orpo = "orpo",
+        /// KTO: answers that are good or bad.
+        Kto = "kto",
+        /// Noise contrastive alignment of pairs.
+        Nca = "nca",
+        /// Binary classifier optimisation.
+        Bco = "bco",
+        /// Anchored preference optimisation, towards zero.
+        ApoZero = "apo-zero",
+        /// Anchored preference optimisation, downwards.
+        ApoDown = "apo-down",
+        /// EXO for pairs.
+        Exo = "exo",
+        /// Self-play preference optimisation, hard labels.
+        Sppo = "sppo",
+        /// Token-level DPO with a divergence.
+        Tdpo = "tdpo",
+        /// Contrastive preference learning.
+        Cpl = "cpl",
+        /// D3PO: clamped ratios of a denoiser's trajectories.
+        D3po = "d3po",
+        /// Ranked lists by Plackett and Luce.
+        PlackettLuce = "plackett-luce",
+    }
+
+    /// The optimisers.
+    OptimizerName {
+        /// RMSprop.
+        Rmsprop = "rmsprop",
+        /// AdamW.
+        Adamw = "adamw",
+        /// Stochastic gradient descent.
+        Sgd = "sgd",
+    }
+
+    /// The learning rate after the warm-up.
+    ScheduleName {
+        /// It stays.
+        Constant = "constant",
+        /// It falls to 0 in a line.
+        Linear = "linear",
+        /// It falls to 0 in half a cosine.
+        Cosine = "cosine",
+    }
+
+    /// Defaults of known runs.
+    Preset {
+        /// The paper's TL;DR run.
+        Tldr = "tldr",
+        /// TRL's `DPOTrainer`.
+        Trl = "trl",
+        /// The released Diffusion-DPO code on Stable Diffusion 1.5.
+        SalesforceSd15 = "salesforce-sd15",
+        /// The Diffusion-DPO script of diffusers.
+        Diffusers2500 = "diffusers-2500",
+        /// Flow matching, in the units of Flow-GRPO's online DPO.
+        FlowGrpo100 = "flow-grpo-100",
+        /// The paper's units (Eq. 15).
+        Paper = "paper",
+    }
+
+    /// The layouts of records.
+    FormatName {
+        /// By the fields of the first record.
+        Auto = "auto",
+        /// TRL's columns.
+        Trl = "trl",
+        /// OpenAI's comparisons of summaries.
+        Tldr = "tldr",
+        /// Anthropic's HH.
+        Hh = "hh",
+        /// UltraFeedback.
+        Ultrafeedback = "ultrafeedback",
+        /// Answers with labels.
+        Kto = "kto",
+        /// Ranked answers.
+        Ranked = "ranked",
+        /// Trees of answers.
+        Tree = "tree",
+        /// Demonstrations.
+        Demonstration = "demonstration",
+    }
+
+    /// What of a long prompt stays.
+    TruncationName {
+        /// The end for chats and HH, else both ends.
+        Auto = "auto",
+        /// Its start.
+        KeepStart = "keep-start",
+        /// Its end.
+        KeepEnd = "keep-end",
+        /// Both ends; the middle goes.
+        KeepBoth = "keep-both",
+    }
+
+    /// How prompt and answer become tokens.
+    TokenizationName {
+        /// Each by itself.
+        Separate = "separate",
+        /// Together, and then cut (as TRL).
+        Joint = "joint",
+    }
+
+    /// What happens to a broken record or image.
+    Broken {
+        /// It ends the work.
+        Fail = "fail",
+        /// It is left out and counted.
+        Skip = "skip",
+    }
+
+    /// What the network predicts.
+    PredictionName {
+        /// What the model's scheduler says.
+        Auto = "auto",
+        /// The noise.
+        Epsilon = "epsilon",
+        /// The velocity v.
+        V = "v",
+        /// The flow from image to noise.
+        Flow = "flow",
+    }
+
+    /// The type of the weights that a finished run writes.
+    SaveDtype {
+        /// 32 bits.
+        F32 = "f32",
+        /// 16 bits, IEEE.
+        F16 = "f16",
+        /// 16 bits, bfloat.
+        Bf16 = "bf16",
+    }
+
+    /// Whether the sides of a pair are mirrored alike.
+    FlipSides {
+        /// Both or none.
+        Together = "together",
+        /// Each by itself.
+        Apart = "apart",
+    }
+
+    /// What is under transparent pixels.
+    TransparencyName {
+        /// White.
+        White = "white",
+        /// What their colour says, as if they were not.
+        Drop = "drop",
+    }
+
+    /// How pixels are weighed when an image is scaled.
+    ResizeFilter {
+        /// Lanczos, three lobes.
+        Lanczos = "lanczos",
+        /// Bicubic.
+        Bicubic = "bicubic",
+        /// Bilinear.
+        Bilinear = "bilinear",
+    }
+
+    /// How the longer side and the place of the middle square are rounded.
+    ResizeRounding {
+        /// To the nearest.
+        Nearest = "nearest",
+        /// As torchvision does.
+        Torchvision = "torchvision",
+    }
+
+    /// What turns a finished image into scored decisions.
+    Scheme {
+        /// Noise is added to the image (Diffusion-DPO).
+        Forward = "forward",
+        /// One step of the way back is drawn.
+        Half = "half",
+        /// The way back is known.
+        Trajectory = "trajectory",
+    }
+
+    /// How timesteps are drawn.
+    TimestepsName {
+        /// All alike.
+        Uniform = "uniform",
+        /// One of each stratum.
+        Stratified = "stratified",
+        /// By a logit-normal law.
+        LogitNormal = "logit-normal",
+    }
+
+    /// Which noise the two sides and the draws of a pair get.
+    NoiseName {
+        /// Both sides the same.
+        Shared = "shared",
+        /// Each its own.
+        Independent = "independent",
+        /// Every second draw the opposite of the one before.
+        Antithetic = "antithetic",
+    }
+
+    /// How the squared errors of a latent's numbers add up.
+    ReductionName {
+        /// Their sum.
+        Sum = "sum",
+        /// Their mean.
+        Mean = "mean",
+    }
+
+    /// The weight of a timestep.
+    OmegaName {
+        /// 1.
+        Constant = "constant",
+        /// The signal-to-noise ratio.
+        Snr = "snr",
+        /// The same, cut.
+        MinSnr = "min-snr",
+    }
+
+    /// How images are drawn.
+    SamplerName {
+        /// Ancestral sampling.
+        Ddpm = "ddpm",
+        /// DDIM.
+        Ddim = "ddim",
+        /// Euler's method.
+        Euler = "euler",
+        /// DPM-Solver++, second order, multistep.
+        DpmSolver = "dpm++2m",
+    }
+
+    /// Which half of a hybrid learns.
+    Update {
+        /// Both.
+        Both = "both",
+        /// The refiner.
+        Refiner = "refiner",
+        /// The generator.
+        Generator = "generator",
+    }
+
+    /// What each round stays close to.
+    RoundReference {
+        /// The policy that made its pairs.
+        Moved = "moved",
+        /// The policy at the start.
+        Fixed = "fixed",
+    }
+}
+
+/// The words of the kinds of decision problems.
+const MODALITIES: &[&str] = &["token", "diffusion", "hybrid"];
+
+impl Setting for Modality {
+    const KIND: Kind = Kind::Choice(MODALITIES);
+    type Seen<'a> = Self;
+
+    fn seen(&self) -> Self {
+        *self
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::String(self.name().to_owned()))
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        let word = value.as_str()?;
+        Self::ALL.into_iter().find(|modality| modality.name() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modalities_have_their_names() {
+        assert_eq!(Modality::ALL.map(Modality::name)[..], *MODALITIES);
+    }
+}

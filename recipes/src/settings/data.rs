@@ -1,0 +1,56 @@
+use super::choices::{
+    Broken, FlipSides, FormatName, ResizeFilter, ResizeRounding, TokenizationName, TransparencyName, TruncationName,
+};
+use super::section;
+
+section! {
+    /// What is learned from.
+    data: Data {
+        /// A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
+        data: Option<String> = None, "data";
+        /// Held-out examples; without it a share of the prompts is held out
+        eval_data: Option<String> = None, "eval-data";
+        /// The share of prompts held out when there is no eval-data; 0: none
+        eval_share: f64 = 0.05, "eval-share";
+        /// How the records are laid out
+        format: FormatName = FormatName::Auto, "format";
+        /// Reads only this many records; of eval-data all
+        limit: Option<usize> = None, "limit";
+        /// The part to read where files or records name parts: train, validation, test, any name, or all; auto: train,
+        /// and of eval-data validation or else test
+        split: String = "auto".to_owned(), "split";
+        /// Tokens of prompt and answer together
+        max_length: usize = 512, "max-length";
+        /// Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as
+        /// TRL)
+        max_prompt_length: usize = 256, "max-prompt-length";
+        /// What of a long prompt stays; auto: keep-end for chats and hh, else keep-both (the middle goes)
+        truncation: TruncationName = TruncationName::Auto, "truncation";
+        /// Prompt and answer apart, or together and then cut (as TRL)
+        tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
+        /// What to do with a broken record; skipped ones are counted
+        on_bad: Broken = Broken::Fail, "on-bad";
+        /// A .safetensors file of latents and contexts that stands in for --data
+        latents: Option<String> = None, "latents";
+        /// Images are resized and cropped to this; else the model's
+        image_size: Option<usize> = None, "image-size";
+        /// Mirrors every second image
+        flip: bool = false, "flip";
+        /// flip: both sides of a pair alike, or each by itself
+        flip_sides: FlipSides = FlipSides::Together, "flip-sides";
+        /// What is transparent is put on white, or seen as if it were not
+        transparency: TransparencyName = TransparencyName::White, "transparency";
+        /// Turns images as their EXIF data say
+        exif: bool = true, "exif";
+        /// How pixels are weighed when an image is scaled, as Pillow does it
+        resize_filter: ResizeFilter = ResizeFilter::Lanczos, "resize-filter";
+        /// How the longer side and the place of the middle square are rounded
+        resize_rounding: ResizeRounding = ResizeRounding::Nearest, "resize-rounding";
+        /// What to do with an unreadable image; skipped ones are counted
+        on_bad_image: Broken = Broken::Fail, "on-bad-image";
+        /// A file that encoded images and texts are read from where it exists and fits, else written to
+        latent_cache: Option<String> = None, "latent-cache";
+        /// Of a folder of pairs all count, judged or not, side a first
+        all_pairs: bool = false, "all-pairs";
+    }
+}

@@ -1,0 +1,404 @@
+//! Settings as plain values.
+//!
+//! [`Settings`] is made of sections, as config files are. One definition of each section gives its struct, its defaults,
+//! what config files may say, and the list of [`Field`]s from which a command line makes flags and help.
+
+mod choices;
+mod data;
+mod diffusion;
+mod hybrid;
+mod judge;
+mod label;
+mod model;
+mod objective;
+mod optimizer;
+mod rounds;
+mod run;
+mod sample;
+mod train;
+mod values;
+
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+pub use self::choices::*;
+pub use self::data::Data;
+pub use self::diffusion::Diffusion;
+pub use self::hybrid::Hybrid;
+pub use self::judge::Judge;
+pub use self::label::Label;
+pub use self::model::Model;
+pub use self::objective::Objective;
+pub use self::optimizer::Optimizer;
+pub use self::rounds::Rounds;
+pub use self::run::Run;
+pub use self::sample::Sample;
+pub use self::train::Train;
+pub use self::values::Values;
+pub use datasets::pairs::Modality;
+
+/// All settings there are, by section; each is read where it applies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What is run, where, and on what seed.
+    pub run: Run,
+    /// The model that learns or acts.
+    pub model: Model,
+    /// What is learned from.
+    pub data: Data,
+    /// The loss.
+    pub objective: Objective,
+    /// The optimiser and its learning rate.
+    pub optimizer: Optimizer,
+    /// The length of a run, its evaluations and its checkpoints.
+    pub train: Train,
+    /// How finished images become scored decisions.
+    pub diffusion: Diffusion,
+    /// How answers and pictures are drawn.
+    pub sample: Sample,
+    /// A refiner and a generator as one problem.
+    pub hybrid: Hybrid,
+    /// Pairs to compare, and the page where people do.
+    pub label: Label,
+    /// Rounds of sampling, judging and training.
+    pub rounds: Rounds,
+    /// Who compares pairs.
+    pub judge: Judge,
+}
+
+/// The fields of all sections by name: `at::objective::beta`.
+pub mod at {
+    pub use super::data::at as data;
+    pub use super::diffusion::at as diffusion;
+    pub use super::hybrid::at as hybrid;
+    pub use super::judge::at as judge;
+    pub use super::label::at as label;
+    pub use super::model::at as model;
+    pub use super::objective::at as objective;
+    pub use super::optimizer::at as optimizer;
+    pub use super::rounds::at as rounds;
+    pub use super::run::at as run;
+    pub use super::sample::at as sample;
+    pub use super::train::at as train;
+}
+
+/// Every field of every section, in their order.
+pub fn fields() -> impl Iterator<Item = &'static Field> {
+    let sections = [
+        at::run::ALL,
+        at::model::ALL,
+        at::data::ALL,
+        at::objective::ALL,
+        at::optimizer::ALL,
+        at::train::ALL,
+        at::diffusion::ALL,
+        at::sample::ALL,
+        at::hybrid::ALL,
+        at::label::ALL,
+        at::rounds::ALL,
+        at::judge::ALL,
+    ];
+    sections.into_iter().flatten().copied()
+}
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A count.
+    Count,
+    /// A real number.
+    Number,
+    /// A text; a path where it names a file.
+    Text,
+    /// `true` or `false`.
+    Switch,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// Words with commas between.
+    List,
+}
+
+/// A setting: where it stands, what it is called and takes, and how to reach it in [`Settings`].
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// `section.name` in a config file.
+    pub path: &'static str,
+    /// What messages call it, and a flag without its dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    help: &'static str,
+    get: fn(&Settings) -> Option<Value>,
+    set: fn(&mut Settings, &Value) -> bool,
+    reset: fn(&mut Settings),
+}
+
+impl Field {
+    /// What it is, in a sentence: its documentation.
+    pub fn help(&self) -> &'static str {
+        self.help.trim()
+    }
+
+    /// Its value; nothing where it has none.
+    pub fn value(&self, settings: &Settings) -> Option<Value> {
+        (self.get)(settings)
+    }
+
+    /// Its default as a config file would have it; nothing where it has none.
+    pub fn default_text(&self) -> Option<String> {
+        Some(match self.value(&Settings::default())? {
+            Value::String(text) => text,
+            Value::Float(number) => format!("{number:?}").trim_end_matches(".0").to_owned(),
+            Value::Array(_) => return None,
+            other => other.to_string(),
+        })
+    }
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Field").field(&self.path).finish()
+    }
+}
+
+/// A type that settings have.
+pub trait Setting: Sized {
+    /// What such a setting takes.
+    const KIND: Kind;
+    /// What code that reads it gets.
+    type Seen<'a>
+    where
+        Self: 'a;
+
+    /// The value as code reads it.
+    fn seen(&self) -> Self::Seen<'_>;
+
+    /// The value in a config file; nothing where there is none.
+    fn to_value(&self) -> Option<Value>;
+
+    /// The value that a config file has; nothing where it does not fit.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+/// Makes a type that is copied a setting.
+macro_rules! copied {
+    ($($type:ty: $kind:ident, |$value:ident| $to:expr, |$from:ident| $back:expr;)+) => {$(
+        impl Setting for $type {
+            const KIND: Kind = Kind::$kind;
+            type Seen<'a> = Self;
+
+            fn seen(&self) -> Self {
+                *self
+            }
+
+            fn to_value(&self) -> Option<Value> {
+                let $value = *self;
+                Some($to)
+            }
+
+            fn from_value($from: &Value) -> Option<Self> {
+                $back
+            }
+        }
+    )+};
+}
+
+copied! {
+    usize: Count, |n| Value::Integer(n as i64), |value| value.as_integer().and_then(|n| Self::try_from(n).ok());
+    u64: Count, |n| Value::Integer(n as i64), |value| value.as_integer().and_then(|n| Self::try_from(n).ok());
+    f64: Number, |x| Value::Float(x), |value| value.as_float();
+    bool: Switch, |on| Value::Boolean(on), |value| value.as_bool();
+}
+
+impl Setting for String {
+    const KIND: Kind = Kind::Text;
+    type Seen<'a> = &'a str;
+
+    fn seen(&self) -> &str {
+        self
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::String(self.clone()))
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl Setting for Vec<String> {
+    const KIND: Kind = Kind::List;
+    type Seen<'a> = &'a [String];
+
+    fn seen(&self) -> &[String] {
+        self
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let words = || self.iter().map(|word| Value::String(word.clone())).collect();
+        (!self.is_empty()).then(|| Value::Array(words()))
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    const KIND: Kind = T::KIND;
+    type Seen<'a>
+        = Option<T::Seen<'a>>
+    where
+        Self: 'a;
+
+    fn seen(&self) -> Self::Seen<'_> {
+        self.as_ref().map(T::seen)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        self.as_ref().and_then(T::to_value)
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        // An empty text names nothing.
+        if value.as_str() == Some("") { Some(None) } else { T::from_value(value).map(Some) }
+    }
+}
+
+/// Defines a section: its struct with the defaults, and the fields.
+///
+/// Each field is read through the method of its name, which is how tests know what a run has read.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        $section:ident: $Section:ident {
+            $($(#[doc = $help:literal])+ $field:ident: $type:ty = $default:expr, $name:literal;)+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $Section {
+            $($(#[doc = $help])+ pub $field: $type,)+
+        }
+
+        impl Default for $Section {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $Section {
+            $(
+                #[doc = concat!("What [`Self::", stringify!($field), "`] says.")]
+                pub fn $field(&self) -> <$type as super::Setting>::Seen<'_> {
+                    super::note(at::$field.path);
+                    super::Setting::seen(&self.$field)
+                }
+            )+
+        }
+
+        #[doc = concat!("The fields of [`", stringify!($Section), "`].")]
+        #[allow(non_upper_case_globals, reason = "they are named like the fields they stand for")]
+        pub mod at {
+            use crate::settings::{Field, Setting};
+            #[allow(unused_imports, reason = "not every section has types of its own")]
+            use super::*;
+
+            $(
+                #[doc = concat!("[`", stringify!($Section), "::", stringify!($field), "`](field@super::", stringify!($Section), "::", stringify!($field), ").")]
+                pub const $field: Field = Field {
+                    path: concat!(stringify!($section), ".", stringify!($field)),
+                    name: $name,
+                    kind: <$type as Setting>::KIND,
+                    help: concat!($($help),+),
+                    get: |settings| settings.$section.$field.to_value(),
+                    set: |settings, value| match Setting::from_value(value) {
+                        Some(value) => {
+                            settings.$section.$field = value;
+                            true
+                        }
+                        None => false,
+                    },
+                    reset: |settings| settings.$section.$field = $Section::default().$field,
+                };
+            )+
+
+            /// All of them.
+            pub const ALL: &[&Field] = &[$(&$field),+];
+        }
+    };
+}
+
+use section;
+
+/// Remembers that a setting was read, in tests.
+#[cfg(any(test, feature = "reads"))]
+fn note(path: &'static str) {
+    reads::note(path);
+}
+
+#[cfg(not(any(test, feature = "reads")))]
+fn note(_: &'static str) {}
+
+/// Which settings have been read on this thread.
+#[cfg(any(test, feature = "reads"))]
+pub mod reads {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static READ: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(path: &'static str) {
+        READ.with_borrow_mut(|read| read.insert(path));
+    }
+
+    /// What was read since this was last asked.
+    pub fn take() -> BTreeSet<&'static str> {
+        READ.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_names_are_said_once() {
+        let all: Vec<&Field> = fields().collect();
+        for (i, field) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|other| other.path != field.path), "{}", field.path);
+            assert!(all[i + 1..].iter().all(|other| other.name != field.name), "{}", field.name);
+            assert!(!field.help().is_empty() && field.path.split('.').count() == 2, "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn defaults_are_said_as_people_write_them() {
+        let said = [at::optimizer::lr, at::model::lora_alpha, at::data::eval_share, at::train::batch_size];
+        let said = said.map(|field| field.default_text().unwrap());
+        assert_eq!(said, ["5e-7", "16", "0.05", "64"]);
+        assert_eq!(at::run::out.default_text(), None);
+    }
+
+    #[test]
+    fn a_config_file_is_the_settings() {
+        let settings: Settings =
+            toml::from_str("[objective]\nname = \"ipo\"\nbeta = 1\n[run]\nmdp = \"hybrid\"").unwrap();
+        assert_eq!((settings.objective.name, settings.objective.beta), (Loss::Ipo, 1.0));
+        assert_eq!(settings.run.mdp, Modality::Hybrid);
+        assert!(toml::from_str::<Settings>("[objective]\nbetta = 1").is_err());
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+}

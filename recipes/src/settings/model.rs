@@ -1,0 +1,30 @@
+use super::choices::{PredictionName, SaveDtype};
+use super::section;
+
+section! {
+    /// The model that learns or acts.
+    model: Model {
+        /// A Hugging Face folder, .gguf, llama2.c .bin, run folder, base+adapter, or builtin:NAME
+        model: Option<String> = None, "model";
+        /// The policy to stay close to; train: the model as it was at the start; sample --pairs: it makes side b
+        reference: Option<String> = None, "reference";
+        /// Trains low-rank adapters of this rank and freezes the rest
+        lora_rank: Option<usize> = None, "lora-rank";
+        /// The adapters count alpha / rank
+        lora_alpha: f64 = 16.0, "lora-alpha";
+        /// Names of the layers that get adapters; else all-linear, of a UNet to_k,to_q,to_v,to_out.0
+        lora_targets: Vec<String> = Vec::new(), "lora-targets";
+        /// The adapters count alpha / sqrt(rank)
+        rslora: bool = false, "rslora";
+        /// Computes activations twice to keep fewer
+        activation_checkpointing: bool = false, "activation-checkpointing";
+        /// What the network predicts; auto: what the model's scheduler says
+        prediction: PredictionName = PredictionName::Auto, "prediction";
+        /// A scheduler_config.json in place of the model's own
+        scheduler: Option<String> = None, "scheduler";
+        /// The type of the weights that a finished run writes
+        save_dtype: SaveDtype = SaveDtype::F32, "save-dtype";
+        /// Averages the weights with this decay and exports the average
+        ema: Option<f64> = None, "ema";
+    }
+}

@@ -1,0 +1,22 @@
+use super::choices::{OptimizerName, ScheduleName};
+use super::section;
+
+section! {
+    /// The optimiser and its learning rate.
+    optimizer: Optimizer {
+        /// The optimiser
+        name: OptimizerName = OptimizerName::Rmsprop, "optimizer";
+        /// The top learning rate
+        lr: f64 = 5e-7, "lr";
+        /// adamw: decoupled weight decay
+        weight_decay: f64 = 0.0, "weight-decay";
+        /// sgd: momentum
+        momentum: f64 = 0.0, "momentum";
+        /// Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it
+        warmup_steps: usize = 150, "warmup-steps";
+        /// The learning rate after the warm-up
+        schedule: ScheduleName = ScheduleName::Constant, "schedule";
+        /// Longer gradients are scaled down to this norm
+        max_grad_norm: f64 = 10.0, "max-grad-norm";
+    }
+}

@@ -1,0 +1,17 @@
+use datasets::pairs::Modality;
+
+use super::section;
+
+section! {
+    /// What is run, where, and on what seed.
+    run: Run {
+        /// The kind of decision problem
+        mdp: Modality = Modality::Token, "mdp";
+        /// Everything drawn by chance is a function of it
+        seed: u64 = 0, "seed";
+        /// cpu, or cuda:N in a build with the cuda feature
+        device: String = "cpu".to_owned(), "device";
+        /// Where results go: a new run folder for train, a file for score and sample
+        out: Option<String> = None, "out";
+    }
+}

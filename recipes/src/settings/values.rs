@@ -1,0 +1,275 @@
+//! Settings from four places: flags win over `--set`, `--set` over the config file, the file over defaults.
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::path::Path;
+
+use toml::Value;
+
+use super::{Field, Kind, Settings, fields};
+use crate::Failure;
+
+/// Settings, and which of them somebody gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Values {
+    settings: Settings,
+    given: BTreeSet<&'static str>,
+    typed: BTreeSet<&'static str>,
+}
+
+impl Deref for Values {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// What differs from its default was given.
+impl From<Settings> for Values {
+    fn from(settings: Settings) -> Self {
+        let is_default = |field: &&Field| field.value(&settings) == field.value(&Settings::default());
+        let given = fields().filter(|field| !is_default(field)).map(|field| field.path).collect();
+        Self { given, settings, typed: BTreeSet::new() }
+    }
+}
+
+impl Values {
+    /// Takes everything a config file says.
+    ///
+    /// # Errors
+    /// The file can't be read, is no TOML, or says what no setting takes.
+    pub fn merge_file(&mut self, path: &Path) -> Result<(), Failure> {
+        let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            let line = 1 + text[..e.span().map_or(0, |span| span.start)].matches('\n').count();
+            Failure::failed(format!(
+                "{}, line {line}: broken TOML: {}",
+                path.display(),
+                e.message().replace('\n', ", ")
+            ))
+        })?;
+        for (section, content) in table {
+            let Value::Table(content) = content else {
+                let text = format!("{}: `{section}` stands outside any section; {}", path.display(), nearest(&section));
+                return Err(Failure::usage(text));
+            };
+            for (name, value) in content {
+                let full = format!("{section}.{name}");
+                let within = |error: Failure| error.within(&path.display().to_string());
+                let field = known(&full).map_err(within)?;
+                self.give(field, &fit(field, value).map_err(within)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one `section.key=value`.
+    ///
+    /// # Errors
+    /// There is no such setting, or it does not take the value.
+    pub fn merge_set(&mut self, text: &str) -> Result<(), Failure> {
+        let Some((path, value)) = text.split_once('=') else {
+            return Err(Failure::usage(format!("--set takes section.key=value, not `{text}`")));
+        };
+        self.merge_flag(known(path.trim())?, value.trim())
+    }
+
+    /// Takes a flag's value.
+    ///
+    /// # Errors
+    /// The setting does not take it.
+    pub fn merge_flag(&mut self, field: &'static Field, text: &str) -> Result<(), Failure> {
+        let value = parse(field, text)?;
+        self.give(field, &value);
+        self.typed.insert(field.path);
+        Ok(())
+    }
+
+    /// Changes defaults; what was given stays.
+    pub fn preset(&mut self, change: impl FnOnce(&mut Settings)) {
+        let before = self.settings.clone();
+        change(&mut self.settings);
+        for field in fields().filter(|field| self.given.contains(field.path)) {
+            match field.value(&before) {
+                Some(value) => (field.set)(&mut self.settings, &value),
+                None => {
+                    (field.reset)(&mut self.settings);
+                    true
+                }
+            };
+        }
+    }
+
+    /// Sets what the program has found out, such as the folder it made up a name for.
+    pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+    }
+
+    /// Leaves a setting at its default, as if nobody had given it.
+    pub fn reset(&mut self, field: &Field) {
+        (field.reset)(&mut self.settings);
+        self.given.remove(field.path);
+        self.typed.remove(field.path);
+    }
+
+    /// Whether somebody gave it.
+    pub fn is_given(&self, field: &Field) -> bool {
+        self.given.contains(field.path)
+    }
+
+    /// Whether it was given and differs from its default: a run's config file gives all values, meant or not.
+    pub fn is_changed(&self, field: &Field) -> bool {
+        self.is_given(field) && field.value(&self.settings) != field.value(&Settings::default())
+    }
+
+    /// Whether it stands on the command line: a config file, such as a run's own, holds settings that do not apply.
+    pub fn is_typed(&self, field: &Field) -> bool {
+        self.typed.contains(field.path)
+    }
+
+    /// Whether its value is what this text says.
+    pub fn is(&self, field: &Field, text: &str) -> bool {
+        parse(field, text).ok() == field.value(&self.settings)
+    }
+
+    /// The values of some fields as a config file.
+    pub fn to_toml<'a>(&self, fields: impl Iterator<Item = &'a Field>) -> String {
+        let mut sections: BTreeMap<&str, toml::Table> = BTreeMap::new();
+        for field in fields {
+            if let (Some(value), Some((section, name))) = (field.value(&self.settings), field.path.split_once('.')) {
+                sections.entry(section).or_default().insert(name.to_owned(), value);
+            }
+        }
+        let table: toml::Table = sections.into_iter().map(|(s, t)| (s.to_owned(), Value::Table(t))).collect();
+        table.to_string()
+    }
+
+    fn give(&mut self, field: &'static Field, value: &Value) {
+        // Values that were checked against the field's kind fit its type.
+        if (field.set)(&mut self.settings, value) {
+            self.given.insert(field.path);
+        }
+    }
+}
+
+fn known(path: &str) -> Result<&'static Field, Failure> {
+    let found = fields().find(|field| field.path == path);
+    found.ok_or_else(|| Failure::usage(format!("unknown key `{path}`; {}", nearest(path))))
+}
+
+fn nearest(path: &str) -> String {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let score = |field: &Field| {
+        let own = field.path.rsplit('.').next().unwrap_or(field.path);
+        strsim::jaro_winkler(path, field.path).max(strsim::jaro_winkler(name, own))
+    };
+    let best = fields().max_by(|a, b| score(a).total_cmp(&score(b)));
+    best.map(|field| format!("the nearest known key is `{}`", field.path)).unwrap_or_default()
+}
+
+/// A word of the command line as a value.
+fn parse(field: &Field, text: &str) -> Result<Value, Failure> {
+    let refuse = |takes: &str| Err(Failure::usage(format!("--{} takes {takes}, not `{text}`", field.name)));
+    match field.kind {
+        Kind::Count => match text.parse::<i64>() {
+            Ok(n) if n >= 0 => Ok(Value::Integer(n)),
+            _ => refuse("a whole number"),
+        },
+        Kind::Number => match text.parse::<f64>() {
+            Ok(x) if x.is_finite() => Ok(Value::Float(x)),
+            _ => refuse("a finite number"),
+        },
+        Kind::Switch => match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(Value::Boolean(true)),
+            "false" => Ok(Value::Boolean(false)),
+            _ => refuse("true or false"),
+        },
+        Kind::Choice(words) => {
+            let plain = text.replace('_', "-");
+            match words.iter().find(|word| **word == plain) {
+                Some(word) => Ok(Value::String((*word).to_owned())),
+                None if words.len() == 1 => refuse(&format!("only {} in this version", words[0])),
+                None => refuse(&format!("one of {}", words.join(", "))),
+            }
+        }
+        Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::List => {
+            let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
+            Ok(Value::Array(words.map(|w| Value::String(w.to_owned())).collect()))
+        }
+    }
+}
+
+/// A value of a config file, if it is of the right kind.
+fn fit(field: &Field, value: Value) -> Result<Value, Failure> {
+    match (field.kind, value) {
+        (Kind::List, Value::Array(words)) if words.iter().all(Value::is_str) => Ok(Value::Array(words)),
+        (_, Value::String(text)) => parse(field, &text),
+        (Kind::Count | Kind::Number, Value::Integer(n)) => parse(field, &n.to_string()),
+        (Kind::Number, Value::Float(x)) => parse(field, &x.to_string()),
+        (Kind::Switch, Value::Boolean(on)) => Ok(Value::Boolean(on)),
+        (_, other) => Err(Failure::usage(format!("key `{}` can't be {}", field.path, other.type_str()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::at;
+    use super::*;
+
+    #[test]
+    fn later_sources_win_and_a_preset_only_moves_defaults() {
+        let mut values = Values::default();
+        assert_eq!(values.objective.beta, 0.1);
+        values.merge_set("objective.beta=0.3").unwrap();
+        values.preset(|settings| {
+            settings.objective.beta = 0.7;
+            settings.optimizer.lr = 1e-3;
+        });
+        assert_eq!((values.objective.beta, values.optimizer.lr), (0.3, 1e-3));
+        values.reset(&at::objective::beta);
+        values.preset(|settings| settings.objective.beta = 0.7);
+        assert_eq!(values.objective.beta, 0.7);
+    }
+
+    #[test]
+    fn a_setting_that_was_given_without_a_value_stays_without() {
+        let mut values = Values::default();
+        values.merge_set("model.reference=").unwrap();
+        values.preset(|settings| settings.model.reference = Some("other".to_owned()));
+        assert_eq!(values.model.reference, None);
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_neighbour() {
+        let error = Values::default().merge_set("train.batchsize=3").unwrap_err().to_string();
+        assert!(error.contains("`train.batch_size`"), "{error}");
+        let error = Values::default().merge_set("beta=3").unwrap_err().to_string();
+        assert!(error.contains("`objective.beta`"), "{error}");
+    }
+
+    #[test]
+    fn bad_values_name_the_flag_and_what_it_takes() {
+        for (set, says) in [
+            ("train.batch_size=-1", "--batch-size takes a whole number"),
+            ("objective.beta=NaN", "--beta takes a finite number"),
+            ("objective.name=dpx", "--objective takes one of sft, dpo"),
+            ("model.rslora=yes", "--rslora takes true or false"),
+        ] {
+            let error = Values::default().merge_set(set).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_written_config_reads_back_the_same() {
+        let mut values = Values::default();
+        values.merge_set("model.lora_targets=q_proj,v_proj").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, values.to_toml(fields())).unwrap();
+        let mut back = Values::default();
+        back.merge_file(&path).unwrap();
+        assert_eq!(back.to_toml(fields()), values.to_toml(fields()));
+    }
+}
