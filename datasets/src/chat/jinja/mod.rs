@@ -73,7 +73,7 @@ impl Template {
     /// # Errors
     /// It refuses, or asks for what is not there.
     pub(super) fn render(&self, told: &Map<String, Json>, today: Date) -> Result<String, Error> {
-        let told = json::dict(told);
+        let told = json::dict(told)?;
         Interpreter::new(&told, today).run(&self.body, &self.scope)
     }
 }
