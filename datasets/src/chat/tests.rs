@@ -87,6 +87,17 @@ fn the_template_sees_what_the_record_says_besides_the_messages() {
 }
 
 #[test]
+fn a_conversation_that_is_too_long_is_told_so() {
+    let template = ChatTemplate::new("{% for m in messages %}{% endfor %}{{ tools }}", &[], Date::default()).unwrap();
+    let long = "a".repeat(5_000_000);
+    let error = template.render(&[Message::new("user", &*long)], false, &Map::new()).unwrap_err().to_string();
+    assert!(error.contains("the conversation is too long") && error.contains("4194304"), "{error}");
+    let variables = serde_json::json!({ "tools": long });
+    let error = template.render(&[], false, variables.as_object().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("\"tools\" is 5000001 bytes"), "{error}");
+}
+
+#[test]
 fn whole_numbers_keep_their_digits() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("a.jsonl");
