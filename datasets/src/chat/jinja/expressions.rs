@@ -144,7 +144,7 @@ impl Parser {
             let found = operators.iter().find(|(sign, _)| self.is_operator(sign));
             let Some(&(_, operator)) = found else { return Ok(left) };
             self.next();
-            left = Expression::Binary(operator, Box::new(left), Box::new(part(self)?));
+            left = binary(operator, left, part(self)?);
         }
         self.too_long()
     }
@@ -371,6 +371,14 @@ impl Parser {
             return self.error("the arguments of a call are in the wrong order");
         }
         Ok(())
+    }
+}
+
+fn binary(operator: Operator, left: Expression, right: Expression) -> Expression {
+    let (left, right) = (Box::new(left), Box::new(right));
+    match operator {
+        Operator::Power if left.is_known() && !right.is_known() => Expression::PowerOfKnown(left, right),
+        _ => Expression::Binary(operator, left, right),
     }
 }
 
