@@ -661,6 +661,19 @@ FOUND += [
     "{{ 1e17|round(2, 'floor') }} {{ 1e22|round(0, 'ceil') }} {{ 1/9007199254740993 }} {{ 9223372036854775807 / -3 }} {{ 3 / 2 ** 100 }} {{ 0 / 2 ** 60 }}",
     "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ strftime_now('%I:%M %p %P %l %k %-d %-m %-I %-j %_d %_m %e %^a %^B %#p %#a') }}",
     "{{ strftime_now('%a %A %b %B %h %c|%x|%X|%D|%F|%T|%R|%r|%C|%g|%G|%u|%U|%V|%w|%W|%f|%z|%Z|%n|%t|%%|%5d|%_5d|%05e|%10A|%010b|%^c') }}",
+    # Filters and tests that Jinja looks for only when it runs them.
+    "{{ (1 | nothing) if false else 2 }}", "{{ 1 if true else 2 | nothing }}", "{{ [1 | nothing, 2 if false else 3] }}", "{{ 1 if 1 is nothing else 2 }}",
+    "{% if false %}{% elif false and x is nothing %}a{% else %}b{% endif %}", "{% if true or x is nothing %}a{% endif %}",
+    "{% if false %}{% for x in [1] | nothing %}{% endfor %}{% endif %}b", "{% if false %}{% for x in [1] if x is nothing %}{% endfor %}{% endif %}b",
+    "{% if false %}{% filter nothing %}{% endfilter %}{% endif %}b", "{% if false %}{% set x | nothing %}{% endset %}{% endif %}b",
+    "{% if false %}{% macro m(a=1 | nothing) %}{% endmacro %}{% endif %}b", "{% if false %}{% with a = 1 | nothing %}{% endwith %}{% endif %}b",
+    "{% if false %}{% call nothing(1 | nothing) %}{% endcall %}{% endif %}b",
+    "{% for x in [1] %}{% macro m() %}{% set loop = 1 %}{% endmacro %}{% endfor %}", "{% for x in [] %}{% else %}{% set loop = 1 %}{% endfor %}",
+    "{% for y in [1, 2] %}{% for x in [] recursive %}{% else %}{{ y }}{% break %}{% endfor %}{% endfor %}",
+    "{% for y in [1, 2] %}{% for x in [] %}{% else %}{{ y }}{% break %}{% endfor %}{% endfor %}",
+    "{% for x in [1] %}{% with loop = 2 %}{{ loop }}{% endwith %}{% endfor %}", "{% macro m() %}{% set loop = 1 %}{{ loop }}{% endmacro %}{{ m() }}",
+    "{{ '{0[k]}{}{0}'.format({'k': 1}) }}", "{{ '{0[k]}{}{a}'.format({'k': 1}, a=2) }}", "{{ '{}{0[k]}{}'.format({'k': 1}, 2) }}",
+    "{{ '{}{0}'.format(1) }}", "{{ '{0}{}'.format(1) }}", "{{ '{0}{0[k]}{1}'.format({'k': 1}, 2) }}",
 ]
 TEMPLATES += FOUND
 
@@ -672,7 +685,7 @@ DAY = "%a %A %b %B %c %C %d %D %e %F %g %G %h %I %j %m %p %r %R %T %u %U %V %w %
 # What Jinja does and the engine here refuses, by name.
 REFUSED = ["{% set a = [1,2]|map('string') %}{% set b = a|map('upper') %}{{ a|list }}{{ b|list }}", "{{ 1e40|int }}",
            "{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%Q') }}", "{{ strftime_now('%-F') }}", "{{ 5 .real }}",
-           "{{ none[1:] }}", "{{ 'a' | nothing if false else 'b' }}", "{{ namespace }}"]
+           "{{ none[1:] }}", "{{ namespace }}"]
 
 
 def render(source):

@@ -37,6 +37,7 @@ mod printf;
 mod sorting;
 mod splitting;
 mod symbols;
+mod targets;
 mod text;
 mod text_methods;
 mod value;
