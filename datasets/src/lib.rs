@@ -49,6 +49,7 @@ pub mod synthetic;
 #[cfg(test)]
 mod test_data;
 pub mod tokenise;
+mod whole;
 
 pub use audit::{Audit, Lengths};
 pub use chat::{ChatTemplate, Date};

@@ -1,6 +1,7 @@
 //! What a data file says, as text, before any tokeniser has seen it.
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -125,17 +126,69 @@ impl From<Text> for Prompt {
     }
 }
 
-/// One message of a chat, as transformers hands it to a template.
+/// One message of a chat, as transformers hands it to a template. As JSON it is an object with its names in the order
+/// of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "Map<String, Value>", try_from = "Map<String, Value>")]
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`.
     pub role: String,
     /// What is said.
-    #[serde(default, skip_serializing_if = "Content::is_absent")]
     pub content: Content,
     /// What else the message has, such as `tool_calls` or `reasoning_content`; the chat template sees it.
-    #[serde(flatten)]
     pub fields: Map<String, Value>,
+    /// The order of its names.
+    pub(crate) order: Order,
+}
+
+/// The names of a message in the order of its record. Two messages that differ in it alone are equal, as two dicts are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order(Vec<Box<str>>);
+
+impl Order {
+    pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        Self(names.map(Box::from).collect())
+    }
+}
+
+impl PartialEq for Order {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Order {}
+
+impl Hash for Order {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl From<Message> for Map<String, Value> {
+    fn from(message: Message) -> Self {
+        let mut whole = Self::new();
+        whole.insert("role".to_owned(), message.role.into());
+        match message.content {
+            Content::Absent => {}
+            Content::Text(text) => drop(whole.insert("content".to_owned(), text.into())),
+            Content::Parts(parts) => drop(whole.insert("content".to_owned(), parts.into())),
+        }
+        whole.extend(message.fields);
+        let named = message.order.0.iter().filter_map(|name| whole.shift_remove_entry(&**name));
+        let mut ordered: Self = named.collect();
+        ordered.extend(whole);
+        ordered
+    }
+}
+
+impl TryFrom<Map<String, Value>> for Message {
+    type Error = serde_json::Error;
+
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self, Self::Error> {
+        let order = Order::of(fields.keys().map(String::as_str));
+        let role = fields.shift_remove("role").ok_or_else(|| serde::de::Error::missing_field("role"))?;
+        let content = fields.shift_remove("content").map_or(Ok(Content::Absent), serde_json::from_value)?;
+        Ok(Self { role: serde_json::from_value(role)?, content, fields, order })
+    }
 }
 
 impl Message {
@@ -145,7 +198,7 @@ impl Message {
 
     /// A message of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: Content::Text(content.into()), fields: Map::new() }
+        Self { role: role.into(), content: Content::Text(content.into()), fields: Map::new(), order: Order::default() }
     }
 
     /// Whether nothing is said: no words, no thought, no call of a tool.

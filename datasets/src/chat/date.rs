@@ -34,44 +34,157 @@ const MONTHS: [&str; 12] = [
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
+/// What a code of `strftime` stands for.
+enum Field {
+    /// A number, the least count of its digits, and what stands before a shorter one.
+    Number(usize, usize, char),
+    Text(String),
+    /// Another format.
+    Format(&'static str),
+}
+
+use Field::{Format, Number, Text};
+
+/// What stands between `%` and a code, as glibc reads it.
+#[derive(Default)]
+struct Flags {
+    /// `_`, `-` or `0`: what stands before a short number, if anything does.
+    pad: Option<char>,
+    is_upper: bool,
+    swaps_case: bool,
+    width: usize,
+}
+
+/// Wider than any column of a chat.
+const WIDEST: usize = 1000;
+
 impl Date {
-    /// The day as `strftime` writes it; the time of day is midnight.
+    /// The day as Python's `strftime` writes it in the C locale; the time of day is midnight, and no time zone is known.
     ///
     /// # Errors
     /// A code that is not known; the message names it.
     pub(super) fn format(self, format: &str) -> Result<String, String> {
         let mut out = String::new();
-        let mut letters = format.chars();
-        while let Some(letter) = letters.next() {
-            if letter == '%' {
-                let code = letters.next().unwrap_or('%');
-                out.push_str(&self.field(code).ok_or_else(|| format!("strftime_now does not know %{code}"))?);
-            } else {
-                out.push(letter);
-            }
+        let mut rest = format;
+        while let Some((before, behind)) = rest.split_once('%') {
+            out.push_str(before);
+            let length = behind.find(|letter: char| !"_-0^#123456789".contains(letter)).unwrap_or(behind.len());
+            let code = behind[length..].chars().next();
+            let end = length + code.map_or(0, char::len_utf8);
+            let unknown = || format!("strftime_now does not know %{}", &behind[..end]);
+            let written = match code {
+                // Python takes these three before the C library sees them.
+                Some('f') if length == 0 => Some("000000".to_owned()),
+                Some('z' | 'Z') if length == 0 => Some(String::new()),
+                Some(code) => flags(&behind[..length]).and_then(|flags| self.code(code, &flags)),
+                None => None,
+            };
+            out.push_str(&written.ok_or_else(unknown)?);
+            rest = &behind[end..];
         }
+        out.push_str(rest);
         Ok(out)
     }
 
-    fn field(self, code: char) -> Option<String> {
-        let Self { year, month, day } = self;
-        let month_name = MONTHS.get(usize::from(month).checked_sub(1)?)?;
+    fn code(self, code: char, flags: &Flags) -> Option<String> {
+        Some(match self.field(code)? {
+            Number(number, width, fill) => {
+                let fill = match flags.pad {
+                    Some('-') => return Some(number.to_string()),
+                    Some('_') => ' ',
+                    Some(zero) => zero,
+                    None => fill,
+                };
+                padded(&number.to_string(), fill, width.max(flags.width))
+            }
+            Text(text) => {
+                let text = match (flags.swaps_case, flags.is_upper, code) {
+                    (true, _, 'p') => text.to_lowercase(),
+                    (true, _, 'a' | 'A' | 'b' | 'B' | 'h') | (_, true, _) if code != 'P' => text.to_uppercase(),
+                    _ => text,
+                };
+                let fill = if flags.pad == Some('0') { '0' } else { ' ' };
+                padded(&text, fill, flags.width)
+            }
+            Format(format) => {
+                let is_plain = flags.pad.is_none() && !flags.swaps_case && flags.width == 0;
+                let text = self.format(format).ok().filter(|_| is_plain)?;
+                if flags.is_upper { text.to_uppercase() } else { text }
+            }
+        })
+    }
+
+    fn field(self, code: char) -> Option<Field> {
+        let month_name = MONTHS.get(usize::from(self.month).checked_sub(1)?)?;
         let day_name = DAYS[self.weekday()];
         Some(match code {
-            'Y' => format!("{year:04}"),
-            'y' => format!("{:02}", year % 100),
-            'm' => format!("{month:02}"),
-            'd' => format!("{day:02}"),
-            'e' => format!("{day:2}"),
-            'B' => (*month_name).to_owned(),
-            'b' | 'h' => month_name[..3].to_owned(),
-            'A' => day_name.to_owned(),
-            'a' => day_name[..3].to_owned(),
-            'F' => format!("{year:04}-{month:02}-{day:02}"),
-            'H' | 'M' | 'S' => "00".to_owned(),
-            '%' => "%".to_owned(),
+            'B' => Text((*month_name).to_owned()),
+            'b' | 'h' => Text(month_name[..3].to_owned()),
+            'A' => Text(day_name.to_owned()),
+            'a' => Text(day_name[..3].to_owned()),
+            'p' => Text("AM".to_owned()),
+            'P' => Text("am".to_owned()),
+            'n' => Text("\n".to_owned()),
+            't' => Text("\t".to_owned()),
+            '%' => Text("%".to_owned()),
+            'F' => Format("%Y-%m-%d"),
+            'D' | 'x' => Format("%m/%d/%y"),
+            'T' | 'X' => Format("%H:%M:%S"),
+            'R' => Format("%H:%M"),
+            'r' => Format("%I:%M:%S %p"),
+            'c' => Format("%a %b %e %H:%M:%S %Y"),
+            _ => return self.number(code),
+        })
+    }
+
+    fn number(self, code: char) -> Option<Field> {
+        let (year, since_monday) = (usize::from(self.year), (self.weekday() + 6) % 7);
+        Some(match code {
+            'Y' => Number(year, 4, '0'),
+            'G' => Number(self.iso_week().0, 4, '0'),
+            'y' => Number(year % 100, 2, '0'),
+            'g' => Number(self.iso_week().0 % 100, 2, '0'),
+            'C' => Number(year / 100, 2, '0'),
+            'm' => Number(self.month.into(), 2, '0'),
+            'd' => Number(self.day.into(), 2, '0'),
+            'e' => Number(self.day.into(), 2, ' '),
+            'j' => Number(self.day_of_year() + 1, 3, '0'),
+            'U' => Number((self.day_of_year() + 7 - self.weekday()) / 7, 2, '0'),
+            'W' => Number((self.day_of_year() + 7 - since_monday) / 7, 2, '0'),
+            'V' => Number(self.iso_week().1, 2, '0'),
+            'u' => Number(since_monday + 1, 1, '0'),
+            'w' => Number(self.weekday(), 1, '0'),
+            'H' | 'M' | 'S' => Number(0, 2, '0'),
+            'k' => Number(0, 2, ' '),
+            'I' => Number(12, 2, '0'),
+            'l' => Number(12, 2, ' '),
             _ => return None,
         })
+    }
+
+    fn is_leap(year: usize) -> bool {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    }
+
+    /// Days since the first of January.
+    fn day_of_year(self) -> usize {
+        const BEFORE: [usize; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let month = usize::from(self.month.clamp(1, 12));
+        let leap = usize::from(month > 2 && Self::is_leap(self.year.into()));
+        BEFORE[month - 1] + leap + usize::from(self.day.max(1)) - 1
+    }
+
+    /// The year and the number of the week by ISO 8601: a week belongs to the year of its Thursday.
+    fn iso_week(self) -> (usize, usize) {
+        let length = |year: usize| 365 + usize::from(Self::is_leap(year));
+        let year = usize::from(self.year);
+        let thursday = self.day_of_year() + 3;
+        let since_monday = (self.weekday() + 6) % 7;
+        match thursday.checked_sub(since_monday) {
+            None => (year.saturating_sub(1), (thursday + length(year.saturating_sub(1)) - since_monday) / 7 + 1),
+            Some(thursday) if thursday >= length(year) => (year + 1, 1),
+            Some(thursday) => (year, thursday / 7 + 1),
+        }
     }
 
     /// Days since Sunday (Sakamoto's method).
@@ -81,4 +194,26 @@ impl Date {
         let year = usize::from(self.year) - usize::from(month < 3 && self.year > 0);
         (year + year / 4 - year / 100 + year / 400 + SHIFT[month - 1] + usize::from(self.day)) % 7
     }
+}
+
+/// Nothing where the width is out of all proportion, or asks for what `-` forbids.
+fn flags(text: &str) -> Option<Flags> {
+    let digits = text.trim_start_matches(['_', '-', '0', '^', '#']);
+    let mut flags = Flags::default();
+    if !digits.is_empty() {
+        flags.width = digits.parse().ok().filter(|width| *width <= WIDEST)?;
+    }
+    for flag in text[..text.len() - digits.len()].chars() {
+        match flag {
+            '^' => flags.is_upper = true,
+            '#' => flags.swaps_case = true,
+            pad => flags.pad = Some(pad),
+        }
+    }
+    (flags.pad != Some('-') || flags.width == 0).then_some(flags)
+}
+
+fn padded(text: &str, fill: char, width: usize) -> String {
+    let missing = width.saturating_sub(text.len());
+    std::iter::repeat_n(fill, missing).chain(text.chars()).collect()
 }

@@ -5,7 +5,7 @@ mod jinja;
 use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
-use crate::record::{Content, Message};
+use crate::record::Message;
 use jinja::Template;
 
 pub use date::Date;
@@ -104,14 +104,8 @@ fn message(message: &Message) -> Value {
     if let Some(reasoning) = reasoning {
         seen.insert("thinking".to_owned(), reasoning.clone());
     }
-    seen.insert("role".to_owned(), Value::from(&*message.role));
-    match &message.content {
-        Content::Absent => {}
-        Content::Text(text) => drop(seen.insert("content".to_owned(), Value::from(&**text))),
-        Content::Parts(parts) => drop(seen.insert("content".to_owned(), parts.as_slice().into())),
-    }
     // transformers leaves out what is null.
-    seen.extend(message.fields.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+    seen.extend(Map::from(message.clone()).into_iter().filter(|(_, value)| !value.is_null()));
     if let Some(reasoning) = reasoning {
         seen.insert(REASONING[0].to_owned(), reasoning.clone());
     }

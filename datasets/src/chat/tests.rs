@@ -2,6 +2,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::formats::Format;
+use crate::record::{Answers, Text};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -82,6 +84,39 @@ fn the_template_sees_what_the_record_says_besides_the_messages() {
     let variables = serde_json::json!({ "tools": [1], "day": "Monday", "messages": "not these" });
     let text = template.render(&[message], false, variables.as_object().unwrap()).unwrap();
     assert_eq!(text, "[1] None Monday tool clock");
+}
+
+#[test]
+fn a_conversation_that_is_too_long_is_told_so() {
+    let template = ChatTemplate::new("{% for m in messages %}{% endfor %}{{ tools }}", &[], Date::default()).unwrap();
+    let long = "a".repeat(5_000_000);
+    let error = template.render(&[Message::new("user", &*long)], false, &Map::new()).unwrap_err().to_string();
+    assert!(error.contains("the conversation is too long") && error.contains("4194304"), "{error}");
+    let variables = serde_json::json!({ "tools": long });
+    let error = template.render(&[], false, variables.as_object().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("\"tools\" is 5000001 bytes"), "{error}");
+}
+
+#[test]
+fn whole_numbers_keep_their_digits() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let rendered = |number: &str| {
+        let answer = format!(r#"{{"tool_calls": [{{"of": {number}}}], "role": "assistant"}}"#);
+        let others = r#""id": 340282366920938463463374607431768211456, "prompt": [{"role": "user", "content": "q"}]"#;
+        std::fs::write(&path, format!(r#"{{{others}, "chosen": [{answer}], "rejected": "b"}}"#)).unwrap();
+        let (origin, record) = crate::reading::rows(&path).unwrap().next().unwrap().unwrap();
+        assert_eq!(record["id"], 340_282_366_920_938_463_463_374_607_431_768_211_456_f64);
+        let record = Format::detect(&origin, &record).unwrap().read(&origin, &record).unwrap().records.remove(0);
+        let Answers::Pair { chosen: Text::Chat(messages), .. } = record.answers else { panic!("no chat") };
+        let template = ChatTemplate::new("{{ messages[0] }}", &[], Date::default()).unwrap();
+        template.render(&messages, false, &Map::new()).map_err(|error| error.to_string())
+    };
+    for number in ["18446744073709551616", "-123456789012345678901234567890", "1e+30", "9007199254740993", "-0.5"] {
+        let expected = format!("{{'tool_calls': [{{'of': {number}}}], 'role': 'assistant'}}");
+        assert_eq!(rendered(number).unwrap(), expected);
+    }
+    assert!(rendered(&"9".repeat(40)).unwrap_err().contains("127 bits"));
 }
 
 #[test]

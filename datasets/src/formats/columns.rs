@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use crate::error::DatasetError;
+use crate::reading::python::from_str;
 use crate::record::{Answers, PreferenceRecord, Text};
 
 /// What a column would change.
@@ -74,7 +75,7 @@ pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, Datas
     let mut variables = Map::new();
     if let Some(tools) = fields.optional("tools").filter(|tools| !is_empty(tools)) {
         let parsed = match tools {
-            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| tools.clone()),
+            Value::String(text) => from_str(text).unwrap_or_else(|_| tools.clone()),
             other => other.clone(),
         };
         let is_list = parsed.as_array().is_some_and(|list| list.iter().all(Value::is_object));

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{Fields, describe, wrong};
 use crate::error::DatasetError;
-use crate::record::{Content, Message, Origin, Text};
+use crate::reading::python::from_str;
+use crate::record::{Content, Message, Order, Origin, Text};
 
 /// The names under which a message's thought may stand, the first that is there counts.
 const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -41,7 +42,7 @@ pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, 
 /// The chat in a string, as `sample` writes the requests of pairs: a list of messages, or a line's object with them in
 /// `prompt`. Nothing where the string is something else.
 pub(crate) fn embedded(text: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(text).ok()?;
+    let value: Value = from_str(text).ok()?;
     let is_message = |value: &Value| value.as_object().is_some_and(|map| map.contains_key("role"));
     let is_chat = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(is_message));
     if is_chat(&value) {
@@ -86,13 +87,18 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
     let is_shared = !fields.has("role") && fields.has("from");
     let (who, what) = if is_shared { ("from", "value") } else { ("role", "content") };
     let role = role(&fields, who)?;
+    let order = Order::of(map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| match &**name {
+        name if name == who => "role",
+        name if name == what => "content",
+        name => name,
+    }));
     let others = map.iter().filter(|(name, value)| *name != who && *name != what && !value.is_null());
     let others = with_thought(others.map(|(name, value)| (name.clone(), value.clone())).collect());
     let speaks = Message::SPEAKING.iter().any(|name| others.contains_key(*name));
     if speaks && !fields.has(what) {
-        return Ok(Message { role, content: Content::Absent, fields: others });
+        return Ok(Message { role, content: Content::Absent, fields: others, order });
     }
-    Ok(Message { role, content: content(&fields, what)?, fields: others })
+    Ok(Message { role, content: content(&fields, what)?, fields: others, order })
 }
 
 fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {

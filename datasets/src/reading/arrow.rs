@@ -174,7 +174,7 @@ fn cell(field: &Field, column: &dyn Array, at: usize) -> Result<Cell, String> {
 }
 
 fn text(field: &Field, text: &str) -> Cell {
-    let parsed = (field.extension_type_name() == Some(JSON)).then(|| serde_json::from_str(text).ok()).flatten();
+    let parsed = (field.extension_type_name() == Some(JSON)).then(|| super::python::from_str(text).ok()).flatten();
     Cell::Json(parsed.unwrap_or_else(|| Value::from(text)))
 }
 

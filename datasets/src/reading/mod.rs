@@ -6,7 +6,7 @@ mod arrow;
 mod footer;
 mod guard;
 mod parquet;
-mod python;
+pub(crate) mod python;
 mod saved;
 mod shards;
 mod sized;

@@ -88,7 +88,7 @@ fn has_json(column: &Type) -> bool {
 fn decode(value: &mut Value, column: &Type) {
     match value {
         Value::String(text) if !column.is_group() && has_json(column) => {
-            if let Ok(parsed) = serde_json::from_str(text) {
+            if let Ok(parsed) = super::python::from_str(text) {
                 *value = parsed;
             }
         }

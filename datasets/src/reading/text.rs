@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{RECORD_LIMIT, Row, Rows, python};
 use crate::error::DatasetError;
 use crate::record::Origin;
+use crate::whole;
 
 /// The rows of a text: the elements of an array where it starts with `[`, else one value a line.
 pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, is_gzip: bool) -> Rows {
@@ -209,9 +210,12 @@ fn parse(file: &Arc<Path>, start: u64, bytes: &[u8]) -> Result<Row, DatasetError
         Err(error) => return Err(DatasetError::Utf8 { origin, byte: error.valid_up_to() }),
     };
     // Python writes numbers that JSON has no words for; they are looked for only where the rest can't be read.
-    let without_odd_numbers = || serde_json::from_str(&python::without_odd_numbers(text)?).ok();
-    match serde_json::from_str(text).or_else(|error| without_odd_numbers().ok_or(error)) {
-        Ok(value) => Ok((origin, value)),
+    let without_odd_numbers = || python::from_str(&python::without_odd_numbers(text)?).ok();
+    match python::from_str(text).or_else(|error| without_odd_numbers().ok_or(error)) {
+        Ok(mut value) => {
+            whole::round_fields(&mut value);
+            Ok((origin, value))
+        }
         Err(error) => {
             let line = start + (error.line() as u64).saturating_sub(1);
             let message = error.to_string();

@@ -133,6 +133,9 @@ TEMPLATES = {
 {% endset %}
 {{ text }}|{{ undefined_thing }}|{{ tools is none }}|{{ documents is defined }}|{{ messages is iterable }}|{{ none }}|{{ true }}|{{ 7 // 2 }}|{{ 7 / 2 }}|{{ 2 ** 3 }}|{{ 1.0 }}
 """,
+    # Whole messages, whose names are in the order of the record.
+    "whole": "{% for message in messages %}{{ message }}\n{{ message | tojson }}\n{{ message | list }}\n"
+    "{% for name, value in message.items() %}{{ name }}={{ value }};{% endfor %}\n{% endfor %}",
 }
 
 USER = {"role": "user", "content": " How do you do?\t"}
@@ -145,13 +148,16 @@ CHATS = {
               {"role": "user", "content": "Bye\n\n日本語 🙂"}],
     "stop": [USER, {"role": "assistant", "content": "no /stop"}, {"role": "user", "content": "after"}],
     "wrong_order": [USER, USER],
+    "fields": [{"content": "a", "role": "user", "name": "Ann"}, {"id": 7, "content": "b", "tool_calls": [], "role": "assistant"},
+               {"content": "c", "reasoning": "hm", "role": "assistant"},
+               {"reasoning_content": "hm", "weight": 0.5, "role": "assistant", "content": "d"}],
 }
 
 
 def render(template, chat, add_generation_prompt):
     compiled = chat_template_utils._compile_jinja_template(template)
     try:
-        text = compiled.render(messages=chat, tools=None, documents=None,
+        text = compiled.render(messages=chat_template_utils._alias_reasoning_fields(chat), tools=None, documents=None,
                                add_generation_prompt=add_generation_prompt, **TOKENS)
         return {"text": text}
     except jinja2.exceptions.TemplateError as error:

@@ -646,13 +646,46 @@ FOUND = [
     "{% filter length %}abc{% endfilter %}", "{% for x, in [[1]] %}{{ x }}{% endfor %}", "{{ '' * 2 ** 70 }}",
     "{% set a = [1,2]|map('string')|list %}{% set b = a|map('upper') %}{{ a|list }}{{ b|list }}",
 ]
+FOUND += [
+    # A base that Jinja works out itself is written into Python's code as a number.
+    "{% set n = 2 %}{{ -2 ** n }} {{ (1 - 3) ** n }} {{ -2 ** 2 }} {{ -2.5 ** n }} {{ [-2][0] ** n }} {{ -n ** 2 }} {{ 2 ** n ** 3 }}",
+    "{% set n = 2 %}{{ -2 | int ** n }} {{ -2 | abs ** n }} {{ (-2 or 1) ** n }} {{ -0.0 ** n }} {{ -true ** n }} {{ n ** -2 }}",
+    "{{ '{0[-1]}'.format('ab') }}", "{{ '{0[1]}'.format('ab') }}", "{{ '{.real}'.format(1) }}", "{{ '{[0]}'.format('ab') }}",
+    "{{ ' δΣ'.swapcase() }} {{ 'ǅ'.swapcase() }} {{ 'A😦Σ'.title() }} {{ 'ΣΑΣ'.title() }} {{ 'ΰσ'.capitalize() }} {{ 'և'.title() }}",
+    "{{ 'Straße ẞ ſ İ ı ﬁ ΑΣ Ꭳ'.casefold() }}", "{{ '१२'|int }} {{ '٣.٥'|float }} {{ '²'|int(7) }} {{ 'ไทย देवनागरी १२'|wordcount }}",
+    "{% for c in 'aไ๒ก็दि१²Ⅷ五〇' %}{{ c.isalpha() }} {{ c.isalnum() }} {{ c.isdecimal() }} {{ c.isdigit() }} {{ c.isnumeric() }};{% endfor %}",
+    "{{ '%.3d|%5.2d|%05.1d|%.0x|%+.4i|%#.5x|%-8.3u|' % (5, 7, -3, 255, 12, 255, -4) }}",
+    "{{ '%#.0f|%#g|%#.3G|%#.0e' % (2, 1.5, 1e-9, 3) }}", "{{ '{:#.0f}|{:#g}|{:#}|{:n}|{:n}|{:c}'.format(2, 1.5, 1e20, 1.5, 12, 42) }}",
+    "{{ '{:010,}|{:08,}|{:+012,.1f}|{:010_x}|{:07,}'.format(1234, 1234, 1234.5, 65535, -1) }}", "{{ '{:,x}'.format(1) }}",
+    "{{ 1234.5|round(-2) }} {{ 25.0|round(-1) }} {{ 50.0|round(-2) }} {{ 51.0|round(-2) }} {{ -4.0|round(-1) }} {{ 1e15|round(-1) }} {{ 2.5|round(500) }}",
+    "{{ 1e17|round(2, 'floor') }} {{ 1e22|round(0, 'ceil') }} {{ 1/9007199254740993 }} {{ 9223372036854775807 / -3 }} {{ 3 / 2 ** 100 }} {{ 0 / 2 ** 60 }}",
+    "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ strftime_now('%I:%M %p %P %l %k %-d %-m %-I %-j %_d %_m %e %^a %^B %#p %#a') }}",
+    "{{ strftime_now('%a %A %b %B %h %c|%x|%X|%D|%F|%T|%R|%r|%C|%g|%G|%u|%U|%V|%w|%W|%f|%z|%Z|%n|%t|%%|%5d|%_5d|%05e|%10A|%010b|%^c') }}",
+    # Filters and tests that Jinja looks for only when it runs them.
+    "{{ (1 | nothing) if false else 2 }}", "{{ 1 if true else 2 | nothing }}", "{{ [1 | nothing, 2 if false else 3] }}", "{{ 1 if 1 is nothing else 2 }}",
+    "{% if false %}{% elif false and x is nothing %}a{% else %}b{% endif %}", "{% if true or x is nothing %}a{% endif %}",
+    "{% if false %}{% for x in [1] | nothing %}{% endfor %}{% endif %}b", "{% if false %}{% for x in [1] if x is nothing %}{% endfor %}{% endif %}b",
+    "{% if false %}{% filter nothing %}{% endfilter %}{% endif %}b", "{% if false %}{% set x | nothing %}{% endset %}{% endif %}b",
+    "{% if false %}{% macro m(a=1 | nothing) %}{% endmacro %}{% endif %}b", "{% if false %}{% with a = 1 | nothing %}{% endwith %}{% endif %}b",
+    "{% if false %}{% call nothing(1 | nothing) %}{% endcall %}{% endif %}b",
+    "{% for x in [1] %}{% macro m() %}{% set loop = 1 %}{% endmacro %}{% endfor %}", "{% for x in [] %}{% else %}{% set loop = 1 %}{% endfor %}",
+    "{% for y in [1, 2] %}{% for x in [] recursive %}{% else %}{{ y }}{% break %}{% endfor %}{% endfor %}",
+    "{% for y in [1, 2] %}{% for x in [] %}{% else %}{{ y }}{% break %}{% endfor %}{% endfor %}",
+    "{% for x in [1] %}{% with loop = 2 %}{{ loop }}{% endwith %}{% endfor %}", "{% macro m() %}{% set loop = 1 %}{{ loop }}{% endmacro %}{{ m() }}",
+    "{{ '{0[k]}{}{0}'.format({'k': 1}) }}", "{{ '{0[k]}{}{a}'.format({'k': 1}, a=2) }}", "{{ '{}{0[k]}{}'.format({'k': 1}, 2) }}",
+    "{{ '{}{0}'.format(1) }}", "{{ '{0}{}'.format(1) }}", "{{ '{0}{0[k]}{1}'.format({'k': 1}, 2) }}",
+]
 TEMPLATES += FOUND
+
+# Days at the ends of years, where the numbers of weeks change.
+DAYS = [(year, month, day) for year in (1999, 2000, 2004, 2009, 2015, 2020, 2024, 2025, 2026, 2100)
+        for month, day in ((1, 1), (1, 3), (1, 4), (2, 28), (3, 1), (12, 28), (12, 29), (12, 31))] + [(2024, 2, 29), (2000, 2, 29)]
+DAY = "%a %A %b %B %c %C %d %D %e %F %g %G %h %I %j %m %p %r %R %T %u %U %V %w %W %x %X %y %Y %-d %-m %-j %-V %_j"
 
 # What Jinja does and the engine here refuses, by name.
 REFUSED = ["{% set a = [1,2]|map('string') %}{% set b = a|map('upper') %}{{ a|list }}{{ b|list }}", "{{ 1e40|int }}",
-           "{{ '१२'|int }}", "{{ 1/9007199254740993 }}",
-           "{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%d %B %Y, %A, %y %m %j') }}", "{{ 5 .real }}",
-           "{{ none[1:] }}", "{{ 'a' | nothing if false else 'b' }}", "{{ namespace }}"]
+           "{{ 'abc'.encode }}", "{{ ('<' | e) + '<' }}", "{{ strftime_now('%Q') }}", "{{ strftime_now('%-F') }}", "{{ 5 .real }}",
+           "{{ none[1:] }}", "{{ namespace }}"]
 
 
 def render(source):
@@ -673,6 +706,8 @@ def main():
         "told": TOLD,
         "cases": [case for case in cases if case[0] not in REFUSED],
         "refused": addresses + REFUSED,
+        "day": DAY,
+        "days": [[*day, datetime.date(*day).strftime(DAY)] for day in DAYS],
     }
     path = pathlib.Path(__file__).with_name("jinja.json")
     path.write_text(json.dumps(out, ensure_ascii=False, indent=1) + "\n")

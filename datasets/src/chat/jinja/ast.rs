@@ -99,6 +99,8 @@ pub(super) enum Expression {
     Negative(Box<Expression>),
     Positive(Box<Expression>),
     Binary(Operator, Box<Expression>, Box<Expression>),
+    /// A power whose base is known when the template is read, and whose exponent isn't.
+    PowerOfKnown(Box<Expression>, Box<Expression>),
     Compare(Box<Expression>, Vec<(Comparison, Expression)>),
     And(Box<Expression>, Box<Expression>),
     Or(Box<Expression>, Box<Expression>),
@@ -167,9 +169,11 @@ impl Expression {
             Self::Attribute(inner, _) | Self::Not(inner) | Self::Negative(inner) | Self::Positive(inner) => {
                 vec![&**inner]
             }
-            Self::Item(left, right) | Self::Binary(_, left, right) | Self::And(left, right) | Self::Or(left, right) => {
-                vec![&**left, &**right]
-            }
+            Self::Item(left, right)
+            | Self::Binary(_, left, right)
+            | Self::PowerOfKnown(left, right)
+            | Self::And(left, right)
+            | Self::Or(left, right) => vec![&**left, &**right],
             Self::Slice(ends) => ends.iter().flatten().collect(),
             Self::Call(call) => std::iter::once(&call.target).chain(call.arguments.expressions()).collect(),
             Self::Filter { input, arguments, .. } | Self::Test { input, arguments, .. } => {
@@ -182,5 +186,11 @@ impl Expression {
                 [Some(&**test), Some(&**value), otherwise.as_deref()].into_iter().flatten().collect()
             }
         }
+    }
+    /// Whether Jinja works the value out when it reads the template. (Filters that look at the template, such as `map`,
+    /// are none, and nobody raises their results to a power.)
+    pub(super) fn is_known(&self) -> bool {
+        let is_open = matches!(self, Self::Name(_) | Self::Captured | Self::Call(_));
+        !is_open && self.parts().into_iter().all(Self::is_known)
     }
 }

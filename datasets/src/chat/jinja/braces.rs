@@ -79,12 +79,18 @@ impl Fields<'_, '_> {
     fn value(&mut self, name: &str) -> Result<Value> {
         let split = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut rest) = name.split_at(split);
-        let mut value = self.first(first)?;
+        if first.is_empty() && !rest.is_empty() {
+            // The formatter of Jinja's sandbox looks for an argument without a name.
+            return Err(Error::new("a format has a field with a part and no name"));
+        }
+        let mut value = self.first(first, !rest.is_empty())?;
         while !rest.is_empty() {
             let part;
             if let Some(inner) = rest.strip_prefix('[') {
                 let end = inner.find(']').ok_or_else(|| Error::new("a format has a [ without ]"))?;
-                let index = inner[..end].parse().map_or_else(|_| Value::from(&inner[..end]), Value::Int);
+                let is_number = inner[..end].bytes().all(|letter| letter.is_ascii_digit());
+                let number = inner[..end].parse().ok().filter(|_| is_number);
+                let index = number.map_or_else(|| Value::from(&inner[..end]), Value::Int);
                 value = self.interpreter.item(&value, &index)?;
                 rest = &inner[end + 1..];
                 continue;
@@ -96,25 +102,25 @@ impl Fields<'_, '_> {
         Ok(value)
     }
 
-    fn first(&mut self, name: &str) -> Result<Value> {
-        let at = match name.parse::<usize>() {
-            Ok(at) if self.next.is_none_or(|next| next == 0) => {
+    /// The argument that a field begins with. A number with a part behind it does not count as one: Python lets it
+    /// stand beside fields without.
+    fn first(&mut self, name: &str, has_parts: bool) -> Result<Value> {
+        let number = name.parse::<usize>().ok().filter(|_| !name.starts_with('+'));
+        let at = match (number, self.next) {
+            (Some(at), _) if has_parts => at,
+            (Some(at), None | Some(0)) => {
                 self.next = None;
                 at
             }
-            Err(_) if name.is_empty() => {
-                let at = self.next.ok_or_else(|| Error::new("a format has fields with and without numbers"))?;
+            (None, Some(at)) if name.is_empty() => {
                 self.next = Some(at + 1);
                 at
             }
-            Err(_) => {
-                return self
-                    .arguments
-                    .get(name)
-                    .cloned()
-                    .ok_or_else(|| Error::new(format!("no value named {name:?} for the format")));
+            (None, _) if !name.is_empty() => {
+                let named = self.arguments.get(name).cloned();
+                return named.ok_or_else(|| Error::new(format!("no value named {name:?} for the format")));
             }
-            Ok(_) => return Err(Error::new("a format has fields with and without numbers")),
+            _ => return Err(Error::new("a format has fields with and without numbers")),
         };
         let value = self.arguments.positional.get(at).cloned();
         value.ok_or_else(|| Error::new(format!("no value {at} for the format")))

@@ -13,6 +13,43 @@ const LONGEST: u64 = 10_000_000;
 /// Steps that a namespace costs, which lives until the template ends.
 pub(super) const NAMESPACE: u64 = 64;
 
+/// What a filter costs beside what it makes: each has one in the table of filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    Nothing,
+    /// It goes through the value, but not through what lies in it.
+    Width,
+    /// It counts the letters of a text, and knows how many items there are.
+    LettersOfText,
+    /// It takes one of the items, and goes through what isn't a list.
+    WidthUnlessItems,
+    /// It goes through all that lies in the value.
+    Depth,
+    /// It compares the items, some often.
+    Order,
+    /// It looks for each item among those before.
+    EachPair,
+    /// It adds up the items, and makes each sum anew.
+    Sums,
+}
+
+impl Cost {
+    fn steps(self, value: &Value, arguments: &Arguments) -> u64 {
+        let count = value.length().unwrap_or(0) as u64;
+        let deep = value.extent().steps();
+        match self {
+            Self::Nothing => 0,
+            Self::LettersOfText if value.as_text().is_none() => 0,
+            Self::WidthUnlessItems if value.as_items().is_some() => 0,
+            Self::Sums if arguments.positional.len() + arguments.named.len() > 0 => count.saturating_mul(deep),
+            Self::EachPair => (count * count / 16).saturating_add(deep),
+            Self::Order => 20 * (count + deep),
+            Self::Depth => deep,
+            Self::Width | Self::LettersOfText | Self::WidthUnlessItems | Self::Sums => width(value),
+        }
+    }
+}
+
 impl Interpreter<'_> {
     /// Adds steps.
     ///
@@ -31,7 +68,10 @@ impl Interpreter<'_> {
     /// # Errors
     /// There are too many, or the value is too large.
     pub(super) fn admit(&self, expression: &Expression, value: &Value) -> Result<()> {
-        value.extent().check()?;
+        match expression {
+            Expression::Name(name) => value.extent().check_name(name)?,
+            _ => value.extent().check()?,
+        }
         let passes_on = matches!(
             expression,
             Expression::Name(_)
@@ -49,19 +89,7 @@ impl Interpreter<'_> {
     /// # Errors
     /// There is no such filter here, it refuses the value or its arguments, or the template takes too long.
     pub(super) fn filter(&self, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
-        let count = value.length().unwrap_or(0) as u64;
-        let deep = value.extent().steps();
-        self.charge(match name {
-            "default" | "d" | "safe" | "attr" => 0,
-            "length" | "count" if value.as_text().is_none() => 0,
-            "first" | "last" if value.as_items().is_some() => 0,
-            // Each key is looked for among those before; each sum is made anew.
-            "unique" => (count * count / 16).saturating_add(deep),
-            "sum" if arguments.positional.len() + arguments.named.len() > 0 => count.saturating_mul(deep),
-            "sort" | "groupby" | "dictsort" | "min" | "max" => 20 * (count + deep),
-            "tojson" | "string" | "join" => deep,
-            _ => width(value),
-        })?;
+        self.charge(filters::cost(name).steps(value, arguments))?;
         let made = filters::call(self, name, value, arguments)?;
         made.extent().check()?;
         self.charge(width(&made))?;

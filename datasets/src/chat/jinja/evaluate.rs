@@ -55,6 +55,9 @@ impl Interpreter<'_> {
             Expression::Binary(operator, left, right) => {
                 operators::binary(*operator, &self.evaluate(left, frame)?, &self.evaluate(right, frame)?)?
             }
+            Expression::PowerOfKnown(base, exponent) => {
+                operators::power_of_known(&self.evaluate(base, frame)?, &self.evaluate(exponent, frame)?)?
+            }
             Expression::Compare(first, others) => self.comparisons(first, others, frame)?,
             Expression::And(left, right) => {
                 let left = self.evaluate(left, frame)?;

@@ -57,11 +57,14 @@ impl Parser {
     /// `value if test else other`.
     fn choice(&mut self) -> Result<Expression> {
         let before = self.is_optional;
+        let unknown = self.unknown.take();
         let mut value = self.or()?;
         for _ in 0..LONGEST {
             if !self.takes_word("if") {
+                self.unknown = unknown.or(self.unknown.take());
                 return Ok(value);
             }
+            self.unknown = None;
             self.is_optional = true;
             let test = self.or()?;
             let otherwise = if self.takes_word("else") { Some(Box::new(self.expression()?)) } else { None };
@@ -144,7 +147,7 @@ impl Parser {
             let found = operators.iter().find(|(sign, _)| self.is_operator(sign));
             let Some(&(_, operator)) = found else { return Ok(left) };
             self.next();
-            left = Expression::Binary(operator, Box::new(left), Box::new(part(self)?));
+            left = binary(operator, left, part(self)?);
         }
         self.too_long()
     }
@@ -296,9 +299,7 @@ impl Parser {
             }
             is_first = false;
             let name = self.dotted_name()?;
-            if !self.is_optional && !filters::is_known(&name) {
-                return self.error(format!("no filter named {name:?}"));
-            }
+            self.check_known(filters::is_known(&name), "filter", &name);
             let arguments = if self.is_operator("(") { self.arguments()? } else { ArgumentList::default() };
             value = Expression::Filter { input: Box::new(value), name, arguments };
         }
@@ -316,9 +317,7 @@ impl Parser {
     fn test(&mut self, value: Expression) -> Result<Expression> {
         let is_negated = self.takes_word("not");
         let name = self.dotted_name()?;
-        if !self.is_optional && !predicates::is_known(&name) {
-            return self.error(format!("no test named {name:?}"));
-        }
+        self.check_known(predicates::is_known(&name), "test", &name);
         let mut arguments = ArgumentList::default();
         if self.is_operator("(") {
             arguments = self.arguments()?;
@@ -371,6 +370,14 @@ impl Parser {
             return self.error("the arguments of a call are in the wrong order");
         }
         Ok(())
+    }
+}
+
+fn binary(operator: Operator, left: Expression, right: Expression) -> Expression {
+    let (left, right) = (Box::new(left), Box::new(right));
+    match operator {
+        Operator::Power if left.is_known() && !right.is_known() => Expression::PowerOfKnown(left, right),
+        _ => Expression::Binary(operator, left, right),
     }
 }
 

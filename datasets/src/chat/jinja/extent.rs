@@ -51,6 +51,21 @@ impl Extent {
         }
         Ok(())
     }
+
+    /// # Errors
+    /// What a name stands for is larger or deeper than a template may hold.
+    pub(super) fn check_name(self, name: &str) -> Result<()> {
+        if self.weight <= LARGEST {
+            return self.check();
+        }
+        let weight = self.weight;
+        Err(Error::new(match name {
+            "messages" => format!(
+                "the conversation is too long: its messages are {weight} bytes and items, and a template takes {LARGEST}"
+            ),
+            _ => format!("{name:?} is {weight} bytes or items, and a template takes {LARGEST}"),
+        }))
+    }
 }
 
 /// # Errors

@@ -3,6 +3,7 @@ use std::rc::Rc;
 
 use super::arguments::{self, Arguments, required};
 use super::attributes::marked;
+use super::costs::Cost;
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
 use super::json::{self, Style};
@@ -10,56 +11,59 @@ use super::text::to_text;
 use super::value::Value;
 use super::{escaping, filters_of_lists, filters_of_texts, methods, operators, printf};
 
-type Filter = fn(&Interpreter<'_>, &Value, &Arguments) -> Result<Value>;
+type Run = fn(&Interpreter<'_>, &Value, &Arguments) -> Result<Value>;
+
+/// A filter: its name, what it costs beside what it makes, and what it does.
+type Filter = (&'static str, Cost, Run);
 
 /// Jinja's filters, with transformers' `tojson`.
-const FILTERS: [(&str, Filter); 46] = [
-    ("abs", absolute),
-    ("attr", attribute),
-    ("batch", filters_of_lists::batch),
-    ("capitalize", filters_of_texts::capitalize),
-    ("center", filters_of_texts::center),
-    ("count", length),
-    ("d", default),
-    ("default", default),
-    ("dictsort", filters_of_lists::dictsort),
-    ("e", escape),
-    ("escape", escape),
-    ("first", filters_of_lists::first),
-    ("float", float),
-    ("forceescape", force_escape),
-    ("format", format),
-    ("groupby", filters_of_lists::groupby),
-    ("indent", filters_of_texts::indent),
-    ("int", int),
-    ("items", filters_of_lists::items),
-    ("join", filters_of_lists::join),
-    ("last", filters_of_lists::last),
-    ("length", length),
-    ("list", filters_of_lists::list),
-    ("lower", filters_of_texts::lower),
-    ("map", filters_of_lists::map),
-    ("max", filters_of_lists::max),
-    ("min", filters_of_lists::min),
-    ("reject", filters_of_lists::reject),
-    ("rejectattr", filters_of_lists::rejectattr),
-    ("replace", filters_of_texts::replace),
-    ("reverse", filters_of_lists::reverse),
-    ("round", round),
-    ("safe", safe),
-    ("select", filters_of_lists::select),
-    ("selectattr", filters_of_lists::selectattr),
-    ("slice", filters_of_lists::slice),
-    ("sort", filters_of_lists::sort),
-    ("string", string),
-    ("sum", filters_of_lists::sum),
-    ("title", filters_of_texts::title),
-    ("tojson", to_json),
-    ("trim", filters_of_texts::trim),
-    ("truncate", filters_of_texts::truncate),
-    ("unique", filters_of_lists::unique),
-    ("upper", filters_of_texts::upper),
-    ("wordcount", filters_of_texts::wordcount),
+const FILTERS: [Filter; 46] = [
+    ("abs", Cost::Width, absolute),
+    ("attr", Cost::Nothing, attribute),
+    ("batch", Cost::Width, filters_of_lists::batch),
+    ("capitalize", Cost::Width, filters_of_texts::capitalize),
+    ("center", Cost::Width, filters_of_texts::center),
+    ("count", Cost::LettersOfText, length),
+    ("d", Cost::Nothing, default),
+    ("default", Cost::Nothing, default),
+    ("dictsort", Cost::Order, filters_of_lists::dictsort),
+    ("e", Cost::Width, escape),
+    ("escape", Cost::Width, escape),
+    ("first", Cost::WidthUnlessItems, filters_of_lists::first),
+    ("float", Cost::Width, float),
+    ("forceescape", Cost::Width, force_escape),
+    ("format", Cost::Width, format),
+    ("groupby", Cost::Order, filters_of_lists::groupby),
+    ("indent", Cost::Width, filters_of_texts::indent),
+    ("int", Cost::Width, int),
+    ("items", Cost::Width, filters_of_lists::items),
+    ("join", Cost::Depth, filters_of_lists::join),
+    ("last", Cost::WidthUnlessItems, filters_of_lists::last),
+    ("length", Cost::LettersOfText, length),
+    ("list", Cost::Width, filters_of_lists::list),
+    ("lower", Cost::Width, filters_of_texts::lower),
+    ("map", Cost::Width, filters_of_lists::map),
+    ("max", Cost::Order, filters_of_lists::max),
+    ("min", Cost::Order, filters_of_lists::min),
+    ("reject", Cost::Width, filters_of_lists::reject),
+    ("rejectattr", Cost::Width, filters_of_lists::rejectattr),
+    ("replace", Cost::Width, filters_of_texts::replace),
+    ("reverse", Cost::Width, filters_of_lists::reverse),
+    ("round", Cost::Width, round),
+    ("safe", Cost::Nothing, safe),
+    ("select", Cost::Width, filters_of_lists::select),
+    ("selectattr", Cost::Width, filters_of_lists::selectattr),
+    ("slice", Cost::Width, filters_of_lists::slice),
+    ("sort", Cost::Order, filters_of_lists::sort),
+    ("string", Cost::Depth, string),
+    ("sum", Cost::Sums, filters_of_lists::sum),
+    ("title", Cost::Width, filters_of_texts::title),
+    ("tojson", Cost::Depth, to_json),
+    ("trim", Cost::Width, filters_of_texts::trim),
+    ("truncate", Cost::Width, filters_of_texts::truncate),
+    ("unique", Cost::EachPair, filters_of_lists::unique),
+    ("upper", Cost::Width, filters_of_texts::upper),
+    ("wordcount", Cost::Width, filters_of_texts::wordcount),
 ];
 
 /// Filters that Jinja has and that no chat template was seen to use.
@@ -68,7 +72,12 @@ const UNSUPPORTED: [&str; 8] =
 
 /// Whether Jinja has a filter of this name.
 pub(super) fn is_known(name: &str) -> bool {
-    FILTERS.iter().any(|(known, _)| *known == name) || UNSUPPORTED.contains(&name)
+    FILTERS.iter().any(|(known, ..)| *known == name) || UNSUPPORTED.contains(&name)
+}
+
+/// What the filter of this name costs beside what it makes.
+pub(super) fn cost(name: &str) -> Cost {
+    FILTERS.iter().find(|(known, ..)| *known == name).map_or(Cost::Nothing, |(_, cost, _)| *cost)
 }
 
 /// What a filter makes of a value.
@@ -76,9 +85,9 @@ pub(super) fn is_known(name: &str) -> bool {
 /// # Errors
 /// There is no such filter here, or it refuses the value or its arguments.
 pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
-    let found = FILTERS.iter().find(|(known, _)| *known == name);
+    let found = FILTERS.iter().find(|(known, ..)| *known == name);
     match found {
-        Some((_, filter)) => filter(interpreter, value, arguments),
+        Some((.., filter)) => filter(interpreter, value, arguments),
         None if UNSUPPORTED.contains(&name) => {
             Err(Error::new(format!("the filter {name:?} is not supported in chat templates")))
         }
@@ -172,7 +181,6 @@ fn int(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Valu
         Value::Float(number) if number.is_infinite() => Err(Error::new("int can't write infinity")),
         Value::Float(number) => Ok(whole(*number)?.unwrap_or(default)),
         Value::Text(text) | Value::Markup(text) => {
-            methods::check_digits(text)?;
             if let Some(parsed) = methods::parse_int(text, base)? {
                 return Ok(Value::Int(parsed));
             }
@@ -194,10 +202,7 @@ fn float(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Va
     let [default] = arguments.bind("float", ["default"])?;
     let parsed = match value {
         Value::Undefined(why) => return Err(Error::new(&**why)),
-        Value::Text(text) | Value::Markup(text) => {
-            methods::check_digits(text)?;
-            methods::parse_float(text)
-        }
+        Value::Text(text) | Value::Markup(text) => methods::parse_float(text),
         other => other.as_float(),
     };
     Ok(parsed.map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
@@ -215,9 +220,12 @@ fn round(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Va
     };
     let power = operators::binary(super::ast::Operator::Power, &Value::Int(10), &Value::Int(precision))?;
     let scaled = operators::binary(super::ast::Operator::Multiply, value, &power)?;
-    let scaled = scaled.as_float().filter(|scaled| scaled.abs() < operators::EXACT);
-    let scaled = scaled.ok_or_else(|| Error::new("round takes a finite number, and no larger one than 2^53"))?;
-    operators::binary(super::ast::Operator::Divide, &Value::Int(toward(scaled) as i128), &power)
+    let whole = match scaled {
+        Value::Float(scaled) => whole(toward(scaled))?,
+        other => other.as_int().map(Value::Int),
+    };
+    let whole = whole.ok_or_else(|| Error::new("round takes a finite number"))?;
+    operators::binary(super::ast::Operator::Divide, &whole, &power)
 }
 
 /// JSON as `json.dumps` writes it, by the arguments that transformers passes on.

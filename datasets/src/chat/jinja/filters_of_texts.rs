@@ -17,17 +17,17 @@ fn on_text(value: &Value, change: impl FnOnce(&str) -> Result<String>) -> Result
 
 pub(super) fn upper(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("upper", [])?;
-    on_text(value, |text| text_methods::cased(text, "upper"))
+    on_text(value, |text| Ok(text.to_uppercase()))
 }
 
 pub(super) fn lower(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("lower", [])?;
-    on_text(value, |text| text_methods::cased(text, "lower"))
+    on_text(value, |text| Ok(text.to_lowercase()))
 }
 
 pub(super) fn capitalize(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("capitalize", [])?;
-    on_text(value, letters::capitalize)
+    on_text(value, |text| Ok(letters::capitalize(text)))
 }
 
 /// Jinja's own rule: what follows white space, a dash or an opening bracket is upper, all else lower.
@@ -130,7 +130,7 @@ pub(super) fn wordcount(_: &Interpreter<'_>, value: &Value, arguments: &Argument
     arguments.bind::<0>("wordcount", [])?;
     let (mut count, mut is_inside) = (0, false);
     for letter in to_text(value)?.chars() {
-        let is_word = letter == '_' || letters::is_alphanumeric(letter)?;
+        let is_word = letter == '_' || letters::is_alphanumeric(letter);
         count += i128::from(is_word && !is_inside);
         is_inside = is_word;
     }

@@ -70,7 +70,7 @@ impl<'t> Interpreter<'t> {
     /// # Errors
     /// It refuses, or asks for what is not there.
     pub(super) fn run(&self, body: &[Statement], scope: &Scope) -> Result<String> {
-        let frame = self.enter(scope, None, Vec::new());
+        let frame = self.enter(scope, None, Vec::new())?;
         let mut out = String::new();
         self.statements(body, &frame, &mut out).map_err(|error| error.on(self.line.get()))?;
         Ok(out)
@@ -85,15 +85,18 @@ impl<'t> Interpreter<'t> {
         })
     }
 
+    /// The frame of a block that begins.
+    ///
+    /// # Errors
+    /// The template takes too many steps.
     pub(super) fn enter(
         &self,
         scope: &Scope,
         around: Option<&Rc<Frame>>,
         given: Vec<(String, Option<Value>)>,
-    ) -> Rc<Frame> {
-        // Names take a step each; whether there are too many shows with the next statement.
-        let _ = self.charge(scope.names.len() as u64 / 4);
-        Frame::enter(scope, around.cloned(), given, |name| self.context(name))
+    ) -> Result<Rc<Frame>> {
+        self.charge(scope.names.len() as u64 / 4)?;
+        Ok(Frame::enter(scope, around.cloned(), given, |name| self.context(name)))
     }
 
     /// Runs a part one level deeper.
@@ -168,7 +171,7 @@ impl<'t> Interpreter<'t> {
                 out.push_str(&to_text(&self.call(&body, &Arguments::default())?)?);
             }
             StatementKind::FilterBlock { filter, body } => {
-                let inner = self.enter(&body.scope, Some(frame), Vec::new());
+                let inner = self.enter(&body.scope, Some(frame), Vec::new())?;
                 let (text, flow) = self.block(body, &inner)?;
                 if flow != Flow::On {
                     return Ok(flow);
@@ -200,7 +203,7 @@ impl<'t> Interpreter<'t> {
     }
 
     fn set_block(&self, target: &Target, filter: Option<&Expression>, body: &Block, frame: &Rc<Frame>) -> Result<Flow> {
-        let inner = self.enter(&body.scope, Some(frame), Vec::new());
+        let inner = self.enter(&body.scope, Some(frame), Vec::new())?;
         let (text, flow) = self.block(body, &inner)?;
         if flow == Flow::On {
             let value = match filter {
@@ -224,7 +227,7 @@ impl<'t> Interpreter<'t> {
         for (target, value) in targets.iter().zip(values) {
             unpack(target, self.evaluate(value, frame)?, &mut given)?;
         }
-        let inner = self.enter(&body.scope, Some(frame), given);
+        let inner = self.enter(&body.scope, Some(frame), given)?;
         self.statements(&body.body, &inner, out)
     }
 
@@ -269,7 +272,7 @@ impl<'t> Interpreter<'t> {
         let around = closure.around.upgrade();
         let around = around.ok_or_else(|| Error::new("a macro is called outside the block it was written in"))?;
         let written = &*closure.written;
-        let frame = self.enter(&written.body.scope, Some(&around), macro_arguments(written, arguments)?);
+        let frame = self.enter(&written.body.scope, Some(&around), macro_arguments(written, arguments)?)?;
         let plain = written.parameters.len() - written.defaults.len();
         for (at, name) in written.parameters.iter().enumerate() {
             if frame.get(name).flatten().is_none() {

@@ -8,10 +8,18 @@ use super::error::{Error, Result};
 use super::extent::check_size;
 use super::text;
 use super::value::{Dict, Value};
+use crate::whole;
 
 /// A value of JSON as a template sees it.
-pub(super) fn from_json(value: &Json) -> Value {
-    match value {
+///
+/// # Errors
+/// A whole number has more than 127 bits.
+fn from_json(value: &Json) -> Result<Value> {
+    if let Some(digits) = whole::digits(value) {
+        let number = digits.parse().map(Value::Int);
+        return number.map_err(|_| Error::new(format!("the number {digits} has more than 127 bits")));
+    }
+    Ok(match value {
         Json::Null => Value::None,
         Json::Bool(value) => Value::Bool(*value),
         Json::Number(number) => match (number.as_i64(), number.as_u64()) {
@@ -20,14 +28,18 @@ pub(super) fn from_json(value: &Json) -> Value {
             (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
         Json::String(text) => Value::from(&**text),
-        Json::Array(items) => Value::list(items.iter().map(from_json).collect()),
-        Json::Object(map) => Value::Dict(Rc::new(dict(map))),
-    }
+        Json::Array(items) => Value::list(items.iter().map(from_json).collect::<Result<_>>()?),
+        Json::Object(map) => Value::Dict(Rc::new(dict(map)?)),
+    })
 }
 
 /// An object of JSON as a dict.
-pub(super) fn dict(map: &Map<String, Json>) -> Dict {
-    map.iter().map(|(key, value)| (Value::from(&**key), from_json(value))).collect::<Vec<_>>().into()
+///
+/// # Errors
+/// A whole number in it has more than 127 bits.
+pub(super) fn dict(map: &Map<String, Json>) -> Result<Dict> {
+    let entry = |(key, value): (&String, &Json)| Ok((Value::from(&**key), from_json(value)?));
+    map.iter().map(entry).collect::<Result<Vec<_>>>().map(Dict::from)
 }
 
 /// How `json.dumps` is asked to write.

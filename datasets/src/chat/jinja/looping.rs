@@ -42,7 +42,7 @@ impl Interpreter<'_> {
             return Ok(Flow::On);
         }
         let Some(otherwise) = &looped.written.otherwise else { return Ok(Flow::On) };
-        let inner = self.enter(&otherwise.scope, Some(frame), Vec::new());
+        let inner = self.enter(&otherwise.scope, Some(frame), Vec::new())?;
         self.statements(&otherwise.body, &inner, out)
     }
 
@@ -61,7 +61,7 @@ impl Interpreter<'_> {
                 given.push(("loop".to_owned(), Some(object.clone())));
             }
             unpack(&written.target, item, &mut given)?;
-            let inner = self.enter(&written.body.scope, Some(frame), given);
+            let inner = self.enter(&written.body.scope, Some(frame), given)?;
             match self.statements(&written.body.body, &inner, out)? {
                 Flow::On => is_complete = true,
                 Flow::Continue => {}
@@ -87,7 +87,7 @@ impl Interpreter<'_> {
             let item = packed(&written.target, item)?;
             let mut given = Vec::new();
             unpack(&written.target, item.clone(), &mut given)?;
-            let frame = self.enter(&written.test_scope, Some(&around), given);
+            let frame = self.enter(&written.test_scope, Some(&around), given)?;
             if self.evaluate(test, &frame)?.is_true() {
                 return Ok(Some(item));
             }

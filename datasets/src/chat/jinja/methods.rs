@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
+use super::letters::with_ascii_digits;
 use super::operators;
 use super::text::{float, view_of};
 use super::value::Value;
@@ -179,21 +180,12 @@ fn sequence(receiver: &Value, name: &'static str, arguments: &Arguments) -> Resu
     found.map(|at| Value::Int(at as i128)).ok_or_else(|| Error::new("index: there is no such item"))
 }
 
-/// # Errors
-/// A number is written in digits of another script.
-pub(super) fn check_digits(text: &str) -> Result<()> {
-    match text.chars().find(|letter| !letter.is_ascii() && letter.is_numeric()) {
-        Some(letter) => Err(Error::new(format!("{letter:?} in a number is not supported"))),
-        None => Ok(()),
-    }
-}
-
 /// `int(value)` of a text; `None` where Python raises ValueError.
 ///
 /// # Errors
 /// The number has more than 127 bits.
 pub(super) fn parse_int(text: &str, base: u32) -> Result<Option<i128>> {
-    let text = text.trim_matches(super::text::is_space).to_ascii_lowercase();
+    let text = with_ascii_digits(text.trim_matches(super::text::is_space)).to_ascii_lowercase();
     let (is_negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(&text)),
@@ -222,7 +214,7 @@ fn without_underscores(text: &str) -> Option<String> {
 
 /// `float(value)` of a text; `None` where Python raises ValueError.
 pub(super) fn parse_float(text: &str) -> Option<f64> {
-    let text = text.trim_matches(super::text::is_space);
+    let text = with_ascii_digits(text.trim_matches(super::text::is_space));
     let bytes = text.as_bytes();
     let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let mut underscores = text.match_indices('_').map(|(at, _)| at);
@@ -246,10 +238,24 @@ pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     if !number.is_finite() {
         return Ok(value.clone());
     }
-    let digits = usize::try_from(digits).ok().filter(|digits| *digits <= 400);
-    let digits = digits.ok_or_else(|| Error::new("rounding a float to tens is not supported"))?;
+    // There is no digit of a float so far behind its point, and none so far before it.
+    let digits = digits.clamp(-400, 1100);
+    let Ok(digits) = usize::try_from(digits) else { return Ok(Value::Float(round_to_tens(*number, -digits as i32))) };
     let text = format!("{number:.digits$}");
     text.parse().map(Value::Float).map_err(|_| Error::new(format!("{} can't be rounded", float(*number))))
+}
+
+/// A float rounded to so many tens: the nearer one, or the even one.
+fn round_to_tens(number: f64, tens: i32) -> f64 {
+    let text = format!("{number:e}");
+    let exponent: i32 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    let rounded = match usize::try_from(exponent - tens) {
+        Ok(digits) => format!("{number:.digits$e}").parse().unwrap_or(number),
+        // It is below the unit, of which it may be more than half.
+        Err(_) if exponent + 1 == tens && number.abs() > 5.0 * 10f64.powi(exponent) => 10f64.powi(tens),
+        Err(_) => 0.0,
+    };
+    rounded.copysign(number)
 }
 
 fn round_int(number: i128, digits: i128) -> Result<Value> {

@@ -37,6 +37,7 @@ mod printf;
 mod sorting;
 mod splitting;
 mod symbols;
+mod targets;
 mod text;
 mod text_methods;
 mod value;
@@ -73,7 +74,7 @@ impl Template {
     /// # Errors
     /// It refuses, or asks for what is not there.
     pub(super) fn render(&self, told: &Map<String, Json>, today: Date) -> Result<String, Error> {
-        let told = json::dict(told);
+        let told = json::dict(told)?;
         Interpreter::new(&told, today).run(&self.body, &self.scope)
     }
 }

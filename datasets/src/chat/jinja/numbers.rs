@@ -132,20 +132,30 @@ pub(super) fn column(text: &str, spec: &Spec) -> String {
     spec.place("", &cut, '<')
 }
 
-/// An int in its column; `None` for a type that is not supported.
+/// An int in its column, a precision being the least number of its digits; `None` for a type that is not supported.
 pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
     let magnitude = number.unsigned_abs();
     let (prefix, digits) = match spec.kind {
-        None | Some('d') => ("", magnitude.to_string()),
+        Some('c') => return letter_text(number, spec),
+        Some('n') if spec.grouping.is_some() => return None,
+        None | Some('d' | 'n') => ("", magnitude.to_string()),
         Some('x') => ("0x", format!("{magnitude:x}")),
         Some('X') => ("0X", format!("{magnitude:X}")),
         Some('o') => ("0o", format!("{magnitude:o}")),
         Some('b') => ("0b", format!("{magnitude:b}")),
         _ => return None,
     };
-    let every = if matches!(spec.kind, None | Some('d')) { 3 } else { 4 };
+    let digits = format!("{digits:0>0$}", spec.precision.unwrap_or(0));
+    let every = if matches!(spec.kind, None | Some('d' | 'n')) { 3 } else { 4 };
     let sign = format!("{}{}", sign(number < 0, spec), if spec.is_alternate { prefix } else { "" });
     grouped(&sign, &digits, "", every, spec)
+}
+
+/// The letter of a number.
+fn letter_text(number: i128, spec: &Spec) -> Option<String> {
+    let letter = u32::try_from(number).ok().and_then(char::from_u32)?;
+    let is_wrong = spec.sign.is_some() || spec.is_alternate || spec.grouping.is_some();
+    (!is_wrong).then(|| spec.place("", &letter.to_string(), '>'))
 }
 
 /// A float in its column; `None` for a type that is not supported.
@@ -155,12 +165,13 @@ pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
         let precision = spec.precision.unwrap_or(6);
         match spec.kind {
             None if spec.precision.is_none() => float(magnitude),
-            None => general(magnitude, precision, true),
+            None => general(magnitude, precision, true, spec.is_alternate),
             Some('f' | 'F') => format!("{magnitude:.precision$}"),
             Some('e') => scientific(magnitude, precision),
             Some('E') => scientific(magnitude, precision).to_uppercase(),
-            Some('g') => general(magnitude, precision, false),
-            Some('G') => general(magnitude, precision, false).to_uppercase(),
+            Some('n') if spec.grouping.is_some() => return None,
+            Some('g' | 'n') => general(magnitude, precision, false, spec.is_alternate),
+            Some('G') => general(magnitude, precision, false, spec.is_alternate).to_uppercase(),
             Some('%') => format!("{:.precision$}%", magnitude * 100.0),
             _ => return None,
         }
@@ -168,9 +179,7 @@ pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
         let text = if number.is_nan() { "nan" } else { "inf" };
         if spec.kind.is_some_and(char::is_uppercase) { text.to_uppercase() } else { text.to_owned() }
     };
-    if spec.is_alternate {
-        return None;
-    }
+    let body = if spec.is_alternate { with_point(body) } else { body };
     let is_negative = number.is_sign_negative() && !number.is_nan();
     let split = body.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(body.len());
     grouped(sign(is_negative, spec), &body[..split], &body[split..], 3, spec)
@@ -185,11 +194,29 @@ fn sign(is_negative: bool, spec: &Spec) -> &'static str {
     }
 }
 
-/// Digits with commas or underscores; `None` where zeros in front would want them, too.
+/// A number with a point behind its digits, whether or not there is a fraction.
+fn with_point(body: String) -> String {
+    let digits = body.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(body.len());
+    if digits == 0 || body[digits..].starts_with('.') {
+        return body;
+    }
+    let (digits, behind) = body.split_at(digits);
+    format!("{digits}.{behind}")
+}
+
+/// Digits with commas or underscores, and so are zeros that fill the column; `None` for commas in other numbers than
+/// decimal ones.
 fn grouped(sign: &str, digits: &str, behind: &str, every: usize, spec: &Spec) -> Option<String> {
     let Some(separator) = spec.grouping else { return Some(spec.place(sign, &format!("{digits}{behind}"), '>')) };
-    if spec.fill == Some('0') && spec.align == Some('=') || (separator == ',' && every != 3) {
+    if (separator == ',' && every != 3) || digits.is_empty() {
         return None;
+    }
+    let mut digits = digits.to_owned();
+    if spec.fill == Some('0') && spec.align == Some('=') {
+        let room = spec.width.saturating_sub(sign.len() + behind.len());
+        while digits.len() + (digits.len() - 1) / every < room {
+            digits.insert(0, '0');
+        }
     }
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -208,15 +235,19 @@ fn scientific(number: f64, precision: usize) -> String {
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// So many significant digits, without zeros at the end.
-fn general(number: f64, precision: usize, has_point: bool) -> String {
+/// So many significant digits; zeros at the end are there only if they are kept.
+fn general(number: f64, precision: usize, has_point: bool, keeps_zeros: bool) -> String {
     let precision = precision.max(1);
     let text = scientific(number, precision - 1);
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "+00"));
     let power: i32 = exponent.parse().unwrap_or(0);
     let limit = precision as i32 - i32::from(has_point);
     let trimmed = |text: &str| {
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') && !keeps_zeros {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     if power < -4 || power >= limit {
         return format!("{}e{exponent}", trimmed(digits));

@@ -6,7 +6,7 @@ use super::printf;
 use super::value::Value;
 
 /// The largest whole number up to which floats are exact.
-pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: u128 = 1 << 53;
 
 /// The value of `left operator right`.
 ///
@@ -79,10 +79,7 @@ fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
         Operator::Subtract => left.checked_sub(right),
         Operator::Multiply => left.checked_mul(right),
         Operator::Divide | Operator::FloorDivide | Operator::Remainder if right == 0 => return Err(by_zero()),
-        Operator::Divide if [left, right].iter().any(|number| number.unsigned_abs() > EXACT as u128) => {
-            return Err(Error::new("dividing numbers over 2^53 is not supported"));
-        }
-        Operator::Divide => return Ok(Value::Float(left as f64 / right as f64)),
+        Operator::Divide => return Ok(Value::Float(quotient(left, right))),
         Operator::FloorDivide => left
             .checked_div(right)
             .map(|quotient| quotient - i128::from(left % right != 0 && (left < 0) != (right < 0))),
@@ -93,6 +90,26 @@ fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
         Operator::Power => u32::try_from(right).ok().and_then(|right| left.checked_pow(right)),
     };
     result.map(Value::Int).ok_or_else(|| Error::new("a number of more than 127 bits"))
+}
+
+/// The float that is nearest to a quotient of ints.
+pub(super) fn quotient(left: i128, right: i128) -> f64 {
+    let (mut whole, divisor) = (left.unsigned_abs(), right.unsigned_abs());
+    if left == 0 || whole <= EXACT && divisor <= EXACT {
+        return left as f64 / right as f64;
+    }
+    let mut rest = whole % divisor;
+    whole /= divisor;
+    let mut exponent = 0;
+    // More bits than a float has, and a last one that tells whether there are others behind it.
+    while whole < 1 << 64 {
+        rest <<= 1;
+        whole = whole << 1 | u128::from(rest >= divisor);
+        rest %= divisor;
+        exponent -= 1;
+    }
+    let nearest = (whole | u128::from(rest != 0)) as f64 * 2f64.powi(exponent);
+    if (left < 0) == (right < 0) { nearest } else { -nearest }
 }
 
 fn floats(operator: Operator, left: f64, right: f64) -> Result<Value> {
@@ -139,6 +156,23 @@ fn power(left: f64, right: f64) -> Result<f64> {
         return Err(Error::new("the power is too large for a float"));
     }
     Ok(result)
+}
+
+/// `base ** exponent`, where Jinja has written the base into Python's code as a number: the minus of `-2 ** n` is there
+/// that of the power.
+///
+/// # Errors
+/// As [`binary`].
+pub(super) fn power_of_known(base: &Value, exponent: &Value) -> Result<Value> {
+    let has_minus = match base {
+        Value::Int(number) => *number < 0,
+        Value::Float(number) => number.is_sign_negative() && !number.is_nan(),
+        _ => false,
+    };
+    if !has_minus {
+        return binary(Operator::Power, base, exponent);
+    }
+    negative(&binary(Operator::Power, &negative(base)?, exponent)?)
 }
 
 /// `-value`.

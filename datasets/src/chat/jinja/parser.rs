@@ -1,7 +1,7 @@
 //! Tokens to statements, by the grammar of Jinja's parser with its loop controls and transformers' `generation` tag.
 use std::sync::Arc;
 
-use super::ast::{Block, Expression, For, Macro, Statement, StatementKind, Target};
+use super::ast::{Block, Expression, For, Macro, Statement, StatementKind};
 use super::error::{Error, Result};
 use super::lexer::{self, Kind, Token};
 
@@ -10,10 +10,18 @@ const DEEPEST: usize = 60;
 
 /// The statements of a template.
 pub(super) fn parse(source: &str) -> Result<Vec<Statement>> {
-    let mut parser = Parser { tokens: lexer::tokens(source)?, at: 0, depth: 0, is_optional: false, loops: 0 };
+    let mut parser = Parser {
+        tokens: lexer::tokens(source)?,
+        at: 0,
+        depth: 0,
+        is_optional: false,
+        unknown: None,
+        loops: 0,
+        fors: 0,
+    };
     let body = parser.statements(&[])?;
     match &parser.peek().kind {
-        Kind::End => Ok(body),
+        Kind::End => parser.unknown.map_or(Ok(body), Err),
         _ => parser.error("unexpected end tag"),
     }
 }
@@ -24,8 +32,12 @@ pub(super) struct Parser {
     depth: usize,
     /// Whether what is parsed may never run, so that Jinja looks for its filters and tests only when it does.
     pub(super) is_optional: bool,
+    /// A filter or test that Jinja doesn't know, and that no `if` behind it has made optional.
+    pub(super) unknown: Option<Error>,
     /// How many loops stand around, within the same macro.
     loops: usize,
+    /// How many `for` tags stand around, with their `else`.
+    fors: usize,
 }
 
 impl Parser {
@@ -79,6 +91,13 @@ impl Parser {
                 Ok(name)
             }
             _ => self.error("expected a name"),
+        }
+    }
+
+    /// Notes a name that Jinja doesn't know, which is an error unless an `if` follows.
+    pub(super) fn check_known(&mut self, is_known: bool, kind: &str, name: &str) {
+        if !is_known && !self.is_optional && self.unknown.is_none() {
+            self.unknown = Some(Error::at(format!("no {kind} named {name:?}"), self.peek().line));
         }
     }
 
@@ -164,7 +183,12 @@ impl Parser {
         let tag = self.expect_name()?;
         match &*tag {
             "if" => self.parse_if(),
-            "for" => self.parse_for(),
+            "for" => {
+                self.fors += 1;
+                let parsed = self.parse_for();
+                self.fors -= 1;
+                parsed
+            }
             "set" => self.parse_set(),
             "with" => self.parse_with(),
             "macro" => self.parse_macro(),
@@ -189,7 +213,7 @@ impl Parser {
         let mut branches = Vec::new();
         let loops = self.loops;
         loop {
-            let test = self.tuple(false, &[])?;
+            let test = self.within(true, loops, |parser| parser.tuple(false, &[]))?;
             let (body, end) = self.within(true, loops, |parser| parser.body(&["elif", "else", "endif"]))?;
             branches.push((test, body));
             let otherwise = match &*end {
@@ -210,12 +234,13 @@ impl Parser {
             return self.error("expected \"in\"");
         }
         let items = self.tuple(false, &[])?;
-        let test = if self.takes_word("if") { Some(self.expression()?) } else { None };
-        let is_recursive = self.takes_word("recursive");
         let around = self.loops;
+        let test = if self.takes_word("if") { Some(self.within(false, around, Self::expression)?) } else { None };
+        let is_recursive = self.takes_word("recursive");
         let (body, end) = self.within(false, around + 1, |parser| parser.body(&["endfor", "else"]))?;
         let otherwise = if end == "else" {
-            Some(self.block("endfor", around)?)
+            // A loop that calls itself is a function in Python's code.
+            Some(self.block("endfor", if is_recursive { 0 } else { around })?)
         } else {
             self.block_end()?;
             None
@@ -239,7 +264,7 @@ impl Parser {
 
     fn parse_set(&mut self) -> Result<StatementKind> {
         let target = self.target(&[], true)?;
-        if self.loops > 0 && target.names().contains(&"loop") {
+        if self.fors > 0 && target.names().contains(&"loop") {
             return self.error("a loop can't assign to loop");
         }
         if self.takes_operator("=") {
@@ -247,8 +272,9 @@ impl Parser {
             self.block_end()?;
             return Ok(StatementKind::Set { target, value });
         }
-        let filter = if self.is_operator("|") { Some(self.filters(Expression::Captured, false)?) } else { None };
         let loops = self.loops;
+        let filters = |parser: &mut Self| parser.filters(Expression::Captured, false);
+        let filter = if self.is_operator("|") { Some(self.within(false, loops, filters)?) } else { None };
         Ok(StatementKind::SetBlock { target, filter, body: self.block("endset", loops)? })
     }
 
@@ -286,7 +312,8 @@ impl Parser {
             }
             parameters.push(name);
             if self.takes_operator("=") {
-                defaults.push(self.expression()?);
+                let loops = self.loops;
+                defaults.push(self.within(false, loops, Self::expression)?);
             } else if !defaults.is_empty() {
                 return self.error("a parameter without a default follows one with a default");
             }
@@ -305,8 +332,8 @@ impl Parser {
     }
 
     fn parse_filter_block(&mut self) -> Result<StatementKind> {
-        let filter = self.filters(Expression::Captured, true)?;
         let loops = self.loops;
+        let filter = self.within(false, loops, |parser| parser.filters(Expression::Captured, true))?;
         Ok(StatementKind::FilterBlock { filter, body: self.block("endfilter", loops)? })
     }
 
@@ -321,59 +348,11 @@ impl Parser {
         self.block_end()?;
         Ok(StatementKind::Output(values))
     }
-
-    /// What is assigned to: a name, several with commas, or (in `set`) an attribute of a namespace.
-    fn target(&mut self, ends: &[&str], may_be_attribute: bool) -> Result<Target> {
-        let mut targets = Vec::new();
-        let mut is_tuple = false;
-        loop {
-            if is_tuple && self.ends_tuple(ends) {
-                break;
-            }
-            targets.push(self.nested(|parser| parser.single_target(may_be_attribute))?);
-            if !self.takes_operator(",") {
-                break;
-            }
-            is_tuple = true;
-        }
-        match targets.len() {
-            1 if !is_tuple => Ok(targets.remove(0)),
-            0 => self.error("expected a name to assign to"),
-            _ => Ok(Target::Tuple(targets)),
-        }
-    }
-
-    fn single_target(&mut self, may_be_attribute: bool) -> Result<Target> {
-        if self.takes_operator("(") {
-            let inner = self.target(&[], may_be_attribute)?;
-            self.expect_operator(")")?;
-            return Ok(inner);
-        }
-        let name = self.expect_name()?;
-        if matches!(&*name, "true" | "false" | "True" | "False" | "none" | "None") {
-            return self.error(format!("can't assign to {name}"));
-        }
-        if may_be_attribute && self.takes_operator(".") {
-            return Ok(Target::Attribute(name, self.expect_name()?));
-        }
-        Ok(Target::Name(name))
-    }
 }
 
 impl Macro {
     fn of_block(parameters: Vec<String>, defaults: Vec<Expression>, body: Block) -> Self {
         let name = String::new();
         Self { name, parameters, defaults, takes_caller: false, takes_named: false, takes_more: false, body }
-    }
-}
-
-impl Target {
-    /// The names that are assigned to.
-    pub(super) fn names(&self) -> Vec<&str> {
-        match self {
-            Self::Name(name) => vec![name],
-            Self::Attribute(..) => Vec::new(),
-            Self::Tuple(targets) => targets.iter().flat_map(Self::names).collect(),
-        }
     }
 }

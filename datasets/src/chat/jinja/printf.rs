@@ -151,8 +151,7 @@ fn int(value: &Value, kind: char, spec: &Spec) -> Option<String> {
         other => other.as_int()?,
     };
     let spec = Spec { kind: Some(if is_decimal { 'd' } else { kind }), ..spec.clone() };
-    // A precision is a least number of digits.
-    if spec.precision.is_some() { None } else { numbers::int_text(number, &spec) }
+    numbers::int_text(number, &spec)
 }
 
 fn letter(value: &Value) -> Option<String> {

@@ -12,6 +12,9 @@ struct Golden {
     cases: Vec<(String, Option<String>)>,
     /// Templates that only the engine here refuses.
     refused: Vec<String>,
+    /// A format for days, and what it makes of some: year, month, day and text.
+    day: String,
+    days: Vec<(u16, u8, u8, String)>,
 }
 
 fn golden() -> Golden {
@@ -53,6 +56,14 @@ fn what_can_not_be_equal_is_an_error_that_names_it() {
     ] {
         let error = render(source, &golden.told).expect_err(source).to_string();
         assert!(error.contains(name), "{source}: {error}");
+    }
+}
+
+#[test]
+fn days_are_written_as_python_writes_them() {
+    let golden = golden();
+    for (year, month, day, expected) in golden.days {
+        assert_eq!(Date { year, month, day }.format(&golden.day).unwrap(), expected);
     }
 }
 

@@ -14,7 +14,7 @@ use super::{braces, letters, splitting};
 /// The methods of Python's `str`.
 pub(super) const NAMES: &[(&str, Known)] = &[
     ("capitalize", Method),
-    ("casefold", Unsupported),
+    ("casefold", Method),
     ("center", Method),
     ("count", Method),
     ("encode", Unsupported),
@@ -75,9 +75,9 @@ pub(super) fn call(
     match name {
         "format" => braces::format(interpreter, text, arguments).map(Value::from),
         "format_map" => format_map(interpreter, text, arguments),
-        "capitalize" | "lower" | "upper" | "title" | "swapcase" => {
+        "capitalize" | "casefold" | "lower" | "upper" | "title" | "swapcase" => {
             arguments.bind::<0>(name, [])?;
-            cased(text, name).map(Value::from)
+            Ok(Value::from(cased(text, name)))
         }
         "split" | "rsplit" | "splitlines" | "partition" | "rpartition" => splitting::call(text, name, arguments),
         "strip" | "lstrip" | "rstrip" => strip(text, name, arguments),
@@ -120,40 +120,33 @@ fn format_map(interpreter: &Interpreter<'_>, text: &str, arguments: &Arguments) 
 }
 
 /// A text in another case.
-///
-/// # Errors
-/// A letter's title case is not known.
-pub(super) fn cased(text: &str, name: &str) -> Result<String> {
+fn cased(text: &str, name: &str) -> String {
     match name {
-        "lower" => Ok(text.to_lowercase()),
-        "upper" => Ok(text.to_uppercase()),
-        "swapcase" => Ok(letters::swap_case(text)),
+        "lower" => text.to_lowercase(),
+        "upper" => text.to_uppercase(),
+        "swapcase" => letters::swap_case(text),
         "capitalize" => letters::capitalize(text),
+        "casefold" => letters::fold_case(text),
         _ => letters::title(text),
     }
 }
 
 fn is(text: &str, name: &str) -> Result<bool> {
-    let all = |test: fn(char) -> Result<bool>| -> Result<bool> {
-        let mut is_all = !text.is_empty();
-        for letter in text.chars() {
-            is_all &= test(letter)?;
-        }
-        Ok(is_all)
-    };
-    match name {
+    let all = |test: fn(char) -> bool| !text.is_empty() && text.chars().all(test);
+    Ok(match name {
         "isalpha" => all(letters::is_alphabetic),
         "isalnum" => all(letters::is_alphanumeric),
-        "isdecimal" | "isdigit" => all(letters::is_decimal),
+        "isdecimal" => all(letters::is_decimal),
+        "isdigit" => all(letters::is_digit),
         "isnumeric" => all(letters::is_numeric),
-        "isspace" => all(|letter| Ok(is_space(letter))),
-        "isprintable" => Ok(text.chars().all(is_printable)),
-        "isascii" => Ok(text.is_ascii()),
-        "islower" => Ok(letters::is_lower(text)),
-        "isupper" => Ok(letters::is_upper(text)),
-        "istitle" => Ok(letters::is_title_text(text)),
-        _ => Err(Error::new(format!("str.{name} is not supported"))),
-    }
+        "isspace" => all(is_space),
+        "isprintable" => text.chars().all(is_printable),
+        "isascii" => text.is_ascii(),
+        "islower" => letters::is_lower(text),
+        "isupper" => letters::is_upper(text),
+        "istitle" => letters::is_title_text(text),
+        _ => return Err(Error::new(format!("str.{name} is not supported"))),
+    })
 }
 
 fn strip(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
