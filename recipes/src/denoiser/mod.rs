@@ -1,0 +1,367 @@
+//! Denoisers by what the user calls them.
+mod names;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use datasets::images::Pixels;
+use engine::Noise;
+use engine::ops::Grid;
+use mdp::diffusion::{Latent, Level};
+use models::clip::TextConditioner;
+use models::denoiser::sampler::{Sampler, Variance};
+use models::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
+use models::formats::{
+    DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+};
+use models::unet::{UNetClass, UNetConfig};
+use models::vae::Vae;
+use tempfile::TempDir;
+
+use crate::settings::{PredictionName, SamplerName, SaveDtype, Scheme, Values};
+use crate::{Failure, adapters, embedded, model};
+
+use names::base_and_adapter;
+pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
+
+/// The names of embedded denoisers.
+const BUILTIN: &str =
+    "builtin:shapes and builtin:chimera-generator (trained on demonstrations), and each with -untrained";
+
+/// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
+const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
+"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
+"set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
+
+/// The strength of the pull to the reference unless the user or a preset says otherwise; docs/diffusion.md has its units.
+pub(crate) const USUAL_BETA: f64 = 2000.0;
+
+/// A denoiser with everything around it.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) files: UNetFiles,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) texts: Option<Arc<TextConditioner>>,
+    pub(crate) vae: Option<Arc<Vae>>,
+    folder: DiffusersFolder,
+    /// An embedded model's files, which export copies.
+    _embedded: Option<TempDir>,
+}
+
+/// Loads what `--model` or `--reference` names.
+pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
+    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+    let (base, adapter) = base_and_adapter(name)?;
+    let base = base.as_str();
+    let (path, embedded) = match base.strip_prefix("builtin:") {
+        Some(name) => {
+            let files = match name.strip_suffix("-untrained").unwrap_or(name) {
+                "shapes" => embedded::SHAPES,
+                "chimera-generator" => embedded::CHIMERA_GENERATOR,
+                _ => return Err(Failure::usage(format!("there is no embedded model `{name}`; there are {BUILTIN}"))),
+            };
+            let folder = embedded::unpacked(files)?;
+            (folder.path().to_owned(), Some(folder))
+        }
+        None => (PathBuf::from(base), None),
+    };
+    let folder = DiffusersFolder::open(&path)?;
+    let mut files = if embedded.is_some() && base.ends_with("-untrained") {
+        untrained(base, &folder, &device, values)?
+    } else {
+        load_unet(folder.unet(), &device)?
+    };
+    if let Some(adapter) = adapter {
+        let lora = load_unet_lora(&adapter, &files.config, &device)?;
+        merge_unet_lora(&lora, &mut files.tensors)?;
+    }
+    let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
+    let scheduler = scheduler(&folder, values)?;
+    Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
+}
+
+/// Loads what `--reference` names, for a model whose errors are held against its errors.
+pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
+    let reference = load(name, values)?;
+    let (own, other) = (&model.scheduler, &reference.scheduler);
+    let what = if own.prediction != other.prediction {
+        format!("--reference {name} predicts {:?}, --model {} {:?}", other.prediction, model.name, own.prediction)
+    } else if own.schedule != other.schedule {
+        format!("--reference {name} has another noise schedule than --model {}", model.name)
+    } else if reference.texts.is_some() && reference.encoders_fingerprint()? != model.encoders_fingerprint()? {
+        let text = format!(
+            "--reference {name} has other text encoders or another autoencoder than --model {}: the two would not be told \
+             or make the same",
+            model.name
+        );
+        return Err(Failure::failed(text));
+    } else {
+        return Ok(reference);
+    };
+    Err(Failure::failed(format!("{what}: their errors can't be compared; --scheduler FILE gives both the same noise")))
+}
+
+/// A fresh network of the embedded one's shape, drawn from the seed.
+fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
+    let path = folder.unet().join("config.json");
+    let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
+    let noise = Noise::new(values.run.seed());
+    let tensors = config.initial_tensors(&noise, device)?;
+    Ok(UNetFiles { path: name.into(), config, tensors })
+}
+
+/// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
+fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
+    let own = folder.part("scheduler").map(|part| part.path.join("scheduler_config.json"));
+    let path = values.model.scheduler().map(PathBuf::from).or(own);
+    let (path, text) = match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+            (path, text)
+        }
+        None => (folder.path.join("scheduler/scheduler_config.json"), DEFAULT_SCHEDULER.to_owned()),
+    };
+    let prediction = match values.model.prediction() {
+        PredictionName::Epsilon => "epsilon",
+        PredictionName::V => "v_prediction",
+        PredictionName::Flow => return flow(&path, &text),
+        PredictionName::Auto => return Ok(Scheduler::parse(&path, &text)?),
+    };
+    Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
+}
+
+/// The scheduler of flow matching in place of one of another kind.
+fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
+    let scheduler = Scheduler::parse(path, text)?;
+    if scheduler.prediction == models::denoiser::Prediction::Flow {
+        return Ok(scheduler);
+    }
+    let timesteps = scheduler.schedule.len();
+    let text = format!(
+        r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
+    );
+    Ok(Scheduler::parse(path, &text)?)
+}
+
+impl Loaded {
+    /// The size of the latents that a model makes unless data says otherwise: `--image-size`, or the network's own.
+    pub(crate) fn shape(&self, values: &Values) -> Result<Shape, Failure> {
+        let channels = self.files.config.in_channels;
+        let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
+        if let Some(size) = values.data.image_size() {
+            if size == 0 || !size.is_multiple_of(factor) {
+                return Err(Failure::usage(format!("--image-size {size} is no positive multiple of {factor}")));
+            }
+            return Ok(Shape { height: size / factor, width: size / factor, channels });
+        }
+        match self.files.config.sample_size {
+            Some((height, width)) => Ok(Shape { height, width, channels }),
+            None => Err(Failure::usage(format!("{}: its config names no sample_size: give --image-size", self.name))),
+        }
+    }
+
+    /// A denoiser that stays as it is.
+    pub(crate) fn frozen(&self, shape: Shape, acting: Acting) -> Result<Denoiser, Failure> {
+        Ok(Denoiser::frozen(self.files.clone(), self.scheduler.prediction, shape, acting)?)
+    }
+
+    /// The edge of its pictures; an autoencoder makes them larger than the latents.
+    pub(crate) fn picture_size(&self, values: &Values) -> Result<usize, Failure> {
+        let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
+        Ok(self.shape(values)?.height * factor)
+    }
+
+    /// The parts of its folder by name, each with its class.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.folder.parts().map(|(name, part)| (name, part.class.as_str()))
+    }
+
+    /// Whether pictures can be asked of it: it reads texts, or nothing at all.
+    pub(crate) fn takes_prompts(&self) -> bool {
+        self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
+    }
+
+    /// Whether `sample` can make pictures with it.
+    pub(crate) fn makes_pictures(&self) -> bool {
+        self.takes_prompts() && (self.vae.is_some() || [1, 3].contains(&self.files.config.in_channels))
+    }
+
+    /// The width of the hidden states of texts that the network reads, if it reads any.
+    pub(crate) fn context_width(&self) -> Option<usize> {
+        self.files.config.context_width()
+    }
+
+    /// A line for people.
+    pub(crate) fn describe(&self, shape: Shape) -> String {
+        let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
+        let class = self.files.config.class.name();
+        let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
+        let dropout = self.files.config.source["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
+        let dropout = dropout.map_or_else(String::new, |dropout| format!("; its dropout of {dropout} is not applied"));
+        let n = n as f64 / 1e6;
+        format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
+    }
+
+    /// What decides how images and texts become numbers, for keys of caches.
+    pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
+        let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
+        Ok(self.folder.fingerprint(&parts)?)
+    }
+}
+
+/// The denoiser that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes
+/// on.
+pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
+    let asked = adapters::asked(values, UNET_TARGETS)?;
+    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), asked, None);
+    if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
+        let base = load(&base, values)?;
+        if base_and_adapter(&base.name)?.1.is_some() {
+            return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
+        }
+        let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+        let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
+        let layers = base.files.config.adaptable_layers();
+        adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
+        (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
+    }
+    let ema = values.model.ema();
+    if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+        return Err(Failure::usage(format!("--ema takes a number from 0 to below 1, not {decay}")));
+    }
+    let training = DenoiserTraining {
+        optimizer: model::optimizer(values)?,
+        lora,
+        seed: values.run.seed(),
+        keep: model::keep(values),
+        ema,
+    };
+    // An adapter must find its base from anywhere.
+    let is_here = Path::new(&name).exists();
+    let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
+    let companions = Companions {
+        folder: Some(loaded.folder.clone()),
+        scheduler: Some(loaded.scheduler.text().to_owned()),
+        name,
+        save: SaveOptions { dtype: save_dtype(values), ..SaveOptions::default() },
+    };
+    let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
+    let denoiser = denoiser.with_companions(companions);
+    Ok(match tensors {
+        Some(tensors) => denoiser.with_adapters(&tensors)?,
+        None => denoiser,
+    })
+}
+
+/// Whether it is an adapter of the model that goes on learning; see [`model::goes_on`].
+pub(crate) fn goes_on(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
+    Ok(values.model.lora_rank().is_some() && base_and_adapter(&loaded.name)?.1.is_some())
+}
+
+/// The denoiser as it is before it learns.
+pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
+    if goes_on(loaded, values)? {
+        return Ok(learner(loaded, shape, acting, values)?.frozen_copy()?);
+    }
+    loaded.frozen(shape, acting)
+}
+
+/// The type that `--save-dtype` names.
+fn save_dtype(values: &Values) -> DType {
+    match values.model.save_dtype() {
+        SaveDtype::F16 => DType::F16,
+        SaveDtype::Bf16 => DType::BF16,
+        SaveDtype::F32 => DType::F32,
+    }
+}
+
+/// The layers that diffusers' own LoRA training adapts.
+const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
+
+/// How a denoiser acts where its next latents are drawn or scored.
+pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<Acting, Failure> {
+    let sampler = match values.diffusion.scheme() {
+        // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
+        Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
+        Scheme::Forward | Scheme::Trajectory => sampler(values, &loaded.scheduler)?,
+    };
+    let scale = values.sample.guidance();
+    let guidance = match (&loaded.texts, scale) {
+        // As in diffusers' pipelines, which guide beyond 1 only.
+        (_, 1.0) => None,
+        (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
+        (Some(texts), scale) if scale.is_finite() && scale > 1.0 => Some((scale, texts.none(framing(loaded, shape))?)),
+        (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
+        (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
+    };
+    let last = match values.diffusion.scheme() {
+        Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,
+        Scheme::Forward | Scheme::Half => Level::IMAGE,
+    };
+    Ok(Acting { sampler, last, clip: None, guidance })
+}
+
+/// The sampler that `--sampler` and `--eta` name.
+fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
+    let (name, eta) = (values.sample.sampler(), values.sample.eta());
+    if !(0.0..=1.0).contains(&eta) {
+        return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
+    }
+    Ok(match name {
+        SamplerName::Ddpm => Sampler::Ddpm { variance: scheduler.variance()? },
+        SamplerName::Euler => scheduler.euler()?,
+        SamplerName::DpmSolver => Sampler::DpmSolverPlusPlus2M,
+        SamplerName::Ddim => Sampler::Ddim { eta },
+    })
+}
+
+/// The way from noise to a picture.
+pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+    way(values, &loaded.scheduler)
+}
+
+/// A way whose decisions have log-densities: some of them are drawn, and none clips its estimated image.
+pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
+    let plan = way(values, &loaded.scheduler.clone().without_clipping())?;
+    if !plan.sampling.is_stochastic() {
+        let text = format!("{flag} scores drawn latents: it needs --eta above 0 (ddim) or --sampler ddpm");
+        return Err(Failure::usage(text));
+    }
+    Ok(plan)
+}
+
+fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> {
+    let steps = values.sample.steps();
+    let most = scheduler.schedule.len();
+    if steps == 0 || steps > most {
+        return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));
+    }
+    Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
+}
+
+/// What an SDXL model is told of its pictures' size.
+pub(crate) fn framing(loaded: &Loaded, shape: Shape) -> Framing {
+    let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
+    Framing::whole(shape.height * factor, shape.width * factor)
+}
+
+/// The picture that a latent stands for.
+pub(crate) fn decode(vae: Option<&Vae>, shape: Shape, latent: &Latent) -> Result<Pixels, Failure> {
+    let grid = Grid { images: 1, height: shape.height, width: shape.width };
+    let Some(vae) = vae else { return to_pixels(shape.height, shape.width, shape.channels, latent) };
+    let rows = Tensor::from_slice(latent, (grid.rows(), shape.channels), &Device::Cpu)?;
+    let (pixels, grid) = vae.decode(&vae.from_denoiser(&rows)?, grid)?;
+    let values = pixels.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    to_pixels(grid.height, grid.width, vae.config().in_channels, &values)
+}
+
+/// A picture of one channel (grey) or three.
+fn to_pixels(height: usize, width: usize, channels: usize, values: &[f32]) -> Result<Pixels, Failure> {
+    match channels {
+        3 => Ok(Pixels::new(height, width, values)?),
+        1 => Ok(Pixels::from_fn(height, width, |row, column, _| values[row * width + column])),
+        n => Err(Failure::failed(format!("latents of {n} channels are no picture, and the model has no vae/"))),
+    }
+}

@@ -1,0 +1,67 @@
+//! What the name of a denoiser stands for.
+use std::path::{Path, PathBuf};
+
+use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
+
+use crate::settings::Values;
+use crate::{Failure, adapters};
+
+/// The two parts of `base+adapter`, or of a run that trained adapters.
+pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
+    if let Some((base, adapter)) = split(name) {
+        return Ok((base.to_owned(), Some(PathBuf::from(adapter))));
+    }
+    let adapter = Path::new(name);
+    // A whole model may have a file of adapters beside it; it is named without them.
+    if DiffusersFolder::is_one(adapter) || !is_unet_lora(adapter) {
+        return Ok((name.to_owned(), None));
+    }
+    if let Some(base) = named_base(adapter)? {
+        return Ok((base, Some(adapter.to_owned())));
+    }
+    let settings = adapter.join("config.toml");
+    if !settings.is_file() {
+        let text = format!("{name}: an adapter alone, whose base is not named or not here; name both, as BASE+{name}");
+        return Err(Failure::usage(text));
+    }
+    let mut values = Values::default();
+    values.merge_file(&settings)?;
+    Ok((base_of(values.model.model().unwrap_or_default())?, Some(adapter.to_owned())))
+}
+
+/// Whether a name is that of a denoiser rather than a language model.
+pub(crate) fn is_one(name: &str) -> bool {
+    let embedded = ["builtin:shapes", "builtin:chimera-generator"];
+    match base_and_adapter(name) {
+        Ok((base, _)) => {
+            embedded.iter().any(|embedded| base.starts_with(embedded)) || DiffusersFolder::is_one(Path::new(&base))
+        }
+        Err(_) => Path::new(name).join(LORA_FILE).is_file(),
+    }
+}
+
+/// `base+adapter` taken apart: where a path has a `+` of its own, at the one that has both on its sides.
+fn split(name: &str) -> Option<(&str, &str)> {
+    let at = |at: usize| (&name[..at], &name[at + 1..]);
+    let mut places = name.match_indices('+').map(|(place, _)| at(place));
+    if Path::new(name).exists() {
+        return None;
+    }
+    places
+        .find(|(base, adapter)| adapters::is_here(base) && Path::new(adapter).exists())
+        .or_else(|| name.split_once('+'))
+}
+
+/// The base that an adapter's file names, if it is here.
+pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
+    let base = unet_lora_base(adapter)?;
+    Ok(base.filter(|base| adapters::is_here(base)))
+}
+
+/// What a name stands on: its base where it is an adapter, else itself.
+pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
+    Ok(base_and_adapter(name)?.0)
+}
+
+/// The name that diffusers gives a file of adapters.
+pub(crate) const LORA_FILE: &str = "pytorch_lora_weights.safetensors";

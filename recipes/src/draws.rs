@@ -1,0 +1,114 @@
+//! What is drawn in a diffusion run, and what its numbers are in, from settings.
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::images::{self, LatentShape, Latents};
+use mdp::diffusion::Omega;
+use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
+
+use crate::Failure;
+use crate::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values};
+
+/// The units of squared errors.
+pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
+    let horizon = values.diffusion.horizon();
+    if !(horizon.is_finite() && horizon > 0.0) {
+        return Err(Failure::usage(format!("--horizon takes a positive number, not {horizon}")));
+    }
+    let gamma = values.diffusion.min_snr_gamma();
+    if !(gamma.is_finite() && gamma > 0.0) {
+        return Err(Failure::usage(format!("--min-snr-gamma takes a positive number, not {gamma}")));
+    }
+    let omega = match values.diffusion.omega() {
+        OmegaName::Snr => Omega::Snr,
+        OmegaName::MinSnr => Omega::MinSnr { gamma },
+        OmegaName::Constant => Omega::Constant,
+    };
+    let reduction = match values.diffusion.reduction() {
+        ReductionName::Sum => Reduction::Sum,
+        ReductionName::Mean => Reduction::Mean,
+    };
+    Ok(Units { reduction, half: values.diffusion.half(), horizon, omega })
+}
+
+/// The draws of a training run; those from a file need `n` examples of one shape.
+pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+    let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
+    for (flag, n) in [("draws-per-pair", per_example), ("draw-sets", sets)] {
+        if n == 0 {
+            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+        }
+    }
+    let noise = match values.diffusion.noise() {
+        NoiseName::Independent => NoiseSharing::Independent,
+        NoiseName::Antithetic => NoiseSharing::Antithetic,
+        NoiseName::Shared => NoiseSharing::Shared,
+    };
+    if noise == NoiseSharing::Antithetic && per_example < 2 {
+        return Err(Failure::usage("--noise antithetic needs --draws-per-pair of at least 2"));
+    }
+    Ok(Draws {
+        seed: values.run.seed(),
+        per_example: inside(given.as_ref(), per_example),
+        sets,
+        timesteps: match values.diffusion.timesteps() {
+            TimestepsName::Stratified => Timesteps::Stratified,
+            TimestepsName::LogitNormal => Timesteps::LogitNormal,
+            TimestepsName::Uniform => Timesteps::Uniform,
+        },
+        noise,
+        given: given.map(Arc::new),
+    })
+}
+
+/// Draws inside one sigmoid: as many as a file gives, else as many as are asked for.
+fn inside(given: Option<&Given>, asked: usize) -> usize {
+    given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
+}
+
+/// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
+pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+    let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
+    if per_example == 0 {
+        return Err(Failure::usage("--draws-per-pair takes at least 1"));
+    }
+    Ok(Draws {
+        seed: values.run.seed(),
+        per_example: inside(given.as_ref(), per_example),
+        sets: 1,
+        timesteps: Timesteps::Uniform,
+        noise: NoiseSharing::Shared,
+        given: given.map(Arc::new),
+    })
+}
+
+/// A file of draws: `timesteps` and `noise`, for latents from a file.
+pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
+    let needed = || Failure::usage("--draws goes with --latents: it holds noise for each of them");
+    let latents = values.data.latents().ok_or_else(needed)?;
+    let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
+    let draws = images::Draws::open(path, &latents, n_timesteps)?;
+    given(&draws, latents.len())
+}
+
+/// The draws of some rows of the file, in their order.
+pub(crate) fn of_rows(given: Given, rows: Option<&[usize]>) -> Given {
+    match rows {
+        None => given,
+        Some(rows) => Given { draws: rows.iter().map(|&row| given.draws[row].clone()).collect() },
+    }
+}
+
+/// A file of draws for so many examples with latents of this shape.
+pub(crate) fn read_given_for(
+    path: &Path,
+    examples: (usize, LatentShape),
+    n_timesteps: usize,
+) -> Result<Given, Failure> {
+    given(&images::Draws::open_for(path, examples, n_timesteps)?, examples.0)
+}
+
+fn given(draws: &images::Draws, n: usize) -> Result<Given, Failure> {
+    let of_example = |index| Ok(draws.get(index)?.into_iter().map(|draw| (draw.timestep, draw.noise)).collect());
+    Ok(Given { draws: (0..n).map(of_example).collect::<Result<_, Failure>>()? })
+}

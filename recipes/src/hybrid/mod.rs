@@ -1,0 +1,229 @@
+//! A refiner and a generator: what the user calls them, and what passes between them.
+pub(crate) mod data;
+pub(crate) mod eval;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::{DatasetError, Origin, Text, Tokenise};
+use mdp::hybrid::Hybrid;
+use mdp::token::TokenMdp;
+use models::Prompted;
+use models::causal::{CausalLm, Sampling};
+use models::denoiser::{Denoiser, Shape};
+use models::formats::{ModelFiles, ModelTokenizer};
+use policies::Pair;
+use train::diffusion::ImageMdp;
+
+use crate::denoiser::{self, Loaded};
+use crate::settings::{Modality, OptimizerName, Settings, Values};
+use crate::{Failure, model, text};
+
+/// The problem: words, then a picture.
+pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
+/// A policy of it.
+pub(crate) type Models = Pair<CausalLm, Denoiser>;
+/// One that stays as it is.
+pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
+
+/// What the halves are called.
+pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
+
+/// How the embedded refiner is asked.
+pub(crate) const CHIMERA_TEMPLATE: &str = "request: {request}\\nprompt:";
+
+/// Both halves' files with everything around them.
+pub(crate) struct Files {
+    pub(crate) refiner: ModelFiles,
+    pub(crate) generator: Loaded,
+    pub(crate) shape: Shape,
+    pub(crate) words: Words,
+}
+
+/// How a refiner is asked, and how its answers are read.
+#[derive(Clone)]
+pub(crate) struct Words {
+    tokenizer: ModelTokenizer,
+    tokenise: Arc<Tokenise>,
+    template: String,
+    eos: u32,
+    pub(crate) max_length: usize,
+}
+
+impl Files {
+    /// Loads what `--refiner` and `--generator` name.
+    pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
+        let (refiner, generator) = names(values)?;
+        ask_as_trained(&refiner, values)?;
+        let refiner = model::load(&refiner, values)?;
+        text::fit_lengths(values, &refiner)?;
+        let generator = denoiser::load(&generator, values)?;
+        if generator.texts.is_none() {
+            let text = "--generator: it reads no text (no text_encoder/ and tokenizer/ beside its network), so a refined \
+                        prompt cannot reach it";
+            return Err(Failure::failed(text));
+        }
+        let shape = generator.shape(values)?;
+        let words = Words::new(&refiner, values)?;
+        Ok(Self { refiner, generator, shape, words })
+    }
+
+    /// The problem that the two halves solve.
+    pub(crate) fn mdp(&self) -> Result<PromptedMdp, Failure> {
+        let texts = self.generator.texts.clone().ok_or_else(|| Failure::failed("the generator reads no text"))?;
+        let outer = TokenMdp {
+            vocabulary: self.refiner.config.vocabulary as u32,
+            eos: self.words.tokenizer.eos.clone(),
+            max_length: self.words.max_length,
+        };
+        let inner = ImageMdp::full(Arc::clone(&self.generator.scheduler.schedule), self.shape.size());
+        let framing = denoiser::framing(&self.generator, self.shape);
+        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.words.tokenizer.clone(), texts, framing) })
+    }
+
+    /// Both halves as they are, or as the references that the settings name.
+    pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
+        let acting = denoiser::acting(values, &self.generator, self.shape)?;
+        let refiner = match values.hybrid.refiner_reference() {
+            Some(name) => CausalLm::frozen(model::load_beside(&self.refiner, name, values)?)?,
+            None => model::start(&self.refiner, values)?,
+        };
+        let generator = match values.hybrid.generator_reference() {
+            Some(name) => denoiser::load_reference(name, &self.generator, values)?.frozen(self.shape, acting)?,
+            None => denoiser::start(&self.generator, self.shape, acting, values)?,
+        };
+        Ok(Pair::new(Arc::new(refiner), Arc::new(generator)).named(NAMES))
+    }
+}
+
+/// beta and gamma of Eq. 15.
+pub(crate) fn weights(values: &Values) -> Result<(f64, f64), Failure> {
+    let positive = |weight: f64, flag| match weight.is_finite() && weight > 0.0 {
+        true => Ok(weight),
+        false => Err(Failure::usage(format!("--{flag} takes a positive number, not {weight}"))),
+    };
+    Ok((positive(values.objective.beta(), "beta")?, positive(values.objective.gamma(), "gamma")?))
+}
+
+/// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
+fn general(settings: &mut Settings) {
+    settings.objective.beta = 0.1;
+    settings.objective.gamma = 2000.0;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 1e-6;
+}
+
+/// Defaults where the embedded problem's requests are answered.
+pub(crate) fn embedded_requests(settings: &mut Settings) {
+    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
+    settings.data.max_length = 96;
+}
+
+/// Defaults of every hybrid run.
+pub(crate) fn general_presets(values: &mut Values) {
+    values.preset(general);
+}
+
+/// The names of the two models: their own flags, or a run's two halves.
+fn names(values: &Values) -> Result<(String, String), Failure> {
+    let own = [values.hybrid.refiner(), values.hybrid.generator()].map(|name| name.map(str::to_owned));
+    let of_run = match values.model.model() {
+        Some(run) => halves_of_run(Path::new(run))?.map(Some),
+        None => [None, None],
+    };
+    let [refiner, generator] = own;
+    let [run_refiner, run_generator] = of_run;
+    match (refiner.or(run_refiner), generator.or(run_generator)) {
+        (Some(refiner), Some(generator)) => Ok((refiner, generator)),
+        (None, _) => Err(Failure::usage("--refiner is needed: the language model that refines requests")),
+        (_, None) => Err(Failure::usage("--generator is needed: the diffusers folder that draws")),
+    }
+}
+
+/// A refiner is asked as it was when it learned, unless the user says otherwise: a run's own template, or the embedded one.
+fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
+    // The half of a run, with or without the base of its adapter.
+    let half = refiner.rsplit('+').next().unwrap_or(refiner);
+    let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
+    if let Some(config) = run.filter(|config| config.is_file()) {
+        let mut settings = Values::default();
+        settings.merge_file(&config)?;
+        if settings.run.mdp() == Modality::Hybrid {
+            values.preset(|own| own.hybrid.template = settings.hybrid.template().to_owned());
+        }
+    } else if refiner.starts_with("builtin:chimera-refiner") {
+        values.preset(|settings| settings.hybrid.template = CHIMERA_TEMPLATE.to_owned());
+    }
+    Ok(())
+}
+
+/// What a finished run's halves are called; adapters together with the base that the run had.
+pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
+    let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
+    if !(refiner.is_dir() && generator.is_dir()) {
+        let run = run.display();
+        let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
+        return Err(Failure::usage(text));
+    }
+    let mut settings = Values::default();
+    settings.merge_file(&run.join("config.toml"))?;
+    let name = |half: &Path, is_adapter: bool, base: String| {
+        let half = half.display();
+        if is_adapter { format!("{base}+{half}") } else { half.to_string() }
+    };
+    let (is_refiner, is_generator) =
+        (refiner.join("adapter_config.json").is_file(), generator.join(denoiser::LORA_FILE).is_file());
+    // Adapters name their bases themselves, where they still are; else what the run began with says it.
+    let refiner_base = match model::named_base(&refiner)? {
+        None if is_refiner => model::base_of(settings.hybrid.refiner().unwrap_or_default())?,
+        base => base.unwrap_or_default(),
+    };
+    let generator_base = match is_generator.then(|| denoiser::named_base(&generator)).transpose()?.flatten() {
+        None if is_generator => denoiser::base_of(settings.hybrid.generator().unwrap_or_default())?,
+        base => base.unwrap_or_default(),
+    };
+    Ok([name(&refiner, is_refiner, refiner_base), name(&generator, is_generator, generator_base)])
+}
+
+impl Words {
+    fn new(files: &ModelFiles, values: &Values) -> Result<Self, Failure> {
+        let tokenizer = files.tokenizer()?.clone();
+        let Some(&eos) = tokenizer.eos.first() else {
+            let text = format!("{}: the model names no end-of-text token (eos_token)", files.path.display());
+            return Err(Failure::failed(text));
+        };
+        let template = values.hybrid.template().replace("\\n", "\n");
+        if !template.contains("{request}") {
+            return Err(Failure::usage("--request-template has no {request} in it: where does the request go?"));
+        }
+        let tokenise = Arc::new(text::plain_tokenise(files)?);
+        Ok(Self { tokenizer, tokenise, template, eos, max_length: values.data.max_length() })
+    }
+
+    /// The prompt that asks a refiner for a request.
+    pub(crate) fn prompt(&self, request: &str) -> Result<Vec<u32>, DatasetError> {
+        let prompt = Text::Plain(self.template.replace("{request}", request));
+        self.tokenise.prompt(&Origin::generated("a request", 1), &prompt, &serde_json::Map::new())
+    }
+
+    /// A refined prompt as a refiner would have written it: a space after a template that ends in none, and an end.
+    pub(crate) fn answer(&self, refined: &str) -> Result<Vec<u32>, DatasetError> {
+        let space = if self.template.ends_with(char::is_whitespace) { "" } else { " " };
+        let origin = Origin::generated("a refined prompt", 1);
+        let mut tokens = self.tokenise.continuation(&origin, &format!("{space}{refined}"))?;
+        tokens.push(self.eos);
+        Ok(tokens)
+    }
+
+    /// How refined prompts are drawn.
+    pub(crate) fn sampling(&self, values: &Values) -> Sampling {
+        Sampling {
+            temperature: values.sample.temperature(),
+            top_k: values.sample.top_k(),
+            top_p: values.sample.top_p(),
+            max_new: self.max_length,
+            eos: self.tokenizer.eos.clone(),
+            vocabulary: Some(self.tokenizer.n_tokens()),
+        }
+    }
+}

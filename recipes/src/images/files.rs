@@ -1,0 +1,267 @@
+//! Pictures from files.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use datasets::Reading;
+use datasets::images::{
+    Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
+    LatentShape, LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, Pixels, Preparation, Sides,
+};
+use engine::Noise;
+use engine::ops::Grid;
+use models::denoiser::{Condition, Shape};
+use models::vae::Vae;
+use policies::BoxError;
+use train::diffusion::{Finished, ImageExample, Images};
+
+use super::latents::{LatentImages, context, kind};
+use super::{Captions, Opened, eval_share, pair};
+use crate::denoiser::Loaded;
+use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
+use crate::text::{Part, on_bad, split, unread};
+use crate::{Call, Failure};
+
+/// Pictures as they are, for a model without an autoencoder.
+struct Pictures {
+    data: ImageDataset,
+    captions: Arc<Captions>,
+}
+
+impl Images for Pictures {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        if self.data.settings().kind == ImageKind::Pairs {
+            return pair(&self.data.pair(index)?, &self.captions);
+        }
+        let one = self.data.captioned(index)?;
+        let (latent, condition) = (Arc::clone(one.image.values()), self.captions.condition(&one.caption)?);
+        Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 })
+    }
+}
+
+/// Opens a file of pictures or a folder of shards.
+pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+    let values = &call.values;
+    let shape = loaded.shape(values)?;
+    if loaded.vae.is_none() && shape.channels != Pixels::CHANNELS {
+        let text = format!(
+            "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or --latents",
+            path.display(),
+            Pixels::CHANNELS,
+            shape.channels
+        );
+        return Err(Failure::failed(text));
+    }
+    let captions = Arc::new(Captions::new(loaded, shape));
+    let all = read(path, Part::Train, loaded, shape, values)?;
+    call.reporter.info(&audit(&all, &captions)?.to_string());
+    let share = eval_share(values)?;
+    let seed = values.run.seed();
+    let (data, held_out) = match values.data.eval_data() {
+        Some(other) => (all, Some(read(Path::new(other), Part::HeldOut, loaded, shape, values)?)),
+        None if share > 0.0 => {
+            let (rest, held_out) = all.hold_out(share, seed)?;
+            (rest, Some(held_out))
+        }
+        None => (all, None),
+    };
+    let held_out = held_out.filter(|data| !data.is_empty());
+    let wishes = wishes(held_out.as_ref().unwrap_or(&data))?;
+    let fingerprint = format!("{} {}", data.fingerprint(), loaded.encoders_fingerprint()?);
+    let as_images = |data: ImageDataset, name: &str| -> Result<Arc<dyn Images>, Failure> {
+        match &loaded.vae {
+            None => Ok(Arc::new(Pictures { data, captions: Arc::clone(&captions) })),
+            Some(vae) => encoded(&data, vae, &captions, shape, (call, loaded, name)),
+        }
+    };
+    let said = format!("; pictures of {0} x {0}", data.settings().size);
+    Ok(Opened {
+        train: as_images(data, "")?,
+        held_out: held_out.map(|data| as_images(data, ".held-out")).transpose()?,
+        shape,
+        fingerprint,
+        captions: Arc::clone(&captions),
+        rows: None,
+        is_shapes: false,
+        wishes,
+        said,
+    })
+}
+
+/// What was found in pictures and captions.
+pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAudit, Failure> {
+    let texts = (0..data.len()).map(|index| data.caption(index)).collect::<Result<Vec<_>, _>>()?;
+    let cut = captions.n_cut(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(ImageAudit { cut_captions: cut as u64, ..data.audit().clone() })
+}
+
+fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
+    let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
+    if shape.height != shape.width {
+        return Err(Failure::usage(format!("the model makes {shape}; give --image-size for square pictures")));
+    }
+    if values.is_typed(&at::data::flip_sides) && !values.data.flip() {
+        return Err(Failure::usage("--flip-sides goes with --flip"));
+    }
+    let reading = reading(part, values);
+    let seed = values.run.seed();
+    let settings = ImageSettings {
+        kind: kind(values),
+        size: shape.height * factor,
+        preparation: preparation(values),
+        flip: values.data.flip().then_some(Mirror { seed, sides: sides(values) }),
+    };
+    datasets::images::open(path, reading.clone(), settings).map_err(|error| unread(error, &reading))
+}
+
+/// How the pictures of files are made ready.
+pub(crate) fn preparation(values: &Values) -> Preparation {
+    let is_torchvision = values.data.resize_rounding() == ResizeRounding::Torchvision;
+    Preparation {
+        alpha: match values.data.transparency() {
+            TransparencyName::Drop => Alpha::Dropped,
+            TransparencyName::White => Alpha::White,
+        },
+        orientation: if values.data.exif() { Orientation::Exif } else { Orientation::Stored },
+        filter: match values.data.resize_filter() {
+            ResizeFilter::Bilinear => Filter::Bilinear,
+            ResizeFilter::Bicubic => Filter::Bicubic,
+            ResizeFilter::Lanczos => Filter::Lanczos,
+        },
+        long_side: if is_torchvision { LongSide::Down } else { LongSide::Nearest },
+        middle: if is_torchvision { Middle::Even } else { Middle::Before },
+    }
+}
+
+fn sides(values: &Values) -> Sides {
+    match values.data.flip_sides() {
+        FlipSides::Apart => Sides::Apart,
+        FlipSides::Together => Sides::Together,
+    }
+}
+
+/// How a file of pictures is to be read.
+pub(crate) fn reading(part: Part, values: &Values) -> Reading {
+    Reading {
+        format: None,
+        split: split(part, values),
+        limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: on_bad(values.data.on_bad_image()),
+    }
+}
+
+/// The first different captions.
+fn wishes(data: &ImageDataset) -> Result<Vec<String>, Failure> {
+    let mut wishes: Vec<String> = Vec::new();
+    for index in 0..data.len() {
+        if wishes.len() >= 64 {
+            break;
+        }
+        let caption = data.caption(index)?;
+        if !wishes.contains(&caption) {
+            wishes.push(caption);
+        }
+    }
+    Ok(wishes)
+}
+
+/// Latents and conditions of all pictures, encoded once: from the cache where it fits, else into it.
+fn encoded(
+    data: &ImageDataset,
+    vae: &Vae,
+    captions: &Captions,
+    shape: Shape,
+    (call, loaded, name): (&Call<'_>, &Loaded, &str),
+) -> Result<Arc<dyn Images>, Failure> {
+    let values = &call.values;
+    let kind = kind(values);
+    let fingerprint =
+        format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, Some(values.run.seed()));
+    let (path, scratch) = if let Some(path) = values.data.latent_cache() {
+        (PathBuf::from(format!("{path}{name}")), None)
+    } else {
+        let folder = tempfile::tempdir()?;
+        (folder.path().join("latents.safetensors"), Some(folder))
+    };
+    if !path.exists() {
+        write_cache(&path, data, (vae, captions), shape, &fingerprint, call)?;
+    }
+    let latents = Latents::open_cache(&path, kind, &fingerprint)?;
+    let n = latents.len();
+    let images = LatentImages::new(latents, (0..n).collect());
+    // The file stays readable: it is open.
+    drop(scratch);
+    Ok(Arc::new(images))
+}
+
+fn write_cache(
+    path: &Path,
+    data: &ImageDataset,
+    (vae, captions): (&Vae, &Captions),
+    shape: Shape,
+    fingerprint: &str,
+    call: &Call<'_>,
+) -> Result<(), Failure> {
+    let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+    let mut context_of = Vec::with_capacity(data.len());
+    for index in 0..data.len() {
+        let n = rows.len();
+        context_of.push(*rows.entry(data.caption(index)?).or_insert(n));
+    }
+    let like = captions.empty()?;
+    let layout = LatentLayout {
+        kind: data.settings().kind,
+        examples: data.len(),
+        shape: LatentShape { channels: shape.channels, height: shape.height, width: shape.width },
+        contexts: context_layout(&like, rows.len() + 1),
+    };
+    let mut writer = LatentWriter::create(path, layout)?;
+    let empty = rows.len();
+    for (caption, row) in &rows {
+        let condition = captions.condition(caption).map_err(|error| Failure::failed(error.to_string()))?;
+        writer.write_context(*row, &context(&condition))?;
+    }
+    writer.write_context(empty, &context(&like))?;
+    let bar = call.reporter.bar("encode", data.len());
+    let noise = Noise::new(call.values.run.seed());
+    for index in 0..data.len() {
+        let encode = |pixels: &Pixels, side| {
+            let rng = &mut noise.stream(&format!("latent, side {side}"), index as u64);
+            encode(vae, pixels, rng)
+        };
+        if data.settings().kind == ImageKind::Pairs {
+            let pair = data.pair(index)?;
+            writer.write(index, &encode(&pair.chosen, 0)?, Some(&encode(&pair.rejected, 1)?))?;
+        } else {
+            writer.write(index, &encode(&data.captioned(index)?.image, 0)?, None)?;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let names: Vec<String> = (0..data.len()).map(|index| data.caption(index)).collect::<Result<_, _>>()?;
+    let notes = LatentNotes { fingerprint, context_of: &context_of, empty: Some(empty), captions: &names };
+    Ok(writer.finish(notes)?)
+}
+
+/// The layout of conditions like this one.
+pub(crate) fn context_layout(condition: &Condition, rows: usize) -> ContextLayout {
+    ContextLayout {
+        rows,
+        hidden: condition.hidden.as_ref().map(|hidden| (hidden.length, hidden.width)),
+        pooled: condition.pooled.as_ref().map(Vec::len),
+        has_time_ids: condition.time_ids.is_some(),
+    }
+}
+
+/// A sample of a picture's latent, as the denoiser knows it.
+fn encode(vae: &Vae, pixels: &Pixels, rng: &mut engine::Rng) -> Result<Vec<f32>, Failure> {
+    let grid = Grid { images: 1, height: pixels.height(), width: pixels.width() };
+    let rows = Tensor::from_slice(pixels.values(), (grid.rows(), Pixels::CHANNELS), &Device::Cpu)?;
+    let latent = vae.to_denoiser(&vae.encode(&rows, grid)?.sample(rng)?)?;
+    Ok(latent.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?)
+}

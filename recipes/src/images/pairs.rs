@@ -1,0 +1,85 @@
+//! Judged pairs of pictures from a folder that `sample --pairs` made.
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::pairs::Modality;
+use policies::BoxError;
+use train::diffusion::{Finished, ImageExample, Images};
+
+use super::latents::to_shape;
+use super::{Captions, Opened, eval_share};
+use crate::denoiser::Loaded;
+use crate::judged::{Judged, hold_out};
+use crate::{Call, Failure};
+
+/// Some of a folder's judged pairs.
+struct JudgedImages {
+    judged: Arc<Judged>,
+    rows: Vec<usize>,
+    captions: Arc<Captions>,
+}
+
+impl Images for JudgedImages {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        let row = *self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?;
+        let preference = &self.judged.preferences[row];
+        let condition = self.captions.condition(request(&self.judged, row))?;
+        let side = |side| -> Result<Finished, BoxError> {
+            Ok(Finished { latent: self.judged.latent(preference, side)?.into(), condition: Arc::clone(&condition) })
+        };
+        let [better, worse] = preference.order();
+        Ok(ImageExample { sides: vec![side(better)?, side(worse)?], preference: preference.strength() })
+    }
+}
+
+/// Opens a folder of judged pairs; whole requests are held out.
+pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+    let values = &call.values;
+    let judged = Arc::new(Judged::open(path, Modality::Diffusion, values, call.reporter)?);
+    call.reporter.info(judged.describe());
+    let missing = || Failure::failed(format!("{}: there are no latents", path.display()));
+    let shape = to_shape(judged.folder.latent_shape().ok_or_else(missing)?);
+    let ours = loaded.shape(values)?;
+    if shape != ours {
+        return Err(Failure::failed(format!("{}: latents of {shape}, the model makes {ours}", path.display())));
+    }
+    let n = judged.preferences.len().min(values.data.limit().unwrap_or(usize::MAX));
+    let share = eval_share(values)?;
+    let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
+    let (rest, held_out) = hold_out(&requests, share, values.run.seed());
+    if rest.is_empty() {
+        let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
+        return Err(Failure::usage(text));
+    }
+    let captions = Arc::new(Captions::new(loaded, shape));
+    captions.say_cut(&requests, call.reporter)?;
+    let mut wishes: Vec<String> = Vec::new();
+    for &row in held_out.iter().chain(&rest) {
+        let caption = request(&judged, row);
+        if wishes.len() < 64 && !wishes.iter().any(|known| known == caption) {
+            wishes.push(caption.to_owned());
+        }
+    }
+    let images = |rows| -> Arc<dyn Images> {
+        Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
+    };
+    Ok(Opened {
+        fingerprint: format!("{} {n} {share} {}", judged.fingerprint(), loaded.encoders_fingerprint()?),
+        held_out: (!held_out.is_empty()).then(|| images(held_out)),
+        train: images(rest),
+        shape,
+        captions: Arc::clone(&captions),
+        rows: None,
+        is_shapes: false,
+        wishes,
+        said: format!("; latents of {shape}"),
+    })
+}
+
+fn request(judged: &Judged, row: usize) -> &str {
+    judged.folder.get(judged.preferences[row].index).map_or("", |pair| &pair.request)
+}

@@ -1,0 +1,117 @@
+//! What is about pictures: denoisers, pictures, latents, trajectories.
+use std::path::Path;
+
+use candle_core::Tensor;
+use datasets::images::{
+    ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
+};
+use models::denoiser::Shape;
+
+use super::page;
+use crate::Failure;
+use crate::denoiser;
+use crate::images::Captions;
+use crate::images::files::{audit, preparation, reading};
+use crate::settings::Values;
+use crate::text::Part;
+
+/// Pictures are looked at in this size where nothing says which is wanted, that of Stable Diffusion.
+const SIZE: usize = 512;
+
+/// More timesteps than any schedule has.
+const MANY: usize = 1 << 20;
+
+/// Whether data is pictures; what can't be read is told by who reads it.
+pub(super) fn is_pictures(name: &str) -> bool {
+    name.starts_with("builtin:shapes") || matches!(picture_kind(Path::new(name)), Ok(Some(_)))
+}
+
+/// Describes a denoiser and what surrounds it.
+pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Failure> {
+    let loaded = denoiser::load(name, values)?;
+    let files = &loaded.files;
+    let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
+    let config = &files.config;
+    let shape = match loaded.shape(values) {
+        Ok(shape) => shape.to_string(),
+        Err(_) => format!("of any size, {} channels", config.in_channels),
+    };
+    let widths: Vec<String> = config.levels.iter().map(|level| level.width.to_string()).collect();
+    let parts: Vec<String> = loaded.parts().map(|(part, class)| format!("{part} ({class})")).collect();
+    let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();
+    Ok(page(
+        name,
+        &[
+            ("class", config.class.name().to_owned()),
+            ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
+            ("widths", widths.join(", ")),
+            ("images", shape),
+            ("prediction", prediction),
+            ("timesteps", loaded.scheduler.schedule.len().to_string()),
+            ("scheduler", format!("{:?}", loaded.scheduler.kind)),
+            ("reads texts", if loaded.texts.is_some() { "yes" } else { "no" }.to_owned()),
+            ("parts", parts.join(", ")),
+        ],
+    ))
+}
+
+/// The audit of pictures, at the size that a model or `--image-size` wants.
+pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<String, Failure> {
+    if data.starts_with("builtin:") {
+        return Ok(format!("{data}: drawn when it is asked for, 16x16 pictures with captions; see docs/diffusion.md"));
+    }
+    let model = model.map(|model| denoiser::load(model, values)).transpose()?;
+    let size = match (values.data.image_size(), &model) {
+        (Some(size), _) => size,
+        (None, Some(model)) => model.picture_size(values)?,
+        (None, None) => SIZE,
+    };
+    if size == 0 {
+        return Err(Failure::usage("--image-size takes at least 1"));
+    }
+    let path = Path::new(data);
+    let reading = reading(Part::Train, values);
+    let kind = picture_kind(path)?.unwrap_or(ImageKind::Pairs);
+    let settings = ImageSettings { kind, size, preparation: preparation(values), flip: None };
+    let pictures = datasets::images::open(path, reading, settings)?;
+    let audit = match &model {
+        Some(model) => audit(&pictures, &Captions::new(model, Shape { height: size, width: size, channels: 1 }))?,
+        None => pictures.audit().clone(),
+    };
+    Ok(format!("{data}, pictures\n{audit}"))
+}
+
+/// Describes a file of tensors that a run reads: latents, draws or trajectories.
+pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
+    let path = Path::new(name);
+    let shown = |LatentShape { channels, height, width }| format!("{height} x {width} pixels of {channels} channels");
+    Ok(match tensor_kind(path)? {
+        TensorKind::Latents(kind) => {
+            let latents = Latents::open(path, kind)?;
+            let told = latents.get(0)?.chosen_context;
+            let told = match &told.hidden {
+                Some(hidden) => format!("texts of {} x {}", hidden.length, hidden.width),
+                None => "nothing".to_owned(),
+            };
+            let what = if kind == ImageKind::Pairs { "latents, pairs" } else { "latents, to imitate" };
+            let rows = [("examples", latents.len().to_string()), ("images", shown(latents.shape())), ("told", told)];
+            page(&format!("{name}: {what}"), &rows)
+        }
+        TensorKind::Trajectories => {
+            let found = Trajectories::open(path, MANY)?;
+            let rows = [
+                ("examples", found.len().to_string()),
+                ("pairs", found.pairs().len().to_string()),
+                ("images", shown(found.shape())),
+                ("timesteps", format!("{:?}", found.timesteps())),
+                ("made by", found.policy().chars().take(12).collect()),
+            ];
+            page(&format!("{name}: trajectories"), &rows)
+        }
+        TensorKind::Draws => format!("{name}: draws, for score and train with --draws"),
+        TensorKind::Other => {
+            let text = "tensors of no kind known here; latents have `chosen`, trajectories `latents`, draws `noise`";
+            return Err(Failure::failed(format!("{name}: {text}")));
+        }
+    })
+}

@@ -1,0 +1,177 @@
+//! `inspect`.
+mod images;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use datasets::PairFolder;
+use models::formats::ModelFiles;
+
+use crate::keys::idle;
+use crate::settings::Values;
+use crate::{Call, Failure, denoiser, model, text};
+
+/// What is looked at.
+pub(crate) enum Subject {
+    Model,
+    Denoiser,
+    /// Data, as a model's tokenizer reads it.
+    Texts(String, String),
+    /// Data, at the size that a model wants where one is named.
+    Pictures(String, Option<String>),
+    Run,
+    Pairs,
+    Tensors,
+}
+
+/// Describes a model, a data set, a run, a folder of pairs or a file of tensors, in lines for people.
+///
+/// # Errors
+/// Settings that nothing reads, and files that can't be read.
+pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure> {
+    let subject = Subject::of(path.as_deref(), call.values.data.data())?;
+    idle::refuse_beside(&subject, &call.values)?;
+    let path = path.unwrap_or_default();
+    let name = path.display().to_string();
+    match subject {
+        Subject::Model => Ok(inspect_model(&model::load(&name, &call.values)?)),
+        Subject::Denoiser => images::inspect_denoiser(&name, &call.values),
+        Subject::Texts(data, model) => inspect_data(call, &data, &model),
+        Subject::Pictures(data, model) => images::inspect_pictures(&data, model.as_deref(), &call.values),
+        Subject::Run => inspect_run(&path),
+        Subject::Pairs => inspect_pairs(&path),
+        Subject::Tensors => images::inspect_tensors(&name),
+    }
+}
+
+impl Subject {
+    fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
+        let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
+        let Some(path) = path else {
+            let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
+            let is_pictures = images::is_pictures(data);
+            return Ok(if is_pictures { Self::Pictures(data.to_owned(), None) } else { texts(data, READER) });
+        };
+        let name = path.display().to_string();
+        Ok(match data {
+            Some(data) if denoiser::is_one(&name) => Self::Pictures(data.to_owned(), Some(name)),
+            Some(data) => texts(data, &name),
+            None if is_run(path) => Self::Run,
+            None if path.join("pairs.json").is_file() => Self::Pairs,
+            None if denoiser::is_one(&name) => Self::Denoiser,
+            None if name.ends_with(".safetensors") => Self::Tensors,
+            None if is_data(path) && images::is_pictures(&name) => Self::Pictures(name, None),
+            None if is_data(path) || name == "builtin:tldr-demonstrations" => texts(&name, READER),
+            None => Self::Model,
+        })
+    }
+}
+
+/// The model whose tokenizer reads data where none is named.
+const READER: &str = "builtin:tldr";
+
+fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file() && path.join("checkpoints").is_dir()
+}
+
+fn is_data(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    datasets::reading::is_named_records(name)
+        || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
+}
+
+fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<String, Failure> {
+    let (mut values, files) = (call.values.clone(), model::load(model, &call.values)?);
+    text::fit_lengths(&mut values, &files)?;
+    let tokenise = text::tokenise(&files, &values)?;
+    let data_set = text::open(data, text::Part::Train, &tokenise, &values, call.reporter)?;
+    Ok(format!("{data}, with the tokenizer of {model}\n{}", data_set.audit()))
+}
+
+fn inspect_model(files: &ModelFiles) -> String {
+    let config = &files.config;
+    let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
+    let mut rows = vec![
+        ("architecture", config.architecture.model_type().to_owned()),
+        ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
+        ("layers", config.n_layers.to_string()),
+        ("width", config.width.to_string()),
+        ("vocabulary", config.vocabulary.to_string()),
+        ("positions", config.max_positions.to_string()),
+        ("tied", config.tied.to_string()),
+    ];
+    let ignored = config.ignored_settings();
+    if !ignored.is_empty() {
+        rows.push(("ignored", format!("{} (no settings of this architecture in transformers)", ignored.join(", "))));
+    }
+    match &files.tokenizer {
+        None => rows.push(("tokenizer", "none".into())),
+        Some(tokenizer) => {
+            rows.push(("tokenizer", format!("{} tokens, EOS {:?}", tokenizer.n_tokens(), tokenizer.eos)));
+            let begins =
+                if tokenizer.prefix.is_empty() { "nothing".to_owned() } else { format!("{:?}", tokenizer.prefix) };
+            rows.push(("before texts", begins));
+            let names: Vec<&str> = tokenizer.chat_templates.keys().map(String::as_str).collect();
+            rows.push(("chat template", if names.is_empty() { "no".to_owned() } else { names.join(", ") }));
+            if tokenizer.n_tokens() > config.vocabulary {
+                let text = format!("tokens from {} on have no row in the embedding: resize it", config.vocabulary);
+                rows.push(("odd", text));
+            }
+            rows.extend(tokenizer.notes.iter().map(|note| ("note", note.clone())));
+        }
+    }
+    page(&files.path.display().to_string(), &rows)
+}
+
+/// A heading and what is said under it.
+fn page(heading: &str, rows: &[(&str, String)]) -> String {
+    let rows = rows.iter().map(|(name, value)| format!("\n  {name:<14}{value}"));
+    format!("{heading}{}", rows.collect::<String>())
+}
+
+/// A folder of pairs, and what has been said of them.
+fn inspect_pairs(path: &Path) -> Result<String, Failure> {
+    let pairs = PairFolder::open(path)?;
+    let labels = pairs.labels()?;
+    let preferences = labels.preferences();
+    let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
+    let mut rows = vec![
+        ("modality", pairs.modality().name().to_owned()),
+        ("pairs", pairs.len().to_string()),
+        ("id", pairs.id().to_owned()),
+        ("judged", format!("{} ({ties} ties)", preferences.len())),
+    ];
+    let labellers = labels.labellers().into_iter().map(|name| format!("{name} ({})", labels.count(name)));
+    rows.push(("by", labellers.collect::<Vec<_>>().join(", ")));
+    if let Some(agreement) = labels.agreement() {
+        let kappa = agreement.kappa.map(|kappa| format!(", {} {kappa:.2}", agreement.kind.name())).unwrap_or_default();
+        rows.push(("agreement", format!("{:.0}% of {}{kappa}", agreement.share * 100.0, agreement.pairs)));
+    }
+    Ok(page(&path.display().to_string(), &rows))
+}
+
+fn inspect_run(path: &Path) -> Result<String, Failure> {
+    let folder = train::RunFolder::open(path)?;
+    let checkpoints = folder.checkpoints()?;
+    let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        if let Some(split) = line["split"].as_str() {
+            last.insert(split.to_owned(), line.clone());
+        }
+    }
+    let mut values = Values::default();
+    values.merge_file(&folder.join("config.toml"))?;
+    let names = [values.model.model(), values.hybrid.refiner(), values.hybrid.generator()];
+    let model: Vec<&str> = names.into_iter().flatten().collect();
+    let rows = [
+        ("problem", values.run.mdp().name().to_owned()),
+        ("objective", values.objective.name().to_string()),
+        ("model", model.join(" and ")),
+        ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
+        ("checkpoints", format!("{checkpoints:?}")),
+    ];
+    let last = last.iter().map(|(split, line)| format!("\n  last {split:<9}{line}"));
+    Ok(page(&format!("run {}", path.display()), &rows) + &last.collect::<String>())
+}

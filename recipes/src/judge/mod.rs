@@ -1,0 +1,303 @@
+//! `judge`: an oracle, a reward model, or what a run has learned to reward, compares the pairs of a folder.
+mod reward;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
+use datasets::synthetic::{Outcome, chimera, shapes, tldr};
+use train::RunFolder;
+use train::statistics::wilson;
+
+use self::reward::Reward;
+use crate::settings::{Broken, Values, at};
+use crate::{Call, Failure, Reporter, score};
+
+/// The name that the oracle's judgements are under.
+const ORACLE: &str = "oracle";
+
+/// Pairs that are judged before what is said of them is written down.
+const AT_ONCE: usize = 16;
+
+/// Noisy images of each side that a denoiser judges by, unless its run had more.
+const DRAWS: usize = 16;
+
+/// Compares the pairs of a folder that the judge has not compared yet, and adds what it says to the folder's labels.
+///
+/// # Errors
+/// Settings that make no sense, a judge that can't read such pairs, and files that can't be read or written.
+pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
+    let folder = call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
+    judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)
+}
+
+/// How a judge decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Side a is better.
+    pub a: usize,
+    /// Neither is.
+    pub ties: usize,
+    /// Side b is better.
+    pub b: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { a, ties, b } = self;
+        write!(f, "{a} times a, {b} times b, {ties} ties")?;
+        let (won, n) = (self.won(), (a + b + ties) as f64);
+        let (low, high) = wilson(won, n);
+        if n > 0.0 { write!(f, "; a wins {:.3} (95% {low:.3} to {high:.3})", won / n) } else { Ok(()) }
+    }
+}
+
+impl Counts {
+    /// How often a won, ties being halves.
+    pub fn won(&self) -> f64 {
+        self.a as f64 + 0.5 * self.ties as f64
+    }
+
+    /// What judgements that stand add up to.
+    pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
+        choices.into_iter().fold(Self::default(), |counts, choice| match choice {
+            Choice::A => Self { a: counts.a + 1, ..counts },
+            Choice::B => Self { b: counts.b + 1, ..counts },
+            Choice::Tie | Choice::Skip => Self { ties: counts.ties + 1, ..counts },
+        })
+    }
+}
+
+/// Says who may judge, before there is anything to judge.
+pub(crate) fn check(judge: &str) -> Result<(), Failure> {
+    let path = Path::new(judge);
+    match judge {
+        ORACLE | "people" => Ok(()),
+        _ if Reward::is_folder(path) => Ok(()),
+        _ if RunFolder::open(path).is_ok() && path.join("model").is_dir() => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "--judge takes oracle, people (with --rounds), the folder of a reward model (..ForSequenceClassification \
+             for texts, CLIPModel for pictures) or of a finished run, not `{judge}`"
+        ))),
+    }
+}
+
+/// Says whether a judge is for pairs of this kind, before there are any: a model is loaded to know.
+pub(crate) fn check_for(judge: &str, modality: Modality, device: &str) -> Result<(), Failure> {
+    check(judge)?;
+    match judge {
+        ORACLE | "people" => Ok(()),
+        folder if Reward::is_folder(Path::new(folder)) => Reward::load(folder, modality, device).map(drop),
+        run => settings_of(run, modality).map(drop),
+    }
+}
+
+/// The settings of a run that judges pairs of this kind.
+fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
+    let mut values = Values::default();
+    values.merge_file(&Path::new(run).join("config.toml"))?;
+    let mdp = values.run.mdp();
+    if mdp != modality {
+        let text = format!("--judge {run} is a run of --mdp {}, and the pairs are of {}", mdp.name(), modality.name());
+        return Err(Failure::failed(text));
+    }
+    Ok(values)
+}
+
+/// Adds a judgement of every pair, where there is none by this judge yet.
+pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn Reporter) -> Result<Counts, Failure> {
+    check(judge)?;
+    let pairs = PairFolder::open(path)?;
+    let mut log = LabelLog::open(&pairs)?;
+    let (name, by) = match judge {
+        "people" => {
+            return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
+        }
+        ORACLE => (ORACLE.to_owned(), Judge::Oracle),
+        folder if Reward::is_folder(Path::new(folder)) => (labeller("reward", folder, folder.as_ref())?, Judge::Model),
+        run => (labeller("run", run, &Path::new(run).join("model"))?, Judge::Model),
+    };
+    let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
+    if !open.is_empty() {
+        let opinion = Opinion::of(judge, &pairs, device, console)?;
+        let bar = reporter.bar("judge", open.len());
+        for indices in open.chunks(AT_ONCE) {
+            for (&index, choice) in indices.iter().zip(opinion.choices(&pairs, indices)?) {
+                log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
+            }
+            bar.inc(indices.len() as u64);
+        }
+        bar.finish_and_clear();
+    }
+    reporter.info(&format!("{} pairs judged by {name}", pairs.len()));
+    Ok(Counts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
+}
+
+/// Who compares.
+enum Opinion {
+    Oracle,
+    Reward(Reward),
+    /// What a run rewards side a more with, pair by pair.
+    Run(Vec<f64>),
+}
+
+impl Opinion {
+    fn of(judge: &str, pairs: &PairFolder, device: &str, reporter: &dyn Reporter) -> Result<Self, Failure> {
+        Ok(match judge {
+            ORACLE => Self::Oracle,
+            folder if Reward::is_folder(Path::new(folder)) => {
+                let reward = Reward::load(folder, pairs.modality(), device)?;
+                reward.say_truncated(folder, pairs, console)?;
+                Self::Reward(reward)
+            }
+            run => Self::Run(margins(pairs, run, device, console)?),
+        })
+    }
+
+    fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<Choice>, Failure> {
+        let margins = match self {
+            Self::Oracle => return indices.iter().map(|index| compare(pairs, *index)).collect(),
+            Self::Reward(reward) => reward.margins(pairs, indices)?,
+            Self::Run(margins) => indices.iter().map(|index| margins[*index]).collect(),
+        };
+        let by_sign = |(margin, index): (f64, &usize)| match margin.partial_cmp(&0.0) {
+            Some(Ordering::Greater) => Ok(Choice::A),
+            Some(Ordering::Less) => Ok(Choice::B),
+            Some(Ordering::Equal) => Ok(Choice::Tie),
+            None => Err(Failure::failed(format!(
+                "{}: the judge's rewards of pair {index} are no numbers; its weights overflow or are damaged",
+                pairs.path().display()
+            ))),
+        };
+        margins.into_iter().zip(indices).map(by_sign).collect()
+    }
+}
+
+/// A model's name among labellers: what it is, its folder's name, and a hash of the model, as others may be called the
+/// same.
+fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
+    let wrong = |path: &Path, error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![model.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|error| wrong(&folder, error))? {
+            let path = entry.map_err(|error| wrong(&folder, error))?.path();
+            // Beside a reward model lie checkpoints and notes of its training, which are not what judges.
+            if kind == "run" && path.is_dir() {
+                folders.push(path);
+            } else if kind == "run" || is_of_model(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    for path in &files {
+        let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+        read.map_err(|error| wrong(path, error))?;
+    }
+    let whole = std::fs::canonicalize(folder)?;
+    let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+    Ok(format!("{kind} {name} {}", &hasher.finalize().to_hex()[..8]))
+}
+
+/// Whether a file decides what a Hugging Face model computes.
+fn is_of_model(path: &Path) -> bool {
+    const SETTINGS: [&str; 8] = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "vocab.json",
+        "merges.txt",
+        "preprocessor_config.json",
+        "processor_config.json",
+    ];
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_weight = name.starts_with("model") && (name.ends_with(".safetensors") || name.ends_with(".index.json"));
+    is_weight || name == "chat_template.jinja" || SETTINGS.contains(&name)
+}
+
+/// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
+fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
+    let mut values = settings_of(run, pairs.modality())?;
+    for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
+        values.reset(field);
+    }
+    let scores = tempfile::NamedTempFile::new()?;
+    values.set(|settings| {
+        // The run's model against what the run began with, or stayed close to.
+        let (model, hybrid) = (&mut settings.model, &mut settings.hybrid);
+        for (model, reference) in [
+            (&mut model.model, &mut model.reference),
+            (&mut hybrid.refiner, &mut hybrid.refiner_reference),
+            (&mut hybrid.generator, &mut hybrid.generator_reference),
+        ] {
+            let start = model.take();
+            *reference = reference.take().or(start);
+        }
+        if pairs.modality() != Modality::Token {
+            let draws = settings.diffusion.draws_per_pair.unwrap_or(1).max(DRAWS);
+            settings.diffusion.draws_per_pair = Some(draws);
+        }
+        settings.model.model = Some(run.to_owned());
+        settings.data.data = Some(pairs.path().display().to_string());
+        settings.data.eval_share = 0.0;
+        settings.data.all_pairs = true;
+        settings.data.on_bad = Broken::Fail;
+        settings.run.device = device.to_owned();
+        settings.run.out = Some(scores.path().display().to_string());
+    });
+    let scored = score::score(Call { values, reporter });
+    scored.map_err(|failure| {
+        Failure::failed(format!("--judge {run}, whose rewards need what it began with: {failure}"))
+    })?;
+    let mut margins = vec![f64::NAN; pairs.len()];
+    for line in std::fs::read_to_string(scores.path())?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        let index = line["index"].as_u64().unwrap_or(u64::MAX) as usize;
+        if let (Some(to), Some(margin)) = (margins.get_mut(index), line["margin"].as_f64()) {
+            *to = margin;
+        }
+    }
+    Ok(margins)
+}
+
+/// The oracle that knows the request.
+fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
+    let name = pairs.path().display();
+    let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
+    let unknown = || {
+        Failure::failed(format!(
+            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only (builtin:tldr, \
+             builtin:shapes, builtin:chimera); people judge the rest: hybrid-dpo label",
+            pair.request.chars().take(80).collect::<String>()
+        ))
+    };
+    if let (Modality::Token, Kept::Response(a), Kept::Response(b)) = (pairs.modality(), &pair.a.made, &pair.b.made) {
+        let facts = tldr::Facts::from_prompt(&pair.request).ok_or_else(unknown)?;
+        return Ok(choice(tldr::Oracle::compare(&facts, a, b)));
+    }
+    let picture = |side| -> Result<_, Failure> {
+        let missing = || Failure::failed(format!("{name}: pair {index} has no picture {side}"));
+        pairs.pixels(index, side)?.ok_or_else(missing)
+    };
+    let (a, b) = (picture(Side::A)?, picture(Side::B)?);
+    if let Some(wanted) = chimera::Wanted::from_request(&pair.request) {
+        Ok(choice(chimera::Oracle::compare(&wanted, &a, &b)))
+    } else if let Some(wanted) = shapes::Scene::from_caption(&pair.request) {
+        Ok(choice(shapes::Oracle::compare(&wanted, &a, &b)))
+    } else {
+        Err(unknown())
+    }
+}
+
+fn choice(outcome: Outcome) -> Choice {
+    match outcome {
+        Outcome::Win => Choice::A,
+        Outcome::Tie => Choice::Tie,
+        Outcome::Loss => Choice::B,
+    }
+}

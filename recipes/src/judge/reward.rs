@@ -1,0 +1,109 @@
+//! Models that score one side at a time.
+use std::path::Path;
+
+use datasets::pairs::{Modality, PairFolder, Preference, Side};
+use datasets::{Answers, Tokenise};
+use models::causal::RewardModel;
+use models::clip::ClipScore;
+
+use crate::{Failure, Reporter, text};
+
+/// A reward model that somebody has trained.
+pub(super) enum Reward {
+    Texts(Box<OfTexts>),
+    Pictures(Box<ClipScore>),
+}
+
+/// A model that reads texts.
+pub(super) struct OfTexts {
+    model: RewardModel,
+    tokenise: Tokenise,
+    name: String,
+}
+
+impl Reward {
+    /// Whether a folder holds such a model, to judge by its `config.json`.
+    pub(super) fn is_folder(path: &Path) -> bool {
+        RewardModel::is_folder(path) || ClipScore::is_folder(path)
+    }
+
+    /// Loads the model, which must be for pairs of this kind.
+    pub(super) fn load(name: &str, modality: Modality, device: &str) -> Result<Self, Failure> {
+        let device = engine::device::parse(device).map_err(|e| Failure::usage(e.to_string()))?;
+        let path = Path::new(name);
+        let is_of_texts = RewardModel::is_folder(path);
+        if is_of_texts != (modality == Modality::Token) {
+            let what = if is_of_texts { "texts" } else { "pictures" };
+            let text = format!("--judge {name} scores {what}, and the pairs are of {}", modality.name());
+            return Err(Failure::failed(text));
+        }
+        if !is_of_texts {
+            return Ok(Self::Pictures(Box::new(ClipScore::load(path, &device)?)));
+        }
+        let model = RewardModel::load(path, &device)?;
+        let tokenise = text::plain_tokenise_of(model.tokenizer()?)?;
+        Ok(Self::Texts(Box::new(OfTexts { model, tokenise, name: name.to_owned() })))
+    }
+
+    /// Says how many requests a judge of pictures can't read to their end.
+    pub(super) fn say_truncated(&self, name: &str, pairs: &PairFolder, reporter: &dyn Reporter) -> Result<(), Failure> {
+        let Self::Pictures(model) = self else { return Ok(()) };
+        let requests: Vec<&str> = pairs.pairs().iter().map(|pair| pair.request.as_str()).collect();
+        let n = model.n_truncated(&requests)?;
+        if n > 0 {
+            reporter.info(&format!("{n} requests are longer than {name} reads, and lose their end"));
+        }
+        Ok(())
+    }
+
+    /// How much more side a is rewarded than side b, for each of some pairs.
+    pub(super) fn margins(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
+        let rewards = match self {
+            Self::Texts(texts) => texts.rewards(pairs, indices)?,
+            Self::Pictures(model) => of_pictures(model, pairs, indices)?,
+        };
+        Ok(rewards.chunks_exact(2).map(|sides| sides[0] - sides[1]).collect())
+    }
+}
+
+impl OfTexts {
+    /// The rewards of both sides of each pair.
+    fn rewards(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
+        let as_they_are = |&index: &usize| Preference { index, a_is_better: 1.0, labellers: 0 };
+        let records = pairs.records(&indices.iter().map(as_they_are).collect::<Vec<_>>())?;
+        let mut texts = Vec::with_capacity(2 * records.len());
+        for record in &records {
+            let Answers::Pair { chosen: a, rejected: b } = &record.answers else { continue };
+            for (side, answer) in [("a", a), ("b", b)] {
+                let tokens = self.tokenise.whole(&record.origin, &record.prompt, answer, &record.variables)?;
+                let (n, most) = (tokens.len(), self.model.max_positions());
+                if n > most {
+                    let text = format!(
+                        "{}: side {side} is {n} tokens with its request, and {} reads {most}; make pairs with a smaller \
+                         --max-length",
+                        record.origin, self.name
+                    );
+                    return Err(Failure::failed(text));
+                }
+                texts.push(tokens);
+            }
+        }
+        Ok(self.model.score(&texts)?)
+    }
+}
+
+/// The rewards of both sides of each pair: how well each picture fits the request, whatever it was refined to.
+fn of_pictures(model: &ClipScore, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
+    let mut requests = Vec::with_capacity(2 * indices.len());
+    for &index in indices {
+        for side in Side::BOTH {
+            let missing = || Failure::failed(format!("{}: pair {index} has no picture", pairs.path().display()));
+            let pair = pairs.get(index).ok_or_else(missing)?;
+            let pixels = pairs.clip_square(index, side, model.image_size())?.ok_or_else(missing)?;
+            requests.push((pair.request.as_str(), pixels));
+        }
+    }
+    let pictures: Vec<(&str, &[f32])> =
+        requests.iter().map(|(request, pixels)| (*request, &pixels.values()[..])).collect();
+    Ok(model.score(&pictures)?)
+}

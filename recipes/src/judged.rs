@@ -1,0 +1,107 @@
+//! Folders of pairs as something to learn from: the judgements in them, whatever their sides are.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use datasets::PairFolder;
+use datasets::pairs::{Modality, Preference, Side};
+
+use crate::settings::Values;
+use crate::{Failure, Reporter};
+
+/// Whether a path names a folder of pairs.
+pub(crate) fn is_pair_folder(path: &Path) -> bool {
+    path.join("pairs.json").is_file()
+}
+
+/// A folder's pairs of which somebody has said something.
+pub(crate) struct Judged {
+    pub(crate) folder: PairFolder,
+    pub(crate) preferences: Vec<Preference>,
+    said: String,
+}
+
+impl Judged {
+    /// Opens a folder whose pairs are of this kind; with `--all-pairs` every pair counts, `a` first.
+    pub(crate) fn open(
+        path: &Path,
+        modality: Modality,
+        values: &Values,
+        reporter: &dyn Reporter,
+    ) -> Result<Self, Failure> {
+        let name = path.display();
+        let folder = PairFolder::open(path)?;
+        if folder.modality() != modality {
+            let (found, wanted) = (folder.modality().name(), modality.name());
+            return Err(Failure::failed(format!("{name}: {found} pairs, --mdp {wanted} takes {wanted} ones")));
+        }
+        let n = folder.len();
+        if values.data.all_pairs() {
+            let preferences = (0..n).map(|index| Preference { index, a_is_better: 1.0, labellers: 0 }).collect();
+            return Ok(Self { folder, preferences, said: format!("{n} pairs, a first") });
+        }
+        let labels = folder.labels()?;
+        if let Some(cut) = labels.cut() {
+            reporter.notice(&format!("{cut}: cut off while it was written, and left out"));
+        }
+        let preferences = labels.preferences();
+        if preferences.is_empty() {
+            let text = format!("{name}: nobody has judged its pairs yet; see hybrid-dpo label and judge");
+            return Err(Failure::failed(text));
+        }
+        let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
+        let said = format!("{} of {n} pairs are judged, {ties} of them as ties", preferences.len());
+        Ok(Self { folder, preferences, said })
+    }
+
+    /// For losses that can't take a tie.
+    pub(crate) fn leave_ties_out(&mut self, path: &Path) -> Result<(), Failure> {
+        self.preferences.retain(|preference| preference.a_is_better != 0.5);
+        if self.preferences.is_empty() {
+            return Err(Failure::failed(format!(
+                "{}: every judged pair is a tie, of which this loss can't learn",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// A line for people.
+    pub(crate) fn describe(&self) -> &str {
+        &self.said
+    }
+
+    /// Changes with the pairs and with what is said of them.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut said = blake3::Hasher::new();
+        for preference in &self.preferences {
+            said.update(format!("{} {},", preference.index, preference.a_is_better).as_bytes());
+        }
+        format!("{} {}", self.folder.id(), said.finalize().to_hex())
+    }
+
+    /// What one side of a judged pair was made of: its latent.
+    pub(crate) fn latent(&self, preference: &Preference, side: Side) -> Result<Vec<f32>, policies::BoxError> {
+        let latent = self.folder.latent(preference.index, side)?;
+        Ok(latent.ok_or_else(|| format!("pair {}: no latent", preference.index))?)
+    }
+}
+
+/// Whole requests at a time, in the order of a hash of seed and request, until the share is reached: the rows to learn
+/// from, and those held out.
+pub(crate) fn hold_out<T: AsRef<str>>(requests: &[T], share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut by_request: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (row, request) in requests.iter().enumerate() {
+        by_request
+            .entry(blake3::hash(format!("{seed} {}", request.as_ref()).as_bytes()).to_hex().to_string())
+            .or_default()
+            .push(row);
+    }
+    let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+    for rows in by_request.into_values() {
+        let fits = (held_out.len() + rows.len()) as f64 <= share * requests.len() as f64;
+        if fits { &mut held_out } else { &mut rest }.extend(rows);
+    }
+    rest.sort_unstable();
+    held_out.sort_unstable();
+    (rest, held_out)
+}

@@ -1,0 +1,119 @@
+//! What is typed and would not be read is refused, for every verb in one place.
+use std::path::Path;
+
+use crate::settings::{Kind, Modality, Values};
+
+use super::needs::{Data, Here};
+use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
+use crate::Failure;
+use crate::inspect::Subject;
+use crate::judged::is_pair_folder;
+
+/// Refuses the first setting that was typed and that nothing reads, once all settings are known: wrong usage, with what
+/// would read it. A config file, such as a run's own, may hold what does not apply.
+pub fn refuse(values: &Values, verb: Verbs) -> Result<(), Failure> {
+    let data = data(values, verb);
+    refuse_here(&Here { verb, mdp: Some(values.run.mdp), data, loads: true, values })
+}
+
+/// The same for `inspect`, whose problem is that of what it looks at.
+pub(crate) fn refuse_beside(subject: &Subject, values: &Values) -> Result<(), Failure> {
+    let (mdp, data, loads) = match subject {
+        Subject::Model => (Some(Modality::Token), Data::Absent, true),
+        Subject::Denoiser => (Some(Modality::Diffusion), Data::Absent, true),
+        Subject::Texts(name, _) => (Some(Modality::Token), kind_of(name), true),
+        Subject::Pictures(name, model) => (Some(Modality::Diffusion), kind_of(name), model.is_some()),
+        Subject::Run | Subject::Pairs | Subject::Tensors => (None, Data::Absent, false),
+    };
+    refuse_here(&Here { verb: INSPECT, mdp, data, loads, values })
+}
+
+fn refuse_here(here: &Here<'_>) -> Result<(), Failure> {
+    #[cfg(feature = "reads")]
+    reads::note(here);
+    let typed = all().filter(|key| here.values.is_typed(key.field));
+    match typed.filter(|key| !is_off(key, here.values)).find_map(|key| Some((key, refusal(key, here)?))) {
+        Some((key, why)) => Err(Failure::usage(format!("--{} {why}", key.field.name))),
+        None => Ok(()),
+    }
+}
+
+/// Whether its value asks for nothing: a switch that is as it would be, a share of 0.
+fn is_off(key: &Key, values: &Values) -> bool {
+    match key.field.kind {
+        Kind::Switch => key.field.default_text().is_some_and(|usual| values.is(key.field, &usual)),
+        _ => !key.off.is_empty() && values.is(key.field, key.off),
+    }
+}
+
+/// Why a setting is not read; nothing where it is.
+pub(super) fn refusal(key: &Key, here: &Here<'_>) -> Option<String> {
+    if key.verbs & here.verb == 0 {
+        return Some(format!("is not read by {}", name(here.verb)));
+    }
+    if !key.is_for(here.mdp) {
+        return Some(of_another_problem(key, here));
+    }
+    key.when.iter().find_map(|when| when.refusal(here))
+}
+
+fn name(verb: Verbs) -> &'static str {
+    let names = [(TRAIN, "train"), (SCORE, "score"), (SAMPLE, "sample"), (INSPECT, "inspect"), (LABEL, "label")];
+    names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
+}
+
+fn of_another_problem(key: &Key, here: &Here<'_>) -> String {
+    let only = key.only.unwrap_or_default();
+    if let (true, Some(mdp)) = (here.verb != INSPECT, here.mdp) {
+        return format!("is for --mdp {}, {} does not read it", only.name(), mdp.name());
+    }
+    let of = if only == Modality::Token { "texts and language models" } else { "pictures and denoisers" };
+    format!("is for {of}, and this is something else")
+}
+
+/// Where the examples of training or scoring come from.
+fn data(values: &Values, verb: Verbs) -> Data {
+    let is_diffusion = values.run.mdp == Modality::Diffusion;
+    if verb == TRAIN && values.rounds.rounds.is_some() {
+        return Data::Pairs;
+    }
+    if verb & (TRAIN | SCORE) != 0 && is_diffusion && values.data.latents.is_some() {
+        return Data::Latents;
+    }
+    if verb == TRAIN && is_diffusion && values.diffusion.trajectories.is_some() {
+        return Data::Trajectories;
+    }
+    kind_of(values.data.data.as_deref().unwrap_or_default())
+}
+
+fn kind_of(name: &str) -> Data {
+    match name {
+        "" => Data::Absent,
+        name if name.starts_with("builtin:") => Data::Embedded,
+        name if is_pair_folder(Path::new(name)) => Data::Pairs,
+        _ => Data::Files,
+    }
+}
+
+/// Which settings the table says are read, of the command that this thread has checked last.
+#[cfg(feature = "reads")]
+pub mod reads {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use super::{Here, Key, Verbs, all, refusal};
+
+    thread_local! {
+        static TABLE: RefCell<Option<(Verbs, BTreeSet<&'static str>)>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn note(here: &Here<'_>) {
+        let is_read = |key: &&'static Key| key.verbs & here.verb != 0 && refusal(key, here).is_none();
+        TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.field.path).collect())));
+    }
+
+    /// The verb and the settings, once.
+    pub fn take() -> Option<(Verbs, BTreeSet<&'static str>)> {
+        TABLE.take()
+    }
+}

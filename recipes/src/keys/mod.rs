@@ -1,0 +1,120 @@
+//! Which verb reads which setting, and what else must hold for it.
+//!
+//! What settings are called, take and default to is in [`crate::settings`]. Flags, what a run's config file holds and what
+//! is refused because nothing would read it are read off this table.
+
+mod diffusion;
+mod hybrid;
+pub mod idle;
+mod label;
+mod needs;
+mod rounds;
+mod shared;
+mod token;
+
+use crate::settings::{Field, Modality, Values};
+
+use self::needs::When;
+
+/// A verb, as bits, so that a setting can belong to several.
+pub type Verbs = u8;
+pub const TRAIN: Verbs = 1;
+pub const SCORE: Verbs = 2;
+pub const SAMPLE: Verbs = 4;
+pub const INSPECT: Verbs = 8;
+pub const LABEL: Verbs = 16;
+pub const JUDGE: Verbs = 32;
+
+/// Where a setting is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub field: &'static Field,
+    pub verbs: Verbs,
+    /// The kind of problem it is for, where it is for one alone.
+    pub only: Option<Modality>,
+    /// Whether a hybrid reads it as well, for the half of that kind.
+    pub in_hybrid: bool,
+    /// The value that asks for nothing, where there is one: it may always be given.
+    pub off: &'static str,
+    /// What else must hold for it to be read: all of it.
+    pub when: &'static [When],
+}
+
+/// A setting of every kind of problem.
+const fn key(field: &'static Field, verbs: Verbs) -> Key {
+    Key { field, verbs, only: None, in_hybrid: false, off: "", when: &[] }
+}
+
+impl Key {
+    /// The same for one kind of problem alone.
+    const fn only(self, mdp: Modality) -> Self {
+        Self { only: Some(mdp), ..self }
+    }
+
+    /// The same, which a hybrid's half of that kind reads too.
+    const fn in_hybrid(self) -> Self {
+        Self { in_hybrid: true, ..self }
+    }
+
+    /// The same, where this value asks for nothing.
+    const fn off(self, off: &'static str) -> Self {
+        Self { off, ..self }
+    }
+
+    /// The same, read only when all of this holds.
+    const fn when(self, when: &'static [When]) -> Self {
+        Self { when, ..self }
+    }
+
+    /// Whether problems of this kind read it.
+    pub fn is_for(&self, mdp: Option<Modality>) -> bool {
+        self.only.is_none_or(|only| mdp == Some(only) || self.in_hybrid && mdp == Some(Modality::Hybrid))
+    }
+}
+
+const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
+const DATA: Verbs = TRAIN | SCORE | INSPECT;
+
+/// The table.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    shared::KEYS
+        .iter()
+        .chain(token::KEYS)
+        .chain(diffusion::KEYS)
+        .chain(hybrid::KEYS)
+        .chain(label::KEYS)
+        .chain(rounds::KEYS)
+}
+
+/// The values of the settings that a verb reads, as a config file.
+pub fn to_toml(values: &Values, verb: Verbs) -> String {
+    let mdp = Some(values.run.mdp());
+    let read = all().filter(|key| key.verbs & verb != 0 && key.is_for(mdp));
+    values.to_toml(read.map(|key| key.field))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Kind, fields};
+
+    use super::needs::Need;
+    use super::*;
+
+    #[test]
+    fn every_setting_is_in_the_table_once() {
+        for field in fields() {
+            assert_eq!(all().filter(|key| key.field == field).count(), 1, "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn conditions_speak_of_words_that_there_are() {
+        for need in all().flat_map(|key| key.when).map(|when| when.2) {
+            if let Need::One(field, words) | Need::NotOne(field, words) = need
+                && let Kind::Choice(known) = field.kind
+            {
+                assert!(words.iter().all(|word| known.contains(word)), "{}: {words:?}", field.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What else must hold for a setting to be read.
+//!
+//! Each setting of the table says it in its own place: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`. What is
+//! typed and would not be read is refused by [`super::idle`], which walks the table.
+use crate::settings::{Field, Modality, Scheme, TimestepsName, Values};
+
+use super::Verbs;
+
+/// Conditions of every kind of problem.
+pub(super) const ANY: Option<Modality> = None;
+/// Conditions of language models.
+pub(super) const TOKEN: Option<Modality> = Some(Modality::Token);
+/// Conditions of denoisers.
+pub(super) const DIFFUSION: Option<Modality> = Some(Modality::Diffusion);
+/// Conditions of a refiner and a generator.
+pub(super) const HYBRID: Option<Modality> = Some(Modality::Hybrid);
+
+/// Where examples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// From nowhere: there are none.
+    Absent,
+    /// Made by the program: `builtin:NAME`.
+    Embedded,
+    /// A file of records or pictures, or a folder of such files.
+    Files,
+    /// A folder of pairs, or the pairs that rounds make.
+    Pairs,
+    Latents,
+    Trajectories,
+}
+
+impl Data {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "no data",
+            Self::Embedded => "embedded data",
+            Self::Files => "a file or a folder of files in --data",
+            Self::Pairs => "a folder of pairs",
+            Self::Latents => "--latents",
+            Self::Trajectories => "--trajectories",
+        }
+    }
+}
+
+/// What a command line comes to, as far as it decides which settings are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Here<'a> {
+    pub verb: Verbs,
+    /// The kind of problem; none as when a run's folder is looked at.
+    pub mdp: Option<Modality>,
+    pub data: Data,
+    /// Whether a model's weights are loaded.
+    pub loads: bool,
+    pub values: &'a Values,
+}
+
+/// A condition, for some verbs and one kind of problem (none: for all).
+#[derive(Clone, Copy, Debug)]
+pub struct When(pub Verbs, pub Option<Modality>, pub Need);
+
+impl When {
+    /// Why a setting is not read here; nothing where it is.
+    pub(super) fn refusal(&self, here: &Here<'_>) -> Option<String> {
+        let Self(verbs, mdp, need) = self;
+        let concerns = verbs & here.verb != 0 && (mdp.is_none() || *mdp == here.mdp);
+        if concerns { need.refusal(here) } else { None }
+    }
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// Another setting is one of these words.
+    One(&'static Field, &'static [&'static str]),
+    /// Another setting is none of these words.
+    NotOne(&'static Field, &'static [&'static str]),
+    /// One of some other settings has a value.
+    With(&'static [&'static Field]),
+    /// Another setting has no value, and why it matters.
+    Without(&'static Field, &'static str),
+    /// Examples come from there.
+    From(&'static [Data]),
+    /// Anything else, and what it is.
+    Such(fn(&Here<'_>) -> bool, &'static str),
+    /// It is never read, and what is in its place.
+    Never(&'static str),
+}
+
+impl Need {
+    fn refusal(self, here: &Here<'_>) -> Option<String> {
+        let word = |field: &Field| match field.value(here.values) {
+            Some(toml::Value::String(word)) => word,
+            _ => String::new(),
+        };
+        let (holds, text) = match self {
+            Self::One(field, words) => {
+                let (flag, found) = (field.name, word(field));
+                let text = format!("is for --{flag} {}, {found} does not read it", either(words));
+                (words.contains(&&*found), text)
+            }
+            Self::NotOne(field, words) => {
+                let (flag, found, others) = (field.name, word(field), either(words));
+                let text = format!("would do nothing: --{flag} {found} does not read it, others than {others} do");
+                (!words.contains(&&*found), text)
+            }
+            Self::With(fields) => {
+                let flags: Vec<String> = fields.iter().map(|field| format!("--{}", field.name)).collect();
+                let text = format!("goes with {}, and nothing reads it without", flags.join(" or "));
+                (fields.iter().any(|field| field.value(here.values).is_some()), text)
+            }
+            Self::Without(field, why) => {
+                let text = format!("is not for --{}: {why}", field.name);
+                (field.value(here.values).is_none(), text)
+            }
+            Self::From(kinds) => {
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                let text = match here.data {
+                    Data::Absent => format!("is for {}, and there is no data here", either(&names)),
+                    data => format!("is for {}, {} does not read it", either(&names), data.name()),
+                };
+                (kinds.contains(&here.data), text)
+            }
+            Self::Such(holds, text) => (holds(here), text.to_owned()),
+            Self::Never(text) => (false, text.to_owned()),
+        };
+        (!holds).then_some(text)
+    }
+}
+
+/// `a, b or c`.
+fn either(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [more @ .., last] => format!("{} or {last}", more.join(", ")),
+    }
+}
+
+/// Losses that read no reference.
+pub(super) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
+
+/// What rounds say of a reference that moves.
+pub(super) const FIXED: &str = "is for all rounds alike: it goes with --round-reference fixed";
+
+// What decides which settings are read looks at fields without reading them: the methods of their names are for runs.
+impl Here<'_> {
+    fn is_rounds(&self) -> bool {
+        self.values.rounds.rounds.is_some()
+    }
+
+    /// Whether anything is held out of training.
+    pub(super) fn holds_out(&self) -> bool {
+        let is_made = self.data == Data::Embedded && self.mdp != TOKEN && !self.is_on_trajectories();
+        is_made
+            || self.values.data.eval_data.is_some()
+            || self.is_rounds() && self.prompts_are_embedded()
+            || self.values.data.eval_share != 0.0
+    }
+
+    /// Whether a share is taken out of the data: of rounds out of each one's pairs.
+    pub(super) fn splits(&self) -> bool {
+        self.data != Data::Embedded || self.mdp == TOKEN || self.is_on_trajectories()
+    }
+
+    /// Rounds of an embedded model ask what its problem has.
+    fn prompts_are_embedded(&self) -> bool {
+        self.values.sample.prompts.as_ref().is_none_or(|prompts| prompts.starts_with("builtin:"))
+    }
+
+    fn is_on_trajectories(&self) -> bool {
+        self.values.diffusion.scheme == Scheme::Trajectory && self.mdp == DIFFUSION
+    }
+
+    /// Whether samples are shown at evaluations.
+    pub(super) fn shows_samples(&self) -> bool {
+        self.values.train.n_samples != 0 && self.data != Data::Latents
+    }
+
+    /// Whether training draws pictures, to show them, to judge them, or to learn of their ways.
+    pub(super) fn draws_pictures(&self) -> bool {
+        self.shows_samples() || self.data == Data::Embedded || self.is_on_trajectories() || self.is_rounds()
+    }
+
+    /// Whether decisions are scored that guidance has a say in.
+    pub(super) fn is_guided(&self) -> bool {
+        self.draws_pictures() || self.values.diffusion.scheme == Scheme::Half
+    }
+
+    /// Whether a denoiser's reference has any use.
+    pub(super) fn compares_denoisers(&self) -> bool {
+        let objective = self.values.objective.name.word();
+        !WITHOUT_REFERENCE.contains(&objective) || self.values.diffusion.scheme != Scheme::Forward
+    }
+
+    /// Whether a language model is drawn by chance, or its data is.
+    pub(super) fn is_by_chance(&self) -> bool {
+        let is_drawn = |model: &Option<String>| model.as_ref().is_some_and(|name| name.ends_with("-untrained"));
+        let model = &self.values.model;
+        self.data == Data::Embedded || is_drawn(&model.model) || is_drawn(&model.reference)
+    }
+
+    /// Whether pictures become latents on the way in; a run or an adapter is taken to have what its base has.
+    pub(super) fn encodes(&self) -> bool {
+        let model = std::path::Path::new(self.values.model.model.as_deref().unwrap_or_default());
+        let is_plain = model.is_dir() && !model.join("config.toml").is_file();
+        !is_plain || model.join("vae").is_dir()
+    }
+
+    /// Whether both halves of a hybrid are named, so that no run has to say what they are.
+    pub(super) fn names_both_halves(&self) -> bool {
+        self.values.hybrid.refiner.is_some() && self.values.hybrid.generator.is_some()
+    }
+
+    /// Whether pairs are made in this run.
+    pub(super) fn makes_pairs(&self) -> bool {
+        self.is_rounds() || self.data == Data::Embedded
+    }
+
+    /// Whether timesteps are drawn one to each stratum, and there is one.
+    pub(super) fn has_one_stratum(&self) -> bool {
+        let diffusion = &self.values.diffusion;
+        diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(1) < 2
+    }
+
+    /// Whether answers, the model that gives them, or what it is asked depend on the seed.
+    pub(super) fn samples_by_chance(&self) -> bool {
+        let makes_pairs = self.values.label.pairs.is_some();
+        !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || makes_pairs
+    }
+
+    /// Whether nothing is left to chance in the answers that are drawn.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.values.sample.temperature == 0.0
+    }
+
+    /// Whether a reference stays the same in all rounds, where there are rounds.
+    pub(super) fn reference_is_fixed(&self) -> bool {
+        !self.is_rounds() || self.values.rounds.reference == crate::settings::RoundReference::Fixed
+    }
+}

@@ -1,0 +1,92 @@
+//! Settings of language models.
+
+use crate::settings::{Modality, at};
+
+use super::needs::Data::{Embedded, Files, Pairs};
+use super::needs::Need::{From, One, Such, With};
+use super::needs::{ANY, HYBRID, TOKEN, When};
+use super::{ALL, DATA, INSPECT, Key, SAMPLE, TRAIN, key};
+
+/// The settings.
+pub(super) const KEYS: &[Key] = &[
+    key(&at::data::max_length, ALL).only(Modality::Token).in_hybrid().when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::max_prompt_length, DATA).only(Modality::Token).when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::truncation, DATA).only(Modality::Token).when(&[When(INSPECT, ANY, From(&[Embedded, Files, Pairs]))]),
+    key(&at::data::tokenization, DATA).only(Modality::Token).when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::on_bad, DATA).only(Modality::Token).when(&[When(DATA, ANY, From(&[Files, Pairs]))]),
+    key(&at::objective::per_token, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["ipo"]),
+    )]),
+    key(&at::objective::alpha, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["tdpo"]),
+    )]),
+    key(&at::objective::desirable_weight, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["kto"]),
+    )]),
+    key(&at::objective::undesirable_weight, TRAIN).only(Modality::Token).when(&[When(
+        TRAIN,
+        ANY,
+        One(&at::objective::name, &["kto"]),
+    )]),
+    key(&at::sample::temperature, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
+        When(
+            TRAIN,
+            HYBRID,
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+    ]),
+    key(&at::sample::top_k, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
+        When(
+            TRAIN,
+            HYBRID,
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+        When(
+            TRAIN | SAMPLE,
+            ANY,
+            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+        ),
+    ]),
+    key(&at::sample::top_p, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
+        When(
+            TRAIN,
+            HYBRID,
+            Such(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+        When(
+            TRAIN | SAMPLE,
+            ANY,
+            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+        ),
+    ]),
+];

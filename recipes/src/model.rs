@@ -1,0 +1,205 @@
+//! Models by what the user calls them.
+use std::path::Path;
+
+use datasets::{ChatTemplate, DatasetError, Date};
+use engine::Noise;
+use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
+use models::causal::{CausalConfig, CausalLm, Keep, Training};
+use models::formats::{self, Extras, ModelFiles, ModelTokenizer};
+
+use crate::settings::{OptimizerName, Values};
+use crate::{Failure, Reporter, adapters, embedded};
+
+/// The names of embedded models.
+const BUILTIN: &str = "builtin:tldr and builtin:chimera-refiner (trained on demonstrations), and each with -untrained";
+
+/// Loads what `--model` or `--reference` names.
+pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+    if let Some((base, adapter)) = embedded_base(name)? {
+        let files = load(&base, values)?;
+        return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
+    }
+    match name.strip_prefix("builtin:") {
+        Some(name) => builtin(name, &device, values),
+        None if is_hub_id(name) => Err(Failure::failed(format!(
+            "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
+        ))),
+        None => Ok(formats::load(Path::new(name), &device)?),
+    }
+}
+
+/// Says which settings of a model's `config.json` are ignored, as they are by transformers.
+pub(crate) fn say_ignored(files: &ModelFiles, reporter: &dyn Reporter) {
+    let ignored = files.config.ignored_settings();
+    if !ignored.is_empty() {
+        let (path, model) = (files.path.display(), files.config.architecture.model_type());
+        reporter.info(&format!(
+            "{path}: no settings of a {model} model, ignored as by transformers: {}",
+            ignored.join(", ")
+        ));
+    }
+}
+
+/// Loads a reference for a model. Both must read tokens alike, or the margins would mean nothing.
+pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    let reference = load(name, values)?;
+    let sizes = (files.config.vocabulary, reference.config.vocabulary);
+    let alike = match (&files.tokenizer, &reference.tokenizer) {
+        (Some(ours), Some(theirs)) => ours.tokenizer().get_vocab(true) == theirs.tokenizer().get_vocab(true),
+        _ => true,
+    };
+    if sizes.0 != sizes.1 || !alike {
+        let text = format!(
+            "the reference {name} has another vocabulary than {} ({} and {} tokens); both must share a tokenizer",
+            files.path.display(),
+            sizes.1,
+            sizes.0
+        );
+        return Err(Failure::failed(text));
+    }
+    Ok(reference)
+}
+
+/// The two parts of `builtin:NAME+ADAPTER`, or of an adapter that was trained on an embedded model.
+fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
+    if name.starts_with("builtin:") {
+        return Ok(name.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned())));
+    }
+    let base = formats::adapter_base(Path::new(name))?.filter(|base| base.starts_with("builtin:"));
+    Ok(base.map(|base| (base, name.to_owned())))
+}
+
+/// The base that an adapter's folder names, if it is here.
+pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
+    let base = formats::adapter_base(adapter)?;
+    Ok(base.filter(|base| adapters::is_here(base)))
+}
+
+/// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
+pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
+    if let Some((base, _)) = parts(Path::new(name)) {
+        return Ok(base);
+    }
+    if name.starts_with("builtin:") {
+        return Ok(name.to_owned());
+    }
+    Ok(formats::adapter_base(Path::new(name))?.unwrap_or_else(|| name.to_owned()))
+}
+
+/// `owner/name`, and no such path.
+fn is_hub_id(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('+');
+    let parts = name.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name) && !name.contains('/'));
+    parts && !Path::new(name).exists()
+}
+
+fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
+    let (files, is_trained) = match name {
+        "tldr" => (embedded::TLDR, true),
+        "tldr-untrained" => (embedded::TLDR, false),
+        "chimera-refiner" => (embedded::CHIMERA_REFINER, true),
+        "chimera-refiner-untrained" => (embedded::CHIMERA_REFINER, false),
+        other => return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
+    };
+    let path = std::path::PathBuf::from(format!("builtin:{name}"));
+    if is_trained {
+        let folder = embedded::unpacked(files)?;
+        return Ok(ModelFiles { path, ..formats::load(folder.path(), device)? });
+    }
+    // A fresh model of the embedded model's shape, drawn from the seed.
+    let seed = values.run.seed();
+    let config = CausalConfig::from_json(serde_json::from_slice(embedded::file(files, "config.json"))?)?;
+    let tensors = config.initial_tensors(&Noise::new(seed), device)?;
+    let mut extras = Extras::default();
+    for (name, bytes) in files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
+        extras.insert(*name, bytes.to_vec());
+    }
+    let tokenizer = ModelTokenizer::from_extras(&path, &extras, Some(&config))?;
+    Ok(ModelFiles { path, config, tensors, tokenizer, extras })
+}
+
+/// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
+pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    let asked = adapters::asked(values, &["all-linear"])?;
+    let (files, lora, trained) = match (asked, parts(&files.path)) {
+        (Some(asked), Some((base, adapter))) => {
+            // Its weights hold the adapter; they make room for those without it.
+            drop(files);
+            let base = load(&base, values)?;
+            if parts(&base.path).is_some() {
+                return Err(adapters::refuse_nested(&adapter, &base.path.display().to_string()));
+            }
+            let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+            let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
+            let trained = trained.map_err(|error| {
+                Failure::failed(format!("{adapter}: {error}; without --lora-rank all weights learn"))
+            })?;
+            adapters::refuse_other(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
+            (base, Some(trained.config), Some(trained.tensors))
+        }
+        (asked, _) => (files, asked, None),
+    };
+    let training = Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep: keep(values) };
+    let model = CausalLm::trainable(files, training)?;
+    Ok(match trained {
+        Some(trained) => model.with_adapters(&trained)?,
+        None => model,
+    })
+}
+
+/// Whether it is an adapter of the model that goes on learning. What it starts from is then best copied from the learner:
+/// the two share the base and agree to the last bit.
+pub(crate) fn goes_on(files: &ModelFiles, values: &Values) -> bool {
+    values.model.lora_rank().is_some() && parts(&files.path).is_some()
+}
+
+/// The model as it is before it learns.
+pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    if goes_on(files, values) {
+        return Ok(learner(files.clone(), values)?.frozen_copy()?);
+    }
+    Ok(CausalLm::frozen(files.clone())?)
+}
+
+/// The base and the adapter of what was loaded as both.
+fn parts(path: &Path) -> Option<(String, String)> {
+    let text = path.to_str()?;
+    // As when it was loaded: what is there under the whole name is meant.
+    if path.exists() {
+        return None;
+    }
+    if text.starts_with("builtin:") {
+        return text.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned()));
+    }
+    let (base, adapter) = formats::split_adapter(path)?;
+    Some((base.display().to_string(), adapter.display().to_string()))
+}
+
+/// What is kept of activations.
+pub(crate) fn keep(values: &Values) -> Keep {
+    if values.model.activation_checkpointing() { Keep::Borders } else { Keep::Activations }
+}
+
+/// The optimiser that the settings name.
+pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
+    let name = values.optimizer.name();
+    let made: Result<Box<dyn Optimizer>, _> = match name {
+        OptimizerName::Adamw => {
+            AdamW::new((0.9, 0.999), 1e-8, values.optimizer.weight_decay()).map(|o| Box::new(o) as _)
+        }
+        OptimizerName::Sgd => Sgd::new(values.optimizer.momentum()).map(|o| Box::new(o) as _),
+        OptimizerName::Rmsprop => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
+    };
+    let flag = if name == OptimizerName::Adamw { "weight-decay" } else { "momentum" };
+    made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
+}
+
+/// A tokenizer's chat template for conversations with or without tools, where it has one.
+pub(crate) fn template(tokenizer: &ModelTokenizer, with_tools: bool) -> Result<Option<ChatTemplate>, DatasetError> {
+    let Some(text) = tokenizer.chat_template(with_tools) else { return Ok(None) };
+    let tokens: Vec<(&str, &str)> =
+        tokenizer.named_tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
+    // The date is fixed, so that the same data gives the same tokens on any day.
+    ChatTemplate::new(text, &tokens, Date::default()).map(Some)
+}

@@ -1,0 +1,119 @@
+//! The loss by name.
+use objectives::{
+    ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Clamped, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo,
+    Kto, Label, Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo,
+    WeightedSum,
+};
+
+use crate::Failure;
+use crate::settings::{Loss, Modality, Values};
+
+/// A loss, by the kind of feedback it learns from.
+pub(crate) enum Chosen {
+    Comparisons(BoxObjective<Comparison>),
+    Rankings(BoxObjective<Ranking>),
+    Labels(BoxObjective<Label>),
+    Demonstrations(BoxObjective<Demonstration>),
+}
+
+/// The loss that the settings name.
+pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
+    let (beta, smoothing) = (values.objective.beta(), values.objective.label_smoothing());
+    let name = values.objective.name();
+    let reduction = if values.objective.per_token() { Reduction::PerToken } else { Reduction::Sum };
+    let sft_weight = values.objective.sft_weight();
+    if sft_weight < 0.0 {
+        return Err(Failure::usage(format!("--sft-weight takes a number from 0 up, not {sft_weight}")));
+    }
+    let comparisons = match name {
+        Loss::Sft => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
+        Loss::Kto => {
+            let weights = (values.objective.desirable_weight(), values.objective.undesirable_weight());
+            return Ok(Chosen::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
+        }
+        Loss::PlackettLuce => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
+        Loss::Tdpo => Box::new(usage(Tdpo::second_form(beta, values.objective.alpha()))?),
+        Loss::Dpo => pairwise(usage(Logistic::new(beta))?),
+        Loss::Cdpo => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
+        Loss::Robust => pairwise(usage(Robust::new(beta, smoothing))?),
+        Loss::Ipo => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
+        Loss::Hinge => pairwise(usage(Hinge::new(beta))?),
+        Loss::Simpo if values.objective.gamma() < 0.0 => {
+            let text = format!("--gamma takes a number from 0 up, not {}", values.objective.gamma());
+            return Err(Failure::usage(text));
+        }
+        Loss::Simpo => pairwise(usage(Simpo::new(beta, beta * values.objective.gamma()))?),
+        Loss::Orpo => pairwise(usage(Orpo::new(beta))?),
+        Loss::Nca => pairwise(usage(Nca::new(beta))?),
+        Loss::Bco => pairwise(usage(Bco::new(beta))?),
+        Loss::ApoZero => pairwise(usage(ApoZero::new(beta))?),
+        Loss::ApoDown => pairwise(usage(ApoDown::new(beta))?),
+        Loss::Exo => pairwise(usage(Exo::new(beta, smoothing))?),
+        Loss::Sppo => pairwise(usage(Sppo::new(beta))?),
+        Loss::D3po => pairwise(usage(Clamped::new(beta, values.diffusion.clamp()))?),
+        Loss::Cpl => pairwise(usage(Cpl::new(beta, values.objective.bias()))?),
+    };
+    let comparisons =
+        if values.run.mdp() == Modality::Diffusion { in_units_of_beta(name, beta, comparisons)? } else { comparisons };
+    with_sft(comparisons, sft_weight).map(Chosen::Comparisons)
+}
+
+fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison> {
+    Box::new(Pairwise::new(link))
+}
+
+/// Losses that are squares of a margin and its target, 1 / (2 beta), times beta^2: squares of beta times the margin and one
+/// half. The optimum is the same. At a denoiser's beta of 2000 the bare loss is 6e-8 and its gradients drown in Adam's
+/// epsilon.
+fn in_units_of_beta(
+    name: Loss,
+    beta: f64,
+    objective: BoxObjective<Comparison>,
+) -> Result<BoxObjective<Comparison>, Failure> {
+    if matches!(name, Loss::Ipo | Loss::Sppo) {
+        return Ok(Box::new(usage(WeightedSum::new(vec![(beta * beta, objective)]))?));
+    }
+    Ok(objective)
+}
+
+fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjective<Comparison>, Failure> {
+    if weight == 0.0 {
+        return Ok(objective);
+    }
+    let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
+    Ok(Box::new(usage(WeightedSum::new(vec![(1.0, objective), (weight, likelihood)]))?))
+}
+
+/// A setting that makes no sense is wrong usage.
+fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
+    result.map_err(|error| match error {
+        objectives::ObjectiveError::Setting { objective, field, value, allowed } => {
+            let flag = field.replace('_', "-");
+            Failure::usage(format!("--{flag} of {objective} is {value}, it must be {allowed}"))
+        }
+        other => Failure::usage(other.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_built() {
+        for name in Loss::WORDS {
+            let mut values = Values::default();
+            values.merge_set(&format!("objective.name={name}")).unwrap();
+            assert!(choose(&values).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_without_sense_is_wrong_usage() {
+        let mut values = Values::default();
+        values.merge_set("objective.beta=-1").unwrap();
+        let failure = choose(&values).err().unwrap();
+        assert_eq!(failure.code(), 2);
+        assert!(failure.to_string().contains("beta"), "{failure}");
+    }
+}

@@ -1,0 +1,211 @@
+//! Denoisers.
+use std::path::{Path, PathBuf};
+
+use datasets::Text;
+use datasets::images::LatentShape;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use engine::Noise;
+use models::denoiser::Shape;
+use policies::Persist;
+use serde_json::{Value, json};
+use train::pictures::{Picture, contact_sheet, save_png};
+use train::{can_write, write_lines};
+
+use super::prompts::read_prompts;
+use crate::denoiser::{self, Loaded};
+use crate::images::Captions;
+use crate::pictures::picture;
+use crate::settings::Values;
+use crate::trajectories::{self, Made};
+use crate::{Call, Failure, Reporter};
+
+pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+    match call.values.label.pairs() {
+        Some(folder) => pairs(call, Path::new(folder))?,
+        None => pictures(call)?,
+    }
+    Ok(Vec::new())
+}
+
+/// A model, and what it is asked.
+struct Opened {
+    loaded: Loaded,
+    shape: Shape,
+    captions: Captions,
+    prompts: Vec<String>,
+}
+
+impl Opened {
+    /// Loads what the settings name, and says what it can't do with it, `n` times each.
+    fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
+        let values = &call.values;
+        let name = values.model.model().unwrap_or("builtin:shapes");
+        let loaded = denoiser::load(name, values)?;
+        let shape = loaded.shape(values)?;
+        check_model(name, &loaded, shape.channels)?;
+        let captions = Captions::new(&loaded, shape);
+        let prompts = prompts(values, call.reporter)?;
+        super::check_count(prompts.len(), n)?;
+        captions.say_cut(&prompts.iter().map(String::as_str).collect::<Vec<_>>(), call.reporter)?;
+        Ok(Self { loaded, shape, captions, prompts })
+    }
+}
+
+/// Pictures, or pairs of them, that are made at once: bounds the memory of a step, and how long a wish to stop waits.
+const AT_ONCE: usize = 32;
+
+/// Two pictures of each prompt, `--n` times, to be judged.
+fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
+    let values = &call.values;
+    let n = values.sample.n();
+    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let acting = denoiser::acting(values, &loaded, shape)?;
+    let other = match values.model.reference() {
+        Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
+        None => None,
+    };
+    let own = loaded.frozen(shape, acting)?;
+    let makers = [&own, other.as_ref().unwrap_or(&own)];
+    let plan = denoiser::plan(values, &loaded)?;
+    let seed = values.run.seed();
+    let settings = json!({
+        "model": loaded.name, "side_b_model": values.model.reference(), "fingerprint": own.fingerprint()?,
+        "side_b_fingerprint": other.as_ref().map(Persist::fingerprint).transpose()?, "seed": seed,
+        "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
+        "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
+    });
+    let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+    let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(&settings), Some(latents))?;
+    let bar = call.reporter.bar("pairs", prompts.len() * n);
+    for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
+        let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
+        let mut sides = Vec::with_capacity(2);
+        for (side, maker) in makers.into_iter().enumerate() {
+            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+            let made = maker.generate(&plan, &conditions, &mut rngs, &mut call.reporter.unless_stopped(|_| ()))?;
+            let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
+            let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+            sides.push((made, decoded));
+        }
+        for (row, &number) in numbers.iter().enumerate() {
+            let side = |side: usize| Candidate {
+                refined: None,
+                made: Fresh::Image { picture: &sides[side].1[row], latent: sides[side].0[row].image() },
+                seed: (number * 2 + side) as u64,
+                log_probs: None,
+            };
+            writer.push(&Pair { request: prompts[number / n].clone(), a: side(0), b: side(1) })?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let n = writer.len();
+    writer.finish()?;
+    call.reporter.info(&super::said_of_pairs(n, path));
+    Ok(())
+}
+
+fn pictures(call: &Call<'_>) -> Result<(), Failure> {
+    let values = &call.values;
+    let (out, n) = check(values)?;
+    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let mut conditions = Vec::with_capacity(prompts.len() * n);
+    for prompt in &prompts {
+        let condition = captions.condition(prompt)?;
+        conditions.extend(std::iter::repeat_n(condition, n));
+    }
+    let denoiser = loaded.frozen(shape, denoiser::acting(values, &loaded, shape)?)?;
+    let plan = match values.sample.save_trajectories() {
+        Some(_) => denoiser::scored_plan(values, &loaded, "--save-trajectories")?,
+        None => denoiser::plan(values, &loaded)?,
+    };
+    let noise = Noise::new(values.run.seed());
+    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
+    let bar = call.reporter.bar("sample", plan.timesteps.len() * conditions.len());
+    let mut made = Vec::with_capacity(conditions.len());
+    for (conditions, rngs) in conditions.chunks(AT_ONCE).zip(rngs.chunks_mut(AT_ONCE)) {
+        let (before, n) = (made.len() * plan.timesteps.len(), conditions.len());
+        let mut progress = call.reporter.unless_stopped(|step| bar.set_position((before + step * n) as u64));
+        made.extend(denoiser.generate(&plan, conditions, rngs, &mut progress)?);
+    }
+    bar.finish_and_clear();
+    let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
+    let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+    let folder = out.with_extension("");
+    std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+    if let Some(path) = values.sample.save_trajectories() {
+        let policy = denoiser.fingerprint()?;
+        let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
+        let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
+        trajectories::save(path.as_ref(), &made, &decoded)?;
+    }
+    let (mut lines, mut pictures): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
+    for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {
+        let prompt = &prompts[i / n];
+        let name = format!("{:05}-{}.png", i / n, i % n);
+        if let Some(picture) = picture(prompt, pixels) {
+            save_png(&folder.join(&name), &picture.pixels)?;
+            pictures.push(picture);
+        }
+        let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
+        let log_prob: f64 = made.log_probs.iter().sum();
+        lines.push(json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }));
+    }
+    save_png(&out.with_extension("png"), &contact_sheet(&pictures, 8, 64))?;
+    write_lines(&out, &lines)?;
+    call.reporter.info(&format!(
+        "{} pictures in {}, together in {}",
+        lines.len(),
+        folder.display(),
+        out.with_extension("png").display()
+    ));
+    Ok(())
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
+    let n = values.sample.n();
+    if n == 0 || values.sample.limit() == Some(0) {
+        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+    }
+    let Some(out) = values.run.out() else {
+        return Err(Failure::usage("pictures need --out FILE.jsonl: they go beside it, with a contact sheet"));
+    };
+    if Path::new(out).extension().is_none_or(|extension| extension == "png") {
+        return Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")));
+    }
+    can_write(Path::new(out))?;
+    if let Some(path) = values.sample.save_trajectories() {
+        can_write(Path::new(path))?;
+    }
+    Ok((PathBuf::from(out), n))
+}
+
+/// What this model can't do is said before it has worked.
+fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failure> {
+    if !loaded.takes_prompts() {
+        let text = format!(
+            "{name}: reads texts, and has no text_encoder/ to read prompts with; name a whole diffusers folder"
+        );
+        return Err(Failure::failed(text));
+    }
+    if loaded.vae.is_none() && ![1, 3].contains(&channels) {
+        let text = format!("{name}: makes latents of {channels} channels, and has no vae/ to make pictures of them");
+        return Err(Failure::failed(text));
+    }
+    Ok(())
+}
+
+fn prompts(values: &Values, reporter: &dyn Reporter) -> Result<Vec<String>, Failure> {
+    let source = values.sample.prompts().unwrap_or("builtin:shapes");
+    let mut prompts = Vec::new();
+    for prompt in read_prompts(source, values, reporter)? {
+        match prompt.text {
+            Text::Plain(text) => prompts.push(text),
+            Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),
+        }
+    }
+    prompts.truncate(values.sample.limit().unwrap_or(usize::MAX));
+    Ok(prompts)
+}

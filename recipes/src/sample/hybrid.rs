@@ -1,0 +1,229 @@
+//! A refiner and a generator: pictures of requests, or pairs of them to be judged.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datasets::Text;
+use datasets::images::LatentShape;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter, Refined};
+use engine::Noise;
+use models::causal::CausalLm;
+use models::denoiser::Denoiser;
+use policies::Persist as _;
+use serde_json::{Value, json};
+use train::pictures::{Picture, contact_sheet, save_png};
+use train::write_lines;
+
+use super::prompts::read_prompts;
+use crate::hybrid::eval::{Asked, Made, Studio};
+use crate::hybrid::{Files, PromptedMdp};
+use crate::settings::Values;
+use crate::{Call, Failure, denoiser};
+
+/// Requests that are answered together: bounds the memory of their latents.
+const AT_ONCE: usize = 64;
+
+pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+    check(&call.values)?;
+    if call.values.hybrid.refiner().is_none() && call.values.model.model().is_none() {
+        call.values.preset(|settings| {
+            settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+            settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+        });
+    }
+    let embedded = call.values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
+    let prompts = call.values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    if prompts.is_empty() {
+        return Err(Failure::usage("sample needs --prompts FILE: the requests"));
+    }
+    if prompts == "builtin:chimera" {
+        call.values.preset(crate::hybrid::embedded_requests);
+    }
+    let files = Files::load(&mut call.values)?;
+    let mdp = files.mdp()?;
+    let requests = read_prompts(&prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
+        Text::Plain(request) => Ok(request),
+        Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
+    });
+    let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
+    super::check_count(requests.len(), call.values.sample.n())?;
+    let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
+    let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
+    let hybrid = &call.values.hybrid;
+    let other = if hybrid.refiner_reference().is_some() || hybrid.generator_reference().is_some() {
+        call.values.preset(|settings| settings.sample.null_share = 0.0);
+        let reference = files.reference(&call.values)?;
+        Some((reference.outer, reference.inner))
+    } else {
+        None
+    };
+    let work = Work { call, files: &files, mdp: &mdp, models: &models, other, requests };
+    match call.values.label.pairs() {
+        Some(folder) => work.pairs(Path::new(folder))?,
+        None => work.pictures()?,
+    }
+    if mdp.handoff.truncated() > 0 {
+        let n = mdp.handoff.truncated();
+        call.reporter.info(&format!(
+            "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
+        ));
+    }
+    Ok(Vec::new())
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check(values: &Values) -> Result<(), Failure> {
+    if values.sample.n() == 0 || values.sample.limit() == Some(0) {
+        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+    }
+    let share = values.sample.null_share();
+    if !(0.0..=1.0).contains(&share) {
+        return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {share}")));
+    }
+    match (values.label.pairs(), values.run.out()) {
+        (Some(_), _) => Ok(()),
+        (None, Some(out)) if Path::new(out).extension().is_none_or(|extension| extension == "png") => {
+            Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")))
+        }
+        (None, Some(out)) => Ok(train::can_write(Path::new(out))?),
+        (None, None) => Err(Failure::usage("pictures need --out FILE.jsonl, pairs to be judged --pairs FOLDER")),
+    }
+}
+
+/// Everything there is to work with.
+struct Work<'a> {
+    call: &'a Call<'a>,
+    files: &'a Files,
+    mdp: &'a PromptedMdp,
+    models: &'a (CausalLm, Denoiser),
+    /// What makes side b, where it is another policy.
+    other: Option<(Arc<CausalLm>, Arc<Denoiser>)>,
+    requests: Vec<String>,
+}
+
+impl Work<'_> {
+    fn studio(&self) -> Result<Studio<'_>, Failure> {
+        Studio::new(self.files, &self.mdp.handoff, self.call)
+    }
+
+    fn pictures(&self) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
+        let studio = self.studio()?;
+        let folder = out.with_extension("");
+        std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+        let bar = self.call.reporter.bar("sample", self.requests.len() * n);
+        let (mut lines, mut sheet): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
+        let asked = (0..self.requests.len() * n).map(|i| Asked::number(&self.requests[i / n], i as u64));
+        for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
+            for (made, asked) in studio.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
+                let (i, j) = (asked.number as usize / n, asked.number as usize % n);
+                let name = format!("{i:05}-{j}.png");
+                if let Some(picture) = picture(&asked.request, made) {
+                    save_png(&folder.join(&name), &picture.pixels)?;
+                    sheet.push(picture);
+                }
+                let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
+                lines.push(json!({ "prompt": asked.request, "refined": made.refined, "image": image, "sample": j }));
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        save_png(&out.with_extension("png"), &contact_sheet(&sheet, 8, 64))?;
+        write_lines(&out, &lines)?;
+        let (n, folder, sheet) = (lines.len(), folder.display(), out.with_extension("png"));
+        self.call.reporter.info(&format!("{n} pictures in {folder}, together in {}", sheet.display()));
+        Ok(())
+    }
+
+    /// Two refined prompts and two pictures of each request, `--n` times. In a share of the pairs no refiner is asked:
+    /// both pictures are made of the request itself, which keeps the generator honest about what it is told.
+    fn pairs(&self, path: &Path) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let (n, share) = (values.sample.n(), values.sample.null_share());
+        let seed = values.run.seed();
+        let studio = self.studio()?;
+        let shape = self.files.shape;
+        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+        let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
+        let bar = self.call.reporter.bar("pairs", self.requests.len() * n);
+        let mut empty = 0;
+        let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
+        for pairs in pairs.chunks(AT_ONCE / 2) {
+            let asked = [0, 1].map(|side| -> Vec<Asked> {
+                let one = |&pair: &usize| {
+                    let chance = engine::noise::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
+                    let one = Asked::number(&self.requests[pair / n], (pair * 2 + side) as u64);
+                    Asked { is_null: chance < share, ..one }
+                };
+                pairs.iter().map(one).collect()
+            });
+            let other =
+                self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
+            let made_a = studio.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
+            let made_b = studio.make(other.0, other.1, &asked[1], "pair")?;
+            empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
+            for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
+                let request = a.0.request.clone();
+                writer.push(&Pair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        let n = writer.len();
+        writer.finish()?;
+        if empty > 0 {
+            self.call
+                .reporter
+                .info(&format!("{empty} refined prompts are empty; the generator was told nothing by them"));
+        }
+        self.call.reporter.info(&super::said_of_pairs(n, path));
+        Ok(())
+    }
+
+    /// What it takes to make the same pairs again; each side's seed is its number under the run's.
+    fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+        let values = &self.call.values;
+        Ok(super::settings_map(&json!({
+            "refiner": values.hybrid.refiner().or(values.model.model()),
+            "generator": values.hybrid.generator().or(values.model.model()),
+            "refiner_fingerprint": self.models.0.fingerprint()?,
+            "generator_fingerprint": self.models.1.fingerprint()?,
+            "side_b_refiner_fingerprint": self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?,
+            "side_b_generator_fingerprint": self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?,
+            "side_b_refiner": values.hybrid.refiner_reference(),
+            "side_b_generator": values.hybrid.generator_reference(),
+            "request_template": values.hybrid.template(),
+            "max_length": Some(values.data.max_length()),
+            "n": Some(values.sample.n()),
+            "scheduler": values.model.scheduler(),
+            "prediction": values.model.prediction(),
+            "image_size": values.data.image_size(),
+            "seed": Some(values.run.seed()),
+            "temperature": Some(values.sample.temperature()),
+            "top_k": values.sample.top_k(),
+            "top_p": values.sample.top_p(),
+            "sampler": values.sample.sampler(),
+            "steps": Some(values.sample.steps()),
+            "eta": Some(values.sample.eta()),
+            "guidance": Some(values.sample.guidance()),
+            "null_share": Some(values.sample.null_share()),
+        })))
+    }
+}
+
+/// One side of a pair.
+fn candidate<'a>(asked: &Asked, made: &'a Made) -> Candidate<Fresh<'a>> {
+    let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
+    Candidate {
+        refined: Some(refined),
+        made: Fresh::Image { picture: &made.picture, latent: &made.latent },
+        seed: asked.number,
+        log_probs: None,
+    }
+}
+
+fn picture(request: &str, made: &Made) -> Option<Picture> {
+    let size = (made.picture.width() as u32, made.picture.height() as u32);
+    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
+}

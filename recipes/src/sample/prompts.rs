@@ -1,0 +1,70 @@
+//! What is asked for.
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use datasets::synthetic::{Split, chimera, shapes, tldr};
+use datasets::{Prompt, Text};
+
+use crate::Failure;
+use crate::settings::Values;
+
+/// Embedded prompts unless `--limit-prompts` says otherwise.
+const BUILTIN_PROMPTS: usize = 8;
+
+/// The prompts that `--prompts` names.
+pub(crate) fn read_prompts(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+    let n = values.sample.limit().unwrap_or(BUILTIN_PROMPTS) as u64;
+    if source.starts_with("builtin:") {
+        return embedded_prompts(source, Split::Test, 0..n, values);
+    }
+    from_file(source, reporter)
+}
+
+/// Prompts of an embedded problem, by their numbers in a split.
+pub(crate) fn embedded_prompts(
+    source: &str,
+    split: Split,
+    numbers: Range<u64>,
+    values: &Values,
+) -> Result<Vec<Prompt>, Failure> {
+    let seed = values.run.seed();
+    let prompt: Box<dyn Fn(u64) -> String> = match source {
+        "builtin:tldr" => Box::new(move |i| tldr::Problem::new(seed).pair(split, i).prompt),
+        "builtin:shapes" => Box::new(move |i| shapes::Problem::new(seed).pair(split, i).caption),
+        "builtin:chimera" => Box::new(move |i| chimera::Problem::new(seed).pair(split, i).request),
+        _ => {
+            let known = "builtin:tldr, builtin:shapes and builtin:chimera";
+            return Err(Failure::usage(format!("there are no embedded prompts `{source}`; there are {known}")));
+        }
+    };
+    Ok(numbers.map(|i| Text::Plain(prompt(i)).into()).collect())
+}
+
+/// The prompts in a file: what its records ask, or one a line of text.
+fn from_file(source: &str, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+    let path = Path::new(source);
+    let prompts: Vec<Prompt> = if datasets::reading::is_named_records(source) {
+        let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
+        let mut prompts = Vec::new();
+        for row in datasets::reading::rows(path)? {
+            let (origin, record) = row?;
+            let asked = datasets::formats::prompt(&origin, &record)?;
+            asked.not_read.into_iter().for_each(|name| *not_read.entry(name).or_default() += 1);
+            prompts.push(asked.prompt);
+        }
+        if !not_read.is_empty() {
+            let names: Vec<String> = not_read.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+            reporter.info(&format!("{source}: not read: {}", names.join(", ")));
+        }
+        prompts
+    } else {
+        let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
+        let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| Text::Plain(line.to_owned()).into()).collect()
+    };
+    if prompts.is_empty() {
+        return Err(Failure::failed(format!("{source}: there are no prompts in it")));
+    }
+    Ok(prompts)
+}

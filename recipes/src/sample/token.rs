@@ -1,0 +1,262 @@
+//! Language models.
+use std::io::Write as _;
+use std::path::Path;
+
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::{Origin, Prompt, Text};
+use engine::Noise;
+use models::causal::{CausalLm, Sampling};
+use models::formats::ModelTokenizer;
+use policies::Persist as _;
+use serde_json::{Value, json};
+use train::{Sample, can_write, write_whole};
+
+use super::prompts::read_prompts;
+use crate::settings::Values;
+use crate::{Call, Failure, model, text};
+
+/// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
+pub(crate) fn draw(
+    model: &CausalLm,
+    tokenizer: &ModelTokenizer,
+    prompts: &[Vec<u32>],
+    sampling: &Sampling,
+    max_length: usize,
+    seed: u64,
+) -> Result<Vec<Sample>, Failure> {
+    let noise = Noise::new(seed);
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let room = max_length.min(model.config().max_positions).saturating_sub(longest);
+    let sampling = Sampling {
+        max_new: sampling.max_new.min(room.max(1)),
+        vocabulary: Some(tokenizer.n_tokens()),
+        ..sampling.clone()
+    };
+    let mut rngs: Vec<_> = (0..prompts.len()).map(|i| noise.stream("sample", i as u64)).collect();
+    let answers = model.generate(prompts, &sampling, &mut rngs)?;
+    prompts
+        .iter()
+        .zip(answers)
+        .map(|(prompt, mut answer)| {
+            if answer.last().is_some_and(|last| tokenizer.eos.contains(last)) {
+                answer.pop();
+            }
+            Ok(Sample { prompt: tokenizer.decode(prompt)?, response: tokenizer.decode(&answer)? })
+        })
+        .collect()
+}
+
+/// One line of the output.
+#[derive(serde::Serialize)]
+struct Line {
+    prompt: String,
+    response: String,
+    tokens: Vec<u32>,
+    finished: bool,
+}
+
+pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+    let values = &call.values;
+    check_settings(values)?;
+    let name = values.model.model().unwrap_or("builtin:tldr");
+    let files = model::load(name, values)?;
+    model::say_ignored(&files, call.reporter);
+    let tokenizer = files.tokenizer()?.clone();
+    let tokenise = text::plain_tokenise(&files)?;
+    let most = values.data.max_length().min(files.config.max_positions);
+    let source = values.sample.prompts().unwrap_or("builtin:tldr");
+    let mut prompts = read_prompts(source, values, call.reporter)?;
+    if let Some(limit) = values.sample.limit() {
+        prompts.truncate(limit);
+    }
+    let mut encoded = Vec::new();
+    for (i, prompt) in prompts.iter().enumerate() {
+        let origin = Origin::generated(source, i as u64 + 1);
+        let tokens = tokenise.prompt(&origin, &prompt.text, &prompt.variables)?;
+        if tokens.len() >= most {
+            let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
+            return Err(Failure::failed(text));
+        }
+        encoded.push(tokens);
+    }
+    let n = values.sample.n();
+    if values.label.pairs().is_some() {
+        super::check_count(encoded.len(), n)?;
+        let other = match values.model.reference() {
+            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, values)?)?),
+            None => None,
+        };
+        let own = CausalLm::frozen(files)?;
+        let makers = [&own, other.as_ref().unwrap_or(&own)];
+        draw_pairs(call, makers, &tokenizer, (&prompts, &encoded), n, most)?;
+        return Ok(Vec::new());
+    }
+    let model = CausalLm::frozen(files)?;
+    // Prompts take their turns.
+    super::check_count(1, n)?;
+    let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
+    write_lines(&lines, values.run.out())?;
+    Ok(lines.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+}
+
+/// What makes no sense is said before anything is loaded.
+fn check_settings(values: &Values) -> Result<(), Failure> {
+    let sample = &values.sample;
+    for (flag, n) in [("n", Some(sample.n())), ("top-k", sample.top_k()), ("limit-prompts", sample.limit())] {
+        if n == Some(0) {
+            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+        }
+    }
+    let (temperature, top_p) = (sample.temperature(), sample.top_p().unwrap_or(1.0));
+    if temperature < 0.0 {
+        return Err(Failure::usage(format!("--temperature takes a number from 0 up, not {temperature}")));
+    }
+    if temperature == 0.0 && values.label.pairs().is_some() && values.model.reference().is_none() {
+        return Err(Failure::usage(
+            "--temperature 0 says the same twice: pairs need chance, or another model (--reference)",
+        ));
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(Failure::usage(format!("--top-p takes a number above 0 and at most 1, not {top_p}")));
+    }
+    Ok(values.run.out().map_or(Ok(()), |out| can_write(Path::new(out)))?)
+}
+
+fn draw_all(
+    call: &Call<'_>,
+    model: &CausalLm,
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
+    n: usize,
+    most: usize,
+) -> Result<Vec<Line>, Failure> {
+    let values = &call.values;
+    let noise = Noise::new(values.run.seed());
+    let bar = call.reporter.bar("sample", encoded.len());
+    let mut lines = Vec::new();
+    for (i, tokens) in encoded.iter().enumerate() {
+        let sampling = sampling(values, tokenizer, most - tokens.len());
+        let copies = vec![tokens.clone(); n];
+        let mut rngs: Vec<_> = (0..n).map(|j| noise.stream("sample", (i * n + j) as u64)).collect();
+        let answers =
+            model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
+        for tokens in answers {
+            let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
+            lines.push(Line { prompt: shown(&prompts[i]), response: said(tokenizer, &tokens)?, tokens, finished });
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(lines)
+}
+
+/// Pairs that are made at once.
+const PAIRS_AT_ONCE: usize = 32;
+
+/// Two answers to each prompt, `--n` times, to be judged.
+fn draw_pairs(
+    call: &Call<'_>,
+    makers: [&CausalLm; 2],
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
+    n: usize,
+    most: usize,
+) -> Result<(), Failure> {
+    let values = &call.values;
+    let path = Path::new(values.label.pairs().unwrap_or_default());
+    let seed = values.run.seed();
+    let settings = json!({
+        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
+        "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?, "seed": seed,
+        "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
+        "top_p": values.sample.top_p(), "max_length": most,
+    });
+    let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(&settings), None)?;
+    let bar = call.reporter.bar("pairs", encoded.len() * n);
+    // Prompts of one length at a time, so that every answer has all the room its own prompt leaves.
+    let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
+    numbers.sort_by_key(|i| encoded[i / n].len());
+    let (mut answers, mut cut): (Vec<[String; 2]>, usize) = (vec![Default::default(); numbers.len()], 0);
+    for numbers in numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len()) {
+        for numbers in numbers.chunks(PAIRS_AT_ONCE) {
+            let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
+            let sampling = sampling(values, tokenizer, most - asked[0].len());
+            for (side, maker) in makers.into_iter().enumerate() {
+                let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+                let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+                for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
+                    cut += usize::from(!answer.last().is_some_and(|last| tokenizer.eos.contains(last)));
+                    answers[number][side] = match &prompts[number / n].text {
+                        Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
+                        Text::Chat(_) => said(tokenizer, &answer)?,
+                    };
+                }
+            }
+            bar.inc(numbers.len() as u64);
+        }
+    }
+    bar.finish_and_clear();
+    for (number, sides) in answers.iter().enumerate() {
+        let side = |side: usize| Candidate {
+            refined: None,
+            made: Fresh::Response(&sides[side]),
+            seed: (number * 2 + side) as u64,
+            log_probs: None,
+        };
+        writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
+    }
+    if cut > 0 {
+        call.reporter.info(&format!("{cut} answers are cut off at --max-length"));
+    }
+    let n = writer.len();
+    writer.finish()?;
+    call.reporter.info(&super::said_of_pairs(n, path));
+    Ok(())
+}
+
+/// How answers are drawn.
+fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
+    Sampling {
+        temperature: values.sample.temperature(),
+        top_k: values.sample.top_k(),
+        top_p: values.sample.top_p(),
+        max_new,
+        eos: tokenizer.eos.clone(),
+        vocabulary: Some(tokenizer.n_tokens()),
+    }
+}
+
+/// An answer without its end.
+fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
+    let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
+    Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
+}
+
+/// An answer without its end, as the text that goes on behind a plain prompt: with the space before its first word, which
+/// some tokenisers drop from a text that stands by itself.
+fn said_behind(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
+    let alone = said(tokenizer, answer)?;
+    let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
+    let whole = tokenizer.decode(&[prompt, &answer[..answer.len() - usize::from(finished)]].concat())?;
+    let rest = whole.strip_prefix(&tokenizer.decode(prompt)?).filter(|rest| rest.trim_start() == alone.trim_start());
+    Ok(rest.map_or(alone.clone(), str::to_owned))
+}
+
+fn shown(prompt: &Prompt) -> String {
+    match &prompt.text {
+        Text::Plain(text) => text.clone(),
+        Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),
+        Text::Chat(_) => prompt.to_json().to_string(),
+    }
+}
+
+fn write_lines(lines: &[Line], out: Option<&str>) -> Result<(), Failure> {
+    let Some(out) = out else { return Ok(()) };
+    Ok(write_whole(Path::new(out), |file| {
+        for line in lines {
+            serde_json::to_writer(&mut *file, line)?;
+            file.write_all(b"\n")?;
+        }
+        Ok(())
+    })?)
+}

@@ -1,0 +1,90 @@
+//! A refiner and a generator together.
+use std::path::PathBuf;
+
+use datasets::images::LatentShape;
+use mdp::hybrid::{Half, Runs};
+use models::causal::CausalLm;
+use objectives::Comparison;
+use policies::{Pair, Policy};
+use serde_json::{Value, json};
+use train::diffusion::{ImageSource, Scheme};
+use train::hybrid::HybridSource;
+use train::token::TokenSource;
+use train::{Source, can_write};
+
+use super::{timesteps, write_lines};
+use crate::hybrid::{Files, NAMES, data, weights};
+use crate::{Call, Failure, denoiser, draws};
+
+pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+    if call.values.data.data().is_none() {
+        return Err(Failure::usage("score needs --data: a pair folder, or hybrid records"));
+    }
+    let out = call.values.run.out().map(PathBuf::from);
+    out.as_deref().map_or(Ok(()), can_write)?;
+    crate::hybrid::general_presets(&mut call.values);
+    let (beta, gamma) = weights(&call.values)?;
+    let files = Files::load(&mut call.values)?;
+    let values = &call.values;
+    let (mdp, units) = (files.mdp()?, draws::units(values)?);
+    let opened = data::open(&files, &mdp.handoff, call)?;
+    let acting = denoiser::acting(values, &files.generator, files.shape)?;
+    let policy = Pair::new(CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
+    let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
+    let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
+    let shape = files.shape;
+    let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+    let given = match values.diffusion.draws() {
+        Some(path) => {
+            Some(draws::read_given_for(path.as_ref(), (opened.train.len(), shape), mdp.inner.schedule.len())?)
+        }
+        None => None,
+    };
+    let draws = draws::for_scores(values, given)?;
+    let words = TokenSource::<Comparison>::new(&opened.train, mdp.outer.max_length);
+    let pictures = ImageSource::<Comparison>::new(&opened.train, mdp.inner.clone(), draws, units, Scheme::Forward)
+        .of_prediction(files.generator.scheduler.prediction);
+    let source = HybridSource::new(&mdp, (words, pictures), (beta, gamma), NAMES)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let bar = call.reporter.bar("score", source.len());
+    let mut lines = Vec::with_capacity(source.len());
+    for index in 0..source.len() {
+        let failed = |error: policies::BoxError| Failure::failed(format!("pair {index}: {error}"));
+        let episodes = source.item(index).map_err(failed)?.episodes;
+        let (own, runs) = (policy.score(&mdp, &episodes).map_err(failed)?.log_probs, Runs::of(&episodes));
+        let (own_words, own_errors) = runs.unweave(&own);
+        let (weigh_words, weigh_errors) = runs.unweave(&mdp::weights(&episodes));
+        let other = reference.as_ref().map(|reference| reference.score(&mdp, &episodes)).transpose().map_err(failed)?;
+        let other = other.map(|other| runs.unweave(&other.log_probs));
+        let side = |i: usize| {
+            json!({
+                "log_probs": own_words.row(i), "error": -own_errors.row(i).iter().sum::<f64>(),
+                "reference_log_probs": other.as_ref().map(|(words, _)| words.row(i)),
+                "reference_error": other.as_ref().map(|(_, errors)| -errors.row(i).iter().sum::<f64>()),
+            })
+        };
+        let gain = |own: &mdp::Steps, other: &mdp::Steps, weights: &mdp::Steps| {
+            let sum = |i: usize| -> f64 {
+                own.row(i).iter().zip(other.row(i)).zip(weights.row(i)).map(|((p, r), w)| w * (p - r)).sum()
+            };
+            sum(0) - sum(1)
+        };
+        let margins = other
+            .as_ref()
+            .map(|(words, errors)| (gain(&own_words, words, &weigh_words), gain(&own_errors, errors, &weigh_errors)));
+        let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
+            Half::Inner(state) => mdp.inner.timestep(state),
+            Half::Outer(_) => None,
+        }));
+        lines.push(json!({
+            "index": index, "timestep": drawn, "chosen": side(0), "rejected": side(1),
+            "margin_refiner": margins.map_or(Value::Null, |(words, _)| words.into()),
+            "margin_generator": margins.map_or(Value::Null, |(_, pictures)| pictures.into()),
+            "margin": margins.map_or(Value::Null, |(words, pictures)| (words + pictures).into()),
+        }));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    write_lines(out.as_deref(), &lines)?;
+    Ok(lines)
+}

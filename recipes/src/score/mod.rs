@@ -1,0 +1,41 @@
+//! `score`.
+mod diffusion;
+mod hybrid;
+mod token;
+
+use std::path::Path;
+
+use crate::settings::Modality;
+use serde_json::Value;
+
+use crate::{Call, Failure, denoiser};
+
+/// Scores every example of a data set: a line for each, also written to `run.out` where that names a file.
+///
+/// # Errors
+/// Settings that make no sense, and files that can't be read or written.
+pub fn score(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+    if call.values.run.mdp() != Modality::Token {
+        // A config file of a training run may say otherwise.
+        call.values.set(|settings| settings.data.eval_share = 0.0);
+    }
+    match call.values.run.mdp() {
+        Modality::Token => token::score(&call),
+        Modality::Hybrid => hybrid::score(&mut call),
+        Modality::Diffusion => {
+            call.values.preset(|settings| settings.objective.beta = denoiser::USUAL_BETA);
+            diffusion::score(&call)
+        }
+    }
+}
+
+/// The timesteps of a pair's draws: a number where there is one, as with most, else a list.
+fn timesteps(drawn: impl IntoIterator<Item = usize>) -> Value {
+    let drawn: Vec<usize> = drawn.into_iter().collect();
+    if let [one] = drawn[..] { one.into() } else { drawn.into() }
+}
+
+/// Lines to a file, whole or not at all, where one is named.
+fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
+    Ok(out.map_or(Ok(()), |out| train::write_lines(out, lines))?)
+}

@@ -1,0 +1,112 @@
+//! Language models.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datasets::{Example, ExampleKind};
+use mdp::Episode;
+use mdp::token::{TokenMdp, TokenState};
+use models::causal::CausalLm;
+use policies::Policy;
+use serde_json::{Value, json};
+use train::can_write;
+
+use super::write_lines;
+use crate::{Call, Failure, model, text};
+
+pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+    let mut values = call.values.clone();
+    let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs --model"))?;
+    let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs --data"))?;
+    let beta = values.objective.beta();
+    if beta <= 0.0 {
+        return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
+    }
+    let micro = values.train.micro_batch_size();
+    if micro == 0 {
+        return Err(Failure::usage("--micro-batch-size takes at least 1"));
+    }
+    let out = values.run.out().map(PathBuf::from);
+    out.as_deref().map_or(Ok(()), can_write)?;
+    let files = model::load(name, &values)?;
+    model::say_ignored(&files, call.reporter);
+    text::fit_lengths(&mut values, &files)?;
+    let values = &values;
+    let tokenise = text::tokenise(&files, values)?;
+    let data = text::open(data, text::Part::Train, &tokenise, values, call.reporter)?;
+    files.tokenizer()?.notes.iter().for_each(|note| call.reporter.info(note));
+    call.reporter.info(&data.audit().to_string());
+    let mdp = TokenMdp {
+        vocabulary: files.config.vocabulary as u32,
+        eos: files.eos().to_vec(),
+        max_length: tokenise.settings().max_length,
+    };
+    let reference = match values.model.reference() {
+        Some(name) => Some(CausalLm::frozen(model::load_beside(&files, name, values)?)?),
+        None => None,
+    };
+    let policy = CausalLm::frozen(files)?;
+    let bar = call.reporter.bar("score", data.len());
+    let mut lines = Vec::with_capacity(data.len());
+    for from in (0..data.len()).step_by(micro) {
+        let to = (from + micro).min(data.len());
+        let examples = (from..to).map(|i| data.get(i)).collect::<Result<Vec<_>, _>>()?;
+        lines.extend(score_examples(&mdp, &policy, reference.as_ref(), &examples, beta)?);
+        bar.set_position(to as u64);
+    }
+    bar.finish_and_clear();
+    write_lines(out.as_deref(), &lines)?;
+    Ok(lines)
+}
+
+/// One line for each example.
+fn score_examples(
+    mdp: &TokenMdp,
+    policy: &CausalLm,
+    reference: Option<&CausalLm>,
+    examples: &[Example],
+    beta: f64,
+) -> Result<Vec<Value>, Failure> {
+    let episodes: Vec<_> = examples
+        .iter()
+        .flat_map(|example| {
+            let start = TokenState::new(Arc::clone(&example.prompt));
+            example.responses.iter().map(move |response| Episode::whole(start.clone(), response.clone()))
+        })
+        .collect();
+    let log_probs = policy.score(mdp, &episodes)?.log_probs;
+    let reference = reference.map(|model| model.score(mdp, &episodes)).transpose()?.map(|channels| channels.log_probs);
+    let mut lines = Vec::with_capacity(examples.len());
+    let mut at = 0;
+    for example in examples {
+        let answers: Vec<Value> = (at..at + example.responses.len())
+            .map(|i| {
+                json!({
+                    "tokens": example.responses[i - at],
+                    "log_probs": log_probs.row(i),
+                    "reference_log_probs": reference.as_ref().map(|r| r.row(i)),
+                })
+            })
+            .collect();
+        let ratio = |i: usize| {
+            let own: f64 = log_probs.row(i).iter().sum();
+            reference.as_ref().map(|r| own - r.row(i).iter().sum::<f64>())
+        };
+        let mut line = json!({"index": example.index, "prompt_tokens": example.prompt.as_ref()});
+        match example.kind {
+            ExampleKind::Pair => {
+                line["chosen"] = answers[0].clone();
+                line["rejected"] = answers[1].clone();
+                line["margin"] = json!(ratio(at).zip(ratio(at + 1)).map(|(c, r)| beta * (c - r)));
+            }
+            ExampleKind::Ranked => line["ranked"] = json!(answers),
+            ExampleKind::Labelled { desirable } => {
+                line["completion"] = answers[0].clone();
+                line["label"] = json!(desirable);
+            }
+            ExampleKind::Demonstration => line["completion"] = answers[0].clone(),
+        }
+        lines.push(line);
+        at += example.responses.len();
+    }
+    Ok(lines)
+}

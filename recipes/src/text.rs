@@ -1,0 +1,294 @@
+//! Text data: what `--data` names, tokenised for a model.
+use std::path::Path;
+
+use datasets::pairs::Modality;
+use datasets::synthetic::chimera;
+use datasets::synthetic::tldr::{Problem, Split};
+use datasets::{
+    Dataset, DatasetError, Example, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation,
+};
+use models::formats::{ModelFiles, ModelTokenizer};
+use policies::BoxError;
+use train::token::Examples;
+
+use crate::judged::{Judged, is_pair_folder};
+use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
+use crate::{Failure, Reporter, model};
+
+/// How many embedded pairs a run sees unless `--limit` says otherwise.
+const BUILTIN_PAIRS: usize = 12_000;
+
+/// Losses of answers that are good or bad: a tie says nothing to them.
+const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
+
+/// A data set as the training loop takes it.
+pub(crate) struct Data(pub(crate) Dataset);
+
+impl Examples for Data {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        Ok(self.0.get(index)?)
+    }
+}
+
+/// Which part of embedded data is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Train,
+    HeldOut,
+}
+
+/// The tokeniser of a model, with the settings.
+pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, Failure> {
+    let settings = TokenSettings {
+        max_length: values.data.max_length(),
+        max_prompt_length: Some(values.data.max_prompt_length()).filter(|most| *most > 0),
+        truncation: match values.data.truncation() {
+            TruncationName::Auto => None,
+            TruncationName::KeepStart => Some(Truncation::KeepStart),
+            TruncationName::KeepEnd => Some(Truncation::KeepEnd),
+            TruncationName::KeepBoth => Some(Truncation::KeepBoth),
+        },
+        tokenization: match values.data.tokenization() {
+            TokenizationName::Joint => Tokenization::Joint,
+            TokenizationName::Separate => Tokenization::Separate,
+        },
+        vocabulary: Some(files.config.vocabulary),
+        ..settings_of(files.tokenizer()?)?
+    };
+    with_templates(files.tokenizer()?, settings).map_err(|error| match error {
+        DatasetError::Setting { name, value, hint } => Failure::usage(format!(
+            "--{} is {value}: {}",
+            name.replace('_', "-"),
+            hint.replace("max_prompt_length", "--max-prompt-length")
+        )),
+        other => other.into(),
+    })
+}
+
+/// The tokeniser of a model for texts whose lengths others look after.
+pub(crate) fn plain_tokenise(files: &ModelFiles) -> Result<Tokenise, Failure> {
+    plain_tokenise_of(files.tokenizer()?)
+}
+
+/// The same of a tokenizer alone.
+pub(crate) fn plain_tokenise_of(tokenizer: &ModelTokenizer) -> Result<Tokenise, Failure> {
+    Ok(with_templates(tokenizer, settings_of(tokenizer)?)?)
+}
+
+/// The tokens that begin and end texts.
+fn settings_of(tokenizer: &ModelTokenizer) -> Result<TokenSettings, Failure> {
+    let Some(&eos) = tokenizer.eos.first() else {
+        let text = format!("{}: the model names no end-of-text token (eos_token)", tokenizer.path.display());
+        return Err(Failure::failed(text));
+    };
+    Ok(TokenSettings { ends: tokenizer.eos.clone(), bos: tokenizer.bos, ..TokenSettings::new(eos) })
+}
+
+fn with_templates(tokenizer: &ModelTokenizer, settings: TokenSettings) -> Result<Tokenise, DatasetError> {
+    let tools = if tokenizer.chat_templates.len() > 1 { model::template(tokenizer, true)? } else { None };
+    Ok(Tokenise::new(tokenizer.tokenizer(), model::template(tokenizer, false)?, settings)?.with_tool_template(tools))
+}
+
+/// Lengths within what the model can see, and room for an answer: defaults shrink to fit, a given length that is more
+/// than the model's is an error.
+pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
+    let most = files.config.max_positions;
+    let mut wanted = values.data.max_length();
+    if wanted < 2 {
+        return Err(Failure::usage(format!("--max-length takes at least 2 (a prompt and an answer), not {wanted}")));
+    }
+    if wanted > most {
+        if values.is_given(&at::data::max_length) {
+            let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());
+            return Err(Failure::usage(text));
+        }
+        wanted = most;
+        values.preset(|settings| settings.data.max_length = wanted);
+    }
+    if values.data.max_prompt_length() >= wanted {
+        values.preset(|settings| settings.data.max_prompt_length = wanted / 2);
+    }
+    Ok(())
+}
+
+/// Opens what a data argument names.
+pub(crate) fn open(
+    name: &str,
+    part: Part,
+    tokenise: &Tokenise,
+    values: &Values,
+    reporter: &dyn Reporter,
+) -> Result<Dataset, Failure> {
+    let limit = values.data.limit();
+    if limit == Some(0) {
+        return Err(Failure::usage("--limit takes at least 1"));
+    }
+    if let Some(builtin) = name.strip_prefix("builtin:") {
+        if !matches!(values.data.split(), "auto" | "train") {
+            return Err(Failure::usage("--split is for files: embedded data is always learned from its train split"));
+        }
+        return builtin_data(builtin, part, tokenise, values, limit);
+    }
+    let reading = reading(part, values)?;
+    let path = Path::new(name);
+    if is_pair_folder(path) {
+        let mut judged = Judged::open(path, Modality::Token, values, reporter)?;
+        if TAKES_NO_TIES.contains(&values.objective.name()) {
+            judged.leave_ties_out(path)?;
+        }
+        judged.preferences.truncate(reading.limit.map_or(usize::MAX, |limit| limit as usize));
+        let records = judged.folder.records(&judged.preferences)?;
+        return Ok(Dataset::from_records(name, records, tokenise, reading.on_bad)?);
+    }
+    datasets::open(path, reading.clone(), tokenise).map_err(|error| unread(error, &reading))
+}
+
+/// Why data can't be read, with the setting that might be to blame.
+pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
+    match (&error, &reading.split) {
+        (DatasetError::NoShards { .. }, Some(_)) => {
+            Failure::failed(format!("{error} (--split says which part is read; all: every one)"))
+        }
+        _ => error.into(),
+    }
+}
+
+/// How a file is to be read. Held-out data that the user names has no limit.
+fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
+    Ok(Reading {
+        format: format_of(values.data.format()),
+        split: split(part, values),
+        limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
+        on_bad: on_bad(values.data.on_bad()),
+    })
+}
+
+/// The format that a setting names; none: that of the first record.
+fn format_of(name: FormatName) -> Option<Format> {
+    Some(match name {
+        FormatName::Auto => return None,
+        FormatName::Trl => Format::Trl,
+        FormatName::Tldr => Format::Tldr,
+        FormatName::Hh => Format::Hh,
+        FormatName::Ultrafeedback => Format::Ultrafeedback,
+        FormatName::Kto => Format::Kto,
+        FormatName::Ranked => Format::Ranked,
+        FormatName::Tree => Format::Tree,
+        FormatName::Demonstration => Format::Demonstration,
+    })
+}
+
+/// What is done with what can't be read.
+pub(crate) fn on_bad(broken: Broken) -> OnBad {
+    match broken {
+        Broken::Skip => OnBad::Skip,
+        Broken::Fail => OnBad::Fail,
+    }
+}
+
+/// Which part of files with parts is read; `None`: all of them.
+pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
+    match (values.data.split(), part) {
+        ("all", _) => None,
+        ("auto", Part::HeldOut) => Some(datasets::Split::HeldOut),
+        ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::Split::Train),
+        (name, _) => Some(datasets::Split::Named(name.to_owned())),
+    }
+}
+
+fn builtin_data(
+    name: &str,
+    part: Part,
+    tokenise: &Tokenise,
+    values: &Values,
+    limit: Option<usize>,
+) -> Result<Dataset, Failure> {
+    let problem = Problem::new(values.run.seed());
+    let (split, most) = match part {
+        Part::Train => (Split::Train, limit.unwrap_or(BUILTIN_PAIRS)),
+        Part::HeldOut => (Split::Validation, values.train.eval_examples()),
+    };
+    let full = format!("builtin:{name}");
+    match name {
+        "tldr" => Ok(Dataset::from_records(&full, problem.pair_records(split, most as u64), tokenise, OnBad::Fail)?),
+        "tldr-demonstrations" => {
+            Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise, OnBad::Fail)?)
+        }
+        "chimera-refiner-demonstrations" => {
+            let problem = chimera::Problem::new(values.run.seed());
+            Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise, OnBad::Fail)?)
+        }
+        _ => {
+            let known = "builtin:tldr, builtin:tldr-demonstrations and builtin:chimera-refiner-demonstrations";
+            let text = format!("there is no embedded data `{full}`; there are {known}");
+            Err(Failure::usage(text))
+        }
+    }
+}
+
+/// Training and held-out examples.
+pub(crate) fn open_split(
+    tokenise: &Tokenise,
+    values: &Values,
+    reporter: &dyn Reporter,
+) -> Result<(Dataset, Option<Dataset>), Failure> {
+    let name = values.data.data().ok_or_else(|| Failure::usage("--data is needed with --model"))?;
+    let data = open(name, Part::Train, tokenise, values, reporter)?;
+    if let Some(held_out) = values.data.eval_data() {
+        return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values, reporter)?)));
+    }
+    let share = values.data.eval_share();
+    if !(0.0..1.0).contains(&share) {
+        return Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")));
+    }
+    // Of embedded data as many are held out as evaluations look at.
+    let is_none_made = name.starts_with("builtin:") && values.train.eval_examples() == 0;
+    if share == 0.0 || is_none_made {
+        return Ok((data, None));
+    }
+    if name.starts_with("builtin:") {
+        let held_out = open(name, Part::HeldOut, tokenise, values, reporter)?;
+        return Ok((data, Some(held_out)));
+    }
+    let (rest, held_out) = data.hold_out(share, values.run.seed())?;
+    if rest.is_empty() {
+        let text = format!("--eval-share {share} holds all {} examples out and leaves none to learn from", data.len());
+        return Err(Failure::usage(text));
+    }
+    Ok((rest, Some(held_out)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[&str], part: Part) -> Reading {
+        let mut values = Values::default();
+        for setting in settings {
+            values.merge_set(setting).unwrap();
+        }
+        reading(part, &values).unwrap()
+    }
+
+    #[test]
+    fn auto_learns_from_the_train_split_and_holds_out_another() {
+        use datasets::Split::{HeldOut, Named, Train};
+        let splits = |settings: &[&str]| [Part::Train, Part::HeldOut].map(|part| read(settings, part).split);
+        assert_eq!(splits(&[]), [Some(Train), Some(HeldOut)]);
+        assert_eq!(splits(&["data.split=all"]), [None, None]);
+        assert_eq!(splits(&["data.split=train"]), [Some(Train), Some(Train)]);
+        let named = || Some(Named("test_prefs".to_owned()));
+        assert_eq!(splits(&["data.split=test_prefs"]), [named(), named()]);
+    }
+
+    #[test]
+    fn the_limit_is_for_the_data_not_for_eval_data() {
+        let limits = [Part::Train, Part::HeldOut].map(|part| read(&["data.limit=7"], part).limit);
+        assert_eq!(limits, [Some(7), None]);
+        assert_eq!(read(&[], Part::Train).limit, None);
+    }
+}

@@ -1,0 +1,256 @@
+//! Denoisers.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
+use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};
+use models::denoiser::Denoiser;
+use objectives::{Comparison, Objective};
+use policies::{Persist as _, Policy};
+
+use super::{Ended, Next, Task, Trained};
+use crate::denoiser::{self, Loaded};
+use crate::images::{self, Opened};
+use crate::judged::hold_out;
+use crate::objective::Chosen;
+use crate::pictures::{self, Artist};
+use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
+use crate::trajectories::Found;
+use crate::{Failure, adapters, draws, dropout, summary, trajectories};
+
+/// Trains a denoiser.
+pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+    let is_trajectory = task.call.values.diffusion.scheme() == SchemeName::Trajectory;
+    check_settings(&task.call.values, is_trajectory)?;
+    let setup = Setup::open(task)?;
+    match objective {
+        Chosen::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
+        Chosen::Comparisons(objective) => setup.on_images(objective.as_ref()),
+        Chosen::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
+        Chosen::Demonstrations(_) => Err(Failure::usage("--objective sft learns from images: --scheme forward")),
+        Chosen::Labels(_) | Chosen::Rankings(_) => {
+            let name = setup.task.call.values.objective.name();
+            Err(Failure::usage(format!("--objective {name} is for --mdp token; images come in pairs: try dpo")))
+        }
+    }
+}
+
+/// What would do nothing, or can't be, is wrong usage.
+pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
+    let name = values.objective.name();
+    if matches!(name, Loss::Orpo | Loss::Tdpo) {
+        return Err(Failure::usage(format!("--objective {name} reads probabilities, a denoiser's errors are none")));
+    }
+    if name == Loss::D3po && !is_trajectory {
+        return Err(Failure::usage("--objective d3po compares single steps of trajectories: --scheme trajectory"));
+    }
+    Ok(())
+}
+
+/// Everything a run needs but its objective.
+struct Setup<'a> {
+    task: Task<'a>,
+    data: Opened,
+    learner: Denoiser,
+    reference: Arc<Denoiser>,
+    loaded: Loaded,
+    mdp: ImageMdp,
+    units: Units,
+}
+
+impl<'a> Setup<'a> {
+    fn open(mut task: Task<'a>) -> Result<Self, Failure> {
+        let call = &mut task.call;
+        let units = draws::units(&call.values)?;
+        let name = call.values.model.model().unwrap_or_default().to_owned();
+        let loaded = denoiser::load(&name, &call.values)?;
+        let data = images::open(&loaded, call)?;
+        let shape = data.shape;
+        let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
+        let acting = denoiser::acting(&call.values, &loaded, shape)?;
+        let goes_on = denoiser::goes_on(&loaded, &call.values)?;
+        let reference = match call.values.model.reference() {
+            Some(other) => Some(denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?),
+            None if goes_on => None,
+            None => Some(loaded.frozen(shape, acting.clone())?),
+        };
+        let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
+        let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
+        if goes_on {
+            adapters::settle(learner.unet().lora.as_ref(), &mut call.values);
+        }
+        call.reporter.info(&format!("model {name}: {}", loaded.describe(shape)));
+        call.reporter.info(&data.describe());
+        dropout::note(&loaded.files.path, call.reporter);
+        Ok(Self { task, data, learner, reference: Arc::new(reference), loaded, mdp, units })
+    }
+
+    fn on_images<F: FromImages>(self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
+        let values = &self.task.call.values;
+        let given = match values.diffusion.draws() {
+            Some(path) => {
+                let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
+                Some(draws::of_rows(given, self.data.rows.as_deref()))
+            }
+            None => None,
+        };
+        let draws = draws::draws(values, given)?;
+        let beta = values.objective.beta();
+        let reporter = self.task.call.reporter;
+        let is_half = values.diffusion.scheme() == SchemeName::Half;
+        reporter.info(&if is_half {
+            let k = draws.per_example;
+            format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
+        } else {
+            let coefficient = self.units.coefficient(beta, self.mdp.size);
+            format!("{}; beta {beta}: {coefficient:.4} per unit of summed squared error", self.units)
+        });
+        let reference = Arc::clone(&self.reference);
+        let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
+        let share = values.diffusion.empty_share();
+        if !(0.0..1.0).contains(&share) {
+            return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
+        }
+        let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
+        let source = |images, draws: Draws| {
+            ImageSource::<F>::new(images, self.mdp.clone(), draws, self.units, scheme)
+                .of_prediction(self.loaded.scheduler.prediction)
+        };
+        let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
+        // Held-out examples have draws of their own, the same at every evaluation.
+        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, given: None, ..draws.clone() };
+        let held_out = self.data.held_out.clone();
+        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
+        let key = format!(
+            "{} {} {is_half} {share} {}",
+            self.data.fingerprint,
+            draws.fingerprint(),
+            std::any::type_name::<F>()
+        );
+        let mdp = self.mdp.clone();
+        self.run(objective, &mdp, &train, held_out.as_ref(), &key)
+    }
+
+    fn on_trajectories(mut self, objective: &dyn Objective<Feedback = Comparison>) -> Result<Trained, Failure> {
+        let found = trajectories::open(&mut self.task.call, &self.loaded, &self.reference, &self.data)?;
+        let values = &self.task.call.values;
+        let mdp = ImageMdp::new(Arc::clone(&found.schedule), found.timesteps.clone(), self.data.shape.size());
+        let (seed, by_decision) = (self.task.settings.seed, values.objective.name() == Loss::D3po);
+        let k = values.diffusion.draws_per_pair();
+        let (n, size) = (mdp.timesteps.len(), mdp.size);
+        let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
+        let beta = values.objective.beta();
+        let said = self.units.describe_density(size, counted, of);
+        self.task.call.reporter.info(&format!("{said}; beta {beta}"));
+        let importance = match values.diffusion.importance_clip() {
+            Some(most) if most <= 0.0 => {
+                return Err(Failure::usage(format!("--importance-clip takes a positive number, not {most}")));
+            }
+            Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
+            None => None,
+        };
+        let (train, held_out) = split(&found, images::eval_share(values)?, seed);
+        let learned_from = blake3::hash(format!("{:?}", train.pairs).as_bytes());
+        let key = format!("{} trajectories {k:?} {by_decision} {learned_from}", found.fingerprint);
+        let source = |trajectories| {
+            let mut source = TrajectorySource::<Comparison>::new(trajectories, mdp.clone(), self.units, seed);
+            source = if let Some(k) = k { source.with_decisions(k) } else { source };
+            source = if by_decision { source.by_decision() } else { source };
+            if let Some(importance) = &importance { source.with_importance(importance.clone()) } else { source }
+        };
+        let (train, held_out) = (source(&train), held_out.as_ref().map(source));
+        self.run(objective, &mdp.clone(), &train, held_out.as_ref(), &key)
+    }
+
+    fn run<S: Source<Mdp = ImageMdp>>(
+        mut self,
+        objective: &dyn Objective<Feedback = S::Feedback>,
+        mdp: &ImageMdp,
+        data: &S,
+        held_out: Option<&S>,
+        key: &str,
+    ) -> Result<Trained, Failure> {
+        // The reference's numbers are of its network, of the noise, and of the way it acts.
+        let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
+        let way = blake3::hash(way.as_bytes()).to_hex();
+        let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
+        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
+        // What can be refused is refused before there is a folder and before hours of work.
+        match &cache {
+            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let artist = Artist::new(&self.task.call, &self.loaded, &self.data)?;
+        let folder = &self.task.folder()?;
+        let _lock = folder.lock()?;
+        let needed = objective.needs().reference;
+        let reference = Arc::clone(&self.reference);
+        let problem = Problem {
+            mdp,
+            data,
+            held_out,
+            reference: needed.then_some(reference.as_ref() as &dyn Policy<ImageMdp>),
+            objective,
+            key,
+            cache,
+        };
+        let hooks = Hooks {
+            diagnose: None,
+            sample: artist.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
+                let artist = &artist;
+                Box::new(move |learner: &Denoiser| {
+                    Ok(Samples::Pictures(artist.samples(learner).map_err(|failure| failure.to_string())?))
+                })
+            }),
+        };
+        let (settings, reporter) = (&self.task.settings, self.task.call.reporter);
+        let monitor = &mut *reporter.monitor();
+        let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
+        drop(hooks);
+        self.finish(&outcome, folder, &artist)
+    }
+
+    fn finish(&self, outcome: &Outcome, folder: &RunFolder, artist: &Artist<'_>) -> Result<Trained, Failure> {
+        if outcome.ending == Ending::Interrupted {
+            return Ok(Trained::interrupted(folder, outcome.steps));
+        }
+        let mut table = summary::table(outcome, None, "decisions");
+        if self.data.is_shapes {
+            self.task.call.reporter.info("the oracle compares pictures of both models");
+            let seed = self.task.settings.seed;
+            let win = pictures::oracle_win_rate(artist, &self.learner, &self.reference, seed)?;
+            table = format!("{table}\n{win}");
+        }
+        Ok(Trained {
+            folder: folder.path().to_owned(),
+            ended: Ended::Done,
+            table,
+            pictures: artist.wants_samples().then_some((0, outcome.steps)),
+            next: Some(self.next()),
+        })
+    }
+
+    /// What to look at: pictures where the model can make some, else its errors.
+    fn next(&self) -> Next {
+        let values = &self.task.call.values;
+        if self.loaded.makes_pictures() {
+            let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
+            return Next::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
+        }
+        let data = match (values.data.latents(), values.data.data()) {
+            (None, Some(data)) => (at::data::data.path, data.to_owned()),
+            (latents, _) => (at::data::latents.path, latents.unwrap_or("latents.safetensors").to_owned()),
+        };
+        let reference = values.model.reference().or(values.model.model()).unwrap_or_default().to_owned();
+        Next::Score { reference, data }
+    }
+}
+
+/// A share of what is told is held out, with all its pairs.
+fn split(found: &Found, share: f64, seed: u64) -> (Trajectories, Option<Trajectories>) {
+    let all = &found.trajectories;
+    let (rest, held_out) = hold_out(&found.told, share, seed);
+    let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
+    (part(&rest), (!held_out.is_empty()).then(|| part(&held_out)))
+}

@@ -1,0 +1,325 @@
+//! A refiner and a generator, from one loss.
+use std::path::PathBuf;
+
+use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
+use ::train::hybrid::HybridSource;
+use ::train::pictures::Picture;
+use ::train::token::{FromExample, TokenSource};
+use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
+use datasets::images::LatentShape;
+use objectives::Objective;
+use policies::{Learns, Pair, Persist as _, Policy};
+
+use super::{Ended, Next, Task, Trained};
+use crate::hybrid::data::{self, Data, Opened};
+use crate::hybrid::eval::{Asked, Studio, table};
+use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
+use crate::objective::{Chosen, choose};
+use crate::settings::{Loss, Modality, ScheduleName, Settings, Update, Values};
+use crate::{Failure, denoiser, draws, dropout, model, summary};
+
+/// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
+const OBJECTIVES: [Loss; 8] =
+    [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
+
+/// Defaults. Says whether this is the embedded run.
+pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+    general_presets(values);
+    let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
+    let is_embedded = given == [false; 3];
+    if is_embedded {
+        values.preset(embedded);
+        // One half alone is no comparison.
+        if values.hybrid.update() != Update::Both {
+            values.preset(|settings| settings.hybrid.compare = false);
+        }
+    }
+    if values.hybrid.compare() && values.hybrid.update() != Update::Both {
+        return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));
+    }
+    if values.objective.name() == Loss::Sft {
+        values.preset(|settings| settings.diffusion.half = false);
+    }
+    Ok(is_embedded)
+}
+
+/// The embedded run, with the halves alone beside it.
+fn embedded(settings: &mut Settings) {
+    settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+    settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+    settings.hybrid.template = CHIMERA_TEMPLATE.to_owned();
+    settings.hybrid.compare = true;
+    settings.data.data = Some("builtin:chimera".to_owned());
+    settings.data.limit = Some(2048);
+    settings.data.max_length = 96;
+    settings.objective.beta = 0.3;
+    settings.objective.gamma = 100.0;
+    settings.objective.sft_weight = 0.1;
+    settings.optimizer.lr = 1e-4;
+    settings.hybrid.refiner_lr = Some(1e-3);
+    settings.optimizer.warmup_steps = 10;
+    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 8;
+    settings.train.micro_batch_size = 8;
+    settings.train.eval_every = 128;
+    settings.train.n_samples = 24;
+}
+
+/// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
+/// beta 1.
+pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
+    let name = values.objective.name();
+    if !OBJECTIVES.contains(&name) {
+        let text =
+            format!("--objective {name} is not for --mdp hybrid; there are {}", OBJECTIVES.map(Loss::word).join(", "));
+        return Err(Failure::usage(text));
+    }
+    weights(values)?;
+    let mut own = values.clone();
+    own.set(|settings| settings.objective.beta = 1.0);
+    choose(&own)
+}
+
+/// Trains a refiner and a generator.
+pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+    let files = Files::load(&mut task.call.values)?;
+    let mdp = files.mdp()?;
+    let reference = files.reference(&task.call.values)?;
+    let opened = data::open(&files, &mdp.handoff, &task.call)?;
+    if task.call.values.hybrid.compare() && !opened.is_chimera {
+        return Err(Failure::usage("--compare needs an oracle: it goes with --data builtin:chimera"));
+    }
+    let units = draws::units(&task.call.values)?;
+    let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
+    setup.describe()?;
+    match objective {
+        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
+        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
+        Chosen::Labels(_) | Chosen::Rankings(_) => Err(Failure::usage("hybrid pairs are compared two at a time")),
+    }
+}
+
+/// Everything a run needs but its objective.
+struct Setup<'a> {
+    task: Task<'a>,
+    files: &'a Files,
+    mdp: &'a PromptedMdp,
+    reference: Frozen,
+    opened: &'a Opened<'a>,
+    units: Units,
+}
+
+/// Both halves' examples.
+type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, models::Prompted>;
+
+impl<'a> Setup<'a> {
+    fn values(&self) -> &Values {
+        &self.task.call.values
+    }
+
+    fn describe(&self) -> Result<(), Failure> {
+        let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
+        let kind = self.files.refiner.config.architecture.model_type();
+        let held_out = self.opened.held_out.as_ref().map_or(0, Data::len);
+        let (beta, gamma) = weights(self.values())?;
+        let reporter = self.task.call.reporter;
+        reporter.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
+        model::say_ignored(&self.files.refiner, reporter);
+        dropout::note(&self.files.refiner.path, reporter);
+        dropout::note(&self.files.generator.files.path, reporter);
+        reporter.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
+        reporter.info(&format!("{} training pairs, {held_out} held out", self.opened.train.len()));
+        reporter.info(&format!(
+            "{}; beta {beta} a nat of refined prompt, gamma {gamma}: {:.4} per unit of summed squared error",
+            self.units,
+            self.units.coefficient(gamma, self.files.shape.size())
+        ));
+        Ok(())
+    }
+
+    /// Fresh learners, of which so much learns.
+    fn learner(&self, learns: Learns) -> Result<Models, Failure> {
+        let values = self.values();
+        let acting = denoiser::acting(values, &self.files.generator, self.files.shape)?;
+        let refiner = model::learner(self.files.refiner.clone(), values)?;
+        let generator = denoiser::learner(&self.files.generator, self.files.shape, acting, values)?;
+        let mut pair = Pair::new(refiner, generator).named(NAMES).learning(learns);
+        if let Some(rate) = values.hybrid.refiner_lr() {
+            if !(rate.is_finite() && rate >= 0.0) {
+                return Err(Failure::usage(format!("--refiner-lr takes a number from 0 up, not {rate}")));
+            }
+            pair.rates.0 = rate / self.task.settings.rate;
+        }
+        Ok(pair)
+    }
+
+    /// Timesteps and noise of every pair from a file; nothing can be held out then.
+    fn given(&self, path: &str) -> Result<Given, Failure> {
+        if self.opened.held_out.is_some() {
+            return Err(Failure::usage("--draws gives every pair its draw: it goes with --eval-share 0"));
+        }
+        let shape = self.files.shape;
+        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
+        let (n, timesteps) = (self.opened.train.len(), self.mdp.inner.schedule.len());
+        draws::read_given_for(path.as_ref(), (n, shape), timesteps)
+    }
+
+    fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
+        let values = self.values();
+        let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
+        let share = values.diffusion.empty_share();
+        if !(0.0..1.0).contains(&share) {
+            return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
+        }
+        let empty = self.mdp.handoff.none()?;
+        let pictures = ImageSource::<F>::new(data, self.mdp.inner.clone(), draws, self.units, Scheme::Forward)
+            .of_prediction(self.files.generator.scheduler.prediction)
+            .with_empty_share(share, empty);
+        HybridSource::new(self.mdp, (words, pictures), weights(values)?, NAMES)
+            .map_err(|error| Failure::failed(error.to_string()))
+    }
+
+    /// What the cached numbers belong to.
+    fn key(&self, draws: &Draws, feedback: &str) -> Result<CacheKey, Failure> {
+        let refiner = self.reference.outer.fingerprint()?;
+        let generator = self.reference.inner.fingerprint()?;
+        // The reference's numbers are of its networks, of what they are asked in which words, and of the noise.
+        let way =
+            format!("{:?} {:?} {:?}", self.mdp.inner.schedule, Some(self.values().hybrid.template()), self.mdp.outer);
+        let way = blake3::hash(way.as_bytes());
+        Ok(CacheKey {
+            model: format!("{refiner} {generator}"),
+            data: format!(
+                "{} {} {} {} {} {}",
+                self.opened.fingerprint,
+                draws.fingerprint(),
+                self.files.generator.encoders_fingerprint()?,
+                way.to_hex(),
+                self.values().diffusion.empty_share(),
+                feedback
+            ),
+        })
+    }
+
+    fn run<F: FromExample + FromImages>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
+        let values = self.values();
+        let given = match values.diffusion.draws() {
+            Some(path) => Some(self.given(path)?),
+            None => None,
+        };
+        let draws = draws::draws(values, given)?;
+        let train = self.source::<F>(&self.opened.train, draws.clone())?;
+        // Held-out examples have draws of their own, the same at every evaluation.
+        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, ..draws.clone() };
+        let held_out = self.opened.held_out.as_ref();
+        let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
+        let key = self.key(&draws, std::any::type_name::<F>())?;
+        let cache = values.train.reference_cache().map(PathBuf::from);
+        match &cache {
+            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let learns = match values.hybrid.update() {
+            Update::Refiner => Learns::Outer,
+            Update::Generator => Learns::Inner,
+            Update::Both => Learns::Both,
+        };
+        let studio = Studio::new(self.files, &self.mdp.handoff, &self.task.call)?;
+        let mut learner = self.learner(learns)?;
+        let settings = train::Settings { beta: 1.0, ..self.task.settings.clone() };
+        let folder = self.task.folder()?;
+        let _lock = folder.lock()?;
+        let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
+        let requests = requests.requests(self.values().train.n_samples(), self.task.settings.seed)?;
+        let reference = self.reference.clone();
+        let problem = Problem {
+            mdp: self.mdp,
+            data: &train,
+            held_out: held_out.as_ref(),
+            reference: objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>),
+            objective,
+            key,
+            cache,
+        };
+        let hooks = hooks(&studio, &requests);
+        let reporter = self.task.call.reporter;
+        let known = self.mdp.handoff.truncated();
+        let monitor = &mut *reporter.monitor();
+        let outcome = run(&problem, &mut learner, &settings, &folder, &hooks, monitor, reporter.stop())?;
+        let cut = self.mdp.handoff.truncated() - known;
+        if cut > 0 {
+            self.task.call.reporter.info(&format!(
+                "{cut} more refined prompts were longer than the text encoder reads: it did not see their end"
+            ));
+        }
+        if outcome.ending == Ending::Interrupted {
+            return Ok(Trained::interrupted(&folder, outcome.steps));
+        }
+        let mut shown = summary::table(&outcome, None, "decisions");
+        if self.opened.is_chimera {
+            self.task.call.reporter.info("the oracle compares pictures");
+            let base = (&*reference.outer, &*reference.inner);
+            let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
+            if self.values().hybrid.compare() {
+                let mut alone = Vec::new();
+                for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
+                    self.task.call.reporter.info(&format!("the {name} alone"));
+                    let mut learner = self.learner(learns)?;
+                    let path = folder.join("alone").join(name);
+                    let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
+                    let monitor = &mut *reporter.monitor();
+                    let outcome = run(&problem, &mut learner, &settings, &own, &hooks, monitor, reporter.stop())?;
+                    if outcome.ending == Ending::Interrupted {
+                        return Ok(Trained::interrupted(&folder, outcome.steps));
+                    }
+                    alone.push(learner);
+                }
+                let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
+                rows.push(("refiner alone", studio.judge(refiner, base.1)?));
+                rows.push(("generator alone", studio.judge(base.0, generator)?));
+                rows.push(("both, separately", studio.judge(refiner, generator)?));
+            }
+            let name = match learns {
+                Learns::Both => "joint",
+                Learns::Outer => "refiner",
+                Learns::Inner => "generator",
+            };
+            rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
+            shown = format!("{shown}\n\n{}", table(&rows));
+        }
+        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
+        Ok(Trained {
+            folder: folder.path().to_owned(),
+            ended: Ended::Done,
+            table: shown,
+            pictures: (!requests.is_empty()).then_some((0, outcome.steps)),
+            next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
+        })
+    }
+}
+
+/// Pictures of the requests that are watched, each under its request and its refined prompt.
+fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
+    Hooks {
+        diagnose: None,
+        sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
+            Box::new(move |learner: &Models| {
+                let asked: Vec<Asked> =
+                    requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
+                let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
+                let made = match made {
+                    // The run itself stops at its next step, with a checkpoint.
+                    Err(failure) if failure.is_interrupt() => return Ok(Samples::Pictures(Vec::new())),
+                    made => made.map_err(|failure| failure.to_string())?,
+                };
+                let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
+                    let size = (made.picture.width() as u32, made.picture.height() as u32);
+                    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
+                });
+                Ok(Samples::Pictures(pictures.collect()))
+            })
+        }),
+    }
+}

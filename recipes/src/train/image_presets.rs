@@ -1,0 +1,173 @@
+//! Defaults of runs on images.
+use crate::settings::{
+    FlipSides, Loss, NoiseName, OptimizerName, PredictionName, Preset, ReductionName, ResizeFilter, ResizeRounding,
+    ScheduleName, Scheme, Settings, TimestepsName, TransparencyName, Values,
+};
+use crate::{Failure, denoiser};
+
+/// Defaults of known runs. Says whether this is the embedded one.
+pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+    let sources = [values.data.data(), values.data.latents(), values.diffusion.trajectories()];
+    let has_data = sources.iter().any(Option::is_some);
+    let is_embedded = values.model.model().is_none() && !has_data;
+    if values.model.model().is_none() && has_data {
+        return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
+    }
+    // Later presets win over earlier ones.
+    values.preset(|settings| {
+        settings.objective.beta = denoiser::USUAL_BETA;
+        settings.optimizer.name = OptimizerName::Adamw;
+        settings.optimizer.lr = 1e-6;
+    });
+    let sft = values.objective.name() == Loss::Sft;
+    let d3po = values.objective.name() == Loss::D3po;
+    if d3po {
+        values.preset(|settings| settings.diffusion.scheme = Scheme::Trajectory);
+    }
+    if is_embedded {
+        values.preset(embedded);
+        match (values.diffusion.scheme(), values.objective.name()) {
+            (Scheme::Trajectory, _) => values.preset(embedded_trajectories),
+            // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
+            (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
+            // A square has a target, and the rate of a slope steps beyond it.
+            (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
+            _ => {}
+        }
+    }
+    if d3po {
+        values.preset(|settings| {
+            settings.objective.beta = 0.1;
+            settings.diffusion.reduction = ReductionName::Mean;
+        });
+    }
+    if sft {
+        // What the field calls the loss of a denoiser: the mean squared error, whole.
+        values.preset(|settings| settings.diffusion.half = false);
+    }
+    match values.train.preset() {
+        None => {}
+        Some(Preset::SalesforceSd15) => {
+            values.preset(pictures_of_scripts);
+            values.preset(salesforce);
+        }
+        Some(Preset::Diffusers2500) => {
+            values.preset(pictures_of_scripts);
+            values.preset(|settings| {
+                settings.objective.beta = 2500.0;
+                settings.diffusion.half = false;
+            });
+        }
+        Some(Preset::FlowGrpo100) => values.preset(|settings| {
+            settings.objective.beta = 100.0;
+            settings.diffusion.half = true;
+            settings.diffusion.timesteps = TimestepsName::LogitNormal;
+            settings.model.prediction = PredictionName::Flow;
+        }),
+        Some(Preset::Paper) => values.preset(paper),
+        Some(other @ (Preset::Tldr | Preset::Trl)) => {
+            return Err(Failure::usage(format!("--preset {other} is for --mdp token")));
+        }
+    }
+    Ok(is_embedded)
+}
+
+/// The embedded run: about two minutes on two cores.
+fn embedded(settings: &mut Settings) {
+    settings.model.model = Some("builtin:shapes".to_owned());
+    settings.data.data = Some("builtin:shapes".to_owned());
+    settings.data.limit = Some(2048);
+    settings.objective.beta = 300.0;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 5e-4;
+    settings.optimizer.warmup_steps = 10;
+    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 8;
+    settings.train.micro_batch_size = 8;
+    settings.train.eval_every = 64;
+    settings.train.n_samples = 24;
+}
+
+/// The embedded run on trajectories of the embedded denoiser's own.
+fn embedded_trajectories(settings: &mut Settings) {
+    settings.objective.beta = 0.1;
+    settings.diffusion.reduction = ReductionName::Sum;
+    settings.sample.steps = 10;
+    settings.sample.eta = 1.0;
+}
+
+/// Eq. 15's sum with its T outside; beta as strong as the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
+fn paper(settings: &mut Settings) {
+    settings.objective.beta = 1.526e-4;
+    settings.diffusion.reduction = ReductionName::Sum;
+    settings.diffusion.half = false;
+    settings.diffusion.horizon = 1000.0;
+    // Eq. 15 draws for each side by itself.
+    settings.diffusion.noise = NoiseName::Independent;
+}
+
+/// Pictures as both published scripts see them: Pillow's `convert("RGB")`, torchvision's `Resize` (bilinear), `CenterCrop`
+/// and `RandomHorizontalFlip`, each picture of a pair by itself.
+fn pictures_of_scripts(settings: &mut Settings) {
+    settings.data.transparency = TransparencyName::Drop;
+    settings.data.exif = false;
+    settings.data.resize_filter = ResizeFilter::Bilinear;
+    settings.data.resize_rounding = ResizeRounding::Torchvision;
+    settings.data.flip = true;
+    settings.data.flip_sides = FlipSides::Apart;
+}
+
+/// The released Diffusion-DPO code on Stable Diffusion 1.5.
+fn salesforce(settings: &mut Settings) {
+    settings.objective.beta = 5000.0;
+    settings.diffusion.half = true;
+    settings.diffusion.reduction = ReductionName::Mean;
+    settings.diffusion.empty_share = 0.2;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 2.05e-5;
+    settings.optimizer.weight_decay = 0.01;
+    settings.optimizer.warmup_steps = 500;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 2048;
+    settings.train.max_steps = Some(2000);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draws;
+
+    fn preset_values(given: &[&str]) -> Values {
+        let mut values = Values::default();
+        values.merge_set("run.mdp=diffusion").unwrap();
+        for set in given {
+            values.merge_set(set).unwrap();
+        }
+        presets(&mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn the_nearest_default_counts() {
+        let numbers = |values: &Values| (Some(values.objective.beta()).unwrap(), Some(values.optimizer.lr()).unwrap());
+        let own = ["model.model=m", "data.data=d"];
+        assert_eq!(numbers(&preset_values(&own)), (2000.0, 1e-6));
+        assert_eq!(numbers(&preset_values(&[])), (300.0, 5e-4));
+        assert_eq!(numbers(&preset_values(&["objective.name=d3po"])), (0.1, 5e-4));
+        assert_eq!(numbers(&preset_values(&["objective.name=ipo"])), (300.0, 1e-5));
+        assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 5e-4));
+        assert_eq!(numbers(&preset_values(&[own[0], own[1], "train.preset=salesforce-sd15"])), (5000.0, 2.05e-5));
+    }
+
+    #[test]
+    fn presets_of_one_strength() {
+        let size = 4 * 64 * 64;
+        for name in ["salesforce-sd15", "diffusers-2500", "paper"] {
+            let values = preset_values(&["model.model=m", "data.data=d", &format!("train.preset={name}")]);
+            let units = draws::units(&values).unwrap();
+            let coefficient = units.coefficient(Some(values.objective.beta()).unwrap(), size);
+            assert!((coefficient - 0.1526).abs() < 1e-4, "{name}: {coefficient}");
+        }
+    }
+}

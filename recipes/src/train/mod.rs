@@ -1,0 +1,205 @@
+//! `train`.
+mod diffusion;
+mod hybrid;
+mod image_presets;
+mod rounds;
+mod token;
+
+use ::train::{Decay, RunFolder, Settings, write_whole};
+use std::path::{Path, PathBuf};
+
+use crate::keys::{self, TRAIN};
+use crate::objective::choose;
+use crate::settings::{Modality, ScheduleName, Values, at};
+use crate::{Call, Failure, model};
+
+/// Trains, or goes on training.
+///
+/// `resume` names the folder of a run that was stopped, which has its settings.
+///
+/// # Errors
+/// Settings that make no sense or that nothing reads, files that can't be read or written, a loss that diverges.
+pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+    if let Some(path) = resume {
+        take_up(&mut call.values, path)?;
+    }
+    let mdp = call.values.run.mdp();
+    let embedded = match mdp {
+        Modality::Diffusion => image_presets::presets(&mut call.values)?,
+        Modality::Hybrid => hybrid::presets(&mut call.values)?,
+        Modality::Token => token::presets(&mut call.values)?,
+    };
+    decide_length(&mut call.values);
+    keys::idle::refuse(&call.values, TRAIN)?;
+    if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
+        return rounds::train(call, resume);
+    }
+    if call.values.rounds.rounds() == Some(0) {
+        return Err(Failure::usage("--rounds takes at least 1"));
+    }
+    one(call, embedded, resume.map(Path::to_owned))
+}
+
+/// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
+fn decide_length(values: &mut Values) {
+    if values.train.max_steps.is_some() && !values.is_given(&at::train::epochs) {
+        values.set(|settings| settings.train.epochs = None);
+    }
+}
+
+/// One run, all of whose settings are known.
+fn one(call: Call<'_>, embedded: bool, resume: Option<PathBuf>) -> Result<Trained, Failure> {
+    let mdp = call.values.run.mdp();
+    let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
+    let settings = settings(&call.values)?;
+    model::optimizer(&call.values)?;
+    let (reporter, task) = (call.reporter, Task { call, settings, embedded, resume });
+    let trained = match mdp {
+        Modality::Diffusion => diffusion::train(task, objective),
+        Modality::Hybrid => hybrid::train(task, objective),
+        Modality::Token => token::train(task, objective),
+    }?;
+    reporter.trained(&trained);
+    Ok(trained)
+}
+
+/// What a training run came to.
+#[derive(Debug)]
+pub struct Trained {
+    /// Its folder; of rounds the one that holds them all.
+    pub folder: PathBuf,
+    /// How it ended.
+    pub ended: Ended,
+    /// The numbers of a run that is done, as a table for people.
+    pub table: String,
+    /// After which steps pictures lie in the folder's `samples`: the first, and the last.
+    pub pictures: Option<(usize, usize)>,
+    /// What shows best what it has learned.
+    pub next: Option<Next>,
+}
+
+/// How training ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Done,
+    /// All rounds are done; the last one's run is there.
+    Rounds {
+        /// The folder of the last run.
+        last: PathBuf,
+    },
+    /// It was stopped, and can be resumed.
+    Interrupted {
+        /// The steps that are done, where it was one run.
+        after: Option<usize>,
+    },
+    /// A round waits until people have judged its pairs.
+    Waits {
+        /// Which round.
+        round: usize,
+        /// The folder of its pairs.
+        pairs: PathBuf,
+    },
+}
+
+/// What to look at after a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Its answers or pictures.
+    Sample {
+        /// The kind of problem.
+        mdp: Modality,
+        /// What to ask.
+        prompts: String,
+    },
+    /// Its errors beside those of what it started from.
+    Score {
+        /// What it started from.
+        reference: String,
+        /// The data: the setting's path, and its value.
+        data: (&'static str, String),
+    },
+}
+
+impl Trained {
+    /// A run that was stopped after some steps.
+    fn interrupted(folder: &RunFolder, steps: usize) -> Self {
+        let ended = Ended::Interrupted { after: Some(steps) };
+        Self { folder: folder.path().to_owned(), ended, table: String::new(), pictures: None, next: None }
+    }
+}
+
+/// What every kind of problem gets.
+struct Task<'a> {
+    call: Call<'a>,
+    settings: Settings,
+    embedded: bool,
+    resume: Option<PathBuf>,
+}
+
+impl Task<'_> {
+    /// A new run's folder with its settings in it, or that of the run that goes on.
+    fn folder(&mut self) -> Result<RunFolder, Failure> {
+        let values = &mut self.call.values;
+        if let Some(path) = &self.resume {
+            let folder = RunFolder::open(path)?;
+            values.set(|settings| settings.run.out = Some(path.display().to_string()));
+            return Ok(folder);
+        }
+        let path = match values.run.out() {
+            Some(path) => PathBuf::from(path),
+            None => fresh_folder(values.objective.name().word()),
+        };
+        let folder = RunFolder::create(&path)?;
+        values.set(|settings| settings.run.out = Some(path.display().to_string()));
+        let config = keys::to_toml(values, TRAIN);
+        write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
+        Ok(folder)
+    }
+}
+
+/// A resumed run has the settings it was started with.
+fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
+    if let Some(key) =
+        keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
+    {
+        let text =
+            format!("--{} can't be given with --resume: the run goes on with the settings it has", key.field.name);
+        return Err(Failure::usage(text));
+    }
+    RunFolder::open(path)?;
+    values.merge_file(&path.join("config.toml"))?;
+    Ok(())
+}
+
+fn settings(values: &Values) -> Result<Settings, Failure> {
+    let settings = Settings {
+        seed: values.run.seed(),
+        batch_size: values.train.batch_size(),
+        micro_batch_size: values.train.micro_batch_size(),
+        epochs: values.train.epochs(),
+        max_steps: values.train.max_steps(),
+        rate: values.optimizer.lr(),
+        warmup_steps: values.optimizer.warmup_steps(),
+        decay: match values.optimizer.schedule() {
+            ScheduleName::Linear => Decay::Linear,
+            ScheduleName::Cosine => Decay::Cosine,
+            ScheduleName::Constant => Decay::Constant,
+        },
+        max_gradient_norm: Some(values.optimizer.max_grad_norm()),
+        eval_every: values.train.eval_every(),
+        eval_examples: values.train.eval_examples(),
+        save_every: values.train.save_every(),
+        keep_checkpoints: values.train.keep_checkpoints(),
+        beta: values.objective.beta(),
+    };
+    settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
+}
+
+/// `runs/OBJECTIVE-N` with the first free N.
+fn fresh_folder(objective: &str) -> PathBuf {
+    (1..100_000)
+        .map(|n| PathBuf::from(format!("runs/{objective}-{n}")))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| PathBuf::from("runs/last"))
+}

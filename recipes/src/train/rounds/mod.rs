@@ -1,0 +1,330 @@
+//! `train --rounds`: pairs are made by the policy as it is, judged, learned from, and again.
+//!
+//! A round is the verbs in a row: `sample --pairs`, `judge`, `train --data`, and for its result `sample --pairs
+//! --reference` against the policy at the start, `judge`. All that a round makes stays in its folder, and what is there
+//! already is not made again: that is how rounds go on after they were stopped.
+mod prompts;
+mod settings;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use ::train::statistics::wilson;
+use ::train::{RunFolder, remove_leftovers, write_lines, write_whole};
+use datasets::pairs::PairFolder;
+use datasets::{Prompt, derived_seed, pairs};
+use serde_json::json;
+
+use self::prompts::{Prompts, line, source};
+use self::settings::{check, fit};
+use super::{Ended, Trained, fresh_folder, one};
+use crate::hybrid::halves_of_run;
+use crate::judge::{self, Counts};
+use crate::keys::{TRAIN, to_toml};
+use crate::sample;
+use crate::settings::{Modality, RoundReference, Values, at};
+use crate::{Call, Failure};
+
+/// Trains in rounds, or goes on with them.
+pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+    check(&call.values)?;
+    let source = source(&mut call.values)?;
+    let prompts = Prompts::read(source, &call.values, call.reporter)?;
+    if resume.is_none() {
+        fit(&mut call.values)?;
+    }
+    let path = match resume {
+        Some(path) => path.to_owned(),
+        None => call.values.run.out().map_or_else(|| fresh_folder("rounds"), PathBuf::from),
+    };
+    call.values.set(|settings| settings.run.out = Some(path.display().to_string()));
+    if resume.is_none() {
+        RunFolder::create(&path)?;
+        let config = to_toml(&call.values, TRAIN);
+        write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
+    }
+    let _lock = RunFolder::open(&path)?.lock()?;
+    let rounds = Rounds { call, path, prompts };
+    let trained = match rounds.go() {
+        Err(failure) if failure.is_interrupt() => rounds.ended(Ended::Interrupted { after: None }),
+        ended => ended?,
+    };
+    rounds.call.reporter.trained(&trained);
+    Ok(trained)
+}
+
+/// What is known of a finished round.
+struct Finished {
+    pairs: usize,
+    decided: usize,
+    won: Option<(f64, usize)>,
+}
+
+struct Rounds<'a> {
+    call: Call<'a>,
+    path: PathBuf,
+    prompts: Prompts,
+}
+
+impl Rounds<'_> {
+    fn go(&self) -> Result<Trained, Failure> {
+        let values = &self.call.values;
+        let n_rounds = values.rounds.rounds().unwrap_or(1);
+        let judge = values.judge.judge();
+        let mut finished = Vec::with_capacity(n_rounds);
+        for round in 1..=n_rounds {
+            let folder = self.folder(round);
+            let pairs = folder.join("pairs");
+            self.call.reporter.info(&format!("round {round} of {n_rounds}"));
+            std::fs::create_dir_all(&folder)?;
+            remove_leftovers(&folder)?;
+            if !pairs.exists() {
+                let asked = self.prompts.of_round(round, values.rounds.pairs(), values)?;
+                self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
+            }
+            let Some(counts) = self.judged(&pairs, judge)? else {
+                return Ok(self.ended(Ended::Waits { round, pairs }));
+            };
+            if counts.a + counts.b == 0 {
+                let text = format!(
+                    "{}: every pair is a tie, so there is nothing to learn from; start again with more --round-pairs, \
+                     other --prompts or another --judge",
+                    pairs.display()
+                );
+                return Err(Failure::failed(text));
+            }
+            if self.is_stopped() || !self.learn(round, &pairs)? {
+                return Ok(self.ended(Ended::Interrupted { after: None }));
+            }
+            let won = self.compare(round, judge)?;
+            if self.is_stopped() {
+                return Ok(self.ended(Ended::Interrupted { after: None }));
+            }
+            finished.push(Finished { pairs: counts.a + counts.b + counts.ties, decided: counts.a + counts.b, won });
+            self.write(&finished)?;
+        }
+        Ok(Trained { table: table(&finished), ..self.ended(Ended::Rounds { last: self.run(n_rounds) }) })
+    }
+
+    fn ended(&self, ended: Ended) -> Trained {
+        Trained { folder: self.path.clone(), ended, table: String::new(), pictures: None, next: None }
+    }
+
+    fn folder(&self, round: usize) -> PathBuf {
+        self.path.join(format!("round-{round}"))
+    }
+
+    fn run(&self, round: usize) -> PathBuf {
+        self.folder(round).join("run")
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.call.reporter.is_stopped()
+    }
+
+    /// Settings of a verb within a round: chance of its own, which no other verb, round or seed has, and the policy that
+    /// the rounds before have made.
+    fn values(&self, purpose: &str, round: usize, policy_of: usize) -> Result<Values, Failure> {
+        let mut values = self.call.values.clone();
+        let seed = derived_seed(values.run.seed(), purpose, round as u64);
+        let no_more = [
+            &at::rounds::rounds,
+            &at::data::data,
+            &at::data::latents,
+            &at::data::eval_data,
+            &at::data::limit,
+            &at::diffusion::draws,
+            &at::train::reference_cache,
+            &at::run::out,
+            &at::label::pairs,
+            &at::sample::prompts,
+            &at::sample::limit,
+            &at::sample::n,
+        ];
+        for field in no_more {
+            values.reset(field);
+        }
+        values.set(|settings| {
+            settings.run.seed = seed;
+            settings.hybrid.compare = false;
+        });
+        if policy_of > 0 {
+            let run = self.run(policy_of);
+            if values.run.mdp() == Modality::Hybrid {
+                let [refiner, generator] = halves_of_run(&run)?;
+                values.set(|settings| {
+                    settings.hybrid.refiner = Some(refiner);
+                    settings.hybrid.generator = Some(generator);
+                });
+            } else {
+                values.set(|settings| settings.model.model = Some(run.display().to_string()));
+            }
+        }
+        Ok(values)
+    }
+
+    /// Makes the policy at the start the one that others are compared with, or stay close to where no other was named.
+    fn against_start(&self, values: &mut Values, or: Named) {
+        let start = &self.call.values;
+        let named = |reference: Option<&str>, model: Option<&str>| {
+            reference.filter(|_| or == Named::Counts).or(model).map(str::to_owned)
+        };
+        values.set(|settings| {
+            settings.model.reference = named(start.model.reference(), start.model.model());
+            settings.hybrid.refiner_reference = named(start.hybrid.refiner_reference(), start.hybrid.refiner());
+            settings.hybrid.generator_reference = named(start.hybrid.generator_reference(), start.hybrid.generator());
+        });
+    }
+
+    fn make_pairs(
+        &self,
+        round: usize,
+        asked: &[Prompt],
+        prompts: &Path,
+        pairs: &Path,
+        against: Against,
+    ) -> Result<(), Failure> {
+        write_lines(prompts, asked.iter().map(line))?;
+        let mut values = match against {
+            Against::Itself => self.values("pairs of a round", round, round - 1)?,
+            Against::Start => self.values("comparison of a round", round, round)?,
+        };
+        match against {
+            Against::Itself => clear_references(&mut values),
+            Against::Start => {
+                self.against_start(&mut values, Named::IsLeftOut);
+                values.set(|settings| settings.sample.null_share = 0.0);
+            }
+        }
+        values.set(|settings| {
+            settings.sample.prompts = Some(prompts.display().to_string());
+            settings.label.pairs = Some(pairs.display().to_string());
+        });
+        sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
+    }
+
+    /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
+    fn judged(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
+        if judge != "people" {
+            let device = self.call.values.run.device();
+            return judge::judge_all(pairs, judge, device, self.call.reporter).map(Some);
+        }
+        let said = said(pairs)?;
+        if let Some(Counts { a, ties, b }) = said {
+            let (n, of) = (a + ties + b, PairFolder::open(pairs)?.len());
+            self.call.reporter.info(&format!("people have judged {n} of {of} pairs of {}", pairs.display()));
+            if n < of {
+                self.call.reporter.notice(&format!("{} pairs have no judgement, and are left out", of - n));
+            }
+        }
+        Ok(said)
+    }
+
+    /// Trains on a round's pairs; false if that was interrupted.
+    fn learn(&self, round: usize, pairs: &Path) -> Result<bool, Failure> {
+        let run = self.run(round);
+        if run.join("model").is_dir() {
+            return Ok(true);
+        }
+        let mut values = self.values("run of a round", round, round - 1)?;
+        match values.rounds.reference() {
+            RoundReference::Fixed => self.against_start(&mut values, Named::Counts),
+            RoundReference::Moved => clear_references(&mut values),
+        }
+        values.set(|settings| {
+            settings.data.data = Some(pairs.display().to_string());
+            settings.run.out = Some(run.display().to_string());
+        });
+        let resume = if run.exists() { begun(&run)? } else { None };
+        one(Call { values, reporter: self.call.reporter }, false, resume)?;
+        Ok(run.join("model").is_dir())
+    }
+
+    /// The share of prompts on which the judge prefers a round's policy to the one at the start.
+    fn compare(&self, round: usize, judge: &str) -> Result<Option<(f64, usize)>, Failure> {
+        if self.prompts.held_out.is_empty() {
+            return Ok(None);
+        }
+        let (folder, pairs) = (self.folder(round), self.folder(round).join("against-start"));
+        if !pairs.exists() {
+            let prompts = folder.join("held-out.jsonl");
+            self.make_pairs(round, &self.prompts.held_out, &prompts, &pairs, Against::Start)?;
+        }
+        let Some(counts) = self.judged(&pairs, judge)? else {
+            let name = pairs.display();
+            self.call.reporter.info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
+            return Ok(None);
+        };
+        Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
+    }
+
+    fn write(&self, finished: &[Finished]) -> Result<(), Failure> {
+        let lines = finished.iter().zip(1..).map(|(round, number)| {
+            let rate = round.won.map(|(won, n)| won / n as f64);
+            let interval = round.won.map(|(won, n)| wilson(won, n as f64));
+            json!({ "round": number, "pairs": round.pairs, "decided": round.decided, "win_rate": rate,
+                    "interval": interval })
+        });
+        Ok(write_lines(&self.path.join("rounds.jsonl"), lines)?)
+    }
+}
+
+/// What makes side b of a pair.
+#[derive(Clone, Copy)]
+enum Against {
+    Itself,
+    Start,
+}
+
+/// Whether a reference that the user named counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Counts,
+    IsLeftOut,
+}
+
+/// What stays close to the model as it is has no other reference.
+fn clear_references(values: &mut Values) {
+    for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
+        values.reset(reference);
+    }
+}
+
+/// A run that was begun and has something to go on from; one that has not is put away.
+fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
+    let is_begun = run.join("config.toml").is_file() && !RunFolder::open(run)?.checkpoints()?.is_empty();
+    if is_begun {
+        return Ok(Some(run.to_owned()));
+    }
+    std::fs::remove_dir_all(run)?;
+    Ok(None)
+}
+
+/// What people have said of a folder of pairs, if anything; what several say of a pair is decided by their mean.
+fn said(path: &Path) -> Result<Option<Counts>, Failure> {
+    let preferences = PairFolder::open(path)?.labels()?.preferences();
+    let choices = preferences.iter().map(|preference| match preference.a_is_better {
+        share if share > 0.5 => pairs::Choice::A,
+        share if share < 0.5 => pairs::Choice::B,
+        _ => pairs::Choice::Tie,
+    });
+    Ok((!preferences.is_empty()).then(|| Counts::of(choices)))
+}
+
+fn table(finished: &[Finished]) -> String {
+    let mut text = format!("{:<12}{:>8}{:>10}{:>26}   95% interval", "", "pairs", "decided", "win rate over the start");
+    for (round, number) in finished.iter().zip(1..) {
+        let name = format!("round {number}");
+        let _ = write!(text, "\n{name:<12}{:>8}{:>10}", round.pairs, round.decided);
+        match round.won {
+            Some((won, n)) => {
+                let (low, high) = wilson(won, n as f64);
+                let _ = write!(text, "{:>26.3}   {low:.3} to {high:.3} ({n} prompts)", won / n as f64);
+            }
+            None => {
+                let _ = write!(text, "{:>26}", "not judged");
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,268 @@
+//! Language models.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::train::token::{FromExample, TokenSource};
+use ::train::{
+    CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, TrainError, can_write, run,
+};
+use datasets::{Dataset, Order, derived_seed};
+use mdp::token::TokenMdp;
+use models::causal::{CausalLm, Sampling};
+use models::formats::{ModelFiles, ModelTokenizer};
+use objectives::Objective;
+use policies::{Persist, Policy};
+
+use super::{Ended, Next, Task, Trained};
+use crate::objective::Chosen;
+use crate::settings::{
+    FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
+};
+use crate::text::{self, Data};
+use crate::{Failure, adapters, dropout, model, summary};
+
+/// Trains a language model.
+pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+    let setup = Setup::open(task)?;
+    match objective {
+        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
+        Chosen::Rankings(objective) => setup.run(objective.as_ref()),
+        Chosen::Labels(objective) => setup.run(objective.as_ref()),
+        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
+    }
+}
+
+/// Defaults of known runs. Says whether this is the embedded one.
+pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+    if values.objective.name() == Loss::D3po {
+        return Err(Failure::usage("--objective d3po is for --mdp diffusion"));
+    }
+    let is_embedded = values.model.model().is_none() && values.data.data().is_none();
+    if is_embedded {
+        values.preset(embedded);
+    }
+    if values.model.model().is_none() {
+        return Err(Failure::usage("--data needs --model (or give neither, for the embedded problem)"));
+    }
+    match values.train.preset() {
+        None => {}
+        Some(Preset::Tldr) => values.preset(|settings| {
+            settings.train.batch_size = 128;
+            settings.train.micro_batch_size = 16;
+            settings.train.epochs = Some(1);
+            settings.data.format = FormatName::Tldr;
+        }),
+        Some(Preset::Trl) => values.preset(trl),
+        Some(other @ (Preset::SalesforceSd15 | Preset::Diffusers2500 | Preset::FlowGrpo100 | Preset::Paper)) => {
+            return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion")));
+        }
+    }
+    if values.train.preset() == Some(Preset::Trl) && values.objective.name() == Loss::Ipo {
+        values.preset(|settings| settings.objective.per_token = true);
+    }
+    Ok(is_embedded)
+}
+
+/// The embedded run: about a minute on two cores.
+fn embedded(settings: &mut Settings) {
+    settings.model.model = Some("builtin:tldr".to_owned());
+    settings.data.data = Some("builtin:tldr".to_owned());
+    settings.data.limit = Some(8192);
+    settings.data.max_length = 256;
+    settings.data.max_prompt_length = 192;
+    settings.objective.beta = 0.3;
+    settings.optimizer.lr = 3e-5;
+    settings.optimizer.warmup_steps = 10;
+    settings.train.batch_size = 32;
+    settings.train.micro_batch_size = 16;
+    settings.train.eval_every = 64;
+}
+
+/// What TRL's DPOTrainer does unless told otherwise.
+fn trl(settings: &mut Settings) {
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 1e-6;
+    settings.optimizer.warmup_steps = 0;
+    settings.optimizer.schedule = ScheduleName::Linear;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.data.tokenization = TokenizationName::Joint;
+    settings.data.max_length = 1024;
+    settings.data.max_prompt_length = 0;
+    settings.train.batch_size = 8;
+    settings.train.epochs = Some(3);
+}
+
+/// Everything a run needs but its objective.
+struct Setup<'a> {
+    task: Task<'a>,
+    learner: CausalLm,
+    reference: Arc<CausalLm>,
+    tokenizer: ModelTokenizer,
+    data: Data,
+    held_out: Option<Data>,
+    mdp: TokenMdp,
+}
+
+impl<'a> Setup<'a> {
+    fn open(mut task: Task<'a>) -> Result<Self, Failure> {
+        let call = &mut task.call;
+        let name = call.values.model.model().unwrap_or_default().to_owned();
+        let files = model::load(&name, &call.values)?;
+        model::say_ignored(&files, call.reporter);
+        text::fit_lengths(&mut call.values, &files)?;
+        let tokenizer = files.tokenizer()?.clone();
+        let tokenise = text::tokenise(&files, &call.values)?;
+        let (data, held_out) = text::open_split(&tokenise, &call.values, call.reporter)?;
+        tokenizer.notes.iter().for_each(|note| call.reporter.info(note));
+        call.reporter.info(&describe(&name, &files, &data, held_out.as_ref()));
+        call.reporter.info(&data.audit().to_string());
+        dropout::note(&files.path, call.reporter);
+        let mdp = TokenMdp {
+            vocabulary: files.config.vocabulary as u32,
+            eos: tokenizer.eos.clone(),
+            max_length: call.values.data.max_length(),
+        };
+        let goes_on = model::goes_on(&files, &call.values);
+        let reference = match call.values.model.reference() {
+            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
+            None if goes_on => None,
+            None => Some(CausalLm::frozen(files.clone())?),
+        };
+        let mut learner = model::learner(files, &call.values)?;
+        let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
+        if goes_on {
+            adapters::settle(learner.lora(), &mut call.values);
+        }
+        if call.values.objective.name() == Loss::Tdpo {
+            learner = learner.with_reference(Arc::clone(&reference))?;
+        }
+        // The two must agree on the vocabulary whether or not this run measures their divergence.
+        learner.diagnosed_against(Arc::clone(&reference))?;
+        learner = learner.with_diagnostics();
+        let held_out = held_out.filter(|data| !data.is_empty()).map(Data);
+        Ok(Self { task, learner, reference, tokenizer, data: Data(data), held_out, mdp })
+    }
+
+    /// Whether the data has the objective's kind of feedback, by the first examples.
+    fn check_fits<F: FromExample>(&self) -> Result<(), Failure> {
+        for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
+            let Some(data) = data else { continue };
+            let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
+            F::from_example(&data.0.get(0)?).map_err(unfit)?;
+        }
+        Ok(())
+    }
+
+    fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
+        let key = CacheKey {
+            model: self.reference.fingerprint()?,
+            data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
+        };
+        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
+        // What can be refused is refused before there is a folder and before hours of work.
+        self.check_fits::<F>()?;
+        match &cache {
+            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let folder = &self.task.folder()?;
+        let _lock = folder.lock()?;
+        let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
+        let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
+        let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
+        let problem = Problem {
+            mdp: &self.mdp,
+            data: &data,
+            held_out: held_out.as_ref(),
+            reference: needed.then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>),
+            objective,
+            key,
+            cache,
+        };
+        let hooks = self.hooks();
+        let (settings, reporter) = (&self.task.settings, self.task.call.reporter);
+        let monitor = &mut *reporter.monitor();
+        let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
+        drop(hooks);
+        self.finish(&outcome, folder)
+    }
+
+    fn hooks<'h>(&self) -> Hooks<'h, TokenMdp, CausalLm> {
+        let reference = Arc::clone(&self.reference);
+        let n = self.task.call.values.train.n_samples();
+        let seed = self.task.settings.seed;
+        let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n, seed);
+        let (tokenizer, mdp) = (self.tokenizer.clone(), self.mdp.clone());
+        let with_reference = self.task.call.values.objective.name() != Loss::Sft;
+        let of_mdp = mdp.clone();
+        Hooks {
+            diagnose: with_reference.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
+                Box::new(move |learner: &CausalLm, episodes: &[_]| {
+                    learner.diagnosed_against(Arc::clone(&reference))?.score(&of_mdp, episodes)
+                })
+            }),
+            sample: (n > 0).then(|| -> Box<dyn Fn(&CausalLm) -> _> {
+                Box::new(move |learner: &CausalLm| {
+                    let sampling = Sampling { eos: mdp.eos.clone(), max_new: 128, ..Sampling::default() };
+                    let prompts = prompts.clone();
+                    crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
+                        .map(Samples::Texts)
+                        .map_err(|failure| failure.to_string().into())
+                })
+            }),
+        }
+    }
+
+    fn finish(self, outcome: &Outcome, folder: &RunFolder) -> Result<Trained, Failure> {
+        if outcome.ending == Ending::Interrupted {
+            return Ok(Trained::interrupted(folder, outcome.steps));
+        }
+        let win_rate = if self.is_of_embedded_posts() {
+            self.task.call.reporter.info("the oracle compares samples of both models");
+            Some(summary::oracle_win_rate(&self.learner, &self.reference, &self.tokenizer, self.task.settings.seed)?)
+        } else {
+            None
+        };
+        let prompts = if self.is_of_embedded_posts() { "builtin:tldr" } else { "prompts.txt" };
+        Ok(Trained {
+            folder: folder.path().to_owned(),
+            ended: Ended::Done,
+            table: summary::table(outcome, win_rate.as_ref(), "tokens"),
+            pictures: None,
+            next: Some(Next::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
+        })
+    }
+
+    /// Whether the oracle of the embedded posts can compare answers.
+    fn is_of_embedded_posts(&self) -> bool {
+        self.task.embedded || self.task.call.values.data.data().unwrap_or_default().starts_with("builtin:tldr")
+    }
+}
+
+fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Dataset>) -> String {
+    let n: usize = files.tensors.values().map(candle_core::Tensor::elem_count).sum();
+    format!(
+        "model {name}: {}, {:.1}M parameters; {} training examples, {} held out",
+        files.config.architecture.model_type(),
+        n as f64 / 1e6,
+        data.len(),
+        held_out.map_or(0, Dataset::len)
+    )
+}
+
+/// Up to `n` different prompts, which the seed chooses.
+fn sample_prompts(data: &Data, n: usize, seed: u64) -> Vec<Vec<u32>> {
+    let mut prompts: Vec<Vec<u32>> = Vec::new();
+    let order = Order::new(derived_seed(seed, "samples to look at", 0), 0, data.0.len());
+    for example in order.from(0).map_while(|index| data.0.get(index).ok()) {
+        let prompt = example.prompt.to_vec();
+        if prompts.len() >= n {
+            break;
+        }
+        if !prompts.contains(&prompt) {
+            prompts.push(prompt);
+        }
+    }
+    prompts
+}

@@ -1,0 +1,170 @@
+//! Reverse trajectories: made, judged, kept, and taken up again.
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::images::{self, Pixels};
+use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
+use engine::Noise;
+use mdp::diffusion::NoiseSchedule;
+use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::formats::SamplingPlan;
+use train::diffusion::Trajectories;
+
+use crate::denoiser::{self, Loaded};
+use crate::images::Opened;
+use crate::images::files::context_layout;
+use crate::images::latents::{conditioning, context, to_shape};
+use crate::{Call, Failure};
+
+/// Wishes of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
+const WISHES: usize = 384;
+/// Trajectories of each wish; the best and the worst become a pair.
+const EACH: usize = 3;
+
+/// Trajectories with the way they were made.
+pub(crate) struct Found {
+    pub(crate) trajectories: Trajectories,
+    /// For each pair a text that is equal where the same is told.
+    pub(crate) told: Vec<String>,
+    pub(crate) schedule: Arc<NoiseSchedule>,
+    pub(crate) timesteps: Vec<usize>,
+    pub(crate) fingerprint: String,
+}
+
+/// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
+pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
+    let values = &call.values;
+    let plan = denoiser::scored_plan(values, loaded, "--scheme trajectory")?;
+    if let Some(path) = values.diffusion.trajectories() {
+        return read(Path::new(path), plan, loaded, data);
+    }
+    if !data.is_shapes {
+        return Err(Failure::usage("--scheme trajectory needs --trajectories: sample --save-trajectories makes them"));
+    }
+    let n = values.data.limit().unwrap_or(WISHES);
+    call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
+    let seed = values.run.seed();
+    let wishes: Vec<(Scene, String)> = (0..n as u64)
+        .map(|index| {
+            let pair = Problem::new(seed).pair(Split::Train, index);
+            (pair.chosen, pair.caption)
+        })
+        .collect();
+    let mut conditions = Vec::with_capacity(n * EACH);
+    for (_, caption) in &wishes {
+        let condition = data.captions.condition(caption)?;
+        conditions.extend(std::iter::repeat_n(condition, EACH));
+    }
+    let noise = Noise::new(seed);
+    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("trajectory", i as u64)).collect();
+    let bar = call.reporter.bar("trajectories", plan.timesteps.len());
+    let mut progress = call.reporter.unless_stopped(|step| bar.set_position(step as u64));
+    let made = policy.generate(&plan, &conditions, &mut rngs, &mut progress)?;
+    bar.finish_and_clear();
+    let pictures = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), policy.shape(), made.image()));
+    let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
+    let pairs = wishes.iter().enumerate().filter_map(|(i, (wanted, caption))| {
+        let scores: Vec<f64> = (0..EACH).map(|k| Oracle::score(wanted, &pictures[i * EACH + k])).collect();
+        best_and_worst(&scores).map(|(best, worst)| ((i * EACH + best, i * EACH + worst), caption.clone()))
+    });
+    let (pairs, told) = pairs.unzip();
+    let (latents, behaviour) = made.into_iter().map(|made| (made.latents, made.log_probs)).unzip();
+    let trajectories = Trajectories { conditions, latents, behaviour, pairs };
+    let fingerprint = format!("{} {n} {:?} {:?}", data.fingerprint, plan.timesteps, plan.sampling.sampler());
+    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+}
+
+/// The places of the highest and the lowest score; `None` where they are a tie.
+fn best_and_worst(scores: &[f64]) -> Option<(usize, usize)> {
+    let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
+    let worst = (0..scores.len()).min_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
+    (scores[best] - scores[worst] > Oracle::TIE).then_some((best, worst))
+}
+
+/// A file that `sample --save-trajectories` wrote.
+fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Result<Found, Failure> {
+    let file = images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
+    let shown = path.display();
+    if to_shape(file.shape()) != data.shape {
+        let text = format!("{shown}: latents of {}, the model's are {}", to_shape(file.shape()), data.shape);
+        return Err(Failure::failed(text));
+    }
+    if file.timesteps() != plan.timesteps {
+        let (found, ours) = (file.timesteps().len(), plan.timesteps.len());
+        let text = format!(
+            "{shown}: made in {found} steps at other timesteps than the {ours} of --sampler, --sample-steps and the \
+             scheduler here; give those it was made with"
+        );
+        return Err(Failure::failed(text));
+    }
+    if file.pairs().is_empty() {
+        return Err(Failure::failed(format!("{shown}: no preferences in it (tensors `better` and `worse`)")));
+    }
+    let (mut conditions, mut latents, mut behaviour) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..file.len() {
+        let one = file.get(index)?;
+        conditions.push(Arc::new(conditioning(&one.context)));
+        latents.push(one.latents);
+        behaviour.push(one.log_probs.into_iter().map(f64::from).collect());
+    }
+    let told = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
+        let (better, worse) = (file.told(better)?, file.told(worse)?);
+        Ok(if better == worse { better } else { format!("{better}\n{worse}") })
+    });
+    let told = told.collect::<Result<Vec<_>, _>>()?;
+    let trajectories = Trajectories { conditions, latents, behaviour, pairs: file.pairs().to_vec() };
+    let fingerprint = file.fingerprint();
+    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+}
+
+/// What a file of trajectories is made of.
+pub(crate) struct Made<'a> {
+    pub(crate) plan: &'a SamplingPlan,
+    pub(crate) shape: Shape,
+    pub(crate) prompts: &'a [String],
+    pub(crate) conditions: &'a [Condition],
+    /// `each` for every prompt, in their order.
+    pub(crate) trajectories: &'a [Generated],
+    pub(crate) each: usize,
+    /// The fingerprint of the policy that made them.
+    pub(crate) policy: &'a str,
+}
+
+/// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
+pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
+    let Shape { height, width, channels } = made.shape;
+    let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
+    let layout = images::TrajectoryLayout {
+        trajectories: made.trajectories.len(),
+        steps: made.plan.timesteps.len(),
+        shape: images::LatentShape { channels, height, width },
+        contexts: context_layout(like, made.prompts.len()),
+    };
+    let mut writer = images::TrajectoryWriter::create(path, layout)?;
+    for (index, one) in made.trajectories.iter().enumerate() {
+        let log_probs: Vec<f32> = one.log_probs.iter().map(|log_prob| *log_prob as f32).collect();
+        writer.write(index, &one.latents, &log_probs)?;
+    }
+    for row in 0..made.prompts.len() {
+        writer.write_context(row, &context(&made.conditions[row * made.each]))?;
+    }
+    let pairs: Vec<(usize, usize)> = (0..made.prompts.len())
+        .filter_map(|i| {
+            let wanted = Scene::from_caption(&made.prompts[i])?;
+            let scores = (0..made.each).map(|k| Oracle::score(&wanted, &pictures[i * made.each + k]));
+            let (best, worst) = best_and_worst(&scores.collect::<Vec<f64>>())?;
+            Some((i * made.each + best, i * made.each + worst))
+        })
+        .collect();
+    let context_of: Vec<usize> = (0..made.trajectories.len()).map(|i| i / made.each).collect();
+    let captions: Vec<String> = context_of.iter().map(|&i| made.prompts[i].clone()).collect();
+    writer.finish(images::TrajectoryNotes {
+        policy: made.policy,
+        timesteps: &made.plan.timesteps,
+        pairs: &pairs,
+        context_of: &context_of,
+        empty: None,
+        captions: &captions,
+    })?;
+    Ok(())
+}
