@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes bins/embedded/tldr/model.safetensors: a model of 0.9M parameters, trained on the demonstrations of builtin:tldr
+# Makes recipes/embedded/tldr/model.safetensors: a model of 0.9M parameters, trained on the demonstrations of builtin:tldr
 # (two good summaries in five, on purpose). About six minutes on two idle cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,4 +8,4 @@ cargo run --release -- train --mdp token --model builtin:tldr-untrained --data b
     --limit 48000 --objective sft --optimizer adamw --weight-decay 0.01 --lr 3e-3 --warmup-steps 150 \
     --schedule cosine --max-grad-norm 20 --batch-size 16 --micro-batch-size 16 --max-length 256 \
     --max-prompt-length 192 --eval-every 500 --out "$out"
-cp "$out/model/model.safetensors" bins/embedded/tldr/model.safetensors
+cp "$out/model/model.safetensors" recipes/embedded/tldr/model.safetensors

@@ -31,7 +31,7 @@ fn golden(name: &str) -> std::path::PathBuf {
 fn world() -> (Problem, Models) {
     let cpu = candle_core::Device::Cpu;
     let refiner =
-        formats::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("bins/embedded/chimera/refiner"), &cpu).unwrap();
+        formats::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/embedded/chimera/refiner"), &cpu).unwrap();
     let tokenizer = refiner.tokenizer().unwrap().clone();
     let folder = DiffusersFolder::open(&golden("companions/sd")).unwrap();
     let texts = Arc::new(folder.conditioner(&cpu).unwrap().unwrap());

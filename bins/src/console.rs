@@ -3,19 +3,45 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use recipes::settings::fields;
+use recipes::{Bar, Reporter, Trained};
 use train::{Evaluated, Monitor, Record};
+
+use crate::{report, stop};
 
 /// Prints an error.
 pub(crate) fn error(message: &str) {
-    eprintln!("error: {message}");
+    eprintln!("error: {}", with_flags(message));
+}
+
+/// The libraries call a setting by its place in config files; here it is a flag. Where they speak of the key, it stays.
+pub(crate) fn with_flags(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        let (before, quoted) = rest.split_at(start);
+        shown.push_str(before);
+        let end = quoted[1..].find('`').map_or(quoted.len(), |end| end + 2);
+        let field = fields().find(|field| quoted[..end] == field.to_string());
+        match field.filter(|_| !before.ends_with("key ") && !before.ends_with("key is ")) {
+            Some(field) => {
+                shown.push_str("--");
+                shown.push_str(field.name);
+            }
+            None => shown.push_str(&quoted[..end]),
+        }
+        rest = &quoted[end..];
+    }
+    shown + rest
 }
 
 /// Prints what the user must know though nothing went wrong, such as that an interrupt was heard.
 pub(crate) fn notice(message: &str) {
-    eprintln!("{message}");
+    eprintln!("{}", with_flags(message));
 }
 
 /// Prints a result to stdout. A reader that has gone away (`| head`) is not an error.
@@ -39,18 +65,13 @@ impl Console {
         Self { quiet, json, bar: None, said: Instant::now(), total: 0 }
     }
 
-    /// The same for another piece of work.
-    pub(crate) fn again(&self) -> Self {
-        Self::start(self.quiet, self.json)
-    }
-
     /// A line of information.
     pub(crate) fn info(&self, line: &str) {
         if self.quiet {
             return;
         }
-        let text =
-            if self.json { serde_json::json!({"level": "info", "message": line}).to_string() } else { line.to_owned() };
+        let line = with_flags(line);
+        let text = if self.json { serde_json::json!({"level": "info", "message": line}).to_string() } else { line };
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.suspend(|| eprintln!("{text}")),
             _ => eprintln!("{text}"),
@@ -58,7 +79,7 @@ impl Console {
     }
 
     /// A bar for work of `total` parts; hidden where nobody looks.
-    pub(crate) fn bar(&self, what: &'static str, total: usize) -> ProgressBar {
+    fn progress(&self, what: &'static str, total: usize) -> ProgressBar {
         let visible = !self.quiet && !self.json && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target).with_prefix(what);
@@ -69,9 +90,52 @@ impl Console {
     }
 }
 
+impl Reporter for Console {
+    fn info(&self, line: &str) {
+        Self::info(self, line);
+    }
+
+    fn notice(&self, line: &str) {
+        notice(line);
+    }
+
+    fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {
+        Box::new(Shown(self.progress(what, total)))
+    }
+
+    fn monitor(&self) -> Box<dyn Monitor + '_> {
+        Box::new(Self::start(self.quiet, self.json))
+    }
+
+    fn trained(&self, trained: &Trained) {
+        report::print(trained);
+    }
+
+    fn stop(&self) -> &AtomicBool {
+        &stop::WANTED
+    }
+}
+
+/// A bar on the terminal.
+struct Shown(ProgressBar);
+
+impl Bar for Shown {
+    fn set_position(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    fn inc(&self, more: u64) {
+        self.0.inc(more);
+    }
+
+    fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 impl Monitor for Console {
     fn started(&mut self, step: usize, total: usize) {
-        let bar = self.bar("train", total);
+        let bar = self.progress("train", total);
         bar.set_position(step as u64);
         bar.reset_eta();
         self.bar = Some(bar);
@@ -125,6 +189,26 @@ impl Monitor for Console {
     fn finished(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_called_by_their_flags() {
+        for (text, shown) in [
+            ("`objective.beta` takes 1, not `x`", "--beta takes 1, not `x`"),
+            (
+                "unknown key `beta`; the nearest known key is `objective.beta`",
+                "unknown key `beta`; the nearest known key is `objective.beta`",
+            ),
+            ("key `run.out` can't be `", "key `run.out` can't be `"),
+            ("no quotes", "no quotes"),
+        ] {
+            assert_eq!(with_flags(text), shown);
         }
     }
 }

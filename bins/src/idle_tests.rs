@@ -1,23 +1,12 @@
 //! The table against the program: what it says is read, is.
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use recipes::settings::{Loss, Values, reads};
+use recipes::settings::{Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use super::{Here, refusal};
-use crate::keys::{INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
-
-thread_local! {
-    static TABLE: RefCell<Option<(Verbs, BTreeSet<&'static str>)>> = const { RefCell::new(None) };
-}
-
-/// Keeps what the table says is read of a command line.
-pub(super) fn note(here: &Here<'_>) {
-    let is_read = |key: &&'static Key| key.verbs & here.verb != 0 && refusal(key, here).is_none();
-    TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.field.path).collect())));
-}
+use recipes::Failure;
+use recipes::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all, idle};
 
 /// A folder with all that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -58,7 +47,7 @@ impl Scene {
     }
 
     /// Runs a command line, in which `@name` is a file of the scene and `%name` one of the goldens.
-    fn run(&self, arguments: &str) -> Result<(), crate::Failure> {
+    fn run(&self, arguments: &str) -> Result<(), Failure> {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
         let word = |word: &str| match (word.strip_prefix('@'), word.strip_prefix('%')) {
             (Some(name), _) => self.path(name).display().to_string(),
@@ -172,7 +161,7 @@ fn what_the_table_says_is_read_is_read() {
         let done = scene.run(&arguments);
         assert!(done.is_ok() || line.contains("@nowhere"), "{line}: {}", done.unwrap_err());
         let read = reads::take();
-        let (verb, table) = TABLE.take().unwrap();
+        let (verb, table) = idle::reads::take().unwrap();
         for path in table {
             ever.insert((verb, path));
             if !read.contains(path) {
@@ -193,7 +182,10 @@ fn what_the_table_says_is_read_is_read() {
 fn refused(verb: Verbs, sets: &str) -> String {
     let mut values = Values::default();
     sets.split_whitespace().for_each(|set| values.merge_set(set).unwrap());
-    super::refuse(&values, verb).err().map(|failure| failure.to_string()).unwrap_or_default()
+    idle::refuse(&values, verb)
+        .err()
+        .map(|failure| crate::console::with_flags(&failure.to_string()))
+        .unwrap_or_default()
 }
 
 #[test]
@@ -244,21 +236,5 @@ fn what_a_config_file_holds_and_does_not_apply_is_let_be() {
     std::fs::write(&path, "[optimizer]\nmomentum = 0.5\n").unwrap();
     let mut values = Values::default();
     values.merge_file(&path).unwrap();
-    assert!(super::refuse(&values, TRAIN).is_ok());
-}
-
-#[test]
-fn losses_without_a_reference_are_those_that_need_none() {
-    for name in Loss::WORDS {
-        let mut values = Values::default();
-        values.merge_set(&format!("objective.name={name}")).unwrap();
-        let needs = match crate::objective::choose(&values).unwrap() {
-            crate::objective::Chosen::Comparisons(objective) => objective.needs(),
-            crate::objective::Chosen::Rankings(objective) => objective.needs(),
-            crate::objective::Chosen::Labels(objective) => objective.needs(),
-            crate::objective::Chosen::Demonstrations(objective) => objective.needs(),
-        };
-        let without = crate::keys::needs::WITHOUT_REFERENCE.contains(name);
-        assert_eq!(needs.reference, !without, "{name}");
-    }
+    assert!(idle::refuse(&values, TRAIN).is_ok());
 }

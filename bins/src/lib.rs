@@ -2,30 +2,13 @@
 //!
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
-mod adapters;
 mod console;
-mod denoiser;
-mod draws;
-mod dropout;
-mod embedded;
-
-mod hybrid;
-mod images;
-mod inspect;
-mod judge;
-mod judged;
-mod keys;
 mod label;
-mod model;
-mod objective;
-mod pictures;
-mod sample;
-mod score;
+mod report;
 mod stop;
-mod summary;
-mod text;
-mod train;
-mod trajectories;
+
+#[cfg(test)]
+mod idle_tests;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,10 +16,11 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use crate::console::Console;
-use crate::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
-pub(crate) use recipes::Failure;
+use recipes::keys::{self, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
+use recipes::{Call, Ended, Failure};
+
+use crate::console::Console;
 
 /// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
 /// usage, 130 interrupted after a checkpoint.
@@ -57,28 +41,46 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 console::error(&failure.to_string());
             }
-            ExitCode::from(failure.code())
+            ExitCode::from(if failure.is_interrupt() {
+                130
+            } else if failure.is_usage() {
+                2
+            } else {
+                1
+            })
         }
     }
 }
 
 /// What every verb gets.
-struct Call {
+struct Asked {
     values: Values,
     console: Console,
 }
 
+impl Asked {
+    fn call(&self) -> Call<'_> {
+        Call { values: self.values.clone(), reporter: &self.console }
+    }
+}
+
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
-        Some(("train", sub)) => train::train(call(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
-        Some(("score", sub)) => score::score(call(sub, SCORE)?),
-        Some(("sample", sub)) => sample::sample(call(sub, SAMPLE)?),
+        Some(("train", sub)) => train(&asked(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
+        Some(("score", sub)) => score(&asked(sub, SCORE)?),
+        Some(("sample", sub)) => sample(&asked(sub, SAMPLE)?),
         Some(("inspect", sub)) => {
-            let path = sub.get_one::<PathBuf>("path").cloned();
-            inspect::inspect(&call(sub, INSPECT)?, path)
+            let text = recipes::inspect(&asked(sub, INSPECT)?.call(), sub.get_one::<PathBuf>("path").cloned())?;
+            console::result(&console::with_flags(&text));
+            Ok(ExitCode::SUCCESS)
         }
-        Some(("judge", sub)) => judge::judge(&call(sub, JUDGE)?),
-        Some(("label", sub)) => label::label(&call(sub, LABEL)?),
+        Some(("judge", sub)) => {
+            let call = asked(sub, JUDGE)?;
+            let counts = recipes::judge(&call.call())?;
+            console::result(&format!("{}: {counts}", call.values.label.pairs().unwrap_or_default()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -91,8 +93,40 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
 }
 
+fn train(asked: &Asked, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
+    // From here on an interrupt is a wish to stop at the next step.
+    stop::listen("stopping after this step, with a checkpoint")?;
+    let trained = recipes::train(asked.call(), resume.map(PathBuf::as_path))?;
+    Ok(match trained.ended {
+        Ended::Interrupted { .. } => ExitCode::from(130),
+        Ended::Done | Ended::Rounds { .. } | Ended::Waits { .. } => ExitCode::SUCCESS,
+    })
+}
+
+fn score(asked: &Asked) -> Result<ExitCode, Failure> {
+    print(asked, &recipes::score(asked.call())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sample(asked: &Asked) -> Result<ExitCode, Failure> {
+    if asked.values.run.mdp() != Modality::Token {
+        stop::listen("stopping after this step")?;
+    }
+    print(asked, &recipes::sample(asked.call())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints lines where no file was named for them.
+fn print(asked: &Asked, lines: &[serde_json::Value]) {
+    if asked.values.run.out().is_none() {
+        for line in lines {
+            console::result(&line.to_string());
+        }
+    }
+}
+
 /// Puts the sources of settings together and starts logging.
-fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
+fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Asked, Failure> {
     let mut values = Values::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         values.merge_file(path)?;
@@ -110,7 +144,7 @@ fn call(matches: &ArgMatches, verb: Verbs) -> Result<Call, Failure> {
         keys::idle::refuse(&values, verb)?;
     }
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
-    Ok(Call { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
+    Ok(Asked { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
 }
 
 /// `--switch true` as `--switch=true`. No other word is taken for a switch's value, so that what follows one may be a path.

@@ -4,7 +4,7 @@ use std::path::Path;
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 
 use crate::Failure;
-use crate::settings::{Values, at};
+use crate::settings::{Field, Values, at};
 
 /// The adapters that the settings ask for, on `usual` layers unless they name others.
 pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
@@ -16,10 +16,10 @@ pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig
         if names.iter().any(|n| n == "all-linear") { LoraTargets::AllLinear } else { LoraTargets::Named(names) };
     let alpha = values.model.lora_alpha();
     if rank == 0 {
-        return Err(Failure::usage("--lora-rank takes at least 1"));
+        return Err(Failure::usage("`model.lora_rank` takes at least 1"));
     }
     if alpha <= 0.0 {
-        return Err(Failure::usage(format!("--lora-alpha takes a positive number, not {alpha}")));
+        return Err(Failure::usage(format!("`model.lora_alpha` takes a positive number, not {alpha}")));
     }
     Ok(Some(LoraConfig { rank, alpha, rslora: values.model.rslora(), targets }))
 }
@@ -44,25 +44,25 @@ pub(crate) fn refuse_other(
     adapter: &str,
     values: &Values,
 ) -> Result<(), Failure> {
-    let wrong = |flag: &str, asked: String, own: String| {
-        let text = format!("--{flag} {asked}: the adapter {adapter} that goes on learning has {own}");
+    let wrong = |field: &Field, asked: String, own: String| {
+        let text = format!("{field} {asked}: the adapter {adapter} that goes on learning has {own}");
         Err(Failure::usage(text))
     };
     if asked.rank != own.rank {
-        return wrong("lora-rank", asked.rank.to_string(), own.rank.to_string());
+        return wrong(&at::model::lora_rank, asked.rank.to_string(), own.rank.to_string());
     }
     // A run's config file gives all values, meant or not.
     let is_meant = |field| values.is_typed(field) || values.is_changed(field);
     if is_meant(&at::model::lora_alpha) && (asked.alpha - own.alpha).abs() > 1e-9 {
-        return wrong("lora-alpha", asked.alpha.to_string(), own.alpha.to_string());
+        return wrong(&at::model::lora_alpha, asked.alpha.to_string(), own.alpha.to_string());
     }
     if is_meant(&at::model::rslora) && asked.rslora != own.rslora {
-        return wrong("rslora", asked.rslora.to_string(), own.rslora.to_string());
+        return wrong(&at::model::rslora, asked.rslora.to_string(), own.rslora.to_string());
     }
     if values.is_typed(&at::model::lora_targets)
         && layers.iter().any(|layer| asked.is_target(layer) != own.is_target(layer))
     {
-        return wrong("lora-targets", values.model.lora_targets().join(","), "layers of its own".to_owned());
+        return wrong(&at::model::lora_targets, values.model.lora_targets().join(","), "layers of its own".to_owned());
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ pub(crate) fn is_here(base: &str) -> bool {
 /// An adapter's file names one base, which can't be a base with another adapter.
 pub(crate) fn refuse_nested(adapter: &str, base: &str) -> Failure {
     Failure::usage(format!(
-        "--lora-rank: the base of {adapter} is {base}, an adapter itself, which an adapter's file can't name; merge the \
-         two, or train all weights without --lora-rank"
+        "`model.lora_rank`: the base of {adapter} is {base}, an adapter itself, which an adapter's file can't name; merge the \
+         two, or train all weights without `model.lora_rank`"
     ))
 }

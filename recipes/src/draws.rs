@@ -7,17 +7,17 @@ use mdp::diffusion::Omega;
 use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
 
 use crate::Failure;
-use crate::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values};
+use crate::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values, at};
 
 /// The units of squared errors.
 pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
     let horizon = values.diffusion.horizon();
     if !(horizon.is_finite() && horizon > 0.0) {
-        return Err(Failure::usage(format!("--horizon takes a positive number, not {horizon}")));
+        return Err(Failure::usage(format!("`diffusion.horizon` takes a positive number, not {horizon}")));
     }
     let gamma = values.diffusion.min_snr_gamma();
     if !(gamma.is_finite() && gamma > 0.0) {
-        return Err(Failure::usage(format!("--min-snr-gamma takes a positive number, not {gamma}")));
+        return Err(Failure::usage(format!("`diffusion.min_snr_gamma` takes a positive number, not {gamma}")));
     }
     let omega = match values.diffusion.omega() {
         OmegaName::Snr => Omega::Snr,
@@ -34,9 +34,9 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
 /// The draws of a training run; those from a file need `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
     let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
-    for (flag, n) in [("draws-per-pair", per_example), ("draw-sets", sets)] {
+    for (field, n) in [(&at::diffusion::draws_per_pair, per_example), (&at::diffusion::draw_sets, sets)] {
         if n == 0 {
-            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+            return Err(Failure::usage(format!("{field} takes at least 1")));
         }
     }
     let noise = match values.diffusion.noise() {
@@ -45,7 +45,7 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
         NoiseName::Shared => NoiseSharing::Shared,
     };
     if noise == NoiseSharing::Antithetic && per_example < 2 {
-        return Err(Failure::usage("--noise antithetic needs --draws-per-pair of at least 2"));
+        return Err(Failure::usage("`diffusion.noise` antithetic needs `diffusion.draws_per_pair` of at least 2"));
     }
     Ok(Draws {
         seed: values.run.seed(),
@@ -70,7 +70,7 @@ fn inside(given: Option<&Given>, asked: usize) -> usize {
 pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
     let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
     if per_example == 0 {
-        return Err(Failure::usage("--draws-per-pair takes at least 1"));
+        return Err(Failure::usage("`diffusion.draws_per_pair` takes at least 1"));
     }
     Ok(Draws {
         seed: values.run.seed(),
@@ -84,7 +84,7 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
 
 /// A file of draws: `timesteps` and `noise`, for latents from a file.
 pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
-    let needed = || Failure::usage("--draws goes with --latents: it holds noise for each of them");
+    let needed = || Failure::usage("`diffusion.draws` goes with `data.latents`: it holds noise for each of them");
     let latents = values.data.latents().ok_or_else(needed)?;
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
     let draws = images::Draws::open(path, &latents, n_timesteps)?;

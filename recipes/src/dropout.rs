@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use models::formats::split_adapter;
 use serde_json::Value;
 
+use crate::Reporter;
+
 /// What dropout is called in config files.
 const KEYS: &[&str] = &[
     "attention_dropout",

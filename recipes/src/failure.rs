@@ -3,38 +3,43 @@ use std::fmt;
 
 use models::ModelError;
 
-/// Why the program ends without having done what it was asked, and with which exit code.
+/// Why something asked for was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    code: u8,
+    kind: Kind,
     message: String,
 }
 
-impl Failure {
-    /// The exit code of what was interrupted.
-    const INTERRUPTED: u8 = 130;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Usage,
+    Interrupted,
+}
 
-    /// The work failed: 1.
+impl Failure {
+    /// The work failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self { kind: Kind::Failed, message: message.into() }
     }
 
-    /// The command line makes no sense: 2.
+    /// The settings make no sense.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self { kind: Kind::Usage, message: message.into() }
     }
 
     /// Whether nothing is wrong but that somebody wanted it to stop.
     pub fn is_interrupt(&self) -> bool {
-        self.code == Self::INTERRUPTED
+        self.kind == Kind::Interrupted
     }
 
-    /// The exit code.
-    pub fn code(&self) -> u8 {
-        self.code
+    /// Whether the settings make no sense.
+    pub fn is_usage(&self) -> bool {
+        self.kind == Kind::Usage
     }
 
     /// The same failure, said to be of `place`.
+    #[must_use]
     pub fn within(self, place: &str) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
     }
@@ -53,7 +58,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
         let mut message = error.to_string();
         let mut source = error.source();
         if let Some(ModelError::Interrupted) = error.downcast_ref() {
-            return Self { code: Self::INTERRUPTED, message };
+            return Self { kind: Kind::Interrupted, message };
         }
         while let Some(cause) = source {
             let text = cause.to_string();

@@ -32,7 +32,7 @@ impl Judged {
         let folder = PairFolder::open(path)?;
         if folder.modality() != modality {
             let (found, wanted) = (folder.modality().name(), modality.name());
-            return Err(Failure::failed(format!("{name}: {found} pairs, --mdp {wanted} takes {wanted} ones")));
+            return Err(Failure::failed(format!("{name}: {found} pairs, `run.mdp` {wanted} takes {wanted} ones")));
         }
         let n = folder.len();
         if values.data.all_pairs() {

@@ -7,7 +7,7 @@ use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use models::causal::{CausalConfig, CausalLm, Keep, Training};
 use models::formats::{self, Extras, ModelFiles, ModelTokenizer};
 
-use crate::settings::{OptimizerName, Values};
+use crate::settings::{OptimizerName, Values, at};
 use crate::{Failure, Reporter, adapters, embedded};
 
 /// The names of embedded models.
@@ -133,7 +133,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
             let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
             let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
             let trained = trained.map_err(|error| {
-                Failure::failed(format!("{adapter}: {error}; without --lora-rank all weights learn"))
+                Failure::failed(format!("{adapter}: {error}; without `model.lora_rank` all weights learn"))
             })?;
             adapters::refuse_other(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
             (base, Some(trained.config), Some(trained.tensors))
@@ -191,8 +191,8 @@ pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> 
         OptimizerName::Sgd => Sgd::new(values.optimizer.momentum()).map(|o| Box::new(o) as _),
         OptimizerName::Rmsprop => RmsProp::new(0.99, 1e-8).map(|o| Box::new(o) as _),
     };
-    let flag = if name == OptimizerName::Adamw { "weight-decay" } else { "momentum" };
-    made.map_err(|error| Failure::usage(format!("--{flag}: {error}")))
+    let field = if name == OptimizerName::Adamw { &at::optimizer::weight_decay } else { &at::optimizer::momentum };
+    made.map_err(|error| Failure::usage(format!("{field}: {error}")))
 }
 
 /// A tokenizer's chat template for conversations with or without tools, where it has one.

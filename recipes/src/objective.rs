@@ -23,7 +23,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
     let reduction = if values.objective.per_token() { Reduction::PerToken } else { Reduction::Sum };
     let sft_weight = values.objective.sft_weight();
     if sft_weight < 0.0 {
-        return Err(Failure::usage(format!("--sft-weight takes a number from 0 up, not {sft_weight}")));
+        return Err(Failure::usage(format!("`objective.sft_weight` takes a number from 0 up, not {sft_weight}")));
     }
     let comparisons = match name {
         Loss::Sft => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
@@ -39,7 +39,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
         Loss::Ipo => Box::new(Pairwise::new(usage(Ipo::new(beta))?).with_reduction(reduction)),
         Loss::Hinge => pairwise(usage(Hinge::new(beta))?),
         Loss::Simpo if values.objective.gamma() < 0.0 => {
-            let text = format!("--gamma takes a number from 0 up, not {}", values.objective.gamma());
+            let text = format!("`objective.gamma` takes a number from 0 up, not {}", values.objective.gamma());
             return Err(Failure::usage(text));
         }
         Loss::Simpo => pairwise(usage(Simpo::new(beta, beta * values.objective.gamma()))?),
@@ -88,8 +88,7 @@ fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjec
 fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
     result.map_err(|error| match error {
         objectives::ObjectiveError::Setting { objective, field, value, allowed } => {
-            let flag = field.replace('_', "-");
-            Failure::usage(format!("--{flag} of {objective} is {value}, it must be {allowed}"))
+            Failure::usage(format!("`objective.{field}` of {objective} is {value}, it must be {allowed}"))
         }
         other => Failure::usage(other.to_string()),
     })
@@ -113,7 +112,22 @@ mod tests {
         let mut values = Values::default();
         values.merge_set("objective.beta=-1").unwrap();
         let failure = choose(&values).err().unwrap();
-        assert_eq!(failure.code(), 2);
+        assert!(failure.is_usage());
         assert!(failure.to_string().contains("beta"), "{failure}");
+    }
+
+    #[test]
+    fn losses_without_a_reference_are_those_that_need_none() {
+        for name in Loss::WORDS {
+            let mut values = Values::default();
+            values.merge_set(&format!("objective.name={name}")).unwrap();
+            let needs = match choose(&values).unwrap() {
+                Chosen::Comparisons(objective) => objective.needs(),
+                Chosen::Rankings(objective) => objective.needs(),
+                Chosen::Labels(objective) => objective.needs(),
+                Chosen::Demonstrations(objective) => objective.needs(),
+            };
+            assert_eq!(needs.reference, !crate::keys::WITHOUT_REFERENCE.contains(name), "{name}");
+        }
     }
 }

@@ -61,9 +61,8 @@ pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, 
     };
     with_templates(files.tokenizer()?, settings).map_err(|error| match error {
         DatasetError::Setting { name, value, hint } => Failure::usage(format!(
-            "--{} is {value}: {}",
-            name.replace('_', "-"),
-            hint.replace("max_prompt_length", "--max-prompt-length")
+            "`data.{name}` is {value}: {}",
+            hint.replace("max_prompt_length", "`data.max_prompt_length`")
         )),
         other => other.into(),
     })
@@ -99,11 +98,14 @@ pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(),
     let most = files.config.max_positions;
     let mut wanted = values.data.max_length();
     if wanted < 2 {
-        return Err(Failure::usage(format!("--max-length takes at least 2 (a prompt and an answer), not {wanted}")));
+        return Err(Failure::usage(format!(
+            "`data.max_length` takes at least 2 (a prompt and an answer), not {wanted}"
+        )));
     }
     if wanted > most {
         if values.is_given(&at::data::max_length) {
-            let text = format!("--max-length {wanted} is more than the {most} positions of {}", files.path.display());
+            let text =
+                format!("`data.max_length` {wanted} is more than the {most} positions of {}", files.path.display());
             return Err(Failure::usage(text));
         }
         wanted = most;
@@ -125,15 +127,17 @@ pub(crate) fn open(
 ) -> Result<Dataset, Failure> {
     let limit = values.data.limit();
     if limit == Some(0) {
-        return Err(Failure::usage("--limit takes at least 1"));
+        return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     if let Some(builtin) = name.strip_prefix("builtin:") {
         if !matches!(values.data.split(), "auto" | "train") {
-            return Err(Failure::usage("--split is for files: embedded data is always learned from its train split"));
+            return Err(Failure::usage(
+                "`data.split` is for files: embedded data is always learned from its train split",
+            ));
         }
         return builtin_data(builtin, part, tokenise, values, limit);
     }
-    let reading = reading(part, values)?;
+    let reading = reading(part, values);
     let path = Path::new(name);
     if is_pair_folder(path) {
         let mut judged = Judged::open(path, Modality::Token, values, reporter)?;
@@ -151,20 +155,20 @@ pub(crate) fn open(
 pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
     match (&error, &reading.split) {
         (DatasetError::NoShards { .. }, Some(_)) => {
-            Failure::failed(format!("{error} (--split says which part is read; all: every one)"))
+            Failure::failed(format!("{error} (`data.split` says which part is read; all: every one)"))
         }
         _ => error.into(),
     }
 }
 
 /// How a file is to be read. Held-out data that the user names has no limit.
-fn reading(part: Part, values: &Values) -> Result<Reading, Failure> {
-    Ok(Reading {
+fn reading(part: Part, values: &Values) -> Reading {
+    Reading {
         format: format_of(values.data.format()),
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad()),
-    })
+    }
 }
 
 /// The format that a setting names; none: that of the first record.
@@ -236,14 +240,14 @@ pub(crate) fn open_split(
     values: &Values,
     reporter: &dyn Reporter,
 ) -> Result<(Dataset, Option<Dataset>), Failure> {
-    let name = values.data.data().ok_or_else(|| Failure::usage("--data is needed with --model"))?;
+    let name = values.data.data().ok_or_else(|| Failure::usage("`data.data` is needed with `model.model`"))?;
     let data = open(name, Part::Train, tokenise, values, reporter)?;
     if let Some(held_out) = values.data.eval_data() {
         return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values, reporter)?)));
     }
     let share = values.data.eval_share();
     if !(0.0..1.0).contains(&share) {
-        return Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")));
+        return Err(Failure::usage(format!("`data.eval_share` takes a number from 0 to below 1, not {share}")));
     }
     // Of embedded data as many are held out as evaluations look at.
     let is_none_made = name.starts_with("builtin:") && values.train.eval_examples() == 0;
@@ -256,7 +260,8 @@ pub(crate) fn open_split(
     }
     let (rest, held_out) = data.hold_out(share, values.run.seed())?;
     if rest.is_empty() {
-        let text = format!("--eval-share {share} holds all {} examples out and leaves none to learn from", data.len());
+        let text =
+            format!("`data.eval_share` {share} holds all {} examples out and leaves none to learn from", data.len());
         return Err(Failure::usage(text));
     }
     Ok((rest, Some(held_out)))
@@ -271,7 +276,7 @@ mod tests {
         for setting in settings {
             values.merge_set(setting).unwrap();
         }
-        reading(part, &values).unwrap()
+        reading(part, &values)
     }
 
     #[test]

@@ -34,12 +34,14 @@ pub(crate) struct Found {
 /// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
 pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
     let values = &call.values;
-    let plan = denoiser::scored_plan(values, loaded, "--scheme trajectory")?;
+    let plan = denoiser::scored_plan(values, loaded, "`diffusion.scheme` trajectory")?;
     if let Some(path) = values.diffusion.trajectories() {
         return read(Path::new(path), plan, loaded, data);
     }
     if !data.is_shapes {
-        return Err(Failure::usage("--scheme trajectory needs --trajectories: sample --save-trajectories makes them"));
+        return Err(Failure::usage(
+            "`diffusion.scheme` trajectory needs `diffusion.trajectories`: sample `sample.save_trajectories` makes them",
+        ));
     }
     let n = values.data.limit().unwrap_or(WISHES);
     call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
@@ -92,7 +94,7 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
     if file.timesteps() != plan.timesteps {
         let (found, ours) = (file.timesteps().len(), plan.timesteps.len());
         let text = format!(
-            "{shown}: made in {found} steps at other timesteps than the {ours} of --sampler, --sample-steps and the \
+            "{shown}: made in {found} steps at other timesteps than the {ours} of `sample.sampler`, `sample.steps` and the \
              scheduler here; give those it was made with"
         );
         return Err(Failure::failed(text));

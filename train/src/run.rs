@@ -140,7 +140,7 @@ fn of_warmup(schedule: Schedule) -> String {
     let Schedule { rate, warmup, total, .. } = schedule;
     format!(
         "the run has {total} steps, fewer than the {} after which its warm-up is over: the learning rate reaches {:.3e} of \
-         {rate:e} (--warmup-steps {warmup})",
+         {rate:e} (`optimizer.warmup_steps` {warmup})",
         warmup + 1,
         schedule.highest()
     )
@@ -386,7 +386,7 @@ mod tests {
     fn a_warm_up_that_does_not_end_is_said_with_the_highest_rate() {
         let schedule = Schedule { rate: 1e-3, warmup: 150, decay: crate::Decay::Constant, total: 5 };
         let said = of_warmup(schedule);
-        for part in ["5 steps", "fewer than the 151", "3.311e-5 of 1e-3", "--warmup-steps 150"] {
+        for part in ["5 steps", "fewer than the 151", "3.311e-5 of 1e-3", "`optimizer.warmup_steps` 150"] {
             assert!(said.contains(part), "{said}");
         }
     }

@@ -86,12 +86,15 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
     let reference = load(name, values)?;
     let (own, other) = (&model.scheduler, &reference.scheduler);
     let what = if own.prediction != other.prediction {
-        format!("--reference {name} predicts {:?}, --model {} {:?}", other.prediction, model.name, own.prediction)
+        format!(
+            "`model.reference` {name} predicts {:?}, `model.model` {} {:?}",
+            other.prediction, model.name, own.prediction
+        )
     } else if own.schedule != other.schedule {
-        format!("--reference {name} has another noise schedule than --model {}", model.name)
+        format!("`model.reference` {name} has another noise schedule than `model.model` {}", model.name)
     } else if reference.texts.is_some() && reference.encoders_fingerprint()? != model.encoders_fingerprint()? {
         let text = format!(
-            "--reference {name} has other text encoders or another autoencoder than --model {}: the two would not be told \
+            "`model.reference` {name} has other text encoders or another autoencoder than `model.model` {}: the two would not be told \
              or make the same",
             model.name
         );
@@ -99,7 +102,9 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
     } else {
         return Ok(reference);
     };
-    Err(Failure::failed(format!("{what}: their errors can't be compared; --scheduler FILE gives both the same noise")))
+    Err(Failure::failed(format!(
+        "{what}: their errors can't be compared; `model.scheduler` FILE gives both the same noise"
+    )))
 }
 
 /// A fresh network of the embedded one's shape, drawn from the seed.
@@ -152,13 +157,15 @@ impl Loaded {
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
         if let Some(size) = values.data.image_size() {
             if size == 0 || !size.is_multiple_of(factor) {
-                return Err(Failure::usage(format!("--image-size {size} is no positive multiple of {factor}")));
+                return Err(Failure::usage(format!("`data.image_size` {size} is no positive multiple of {factor}")));
             }
             return Ok(Shape { height: size / factor, width: size / factor, channels });
         }
         match self.files.config.sample_size {
             Some((height, width)) => Ok(Shape { height, width, channels }),
-            None => Err(Failure::usage(format!("{}: its config names no sample_size: give --image-size", self.name))),
+            None => {
+                Err(Failure::usage(format!("{}: its config names no sample_size: give `data.image_size`", self.name)))
+            }
         }
     }
 
@@ -229,7 +236,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     }
     let ema = values.model.ema();
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
-        return Err(Failure::usage(format!("--ema takes a number from 0 to below 1, not {decay}")));
+        return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
     }
     let training = DenoiserTraining {
         optimizer: model::optimizer(values)?,
@@ -293,8 +300,8 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
         (_, 1.0) => None,
         (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
         (Some(texts), scale) if scale.is_finite() && scale > 1.0 => Some((scale, texts.none(framing(loaded, shape))?)),
-        (None, _) => return Err(Failure::usage("--guidance is for models that read texts")),
-        (_, scale) => return Err(Failure::usage(format!("--guidance takes a number from 0 up, not {scale}"))),
+        (None, _) => return Err(Failure::usage("`sample.guidance` is for models that read texts")),
+        (_, scale) => return Err(Failure::usage(format!("`sample.guidance` takes a number from 0 up, not {scale}"))),
     };
     let last = match values.diffusion.scheme() {
         Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,
@@ -307,7 +314,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
 fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     let (name, eta) = (values.sample.sampler(), values.sample.eta());
     if !(0.0..=1.0).contains(&eta) {
-        return Err(Failure::usage(format!("--eta takes a number from 0 to 1, not {eta}")));
+        return Err(Failure::usage(format!("`sample.eta` takes a number from 0 to 1, not {eta}")));
     }
     Ok(match name {
         SamplerName::Ddpm => Sampler::Ddpm { variance: scheduler.variance()? },
@@ -326,7 +333,8 @@ pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Fai
 pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
     let plan = way(values, &loaded.scheduler.clone().without_clipping())?;
     if !plan.sampling.is_stochastic() {
-        let text = format!("{flag} scores drawn latents: it needs --eta above 0 (ddim) or --sampler ddpm");
+        let text =
+            format!("{flag} scores drawn latents: it needs `sample.eta` above 0 (ddim) or `sample.sampler` ddpm");
         return Err(Failure::usage(text));
     }
     Ok(plan)
@@ -336,7 +344,7 @@ fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> 
     let steps = values.sample.steps();
     let most = scheduler.schedule.len();
     if steps == 0 || steps > most {
-        return Err(Failure::usage(format!("--sample-steps takes 1 to {most}, not {steps}")));
+        return Err(Failure::usage(format!("`sample.steps` takes 1 to {most}, not {steps}")));
     }
     Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
 }

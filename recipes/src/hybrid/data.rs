@@ -105,7 +105,8 @@ impl Examples for Data<'_> {
             let response = if side.tokens.is_empty() { self.words.answer(&side.text)? } else { side.tokens };
             let (n, most) = (prompt.len() + response.len(), self.words.max_length);
             if n > most {
-                let text = format!("a request and its refined prompt have {n} tokens, more than --max-length {most}");
+                let text =
+                    format!("a request and its refined prompt have {n} tokens, more than `data.max_length` {most}");
                 return Err(text.into());
             }
             responses.push(response);
@@ -140,10 +141,10 @@ impl Images for Data<'_> {
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<Opened<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
-        return Err(Failure::usage("--limit takes at least 1"));
+        return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     match values.data.data() {
-        None => Err(Failure::usage("--data is needed with --refiner and --generator: judged pairs")),
+        None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
         Some("builtin:chimera") => chimera(files, handoff, values),
         Some(name) if name.starts_with("builtin:") => {
             Err(Failure::usage(format!("there is no embedded data `{name}` of hybrid pairs; there is builtin:chimera")))
@@ -195,7 +196,7 @@ fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Resu
     let n_held_out = values.train.eval_examples();
     let null_share = values.sample.null_share();
     if !(0.0..=1.0).contains(&null_share) {
-        return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {null_share}")));
+        return Err(Failure::usage(format!("`sample.null_share` takes a number from 0 to 1, not {null_share}")));
     }
     let part = |split, n| {
         let problem = Problem::new(seed).with_null_share(null_share);
@@ -248,7 +249,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let requests = requests.map_err(|error| Failure::failed(error.to_string()))?;
     let (rest, held_out) = hold_out(&requests, share, values.run.seed());
     if rest.is_empty() {
-        let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
+        let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));
     }
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
@@ -300,7 +301,7 @@ struct Folder(Judged);
 
 impl Folder {
     fn open(path: &Path, files: &Files, call: &Call<'_>) -> Result<Self, Failure> {
-        let judged = Judged::open(path, pairs::Modality::Hybrid, &call.values)?;
+        let judged = Judged::open(path, pairs::Modality::Hybrid, &call.values, call.reporter)?;
         if let Some(shape) = judged.folder.latent_shape() {
             let ours = files.shape;
             if (shape.height, shape.width, shape.channels) != (ours.height, ours.width, ours.channels) {
@@ -355,7 +356,7 @@ impl Records {
         if files.generator.vae.is_some() || files.shape.height != files.shape.width {
             let text = format!(
                 "{}: pictures without latents are for generators of square pixels; this one makes latents, so give a \
-                 pair folder (sample --mdp hybrid --pairs makes them)",
+                 pair folder (sample `run.mdp` hybrid `label.pairs` makes them)",
                 path.display()
             );
             return Err(Failure::failed(text));

@@ -13,7 +13,7 @@ use models::formats::SamplingPlan;
 use train::statistics::wilson;
 
 use super::{Files, Words};
-use crate::{Failure, denoiser};
+use crate::{Call, Failure, Reporter, denoiser};
 
 /// Requests on which the oracle compares policies.
 const REQUESTS: u64 = 256;
@@ -111,7 +111,9 @@ impl<'a> Studio<'a> {
         let most = words.max_length;
         if let Some((asked, prompt)) = asked.iter().zip(&prompts).find(|(_, prompt)| prompt.len() >= most) {
             let (n, start) = (prompt.len(), asked.request.chars().take(60).collect::<String>());
-            return Err(Failure::failed(format!("the request `{start}` has {n} tokens, and --max-length is {most}")));
+            return Err(Failure::failed(format!(
+                "the request `{start}` has {n} tokens, and `data.max_length` is {most}"
+            )));
         }
         // Each has all the room that its own prompt leaves, whatever it is asked together with.
         let rooms: Vec<usize> = prompts.iter().map(|prompt| most - prompt.len()).collect();

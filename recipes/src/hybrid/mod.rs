@@ -16,7 +16,7 @@ use policies::Pair;
 use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};
-use crate::settings::{Modality, OptimizerName, Settings, Values};
+use crate::settings::{Field, Modality, OptimizerName, Settings, Values, at};
 use crate::{Failure, model, text};
 
 /// The problem: words, then a picture.
@@ -59,7 +59,7 @@ impl Files {
         text::fit_lengths(values, &refiner)?;
         let generator = denoiser::load(&generator, values)?;
         if generator.texts.is_none() {
-            let text = "--generator: it reads no text (no text_encoder/ and tokenizer/ beside its network), so a refined \
+            let text = "`hybrid.generator`: it reads no text (no text_encoder/ and tokenizer/ beside its network), so a refined \
                         prompt cannot reach it";
             return Err(Failure::failed(text));
         }
@@ -98,11 +98,14 @@ impl Files {
 
 /// beta and gamma of Eq. 15.
 pub(crate) fn weights(values: &Values) -> Result<(f64, f64), Failure> {
-    let positive = |weight: f64, flag| match weight.is_finite() && weight > 0.0 {
-        true => Ok(weight),
-        false => Err(Failure::usage(format!("--{flag} takes a positive number, not {weight}"))),
+    let positive = |weight: f64, field: &Field| {
+        let refusal = || Failure::usage(format!("{field} takes a positive number, not {weight}"));
+        if weight.is_finite() && weight > 0.0 { Ok(weight) } else { Err(refusal()) }
     };
-    Ok((positive(values.objective.beta(), "beta")?, positive(values.objective.gamma(), "gamma")?))
+    Ok((
+        positive(values.objective.beta(), &at::objective::beta)?,
+        positive(values.objective.gamma(), &at::objective::gamma)?,
+    ))
 }
 
 /// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
@@ -135,8 +138,8 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
     let [run_refiner, run_generator] = of_run;
     match (refiner.or(run_refiner), generator.or(run_generator)) {
         (Some(refiner), Some(generator)) => Ok((refiner, generator)),
-        (None, _) => Err(Failure::usage("--refiner is needed: the language model that refines requests")),
-        (_, None) => Err(Failure::usage("--generator is needed: the diffusers folder that draws")),
+        (None, _) => Err(Failure::usage("`hybrid.refiner` is needed: the language model that refines requests")),
+        (_, None) => Err(Failure::usage("`hybrid.generator` is needed: the diffusers folder that draws")),
     }
 }
 
@@ -149,10 +152,10 @@ fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
         let mut settings = Values::default();
         settings.merge_file(&config)?;
         if settings.run.mdp() == Modality::Hybrid {
-            values.preset(|own| own.hybrid.template = settings.hybrid.template().to_owned());
+            values.preset(|own| settings.hybrid.template().clone_into(&mut own.hybrid.template));
         }
     } else if refiner.starts_with("builtin:chimera-refiner") {
-        values.preset(|settings| settings.hybrid.template = CHIMERA_TEMPLATE.to_owned());
+        values.preset(|settings| CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template));
     }
     Ok(())
 }
@@ -162,7 +165,9 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
     if !(refiner.is_dir() && generator.is_dir()) {
         let run = run.display();
-        let text = format!("--model {run} is no finished hybrid run; name two models with --refiner and --generator");
+        let text = format!(
+            "`model.model` {run} is no finished hybrid run; name two models with `hybrid.refiner` and `hybrid.generator`"
+        );
         return Err(Failure::usage(text));
     }
     let mut settings = Values::default();
@@ -194,7 +199,7 @@ impl Words {
         };
         let template = values.hybrid.template().replace("\\n", "\n");
         if !template.contains("{request}") {
-            return Err(Failure::usage("--request-template has no {request} in it: where does the request go?"));
+            return Err(Failure::usage("`hybrid.template` has no {request} in it: where does the request go?"));
         }
         let tokenise = Arc::new(text::plain_tokenise(files)?);
         Ok(Self { tokenizer, tokenise, template, eos, max_length: values.data.max_length() })

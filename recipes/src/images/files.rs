@@ -50,7 +50,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let shape = loaded.shape(values)?;
     if loaded.vae.is_none() && shape.channels != Pixels::CHANNELS {
         let text = format!(
-            "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or --latents",
+            "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or `data.latents`",
             path.display(),
             Pixels::CHANNELS,
             shape.channels
@@ -103,10 +103,10 @@ pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAud
 fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     if shape.height != shape.width {
-        return Err(Failure::usage(format!("the model makes {shape}; give --image-size for square pictures")));
+        return Err(Failure::usage(format!("the model makes {shape}; give `data.image_size` for square pictures")));
     }
     if values.is_typed(&at::data::flip_sides) && !values.data.flip() {
-        return Err(Failure::usage("--flip-sides goes with --flip"));
+        return Err(Failure::usage("`data.flip_sides` goes with `data.flip`"));
     }
     let reading = reading(part, values);
     let seed = values.run.seed();

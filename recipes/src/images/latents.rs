@@ -108,13 +108,13 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
         return Ok(());
     }
     let by = match values.train.preset() {
-        Some(preset) if !values.is_typed(&at::diffusion::empty_share) => format!(" (of --preset {preset})"),
+        Some(preset) if !values.is_typed(&at::diffusion::empty_share) => format!(" (of `train.preset` {preset})"),
         _ => String::new(),
     };
     Err(Failure::usage(format!(
-        "{}: --empty-share {share}{by} hides captions, and what the empty caption tells is not known: note its row of \
-         `context` as `empty_context` in the file, name a --model with its text_encoder/ and tokenizer/, or give \
-         --empty-share 0",
+        "{}: `diffusion.empty_share` {share}{by} hides captions, and what the empty caption tells is not known: note its row of \
+         `context` as `empty_context` in the file, name a `model.model` with its text_encoder/ and tokenizer/, or give \
+         `diffusion.empty_share` 0",
         path.display()
     )))
 }
@@ -143,7 +143,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
     let held_out_images: Option<Arc<dyn Images>> = if let Some(other) = values.data.eval_data() {
         let latents = Latents::open(Path::new(other), kind(values))?;
         if to_shape(latents.shape()) != shape {
-            return Err(Failure::failed(format!("--eval-data {other}: latents of another shape than {shape}")));
+            return Err(Failure::failed(format!("`data.eval_data` {other}: latents of another shape than {shape}")));
         }
         let all = (0..latents.len()).collect();
         Some(Arc::new(LatentImages::new(latents, all)))

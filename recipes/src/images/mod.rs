@@ -159,18 +159,18 @@ impl Opened {
 pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
-        return Err(Failure::usage("--limit takes at least 1"));
+        return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     if let Some(path) = values.data.latents() {
         return latents::open(Path::new(path), loaded, values);
     }
     match values.data.data() {
         None if values.diffusion.scheme() == Scheme::Trajectory => {
-            let without = "--scheme trajectory needs --trajectories: sample --save-trajectories makes them";
+            let without = "`diffusion.scheme` trajectory needs `diffusion.trajectories`: sample `sample.save_trajectories` makes them";
             let path = values.diffusion.trajectories().ok_or_else(|| Failure::usage(without))?;
             of_trajectories(Path::new(path), loaded)
         }
-        None => Err(Failure::usage("--data or --latents is needed with --model")),
+        None => Err(Failure::usage("`data.data` or `data.latents` is needed with `model.model`")),
         Some("builtin:shapes") => shapes(false, loaded, values),
         Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),
         Some("builtin:chimera-generator-demonstrations") => chimera(loaded, values),
@@ -282,5 +282,5 @@ pub(crate) fn eval_share(values: &Values) -> Result<f64, Failure> {
     if (0.0..1.0).contains(&share) {
         return Ok(share);
     }
-    Err(Failure::usage(format!("--eval-share takes a number from 0 to below 1, not {share}")))
+    Err(Failure::usage(format!("`data.eval_share` takes a number from 0 to below 1, not {share}")))
 }

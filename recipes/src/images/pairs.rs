@@ -52,7 +52,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
     let (rest, held_out) = hold_out(&requests, share, values.run.seed());
     if rest.is_empty() {
-        let text = format!("--eval-share {share} holds all {n} pairs out and leaves none to learn from");
+        let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));
     }
     let captions = Arc::new(Captions::new(loaded, shape));

@@ -67,7 +67,7 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
         (None, None) => SIZE,
     };
     if size == 0 {
-        return Err(Failure::usage("--image-size takes at least 1"));
+        return Err(Failure::usage("`data.image_size` takes at least 1"));
     }
     let path = Path::new(data);
     let reading = reading(Part::Train, values);
@@ -108,7 +108,7 @@ pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
             ];
             page(&format!("{name}: trajectories"), &rows)
         }
-        TensorKind::Draws => format!("{name}: draws, for score and train with --draws"),
+        TensorKind::Draws => format!("{name}: draws, for score and train with `diffusion.draws`"),
         TensorKind::Other => {
             let text = "tensors of no kind known here; latents have `chosen`, trajectories `latents`, draws `noise`";
             return Err(Failure::failed(format!("{name}: {text}")));

@@ -28,7 +28,8 @@ const DRAWS: usize = 16;
 /// # Errors
 /// Settings that make no sense, a judge that can't read such pairs, and files that can't be read or written.
 pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
-    let folder = call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: --pairs DIR"))?;
+    let folder =
+        call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: `label.pairs` DIR"))?;
     judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn check(judge: &str) -> Result<(), Failure> {
         _ if Reward::is_folder(path) => Ok(()),
         _ if RunFolder::open(path).is_ok() && path.join("model").is_dir() => Ok(()),
         _ => Err(Failure::usage(format!(
-            "--judge takes oracle, people (with --rounds), the folder of a reward model (..ForSequenceClassification \
+            "`judge.judge` takes oracle, people (with `rounds.rounds`), the folder of a reward model (..ForSequenceClassification \
              for texts, CLIPModel for pictures) or of a finished run, not `{judge}`"
         ))),
     }
@@ -99,7 +100,11 @@ fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
     values.merge_file(&Path::new(run).join("config.toml"))?;
     let mdp = values.run.mdp();
     if mdp != modality {
-        let text = format!("--judge {run} is a run of --mdp {}, and the pairs are of {}", mdp.name(), modality.name());
+        let text = format!(
+            "`judge.judge` {run} is a run of `run.mdp` {}, and the pairs are of {}",
+            mdp.name(),
+            modality.name()
+        );
         return Err(Failure::failed(text));
     }
     Ok(values)
@@ -120,7 +125,7 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
     };
     let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
     if !open.is_empty() {
-        let opinion = Opinion::of(judge, &pairs, device, console)?;
+        let opinion = Opinion::of(judge, &pairs, device, reporter)?;
         let bar = reporter.bar("judge", open.len());
         for indices in open.chunks(AT_ONCE) {
             for (&index, choice) in indices.iter().zip(opinion.choices(&pairs, indices)?) {
@@ -148,10 +153,10 @@ impl Opinion {
             ORACLE => Self::Oracle,
             folder if Reward::is_folder(Path::new(folder)) => {
                 let reward = Reward::load(folder, pairs.modality(), device)?;
-                reward.say_truncated(folder, pairs, console)?;
+                reward.say_truncated(folder, pairs, reporter)?;
                 Self::Reward(reward)
             }
-            run => Self::Run(margins(pairs, run, device, console)?),
+            run => Self::Run(margins(pairs, run, device, reporter)?),
         })
     }
 
@@ -247,12 +252,12 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
         settings.data.eval_share = 0.0;
         settings.data.all_pairs = true;
         settings.data.on_bad = Broken::Fail;
-        settings.run.device = device.to_owned();
+        device.clone_into(&mut settings.run.device);
         settings.run.out = Some(scores.path().display().to_string());
     });
     let scored = score::score(Call { values, reporter });
     scored.map_err(|failure| {
-        Failure::failed(format!("--judge {run}, whose rewards need what it began with: {failure}"))
+        Failure::failed(format!("`judge.judge` {run}, whose rewards need what it began with: {failure}"))
     })?;
     let mut margins = vec![f64::NAN; pairs.len()];
     for line in std::fs::read_to_string(scores.path())?.lines() {

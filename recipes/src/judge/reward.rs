@@ -34,7 +34,7 @@ impl Reward {
         let is_of_texts = RewardModel::is_folder(path);
         if is_of_texts != (modality == Modality::Token) {
             let what = if is_of_texts { "texts" } else { "pictures" };
-            let text = format!("--judge {name} scores {what}, and the pairs are of {}", modality.name());
+            let text = format!("`judge.judge` {name} scores {what}, and the pairs are of {}", modality.name());
             return Err(Failure::failed(text));
         }
         if !is_of_texts {
@@ -80,7 +80,7 @@ impl OfTexts {
                 if n > most {
                     let text = format!(
                         "{}: side {side} is {n} tokens with its request, and {} reads {most}; make pairs with a smaller \
-                         --max-length",
+                         `data.max_length`",
                         record.origin, self.name
                     );
                     return Err(Failure::failed(text));

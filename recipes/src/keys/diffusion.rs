@@ -19,7 +19,7 @@ pub(super) const KEYS: &[Key] = &[
         NotOne(&at::hybrid::update, &["refiner"]),
     )]),
     key(&at::data::latents, TRAIN | SCORE).only(Modality::Diffusion).when(&[
-        When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of --prompts")),
+        When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         When(TRAIN, ANY, NotOne(&at::diffusion::scheme, &["trajectory"])),
     ]),
     key(&at::data::image_size, DATA | SAMPLE)
@@ -72,7 +72,7 @@ pub(super) const KEYS: &[Key] = &[
             ANY,
             Such(
                 |here| !here.has_one_stratum(),
-                "stratified is for --draws-per-pair of at least 2: the one draw of a pair is uniform",
+                "stratified is for `diffusion.draws_per_pair` of at least 2: the one draw of a pair is uniform",
             ),
         ),
     ]),

@@ -33,7 +33,7 @@ pub(super) const KEYS: &[Key] = &[
         When(
             TRAIN,
             ANY,
-            Such(|here| here.makes_pairs(), "goes with --rounds or embedded pairs: others are made already"),
+            Such(|here| here.makes_pairs(), "goes with `rounds.rounds` or embedded pairs: others are made already"),
         ),
         When(SAMPLE, ANY, With(&[&at::label::pairs])),
     ]),

@@ -33,7 +33,7 @@ fn refuse_here(here: &Here<'_>) -> Result<(), Failure> {
     reads::note(here);
     let typed = all().filter(|key| here.values.is_typed(key.field));
     match typed.filter(|key| !is_off(key, here.values)).find_map(|key| Some((key, refusal(key, here)?))) {
-        Some((key, why)) => Err(Failure::usage(format!("--{} {why}", key.field.name))),
+        Some((key, why)) => Err(Failure::usage(format!("{} {why}", key.field))),
         None => Ok(()),
     }
 }
@@ -65,7 +65,7 @@ fn name(verb: Verbs) -> &'static str {
 fn of_another_problem(key: &Key, here: &Here<'_>) -> String {
     let only = key.only.unwrap_or_default();
     if let (true, Some(mdp)) = (here.verb != INSPECT, here.mdp) {
-        return format!("is for --mdp {}, {} does not read it", only.name(), mdp.name());
+        return format!("is for `run.mdp` {}, {} does not read it", only.name(), mdp.name());
     }
     let of = if only == Modality::Token { "texts and language models" } else { "pictures and denoisers" };
     format!("is for {of}, and this is something else")

@@ -14,21 +14,31 @@ mod token;
 
 use crate::settings::{Field, Modality, Values};
 
+#[cfg(test)]
+pub(crate) use self::needs::WITHOUT_REFERENCE;
 use self::needs::When;
 
 /// A verb, as bits, so that a setting can belong to several.
 pub type Verbs = u8;
+/// Training.
 pub const TRAIN: Verbs = 1;
+/// Scoring.
 pub const SCORE: Verbs = 2;
+/// Sampling.
 pub const SAMPLE: Verbs = 4;
+/// Describing.
 pub const INSPECT: Verbs = 8;
+/// Comparing by people.
 pub const LABEL: Verbs = 16;
+/// Comparing by a judge.
 pub const JUDGE: Verbs = 32;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
+    /// Which setting.
     pub field: &'static Field,
+    /// The verbs that read it.
     pub verbs: Verbs,
     /// The kind of problem it is for, where it is for one alone.
     pub only: Option<Modality>,

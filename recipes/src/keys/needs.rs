@@ -35,10 +35,10 @@ impl Data {
         match self {
             Self::Absent => "no data",
             Self::Embedded => "embedded data",
-            Self::Files => "a file or a folder of files in --data",
+            Self::Files => "a file or a folder of files in `data.data`",
             Self::Pairs => "a folder of pairs",
-            Self::Latents => "--latents",
-            Self::Trajectories => "--trajectories",
+            Self::Latents => "`data.latents`",
+            Self::Trajectories => "`diffusion.trajectories`",
         }
     }
 }
@@ -95,22 +95,22 @@ impl Need {
         };
         let (holds, text) = match self {
             Self::One(field, words) => {
-                let (flag, found) = (field.name, word(field));
-                let text = format!("is for --{flag} {}, {found} does not read it", either(words));
+                let found = word(field);
+                let text = format!("is for {field} {}, {found} does not read it", either(words));
                 (words.contains(&&*found), text)
             }
             Self::NotOne(field, words) => {
-                let (flag, found, others) = (field.name, word(field), either(words));
-                let text = format!("would do nothing: --{flag} {found} does not read it, others than {others} do");
+                let (found, others) = (word(field), either(words));
+                let text = format!("would do nothing: {field} {found} does not read it, others than {others} do");
                 (!words.contains(&&*found), text)
             }
             Self::With(fields) => {
-                let flags: Vec<String> = fields.iter().map(|field| format!("--{}", field.name)).collect();
-                let text = format!("goes with {}, and nothing reads it without", flags.join(" or "));
+                let names: Vec<String> = fields.iter().map(ToString::to_string).collect();
+                let text = format!("goes with {}, and nothing reads it without", names.join(" or "));
                 (fields.iter().any(|field| field.value(here.values).is_some()), text)
             }
             Self::Without(field, why) => {
-                let text = format!("is not for --{}: {why}", field.name);
+                let text = format!("is not for {field}: {why}");
                 (field.value(here.values).is_none(), text)
             }
             Self::From(kinds) => {
@@ -138,10 +138,10 @@ fn either(words: &[&str]) -> String {
 }
 
 /// Losses that read no reference.
-pub(super) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
+pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
 /// What rounds say of a reference that moves.
-pub(super) const FIXED: &str = "is for all rounds alike: it goes with --round-reference fixed";
+pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.reference` fixed";
 
 // What decides which settings are read looks at fields without reading them: the methods of their names are for runs.
 impl Here<'_> {

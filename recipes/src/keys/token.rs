@@ -1,4 +1,5 @@
 //! Settings of language models.
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
 
 use crate::settings::{Modality, at};
 
@@ -70,7 +71,7 @@ pub(super) const KEYS: &[Key] = &[
         When(
             TRAIN | SAMPLE,
             ANY,
-            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+            Such(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
         ),
     ]),
     key(&at::sample::top_p, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
@@ -86,7 +87,7 @@ pub(super) const KEYS: &[Key] = &[
         When(
             TRAIN | SAMPLE,
             ANY,
-            Such(|here| !here.is_greedy(), "would do nothing: --temperature 0 takes the likeliest token"),
+            Such(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
         ),
     ]),
 ];

@@ -117,7 +117,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     }
     let denoiser = loaded.frozen(shape, denoiser::acting(values, &loaded, shape)?)?;
     let plan = match values.sample.save_trajectories() {
-        Some(_) => denoiser::scored_plan(values, &loaded, "--save-trajectories")?,
+        Some(_) => denoiser::scored_plan(values, &loaded, "`sample.save_trajectories`")?,
         None => denoiser::plan(values, &loaded)?,
     };
     let noise = Noise::new(values.run.seed());
@@ -167,13 +167,15 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
 fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     let n = values.sample.n();
     if n == 0 || values.sample.limit() == Some(0) {
-        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+        return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
     }
     let Some(out) = values.run.out() else {
-        return Err(Failure::usage("pictures need --out FILE.jsonl: they go beside it, with a contact sheet"));
+        return Err(Failure::usage("pictures need `run.out` FILE.jsonl: they go beside it, with a contact sheet"));
     };
     if Path::new(out).extension().is_none_or(|extension| extension == "png") {
-        return Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")));
+        return Err(Failure::usage(format!(
+            "`run.out` {out}: name a .jsonl file; pictures go into a folder beside it"
+        )));
     }
     can_write(Path::new(out))?;
     if let Some(path) = values.sample.save_trajectories() {

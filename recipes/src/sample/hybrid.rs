@@ -33,7 +33,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let embedded = call.values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
     let prompts = call.values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
     if prompts.is_empty() {
-        return Err(Failure::usage("sample needs --prompts FILE: the requests"));
+        return Err(Failure::usage("sample needs `sample.prompts` FILE: the requests"));
     }
     if prompts == "builtin:chimera" {
         call.values.preset(crate::hybrid::embedded_requests);
@@ -42,7 +42,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let mdp = files.mdp()?;
     let requests = read_prompts(&prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
         Text::Plain(request) => Ok(request),
-        Text::Chat(_) => Err(Failure::usage("--mdp hybrid takes requests as plain text, not as chats")),
+        Text::Chat(_) => Err(Failure::usage("`run.mdp` hybrid takes requests as plain text, not as chats")),
     });
     let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
     requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
@@ -74,19 +74,21 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
 /// What makes no sense is said before anything is loaded.
 fn check(values: &Values) -> Result<(), Failure> {
     if values.sample.n() == 0 || values.sample.limit() == Some(0) {
-        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+        return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
     }
     let share = values.sample.null_share();
     if !(0.0..=1.0).contains(&share) {
-        return Err(Failure::usage(format!("--null-share takes a number from 0 to 1, not {share}")));
+        return Err(Failure::usage(format!("`sample.null_share` takes a number from 0 to 1, not {share}")));
     }
     match (values.label.pairs(), values.run.out()) {
         (Some(_), _) => Ok(()),
         (None, Some(out)) if Path::new(out).extension().is_none_or(|extension| extension == "png") => {
-            Err(Failure::usage(format!("--out {out}: name a .jsonl file; pictures go into a folder beside it")))
+            Err(Failure::usage(format!("`run.out` {out}: name a .jsonl file; pictures go into a folder beside it")))
         }
         (None, Some(out)) => Ok(train::can_write(Path::new(out))?),
-        (None, None) => Err(Failure::usage("pictures need --out FILE.jsonl, pairs to be judged --pairs FOLDER")),
+        (None, None) => {
+            Err(Failure::usage("pictures need `run.out` FILE.jsonl, pairs to be judged `label.pairs` FOLDER"))
+        }
     }
 }
 

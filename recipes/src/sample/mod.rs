@@ -32,7 +32,7 @@ pub fn sample(mut call: Call<'_>) -> Result<Vec<serde_json::Value>, Failure> {
 fn check_pairs(values: &Values) -> Result<(), Failure> {
     let Some(folder) = values.label.pairs() else { return Ok(()) };
     if values.sample.n() == 0 || values.sample.limit() == Some(0) {
-        return Err(Failure::usage("--n and --limit-prompts take at least 1"));
+        return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
     }
     if Path::new(folder).exists() {
         return Err(Failure::failed(format!("{folder} exists; pairs are written to a new folder")));
@@ -60,8 +60,8 @@ fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let text = format!(
-        "--n {n} of {prompts} prompts is more than the {MOST} that are drawn at once; ask for fewer, with another \
-         --seed each time"
+        "`sample.n` {n} of {prompts} prompts is more than the {MOST} that are drawn at once; ask for fewer, with another \
+         `run.seed` each time"
     );
     Err(Failure::usage(text))
 }

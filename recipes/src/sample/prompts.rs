@@ -6,8 +6,8 @@ use std::path::Path;
 use datasets::synthetic::{Split, chimera, shapes, tldr};
 use datasets::{Prompt, Text};
 
-use crate::Failure;
 use crate::settings::Values;
+use crate::{Failure, Reporter};
 
 /// Embedded prompts unless `--limit-prompts` says otherwise.
 const BUILTIN_PROMPTS: usize = 8;

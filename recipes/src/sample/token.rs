@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use train::{Sample, can_write, write_whole};
 
 use super::prompts::read_prompts;
-use crate::settings::Values;
+use crate::settings::{Values, at};
 use crate::{Call, Failure, model, text};
 
 /// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
@@ -102,22 +102,24 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
 /// What makes no sense is said before anything is loaded.
 fn check_settings(values: &Values) -> Result<(), Failure> {
     let sample = &values.sample;
-    for (flag, n) in [("n", Some(sample.n())), ("top-k", sample.top_k()), ("limit-prompts", sample.limit())] {
+    for (field, n) in
+        [(&at::sample::n, Some(sample.n())), (&at::sample::top_k, sample.top_k()), (&at::sample::limit, sample.limit())]
+    {
         if n == Some(0) {
-            return Err(Failure::usage(format!("--{flag} takes at least 1")));
+            return Err(Failure::usage(format!("{field} takes at least 1")));
         }
     }
     let (temperature, top_p) = (sample.temperature(), sample.top_p().unwrap_or(1.0));
     if temperature < 0.0 {
-        return Err(Failure::usage(format!("--temperature takes a number from 0 up, not {temperature}")));
+        return Err(Failure::usage(format!("`sample.temperature` takes a number from 0 up, not {temperature}")));
     }
     if temperature == 0.0 && values.label.pairs().is_some() && values.model.reference().is_none() {
         return Err(Failure::usage(
-            "--temperature 0 says the same twice: pairs need chance, or another model (--reference)",
+            "`sample.temperature` 0 says the same twice: pairs need chance, or another model (`model.reference`)",
         ));
     }
     if !(top_p > 0.0 && top_p <= 1.0) {
-        return Err(Failure::usage(format!("--top-p takes a number above 0 and at most 1, not {top_p}")));
+        return Err(Failure::usage(format!("`sample.top_p` takes a number above 0 and at most 1, not {top_p}")));
     }
     Ok(values.run.out().map_or(Ok(()), |out| can_write(Path::new(out)))?)
 }
@@ -206,7 +208,7 @@ fn draw_pairs(
         writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
     if cut > 0 {
-        call.reporter.info(&format!("{cut} answers are cut off at --max-length"));
+        call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
     }
     let n = writer.len();
     writer.finish()?;

@@ -16,13 +16,13 @@ use crate::{Call, Failure, draws, images};
 
 pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
-    let name = values.model.model().ok_or_else(|| Failure::usage("score needs --model"))?;
+    let name = values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
     if values.data.data().is_none() && values.data.latents().is_none() {
-        return Err(Failure::usage("score needs --data or --latents"));
+        return Err(Failure::usage("score needs `data.data` or `data.latents`"));
     }
     let beta = values.objective.beta();
     if beta <= 0.0 {
-        return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
+        return Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")));
     }
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;

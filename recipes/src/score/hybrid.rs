@@ -18,7 +18,7 @@ use crate::{Call, Failure, denoiser, draws};
 
 pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     if call.values.data.data().is_none() {
-        return Err(Failure::usage("score needs --data: a pair folder, or hybrid records"));
+        return Err(Failure::usage("score needs `data.data`: a pair folder, or hybrid records"));
     }
     let out = call.values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;

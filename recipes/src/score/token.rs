@@ -15,15 +15,15 @@ use crate::{Call, Failure, model, text};
 
 pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let mut values = call.values.clone();
-    let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs --model"))?;
-    let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs --data"))?;
+    let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
+    let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs `data.data`"))?;
     let beta = values.objective.beta();
     if beta <= 0.0 {
-        return Err(Failure::usage(format!("--beta takes a positive number, not {beta}")));
+        return Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")));
     }
     let micro = values.train.micro_batch_size();
     if micro == 0 {
-        return Err(Failure::usage("--micro-batch-size takes at least 1"));
+        return Err(Failure::usage("`train.micro_batch_size` takes at least 1"));
     }
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;

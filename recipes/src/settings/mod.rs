@@ -124,7 +124,7 @@ pub enum Kind {
 pub struct Field {
     /// `section.name` in a config file.
     pub path: &'static str,
-    /// What messages call it, and a flag without its dashes.
+    /// What it is called by itself: a flag without its dashes.
     pub name: &'static str,
     /// What it takes.
     pub kind: Kind,
@@ -153,6 +153,13 @@ impl Field {
             Value::Array(_) => return None,
             other => other.to_string(),
         })
+    }
+}
+
+/// The place in config files, as messages have it.
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`", self.path)
     }
 }
 

@@ -90,13 +90,10 @@ impl Values {
         let before = self.settings.clone();
         change(&mut self.settings);
         for field in fields().filter(|field| self.given.contains(field.path)) {
-            match field.value(&before) {
-                Some(value) => (field.set)(&mut self.settings, &value),
-                None => {
-                    (field.reset)(&mut self.settings);
-                    true
-                }
-            };
+            (field.reset)(&mut self.settings);
+            if let Some(value) = field.value(&before) {
+                (field.set)(&mut self.settings, &value);
+            }
         }
     }
 
@@ -169,7 +166,7 @@ fn nearest(path: &str) -> String {
 
 /// A word of the command line as a value.
 fn parse(field: &Field, text: &str) -> Result<Value, Failure> {
-    let refuse = |takes: &str| Err(Failure::usage(format!("--{} takes {takes}, not `{text}`", field.name)));
+    let refuse = |takes: &str| Err(Failure::usage(format!("{field} takes {takes}, not `{text}`")));
     match field.kind {
         Kind::Count => match text.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(Value::Integer(n)),
@@ -251,10 +248,10 @@ mod tests {
     #[test]
     fn bad_values_name_the_flag_and_what_it_takes() {
         for (set, says) in [
-            ("train.batch_size=-1", "--batch-size takes a whole number"),
-            ("objective.beta=NaN", "--beta takes a finite number"),
-            ("objective.name=dpx", "--objective takes one of sft, dpo"),
-            ("model.rslora=yes", "--rslora takes true or false"),
+            ("train.batch_size=-1", "`train.batch_size` takes a whole number"),
+            ("objective.beta=NaN", "`objective.beta` takes a finite number"),
+            ("objective.name=dpx", "`objective.name` takes one of sft, dpo"),
+            ("model.rslora=yes", "`model.rslora` takes true or false"),
         ] {
             let error = Values::default().merge_set(set).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

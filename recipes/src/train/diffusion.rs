@@ -27,10 +27,14 @@ pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failur
         Chosen::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
         Chosen::Comparisons(objective) => setup.on_images(objective.as_ref()),
         Chosen::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
-        Chosen::Demonstrations(_) => Err(Failure::usage("--objective sft learns from images: --scheme forward")),
+        Chosen::Demonstrations(_) => {
+            Err(Failure::usage("`objective.name` sft learns from images: `diffusion.scheme` forward"))
+        }
         Chosen::Labels(_) | Chosen::Rankings(_) => {
             let name = setup.task.call.values.objective.name();
-            Err(Failure::usage(format!("--objective {name} is for --mdp token; images come in pairs: try dpo")))
+            Err(Failure::usage(format!(
+                "`objective.name` {name} is for `run.mdp` token; images come in pairs: try dpo"
+            )))
         }
     }
 }
@@ -39,10 +43,14 @@ pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failur
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
     let name = values.objective.name();
     if matches!(name, Loss::Orpo | Loss::Tdpo) {
-        return Err(Failure::usage(format!("--objective {name} reads probabilities, a denoiser's errors are none")));
+        return Err(Failure::usage(format!(
+            "`objective.name` {name} reads probabilities, a denoiser's errors are none"
+        )));
     }
     if name == Loss::D3po && !is_trajectory {
-        return Err(Failure::usage("--objective d3po compares single steps of trajectories: --scheme trajectory"));
+        return Err(Failure::usage(
+            "`objective.name` d3po compares single steps of trajectories: `diffusion.scheme` trajectory",
+        ));
     }
     Ok(())
 }
@@ -109,7 +117,9 @@ impl<'a> Setup<'a> {
         let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
         let share = values.diffusion.empty_share();
         if !(0.0..1.0).contains(&share) {
-            return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
+            return Err(Failure::usage(format!(
+                "`diffusion.empty_share` takes a number from 0 to below 1, not {share}"
+            )));
         }
         let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
         let source = |images, draws: Draws| {
@@ -144,7 +154,7 @@ impl<'a> Setup<'a> {
         self.task.call.reporter.info(&format!("{said}; beta {beta}"));
         let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
-                return Err(Failure::usage(format!("--importance-clip takes a positive number, not {most}")));
+                return Err(Failure::usage(format!("`diffusion.importance_clip` takes a positive number, not {most}")));
             }
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,

@@ -5,7 +5,7 @@ use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
 use ::train::pictures::Picture;
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
+use ::train::{CacheKey, Ending, Hooks, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
 use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Learns, Pair, Persist as _, Policy};
@@ -35,7 +35,9 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         }
     }
     if values.hybrid.compare() && values.hybrid.update() != Update::Both {
-        return Err(Failure::usage("--compare trains each half alone beside both: it goes with --update both"));
+        return Err(Failure::usage(
+            "`hybrid.compare` trains each half alone beside both: it goes with `hybrid.update` both",
+        ));
     }
     if values.objective.name() == Loss::Sft {
         values.preset(|settings| settings.diffusion.half = false);
@@ -47,7 +49,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
 fn embedded(settings: &mut Settings) {
     settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
     settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
-    settings.hybrid.template = CHIMERA_TEMPLATE.to_owned();
+    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
     settings.hybrid.compare = true;
     settings.data.data = Some("builtin:chimera".to_owned());
     settings.data.limit = Some(2048);
@@ -71,8 +73,10 @@ fn embedded(settings: &mut Settings) {
 pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
     let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
-        let text =
-            format!("--objective {name} is not for --mdp hybrid; there are {}", OBJECTIVES.map(Loss::word).join(", "));
+        let text = format!(
+            "`objective.name` {name} is not for `run.mdp` hybrid; there are {}",
+            OBJECTIVES.map(Loss::word).join(", ")
+        );
         return Err(Failure::usage(text));
     }
     weights(values)?;
@@ -88,7 +92,7 @@ pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Fa
     let reference = files.reference(&task.call.values)?;
     let opened = data::open(&files, &mdp.handoff, &task.call)?;
     if task.call.values.hybrid.compare() && !opened.is_chimera {
-        return Err(Failure::usage("--compare needs an oracle: it goes with --data builtin:chimera"));
+        return Err(Failure::usage("`hybrid.compare` needs an oracle: it goes with `data.data` builtin:chimera"));
     }
     let units = draws::units(&task.call.values)?;
     let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
@@ -147,7 +151,7 @@ impl<'a> Setup<'a> {
         let mut pair = Pair::new(refiner, generator).named(NAMES).learning(learns);
         if let Some(rate) = values.hybrid.refiner_lr() {
             if !(rate.is_finite() && rate >= 0.0) {
-                return Err(Failure::usage(format!("--refiner-lr takes a number from 0 up, not {rate}")));
+                return Err(Failure::usage(format!("`hybrid.refiner_lr` takes a number from 0 up, not {rate}")));
             }
             pair.rates.0 = rate / self.task.settings.rate;
         }
@@ -157,7 +161,9 @@ impl<'a> Setup<'a> {
     /// Timesteps and noise of every pair from a file; nothing can be held out then.
     fn given(&self, path: &str) -> Result<Given, Failure> {
         if self.opened.held_out.is_some() {
-            return Err(Failure::usage("--draws gives every pair its draw: it goes with --eval-share 0"));
+            return Err(Failure::usage(
+                "`diffusion.draws` gives every pair its draw: it goes with `data.eval_share` 0",
+            ));
         }
         let shape = self.files.shape;
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
@@ -170,7 +176,9 @@ impl<'a> Setup<'a> {
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
         let share = values.diffusion.empty_share();
         if !(0.0..1.0).contains(&share) {
-            return Err(Failure::usage(format!("--empty-share takes a number from 0 to below 1, not {share}")));
+            return Err(Failure::usage(format!(
+                "`diffusion.empty_share` takes a number from 0 to below 1, not {share}"
+            )));
         }
         let empty = self.mdp.handoff.none()?;
         let pictures = ImageSource::<F>::new(data, self.mdp.inner.clone(), draws, self.units, Scheme::Forward)

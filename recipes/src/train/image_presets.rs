@@ -11,7 +11,9 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     let has_data = sources.iter().any(Option::is_some);
     let is_embedded = values.model.model().is_none() && !has_data;
     if values.model.model().is_none() && has_data {
-        return Err(Failure::usage("--data and --latents need --model (or give none, for the embedded problem)"));
+        return Err(Failure::usage(
+            "`data.data` and `data.latents` need `model.model` (or give none, for the embedded problem)",
+        ));
     }
     // Later presets win over earlier ones.
     values.preset(|settings| {
@@ -66,7 +68,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         }),
         Some(Preset::Paper) => values.preset(paper),
         Some(other @ (Preset::Tldr | Preset::Trl)) => {
-            return Err(Failure::usage(format!("--preset {other} is for --mdp token")));
+            return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` token")));
         }
     }
     Ok(is_embedded)
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_nearest_default_counts() {
-        let numbers = |values: &Values| (Some(values.objective.beta()).unwrap(), Some(values.optimizer.lr()).unwrap());
+        let numbers = |values: &Values| (values.objective.beta(), values.optimizer.lr());
         let own = ["model.model=m", "data.data=d"];
         assert_eq!(numbers(&preset_values(&own)), (2000.0, 1e-6));
         assert_eq!(numbers(&preset_values(&[])), (300.0, 5e-4));
@@ -166,7 +168,7 @@ mod tests {
         for name in ["salesforce-sd15", "diffusers-2500", "paper"] {
             let values = preset_values(&["model.model=m", "data.data=d", &format!("train.preset={name}")]);
             let units = draws::units(&values).unwrap();
-            let coefficient = units.coefficient(Some(values.objective.beta()).unwrap(), size);
+            let coefficient = units.coefficient(values.objective.beta(), size);
             assert!((coefficient - 0.1526).abs() < 1e-4, "{name}: {coefficient}");
         }
     }

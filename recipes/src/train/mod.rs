@@ -5,12 +5,12 @@ mod image_presets;
 mod rounds;
 mod token;
 
-use ::train::{Decay, RunFolder, Settings, write_whole};
+use ::train::{Decay, RunFolder, Settings, SettingsError, write_whole};
 use std::path::{Path, PathBuf};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
-use crate::settings::{Modality, ScheduleName, Values, at};
+use crate::settings::{Modality, ScheduleName, Values, at, fields};
 use crate::{Call, Failure, model};
 
 /// Trains, or goes on training.
@@ -35,7 +35,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
         return rounds::train(call, resume);
     }
     if call.values.rounds.rounds() == Some(0) {
-        return Err(Failure::usage("--rounds takes at least 1"));
+        return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
     one(call, embedded, resume.map(Path::to_owned))
 }
@@ -163,8 +163,7 @@ fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
     if let Some(key) =
         keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
     {
-        let text =
-            format!("--{} can't be given with --resume: the run goes on with the settings it has", key.field.name);
+        let text = format!("{} can't be given with --resume: the run goes on with the settings it has", key.field);
         return Err(Failure::usage(text));
     }
     RunFolder::open(path)?;
@@ -193,7 +192,10 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         keep_checkpoints: values.train.keep_checkpoints(),
         beta: values.objective.beta(),
     };
-    settings.checked().map_err(|error| Failure::usage(format!("--{error}")))
+    settings.checked().map_err(|SettingsError { name, value, must }| {
+        let field = fields().find(|field| field.name == name).map_or(name.to_owned(), ToString::to_string);
+        Failure::usage(format!("{field} is {value}, it must be {must}"))
+    })
 }
 
 /// `runs/OBJECTIVE-N` with the first free N.

@@ -35,14 +35,14 @@ pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failur
 /// Defaults of known runs. Says whether this is the embedded one.
 pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     if values.objective.name() == Loss::D3po {
-        return Err(Failure::usage("--objective d3po is for --mdp diffusion"));
+        return Err(Failure::usage("`objective.name` d3po is for `run.mdp` diffusion"));
     }
     let is_embedded = values.model.model().is_none() && values.data.data().is_none();
     if is_embedded {
         values.preset(embedded);
     }
     if values.model.model().is_none() {
-        return Err(Failure::usage("--data needs --model (or give neither, for the embedded problem)"));
+        return Err(Failure::usage("`data.data` needs `model.model` (or give neither, for the embedded problem)"));
     }
     match values.train.preset() {
         None => {}
@@ -54,7 +54,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         }),
         Some(Preset::Trl) => values.preset(trl),
         Some(other @ (Preset::SalesforceSd15 | Preset::Diffusers2500 | Preset::FlowGrpo100 | Preset::Paper)) => {
-            return Err(Failure::usage(format!("--preset {other} is for --mdp diffusion")));
+            return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` diffusion")));
         }
     }
     if values.train.preset() == Some(Preset::Trl) && values.objective.name() == Loss::Ipo {

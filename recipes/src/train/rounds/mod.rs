@@ -87,8 +87,8 @@ impl Rounds<'_> {
             };
             if counts.a + counts.b == 0 {
                 let text = format!(
-                    "{}: every pair is a tie, so there is nothing to learn from; start again with more --round-pairs, \
-                     other --prompts or another --judge",
+                    "{}: every pair is a tie, so there is nothing to learn from; start again with more `rounds.pairs`, \
+                     other `sample.prompts` or another `judge.judge`",
                     pairs.display()
                 );
                 return Err(Failure::failed(text));

@@ -2,10 +2,10 @@
 use datasets::synthetic::Split;
 use datasets::{Prompt, drawn};
 
-use crate::Failure;
 use crate::judged::hold_out;
 use crate::sample::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
+use crate::{Failure, Reporter};
 
 /// Where the prompts come from: an embedded model has its problem's.
 pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
@@ -17,7 +17,7 @@ pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
     let by_default = if model.is_some_and(|model| model.starts_with(builtin)) { builtin } else { "" };
     let source = values.sample.prompts().unwrap_or(by_default).to_owned();
     if source.is_empty() {
-        return Err(Failure::usage("--rounds need --prompts FILE: what the policy is asked"));
+        return Err(Failure::usage("`rounds.rounds` need `sample.prompts` FILE: what the policy is asked"));
     }
     if source == "builtin:chimera" {
         values.preset(crate::hybrid::embedded_requests);
@@ -47,7 +47,7 @@ impl Prompts {
         let (asked, held_out) = hold_out(&shown, share, seed);
         if asked.is_empty() {
             return Err(Failure::usage(format!(
-                "--eval-share {share} holds all prompts out and leaves none to learn from"
+                "`data.eval_share` {share} holds all prompts out and leaves none to learn from"
             )));
         }
         let looked_at = drawn(seed, "evaluation", n, held_out.len());

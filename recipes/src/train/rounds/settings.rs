@@ -5,42 +5,49 @@ use crate::hybrid::Files;
 use crate::judge;
 use crate::objective::{Chosen, choose};
 use crate::sample::MOST;
-use crate::settings::{Loss, Scheme, Values};
+use crate::settings::{Loss, Scheme, Values, at};
 use crate::{Failure, denoiser, model, text};
 
 /// What can't be is said before anything is made.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
     judge::check(values.judge.judge())?;
     if values.rounds.pairs() == 0 {
-        return Err(Failure::usage("--round-pairs takes at least 1"));
+        return Err(Failure::usage("`rounds.pairs` takes at least 1"));
     }
-    for (flag, n) in [("round-pairs", values.rounds.pairs()), ("eval-examples", values.train.eval_examples())] {
+    for (field, n) in
+        [(&at::rounds::pairs, values.rounds.pairs()), (&at::train::eval_examples, values.train.eval_examples())]
+    {
         if n > MOST {
-            return Err(Failure::usage(format!("--{flag} takes at most {MOST}: so many are drawn at once")));
+            return Err(Failure::usage(format!("{field} takes at most {MOST}: so many are drawn at once")));
         }
     }
     let models = match values.run.mdp() {
-        Modality::Hybrid => vec![("refiner", values.hybrid.refiner()), ("generator", values.hybrid.generator())],
-        Modality::Token | Modality::Diffusion => vec![("model", values.model.model())],
+        Modality::Hybrid => {
+            vec![(&at::hybrid::refiner, values.hybrid.refiner()), (&at::hybrid::generator, values.hybrid.generator())]
+        }
+        Modality::Token | Modality::Diffusion => vec![(&at::model::model, values.model.model())],
     };
-    for (flag, model) in models {
+    for (field, model) in models {
         match model {
-            None => return Err(Failure::usage(format!("--{flag} is needed: what the rounds begin with"))),
+            None => return Err(Failure::usage(format!("{field} is needed: what the rounds begin with"))),
             Some(name) if name.ends_with("-untrained") => {
-                let text = format!("--{flag} {name} is drawn from --seed, and every round has its own; name a folder");
+                let text =
+                    format!("{field} {name} is drawn from `run.seed`, and every round has its own; name a folder");
                 return Err(Failure::usage(text));
             }
             Some(_) => {}
         }
     }
     if values.run.mdp() == Modality::Token && values.sample.temperature() == 0.0 {
-        return Err(Failure::usage("--temperature 0 says the same twice: rounds need chance"));
+        return Err(Failure::usage("`sample.temperature` 0 says the same twice: rounds need chance"));
     }
     if values.objective.name() == Loss::Sft {
-        return Err(Failure::usage("--objective sft has no use for judgements; --rounds are for the DPO family"));
+        return Err(Failure::usage(
+            "`objective.name` sft has no use for judgements; `rounds.rounds` are for the DPO family",
+        ));
     }
     if values.diffusion.scheme() == Scheme::Trajectory {
-        return Err(Failure::usage("--rounds make finished images: --scheme forward or half"));
+        return Err(Failure::usage("`rounds.rounds` make finished images: `diffusion.scheme` forward or half"));
     }
     Ok(())
 }
@@ -56,7 +63,7 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
             let acting = denoiser::acting(values, &loaded, shape)?;
             denoiser::learner(&loaded, shape, acting, values)?;
             if let Chosen::Labels(_) | Chosen::Rankings(_) = choose(values)? {
-                return Err(Failure::usage("images come in pairs: --objective dpo and its like"));
+                return Err(Failure::usage("images come in pairs: `objective.name` dpo and its like"));
             }
         }
         Modality::Hybrid => {
