@@ -11,8 +11,9 @@
 use std::error::Error;
 
 use hybrid_dpo::mdp::{self, Enumerable, Mdp, Rng, Table, laws, soft_q};
-use hybrid_dpo::objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
-use hybrid_dpo::policies::{self, Learner, Policy, Tabular};
+use hybrid_dpo::objectives::{Logistic, Pairwise};
+use hybrid_dpo::policies::{self, Tabular};
+use hybrid_dpo::train::{Preferences, Settings, Source, Training};
 use rand::SeedableRng;
 
 /// A river, this many stones long and wide.
@@ -116,27 +117,32 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             walk.sum()
         })
         .collect();
-    let mut opinions = Vec::new();
+    let mut opinions = Preferences::new();
     for first in 0..crossings.len() {
         for second in first + 1..crossings.len() {
             let preference = 1.0 / (1.0 + (returns[second] - returns[first]).exp());
-            opinions.push(Comparison { first, second, preference });
+            opinions.push(crossings[first].clone(), crossings[second].clone(), preference);
         }
     }
 
-    // The same loop as for the bandit, and for a language model.
-    let mut policy = Tabular::new(&river);
-    let reference = policy.score(&river, &crossings)?.log_probs;
+    // The same trainer as for a language model or a denoiser. All opinions are one batch.
+    let (mut policy, reference) = (Tabular::new(&river), Tabular::new(&river));
     let objective = Pairwise::new(Logistic::new(beta)?);
-    let weights = mdp::weights(&crossings);
-    for step in 0..=2000 {
-        let (numbers, tape) = policy.forward(&river, &crossings)?;
-        let scores = Scores { policy: &numbers, reference: Some(&reference), weights: &weights };
-        let evaluation = objective.evaluate(&opinions, scores)?;
-        policy.backward(tape, &evaluation.slopes)?;
-        policy.update(20.0, None)?;
+    let n = opinions.len();
+    let settings = Settings {
+        batch_size: n,
+        micro_batch_size: n,
+        max_steps: Some(2001),
+        rate: 20.0,
+        warmup_steps: 0,
+        max_gradient_norm: None,
+        ..Settings::default()
+    };
+    let training = Training::new(&river, &opinions, &objective).reference(&reference).settings(settings);
+    for (step, learned) in training.steps(&mut policy)?.enumerate() {
+        let loss = learned?.loss;
         if step % 500 == 0 {
-            println!("step {step:>4}: loss {:.6}", evaluation.loss);
+            println!("step {step:>4}: loss {loss:.6}");
         }
     }
 

@@ -1,2 +1,24 @@
 //! Preference learning for models of any kind.
-pub use {datasets, engine, mdp, models, objectives, policies, train};
+//!
+//! A language model, a denoiser, and the two in a row are policies of decision problems, and one preference loss trains
+//! them all (Rafailov et al. 2024, "From r to Q*"). Each crate is a room of that house:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`mdp`] | problems as values: [`mdp::Mdp`], tokens, denoising, hybrids, exact solutions of small ones |
+//! | [`policies`] | what a model is asked: [`policies::Policy`], [`policies::Learner`], [`policies::Pair`], a table of logits |
+//! | [`objectives`] | losses of numbers: DPO and its family, ranked lists, demonstrations |
+//! | [`train`] | the loop: [`train::Training`], sources of examples, run folders, TensorBoard |
+//! | [`datasets`] | records, chats, images, pair folders; embedded problems with oracles |
+//! | [`models`] | language models, UNets, text encoders, autoencoders, and the files of Hugging Face and GGUF |
+//! | [`engine`] | tensors: kernels, layers with gradients, optimisers, adapters |
+//! | [`recipes`] | whole jobs from settings: training, scoring, sampling, judging |
+//!
+//! # Where to begin
+//! - **A job as the command line does it, from a program**: [`recipes::train`], [`recipes::score`], [`recipes::sample`] and
+//!   [`recipes::judge`] take [`recipes::settings::Settings`] and return values.
+//! - **A model and data of your own**: [`train::Training`] takes a problem, a source of examples and a loss. The examples
+//!   `02_language_model`, `03_denoiser` and `04_refiner_and_generator` are such programs.
+//! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
+//! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
+pub use {datasets, engine, mdp, models, objectives, policies, recipes, train};

@@ -199,10 +199,7 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     learner: &mut L,
     settings: &Settings,
     (name, folder): (&str, &Path),
-) -> Result<()>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<()> {
     let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, source.len()) };
     let problem = train::Problem { mdp, data: source, held_out: None, reference, objective, key, cache: None };
     let mut monitor = Progress { name: name.to_owned(), total: 0, losses: Vec::new(), begun: Instant::now() };

@@ -57,6 +57,9 @@ pub trait Bar {
 #[derive(Debug, Default)]
 pub struct Quiet(AtomicBool);
 
+/// A quiet reporter to refer to.
+pub static QUIET: Quiet = Quiet(AtomicBool::new(false));
+
 impl Reporter for Quiet {
     fn info(&self, _: &str) {}
 

@@ -4,12 +4,8 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::chimera;
 use datasets::synthetic::tldr::{Problem, Split};
-use datasets::{
-    Dataset, DatasetError, Example, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation,
-};
+use datasets::{Dataset, DatasetError, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
 use models::formats::{ModelFiles, ModelTokenizer};
-use policies::BoxError;
-use train::token::Examples;
 
 use crate::judged::{Judged, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
@@ -20,19 +16,6 @@ const BUILTIN_PAIRS: usize = 12_000;
 
 /// Losses of answers that are good or bad: a tie says nothing to them.
 const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
-
-/// A data set as the training loop takes it.
-pub(crate) struct Data(pub(crate) Dataset);
-
-impl Examples for Data {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn example(&self, index: usize) -> Result<Example, BoxError> {
-        Ok(self.0.get(index)?)
-    }
-}
 
 /// Which part of embedded data is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

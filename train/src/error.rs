@@ -54,6 +54,9 @@ pub enum TrainError {
     /// The objective compares with a reference and there is none.
     #[error("this objective compares with a reference policy, and none was given")]
     NoReference,
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] crate::SettingsError),
     /// A file of the run could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

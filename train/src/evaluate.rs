@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use mdp::{Channels, EpisodeOf, Mdp};
+use mdp::{Channels, Mdp};
 use objectives::Objective;
 use policies::Learner;
 
@@ -24,6 +24,13 @@ pub struct Evaluated {
     pub chosen_rewards: Vec<f64>,
     /// The same of the worse ones.
     pub rejected_rewards: Vec<f64>,
+}
+
+impl Evaluated {
+    /// A metric by its name, as `rewards/accuracies`.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied()
+    }
 }
 
 /// How to evaluate.
@@ -51,10 +58,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     data: &S,
     hooks: &Hooks<'_, M, L>,
     look: Look,
-) -> Result<Evaluated, TrainError>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<Evaluated, TrainError> {
     let positions = datasets::drawn(look.seed, "evaluation", look.examples, data.len());
     let failed = |source| TrainError::of_policy(look.step, source);
     let mut all = Slice::new([]);
@@ -100,10 +104,7 @@ fn per_decision<M: Mdp, F: Sides>(
     slice: &Slice<M, F>,
     policy: &Channels,
     look: Look,
-) -> Result<(Vec<f64>, Vec<f64>), TrainError>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<(Vec<f64>, Vec<f64>), TrainError> {
     let (mut chosen, mut rejected) = (Vec::new(), Vec::new());
     if reference.policy.is_some() {
         let numbers = reference.numbers(mdp, slice, look.step)?;

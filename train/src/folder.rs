@@ -135,6 +135,14 @@ impl RunFolder {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// The folder of a run there is, or a new one.
+    ///
+    /// # Errors
+    /// It holds something else, or can't be made.
+    pub fn at(path: &Path) -> Result<Self, TrainError> {
+        if path.join("checkpoints").is_dir() { Ok(Self { path: path.to_owned() }) } else { Self::create(path) }
+    }
+
     /// Names the folder of a run there is; nothing in it changes, as the run may be under way.
     ///
     /// # Errors
@@ -157,8 +165,11 @@ impl RunFolder {
     /// # Errors
     /// Another process is at it.
     pub fn lock(&self) -> Result<File, TrainError> {
-        let path = self.join("config.toml");
-        let file = File::open(&path).map_err(TrainError::io(&path))?;
+        let config = self.join("config.toml");
+        let path = if config.is_file() { config } else { self.join("run.lock") };
+        let mut options = File::options();
+        let options = if path.is_file() { options.read(true) } else { options.create(true).append(true) };
+        let file = options.open(&path).map_err(TrainError::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => {

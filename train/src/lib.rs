@@ -4,8 +4,31 @@
 //! read from a cache), the objective turns numbers and feedback into a loss and slopes, the policy learns from the
 //! slopes. [`run`] repeats that with schedules, evaluation, checkpoints and records; [`step::learn`] is the step.
 //!
-//! Nothing here knows what a token or an image is: a problem comes as a [`Source`] of [`Item`]s and a
-//! [`policies::Learner`].
+//! The loop does not know what a token or an image is: a problem comes as a [`Source`] of [`Item`]s and a
+//! [`policies::Learner`]. [`Training`] is the loop for a program of your own; [`token`], [`diffusion`] and [`hybrid`] turn
+//! data of those kinds into sources.
+//!
+//! # Examples
+//! A policy of six logits learns which of two actions is preferred.
+//! ```
+//! use mdp::{Episode, Finite, Mdp};
+//! use objectives::{Logistic, Pairwise};
+//! use policies::Tabular;
+//! use train::{Preferences, Settings, Training};
+//!
+//! let mdp = Finite::bandit(2);
+//! let take = |action| Episode::whole(mdp.start(&0), vec![action]);
+//! let data: Preferences<Finite> = [(take(1), take(0))].into_iter().collect();
+//! let (objective, reference) = (Pairwise::new(Logistic::new(0.1)?), Tabular::new(&mdp));
+//!
+//! let settings = Settings { batch_size: 1, max_steps: Some(50), rate: 1.0, warmup_steps: 0, ..Settings::default() };
+//! let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+//! let mut policy = Tabular::new(&mdp);
+//! let losses = training.steps(&mut policy)?.map(|step| Ok(step?.loss)).collect::<Result<Vec<f64>, train::TrainError>>()?;
+//! assert!(losses[49] < losses[0]);
+//! assert_eq!(training.evaluate(&policy, &data)?.metric("rewards/accuracies"), Some(1.0));
+//! # Ok::<(), policies::BoxError>(())
+//! ```
 
 mod cache;
 pub mod diffusion;
@@ -17,6 +40,7 @@ mod measures;
 mod metrics;
 mod observe;
 pub mod pictures;
+mod preferences;
 mod run;
 mod schedule;
 mod settings;
@@ -27,6 +51,7 @@ pub mod tensorboard;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod training;
 
 pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
@@ -34,8 +59,10 @@ pub use evaluate::{Evaluated, evaluate};
 pub use folder::{Position, RunFolder, can_write, remove_leftovers, write_lines, write_whole};
 pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
-pub use observe::{Hooks, Monitor, Sample, Samples, Silent};
+pub use observe::{Hooks, Monitor, Samples, Showcase, Silent};
+pub use preferences::Preferences;
 pub use run::{Ending, Outcome, Problem, run};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};
 pub use source::{Item, Sides, Source};
+pub use training::{Steps, Training};

@@ -1,8 +1,10 @@
+use std::path::Path;
+
 use mdp::{Channels, EpisodeOf, Mdp};
 use policies::BoxError;
 
-use crate::pictures::Picture;
-use crate::{Evaluated, Record};
+use crate::tensorboard::EventFile;
+use crate::{Evaluated, Record, TrainError};
 
 /// Told what happens; draws the progress bar, writes the log.
 pub trait Monitor {
@@ -24,22 +26,24 @@ pub struct Silent;
 
 impl Monitor for Silent {}
 
-/// What a policy said, for the samples folder and TensorBoard.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Sample {
-    /// What it was asked.
-    pub prompt: String,
-    /// What it answered.
-    pub response: String,
+/// What a policy made, to look at; it writes itself.
+pub trait Samples {
+    /// Writes all of it into the run's folder and its TensorBoard events.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    fn write(&self, to: &mut Showcase<'_>) -> Result<(), TrainError>;
 }
 
-/// What a policy made, to look at.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Samples {
-    /// Answers in words.
-    Texts(Vec<Sample>),
-    /// Pictures.
-    Pictures(Vec<Picture>),
+/// Where samples go.
+#[derive(Debug)]
+pub struct Showcase<'a> {
+    /// The folder of the run's samples.
+    pub folder: &'a Path,
+    /// The run's TensorBoard events.
+    pub events: &'a mut EventFile,
+    /// Steps done before they were made.
+    pub step: usize,
 }
 
 /// What a problem adds to an evaluation.
@@ -49,7 +53,7 @@ pub struct Hooks<'a, M: Mdp, L> {
     pub diagnose: Option<Box<dyn Fn(&L, &[EpisodeOf<M>]) -> Result<Channels, BoxError> + 'a>>,
     /// Draws samples to look at.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
-    pub sample: Option<Box<dyn Fn(&L) -> Result<Samples, BoxError> + 'a>>,
+    pub sample: Option<Box<dyn Fn(&L) -> Result<Box<dyn Samples>, BoxError> + 'a>>,
 }
 
 impl<M: Mdp, L> Default for Hooks<'_, M, L> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use font8x8::UnicodeFonts as _;
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::{TrainError, write_whole};
+use crate::{Samples, Showcase, TrainError, write_whole};
 
 /// A picture and what it should show.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,23 @@ impl Picture {
             _ => return None,
         };
         Some(Self { caption: caption.to_owned(), pixels: RgbImage::from_raw(width, height, bytes)? })
+    }
+}
+
+/// Pictures to look at: a contact sheet in the run's samples and in TensorBoard; nothing where there are none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pictures(pub Vec<Picture>);
+
+impl Samples for Pictures {
+    fn write(&self, to: &mut Showcase<'_>) -> Result<(), TrainError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let sheet = contact_sheet(&self.0, 8, 64);
+        let path = to.folder.join(format!("step-{}.png", to.step));
+        save_png(&path, &sheet)?;
+        let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
+        to.events.image("samples", to.step, sheet.dimensions(), bytes)
     }
 }
 

@@ -2,17 +2,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use mdp::{EpisodeOf, Mdp};
+use mdp::Mdp;
 use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
 use crate::evaluate::{Look, evaluate, read};
-use crate::pictures::{Picture, contact_sheet, save_png};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::{
-    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Sample, Samples,
-    Schedule, Settings, Source, TrainError, write_whole,
+    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Schedule, Settings,
+    Showcase, Source, TrainError,
 };
 
 /// What is learned from what.
@@ -65,6 +64,13 @@ pub struct Outcome {
     pub size_per_second: f64,
 }
 
+impl Outcome {
+    /// A metric of the last evaluation by its name, as `rewards/accuracies`.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.last.as_ref().and_then(|last| last.metric(name))
+    }
+}
+
 /// Trains from where `folder` stands to the end, or until `stop` is set.
 ///
 /// # Errors
@@ -81,7 +87,6 @@ pub fn run<M, L, S>(
 ) -> Result<Outcome, TrainError>
 where
     M: Mdp,
-    EpisodeOf<M>: Clone,
     L: Learner<M> + Persist,
     S: Source<Mdp = M>,
 {
@@ -108,15 +113,13 @@ where
         }
         let step = run.position.step;
         let begun = Instant::now();
-        let slices = run.batch(step)?;
+        let slices = batch(problem.data, settings, step)?;
         let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
         let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
         let loss = Loss { objective: problem.objective, measure: &measure };
         let mut learned = learn(problem.mdp, learner, &mut run.reference, loss, &slices, at)?;
         learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
-        if !learned.gradient_norm.is_finite() {
-            return Err(TrainError::Diverged { step, what: format!("the gradient norm is {}", learned.gradient_norm) });
-        }
+        let learned = learned.checked(step)?;
         run.record(&learned, at, begun)?;
         let step = run.position.step;
         if settings.eval_every > 0 && step % settings.eval_every == 0 || step == total {
@@ -133,6 +136,26 @@ where
     folder.export(learner, total)?;
     run.monitor.finished();
     Ok(run.outcome(Ending::Done, first, last))
+}
+
+/// The batch of a step, cut into slices.
+pub(crate) fn batch<S: Source>(
+    data: &S,
+    settings: &Settings,
+    step: usize,
+) -> Result<Vec<Slice<S::Mdp, S::Feedback>>, TrainError> {
+    let n = data.len();
+    let per_epoch = settings.steps_per_epoch(n);
+    let epoch = step / per_epoch;
+    let order = datasets::Order::new(settings.seed, epoch as u64, n);
+    let from = (step % per_epoch) * settings.batch_size;
+    let to = (from + settings.batch_size).min(n);
+    let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
+    let positions: Vec<usize> = positions.iter().map(|&i| data.index_in_epoch(i, epoch)).collect();
+    positions
+        .chunks(settings.micro_batch_size)
+        .map(|chunk| Ok(Slice::new(read(data, chunk.iter().copied(), "training")?)))
+        .collect()
 }
 
 /// What is said of a run that ends within its warm-up.
@@ -171,7 +194,6 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
 impl<'r, 'a, M, L, S> Run<'r, 'a, M, L, S>
 where
     M: Mdp,
-    EpisodeOf<M>: Clone,
     L: Learner<M> + Persist,
     S: Source<Mdp = M>,
 {
@@ -225,22 +247,6 @@ where
             Some(path) if path.exists() => ReferenceCache::load(path, &problem.key),
             _ => Ok(ReferenceCache::default()),
         }
-    }
-
-    /// The batch of a step, cut into slices.
-    fn batch(&self, step: usize) -> Result<Vec<Slice<M, S::Feedback>>, TrainError> {
-        let n = self.problem.data.len();
-        let per_epoch = self.settings.steps_per_epoch(n);
-        let epoch = step / per_epoch;
-        let order = datasets::Order::new(self.settings.seed, epoch as u64, n);
-        let from = (step % per_epoch) * self.settings.batch_size;
-        let to = (from + self.settings.batch_size).min(n);
-        let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
-        let positions: Vec<usize> = positions.iter().map(|&i| self.problem.data.index_in_epoch(i, epoch)).collect();
-        positions
-            .chunks(self.settings.micro_batch_size)
-            .map(|chunk| Ok(Slice::new(read(self.problem.data, chunk.iter().copied(), "training")?)))
-            .collect()
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {
@@ -307,38 +313,9 @@ where
     fn sample(&mut self, learner: &L) -> Result<(), TrainError> {
         let Some(sample) = &self.hooks.sample else { return Ok(()) };
         let step = self.position.step;
-        match sample(learner).map_err(|source| TrainError::Policy { step, source })? {
-            Samples::Texts(texts) => self.record_texts(&texts)?,
-            Samples::Pictures(pictures) if pictures.is_empty() => {}
-            Samples::Pictures(pictures) => self.record_pictures(&pictures)?,
-        }
+        let samples = sample(learner).map_err(|source| TrainError::Policy { step, source })?;
+        samples.write(&mut Showcase { folder: &self.folder.join("samples"), events: &mut self.events, step })?;
         self.events.flush()
-    }
-
-    fn record_pictures(&mut self, pictures: &[Picture]) -> Result<(), TrainError> {
-        let step = self.position.step;
-        let sheet = contact_sheet(pictures, 8, 64);
-        let path = self.folder.join("samples").join(format!("step-{step}.png"));
-        save_png(&path, &sheet)?;
-        let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
-        self.events.image("samples", step, sheet.dimensions(), bytes)
-    }
-
-    fn record_texts(&mut self, samples: &[Sample]) -> Result<(), TrainError> {
-        let step = self.position.step;
-        let path = self.folder.join("samples").join(format!("step-{step}.jsonl"));
-        write_whole(&path, |file| {
-            for sample in samples {
-                serde_json::to_writer(&mut *file, sample)?;
-                std::io::Write::write_all(file, b"\n")?;
-            }
-            Ok(())
-        })?;
-        for (i, sample) in samples.iter().take(4).enumerate() {
-            let text = format!("{}\n\n---\n\n**{}**", sample.prompt, sample.response.trim());
-            self.events.text(&format!("samples/{i}"), step, &text)?;
-        }
-        Ok(())
     }
 
     fn save(&mut self, learner: &L) -> Result<(), TrainError> {

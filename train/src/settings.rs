@@ -45,7 +45,31 @@ pub struct SettingsError {
     pub must: &'static str,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl Settings {
+    /// One pass in batches of 64, with the paper's learning rate and warm-up.
+    pub const DEFAULT: Self = Self {
+        seed: 0,
+        batch_size: 64,
+        micro_batch_size: 4,
+        epochs: None,
+        max_steps: None,
+        rate: 5e-7,
+        warmup_steps: 150,
+        decay: Decay::Constant,
+        max_gradient_norm: Some(10.0),
+        eval_every: 0,
+        eval_examples: 256,
+        save_every: 0,
+        keep_checkpoints: 2,
+        beta: 0.1,
+    };
+
     /// The settings, if they make sense.
     pub fn checked(self) -> Result<Self, SettingsError> {
         let refuse = |name, value: String, must| Err(SettingsError { name, value, must });

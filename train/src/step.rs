@@ -65,10 +65,7 @@ impl<M: Mdp> std::fmt::Debug for Reference<'_, M> {
     }
 }
 
-impl<M: Mdp> Reference<'_, M>
-where
-    EpisodeOf<M>: Clone,
-{
+impl<M: Mdp> Reference<'_, M> {
     /// The reference's log-probabilities of a slice's episodes; what is not in the cache is computed and kept.
     pub fn numbers<F>(&mut self, mdp: &M, slice: &Slice<M, F>, step: usize) -> Result<Steps, TrainError> {
         let unknown: Vec<usize> =
@@ -125,6 +122,14 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// The step, if its gradient is finite.
+    pub(crate) fn checked(self, step: usize) -> Result<Self, TrainError> {
+        if self.gradient_norm.is_finite() {
+            return Ok(self);
+        }
+        Err(TrainError::Diverged { step, what: format!("the gradient norm is {}", self.gradient_norm) })
+    }
+
     fn add(&mut self, evaluation: &Evaluation, share: f64) {
         self.loss += share * evaluation.loss;
         for (name, value) in &evaluation.metrics {
@@ -166,10 +171,7 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Sides>(
     loss: Loss<'_, M, F>,
     slices: &[Slice<M, F>],
     at: StepAt,
-) -> Result<Learned, TrainError>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<Learned, TrainError> {
     let step = at.step;
     let failed = |source| TrainError::of_policy(step, source);
     let total: usize = slices.iter().map(|slice| slice.feedback.len()).sum();
@@ -220,10 +222,7 @@ pub(crate) fn evaluate_slice<M: Mdp, F: Sides>(
     slice: &Slice<M, F>,
     policy: &Channels,
     step: usize,
-) -> Result<(Evaluation, Measures), TrainError>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<(Evaluation, Measures), TrainError> {
     let objective = loss.objective;
     let reference = if objective.needs().reference { Some(reference.numbers(mdp, slice, step)?) } else { None };
     let scores = Scores { policy, reference: reference.as_ref(), weights: &weights(&slice.episodes) };
@@ -244,10 +243,7 @@ fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
     slices: &[Slice<M, F>],
     step: usize,
     learned: &mut Learned,
-) -> Result<Vec<Channels>, TrainError>
-where
-    EpisodeOf<M>: Clone,
-{
+) -> Result<Vec<Channels>, TrainError> {
     let objective = loss.objective;
     let mut policy = Channels::default();
     let mut weigh = Steps::default();

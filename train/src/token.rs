@@ -2,14 +2,45 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datasets::{Example, ExampleKind};
+use datasets::{Dataset, Example, ExampleKind};
 use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
 use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
 use policies::BoxError;
 
 use crate::step::Slice;
-use crate::{Item, Measures, Sides, Source};
+use crate::{Item, Measures, Samples, Showcase, Sides, Source, TrainError, write_whole};
+
+/// What a language model said.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Sample {
+    /// What it was asked.
+    pub prompt: String,
+    /// What it answered.
+    pub response: String,
+}
+
+/// Answers to look at: all in a file of the run's samples, the first few in TensorBoard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Texts(pub Vec<Sample>);
+
+impl Samples for Texts {
+    fn write(&self, to: &mut Showcase<'_>) -> Result<(), TrainError> {
+        let path = to.folder.join(format!("step-{}.jsonl", to.step));
+        write_whole(&path, |file| {
+            for sample in &self.0 {
+                serde_json::to_writer(&mut *file, sample)?;
+                std::io::Write::write_all(file, b"\n")?;
+            }
+            Ok(())
+        })?;
+        for (i, sample) in self.0.iter().take(4).enumerate() {
+            let text = format!("{}\n\n---\n\n**{}**", sample.prompt, sample.response.trim());
+            to.events.text(&format!("samples/{i}"), to.step, &text)?;
+        }
+        Ok(())
+    }
+}
 
 /// Tokenised examples by position.
 pub trait Examples {
@@ -38,6 +69,16 @@ impl Examples for Vec<Example> {
 
     fn example(&self, index: usize) -> Result<Example, BoxError> {
         self.get(index).cloned().ok_or_else(|| format!("there is no example {index}").into())
+    }
+}
+
+impl Examples for Dataset {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        Ok(self.get(index)?)
     }
 }
 

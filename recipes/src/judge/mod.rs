@@ -231,7 +231,6 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
     for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
         values.reset(field);
     }
-    let scores = tempfile::NamedTempFile::new()?;
     values.set(|settings| {
         // The run's model against what the run began with, or stayed close to.
         let (model, hybrid) = (&mut settings.model, &mut settings.hybrid);
@@ -253,15 +252,13 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
         settings.data.all_pairs = true;
         settings.data.on_bad = Broken::Fail;
         device.clone_into(&mut settings.run.device);
-        settings.run.out = Some(scores.path().display().to_string());
+        settings.run.out = None;
     });
-    let scored = score::score(Call { values, reporter });
-    scored.map_err(|failure| {
+    let scored = score::score(Call { values, reporter }).map_err(|failure| {
         Failure::failed(format!("`judge.judge` {run}, whose rewards need what it began with: {failure}"))
     })?;
     let mut margins = vec![f64::NAN; pairs.len()];
-    for line in std::fs::read_to_string(scores.path())?.lines() {
-        let line: serde_json::Value = serde_json::from_str(line)?;
+    for line in scored {
         let index = line["index"].as_u64().unwrap_or(u64::MAX) as usize;
         if let (Some(to), Some(margin)) = (margins.get_mut(index), line["margin"].as_f64()) {
             *to = margin;

@@ -9,7 +9,8 @@ use models::causal::{CausalLm, Sampling};
 use models::formats::ModelTokenizer;
 use policies::Persist as _;
 use serde_json::{Value, json};
-use train::{Sample, can_write, write_whole};
+use train::token::Sample;
+use train::{can_write, write_whole};
 
 use super::prompts::read_prompts;
 use crate::settings::{Values, at};

@@ -7,7 +7,7 @@ section! {
         /// The loss
         name: Loss = Loss::Dpo, "objective";
         /// The strength of the pull to the reference; of denoisers 2000 unless a preset says otherwise
-        beta: f64 = 0.1, "beta";
+        beta: f64 = ::train::Settings::DEFAULT.beta, "beta";
         /// simpo: the target margin over beta; hybrid: the weight of the generator's log-ratios
         gamma: f64 = 0.5, "gamma";
         /// cdpo, robust, exo: the share of labels taken to be wrong

@@ -1,5 +1,6 @@
 use super::choices::{OptimizerName, ScheduleName};
 use super::section;
+use ::train::Settings;
 
 section! {
     /// The optimiser and its learning rate.
@@ -7,13 +8,13 @@ section! {
         /// The optimiser
         name: OptimizerName = OptimizerName::Rmsprop, "optimizer";
         /// The top learning rate
-        lr: f64 = 5e-7, "lr";
+        lr: f64 = Settings::DEFAULT.rate, "lr";
         /// adamw: decoupled weight decay
         weight_decay: f64 = 0.0, "weight-decay";
         /// sgd: momentum
         momentum: f64 = 0.0, "momentum";
         /// Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it
-        warmup_steps: usize = 150, "warmup-steps";
+        warmup_steps: usize = Settings::DEFAULT.warmup_steps, "warmup-steps";
         /// The learning rate after the warm-up
         schedule: ScheduleName = ScheduleName::Constant, "schedule";
         /// Longer gradients are scaled down to this norm

@@ -1,4 +1,6 @@
 use super::choices::Preset;
+use ::train::Settings;
+
 use super::section;
 
 section! {
@@ -8,23 +10,23 @@ section! {
         /// paper's units
         preset: Option<Preset> = None, "preset";
         /// Pairs per optimiser step
-        batch_size: usize = 64, "batch-size";
+        batch_size: usize = Settings::DEFAULT.batch_size, "batch-size";
         /// Pairs computed at once; changes memory, not the result
-        micro_batch_size: usize = 4, "micro-batch-size";
+        micro_batch_size: usize = Settings::DEFAULT.micro_batch_size, "micro-batch-size";
         /// Passes over the data; else as many as --max-steps takes, one without it
         epochs: Option<usize> = None, "epochs";
         /// Ends after this many steps, whatever epochs they are; with --epochs too, at what comes first
         max_steps: Option<usize> = None, "max-steps";
         /// Evaluates after every so many steps; 0: at the start and the end
-        eval_every: usize = 0, "eval-every";
+        eval_every: usize = Settings::DEFAULT.eval_every, "eval-every";
         /// Held-out examples an evaluation looks at; 0: none
-        eval_examples: usize = 256, "eval-examples";
+        eval_examples: usize = Settings::DEFAULT.eval_examples, "eval-examples";
         /// Answers sampled at an evaluation
         n_samples: usize = 8, "n-samples";
         /// Saves a checkpoint after every so many steps; 0: at the end
-        save_every: usize = 0, "save-every";
+        save_every: usize = Settings::DEFAULT.save_every, "save-every";
         /// Newest checkpoints to keep; 0: all
-        keep_checkpoints: usize = 2, "keep-checkpoints";
+        keep_checkpoints: usize = Settings::DEFAULT.keep_checkpoints, "keep-checkpoints";
         /// A file the reference's numbers are read from where it exists and fits, else written to
         reference_cache: Option<String> = None, "reference-cache";
     }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
+use ::train::pictures::Pictures;
 use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
@@ -210,7 +211,8 @@ impl<'a> Setup<'a> {
             sample: artist.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
                 let artist = &artist;
                 Box::new(move |learner: &Denoiser| {
-                    Ok(Samples::Pictures(artist.samples(learner).map_err(|failure| failure.to_string())?))
+                    Ok(Box::new(Pictures(artist.samples(learner).map_err(|failure| failure.to_string())?))
+                        as Box<dyn Samples>)
                 })
             }),
         };
@@ -218,14 +220,14 @@ impl<'a> Setup<'a> {
         let monitor = &mut *reporter.monitor();
         let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
         drop(hooks);
-        self.finish(&outcome, folder, &artist)
+        self.finish(outcome, folder, &artist)
     }
 
-    fn finish(&self, outcome: &Outcome, folder: &RunFolder, artist: &Artist<'_>) -> Result<Trained, Failure> {
+    fn finish(&self, outcome: Outcome, folder: &RunFolder, artist: &Artist<'_>) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(folder, outcome.steps));
+            return Ok(Trained::interrupted(folder, outcome));
         }
-        let mut table = summary::table(outcome, None, "decisions");
+        let mut table = summary::table(&outcome, None, "decisions");
         if self.data.is_shapes {
             self.task.call.reporter.info("the oracle compares pictures of both models");
             let seed = self.task.settings.seed;
@@ -238,6 +240,7 @@ impl<'a> Setup<'a> {
             table,
             pictures: artist.wants_samples().then_some((0, outcome.steps)),
             next: Some(self.next()),
+            outcome: Some(outcome),
         })
     }
 

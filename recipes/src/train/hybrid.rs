@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
-use ::train::pictures::Picture;
+use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
 use ::train::{CacheKey, Ending, Hooks, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
 use datasets::images::LatentShape;
@@ -263,7 +263,7 @@ impl<'a> Setup<'a> {
             ));
         }
         if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(&folder, outcome.steps));
+            return Ok(Trained::interrupted(&folder, outcome));
         }
         let mut shown = summary::table(&outcome, None, "decisions");
         if self.opened.is_chimera {
@@ -280,7 +280,7 @@ impl<'a> Setup<'a> {
                     let monitor = &mut *reporter.monitor();
                     let outcome = run(&problem, &mut learner, &settings, &own, &hooks, monitor, reporter.stop())?;
                     if outcome.ending == Ending::Interrupted {
-                        return Ok(Trained::interrupted(&folder, outcome.steps));
+                        return Ok(Trained::interrupted(&folder, outcome));
                     }
                     alone.push(learner);
                 }
@@ -304,6 +304,7 @@ impl<'a> Setup<'a> {
             table: shown,
             pictures: (!requests.is_empty()).then_some((0, outcome.steps)),
             next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
+            outcome: Some(outcome),
         })
     }
 }
@@ -319,14 +320,16 @@ fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, Prompt
                 let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
                 let made = match made {
                     // The run itself stops at its next step, with a checkpoint.
-                    Err(failure) if failure.is_interrupt() => return Ok(Samples::Pictures(Vec::new())),
+                    Err(failure) if failure.is_interrupt() => {
+                        return Ok(Box::new(Pictures(Vec::new())) as Box<dyn Samples>);
+                    }
                     made => made.map_err(|failure| failure.to_string())?,
                 };
                 let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
                     let size = (made.picture.width() as u32, made.picture.height() as u32);
                     Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
                 });
-                Ok(Samples::Pictures(pictures.collect()))
+                Ok(Box::new(Pictures(pictures.collect())) as Box<dyn Samples>)
             })
         }),
     }

@@ -5,7 +5,7 @@ mod image_presets;
 mod rounds;
 mod token;
 
-use ::train::{Decay, RunFolder, Settings, SettingsError, write_whole};
+use ::train::{Decay, Outcome, RunFolder, Settings, SettingsError, write_whole};
 use std::path::{Path, PathBuf};
 
 use crate::keys::{self, TRAIN};
@@ -70,6 +70,8 @@ pub struct Trained {
     pub folder: PathBuf,
     /// How it ended.
     pub ended: Ended,
+    /// What the run showed; of rounds nothing, as each has a run of its own.
+    pub outcome: Option<Outcome>,
     /// The numbers of a run that is done, as a table for people.
     pub table: String,
     /// After which steps pictures lie in the folder's `samples`: the first, and the last.
@@ -123,9 +125,10 @@ pub enum Next {
 
 impl Trained {
     /// A run that was stopped after some steps.
-    fn interrupted(folder: &RunFolder, steps: usize) -> Self {
-        let ended = Ended::Interrupted { after: Some(steps) };
-        Self { folder: folder.path().to_owned(), ended, table: String::new(), pictures: None, next: None }
+    fn interrupted(folder: &RunFolder, outcome: Outcome) -> Self {
+        let ended = Ended::Interrupted { after: Some(outcome.steps) };
+        let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
+        Self { folder, ended, outcome, table: String::new(), pictures: None, next: None }
     }
 }
 

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ::train::token::{FromExample, TokenSource};
+use ::train::token::{FromExample, Texts, TokenSource};
 use ::train::{
     CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, TrainError, can_write, run,
 };
@@ -18,7 +18,7 @@ use crate::objective::Chosen;
 use crate::settings::{
     FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
 };
-use crate::text::{self, Data};
+use crate::text;
 use crate::{Failure, adapters, dropout, model, summary};
 
 /// Trains a language model.
@@ -98,8 +98,8 @@ struct Setup<'a> {
     learner: CausalLm,
     reference: Arc<CausalLm>,
     tokenizer: ModelTokenizer,
-    data: Data,
-    held_out: Option<Data>,
+    data: Dataset,
+    held_out: Option<Dataset>,
     mdp: TokenMdp,
 }
 
@@ -128,19 +128,16 @@ impl<'a> Setup<'a> {
             None if goes_on => None,
             None => Some(CausalLm::frozen(files.clone())?),
         };
-        let mut learner = model::learner(files, &call.values)?;
+        let learner = model::learner(files, &call.values)?;
         let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
         if goes_on {
             adapters::settle(learner.lora(), &mut call.values);
         }
-        if call.values.objective.name() == Loss::Tdpo {
-            learner = learner.with_reference(Arc::clone(&reference))?;
-        }
         // The two must agree on the vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
-        learner = learner.with_diagnostics();
-        let held_out = held_out.filter(|data| !data.is_empty()).map(Data);
-        Ok(Self { task, learner, reference, tokenizer, data: Data(data), held_out, mdp })
+        let learner = learner.with_diagnostics();
+        let held_out = held_out.filter(|data| !data.is_empty());
+        Ok(Self { task, learner, reference, tokenizer, data, held_out, mdp })
     }
 
     /// Whether the data has the objective's kind of feedback, by the first examples.
@@ -148,15 +145,18 @@ impl<'a> Setup<'a> {
         for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
             let Some(data) = data else { continue };
             let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
-            F::from_example(&data.0.get(0)?).map_err(unfit)?;
+            F::from_example(&data.get(0)?).map_err(unfit)?;
         }
         Ok(())
     }
 
     fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
+        if objective.needs().divergence {
+            self.learner = self.learner.with_reference(Arc::clone(&self.reference))?;
+        }
         let key = CacheKey {
             model: self.reference.fingerprint()?,
-            data: format!("{} {}", self.data.0.fingerprint(), std::any::type_name::<F>()),
+            data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
         let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
         // What can be refused is refused before there is a folder and before hours of work.
@@ -185,7 +185,7 @@ impl<'a> Setup<'a> {
         let monitor = &mut *reporter.monitor();
         let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
         drop(hooks);
-        self.finish(&outcome, folder)
+        self.finish(outcome, folder)
     }
 
     fn hooks<'h>(&self) -> Hooks<'h, TokenMdp, CausalLm> {
@@ -207,16 +207,16 @@ impl<'a> Setup<'a> {
                     let sampling = Sampling { eos: mdp.eos.clone(), max_new: 128, ..Sampling::default() };
                     let prompts = prompts.clone();
                     crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
-                        .map(Samples::Texts)
+                        .map(|texts| Box::new(Texts(texts)) as Box<dyn Samples>)
                         .map_err(|failure| failure.to_string().into())
                 })
             }),
         }
     }
 
-    fn finish(self, outcome: &Outcome, folder: &RunFolder) -> Result<Trained, Failure> {
+    fn finish(self, outcome: Outcome, folder: &RunFolder) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(folder, outcome.steps));
+            return Ok(Trained::interrupted(folder, outcome));
         }
         let win_rate = if self.is_of_embedded_posts() {
             self.task.call.reporter.info("the oracle compares samples of both models");
@@ -228,7 +228,8 @@ impl<'a> Setup<'a> {
         Ok(Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
-            table: summary::table(outcome, win_rate.as_ref(), "tokens"),
+            table: summary::table(&outcome, win_rate.as_ref(), "tokens"),
+            outcome: Some(outcome),
             pictures: None,
             next: Some(Next::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
         })
@@ -252,10 +253,10 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
 }
 
 /// Up to `n` different prompts, which the seed chooses.
-fn sample_prompts(data: &Data, n: usize, seed: u64) -> Vec<Vec<u32>> {
+fn sample_prompts(data: &Dataset, n: usize, seed: u64) -> Vec<Vec<u32>> {
     let mut prompts: Vec<Vec<u32>> = Vec::new();
-    let order = Order::new(derived_seed(seed, "samples to look at", 0), 0, data.0.len());
-    for example in order.from(0).map_while(|index| data.0.get(index).ok()) {
+    let order = Order::new(derived_seed(seed, "samples to look at", 0), 0, data.len());
+    for example in order.from(0).map_while(|index| data.get(index).ok()) {
         let prompt = example.prompt.to_vec();
         if prompts.len() >= n {
             break;

@@ -107,7 +107,7 @@ impl Rounds<'_> {
     }
 
     fn ended(&self, ended: Ended) -> Trained {
-        Trained { folder: self.path.clone(), ended, table: String::new(), pictures: None, next: None }
+        Trained { folder: self.path.clone(), ended, outcome: None, table: String::new(), pictures: None, next: None }
     }
 
     fn folder(&self, round: usize) -> PathBuf {

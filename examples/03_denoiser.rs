@@ -1,0 +1,75 @@
+//! A denoiser learns from preferences over pictures, in a program of your own (Diffusion-DPO).
+//!
+//! The model is a diffusers folder (the small one that this repository trains by itself), the data are pairs of pictures in
+//! memory. One loop trains denoisers and language models: only the source of examples differs from example 02.
+//!
+//! Run it with `cargo run --release --example 03_denoiser`; it takes about half a minute.
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use hybrid_dpo::datasets::synthetic::shapes::{EDGE, Problem, Split};
+use hybrid_dpo::engine::optim::AdamW;
+use hybrid_dpo::mdp::diffusion::Omega;
+use hybrid_dpo::models::causal::Keep;
+use hybrid_dpo::models::denoiser::sampler::Sampler;
+use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::formats::{DiffusersFolder, Scheduler, load_unet};
+use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
+use hybrid_dpo::policies::BoxError;
+use hybrid_dpo::train::diffusion::{
+    Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
+};
+use hybrid_dpo::train::{Settings, Training};
+
+fn main() -> Result<(), BoxError> {
+    let folder = DiffusersFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/embedded/shapes"))?;
+    let files = load_unet(folder.unet(), &Device::Cpu)?;
+    let path = folder.path.join("scheduler/scheduler_config.json");
+    let scheduler = Scheduler::parse(&path, &std::fs::read_to_string(&path)?)?;
+    let texts = folder.conditioner(&Device::Cpu)?.ok_or("the folder has no text encoder")?;
+
+    // Pairs of pictures of one caption each, the better one first.
+    let shape = Shape { height: EDGE, width: EDGE, channels: 3 };
+    let pairs = |split, n| -> Result<Vec<ImageExample>, BoxError> {
+        let framing = Framing::whole(shape.height, shape.width);
+        let example = |pair: hybrid_dpo::datasets::images::ImagePair| -> Result<ImageExample, BoxError> {
+            let condition = texts.encode(&[&pair.caption], framing)?.conditions.remove(0);
+            let side = |latent: &Arc<[f32]>| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };
+            Ok(ImageExample { sides: vec![side(pair.chosen.values()), side(pair.rejected.values())], preference: 1.0 })
+        };
+        Problem::new(0).pairs(split, n).map(example).collect()
+    };
+    let (pairs, held_out) = (pairs(Split::Train, 512)?, pairs(Split::Validation, 64)?);
+    let mdp = ImageMdp::full(Arc::clone(&scheduler.schedule), shape.size());
+    let (timesteps, noise) = (Timesteps::Uniform, NoiseSharing::Shared);
+    let draws = Draws { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };
+    let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    let source = |images| {
+        let source = ImageSource::<Comparison>::new(images, mdp.clone(), draws.clone(), units, Scheme::Forward);
+        source.of_prediction(scheduler.prediction)
+    };
+    let (data, held_out) = (source(&pairs), source(&held_out));
+
+    // The same trainer as of a language model.
+    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+    let (prediction, optimizer) = (scheduler.prediction, Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.0)?));
+    let learning = DenoiserTraining { optimizer, lora: None, seed: 0, keep: Keep::Activations, ema: None };
+    let reference = Denoiser::frozen(files.clone(), prediction, shape, acting.clone())?;
+    let mut policy = Denoiser::trainable(files, prediction, shape, acting, learning)?;
+    let objective = Pairwise::new(Logistic::new(300.0)?);
+    let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 5e-4, warmup_steps: 5, ..Settings::default() };
+    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    for (step, learned) in training.steps(&mut policy)?.enumerate() {
+        println!("step {step:>2}: loss {:.4}", learned?.loss);
+    }
+    let shown = training.evaluate(&policy, &held_out)?;
+    println!(
+        "{} held-out pairs, accuracy {:.3}",
+        shown.examples,
+        shown.metric("rewards/accuracies").unwrap_or_default()
+    );
+    Ok(())
+}
