@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use hybrid_dpo::datasets::synthetic::chimera::{Problem, Split, refiner_prompt, refiner_response};
-use hybrid_dpo::datasets::synthetic::shapes::EDGE;
+use hybrid_dpo::datasets::synthetic::chimera::{EDGE, Problem, Split, refiner_prompt, refiner_response};
 use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;

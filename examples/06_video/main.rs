@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::motion::{Problem, Split};
-use hybrid_dpo::mdp::{EpisodeOf, Mdp};
+use hybrid_dpo::mdp::Mdp;
 use hybrid_dpo::models::formats::{ModelFiles, UNetFiles, load, load_unet};
 use hybrid_dpo::objectives::{
     BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,

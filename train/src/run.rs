@@ -138,12 +138,11 @@ where
     Ok(run.outcome(Ending::Done, first, last))
 }
 
+/// Examples of a source that are scored together.
+type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
+
 /// The batch of a step, cut into slices.
-pub(crate) fn batch<S: Source>(
-    data: &S,
-    settings: &Settings,
-    step: usize,
-) -> Result<Vec<Slice<S::Mdp, S::Feedback>>, TrainError> {
+pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
     let n = data.len();
     let per_epoch = settings.steps_per_epoch(n);
     let epoch = step / per_epoch;
