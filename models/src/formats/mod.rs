@@ -195,7 +195,7 @@ pub fn add_adapter(
     merge_peft(&lora, &mut files.config, &mut files.tensors)?;
     // What an adapter learned was read by the tokenizer that was saved beside it.
     if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
-        files.tokenizer = ModelTokenizer::of_adapter(&folder, &files.extras, Some(&files.config))?;
+        files.tokenizer = ModelTokenizer::of_its_own(&folder, &files.extras, Some(&files.config))?;
         if let Some(tokenizer) = &files.tokenizer {
             tokenizer.agree(&folder, &mut files.config, &mut files.extras)?;
         }
