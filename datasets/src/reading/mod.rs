@@ -93,6 +93,38 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     })))
 }
 
+/// Whether a path holds records rather than lines of text: a folder does, and a file whose name or first bytes say so. A
+/// text (`.txt`) may begin with a bracket; it holds records where an object with a field follows.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
+    let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(io)?;
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    if found.is_dir() || shards::is_named_records(&name) {
+        return Ok(true);
+    }
+    // What is no file can be read once only.
+    if !found.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
+    let is_table =
+        [b"PAR1".as_slice(), b"ARRO", &[0xff; 4], &[0x1f, 0x8b]].into_iter().any(|mark| start.starts_with(mark));
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let within =
+        |bytes: &[u8], bracket: u8| bytes.strip_prefix(&[bracket]).map(|rest| rest.trim_ascii_start().to_vec());
+    let is_json = if name.ends_with(".txt") {
+        let object = within(text, b'[').unwrap_or_else(|| text.to_vec());
+        within(&object, b'{').is_some_and(|inside| inside.starts_with(b"\""))
+    } else {
+        text.starts_with(b"{") || text.starts_with(b"[")
+    };
+    Ok(is_table || is_json)
+}
+
 /// A file, and what it is.
 enum Source {
     Parquet(File),

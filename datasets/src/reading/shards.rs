@@ -225,7 +225,7 @@ fn without_number(name: &str) -> &str {
 /// How the names of files of records end.
 const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
 
-/// Whether a name is that of a file of records, rather than of lines of text.
+/// Whether a name is that of a file of records.
 pub fn is_named_records(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending))

@@ -306,3 +306,28 @@ fn an_endless_record_is_refused() {
     let text = message("a.jsonl.gz", packed.finish().unwrap());
     assert!(text.contains("line 1: the record is longer than"), "{text}");
 }
+
+#[test]
+fn records_are_told_from_lines_by_name_and_content() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content, expected) in [
+        ("a.jsonl", "hello", true),
+        ("a.ndjson", "\u{feff} {\"prompt\": \"q\"}", true),
+        ("a", "[{\"prompt\": \"q\"}]", true),
+        ("a.csv", "prompt\nhello", false),
+        ("a.md", "PAR1", true),
+        ("a.txt", "[INST] hello", false),
+        ("b.txt", "{braces} hello", false),
+        ("c.txt", "{ \"prompt\": \"q\"}", true),
+        ("d.TXT", "[ {\"prompt\": \"q\"}]", true),
+        ("e.txt", "", false),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(holds_records(&path).unwrap(), expected, "{name} {content}");
+    }
+    std::fs::write(folder.path().join("a.unknown"), [0x1f, 0x8b, 8, 0]).unwrap();
+    assert!(holds_records(&folder.path().join("a.unknown")).unwrap());
+    assert!(holds_records(folder.path()).unwrap());
+    assert!(holds_records(&folder.path().join("missing")).is_err());
+}
