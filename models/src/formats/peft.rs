@@ -114,6 +114,11 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
             return Err(ModelError::tensor(&weights, name, "is there twice, under two names"));
         }
     }
+    if settings.ensures_tying && adapter.changes_an_end(config, halves.keys()) {
+        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
+                      it with peft's merge_and_unload";
+        return Err(ModelError::format(&path, reason));
+    }
     for (layer, halves) in halves {
         let built = build(&settings, config, &layer, halves);
         let built = built.map_err(|reason| ModelError::tensor(&weights, &layer, reason))?;
@@ -121,11 +126,6 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
     }
     if adapter.layers.is_empty() {
         return Err(ModelError::format(&weights, "no LoRA tensors"));
-    }
-    if settings.ensures_tying && adapter.parts_the_tie(config) {
-        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
-                      it with peft's merge_and_unload";
-        return Err(ModelError::format(&path, reason));
     }
     Ok(adapter)
 }
@@ -137,10 +137,12 @@ fn same_or_twice(
     name: String,
     tensor: Tensor,
 ) -> Result<Option<Tensor>, ModelError> {
-    let Some(before) = replaced.insert(name, tensor.clone()) else { return Ok(None) };
     let numbers = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-    let is_same = before.dims() == tensor.dims() && numbers(&before)? == numbers(&tensor)?;
-    Ok((!is_same).then_some(before))
+    let is_same = match replaced.get(&name) {
+        Some(before) => before.dims() == tensor.dims() && numbers(before)? == numbers(&tensor)?,
+        None => false,
+    };
+    Ok(replaced.insert(name, tensor).filter(|_| !is_same))
 }
 
 /// The adapter of one layer, which the settings must mean by the name it has in memory.

@@ -15,12 +15,18 @@ impl PeftAdapter {
     ///
     /// PEFT changes the module it is told to and leaves its twin alone, so that the two are tied no longer.
     pub(super) fn parts_the_tie(&self, config: &CausalConfig) -> bool {
+        self.changes_an_end(config, self.layers.keys())
+    }
+
+    /// Whether one end of a tied model is replaced, or is among the layers that have factors.
+    pub(super) fn changes_an_end<'a>(
+        &self,
+        config: &CausalConfig,
+        mut layers: impl Iterator<Item = &'a String>,
+    ) -> bool {
         let ends = [config.embedding_name(), config.head_name().to_owned()];
-        let changed = |name: &String| {
-            let layer = name.strip_suffix(".weight").unwrap_or(name);
-            self.replaced.contains_key(name) || self.layers.contains_key(layer)
-        };
-        config.tied && ends.iter().any(changed)
+        let is_end = |layer: &String| ends.iter().any(|end| end.strip_suffix(".weight") == Some(layer));
+        config.tied && (ends.iter().any(|end| self.replaced.contains_key(end)) || layers.any(is_end))
     }
 }
 

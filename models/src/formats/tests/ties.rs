@@ -160,6 +160,9 @@ fn what_peft_would_do_otherwise_is_refused() {
     let head = [("lm_head.lora_A.weight", [2, 8]), ("lm_head.lora_B.weight", [10, 2])];
     let tying = json!({ "target_modules": ["lm_head"], "ensure_weight_tying": true });
     check_refused(&adapted(at.path(), &tying, &head), &["adapter_config.json", "ensure_weight_tying"]);
+    // peft adapts the twin as well, which no target means.
+    let embedding = json!({ "target_modules": ["embed_tokens"], "ensure_weight_tying": true });
+    check_refused(&adapted(at.path(), &embedding, &head), &["adapter_config.json", "ensure_weight_tying"]);
     let other = json!({ "target_modules": ["q_proj"] });
     check_refused(&adapted(at.path(), &other, &head), &["lm_head", "target_modules", "leave it out"]);
     let twice: Vec<_> = LAYER.iter().copied().chain([("layers.0.self_attn.q_proj.lora_A.weight", [2, 8])]).collect();

@@ -119,7 +119,9 @@ fn token(content: &str, id: u32, properties: &Value) -> Value {
 fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
     let named = |properties: &[&str]| {
         let mut token = json!({ "__type": "AddedToken", "content": "<x>", "normalized": false });
-        properties.iter().for_each(|property| token[*property] = json!(true));
+        for property in properties {
+            token[*property] = json!(true);
+        }
         token
     };
     let both = json!({ "lstrip": true, "rstrip": true });

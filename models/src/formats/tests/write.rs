@@ -185,7 +185,10 @@ fn gguf_file(metadata: &[(&str, &Meta<'_>)], tensors: &[(&str, Vec<usize>)]) -> 
     }
     let mut data = Vec::new();
     for (name, shape) in tensors {
-        text(&mut out, &if name.ends_with(".bias") { (*name).to_owned() } else { format!("{name}.weight") });
+        text(
+            &mut out,
+            &if name.rsplit('.').next() == Some("bias") { (*name).to_owned() } else { format!("{name}.weight") },
+        );
         out.extend((shape.len() as u32).to_le_bytes());
         shape.iter().rev().for_each(|d: &usize| out.extend((*d as u64).to_le_bytes()));
         out.extend(0_u32.to_le_bytes());

@@ -187,7 +187,7 @@ fn names_that_peft_does_not_read_are_refused_in_its_folders() {
         match load(inside.0.path(), &config) {
             Ok(lora) => assert!(is_read && lora.layers.contains_key(LAYER), "{prefix}"),
             Err(error) => {
-                assert!(!is_read && error.to_string().contains("does not begin with `base_model.model.`"), "{error}")
+                assert!(!is_read && error.to_string().contains("does not begin with `base_model.model.`"), "{error}");
             }
         }
     }
