@@ -109,6 +109,10 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
         };
     }
     let mut files = if let Some(files) = saved::files(path)? {
+        // A table without rows is saved without a file.
+        if files.is_empty() {
+            return Err(DatasetError::Empty { path: path.to_owned() });
+        }
         files
     } else {
         let mut files = Vec::new();

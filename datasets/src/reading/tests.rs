@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -330,4 +331,28 @@ fn records_are_told_from_lines_by_name_and_content() {
     assert!(holds_records(&folder.path().join("a.unknown")).unwrap());
     assert!(holds_records(folder.path()).unwrap());
     assert!(holds_records(&folder.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_saved_folder_without_rows_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("state.json"), r#"{"_data_files": []}"#).unwrap();
+    std::fs::write(folder.path().join("dataset_info.json"), "{}").unwrap();
+    let error = shards(folder.path(), None).unwrap_err().to_string();
+    assert!(error.ends_with("holds no record"), "{error}");
+}
+
+#[test]
+fn what_is_unpacked_has_bounds_on_its_lines() {
+    let read = |text: &'static str, most: u64| -> Result<usize, String> {
+        let rows = text::rows(Box::new(text.as_bytes()), Arc::from(Path::new("data.jsonl.gz")), Some(most));
+        rows.collect::<Result<Vec<_>, _>>().map(|rows| rows.len()).map_err(|error| error.to_string())
+    };
+    for text in ["{}\n{}\n", "[{},\n{}]"] {
+        assert_eq!(read(text, 8), Ok(2), "{text}");
+    }
+    for text in ["{}\n\n\n\n\n\n\n\n\n\n", "\n\n\n\n\n\n\n\n\n\n", "[0,0,0,0,0,0,0,0,0,0]", "[           0]"] {
+        let error = read(text, 8).unwrap_err();
+        assert!(error.contains("far more lines"), "{text}: {error}");
+    }
 }
