@@ -45,9 +45,10 @@ pub(crate) fn embedded_prompts(
 /// The prompts in a file or folder: what its records ask, or one a line of text.
 fn from_file(source: &str, values: &Values, console: &Console) -> Result<Vec<Prompt>, Failure> {
     let path = Path::new(source);
+    let is_text = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("txt"));
     let prompts = if datasets::reading::holds_records(path)? {
         from_records(path, values, console)?
-    } else if source.to_ascii_lowercase().ends_with(".txt") || !path.is_file() {
+    } else if is_text || !path.is_file() {
         from_lines(path)?
     } else {
         let known =
