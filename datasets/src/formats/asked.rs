@@ -60,12 +60,12 @@ pub(super) fn conversation_name(fields: &Fields<'_>) -> Option<&'static str> {
     CONVERSATIONS.into_iter().find(|name| fields.peek(name).is_some_and(|value| !value.is_string()))
 }
 
-/// Puts the system prompt and the earlier turns of columns of their own before the prompt. A record with such a column
-/// is a chat, even where the column is empty in it: its neighbours are.
+/// Puts the system prompt and the earlier turns of columns of their own before the prompt. A record with one of them is a
+/// chat; tables have the columns in every row, and an empty one says nothing.
 pub(super) fn join_context(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
     let system = system(fields)?;
-    let history = fields.peek("history").filter(|history| history.is_array());
-    if system.is_none() && history.is_none() && !fields.is_null("history") {
+    let history = history(fields);
+    if system.is_none() && history.is_none() {
         return Ok(());
     }
     become_chat(record);
@@ -75,7 +75,7 @@ pub(super) fn join_context(fields: &Fields<'_>, record: &mut PreferenceRecord) -
     if history.is_some() && messages.len() <= n_before + 1 {
         drop(messages.splice(n_before..n_before, turns(fields)?));
     }
-    let Some((name, system)) = system.filter(|(_, system)| !system.trim().is_empty()) else { return Ok(()) };
+    let Some((name, system)) = system else { return Ok(()) };
     match messages.first().filter(|first| is_system(first)) {
         None => messages.insert(0, Message::new("system", system)),
         Some(first) if first.content.words().trim() == system.trim() => {}
@@ -91,9 +91,11 @@ fn is_system(message: &Message) -> bool {
 /// The system prompt in a column of its own, and the column's name.
 fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, DatasetError> {
     let mut found = None;
-    // Tables have the column in every row: null is nothing, in a chat.
-    for name in SYSTEMS.into_iter().filter(|name| fields.has(name) || fields.is_null(name)) {
-        let system = if fields.has(name) { fields.string(name)? } else { "" };
+    for name in SYSTEMS.into_iter().filter(|name| fields.has(name)) {
+        let system = fields.string(name)?;
+        if system.trim().is_empty() {
+            continue;
+        }
         if let Some((other, text)) = found
             && text != system
         {
@@ -102,6 +104,15 @@ fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, Da
         found = Some((name, system));
     }
     Ok(found)
+}
+
+/// The earlier turns in a column of their own, where there are any.
+fn history<'a>(fields: &Fields<'a>) -> Option<&'a Vec<Value>> {
+    let history = fields.peek("history")?.as_array()?;
+    if history.is_empty() {
+        _ = fields.optional("history");
+    }
+    Some(history).filter(|history| !history.is_empty())
 }
 
 /// Earlier turns: messages, or pairs of what the user said and what was answered.

@@ -148,9 +148,9 @@ fn a_system_prompt_and_earlier_turns_come_first() {
     let record = one(&with(&sides, &[("system", json!("s")), ("question", json!("q"))]));
     assert_eq!(record.prompt, chat(&[("system", "s"), ("user", "q")]));
     assert_eq!(record.answers, Answers::Pair { chosen: assistant("a"), rejected: assistant("b") });
-    // A record without a system prompt is a chat like its neighbours with one.
+    // An empty one says nothing.
     let record = one(&with(&sides, &[("system", json!("")), ("question", json!("q"))]));
-    assert_eq!(record.prompt, chat(&[("user", "q")]));
+    assert_eq!(record.prompt, "q".into());
     let history = json!([["q1", "a1"]]);
     let record = with(&sides, &[("system", json!("s")), ("history", history), ("query", json!("q2"))]);
     let turns = chat(&[("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "q2")]);
@@ -318,16 +318,93 @@ fn prompts_are_read_like_records() {
     assert_eq!(asked(sides).unwrap().text, chat(&[("user", "q")]));
     let not_read = prompt(&origin(), &json!({"prompt": "q", "id": 7})).unwrap().not_read;
     assert_eq!(Vec::from_iter(not_read), ["id"]);
+    let null = asked(json!({"prompt": null})).unwrap_err().to_string();
+    assert!(null.ends_with("field `prompt` is null"), "{null}");
+}
+
+#[test]
+fn denoisers_are_asked_for_captions() {
+    let asked =
+        |record: Value| caption(&origin(), &record).map(|asked| (asked.prompt.text, Vec::from_iter(asked.not_read)));
+    assert_eq!(asked(json!({"caption": "c", "image": "x.png"})).unwrap(), ("c".into(), vec!["image".to_owned()]));
+    assert_eq!(asked(json!({"prompt": "q", "caption": "c"})).unwrap(), ("q".into(), vec!["caption".to_owned()]));
+    assert_eq!(asked(json!({"question": "q", "images": []})).unwrap().0, "q".into());
+    assert!(asked(json!({"image": "x.png"})).unwrap_err().to_string().contains("`prompt` is missing"));
 }
 
 /// Tables write null where a row has nothing in a column that its neighbours fill.
 #[test]
-fn a_column_of_system_prompts_makes_chats_of_all_rows() {
-    let record = |system: Value| json!({"system": system, "prompt": "q", "chosen": "a", "rejected": "b"});
-    for nothing in [json!(null), json!("")] {
-        assert_eq!(one(&record(nothing)).prompt, chat(&[("user", "q")]));
+fn empty_columns_make_no_chat() {
+    let record = |name: &str, value: &Value| json!({ "prompt": "q", "chosen": "a", "rejected": "b", name: value });
+    for (name, nothing) in [
+        ("system", json!(null)),
+        ("system", json!("")),
+        ("system_prompt", json!(" ")),
+        ("history", json!(null)),
+        ("history", json!([])),
+    ] {
+        let read = read(&record(name, &nothing)).unwrap();
+        assert_eq!(read.records[0].prompt, "q".into(), "{name} {nothing}");
+        assert!(read.not_read.is_empty(), "{name} {nothing}: {:?}", read.not_read);
+        // A chat stays as it is.
+        let chatty = with(&record(name, &nothing), &[("prompt", json!([say("user", "q")]))]);
+        assert_eq!(one(&chatty).prompt, chat(&[("user", "q")]), "{name} {nothing}");
     }
-    assert_eq!(one(&record(json!("s"))).prompt, chat(&[("system", "s"), ("user", "q")]));
+    assert_eq!(one(&record("system", &json!("s"))).prompt, chat(&[("system", "s"), ("user", "q")]));
+    for nothing in [json!(null), json!("")] {
+        let both = with(&record("system", &json!("s")), &[("system_prompt", nothing)]);
+        assert_eq!(one(&both).prompt, chat(&[("system", "s"), ("user", "q")]));
+    }
+    let two = with(&record("system", &json!("s")), &[("system_prompt", json!("t"))]);
+    assert!(error(&two).contains("two system prompts"), "{}", error(&two));
+}
+
+#[test]
+fn scores_count_as_numbers_or_are_told() {
+    let pair = |first: Value, second: Value| {
+        let pair =
+            json!({ "prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": first, "score_rejected": second });
+        let read = Format::Trl.read(&origin(), &pair).unwrap();
+        (read.records[0].is_tied, Vec::from_iter(read.not_read))
+    };
+    assert_eq!(pair(json!("9"), json!("1")), (false, vec![]));
+    assert_eq!(pair(json!("1"), json!(1.0)), (true, vec![]));
+    assert_eq!(pair(json!("1"), json!("9")), (false, vec!["score_chosen below score_rejected".to_owned()]));
+    assert_eq!(pair(json!(null), json!(1)), (false, vec!["score_rejected".to_owned()]));
+    assert_eq!(pair(json!("good"), json!(1)), (false, vec!["score_chosen".to_owned(), "score_rejected".to_owned()]));
+    assert_eq!(pair(json!("NaN"), json!("1")).1.len(), 2);
+}
+
+#[test]
+fn columns_of_the_whole_record_order_no_answers() {
+    let ranked = json!({ "prompt": "q", "responses": ["a", "b"], "scores": [1, 2] });
+    for (name, value) in [
+        ("label", json!("math")),
+        ("label", json!(7)),
+        ("label", json!(true)),
+        ("rating", json!(5)),
+        ("rating", json!("high")),
+        ("best", json!(1)),
+        ("best", json!("b")),
+        ("winner", json!(1.0)),
+        ("label", json!(1)),
+    ] {
+        let read = read(&with(&ranked, &[(name, value.clone())])).unwrap();
+        assert_eq!(Vec::from_iter(read.not_read), [name], "{name} {value}");
+    }
+    for (name, value) in [
+        ("best", json!(0)),
+        ("best", json!("a")),
+        ("winner", json!("model_a")),
+        ("label", json!(0)),
+        ("label", json!("a")),
+        ("labels", json!([1, 0])),
+        ("rating", json!("[2, 1]")),
+        ("choice", json!(2)),
+    ] {
+        let error = error(&with(&ranked, &[(name, value.clone())]));
+        assert!(error.contains("may say how the answers are ordered"), "{name} {value}: {error}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::ranked::may_order;
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Answers, PreferenceRecord, Text};
@@ -121,7 +122,7 @@ pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> R
             Meaning::Media => {
                 return Err(fields.refused(name, "is for models that see or hear, and this one reads text only"));
             }
-            Meaning::Order if matches!(record.answers, Answers::Ranked(_)) => {
+            Meaning::Order if matches!(record.answers, Answers::Ranked(_)) && may_order(fields, name, value) => {
                 return Err(fields.refused(name, "may say how the answers are ordered; say it in `ranks` or `scores`"));
             }
             Meaning::Order => {}

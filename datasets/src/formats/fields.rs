@@ -115,6 +115,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&'a Value, DatasetError> {
+        if self.is_null(name) {
+            return Err(self.refused(name, "is null"));
+        }
         self.optional(name).ok_or_else(|| DatasetError::MissingField {
             origin: self.origin.clone(),
             field: format!("{}{name}", self.path),

@@ -221,6 +221,26 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
     Ok(Asked { prompt, not_read: fields.not_read() })
 }
 
+/// What a row asks of what makes pictures: what [`prompt`] finds, or else a `caption`. A picture is no part of it.
+///
+/// # Errors
+/// As [`prompt`].
+pub fn caption(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
+    let Value::Object(map) = record else { return prompt(origin, record) };
+    let mut map = map.clone();
+    let media = columns::COLUMNS.iter().filter(|(_, meaning)| *meaning == columns::Meaning::Media);
+    let is_told = |name: &&str| map.remove(*name).is_some_and(|value| !columns::is_empty(&value));
+    let pictures: Vec<String> = media.map(|(name, _)| *name).filter(is_told).map(str::to_owned).collect();
+    if map.get("prompt").is_none_or(Value::is_null)
+        && let Some(caption) = map.remove("caption")
+    {
+        map.insert("prompt".to_owned(), caption);
+    }
+    let mut asked = prompt(origin, &Value::Object(map))?;
+    asked.not_read.extend(pictures);
+    Ok(asked)
+}
+
 /// A conversation without the answer that it ends in.
 fn asked_by(conversation: Text) -> Text {
     match conversation {

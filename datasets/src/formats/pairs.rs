@@ -87,11 +87,18 @@ fn named_sides(fields: &Fields<'_>, chosen: Text, rejected: Text) -> Result<Part
 }
 
 /// Whether the scores in the file are equal. Scores that say the opposite of the sides' names are noted: they, too, are
-/// not what is learned from.
+/// not what is learned from. What is no number, or has none beside it, is not read.
 fn is_tied(fields: &Fields<'_>) -> bool {
-    let score = |name: &str| fields.optional(name).and_then(Value::as_f64);
+    let score = |name: &str| fields.peek(name).and_then(number);
     let mut is_tied = false;
     for (better, worse) in SCORES {
+        // One side's score alone says nothing, unless the other's is there and can't be used.
+        let is_nothing = |name: &str| !fields.has(name) && !fields.is_null(name);
+        for (name, other) in [(better, worse), (worse, better)] {
+            if score(name).is_some() && (score(other).is_some() || is_nothing(other)) {
+                _ = fields.optional(name);
+            }
+        }
         let (Some(first), Some(second)) = (score(better), score(worse)) else { continue };
         is_tied |= first == second;
         if let Some(seen) = fields.seen().filter(|_| first < second) {
@@ -99,6 +106,11 @@ fn is_tied(fields: &Fields<'_>) -> bool {
         }
     }
     is_tied
+}
+
+/// A number, or one in a string, as tables of text have it.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite())
 }
 
 /// A conversation without its last message, which must be the assistant's, and that message.

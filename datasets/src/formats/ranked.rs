@@ -48,8 +48,10 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
 /// The positions of the responses, best first.
 fn order(fields: &Fields<'_>, n_responses: usize) -> Result<Vec<usize>, DatasetError> {
     let mut found: Option<(&str, Vec<usize>)> = None;
-    // A number of the whole record orders nothing.
-    let is_list = |name: &str| fields.peek(name).is_some_and(|value| !value.is_number());
+    // A number or a word of the whole record orders nothing.
+    let is_list = |name: &str| {
+        fields.peek(name).is_some_and(|value| value.is_array() || name.ends_with('s') && !value.is_number())
+    };
     for (name, is_larger_better) in ORDERS.into_iter().filter(|(name, _)| is_list(name)) {
         let order = order_by(fields, name, is_larger_better, n_responses)?;
         match &found {
@@ -61,6 +63,31 @@ fn order(fields: &Fields<'_>, n_responses: usize) -> Result<Vec<usize>, DatasetE
         }
     }
     Ok(found.map_or_else(|| (0..n_responses).collect(), |(_, order)| order))
+}
+
+/// Whether a column that orders no list here may speak against the order: one that names the best answer and does not
+/// mean the one that is, or a list. A number or a word of the whole record says nothing about it.
+pub(super) fn may_order(fields: &Fields<'_>, name: &str, value: &Value) -> bool {
+    let names_one = matches!(name, "label" | "choice" | "best" | "winner");
+    let responses = fields.peek("responses").and_then(Value::as_array);
+    let best = responses.and_then(|responses| order(fields, responses.len()).ok()?.first().copied());
+    let is_place = |place: usize| responses.is_some_and(|responses| place < responses.len());
+    // A label may be of the record, and no place.
+    let misses = |place: usize| Some(place) != best && (name != "label" || is_place(place));
+    match value {
+        Value::Null => false,
+        Value::Bool(_) => names_one && name != "label",
+        Value::Number(number) => {
+            let place = number.as_f64().filter(|place| place.fract() == 0.0 && *place >= 0.0);
+            names_one && place.map_or(name != "label", |place| misses(place as usize))
+        }
+        Value::String(text) => {
+            let is_best = best.zip(responses).is_some_and(|(best, responses)| responses[best] == *value);
+            let of_label = text.trim().len() == 1 || responses.is_some_and(|responses| responses.contains(value));
+            text.trim_start().starts_with('[') || names_one && !is_best && (name != "label" || of_label)
+        }
+        Value::Array(_) | Value::Object(_) => true,
+    }
 }
 
 fn order_by(

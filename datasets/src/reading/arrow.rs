@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::{ArrowError, DataType, Field};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::guard::guarded;
 use super::{Cell, CellRow, CellRows, RECORD_LIMIT, Rows};
@@ -29,7 +29,7 @@ const JSON: &str = "arrow.json";
 
 /// The rows of a stream, in order.
 pub(super) fn rows(file: File, path: Arc<Path>) -> Rows {
-    Box::new(cell_rows(file, path).map(|row| row.map(|(origin, cells)| (origin, json(Cell::Group(cells))))))
+    Box::new(cell_rows(file, path).map(|row| row.map(|(origin, cells)| (origin, plain(Cell::Group(cells))))))
 }
 
 /// The rows of a stream, in order, bytes as bytes.
@@ -139,10 +139,11 @@ impl Stream {
     }
 }
 
-/// One value of a column.
+/// One value of a column. What has a type that no record has becomes an object that says so: a column that nobody reads
+/// may have it, and where somebody does the object is refused.
 ///
 /// # Errors
-/// The column has a type that no record has.
+/// A dictionary without the key that is asked for.
 fn cell(field: &Field, column: &dyn Array, at: usize) -> Result<Cell, String> {
     if column.is_null(at) || column.data_type() == &DataType::Null {
         return Ok(Cell::Json(Value::Null));
@@ -164,12 +165,12 @@ fn cell(field: &Field, column: &dyn Array, at: usize) -> Result<Cell, String> {
         DataType::FixedSizeList(field, _) => list(field, &column.as_fixed_size_list().value(at))?,
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
-            let key = number(field, dictionary.keys(), at)?;
+            let key = number(dictionary.keys(), at)?;
             let key = key.as_u64().and_then(|key| usize::try_from(key).ok());
             let key = key.filter(|key| *key < dictionary.values().len());
             cell(field, dictionary.values(), key.ok_or("a dictionary has no such key")?)?
         }
-        _ => Cell::Json(number(field, column, at)?),
+        _ => Cell::Json(number(column, at)?),
     })
 }
 
@@ -179,10 +180,10 @@ fn text(field: &Field, text: &str) -> Cell {
 }
 
 fn list(field: &Field, items: &dyn Array) -> Result<Cell, String> {
-    (0..items.len()).map(|at| cell(field, items, at).map(json)).collect::<Result<_, _>>().map(Cell::Json)
+    (0..items.len()).map(|at| cell(field, items, at).map(plain)).collect::<Result<_, _>>().map(Cell::Json)
 }
 
-fn number(field: &Field, column: &dyn Array, at: usize) -> Result<Value, String> {
+fn number(column: &dyn Array, at: usize) -> Result<Value, String> {
     fn of<T: ArrowPrimitiveType>(column: &dyn Array, at: usize) -> T::Native {
         column.as_primitive::<T>().value(at)
     }
@@ -204,10 +205,12 @@ fn number(field: &Field, column: &dyn Array, at: usize) -> Result<Value, String>
             of::<Int64Type>(&as_type(column, DataType::Int64)?, at).into()
         }
         DataType::Date32 | DataType::Time32(_) => of::<Int32Type>(&as_type(column, DataType::Int32)?, at).into(),
-        other => {
-            let name = field.name();
-            return Err(format!("the column {name:?} has the type {other}, which no record has: drop the column"));
-        }
+        // As Parquet's are read.
+        DataType::Decimal32(..) => column.as_primitive::<Decimal32Type>().value_as_string(at).into(),
+        DataType::Decimal64(..) => column.as_primitive::<Decimal64Type>().value_as_string(at).into(),
+        DataType::Decimal128(..) => column.as_primitive::<Decimal128Type>().value_as_string(at).into(),
+        DataType::Decimal256(..) => column.as_primitive::<Decimal256Type>().value_as_string(at).into(),
+        other => json!({ "(type)": other.to_string() }),
     })
 }
 
@@ -217,12 +220,12 @@ fn as_type(column: &dyn Array, kind: DataType) -> Result<ArrayRef, String> {
     data.map(make_array).map_err(|error| error.to_string())
 }
 
-fn json(cell: Cell) -> Value {
+fn plain(cell: Cell) -> Value {
     match cell {
         Cell::Json(value) => value,
         // As in Parquet, bytes that are text are read as one.
         Cell::Bytes(bytes) => String::from_utf8(bytes).map_or(Value::Null, Value::from),
-        Cell::Group(cells) => Value::Object(cells.into_iter().map(|(name, cell)| (name, json(cell))).collect()),
+        Cell::Group(cells) => Value::Object(cells.into_iter().map(|(name, cell)| (name, plain(cell))).collect()),
     }
 }
 
@@ -231,15 +234,13 @@ mod tests {
     use std::collections::HashMap;
     use std::io::{Seek, Write};
 
+    use super::*;
     use arrow_array::builder::{BinaryBuilder, ListBuilder, StringBuilder};
     use arrow_array::types::Int8Type;
     use arrow_array::{BooleanArray, DictionaryArray, Float64Array, Int64Array, StringArray, StructArray};
-    use arrow_array::{IntervalYearMonthArray, TimestampSecondArray};
+    use arrow_array::{Decimal128Array, FixedSizeBinaryArray, IntervalYearMonthArray, TimestampSecondArray};
     use arrow_ipc::writer::StreamWriter;
     use arrow_schema::{Fields, Schema};
-    use serde_json::json;
-
-    use super::*;
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -320,14 +321,29 @@ mod tests {
     }
 
     #[test]
+    fn types_that_no_record_has_are_named() {
+        let uuid = FixedSizeBinaryArray::try_from_iter([[0xff, 1]].into_iter()).unwrap();
+        let decimal = Decimal128Array::from(vec![1250]).with_precision_and_scale(10, 2).unwrap();
+        let odd = stream(
+            vec![
+                column("prompt", texts(&[Some("a")])),
+                column("span", IntervalYearMonthArray::from(vec![1])),
+                column("id", uuid),
+                column("price", decimal),
+            ],
+            1,
+        );
+        let types = (json!({"(type)": "Interval(YearMonth)"}), json!({"(type)": "FixedSizeBinary(2)"}));
+        let row = json!({"prompt": "a", "span": types.0, "id": types.1, "price": "12.50"});
+        assert_eq!(read(&odd).unwrap(), [row]);
+    }
+
+    #[test]
     fn what_is_no_stream_is_named() {
         let whole = stream(vec![column("prompt", texts(&[Some("a"), Some("b")]))], 1);
         for length in 4..whole.len() - 8 {
             assert!(read(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
         }
-        let odd = stream(vec![column("prompt", IntervalYearMonthArray::from(vec![1]))], 1);
-        let error = read(&odd).unwrap_err();
-        assert!(error.contains("data.arrow is not a readable Arrow stream") && error.contains("\"prompt\""), "{error}");
         let mut lists = ListBuilder::new(StringBuilder::new());
         lists.append_value(["a".repeat(RECORD_LIMIT / 2), "b".repeat(RECORD_LIMIT / 2 + 1)].map(Some));
         let error = read(&stream(vec![column("prompt", lists.finish())], 1)).unwrap_err();

@@ -18,10 +18,9 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
-use self::unpacked::Unpacked;
+use self::unpacked::{Members, Unpacked, most_lines};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
@@ -62,8 +61,8 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     match source(path)? {
         Source::Parquet(file) => parquet::rows(file, origin),
         Source::Arrow(file) => Ok(arrow::rows(file, origin)),
-        Source::Gzip(text) => Ok(text::rows(text, origin, true)),
-        Source::Text(text) => Ok(text::rows(text, origin, false)),
+        Source::Gzip { text, packed } => Ok(text::rows(text, origin, Some(most_lines(packed)))),
+        Source::Text(text) => Ok(text::rows(text, origin, None)),
     }
 }
 
@@ -75,7 +74,7 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     let rows = match source(path)? {
         Source::Parquet(file) => return parquet::cell_rows(file, Arc::from(path)),
         Source::Arrow(file) => return Ok(arrow::cell_rows(file, Arc::from(path))),
-        Source::Gzip(_) | Source::Text(_) => rows(path)?,
+        Source::Gzip { .. } | Source::Text(_) => rows(path)?,
     };
     Ok(Box::new(rows.map(|row| {
         let (origin, value) = row?;
@@ -93,11 +92,47 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     })))
 }
 
+/// Whether a path holds records rather than lines of text: a folder does, and a file whose name or first bytes say so. A
+/// text (`.txt`) may begin with a bracket; it holds records where an object with a field follows.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
+    let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(io)?;
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    if found.is_dir() || shards::is_named_records(&name) {
+        return Ok(true);
+    }
+    // What is no file can be read once only.
+    if !found.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
+    let is_table =
+        [b"PAR1".as_slice(), b"ARRO", &[0xff; 4], &[0x1f, 0x8b]].into_iter().any(|mark| start.starts_with(mark));
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let within =
+        |bytes: &[u8], bracket: u8| bytes.strip_prefix(&[bracket]).map(|rest| rest.trim_ascii_start().to_vec());
+    let is_json = if path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("txt")) {
+        let object = within(text, b'[').unwrap_or_else(|| text.to_vec());
+        within(&object, b'{').is_some_and(|inside| inside.starts_with(b"\""))
+    } else {
+        text.starts_with(b"{") || text.starts_with(b"[")
+    };
+    Ok(is_table || is_json)
+}
+
 /// A file, and what it is.
 enum Source {
     Parquet(File),
     Arrow(File),
-    Gzip(Box<dyn BufRead + Send>),
+    /// Unpacked, and how long the file is.
+    Gzip {
+        text: Box<dyn BufRead + Send>,
+        packed: u64,
+    },
     Text(Box<dyn BufRead + Send>),
 }
 
@@ -127,8 +162,8 @@ fn source(path: &Path) -> Result<Source, DatasetError> {
     }
     if magic.starts_with(&[0x1f, 0x8b]) {
         let packed = file.metadata().map_err(io)?.len();
-        let unpacked = Unpacked::new(MultiGzDecoder::new(BufReader::new(file)), packed);
-        return Ok(Source::Gzip(Box::new(BufReader::with_capacity(1 << 16, unpacked))));
+        let unpacked = Unpacked::new(Members::new(BufReader::new(file)), packed);
+        return Ok(Source::Gzip { text: Box::new(BufReader::with_capacity(1 << 16, unpacked)), packed });
     }
     if promises("gz") {
         let message = "it does not start as one".to_owned();

@@ -109,6 +109,10 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
         };
     }
     let mut files = if let Some(files) = saved::files(path)? {
+        // A table without rows is saved without a file.
+        if files.is_empty() {
+            return Err(DatasetError::Empty { path: path.to_owned() });
+        }
         files
     } else {
         let mut files = Vec::new();
@@ -225,7 +229,7 @@ fn without_number(name: &str) -> &str {
 /// How the names of files of records end.
 const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
 
-/// Whether a name is that of a file of records, rather than of lines of text.
+/// Whether a name is that of a file of records.
 pub fn is_named_records(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending))

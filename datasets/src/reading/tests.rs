@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -305,4 +306,53 @@ fn an_endless_record_is_refused() {
     (0..=RECORD_LIMIT >> 20).for_each(|_| packed.write_all(&block).unwrap());
     let text = message("a.jsonl.gz", packed.finish().unwrap());
     assert!(text.contains("line 1: the record is longer than"), "{text}");
+}
+
+#[test]
+fn records_are_told_from_lines_by_name_and_content() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content, expected) in [
+        ("a.jsonl", "hello", true),
+        ("a.ndjson", "\u{feff} {\"prompt\": \"q\"}", true),
+        ("a", "[{\"prompt\": \"q\"}]", true),
+        ("a.csv", "prompt\nhello", false),
+        ("a.md", "PAR1", true),
+        ("a.txt", "[INST] hello", false),
+        ("b.txt", "{braces} hello", false),
+        ("c.txt", "{ \"prompt\": \"q\"}", true),
+        ("d.TXT", "[ {\"prompt\": \"q\"}]", true),
+        ("e.txt", "", false),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(holds_records(&path).unwrap(), expected, "{name} {content}");
+    }
+    std::fs::write(folder.path().join("a.unknown"), [0x1f, 0x8b, 8, 0]).unwrap();
+    assert!(holds_records(&folder.path().join("a.unknown")).unwrap());
+    assert!(holds_records(folder.path()).unwrap());
+    assert!(holds_records(&folder.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_saved_folder_without_rows_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("state.json"), r#"{"_data_files": []}"#).unwrap();
+    std::fs::write(folder.path().join("dataset_info.json"), "{}").unwrap();
+    let error = shards(folder.path(), None).unwrap_err().to_string();
+    assert!(error.ends_with("holds no record"), "{error}");
+}
+
+#[test]
+fn what_is_unpacked_has_bounds_on_its_lines() {
+    let read = |text: &'static str, most: u64| -> Result<usize, String> {
+        let rows = text::rows(Box::new(text.as_bytes()), Arc::from(Path::new("data.jsonl.gz")), Some(most));
+        rows.collect::<Result<Vec<_>, _>>().map(|rows| rows.len()).map_err(|error| error.to_string())
+    };
+    for text in ["{}\n{}\n", "[{},\n{}]"] {
+        assert_eq!(read(text, 8), Ok(2), "{text}");
+    }
+    for text in ["{}\n\n\n\n\n\n\n\n\n\n", "\n\n\n\n\n\n\n\n\n\n", "[0,0,0,0,0,0,0,0,0,0]", "[           0]"] {
+        let error = read(text, 8).unwrap_err();
+        assert!(error.contains("far more lines"), "{text}: {error}");
+    }
 }

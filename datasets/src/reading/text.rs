@@ -8,9 +8,11 @@ use crate::error::DatasetError;
 use crate::record::Origin;
 use crate::whole;
 
-/// The rows of a text: the elements of an array where it starts with `[`, else one value a line.
-pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, is_gzip: bool) -> Rows {
-    let mut text = TextRows { reader, file, is_gzip, line: 1, layout: Layout::Unknown };
+/// The rows of a text: the elements of an array where it starts with `[`, else one value a line. One that was unpacked may
+/// have `most_lines` lines and elements.
+pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, most_lines: Option<u64>) -> Rows {
+    let (is_gzip, rest) = (most_lines.is_some(), most_lines.unwrap_or(u64::MAX));
+    let mut text = TextRows { reader, file, is_gzip, rest, line: 1, layout: Layout::Unknown };
     Box::new(std::iter::from_fn(move || text.next_row().transpose()))
 }
 
@@ -26,6 +28,8 @@ struct TextRows {
     reader: Box<dyn BufRead + Send>,
     file: Arc<Path>,
     is_gzip: bool,
+    /// Lines and elements that may still come, and spaces between them.
+    rest: u64,
     /// The line the reader is in, from 1.
     line: u64,
     layout: Layout,
@@ -67,6 +71,7 @@ impl TextRows {
     /// The next line that is not blank, and its number.
     fn next_line(&mut self) -> Result<Option<(u64, Vec<u8>)>, DatasetError> {
         loop {
+            self.spend()?;
             let start = self.line;
             let mut bytes = Vec::new();
             loop {
@@ -92,6 +97,7 @@ impl TextRows {
     /// The next element of the array and the line it starts in: everything up to a comma or the closing bracket
     /// outside strings and inner brackets. Whether that is JSON is the parser's business.
     fn next_element(&mut self) -> Result<Option<(u64, Vec<u8>)>, DatasetError> {
+        self.spend()?;
         let first = self.skip_space()?;
         let start = self.line;
         if first == Some(b']') {
@@ -132,10 +138,21 @@ impl TextRows {
             if !byte.is_ascii_whitespace() {
                 return Ok(Some(byte));
             }
+            self.spend()?;
             self.line += u64::from(byte == b'\n');
             self.reader.consume(1);
         }
         Ok(None)
+    }
+
+    /// # Errors
+    /// There was more than a file of this length may hold.
+    fn spend(&mut self) -> Result<(), DatasetError> {
+        self.rest = self.rest.checked_sub(1).ok_or_else(|| {
+            let message = "it unpacks to far more lines than a file of its size holds".to_owned();
+            DatasetError::Gzip { path: self.file.to_path_buf(), message }
+        })?;
+        Ok(())
     }
 
     fn peek(&mut self) -> Result<Option<u8>, DatasetError> {

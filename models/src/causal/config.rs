@@ -164,6 +164,12 @@ impl CausalConfig {
         self.rotary.map_or(Ok(()), |rotary| rotary.check(self.head_size))
     }
 
+    /// Takes note of how many tokens there are now, in the file as well.
+    pub(crate) fn widen(&mut self, vocabulary: usize) {
+        self.vocabulary = vocabulary;
+        self.source["vocab_size"] = Value::from(vocabulary);
+    }
+
     /// Takes note that the output matrix is one of its own, in the file as well, so that both are saved.
     pub(crate) fn untie(&mut self) {
         self.tied = false;

@@ -206,4 +206,9 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
         "post_processor": null, "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}});
     write("tokenizer.json", &bare.to_string());
     assert_eq!(encode("A").unwrap(), plain);
+    // Another class that the files declare, and the class that a pipeline names all the same, as diffusers 0.42 loads it.
+    write("tokenizer_config.json", r#"{"model_max_length": 8, "tokenizer_class": "PreTrainedTokenizerFast"}"#);
+    let named = ClipTokenizer::load_as("CLIPTokenizer", folder.path()).unwrap();
+    assert_eq!(named.encode(&["A"]).unwrap().ids[0], plain);
+    assert!(encode("A").is_ok_and(|declared| declared != plain));
 }

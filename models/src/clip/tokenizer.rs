@@ -43,12 +43,24 @@ impl ClipTokenizer {
     /// Loads a folder of `tokenizer.json`, or of `vocab.json` and `merges.txt`, with `tokenizer_config.json` and
     /// `special_tokens_map.json` where there are some.
     ///
-    /// Text is read as transformers' `CLIPTokenizer` reads it, whatever class the files declare. A text becomes as long as
-    /// `model_max_length` says; without that it keeps its own length.
+    /// Text is read as the class that the files declare reads it, and as transformers' `CLIPTokenizer` does where they
+    /// declare none. A text becomes as long as `model_max_length` says; without that it keeps its own length.
     ///
     /// # Errors
     /// Files that are missing or damaged, special tokens that are not in the vocabulary.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
+        Self::read(folder, None)
+    }
+
+    /// Loads the same files as those of the class that a pipeline names, whatever class they declare themselves.
+    ///
+    /// # Errors
+    /// As [`ClipTokenizer::load`].
+    pub fn load_as(class: &str, folder: &Path) -> Result<Self, ModelError> {
+        Self::read(folder, Some(class))
+    }
+
+    fn read(folder: &Path, class: Option<&str>) -> Result<Self, ModelError> {
         let files = Extras::read(folder)?;
         let (path, file) = match (files.get("tokenizer.json"), files.get("vocab.json")) {
             (Some(_), _) => (folder.join("tokenizer.json"), files.json(folder, "tokenizer.json")?),
@@ -59,7 +71,7 @@ impl ClipTokenizer {
             }
         };
         let ClipParts { tokenizer, padding, settings } =
-            tokenizer::clip(folder, &path, &files, file.unwrap_or(Value::Null))?;
+            tokenizer::clip(folder, &path, &files, class, file.unwrap_or(Value::Null))?;
         let max_length = settings["model_max_length"].as_u64().and_then(|n| usize::try_from(n).ok());
         let side =
             |key: &str| if settings[key] == "left" { TruncationDirection::Left } else { TruncationDirection::Right };

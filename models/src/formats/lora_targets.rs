@@ -94,6 +94,8 @@ impl Layers {
     fn read(settings: &Value) -> Result<Self, String> {
         let list = |key: &str| match &settings[key] {
             Value::Null => Vec::new(),
+            // Nothing in Python either.
+            Value::String(text) if text.is_empty() => Vec::new(),
             Value::Array(values) => values.clone(),
             one => vec![one.clone()],
         };
@@ -176,6 +178,7 @@ mod tests {
             refused(json!({"target_modules": ["q"], "layers_to_transform": [-1]})).contains("no number of a layer")
         );
         assert!(refused(json!({"target_modules": ["q"], "layers_pattern": "a|b"})).contains("only the name"));
+        Names::read(&json!({"target_modules": ["q"], "layers_pattern": ""}), "target_modules").unwrap();
     }
 
     #[test]

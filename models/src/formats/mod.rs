@@ -192,10 +192,11 @@ pub fn add_adapter(
 ) -> Result<ModelFiles, ModelError> {
     let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
     peft_merge::check_fits(&folder, &lora, &files.config, &files.tensors)?;
+    peft_merge::grow(&folder, &lora, &mut files.config, &mut files.tensors)?;
     merge_peft(&lora, &mut files.config, &mut files.tensors)?;
     // What an adapter learned was read by the tokenizer that was saved beside it.
     if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
-        files.tokenizer = ModelTokenizer::of_adapter(&folder, &files.extras, Some(&files.config))?;
+        files.tokenizer = ModelTokenizer::of_its_own(&folder, &files.extras, Some(&files.config))?;
         if let Some(tokenizer) = &files.tokenizer {
             tokenizer.agree(&folder, &mut files.config, &mut files.extras)?;
         }

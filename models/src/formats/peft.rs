@@ -4,7 +4,8 @@
 //! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A. An embedding's are
 //! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Beside the factors, PEFT saves modules
 //! that were trained whole (`modules_to_save`), biases, and the base's own embedding and output matrix where one of them
-//! is adapted (`P.base_layer.weight`).
+//! is adapted (`P.base_layer.weight`) or both have rows for new tokens. Of a module that was trained whole there may be
+//! three tensors then: `P.weight`, the same as `P.modules_to_save.weight`, and `P.original_module.weight`, the base's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -101,7 +102,7 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
         let tensor = file.read(name, device)?;
         let key = Key::parse(name, config, &settings).map_err(|reason| ModelError::tensor(&weights, name, reason))?;
         let twin = match key {
-            Key::Replaced(name) => adapter.replaced.insert(name, tensor),
+            Key::Replaced(name) => same_or_twice(&mut adapter.replaced, name, tensor)?,
             Key::OfBase(name) => adapter.base_weights.insert(name, tensor),
             Key::Half { layer, second, embedding } => {
                 let halves = halves.entry(layer).or_default();
@@ -113,6 +114,11 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
             return Err(ModelError::tensor(&weights, name, "is there twice, under two names"));
         }
     }
+    if settings.ensures_tying && adapter.changes_an_end(config, halves.keys()) {
+        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
+                      it with peft's merge_and_unload";
+        return Err(ModelError::format(&path, reason));
+    }
     for (layer, halves) in halves {
         let built = build(&settings, config, &layer, halves);
         let built = built.map_err(|reason| ModelError::tensor(&weights, &layer, reason))?;
@@ -121,12 +127,22 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
     if adapter.layers.is_empty() {
         return Err(ModelError::format(&weights, "no LoRA tensors"));
     }
-    if settings.ensures_tying && adapter.parts_the_tie(config) {
-        let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
-                      it with peft's merge_and_unload";
-        return Err(ModelError::format(&path, reason));
-    }
     Ok(adapter)
+}
+
+/// Puts a module's tensor in its place, and gives the other one that was there if it is another: peft may write both names
+/// of one.
+fn same_or_twice(
+    replaced: &mut BTreeMap<String, Tensor>,
+    name: String,
+    tensor: Tensor,
+) -> Result<Option<Tensor>, ModelError> {
+    let numbers = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+    let is_same = match replaced.get(&name) {
+        Some(before) => before.dims() == tensor.dims() && numbers(before)? == numbers(&tensor)?,
+        None => false,
+    };
+    Ok(replaced.insert(name, tensor).filter(|_| !is_same))
 }
 
 /// The adapter of one layer, which the settings must mean by the name it has in memory.
@@ -257,12 +273,13 @@ impl Key {
             }
         }
         let is_marked = path.contains(".modules_to_save.");
-        let plain = [".modules_to_save.default", ".modules_to_save", ".base_layer"];
+        let is_under = [".base_layer.", ".original_module."].into_iter().any(|mark| path.contains(mark));
+        let plain = [".modules_to_save.default", ".modules_to_save", ".base_layer", ".original_module"];
         let plain = plain.iter().fold(path.to_owned(), |path, mark| path.replace(mark, ""));
         let found = config.canonical_name(&plain).ok_or_else(|| "not a tensor of this model".to_owned())?;
         let module = config.name_in_memory(&found);
         let module = module.rsplit_once('.').map_or(module, |(module, _)| module);
-        let is_whole = is_marked || (!path.contains(".base_layer.") && settings.is_saved_whole(module));
+        let is_whole = is_marked || (!is_under && settings.is_saved_whole(module));
         Ok(if is_whole { Self::Replaced(found) } else { Self::OfBase(found) })
     }
 }

@@ -15,12 +15,18 @@ impl PeftAdapter {
     ///
     /// PEFT changes the module it is told to and leaves its twin alone, so that the two are tied no longer.
     pub(super) fn parts_the_tie(&self, config: &CausalConfig) -> bool {
+        self.changes_an_end(config, self.layers.keys())
+    }
+
+    /// Whether one end of a tied model is replaced, or is among the layers that have factors.
+    pub(super) fn changes_an_end<'a>(
+        &self,
+        config: &CausalConfig,
+        mut layers: impl Iterator<Item = &'a String>,
+    ) -> bool {
         let ends = [config.embedding_name(), config.head_name().to_owned()];
-        let changed = |name: &String| {
-            let layer = name.strip_suffix(".weight").unwrap_or(name);
-            self.replaced.contains_key(name) || self.layers.contains_key(layer)
-        };
-        config.tied && ends.iter().any(changed)
+        let is_end = |layer: &String| ends.iter().any(|end| end.strip_suffix(".weight") == Some(layer));
+        config.tied && (ends.iter().any(|end| self.replaced.contains_key(end)) || layers.any(is_end))
     }
 }
 
@@ -91,6 +97,44 @@ fn change(
         return Err(misfit(layer, format!("a change of shape {:?} to {:?}", delta.dims(), weight.dims())));
     }
     *weight = (&*weight + delta.to_dtype(weight.dtype())?)?;
+    Ok(())
+}
+
+/// Gives a base as many rows as an adapter that was trained with new tokens has, as peft does where it loads the base
+/// itself. All of those rows come from the adapter.
+///
+/// # Errors
+/// The adapter has rows for new tokens in one of the two matrices alone.
+pub(super) fn grow(
+    folder: &Path,
+    adapter: &PeftAdapter,
+    config: &mut CausalConfig,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    let (embedding, head) = (config.embedding_name(), config.head_name().to_owned());
+    let rows = |name: &String| {
+        let stored = [adapter.base_weights.get(name), adapter.replaced.get(name)].into_iter().flatten();
+        stored.filter_map(|tensor| tensor.dims().first().copied()).max()
+    };
+    let found = [rows(&embedding), rows(&head)];
+    let Some(most) = found.into_iter().flatten().max().filter(|most| *most > config.vocabulary) else { return Ok(()) };
+    // Either end of a tied base is both.
+    let is_whole = |name: &String| adapter.base_weights.get(name).is_some_and(|tensor| tensor.dims()[0] == most);
+    let is_told = if config.tied { is_whole(&embedding) || is_whole(&head) } else { found == [Some(most); 2] };
+    if !is_told {
+        let reason = format!(
+            "it has rows for new tokens ({most} where its base has {}), and not all of the embedding and the output matrix; \
+             save it again with peft's save_pretrained(.., save_embedding_layers=True)",
+            config.vocabulary
+        );
+        return Err(ModelError::format(folder.join(WEIGHTS), reason));
+    }
+    for name in [embedding, head] {
+        if let Some(tensor) = tensors.get_mut(&name) {
+            *tensor = tensor.pad_with_zeros(0, 0, most - config.vocabulary)?;
+        }
+    }
+    config.widen(most);
     Ok(())
 }
 

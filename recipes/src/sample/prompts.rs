@@ -6,7 +6,7 @@ use std::path::Path;
 use datasets::synthetic::{Split, chimera, shapes, tldr};
 use datasets::{Prompt, Text};
 
-use crate::settings::Values;
+use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter};
 
 /// Embedded prompts unless `--limit-prompts` says otherwise.
@@ -18,7 +18,7 @@ pub(crate) fn read_prompts(source: &str, values: &Values, reporter: &dyn Reporte
     if source.starts_with("builtin:") {
         return embedded_prompts(source, Split::Test, 0..n, values);
     }
-    from_file(source, reporter)
+    from_file(source, values, reporter)
 }
 
 /// Prompts of an embedded problem, by their numbers in a split.
@@ -41,30 +41,53 @@ pub(crate) fn embedded_prompts(
     Ok(numbers.map(|i| Text::Plain(prompt(i)).into()).collect())
 }
 
-/// The prompts in a file: what its records ask, or one a line of text.
-fn from_file(source: &str, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+/// The prompts in a file or folder: what its records ask, or one a line of text.
+fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let path = Path::new(source);
-    let prompts: Vec<Prompt> = if datasets::reading::is_named_records(source) {
-        let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
-        let mut prompts = Vec::new();
-        for row in datasets::reading::rows(path)? {
-            let (origin, record) = row?;
-            let asked = datasets::formats::prompt(&origin, &record)?;
-            asked.not_read.into_iter().for_each(|name| *not_read.entry(name).or_default() += 1);
-            prompts.push(asked.prompt);
-        }
-        if !not_read.is_empty() {
-            let names: Vec<String> = not_read.iter().map(|(name, n)| format!("{name} ({n})")).collect();
-            reporter.info(&format!("{source}: not read: {}", names.join(", ")));
-        }
-        prompts
+    let is_text = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("txt"));
+    let prompts = if datasets::reading::holds_records(path)? {
+        from_records(path, values, reporter)?
+    } else if is_text || !path.is_file() {
+        from_lines(path)?
     } else {
-        let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{source}: {e}")))?;
-        let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| Text::Plain(line.to_owned()).into()).collect()
+        let known =
+            "records (JSON lines, a JSON array, either with gzip, Parquet, a folder of them) or lines of text (.txt)";
+        return Err(Failure::failed(format!("{source}: neither its name nor its first bytes are those of {known}")));
     };
     if prompts.is_empty() {
         return Err(Failure::failed(format!("{source}: there are no prompts in it")));
     }
     Ok(prompts)
+}
+
+/// What records ask; of a folder with parts those to learn from, as of `--data`.
+fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+    let source = path.display();
+    let shards = datasets::reading::shards(path, Some(&datasets::Split::Train))?;
+    if let Some(part) = &shards.part {
+        reporter.info(&format!("{source}: {part}"));
+    }
+    let makes_pictures = values.run.mdp() == Modality::Diffusion;
+    let ask = if makes_pictures { datasets::formats::caption } else { datasets::formats::prompt };
+    let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
+    let mut prompts = Vec::new();
+    for file in shards.files {
+        for row in datasets::reading::rows(&file)? {
+            let (origin, record) = row?;
+            let asked = ask(&origin, &record)?;
+            asked.not_read.into_iter().for_each(|name| *not_read.entry(name).or_default() += 1);
+            prompts.push(asked.prompt);
+        }
+    }
+    if !not_read.is_empty() {
+        let names: Vec<String> = not_read.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+        reporter.info(&format!("{source}: not read: {}", names.join(", ")));
+    }
+    Ok(prompts)
+}
+
+fn from_lines(path: &Path) -> Result<Vec<Prompt>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
+    Ok(lines.map(|line| Text::Plain(line.to_owned()).into()).collect())
 }

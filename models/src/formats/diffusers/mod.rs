@@ -103,13 +103,14 @@ impl DiffusersFolder {
     /// Loads the tokenizers and text encoders; `None` where there are none.
     ///
     /// # Errors
-    /// As [`ClipTokenizer::load`], [`ClipText::load`] and [`TextConditioner::new`].
+    /// As [`ClipTokenizer::load_as`], [`ClipText::load`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
             let parts = (self.part(&format!("tokenizer{end}")), self.part(&format!("text_encoder{end}")));
             if let (Some(tokenizer), Some(encoder)) = parts {
-                encoders.push((ClipTokenizer::load(&tokenizer.path)?, ClipText::load(&encoder.path, device)?));
+                let words = ClipTokenizer::load_as(&tokenizer.class, &tokenizer.path)?;
+                encoders.push((words, ClipText::load(&encoder.path, device)?));
             }
         }
         let reading = match encoders.len() {

@@ -62,7 +62,8 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         }
     }
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
-    let mut tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
+    // The file says itself how text is split, whatever the architecture.
+    let mut tokenizer = ModelTokenizer::of_its_own(path, &extras, Some(&config))?;
     if let Some(tokenizer) = &mut tokenizer {
         tokenizer.notes.extend(vocabulary::note(path, &header));
     }

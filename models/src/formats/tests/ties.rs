@@ -160,8 +160,45 @@ fn what_peft_would_do_otherwise_is_refused() {
     let head = [("lm_head.lora_A.weight", [2, 8]), ("lm_head.lora_B.weight", [10, 2])];
     let tying = json!({ "target_modules": ["lm_head"], "ensure_weight_tying": true });
     check_refused(&adapted(at.path(), &tying, &head), &["adapter_config.json", "ensure_weight_tying"]);
+    // peft adapts the twin as well, which no target means.
+    let embedding = json!({ "target_modules": ["embed_tokens"], "ensure_weight_tying": true });
+    check_refused(&adapted(at.path(), &embedding, &head), &["adapter_config.json", "ensure_weight_tying"]);
     let other = json!({ "target_modules": ["q_proj"] });
     check_refused(&adapted(at.path(), &other, &head), &["lm_head", "target_modules", "leave it out"]);
     let twice: Vec<_> = LAYER.iter().copied().chain([("layers.0.self_attn.q_proj.lora_A.weight", [2, 8])]).collect();
     check_refused(&adapted(at.path(), &other, &twice), &["twice"]);
+}
+
+/// As `AutoPeftModelForCausalLM` of peft 0.21.2 loads what `resize_token_embeddings` and `save_pretrained` left: all rows
+/// are the adapter's. Of a module trained whole all three names are there.
+#[test]
+fn adapters_with_new_tokens_bring_their_rows() {
+    let at = tempfile::tempdir().unwrap();
+    let (plain, whole) = (json!({ "target_modules": ["q_proj"] }), ["embed_tokens", "lm_head"]);
+    let saved = json!({ "target_modules": ["q_proj"], "modules_to_save": whole });
+    let ends = [("model.embed_tokens.weight", [12, 8]), ("lm_head.weight", [12, 8])];
+    let more = [
+        ("model.embed_tokens.modules_to_save.weight", [12, 8]),
+        ("model.embed_tokens.original_module.weight", [12, 8]),
+        ("lm_head.modules_to_save.weight", [12, 8]),
+        ("lm_head.original_module.weight", [12, 8]),
+    ];
+    let all: Vec<_> = ends.iter().chain(&more).copied().collect();
+    for (settings, tensors, tied) in [(&plain, &ends[..], true), (&saved, &all, false)] {
+        let tensors: Vec<_> = LAYER.iter().chain(tensors).copied().collect();
+        let files = read(&adapted(at.path(), settings, &tensors));
+        assert_eq!((files.config.vocabulary, files.config.tied), (12, tied));
+        assert_eq!(files.config.source["vocab_size"], 12);
+        let head = if tied { EMBEDDING } else { HEAD };
+        for name in [EMBEDDING, head] {
+            let numbers = values(&files.tensors[name]);
+            assert_eq!((numbers.len(), numbers[95]), (96, 95.0 * 0.01 - 0.3), "{name}");
+        }
+    }
+    // The other end would be made up.
+    let one: Vec<_> = LAYER.iter().copied().chain([more[0]]).collect();
+    check_refused(
+        &adapted(at.path(), &saved, &one),
+        &["adapter_model.safetensors", "new tokens (12 where its base has 10)"],
+    );
 }

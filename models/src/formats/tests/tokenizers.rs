@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::{Extras, ModelTokenizer};
 use super::read;
-use super::write::{Meta, gguf};
+use super::write::{Meta, gguf, gguf_qwen2};
 use crate::causal::CausalConfig;
 
 /// A tokenizer of words.
@@ -87,6 +87,101 @@ fn added_tokens_are_found_in_all_their_places() {
     assert_eq!(build(&[("tokenizer_config.json", split)]).encode("<end>").unwrap(), [0, 0, 0]);
 }
 
+/// A tokenizer of letters and spaces, with a token `<x>` of these properties or without one.
+fn letters(stored: Option<Value>, settings: &Value, map: Option<Value>) -> [Vec<u32>; 2] {
+    let mut vocabulary = json!({ " ": 0, "a": 1, "b": 2 });
+    let added: Vec<Value> = stored.into_iter().map(|stored| token("<x>", 3, &stored)).collect();
+    if !added.is_empty() {
+        vocabulary["<x>"] = json!(3);
+    }
+    let file = json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "BPE", "vocab": vocabulary, "merges": [] } });
+    let map = map.map(|map| ("special_tokens_map.json", map));
+    let files: Vec<_> =
+        [("tokenizer.json", file), ("tokenizer_config.json", settings.clone())].into_iter().chain(map).collect();
+    let tokenizer = build(&files);
+    ["a <x> b", "a<x>b"].map(|text| tokenizer.encode(text).unwrap())
+}
+
+/// A token as `tokenizer.json` lists it.
+fn token(content: &str, id: u32, properties: &Value) -> Value {
+    let mut token = json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true });
+    for (key, value) in properties.as_object().unwrap() {
+        token[key.as_str()] = value.clone();
+    }
+    token
+}
+
+/// Every line as `AutoTokenizer` of transformers 5.23.0 (tokenizers 0.23.3) reads the same files.
+#[test]
+fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
+    let named = |properties: &[&str]| {
+        let mut token = json!({ "__type": "AddedToken", "content": "<x>", "normalized": false });
+        for property in properties {
+            token[*property] = json!(true);
+        }
+        token
+    };
+    let both = json!({ "lstrip": true, "rstrip": true });
+    for (stored, settings, spaced, joined) in [
+        (Some(both), json!({ "pad_token": "<x>" }), vec![1, 3, 2], vec![1, 3, 2]),
+        (Some(json!({ "rstrip": true })), json!({ "pad_token": named(&["lstrip"]) }), vec![1, 0, 3, 2], vec![1, 3, 2]),
+        (
+            Some(json!({ "single_word": true })),
+            json!({ "additional_special_tokens": ["<x>"] }),
+            vec![1, 0, 3, 0, 2],
+            vec![1, 2],
+        ),
+        (
+            Some(json!({ "rstrip": true })),
+            json!({ "pad_token": named(&["rstrip"]), "added_tokens_decoder": { "3": token("<x>", 3, &json!({ "lstrip": true })) } }),
+            vec![1, 3, 0, 2],
+            vec![1, 3, 2],
+        ),
+        (None, json!({ "pad_token": named(&["lstrip", "rstrip"]) }), vec![1, 3, 2], vec![1, 3, 2]),
+        // Two names for what is stored nowhere: the last one decides.
+        (
+            None,
+            json!({ "pad_token": named(&["lstrip"]), "mask_token": named(&["rstrip"]) }),
+            vec![1, 0, 3, 2],
+            vec![1, 3, 2],
+        ),
+        (
+            None,
+            json!({ "pad_token": named(&["lstrip", "rstrip"]), "mask_token": "<x>" }),
+            vec![1, 0, 3, 0, 2],
+            vec![1, 3, 2],
+        ),
+        // A name of the model's own is a token where it says that it is one.
+        (None, json!({ "x_token": named(&["lstrip"]) }), vec![1, 3, 0, 2], vec![1, 3, 2]),
+        (None, json!({ "x_token": { "content": "<x>", "lstrip": true } }), vec![1, 0, 0, 2], vec![1, 2]),
+    ] {
+        let name = format!("{stored:?} {settings}");
+        assert_eq!(letters(stored, &settings, None), [spaced, joined], "{name}");
+    }
+    let map = |name: &str, properties: Value| Some(json!({ name: token("<x>", 3, &properties) }));
+    let of = |stored, map| letters(stored, &json!({}), map)[0].clone();
+    assert_eq!(of(None, map("pad_token", json!({ "lstrip": true }))), [1, 3, 0, 2]);
+    assert_eq!(of(None, map("x_token", json!({ "rstrip": true }))), [1, 0, 3, 2]);
+    let stored = json!({ "lstrip": true, "rstrip": true });
+    assert_eq!(of(Some(stored), map("pad_token", json!({ "lstrip": false }))), [1, 3, 2]);
+}
+
+/// An adapter's folder has no `config.json`, and transformers 5.23 asks no other for a class.
+#[test]
+fn the_class_in_a_models_settings_says_nothing_of_an_adapters_tokenizer() {
+    let mut source = config().source;
+    source["tokenizer_class"] = json!("RobertaTokenizer");
+    let config = CausalConfig::from_json(source).unwrap();
+    let (folder, files) = (Path::new("model"), extras(&[]));
+    let of_model = ModelTokenizer::from_extras(folder, &files, Some(&config)).unwrap().unwrap();
+    assert!(of_model.notes[0].contains("RobertaTokenizer"), "{:?}", of_model.notes);
+    let of_adapter = ModelTokenizer::of_its_own(folder, &files, Some(&config)).unwrap().unwrap();
+    assert!(of_adapter.notes.is_empty(), "{:?}", of_adapter.notes);
+}
+
 #[test]
 fn an_end_token_that_no_vocabulary_has_is_added() {
     let tokenizer = build(&[("tokenizer_config.json", json!({ "eos_token": "<stop>" }))]);
@@ -161,21 +256,28 @@ fn chat_templates_come_in_three_forms() {
     assert_eq!((tokenizer.chat_template(false), tokenizer.chat_template(true)), (Some("file"), Some("tools")));
 }
 
-/// Encodes through a GGUF file whose tokenizer splits text in this way, and returns the pieces.
+/// Encodes through a GGUF file whose tokenizer splits text in this way, and returns the pieces. What the file says counts,
+/// whatever the architecture.
 fn pieces(pre: &str, text: &str) -> Vec<String> {
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("model.gguf");
     let list = |texts: &[&str]| Meta::Texts(texts.iter().map(|t| (*t).to_owned()).collect());
-    let bytes = gguf(&[
+    let entries = [
         ("tokenizer.ggml.model", Meta::Text("gpt2")),
         ("tokenizer.ggml.pre", Meta::Text(pre)),
         ("tokenizer.ggml.tokens", list(&["1", "2", "12", "1212", "Ġ", "Ċ", "ĊĊ", "!", "!Ċ", "."])),
         ("tokenizer.ggml.merges", list(&["1 2", "12 12", "Ċ Ċ", "! Ċ"])),
-    ]);
-    fs::write(&path, bytes).unwrap();
-    let files = read(&path);
-    let tokenizer = files.tokenizer().unwrap();
-    tokenizer.encode(text).unwrap().iter().map(|id| tokenizer.piece(*id).unwrap()).collect()
+    ];
+    let found = [gguf(&entries), gguf_qwen2(&entries)].map(|bytes| {
+        fs::write(&path, bytes).unwrap();
+        let files = read(&path);
+        let tokenizer = files.tokenizer().unwrap();
+        assert!(tokenizer.notes.is_empty(), "{:?}", tokenizer.notes);
+        tokenizer.encode(text).unwrap().iter().map(|id| tokenizer.piece(*id).unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(found[0], found[1], "{pre}");
+    let [pieces, _] = found;
+    pieces
 }
 
 #[test]

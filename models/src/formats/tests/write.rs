@@ -110,7 +110,19 @@ impl Meta<'_> {
 /// A GGUF file of the same small Llama, with any metadata on top of its own.
 pub(super) fn gguf(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
     let own = gguf_settings();
-    gguf_file(&own.iter().chain(extra).collect::<Vec<_>>(), &gguf_tensors())
+    gguf_file(&entries(own.iter().chain(extra)), &gguf_tensors())
+}
+
+/// The same sizes as a Qwen2, whose projections have biases.
+pub(super) fn gguf_qwen2(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
+    let named = gguf_settings().map(|(key, value)| match key {
+        "general.architecture" => (key.to_owned(), Meta::Text("qwen2")),
+        _ => (key.replace("llama", "qwen2"), value),
+    });
+    let own: Vec<_> = named.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let all: Vec<_> = own.into_iter().chain(extra.iter().map(|(key, value)| (*key, value))).collect();
+    let biases = [("blk.0.attn_q.bias", vec![8]), ("blk.0.attn_k.bias", vec![4]), ("blk.0.attn_v.bias", vec![4])];
+    gguf_file(&all, &[gguf_tensors(), biases.to_vec()].concat())
 }
 
 /// The same model in two files: the first with the metadata and every other tensor, the second with the rest.
@@ -124,8 +136,12 @@ pub(super) fn gguf_parts() -> [Vec<u8>; 2] {
         ];
         let settings = if part == 0 { own.as_slice() } else { &[] };
         let tensors: Vec<_> = tensors.iter().skip(part).step_by(2).cloned().collect();
-        gguf_file(&settings.iter().chain(&split).collect::<Vec<_>>(), &tensors)
+        gguf_file(&entries(settings.iter().chain(&split)), &tensors)
     })
+}
+
+fn entries<'a>(metadata: impl Iterator<Item = &'a (&'a str, Meta<'a>)>) -> Vec<(&'a str, &'a Meta<'a>)> {
+    metadata.map(|(key, value)| (*key, value)).collect()
 }
 
 fn gguf_settings() -> [(&'static str, Meta<'static>); 8] {
@@ -158,7 +174,7 @@ fn gguf_tensors() -> Vec<(&'static str, Vec<usize>)> {
 }
 
 /// A GGUF file of f32 tensors.
-fn gguf_file(metadata: &[&(&str, Meta<'_>)], tensors: &[(&str, Vec<usize>)]) -> Vec<u8> {
+fn gguf_file(metadata: &[(&str, &Meta<'_>)], tensors: &[(&str, Vec<usize>)]) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());
@@ -169,7 +185,10 @@ fn gguf_file(metadata: &[&(&str, Meta<'_>)], tensors: &[(&str, Vec<usize>)]) -> 
     }
     let mut data = Vec::new();
     for (name, shape) in tensors {
-        text(&mut out, &format!("{name}.weight"));
+        text(
+            &mut out,
+            &if name.rsplit('.').next() == Some("bias") { (*name).to_owned() } else { format!("{name}.weight") },
+        );
         out.extend((shape.len() as u32).to_le_bytes());
         shape.iter().rev().for_each(|d: &usize| out.extend((*d as u64).to_le_bytes()));
         out.extend(0_u32.to_le_bytes());

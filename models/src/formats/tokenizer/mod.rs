@@ -63,35 +63,38 @@ impl ModelTokenizer {
         extras: &Extras,
         config: Option<&CausalConfig>,
     ) -> Result<Option<Self>, ModelError> {
-        let model_type = config.and_then(|config| config.source["model_type"].as_str()).unwrap_or_default();
-        Self::of_type(folder, extras, config, model_type)
+        let model = config.map_or(&Value::Null, |config| &config.source);
+        let of = |key: &str| model[key].as_str();
+        Self::build(folder, extras, config, of("model_type").unwrap_or_default(), of("tokenizer_class"))
     }
 
-    /// Builds the tokenizer that lies beside an adapter, whose folder does not say what type the model is of: the class
+    /// Builds the tokenizer of files that say by themselves how text is split, whatever model they belong to: those beside
+    /// an adapter, whose folder has no `config.json`, and those that a single file of another format describes. The class
     /// is the one that the tokenizer's own files declare.
     ///
     /// # Errors
     /// As [`ModelTokenizer::from_extras`].
-    pub fn of_adapter(
+    pub fn of_its_own(
         folder: &Path,
         extras: &Extras,
         config: Option<&CausalConfig>,
     ) -> Result<Option<Self>, ModelError> {
-        Self::of_type(folder, extras, config, "")
+        Self::build(folder, extras, config, "", None)
     }
 
-    fn of_type(
+    fn build(
         folder: &Path,
         extras: &Extras,
         config: Option<&CausalConfig>,
         model_type: &str,
+        class_of_model: Option<&str>,
     ) -> Result<Option<Self>, ModelError> {
         let Some(bytes) = extras.get("tokenizer.json") else { return Ok(None) };
         let path = folder.join("tokenizer.json");
         let mut file: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(&path, &e))?;
         let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
         let model = config.map_or(&Value::Null, |config| &config.source);
-        let declared = settings.declared_class().or_else(|| model["tokenizer_class"].as_str());
+        let declared = settings.declared_class().or(class_of_model);
         let class = Class::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
         settings.complete(&class);
         let notes = notes(&class, &file, &settings.source);
@@ -214,7 +217,6 @@ impl ModelTokenizer {
     }
 }
 
-/// Builds the tokenizer and adds the tokens that the files beside it name.
 /// A text encoder's tokenizer, and what is said about it.
 pub(crate) struct ClipParts {
     pub(crate) tokenizer: Tokenizer,
@@ -224,20 +226,27 @@ pub(crate) struct ClipParts {
     pub(crate) settings: Value,
 }
 
-/// What `CLIPTokenizer` makes of a folder, whose `tokenizer.json` or older files are `file`; or the class that the folder
-/// declares, where that is another or the tokenizer has no byte pairs.
+/// What the class `named` makes of a folder, whose `tokenizer.json` or older files are `file`. Where nobody names one it is
+/// the class that the folder declares, and `CLIPTokenizer` where it declares none; that class takes byte pairs alone.
 ///
 /// # Errors
 /// Broken JSON, a tokenizer that can't be built, special tokens that are not in its vocabulary.
-pub(crate) fn clip(folder: &Path, path: &Path, extras: &Extras, mut file: Value) -> Result<ClipParts, ModelError> {
+pub(crate) fn clip(
+    folder: &Path,
+    path: &Path,
+    extras: &Extras,
+    named: Option<&str>,
+    mut file: Value,
+) -> Result<ClipParts, ModelError> {
     let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
     let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
-    let is_clips = matches!(settings.declared_class(), None | Some("CLIPTokenizer" | "CLIPTokenizerFast"));
+    let declared = named.or(settings.declared_class());
+    let is_clips = matches!(declared, None | Some("CLIPTokenizer" | "CLIPTokenizerFast"));
     let has_pairs = matches!(file["model"]["type"].as_str(), None | Some("BPE"));
     let class = if is_clips && has_pairs {
         Class::Clip
     } else {
-        Class::choose("", settings.declared_class(), file.to_string().contains("\"ByteLevel\""))
+        Class::choose("", declared, file.to_string().contains("\"ByteLevel\""))
     };
     settings.complete(&class);
     class.rebuild(&mut file, &settings.source);
@@ -249,14 +258,20 @@ pub(crate) fn clip(folder: &Path, path: &Path, extras: &Extras, mut file: Value)
         }
     }
     if class == Class::Clip {
-        let end = |name: &str| json!([settings.named_token(name), id_of(&file, &settings, name)]);
-        file["post_processor"] = json!({ "type": "RobertaProcessing", "cls": end("bos_token"), "sep": end("eos_token"),
-            "trim_offsets": false, "add_prefix_space": false });
-        file["model"]["unk_token"] = json!(settings.named_token("unk_token"));
+        begin_and_end(&mut file, &settings);
     }
     let tokenizer = build(path, file.to_string().as_bytes(), &settings)?;
     let padding = settings.named_token("pad_token").and_then(|token| tokenizer.token_to_id(token));
     Ok(ClipParts { tokenizer, padding, settings: settings.source })
+}
+
+/// Puts CLIP's begin and end around texts.
+fn begin_and_end(file: &mut Value, settings: &Settings) {
+    let end = |name: &str| json!([settings.named_token(name), id_of(file, settings, name)]);
+    let (begin, end) = (end("bos_token"), end("eos_token"));
+    file["post_processor"] = json!({ "type": "RobertaProcessing", "cls": begin, "sep": end, "trim_offsets": false,
+        "add_prefix_space": false });
+    file["model"]["unk_token"] = json!(settings.named_token("unk_token"));
 }
 
 /// The id of a named token: in the vocabulary, or among the added.
@@ -274,18 +289,16 @@ fn has_piece(vocabulary: &Value, text: &str) -> bool {
     }
 }
 
+/// Builds the tokenizer and adds the tokens that the files beside it name and it lacks.
 fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, ModelError> {
-    let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
     let (mut tokenizer, _) = tokenizer_json::parse(path, bytes)?;
     tokenizer.set_encode_special_tokens(settings.source["split_special_tokens"].as_bool().unwrap_or(false));
     let known: Vec<AddedToken> = tokenizer.get_added_tokens_decoder().into_values().collect();
     let missing = settings.missing(&known);
     if !missing.is_empty() {
-        tokenizer.add_tokens(missing).map_err(|e| error(e.to_string()))?;
+        let error = |e: tokenizers::Error| ModelError::Tokenizer { path: path.to_path_buf(), reason: e.to_string() };
+        tokenizer.add_tokens(missing).map_err(error)?;
     }
-    // Once it is built, each named token is added anew as it is named: the last of two that are spelled alike decides how
-    // it is found in a text.
-    tokenizer.add_special_tokens(settings.special()).map_err(|e| error(e.to_string()))?;
     Ok(tokenizer)
 }
 

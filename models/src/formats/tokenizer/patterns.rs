@@ -56,7 +56,7 @@ fn written_out(pattern: &str) -> usize {
             }
             '{' => {
                 let count: String = letters.by_ref().take_while(|letter| *letter != '}').collect();
-                // The larger count; what is no count, as in `\p{L}`, stands for itself.
+                // The larger count; what is no count stands for itself.
                 let most = count.split(',').filter_map(|count| count.trim().parse::<usize>().ok()).max();
                 let more = atom.saturating_mul(most.unwrap_or(1).max(1) - 1);
                 (length, atom) = (length.saturating_add(more), atom.saturating_add(more));
@@ -72,7 +72,11 @@ fn written_out(pattern: &str) -> usize {
                 atom = 1;
             }
             '\\' => {
-                letters.next();
+                // The braces of `\x{10000}`, a letter by its number, and of `\p{L}` are no count.
+                let is_named = letters.next().is_some_and(|letter| matches!(letter, 'x' | 'p' | 'P'));
+                if is_named && letters.peek() == Some(&'{') {
+                    letters.by_ref().find(|letter| *letter == '}');
+                }
                 atom = 1;
             }
             '*' | '+' | '?' | '|' => continue,
@@ -100,6 +104,8 @@ mod tests {
             (r"[^\r\n\p{L}\]]{2,}x", 3),
             (r"\{999}", 5),
             ("a{2}{3}", 6),
+            (r"[^a]\x{10000}{2}|\p{L}+", 4),
+            (r"\d{12}", 12),
         ] {
             assert_eq!(written_out(pattern), length, "{pattern}");
         }

@@ -1,6 +1,6 @@
 //! Which tokens a folder calls special, and which it adds to the vocabulary, as transformers 5 collects them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -12,6 +12,9 @@ use crate::formats::Extras;
 
 /// The special tokens that every tokenizer may have, in transformers' order.
 const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// What the settings call an object that is a token.
+const TOKEN: &str = "AddedToken";
 
 /// What `tokenizer_config.json` and its older companions say.
 #[derive(Debug)]
@@ -83,22 +86,16 @@ impl Settings {
         self.source.get(name).is_some()
     }
 
-    /// All tokens that are named or listed as special, as they are found in texts.
-    pub(super) fn special(&self) -> Vec<AddedToken> {
-        let all = self.named.iter().map(|(_, token)| token).chain(&self.extra);
-        all.cloned().map(|token| AddedToken { special: true, ..token }).collect()
-    }
-
     /// The tokens that are missing in a tokenizer whose added tokens are `known`, in the order in which they are added.
+    ///
+    /// How a token is found in texts (with the spaces around it, only as a word) is what its entry among the added tokens
+    /// says; a name says it of tokens without such an entry alone. Of two names for one of those the last one decides.
     pub(super) fn missing(&self, known: &[AddedToken]) -> Vec<AddedToken> {
-        let same = |one: &AddedToken, other: &AddedToken| {
-            let flags = |t: &AddedToken| (t.single_word, t.lstrip, t.rstrip, t.normalized, t.special);
-            one.content == other.content && flags(one) == flags(other)
-        };
         let mut missing: Vec<AddedToken> =
-            self.added.values().filter(|token| !known.iter().any(|other| same(token, other))).cloned().collect();
+            self.added.values().filter(|token| !known.contains(token)).cloned().collect();
+        let has_entry: BTreeSet<String> = known.iter().chain(&missing).map(|token| token.content.clone()).collect();
         for token in self.named.iter().map(|(_, token)| token).chain(&self.extra) {
-            if !known.iter().chain(&missing).any(|other| other.content == token.content) {
+            if !has_entry.contains(&token.content) && !missing.contains(token) {
                 missing.push(token.clone());
             }
         }
@@ -109,10 +106,14 @@ impl Settings {
     }
 }
 
-/// Writes what a `special_tokens_map.json` says over the settings.
+/// Writes what a `special_tokens_map.json` says over the settings. Its objects are tokens, and special, without saying so.
 fn overlay(source: &mut Value, map: Value) {
     let Value::Object(map) = map else { return };
-    for (key, value) in map {
+    for (key, mut value) in map {
+        if key != "extra_special_tokens" && value.get("content").is_some() {
+            value["__type"] = TOKEN.into();
+            value["special"] = true.into();
+        }
         source[key.as_str()] = value;
     }
 }
@@ -123,7 +124,7 @@ fn named(path: &Path, source: &Value) -> Result<Vec<(String, AddedToken)>, Model
     for (name, value) in settings {
         let is_standard = NAMED.contains(&name.as_str());
         // A model's own, such as `image_token`; what is no token under such a name is a setting.
-        let is_own = name.ends_with("_token") && (value.is_string() || value.get("content").is_some());
+        let is_own = name.ends_with("_token") && (value.is_string() || value["__type"] == TOKEN);
         if (is_standard || is_own) && !value.is_null() {
             named.push((name.clone(), token(path, name, value)?));
         }
@@ -175,7 +176,8 @@ fn token(path: &Path, name: &str, value: &Value) -> Result<AddedToken, ModelErro
     }
     let Some(text) = value["content"].as_str() else { return Err(refuse(path, name, value)) };
     let flag = |key: &str, default: bool| value[key].as_bool().unwrap_or(default);
-    let is_special = flag("special", name.ends_with("_token"));
+    // An object that calls itself a token is special where it says so; a name makes it special after that.
+    let is_special = flag("special", name.ends_with("_token") && value["__type"] != TOKEN);
     Ok(AddedToken::from(text, is_special)
         .single_word(flag("single_word", false))
         .lstrip(flag("lstrip", false))

@@ -67,6 +67,9 @@ pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Resu
     let mut found = Found { obeys_targets: is_pefts, ..Found::default() };
     for name in names {
         let wrong = |reason: String| ModelError::tensor(&path, &name, reason);
+        if is_pefts {
+            names::check_pefts(&name).map_err(wrong)?;
+        }
         let (layer, part) = names::parse(&name, config, &shapes).map_err(wrong)?;
         found.insert(layer, part, from_file(file.read(&name, device)?)?).map_err(wrong)?;
     }

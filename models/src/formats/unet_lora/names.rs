@@ -45,6 +45,17 @@ const OTHERS: [(&str, &str); 10] = [
     ("custom_diffusion", "custom diffusion is not supported; only LoRA is"),
 ];
 
+/// Whether a tensor of PEFT's own file has a name that PEFT reads.
+///
+/// # Errors
+/// It hasn't; the reason.
+pub(super) fn check_pefts(name: &str) -> Result<(), String> {
+    if name.starts_with(PEFT_PREFIX) {
+        return Ok(());
+    }
+    Err(format!("its name does not begin with `{PEFT_PREFIX}`, so peft would leave it out"))
+}
+
 /// The layer that a tensor belongs to, and which part of its adapter it is; for [`Part::Replaced`] the whole name of the
 /// tensor that it replaces. `shapes` are the model's tensors.
 ///

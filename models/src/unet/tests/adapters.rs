@@ -173,6 +173,26 @@ fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
     }
 }
 
+/// As peft 0.21.2 leaves them out; a file of diffusers' has either name.
+#[test]
+fn names_that_peft_does_not_read_are_refused_in_its_folders() {
+    let (config, place) = (files("sd1").config, tempfile::tempdir().unwrap());
+    let settings = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["to_q", "to_k", "to_v"]});
+    for (prefix, is_read) in [("base_model.model.", true), ("", false), ("unet.", false)] {
+        let (a, b) = (format!("{prefix}{LAYER}.lora_A.weight"), format!("{prefix}{LAYER}.lora_B.weight"));
+        let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
+        let inside = Place(tempfile::tempdir_in(place.path()).unwrap());
+        inside.write("adapter_model.safetensors", pair, None);
+        std::fs::write(inside.0.path().join("adapter_config.json"), settings.to_string()).unwrap();
+        match load(inside.0.path(), &config) {
+            Ok(lora) => assert!(is_read && lora.layers.contains_key(LAYER), "{prefix}"),
+            Err(error) => {
+                assert!(!is_read && error.to_string().contains("does not begin with `base_model.model.`"), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_stands_for_the_adapter_that_it_trained() {
     let run = tempfile::tempdir().unwrap();
