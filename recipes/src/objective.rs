@@ -6,7 +6,7 @@ use objectives::{
 };
 
 use crate::Failure;
-use crate::settings::{Loss, Modality, Values};
+use crate::settings::{Loss, Modality, Values, at};
 
 /// A loss, by the kind of feedback it learns from.
 pub(crate) enum Chosen {
@@ -88,10 +88,17 @@ fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjec
 fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
     result.map_err(|error| match error {
         objectives::ObjectiveError::Setting { objective, field, value, allowed } => {
-            Failure::usage(format!("`objective.{field}` of {objective} is {value}, it must be {allowed}"))
+            Failure::usage(format!("{} of {objective} is {value}, it must be {allowed}", setting(field)))
         }
         other => Failure::usage(other.to_string()),
     })
+}
+
+/// A loss's own word for one of its settings, as the setting is called here.
+fn setting(of_loss: &str) -> String {
+    let sections = [at::objective::ALL, at::diffusion::ALL];
+    let field = sections.into_iter().flatten().find(|field| field.path.split('.').next_back() == Some(of_loss));
+    field.map_or_else(|| of_loss.to_owned(), |field| field.to_string())
 }
 
 #[cfg(test)]
@@ -113,7 +120,21 @@ mod tests {
         values.merge_set("objective.beta=-1").unwrap();
         let failure = choose(&values).err().unwrap();
         assert!(failure.is_usage());
-        assert!(failure.to_string().contains("beta"), "{failure}");
+        assert!(failure.to_string().contains("`objective.beta`"), "{failure}");
+    }
+
+    #[test]
+    fn a_loss_names_the_setting_wherever_it_is() {
+        let wrong =
+            [("d3po", "diffusion.clamp=0"), ("cdpo", "objective.label_smoothing=0.5"), ("cpl", "objective.bias=2")];
+        for (name, setting) in wrong {
+            let mut values = Values::default();
+            values.merge_set(&format!("objective.name={name}")).unwrap();
+            values.merge_set(setting).unwrap();
+            let message = choose(&values).err().unwrap().to_string();
+            let path = setting.split('=').next().unwrap();
+            assert!(message.starts_with(&format!("`{path}`")), "{message}");
+        }
     }
 
     #[test]
