@@ -10,10 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use hybrid_dpo::datasets::images::ImagePair;
 use hybrid_dpo::datasets::synthetic::shapes::{EDGE, Problem, Split};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::causal::Keep;
+use hybrid_dpo::models::clip::TextConditioner;
 use hybrid_dpo::models::denoiser::sampler::Sampler;
 use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
 use hybrid_dpo::models::formats::{DiffusersFolder, Scheduler, load_unet};
@@ -24,6 +26,16 @@ use hybrid_dpo::train::diffusion::{
 };
 use hybrid_dpo::train::{Settings, Training};
 
+/// Pairs of pictures of one caption each, the better one first.
+fn pairs(split: Split, n: u64, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
+    let example = |pair: ImagePair| -> Result<ImageExample, BoxError> {
+        let condition = texts.encode(&[&pair.caption], Framing::whole(EDGE, EDGE))?.conditions.remove(0);
+        let side = |latent: &Arc<[f32]>| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };
+        Ok(ImageExample { sides: vec![side(pair.chosen.values()), side(pair.rejected.values())], preference: 1.0 })
+    };
+    Problem::new(0).pairs(split, n).map(example).collect()
+}
+
 fn main() -> Result<(), BoxError> {
     let folder = DiffusersFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/embedded/shapes"))?;
     let files = load_unet(folder.unet(), &Device::Cpu)?;
@@ -31,18 +43,9 @@ fn main() -> Result<(), BoxError> {
     let scheduler = Scheduler::parse(&path, &std::fs::read_to_string(&path)?)?;
     let texts = folder.conditioner(&Device::Cpu)?.ok_or("the folder has no text encoder")?;
 
-    // Pairs of pictures of one caption each, the better one first.
+    // Pictures to decisions of the denoising MDP: a timestep and noise each.
     let shape = Shape { height: EDGE, width: EDGE, channels: 3 };
-    let pairs = |split, n| -> Result<Vec<ImageExample>, BoxError> {
-        let framing = Framing::whole(shape.height, shape.width);
-        let example = |pair: hybrid_dpo::datasets::images::ImagePair| -> Result<ImageExample, BoxError> {
-            let condition = texts.encode(&[&pair.caption], framing)?.conditions.remove(0);
-            let side = |latent: &Arc<[f32]>| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };
-            Ok(ImageExample { sides: vec![side(pair.chosen.values()), side(pair.rejected.values())], preference: 1.0 })
-        };
-        Problem::new(0).pairs(split, n).map(example).collect()
-    };
-    let (pairs, held_out) = (pairs(Split::Train, 512)?, pairs(Split::Validation, 64)?);
+    let (pairs, held_out) = (pairs(Split::Train, 512, &texts)?, pairs(Split::Validation, 64, &texts)?);
     let mdp = ImageMdp::full(Arc::clone(&scheduler.schedule), shape.size());
     let (timesteps, noise) = (Timesteps::Uniform, NoiseSharing::Shared);
     let draws = Draws { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };

@@ -14,14 +14,16 @@ use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::chimera::{EDGE, Problem, Split, refiner_prompt, refiner_response};
 use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::optim::AdamW;
-use hybrid_dpo::mdp::diffusion::Omega;
+use hybrid_dpo::mdp::diffusion::{Omega, Prediction};
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Keep, Training as Learning};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
 use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
-use hybrid_dpo::models::formats::{DiffusersFolder, ModelTokenizer, Scheduler, load, load_unet};
+use hybrid_dpo::models::formats::{
+    DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet,
+};
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::{BoxError, Learns, Pair};
 use hybrid_dpo::train::diffusion::{
@@ -36,6 +38,8 @@ const MAX_LENGTH: usize = 96;
 
 /// The problem: words, then a picture.
 type Mdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
+/// The policy: a language model, then a denoiser.
+type Models = Pair<CausalLm, Denoiser>;
 /// Pairs as both halves see them: the tokens of refined prompts, and the pictures made of them.
 type Pairs = (Vec<Example>, Vec<ImageExample>);
 
@@ -64,6 +68,24 @@ fn pairs(split: Split, n: u64, tokenizer: &ModelTokenizer, handoff: &Prompted) -
         pictures.push(ImageExample { sides: finished.collect::<Result<_, _>>()?, preference: 1.0 });
     }
     Ok((words, pictures))
+}
+
+/// A refiner and a generator that both learn, and the two as they are.
+fn policies(
+    refiner: ModelFiles,
+    unet: UNetFiles,
+    prediction: Prediction,
+    shape: Shape,
+) -> Result<(Models, Models), BoxError> {
+    let adam = || AdamW::new((0.9, 0.999), 1e-8, 0.0).map(Box::new);
+    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+    let frozen = Denoiser::frozen(unet.clone(), prediction, shape, acting.clone())?;
+    let reference = Pair::new(CausalLm::frozen(refiner.clone())?, frozen);
+    let words = Learning { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations };
+    let pictures = DenoiserTraining { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations, ema: None };
+    let outer = CausalLm::trainable(refiner, words)?;
+    let inner = Denoiser::trainable(unet, prediction, shape, acting, pictures)?;
+    Ok((Pair::new(outer, inner).named(NAMES).learning(Learns::Both), reference))
 }
 
 fn main() -> Result<(), BoxError> {
@@ -97,15 +119,7 @@ fn main() -> Result<(), BoxError> {
     let held_out = source((&held_out.0, &held_out.1))?;
 
     // One policy of two halves, and one loss.
-    let adam = || AdamW::new((0.9, 0.999), 1e-8, 0.0).map(Box::new);
-    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
-    let frozen = Denoiser::frozen(unet.clone(), scheduler.prediction, shape, acting.clone())?;
-    let reference = Pair::new(CausalLm::frozen(refiner.clone())?, frozen);
-    let words = Learning { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations };
-    let pictures = DenoiserTraining { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations, ema: None };
-    let outer = CausalLm::trainable(refiner, words)?;
-    let inner = Denoiser::trainable(unet, scheduler.prediction, shape, acting, pictures)?;
-    let mut policy = Pair::new(outer, inner).named(NAMES).learning(Learns::Both);
+    let (mut policy, reference) = policies(refiner, unet, scheduler.prediction, shape)?;
     let objective = Pairwise::new(Logistic::new(1.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 1e-4, warmup_steps: 5, ..Settings::default() };
     let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);

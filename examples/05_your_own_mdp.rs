@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use hybrid_dpo::mdp::{self, Enumerable, Mdp, Rng, Table, laws, soft_q};
+use hybrid_dpo::mdp::{self, Enumerable, EpisodeOf, Explored, Mdp, Rng, Table, laws, soft_q};
 use hybrid_dpo::objectives::{Logistic, Pairwise};
 use hybrid_dpo::policies::{self, Tabular};
 use hybrid_dpo::train::{Preferences, Settings, Source, Training};
@@ -89,6 +89,60 @@ fn dryness(stone: &Stone) -> f64 {
     [0.0, 0.5, 0.2, 0.9][(stone.row + 2 * stone.column) % 4]
 }
 
+/// What people think of crossings. `preference` is the share of them who like the first better, so nothing but opinions is
+/// in it.
+fn opinions(river: &River, crossings: &[EpisodeOf<River>]) -> Preferences<River> {
+    let dryness_of = |crossing: &EpisodeOf<River>| -> f64 {
+        let piece = &crossing.pieces[0];
+        let walk = piece.actions.iter().scan(piece.start, |stone, go| {
+            *stone = river.step(stone, go);
+            Some(dryness(stone))
+        });
+        walk.sum()
+    };
+    let returns: Vec<f64> = crossings.iter().map(dryness_of).collect();
+    let mut opinions = Preferences::new();
+    for first in 0..crossings.len() {
+        for second in first + 1..crossings.len() {
+            let preference = 1.0 / (1.0 + (returns[second] - returns[first]).exp());
+            opinions.push(crossings[first].clone(), crossings[second].clone(), preference);
+        }
+    }
+    opinions
+}
+
+/// What was learned beside the exact answer, stone by stone.
+fn compare(
+    river: &River,
+    policy: &Tabular<River>,
+    explored: &Explored<Stone>,
+    solved: &soft_q::SoftQ,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (finite, states) = (&explored.finite, &explored.states);
+    println!("stone       left ahead right, learned / exact");
+    let mut furthest: f64 = 0.0;
+    for state in finite.states().filter(|state| !finite.is_terminal(state)) {
+        let stone = states[state.place];
+        if stone.row != state.time {
+            continue; // no episode is on this stone at this time
+        }
+        let learned = policy.log_probs(&river, &stone)?;
+        let cells: Vec<String> = finite
+            .allowed(&state)
+            .into_iter()
+            .map(|action| {
+                let exact = solved.log_policy.at(state, action).exp();
+                furthest = furthest.max((learned[action].exp() - exact).abs());
+                format!("{:?} {:.3} / {exact:.3}", river.action(action), learned[action].exp())
+            })
+            .collect();
+        println!("({}, {})  {}", stone.row, stone.column, cells.join("  "));
+    }
+    println!("the learned probabilities are within {furthest:.0e} of the exact ones");
+
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let river = River { length: 4, width: 3 };
     let mut rng = Rng::seed_from_u64(0);
@@ -104,26 +158,9 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let rewards = Table::from_fn(finite, |state, action| dryness(&states[finite.step(&state, &action).place]));
     let solved = soft_q::solve(finite, &rewards, &Table::uniform(finite), beta)?;
 
-    // The data: all crossings from the middle, each compared with every other. `preference` is the share of people who
-    // like the first better, so nothing but opinions is in it.
+    // The data: all crossings from the middle, each compared with every other.
     let crossings = mdp::all_episodes(&river, &start, 1000)?;
-    let returns: Vec<f64> = crossings
-        .iter()
-        .map(|crossing| {
-            let walk = crossing.pieces[0].actions.iter().scan(start, |stone, go| {
-                *stone = river.step(stone, go);
-                Some(dryness(stone))
-            });
-            walk.sum()
-        })
-        .collect();
-    let mut opinions = Preferences::new();
-    for first in 0..crossings.len() {
-        for second in first + 1..crossings.len() {
-            let preference = 1.0 / (1.0 + (returns[second] - returns[first]).exp());
-            opinions.push(crossings[first].clone(), crossings[second].clone(), preference);
-        }
-    }
+    let opinions = opinions(&river, &crossings);
 
     // The same trainer as for a language model or a denoiser. All opinions are one batch.
     let (mut policy, reference) = (Tabular::new(&river), Tabular::new(&river));
@@ -146,26 +183,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
     }
 
-    println!("stone       left ahead right, learned / exact");
-    let mut furthest: f64 = 0.0;
-    for state in finite.states().filter(|state| !finite.is_terminal(state)) {
-        let stone = states[state.place];
-        if stone.row != state.time {
-            continue; // no episode is on this stone at this time
-        }
-        let learned = policy.log_probs(&river, &stone)?;
-        let cells: Vec<String> = finite
-            .allowed(&state)
-            .into_iter()
-            .map(|action| {
-                let exact = solved.log_policy.at(state, action).exp();
-                furthest = furthest.max((learned[action].exp() - exact).abs());
-                format!("{:?} {:.3} / {exact:.3}", river.action(action), learned[action].exp())
-            })
-            .collect();
-        println!("({}, {})  {}", stone.row, stone.column, cells.join("  "));
-    }
-    println!("the learned probabilities are within {furthest:.0e} of the exact ones");
+    compare(&river, &policy, &explored, &solved)?;
 
     // Last: does the learner keep the laws of learners?
     policies::laws::check_learner(&river, &mut policy, &crossings, 1, 1e-9)?;

@@ -66,7 +66,7 @@ fn a_plan_becomes_a_condition_for_every_frame_in_order() {
     // Words between the codes say nothing, and the same codes are told by the same context.
     let with_words = |words: &[u32]| {
         let response = [words, &video.response(&codes)].concat();
-        video.mdp.handoff.enter(&TokenState { prompt: [1].into(), response })
+        video.mdp.handoff.enter(&[&TokenState { prompt: [1].into(), response }]).unwrap().remove(0)
     };
     assert!(Arc::ptr_eq(&with_words(&[]), &with_words(&[259, 260])));
 }

@@ -18,6 +18,9 @@ pub(crate) fn error(message: &str) {
     eprintln!("error: {}", with_flags(message));
 }
 
+/// What the libraries call the run that goes on, which is no setting.
+const RESUME: &str = "`resume`";
+
 /// The libraries call a setting by its place in config files; here it is a flag. Where they speak of the key, it stays.
 pub(crate) fn with_flags(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -32,6 +35,7 @@ pub(crate) fn with_flags(text: &str) -> String {
                 shown.push_str("--");
                 shown.push_str(field.name);
             }
+            None if &quoted[..end] == RESUME => shown.push_str("--resume"),
             None => shown.push_str(&quoted[..end]),
         }
         rest = &quoted[end..];
@@ -206,6 +210,7 @@ mod tests {
                 "unknown key `beta`; the nearest known key is `objective.beta`",
             ),
             ("key `run.out` can't be `", "key `run.out` can't be `"),
+            ("go on with `resume`, or `run.out`", "go on with --resume, or --out"),
             ("no quotes", "no quotes"),
         ] {
             assert_eq!(with_flags(text), shown);

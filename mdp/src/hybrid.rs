@@ -7,7 +7,7 @@
 //! # Examples
 //! A word is chosen, letter by letter, and then drawn in as many strokes as it has letters.
 //! ```
-//! use mdp::hybrid::{Half, Handoff, Hybrid};
+//! use mdp::hybrid::{Half, Handoff, HandoffError, Hybrid};
 //! use mdp::{Mdp, token::{TokenMdp, TokenState}};
 //!
 //! /// So many strokes, each of one of two kinds.
@@ -29,8 +29,8 @@
 //!
 //! struct Length;
 //! impl Handoff<TokenMdp, Strokes> for Length {
-//!     fn enter(&self, outer: &TokenState) -> usize {
-//!         outer.response.len()
+//!     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<usize>, HandoffError> {
+//!         Ok(outer.iter().map(|state| state.response.len()).collect())
 //!     }
 //! }
 //!
@@ -58,13 +58,19 @@ pub enum Half<O, I> {
     Inner(I),
 }
 
+/// Why a hand-off can't be made; each has a type of its own, and callers only report it.
+pub type HandoffError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What the inner problem is about, once the outer one is over.
 ///
 /// # Laws
 /// A pure function, and asked only of terminal states of the outer problem.
 pub trait Handoff<A: Mdp, B: Mdp> {
-    /// The inner problem's context.
-    fn enter(&self, outer: &A::State) -> B::Context;
+    /// The inner problem's context for each of the outer problem's states, which come together where many are known.
+    ///
+    /// # Errors
+    /// A state that nothing can be made of.
+    fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError>;
 }
 
 /// The outer problem to its end, then the inner one.
@@ -84,13 +90,26 @@ pub struct Hybrid<A, B, H> {
 }
 
 impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
-    /// An outer state, or the inner start it leads to where the outer problem is over.
-    fn hand_over(&self, outer: A::State) -> Half<A::State, B::State> {
-        if self.outer.is_terminal(&outer) {
-            Half::Inner(self.inner.start(&self.handoff.enter(&outer)))
-        } else {
-            Half::Outer(outer)
+    /// The inner starts that terminal states of the outer problem lead to, many at once.
+    ///
+    /// # Errors
+    /// What the hand-off can't make anything of; as many answers as states did not come.
+    pub fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::State>, HandoffError> {
+        let contexts = self.handoff.enter(outer)?;
+        if contexts.len() != outer.len() {
+            return Err(format!("a hand-off made {} contexts of {} states", contexts.len(), outer.len()).into());
         }
+        Ok(contexts.iter().map(|context| self.inner.start(context)).collect())
+    }
+
+    /// An outer state, or the inner start it leads to where the outer problem is over. Where the hand-off fails it stays the
+    /// outer problem's last state, from which nothing is allowed; [`enter`](Self::enter) says why.
+    fn hand_over(&self, outer: A::State) -> Half<A::State, B::State> {
+        if !self.outer.is_terminal(&outer) {
+            return Half::Outer(outer);
+        }
+        let entered = self.enter(&[&outer]).ok().and_then(|mut starts| starts.pop());
+        entered.map_or(Half::Outer(outer), Half::Inner)
     }
 
     /// The outer and the inner part of an episode whose pieces do not cross the hand-off; weights stay with their pieces.
@@ -157,7 +176,9 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Mdp for Hybrid<A, B, H> {
 
     fn step(&self, state: &Self::State, action: &Self::Action) -> Self::State {
         match (state, action) {
-            (Half::Outer(state), Half::Outer(action)) => self.hand_over(self.outer.step(state, action)),
+            (Half::Outer(state), Half::Outer(action)) if !self.outer.is_terminal(state) => {
+                self.hand_over(self.outer.step(state, action))
+            }
             (Half::Inner(state), Half::Inner(action)) => Half::Inner(self.inner.step(state, action)),
             // Not allowed, so never asked for; an action of the other half moves nothing.
             _ => state.clone(),
@@ -170,7 +191,9 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Mdp for Hybrid<A, B, H> {
 
     fn allows(&self, state: &Self::State, action: &Self::Action) -> bool {
         match (state, action) {
-            (Half::Outer(state), Half::Outer(action)) => self.outer.allows(state, action),
+            (Half::Outer(state), Half::Outer(action)) => {
+                !self.outer.is_terminal(state) && self.outer.allows(state, action)
+            }
             (Half::Inner(state), Half::Inner(action)) => self.inner.allows(state, action),
             _ => false,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mdp::diffusion::DenoisingMdp;
-use mdp::hybrid::Handoff;
+use mdp::hybrid::{Handoff, HandoffError};
 use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
@@ -137,8 +137,8 @@ impl Coded {
 }
 
 impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Coded {
-    fn enter(&self, outer: &TokenState) -> Condition {
-        self.condition(&outer.response)
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Condition>, HandoffError> {
+        Ok(outer.iter().map(|state| self.condition(&state.response)).collect())
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn the_hand_off_reads_the_response_alone() {
         let coded = coded();
         let state = TokenState { prompt: [12, 12].into(), response: vec![10, 11, 0] };
-        assert!(Arc::ptr_eq(&coded.enter(&state), &coded.condition(&[10, 11])));
+        assert!(Arc::ptr_eq(&coded.enter(&[&state]).unwrap()[0], &coded.condition(&[10, 11])));
     }
 
     #[test]

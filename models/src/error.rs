@@ -115,6 +115,22 @@ impl From<engine::EngineError> for ModelError {
 }
 
 impl ModelError {
+    /// Takes back an error that a model raised as a policy.
+    pub(crate) fn of_policy(error: policies::BoxError) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(own) => return *own,
+            Err(error) => error,
+        };
+        match error.downcast::<policies::PolicyError>() {
+            Ok(error) => Self::Policy(*error),
+            Err(error) => Self::Argument {
+                what: "a policy in the act".into(),
+                expected: "no error".into(),
+                got: error.to_string(),
+            },
+        }
+    }
+
     /// Wraps a system error with the path it is about.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }

@@ -1,10 +1,10 @@
 //! From what a language model wrote to what a denoiser is told: the hand-off of a prompt refiner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mdp::diffusion::DenoisingMdp;
-use mdp::hybrid::Handoff;
+use mdp::hybrid::{Handoff, HandoffError};
 use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
@@ -14,6 +14,9 @@ use crate::formats::ModelTokenizer;
 
 /// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
 const KEPT: usize = 4096;
+
+/// Texts that are encoded together: bounds the memory of an encoder's pass.
+const AT_ONCE: usize = 32;
 
 /// Reads a refined prompt as text, and has the generator's own tokenizer and text encoder read that.
 ///
@@ -30,7 +33,6 @@ pub struct Prompted {
 struct Kept {
     conditions: BTreeMap<String, Condition>,
     truncated: usize,
-    failure: Option<ModelError>,
 }
 
 impl Prompted {
@@ -52,18 +54,28 @@ impl Prompted {
     /// # Errors
     /// The generator's tokenizer or encoder refuses the text.
     pub fn condition(&self, text: &str) -> Result<Condition, ModelError> {
+        Ok(self.conditions(&[text])?.pop().unwrap_or_default())
+    }
+
+    /// The same for many, which are encoded together where they are not known.
+    ///
+    /// # Errors
+    /// As [`condition`](Self::condition).
+    pub fn conditions(&self, texts: &[&str]) -> Result<Vec<Condition>, ModelError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.conditions.get(text) {
-            return Ok(Arc::clone(known));
-        }
-        let mut encoded = self.texts.encode(&[text], self.framing)?;
-        kept.truncated += encoded.truncated;
-        let condition = encoded.conditions.pop().unwrap_or_default();
-        if kept.conditions.len() >= KEPT {
+        let mut unknown: Vec<&str> = texts.iter().copied().filter(|text| !kept.conditions.contains_key(*text)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if kept.conditions.len() + unknown.len() > KEPT {
             kept.conditions.clear();
+            unknown = texts.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         }
-        kept.conditions.insert(text.to_owned(), Arc::clone(&condition));
-        Ok(condition)
+        for texts in unknown.chunks(AT_ONCE) {
+            let encoded = self.texts.encode(texts, self.framing)?;
+            kept.truncated += encoded.truncated;
+            kept.conditions.extend(texts.iter().map(|&text| text.to_owned()).zip(encoded.conditions));
+        }
+        Ok(texts.iter().map(|text| Arc::clone(&kept.conditions[*text])).collect())
     }
 
     /// What the generator is told where there is no prompt, as in the unconditional half of guidance.
@@ -78,20 +90,12 @@ impl Prompted {
     pub fn truncated(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated
     }
-
-    /// What went wrong in a hand-off, which has no way to say so itself; it told the generator nothing, which one that
-    /// reads texts refuses.
-    pub fn take_failure(&self) -> Option<ModelError> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
-    }
 }
 
+/// Texts that were not seen before are encoded together.
 impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Prompted {
-    fn enter(&self, outer: &TokenState) -> Condition {
-        let condition = self.text(&outer.response).and_then(|text| self.condition(&text));
-        condition.unwrap_or_else(|error| {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(error);
-            Arc::new(Conditioning::none())
-        })
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Condition>, HandoffError> {
+        let texts = outer.iter().map(|state| self.text(&state.response)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.conditions(&texts.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 }

@@ -149,6 +149,56 @@ where
     compare(law, &scores, &joined(&apart), tolerance)
 }
 
+/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, and
+/// that rows keep their places.
+///
+/// # Errors
+/// The first [`BrokenLaw`], or an error of the policy itself.
+pub fn check_cursor<M, P>(
+    mdp: &M,
+    policy: &P,
+    starts: &[M::State],
+    seed: u64,
+    steps: usize,
+    tolerance: f64,
+) -> Result<(), BoxError>
+where
+    M: Mdp,
+    M::State: PartialEq,
+    P: Policy<M> + ?Sized,
+{
+    let mut cursor = policy.cursor(mdp, starts)?;
+    for step in 0..steps {
+        let live: Vec<usize> = (0..cursor.states().len()).filter(|&i| !mdp.is_terminal(&cursor.states()[i])).collect();
+        // The last row first, and the first one twice.
+        let rows: Vec<usize> = live.iter().rev().chain(live.first()).copied().collect();
+        let expected: Vec<M::State> = rows.iter().map(|&row| cursor.states()[row].clone()).collect();
+        cursor.select(&rows);
+        if step == 1 {
+            cursor.extend(starts)?;
+        }
+        let added = if step == 1 { starts } else { &[] };
+        let states = [&expected, added].concat();
+        if cursor.states() != states {
+            return Err(BrokenLaw::Count { function: "select", expected: states.len(), got: cursor.states().len() }.into());
+        }
+        if states.is_empty() {
+            return Ok(());
+        }
+        let mut rngs: Vec<Rng> = (0..states.len() as u64).map(|i| Rng::seed_from_u64(seed + i)).collect();
+        let actions = cursor.draw(&mut rngs.iter_mut().collect::<Vec<_>>())?;
+        count("draw", states.len(), actions.len())?;
+        if states.iter().zip(&actions).any(|(state, action)| !mdp.allows(state, action)) {
+            return Err(BrokenLaw::NotAllowed { function: "draw" }.into());
+        }
+        let (ours, fresh) = (cursor.log_probs(&actions)?, policy.cursor(mdp, &states)?.log_probs(&actions)?);
+        let law = "a cursor is one opened at its states";
+        compare(law, &Steps::from_iter([ours]).into(), &Steps::from_iter([fresh]).into(), tolerance)?;
+        cursor.advance(&actions)?;
+    }
+    Ok(())
+}
+
 /// Checks the proposals of a policy whose actions can be counted: allowed, best first, as `score` says, `prior` their
 /// probability.
 ///

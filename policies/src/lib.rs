@@ -25,13 +25,15 @@
 //! ```
 //!
 //! # Where to go next
-//! [`Policy`], [`Learner`] and [`Persist`] are the traits, [`Pair`] makes two policies one of a hybrid problem, [`tabular`]
+//! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] is a policy in the act, [`Pair`] makes two policies one of a hybrid problem, [`tabular`]
 //! has a policy small enough to follow by hand. [`laws`] is the first test to write for a policy of your own.
+mod cursor;
 mod error;
 pub mod laws;
 mod pair;
 mod policy;
 pub mod tabular;
+pub use cursor::{Cursor, Replay, Taking, act, one_each};
 pub use error::PolicyError;
 pub use pair::{Learns, Pair, PairTape};
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal};

@@ -1,11 +1,15 @@
 //! Two policies in a row as one: the policy of a hybrid problem.
 
+mod cursor;
+
 use std::path::Path;
 
 use mdp::hybrid::{Half, Handoff, Hybrid, Runs};
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng, Steps};
 
+use self::cursor::PairCursor;
 use crate::PolicyError;
+use crate::cursor::Cursor;
 use crate::policy::{BoxError, Learner, Persist, Policy, Proposal};
 
 /// Which half of a [`Pair`] learns.
@@ -187,8 +191,19 @@ where
         Ok(weave_channels(&parts.runs, &outer, &inner))
     }
 
-    /// The outer half acts to the hand-off and the inner one from there, each in its own way (with its cache, in its
-    /// batches): an episode has a piece for each.
+    fn cursor<'a>(
+        &'a self,
+        mdp: &'a Hybrid<A, B, H>,
+        states: &[Half<A::State, B::State>],
+    ) -> Result<Box<dyn Cursor<Hybrid<A, B, H>> + 'a>, BoxError> {
+        let (outer, inner) = (self.outer.cursor(&mdp.outer, &[])?, self.inner.cursor(&mdp.inner, &[])?);
+        let mut cursor = PairCursor::new(mdp, outer, inner);
+        cursor.extend(states)?;
+        Ok(Box::new(cursor))
+    }
+
+    /// The outer half acts to the hand-off and the inner one from there, all episodes of a half side by side: an episode has a
+    /// piece for each.
     fn rollout(
         &self,
         mdp: &Hybrid<A, B, H>,
@@ -197,25 +212,32 @@ where
     ) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, BoxError> {
         let (outer, _) = by_half(starts);
         let mut acted = self.outer.rollout(&mdp.outer, &outer, rng)?.into_iter();
-        let (mut refined, mut handed) = (Vec::with_capacity(starts.len()), Vec::with_capacity(starts.len()));
+        let (mut refined, mut ends) = (Vec::with_capacity(starts.len()), Vec::new());
         for start in starts {
-            let outer = match start {
-                Half::Outer(_) => acted.next().unwrap_or(Episode { pieces: Vec::new() }),
-                Half::Inner(_) => Episode { pieces: Vec::new() },
+            let Half::Outer(start) = start else {
+                refined.push(Episode { pieces: Vec::new() });
+                continue;
             };
+            let outer = acted.next().unwrap_or(Episode { pieces: Vec::new() });
             let actions = outer.pieces.iter().flat_map(|piece| &piece.actions);
-            let end = actions.fold(start.clone(), |state, action| mdp.step(&state, &Half::Outer(action.clone())));
-            let Half::Inner(state) = end else {
+            let end = actions.fold(start.clone(), |state, action| mdp.outer.step(&state, action));
+            if !mdp.outer.is_terminal(&end) {
                 return Err(PolicyError::Argument {
                     what: "the outer half's episode".into(),
                     expected: "one that goes on to its end".into(),
                     got: "one that stops before".into(),
                 }
                 .into());
-            };
+            }
             refined.push(outer);
-            handed.push(state);
+            ends.push(end);
         }
+        let mut entered = mdp.enter(&ends.iter().collect::<Vec<_>>())?.into_iter();
+        let handed = starts.iter().filter_map(|start| match start {
+            Half::Outer(_) => entered.next(),
+            Half::Inner(state) => Some(state.clone()),
+        });
+        let handed: Vec<B::State> = handed.collect();
         let drawn = self.inner.rollout(&mdp.inner, &handed, rng)?;
         Ok(refined.into_iter().zip(drawn).map(|(outer, inner)| mdp.join(outer, inner, (1.0, 1.0))).collect())
     }

@@ -2,7 +2,10 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
+use mdp::{Channels, EpisodeOf, Mdp, Rng};
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::cursor::{Cursor, Replay, act};
 
 /// Any policy's error: each policy has its own type, and callers only report it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -47,19 +50,20 @@ pub trait Policy<M: Mdp> {
     /// The numbers of every decision; nothing is kept for a backward pass.
     fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError>;
 
-    /// Acts from each state to the end. Language models override it with a cache.
+    /// Opens at states, to act from them step by step. Policies for which the next step is cheaper than the first override it: a
+    /// language model keeps its keys and values.
+    ///
+    /// # Errors
+    /// States that the policy can't act in.
+    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
+        Ok(Box::new(Replay::new(self, mdp, states)))
+    }
+
+    /// Acts from each state to the end, each from a generator that `rng` seeds.
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
-        let mut episodes = Vec::with_capacity(starts.len());
-        for start in starts {
-            let (mut state, mut actions) = (start.clone(), Vec::new());
-            while !mdp.is_terminal(&state) {
-                let Some(action) = self.sample(mdp, std::slice::from_ref(&state), rng)?.pop() else { break };
-                state = mdp.step(&state, &action);
-                actions.push(action);
-            }
-            episodes.push(Episode::whole(start.clone(), actions));
-        }
-        Ok(episodes)
+        let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
+        let longest = vec![usize::MAX; starts.len()];
+        act(mdp, self.cursor(mdp, starts)?, &longest, &mut rngs, &mut |_| Ok(()))
     }
 }
 
@@ -81,6 +85,10 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
 
     fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
         self.as_ref().score(mdp, episodes)
+    }
+
+    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
+        self.as_ref().cursor(mdp, states)
     }
 
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {

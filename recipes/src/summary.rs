@@ -49,6 +49,17 @@ pub(crate) fn oracle_win_rate(
     Ok(WinRate { rate: wins / n, interval: wilson(wins, n), right: mean(right), wrong: mean(wrong) })
 }
 
+/// The metrics of a run's table, and what they are called there.
+const SHOWN: [(&str, &str); 7] = [
+    ("loss", "loss"),
+    ("reward accuracy", "rewards/accuracies"),
+    ("reward margin", "rewards/margins"),
+    ("chosen reward", "rewards/chosen"),
+    ("rejected reward", "rewards/rejected"),
+    ("KL(reference, policy) per token", "divergence"),
+    ("entropy per token", "entropy"),
+];
+
 /// What a run showed, before and after.
 pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
@@ -59,15 +70,7 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -
     if outcome.first.is_some() || outcome.last.is_some() {
         let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");
     }
-    for (label, name) in [
-        ("loss", "loss"),
-        ("reward accuracy", "rewards/accuracies"),
-        ("reward margin", "rewards/margins"),
-        ("chosen reward", "rewards/chosen"),
-        ("rejected reward", "rewards/rejected"),
-        ("KL(reference, policy) per token", "divergence"),
-        ("entropy per token", "entropy"),
-    ] {
+    for (label, name) in SHOWN {
         let (before, after) = (value(&outcome.first, name), value(&outcome.last, name));
         if before != "-" || after != "-" {
             let _ = writeln!(text, "{label:<32}{before:>12}{after:>12}");

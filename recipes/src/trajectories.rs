@@ -43,6 +43,18 @@ pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &O
             "`diffusion.scheme` trajectory needs `diffusion.trajectories`: sample `sample.save_trajectories` makes them",
         ));
     }
+    judged(call, plan, loaded, policy, data)
+}
+
+/// Trajectories of the starting policy, of which the oracle says which is better.
+fn judged(
+    call: &Call,
+    plan: SamplingPlan,
+    loaded: &Loaded,
+    policy: &Denoiser,
+    data: &Opened,
+) -> Result<Found, Failure> {
+    let values = &call.values;
     let n = values.data.limit().unwrap_or(WISHES);
     call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
     let seed = values.run.seed();

@@ -124,7 +124,7 @@ impl RunFolder {
         if path.exists() {
             let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
             if entries.next().is_some() {
-                let what = "exists and is not empty; name another folder with --out, or go on with --resume";
+                let what = "exists and is not empty; name another folder with `run.out`, or go on with `resume`";
                 return Err(TrainError::Malformed { path: path.to_owned(), what: what.into() });
             }
         }
@@ -154,7 +154,7 @@ impl RunFolder {
         }
         if !path.join("config.toml").is_file() || !path.join("checkpoints").is_dir() {
             return refuse(
-                "not a run's folder (it has no config.toml and checkpoints/); --resume takes what --out made",
+                "not a run's folder (it has no config.toml and checkpoints/); `resume` takes what `run.out` made",
             );
         }
         Ok(Self { path: path.to_owned() })

@@ -111,16 +111,7 @@ where
             run.monitor.finished();
             return Ok(run.outcome(Ending::Interrupted, first, None));
         }
-        let step = run.position.step;
-        let begun = Instant::now();
-        let slices = batch(problem.data, settings, step)?;
-        let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: settings.max_gradient_norm };
-        let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
-        let loss = Loss { objective: problem.objective, measure: &measure };
-        let mut learned = learn(problem.mdp, learner, &mut run.reference, loss, &slices, at)?;
-        learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
-        let learned = learned.checked(step)?;
-        run.record(&learned, at, begun)?;
+        run.take_step(learner, schedule)?;
         let step = run.position.step;
         if settings.eval_every > 0 && step % settings.eval_every == 0 || step == total {
             last = run.evaluate(learner)?;
@@ -246,6 +237,18 @@ where
             Some(path) if path.exists() => ReferenceCache::load(path, &problem.key),
             _ => Ok(ReferenceCache::default()),
         }
+    }
+
+    /// One step of learning, and its record.
+    fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
+        let (problem, step, begun) = (self.problem, self.position.step, Instant::now());
+        let slices = batch(problem.data, self.settings, step)?;
+        let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: self.settings.max_gradient_norm };
+        let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
+        let loss = Loss { objective: problem.objective, measure: &measure };
+        let mut learned = learn(problem.mdp, learner, &mut self.reference, loss, &slices, at)?;
+        learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
+        self.record(&learned.checked(step)?, at, begun)
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {

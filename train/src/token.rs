@@ -169,10 +169,10 @@ impl FromExample for Demonstration {
 
 fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
     let (found, hint) = match found {
-        ExampleKind::Pair => ("pairs", "try --objective dpo"),
-        ExampleKind::Ranked => ("ranked answers", "try --objective plackett-luce"),
-        ExampleKind::Labelled { .. } => ("single answers with a thumb up or down", "try --objective kto"),
-        ExampleKind::Demonstration => ("answers to imitate", "try --objective sft"),
+        ExampleKind::Pair => ("pairs", "try `objective.name` dpo"),
+        ExampleKind::Ranked => ("ranked answers", "try `objective.name` plackett-luce"),
+        ExampleKind::Labelled { .. } => ("single answers with a thumb up or down", "try `objective.name` kto"),
+        ExampleKind::Demonstration => ("answers to imitate", "try `objective.name` sft"),
     };
     WrongFeedback { wanted, found, hint }
 }
@@ -353,6 +353,6 @@ mod tests {
     fn the_wrong_feedback_says_what_would_fit() {
         let data = vec![example(ExampleKind::Labelled { desirable: true }, 1)];
         let error = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap_err().to_string();
-        assert!(error.contains("--objective kto"), "{error}");
+        assert!(error.contains("`objective.name` kto"), "{error}");
     }
 }

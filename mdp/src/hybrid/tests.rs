@@ -10,8 +10,8 @@ use crate::{Rng, Table, all_episodes, explore, laws, soft_q};
 struct Said;
 
 impl Handoff<TokenMdp, TokenMdp> for Said {
-    fn enter(&self, outer: &TokenState) -> std::sync::Arc<[u32]> {
-        outer.response.clone().into()
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<std::sync::Arc<[u32]>>, HandoffError> {
+        Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
@@ -24,16 +24,17 @@ type Right = Hybrid<TokenMdp, Two, Said>;
 struct OfInner;
 
 impl Handoff<Two, TokenMdp> for OfInner {
-    fn enter(&self, outer: &Half<TokenState, TokenState>) -> std::sync::Arc<[u32]> {
-        match outer {
+    fn enter(&self, outer: &[&Half<TokenState, TokenState>]) -> Result<Vec<std::sync::Arc<[u32]>>, HandoffError> {
+        let said = |half: &&Half<TokenState, TokenState>| match half {
             Half::Outer(state) | Half::Inner(state) => state.response.clone().into(),
-        }
+        };
+        Ok(outer.iter().map(said).collect())
     }
 }
 
 impl Handoff<TokenMdp, Two> for Said {
-    fn enter(&self, outer: &TokenState) -> std::sync::Arc<[u32]> {
-        outer.response.clone().into()
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<std::sync::Arc<[u32]>>, HandoffError> {
+        Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 

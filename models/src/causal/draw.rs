@@ -81,14 +81,24 @@ impl Sampling {
 
 /// The `k` most likely tokens below `vocabulary`, best first, with their log-probabilities among all of `logits`.
 pub(super) fn top_proposals(logits: &[f32], vocabulary: usize, k: usize) -> Vec<Proposal<u32>> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).sum();
-    let normaliser = f64::from(largest) + sum.ln();
+    let normaliser = normaliser(logits);
     let proposal = |token: u32| {
         let log_prob = f64::from(logits[token as usize]) - normaliser;
         Proposal { action: token, log_prob, prior: log_prob.exp() }
     };
     best_first(&logits[..vocabulary.min(logits.len())], k).into_iter().map(proposal).collect()
+}
+
+/// The log-probability of a token among all of `logits`, nats.
+pub(super) fn log_prob(logits: &[f32], token: u32) -> f64 {
+    f64::from(logits[token as usize]) - normaliser(logits)
+}
+
+/// The logarithm of the sum of exponentials.
+fn normaliser(logits: &[f32]) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).sum();
+    f64::from(largest) + sum.ln()
 }
 
 /// The first of the largest.

@@ -35,7 +35,9 @@
 //! # }
 //! ```
 
+mod cache;
 mod config;
+mod cursor;
 mod decoder;
 mod draw;
 pub(crate) mod fields;

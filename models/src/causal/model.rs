@@ -12,6 +12,7 @@ use engine::{Gradients, Noise, Parameters};
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
+use super::draw::Sampling;
 use crate::ModelError;
 use crate::formats::{Extras, ModelFiles};
 use crate::limits::Limits;
@@ -31,6 +32,8 @@ pub struct CausalLm {
     pub(super) learning: Option<Learning>,
     pub(super) reference: Option<Reference>,
     pub(super) with_diagnostics: bool,
+    /// How it draws tokens where nothing else is said.
+    pub(super) acting: Sampling,
     pub(super) extras: Extras,
     pub(super) path: PathBuf,
     pub(super) fingerprint: Mutex<Option<String>>,
@@ -109,6 +112,7 @@ impl CausalLm {
             learning,
             reference: None,
             with_diagnostics: false,
+            acting: Sampling::default(),
             extras,
             path,
             fingerprint: Mutex::default(),
@@ -187,6 +191,7 @@ impl CausalLm {
             learning: None,
             reference: None,
             with_diagnostics: true,
+            acting: self.acting.clone(),
             extras: Extras::default(),
             path: self.path.clone(),
             fingerprint: Mutex::default(),

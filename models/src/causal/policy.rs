@@ -1,9 +1,12 @@
 //! Causal models as policies and learners of the token MDP.
 
+use std::sync::Arc;
+
 use mdp::token::{TokenMdp, TokenState};
-use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
+use mdp::{Channels, EpisodeOf, Rng};
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use super::cursor::TokenCursor;
 use super::decoder::Pass;
 use super::draw::{Sampling, top_proposals};
 use super::generate::host_logits;
@@ -11,27 +14,48 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{BoxError, Learner, Policy, Proposal};
+use policies::{BoxError, Cursor, Learner, Policy, Proposal};
 
 /// States whose next token is asked for together; bounds the logits in memory.
 const STATES: usize = 64;
 
 impl CausalLm {
+    /// The same, acting by these settings where nothing else is said: temperature, top-k, top-p. What ends a response is the
+    /// problem's to say.
+    #[must_use]
+    pub fn acting(mut self, sampling: Sampling) -> Self {
+        self.acting = sampling;
+        self
+    }
+
+    /// Opens at states, to act by these settings: [`Policy::cursor`] with others than the model's own.
+    ///
+    /// # Errors
+    /// Settings that make no sense; a state that is empty, too long, or of tokens that the model does not know.
+    pub fn cursor_by<'a>(
+        &'a self,
+        mdp: &'a TokenMdp,
+        states: &[TokenState],
+        sampling: &Sampling,
+    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
+        Ok(Box::new(TokenCursor::open(self, mdp, states, sampling)?))
+    }
+
     /// The logits of the next token of each state.
-    fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Vec<f32>>, ModelError> {
+    fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<[f32]>>, ModelError> {
         self.check_vocabulary(mdp)?;
         let mut all = Vec::with_capacity(states.len());
         for states in states.chunks(STATES) {
             let packing = Packing::of_states(states, self.limits())?;
             let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, Pass::Scoring)?;
             let rows = host_logits(&self.decoder.logits(&hidden, Pass::Scoring)?)?;
-            let row = |&query: &u32| rows[packing.queries[query as usize].0 as usize].clone();
+            let row = |&query: &u32| Arc::clone(&rows[packing.queries[query as usize].0 as usize]);
             all.extend(packing.query_of.iter().map(row));
         }
         Ok(all)
     }
 
-    fn check_vocabulary(&self, mdp: &TokenMdp) -> Result<(), ModelError> {
+    pub(super) fn check_vocabulary(&self, mdp: &TokenMdp) -> Result<(), ModelError> {
         let known = self.config().vocabulary;
         if mdp.vocabulary == 0 || mdp.vocabulary as usize > known {
             return Err(ModelError::Argument {
@@ -57,7 +81,7 @@ impl Policy<TokenMdp> for CausalLm {
     }
 
     fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, BoxError> {
-        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..Sampling::default() };
+        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..self.acting.clone() };
         let logits = self.next_logits(mdp, states)?;
         let draws = logits.iter().enumerate().map(|(episode, logits)| {
             let not_finite = || ModelError::not_finite("a logit", episode, 0, f64::NAN);
@@ -70,6 +94,10 @@ impl Policy<TokenMdp> for CausalLm {
         Ok(self.score_episodes(episodes)?)
     }
 
+    fn cursor<'a>(&'a self, mdp: &'a TokenMdp, states: &[TokenState]) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
+        self.cursor_by(mdp, states, &self.acting)
+    }
+
     fn rollout(
         &self,
         mdp: &TokenMdp,
@@ -77,14 +105,9 @@ impl Policy<TokenMdp> for CausalLm {
         rng: &mut Rng,
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
         self.check_vocabulary(mdp)?;
-        let prompts: Vec<Vec<u32>> = starts.iter().map(|start| start.tokens().collect()).collect();
-        let room = |start: &TokenState| if mdp.is_terminal(start) { 0 } else { mdp.max_length - start.len() };
-        let longest: Vec<usize> = starts.iter().map(room).collect();
-        let sampling =
-            Sampling { eos: mdp.eos.clone(), vocabulary: Some(mdp.vocabulary as usize), ..Sampling::default() };
+        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..self.acting.clone() };
         let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
-        let responses = self.generate_within(&prompts, &longest, &sampling, &mut rngs)?;
-        Ok(starts.iter().zip(responses).map(|(start, tokens)| Episode::whole(start.clone(), tokens)).collect())
+        Ok(self.act_from(mdp, starts, &vec![usize::MAX; starts.len()], &sampling, &mut rngs)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How well a picture fits a text.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
@@ -141,18 +141,23 @@ fn given<'a>(source: &'a Value, name: &str) -> &'a Value {
     if second.is_null() { &source[name] } else { second }
 }
 
+/// The file that says how pictures are prepared, and what it says; nothing where there is none.
+fn read_preprocessing(folder: &Path) -> Result<(PathBuf, Value), ModelError> {
+    let [own, shared] = ["preprocessor_config.json", "processor_config.json"].map(|name| folder.join(name));
+    if own.is_file() {
+        let settings = read_object(&own)?;
+        return Ok((own, settings));
+    }
+    if shared.is_file() {
+        let settings = read_object(&shared)?["image_processor"].take();
+        return Ok((shared, settings));
+    }
+    Ok((own, Value::Null))
+}
+
 /// Means and deviations of the channels, checked to belong to the pictures that the encoder reads.
 fn preprocessing(folder: &Path, image_size: usize) -> Result<([f32; 3], [f32; 3]), ModelError> {
-    let [own, shared] = ["preprocessor_config.json", "processor_config.json"].map(|name| folder.join(name));
-    let (path, settings) = if own.is_file() {
-        let settings = read_object(&own)?;
-        (own, settings)
-    } else if shared.is_file() {
-        let settings = read_object(&shared)?["image_processor"].take();
-        (shared, settings)
-    } else {
-        (own, Value::Null)
-    };
+    let (path, settings) = read_preprocessing(folder)?;
     let wrong = |key: &str, expected: &str| {
         let reason = format!("`{key}` is {}; {expected}", settings[key]);
         ModelError::format(&path, reason)

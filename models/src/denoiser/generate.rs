@@ -1,14 +1,14 @@
 //! Images from nothing but noise and a condition.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use engine::noise::standard_normal;
-use mdp::Rng;
-use mdp::diffusion::Latent;
+use mdp::diffusion::{DenoisingAction, Latent};
+use mdp::{Mdp as _, Rng};
+use policies::{Cursor, Taking, act};
 
 use super::Condition;
-use super::batch::Question;
+use super::batch::{Problem, State};
+use super::cursor::DenoisingCursor;
 use super::model::Denoiser;
 use crate::ModelError;
 use crate::formats::SamplingPlan;
@@ -30,6 +30,21 @@ impl Generated {
 }
 
 impl Denoiser {
+    /// Opens at states, to act along a plan: [`policies::Policy::cursor`] with other steps than the denoiser's own. `mdp` is the
+    /// plan's problem ([`SamplingPlan::problem`]).
+    ///
+    /// # Errors
+    /// A problem of other timesteps, or of other latents.
+    pub fn cursor_along<'a>(
+        &'a self,
+        plan: &SamplingPlan,
+        mdp: &'a Problem,
+        states: &[State],
+    ) -> Result<Box<dyn Cursor<Problem> + 'a>, ModelError> {
+        let cursor = DenoisingCursor::open(self, mdp, states, plan.sampling.clone(), plan.initial_deviation)?;
+        Ok(Box::new(cursor))
+    }
+
     /// Draws an image for each condition along a plan, each from a generator of its own, so that an image does not depend on
     /// the others.
     ///
@@ -48,38 +63,30 @@ impl Denoiser {
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>, ModelError> {
         assert_eq!(conditions.len(), rngs.len(), "each image has a generator");
-        let (sampling, size) = (&plan.sampling, self.shape.size());
-        let mut made: Vec<Generated> = rngs
-            .iter_mut()
-            .map(|rng| {
-                let noise = (0..size).map(|_| (plan.initial_deviation * standard_normal(rng)) as f32).collect();
-                Generated { latents: vec![noise], log_probs: Vec::with_capacity(sampling.n_steps()) }
-            })
-            .collect();
-        let mut previous: Vec<Option<Vec<f32>>> = vec![None; made.len()];
-        for (step, &t) in plan.timesteps.iter().enumerate() {
-            let time = plan.schedule.time(t);
-            let question = |(made, condition): (&Generated, &Condition)| Question {
-                latent: Arc::clone(made.image()),
-                time,
-                condition: Arc::clone(condition),
-            };
-            let questions: Vec<Question> = made.iter().zip(conditions).map(question).collect();
-            let predictions = self.predict(&questions)?;
-            let is_chance = sampling.gaussian(step).deviation > 0.0;
-            for (i, prediction) in predictions.iter().enumerate() {
-                let n = if is_chance { size } else { 0 };
-                let noise: Vec<f32> = (0..n).map(|_| standard_normal(&mut rngs[i]) as f32).collect();
-                let latent = Arc::clone(made[i].image());
-                let next = sampling.step(step, &latent, prediction, previous[i].as_deref(), &noise);
-                made[i].log_probs.push(sampling.log_density(step, &latent, prediction, &next.next));
-                made[i].latents.push(next.next.into());
-                previous[i] = Some(next.clean);
+        let mdp = plan.problem(self.shape.size());
+        let starts: Vec<State> = conditions.iter().map(|condition| mdp.start(condition)).collect();
+        let cursor = self.cursor_along(plan, &mdp, &starts)?;
+        let mut log_probs = vec![Vec::with_capacity(plan.timesteps.len()); starts.len()];
+        let longest = vec![usize::MAX; starts.len()];
+        let mut watch = |taking: Taking<'_, '_, Problem>| {
+            // The noise is no step.
+            if taking.step == 0 {
+                return Ok(());
             }
-            if progress(step + 1).is_break() {
-                return Err(ModelError::Interrupted);
+            for (&image, log_prob) in taking.episodes.iter().zip(taking.cursor.log_probs(taking.actions)?) {
+                log_probs[image].push(log_prob);
             }
-        }
-        Ok(made)
+            if progress(taking.step).is_break() { Err(ModelError::Interrupted.into()) } else { Ok(()) }
+        };
+        let episodes = act(&mdp, cursor, &longest, rngs, &mut watch).map_err(ModelError::of_policy)?;
+        let made = episodes.into_iter().zip(log_probs).map(|(episode, log_probs)| {
+            let actions = episode.pieces.into_iter().flat_map(|piece| piece.actions);
+            let latents = actions.filter_map(|action| match action {
+                DenoisingAction::Next(latent) => Some(latent),
+                DenoisingAction::Toward { .. } => None,
+            });
+            Generated { latents: latents.collect(), log_probs }
+        });
+        Ok(made.collect())
     }
 }

@@ -4,6 +4,7 @@
 //! how likely it draws a given next latent, and makes images of its own. What it is told is a [`Condition`].
 
 mod batch;
+mod cursor;
 mod generate;
 mod learn;
 mod model;

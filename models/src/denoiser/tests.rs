@@ -92,6 +92,7 @@ fn denoisers_obey_the_laws() {
         let starts = [mdp.start(&condition(1)), mdp.start(&condition(2))];
         laws::check_policy(&mdp, &policy, &starts, 4, 1e-3).unwrap();
         laws::check_scores(&mdp, &policy, &episodes(&mdp), 1e-3).unwrap();
+        laws::check_cursor(&mdp, &policy, &starts, 5, 6, 1e-3).unwrap();
         let drawn = policy.rollout(&mdp, &starts, &mut rng(6)).unwrap();
         let scores = policy.score(&mdp, &drawn).unwrap().log_probs;
         // The noise is scored 0, and so is the last step, which leads to the image without a chance.

@@ -219,28 +219,7 @@ fn read_tokenizer(path: &Path, n: usize) -> Result<Vocabulary, ModelError> {
     if n.checked_mul(8).is_none_or(|least| least + 4 > bytes.len()) || n < FIRST_TEXT {
         return Err(error(format!("{} bytes can't hold {n} tokens; a model needs at least {FIRST_TEXT}", bytes.len())));
     }
-    let (mut pieces, mut scores) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    let mut rest = &bytes[4..];
-    for id in 0..n {
-        let (score, piece, after) =
-            split_token(rest).ok_or_else(|| error(format!("truncated at token {id} of {n}")))?;
-        let piece = std::str::from_utf8(piece).map_err(|_| error(format!("token {id} is not UTF-8")))?;
-        if score.is_nan() {
-            return Err(error(format!("the score of token {id} is not a number")));
-        }
-        pieces.push(match id as u32 {
-            UNKNOWN => "<unk>".to_owned(),
-            START => "<s>".to_owned(),
-            END => "</s>".to_owned(),
-            byte if id < FIRST_TEXT => format!("<0x{:02X}>", byte - 3),
-            _ => piece.replace(' ', "▁"),
-        });
-        scores.push(score);
-        rest = after;
-    }
-    if !rest.is_empty() {
-        return Err(error(format!("{} bytes after the last of {n} tokens; is it another model's?", rest.len())));
-    }
+    let (pieces, scores) = pieces(&bytes[4..], n).map_err(error)?;
     let kind = |id| match id {
         0..3 => Kind::Control,
         3..FIRST_TEXT => Kind::Byte,
@@ -259,6 +238,31 @@ fn read_tokenizer(path: &Path, n: usize) -> Result<Vocabulary, ModelError> {
         add_bos: true,
         chat_template: None,
     })
+}
+
+/// The pieces of `n` tokens by id, and their scores.
+fn pieces(mut rest: &[u8], n: usize) -> Result<(Vec<String>, Vec<f32>), String> {
+    let (mut pieces, mut scores) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for id in 0..n {
+        let (score, piece, after) = split_token(rest).ok_or_else(|| format!("truncated at token {id} of {n}"))?;
+        let piece = std::str::from_utf8(piece).map_err(|_| format!("token {id} is not UTF-8"))?;
+        if score.is_nan() {
+            return Err(format!("the score of token {id} is not a number"));
+        }
+        pieces.push(match id as u32 {
+            UNKNOWN => "<unk>".to_owned(),
+            START => "<s>".to_owned(),
+            END => "</s>".to_owned(),
+            byte if id < FIRST_TEXT => format!("<0x{:02X}>", byte - 3),
+            _ => piece.replace(' ', "▁"),
+        });
+        scores.push(score);
+        rest = after;
+    }
+    if rest.is_empty() {
+        return Ok((pieces, scores));
+    }
+    Err(format!("{} bytes after the last of {n} tokens; is it another model's?", rest.len()))
 }
 
 /// Splits one token off: its score, its bytes, what follows.

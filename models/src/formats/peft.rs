@@ -89,31 +89,7 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
                       peft's save_pretrained(.., safe_serialization=True)";
         return Err(ModelError::format(folder, reason));
     }
-    let mut file = SafetensorsFile::open(&weights)?;
-    let names: Vec<String> = file.entries().keys().cloned().collect();
-    let mut adapter = PeftAdapter {
-        base: settings.base.clone(),
-        layers: BTreeMap::new(),
-        replaced: BTreeMap::new(),
-        base_weights: BTreeMap::new(),
-    };
-    let mut halves: BTreeMap<String, Halves> = BTreeMap::new();
-    for name in &names {
-        let tensor = file.read(name, device)?;
-        let key = Key::parse(name, config, &settings).map_err(|reason| ModelError::tensor(&weights, name, reason))?;
-        let twin = match key {
-            Key::Replaced(name) => same_or_twice(&mut adapter.replaced, name, tensor)?,
-            Key::OfBase(name) => adapter.base_weights.insert(name, tensor),
-            Key::Half { layer, second, embedding } => {
-                let halves = halves.entry(layer).or_default();
-                halves.embedding = embedding;
-                (if second { &mut halves.b } else { &mut halves.a }).replace(tensor)
-            }
-        };
-        if twin.is_some() {
-            return Err(ModelError::tensor(&weights, name, "is there twice, under two names"));
-        }
-    }
+    let (mut adapter, halves) = read_tensors(&weights, config, &settings, device)?;
     if settings.ensures_tying && adapter.changes_an_end(config, halves.keys()) {
         let reason = "`ensure_weight_tying` with an adapter of a tied embedding or output matrix is not supported; merge \
                       it with peft's merge_and_unload";
@@ -128,6 +104,41 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
         return Err(ModelError::format(&weights, "no LoRA tensors"));
     }
     Ok(adapter)
+}
+
+/// An adapter's whole tensors in their places, and its layers' halves.
+fn read_tensors(
+    weights: &Path,
+    config: &CausalConfig,
+    settings: &Settings,
+    device: &Device,
+) -> Result<(PeftAdapter, BTreeMap<String, Halves>), ModelError> {
+    let mut file = SafetensorsFile::open(weights)?;
+    let names: Vec<String> = file.entries().keys().cloned().collect();
+    let mut adapter = PeftAdapter {
+        base: settings.base.clone(),
+        layers: BTreeMap::new(),
+        replaced: BTreeMap::new(),
+        base_weights: BTreeMap::new(),
+    };
+    let mut halves: BTreeMap<String, Halves> = BTreeMap::new();
+    for name in &names {
+        let tensor = file.read(name, device)?;
+        let key = Key::parse(name, config, settings).map_err(|reason| ModelError::tensor(weights, name, reason))?;
+        let twin = match key {
+            Key::Replaced(name) => same_or_twice(&mut adapter.replaced, name, tensor)?,
+            Key::OfBase(name) => adapter.base_weights.insert(name, tensor),
+            Key::Half { layer, second, embedding } => {
+                let halves = halves.entry(layer).or_default();
+                halves.embedding = embedding;
+                (if second { &mut halves.b } else { &mut halves.a }).replace(tensor)
+            }
+        };
+        if twin.is_some() {
+            return Err(ModelError::tensor(weights, name, "is there twice, under two names"));
+        }
+    }
+    Ok((adapter, halves))
 }
 
 /// Puts a module's tensor in its place, and gives the other one that was there if it is another: peft may write both names
@@ -179,12 +190,26 @@ pub fn save_peft(
     if layers.is_empty() {
         return Err(ModelError::format(folder, "no adapters to write"));
     }
+    let settings = written_settings(config, base, lora, &layers);
+    let staging = Staging::new(folder)?;
+    staging.write(CONFIG, format!("{settings:#}\n").as_bytes())?;
+    let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, t)| (format!("{PREFIX}{name}"), t)).collect();
+    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, t)| (name.as_str(), *t)).collect();
+    write_safetensors(&staging.path(WEIGHTS), &named, DType::F32)?;
+    for (name, bytes) in extras.iter().filter(|(name, _)| *name != "generation_config.json") {
+        staging.write(name, bytes)?;
+    }
+    staging.publish()
+}
+
+/// `adapter_config.json` as PEFT writes it.
+fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers: &BTreeSet<String>) -> Value {
     let targets: BTreeSet<&str> = match &lora.targets {
         LoraTargets::Named(names) => names.iter().map(String::as_str).collect(),
         // PEFT, too, writes the names that stand for "all-linear".
         LoraTargets::AllLinear => layers.iter().filter_map(|layer| layer.rsplit('.').next()).collect(),
     };
-    let settings = json!({
+    json!({
         "alpha_pattern": {},
         "auto_mapping": null,
         "base_model_name_or_path": base,
@@ -203,16 +228,7 @@ pub fn save_peft(
         "task_type": "CAUSAL_LM",
         "use_dora": false,
         "use_rslora": lora.rslora,
-    });
-    let staging = Staging::new(folder)?;
-    staging.write(CONFIG, format!("{settings:#}\n").as_bytes())?;
-    let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, t)| (format!("{PREFIX}{name}"), t)).collect();
-    let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, t)| (name.as_str(), *t)).collect();
-    write_safetensors(&staging.path(WEIGHTS), &named, DType::F32)?;
-    for (name, bytes) in extras.iter().filter(|(name, _)| *name != "generation_config.json") {
-        staging.write(name, bytes)?;
-    }
-    staging.publish()
+    })
 }
 
 fn layout(config: &CausalConfig) -> WeightLayout {
@@ -272,6 +288,11 @@ impl Key {
                 _ => {}
             }
         }
+        Self::whole(path, config, settings)
+    }
+
+    /// A tensor of its own, of a module that is saved whole or of the base.
+    fn whole(path: &str, config: &CausalConfig, settings: &Settings) -> Result<Self, String> {
         let is_marked = path.contains(".modules_to_save.");
         let is_under = [".base_layer.", ".original_module."].into_iter().any(|mark| path.contains(mark));
         let plain = [".modules_to_save.default", ".modules_to_save", ".base_layer", ".original_module"];

@@ -5,7 +5,7 @@ use mdp::{Episode, Finite, FiniteState};
 
 use super::*;
 use crate::tabular::Decision;
-use crate::{Proposal, Tabular};
+use crate::{Cursor, Proposal, Replay, Tabular};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -20,6 +20,8 @@ enum Fault {
     ScoresInfinity,
     /// Proposals say twice the log-probability.
     ProposesWrongNumbers,
+    /// Rows that were selected say something else.
+    CursorForgets,
     /// `forward` is not `score`.
     ForwardDiffers,
     /// A backward pass forgets the ones before it.
@@ -66,6 +68,45 @@ impl Policy<Finite> for Faulty {
             _ => (),
         }
         Ok(channels)
+    }
+
+    fn cursor<'a>(&'a self, mdp: &'a Finite, states: &[FiniteState]) -> Result<Box<dyn Cursor<Finite> + 'a>, BoxError> {
+        let cursor = Box::new(Replay::new(&self.table, mdp, states));
+        Ok(if self.fault == Fault::CursorForgets { Box::new(Off(cursor, 0.0)) } else { cursor })
+    }
+}
+
+/// A cursor that is one nat off for every time that rows were selected.
+struct Off<'a>(Box<dyn Cursor<Finite> + 'a>, f64);
+
+impl Cursor<Finite> for Off<'_> {
+    fn states(&self) -> &[FiniteState] {
+        self.0.states()
+    }
+
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<usize>>>, BoxError> {
+        self.0.expand(k, rngs)
+    }
+
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<usize>, BoxError> {
+        self.0.draw(rngs)
+    }
+
+    fn log_probs(&mut self, actions: &[usize]) -> Result<Vec<f64>, BoxError> {
+        Ok(self.0.log_probs(actions)?.into_iter().map(|log_prob| log_prob + self.1).collect())
+    }
+
+    fn advance(&mut self, actions: &[usize]) -> Result<(), BoxError> {
+        self.0.advance(actions)
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        self.1 += 1.0;
+        self.0.select(rows);
+    }
+
+    fn extend(&mut self, states: &[FiniteState]) -> Result<(), BoxError> {
+        self.0.extend(states)
     }
 }
 
@@ -118,6 +159,7 @@ fn verdict(fault: Fault) -> Option<String> {
     let all = || -> Result<(), BoxError> {
         check_policy(&mdp, &faulty(fault), &starts, 0, 1e-9)?;
         check_proposals(&mdp, &faulty(fault), &starts, 2, 1e-9)?;
+        check_cursor(&mdp, &faulty(fault), &starts, 0, 2, 1e-9)?;
         check_learner(&mdp, &mut faulty(fault), &episodes, 0, 1e-9)?;
         check_gradient(&mdp, || faulty(fault), &episodes, 0, 1e-5, 1e-6)
     };
@@ -136,6 +178,7 @@ fn each_broken_law_is_found() {
     check(Fault::LooksAtTheBatch, "batch composition: the log-probabilities of decision 0 of episode 0");
     check(Fault::ScoresInfinity, "decision 0 of episode 0 is scored -inf");
     check(Fault::ProposesWrongNumbers, "proposal 0 says");
+    check(Fault::CursorForgets, "a cursor is one opened at its states");
     check(Fault::ForwardDiffers, "forward is score");
     check(Fault::Overwrites, "backward adds up");
     check(Fault::TurnsTheGradient, "finite differences along the gradient");

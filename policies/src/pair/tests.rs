@@ -1,18 +1,19 @@
 use std::sync::Arc;
 
+use mdp::hybrid::HandoffError;
 use mdp::token::{TokenMdp, TokenState};
 use rand::SeedableRng as _;
 
 use super::*;
 use crate::Tabular;
-use crate::laws::{check_gradient, check_learner, check_policy, check_proposals};
+use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, check_proposals};
 
 /// What was said becomes the next problem's prompt.
 struct Said;
 
 impl Handoff<TokenMdp, TokenMdp> for Said {
-    fn enter(&self, outer: &TokenState) -> Arc<[u32]> {
-        outer.response.clone().into()
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
+        Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
@@ -52,6 +53,53 @@ fn a_pair_of_lawful_policies_is_lawful() {
     check_proposals(&mdp, &tables(), &starts(3), 2, 1e-12).unwrap();
     check_learner(&mdp, &mut tables(), &episodes, 0, 1e-12).unwrap();
     check_gradient(&mdp, tables, &episodes, 0, 1e-5, 1e-6).unwrap();
+}
+
+#[test]
+fn a_pairs_cursor_goes_over_the_hand_off() {
+    let mdp = problem();
+    check_cursor(&mdp, &tables(), &starts(4), 0, 6, 1e-12).unwrap();
+    // Rows go over one after the other, and each keeps its place.
+    let (pair, all) = (tables(), starts(3));
+    let mut cursor = pair.cursor(&mdp, &all).unwrap();
+    let word = Half::Outer;
+    cursor.advance(&[word(1), word(0), word(2), Half::Inner(1)]).unwrap();
+    let said = |prompt: &[u32], response: &[u32]| TokenState { prompt: prompt.into(), response: response.to_vec() };
+    let expected = [
+        Half::Outer(said(&[1], &[1])),
+        Half::Inner(said(&[0], &[])),
+        Half::Outer(said(&[1], &[2])),
+        Half::Inner(said(&[2, 0], &[1])),
+    ];
+    assert_eq!(cursor.states(), expected);
+    cursor.advance(&[word(0), Half::Inner(1), word(2), Half::Inner(0)]).unwrap();
+    assert_eq!(cursor.states()[0], Half::Inner(said(&[1, 0], &[])));
+    cursor.select(&[2, 0, 0]);
+    assert_eq!(cursor.states()[1..], [Half::Inner(said(&[1, 0], &[])), Half::Inner(said(&[1, 0], &[]))]);
+    cursor.advance(&[word(1), Half::Inner(0), Half::Inner(1)]).unwrap();
+    assert_eq!(cursor.states()[0], Half::Inner(said(&[2, 2, 1], &[])));
+}
+
+#[test]
+fn a_hand_off_that_fails_says_why() {
+    struct Refuses;
+    impl Handoff<TokenMdp, TokenMdp> for Refuses {
+        fn enter(&self, _outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
+            Err("nobody listens".into())
+        }
+    }
+    let Two { outer, inner, .. } = problem();
+    let mdp = Hybrid { outer, inner, handoff: Refuses };
+    let start = [Half::Outer(TokenState::new([1]))];
+    let message = tables().rollout(&mdp, &start, &mut Rng::seed_from_u64(0)).unwrap_err().to_string();
+    assert_eq!(message, "nobody listens");
+    let pair = tables();
+    let mut cursor = pair.cursor(&mdp, &start).unwrap();
+    assert_eq!(cursor.advance(&[Half::Outer(0)]).unwrap_err().to_string(), "nobody listens");
+    // As a state it is an end that leads nowhere.
+    let stuck = mdp.step(&start[0], &Half::Outer(0));
+    assert!(!mdp.is_terminal(&stuck) && !mdp.allows(&stuck, &Half::Outer(1)));
+    assert_eq!(mdp.step(&stuck, &Half::Outer(1)), stuck);
 }
 
 #[test]

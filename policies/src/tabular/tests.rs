@@ -3,7 +3,7 @@ use mdp::{Enumerable, Episode, EpisodeOf, Finite, FiniteState, Mdp, Table, all_e
 use rand::SeedableRng as _;
 
 use super::*;
-use crate::laws;
+use crate::{act, laws};
 
 /// Two choices out of three, one after the other.
 fn two_step_bandit() -> Finite {
@@ -266,4 +266,35 @@ fn token_problems_have_tables_too() {
 fn it_can_cross_threads() {
     fn check<T: Send + Sync>() {}
     check::<Tabular<Finite>>();
+}
+
+#[test]
+fn a_table_acts_step_by_step() {
+    let mdp = two_step_bandit();
+    let policy = untidy(&mdp);
+    laws::check_cursor(&mdp, &policy, &[mdp.start(&0); 3], 7, 4, 1e-12).unwrap();
+    // An episode's draws are its own generator's: the others change nothing.
+    let acted = |n: usize| {
+        let starts = vec![mdp.start(&0); n];
+        let mut rngs: Vec<Rng> = (0..n as u64).map(Rng::seed_from_u64).collect();
+        let cursor = policy.cursor(&mdp, &starts).unwrap();
+        act(&mdp, cursor, &vec![usize::MAX; n], &mut rngs, &mut |_| Ok(())).unwrap()
+    };
+    assert_eq!(acted(9)[..4], acted(4));
+    // As many decisions as are asked for, and no more.
+    let cursor = policy.cursor(&mdp, &[mdp.start(&0); 3]).unwrap();
+    let mut rngs: Vec<Rng> = (0..3).map(Rng::seed_from_u64).collect();
+    let mut seen = Vec::new();
+    let episodes = act(&mdp, cursor, &[0, 1, 9], &mut rngs, &mut |taking| {
+        seen.push((taking.step, taking.episodes.to_vec(), taking.cursor.log_probs(taking.actions)?.len()));
+        Ok(())
+    });
+    assert_eq!(episodes.unwrap().iter().map(Episode::n_decisions).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(seen, [(0, vec![1, 2], 2), (1, vec![2], 1)]);
+    // What watches may end it.
+    let cursor = policy.cursor(&mdp, &[mdp.start(&0)]).unwrap();
+    let ended = act(&mdp, cursor, &[9], &mut rngs[..1], &mut |_| Err("enough".into()));
+    assert_eq!(ended.unwrap_err().to_string(), "enough");
+    let cursor = policy.cursor(&mdp, &[mdp.start(&0)]).unwrap();
+    assert!(act(&mdp, cursor, &[9], &mut rngs, &mut |_| Ok(())).unwrap_err().to_string().contains("generators"));
 }

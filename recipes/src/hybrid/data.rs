@@ -226,17 +226,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let n = pairs.len().min(values.data.limit().unwrap_or(usize::MAX));
     let data = |rows| Data { pairs: Arc::clone(&pairs), rows, words: &files.words, handoff };
     let all = data((0..n).collect());
-    // Every picture and prompt is looked at once, so that what is broken is said before training begins.
-    for index in 0..n {
-        let broken = |error: BoxError| Failure::failed(format!("{}: pair {index}: {error}", path.display()));
-        Examples::example(&all, index).map_err(broken)?;
-        let images = Images::example(&all, index).map_err(broken)?;
-        if let Some(side) = images.sides.iter().find(|side| side.latent.len() != files.shape.size()) {
-            let (found, ours) = (side.latent.len(), files.shape);
-            let text = format!("{}: pair {index}: {found} numbers, the generator makes {ours}", path.display());
-            return Err(Failure::failed(text));
-        }
-    }
+    check_all(&all, path, files)?;
     check_texts(&all, path, call)?;
     if handoff.truncated() > 0 {
         let n = handoff.truncated();
@@ -255,6 +245,21 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
     let fingerprint = format!("{fingerprint} {n} {share}");
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
+}
+
+/// Every picture and prompt is looked at once, so that what is broken is said before training begins.
+fn check_all(all: &Data<'_>, path: &Path, files: &Files) -> Result<(), Failure> {
+    for index in 0..all.len() {
+        let broken = |error: BoxError| Failure::failed(format!("{}: pair {index}: {error}", path.display()));
+        Examples::example(all, index).map_err(broken)?;
+        let images = Images::example(all, index).map_err(broken)?;
+        if let Some(side) = images.sides.iter().find(|side| side.latent.len() != files.shape.size()) {
+            let (found, ours) = (side.latent.len(), files.shape);
+            let text = format!("{}: pair {index}: {found} numbers, the generator makes {ours}", path.display());
+            return Err(Failure::failed(text));
+        }
+    }
+    Ok(())
 }
 
 /// Refined prompts that the generator can't tell apart don't reach it; empty ones are counted.

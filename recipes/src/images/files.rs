@@ -48,15 +48,7 @@ impl Images for Pictures {
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
     let values = &call.values;
     let shape = loaded.shape(values)?;
-    if loaded.vae.is_none() && shape.channels != Pixels::CHANNELS {
-        let text = format!(
-            "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or `data.latents`",
-            path.display(),
-            Pixels::CHANNELS,
-            shape.channels
-        );
-        return Err(Failure::failed(text));
-    }
+    check_channels(path, loaded, shape)?;
     let captions = Arc::new(Captions::new(loaded, shape));
     let all = read(path, Part::Train, loaded, shape, values)?;
     call.reporter.info(&audit(&all, &captions)?.to_string());
@@ -91,6 +83,19 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         wishes,
         said,
     })
+}
+
+/// A model of latents needs an autoencoder to see pictures.
+fn check_channels(path: &Path, loaded: &Loaded, shape: Shape) -> Result<(), Failure> {
+    if loaded.vae.is_some() || shape.channels == Pixels::CHANNELS {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{}: pictures have {} channels, and the model makes latents of {}; it needs its vae/ beside it, or `data.latents`",
+        path.display(),
+        Pixels::CHANNELS,
+        shape.channels
+    )))
 }
 
 /// What was found in pictures and captions.

@@ -2,12 +2,13 @@
 use std::path::{Path, PathBuf};
 
 use datasets::Text;
-use datasets::images::LatentShape;
+use datasets::images::{LatentShape, Pixels};
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
-use models::denoiser::Shape;
+use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::formats::SamplingPlan;
 use policies::Persist;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use train::pictures::{Picture, contact_sheet, save_png};
 use train::{can_write, write_lines};
 
@@ -59,23 +60,14 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.sample.n();
     let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
-    let acting = denoiser::acting(values, &loaded, shape)?;
-    let other = match values.model.reference() {
-        Some(other) => Some(denoiser::load_reference(other, &loaded, values)?.frozen(shape, acting.clone())?),
-        None => None,
-    };
-    let own = loaded.frozen(shape, acting)?;
+    let (own, other) = makers(values, &loaded, shape)?;
     let makers = [&own, other.as_ref().unwrap_or(&own)];
     let plan = denoiser::plan(values, &loaded)?;
     let seed = values.run.seed();
-    let settings = json!({
-        "model": loaded.name, "side_b_model": values.model.reference(), "fingerprint": own.fingerprint()?,
-        "side_b_fingerprint": other.as_ref().map(Persist::fingerprint).transpose()?, "seed": seed,
-        "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
-        "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
-    });
+    let fingerprints = [Some(own.fingerprint()?), other.as_ref().map(Persist::fingerprint).transpose()?];
+    let settings = pair_settings(values, &loaded.name, fingerprints);
     let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-    let mut writer = PairWriter::create(path, Modality::Diffusion, super::settings_map(&settings), Some(latents))?;
+    let mut writer = PairWriter::create(path, Modality::Diffusion, settings, Some(latents))?;
     let bar = call.reporter.bar("pairs", prompts.len() * n);
     for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
         let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
@@ -106,6 +98,25 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The model, and the one that makes side b where it is another.
+fn makers(values: &Values, loaded: &Loaded, shape: Shape) -> Result<(Denoiser, Option<Denoiser>), Failure> {
+    let acting = denoiser::acting(values, loaded, shape)?;
+    let other = match values.model.reference() {
+        Some(other) => Some(denoiser::load_reference(other, loaded, values)?.frozen(shape, acting.clone())?),
+        None => None,
+    };
+    Ok((loaded.frozen(shape, acting)?, other))
+}
+
+/// What it takes to make the same pairs again.
+fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
+    super::settings_map(&json!({
+        "model": model, "side_b_model": values.model.reference(), "fingerprint": own, "side_b_fingerprint": other,
+        "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
+        "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
+    }))
+}
+
 fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
@@ -120,16 +131,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
         Some(_) => denoiser::scored_plan(values, &loaded, "`sample.save_trajectories`")?,
         None => denoiser::plan(values, &loaded)?,
     };
-    let noise = Noise::new(values.run.seed());
-    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
-    let bar = call.reporter.bar("sample", plan.timesteps.len() * conditions.len());
-    let mut made = Vec::with_capacity(conditions.len());
-    for (conditions, rngs) in conditions.chunks(AT_ONCE).zip(rngs.chunks_mut(AT_ONCE)) {
-        let (before, n) = (made.len() * plan.timesteps.len(), conditions.len());
-        let mut progress = call.reporter.unless_stopped(|step| bar.set_position((before + step * n) as u64));
-        made.extend(denoiser.generate(&plan, conditions, rngs, &mut progress)?);
-    }
-    bar.finish_and_clear();
+    let made = draw(call, &denoiser, &plan, &conditions)?;
     let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
     let folder = out.with_extension("");
@@ -140,8 +142,46 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
         let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
         trajectories::save(path.as_ref(), &made, &decoded)?;
     }
+    let n_lines = write_pictures(&out, &folder, &prompts, n, &made, &decoded)?;
+    call.reporter.info(&format!(
+        "{n_lines} pictures in {}, together in {}",
+        folder.display(),
+        out.with_extension("png").display()
+    ));
+    Ok(())
+}
+
+/// Images for conditions, some at a time, each from a stream of its own.
+fn draw(
+    call: &Call<'_>,
+    denoiser: &Denoiser,
+    plan: &SamplingPlan,
+    conditions: &[Condition],
+) -> Result<Vec<Generated>, Failure> {
+    let noise = Noise::new(call.values.run.seed());
+    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
+    let bar = call.reporter.bar("sample", plan.timesteps.len() * conditions.len());
+    let mut made = Vec::with_capacity(conditions.len());
+    for (conditions, rngs) in conditions.chunks(AT_ONCE).zip(rngs.chunks_mut(AT_ONCE)) {
+        let (before, n) = (made.len() * plan.timesteps.len(), conditions.len());
+        let mut progress = call.reporter.unless_stopped(|step| bar.set_position((before + step * n) as u64));
+        made.extend(denoiser.generate(plan, conditions, rngs, &mut progress)?);
+    }
+    bar.finish_and_clear();
+    Ok(made)
+}
+
+/// A picture in the folder for each, `n` of each prompt; all of them on a sheet, and a line each in the file.
+fn write_pictures(
+    out: &Path,
+    folder: &Path,
+    prompts: &[String],
+    n: usize,
+    made: &[Generated],
+    decoded: &[Pixels],
+) -> Result<usize, Failure> {
     let (mut lines, mut pictures): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
-    for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {
+    for (i, (made, pixels)) in made.iter().zip(decoded).enumerate() {
         let prompt = &prompts[i / n];
         let name = format!("{:05}-{}.png", i / n, i % n);
         if let Some(picture) = picture(prompt, pixels) {
@@ -153,14 +193,8 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
         lines.push(json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }));
     }
     save_png(&out.with_extension("png"), &contact_sheet(&pictures, 8, 64))?;
-    write_lines(&out, &lines)?;
-    call.reporter.info(&format!(
-        "{} pictures in {}, together in {}",
-        lines.len(),
-        folder.display(),
-        out.with_extension("png").display()
-    ));
-    Ok(())
+    write_lines(out, &lines)?;
+    Ok(lines.len())
 }
 
 /// What makes no sense is said before anything is loaded.

@@ -24,28 +24,10 @@ const AT_ONCE: usize = 64;
 
 pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     check(&call.values)?;
-    if call.values.hybrid.refiner().is_none() && call.values.model.model().is_none() {
-        call.values.preset(|settings| {
-            settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
-            settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
-        });
-    }
-    let embedded = call.values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
-    let prompts = call.values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
-    if prompts.is_empty() {
-        return Err(Failure::usage("sample needs `sample.prompts` FILE: the requests"));
-    }
-    if prompts == "builtin:chimera" {
-        call.values.preset(crate::hybrid::embedded_requests);
-    }
+    let prompts = presets(&mut call.values)?;
     let files = Files::load(&mut call.values)?;
     let mdp = files.mdp()?;
-    let requests = read_prompts(&prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
-        Text::Plain(request) => Ok(request),
-        Text::Chat(_) => Err(Failure::usage("`run.mdp` hybrid takes requests as plain text, not as chats")),
-    });
-    let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
-    requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
+    let requests = requests(&prompts, call)?;
     super::check_count(requests.len(), call.values.sample.n())?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
     let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
@@ -69,6 +51,36 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
         ));
     }
     Ok(Vec::new())
+}
+
+/// The embedded models where none are named; what is asked comes back.
+fn presets(values: &mut Values) -> Result<String, Failure> {
+    if values.hybrid.refiner().is_none() && values.model.model().is_none() {
+        values.preset(|settings| {
+            settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+            settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+        });
+    }
+    let embedded = values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
+    let prompts = values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    if prompts.is_empty() {
+        return Err(Failure::usage("sample needs `sample.prompts` FILE: the requests"));
+    }
+    if prompts == "builtin:chimera" {
+        values.preset(crate::hybrid::embedded_requests);
+    }
+    Ok(prompts)
+}
+
+/// The requests of a file, as plain texts.
+fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
+    let requests = read_prompts(prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
+        Text::Plain(request) => Ok(request),
+        Text::Chat(_) => Err(Failure::usage("`run.mdp` hybrid takes requests as plain text, not as chats")),
+    });
+    let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
+    requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
+    Ok(requests)
 }
 
 /// What makes no sense is said before anything is loaded.

@@ -8,7 +8,7 @@ use engine::Noise;
 use models::causal::{CausalLm, Sampling};
 use models::formats::ModelTokenizer;
 use policies::Persist as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use train::token::Sample;
 use train::{can_write, write_whole};
 
@@ -168,14 +168,9 @@ fn draw_pairs(
     let values = &call.values;
     let path = Path::new(values.label.pairs().unwrap_or_default());
     let seed = values.run.seed();
-    let settings = json!({
-        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
-        "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?, "seed": seed,
-        "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
-        "top_p": values.sample.top_p(), "max_length": most,
-    });
-    let mut writer = PairWriter::create(path, Modality::Token, super::settings_map(&settings), None)?;
+    let mut writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, most)?, None)?;
     let bar = call.reporter.bar("pairs", encoded.len() * n);
+    let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     // Prompts of one length at a time, so that every answer has all the room its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
     numbers.sort_by_key(|i| encoded[i / n].len());
@@ -188,7 +183,7 @@ fn draw_pairs(
                 let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
-                    cut += usize::from(!answer.last().is_some_and(|last| tokenizer.eos.contains(last)));
+                    cut += usize::from(!finished(&answer));
                     answers[number][side] = match &prompts[number / n].text {
                         Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
                         Text::Chat(_) => said(tokenizer, &answer)?,
@@ -200,12 +195,7 @@ fn draw_pairs(
     }
     bar.finish_and_clear();
     for (number, sides) in answers.iter().enumerate() {
-        let side = |side: usize| Candidate {
-            refined: None,
-            made: Fresh::Response(&sides[side]),
-            seed: (number * 2 + side) as u64,
-            log_probs: None,
-        };
+        let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
         writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
     if cut > 0 {
@@ -215,6 +205,21 @@ fn draw_pairs(
     writer.finish()?;
     call.reporter.info(&super::said_of_pairs(n, path));
     Ok(())
+}
+
+/// One side of a pair.
+fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
+    Candidate { refined: None, made: Fresh::Response(answer), seed, log_probs: None }
+}
+
+/// What it takes to make the same pairs again.
+fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result<Map<String, Value>, Failure> {
+    Ok(super::settings_map(&json!({
+        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
+        "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?,
+        "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
+        "top_p": values.sample.top_p(), "max_length": most,
+    })))
 }
 
 /// How answers are drawn.

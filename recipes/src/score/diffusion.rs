@@ -20,10 +20,7 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     if values.data.data().is_none() && values.data.latents().is_none() {
         return Err(Failure::usage("score needs `data.data` or `data.latents`"));
     }
-    let beta = values.objective.beta();
-    if beta <= 0.0 {
-        return Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")));
-    }
+    let beta = super::beta(values)?;
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     let units = draws::units(values)?;

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 
 use datasets::images::LatentShape;
 use mdp::hybrid::{Half, Runs};
+use mdp::{EpisodeOf, Steps};
 use models::causal::CausalLm;
 use objectives::Comparison;
-use policies::{Pair, Policy};
+use policies::{BoxError, Pair, Policy};
 use serde_json::{Value, json};
 use train::diffusion::{ImageSource, Scheme};
 use train::hybrid::HybridSource;
@@ -13,7 +14,7 @@ use train::token::TokenSource;
 use train::{Source, can_write};
 
 use super::{timesteps, write_lines};
-use crate::hybrid::{Files, NAMES, data, weights};
+use crate::hybrid::{Files, Frozen, NAMES, PromptedMdp, data, weights};
 use crate::{Call, Failure, denoiser, draws};
 
 pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
@@ -49,42 +50,55 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let bar = call.reporter.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
-        let failed = |error: policies::BoxError| Failure::failed(format!("pair {index}: {error}"));
+        let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
         let episodes = source.item(index).map_err(failed)?.episodes;
-        let (own, runs) = (policy.score(&mdp, &episodes).map_err(failed)?.log_probs, Runs::of(&episodes));
-        let (own_words, own_errors) = runs.unweave(&own);
-        let (weigh_words, weigh_errors) = runs.unweave(&mdp::weights(&episodes));
-        let other = reference.as_ref().map(|reference| reference.score(&mdp, &episodes)).transpose().map_err(failed)?;
-        let other = other.map(|other| runs.unweave(&other.log_probs));
-        let side = |i: usize| {
-            json!({
-                "log_probs": own_words.row(i), "error": -own_errors.row(i).iter().sum::<f64>(),
-                "reference_log_probs": other.as_ref().map(|(words, _)| words.row(i)),
-                "reference_error": other.as_ref().map(|(_, errors)| -errors.row(i).iter().sum::<f64>()),
-            })
-        };
-        let gain = |own: &mdp::Steps, other: &mdp::Steps, weights: &mdp::Steps| {
-            let sum = |i: usize| -> f64 {
-                own.row(i).iter().zip(other.row(i)).zip(weights.row(i)).map(|((p, r), w)| w * (p - r)).sum()
-            };
-            sum(0) - sum(1)
-        };
-        let margins = other
-            .as_ref()
-            .map(|(words, errors)| (gain(&own_words, words, &weigh_words), gain(&own_errors, errors, &weigh_errors)));
-        let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
-            Half::Inner(state) => mdp.inner.timestep(state),
-            Half::Outer(_) => None,
-        }));
-        lines.push(json!({
-            "index": index, "timestep": drawn, "chosen": side(0), "rejected": side(1),
-            "margin_refiner": margins.map_or(Value::Null, |(words, _)| words.into()),
-            "margin_generator": margins.map_or(Value::Null, |(_, pictures)| pictures.into()),
-            "margin": margins.map_or(Value::Null, |(words, pictures)| (words + pictures).into()),
-        }));
+        lines.push(line(index, &mdp, &policy, reference.as_ref(), &episodes).map_err(failed)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
     write_lines(out.as_deref(), &lines)?;
     Ok(lines)
+}
+
+/// What both halves say of a pair's episodes, and the margin of each.
+fn line(
+    index: usize,
+    mdp: &PromptedMdp,
+    policy: &dyn Policy<PromptedMdp>,
+    reference: Option<&Frozen>,
+    episodes: &[EpisodeOf<PromptedMdp>],
+) -> Result<Value, BoxError> {
+    let (own, runs) = (policy.score(mdp, episodes)?.log_probs, Runs::of(episodes));
+    let (own_words, own_errors) = runs.unweave(&own);
+    let (weigh_words, weigh_errors) = runs.unweave(&mdp::weights(episodes));
+    let other = reference.map(|reference| reference.score(mdp, episodes)).transpose()?;
+    let other = other.map(|other| runs.unweave(&other.log_probs));
+    let side = |i: usize| {
+        json!({
+            "log_probs": own_words.row(i), "error": -own_errors.row(i).iter().sum::<f64>(),
+            "reference_log_probs": other.as_ref().map(|(words, _)| words.row(i)),
+            "reference_error": other.as_ref().map(|(_, errors)| -errors.row(i).iter().sum::<f64>()),
+        })
+    };
+    let margins = other
+        .as_ref()
+        .map(|(words, errors)| (gain(&own_words, words, &weigh_words), gain(&own_errors, errors, &weigh_errors)));
+    let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
+        Half::Inner(state) => mdp.inner.timestep(state),
+        Half::Outer(_) => None,
+    }));
+    Ok(json!({
+        "index": index, "timestep": drawn, "chosen": side(0), "rejected": side(1),
+        "margin_refiner": margins.map_or(Value::Null, |(words, _)| words.into()),
+        "margin_generator": margins.map_or(Value::Null, |(_, pictures)| pictures.into()),
+        "margin": margins.map_or(Value::Null, |(words, pictures)| (words + pictures).into()),
+    }))
+}
+
+/// By how much the first episode's weighed log-ratios are more than the second's.
+fn gain(own: &Steps, other: &Steps, weights: &Steps) -> f64 {
+    let sum = |i: usize| -> f64 {
+        own.row(i).iter().zip(other.row(i)).zip(weights.row(i)).map(|((p, r), w)| w * (p - r)).sum()
+    };
+    sum(0) - sum(1)
 }

@@ -5,9 +5,9 @@ mod token;
 
 use std::path::Path;
 
-use crate::settings::Modality;
 use serde_json::Value;
 
+use crate::settings::{Modality, Values};
 use crate::{Call, Failure, denoiser};
 
 /// Scores every example of a data set: a line for each, also written to `run.out` where that names a file.
@@ -38,4 +38,10 @@ fn timesteps(drawn: impl IntoIterator<Item = usize>) -> Value {
 /// Lines to a file, whole or not at all, where one is named.
 fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
     Ok(out.map_or(Ok(()), |out| train::write_lines(out, lines))?)
+}
+
+/// The strength of the pull to the reference, which margins are multiplied with.
+fn beta(values: &Values) -> Result<f64, Failure> {
+    let beta = values.objective.beta();
+    if beta > 0.0 { Ok(beta) } else { Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}"))) }
 }

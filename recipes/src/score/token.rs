@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datasets::{Example, ExampleKind};
-use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
+use mdp::{Episode, Steps};
 use models::causal::CausalLm;
 use policies::Policy;
 use serde_json::{Value, json};
@@ -17,10 +17,7 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let mut values = call.values.clone();
     let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
     let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs `data.data`"))?;
-    let beta = values.objective.beta();
-    if beta <= 0.0 {
-        return Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")));
-    }
+    let beta = super::beta(&values)?;
     let micro = values.train.micro_batch_size();
     if micro == 0 {
         return Err(Failure::usage("`train.micro_batch_size` takes at least 1"));
@@ -78,35 +75,38 @@ fn score_examples(
     let mut lines = Vec::with_capacity(examples.len());
     let mut at = 0;
     for example in examples {
-        let answers: Vec<Value> = (at..at + example.responses.len())
-            .map(|i| {
-                json!({
-                    "tokens": example.responses[i - at],
-                    "log_probs": log_probs.row(i),
-                    "reference_log_probs": reference.as_ref().map(|r| r.row(i)),
-                })
-            })
-            .collect();
-        let ratio = |i: usize| {
-            let own: f64 = log_probs.row(i).iter().sum();
-            reference.as_ref().map(|r| own - r.row(i).iter().sum::<f64>())
-        };
-        let mut line = json!({"index": example.index, "prompt_tokens": example.prompt.as_ref()});
-        match example.kind {
-            ExampleKind::Pair => {
-                line["chosen"] = answers[0].clone();
-                line["rejected"] = answers[1].clone();
-                line["margin"] = json!(ratio(at).zip(ratio(at + 1)).map(|(c, r)| beta * (c - r)));
-            }
-            ExampleKind::Ranked => line["ranked"] = json!(answers),
-            ExampleKind::Labelled { desirable } => {
-                line["completion"] = answers[0].clone();
-                line["label"] = json!(desirable);
-            }
-            ExampleKind::Demonstration => line["completion"] = answers[0].clone(),
-        }
-        lines.push(line);
+        lines.push(line(example, at, &log_probs, reference.as_ref(), beta));
         at += example.responses.len();
     }
     Ok(lines)
+}
+
+/// An example whose answers are the rows from `at` on.
+fn line(example: &Example, at: usize, log_probs: &Steps, reference: Option<&Steps>, beta: f64) -> Value {
+    let answer = |i: usize| {
+        json!({
+            "tokens": example.responses[i],
+            "log_probs": log_probs.row(at + i),
+            "reference_log_probs": reference.map(|r| r.row(at + i)),
+        })
+    };
+    let ratio = |i: usize| {
+        let own: f64 = log_probs.row(at + i).iter().sum();
+        reference.map(|r| own - r.row(at + i).iter().sum::<f64>())
+    };
+    let mut line = json!({"index": example.index, "prompt_tokens": example.prompt.as_ref()});
+    match example.kind {
+        ExampleKind::Pair => {
+            line["chosen"] = answer(0);
+            line["rejected"] = answer(1);
+            line["margin"] = json!(ratio(0).zip(ratio(1)).map(|(c, r)| beta * (c - r)));
+        }
+        ExampleKind::Ranked => line["ranked"] = (0..example.responses.len()).map(answer).collect(),
+        ExampleKind::Labelled { desirable } => {
+            line["completion"] = answer(0);
+            line["label"] = json!(desirable);
+        }
+        ExampleKind::Demonstration => line["completion"] = answer(0),
+    }
+    line
 }

@@ -1,15 +1,14 @@
 //! Denoisers.
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
-use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};
+use ::train::{CacheKey, Ending, Hooks, Problem, Samples, Source};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{Ended, Next, Task, Trained};
+use super::{Ended, Next, Ran, Task, Trained};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, Opened};
 use crate::judged::hold_out;
@@ -96,24 +95,9 @@ impl<'a> Setup<'a> {
 
     fn on_images<F: FromImages>(self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
         let values = &self.task.call.values;
-        let given = match values.diffusion.draws() {
-            Some(path) => {
-                let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
-                Some(draws::of_rows(given, self.data.rows.as_deref()))
-            }
-            None => None,
-        };
-        let draws = draws::draws(values, given)?;
-        let beta = values.objective.beta();
-        let reporter = self.task.call.reporter;
+        let draws = self.draws()?;
         let is_half = values.diffusion.scheme() == SchemeName::Half;
-        reporter.info(&if is_half {
-            let k = draws.per_example;
-            format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, k, 1))
-        } else {
-            let coefficient = self.units.coefficient(beta, self.mdp.size);
-            format!("{}; beta {beta}: {coefficient:.4} per unit of summed squared error", self.units)
-        });
+        self.describe(&draws, is_half);
         let reference = Arc::clone(&self.reference);
         let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
         let share = values.diffusion.empty_share();
@@ -140,6 +124,30 @@ impl<'a> Setup<'a> {
         );
         let mdp = self.mdp.clone();
         self.run(objective, &mdp, &train, held_out.as_ref(), &key)
+    }
+
+    /// Timesteps and noise: drawn, or from a file.
+    fn draws(&self) -> Result<Draws, Failure> {
+        let values = &self.task.call.values;
+        let given = match values.diffusion.draws() {
+            Some(path) => {
+                let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
+                Some(draws::of_rows(given, self.data.rows.as_deref()))
+            }
+            None => None,
+        };
+        draws::draws(values, given)
+    }
+
+    /// Says what a margin is measured in.
+    fn describe(&self, draws: &Draws, is_half: bool) {
+        let beta = self.task.call.values.objective.beta();
+        self.task.call.reporter.info(&if is_half {
+            format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, draws.per_example, 1))
+        } else {
+            let coefficient = self.units.coefficient(beta, self.mdp.size);
+            format!("{}; beta {beta}: {coefficient:.4} per unit of summed squared error", self.units)
+        });
     }
 
     fn on_trajectories(mut self, objective: &dyn Objective<Feedback = Comparison>) -> Result<Trained, Failure> {
@@ -185,26 +193,17 @@ impl<'a> Setup<'a> {
         let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
         let way = blake3::hash(way.as_bytes()).to_hex();
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
-        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
-        // What can be refused is refused before there is a folder and before hours of work.
-        match &cache {
-            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
-            Some(path) => can_write(path)?,
-            None => {}
-        }
         let artist = Artist::new(&self.task.call, &self.loaded, &self.data)?;
-        let folder = &self.task.folder()?;
-        let _lock = folder.lock()?;
         let needed = objective.needs().reference;
         let reference = Arc::clone(&self.reference);
-        let problem = Problem {
+        let mut problem = Problem {
             mdp,
             data,
             held_out,
             reference: needed.then_some(reference.as_ref() as &dyn Policy<ImageMdp>),
             objective,
             key,
-            cache,
+            cache: None,
         };
         let hooks = Hooks {
             diagnose: None,
@@ -216,16 +215,14 @@ impl<'a> Setup<'a> {
                 })
             }),
         };
-        let (settings, reporter) = (&self.task.settings, self.task.call.reporter);
-        let monitor = &mut *reporter.monitor();
-        let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
+        let ran = self.task.learn(&mut problem, &mut self.learner, &hooks)?;
         drop(hooks);
-        self.finish(outcome, folder, &artist)
+        self.finish(ran, &artist)
     }
 
-    fn finish(&self, outcome: Outcome, folder: &RunFolder, artist: &Artist<'_>) -> Result<Trained, Failure> {
+    fn finish(&self, Ran { outcome, folder, .. }: Ran, artist: &Artist<'_>) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(folder, outcome));
+            return Ok(Trained::interrupted(&folder, outcome));
         }
         let mut table = summary::table(&outcome, None, "decisions");
         if self.data.is_shapes {

@@ -1,18 +1,17 @@
 //! A refiner and a generator, from one loss.
-use std::path::PathBuf;
 
 use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Problem, ReferenceCache, RunFolder, Samples, can_write, run};
+use ::train::{CacheKey, Ending, Hooks, Problem, RunFolder, Samples};
 use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Learns, Pair, Persist as _, Policy};
 
-use super::{Ended, Next, Task, Trained};
+use super::{Ended, Next, Ran, Task, Trained};
 use crate::hybrid::data::{self, Data, Opened};
-use crate::hybrid::eval::{Asked, Studio, table};
+use crate::hybrid::eval::{Asked, Studio, Verdict, table};
 use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
 use crate::settings::{Loss, Modality, ScheduleName, Settings, Update, Values};
@@ -95,6 +94,8 @@ pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Fa
         return Err(Failure::usage("`hybrid.compare` needs an oracle: it goes with `data.data` builtin:chimera"));
     }
     let units = draws::units(&task.call.values)?;
+    // The weights of the halves' decisions hold beta.
+    task.settings.beta = 1.0;
     let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
     setup.describe()?;
     match objective {
@@ -212,10 +213,7 @@ impl<'a> Setup<'a> {
 
     fn run<F: FromExample + FromImages>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
         let values = self.values();
-        let given = match values.diffusion.draws() {
-            Some(path) => Some(self.given(path)?),
-            None => None,
-        };
+        let given = values.diffusion.draws().map(|path| self.given(path)).transpose()?;
         let draws = draws::draws(values, given)?;
         let train = self.source::<F>(&self.opened.train, draws.clone())?;
         // Held-out examples have draws of their own, the same at every evaluation.
@@ -223,89 +221,104 @@ impl<'a> Setup<'a> {
         let held_out = self.opened.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
-        let cache = values.train.reference_cache().map(PathBuf::from);
-        match &cache {
-            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
-            Some(path) => can_write(path)?,
-            None => {}
-        }
-        let learns = match values.hybrid.update() {
-            Update::Refiner => Learns::Outer,
-            Update::Generator => Learns::Inner,
-            Update::Both => Learns::Both,
-        };
         let studio = Studio::new(self.files, &self.mdp.handoff, &self.task.call)?;
-        let mut learner = self.learner(learns)?;
-        let settings = train::Settings { beta: 1.0, ..self.task.settings.clone() };
-        let folder = self.task.folder()?;
-        let _lock = folder.lock()?;
+        let mut learner = self.learner(learns(values.hybrid.update()))?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
-        let requests = requests.requests(self.values().train.n_samples(), self.task.settings.seed)?;
+        let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
-        let problem = Problem {
+        let mut problem = Problem {
             mdp: self.mdp,
             data: &train,
             held_out: held_out.as_ref(),
             reference: objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>),
             objective,
             key,
-            cache,
+            cache: None,
         };
         let hooks = hooks(&studio, &requests);
-        let reporter = self.task.call.reporter;
         let known = self.mdp.handoff.truncated();
-        let monitor = &mut *reporter.monitor();
-        let outcome = run(&problem, &mut learner, &settings, &folder, &hooks, monitor, reporter.stop())?;
+        let ran = self.task.learn(&mut problem, &mut learner, &hooks)?;
+        self.say_cut(known);
+        if ran.outcome.ending == Ending::Interrupted {
+            return Ok(Trained::interrupted(&ran.folder, ran.outcome));
+        }
+        let mut shown = summary::table(&ran.outcome, None, "decisions");
+        if self.opened.is_chimera {
+            self.task.call.reporter.info("the oracle compares pictures");
+            let Some(verdicts) = self.judge(&problem, &learner, &hooks, &studio, &ran.folder)? else {
+                return Ok(Trained::interrupted(&ran.folder, ran.outcome));
+            };
+            shown = format!("{shown}\n\n{}", table(&verdicts));
+        }
+        Ok(self.trained(ran, shown, !requests.is_empty()))
+    }
+
+    fn trained(&self, Ran { outcome, folder, .. }: Ran, table: String, has_pictures: bool) -> Trained {
+        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
+        Trained {
+            folder: folder.path().to_owned(),
+            ended: Ended::Done,
+            table,
+            pictures: has_pictures.then_some((0, outcome.steps)),
+            next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
+            outcome: Some(outcome),
+        }
+    }
+
+    /// Says how many more refined prompts than were known the text encoder cut during a run.
+    fn say_cut(&self, known: usize) {
         let cut = self.mdp.handoff.truncated() - known;
         if cut > 0 {
             self.task.call.reporter.info(&format!(
                 "{cut} more refined prompts were longer than the text encoder reads: it did not see their end"
             ));
         }
-        if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(&folder, outcome));
-        }
-        let mut shown = summary::table(&outcome, None, "decisions");
-        if self.opened.is_chimera {
-            self.task.call.reporter.info("the oracle compares pictures");
-            let base = (&*reference.outer, &*reference.inner);
-            let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
-            if self.values().hybrid.compare() {
-                let mut alone = Vec::new();
-                for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
-                    self.task.call.reporter.info(&format!("the {name} alone"));
-                    let mut learner = self.learner(learns)?;
-                    let path = folder.join("alone").join(name);
-                    let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
-                    let monitor = &mut *reporter.monitor();
-                    let outcome = run(&problem, &mut learner, &settings, &own, &hooks, monitor, reporter.stop())?;
-                    if outcome.ending == Ending::Interrupted {
-                        return Ok(Trained::interrupted(&folder, outcome));
-                    }
-                    alone.push(learner);
+    }
+
+    /// The oracle's verdicts on the start, on what learned, and, where they are compared, on each half that learned alone;
+    /// `None` where that was stopped.
+    fn judge<F: FromExample + FromImages>(
+        &self,
+        problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
+        learner: &Models,
+        hooks: &Hooks<'_, PromptedMdp, Models>,
+        studio: &Studio<'_>,
+        folder: &RunFolder,
+    ) -> Result<Option<Vec<(&'static str, Vec<Verdict>)>>, Failure> {
+        let base = (&*self.reference.outer, &*self.reference.inner);
+        let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
+        if self.values().hybrid.compare() {
+            let mut alone = Vec::new();
+            for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
+                self.task.call.reporter.info(&format!("the {name} alone"));
+                let mut learner = self.learner(learns)?;
+                let path = folder.join("alone").join(name);
+                let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
+                if self.task.learn_in(&own, problem, &mut learner, hooks)?.ending == Ending::Interrupted {
+                    return Ok(None);
                 }
-                let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
-                rows.push(("refiner alone", studio.judge(refiner, base.1)?));
-                rows.push(("generator alone", studio.judge(base.0, generator)?));
-                rows.push(("both, separately", studio.judge(refiner, generator)?));
+                alone.push(learner);
             }
-            let name = match learns {
-                Learns::Both => "joint",
-                Learns::Outer => "refiner",
-                Learns::Inner => "generator",
-            };
-            rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
-            shown = format!("{shown}\n\n{}", table(&rows));
+            let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
+            rows.push(("refiner alone", studio.judge(refiner, base.1)?));
+            rows.push(("generator alone", studio.judge(base.0, generator)?));
+            rows.push(("both, separately", studio.judge(refiner, generator)?));
         }
-        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
-        Ok(Trained {
-            folder: folder.path().to_owned(),
-            ended: Ended::Done,
-            table: shown,
-            pictures: (!requests.is_empty()).then_some((0, outcome.steps)),
-            next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
-            outcome: Some(outcome),
-        })
+        let name = match learner.learns {
+            Learns::Both => "joint",
+            Learns::Outer => "refiner",
+            Learns::Inner => "generator",
+        };
+        rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
+        Ok(Some(rows))
+    }
+}
+
+fn learns(update: Update) -> Learns {
+    match update {
+        Update::Refiner => Learns::Outer,
+        Update::Generator => Learns::Inner,
+        Update::Both => Learns::Both,
     }
 }
 

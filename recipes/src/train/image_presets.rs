@@ -27,15 +27,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         values.preset(|settings| settings.diffusion.scheme = Scheme::Trajectory);
     }
     if is_embedded {
-        values.preset(embedded);
-        match (values.diffusion.scheme(), values.objective.name()) {
-            (Scheme::Trajectory, _) => values.preset(embedded_trajectories),
-            // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
-            (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
-            // A square has a target, and the rate of a slope steps beyond it.
-            (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
-            _ => {}
-        }
+        of_embedded(values);
     }
     if d3po {
         values.preset(|settings| {
@@ -47,6 +39,25 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         // What the field calls the loss of a denoiser: the mean squared error, whole.
         values.preset(|settings| settings.diffusion.half = false);
     }
+    of_name(values)?;
+    Ok(is_embedded)
+}
+
+/// Defaults of the embedded problem, by loss and scheme.
+fn of_embedded(values: &mut Values) {
+    values.preset(embedded);
+    match (values.diffusion.scheme(), values.objective.name()) {
+        (Scheme::Trajectory, _) => values.preset(embedded_trajectories),
+        // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
+        (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
+        // A square has a target, and the rate of a slope steps beyond it.
+        (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
+        _ => {}
+    }
+}
+
+/// Defaults of the preset that is named.
+fn of_name(values: &mut Values) -> Result<(), Failure> {
     match values.train.preset() {
         None => {}
         Some(Preset::SalesforceSd15) => {
@@ -71,7 +82,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
             return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` token")));
         }
     }
-    Ok(is_embedded)
+    Ok(())
 }
 
 /// The embedded run: about two minutes on two cores.

@@ -5,8 +5,13 @@ mod image_presets;
 mod rounds;
 mod token;
 
-use ::train::{Decay, Outcome, RunFolder, Settings, SettingsError, write_whole};
 use std::path::{Path, PathBuf};
+
+use ::train::{
+    Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run, write_whole,
+};
+use mdp::Mdp;
+use policies::{Learner, Persist};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
@@ -161,12 +166,54 @@ impl Task<'_> {
     }
 }
 
+/// A run that was trained, and its folder, which nobody else writes to meanwhile.
+struct Ran {
+    outcome: Outcome,
+    folder: RunFolder,
+    _lock: std::fs::File,
+}
+
+impl Task<'_> {
+    /// Trains on what a kind of problem has made ready, the same way for all of them. What can be refused is refused before
+    /// there is a folder and before hours of work.
+    fn learn<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+        &mut self,
+        problem: &mut Problem<'_, M, S>,
+        learner: &mut L,
+        hooks: &Hooks<'_, M, L>,
+    ) -> Result<Ran, Failure> {
+        problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
+        match &problem.cache {
+            Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, &problem.key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        let folder = self.folder()?;
+        let _lock = folder.lock()?;
+        let outcome = self.learn_in(&folder, problem, learner, hooks)?;
+        Ok(Ran { outcome, folder, _lock })
+    }
+
+    /// The same in a folder that is there.
+    fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+        &self,
+        folder: &RunFolder,
+        problem: &Problem<'_, M, S>,
+        learner: &mut L,
+        hooks: &Hooks<'_, M, L>,
+    ) -> Result<Outcome, Failure> {
+        let reporter = self.call.reporter;
+        let monitor = &mut *reporter.monitor();
+        Ok(run(problem, learner, &self.settings, folder, hooks, monitor, reporter.stop())?)
+    }
+}
+
 /// A resumed run has the settings it was started with.
 fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
     if let Some(key) =
         keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
     {
-        let text = format!("{} can't be given with --resume: the run goes on with the settings it has", key.field);
+        let text = format!("{} can't be given with `resume`: the run goes on with the settings it has", key.field);
         return Err(Failure::usage(text));
     }
     RunFolder::open(path)?;

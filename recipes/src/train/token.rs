@@ -1,11 +1,8 @@
 //! Language models.
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{
-    CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, TrainError, can_write, run,
-};
+use ::train::{CacheKey, Ending, Hooks, Problem, Samples, TrainError};
 use datasets::{Dataset, Order, derived_seed};
 use mdp::token::TokenMdp;
 use models::causal::{CausalLm, Sampling};
@@ -13,7 +10,7 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
-use super::{Ended, Next, Task, Trained};
+use super::{Ended, Next, Ran, Task, Trained};
 use crate::objective::Chosen;
 use crate::settings::{
     FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
@@ -158,34 +155,23 @@ impl<'a> Setup<'a> {
             model: self.reference.fingerprint()?,
             data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
-        let cache = self.task.call.values.train.reference_cache().map(PathBuf::from);
-        // What can be refused is refused before there is a folder and before hours of work.
         self.check_fits::<F>()?;
-        match &cache {
-            Some(path) if path.exists() && self.task.resume.is_none() => drop(ReferenceCache::load(path, &key)?),
-            Some(path) => can_write(path)?,
-            None => {}
-        }
-        let folder = &self.task.folder()?;
-        let _lock = folder.lock()?;
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
-        let problem = Problem {
+        let hooks = self.hooks();
+        let mut problem = Problem {
             mdp: &self.mdp,
             data: &data,
             held_out: held_out.as_ref(),
             reference: needed.then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>),
             objective,
             key,
-            cache,
+            cache: None,
         };
-        let hooks = self.hooks();
-        let (settings, reporter) = (&self.task.settings, self.task.call.reporter);
-        let monitor = &mut *reporter.monitor();
-        let outcome = run(&problem, &mut self.learner, settings, folder, &hooks, monitor, reporter.stop())?;
+        let ran = self.task.learn(&mut problem, &mut self.learner, &hooks)?;
         drop(hooks);
-        self.finish(outcome, folder)
+        self.finish(ran)
     }
 
     fn hooks<'h>(&self) -> Hooks<'h, TokenMdp, CausalLm> {
@@ -214,9 +200,9 @@ impl<'a> Setup<'a> {
         }
     }
 
-    fn finish(self, outcome: Outcome, folder: &RunFolder) -> Result<Trained, Failure> {
+    fn finish(self, Ran { outcome, folder, .. }: Ran) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(folder, outcome));
+            return Ok(Trained::interrupted(&folder, outcome));
         }
         let win_rate = if self.is_of_embedded_posts() {
             self.task.call.reporter.info("the oracle compares samples of both models");

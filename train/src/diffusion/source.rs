@@ -157,4 +157,4 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
     }
 }
 
-const SFT: &str = "--objective sft";
+const SFT: &str = "`objective.name` sft";

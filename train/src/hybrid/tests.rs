@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use datasets::{Example, ExampleKind};
+use mdp::hybrid::HandoffError;
 use mdp::token::{TokenMdp, TokenState};
 use objectives::{ChosenLikelihood, Comparison, Logistic, Pairwise, WeightedSum};
 use policies::{Learns, Pair, Policy, Tabular};
@@ -14,8 +15,8 @@ use crate::{ReferenceCache, step};
 struct Said;
 
 impl Handoff<TokenMdp, TokenMdp> for Said {
-    fn enter(&self, outer: &TokenState) -> Arc<[u32]> {
-        outer.response.clone().into()
+    fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
+        Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 

@@ -59,21 +59,31 @@ impl Interpreter<'_> {
                 operators::power_of_known(&self.evaluate(base, frame)?, &self.evaluate(exponent, frame)?)?
             }
             Expression::Compare(first, others) => self.comparisons(first, others, frame)?,
-            Expression::And(left, right) => {
-                let left = self.evaluate(left, frame)?;
-                if left.is_true() { self.evaluate(right, frame)? } else { left }
-            }
-            Expression::Or(left, right) => {
-                let left = self.evaluate(left, frame)?;
-                if left.is_true() { left } else { self.evaluate(right, frame)? }
-            }
+            Expression::And(left, right) => self.either(left, right, false, frame)?,
+            Expression::Or(left, right) => self.either(left, right, true, frame)?,
             Expression::Join(parts) => self.join(parts, frame)?,
-            Expression::Choice(test, value, otherwise) => match (self.evaluate(test, frame)?.is_true(), otherwise) {
-                (true, _) => self.evaluate(value, frame)?,
-                (false, Some(otherwise)) => self.evaluate(otherwise, frame)?,
-                (false, None) => Value::undefined("an if without else was false"),
-            },
+            Expression::Choice(test, value, otherwise) => self.choice(test, value, otherwise.as_deref(), frame)?,
         })
+    }
+
+    /// The left value where its truth decides, else the right one.
+    fn either(&self, left: &Expression, right: &Expression, decides: bool, frame: &Rc<Frame>) -> Result<Value> {
+        let left = self.evaluate(left, frame)?;
+        if left.is_true() == decides { Ok(left) } else { self.evaluate(right, frame) }
+    }
+
+    fn choice(
+        &self,
+        test: &Expression,
+        value: &Expression,
+        otherwise: Option<&Expression>,
+        frame: &Rc<Frame>,
+    ) -> Result<Value> {
+        match (self.evaluate(test, frame)?.is_true(), otherwise) {
+            (true, _) => self.evaluate(value, frame),
+            (false, Some(otherwise)) => self.evaluate(otherwise, frame),
+            (false, None) => Ok(Value::undefined("an if without else was false")),
+        }
     }
 
     fn values(&self, items: &[Expression], frame: &Rc<Frame>) -> Result<Vec<Value>> {

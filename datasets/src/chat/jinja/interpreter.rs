@@ -136,14 +136,7 @@ impl<'t> Interpreter<'t> {
                 self.charge(text.len() as u64 / 64)?;
                 out.push_str(text);
             }
-            StatementKind::Output(values) => {
-                for value in values {
-                    let text = to_text(&self.evaluate(value, frame)?)?;
-                    self.charge(text.len() as u64 / 64)?;
-                    out.push_str(&text);
-                    check_size(out.len())?;
-                }
-            }
+            StatementKind::Output(values) => self.output(values, frame, out)?,
             StatementKind::If { branches, otherwise } => return self.branches(branches, otherwise, frame, out),
             StatementKind::For(looped) => {
                 let items = self.evaluate(&looped.items, frame)?;
@@ -170,21 +163,33 @@ impl<'t> Interpreter<'t> {
                 let body = closure(written, frame);
                 out.push_str(&to_text(&self.call(&body, &Arguments::default())?)?);
             }
-            StatementKind::FilterBlock { filter, body } => {
-                let inner = self.enter(&body.scope, Some(frame), Vec::new())?;
-                let (text, flow) = self.block(body, &inner)?;
-                if flow != Flow::On {
-                    return Ok(flow);
-                }
-                let filtered = self.filtered(text, filter, &inner)?;
-                let kind = filtered.type_name();
-                let text = filtered.as_text();
-                out.push_str(text.ok_or_else(|| Error::new(format!("a filter block gives a {kind}, not a text")))?);
-            }
+            StatementKind::FilterBlock { filter, body } => return self.filter_block(filter, body, frame, out),
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::On)
+    }
+
+    fn output(&self, values: &[Expression], frame: &Rc<Frame>, out: &mut String) -> Result<()> {
+        for value in values {
+            let text = to_text(&self.evaluate(value, frame)?)?;
+            self.charge(text.len() as u64 / 64)?;
+            out.push_str(&text);
+            check_size(out.len())?;
+        }
+        Ok(())
+    }
+
+    fn filter_block(&self, filter: &Expression, body: &Block, frame: &Rc<Frame>, out: &mut String) -> Result<Flow> {
+        let inner = self.enter(&body.scope, Some(frame), Vec::new())?;
+        let (text, flow) = self.block(body, &inner)?;
+        if flow == Flow::On {
+            let filtered = self.filtered(text, filter, &inner)?;
+            let kind = filtered.type_name();
+            let text = filtered.as_text();
+            out.push_str(text.ok_or_else(|| Error::new(format!("a filter block gives a {kind}, not a text")))?);
+        }
+        Ok(flow)
     }
 
     fn branches(

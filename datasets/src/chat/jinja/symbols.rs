@@ -314,18 +314,12 @@ impl Search<'_> {
             }
             StatementKind::SetBlock { target, filter, body } => {
                 self.target(target);
-                if let Some(filter) = filter {
-                    self.expression(filter);
-                }
+                filter.iter().for_each(|filter| self.expression(filter));
                 self.statements(&body.body);
             }
             StatementKind::With { targets, values, body } => {
-                for target in targets {
-                    self.target(target);
-                }
-                for value in values {
-                    self.expression(value);
-                }
+                targets.iter().for_each(|target| self.target(target));
+                values.iter().for_each(|value| self.expression(value));
                 self.statements(&body.body);
             }
             StatementKind::Macro(written) | StatementKind::Generation(written) => self.macro_body(written),

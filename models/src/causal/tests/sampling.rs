@@ -27,6 +27,49 @@ fn the_cache_changes_nothing() {
     }
 }
 
+/// Branched, reordered, joined by others and read late: the cache is that of a model which reads it all anew.
+#[test]
+fn a_cursor_is_one_opened_where_it_stands() {
+    for (name, config) in configs() {
+        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
+        let starts: Vec<TokenState> = [&[1, 2, 3][..], &[4], &[1, 2]].map(TokenState::new).into();
+        laws::check_cursor(&mdp, &model, &starts, 2, 6, 1e-4).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut cursor = model.cursor(&mdp, &starts).unwrap();
+        // Two tokens are taken before anybody asks, and then two more with an answer in between.
+        for actions in [[5, 6, 7], [8, 9, 10]] {
+            cursor.advance(&actions).unwrap();
+        }
+        cursor.log_probs(&[1, 1, 1]).unwrap();
+        cursor.advance(&[11, 12, 13]).unwrap();
+        cursor.advance(&[14, 15, 16]).unwrap();
+        let ours = cursor.log_probs(&[1, 2, 3]).unwrap();
+        let states = cursor.states().to_vec();
+        assert_eq!(states[1].response, [6, 9, 12, 15]);
+        for ((state, ours), action) in states.iter().zip(ours).zip([1, 2, 3]) {
+            let whole = Episode::whole(state.clone(), vec![action]);
+            let scored = model.score(&mdp, &[whole]).unwrap().log_probs.values()[0];
+            assert!((ours - scored).abs() < 1e-4, "{name}: {ours}, scored {scored}");
+        }
+    }
+}
+
+#[test]
+fn a_model_acts_as_it_is_told_to() {
+    let model = CausalLm::frozen(files(config("llama tied"), 1, DType::F32)).unwrap();
+    let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
+    let starts = [TokenState::new([1, 2].as_slice())];
+    let best = model.propose(&mdp, &starts, 1, &mut rng(0)).unwrap()[0][0].action;
+    let greedy = model.acting(Sampling::greedy());
+    for seed in 0..5 {
+        assert_eq!(greedy.sample(&mdp, &starts, &mut rng(seed)).unwrap(), [best]);
+        assert_eq!(greedy.rollout(&mdp, &starts, &mut rng(seed)).unwrap()[0].pieces[0].actions[0], best);
+    }
+    let hot = Sampling { temperature: 50., ..Sampling::default() };
+    let drawn = |seed| greedy.cursor_by(&mdp, &starts, &hot).unwrap().draw(&mut [&mut rng(seed)]).unwrap()[0];
+    assert!((0..20).map(drawn).collect::<std::collections::BTreeSet<u32>>().len() > 5);
+}
+
 #[test]
 fn a_sample_does_not_depend_on_the_others() {
     for (name, config) in configs() {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdp::MdpError;
-use mdp::diffusion::{Level, NoiseSchedule, Spacing};
+use mdp::diffusion::{DenoisingMdp, Level, NoiseSchedule, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::denoiser::Prediction;
+use crate::denoiser::{Condition, Prediction};
 use crate::denoiser::sampler::{Sampler, Sampling, Variance};
 use crate::formats::python_json;
 use settings::Settings;
@@ -70,6 +70,13 @@ pub struct SamplingPlan {
     pub sampling: Sampling,
     /// The standard deviation of the noise that it starts from; not quite 1 for some of Euler's.
     pub initial_deviation: f64,
+}
+
+impl SamplingPlan {
+    /// The denoising problem whose decisions are the plan's steps, on latents of `size` numbers.
+    pub fn problem(&self, size: usize) -> DenoisingMdp<Condition> {
+        DenoisingMdp::new(Arc::clone(&self.schedule), self.timesteps.as_slice(), size)
+    }
 }
 
 impl Scheduler {

@@ -161,6 +161,11 @@ impl Class {
                 (words, clip_normalizer(), json!({ "type": "Sequence", "pretokenizers": steps }), bytes)
             }
         };
+        self.replace(file, [model, normalizer, pre_tokenizer, decoder]);
+    }
+
+    /// Puts the class's parts around a file's vocabulary and merges.
+    fn replace(&self, file: &mut Value, [model, normalizer, pre_tokenizer, decoder]: [Value; 4]) {
         let vocabulary = ids(file["model"]["vocab"].take());
         let merges = match file["model"]["merges"].take() {
             Value::Array(merges) => Value::Array(merges),

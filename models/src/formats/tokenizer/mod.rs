@@ -93,7 +93,6 @@ impl ModelTokenizer {
         let path = folder.join("tokenizer.json");
         let mut file: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(&path, &e))?;
         let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
-        let model = config.map_or(&Value::Null, |config| &config.source);
         let declared = settings.declared_class().or(class_of_model);
         let class = Class::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
         settings.complete(&class);
@@ -109,17 +108,7 @@ impl ModelTokenizer {
         let generation = extras.json(folder, "generation_config.json")?.unwrap_or(Value::Null);
         let id = |name: &str| settings.named_token(name).and_then(|text| tokenizer.token_to_id(text));
         let bos = id("bos_token").or_else(|| token_ids(generation.get("bos_token_id")).first().copied());
-        // A token that only the class names may be none of the model's.
-        let rows = config.map_or(usize::MAX, |config| config.vocabulary);
-        let is_meant = |id: &u32| settings.is_in_a_file("eos_token") || (*id as usize) < rows;
-        let mut eos: Vec<u32> = id("eos_token").filter(is_meant).into_iter().collect();
-        eos.extend(token_ids(generation.get("eos_token_id")));
-        eos.extend(token_ids(model.get("eos_token_id")));
-        if eos.is_empty() {
-            eos.extend(config.into_iter().flat_map(|config| &config.eos));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        eos.retain(|id| seen.insert(*id));
+        let eos = ends(&settings, id("eos_token"), &generation, config);
         let mut named_tokens: BTreeMap<String, String> =
             settings.named.iter().map(|(name, token)| (name.clone(), token.content.clone())).collect();
         for (name, id) in [("bos_token", bos), ("eos_token", eos.first().copied())] {
@@ -344,6 +333,22 @@ fn alike(one: &Value, other: &Value) -> bool {
         }
         _ => one == other,
     }
+}
+
+/// The tokens that end a text by any of a model's files, each once; `own` is the tokenizer's.
+fn ends(settings: &Settings, own: Option<u32>, generation: &Value, config: Option<&CausalConfig>) -> Vec<u32> {
+    // A token that only the class names may be none of the model's.
+    let rows = config.map_or(usize::MAX, |config| config.vocabulary);
+    let is_meant = |id: &u32| settings.is_in_a_file("eos_token") || (*id as usize) < rows;
+    let mut eos: Vec<u32> = own.filter(is_meant).into_iter().collect();
+    eos.extend(token_ids(generation.get("eos_token_id")));
+    eos.extend(token_ids(config.and_then(|config| config.source.get("eos_token_id"))));
+    if eos.is_empty() {
+        eos.extend(config.into_iter().flat_map(|config| &config.eos));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    eos.retain(|id| seen.insert(*id));
+    eos
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {

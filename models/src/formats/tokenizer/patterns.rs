@@ -63,12 +63,7 @@ fn written_out(pattern: &str) -> usize {
                 continue;
             }
             '[' => {
-                let mut is_escaped = false;
-                letters.by_ref().find(|letter| {
-                    let ends = *letter == ']' && !is_escaped;
-                    is_escaped = *letter == '\\' && !is_escaped;
-                    ends
-                });
+                skip_class(&mut letters);
                 atom = 1;
             }
             '\\' => {
@@ -85,6 +80,16 @@ fn written_out(pattern: &str) -> usize {
         length = length.saturating_add(atom);
     }
     groups.into_iter().fold(length, usize::saturating_add)
+}
+
+/// Skips what is left of a class of letters.
+fn skip_class(letters: &mut impl Iterator<Item = char>) {
+    let mut is_escaped = false;
+    letters.find(|letter| {
+        let ends = *letter == ']' && !is_escaped;
+        is_escaped = *letter == '\\' && !is_escaped;
+        ends
+    });
 }
 
 #[cfg(test)]

@@ -1,0 +1,176 @@
+//! A language model in the act: rows of tokens, each with its keys and values.
+
+use std::sync::Arc;
+
+use engine::Rng;
+use mdp::token::{TokenMdp, TokenState};
+use policies::{BoxError, Cursor, Proposal, one_each};
+
+use super::cache::Cached;
+use super::decoder::Pass;
+use super::draw::{Sampling, log_prob, top_proposals};
+use super::generate::host_logits;
+use super::model::CausalLm;
+use super::packing::check_inputs;
+use crate::ModelError;
+
+/// One sequence.
+#[derive(Clone, Debug)]
+struct Row {
+    /// What was read of it, and how many tokens that is.
+    cached: Option<(Cached, usize)>,
+    /// The logits of its next token, where they are known.
+    logits: Option<Arc<[f32]>>,
+    /// Which of the states that were ever opened it began as: what errors call it.
+    origin: usize,
+}
+
+/// Rows of tokens. A token is read when its row is first asked, so rows that end or are dropped cost nothing more; prompts are
+/// read together, what they share once.
+#[derive(Debug)]
+pub(super) struct TokenCursor<'a> {
+    model: &'a CausalLm,
+    mdp: &'a TokenMdp,
+    sampling: Sampling,
+    rows: Vec<Row>,
+    states: Vec<TokenState>,
+    opened: usize,
+}
+
+impl<'a> TokenCursor<'a> {
+    /// Opens at states, to draw as the settings say.
+    pub(super) fn open(
+        model: &'a CausalLm,
+        mdp: &'a TokenMdp,
+        states: &[TokenState],
+        sampling: &Sampling,
+    ) -> Result<Self, ModelError> {
+        sampling.check()?;
+        model.check_vocabulary(mdp)?;
+        let vocabulary = sampling.vocabulary.map_or(mdp.vocabulary as usize, |n| n.min(mdp.vocabulary as usize));
+        let sampling = Sampling { vocabulary: Some(vocabulary), ..sampling.clone() };
+        let mut cursor = Self { model, mdp, sampling, rows: Vec::new(), states: Vec::new(), opened: 0 };
+        cursor.open_more(states)?;
+        Ok(cursor)
+    }
+
+    fn open_more(&mut self, states: &[TokenState]) -> Result<(), ModelError> {
+        for state in states {
+            check_inputs(self.model.limits(), self.opened, state.len(), &state.tokens().collect::<Vec<_>>())?;
+            self.rows.push(Row { cached: None, logits: None, origin: self.opened });
+            self.states.push(state.clone());
+            self.opened += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads what was not read yet, until the logits of every row are known.
+    fn read(&mut self) -> Result<(), ModelError> {
+        self.read_prompts()?;
+        loop {
+            let rows = self.rows.iter_mut().zip(&self.states);
+            let mut behind: Vec<(&mut Row, &TokenState)> = rows.filter(|(row, _)| row.logits.is_none()).collect();
+            if behind.is_empty() {
+                return Ok(());
+            }
+            let mut tokens = Vec::with_capacity(behind.len());
+            for (row, state) in &behind {
+                let n_read = row.cached.as_ref().map_or(0, |(_, n)| *n);
+                if n_read >= self.model.limits().max_positions {
+                    check_inputs(self.model.limits(), row.origin, n_read, &state.tokens().collect::<Vec<_>>())?;
+                }
+                let token = state.tokens().nth(n_read).unwrap_or_default();
+                tokens.push((token, n_read as u32));
+            }
+            let cached = behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut().map(|(cached, _)| cached)).collect();
+            let hidden = self.model.decoder.read_on(&tokens, cached)?;
+            let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
+            for ((row, state), logits) in behind.into_iter().zip(logits) {
+                if let Some((_, n_read)) = &mut row.cached {
+                    *n_read += 1;
+                    row.logits = (*n_read == state.len()).then_some(logits);
+                }
+            }
+        }
+    }
+
+    fn read_prompts(&mut self) -> Result<(), ModelError> {
+        let rows = self.rows.iter_mut().zip(&self.states);
+        let mut fresh: Vec<(&mut Row, &TokenState)> = rows.filter(|(row, _)| row.cached.is_none()).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let sequences: Vec<Vec<u32>> = fresh.iter().map(|(_, state)| state.tokens().collect()).collect();
+        let (cached, hidden) = self.model.decoder.prefill(&sequences)?;
+        let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
+        for (((row, state), cached), logits) in fresh.iter_mut().zip(cached).zip(logits) {
+            row.cached = Some((cached, state.len()));
+            row.logits = Some(logits);
+        }
+        Ok(())
+    }
+
+    /// The logits of every row, with what it is called and how many tokens it has said.
+    fn logits(&mut self) -> Result<Vec<(Arc<[f32]>, usize, usize)>, ModelError> {
+        self.read()?;
+        let of_row = |(row, state): (&Row, &TokenState)| {
+            Some((Arc::clone(row.logits.as_ref()?), row.origin, state.response.len()))
+        };
+        Ok(self.rows.iter().zip(&self.states).filter_map(of_row).collect())
+    }
+}
+
+impl Cursor<TokenMdp> for TokenCursor<'_> {
+    fn states(&self) -> &[TokenState] {
+        &self.states
+    }
+
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
+        one_each("generators", self.rows.len(), rngs.len())?;
+        let vocabulary = self.mdp.vocabulary as usize;
+        Ok(self.logits()?.iter().map(|(logits, ..)| top_proposals(logits, vocabulary, k)).collect())
+    }
+
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<u32>, BoxError> {
+        one_each("generators", self.rows.len(), rngs.len())?;
+        let logits = self.logits()?;
+        let drawn = logits.iter().zip(rngs).map(|((logits, episode, step), rng)| {
+            let token = self.sampling.draw(logits, rng);
+            token.ok_or_else(|| ModelError::not_finite("a logit", *episode, *step, f64::NAN))
+        });
+        Ok(drawn.collect::<Result<_, _>>()?)
+    }
+
+    fn log_probs(&mut self, actions: &[u32]) -> Result<Vec<f64>, BoxError> {
+        one_each("actions", self.rows.len(), actions.len())?;
+        self.model.limits().check_tokens(actions, format_args!("the actions"))?;
+        Ok(self.logits()?.iter().zip(actions).map(|((logits, ..), &token)| log_prob(logits, token)).collect())
+    }
+
+    fn advance(&mut self, actions: &[u32]) -> Result<(), BoxError> {
+        one_each("actions", self.rows.len(), actions.len())?;
+        self.model.limits().check_tokens(actions, format_args!("the actions"))?;
+        for ((row, state), token) in self.rows.iter_mut().zip(&mut self.states).zip(actions) {
+            state.response.push(*token);
+            row.logits = None;
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        let mut left = vec![0; self.rows.len()];
+        rows.iter().for_each(|&row| left[row] += 1);
+        let mut old: Vec<Option<Row>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        // The last of a row's branches takes what the row has; only the others copy it.
+        let mut taken = |row: usize| {
+            left[row] -= 1;
+            if left[row] == 0 { old[row].take() } else { old[row].clone() }
+        };
+        self.rows = rows.iter().filter_map(|&row| taken(row)).collect();
+        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
+    }
+
+    fn extend(&mut self, states: &[TokenState]) -> Result<(), BoxError> {
+        Ok(self.open_more(states)?)
+    }
+}

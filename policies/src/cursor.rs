@@ -1,0 +1,207 @@
+//! Acting step by step: states side by side, and whatever makes a policy's next step cheap.
+
+
+use mdp::{Episode, EpisodeOf, Mdp, Rng};
+
+use crate::PolicyError;
+use crate::policy::{BoxError, Policy, Proposal};
+
+/// Rows of states from which a policy acts, one row a state.
+///
+/// A row remembers what its policy computed on the way there (a language model's keys and values, a solver's estimate one
+/// step before), so that an episode of n decisions costs n model steps. Rows branch and end: [`select`](Cursor::select) keeps,
+/// drops and repeats them, [`advance`](Cursor::advance) takes one action in each. Greedy decoding, sampling, beams and trees
+/// differ only in which rows they select.
+///
+/// # Laws
+/// A cursor gives what one opened at its [`states`](Cursor::states) gives, to rounding, whatever led there (but for solvers that
+/// need the estimate of the step before, which a state does not hold). What one row gives does not depend on the others, to
+/// rounding. The same generators give the same actions.
+///
+/// No row that is asked may be terminal.
+pub trait Cursor<M: Mdp> {
+    /// The state of each row.
+    fn states(&self) -> &[M::State];
+
+    /// Up to `k` candidate actions of each row, as [`Policy::propose`] has them; a continuous policy draws a row's from the
+    /// row's generator.
+    ///
+    /// # Errors
+    /// Not as many generators as rows; what the policy refuses.
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
+
+    /// One action of each row, drawn from the row's generator.
+    ///
+    /// # Errors
+    /// Not as many generators as rows; what the policy refuses.
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError>;
+
+    /// log pi(a|s) of an action for each row, in nats.
+    ///
+    /// # Errors
+    /// Not as many actions as rows; what the policy refuses.
+    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError>;
+
+    /// Takes an action in each row.
+    ///
+    /// # Errors
+    /// Not as many actions as rows; what the policy refuses.
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError>;
+
+    /// Makes row i what row `rows[i]` was: left out, it is dropped; named twice, it branches.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    fn select(&mut self, rows: &[usize]);
+
+    /// Adds a row for each state, behind the others.
+    ///
+    /// # Errors
+    /// What the policy refuses.
+    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError>;
+}
+
+/// The cursor of a policy that remembers nothing: it asks [`Policy::propose`], [`Policy::sample`] and [`Policy::score`] about its
+/// states.
+pub struct Replay<'a, M: Mdp, P: ?Sized> {
+    policy: &'a P,
+    mdp: &'a M,
+    states: Vec<M::State>,
+}
+
+impl<'a, M: Mdp, P: ?Sized> Replay<'a, M, P> {
+    /// Opens at states.
+    pub fn new(policy: &'a P, mdp: &'a M, states: &[M::State]) -> Self {
+        Self { policy, mdp, states: states.to_vec() }
+    }
+}
+
+impl<M: Mdp, P: ?Sized> std::fmt::Debug for Replay<'_, M, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("states", &self.states.len()).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
+    fn states(&self) -> &[M::State] {
+        &self.states
+    }
+
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+        one_each("generators", self.states.len(), rngs.len())?;
+        let rows = self.states.iter().zip(rngs);
+        let lists = rows.map(|(state, rng)| only(self.policy.propose(self.mdp, std::slice::from_ref(state), k, rng)?));
+        lists.collect()
+    }
+
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError> {
+        one_each("generators", self.states.len(), rngs.len())?;
+        let rows = self.states.iter().zip(rngs);
+        rows.map(|(state, rng)| only(self.policy.sample(self.mdp, std::slice::from_ref(state), rng)?)).collect()
+    }
+
+    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError> {
+        one_each("actions", self.states.len(), actions.len())?;
+        let decision = |(state, action): (&M::State, &M::Action)| Episode::whole(state.clone(), vec![action.clone()]);
+        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(actions).map(decision).collect();
+        Ok(self.policy.score(self.mdp, &decisions)?.log_probs.values().to_vec())
+    }
+
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {
+        one_each("actions", self.states.len(), actions.len())?;
+        for (state, action) in self.states.iter_mut().zip(actions) {
+            *state = self.mdp.step(state, action);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
+    }
+
+    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError> {
+        self.states.extend_from_slice(states);
+        Ok(())
+    }
+}
+
+/// The one answer to one question.
+fn only<T>(answers: Vec<T>) -> Result<T, BoxError> {
+    let (n, answer) = (answers.len(), answers.into_iter().next());
+    answer.filter(|_| n == 1).ok_or_else(|| wrong_count("answers to one state", 1, n).into())
+}
+
+/// Checks that there is one of something for each row.
+///
+/// # Errors
+/// [`PolicyError::Argument`] where there are more or fewer.
+pub fn one_each(what: &str, rows: usize, got: usize) -> Result<(), PolicyError> {
+    if rows == got { Ok(()) } else { Err(wrong_count(what, rows, got)) }
+}
+
+fn wrong_count(what: &str, expected: usize, got: usize) -> PolicyError {
+    PolicyError::Argument { what: what.to_owned(), expected: expected.to_string(), got: got.to_string() }
+}
+
+/// What [`act`] shows of a step before it is taken.
+pub struct Taking<'a, 'c, M: Mdp> {
+    /// How many steps there were before.
+    pub step: usize,
+    /// The cursor, at the states that are acted in.
+    pub cursor: &'a mut (dyn Cursor<M> + 'c),
+    /// Which episode each of the cursor's rows is of.
+    pub episodes: &'a [usize],
+    /// The action of each row.
+    pub actions: &'a [M::Action],
+}
+
+impl<M: Mdp> std::fmt::Debug for Taking<'_, '_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taking").field("step", &self.step).field("episodes", &self.episodes).finish_non_exhaustive()
+    }
+}
+
+/// Acts from every state of a cursor to the end of its episode, or for `longest[i]` actions, each episode with a generator of
+/// its own, so that none depends on the others.
+///
+/// `watch` sees every step before it is taken; an error of it ends all.
+///
+/// # Errors
+/// Not one generator and one length for each state; what the policy refuses; what `watch` raises.
+pub fn act<'c, M: Mdp>(
+    mdp: &M,
+    mut cursor: Box<dyn Cursor<M> + 'c>,
+    longest: &[usize],
+    rngs: &mut [Rng],
+    watch: &mut dyn FnMut(Taking<'_, 'c, M>) -> Result<(), BoxError>,
+) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+    let starts = cursor.states().to_vec();
+    one_each("generators", starts.len(), rngs.len())?;
+    one_each("lengths", starts.len(), longest.len())?;
+    let mut actions: Vec<Vec<M::Action>> = vec![Vec::new(); starts.len()];
+    let goes_on = |state: &M::State, episode: usize, n: usize| n < longest[episode] && !mdp.is_terminal(state);
+    let mut live: Vec<usize> = (0..starts.len()).filter(|&i| goes_on(&starts[i], i, 0)).collect();
+    cursor.select(&live);
+    for step in 0.. {
+        if live.is_empty() {
+            break;
+        }
+        // Episodes are in rising order, so one pass over the generators finds those of the live.
+        let mut of_live = live.iter().copied().peekable();
+        let own = rngs.iter_mut().enumerate().filter_map(|(i, rng)| of_live.next_if_eq(&i).map(|_| rng));
+        let drawn = cursor.draw(&mut own.collect::<Vec<_>>())?;
+        watch(Taking { step, cursor: cursor.as_mut(), episodes: &live, actions: &drawn })?;
+        cursor.advance(&drawn)?;
+        for (&episode, action) in live.iter().zip(drawn) {
+            actions[episode].push(action);
+        }
+        let states = cursor.states();
+        let stays: Vec<usize> =
+            (0..live.len()).filter(|&row| goes_on(&states[row], live[row], actions[live[row]].len())).collect();
+        if stays.len() < live.len() {
+            cursor.select(&stays);
+            live = stays.iter().map(|&row| live[row]).collect();
+        }
+    }
+    Ok(starts.into_iter().zip(actions).map(|(start, actions)| Episode::whole(start, actions)).collect())
+}

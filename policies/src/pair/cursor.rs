@@ -1,0 +1,189 @@
+//! Two policies in the act of one hybrid problem.
+
+use mdp::hybrid::{Half, Handoff, Hybrid};
+use mdp::{Mdp, Rng};
+
+use crate::cursor::{Cursor, one_each};
+use crate::policy::{BoxError, Proposal};
+
+/// A state of either half.
+type State<A, B> = Half<<A as Mdp>::State, <B as Mdp>::State>;
+/// An action of either half.
+type Action<A, B> = Half<<A as Mdp>::Action, <B as Mdp>::Action>;
+
+/// A cursor for each half; rows that the outer problem is over for go over to the inner one together.
+pub(super) struct PairCursor<'a, A: Mdp, B: Mdp, H> {
+    mdp: &'a Hybrid<A, B, H>,
+    outer: Box<dyn Cursor<A> + 'a>,
+    inner: Box<dyn Cursor<B> + 'a>,
+    /// Which row of which half's cursor each row is.
+    places: Vec<Half<usize, usize>>,
+    states: Vec<State<A, B>>,
+}
+
+impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
+    /// Of two cursors without a row.
+    pub(super) fn new(
+        mdp: &'a Hybrid<A, B, H>,
+        outer: Box<dyn Cursor<A> + 'a>,
+        inner: Box<dyn Cursor<B> + 'a>,
+    ) -> Self {
+        Self { mdp, outer, inner, places: Vec::new(), states: Vec::new() }
+    }
+
+    /// What belongs to the rows, as each half's cursor has its own.
+    fn apart<T, O, I>(
+        &self,
+        of_rows: impl Iterator<Item = T>,
+        split: impl Fn(&Half<usize, usize>, T) -> Half<O, I>,
+    ) -> (Vec<O>, Vec<I>) {
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        for (place, of_row) in self.places.iter().zip(of_rows) {
+            match (place, split(place, of_row)) {
+                (Half::Outer(at), Half::Outer(one)) => outer.push((*at, one)),
+                (Half::Inner(at), Half::Inner(one)) => inner.push((*at, one)),
+                _ => {}
+            }
+        }
+        outer.sort_by_key(|(at, _)| *at);
+        inner.sort_by_key(|(at, _)| *at);
+        (outer.into_iter().map(|(_, one)| one).collect(), inner.into_iter().map(|(_, one)| one).collect())
+    }
+
+    /// The generators of each half's rows.
+    fn generators<'r>(&self, rngs: &'r mut [&mut Rng]) -> (Vec<&'r mut Rng>, Vec<&'r mut Rng>) {
+        self.apart(rngs.iter_mut(), |place, rng| match place {
+            Half::Outer(_) => Half::Outer(&mut **rng),
+            Half::Inner(_) => Half::Inner(&mut **rng),
+        })
+    }
+
+    /// What the halves answered, in the order of the rows.
+    fn together<O, I, T>(
+        &self,
+        outer: Vec<O>,
+        inner: Vec<I>,
+        of_outer: impl Fn(O) -> T,
+        of_inner: impl Fn(I) -> T,
+    ) -> Result<Vec<T>, BoxError> {
+        let mut outer: Vec<Option<O>> = outer.into_iter().map(Some).collect();
+        let mut inner: Vec<Option<I>> = inner.into_iter().map(Some).collect();
+        let answer = |place: &Half<usize, usize>| match *place {
+            Half::Outer(at) => outer.get_mut(at).and_then(Option::take).map(&of_outer),
+            Half::Inner(at) => inner.get_mut(at).and_then(Option::take).map(&of_inner),
+        };
+        let answers = self.places.iter().map(answer).collect::<Option<Vec<T>>>();
+        answers.ok_or_else(|| "a half's cursor gave fewer answers than it has rows".into())
+    }
+
+    /// Takes rows whose outer problem is over to the inner one, and looks up what the halves stand at.
+    fn hand_over(&mut self) -> Result<(), BoxError> {
+        let over = |state: &A::State| self.mdp.outer.is_terminal(state);
+        let states = self.outer.states();
+        let (ended, stays): (Vec<usize>, Vec<usize>) = (0..states.len()).partition(|&row| over(&states[row]));
+        if !ended.is_empty() {
+            let entered = self.mdp.enter(&ended.iter().map(|&row| &states[row]).collect::<Vec<_>>())?;
+            let first = self.inner.states().len();
+            self.inner.extend(&entered)?;
+            self.outer.select(&stays);
+            for place in &mut self.places {
+                if let Half::Outer(at) = *place {
+                    *place = match ended.binary_search(&at) {
+                        Ok(nth) => Half::Inner(first + nth),
+                        Err(before) => Half::Outer(at - before),
+                    };
+                }
+            }
+        }
+        let (outer, inner) = (self.outer.states(), self.inner.states());
+        let state = |place: &Half<usize, usize>| match *place {
+            Half::Outer(at) => Half::Outer(outer[at].clone()),
+            Half::Inner(at) => Half::Inner(inner[at].clone()),
+        };
+        self.states = self.places.iter().map(state).collect();
+        Ok(())
+    }
+}
+
+impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_, A, B, H> {
+    fn states(&self) -> &[State<A, B>] {
+        &self.states
+    }
+
+    fn expand(
+        &mut self,
+        k: usize,
+        rngs: &mut [&mut Rng],
+    ) -> Result<Vec<Vec<Proposal<Action<A, B>>>>, BoxError> {
+        one_each("generators", self.places.len(), rngs.len())?;
+        let (mut of_outer, mut of_inner) = self.generators(rngs);
+        let outer = self.outer.expand(k, &mut of_outer)?;
+        let inner = self.inner.expand(k, &mut of_inner)?;
+        self.together(
+            outer,
+            inner,
+            |proposals| proposals.into_iter().map(|proposal| proposal.map(Half::Outer)).collect(),
+            |proposals| proposals.into_iter().map(|proposal| proposal.map(Half::Inner)).collect(),
+        )
+    }
+
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<Action<A, B>>, BoxError> {
+        one_each("generators", self.places.len(), rngs.len())?;
+        let (mut of_outer, mut of_inner) = self.generators(rngs);
+        let (outer, inner) = (self.outer.draw(&mut of_outer)?, self.inner.draw(&mut of_inner)?);
+        self.together(outer, inner, Half::Outer, Half::Inner)
+    }
+
+    fn log_probs(&mut self, actions: &[Action<A, B>]) -> Result<Vec<f64>, BoxError> {
+        one_each("actions", self.places.len(), actions.len())?;
+        let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
+        let (outer, inner) = (self.outer.log_probs(&of_outer)?, self.inner.log_probs(&of_inner)?);
+        self.together(outer, inner, |number| number, |number| number)
+    }
+
+    fn advance(&mut self, actions: &[Action<A, B>]) -> Result<(), BoxError> {
+        one_each("actions", self.places.len(), actions.len())?;
+        let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
+        self.outer.advance(&of_outer)?;
+        self.inner.advance(&of_inner)?;
+        self.hand_over()
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        let place = |&row: &usize| match self.places[row] {
+            Half::Outer(at) => {
+                outer.push(at);
+                Half::Outer(outer.len() - 1)
+            }
+            Half::Inner(at) => {
+                inner.push(at);
+                Half::Inner(inner.len() - 1)
+            }
+        };
+        self.places = rows.iter().map(place).collect();
+        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
+        self.outer.select(&outer);
+        self.inner.select(&inner);
+    }
+
+    fn extend(&mut self, states: &[State<A, B>]) -> Result<(), BoxError> {
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        let (n_outer, n_inner) = (self.outer.states().len(), self.inner.states().len());
+        for state in states {
+            match state {
+                Half::Outer(state) => {
+                    self.places.push(Half::Outer(n_outer + outer.len()));
+                    outer.push(state.clone());
+                }
+                Half::Inner(state) => {
+                    self.places.push(Half::Inner(n_inner + inner.len()));
+                    inner.push(state.clone());
+                }
+            }
+        }
+        self.outer.extend(&outer)?;
+        self.inner.extend(&inner)?;
+        self.hand_over()
+    }
+}
