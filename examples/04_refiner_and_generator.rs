@@ -21,9 +21,7 @@ use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Keep, Training as Learning};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
 use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
-use hybrid_dpo::models::formats::{
-    DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet,
-};
+use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet};
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::{BoxError, Learns, Pair};
 use hybrid_dpo::train::diffusion::{

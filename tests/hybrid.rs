@@ -80,9 +80,8 @@ fn a_language_model_and_a_denoiser_are_a_lawful_policy() {
 #[test]
 fn what_is_handed_over_is_the_text_and_different_texts_differ() {
     let (mdp, _) = world();
-    let enter = |response: Vec<u32>| {
-        mdp.handoff.enter(&[&TokenState { prompt: [3].into(), response }]).unwrap().remove(0)
-    };
+    let enter =
+        |response: Vec<u32>| mdp.handoff.enter(&[&TokenState { prompt: [3].into(), response }]).unwrap().remove(0);
     let (one, other) = (enter(vec![260, 270, 0]), enter(vec![280, 0]));
     assert_ne!(one, other);
     assert_eq!(one, enter(vec![260, 270, 0]));

@@ -9,7 +9,7 @@ use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
 use crate::clip::TextConditioner;
-use crate::denoiser::{Condition, Conditioning, Framing};
+use crate::denoiser::{Condition, Framing};
 use crate::formats::ModelTokenizer;
 
 /// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
@@ -63,7 +63,8 @@ impl Prompted {
     /// As [`condition`](Self::condition).
     pub fn conditions(&self, texts: &[&str]) -> Result<Vec<Condition>, ModelError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unknown: Vec<&str> = texts.iter().copied().filter(|text| !kept.conditions.contains_key(*text)).collect();
+        let mut unknown: Vec<&str> =
+            texts.iter().copied().filter(|text| !kept.conditions.contains_key(*text)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         if kept.conditions.len() + unknown.len() > KEPT {

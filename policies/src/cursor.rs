@@ -1,6 +1,5 @@
 //! Acting step by step: states side by side, and whatever makes a policy's next step cheap.
 
-
 use mdp::{Episode, EpisodeOf, Mdp, Rng};
 
 use crate::PolicyError;
@@ -90,7 +89,8 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
     fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
         one_each("generators", self.states.len(), rngs.len())?;
         let rows = self.states.iter().zip(rngs);
-        let lists = rows.map(|(state, rng)| only(self.policy.propose(self.mdp, std::slice::from_ref(state), k, rng)?));
+        let lists =
+            rows.map(|(state, rng)| only(self.policy.propose(self.mdp, std::slice::from_ref(state), k, rng)?));
         lists.collect()
     }
 

@@ -180,7 +180,9 @@ where
         let added = if step == 1 { starts } else { &[] };
         let states = [&expected, added].concat();
         if cursor.states() != states {
-            return Err(BrokenLaw::Count { function: "select", expected: states.len(), got: cursor.states().len() }.into());
+            return Err(
+                BrokenLaw::Count { function: "select", expected: states.len(), got: cursor.states().len() }.into()
+            );
         }
         if states.is_empty() {
             return Ok(());

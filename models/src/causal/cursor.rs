@@ -82,7 +82,8 @@ impl<'a> TokenCursor<'a> {
                 let token = state.tokens().nth(n_read).unwrap_or_default();
                 tokens.push((token, n_read as u32));
             }
-            let cached = behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut().map(|(cached, _)| cached)).collect();
+            let cached =
+                behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut().map(|(cached, _)| cached)).collect();
             let hidden = self.model.decoder.read_on(&tokens, cached)?;
             let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
             for ((row, state), logits) in behind.into_iter().zip(logits) {

@@ -58,7 +58,8 @@ impl CausalLm {
         let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: sampling.eos.clone(), max_length: usize::MAX };
         let starts: Vec<TokenState> = prompts.iter().map(|prompt| TokenState::new(prompt.as_slice())).collect();
         let episodes = self.act_from(&mdp, &starts, longest, sampling, rngs)?;
-        let response = |episode: EpisodeOf<TokenMdp>| episode.pieces.into_iter().flat_map(|piece| piece.actions).collect();
+        let response =
+            |episode: EpisodeOf<TokenMdp>| episode.pieces.into_iter().flat_map(|piece| piece.actions).collect();
         Ok(episodes.into_iter().map(response).collect())
     }
 
@@ -75,7 +76,8 @@ impl CausalLm {
         for (index, start) in starts.iter().enumerate() {
             check_inputs(self.limits(), index, start.len(), &start.tokens().collect::<Vec<_>>())?;
         }
-        let room = |(start, longest): (&TokenState, &usize)| (self.config().max_positions + 1 - start.len()).min(*longest);
+        let room =
+            |(start, longest): (&TokenState, &usize)| (self.config().max_positions + 1 - start.len()).min(*longest);
         let longest: Vec<usize> = starts.iter().zip(longest).map(room).collect();
         let mut episodes = Vec::with_capacity(starts.len());
         for ((starts, longest), rngs) in starts.chunks(GROUP).zip(longest.chunks(GROUP)).zip(rngs.chunks_mut(GROUP)) {

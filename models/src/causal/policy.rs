@@ -94,7 +94,11 @@ impl Policy<TokenMdp> for CausalLm {
         Ok(self.score_episodes(episodes)?)
     }
 
-    fn cursor<'a>(&'a self, mdp: &'a TokenMdp, states: &[TokenState]) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
+    fn cursor<'a>(
+        &'a self,
+        mdp: &'a TokenMdp,
+        states: &[TokenState],
+    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
         self.cursor_by(mdp, states, &self.acting)
     }
 

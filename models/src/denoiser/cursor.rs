@@ -115,11 +115,7 @@ impl Cursor<Problem> for DenoisingCursor<'_> {
         &self.states
     }
 
-    fn expand(
-        &mut self,
-        k: usize,
-        rngs: &mut [&mut Rng],
-    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         self.predict()?;
         let mut lists = Vec::with_capacity(rngs.len());

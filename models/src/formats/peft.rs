@@ -13,7 +13,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use engine::lora::{LoraConfig, LoraTargets};
 use engine::ops::WeightLayout;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Extras;
 use super::extras::read_object;

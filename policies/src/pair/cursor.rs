@@ -110,11 +110,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         &self.states
     }
 
-    fn expand(
-        &mut self,
-        k: usize,
-        rngs: &mut [&mut Rng],
-    ) -> Result<Vec<Vec<Proposal<Action<A, B>>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<Action<A, B>>>>, BoxError> {
         one_each("generators", self.places.len(), rngs.len())?;
         let (mut of_outer, mut of_inner) = self.generators(rngs);
         let outer = self.outer.expand(k, &mut of_outer)?;

@@ -43,5 +43,9 @@ fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
 /// The strength of the pull to the reference, which margins are multiplied with.
 fn beta(values: &Values) -> Result<f64, Failure> {
     let beta = values.objective.beta();
-    if beta > 0.0 { Ok(beta) } else { Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}"))) }
+    if beta > 0.0 {
+        Ok(beta)
+    } else {
+        Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")))
+    }
 }

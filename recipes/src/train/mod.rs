@@ -8,7 +8,8 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run, write_whole,
+    Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run,
+    write_whole,
 };
 use mdp::Mdp;
 use policies::{Learner, Persist};

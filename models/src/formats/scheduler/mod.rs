@@ -11,8 +11,8 @@ use mdp::diffusion::{DenoisingMdp, Level, NoiseSchedule, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::denoiser::{Condition, Prediction};
 use crate::denoiser::sampler::{Sampler, Sampling, Variance};
+use crate::denoiser::{Condition, Prediction};
 use crate::formats::python_json;
 use settings::Settings;
 
