@@ -17,7 +17,8 @@ fn main() -> std::process::ExitCode {
 #[expect(clippy::disallowed_methods, reason = "the program's own environment is arranged here")]
 fn one_pool_of_threads() {
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
-        #[expect(unsafe_code, reason = "the program has no other thread yet that could read the environment")]
+        // SAFETY: `main` calls this first, so there is no other thread yet that could read the environment meanwhile.
+        #[expect(unsafe_code, reason = "the standard library has no safe way to set a variable")]
         unsafe {
             std::env::set_var("CANDLE_NUM_THREADS", "1");
         }

@@ -1,9 +1,13 @@
 //! Attention, tile by tile of queries.
 //!
-//! A task is one group of tiles and one key head: it writes rows of that group in columns of that head only, in a fixed
-//! order. The backward pass computes each tile of probabilities again from the normalisers of the forward pass.
+//! A task of the backward pass is one group of tiles and one key head: it writes rows of that group in columns of that
+//! head only, in a fixed order; one of the forward pass is a tile and a query head. That tasks write apart rests on what
+//! [`Plan`] says of rows and [`check_apart`] of columns. The backward pass computes each tile of probabilities again from
+//! the normalisers of the forward pass.
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use super::Real;
 use super::gemm::{Into, Shared, Threads, View, ViewMut, multiply};
@@ -24,8 +28,10 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// The first number of a head in a row; where it would wrap around, a place that no buffer has.
     fn start(self, head: usize, row: usize) -> usize {
-        row * self.row_stride + self.offset + head * self.head_stride
+        let column = head.saturating_mul(self.head_stride).saturating_add(self.offset);
+        row.saturating_mul(self.row_stride).saturating_add(column)
     }
 }
 
@@ -46,7 +52,7 @@ impl<'a, T: Real> Operand<'a, T> {
     }
 }
 
-/// A place for gradients of queries, keys or values.
+/// A place for gradients of queries, keys or values, which may share a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a, T> {
     pub(crate) data: Shared<'a, T>,
@@ -94,11 +100,12 @@ impl<T: Real> Attention<'_, T> {
     }
 
     /// Result `[T, query * size]` and normalisers.
+    #[expect(unsafe_code, reason = "tasks write disjoint parts of one matrix")]
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers<T>) {
         let Heads { query, key_value, size } = self.heads;
         let mut output = vec![T::zero(); self.plan.n_queries * query * size];
         let target = Target { data: Shared::new(&mut output), columns: self.output_columns() };
-        let tiles: Vec<&Tile> = self.plan.groups.iter().flatten().collect();
+        let tiles: Vec<&Tile> = self.plan.groups().iter().flatten().collect();
         let tasks = (0..tiles.len() * query).into_par_iter();
         let normalisers = tasks
             .map_init(Vec::new, |scores, task| {
@@ -107,7 +114,9 @@ impl<T: Real> Attention<'_, T> {
                 self.scores(scores, tile, head, key_head);
                 let mut normalisers = Vec::with_capacity(tile.queries.len);
                 normalise(scores, tile, &mut normalisers);
-                self.weighted(scores, tile, self.values, target, head, key_head);
+                // SAFETY: no other tile has these queries, no other task this tile and head, and `output_columns` keeps
+                // heads apart.
+                unsafe { self.weighted(scores, tile, self.values, target, head, key_head) };
                 normalisers
             })
             .collect();
@@ -140,8 +149,12 @@ impl<T: Real> Attention<'_, T> {
     }
 
     /// `target rows = weights right`, right being keys or values of all seen rows.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may touch the rows of the tile's queries in this head of the target meanwhile.
     #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
-    fn weighted(
+    unsafe fn weighted(
         &self,
         weights: &[T],
         tile: &Tile,
@@ -153,7 +166,7 @@ impl<T: Real> Attention<'_, T> {
         let size = self.heads.size;
         let mut into = Into::Replace;
         for (column, rows) in tile.runs() {
-            // SAFETY: only this task writes these rows (of its tile) and this head, one view at a time.
+            // SAFETY: the caller keeps others away, and there is one view at a time.
             let result = unsafe { target.view(head, tile.queries, size) };
             let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, into, T::one(), weights, right.view(key_head, rows, size), Threads::One);
@@ -162,6 +175,11 @@ impl<T: Real> Attention<'_, T> {
     }
 
     /// Writes gradients of queries, keys and values into zeroed targets, where there is one.
+    ///
+    /// # Panics
+    ///
+    /// If heads of the targets share columns.
+    #[expect(unsafe_code, reason = "tasks write disjoint parts of the targets")]
     pub(crate) fn backward(
         &self,
         output: &[T],
@@ -169,41 +187,70 @@ impl<T: Real> Attention<'_, T> {
         gradient: &[T],
         targets: [Option<Target<'_, T>>; 3],
     ) {
-        let gradient = Operand { data: gradient, columns: self.output_columns() };
-        let output = Operand { data: output, columns: self.output_columns() };
-        let key_heads = self.heads.key_value;
-        let firsts = self.plan.groups.iter().scan(0, |first, group| {
+        check_apart(targets, self.heads);
+        let [output, gradient] = [output, gradient].map(|data| Operand { data, columns: self.output_columns() });
+        let (groups, key_heads) = (self.plan.groups(), self.heads.key_value);
+        let firsts = groups.iter().scan(0, |first, group| {
             *first += group.len();
             Some(*first - group.len())
         });
         let firsts: Vec<usize> = firsts.collect();
-        (0..firsts.len() * key_heads).into_par_iter().for_each(|task| {
+        (0..groups.len() * key_heads).into_par_iter().for_each(|task| {
             let (group, key_head) = (task / key_heads, task % key_heads);
             let (mut weights, mut slopes) = (Vec::new(), Vec::new());
             for head in self.group(key_head) {
-                for (index, tile) in self.plan.groups[group].iter().enumerate() {
+                for (index, tile) in groups[group].iter().enumerate() {
                     let normalisers = &normalisers[(firsts[group] + index) * self.heads.query + head];
                     self.scores(&mut weights, tile, head, key_head);
                     exponentiate(&mut weights, tile, normalisers);
-                    let upstream = gradient.view(head, tile.queries, self.heads.size);
-                    if let Some(target) = targets[2] {
-                        self.spread(&weights, tile, upstream, target, key_head);
-                    }
-                    if targets[0].is_none() && targets[1].is_none() {
-                        continue;
-                    }
-                    self.products(&mut slopes, tile, upstream, self.values, key_head, T::one());
-                    self.score_slopes(&mut slopes, &weights, tile, output, gradient, head);
-                    if let Some(target) = targets[0] {
-                        self.weighted(&slopes, tile, self.keys, target, head, key_head);
-                    }
-                    if let Some(target) = targets[1] {
-                        let queries = self.queries.view(head, tile.queries, self.heads.size);
-                        self.spread(&slopes, tile, queries, target, key_head);
-                    }
+                    // SAFETY: no other group has these queries or sees these keys, no other task has this group and this
+                    // key head or a query head that reads it, and `check_apart` has seen that heads are apart.
+                    unsafe {
+                        self.backward_tile(&weights, &mut slopes, tile, output, gradient, targets, head, key_head)
+                    };
                 }
             }
         });
+    }
+
+    /// Adds what a tile with these probabilities gives to the gradients.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may touch the rows of the tile's queries in `head` of the first target meanwhile, nor the rows that it
+    /// sees in `key_head` of the others.
+    #[expect(unsafe_code, reason = "writes parts of shared matrices")]
+    #[expect(clippy::too_many_arguments, reason = "all that the tiles of a task share, and the tile")]
+    unsafe fn backward_tile(
+        &self,
+        weights: &[T],
+        slopes: &mut Vec<T>,
+        tile: &Tile,
+        output: Operand<'_, T>,
+        gradient: Operand<'_, T>,
+        [to_queries, to_keys, to_values]: [Option<Target<'_, T>>; 3],
+        head: usize,
+        key_head: usize,
+    ) {
+        let upstream = gradient.view(head, tile.queries, self.heads.size);
+        if let Some(target) = to_values {
+            // SAFETY: passed on to the caller.
+            unsafe { self.spread(weights, tile, upstream, target, key_head) };
+        }
+        if to_queries.is_none() && to_keys.is_none() {
+            return;
+        }
+        self.products(slopes, tile, upstream, self.values, key_head, T::one());
+        self.score_slopes(slopes, weights, tile, output, gradient, head);
+        if let Some(target) = to_queries {
+            // SAFETY: passed on to the caller.
+            unsafe { self.weighted(slopes, tile, self.keys, target, head, key_head) };
+        }
+        if let Some(target) = to_keys {
+            let queries = self.queries.view(head, tile.queries, self.heads.size);
+            // SAFETY: passed on to the caller.
+            unsafe { self.spread(slopes, tile, queries, target, key_head) };
+        }
     }
 
     /// `slopes = scale weights (slopes - rowsum(output gradient))`: back through the softmax.
@@ -239,14 +286,39 @@ impl<T: Real> Attention<'_, T> {
     }
 
     /// Adds `weights^T left` to the seen rows of a target.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may touch the rows that the tile sees in this head of the target meanwhile.
     #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
-    fn spread(&self, weights: &[T], tile: &Tile, left: View<'_, T>, target: Target<'_, T>, key_head: usize) {
+    unsafe fn spread(&self, weights: &[T], tile: &Tile, left: View<'_, T>, target: Target<'_, T>, key_head: usize) {
         for (column, rows) in tile.runs() {
-            // SAFETY: only this task writes these rows (of its group) and this key head, one view at a time.
+            // SAFETY: the caller keeps others away, and there is one view at a time.
             let result = unsafe { target.view(key_head, rows, self.heads.size) };
             let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, Into::Add, T::one(), weights.t(), left, Threads::One);
         }
+    }
+}
+
+/// Panics unless every head of the targets has columns of its own.
+fn check_apart<T: Real>(targets: [Option<Target<'_, T>>; 3], heads: Heads) {
+    let mut places = Vec::new();
+    for (target, n_heads) in targets.iter().zip([heads.query, heads.key_value, heads.key_value]) {
+        let Some(Target { data, columns }) = target else { continue };
+        let Some(buffer) = data.place() else { continue };
+        places.extend((0..n_heads).map(|head| (buffer, columns.row_stride, columns.start(head, 0))));
+    }
+    places.sort_unstable();
+    for (index, &(buffer, row_stride, start)) in places.iter().enumerate() {
+        let end = match places.get(index + 1) {
+            Some(&(next_buffer, next_stride, next)) if next_buffer == buffer => {
+                assert!(next_stride == row_stride, "gradients in one buffer have rows of two lengths");
+                next
+            }
+            _ => row_stride,
+        };
+        assert!(start.saturating_add(heads.size) <= end, "heads of gradients share columns");
     }
 }
 

@@ -5,6 +5,10 @@ use gemm::Parallelism;
 use std::marker::PhantomData;
 
 /// A matrix to read.
+///
+/// # Safety invariants
+///
+/// All of its elements lie in a slice that is borrowed for `'a`.
 #[derive(Debug)]
 pub(crate) struct View<'a, T> {
     data: *const T,
@@ -16,6 +20,11 @@ pub(crate) struct View<'a, T> {
 }
 
 /// A matrix to write.
+///
+/// # Safety invariants
+///
+/// All of its elements lie in a slice that is borrowed for `'a`, no two of them in one place, and nobody else reads or
+/// writes them while the view lives.
 #[derive(Debug)]
 pub(crate) struct ViewMut<'a, T> {
     data: *mut T,
@@ -32,11 +41,21 @@ impl<T> Clone for View<'_, T> {
 }
 impl<T> Copy for View<'_, T> {}
 
-/// Panics unless the last element of a matrix lies inside `len`.
+/// Panics unless a matrix lies inside `len`, an empty one at a place that is in the slice or right after it.
+///
+/// Strides must fit the signed ones of the `gemm` crate, also where there is no second row to step to.
 fn check_bounds(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
-    if rows > 0 && columns > 0 {
-        assert!(offset + (rows - 1) * row_stride + columns <= len, "matrix view outside its slice");
-    }
+    let last_row = if columns == 0 { Some(0) } else { rows.saturating_sub(1).checked_mul(row_stride) };
+    let length = last_row.and_then(|row| row.checked_add(if rows == 0 { 0 } else { columns }));
+    let end = length.and_then(|length| length.checked_add(offset));
+    assert!(end.is_some_and(|end| end <= len), "matrix view outside its slice");
+    assert!(isize::try_from(row_stride).is_ok(), "rows of a matrix too far apart");
+}
+
+/// [`check_bounds`] for a matrix to write, whose rows must not overlap either.
+fn check_result(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
+    check_bounds(len, offset, rows, columns, row_stride);
+    assert!(columns <= row_stride || rows <= 1, "rows of a result overlap");
 }
 
 impl<'a, T: Real> View<'a, T> {
@@ -80,14 +99,17 @@ impl<'a, T: Real> ViewMut<'a, T> {
     ///
     /// If it leaves the slice or its rows overlap.
     pub(crate) fn strided(data: &'a mut [T], offset: usize, rows: usize, columns: usize, row_stride: usize) -> Self {
-        check_bounds(data.len(), offset, rows, columns, row_stride);
-        assert!(columns <= row_stride || rows <= 1, "rows of a result overlap");
+        check_result(data.len(), offset, rows, columns, row_stride);
         let data = data.as_mut_ptr().wrapping_add(offset);
         Self { data, rows, columns, row_stride, lifetime: PhantomData }
     }
 }
 
 /// A buffer that several threads write at once, each to its own places.
+///
+/// # Safety invariants
+///
+/// The `len` numbers from `data` on are borrowed for `'a` by this value and its copies alone.
 #[derive(Debug)]
 pub(crate) struct Shared<'a, T> {
     data: *mut T,
@@ -102,8 +124,11 @@ impl<T> Clone for Shared<'_, T> {
 }
 impl<T> Copy for Shared<'_, T> {}
 
+// SAFETY: it stands for a `&mut [T]`, which may go to another thread if `T` may.
 #[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
 unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: through a shared one a thread reaches elements only by `view` and `slice`, whose callers promise that no other
+// thread has them meanwhile. So an element is never shared, only sent: `T: Send` is enough.
 #[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
@@ -113,19 +138,32 @@ impl<'a, T: Real> Shared<'a, T> {
         Self { data: data.as_mut_ptr(), len: data.len(), lifetime: PhantomData }
     }
 
+    /// Where its numbers begin, if it has any. Those of another buffer begin elsewhere.
+    pub(crate) fn place(self) -> Option<*const T> {
+        (self.len > 0).then_some(self.data.cast_const())
+    }
+
     /// A matrix inside the buffer; see [`ViewMut::strided`].
+    ///
+    /// # Panics
+    ///
+    /// If it leaves the buffer or its rows overlap.
     ///
     /// # Safety
     ///
     /// While the view lives nobody else may read or write its elements.
     #[expect(unsafe_code, reason = "hands out writable views of one buffer")]
     pub(crate) unsafe fn view(self, offset: usize, rows: usize, columns: usize, row_stride: usize) -> ViewMut<'a, T> {
-        check_bounds(self.len, offset, rows, columns, row_stride);
+        check_result(self.len, offset, rows, columns, row_stride);
         let data = self.data.wrapping_add(offset);
         ViewMut { data, rows, columns, row_stride, lifetime: PhantomData }
     }
 
     /// Part of the buffer.
+    ///
+    /// # Panics
+    ///
+    /// If it leaves the buffer.
     ///
     /// # Safety
     ///
@@ -133,7 +171,7 @@ impl<'a, T: Real> Shared<'a, T> {
     #[expect(unsafe_code, reason = "hands out writable slices of one buffer")]
     pub(crate) unsafe fn slice(self, offset: usize, len: usize) -> &'a mut [T] {
         check_bounds(self.len, offset, 1, len, 0);
-        // SAFETY: it lies inside the buffer, and the caller keeps others away.
+        // SAFETY: it was checked to lie inside the buffer, also when it is empty, and the caller keeps others away.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(offset), len) }
     }
 }
@@ -179,8 +217,9 @@ pub(crate) fn multiply<T: Real>(
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(0),
     };
-    // SAFETY: each view was checked to lie inside its slice, which lives as long as the view; `result` is the only
-    // writable view of its elements.
+    // SAFETY: by the invariants of the views, and with shapes that fit, all that is read and written lies in slices that
+    // are borrowed for the call, and `result` is the only way to its elements, each of which is in one place. Strides were
+    // checked to be positive as `isize` too.
     unsafe {
         gemm::gemm(
             result.rows,
@@ -203,5 +242,107 @@ pub(crate) fn multiply<T: Real>(
             false,
             parallelism,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::checks;
+    use proptest::prelude::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// What a call says when it panics.
+    fn refusal<R>(call: impl FnOnce() -> R) -> Option<String> {
+        let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
+        panic.downcast_ref::<&str>().map(|message| (*message).to_owned())
+    }
+
+    /// Small numbers, and those at which sums and products of them wrap around.
+    fn extents() -> impl Strategy<Value = usize> {
+        let huge = prop_oneof![0..4usize, Just(isize::MAX as usize), Just(1 << 63), Just(1 << 32)];
+        prop_oneof![4 => 0..7usize, 1 => huge.prop_map(|small| usize::MAX - small)]
+    }
+
+    proptest! {
+        #![proptest_config(checks::config())]
+
+        #[test]
+        fn views_are_refused_exactly_if_they_leave_their_slice(
+            offset in extents(), rows in extents(), columns in extents(), row_stride in extents()
+        ) {
+            let mut data = [0f64; 12];
+            let last = (rows as u128).saturating_sub(1) * row_stride as u128;
+            let length = if columns == 0 { 0 } else { last + if rows == 0 { 0 } else { columns as u128 } };
+            let outside = offset as u128 + length > 12 || row_stride > isize::MAX as usize;
+            let read = refusal(|| View::strided(&data, offset, rows, columns, row_stride));
+            prop_assert_eq!(read.is_some(), outside, "{:?}", read);
+            let overlap = rows > 1 && columns > row_stride;
+            let write = refusal(|| ViewMut::strided(&mut data, offset, rows, columns, row_stride));
+            prop_assert_eq!(write.is_some(), outside || overlap, "{:?}", write);
+            let shared = Shared::new(&mut data);
+            // SAFETY: one view at a time, and nothing is done with it.
+            #[expect(unsafe_code, reason = "what is refused is tested")]
+            let view = refusal(|| unsafe { shared.view(offset, rows, columns, row_stride) });
+            prop_assert_eq!(view, write);
+            // SAFETY: one slice at a time.
+            #[expect(unsafe_code, reason = "what is refused is tested")]
+            let slice = refusal(|| unsafe { shared.slice(offset, columns) });
+            prop_assert_eq!(slice.is_some(), offset as u128 + columns as u128 > 12);
+        }
+    }
+
+    #[test]
+    fn views_that_wrap_around_are_outside() {
+        let data = [0f64; 4];
+        for (offset, rows, columns, row_stride) in
+            [(usize::MAX, 2, 1, 1), (1, 2, 1, usize::MAX), (2, 3, 1, 1 << 63), (1, 1, usize::MAX, 0), (5, 0, 1, 1)]
+        {
+            let refusal = refusal(|| View::strided(&data, offset, rows, columns, row_stride));
+            assert_eq!(refusal.as_deref(), Some("matrix view outside its slice"), "{offset} {rows} {columns}");
+        }
+    }
+
+    #[test]
+    fn threads_write_parts_of_one_buffer() {
+        // Two rows of four blocks, each `[2, 3] [3, 2]` and written by a task of its own.
+        let (left, right) = (checks::numbers(1, 24), checks::numbers(2, 24));
+        let mut result = vec![7.; 32];
+        let shared = Shared::new(&mut result);
+        let block = |index: usize| {
+            (View::new(&left[index % 4 * 6..][..6], 2, 3), View::new(&right[index / 4 * 6..][..6], 3, 2))
+        };
+        rayon::scope(|scope| {
+            for index in 0..8 {
+                scope.spawn(move |_| {
+                    let (left, right) = block(index);
+                    // SAFETY: each task has a block of its own.
+                    #[expect(unsafe_code, reason = "tasks write disjoint blocks of one buffer")]
+                    let part = unsafe { shared.view(index / 4 * 16 + index % 4 * 2, 2, 2, 8) };
+                    multiply(part, Into::Replace, 2., left, right, Threads::One);
+                });
+            }
+        });
+        for (place, value) in result.into_iter().enumerate() {
+            let (row, column) = (place / 8, place % 8);
+            let (left, right) = (&left[column / 2 * 6 + row % 2 * 3..][..3], &right[row / 2 * 6 + column % 2..]);
+            let expected: f64 = left.iter().zip(right.iter().step_by(2)).map(|(a, b)| a * b).sum();
+            assert!((value - 2. * expected).abs() < 1e-12, "{place}: {value} for {expected}");
+        }
+    }
+
+    #[test]
+    fn products_go_by_the_transpose_and_may_be_added() {
+        let (left, right) = (checks::numbers(3, 12), checks::numbers(4, 20));
+        // `[4, 3]^T [4, 5]`, with every row of the result followed by a number that stays.
+        let mut result = vec![1.; 18];
+        let view = ViewMut::strided(&mut result, 0, 3, 5, 6);
+        multiply(view, Into::Add, 1., View::new(&left, 4, 3).t(), View::new(&right, 4, 5), Threads::All);
+        for (place, value) in result.into_iter().enumerate() {
+            let (row, column) = (place / 6, place % 6);
+            let expected: f64 =
+                if column < 5 { (0..4).map(|k| left[k * 3 + row] * right[k * 5 + column]).sum() } else { 0. };
+            assert!((value - 1. - expected).abs() < 1e-12, "{place}");
+        }
     }
 }

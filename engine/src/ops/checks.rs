@@ -2,11 +2,18 @@
 
 use super::backward;
 use candle_core::{DType, Device, Result, Tensor, Var};
+use proptest::test_runner::{Config, RngSeed};
 
 type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
+/// The same random cases each time, fewer where each takes a thousand times as long.
+pub(crate) fn config() -> Config {
+    let cases = if cfg!(miri) { 16 } else { 256 };
+    Config { cases, rng_seed: RngSeed::Fixed(64), failure_persistence: None, ..Config::default() }
+}
+
 /// Numbers that look random: a hash of seed and index, spread over (-1, 1).
-pub(super) fn numbers(seed: u64, n: usize) -> Vec<f64> {
+pub(crate) fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let number = |index: u64| {
         let mut z = (seed << 32).wrapping_add(index).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -92,7 +92,11 @@ impl Forest {
             if segment.position != position {
                 bail!("segment {index} is at position {} instead of {position}", segment.position);
             }
-            start += segment.len;
+            // The next start, or the end of all rows.
+            start = match start.checked_add(segment.len) {
+                Some(end) => end,
+                None => bail!("segment {index} has {} rows from row {start} on", segment.len),
+            };
         }
         Ok(())
     }

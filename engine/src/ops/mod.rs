@@ -40,7 +40,7 @@ pub use upsample::upsample_nearest;
 pub use vocabulary::{VOCABULARY_NUMBERS, VocabularyQuery, vocabulary_log_prob};
 
 #[cfg(test)]
-mod checks;
+pub(crate) mod checks;
 #[cfg(test)]
 mod convolution_tests;
 #[cfg(test)]

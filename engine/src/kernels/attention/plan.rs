@@ -2,8 +2,8 @@
 
 use crate::ops::{Block, Forest};
 
-/// Queries per tile.
-const TILE: usize = 64;
+/// Queries per tile; few under Miri, which is slow and is to see several tiles.
+const TILE: usize = if cfg!(miri) { 4 } else { 64 };
 
 /// Consecutive rows.
 #[derive(Debug, Clone, Copy)]
@@ -42,15 +42,40 @@ impl Tile {
     }
 }
 
-/// All queries in tiles, put together so that no two groups share a key.
+/// All queries in tiles, put together in groups.
+///
+/// # Safety invariants
+///
+/// Threads write gradients at the same time, each for the rows of one group or tile. So no two tiles have a query in
+/// common, and no two groups a row that their tiles see.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(super) groups: Vec<Vec<Tile>>,
+    groups: Vec<Vec<Tile>>,
     pub(crate) n_queries: usize,
 }
 
 impl Plan {
+    /// # Panics
+    ///
+    /// If tiles share queries or groups keys.
+    fn new(groups: Vec<Vec<Tile>>, n_queries: usize) -> Self {
+        let tiles = || groups.iter().enumerate().flat_map(|(group, tiles)| tiles.iter().map(move |tile| (group, tile)));
+        let queries = tiles().enumerate().map(|(index, (_, tile))| (tile.queries, index));
+        assert!(are_apart(queries.collect()), "two tiles share queries");
+        let keys = tiles().flat_map(|(group, tile)| tile.seen.iter().map(move |&rows| (rows, group)));
+        assert!(are_apart(keys.collect()), "two groups share keys");
+        Self { groups, n_queries }
+    }
+
+    pub(super) fn groups(&self) -> &[Vec<Tile>] {
+        &self.groups
+    }
+
     /// Each token sees itself, those before it in its segment and its segment's ancestors; a group is a tree.
+    ///
+    /// # Panics
+    ///
+    /// If the segments share rows, as in a forest that fails its check.
     pub(crate) fn of_forest(forest: &Forest) -> Self {
         let mut groups: Vec<Vec<Tile>> = Vec::new();
         let mut tree_of = Vec::with_capacity(forest.segments.len());
@@ -69,10 +94,14 @@ impl Plan {
                 groups[tree].push(Tile::new(Rows { start: segment.start + first, len }, seen, true));
             }
         }
-        Self { groups, n_queries: forest.n_rows() }
+        Self::new(groups, forest.n_rows())
     }
 
     /// Each query of a block sees all keys of the block.
+    ///
+    /// # Panics
+    ///
+    /// If the blocks share queries.
     pub(crate) fn of_blocks(blocks: &[Block]) -> Self {
         let mut by_keys: Vec<&Block> = blocks.iter().filter(|block| !block.queries.is_empty()).collect();
         // Stable, so that blocks with the same keys stay in their order.
@@ -92,11 +121,139 @@ impl Plan {
                 group.extend(of_block);
             }
         }
-        Self { groups, n_queries: blocks.last().map_or(0, |block| block.queries.end) }
+        Self::new(groups, blocks.last().map_or(0, |block| block.queries.end))
     }
+}
+
+/// Whether rows with different owners are different rows.
+fn are_apart(mut runs: Vec<(Rows, usize)>) -> bool {
+    runs.retain(|(rows, _)| rows.len > 0);
+    runs.sort_unstable_by_key(|&(rows, _)| rows.start);
+    let (mut end, mut last) = (0, None);
+    runs.into_iter().all(|(rows, owner)| {
+        // Runs that hang together have had one owner so far: it is enough to look at the last one's.
+        let is_apart = rows.start >= end || last == Some(owner);
+        (end, last) = (end.max(rows.start.saturating_add(rows.len)), Some(owner));
+        is_apart
+    })
 }
 
 /// Starts and lengths that cut `len` queries into tiles.
 fn tiles(len: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..len).step_by(TILE).map(move |first| (first, TILE.min(len - first)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::checks;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::ops::Range;
+
+    /// Forests whose segments continue one of the few before them, or none.
+    fn forests() -> impl Strategy<Value = Forest> {
+        vec((proptest::option::of(0..4usize), 0..150usize), 0..8).prop_map(|segments| {
+            let mut forest = Forest::default();
+            for (index, (back, len)) in segments.into_iter().enumerate() {
+                forest.push(back.and_then(|back| index.checked_sub(back + 1)), len);
+            }
+            forest
+        })
+    }
+
+    /// Blocks over 40 keys, which they may share in any way.
+    fn blocks() -> impl Strategy<Value = Vec<Block>> {
+        vec((0..150usize, 0..30usize, 1..11usize), 0..6).prop_map(|blocks| {
+            let next = |end: &mut usize, (queries, first, keys)| {
+                *end += queries;
+                Some(Block { queries: *end - queries..*end, keys: first..first + keys })
+            };
+            blocks.into_iter().scan(0, next).collect()
+        })
+    }
+
+    fn range(rows: Rows) -> Range<usize> {
+        rows.start..rows.start + rows.len
+    }
+
+    /// The keys that each query sees, once the invariants are known to hold.
+    fn lawful(plan: &Plan, n_keys: usize) -> Vec<Vec<usize>> {
+        let mut group_of = vec![None; n_keys];
+        let mut visible = vec![None; plan.n_queries];
+        for (group, tiles) in plan.groups().iter().enumerate() {
+            for tile in tiles {
+                let seen: Vec<usize> = tile.seen.iter().copied().flat_map(range).collect();
+                assert_eq!(seen.len(), tile.n_seen);
+                for &key in &seen {
+                    assert!(
+                        group_of[key].replace(group).is_none_or(|other| other == group),
+                        "two groups see row {key}"
+                    );
+                }
+                for (index, query) in range(tile.queries).enumerate() {
+                    let keys = seen[..tile.n_visible(index)].to_vec();
+                    assert!(visible[query].replace(keys).is_none(), "two tiles have query {query}");
+                }
+            }
+        }
+        visible.into_iter().map(|keys| keys.expect("a query that no tile has")).collect()
+    }
+
+    proptest! {
+        #![proptest_config(checks::config())]
+
+        #[test]
+        fn tokens_see_their_ancestors_and_threads_stay_apart(forest in forests()) {
+            let visible = lawful(&Plan::of_forest(&forest), forest.n_rows());
+            for (index, segment) in forest.segments.iter().enumerate() {
+                let path = forest.path(index).into_iter().map(|s| forest.segments[s]);
+                let above: Vec<usize> = path.flat_map(|s| s.start..s.start + s.len).collect();
+                for (place, row) in (segment.start..segment.start + segment.len).enumerate() {
+                    prop_assert_eq!(&visible[row][..], &above[..above.len() - segment.len + place + 1]);
+                }
+            }
+        }
+
+        #[test]
+        fn queries_see_the_keys_of_their_block_and_threads_stay_apart(blocks in blocks()) {
+            let visible = lawful(&Plan::of_blocks(&blocks), 40);
+            for block in &blocks {
+                for row in block.queries.clone() {
+                    prop_assert_eq!(&visible[row], &block.keys.clone().collect::<Vec<_>>());
+                }
+            }
+        }
+
+        #[test]
+        fn owners_are_apart_exactly_if_no_row_has_two(runs in vec((0..20usize, 0..5usize, 0..3usize), 0..6)) {
+            let mut owners = [None; 25];
+            let mut rows = runs.iter().flat_map(|&(start, len, owner)| (start..start + len).map(move |row| (row, owner)));
+            let expected = rows.all(|(row, owner)| owners[row].replace(owner).is_none_or(|other| other == owner));
+            let runs = runs.into_iter().map(|(start, len, owner)| (Rows { start, len }, owner));
+            prop_assert_eq!(are_apart(runs.collect()), expected);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "two tiles share queries")]
+    fn blocks_that_share_queries_are_refused() {
+        Plan::of_blocks(&[Block { queries: 0..3, keys: 0..2 }, Block { queries: 2..4, keys: 2..4 }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "two tiles share queries")]
+    fn forests_that_fail_their_check_are_refused() {
+        let mut forest = Forest::chains(&[3, 2]);
+        forest.segments[1].start = 2;
+        Plan::of_forest(&forest);
+    }
+
+    #[test]
+    #[should_panic(expected = "two groups share keys")]
+    fn groups_that_share_keys_are_refused() {
+        let tile = |query, seen| Tile::new(Rows { start: query, len: 1 }, vec![seen], false);
+        let (all, second) = (Rows { start: 0, len: 2 }, Rows { start: 1, len: 1 });
+        Plan::new(vec![vec![tile(0, all)], vec![tile(1, second)]], 2);
+    }
 }

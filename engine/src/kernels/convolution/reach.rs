@@ -27,6 +27,11 @@ pub(crate) struct Sizes {
 }
 
 /// For each pixel of one side and each tap of the kernel the pixel of the other side.
+///
+/// # Safety invariants
+///
+/// Threads write the rows of near pixels at the same time, each those of one piece of [`Reach::order`]. So the groups
+/// have each of the pixels `0..near` once.
 #[derive(Debug)]
 pub(super) struct Reach {
     /// The number of taps.
@@ -38,7 +43,7 @@ pub(super) struct Reach {
     /// `[near, taps]`: the pixel within the far image, or [`NOTHING`].
     pub(super) pixels: Vec<u32>,
     /// The near pixels, in groups whose taps reach something together.
-    pub(super) groups: Vec<Vec<u32>>,
+    groups: Vec<Vec<u32>>,
 }
 
 impl Sizes {
@@ -108,8 +113,14 @@ impl Sizes {
 }
 
 impl Reach {
-    /// The near pixels of all images, group by group.
+    /// The near pixels of all images, group by group: each row once, whatever the number of images.
+    ///
+    /// # Panics
+    ///
+    /// If there are more rows than `u32` can count.
     pub(super) fn order(&self, images: usize) -> Vec<u32> {
+        let rows = images.checked_mul(self.near);
+        assert!(rows.is_some_and(|rows| u32::try_from(rows).is_ok()), "more pixels than can be counted");
         let of_image = |group, image| {
             let first = (image * self.near) as u32;
             <[u32]>::iter(group).map(move |pixel| first + pixel)
@@ -126,4 +137,77 @@ fn groups(pixels: &[u32], taps: usize) -> Vec<Vec<u32>> {
         groups.entry(pattern).or_default().push(near);
     }
     groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::checks;
+    use proptest::prelude::*;
+
+    /// Sizes at which the kernel fits somewhere, with and without pixels that no place of it reaches.
+    fn sizes() -> impl Strategy<Value = Sizes> {
+        let axis = || (1..7usize, 1..4usize, 0..4usize, 0..4usize);
+        (1..4usize, axis(), axis(), 1..4usize).prop_filter_map(
+            "a kernel that fits nowhere",
+            |(images, rows, columns, stride)| {
+                let places = |(size, kernel, before, after): (usize, usize, usize, usize)| {
+                    Some((size + before + after).checked_sub(kernel)? / stride + 1)
+                };
+                let output = [places(rows)?, places(columns)?];
+                let [input, kernel, padding] = [[rows.0, columns.0], [rows.1, columns.1], [rows.2, columns.2]];
+                Some(Sizes { images, input, output, kernel, stride, padding, n_in: 1, n_out: 1 })
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(checks::config())]
+
+        #[test]
+        fn each_row_comes_once(sizes in sizes()) {
+            for (reach, [height, width]) in [(sizes.reach(), sizes.output), (sizes.reached_from(), sizes.input)] {
+                prop_assert_eq!(reach.near, height * width);
+                let mut order = reach.order(sizes.images);
+                order.sort_unstable();
+                prop_assert!(order.into_iter().eq(0..(sizes.images * height * width) as u32));
+            }
+        }
+
+        #[test]
+        fn both_sides_reach_each_other_where_the_kernel_lies(sizes in sizes()) {
+            let (reach, back) = (sizes.reach(), sizes.reached_from());
+            let mut expected = vec![NOTHING; back.pixels.len()];
+            for (place, &far) in reach.pixels.iter().enumerate() {
+                let (near, tap) = (place / reach.taps, place % reach.taps);
+                let at = |axis: usize, near: usize, tap: usize| {
+                    (near * sizes.stride + tap).checked_sub(sizes.padding[axis]).filter(|&at| at < sizes.input[axis])
+                };
+                let row = at(0, near / sizes.output[1], tap / sizes.kernel[1]);
+                let column = at(1, near % sizes.output[1], tap % sizes.kernel[1]);
+                let pixel = row.zip(column).map(|(row, column)| row * sizes.input[1] + column);
+                prop_assert_eq!((far != NOTHING).then_some(far as usize), pixel);
+                if let Some(pixel) = pixel {
+                    expected[pixel * back.taps + tap] = near as u32;
+                }
+            }
+            prop_assert_eq!(back.pixels, expected);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "more pixels than can be counted")]
+    fn rows_past_the_numbers_are_refused() {
+        let sizes = Sizes {
+            images: 1,
+            input: [2, 2],
+            output: [2, 2],
+            kernel: [1, 1],
+            stride: 1,
+            padding: [0, 0],
+            n_in: 1,
+            n_out: 1,
+        };
+        sizes.reach().order(1 << 30);
+    }
 }

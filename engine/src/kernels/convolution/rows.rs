@@ -76,6 +76,8 @@ pub(super) fn products<T: Vectorised>(
     images: usize,
 ) -> Vec<T> {
     let n_rows = images * reach.near;
+    let n_panels = panels.near.div_ceil(panels.width);
+    assert_eq!(panels.data.len(), n_panels * reach.taps * panels.far * panels.width, "panels of another kernel");
     let mut y = vec![T::zero(); n_rows * panels.near];
     let mut start = vec![T::zero(); panels.near.next_multiple_of(panels.width)];
     if let Some(bias) = bias {
@@ -86,6 +88,7 @@ pub(super) fn products<T: Vectorised>(
     // Many pieces, so that no thread waits long for another; large ones, so that a panel is read for many pixels.
     let rows = (n_rows / 32).next_multiple_of(2 * WIDE_TILE).clamp(2 * WIDE_TILE, 16 * WIDE_TILE);
     let y_rows = Shared::new(&mut y);
+    // By the invariants of `Reach` each row is in one piece.
     reach.order(images).par_chunks(rows).with_max_len(1).for_each(|rows| {
         Arch::new().dispatch(Piece { y: y_rows, rows, work: &work });
     });
@@ -101,7 +104,11 @@ struct Work<'a, T> {
     zeros: &'a [T],
 }
 
-/// Some rows of the result, which nobody else computes.
+/// Some rows of the result.
+///
+/// # Safety invariants
+///
+/// While it lives nobody else touches these rows of `y`, and none of them is in `rows` twice.
 struct Piece<'a, T> {
     y: Shared<'a, T>,
     rows: &'a [u32],
@@ -144,7 +151,7 @@ impl<T: Vectorised> Piece<'_, T> {
             for tile in &tiles {
                 let sums = self.work.sums::<S, ROWS, VECTORS>(simd, weights, start, tile, &mut scratch);
                 for (&row, sums) in tile.rows.iter().zip(&sums) {
-                    // SAFETY: a row is in one piece, and this reference to it is gone before the next is made.
+                    // SAFETY: only this piece has the row, and this reference to it is gone before the next is made.
                     let y = unsafe { self.y.slice(row as usize * near + panel * width, columns) };
                     store::<T, S, VECTORS>(simd, y, sums);
                 }
@@ -247,7 +254,7 @@ fn accumulate<T: Vectorised, S: Simd, const ROWS: usize, const VECTORS: usize>(
     let mut local = *sums;
     for (channel, weights) in (0..channels).zip(weights.chunks_exact(VECTORS)) {
         for row in 0..ROWS {
-            // SAFETY: `channel` is below the length that every row was checked to have.
+            // SAFETY: `channel` is below `channels`, the length that every row was checked to have.
             let value = T::splat(simd, unsafe { *inputs[row].get_unchecked(channel) });
             for vector in 0..VECTORS {
                 local[row][vector] = T::multiply_add(simd, value, weights[vector], local[row][vector]);

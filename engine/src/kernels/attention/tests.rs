@@ -1,0 +1,124 @@
+//! Gradients written by several threads, in one buffer and in three, and targets that are refused.
+
+use super::*;
+use crate::ops::checks::numbers;
+use crate::ops::{Block, Forest};
+
+const HEADS: Heads = Heads { query: 4, key_value: 2, size: 3 };
+
+/// How heads lie in a matrix of its own, and where those of queries, keys and values begin in one matrix of all.
+fn columns(n_heads: usize) -> Columns {
+    Columns { offset: 0, head_stride: HEADS.size, row_stride: n_heads * HEADS.size }
+}
+
+fn packed() -> [Columns; 3] {
+    let Heads { query, key_value, .. } = HEADS;
+    [0, query, query + key_value].map(|head| Columns { offset: head * HEADS.size, ..columns(query + 2 * key_value) })
+}
+
+/// Results and gradients of queries, keys and values, all in one matrix.
+fn together(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let [queries, keys, values] = packed().map(|columns| Operand { data: qkv, columns });
+    let attention = Attention { queries, keys, values, heads: HEADS, plan };
+    let (output, normalisers) = attention.forward();
+    let mut gradients = vec![0.; qkv.len()];
+    let data = Shared::new(&mut gradients);
+    attention.backward(&output, &normalisers, upstream, packed().map(|columns| Some(Target { data, columns })));
+    (output, gradients)
+}
+
+/// [`together`] by matrices of their own.
+fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let heads = [HEADS.query, HEADS.key_value, HEADS.key_value];
+    let all = columns(heads.iter().sum());
+    let part = |which: usize| {
+        let (width, start) = (heads[which] * HEADS.size, packed()[which].offset);
+        qkv.chunks_exact(all.row_stride).flat_map(|row| row[start..][..width].to_vec()).collect::<Vec<_>>()
+    };
+    let data = [0, 1, 2].map(part);
+    let operand = |which: usize| Operand { data: &data[which], columns: columns(heads[which]) };
+    let attention = Attention { queries: operand(0), keys: operand(1), values: operand(2), heads: HEADS, plan };
+    let (output, normalisers) = attention.forward();
+    let mut gradients = data.clone().map(|data| vec![0.; data.len()]);
+    let [q, k, v] = gradients.each_mut().map(|gradient| Shared::new(gradient));
+    let target = |data, n_heads| Some(Target { data, columns: columns(n_heads) });
+    let targets = [target(q, heads[0]), target(k, heads[1]), target(v, heads[2])];
+    attention.backward(&output, &normalisers, upstream, targets);
+    let mut rows = [0, 1, 2].map(|which| gradients[which].chunks_exact(heads[which] * HEADS.size));
+    let row = |_| rows.each_mut().map(|rows| rows.next().unwrap_or_default()).concat();
+    (output, (0..plan.n_queries).flat_map(row).collect())
+}
+
+fn plans() -> [Plan; 2] {
+    let mut forest = Forest::default();
+    // Two trees whose segments take turns, with queries for several tiles.
+    let (first, second) = (forest.push(None, 9), forest.push(None, 3));
+    let child = forest.push(Some(first), 5);
+    forest.push(Some(second), 2);
+    forest.push(Some(child), 1);
+    forest.push(Some(first), 4);
+    // Blocks that share keys, all or some, and one that is alone.
+    let block = |queries, keys| Block { queries, keys };
+    let blocks = [block(0..9, 0..4), block(9..12, 10..17), block(12..17, 2..6), block(17..24, 0..4)];
+    [Plan::of_forest(&forest), Plan::of_blocks(&blocks)]
+}
+
+#[test]
+fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() {
+    for plan in plans() {
+        let qkv = numbers(1, plan.n_queries * columns(8).row_stride);
+        let upstream = numbers(2, plan.n_queries * columns(4).row_stride);
+        let with_threads = |n: usize, run: fn(&Plan, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>)| {
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            threads.install(|| run(&plan, &qkv, &upstream))
+        };
+        let expected = with_threads(1, together);
+        assert!(
+            expected.1.iter().all(|gradient| gradient.is_finite()) && expected.1.iter().any(|&gradient| gradient != 0.)
+        );
+        assert_eq!(with_threads(3, together), expected);
+        assert_eq!(with_threads(3, apart), expected);
+    }
+}
+
+/// Runs a backward pass of nothing with targets at these columns, all in one buffer.
+fn target(columns: [Columns; 3]) {
+    let plan = Plan::of_forest(&Forest::default());
+    let nothing = |columns| Operand { data: &[0f64; 0][..], columns };
+    let [queries, keys, values] = columns.map(nothing);
+    let mut buffer = [0.; 48];
+    let data = Shared::new(&mut buffer);
+    let targets = columns.map(|columns| Some(Target { data, columns }));
+    Attention { queries, keys, values, heads: HEADS, plan: &plan }.backward(&[], &Vec::new(), &[], targets);
+}
+
+#[test]
+fn targets_may_share_a_buffer() {
+    target(packed());
+}
+
+#[test]
+#[should_panic(expected = "heads of gradients share columns")]
+fn targets_in_the_same_columns_are_refused() {
+    let [queries, keys, _] = packed();
+    target([queries, keys, keys]);
+}
+
+#[test]
+#[should_panic(expected = "heads of gradients share columns")]
+fn heads_that_overlap_are_refused() {
+    target(packed().map(|columns| Columns { head_stride: HEADS.size - 1, ..columns }));
+}
+
+#[test]
+#[should_panic(expected = "heads of gradients share columns")]
+fn heads_past_the_end_of_a_row_are_refused() {
+    target(packed().map(|columns| Columns { row_stride: columns.row_stride - 1, ..columns }));
+}
+
+#[test]
+#[should_panic(expected = "gradients in one buffer have rows of two lengths")]
+fn targets_whose_rows_cross_are_refused() {
+    let [queries, keys, values] = packed();
+    target([queries, Columns { row_stride: 25, ..keys }, values]);
+}
