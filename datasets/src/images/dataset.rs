@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::chance;
 use rayon::prelude::*;
 
 use super::audit::{ImageAudit, Look};
@@ -15,7 +16,7 @@ use crate::error::DatasetError;
 use crate::reading::{self, CellRow};
 use crate::record::Origin;
 use crate::records::{OnBad, Reading};
-use crate::source::{held_out_positions, prompt_hash, seeded};
+use crate::source::{held_out_positions, prompt_hash};
 use crate::spool::{Offset, Spool, SpoolWriter};
 
 /// Records checked at a time, by all cores.
@@ -70,7 +71,7 @@ impl Mirror {
     /// Whether a picture is mirrored: of which example, and which of its pictures.
     fn takes(self, number: usize, side: usize) -> bool {
         let side = if self.sides == Sides::Together { 0 } else { side };
-        seeded(number as u64, self.seed) >> side & 1 == 1
+        chance::bits(self.seed, number as u64) >> side & 1 == 1
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::chance;
 use rayon::prelude::*;
 
 use crate::audit::{Audit, Observation};
@@ -146,7 +147,7 @@ pub(crate) fn held_out_positions(
         return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
     }
     let mut by_prompt: Vec<(u64, usize)> =
-        prompts.iter().enumerate().map(|(position, &prompt)| (seeded(prompt, seed), position)).collect();
+        prompts.iter().enumerate().map(|(position, &prompt)| (chance::bits(seed, prompt), position)).collect();
     by_prompt.sort_unstable();
     let wanted = share * prompts.len() as f64;
     let mut n_held_out = 0;
@@ -184,11 +185,6 @@ pub(crate) fn prompt_hash(prompt: &Text) -> u64 {
         }),
     }
     first_word(hasher.finalize())
-}
-
-/// The order of prompts under a seed. One-to-one but for chance: equal prompts stay equal.
-pub(crate) fn seeded(prompt: u64, seed: u64) -> u64 {
-    first_word(blake3::Hasher::new().update(&seed.to_le_bytes()).update(&prompt.to_le_bytes()).finalize())
 }
 
 fn first_word(hash: blake3::Hash) -> u64 {

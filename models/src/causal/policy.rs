@@ -1,8 +1,8 @@
 //! Causal models as policies and learners of the token MDP.
 
+use mdp::chance::fork;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use super::decoder::Pass;
 use super::draw::{Sampling, top_proposals};
@@ -82,7 +82,7 @@ impl Policy<TokenMdp> for CausalLm {
         let longest: Vec<usize> = starts.iter().map(room).collect();
         let sampling =
             Sampling { eos: mdp.eos.clone(), vocabulary: Some(mdp.vocabulary as usize), ..Sampling::default() };
-        let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
+        let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         let responses = self.generate_within(&prompts, &longest, &sampling, &mut rngs)?;
         Ok(starts.iter().zip(responses).map(|(start, tokens)| Episode::whole(start.clone(), tokens)).collect())
     }

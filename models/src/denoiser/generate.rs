@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use engine::noise::standard_normal;
 use mdp::Rng;
+use mdp::chance::standard_normal;
 use mdp::diffusion::Latent;
 
 use super::Condition;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::noise::standard_normal;
+use mdp::chance::{fork, standard_normal};
 use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Channels, Episode, EpisodeOf, Mdp as _, Rng};
 
@@ -134,8 +134,7 @@ impl Policy<Problem> for Denoiser {
 impl Denoiser {
     /// One action for each state, all from one generator, state after state.
     fn act_in_turn(&self, mdp: &Problem, states: &[State], rng: &mut Rng) -> Result<Vec<(Latent, f64)>, ModelError> {
-        use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-        let mut own: Vec<Rng> = states.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
+        let mut own: Vec<Rng> = states.iter().map(|_| fork(rng)).collect();
         let mut rngs: Vec<&mut Rng> = own.iter_mut().collect();
         self.act(mdp, states, &mut rngs)
     }

@@ -128,10 +128,8 @@ impl<'a> Setup<'a> {
                 .of_prediction(self.loaded.scheduler.prediction)
         };
         let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
-        // Held-out examples have draws of their own, the same at every evaluation.
-        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, given: None, ..draws.clone() };
         let held_out = self.data.held_out.clone();
-        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
+        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), draws.held_out()));
         let key = format!(
             "{} {} {is_half} {share} {}",
             self.data.fingerprint,

@@ -6,7 +6,8 @@ use ::train::token::{FromExample, Texts, TokenSource};
 use ::train::{
     CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, TrainError, can_write, run,
 };
-use datasets::{Dataset, Order, derived_seed};
+use datasets::Dataset;
+use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
 use models::causal::{CausalLm, Sampling};
 use models::formats::{ModelFiles, ModelTokenizer};

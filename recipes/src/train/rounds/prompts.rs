@@ -1,6 +1,7 @@
 //! What is asked in the rounds.
+use datasets::Prompt;
 use datasets::synthetic::Split;
-use datasets::{Prompt, drawn};
+use mdp::chance::drawn;
 
 use crate::judged::hold_out;
 use crate::sample::{embedded_prompts, read_prompts};
