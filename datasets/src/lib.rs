@@ -10,7 +10,7 @@
 //!
 //! - [`record`]: what a file says, as text. [`formats`]: how files say it.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
-//! - [`source`]: [`open`] and [`Dataset`].
+//! - [`source`]: [`open`] and [`Dataset`]. [`holdout`]: which examples are held out.
 //! - [`images`]: pictures that somebody preferred.
 //! - [`pairs`]: folders of pairs that models made, and what was said about them.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
@@ -38,6 +38,7 @@ pub mod chat;
 pub mod error;
 pub mod example;
 pub mod formats;
+pub mod holdout;
 pub mod images;
 pub mod pairs;
 pub mod reading;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
 use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Samples, Source, can_write, run};
+use datasets::holdout::{PromptHash, hold_out};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
@@ -12,7 +13,6 @@ use policies::{Persist as _, Policy};
 use super::{Ended, Next, Task, Trained};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, Opened};
-use crate::judged::hold_out;
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
@@ -158,7 +158,7 @@ impl<'a> Setup<'a> {
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,
         };
-        let (train, held_out) = split(&found, images::eval_share(values)?, seed);
+        let (train, held_out) = split(&found, images::eval_share(values)?, seed)?;
         let learned_from = blake3::hash(format!("{:?}", train.pairs).as_bytes());
         let key = format!("{} trajectories {k:?} {by_decision} {learned_from}", found.fingerprint);
         let source = |trajectories| {
@@ -259,9 +259,9 @@ impl<'a> Setup<'a> {
 }
 
 /// A share of what is told is held out, with all its pairs.
-fn split(found: &Found, share: f64, seed: u64) -> (Trajectories, Option<Trajectories>) {
+fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
-    let (rest, held_out) = hold_out(&found.told, share, seed);
+    let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
-    (part(&rest), (!held_out.is_empty()).then(|| part(&held_out)))
+    Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }
