@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hybrid_dpo::engine::{Noise, noise, optim::RmsProp};
+use hybrid_dpo::engine::{Noise, optim::RmsProp};
+use hybrid_dpo::mdp::chance;
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{Episode, EpisodeOf, weights};
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Keep, Training};
@@ -29,7 +30,7 @@ fn files() -> ModelFiles {
 
 fn episodes() -> Vec<EpisodeOf<TokenMdp>> {
     let mut rng = Noise::new(1).stream("bench", 0);
-    let mut between = |low: u64, high: u64| low + noise::below(&mut rng, high - low + 1);
+    let mut between = |low: u64, high: u64| low + chance::below(&mut rng, high - low + 1);
     let mut episodes = Vec::new();
     for _ in 0..4 {
         let length = between(250, 450);

@@ -25,7 +25,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
 
 /// All that the crates of pure numbers may depend on from outside.
 const PURE: [(&str, &[&str]); 3] = [
-    ("mdp", &["rand", "rand_chacha", "serde", "thiserror"]),
+    ("mdp", &["blake3", "rand", "rand_chacha", "serde", "thiserror"]),
     ("objectives", &["thiserror"]),
     ("policies", &["blake3", "rand", "serde", "serde_json", "thiserror"]),
 ];

@@ -10,14 +10,15 @@
 //!
 //! - [`record`]: what a file says, as text. [`formats`]: how files say it.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
-//! - [`source`]: [`open`] and [`Dataset`]. [`order`]: the order in which an epoch visits the examples.
+//! - [`source`]: [`open`] and [`Dataset`]. [`holdout`]: which examples are held out.
 //! - [`images`]: pictures that somebody preferred.
 //! - [`pairs`]: folders of pairs that models made, and what was said about them.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
 //!
 //! # Examples
 //! ```no_run
-//! use datasets::{Order, Reading, TokenSettings, Tokenise};
+//! use datasets::{Reading, TokenSettings, Tokenise};
+//! use mdp::chance::Order;
 //!
 //! let tokenizer = tokenizers::Tokenizer::from_file("model/tokenizer.json").map_err(|error| error.to_string())?;
 //! let tokenise = Tokenise::new(&tokenizer, None, TokenSettings::new(0))?;
@@ -37,8 +38,8 @@ pub mod chat;
 pub mod error;
 pub mod example;
 pub mod formats;
+pub mod holdout;
 pub mod images;
-pub mod order;
 pub mod pairs;
 pub mod reading;
 pub mod record;
@@ -57,7 +58,6 @@ pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
-pub use order::{Order, derived_seed, drawn};
 pub use pairs::{LabelLog, Labels, PairFolder, PairWriter};
 pub use reading::Split;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};

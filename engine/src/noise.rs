@@ -1,8 +1,9 @@
-//! Tensors of seeded noise. The streams they are drawn from, [`Noise`], are those of [`mdp::noise`].
+//! Tensors of seeded noise. The streams they are drawn from, [`Noise`], are those of [`mdp::chance`].
 
 use candle_core::{Device, Shape, Tensor};
 use mdp::Rng;
-pub use mdp::noise::{Noise, below, permutation, shuffle, standard_normal, standard_normal_pair, unit};
+pub use mdp::chance::Noise;
+use mdp::chance::{standard_normal_pair, unit};
 
 use crate::EngineError;
 

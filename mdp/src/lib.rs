@@ -67,6 +67,7 @@
 //! number for each decision, which is all that the crates for policies and for losses exchange. [`Finite`] and
 //! [`soft_q`] are the ground truth of the tests.
 
+pub mod chance;
 pub mod diffusion;
 mod enumerable;
 mod episode;
@@ -74,7 +75,6 @@ mod error;
 pub mod finite;
 pub mod hybrid;
 pub mod laws;
-pub mod noise;
 pub mod soft_q;
 mod steps;
 pub mod token;

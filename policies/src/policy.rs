@@ -2,8 +2,8 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::chance::fork;
 use mdp::{Channels, EpisodeOf, Mdp, Rng};
-use rand::{Rng as _, SeedableRng as _};
 
 use crate::cursor::{Cursor, Replay, act};
 
@@ -61,7 +61,7 @@ pub trait Policy<M: Mdp> {
 
     /// Acts from each state to the end, each from a generator that `rng` seeds.
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
-        let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
+        let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         let longest = vec![usize::MAX; starts.len()];
         act(mdp, self.cursor(mdp, starts)?, &longest, &mut rngs, &mut |_| Ok(()))
     }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::chance::unit;
 use mdp::{Channels, Enumerable, EpisodeOf, Mdp, Rng, Steps};
-use rand::RngExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -154,7 +154,7 @@ where
     fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError> {
         let draw = |state: &M::State| {
             let log_probs = self.log_probs(mdp, state)?;
-            let mut left: f64 = rng.random();
+            let mut left = unit(rng);
             let allowed = mdp.allowed(state);
             let drawn = allowed.iter().find(|index| {
                 left -= log_probs[**index].exp();

@@ -1,5 +1,4 @@
 //! Folders of pairs as something to learn from: the judgements in them, whatever their sides are.
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use datasets::PairFolder;
@@ -86,22 +85,7 @@ impl Judged {
     }
 }
 
-/// Whole requests at a time, in the order of a hash of seed and request, until the share is reached: the rows to learn
-/// from, and those held out.
-pub(crate) fn hold_out<T: AsRef<str>>(requests: &[T], share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let mut by_request: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (row, request) in requests.iter().enumerate() {
-        by_request
-            .entry(blake3::hash(format!("{seed} {}", request.as_ref()).as_bytes()).to_hex().to_string())
-            .or_default()
-            .push(row);
-    }
-    let (mut rest, mut held_out) = (Vec::new(), Vec::new());
-    for rows in by_request.into_values() {
-        let fits = (held_out.len() + rows.len()) as f64 <= share * requests.len() as f64;
-        if fits { &mut held_out } else { &mut rest }.extend(rows);
-    }
-    rest.sort_unstable();
-    held_out.sort_unstable();
-    (rest, held_out)
+/// The part of a fingerprint that changes with the rows that are held out; empty where none is.
+pub(crate) fn mark(held_out: &[usize]) -> String {
+    if held_out.is_empty() { String::new() } else { format!(" {}", blake3::hash(format!("{held_out:?}").as_bytes())) }
 }

@@ -98,7 +98,7 @@ fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure>
 fn setting(of_loss: &str) -> String {
     let sections = [at::objective::ALL, at::diffusion::ALL];
     let field = sections.into_iter().flatten().find(|field| field.path.split('.').next_back() == Some(of_loss));
-    field.map_or_else(|| of_loss.to_owned(), |field| field.to_string())
+    field.map_or_else(|| of_loss.to_owned(), ToString::to_string)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The table at the end of a run.
 use std::fmt::Write as _;
 
-use datasets::derived_seed;
 use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
+use mdp::chance::derived_seed;
 use models::causal::{CausalLm, Sampling};
 use models::formats::ModelTokenizer;
 use train::statistics::wilson;

@@ -59,7 +59,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     hooks: &Hooks<'_, M, L>,
     look: Look,
 ) -> Result<Evaluated, TrainError> {
-    let positions = datasets::drawn(look.seed, "evaluation", look.examples, data.len());
+    let positions = mdp::chance::drawn(look.seed, "evaluation", look.examples, data.len());
     let failed = |source| TrainError::of_policy(look.step, source);
     let mut all = Slice::new([]);
     let mut policy = Channels::default();

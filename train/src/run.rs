@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mdp::Mdp;
+use mdp::chance::Order;
 use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
@@ -137,7 +138,7 @@ pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Re
     let n = data.len();
     let per_epoch = settings.steps_per_epoch(n);
     let epoch = step / per_epoch;
-    let order = datasets::Order::new(settings.seed, epoch as u64, n);
+    let order = Order::new(settings.seed, epoch as u64, n);
     let from = (step % per_epoch) * settings.batch_size;
     let to = (from + settings.batch_size).min(n);
     let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::chance;
 use rayon::prelude::*;
 
 use super::audit::{ImageAudit, Look};
@@ -12,10 +13,10 @@ use super::preparation::Preparation;
 use super::rows::{Columns, Encoded, RawImages, RawRow};
 use super::{CaptionedImage, ImagePair, stored};
 use crate::error::DatasetError;
+use crate::holdout::{self, PromptHash};
 use crate::reading::{self, CellRow};
 use crate::record::Origin;
 use crate::records::{OnBad, Reading};
-use crate::source::{held_out_positions, prompt_hash, seeded};
 use crate::spool::{Offset, Spool, SpoolWriter};
 
 /// Records checked at a time, by all cores.
@@ -70,7 +71,7 @@ impl Mirror {
     /// Whether a picture is mirrored: of which example, and which of its pictures.
     fn takes(self, number: usize, side: usize) -> bool {
         let side = if self.sides == Sides::Together { 0 } else { side };
-        seeded(number as u64, self.seed) >> side & 1 == 1
+        chance::bits(self.seed, number as u64) >> side & 1 == 1
     }
 }
 
@@ -92,8 +93,7 @@ pub struct ImageDataset {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     offset: Offset,
-    /// A hash of its caption.
-    caption: u64,
+    caption: PromptHash,
     /// Its number in the whole data set.
     number: usize,
 }
@@ -243,14 +243,12 @@ impl ImageDataset {
         Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by caption: (the rest, the held out). All examples of a caption fall on the same side; captions are held
-    /// out in the order of a hash of their text and the seed, until this share of the *examples* is.
+    /// Splits by caption: (the rest, the held out), as [`holdout`] says. All examples of a caption fall on the same side.
     ///
     /// # Errors
     /// The share is not between 0 and 1.
     pub fn hold_out(&self, share: f64, seed: u64) -> Result<(Self, Self), DatasetError> {
-        let captions: Vec<u64> = self.entries.iter().map(|entry| entry.caption).collect();
-        let (rest, held_out) = held_out_positions(&captions, share, seed)?;
+        let (rest, held_out) = holdout::hold_out(self.entries.iter().map(|entry| entry.caption), share, seed)?;
         Ok((self.select(&rest)?, self.select(&held_out)?))
     }
 
@@ -348,7 +346,7 @@ impl Builder {
 
     fn push(&mut self, caption: &str, best: &[u8], worst: Option<&[u8]>) -> Result<(), DatasetError> {
         let parts: Vec<&[u8]> = [caption.as_bytes(), best].into_iter().chain(worst).collect();
-        let (number, hash) = (self.entries.len(), prompt_hash(&caption.into()));
+        let (number, hash) = (self.entries.len(), PromptHash::of_plain(caption));
         self.entries.push(Entry { offset: self.writer.push_parts(&parts)?, caption: hash, number });
         self.audit.pairs += u64::from(worst.is_some());
         self.audit.captioned += u64::from(worst.is_none());

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::audit::{Audit, Observation};
 use crate::error::DatasetError;
 use crate::example::Example;
+use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
 use crate::records::{OnBad, Reading, Skipped, note, records};
 use crate::spool::{Offset, Spool, SpoolWriter};
@@ -34,8 +35,7 @@ pub struct Dataset {
 struct Entry {
     /// Where its tokens are.
     offset: Offset,
-    /// A hash of its prompt before anything was cut or tokenised: cut prompts may differ where the whole ones do not.
-    prompt: u64,
+    prompt: PromptHash,
 }
 
 /// Reads a file, or a folder of shards, front to back: parses, checks and tokenises every record.
@@ -122,77 +122,15 @@ impl Dataset {
         Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by prompt: (the rest, the held out). All examples of a prompt, as the records had it, fall on the same
-    /// side however it was cut and tokenised. Prompts are held out in the order of a hash of their text and the seed,
-    /// until this share of the *examples* is.
+    /// Splits by prompt: (the rest, the held out), as [`holdout`] says. All examples of a prompt, as the records had it, fall
+    /// on the same side however it was cut and tokenised.
     ///
     /// # Errors
     /// The share is not between 0 and 1.
     pub fn hold_out(&self, share: f64, seed: u64) -> Result<(Self, Self), DatasetError> {
-        let prompts: Vec<u64> = self.entries.iter().map(|entry| entry.prompt).collect();
-        let (rest, held_out) = held_out_positions(&prompts, share, seed)?;
+        let (rest, held_out) = holdout::hold_out(self.entries.iter().map(|entry| entry.prompt), share, seed)?;
         Ok((self.select(&rest)?, self.select(&held_out)?))
     }
-}
-
-/// The positions that stay and those held out, when equal prompts (hashes of their texts) go to the same side.
-pub(crate) fn held_out_positions(
-    prompts: &[u64],
-    share: f64,
-    seed: u64,
-) -> Result<(Vec<usize>, Vec<usize>), DatasetError> {
-    if !(0.0..=1.0).contains(&share) {
-        let value = share.to_string();
-        return Err(DatasetError::Setting { name: "held-out share", value, hint: "it must be between 0 and 1" });
-    }
-    let mut by_prompt: Vec<(u64, usize)> =
-        prompts.iter().enumerate().map(|(position, &prompt)| (seeded(prompt, seed), position)).collect();
-    by_prompt.sort_unstable();
-    let wanted = share * prompts.len() as f64;
-    let mut n_held_out = 0;
-    for prompt in by_prompt.chunk_by(|first, second| first.0 == second.0) {
-        // A prompt goes where it brings the share closer.
-        if n_held_out as f64 + prompt.len() as f64 / 2.0 > wanted {
-            break;
-        }
-        n_held_out += prompt.len();
-    }
-    let positions = |part: &[(u64, usize)]| {
-        let mut positions: Vec<usize> = part.iter().map(|&(_, position)| position).collect();
-        positions.sort_unstable();
-        positions
-    };
-    let (held_out, rest) = by_prompt.split_at(n_held_out);
-    Ok((positions(rest), positions(held_out)))
-}
-
-/// A number that depends on the prompt's text only, or on its messages.
-pub(crate) fn prompt_hash(prompt: &Text) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    let mut add = |part: &str| {
-        // The length first, so that no two lists of parts run together into the same bytes.
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    };
-    match prompt {
-        Text::Plain(text) => add(text),
-        Text::Chat(messages) => messages.iter().for_each(|message| {
-            add(&message.role);
-            add(&message.content.words());
-            if !message.fields.is_empty() {
-                add(&serde_json::to_string(&message.fields).unwrap_or_default());
-            }
-        }),
-    }
-    first_word(hasher.finalize())
-}
-
-/// The order of prompts under a seed. One-to-one but for chance: equal prompts stay equal.
-pub(crate) fn seeded(prompt: u64, seed: u64) -> u64 {
-    first_word(blake3::Hasher::new().update(&seed.to_le_bytes()).update(&prompt.to_le_bytes()).finalize())
-}
-
-fn first_word(hash: blake3::Hash) -> u64 {
-    hash.as_bytes().iter().take(8).fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 struct Builder<'a> {
@@ -225,7 +163,7 @@ impl<'a> Builder<'a> {
                 match found {
                     Ok((example, seen)) => {
                         self.look(record);
-                        self.push(example, &seen, prompt_hash(&record.prompt))?;
+                        self.push(example, &seen, PromptHash::of(&record.prompt))?;
                     }
                     Err(error) => self.audit.skipped.admit(self.on_bad, error)?,
                 }
@@ -248,7 +186,7 @@ impl<'a> Builder<'a> {
             texts.iter().filter(|answer| repeats_prompt(&record.prompt, answer)).count() as u64;
     }
 
-    fn push(&mut self, example: Option<Example>, seen: &Observation, prompt: u64) -> Result<(), DatasetError> {
+    fn push(&mut self, example: Option<Example>, seen: &Observation, prompt: PromptHash) -> Result<(), DatasetError> {
         if let Some(mut example) = example {
             example.index = self.entries.len() as u64;
             self.entries.push(Entry { offset: self.writer.push(&example)?, prompt });

@@ -1,30 +1,24 @@
 //! Chance, drawn from a named stream.
-
-use mdp::Rng as Generator;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use mdp::Rng;
+use mdp::chance::{below, named, shuffle, unit};
 
 /// A generator with the few draws that grammars need.
-pub(super) struct Draw(Generator);
+pub(super) struct Draw(Rng);
 
 impl Draw {
     /// The stream of draws that a problem names by `purpose` and `numbers`; different names give independent streams.
     pub(super) fn new(problem: &str, purpose: &str, numbers: &[u64]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(problem);
-        hasher.update(purpose.as_bytes());
-        for number in numbers {
-            hasher.update(&number.to_le_bytes());
-        }
-        Self(Generator::from_seed(*hasher.finalize().as_bytes()))
+        Self(named(problem, purpose, numbers))
     }
 
-    /// A number in `0..limit`; the bias of taking 64 bits modulo a small limit is below 1e-17.
+    /// A number in `0..limit`.
     pub(super) fn below(&mut self, limit: usize) -> usize {
-        (self.0.next_u64() % limit as u64) as usize
+        below(&mut self.0, limit as u64) as usize
     }
 
     /// Whether an event of the given probability happens.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
-        ((self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64) < probability
+        unit(&mut self.0) < probability
     }
 
     /// One of the items.
@@ -55,8 +49,21 @@ impl Draw {
 
     /// Puts the items in random order.
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
+        shuffle(&mut self.0, items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_frozen() {
+        // A change of these changes all embedded problems.
+        let mut draw = Draw::new("a problem", "purpose", &[1, 2]);
+        assert_eq!([0; 5].map(|_| draw.below(10)), [4, 3, 4, 1, 6]);
+        assert_eq!([0; 5].map(|_| draw.chance(0.5)), [false; 5]);
+        assert_eq!(draw.sample(&[0, 1, 2, 3, 4, 5, 6], 4), [3, 0, 4, 2]);
+        assert_eq!(draw.choose_by(&[1, 2, 3], &[0.2, 0.3, 0.5]), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! From logits to a token.
 
-use engine::{Rng, noise};
+use engine::Rng;
+use mdp::chance::unit;
 
 use crate::ModelError;
 use policies::Proposal;
@@ -142,7 +143,7 @@ fn nucleus(weights: &[f64], top_p: f64) -> usize {
 }
 
 fn pick(weights: &[f64], rng: &mut Rng) -> Option<usize> {
-    let mut left = noise::unit(rng) * weights.iter().sum::<f64>();
+    let mut left = unit(rng) * weights.iter().sum::<f64>();
     let found = weights.iter().position(|weight| {
         left -= weight;
         left < 0.

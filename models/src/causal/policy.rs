@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use mdp::chance::fork;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, EpisodeOf, Rng};
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use super::cursor::TokenCursor;
 use super::decoder::Pass;
@@ -110,7 +110,7 @@ impl Policy<TokenMdp> for CausalLm {
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
         self.check_vocabulary(mdp)?;
         let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..self.acting.clone() };
-        let mut rngs: Vec<Rng> = starts.iter().map(|_| Rng::seed_from_u64(rng.next_u64())).collect();
+        let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         Ok(self.act_from(mdp, starts, &vec![usize::MAX; starts.len()], &sampling, &mut rngs)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::noise::standard_normal;
+use mdp::chance::standard_normal;
 use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Episode, Mdp as _, Rng};
 use policies::{BoxError, Cursor, Policy as _, Proposal, one_each};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use mdp::chance::fork;
 use mdp::diffusion::DenoisingAction;
 use mdp::{Channels, EpisodeOf, Rng};
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use super::batch::{Problem, Question, State, network_batch};
 use super::cursor::DenoisingCursor;
@@ -74,7 +74,7 @@ impl Policy<Problem> for Denoiser {
 }
 
 fn seeded(n: usize, rng: &mut Rng) -> Vec<Rng> {
-    (0..n).map(|_| Rng::seed_from_u64(rng.next_u64())).collect()
+    (0..n).map(|_| fork(rng)).collect()
 }
 
 impl Learner<Problem> for Denoiser {

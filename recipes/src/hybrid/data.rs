@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use datasets::holdout::{PromptHash, hold_out};
 use datasets::images::Pixels;
 use datasets::pairs::{self, HybridRecord};
 use datasets::synthetic::chimera::{EDGE, Problem, Split};
-use datasets::{Example, ExampleKind, Order, derived_seed};
+use datasets::{Example, ExampleKind};
+use mdp::chance::{Order, derived_seed};
 use mdp::diffusion::Latent;
 use models::Prompted;
 use policies::BoxError;
@@ -14,7 +16,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
 use super::{Files, Words};
-use crate::judged::{Judged, hold_out};
+use crate::judged::{Judged, mark};
 use crate::settings::Values;
 use crate::{Call, Failure};
 
@@ -235,15 +237,15 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
         ));
     }
     let share = crate::images::eval_share(values)?;
-    let requests = (0..n).map(|row| all.pairs.request(row)).collect::<Result<Vec<_>, _>>();
-    let requests = requests.map_err(|error| Failure::failed(error.to_string()))?;
-    let (rest, held_out) = hold_out(&requests, share, values.run.seed());
+    let prompts = (0..n).map(|row| all.pairs.request(row).map(|request| PromptHash::of_plain(&request)));
+    let prompts = prompts.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::failed(error.to_string()))?;
+    let (rest, held_out) = hold_out(prompts, share, values.run.seed())?;
     if rest.is_empty() {
         let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));
     }
+    let fingerprint = format!("{fingerprint} {n} {share}{}", mark(&held_out));
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
-    let fingerprint = format!("{fingerprint} {n} {share}");
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
 }
 

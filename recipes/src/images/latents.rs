@@ -2,6 +2,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datasets::holdout::{PromptHash, hold_out};
 use datasets::images::{HiddenValues, ImageKind, LatentContext, LatentShape, Latents};
 use models::denoiser::{Condition, Conditioning, Hidden, Shape};
 use policies::BoxError;
@@ -10,7 +11,6 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::{Captions, Opened};
 use crate::Failure;
 use crate::denoiser::Loaded;
-use crate::judged::hold_out;
 use crate::settings::{Loss, Values, at};
 
 /// A file of latents by position; equal contexts are one condition.
@@ -125,8 +125,8 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
     if share == 0.0 || values.data.eval_data().is_some() {
         return Ok(((0..n).collect(), Vec::new()));
     }
-    let told = (0..n).map(|index| latents.told(index)).collect::<Result<Vec<_>, _>>()?;
-    Ok(hold_out(&told, share, values.run.seed()))
+    let told = (0..n).map(|index| latents.told(index).map(|told| PromptHash::of_plain(&told)));
+    Ok(hold_out(told.collect::<Result<Vec<_>, _>>()?, share, values.run.seed())?)
 }
 
 /// Opens `--latents`; a share of what is told is held out.
@@ -220,6 +220,11 @@ mod tests {
             for seed in ["0", "1", "2", "3", "4", "5", "6", "7"] {
                 let held_out = held_out(&latents, seed);
                 assert_eq!(held_out, self::held_out(&latents, seed));
+                if !captions.is_empty() {
+                    // As files of pictures hold these captions out.
+                    let captions = captions.iter().map(|caption| PromptHash::of_plain(caption));
+                    assert_eq!(held_out, hold_out(captions, 0.25, seed.parse().unwrap()).unwrap().1);
+                }
                 assert_eq!(held_out.len(), 3, "{name}, seed {seed}");
                 assert!(held_out.iter().all(|&example| group(example) == group(held_out[0])), "{name}: {held_out:?}");
                 seen.insert(group(held_out[0]));

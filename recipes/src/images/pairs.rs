@@ -2,6 +2,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use datasets::holdout::{PromptHash, hold_out};
 use datasets::pairs::Modality;
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
@@ -9,7 +10,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::to_shape;
 use super::{Captions, Opened, eval_share};
 use crate::denoiser::Loaded;
-use crate::judged::{Judged, hold_out};
+use crate::judged::{Judged, mark};
 use crate::{Call, Failure};
 
 /// Some of a folder's judged pairs.
@@ -50,7 +51,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let n = judged.preferences.len().min(values.data.limit().unwrap_or(usize::MAX));
     let share = eval_share(values)?;
     let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
-    let (rest, held_out) = hold_out(&requests, share, values.run.seed());
+    let (rest, held_out) = hold_out(requests.iter().copied().map(PromptHash::of_plain), share, values.run.seed())?;
     if rest.is_empty() {
         let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
         return Err(Failure::usage(text));
@@ -68,7 +69,12 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
     };
     Ok(Opened {
-        fingerprint: format!("{} {n} {share} {}", judged.fingerprint(), loaded.encoders_fingerprint()?),
+        fingerprint: format!(
+            "{} {n} {share}{} {}",
+            judged.fingerprint(),
+            mark(&held_out),
+            loaded.encoders_fingerprint()?
+        ),
         held_out: (!held_out.is_empty()).then(|| images(held_out)),
         train: images(rest),
         shape,

@@ -6,6 +6,7 @@ use datasets::Text;
 use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter, Refined};
 use engine::Noise;
+use mdp::chance;
 use models::causal::CausalLm;
 use models::denoiser::Denoiser;
 use policies::Persist as _;
@@ -166,9 +167,9 @@ impl Work<'_> {
         for pairs in pairs.chunks(AT_ONCE / 2) {
             let asked = [0, 1].map(|side| -> Vec<Asked> {
                 let one = |&pair: &usize| {
-                    let chance = engine::noise::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
+                    let drawn = chance::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
                     let one = Asked::number(&self.requests[pair / n], (pair * 2 + side) as u64);
-                    Asked { is_null: chance < share, ..one }
+                    Asked { is_null: drawn < share, ..one }
                 };
                 pairs.iter().map(one).collect()
             });

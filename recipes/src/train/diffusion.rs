@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
 use ::train::{CacheKey, Ending, Hooks, Problem, Samples, Source};
+use datasets::holdout::{PromptHash, hold_out};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
@@ -11,7 +12,6 @@ use policies::{Persist as _, Policy};
 use super::{Ended, Next, Ran, Task, Trained};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, Opened};
-use crate::judged::hold_out;
 use crate::objective::Chosen;
 use crate::pictures::{self, Artist};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
@@ -112,10 +112,8 @@ impl<'a> Setup<'a> {
                 .of_prediction(self.loaded.scheduler.prediction)
         };
         let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
-        // Held-out examples have draws of their own, the same at every evaluation.
-        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, given: None, ..draws.clone() };
         let held_out = self.data.held_out.clone();
-        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), held_out_draws));
+        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), draws.held_out()));
         let key = format!(
             "{} {} {is_half} {share} {}",
             self.data.fingerprint,
@@ -168,7 +166,7 @@ impl<'a> Setup<'a> {
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,
         };
-        let (train, held_out) = split(&found, images::eval_share(values)?, seed);
+        let (train, held_out) = split(&found, images::eval_share(values)?, seed)?;
         let learned_from = blake3::hash(format!("{:?}", train.pairs).as_bytes());
         let key = format!("{} trajectories {k:?} {by_decision} {learned_from}", found.fingerprint);
         let source = |trajectories| {
@@ -258,9 +256,9 @@ impl<'a> Setup<'a> {
 }
 
 /// A share of what is told is held out, with all its pairs.
-fn split(found: &Found, share: f64, seed: u64) -> (Trajectories, Option<Trajectories>) {
+fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
-    let (rest, held_out) = hold_out(&found.told, share, seed);
+    let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
-    (part(&rest), (!held_out.is_empty()).then(|| part(&held_out)))
+    Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }

@@ -216,10 +216,8 @@ impl<'a> Setup<'a> {
         let given = values.diffusion.draws().map(|path| self.given(path)).transpose()?;
         let draws = draws::draws(values, given)?;
         let train = self.source::<F>(&self.opened.train, draws.clone())?;
-        // Held-out examples have draws of their own, the same at every evaluation.
-        let held_out_draws = Draws { seed: draws.seed ^ 0x6865_6c64, sets: 1, ..draws.clone() };
         let held_out = self.opened.held_out.as_ref();
-        let held_out = held_out.map(|data| self.source::<F>(data, held_out_draws)).transpose()?;
+        let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
         let studio = Studio::new(self.files, &self.mdp.handoff, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
 use ::train::{CacheKey, Ending, Hooks, Problem, Samples, TrainError};
-use datasets::{Dataset, Order, derived_seed};
+use datasets::Dataset;
+use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
 use models::causal::{CausalLm, Sampling};
 use models::formats::{ModelFiles, ModelTokenizer};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use mdp::chance::{self, Noise};
 use mdp::diffusion::Latent;
-use mdp::noise::{self, Noise};
 
 /// How timesteps are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +60,13 @@ pub struct Draw {
 }
 
 impl Draws {
+    /// The draws of held-out examples: of a seed of their own, the same at every evaluation, given by nobody.
+    #[must_use]
+    pub fn held_out(&self) -> Self {
+        // The word "held".
+        Self { seed: self.seed ^ 0x6865_6c64, sets: 1, given: None, ..self.clone() }
+    }
+
     /// A fingerprint of everything that decides the draws, for keys of caches.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -88,16 +95,16 @@ impl Draws {
         let drawn = if antithetic { k - k % 2 } else { k };
         let mut rng = Noise::new(self.seed).stream(&format!("diffusion draw {drawn}"), example as u64);
         let share = match self.timesteps {
-            Timesteps::Uniform => noise::unit(&mut rng),
+            Timesteps::Uniform => chance::unit(&mut rng),
             Timesteps::Stratified => {
                 let (stratum, n) =
                     if antithetic { (k / 2, self.per_example.div_ceil(2)) } else { (k, self.per_example) };
-                (stratum as f64 + noise::unit(&mut rng)) / n as f64
+                (stratum as f64 + chance::unit(&mut rng)) / n as f64
             }
-            Timesteps::LogitNormal => 1.0 / (1.0 + (-noise::standard_normal(&mut rng)).exp()),
+            Timesteps::LogitNormal => 1.0 / (1.0 + (-chance::standard_normal(&mut rng)).exp()),
         };
         let timestep = ((share * n_timesteps as f64) as usize).min(n_timesteps - 1);
-        let mut fresh = || -> Latent { (0..size).map(|_| noise::standard_normal(&mut rng) as f32).collect() };
+        let mut fresh = || -> Latent { (0..size).map(|_| chance::standard_normal(&mut rng) as f32).collect() };
         let first = fresh();
         let noise = match self.noise {
             NoiseSharing::Independent => std::iter::once(first).chain((1..sides).map(|_| fresh())).collect(),

@@ -1,9 +1,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use mdp::chance::{self, Noise};
 use mdp::diffusion::{Condition, Prediction};
 use mdp::diffusion::{DenoisingAction, DenoisingState};
-use mdp::noise::Noise;
 use mdp::{EpisodeOf, Piece};
 use objectives::Scores;
 use policies::{BoxError, Policy};
@@ -128,7 +128,7 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
             return Err(format!("this objective compares two images, and there is only one; try {SFT}").into());
         }
         if let Some((share, empty)) = &self.empty {
-            let chance = mdp::noise::unit(&mut Noise::new(self.draws.seed).stream("empty prompt", index as u64));
+            let chance = chance::unit(&mut Noise::new(self.draws.seed).stream("empty prompt", index as u64));
             if chance < *share {
                 example.sides.iter_mut().for_each(|side| side.condition = Arc::clone(empty));
             }

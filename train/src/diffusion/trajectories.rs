@@ -1,9 +1,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use mdp::chance::{self, Noise};
 use mdp::diffusion::Condition;
 use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
-use mdp::noise::Noise;
 use mdp::{Channels, Episode, EpisodeOf, Piece};
 use objectives::Scores;
 use policies::{BoxError, Policy};
@@ -125,7 +125,7 @@ impl<'a, F: FromImages> TrajectorySource<'a, F> {
         match self.per_example {
             Some(k) if k < n => {
                 let rng = &mut Noise::new(self.seed).stream("decisions of a trajectory", index as u64);
-                let mut chosen = mdp::noise::permutation(rng, n);
+                let mut chosen = chance::permutation(rng, n);
                 chosen.truncate(k);
                 chosen.sort_unstable();
                 chosen

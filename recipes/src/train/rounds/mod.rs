@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use ::train::statistics::wilson;
 use ::train::{RunFolder, remove_leftovers, write_lines, write_whole};
 use datasets::pairs::PairFolder;
-use datasets::{Prompt, derived_seed, pairs};
+use datasets::{Prompt, pairs};
+use mdp::chance::derived_seed;
 use serde_json::json;
 
 use self::prompts::{Prompts, line, source};

@@ -1,8 +1,9 @@
 //! What is asked in the rounds.
+use datasets::Prompt;
+use datasets::holdout::{PromptHash, hold_out};
 use datasets::synthetic::Split;
-use datasets::{Prompt, drawn};
+use mdp::chance::drawn;
 
-use crate::judged::hold_out;
 use crate::sample::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter};
@@ -42,9 +43,8 @@ impl Prompts {
         }
         let all = read_prompts(&source, values, reporter)?;
         let share = crate::images::eval_share(values)?;
-        let shown: Vec<String> = all.iter().map(line).collect();
         let seed = values.run.seed();
-        let (asked, held_out) = hold_out(&shown, share, seed);
+        let (asked, held_out) = hold_out(all.iter().map(|prompt| PromptHash::of(&prompt.text)), share, seed)?;
         if asked.is_empty() {
             return Err(Failure::usage(format!(
                 "`data.eval_share` {share} holds all prompts out and leaves none to learn from"
@@ -69,4 +69,38 @@ impl Prompts {
 /// A prompt as a line of a file of prompts.
 pub(super) fn line(prompt: &Prompt) -> String {
     prompt.to_json().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use datasets::Text;
+    use serde_json::json;
+
+    use super::*;
+    use crate::QUIET;
+
+    /// As the files of pairs that hold these prompts do.
+    #[test]
+    fn prompts_are_held_out_by_their_text_whatever_file_they_are_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let prompts: Vec<String> = (0..20).map(|number| format!("say {}", number * 7 % 13)).collect();
+        let record = |prompt: &String| format!("{}\n", json!({"prompt": prompt, "chosen": "yes", "rejected": "no"}));
+        let files =
+            [("prompts.txt", prompts.join("\n")), ("pairs.jsonl", prompts.iter().map(record).collect::<String>())];
+        let mut values = Values::default();
+        values.merge_set("data.eval_share=0.25").unwrap();
+        let hashes = prompts.iter().map(|prompt| PromptHash::of_plain(prompt));
+        let (asked, held_out) = hold_out(hashes, 0.25, values.run.seed()).unwrap();
+        assert!((4..=6).contains(&held_out.len()), "{held_out:?}");
+        let of = |rows: Vec<usize>| -> Vec<Prompt> {
+            rows.into_iter().map(|row| Text::from(prompts[row].as_str()).into()).collect()
+        };
+        let (asked, held_out) = (of(asked), of(held_out));
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let found = Prompts::read(path.display().to_string(), &values, &QUIET).unwrap();
+            assert_eq!((&found.asked, &found.held_out), (&asked, &held_out), "{name}");
+        }
+    }
 }
