@@ -140,7 +140,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         }
         (asked, _) => (files, asked, None),
     };
-    let training = Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep: keep(values) };
+    let training = Training { lora, seed: values.run.seed(), keep: keep(values), ..Training::new(optimizer(values)?) };
     let model = CausalLm::trainable(files, training)?;
     Ok(match trained {
         Some(trained) => model.with_adapters(&trained)?,

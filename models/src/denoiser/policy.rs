@@ -153,16 +153,14 @@ impl Learner<Problem> for Denoiser {
     }
 
     fn gradient_norm(&self) -> Result<f64, BoxError> {
-        let learning = self.learning.as_ref().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.norm().map_err(ModelError::from)?)
+        Ok(self.unet.gradient_norm()?)
     }
 
     fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        let learning = self.learning.as_mut().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.scale(factor).map_err(ModelError::from)?)
+        Ok(self.unet.scale_gradient(factor)?)
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
-        Ok(self.take_step(rate, max_gradient_norm)?)
+        Ok(self.unet.update(rate, max_gradient_norm)?)
     }
 }

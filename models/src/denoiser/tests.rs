@@ -17,7 +17,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
 use super::sampler::Sampler;
-use super::{Acting, Condition, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use super::{Acting, Condition, Conditioning, Denoiser, Prediction, Shape, Training};
 use crate::formats::{Scheduler, UNetFiles};
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
@@ -54,10 +54,10 @@ fn acting(guidance: bool) -> Acting {
     Acting { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, keep: Keep, ema: Option<f64>) -> DenoiserTraining {
+fn training(lora: bool, keep: Keep, ema: Option<f64>) -> Training {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
-    DenoiserTraining { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora, seed: 3, keep, ema }
+    Training { lora, seed: 3, keep, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
 fn problem() -> Problem {
@@ -174,7 +174,7 @@ fn every_parameter_follows_finite_differences() {
         let mut policy = Denoiser::trainable(files, Prediction::Epsilon, SHAPE, acting(guidance), training).unwrap();
         if lora {
             // An adapter that begins at zero would hide half of its gradient.
-            for (name, var) in policy.unet().parameters.trainable().filter(|(name, _)| name.contains("lora_B")) {
+            for (name, var) in policy.parameters().trainable().filter(|(name, _)| name.contains("lora_B")) {
                 let value = normal(&mut Noise::new(2).stream(name, 0), var.shape(), 0.3, &Device::Cpu).unwrap();
                 var.set(&value.to_dtype(DType::F64).unwrap()).unwrap();
             }
@@ -183,8 +183,8 @@ fn every_parameter_follows_finite_differences() {
         let slopes = laws::random_slopes(&numbers, &mut rng(8));
         policy.backward(tape, &slopes).unwrap();
         let gradients = policy.gradients().unwrap();
-        assert_eq!(gradients.missing(&policy.unet().parameters), Vec::<&str>::new());
-        for (name, var) in policy.unet().parameters.trainable() {
+        assert_eq!(gradients.missing(policy.parameters()), Vec::<&str>::new());
+        for (name, var) in policy.parameters().trainable() {
             let direction = normal(&mut Noise::new(9).stream(name, 0), var.shape(), 1., &Device::Cpu).unwrap();
             let direction = direction.to_dtype(DType::F64).unwrap();
             let start = var.as_tensor().copy().unwrap().detach();

@@ -11,7 +11,7 @@ use engine::ops::Grid;
 use mdp::diffusion::{Latent, Level};
 use models::clip::TextConditioner;
 use models::denoiser::sampler::{Sampler, Variance};
-use models::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
+use models::denoiser::{Acting, Companions, Denoiser, Framing, Shape, Training};
 use models::formats::{
     DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
@@ -238,7 +238,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
         return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
     }
-    let training = DenoiserTraining {
+    let training = Training {
         optimizer: model::optimizer(values)?,
         lora,
         seed: values.run.seed(),

@@ -1,0 +1,18 @@
+//! Networks and how they learn, whatever they compute.
+//!
+//! [`Weights`] are the tensors of a network by name, with or without adapters on them, and [`Layers`] applies them in a
+//! pass. [`Trained`] holds a network with all that learning takes: gradients, optimiser, averages, checkpoints, the
+//! fingerprint. Language models and denoisers stand on it, so what one can do the other can; reward models, which learn
+//! nothing here, have the weights alone.
+
+mod checkpoint;
+mod layers;
+#[cfg(test)]
+mod tests;
+mod trained;
+mod weights;
+
+pub(crate) use layers::{GroupNorm, Layers, Pass};
+pub use trained::Training;
+pub(crate) use trained::{Network, Trained};
+pub(crate) use weights::Weights;
