@@ -11,7 +11,7 @@ use engine::{Gradients, Parameters};
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
 use crate::ModelError;
-use crate::formats::{Extras, ModelFiles};
+use crate::formats::{Extras, ModelFiles, SaveOptions};
 use crate::limits::Limits;
 use crate::network::{Trained, Training, Weights};
 
@@ -31,6 +31,7 @@ pub struct CausalLm {
     pub(super) with_diagnostics: bool,
     pub(super) extras: Extras,
     pub(super) path: PathBuf,
+    pub(super) save: SaveOptions,
 }
 
 impl CausalLm {
@@ -56,7 +57,7 @@ impl CausalLm {
     }
 
     fn with_decoder(decoder: Trained<Decoder>, extras: Extras, path: PathBuf) -> Self {
-        Self { decoder, reference: None, with_diagnostics: false, extras, path }
+        Self { decoder, reference: None, with_diagnostics: false, extras, path, save: SaveOptions::default() }
     }
 
     /// Measures, for every decision, KL(reference || policy): the divergence channel (Eq. 14 without its -beta).
@@ -93,6 +94,12 @@ impl CausalLm {
         self
     }
 
+    /// The same, its weights or adapters exported like this.
+    #[must_use]
+    pub fn with_save_options(self, save: SaveOptions) -> Self {
+        Self { save, ..self }
+    }
+
     /// The same with its adapters as they were left by an earlier training.
     ///
     /// # Errors
@@ -121,7 +128,7 @@ impl CausalLm {
 
     fn frozen_with(&self, weights: Weights) -> Self {
         let decoder = Trained::frozen(Decoder::new(self.config().clone(), weights));
-        Self::with_decoder(decoder, self.extras.clone(), self.path.clone())
+        Self::with_decoder(decoder, self.extras.clone(), self.path.clone()).with_save_options(self.save)
     }
 
     /// The same weights, now and after every update, seen with the divergence from `reference` and diagnostics: for
@@ -136,6 +143,7 @@ impl CausalLm {
             with_diagnostics: true,
             extras: Extras::default(),
             path: self.path.clone(),
+            save: self.save,
         };
         view.with_reference(reference)
     }

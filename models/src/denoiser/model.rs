@@ -99,7 +99,7 @@ pub struct Companions {
     pub scheduler: Option<String>,
     /// What the model is called where it was found: what adapters name as their base.
     pub name: String,
-    /// How the network's weights are written.
+    /// How the network's weights or adapters are written.
     pub save: SaveOptions,
 }
 

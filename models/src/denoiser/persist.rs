@@ -22,7 +22,7 @@ impl Persist for Denoiser {
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         let tensors = self.unet.exported();
         if let Some(lora) = self.lora() {
-            return Ok(save_unet_lora(folder, &self.companions.name, lora, &tensors)?);
+            return Ok(save_unet_lora(folder, &self.companions.name, lora, &tensors, self.companions.save)?);
         }
         let write = |path: &Path| save_unet(path, &self.unet.config, &tensors, self.companions.save);
         match self.companions.folder.as_ref().filter(|folder| folder.pipeline.is_some()) {

@@ -77,7 +77,7 @@ fn adapters_survive_their_file() {
         }
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("adapter");
-        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors()).unwrap();
+        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors(), SaveOptions::default()).unwrap();
         let again = load_unet_lora(&folder, &files.config, &Device::Cpu).unwrap();
         assert_eq!(again.base.as_deref(), Some("the base"));
         let mut merged = files.tensors.clone();
