@@ -34,5 +34,5 @@ mod policy;
 pub mod tabular;
 pub use error::PolicyError;
 pub use pair::{Learns, Pair, PairTape};
-pub use policy::{BoxError, Learner, Persist, Policy, Proposal};
+pub use policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient};
 pub use tabular::Tabular;

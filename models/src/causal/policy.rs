@@ -11,7 +11,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{BoxError, Learner, Policy, Proposal};
+use policies::{BoxError, Learner, Policy, Proposal, VisitGradient};
 
 /// States whose next token is asked for together; bounds the logits in memory.
 const STATES: usize = 64;
@@ -97,6 +97,10 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn backward(&mut self, tape: TokenTape, slopes: &Channels) -> Result<(), BoxError> {
         Ok(self.backward_tape(tape, slopes)?)
+    }
+
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        self.decoder.visit_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, BoxError> {

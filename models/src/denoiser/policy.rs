@@ -11,7 +11,7 @@ use super::learn::DenoiserTape;
 use super::model::Denoiser;
 use super::sampler::guided;
 use crate::ModelError;
-use policies::{BoxError, Learner, Policy, Proposal};
+use policies::{BoxError, Learner, Policy, Proposal, VisitGradient};
 
 /// Images a network sees at once.
 const AT_ONCE: usize = 32;
@@ -150,6 +150,10 @@ impl Learner<Problem> for Denoiser {
 
     fn backward(&mut self, tape: DenoiserTape, slopes: &Channels) -> Result<(), BoxError> {
         Ok(self.backward_tape(tape, slopes)?)
+    }
+
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        self.unet.visit_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, BoxError> {

@@ -258,6 +258,41 @@ fn a_checkpoint_brings_everything_back() {
 }
 
 #[test]
+fn the_base_is_the_denoiser_before_its_adapters() {
+    let mdp = problem();
+    let before = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true)).unwrap();
+    let training = training(true, Keep::Activations, None);
+    let mut policy =
+        Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true), training).unwrap();
+    let score = |policy: &Denoiser| policy.score(&mdp, &episodes(&mdp)).unwrap();
+    for _ in 0..2 {
+        let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
+        policy.backward(tape, &numbers.log_probs.filled(-1.0).into()).unwrap();
+        policy.update(1e-2, Some(1.0)).unwrap();
+    }
+    assert_ne!(score(&policy), score(&before));
+    let base = policy.base().unwrap();
+    assert_eq!(score(&base), score(&before));
+    assert_eq!(base.fingerprint().unwrap(), before.fingerprint().unwrap());
+    assert!(before.base().is_err());
+}
+
+#[test]
+fn a_fingerprint_is_of_settings_and_not_of_their_file() {
+    let of = |files: UNetFiles, prediction| {
+        Denoiser::frozen(files, prediction, SHAPE, acting(false)).unwrap().fingerprint().unwrap()
+    };
+    let plain = of(files(DType::F32), Prediction::Epsilon);
+    let mut noted = files(DType::F32);
+    noted.config.source["_diffusers_version"] = json!("0.99");
+    assert_eq!(of(noted, Prediction::Epsilon), plain);
+    assert_ne!(of(files(DType::F32), Prediction::Velocity), plain);
+    let mut other = files(DType::F32);
+    other.config.norm_epsilon *= 2.0;
+    assert_ne!(of(other, Prediction::Epsilon), plain);
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let mdp = problem();
     let refuse = |acting: Acting, episode: EpisodeOf<Problem>| {

@@ -11,6 +11,7 @@ use engine::checkpoint::{Keep, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
+use policies::{BoxError, VisitGradient};
 
 use super::{Weights, checkpoint};
 use crate::ModelError;
@@ -111,6 +112,12 @@ impl<N: Network> Trained<N> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?;
         Ok(())
+    }
+
+    /// Hands the gathered gradient of every parameter that learns to `visit`.
+    pub(crate) fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        learning.gradients.visit(&self.network.weights().parameters, visit)
     }
 
     /// The norm of the gathered gradient.
