@@ -42,7 +42,12 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 }
 
 fn learner(lora: bool, ema: Option<f64>) -> Trained<Line> {
-    let lora = lora.then(|| LoraConfig { rank: 1, alpha: 2., rslora: false, targets: LoraTargets::AllLinear });
+    adapted(lora.then_some(2.), ema)
+}
+
+/// With adapters of this strength, or none.
+fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
+    let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
     let training = Training { lora, ema, ..Training::new(Box::new(Sgd::new(0.9).unwrap())) };
     let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None, is_output_layer: false };
     let weights = Weights::trainable(tensors(), training.adapters(), &[layer]).unwrap();
@@ -140,6 +145,8 @@ fn a_fingerprint_is_of_settings_and_numbers() {
     assert_ne!(line.weights().hash("b").unwrap(), before);
     step(&mut line);
     assert_ne!(line.fingerprint("a").unwrap(), before);
+    let [weak, strong] = [2., 4.].map(|alpha| adapted(Some(alpha), None).fingerprint("a").unwrap());
+    assert_ne!(weak, strong, "the same adapters of another strength");
 }
 
 #[test]

@@ -129,6 +129,9 @@ impl Weights {
     pub(crate) fn hash(&self, settings: &str) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(settings.as_bytes());
+        if let Some(lora) = &self.lora {
+            hasher.update(format!("adapters times {}\n", lora.scale()).as_bytes());
+        }
         for (name, tensor) in self.parameters.iter() {
             hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
             let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
