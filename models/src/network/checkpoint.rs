@@ -14,7 +14,7 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 
-/// Writes all that a step depends on into a folder.
+/// Writes all that the next step depends on into a folder.
 pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Learning>) -> Result<(), ModelError> {
     let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
     write(&folder.join(WEIGHTS), weights)?;
@@ -26,7 +26,7 @@ pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Lea
     }
 }
 
-/// Takes it back; all files are read and the weights checked before anything is changed.
+/// Restores it; all files are read and the weights checked before anything is changed.
 pub(super) fn restore(
     folder: &Path,
     parameters: &Parameters,

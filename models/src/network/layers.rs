@@ -7,16 +7,16 @@ use engine::ops::{self, Convolution, Grid, NormActivation, WeightLayout};
 
 use super::Weights;
 
-/// Whether a pass is to be learned from.
+/// Says whether a pass records a graph for its backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// Records what a backward pass needs.
+    /// It does.
     Learning,
-    /// Records nothing.
+    /// It records nothing.
     Scoring,
 }
 
-/// The weights of a network during a pass.
+/// Applies the weights of a network in one pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layers<'a> {
     pub(crate) weights: &'a Weights,
@@ -25,7 +25,7 @@ pub(crate) struct Layers<'a> {
     pub(crate) layout: WeightLayout,
 }
 
-/// The groups of a norm over pixels.
+/// The settings of a group norm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupNorm {
     pub(crate) n_groups: usize,
@@ -33,7 +33,7 @@ pub(crate) struct GroupNorm {
 }
 
 impl Layers<'_> {
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, EngineError> {
         Ok(self.of_pass(self.weights.parameters.get(name)?))
     }
@@ -53,13 +53,13 @@ impl Layers<'_> {
         }
     }
 
-    /// The two halves of a layer's adapter and its scale, where it has one.
+    /// Returns a layer's adapter, A, B and their scale, where it has one.
     fn adapter(&self, layer: &str) -> Option<(Tensor, Tensor, f64)> {
         let Adapter { a, b, scale } = self.weights.lora.as_ref()?.adapter(&self.weights.parameters, layer)?;
         Some((self.of_pass(a), self.of_pass(b), scale))
     }
 
-    /// An affine map of each row.
+    /// Maps each row by a linear layer.
     pub(crate) fn linear(&self, x: &Tensor, layer: &str) -> Result<Tensor, EngineError> {
         let (weight, bias, layout) = (self.weight(layer)?, self.bias(layer), self.layout);
         Ok(match self.adapter(layer) {
@@ -68,7 +68,7 @@ impl Layers<'_> {
         })
     }
 
-    /// A convolution of each image.
+    /// Convolves each image.
     pub(crate) fn convolution(
         &self,
         x: &Tensor,
@@ -85,7 +85,7 @@ impl Layers<'_> {
         })
     }
 
-    /// A norm over the pixels and a group of channels of each image.
+    /// Normalises each image over its pixels and a group of channels (group norm).
     pub(crate) fn group_norm(
         &self,
         x: &Tensor,
@@ -98,12 +98,12 @@ impl Layers<'_> {
         Ok(ops::group_norm(x, &weight, &bias, norm.n_groups, norm.epsilon, grid, activation)?)
     }
 
-    /// A norm of each row about its mean.
+    /// Normalises each row by its mean and variance (layer norm).
     pub(crate) fn layer_norm(&self, x: &Tensor, layer: &str, epsilon: f64) -> Result<Tensor, EngineError> {
         Ok(ops::layer_norm(x, &self.weight(layer)?, self.bias(layer).as_ref(), epsilon)?)
     }
 
-    /// A norm of each row about zero.
+    /// Normalises each row by its root mean square (RMS norm).
     pub(crate) fn rms_norm(&self, x: &Tensor, layer: &str, epsilon: f64) -> Result<Tensor, EngineError> {
         Ok(ops::rms_norm(x, &self.weight(layer)?, epsilon)?)
     }

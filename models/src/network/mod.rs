@@ -1,9 +1,9 @@
-//! Networks and how they learn, whatever they compute.
+//! This module holds what every trained network has, whatever it computes: weights, adapters and the learner's state.
 //!
-//! [`Weights`] are the tensors of a network by name, with or without adapters on them, and [`Layers`] applies them in a
-//! pass. [`Trained`] holds a network with all that learning takes: gradients, optimiser, averages, checkpoints, the
-//! fingerprint. Language models and denoisers stand on it, so what one can do the other can; reward models, which learn
-//! nothing here, have the weights alone.
+//! [`Weights`] holds a network's tensors by name, with or without adapters on them, and [`Layers`] applies them in a
+//! pass. [`Trained`] adds the learner's state: gradients, optimiser, EMA, checkpoints, the fingerprint. Language models
+//! and denoisers stand on it, so what one can do the other can; reward models, which learn nothing here, have the weights
+//! alone.
 
 mod checkpoint;
 mod layers;

@@ -1,4 +1,4 @@
-//! A network with all that learning takes.
+//! Trained networks: a network with its learner's state.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use policies::{BoxError, VisitGradient};
 use super::{Weights, checkpoint};
 use crate::ModelError;
 
-/// How a network learns.
+/// Says how a network learns.
 #[derive(Debug)]
 pub struct Training {
     /// The rule of its updates.
@@ -27,32 +27,32 @@ pub struct Training {
     pub seed: u64,
     /// Whether activations are kept for the way back or computed again.
     pub keep: Keep,
-    /// The decay of an average of the weights, which is what [`policies::Persist::export`] then writes.
+    /// The decay of the weights' exponential moving average, which is what [`policies::Persist::export`] then writes.
     pub ema: Option<f64>,
 }
 
 impl Training {
-    /// All weights learn, activations are kept, nothing is averaged.
+    /// Makes all weights learn, keeps activations, averages nothing.
     pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
         Self { optimizer, lora: None, seed: 0, keep: Keep::Activations, ema: None }
     }
 
-    /// The adapters, and the seed that they start from.
+    /// Returns the adapters' settings and the seed that they are drawn from.
     pub(crate) fn adapters(&self) -> Option<(LoraConfig, u64)> {
         self.lora.clone().map(|lora| (lora, self.seed))
     }
 }
 
-/// A function of weights.
+/// Computes something with weights.
 pub(crate) trait Network {
-    /// What messages call it.
+    /// The name that messages give it.
     const NAME: &'static str;
 
-    /// Its weights.
+    /// Returns its weights.
     fn weights(&self) -> &Weights;
 }
 
-/// A network, and its learner's state where it learns.
+/// Holds a network, and its learner's state where it learns.
 ///
 /// The network is shared with the tapes of its passes; an update changes its numbers in place.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(crate) struct Trained<N> {
     fingerprint: Mutex<Option<String>>,
 }
 
-/// What is kept from step to step.
+/// Holds the learner's state: what is kept from step to step.
 #[derive(Debug)]
 pub(super) struct Learning {
     pub(super) optimizer: Box<dyn Optimizer>,
@@ -72,29 +72,29 @@ pub(super) struct Learning {
 }
 
 impl<N: Network> Trained<N> {
-    /// A network that does not learn.
+    /// Makes a network that does not learn.
     pub(crate) fn frozen(network: N) -> Self {
         Self { network: Arc::new(network), learning: None, fingerprint: Mutex::default() }
     }
 
-    /// A network whose trainable weights learn.
+    /// Makes a network whose trainable weights learn.
     pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, keep) = (training.optimizer, Gradients::default(), training.keep);
         Ok(Self { learning: Some(Learning { optimizer, gradients, keep, ema }), ..Self::frozen(network) })
     }
 
-    /// The same weights, now and after every update, without the learner.
+    /// Shares the network, now and after every update, without the learner's state.
     pub(crate) fn view(&self) -> Self {
         Self { network: Arc::clone(&self.network), learning: None, fingerprint: Mutex::default() }
     }
 
-    /// The network, for the segments of a tape.
+    /// Returns the network, for the segments of a tape.
     pub(crate) fn network(&self) -> &Arc<N> {
         &self.network
     }
 
-    /// What a tape keeps for the way back.
+    /// Says whether a tape keeps activations or recomputes them.
     ///
     /// # Errors
     /// A network that does not learn, as of all methods below that learn.
@@ -102,12 +102,12 @@ impl<N: Network> Trained<N> {
         Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.keep)
     }
 
-    /// The gradient gathered since the last update; `None` for a network that does not learn.
+    /// Returns the gradient gathered since the last update; `None` for a network that does not learn.
     pub(crate) fn gradients(&self) -> Option<&Gradients> {
         self.learning.as_ref().map(|learning| &learning.gradients)
     }
 
-    /// Adds the gradients of a pass, of whose output `gradient` is the slope.
+    /// Runs the backward pass from the output's gradient and adds up what it gives.
     pub(crate) fn backward(&mut self, tape: Tape<'static>, gradient: &Tensor) -> Result<(), ModelError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?;
@@ -120,7 +120,7 @@ impl<N: Network> Trained<N> {
         learning.gradients.visit(&self.network.weights().parameters, visit)
     }
 
-    /// The norm of the gathered gradient.
+    /// Returns the norm of the gathered gradient.
     pub(crate) fn gradient_norm(&self) -> Result<f64, ModelError> {
         Ok(self.gradients().ok_or_else(Self::does_not_learn)?.norm()?)
     }
@@ -131,8 +131,9 @@ impl<N: Network> Trained<N> {
         Ok(learning.gradients.scale(factor)?)
     }
 
-    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
-    /// finite is thrown away and moves nothing.
+    /// Takes one optimiser step on the gathered gradient, clipped to `max_norm`, and returns its norm before clipping.
+    ///
+    /// A gradient that is not finite is thrown away and moves nothing.
     pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
         let parameters = &self.network.weights().parameters;
         let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
@@ -153,7 +154,7 @@ impl<N: Network> Trained<N> {
         Ok(norm)
     }
 
-    /// Gives adapters the numbers of an earlier training; averages start from them.
+    /// Sets the adapters to those of an earlier training; averages start from them.
     ///
     /// # Errors
     /// Other layers or shapes than those of the network's adapters.
@@ -168,19 +169,19 @@ impl<N: Network> Trained<N> {
         Ok(())
     }
 
-    /// Writes all that a step depends on: the weights that learn, the optimiser's state, averages.
+    /// Writes a checkpoint: trainable weights, the optimiser's state, the EMA.
     pub(crate) fn save_checkpoint(&self, folder: &Path) -> Result<(), ModelError> {
         checkpoint::save(folder, &self.network.weights().parameters, self.learning.as_ref())
     }
 
-    /// Takes it back.
+    /// Restores a checkpoint.
     pub(crate) fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), ModelError> {
         checkpoint::restore(folder, &self.network.weights().parameters, self.learning.as_mut())?;
         self.forget_fingerprint();
         Ok(())
     }
 
-    /// The tensors to export: the adapters where there are some, else all; of what is averaged the average.
+    /// Returns the tensors to export: the adapters where there are some, else all; of what is averaged the average.
     pub(crate) fn exported(&self) -> BTreeMap<String, Tensor> {
         let weights = self.network.weights();
         let mut tensors = if weights.lora.is_some() { weights.adapter_tensors() } else { weights.base_tensors() };
@@ -190,7 +191,7 @@ impl<N: Network> Trained<N> {
         tensors
     }
 
-    /// A hash of all weights and of the settings that decide what they mean, computed once between updates.
+    /// Returns [`Weights::hash`], computed once between updates.
     pub(crate) fn fingerprint(&self, settings: &str) -> Result<String, ModelError> {
         let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*known {
@@ -214,7 +215,7 @@ impl<N: Network> Trained<N> {
     }
 }
 
-/// It computes as its network does.
+/// Computes as its network does.
 impl<N> Deref for Trained<N> {
     type Target = N;
 

@@ -1,4 +1,4 @@
-//! The tensors of a network, and adapters on them.
+//! Weights: the tensors of a network, and adapters on them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use engine::{Noise, Parameters};
 
 use crate::ModelError;
 
-/// The tensors of a network by name.
+/// Holds the tensors of a network by name.
 #[derive(Debug)]
 pub(crate) struct Weights {
     /// The tensors, those of adapters among them.
@@ -19,12 +19,12 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Weights that stay as they are.
+    /// Makes frozen weights.
     pub(crate) fn frozen(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self, ModelError> {
         Ok(Self { parameters: Parameters::frozen(tensors)?, lora: None })
     }
 
-    /// Weights that learn: all of them, or adapters of some `layers` on frozen ones, which start from a seed.
+    /// Makes weights that learn: all of them, or adapters on some `layers` of a frozen base, drawn from the seed.
     pub(crate) fn trainable(
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
@@ -43,12 +43,12 @@ impl Weights {
         Ok(Self { lora: Some(lora), ..weights })
     }
 
-    /// A copy that stays as it is now, adapters included.
+    /// Copies the weights as they are now, adapters included; the copy is frozen.
     pub(crate) fn frozen_copy(&self) -> Result<Self, ModelError> {
         Ok(Self { parameters: self.parameters.frozen_copy()?, lora: self.lora.clone() })
     }
 
-    /// The weights under the adapters. They are frozen, so their memory is shared.
+    /// Returns the base under the adapters. It is frozen, so its memory is shared.
     ///
     /// # Errors
     /// Weights without adapters: these learn themselves, and what they were is gone.
@@ -63,12 +63,12 @@ impl Weights {
         })
     }
 
-    /// The network's own tensors, without adapters.
+    /// Returns the network's own tensors, without adapters.
     pub(crate) fn base_tensors(&self) -> BTreeMap<String, Tensor> {
         self.tensors().filter(|(name, _)| !is_adapter(name)).collect()
     }
 
-    /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    /// Returns the adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
     pub(crate) fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
         self.tensors().filter(|(name, _)| is_adapter(name)).collect()
     }
@@ -77,7 +77,7 @@ impl Weights {
         self.parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()))
     }
 
-    /// The tensors of the plain network that gives the numbers of this one with its adapters.
+    /// Merges the adapters into the base: the tensors of the plain network that computes the same.
     pub(crate) fn merged_tensors(&self, layout: WeightLayout) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let mut tensors = self.base_tensors();
         let Some(lora) = &self.lora else { return Ok(tensors) };
@@ -90,7 +90,7 @@ impl Weights {
         Ok(tensors)
     }
 
-    /// Gives the tensors that learn the numbers of an earlier training; all is checked before anything is changed.
+    /// Sets the trainable tensors to those of an earlier training; all are checked before any is changed.
     pub(crate) fn start_from(&self, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
         let misfit = |name: &str, expected: String, got: String| {
             Err(ModelError::Argument { what: format!("adapter `{name}`"), expected, got })
@@ -115,17 +115,17 @@ impl Weights {
         Ok(())
     }
 
-    /// The type of the numbers.
+    /// Returns the type of the numbers.
     pub(crate) fn dtype(&self) -> DType {
         self.parameters.iter().next().map_or(DType::F32, |(_, tensor)| tensor.dtype())
     }
 
-    /// Where the numbers are.
+    /// Returns the device that the numbers are on.
     pub(crate) fn device(&self) -> Device {
         self.parameters.iter().next().map_or(Device::Cpu, |(_, tensor)| tensor.device().clone())
     }
 
-    /// A hash of all numbers, and of the settings that decide what they mean.
+    /// Hashes all numbers, and the settings that decide what they mean.
     pub(crate) fn hash(&self, settings: &str) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(settings.as_bytes());
