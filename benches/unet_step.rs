@@ -54,7 +54,7 @@ fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, keep: Keep) 
     let errors = tape.run_kept(|prediction| Ok(squared_errors(prediction, target, IMAGES)?));
     let ones = errors.and_then(|errors| Ok(errors.ones_like()?)).expect("one error for each image");
     let mut gradients = Gradients::default();
-    tape.backward(&ones, &model.parameters, &mut gradients).expect("a gradient");
+    tape.backward(&ones, model.parameters(), &mut gradients).expect("a gradient");
     gradients.norm().expect("finite gradients")
 }
 

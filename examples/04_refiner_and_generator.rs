@@ -18,9 +18,9 @@ use hybrid_dpo::mdp::diffusion::{Omega, Prediction};
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
-use hybrid_dpo::models::causal::{CausalLm, Keep, Training as Learning};
+use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Acting, Denoiser, Framing, Shape};
 use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet};
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::{BoxError, Learns, Pair};
@@ -79,10 +79,8 @@ fn policies(
     let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
     let frozen = Denoiser::frozen(unet.clone(), prediction, shape, acting.clone())?;
     let reference = Pair::new(CausalLm::frozen(refiner.clone())?, frozen);
-    let words = Learning { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations };
-    let pictures = DenoiserTraining { optimizer: adam()?, lora: None, seed: 0, keep: Keep::Activations, ema: None };
-    let outer = CausalLm::trainable(refiner, words)?;
-    let inner = Denoiser::trainable(unet, prediction, shape, acting, pictures)?;
+    let outer = CausalLm::trainable(refiner, Learning::new(adam()?))?;
+    let inner = Denoiser::trainable(unet, prediction, shape, acting, Learning::new(adam()?))?;
     Ok((Pair::new(outer, inner).named(NAMES).learning(Learns::Both), reference))
 }
 

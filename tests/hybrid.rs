@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hybrid_dpo::engine::Gradients;
-use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::optim::Sgd;
 use hybrid_dpo::mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState};
 use hybrid_dpo::mdp::hybrid::{Half, Handoff, Hybrid};
@@ -13,7 +12,7 @@ use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training};
 use hybrid_dpo::models::denoiser::sampler::{Sampler, Variance};
-use hybrid_dpo::models::denoiser::{Acting, Condition, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Acting, Condition, Denoiser, Framing, Shape};
 use hybrid_dpo::models::formats::{self, DiffusersFolder, Scheduler};
 use hybrid_dpo::policies::{Learner, Pair, Policy, laws};
 use rand_chacha::rand_core::SeedableRng as _;
@@ -40,19 +39,11 @@ fn world() -> (Problem, Models) {
     let outer = TokenMdp { vocabulary: refiner.config.vocabulary as u32, eos: tokenizer.eos.clone(), max_length: 12 };
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
-    let training =
-        Training { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora: None, seed: 0, keep: Keep::Activations };
-    let refiner = CausalLm::trainable(refiner, training).unwrap();
-    let training = DenoiserTraining {
-        optimizer: Box::new(Sgd::new(0.0).unwrap()),
-        lora: None,
-        seed: 0,
-        keep: Keep::Activations,
-        ema: None,
-    };
+    let training = || Training::new(Box::new(Sgd::new(0.0).unwrap()));
+    let refiner = CausalLm::trainable(refiner, training()).unwrap();
     let files = formats::load_unet(folder.unet(), &cpu).unwrap();
     let acting = Acting::plain(Sampler::Ddpm { variance: Variance::Large });
-    let generator = Denoiser::trainable(files, scheduler.prediction, SHAPE, acting, training).unwrap();
+    let generator = Denoiser::trainable(files, scheduler.prediction, SHAPE, acting, training()).unwrap();
     (mdp, Pair::new(refiner, generator).named(["refiner", "generator"]))
 }
 
@@ -112,7 +103,7 @@ fn every_parameter_of_both_halves_gets_a_gradient() {
     Learner::<Problem>::backward(&mut models, tape, &numbers.log_probs.filled(1.0).into()).unwrap();
     for (half, gradients, parameters) in [
         ("refiner", models.outer.gradients().unwrap(), models.outer.parameters()),
-        ("generator", models.inner.gradients().unwrap(), &models.inner.unet().parameters),
+        ("generator", models.inner.gradients().unwrap(), models.inner.parameters()),
     ] {
         let with: std::collections::BTreeSet<&str> = gradients.iter().map(|(name, _)| name).collect();
         for (name, _) in parameters.iter() {

@@ -10,7 +10,7 @@ use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{NoiseSchedule, Omega};
 use models::denoiser::sampler::Sampler;
-use models::denoiser::{Acting, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use models::denoiser::{Acting, Conditioning, Denoiser, Prediction, Shape, Training};
 use models::formats::UNetFiles;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
@@ -65,8 +65,7 @@ type Shown = Vec<[f64; 3]>;
 fn train(dtype: DType, at_once: usize, keep: Keep) -> (Shown, Vec<f64>) {
     let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
     let reference = Denoiser::frozen(files(dtype), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
-    let training =
-        DenoiserTraining { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora: None, seed: 0, keep, ema: None };
+    let training = Training { keep, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
     let mut learner = Denoiser::trainable(files(dtype), Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
     let draws = Draws {
@@ -93,7 +92,7 @@ fn train(dtype: DType, at_once: usize, keep: Keep) -> (Shown, Vec<f64>) {
         [learned.loss, learned.metrics["rewards/margins"], learned.gradient_norm]
     };
     let shown = (0..STEPS).map(step).collect();
-    let weights = learner.unet().parameters.trainable().flat_map(|(_, tensor)| {
+    let weights = learner.parameters().trainable().flat_map(|(_, tensor)| {
         tensor.as_tensor().flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
     });
     (shown, weights.collect())

@@ -138,7 +138,7 @@ fn every_parameter_of_planner_and_decoder_gets_a_gradient() {
     Learner::<VideoMdp>::backward(&mut learner, tape, &evaluation.slopes).unwrap();
     for (half, gradients, parameters) in [
         (NAMES[0], learner.outer.gradients().unwrap(), learner.outer.parameters()),
-        (NAMES[1], learner.inner.gradients().unwrap(), &learner.inner.unet().parameters),
+        (NAMES[1], learner.inner.gradients().unwrap(), learner.inner.parameters()),
     ] {
         let with: BTreeSet<&str> = gradients.iter().map(|(name, _)| name).collect();
         for (name, _) in parameters.iter() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::parameters::{Parameters, check_like};
 use crate::{EngineError, host};
@@ -139,6 +139,29 @@ impl Gradients {
         Ok(norm)
     }
 
+    /// Hands every trainable parameter's gradient to `visit`, in the order of their names; what it writes takes the place
+    /// of what was gathered. A parameter that has got no gradient gets zeros.
+    ///
+    /// # Errors
+    /// The visitor's own, and when the device fails.
+    pub fn visit<E: From<EngineError>>(
+        &mut self,
+        parameters: &Parameters,
+        visit: &mut dyn FnMut(&str, &mut [f64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (name, var) in parameters.trainable() {
+            let failed = || EngineError::named("visit the gradient of", name);
+            if self.get(name).is_none() {
+                self.add(name, &var.zeros_like().map_err(failed())?)?;
+            }
+            let Some(sum) = self.sums.get_mut(name) else { continue };
+            let mut numbers = sum.numbers().map_err(failed())?;
+            visit(name, &mut numbers)?;
+            sum.set(numbers).map_err(failed())?;
+        }
+        Ok(())
+    }
+
     /// Forgets all gradients but keeps their memory.
     pub fn clear(&mut self) {
         for sum in self.sums.values_mut() {
@@ -148,6 +171,16 @@ impl Gradients {
 }
 
 impl Sum {
+    fn numbers(&self) -> candle_core::Result<Vec<f64>> {
+        self.tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()
+    }
+
+    fn set(&mut self, numbers: Vec<f64>) -> candle_core::Result<()> {
+        let numbers = Tensor::from_vec(numbers, self.tensor.dims(), &Device::Cpu)?.to_dtype(self.tensor.dtype())?;
+        self.tensor = numbers.to_device(self.tensor.device())?;
+        Ok(())
+    }
+
     fn add(&mut self, gradient: &Tensor) -> candle_core::Result<()> {
         if !host::is_host_f32(&self.tensor) {
             self.tensor = if self.is_stale { gradient.force_contiguous()? } else { (&self.tensor + gradient)? };
@@ -267,6 +300,31 @@ mod tests {
         assert_eq!(norm_with(1).to_bits(), norm_with(3).to_bits());
         let exact: f64 = gradient.to_vec1::<f32>().unwrap().iter().map(|&x| f64::from(x).powi(2)).sum();
         assert!((norm_with(2) - exact.sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_parameter_is_visited_and_what_is_written_counts() {
+        let parameters = two_parameters();
+        let mut gradients = Gradients::default();
+        gradients.add("b", &tensor(&[0.1, -7.])).unwrap();
+        let mut seen = Vec::new();
+        let mut visit = |name: &str, numbers: &mut [f64]| {
+            seen.push((name.to_owned(), numbers.to_vec()));
+            numbers[1] += 0.5;
+            Ok::<(), crate::EngineError>(())
+        };
+        gradients.visit(&parameters, &mut visit).unwrap();
+        let expected = [("a".to_owned(), vec![0., 0.]), ("b".to_owned(), vec![f64::from(0.1f32), -7.])];
+        assert_eq!(seen, expected);
+        assert_eq!((numbers(&gradients, "a"), numbers(&gradients, "b")), (vec![0., 0.5], vec![0.1, -6.5]));
+        // What was there before is no part of the next step.
+        gradients.clear();
+        gradients
+            .visit(&parameters, &mut |_, numbers| {
+                assert_eq!(numbers, [0., 0.]);
+                Ok::<(), crate::EngineError>(())
+            })
+            .unwrap();
     }
 
     #[test]

@@ -50,6 +50,18 @@ impl Parameter {
 }
 
 impl Parameters {
+    /// Tensors of which none learns.
+    ///
+    /// # Errors
+    /// A name that is there twice, and when the device has no room for a copy of a variable.
+    pub fn frozen(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self, EngineError> {
+        let mut parameters = Self::default();
+        for (name, tensor) in tensors {
+            parameters.insert_frozen(name, tensor)?;
+        }
+        Ok(parameters)
+    }
+
     /// Adds a tensor that learns. Its numbers are copied, so no other tensor moves when it does.
     ///
     /// # Errors
@@ -160,11 +172,7 @@ impl Parameters {
     /// # Errors
     /// When the device has no room.
     pub fn frozen_copy(&self) -> Result<Self, EngineError> {
-        let mut copy = Self::default();
-        for (name, tensor) in self.iter() {
-            copy.insert_frozen(name, tensor.clone())?;
-        }
-        Ok(copy)
+        Self::frozen(self.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())))
     }
 
     /// The number of tensors.

@@ -9,7 +9,6 @@ use hybrid_dpo::datasets::synthetic::motion::{
     self, Clip, Code, EDGE, FRAMES, Motion, MotionPair, Plan, Problem, Request, Split,
 };
 use hybrid_dpo::datasets::{Example, ExampleKind};
-use hybrid_dpo::engine::checkpoint::Keep;
 use hybrid_dpo::engine::optim::{AdamW, Optimizer};
 use hybrid_dpo::engine::{EngineError, Noise};
 use hybrid_dpo::mdp::diffusion::Omega;
@@ -17,7 +16,7 @@ use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Acting, Denoiser, DenoiserTraining, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Acting, Denoiser, Framing, Shape};
 use hybrid_dpo::models::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
 use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::models::{Coded, ModelError};
@@ -144,13 +143,12 @@ impl Video {
 
     /// A planner that learns.
     pub(crate) fn planner(files: ModelFiles) -> Result<CausalLm> {
-        let training = Training { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations };
-        Ok(CausalLm::trainable(files, training)?)
+        Ok(CausalLm::trainable(files, Training::new(optimizer()?))?)
     }
 
     /// A decoder that learns; it is exported as an average of its weights if that has a decay.
     pub(crate) fn decoder(&self, files: UNetFiles, ema: Option<f64>) -> Result<Denoiser> {
-        let training = DenoiserTraining { optimizer: optimizer()?, lora: None, seed: 0, keep: Keep::Activations, ema };
+        let training = Training { ema, ..Training::new(optimizer()?) };
         let acting = Acting::plain(SAMPLER);
         Ok(Denoiser::trainable(files, self.scheduler.prediction, SHAPE, acting, training)?)
     }

@@ -237,8 +237,8 @@ where
     Ok(())
 }
 
-/// Checks a learner: `forward` gives the numbers of `score`, and `backward` in parts adds up to `backward` of the
-/// whole, on random slopes.
+/// Checks a learner: `forward` gives the numbers of `score`, `backward` in parts adds up to `backward` of the whole, on
+/// random slopes, and what is visited is the gradient.
 ///
 /// It calls `update` at a rate of 0, which forgets the gradient and leaves the weights (but not the state of an
 /// optimiser) as they were.
@@ -278,7 +278,8 @@ where
         learner.backward(tape, &scaled(&slopes, sign))?;
     }
     let nothing = learner.update(0.0, None)?;
-    gradient("backward is linear", 0.0, nothing / whole.max(1.0), tolerance)
+    gradient("backward is linear", 0.0, nothing / whole.max(1.0), tolerance)?;
+    visits::check(mdp, learner, episodes, &slopes, tolerance)
 }
 
 /// Checks the gradient against finite differences along itself, for a learner whose `update` is a plain gradient step.
@@ -435,3 +436,4 @@ fn near(one: f64, other: f64, tolerance: f64) -> bool {
 
 #[cfg(test)]
 mod tests;
+mod visits;

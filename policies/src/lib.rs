@@ -36,5 +36,5 @@ pub mod tabular;
 pub use cursor::{Cursor, Replay, Taking, act, one_each};
 pub use error::PolicyError;
 pub use pair::{Learns, Pair, PairTape};
-pub use policy::{BoxError, Learner, Persist, Policy, Proposal};
+pub use policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient};
 pub use tabular::Tabular;

@@ -10,7 +10,7 @@ use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng, Steps};
 use self::cursor::PairCursor;
 use crate::PolicyError;
 use crate::cursor::Cursor;
-use crate::policy::{BoxError, Learner, Persist, Policy, Proposal};
+use crate::policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient};
 
 /// Which half of a [`Pair`] learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -301,6 +301,18 @@ where
         }
         if let Some(tape) = tape.inner {
             self.inner.backward(tape, &of_inner)?;
+        }
+        Ok(())
+    }
+
+    /// The halves that learn, one after the other, each under its name.
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        let [outer, inner] = self.names;
+        if self.outer_learns() {
+            self.outer.visit_gradients(&mut |name, slopes| visit(&format!("{outer}.{name}"), slopes))?;
+        }
+        if self.inner_learns() {
+            self.inner.visit_gradients(&mut |name, slopes| visit(&format!("{inner}.{name}"), slopes))?;
         }
         Ok(())
     }

@@ -10,6 +10,9 @@ use crate::cursor::{Cursor, Replay, act};
 /// Any policy's error: each policy has its own type, and callers only report it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// What looks at a gradient, and may change it: a parameter's name, and its slopes.
+pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), BoxError> + 'v;
+
 /// A candidate action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal<A> {
@@ -111,6 +114,12 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// Adds to the gradient.
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
 
+    /// Hands what was gathered to `visit`, parameter by parameter; what is written there takes its place. Learners of
+    /// several processes add up their gradients like this.
+    ///
+    /// Every parameter that learns is visited, always in the same order; one that has got no gradient has slopes of 0.
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError>;
+
     /// The norm of what was gathered since the last update.
     fn gradient_norm(&self) -> Result<f64, BoxError>;
 
@@ -120,7 +129,12 @@ pub trait Learner<M: Mdp>: Policy<M> {
     }
 
     /// Multiplies what was gathered.
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError>;
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+        self.visit_gradients(&mut |_, slopes| {
+            slopes.iter_mut().for_each(|slope| *slope *= factor);
+            Ok(())
+        })
+    }
 
     /// Scales the gathered gradient down to `max_gradient_norm` where it is longer, takes one optimiser step of size
     /// `rate` and forgets the gradient. Returns the gradient's norm before scaling. A norm that is not finite moves

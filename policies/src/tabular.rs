@@ -11,7 +11,7 @@ use mdp::{Channels, Enumerable, EpisodeOf, Mdp, Rng, Steps};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{BoxError, Learner, Persist, Policy, PolicyError, Proposal};
+use crate::{BoxError, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
 
 /// A table of logits, a row for each state that was ever trained on. Other states have logits 0: every allowed action
 /// is as likely as another.
@@ -216,13 +216,16 @@ where
         Ok(())
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
-        Ok(self.gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt())
+    /// Rows are named by their place among the states that the table has met.
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        for state in self.logits.keys() {
+            self.gradient.entry(state.clone()).or_insert_with(|| vec![0.0; self.n_actions]);
+        }
+        self.gradient.values_mut().enumerate().try_for_each(|(row, slopes)| visit(&row.to_string(), slopes))
     }
 
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        self.gradient.values_mut().flatten().for_each(|slope| *slope *= factor);
-        Ok(())
+    fn gradient_norm(&self) -> Result<f64, BoxError> {
+        Ok(self.gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt())
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {

@@ -1,13 +1,15 @@
 //! Models by what the user calls them.
 use std::path::Path;
 
+use candle_core::DType;
 use datasets::{ChatTemplate, DatasetError, Date};
 use engine::Noise;
+use engine::lora::LoraConfig;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use models::causal::{CausalConfig, CausalLm, Keep, Training};
-use models::formats::{self, Extras, ModelFiles, ModelTokenizer};
+use models::formats::{self, Extras, ModelFiles, ModelTokenizer, SaveOptions};
 
-use crate::settings::{OptimizerName, Values, at};
+use crate::settings::{OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters, embedded};
 
 /// The names of embedded models.
@@ -140,8 +142,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         }
         (asked, _) => (files, asked, None),
     };
-    let training = Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep: keep(values) };
-    let model = CausalLm::trainable(files, training)?;
+    let model = CausalLm::trainable(files, training(values, lora)?)?.with_save_options(save_options(values));
     Ok(match trained {
         Some(trained) => model.with_adapters(&trained)?,
         None => model,
@@ -176,13 +177,28 @@ fn parts(path: &Path) -> Option<(String, String)> {
     Some((base.display().to_string(), adapter.display().to_string()))
 }
 
-/// What is kept of activations.
-pub(crate) fn keep(values: &Values) -> Keep {
-    if values.model.activation_checkpointing() { Keep::Borders } else { Keep::Activations }
+/// How a model of any kind learns.
+pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Training, Failure> {
+    let ema = values.model.ema();
+    if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+        return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
+    }
+    let keep = if values.model.activation_checkpointing() { Keep::Borders } else { Keep::Activations };
+    Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep, ema })
+}
+
+/// How weights are written.
+pub(crate) fn save_options(values: &Values) -> SaveOptions {
+    let dtype = match values.model.save_dtype() {
+        SaveDtype::F16 => DType::F16,
+        SaveDtype::Bf16 => DType::BF16,
+        SaveDtype::F32 => DType::F32,
+    };
+    SaveOptions { dtype, ..SaveOptions::default() }
 }
 
 /// The optimiser that the settings name.
-pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
+fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
     let name = values.optimizer.name();
     let made: Result<Box<dyn Optimizer>, _> = match name {
         OptimizerName::Adamw => {

@@ -1,6 +1,10 @@
 //! What a run computes and what it leaves behind.
 use std::f64::consts::LN_2;
 
+use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
+
+use super::images::{floats, read_tensors};
 use super::{MODEL, Scene, training};
 
 const OBJECTIVES: [&str; 18] = [
@@ -307,4 +311,43 @@ fn what_trainers_elsewhere_log_is_there_in_training_and_evaluations() {
     assert_eq!(seen[3], 2.0 * seen[1], "an epoch is as long as the next");
     let last = lines.last().unwrap();
     assert_eq!((last["split"].as_str(), last["num_tokens"].as_f64()), (Some("eval"), Some(seen[3])));
+}
+
+#[test]
+fn averages_of_weights_are_exported_in_the_type_that_is_asked_for() {
+    let scene = Scene::new();
+    for (lora, file) in [("", "model.safetensors"), ("--lora-rank 2", "adapter_model.safetensors")] {
+        let run = |out: &str, more: &str| {
+            let out = format!("{out}{}", lora.len());
+            scene.done(&training(&out, &format!("--max-steps 3 {lora} {more}")));
+            (scene.metrics(&out), read_tensors(&scene, &format!("{out}/model/{file}")).0)
+        };
+        let ((metrics, weights), (same, averages)) = (run("plain", ""), run("averaged", "--ema 0.5"));
+        assert_eq!(metrics, same, "an average changes nothing in training");
+        assert_eq!(weights.keys().collect::<Vec<_>>(), averages.keys().collect::<Vec<_>>());
+        let differ = weights.keys().filter(|name| floats(&weights, name) != floats(&averages, name)).count();
+        assert!(differ > weights.len() / 2, "{differ} of {} tensors are averages", weights.len());
+        let (again, halves) = run("halves", "--ema 0.5 --save-dtype f16");
+        assert_eq!(metrics, again);
+        for (name, (dtype, shape, bytes)) in &halves {
+            assert_eq!((*dtype, shape), (Dtype::F16, &averages[name].1), "{name}");
+            let stored = Tensor::from_raw_buffer(bytes, DType::F16, shape, &Device::Cpu).unwrap();
+            let average = Tensor::new(floats(&averages, name), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+            let numbers = |tensor: Tensor| {
+                tensor
+                    .to_dtype(DType::F16)
+                    .unwrap()
+                    .to_dtype(DType::F32)
+                    .unwrap()
+                    .flatten_all()
+                    .unwrap()
+                    .to_vec1::<f32>()
+                    .unwrap()
+            };
+            assert!(numbers(stored) == numbers(average), "{name}: the average in half precision");
+        }
+        scene.done(&format!("score --model halves{} --data pairs.jsonl --quiet", lora.len()));
+    }
+    assert!(scene.read("halves0/model/config.json").contains("\"float16\""));
+    scene.refused(&training("new", "--ema 1"), 2, &["--ema takes a number from 0 to below 1, not 1"]);
 }

@@ -1,10 +1,9 @@
 //! One decoder for all architectures: the config says which norm, which projections, which residual.
 
-use engine::lora::{Adapter, LoraConfig, lora_linear};
+use engine::EngineError;
 use engine::ops::{
     self, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, vocabulary_log_prob,
 };
-use engine::{EngineError, Parameters};
 
 use std::sync::Arc;
 
@@ -13,27 +12,17 @@ use candle_core::Tensor;
 use super::config::{Activation, CausalConfig};
 use super::names::BlockNames;
 use super::rotary::{Rotary, RotaryScaling};
+use crate::network::{Layers, Network, Weights};
+
+pub(super) use crate::network::Pass;
 
 /// A decoder's shape and its numbers.
 #[derive(Debug)]
 pub(super) struct Decoder {
     pub(super) config: CausalConfig,
-    pub(super) parameters: Parameters,
-    /// The settings of the adapters, where it has them.
-    pub(super) lora: Option<LoraConfig>,
+    pub(super) weights: Weights,
     names: Vec<BlockNames>,
     rope: Option<Rope>,
-}
-
-/// Whether a pass is to be learned from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// Records what a backward pass needs.
-    Learning,
-    /// Records nothing.
-    Scoring,
-    /// Records nothing and leaves the adapters out: the model as it was before adapters learned.
-    Base,
 }
 
 /// Queries, keys and values, positions already in them.
@@ -71,10 +60,10 @@ pub(super) struct Reading<'a> {
 }
 
 impl Decoder {
-    pub(super) fn new(config: CausalConfig, parameters: Parameters, lora: Option<LoraConfig>) -> Self {
+    pub(super) fn new(config: CausalConfig, weights: Weights) -> Self {
         let names = (0..config.n_layers).map(|layer| config.block_names(layer)).collect();
         let rope = config.rotary.map(rope_of);
-        Self { config, parameters, lora, names, rope }
+        Self { config, weights, names, rope }
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -98,11 +87,12 @@ impl Decoder {
 
     /// The residual stream before the first block, `[T, width]`.
     pub(super) fn embed(&self, reading: Reading<'_>, pass: Pass) -> Result<Tensor, EngineError> {
-        let table = self.weight(&self.config.embedding_name(), pass)?;
+        let layers = self.layers(pass);
+        let table = layers.tensor(&self.config.embedding_name())?;
         let x = ops::embedding(reading.tokens, &table)?;
         match self.config.positions_name() {
             None => Ok(x),
-            Some(name) => Ok(ops::add(&x, &ops::embedding(reading.positions, &self.weight(&name, pass)?)?)?),
+            Some(name) => Ok(ops::add(&x, &ops::embedding(reading.positions, &layers.tensor(&name)?)?)?),
         }
     }
 
@@ -125,7 +115,7 @@ impl Decoder {
         if let (true, Some(rows)) = (layer + 1 == self.config.n_layers, reading.rows) {
             (x, attended) = (ops::embedding(rows, &x)?, ops::embedding(rows, &attended)?);
         }
-        let attended = self.linear(&attended, &names.attention_output, pass)?;
+        let attended = self.layers(pass).linear(&attended, &names.attention_output)?;
         let after = ops::add(&x, &attended)?;
         let read = if self.config.parallel_residual { &x } else { &after };
         let read = self.norm(read, &names.mlp_norm, pass)?;
@@ -140,9 +130,9 @@ impl Decoder {
     /// The matrix that turns hidden states into logits, `[vocabulary, width]`.
     pub(super) fn vocabulary_matrix(&self, pass: Pass) -> Result<Tensor, EngineError> {
         if self.config.tied {
-            return self.weight(&self.config.embedding_name(), pass);
+            return self.layers(pass).tensor(&self.config.embedding_name());
         }
-        self.weight(self.config.head_name(), pass)
+        self.layers(pass).tensor(self.config.head_name())
     }
 
     /// Logits of hidden states, `[rows, vocabulary]`; for the few rows that are drawn from.
@@ -160,43 +150,22 @@ impl Decoder {
         Ok(vocabulary_log_prob(hidden, &self.vocabulary_matrix(pass)?, query)?)
     }
 
-    fn weight(&self, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
-        let tensor = self.parameters.get(name)?;
-        Ok(if pass == Pass::Learning { tensor.clone() } else { tensor.detach() })
-    }
-
-    fn bias(&self, name: &str, pass: Pass) -> Option<Tensor> {
-        let tensor = self.parameters.find(&format!("{name}.bias"))?;
-        Some(if pass == Pass::Learning { tensor.clone() } else { tensor.detach() })
+    fn layers(&self, pass: Pass) -> Layers<'_> {
+        Layers { weights: &self.weights, pass, layout: self.layout() }
     }
 
     fn norm(&self, x: &Tensor, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
-        let weight = self.weight(&format!("{name}.weight"), pass)?;
-        let epsilon = self.config.norm_epsilon;
-        Ok(if self.config.has_layer_norm() {
-            ops::layer_norm(x, &weight, self.bias(name, pass).as_ref(), epsilon)?
+        let (layers, epsilon) = (self.layers(pass), self.config.norm_epsilon);
+        if self.config.has_layer_norm() {
+            layers.layer_norm(x, name, epsilon)
         } else {
-            ops::rms_norm(x, &weight, epsilon)?
-        })
+            layers.rms_norm(x, name, epsilon)
+        }
     }
 
     /// How the linear weights lie.
     pub(super) fn layout(&self) -> WeightLayout {
         if self.config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
-    }
-
-    fn linear(&self, x: &Tensor, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
-        let weight = self.weight(&format!("{name}.weight"), pass)?;
-        let (bias, layout) = (self.bias(name, pass), self.layout());
-        let adapter = self.lora.as_ref().filter(|_| pass != Pass::Base);
-        Ok(match adapter.and_then(|lora| lora.adapter(&self.parameters, name)) {
-            None => ops::linear(x, &weight, bias.as_ref(), layout)?,
-            Some(adapter) if pass == Pass::Learning => lora_linear(x, &weight, bias.as_ref(), layout, adapter)?,
-            Some(Adapter { a, b, scale }) => {
-                let adapter = Adapter { a: &a.detach(), b: &b.detach(), scale };
-                lora_linear(x, &weight, bias.as_ref(), layout, adapter)?
-            }
-        })
     }
 
     fn project(
@@ -206,34 +175,43 @@ impl Decoder {
         positions: &[u32],
         pass: Pass,
     ) -> Result<Projection, EngineError> {
-        let heads = self.heads();
+        let (heads, layers) = (self.heads(), self.layers(pass));
         let Some(rope) = &self.rope else {
-            return Ok(Projection::Packed(self.linear(x, &names.qkv[0], pass)?, QkvLayout::Blocks));
+            return Ok(Projection::Packed(layers.linear(x, &names.qkv[0])?, QkvLayout::Blocks));
         };
         if let [packed] = names.qkv.as_slice() {
-            let packed = self.linear(x, packed, pass)?;
+            let packed = layers.linear(x, packed)?;
             let packed = ops::rope_packed(&packed, positions, heads, QkvLayout::PerHead, rope)?;
             return Ok(Projection::Packed(packed, QkvLayout::PerHead));
         }
-        let [q, k, v] = [0, 1, 2].map(|part| self.linear(x, &names.qkv[part], pass));
+        let [q, k, v] = [0, 1, 2].map(|part| layers.linear(x, &names.qkv[part]));
         let q = ops::rope(&q?, positions, heads.query, heads.size, rope)?;
         let k = ops::rope(&k?, positions, heads.key_value, heads.size, rope)?;
         Ok(Projection::Split([q, k, v?]))
     }
 
     fn mlp(&self, x: &Tensor, names: &BlockNames, pass: Pass) -> Result<Tensor, EngineError> {
-        let up = self.linear(x, &names.up, pass)?;
+        let layers = self.layers(pass);
+        let up = layers.linear(x, &names.up)?;
         let inner = match &names.gate {
             None => activate(&up, self.config.activation)?,
             Some(gate) => {
-                let gate = self.linear(x, gate, pass)?;
+                let gate = layers.linear(x, gate)?;
                 match self.config.activation {
                     Activation::Silu => ops::swiglu(&gate, &up)?,
                     other => (activate(&gate, other)? * up)?,
                 }
             }
         };
-        self.linear(&inner, &names.down, pass)
+        layers.linear(&inner, &names.down)
+    }
+}
+
+impl Network for Decoder {
+    const NAME: &'static str = "model";
+
+    fn weights(&self) -> &Weights {
+        &self.weights
     }
 }
 

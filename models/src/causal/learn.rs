@@ -9,7 +9,7 @@ use mdp::token::TokenMdp;
 use mdp::{Channels, EpisodeOf};
 
 use super::decoder::Pass;
-use super::model::{CausalLm, Learning};
+use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
 
@@ -63,16 +63,16 @@ impl CausalLm {
         &self,
         episodes: &[EpisodeOf<TokenMdp>],
     ) -> Result<(Channels, TokenTape), ModelError> {
-        let learning = self.learning.as_ref().ok_or_else(does_not_learn)?;
+        let keep = self.decoder.keep()?;
         let packing = Arc::new(Packing::of_episodes(episodes, self.limits())?);
         if packing.tokens.is_empty() {
             return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
         }
         let reference = self.reference_numbers(&packing)?;
         let pass = Pass::Learning;
-        let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), learning.keep)?;
+        let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), keep)?;
         for layer in 0..self.config().n_layers {
-            let (decoder, packing) = (Arc::clone(&self.decoder), Arc::clone(&packing));
+            let (decoder, packing) = (Arc::clone(self.decoder.network()), Arc::clone(&packing));
             tape.run(move |x| decoder.block(layer, x, packing.reading(), &mut &packing.forest, pass))?;
         }
         let (rows, targets) = packing.questions();
@@ -109,27 +109,7 @@ impl CausalLm {
         }
         let Some(passed) = tape.tape else { return Ok(()) };
         let gradient = question_slopes(&tape.packing, slopes, passed.output())?;
-        let Learning { gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
-        passed.backward(&gradient, &self.decoder.parameters, gradients)?;
-        Ok(())
-    }
-
-    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
-    /// finite is thrown away and moves nothing.
-    pub(super) fn take_step(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
-        let Learning { optimizer, gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
-        let norm = match max_norm {
-            Some(max_norm) => gradients.clip(max_norm)?,
-            None => gradients.norm()?,
-        };
-        if !norm.is_finite() {
-            gradients.clear();
-            return Ok(norm);
-        }
-        optimizer.step(&self.decoder.parameters, gradients, rate)?;
-        gradients.clear();
-        self.forget_hash();
-        Ok(norm)
+        self.decoder.backward(passed, &gradient)
     }
 
     fn no_numbers(&self) -> Channels {
@@ -164,14 +144,6 @@ fn question_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Resul
 fn host_rows(numbers: &Tensor) -> Result<Vec<Numbers>, ModelError> {
     let flat = numbers.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     Ok(flat.as_chunks::<VOCABULARY_NUMBERS>().0.to_vec())
-}
-
-pub(super) fn does_not_learn() -> ModelError {
-    ModelError::Argument {
-        what: "the model".into(),
-        expected: "one that was made to learn".into(),
-        got: "a frozen one".into(),
-    }
 }
 
 fn check_finite(channels: &Channels, first_episode: usize) -> Result<(), ModelError> {

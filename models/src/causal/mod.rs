@@ -59,10 +59,11 @@ mod windows;
 pub use config::{Activation, Architecture, CausalConfig};
 pub use draw::Sampling;
 pub use learn::TokenTape;
-pub use model::{CausalLm, Training};
+pub use model::CausalLm;
 pub use reward::RewardModel;
 pub use rotary::{Rotary, RotaryScaling};
 
 pub(crate) use names::SCORE;
 
+pub use crate::network::Training;
 pub use engine::checkpoint::Keep;

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
-use engine::checkpoint::Keep;
+use candle_core::Tensor;
 use engine::lora::{AdaptableLayer, LoraConfig};
-use engine::optim::Optimizer;
-use engine::{Gradients, Noise, Parameters};
+use engine::{Gradients, Parameters};
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
 use super::draw::Sampling;
 use crate::ModelError;
-use crate::formats::{Extras, ModelFiles};
+use crate::formats::{Extras, ModelFiles, SaveOptions};
 use crate::limits::Limits;
-use crate::saved;
+use crate::network::{Trained, Training, Weights};
 
 /// A causal language model: a policy of the token MDP, a learner, and a thing that persists.
 ///
@@ -28,43 +26,15 @@ use crate::saved;
 /// bit.
 #[derive(Debug)]
 pub struct CausalLm {
-    pub(super) decoder: Arc<Decoder>,
-    pub(super) learning: Option<Learning>,
-    pub(super) reference: Option<Reference>,
+    pub(super) decoder: Trained<Decoder>,
+    /// What the divergence channel is measured against.
+    pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
     /// How it draws tokens where nothing else is said.
     pub(super) acting: Sampling,
     pub(super) extras: Extras,
     pub(super) path: PathBuf,
-    pub(super) fingerprint: Mutex<Option<String>>,
-}
-
-/// How a model learns.
-#[derive(Debug)]
-pub struct Training {
-    /// The rule of its updates.
-    pub optimizer: Box<dyn Optimizer>,
-    /// Adapters to learn in place of the model's own weights.
-    pub lora: Option<LoraConfig>,
-    /// Where fresh adapters start from.
-    pub seed: u64,
-    /// Whether activations are kept for the way back or computed again.
-    pub keep: Keep,
-}
-
-#[derive(Debug)]
-pub(super) struct Learning {
-    pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) gradients: Gradients,
-    pub(super) keep: Keep,
-}
-
-/// What the divergence channel is measured against.
-#[derive(Debug)]
-pub(super) enum Reference {
-    Other(Arc<CausalLm>),
-    /// The model itself without its adapters.
-    Base,
+    pub(super) save: SaveOptions,
 }
 
 impl CausalLm {
@@ -74,11 +44,8 @@ impl CausalLm {
     /// Tensors that are missing, that no model of this shape has, or of another shape.
     pub fn frozen(files: ModelFiles) -> Result<Self, ModelError> {
         check_tensors(&files)?;
-        let mut parameters = Parameters::default();
-        for (name, tensor) in files.tensors {
-            parameters.insert_frozen(name, tensor)?;
-        }
-        Ok(Self::with_decoder(Decoder::new(files.config, parameters, None), None, files.extras, files.path))
+        let decoder = Decoder::new(files.config, Weights::frozen(files.tensors)?);
+        Ok(Self::with_decoder(Trained::frozen(decoder), files.extras, files.path))
     }
 
     /// A model that learns: all its weights, or adapters on frozen ones.
@@ -87,35 +54,20 @@ impl CausalLm {
     /// As [`CausalLm::frozen`], and adapter settings that fit no layer.
     pub fn trainable(files: ModelFiles, training: Training) -> Result<Self, ModelError> {
         check_tensors(&files)?;
-        let mut parameters = Parameters::default();
-        let dtype = files.tensors.values().next().map_or(DType::F32, Tensor::dtype);
-        let device = files.tensors.values().next().map_or(candle_core::Device::Cpu, |tensor| tensor.device().clone());
-        for (name, tensor) in files.tensors {
-            if training.lora.is_some() {
-                parameters.insert_frozen(name, tensor)?;
-            } else {
-                parameters.insert_trainable(name, tensor)?;
-            }
-        }
-        if let Some(lora) = &training.lora {
-            let noise = Noise::new(training.seed);
-            lora.attach(&mut parameters, &files.config.adaptable_layers(), &noise, dtype, &device)?;
-        }
-        let decoder = Decoder::new(files.config, parameters, training.lora);
-        let learning = Learning { optimizer: training.optimizer, gradients: Gradients::default(), keep: training.keep };
-        Ok(Self::with_decoder(decoder, Some(learning), files.extras, files.path))
+        let weights = Weights::trainable(files.tensors, training.adapters(), &files.config.adaptable_layers())?;
+        let decoder = Trained::learner(Decoder::new(files.config, weights), training)?;
+        Ok(Self::with_decoder(decoder, files.extras, files.path))
     }
 
-    fn with_decoder(decoder: Decoder, learning: Option<Learning>, extras: Extras, path: PathBuf) -> Self {
+    fn with_decoder(decoder: Trained<Decoder>, extras: Extras, path: PathBuf) -> Self {
         Self {
-            decoder: Arc::new(decoder),
-            learning,
+            decoder,
             reference: None,
             with_diagnostics: false,
             acting: Sampling::default(),
             extras,
             path,
-            fingerprint: Mutex::default(),
+            save: SaveOptions::default(),
         }
     }
 
@@ -132,7 +84,7 @@ impl CausalLm {
                 got: theirs.to_string(),
             });
         }
-        self.reference = Some(Reference::Other(reference));
+        self.reference = Some(reference);
         Ok(self)
     }
 
@@ -140,16 +92,9 @@ impl CausalLm {
     ///
     /// # Errors
     /// A model without adapters.
-    pub fn with_base_as_reference(mut self) -> Result<Self, ModelError> {
-        if self.decoder.lora.is_none() {
-            return Err(ModelError::Argument {
-                what: "the base as a reference".into(),
-                expected: "a model with adapters".into(),
-                got: "one without, which would be its own reference".into(),
-            });
-        }
-        self.reference = Some(Reference::Base);
-        Ok(self)
+    pub fn with_base_as_reference(self) -> Result<Self, ModelError> {
+        let base = Arc::new(self.base()?);
+        self.with_reference(base)
     }
 
     /// Measures what is only looked at too: the entropy of every decision's distribution, the mean logit, and whether the
@@ -160,13 +105,18 @@ impl CausalLm {
         self
     }
 
+    /// The same, its weights or adapters exported like this.
+    #[must_use]
+    pub fn with_save_options(self, save: SaveOptions) -> Self {
+        Self { save, ..self }
+    }
+
     /// The same with its adapters as they were left by an earlier training.
     ///
     /// # Errors
     /// Other layers or shapes than those of its adapters.
     pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        saved::start_from(self.parameters(), adapters)?;
-        self.forget_hash();
+        self.decoder.start_from(adapters)?;
         Ok(self)
     }
 
@@ -175,9 +125,21 @@ impl CausalLm {
     /// # Errors
     /// When there is no room for it.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
-        let decoder = &self.decoder;
-        let copy = Decoder::new(decoder.config.clone(), decoder.parameters.frozen_copy()?, decoder.lora.clone());
-        Ok(Self::with_decoder(copy, None, self.extras.clone(), self.path.clone()))
+        Ok(self.frozen_with(self.decoder.weights.frozen_copy()?))
+    }
+
+    /// The model under its adapters, which stays as it is: a reference. The two share their tensors, so it takes no memory
+    /// of its own.
+    ///
+    /// # Errors
+    /// A model without adapters.
+    pub fn base(&self) -> Result<Self, ModelError> {
+        Ok(self.frozen_with(self.decoder.weights.base()?))
+    }
+
+    fn frozen_with(&self, weights: Weights) -> Self {
+        let decoder = Trained::frozen(Decoder::new(self.config().clone(), weights));
+        Self::with_decoder(decoder, self.extras.clone(), self.path.clone()).with_save_options(self.save)
     }
 
     /// The same weights, now and after every update, seen with the divergence from `reference` and diagnostics: for
@@ -187,14 +149,13 @@ impl CausalLm {
     /// A reference with another vocabulary.
     pub fn diagnosed_against(&self, reference: Arc<Self>) -> Result<Self, ModelError> {
         let view = Self {
-            decoder: Arc::clone(&self.decoder),
-            learning: None,
+            decoder: self.decoder.view(),
             reference: None,
             with_diagnostics: true,
             acting: self.acting.clone(),
             extras: Extras::default(),
             path: self.path.clone(),
-            fingerprint: Mutex::default(),
+            save: self.save,
         };
         view.with_reference(reference)
     }
@@ -206,17 +167,17 @@ impl CausalLm {
 
     /// The settings of its adapters, where it has some.
     pub fn lora(&self) -> Option<&LoraConfig> {
-        self.decoder.lora.as_ref()
+        self.decoder.weights.lora.as_ref()
     }
 
     /// The model's numbers by name.
     pub fn parameters(&self) -> &Parameters {
-        &self.decoder.parameters
+        &self.decoder.weights.parameters
     }
 
     /// The gradient gathered since the last update; `None` for a model that does not learn.
     pub fn gradients(&self) -> Option<&Gradients> {
-        self.learning.as_ref().map(|learning| &learning.gradients)
+        self.decoder.gradients()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -228,39 +189,10 @@ impl CausalLm {
         &self,
         packing: &super::packing::Packing,
     ) -> Result<Option<(Tensor, Tensor)>, ModelError> {
-        let (decoder, pass) = match &self.reference {
-            None => return Ok(None),
-            Some(Reference::Other(reference)) => (&reference.decoder, Pass::Scoring),
-            Some(Reference::Base) => (&self.decoder, Pass::Base),
-        };
+        let Some(reference) = &self.reference else { return Ok(None) };
+        let (decoder, pass) = (&reference.decoder, Pass::Scoring);
         let hidden = decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
         Ok(Some((hidden, decoder.vocabulary_matrix(pass)?)))
-    }
-
-    /// A hash of the shape and all weights, computed once between updates.
-    pub(super) fn hash(&self) -> Result<String, ModelError> {
-        let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*known {
-            return Ok(known.clone());
-        }
-        let mut hasher = blake3::Hasher::new();
-        // The same weights are another model with other settings; where the file came from or its type is no setting.
-        hasher.update(self.config().settings().as_bytes());
-        for (name, tensor) in self.parameters().iter() {
-            hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
-            let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            for block in numbers.chunks(1 << 14) {
-                let bytes: Vec<u8> = block.iter().flat_map(|number| number.to_le_bytes()).collect();
-                hasher.update(&bytes);
-            }
-        }
-        let hash = hasher.finalize().to_hex().to_string();
-        *known = Some(hash.clone());
-        Ok(hash)
-    }
-
-    pub(super) fn forget_hash(&mut self) {
-        *self.fingerprint.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

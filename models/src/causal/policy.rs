@@ -14,7 +14,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{BoxError, Cursor, Learner, Policy, Proposal};
+use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
 
 /// States whose next token is asked for together; bounds the logits in memory.
 const STATES: usize = 64;
@@ -126,17 +126,19 @@ impl Learner<TokenMdp> for CausalLm {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        self.decoder.visit_gradients(visit)
+    }
+
     fn gradient_norm(&self) -> Result<f64, BoxError> {
-        let learning = self.learning.as_ref().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.norm().map_err(ModelError::from)?)
+        Ok(self.decoder.gradient_norm()?)
     }
 
     fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        let learning = self.learning.as_mut().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.scale(factor).map_err(ModelError::from)?)
+        Ok(self.decoder.scale_gradient(factor)?)
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
-        Ok(self.take_step(rate, max_gradient_norm)?)
+        Ok(self.decoder.update(rate, max_gradient_norm)?)
     }
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use engine::Parameters;
 use engine::ops::{self, Forest, WeightLayout};
 
 use super::decoder::{Decoder, Pass, Reading};
@@ -12,6 +11,7 @@ use super::names::SCORE;
 use crate::ModelError;
 use crate::formats::{self, ModelFiles, ModelTokenizer};
 use crate::limits::Limits;
+use crate::network::Weights;
 
 /// How many tokens are in memory at once, unless one text has more.
 const TOKENS_AT_ONCE: usize = 8192;
@@ -44,12 +44,8 @@ impl RewardModel {
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let ModelFiles { path, config, mut tensors, tokenizer, .. } = formats::load_reward(folder, device)?;
         let score = tensors.remove(SCORE).ok_or_else(|| ModelError::tensor(&path, SCORE, "is missing"))?;
-        let mut parameters = Parameters::default();
-        for (name, tensor) in tensors {
-            parameters.insert_frozen(name, tensor)?;
-        }
         let padding = config.source["pad_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        Ok(Self { path, decoder: Decoder::new(config, parameters, None), score, padding, tokenizer })
+        Ok(Self { path, decoder: Decoder::new(config, Weights::frozen(tensors)?), score, padding, tokenizer })
     }
 
     /// Its tokenizer.

@@ -72,7 +72,7 @@ fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
 }
 
 fn training(lora: Option<LoraConfig>, keep: Keep) -> Training {
-    Training { optimizer: Box::new(Sgd::new(0.).unwrap()), lora, seed: 5, keep }
+    Training { lora, seed: 5, keep, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
 }
 
 fn learner(config: CausalConfig) -> CausalLm {

@@ -85,11 +85,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(blocks: Blocks, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        let mut parameters = Parameters::default();
-        for (name, tensor) in tensors {
-            parameters.insert_frozen(name, tensor)?;
-        }
-        Ok(Self { blocks, parameters })
+        Ok(Self { blocks, parameters: Parameters::frozen(tensors)? })
     }
 
     /// One block on the residual stream, `[T, width]`; `attend` says which tokens see which.

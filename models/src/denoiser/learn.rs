@@ -8,7 +8,7 @@ use engine::ops;
 use mdp::{Channels, EpisodeOf};
 
 use super::batch::{Asked, Decisions, Problem, Question, network_batch};
-use super::model::{Denoiser, Learning};
+use super::model::Denoiser;
 use crate::ModelError;
 
 /// What a backward pass needs of a forward pass.
@@ -43,14 +43,14 @@ impl Denoiser {
         mdp: &Problem,
         episodes: &[EpisodeOf<Problem>],
     ) -> Result<(Channels, DenoiserTape), ModelError> {
-        let learning = self.learning.as_ref().ok_or_else(does_not_learn)?;
+        let keep = self.unet.keep()?;
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
         if decisions.asked.is_empty() {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
         }
         let (questions, n) = Self::questions(&decisions.asked);
         let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
-        let mut tape = self.unet.run_tape(batch, learning.keep)?;
+        let mut tape = self.unet.network().run_tape(batch, keep)?;
         let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
         let errors = host(errors)?;
         Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions }))
@@ -76,30 +76,7 @@ impl Denoiser {
         }
         let output = tape.output();
         let gradient = Tensor::from_vec(of_errors, decisions.asked.len(), output.device())?.to_dtype(output.dtype())?;
-        let Learning { gradients, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
-        tape.backward(&gradient, &self.unet.parameters, gradients)?;
-        Ok(())
-    }
-
-    /// One optimiser step on what was gathered; returns the gradient's norm before clipping. A gradient that is not
-    /// finite is thrown away and moves nothing.
-    pub(super) fn take_step(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
-        let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(does_not_learn)?;
-        let norm = match max_norm {
-            Some(max_norm) => gradients.clip(max_norm)?,
-            None => gradients.norm()?,
-        };
-        if !norm.is_finite() {
-            gradients.clear();
-            return Ok(norm);
-        }
-        optimizer.step(&self.unet.parameters, gradients, rate)?;
-        gradients.clear();
-        if let Some(ema) = ema {
-            ema.update(&self.unet.parameters)?;
-        }
-        self.forget_hash();
-        Ok(norm)
+        self.unet.backward(tape, &gradient)
     }
 
     /// The questions of some decisions: first one each, then those that guidance leads away from; and how many are first.
@@ -161,12 +138,4 @@ fn channels(decisions: &Decisions, errors: &[f64]) -> Result<Channels, ModelErro
         }
     }
     Ok(log_probs.into())
-}
-
-pub(super) fn does_not_learn() -> ModelError {
-    ModelError::Argument {
-        what: "the denoiser".into(),
-        expected: "one that was made to learn".into(),
-        got: "a frozen one".into(),
-    }
 }

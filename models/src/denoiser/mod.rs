@@ -14,7 +14,8 @@ pub mod sampler;
 #[cfg(test)]
 mod tests;
 
+pub use crate::network::Training;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, Prediction};
-pub use model::{Acting, Companions, Denoiser, DenoiserTraining, Shape};
+pub use model::{Acting, Companions, Denoiser, Shape};

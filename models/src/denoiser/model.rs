@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engine::Gradients;
-use engine::checkpoint::Keep;
-use engine::ema::Ema;
 use engine::lora::LoraConfig;
-use engine::optim::Optimizer;
+use engine::{Gradients, Parameters};
 use mdp::diffusion::Level;
 
 use super::batch::Problem;
@@ -17,7 +14,7 @@ use super::sampler::{Sampler, Sampling};
 use super::{Condition, Prediction};
 use crate::ModelError;
 use crate::formats::{DiffusersFolder, SaveOptions, UNetFiles};
-use crate::saved;
+use crate::network::{Trained, Training};
 use crate::unet::UNet;
 
 /// The size of the latents, or of the images of a model without an autoencoder.
@@ -102,7 +99,7 @@ pub struct Companions {
     pub scheduler: Option<String>,
     /// What the model is called where it was found: what adapters name as their base.
     pub name: String,
-    /// How the network's weights are written.
+    /// How the network's weights or adapters are written.
     pub save: SaveOptions,
 }
 
@@ -116,36 +113,11 @@ pub struct Companions {
 /// The numbers of a decision do not depend on the rest of the batch, to rounding.
 #[derive(Debug)]
 pub struct Denoiser {
-    pub(super) unet: Arc<UNet>,
+    pub(super) unet: Trained<UNet>,
     pub(super) prediction: Prediction,
     pub(super) shape: Shape,
     pub(super) acting: Acting,
-    pub(super) learning: Option<Learning>,
     pub(super) companions: Companions,
-    pub(super) fingerprint: Mutex<Option<String>>,
-}
-
-/// How a denoiser learns.
-#[derive(Debug)]
-pub struct DenoiserTraining {
-    /// The rule of its updates.
-    pub optimizer: Box<dyn Optimizer>,
-    /// Adapters to learn in place of the model's own weights.
-    pub lora: Option<LoraConfig>,
-    /// Where fresh adapters start from.
-    pub seed: u64,
-    /// Whether activations are kept for the way back or computed again.
-    pub keep: Keep,
-    /// The decay of an average of the weights, which is what [`policies::Persist::export`] then writes.
-    pub ema: Option<f64>,
-}
-
-#[derive(Debug)]
-pub(super) struct Learning {
-    pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) gradients: Gradients,
-    pub(super) keep: Keep,
-    pub(super) ema: Option<Ema>,
 }
 
 impl Denoiser {
@@ -155,8 +127,8 @@ impl Denoiser {
     /// Tensors that are missing, that no model of this shape has, or of another shape; latents of other channels.
     pub fn frozen(files: UNetFiles, prediction: Prediction, shape: Shape, acting: Acting) -> Result<Self, ModelError> {
         check_shape(&files, shape)?;
-        let unet = UNet::frozen(files.config, files.tensors)?;
-        Ok(Self::new(unet, prediction, shape, acting, None))
+        let unet = Trained::frozen(UNet::frozen(files.config, files.tensors)?);
+        Ok(Self::new(unet, prediction, shape, acting))
     }
 
     /// A denoiser that learns: all its weights, or adapters on frozen ones.
@@ -168,20 +140,15 @@ impl Denoiser {
         prediction: Prediction,
         shape: Shape,
         acting: Acting,
-        training: DenoiserTraining,
+        training: Training,
     ) -> Result<Self, ModelError> {
         check_shape(&files, shape)?;
-        let lora = training.lora.map(|lora| (lora, training.seed));
-        let unet = UNet::trainable(files.config, files.tensors, lora)?;
-        let ema = training.ema.map(|decay| Ema::new(decay, &unet.parameters)).transpose()?;
-        let (optimizer, gradients, keep) = (training.optimizer, Gradients::default(), training.keep);
-        let learning = Learning { optimizer, gradients, keep, ema };
-        Ok(Self::new(unet, prediction, shape, acting, Some(learning)))
+        let unet = UNet::trainable(files.config, files.tensors, training.adapters())?;
+        Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
     }
 
-    fn new(unet: UNet, prediction: Prediction, shape: Shape, acting: Acting, learning: Option<Learning>) -> Self {
-        let companions = Companions::default();
-        Self { unet: Arc::new(unet), prediction, shape, acting, learning, companions, fingerprint: Mutex::default() }
+    fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: Acting) -> Self {
+        Self { unet, prediction, shape, acting, companions: Companions::default() }
     }
 
     /// The same with its adapters as they were left by an earlier training.
@@ -189,12 +156,7 @@ impl Denoiser {
     /// # Errors
     /// Other layers or shapes than those of its adapters.
     pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        saved::start_from(&self.unet.parameters, adapters)?;
-        if let Some(learning) = &mut self.learning {
-            let average = learning.ema.as_ref().map(|ema| Ema::new(ema.decay(), &self.unet.parameters));
-            learning.ema = average.transpose()?;
-        }
-        self.forget_hash();
+        self.unet.start_from(adapters)?;
         Ok(self)
     }
 
@@ -203,8 +165,21 @@ impl Denoiser {
     /// # Errors
     /// When there is no room for it.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
-        let copy = Self::new(self.unet.frozen_copy()?, self.prediction, self.shape, self.acting.clone(), None);
-        Ok(copy.with_companions(self.companions.clone()))
+        Ok(self.frozen_with(self.unet.frozen_copy()?))
+    }
+
+    /// The denoiser under its adapters, which stays as it is: a reference. The two share their tensors, so it takes no
+    /// memory of its own.
+    ///
+    /// # Errors
+    /// A denoiser without adapters.
+    pub fn base(&self) -> Result<Self, ModelError> {
+        Ok(self.frozen_with(self.unet.base()?))
+    }
+
+    fn frozen_with(&self, unet: UNet) -> Self {
+        let frozen = Self::new(Trained::frozen(unet), self.prediction, self.shape, self.acting.clone());
+        frozen.with_companions(self.companions.clone())
     }
 
     /// The same, exported with these.
@@ -234,46 +209,28 @@ impl Denoiser {
         &self.acting
     }
 
+    /// The settings of its adapters, where it has some.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.unet.lora()
+    }
+
+    /// The network's numbers by name.
+    pub fn parameters(&self) -> &Parameters {
+        self.unet.parameters()
+    }
+
     /// The gradient gathered since the last update; `None` for a denoiser that does not learn.
     pub fn gradients(&self) -> Option<&Gradients> {
-        self.learning.as_ref().map(|learning| &learning.gradients)
+        self.unet.gradients()
     }
 
     pub(super) fn device(&self) -> Device {
-        self.unet.parameters.iter().next().map_or(Device::Cpu, |(_, tensor)| tensor.device().clone())
+        self.unet.weights.device()
     }
 
     pub(super) fn dtype(&self) -> DType {
-        self.unet.parameters.iter().next().map_or(DType::F32, |(_, tensor)| tensor.dtype())
+        self.unet.weights.dtype()
     }
-
-    /// A hash of the shape and all weights, computed once between updates.
-    pub(super) fn hash(&self) -> Result<String, ModelError> {
-        let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*known {
-            return Ok(known.clone());
-        }
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{} {:?}\n", self.unet.config.to_json(), self.prediction).as_bytes());
-        for (name, tensor) in self.unet.parameters.iter() {
-            hasher.update(format!("{name} {:?}\n", tensor.dims()).as_bytes());
-            for block in numbers(tensor)?.chunks(1 << 14) {
-                let bytes: Vec<u8> = block.iter().flat_map(|number| number.to_le_bytes()).collect();
-                hasher.update(&bytes);
-            }
-        }
-        let hash = hasher.finalize().to_hex().to_string();
-        *known = Some(hash.clone());
-        Ok(hash)
-    }
-
-    pub(super) fn forget_hash(&mut self) {
-        *self.fingerprint.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
-    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?)
 }
 
 fn check_shape(files: &UNetFiles, shape: Shape) -> Result<(), ModelError> {

@@ -12,7 +12,7 @@ use super::learn::DenoiserTape;
 use super::model::Denoiser;
 use super::sampler::guided;
 use crate::ModelError;
-use policies::{BoxError, Cursor, Learner, Policy, Proposal};
+use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
 
 /// Images a network sees at once.
 const AT_ONCE: usize = 32;
@@ -88,17 +88,19 @@ impl Learner<Problem> for Denoiser {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        self.unet.visit_gradients(visit)
+    }
+
     fn gradient_norm(&self) -> Result<f64, BoxError> {
-        let learning = self.learning.as_ref().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.norm().map_err(ModelError::from)?)
+        Ok(self.unet.gradient_norm()?)
     }
 
     fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        let learning = self.learning.as_mut().ok_or_else(super::learn::does_not_learn)?;
-        Ok(learning.gradients.scale(factor).map_err(ModelError::from)?)
+        Ok(self.unet.scale_gradient(factor)?)
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
-        Ok(self.take_step(rate, max_gradient_norm)?)
+        Ok(self.unet.update(rate, max_gradient_norm)?)
     }
 }

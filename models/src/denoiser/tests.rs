@@ -18,7 +18,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
 use super::sampler::Sampler;
-use super::{Acting, Condition, Conditioning, Denoiser, DenoiserTraining, Prediction, Shape};
+use super::{Acting, Condition, Conditioning, Denoiser, Prediction, Shape, Training};
 use crate::formats::{Scheduler, UNetFiles};
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
@@ -55,10 +55,10 @@ fn acting(guidance: bool) -> Acting {
     Acting { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, keep: Keep, ema: Option<f64>) -> DenoiserTraining {
+fn training(lora: bool, keep: Keep, ema: Option<f64>) -> Training {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
-    DenoiserTraining { optimizer: Box::new(Sgd::new(0.0).unwrap()), lora, seed: 3, keep, ema }
+    Training { lora, seed: 3, keep, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
 fn problem() -> Problem {
@@ -176,7 +176,7 @@ fn every_parameter_follows_finite_differences() {
         let mut policy = Denoiser::trainable(files, Prediction::Epsilon, SHAPE, acting(guidance), training).unwrap();
         if lora {
             // An adapter that begins at zero would hide half of its gradient.
-            for (name, var) in policy.unet().parameters.trainable().filter(|(name, _)| name.contains("lora_B")) {
+            for (name, var) in policy.parameters().trainable().filter(|(name, _)| name.contains("lora_B")) {
                 let value = normal(&mut Noise::new(2).stream(name, 0), var.shape(), 0.3, &Device::Cpu).unwrap();
                 var.set(&value.to_dtype(DType::F64).unwrap()).unwrap();
             }
@@ -185,8 +185,8 @@ fn every_parameter_follows_finite_differences() {
         let slopes = laws::random_slopes(&numbers, &mut rng(8));
         policy.backward(tape, &slopes).unwrap();
         let gradients = policy.gradients().unwrap();
-        assert_eq!(gradients.missing(&policy.unet().parameters), Vec::<&str>::new());
-        for (name, var) in policy.unet().parameters.trainable() {
+        assert_eq!(gradients.missing(policy.parameters()), Vec::<&str>::new());
+        for (name, var) in policy.parameters().trainable() {
             let direction = normal(&mut Noise::new(9).stream(name, 0), var.shape(), 1., &Device::Cpu).unwrap();
             let direction = direction.to_dtype(DType::F64).unwrap();
             let start = var.as_tensor().copy().unwrap().detach();
@@ -257,6 +257,41 @@ fn a_checkpoint_brings_everything_back() {
     let name = "unet/diffusion_pytorch_model.safetensors";
     let read = |folder: &std::path::Path| std::fs::read(folder.join(name)).unwrap();
     assert!(read(ours.path()) == read(theirs.path()));
+}
+
+#[test]
+fn the_base_is_the_denoiser_before_its_adapters() {
+    let mdp = problem();
+    let before = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true)).unwrap();
+    let training = training(true, Keep::Activations, None);
+    let mut policy =
+        Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true), training).unwrap();
+    let score = |policy: &Denoiser| policy.score(&mdp, &episodes(&mdp)).unwrap();
+    for _ in 0..2 {
+        let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
+        policy.backward(tape, &numbers.log_probs.filled(-1.0).into()).unwrap();
+        policy.update(1e-2, Some(1.0)).unwrap();
+    }
+    assert_ne!(score(&policy), score(&before));
+    let base = policy.base().unwrap();
+    assert_eq!(score(&base), score(&before));
+    assert_eq!(base.fingerprint().unwrap(), before.fingerprint().unwrap());
+    assert!(before.base().is_err());
+}
+
+#[test]
+fn a_fingerprint_is_of_settings_and_not_of_their_file() {
+    let of = |files: UNetFiles, prediction| {
+        Denoiser::frozen(files, prediction, SHAPE, acting(false)).unwrap().fingerprint().unwrap()
+    };
+    let plain = of(files(DType::F32), Prediction::Epsilon);
+    let mut noted = files(DType::F32);
+    noted.config.source["_diffusers_version"] = json!("0.99");
+    assert_eq!(of(noted, Prediction::Epsilon), plain);
+    assert_ne!(of(files(DType::F32), Prediction::Velocity), plain);
+    let mut other = files(DType::F32);
+    other.config.norm_epsilon *= 2.0;
+    assert_ne!(of(other, Prediction::Epsilon), plain);
 }
 
 #[test]

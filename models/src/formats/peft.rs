@@ -19,7 +19,7 @@ use super::Extras;
 use super::extras::read_object;
 use super::lora_settings::{Halves, Settings, TrainedLora};
 use super::safetensors::SafetensorsFile;
-use super::save::write_safetensors;
+use super::save::{SaveOptions, write_safetensors};
 use super::staging::Staging;
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
@@ -167,7 +167,7 @@ fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves
 /// Writes a PEFT folder, whole or not at all.
 ///
 /// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`, with `P` a layer's Hugging Face
-/// name; `base` is what they were trained on and is written as it is.
+/// name; `base` is what they were trained on and is written as it is. They lie in one file, whatever its size.
 ///
 /// # Errors
 /// No adapters, a name of another form, or the system refuses to write.
@@ -178,6 +178,7 @@ pub fn save_peft(
     lora: &LoraConfig,
     tensors: &BTreeMap<String, Tensor>,
     extras: &Extras,
+    options: SaveOptions,
 ) -> Result<(), ModelError> {
     let layer = |name: &str| {
         name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight")).map(str::to_owned)
@@ -195,7 +196,7 @@ pub fn save_peft(
     staging.write(CONFIG, format!("{settings:#}\n").as_bytes())?;
     let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, t)| (format!("{PREFIX}{name}"), t)).collect();
     let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, t)| (name.as_str(), *t)).collect();
-    write_safetensors(&staging.path(WEIGHTS), &named, DType::F32)?;
+    write_safetensors(&staging.path(WEIGHTS), &named, options.dtype)?;
     for (name, bytes) in extras.iter().filter(|(name, _)| *name != "generation_config.json") {
         staging.write(name, bytes)?;
     }

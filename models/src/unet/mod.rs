@@ -9,7 +9,6 @@ mod blocks;
 mod config;
 mod declared;
 mod initial;
-mod layers;
 mod model;
 mod plan;
 mod settings;

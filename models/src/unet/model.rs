@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use engine::lora::{LoraConfig, merged_weight};
+use candle_core::Tensor;
+use engine::lora::LoraConfig;
 use engine::ops::{self, Convolution, Grid, NormActivation, TimestepEmbedding, WeightLayout};
-use engine::{EngineError, Noise, Parameters};
+use engine::{EngineError, Parameters};
 
 use super::batch::{Contexts, UNetBatch};
 use super::config::UNetConfig;
-use super::layers::{Layers, Norm, Pass};
 use super::plan::{Attention, Part, Segment, Skip, grids, segments};
 use crate::ModelError;
 use crate::formats::compare;
+use crate::network::{GroupNorm, Layers, Network, Pass, Weights};
 
 /// A denoiser: diffusers' `UNet2DModel` or `UNet2DConditionModel`.
 ///
@@ -23,10 +23,7 @@ use crate::formats::compare;
 pub struct UNet {
     /// The model's shape.
     pub config: UNetConfig,
-    /// The model's numbers by name.
-    pub parameters: Parameters,
-    /// The settings of the adapters, where it has them.
-    pub lora: Option<LoraConfig>,
+    pub(crate) weights: Weights,
     pub(super) segments: Vec<Segment>,
 }
 
@@ -40,11 +37,7 @@ impl UNet {
     /// Tensors that are missing, that no model of this shape has, or of another shape.
     pub fn frozen(config: UNetConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         check_tensors(&config, &tensors)?;
-        let mut parameters = Parameters::default();
-        for (name, tensor) in tensors {
-            parameters.insert_frozen(name, tensor)?;
-        }
-        Ok(Self::new(config, parameters, None))
+        Ok(Self::new(config, Weights::frozen(tensors)?))
     }
 
     /// A model that learns: all its weights, or adapters on frozen ones, which start from `seed`.
@@ -57,25 +50,13 @@ impl UNet {
         lora: Option<(LoraConfig, u64)>,
     ) -> Result<Self, ModelError> {
         check_tensors(&config, &tensors)?;
-        let like = tensors.values().next().map(|tensor| (tensor.dtype(), tensor.device().clone()));
-        let (dtype, device) = like.unwrap_or((DType::F32, Device::Cpu));
-        let mut parameters = Parameters::default();
-        for (name, tensor) in tensors {
-            if lora.is_some() {
-                parameters.insert_frozen(name, tensor)?;
-            } else {
-                parameters.insert_trainable(name, tensor)?;
-            }
-        }
-        if let Some((lora, seed)) = &lora {
-            lora.attach(&mut parameters, &config.adaptable_layers(), &Noise::new(*seed), dtype, &device)?;
-        }
-        Ok(Self::new(config, parameters, lora.map(|(lora, _)| lora)))
+        let weights = Weights::trainable(tensors, lora, &config.adaptable_layers())?;
+        Ok(Self::new(config, weights))
     }
 
-    fn new(config: UNetConfig, parameters: Parameters, lora: Option<LoraConfig>) -> Self {
+    fn new(config: UNetConfig, weights: Weights) -> Self {
         let segments = segments(&config);
-        Self { config, parameters, lora, segments }
+        Self { config, weights, segments }
     }
 
     /// A copy that stays as it is now, adapters included.
@@ -83,22 +64,35 @@ impl UNet {
     /// # Errors
     /// When there is no room for it.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
-        Ok(Self::new(self.config.clone(), self.parameters.frozen_copy()?, self.lora.clone()))
+        Ok(Self::new(self.config.clone(), self.weights.frozen_copy()?))
+    }
+
+    /// The model under its adapters, which stays as it is. The two share their tensors, so it takes no memory of its own.
+    ///
+    /// # Errors
+    /// A model without adapters.
+    pub fn base(&self) -> Result<Self, ModelError> {
+        Ok(Self::new(self.config.clone(), self.weights.base()?))
+    }
+
+    /// The model's numbers by name.
+    pub fn parameters(&self) -> &Parameters {
+        &self.weights.parameters
+    }
+
+    /// The settings of its adapters, where it has some.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.weights.lora.as_ref()
     }
 
     /// The model's own tensors, without adapters.
     pub fn base_tensors(&self) -> BTreeMap<String, Tensor> {
-        self.parameters_where(|name| !is_adapter(name))
+        self.weights.base_tensors()
     }
 
     /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
     pub fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
-        self.parameters_where(is_adapter)
-    }
-
-    fn parameters_where(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
-        let wanted = self.parameters.iter().filter(|(name, _)| wanted(name));
-        wanted.map(|(name, tensor)| (name.to_owned(), tensor.detach())).collect()
+        self.weights.adapter_tensors()
     }
 
     /// The tensors of the plain model that predicts what this one does with its adapters.
@@ -106,15 +100,7 @@ impl UNet {
     /// # Errors
     /// When the device has no room.
     pub fn merged_tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        let mut tensors = self.base_tensors();
-        let Some(lora) = &self.lora else { return Ok(tensors) };
-        for (name, tensor) in &mut tensors {
-            let adapter = name.strip_suffix(".weight").and_then(|layer| lora.adapter(&self.parameters, layer));
-            if let Some(adapter) = adapter {
-                *tensor = merged_weight(tensor, WeightLayout::OutIn, adapter)?;
-            }
-        }
-        Ok(tensors)
+        self.weights.merged_tensors(WeightLayout::OutIn)
     }
 
     /// The prediction, with one graph behind it that leads to everything that learns.
@@ -139,17 +125,6 @@ impl UNet {
         self.predict(batch, Pass::Scoring)
     }
 
-    /// The prediction of the model without its adapters, and without anything to learn from.
-    ///
-    /// # Shapes
-    /// As in [`UNet::forward`].
-    ///
-    /// # Errors
-    /// As in [`UNet::forward`].
-    pub fn score_base(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::Base)
-    }
-
     fn predict(&self, batch: &UNetBatch, pass: Pass) -> Result<Tensor, ModelError> {
         batch.check(&self.config)?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
@@ -169,7 +144,7 @@ impl UNet {
     }
 
     pub(super) fn layers(&self, pass: Pass) -> Layers<'_> {
-        Layers { parameters: &self.parameters, lora: self.lora.as_ref(), pass }
+        Layers { weights: &self.weights, pass, layout: WeightLayout::OutIn }
     }
 
     /// What comes before the segments.
@@ -206,7 +181,7 @@ impl UNet {
 
     /// What comes after the segments.
     pub(super) fn leave(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
-        let norm = Norm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon };
+        let norm = GroupNorm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon };
         let x = layers.group_norm(x, "conv_norm_out", norm, grid, NormActivation::Silu)?;
         layers.convolution(&x, "conv_out", grid, Convolution::same(self.config.out_kernel))
     }
@@ -249,8 +224,12 @@ impl Step<'_> {
     }
 }
 
-fn is_adapter(name: &str) -> bool {
-    name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
+impl Network for UNet {
+    const NAME: &'static str = "denoiser";
+
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
 }
 
 fn check_tensors(config: &UNetConfig, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {

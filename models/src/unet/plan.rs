@@ -4,9 +4,9 @@ use engine::ops::Grid;
 
 use super::blocks::{Change, Down, PixelAttention, Resnet, Transformer, Up};
 use super::config::{BlockAttention, Level, Middle, Resampling, Side, UNetClass, UNetConfig};
-use super::layers::Norm;
 use super::shapes::Shapes;
 use crate::ModelError;
+use crate::network::GroupNorm;
 
 /// One segment of the chain from noise to prediction.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Plan<'_> {
             Middle::None => return,
             Middle::Resnet | Middle::Resnets(None) => None,
             Middle::Resnets(Some(head_size)) => {
-                let norm = Norm { n_groups: config.n_middle_groups, epsilon: config.norm_epsilon };
+                let norm = GroupNorm { n_groups: config.n_middle_groups, epsilon: config.norm_epsilon };
                 Some(Attention::Pixels(PixelAttention { name, width: level.width, head_size, norm, scale }))
             }
             Middle::Caption => Some(Attention::Caption(self.transformer(name, Level { only_caption: false, ..level }))),
@@ -136,8 +136,8 @@ impl Plan<'_> {
         self.segments.push(Segment { part, skip });
     }
 
-    fn norm(&self) -> Norm {
-        Norm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon }
+    fn norm(&self) -> GroupNorm {
+        GroupNorm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon }
     }
 
     fn resnet(&self, name: String, n_in: usize, n_out: usize) -> Resnet {

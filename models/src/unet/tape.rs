@@ -8,10 +8,10 @@ use engine::checkpoint::{Keep, Tape};
 use engine::ops::Grid;
 
 use super::batch::UNetBatch;
-use super::layers::{Layers, Pass};
 use super::model::{Step, UNet};
 use super::plan::{Skip, grids};
 use crate::ModelError;
+use crate::network::{Layers, Pass};
 
 /// Where among what is carried from segment to segment the pixels, the time and the first skip are.
 const PIXELS: usize = 0;

@@ -62,10 +62,7 @@ impl Vae {
             shapes: &shapes,
             canonical: &|stored| Some(canonical(stored)),
         };
-        let mut parameters = Parameters::default();
-        for (name, tensor) in read_tensors(folder, &expected, device)? {
-            parameters.insert_frozen(name, tensor)?;
-        }
+        let parameters = Parameters::frozen(read_tensors(folder, &expected, device)?)?;
         Ok(Self { config, is_normalised: false, parameters })
     }
 

@@ -5,7 +5,7 @@ use mdp::{Episode, Finite, FiniteState};
 
 use super::*;
 use crate::tabular::Decision;
-use crate::{Cursor, Proposal, Replay, Tabular};
+use crate::{Cursor, Proposal, Replay, Tabular, VisitGradient};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -28,6 +28,8 @@ enum Fault {
     Overwrites,
     /// The gradient is that of another table.
     TurnsTheGradient,
+    /// What a visitor writes into the gradient is lost.
+    ShowsACopy,
 }
 
 struct Faulty {
@@ -131,12 +133,15 @@ impl Learner<Finite> for Faulty {
         self.table.backward(tape, slopes)
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
-        Learner::<Finite>::gradient_norm(&self.table)
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        if self.fault == Fault::ShowsACopy {
+            return Learner::<Finite>::visit_gradients(&mut self.table.clone(), visit);
+        }
+        Learner::<Finite>::visit_gradients(&mut self.table, visit)
     }
 
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        Learner::<Finite>::scale_gradient(&mut self.table, factor)
+    fn gradient_norm(&self) -> Result<f64, BoxError> {
+        Learner::<Finite>::gradient_norm(&self.table)
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
@@ -182,6 +187,7 @@ fn each_broken_law_is_found() {
     check(Fault::ForwardDiffers, "forward is score");
     check(Fault::Overwrites, "backward adds up");
     check(Fault::TurnsTheGradient, "finite differences along the gradient");
+    check(Fault::ShowsACopy, "a visitor writes the gradient");
 }
 
 #[test]

@@ -11,15 +11,15 @@ use engine::ops::Grid;
 use mdp::diffusion::{Latent, Level};
 use models::clip::TextConditioner;
 use models::denoiser::sampler::{Sampler, Variance};
-use models::denoiser::{Acting, Companions, Denoiser, DenoiserTraining, Framing, Shape};
+use models::denoiser::{Acting, Companions, Denoiser, Framing, Shape};
 use models::formats::{
-    DiffusersFolder, SamplingPlan, SaveOptions, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+    DiffusersFolder, SamplingPlan, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
 use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
 
-use crate::settings::{PredictionName, SamplerName, SaveDtype, Scheme, Values};
+use crate::settings::{PredictionName, SamplerName, Scheme, Values};
 use crate::{Failure, adapters, embedded, model};
 
 use names::base_and_adapter;
@@ -234,17 +234,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
-    let ema = values.model.ema();
-    if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
-        return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
-    }
-    let training = DenoiserTraining {
-        optimizer: model::optimizer(values)?,
-        lora,
-        seed: values.run.seed(),
-        keep: model::keep(values),
-        ema,
-    };
+    let training = model::training(values, lora)?;
     // An adapter must find its base from anywhere.
     let is_here = Path::new(&name).exists();
     let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
@@ -252,7 +242,7 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
         name,
-        save: SaveOptions { dtype: save_dtype(values), ..SaveOptions::default() },
+        save: model::save_options(values),
     };
     let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
     let denoiser = denoiser.with_companions(companions);
@@ -273,15 +263,6 @@ pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Valu
         return Ok(learner(loaded, shape, acting, values)?.frozen_copy()?);
     }
     loaded.frozen(shape, acting)
-}
-
-/// The type that `--save-dtype` names.
-fn save_dtype(values: &Values) -> DType {
-    match values.model.save_dtype() {
-        SaveDtype::F16 => DType::F16,
-        SaveDtype::Bf16 => DType::BF16,
-        SaveDtype::F32 => DType::F32,
-    }
 }
 
 /// The layers that diffusers' own LoRA training adapts.

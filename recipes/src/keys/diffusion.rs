@@ -12,12 +12,6 @@ use super::{DATA, INSPECT, Key, SAMPLE, SCORE, TRAIN, key};
 pub(super) const KEYS: &[Key] = &[
     key(&at::model::prediction, TRAIN | SCORE | SAMPLE).only(Modality::Diffusion).in_hybrid(),
     key(&at::model::scheduler, TRAIN | SCORE | SAMPLE).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::save_dtype, TRAIN).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::ema, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[When(
-        TRAIN,
-        HYBRID,
-        NotOne(&at::hybrid::update, &["refiner"]),
-    )]),
     key(&at::data::latents, TRAIN | SCORE).only(Modality::Diffusion).when(&[
         When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         When(TRAIN, ANY, NotOne(&at::diffusion::scheme, &["trajectory"])),

@@ -21,6 +21,8 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::model::lora_targets, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
     key(&at::model::rslora, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
     key(&at::model::activation_checkpointing, TRAIN),
+    key(&at::model::save_dtype, TRAIN),
+    key(&at::model::ema, TRAIN),
     key(&at::data::data, DATA).when(&[When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), When(TRAIN | SCORE, DIFFUSION, Without(&at::data::latents, "it stands in for `data.data`")), When(TRAIN, DIFFUSION, Without(&at::diffusion::trajectories, "its file holds the examples"))]),
     key(&at::data::eval_data, TRAIN).when(&[When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds compare policies on prompts that are held out")), When(TRAIN, DIFFUSION, From(&[Files, Latents])), When(TRAIN, HYBRID, Never("would do nothing: hybrid runs hold requests of `data.data` out, a share of `data.eval_share`"))]),
     key(&at::data::eval_share, TRAIN).off("0").when(&[When(TRAIN, ANY, Without(&at::data::eval_data, "nothing is held out of `data.data` then")), When(TRAIN, ANY, Such(|here| here.splits(), "is for data from files: of an embedded problem `train.eval_examples` others are drawn"))]),

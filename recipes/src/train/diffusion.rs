@@ -85,7 +85,7 @@ impl<'a> Setup<'a> {
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
         let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
         if goes_on {
-            adapters::settle(learner.unet().lora.as_ref(), &mut call.values);
+            adapters::settle(learner.lora(), &mut call.values);
         }
         call.reporter.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.reporter.info(&data.describe());

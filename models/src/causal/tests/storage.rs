@@ -4,6 +4,7 @@ use engine::lora::LoraTargets;
 use engine::optim::RmsProp;
 
 use super::*;
+use crate::formats::SaveOptions;
 use policies::{Learner, Persist};
 
 fn learner(lora: Option<LoraConfig>) -> CausalLm {
@@ -81,4 +82,28 @@ fn exported_adapters_come_back_on_their_base() {
     let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
     assert!(merged.same_shape(&expected) && !merged.is_empty());
     assert!(merged.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-4));
+}
+
+#[test]
+fn the_average_is_what_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    for (name, lora, file) in
+        [("whole", None, "model.safetensors"), ("adapters", Some(adapters), "adapter_model.safetensors")]
+    {
+        let training = Training { ema: Some(0.5), ..training(lora, Keep::Activations) };
+        let model = CausalLm::trainable(files(config("qwen2"), 1, DType::F32), training).unwrap();
+        let mut model = model.with_save_options(SaveOptions { dtype: DType::BF16, ..SaveOptions::default() });
+        (0..3).for_each(|_| step(&mut model));
+        let target = folder.path().join(name);
+        std::fs::create_dir(&target).unwrap();
+        model.export(&target).unwrap();
+        let exported = candle_core::safetensors::load(target.join(file), &Device::Cpu).unwrap();
+        for (name, average) in model.decoder.exported() {
+            let stored = exported.iter().find(|(stored, _)| stored.ends_with(&name)).unwrap().1;
+            assert_eq!(stored.dtype(), DType::BF16, "{name}");
+            assert_eq!(largest_difference(stored, &average.to_dtype(DType::BF16).unwrap()), 0., "{name}");
+            assert!(largest_difference(&average, model.parameters().get(&name).unwrap()) > 0., "{name}");
+        }
+    }
 }

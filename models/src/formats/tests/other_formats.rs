@@ -6,7 +6,7 @@ use candle_core::Device;
 use engine::lora::{LoraConfig, LoraTargets};
 use serde_json::{Value, json};
 
-use super::super::{Extras, load_peft, merge_peft, save_peft};
+use super::super::{Extras, SaveOptions, load_peft, merge_peft, save_peft};
 use super::write::{Meta, gguf, llama_config, llama_folder, llama2c, llama2c_tokenizer, safetensors};
 use super::{check_refused, read};
 use crate::causal::CausalConfig;
@@ -144,7 +144,8 @@ fn adapters_come_back_as_they_were_saved() {
     let tensors = [(format!("{name}.lora_A.weight"), ramp(&[2, 8])), (format!("{name}.lora_B.weight"), ramp(&[8, 2]))];
     let lora = LoraConfig { rank: 2, alpha: 6.0, rslora: false, targets: LoraTargets::AllLinear };
     let folder = at.path().join("a+b");
-    save_peft(&folder, &base.config, "somewhere", &lora, &tensors.into(), &Extras::default()).unwrap();
+    save_peft(&folder, &base.config, "somewhere", &lora, &tensors.into(), &Extras::default(), SaveOptions::default())
+        .unwrap();
     let settings: Value = serde_json::from_slice(&fs::read(folder.join("adapter_config.json")).unwrap()).unwrap();
     assert_eq!(settings["target_modules"], json!(["q_proj"]));
     assert_eq!((&settings["r"], &settings["fan_in_fan_out"]), (&json!(2), &json!(false)));

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use engine::lora::{LoraConfig, LoraTargets};
 use serde_json::{Map, Value, json};
 
 use super::names::PREFIX;
 use super::source::{FILE, SETTINGS};
 use crate::ModelError;
+use crate::formats::SaveOptions;
 use crate::formats::component::to_file;
 use crate::formats::save::write_described;
 use crate::formats::staging::Staging;
@@ -17,7 +18,7 @@ use crate::formats::staging::Staging;
 /// Writes a folder with the file that diffusers' `load_lora_weights` loads, whole or not at all.
 ///
 /// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is what they were trained
-/// on and is written as it is.
+/// on and is written as it is. They lie in one file, whatever its size.
 ///
 /// # Errors
 /// No adapters, a name of another form, or the system refuses to write.
@@ -26,6 +27,7 @@ pub fn save_unet_lora(
     base: &str,
     lora: &LoraConfig,
     tensors: &BTreeMap<String, Tensor>,
+    options: SaveOptions,
 ) -> Result<(), ModelError> {
     let mut layers = BTreeSet::new();
     let mut named = Vec::new();
@@ -45,7 +47,7 @@ pub fn save_unet_lora(
     let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let staging = Staging::new(folder)?;
     let described = [(SETTINGS, format!("{:#}", Value::Object(written_settings(base, lora, &targets))))];
-    write_described(&staging.path(FILE), &named, DType::F32, &described)?;
+    write_described(&staging.path(FILE), &named, options.dtype, &described)?;
     staging.publish()
 }
 

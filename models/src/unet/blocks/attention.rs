@@ -5,7 +5,7 @@ use engine::EngineError;
 use engine::ops::{self, Grid, Heads, NormActivation, block_attention};
 
 use super::own_pixels;
-use crate::unet::layers::{Layers, Norm};
+use crate::network::{GroupNorm, Layers};
 use crate::unet::shapes::Shapes;
 
 /// A norm, attention, and the sum with what came in (`Attention` of diffusers' blocks without a caption).
@@ -14,7 +14,7 @@ pub(in crate::unet) struct PixelAttention {
     pub(in crate::unet) name: String,
     pub(in crate::unet) width: usize,
     pub(in crate::unet) head_size: usize,
-    pub(in crate::unet) norm: Norm,
+    pub(in crate::unet) norm: GroupNorm,
     /// What the sum is divided by.
     pub(in crate::unet) scale: f64,
 }

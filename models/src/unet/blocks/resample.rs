@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, Convolution, Grid, Padding};
 
-use crate::unet::layers::Layers;
+use crate::network::Layers;
 use crate::unet::shapes::Shapes;
 
 /// To half the size by a convolution of stride 2 (`Downsample2D`).

@@ -5,7 +5,7 @@ use engine::EngineError;
 use engine::ops::{self, Convolution, Grid, NormActivation};
 
 use super::mean_of_four;
-use crate::unet::layers::{Layers, Norm};
+use crate::network::{GroupNorm, Layers};
 use crate::unet::shapes::Shapes;
 
 /// Two convolutions with norms before them, the time added in between, and the sum with what came in (`ResnetBlock2D`).
@@ -16,7 +16,7 @@ pub(in crate::unet) struct Resnet {
     pub(in crate::unet) n_out: usize,
     /// Width of the embedding of the time.
     pub(in crate::unet) time: usize,
-    pub(in crate::unet) norm: Norm,
+    pub(in crate::unet) norm: GroupNorm,
     /// What the sum is divided by.
     pub(in crate::unet) scale: f64,
     pub(in crate::unet) change: Change,

@@ -7,9 +7,12 @@ use engine::EngineError;
 use engine::ops::{self, Block, Convolution, Grid, Heads, NormActivation, block_attention};
 
 use super::{captions, own_pixels};
+use crate::network::{GroupNorm, Layers};
 use crate::unet::batch::Contexts;
-use crate::unet::layers::{Layers, Norm};
 use crate::unet::shapes::Shapes;
+
+/// What is added to the variance in norms of rows: the one value that diffusers gives it.
+const EPSILON: f64 = 1e-5;
 
 /// A norm, a way in, blocks, a way out, and the sum with what came in (`Transformer2DModel`).
 #[derive(Clone, Debug)]
@@ -79,7 +82,7 @@ impl Transformer {
         grid: Grid,
         layers: Layers<'_>,
     ) -> Result<Tensor, EngineError> {
-        let norm = Norm { n_groups: self.n_groups, epsilon: 1e-6 };
+        let norm = GroupNorm { n_groups: self.n_groups, epsilon: 1e-6 };
         let read = layers.group_norm(x, &format!("{}.norm", self.name), norm, grid, NormActivation::None)?;
         let mut hidden = self.project(&read, "proj_in", grid, layers)?;
         let heads = Heads { query: self.n_heads, key_value: self.n_heads, size: self.width / self.n_heads };
@@ -103,14 +106,14 @@ impl Transformer {
     /// `BasicTransformerBlock`.
     fn layer(&self, x: &Tensor, name: &str, sight: &Sight<'_>, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let part = |part: &str| format!("{name}.{part}");
-        let read = layers.layer_norm(x, &part("norm1"))?;
+        let read = layers.layer_norm(x, &part("norm1"), EPSILON)?;
         let seen = if self.only_caption { &sight.contexts.rows } else { &read };
         let blocks = if self.only_caption { &sight.captions } else { &sight.pixels };
         let x = ops::add(&attend(&read, seen, blocks, &part("attn1"), sight.heads, layers)?, x)?;
-        let read = layers.layer_norm(&x, &part("norm2"))?;
+        let read = layers.layer_norm(&x, &part("norm2"), EPSILON)?;
         let seen = &sight.contexts.rows;
         let x = ops::add(&attend(&read, seen, &sight.captions, &part("attn2"), sight.heads, layers)?, &x)?;
-        let read = layers.layer_norm(&x, &part("norm3"))?;
+        let read = layers.layer_norm(&x, &part("norm3"), EPSILON)?;
         let inner = ops::geglu(&layers.linear(&read, &part("ff.net.0.proj"))?)?;
         Ok(ops::add(&layers.linear(&inner, &part("ff.net.2"))?, &x)?)
     }

@@ -71,13 +71,13 @@ fn adapters_survive_their_file() {
         let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets };
         let mut model = UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
         for name in model.adapter_tensors().into_keys() {
-            let shape = model.parameters.get(&name).unwrap().dims().to_vec();
+            let shape = model.weights.parameters.get(&name).unwrap().dims().to_vec();
             let value = engine::noise::normal(&mut Noise::new(2).stream(&name, 0), shape, 1., &Device::Cpu).unwrap();
-            model.parameters.set(&name, &value).unwrap();
+            model.weights.parameters.set(&name, &value).unwrap();
         }
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("adapter");
-        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors()).unwrap();
+        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors(), SaveOptions::default()).unwrap();
         let again = load_unet_lora(&folder, &files.config, &Device::Cpu).unwrap();
         assert_eq!(again.base.as_deref(), Some("the base"));
         let mut merged = files.tensors.clone();

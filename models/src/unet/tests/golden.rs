@@ -90,7 +90,7 @@ fn check(case: &str) {
         let gradients = backward(&(output * slopes).unwrap().sum_all().unwrap()).unwrap();
         let of_input = rows(&call["input_gradient"], batch.grid);
         assert_close(&format!("{case}: input"), &flat(gradients.get(&x).unwrap()), &flat(&of_input));
-        for (name, parameter) in model.parameters.trainable() {
+        for (name, parameter) in model.weights.parameters.trainable() {
             let gradient = as_torch(gradients.get(parameter).unwrap_or_else(|| panic!("{case}: {name}")));
             let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let theirs = call["gradient_norms"][name].as_f64().unwrap();

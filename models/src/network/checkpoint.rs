@@ -1,0 +1,85 @@
+//! Checkpoint files: trainable parameters, optimiser state, averages.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Tensor, safetensors};
+use engine::Parameters;
+
+use super::trained::Learning;
+use crate::ModelError;
+use crate::formats::safetensors::SafetensorsFile;
+
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const AVERAGE: &str = "average.safetensors";
+
+/// Writes all that the next step depends on into a folder.
+pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Learning>) -> Result<(), ModelError> {
+    let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
+    write(&folder.join(WEIGHTS), weights)?;
+    let Some(learning) = learning else { return Ok(()) };
+    write(&folder.join(OPTIMIZER), learning.optimizer.state()?)?;
+    match &learning.ema {
+        Some(ema) => write(&folder.join(AVERAGE), ema.state()?),
+        None => Ok(()),
+    }
+}
+
+/// Restores it; all files are read and the weights checked before anything is changed.
+pub(super) fn restore(
+    folder: &Path,
+    parameters: &Parameters,
+    learning: Option<&mut Learning>,
+) -> Result<(), ModelError> {
+    let [weights_path, optimizer_path, average_path] = [WEIGHTS, OPTIMIZER, AVERAGE].map(|name| folder.join(name));
+    let averages = learning.as_ref().is_some_and(|learning| learning.ema.is_some());
+    let average = if averages { Some(read(&average_path)?) } else { None };
+    let mut weights = read(&weights_path)?;
+    check(&weights_path, parameters, &weights)?;
+    let state = if learning.is_some() { Some(read(&optimizer_path)?) } else { None };
+    for (name, var) in parameters.trainable() {
+        if let Some(tensor) = weights.remove(name) {
+            var.set(&tensor.to_device(var.device())?)?;
+        }
+    }
+    let (Some(learning), Some(state)) = (learning, state) else { return Ok(()) };
+    let broken = |path: &Path, error: engine::EngineError| ModelError::format(path, error.to_string());
+    learning.optimizer.load_state(state.into_iter().collect()).map_err(|e| broken(&optimizer_path, e))?;
+    learning.gradients.clear();
+    if let (Some(ema), Some(average)) = (&mut learning.ema, average) {
+        ema.load_state(average.into_iter().collect()).map_err(|e| broken(&average_path, e))?;
+    }
+    Ok(())
+}
+
+fn check(path: &Path, parameters: &Parameters, weights: &HashMap<String, Tensor>) -> Result<(), ModelError> {
+    for (name, var) in parameters.trainable() {
+        match weights.get(name) {
+            None => return Err(ModelError::tensor(path, name, "is missing")),
+            Some(tensor) if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() => {
+                let (dtype, dims, expected) = (tensor.dtype(), tensor.dims(), (var.dtype(), var.dims()));
+                let reason = format!("is {dtype:?} {dims:?}, expected {:?} {:?}", expected.0, expected.1);
+                return Err(ModelError::tensor(path, name, reason));
+            }
+            Some(_) => {}
+        }
+    }
+    match weights.keys().find(|name| !parameters.is_trainable(name)) {
+        Some(name) => Err(ModelError::tensor(path, name, "is none of the weights this model learns")),
+        None => Ok(()),
+    }
+}
+
+/// Writes tensors under their names.
+fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<(), ModelError> {
+    let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
+    safetensors::save(&tensors, path).map_err(|e| ModelError::format(path, format!("cannot be written: {e}")))
+}
+
+/// Reads what [`write`] wrote.
+fn read(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
+    let mut file = SafetensorsFile::open(path)?;
+    let names: Vec<String> = file.entries().keys().cloned().collect();
+    names.into_iter().map(|name| file.read_as_stored(&name).map(|tensor| (name, tensor))).collect()
+}

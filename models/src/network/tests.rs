@@ -1,0 +1,161 @@
+//! What every network can do, on the smallest one there is.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use engine::checkpoint::{Keep, Tape};
+use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
+use engine::ops::WeightLayout;
+use engine::optim::Sgd;
+
+use super::{Layers, Network, Pass, Trained, Training, Weights};
+use crate::ModelError;
+
+/// y = W x.
+#[derive(Debug)]
+struct Line(Weights);
+
+impl Network for Line {
+    const NAME: &'static str = "line";
+
+    fn weights(&self) -> &Weights {
+        &self.0
+    }
+}
+
+impl Line {
+    fn run(&self, x: &Tensor, pass: Pass) -> Result<Tensor, engine::EngineError> {
+        Layers { weights: &self.0, pass, layout: WeightLayout::OutIn }.linear(x, "line")
+    }
+}
+
+fn tensor(values: &[f32; 4]) -> Tensor {
+    Tensor::from_slice(values, (2, 2), &Device::Cpu).unwrap()
+}
+
+fn tensors() -> BTreeMap<String, Tensor> {
+    BTreeMap::from([("line.weight".to_owned(), tensor(&[1., 2., 3., 4.]))])
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn learner(lora: bool, ema: Option<f64>) -> Trained<Line> {
+    adapted(lora.then_some(2.), ema)
+}
+
+/// With adapters of this strength, or none.
+fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
+    let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
+    let training = Training { lora, ema, ..Training::new(Box::new(Sgd::new(0.9).unwrap())) };
+    let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None, is_output_layer: false };
+    let weights = Weights::trainable(tensors(), training.adapters(), &[layer]).unwrap();
+    Trained::learner(Line(weights), training).unwrap()
+}
+
+/// Adds the gradient of the sum of all outputs, and takes a step.
+fn step(line: &mut Trained<Line>) {
+    let x = tensor(&[1., -1., 0.5, 2.]);
+    let mut tape = Tape::from_input(&x, line.keep().unwrap()).unwrap();
+    tape.run_kept(|x| line.run(x, Pass::Learning)).unwrap();
+    line.backward(tape, &tensor(&[1.; 4])).unwrap();
+    line.update(0.1, Some(1.)).unwrap();
+}
+
+#[test]
+fn averages_are_exported_and_follow_a_resumed_run_to_the_bit() {
+    for lora in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut straight = learner(lora, Some(0.5));
+        step(&mut straight);
+        straight.save_checkpoint(folder.path()).unwrap();
+        let mut resumed = learner(lora, Some(0.5));
+        resumed.restore_checkpoint(folder.path()).unwrap();
+        for line in [&mut straight, &mut resumed] {
+            step(line);
+            step(line);
+        }
+        let [ours, theirs] = [&straight, &resumed].map(Trained::exported);
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+        assert_eq!(ours.len(), if lora { 2 } else { 1 });
+        for (name, average) in &ours {
+            assert_eq!(numbers(average), numbers(&theirs[name]), "{name}");
+            let weight = straight.weights().parameters.get(name).unwrap();
+            assert_ne!(numbers(average), numbers(weight), "{name} is the average, not the weight");
+        }
+        assert_eq!(straight.fingerprint("").unwrap(), resumed.fingerprint("").unwrap());
+        // Without an average of its own a learner takes the same checkpoint, and exports its weights.
+        let mut plain = learner(lora, None);
+        plain.restore_checkpoint(folder.path()).unwrap();
+        assert!(
+            plain
+                .exported()
+                .iter()
+                .all(|(name, tensor)| { numbers(tensor) == numbers(plain.weights().parameters.get(name).unwrap()) })
+        );
+    }
+}
+
+#[test]
+fn averages_of_an_adapter_that_goes_on_start_from_it() {
+    let mut line = learner(true, Some(0.5));
+    let (a, b) = (Tensor::full(3f32, (1, 2), &Device::Cpu).unwrap(), Tensor::full(5f32, (2, 1), &Device::Cpu).unwrap());
+    let earlier = BTreeMap::from([("line.lora_A.weight".to_owned(), a), ("line.lora_B.weight".to_owned(), b)]);
+    line.start_from(&earlier).unwrap();
+    for (name, tensor) in line.exported() {
+        assert_eq!(numbers(&tensor), numbers(&earlier[&name]), "{name}");
+    }
+}
+
+#[test]
+fn the_base_is_the_network_before_adapters_in_the_same_memory() {
+    let x = tensor(&[1., -1., 0.5, 2.]);
+    let mut line = learner(true, None);
+    let before = numbers(&line.run(&x, Pass::Scoring).unwrap());
+    step(&mut line);
+    step(&mut line);
+    assert_ne!(numbers(&line.run(&x, Pass::Scoring).unwrap()), before);
+    let base = line.weights().base().unwrap();
+    assert_eq!(
+        base.parameters.get("line.weight").unwrap().id(),
+        line.weights().parameters.get("line.weight").unwrap().id()
+    );
+    let plain = Trained::frozen(Line(Weights::frozen(tensors()).unwrap()));
+    assert_eq!(base.hash("settings").unwrap(), plain.fingerprint("settings").unwrap());
+    assert_eq!(numbers(&Line(base).run(&x, Pass::Scoring).unwrap()), before);
+    assert!(learner(false, None).weights().base().unwrap_err().to_string().contains("a model with adapters"));
+}
+
+#[test]
+fn a_view_follows_and_a_copy_stays() {
+    let mut line = learner(false, None);
+    let (view, copy) = (line.view(), line.weights().frozen_copy().unwrap());
+    step(&mut line);
+    let now = numbers(line.weights().parameters.get("line.weight").unwrap());
+    assert_eq!(numbers(view.weights().parameters.get("line.weight").unwrap()), now);
+    assert_eq!(numbers(copy.parameters.get("line.weight").unwrap()), [1., 2., 3., 4.]);
+}
+
+#[test]
+fn a_fingerprint_is_of_settings_and_numbers() {
+    let mut line = learner(false, None);
+    let before = line.fingerprint("a").unwrap();
+    assert_eq!(line.fingerprint("a").unwrap(), before);
+    assert_ne!(line.weights().hash("b").unwrap(), before);
+    step(&mut line);
+    assert_ne!(line.fingerprint("a").unwrap(), before);
+    let [weak, strong] = [2., 4.].map(|alpha| adapted(Some(alpha), None).fingerprint("a").unwrap());
+    assert_ne!(weak, strong, "the same adapters of another strength");
+}
+
+#[test]
+fn what_does_not_learn_says_its_name() {
+    let mut frozen = Trained::frozen(Line(Weights::frozen(tensors()).unwrap()));
+    let text = |error: ModelError| error.to_string();
+    assert!(text(frozen.keep().unwrap_err()).starts_with("the line: expected one that was made to learn"));
+    assert!(text(frozen.update(0.1, None).unwrap_err()).starts_with("the line"));
+    assert!(text(frozen.gradient_norm().unwrap_err()).starts_with("the line"));
+    assert!(frozen.gradients().is_none());
+    assert_eq!(learner(false, None).keep().unwrap(), Keep::Activations);
+}

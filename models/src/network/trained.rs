@@ -1,0 +1,225 @@
+//! Trained networks: a network with its learner's state.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::Tensor;
+use engine::Gradients;
+use engine::checkpoint::{Keep, Tape};
+use engine::ema::Ema;
+use engine::lora::LoraConfig;
+use engine::optim::Optimizer;
+use policies::{BoxError, VisitGradient};
+
+use super::{Weights, checkpoint};
+use crate::ModelError;
+
+/// Says how a network learns.
+#[derive(Debug)]
+pub struct Training {
+    /// The rule of its updates.
+    pub optimizer: Box<dyn Optimizer>,
+    /// Adapters to learn in place of the model's own weights.
+    pub lora: Option<LoraConfig>,
+    /// Where fresh adapters start from.
+    pub seed: u64,
+    /// Whether activations are kept for the way back or computed again.
+    pub keep: Keep,
+    /// The decay of the weights' exponential moving average, which is what [`policies::Persist::export`] then writes.
+    pub ema: Option<f64>,
+}
+
+impl Training {
+    /// Makes all weights learn, keeps activations, averages nothing.
+    pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
+        Self { optimizer, lora: None, seed: 0, keep: Keep::Activations, ema: None }
+    }
+
+    /// Returns the adapters' settings and the seed that they are drawn from.
+    pub(crate) fn adapters(&self) -> Option<(LoraConfig, u64)> {
+        self.lora.clone().map(|lora| (lora, self.seed))
+    }
+}
+
+/// Computes something with weights.
+pub(crate) trait Network {
+    /// The name that messages give it.
+    const NAME: &'static str;
+
+    /// Returns its weights.
+    fn weights(&self) -> &Weights;
+}
+
+/// Holds a network, and its learner's state where it learns.
+///
+/// The network is shared with the tapes of its passes; an update changes its numbers in place.
+#[derive(Debug)]
+pub(crate) struct Trained<N> {
+    network: Arc<N>,
+    learning: Option<Learning>,
+    fingerprint: Mutex<Option<String>>,
+}
+
+/// Holds the learner's state: what is kept from step to step.
+#[derive(Debug)]
+pub(super) struct Learning {
+    pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) gradients: Gradients,
+    pub(super) keep: Keep,
+    pub(super) ema: Option<Ema>,
+}
+
+impl<N: Network> Trained<N> {
+    /// Makes a network that does not learn.
+    pub(crate) fn frozen(network: N) -> Self {
+        Self { network: Arc::new(network), learning: None, fingerprint: Mutex::default() }
+    }
+
+    /// Makes a network whose trainable weights learn.
+    pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
+        let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
+        let (optimizer, gradients, keep) = (training.optimizer, Gradients::default(), training.keep);
+        Ok(Self { learning: Some(Learning { optimizer, gradients, keep, ema }), ..Self::frozen(network) })
+    }
+
+    /// Shares the network, now and after every update, without the learner's state.
+    pub(crate) fn view(&self) -> Self {
+        Self { network: Arc::clone(&self.network), learning: None, fingerprint: Mutex::default() }
+    }
+
+    /// Returns the network, for the segments of a tape.
+    pub(crate) fn network(&self) -> &Arc<N> {
+        &self.network
+    }
+
+    /// Says whether a tape keeps activations or recomputes them.
+    ///
+    /// # Errors
+    /// A network that does not learn, as of all methods below that learn.
+    pub(crate) fn keep(&self) -> Result<Keep, ModelError> {
+        Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.keep)
+    }
+
+    /// Returns the gradient gathered since the last update; `None` for a network that does not learn.
+    pub(crate) fn gradients(&self) -> Option<&Gradients> {
+        self.learning.as_ref().map(|learning| &learning.gradients)
+    }
+
+    /// Runs the backward pass from the output's gradient and adds up what it gives.
+    pub(crate) fn backward(&mut self, tape: Tape<'static>, gradient: &Tensor) -> Result<(), ModelError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?;
+        Ok(())
+    }
+
+    /// Hands the gathered gradient of every parameter that learns to `visit`.
+    pub(crate) fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        learning.gradients.visit(&self.network.weights().parameters, visit)
+    }
+
+    /// Returns the norm of the gathered gradient.
+    pub(crate) fn gradient_norm(&self) -> Result<f64, ModelError> {
+        Ok(self.gradients().ok_or_else(Self::does_not_learn)?.norm()?)
+    }
+
+    /// Multiplies the gathered gradient.
+    pub(crate) fn scale_gradient(&mut self, factor: f64) -> Result<(), ModelError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        Ok(learning.gradients.scale(factor)?)
+    }
+
+    /// Takes one optimiser step on the gathered gradient, clipped to `max_norm`, and returns its norm before clipping.
+    ///
+    /// A gradient that is not finite is thrown away and moves nothing.
+    pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
+        let parameters = &self.network.weights().parameters;
+        let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let norm = match max_norm {
+            Some(max_norm) => gradients.clip(max_norm)?,
+            None => gradients.norm()?,
+        };
+        if !norm.is_finite() {
+            gradients.clear();
+            return Ok(norm);
+        }
+        optimizer.step(parameters, gradients, rate)?;
+        gradients.clear();
+        if let Some(ema) = ema {
+            ema.update(parameters)?;
+        }
+        self.forget_fingerprint();
+        Ok(norm)
+    }
+
+    /// Sets the adapters to those of an earlier training; averages start from them.
+    ///
+    /// # Errors
+    /// Other layers or shapes than those of the network's adapters.
+    pub(crate) fn start_from(&mut self, adapters: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+        let weights = self.network.weights();
+        weights.start_from(adapters)?;
+        if let Some(learning) = &mut self.learning {
+            let average = learning.ema.as_ref().map(|ema| Ema::new(ema.decay(), &weights.parameters));
+            learning.ema = average.transpose()?;
+        }
+        self.forget_fingerprint();
+        Ok(())
+    }
+
+    /// Writes a checkpoint: trainable weights, the optimiser's state, the EMA.
+    pub(crate) fn save_checkpoint(&self, folder: &Path) -> Result<(), ModelError> {
+        checkpoint::save(folder, &self.network.weights().parameters, self.learning.as_ref())
+    }
+
+    /// Restores a checkpoint.
+    pub(crate) fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), ModelError> {
+        checkpoint::restore(folder, &self.network.weights().parameters, self.learning.as_mut())?;
+        self.forget_fingerprint();
+        Ok(())
+    }
+
+    /// Returns the tensors to export: the adapters where there are some, else all; of what is averaged the average.
+    pub(crate) fn exported(&self) -> BTreeMap<String, Tensor> {
+        let weights = self.network.weights();
+        let mut tensors = if weights.lora.is_some() { weights.adapter_tensors() } else { weights.base_tensors() };
+        if let Some(ema) = self.learning.as_ref().and_then(|learning| learning.ema.as_ref()) {
+            tensors.extend(ema.iter().map(|(name, average)| (name.to_owned(), average.clone())));
+        }
+        tensors
+    }
+
+    /// Returns [`Weights::hash`], computed once between updates.
+    pub(crate) fn fingerprint(&self, settings: &str) -> Result<String, ModelError> {
+        let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let hash = self.network.weights().hash(settings)?;
+        *known = Some(hash.clone());
+        Ok(hash)
+    }
+
+    fn forget_fingerprint(&mut self) {
+        *self.fingerprint.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn does_not_learn() -> ModelError {
+        ModelError::Argument {
+            what: format!("the {}", N::NAME),
+            expected: "one that was made to learn".into(),
+            got: "a frozen one".into(),
+        }
+    }
+}
+
+/// Computes as its network does.
+impl<N> Deref for Trained<N> {
+    type Target = N;
+
+    fn deref(&self) -> &N {
+        &self.network
+    }
+}
