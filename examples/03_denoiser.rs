@@ -26,7 +26,7 @@ use hybrid_dpo::train::diffusion::{
 use hybrid_dpo::train::{Settings, Training};
 
 /// Pairs of pictures of one caption each, the better one first.
-fn pairs(split: Split, n: u64, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
+fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
     let example = |pair: ImagePair| -> Result<ImageExample, BoxError> {
         let condition = texts.encode(&[&pair.caption], Framing::whole(EDGE, EDGE))?.conditions.remove(0);
         let side = |latent: &Arc<[f32]>| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };

@@ -198,7 +198,7 @@ pub(crate) fn save_options(values: &Values) -> SaveOptions {
 }
 
 /// The optimiser that the settings name.
-fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
+pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
     let name = values.optimizer.name();
     let made: Result<Box<dyn Optimizer>, _> = match name {
         OptimizerName::Adamw => {
