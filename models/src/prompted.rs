@@ -15,9 +15,6 @@ use crate::formats::ModelTokenizer;
 /// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
 const KEPT: usize = 4096;
 
-/// Texts that are encoded together: bounds the memory of an encoder's pass.
-const AT_ONCE: usize = 32;
-
 /// Reads a refined prompt as text, and has the generator's own tokenizer and text encoder read that.
 ///
 /// The two models share no vocabulary: what passes between them is words.
@@ -57,7 +54,7 @@ impl Prompted {
         Ok(self.conditions(&[text])?.pop().unwrap_or_default())
     }
 
-    /// The same for many, which are encoded together where they are not known.
+    /// The same for many.
     ///
     /// # Errors
     /// As [`condition`](Self::condition).
@@ -71,10 +68,13 @@ impl Prompted {
             kept.conditions.clear();
             unknown = texts.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         }
-        for texts in unknown.chunks(AT_ONCE) {
-            let encoded = self.texts.encode(texts, self.framing)?;
+        // One at a time: a network rounds otherwise in a batch of another size, and what a text says may not depend on what
+        // it came with.
+        for text in unknown {
+            let encoded = self.texts.encode(&[text], self.framing)?;
             kept.truncated += encoded.truncated;
-            kept.conditions.extend(texts.iter().map(|&text| text.to_owned()).zip(encoded.conditions));
+            let conditions = encoded.conditions.into_iter();
+            kept.conditions.extend(conditions.map(|condition| (text.to_owned(), condition)));
         }
         Ok(texts.iter().map(|text| Arc::clone(&kept.conditions[*text])).collect())
     }
@@ -93,7 +93,6 @@ impl Prompted {
     }
 }
 
-/// Texts that were not seen before are encoded together.
 impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Prompted {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Condition>, HandoffError> {
         let texts = outer.iter().map(|state| self.text(&state.response)).collect::<Result<Vec<_>, _>>()?;

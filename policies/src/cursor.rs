@@ -17,7 +17,7 @@ use crate::policy::{BoxError, Policy, Proposal};
 /// need the estimate of the step before, which a state does not hold). What one row gives does not depend on the others, to
 /// rounding. The same generators give the same actions.
 ///
-/// No row that is asked may be terminal.
+/// No row that is asked may be terminal. A cursor that has raised an error is of no more use.
 pub trait Cursor<M: Mdp> {
     /// The state of each row.
     fn states(&self) -> &[M::State];
@@ -147,7 +147,7 @@ fn wrong_count(what: &str, expected: usize, got: usize) -> PolicyError {
 pub struct Taking<'a, 'c, M: Mdp> {
     /// How many steps there were before.
     pub step: usize,
-    /// The cursor, at the states that are acted in.
+    /// The cursor, at the states that are acted in; it is for asking, and may not be moved.
     pub cursor: &'a mut (dyn Cursor<M> + 'c),
     /// Which episode each of the cursor's rows is of.
     pub episodes: &'a [usize],
@@ -167,7 +167,8 @@ impl<M: Mdp> std::fmt::Debug for Taking<'_, '_, M> {
 /// `watch` sees every step before it is taken; an error of it ends all.
 ///
 /// # Errors
-/// Not one generator and one length for each state; what the policy refuses; what `watch` raises.
+/// Not one generator and one length for each state; an action that the problem does not allow; what the policy refuses;
+/// what `watch` raises.
 pub fn act<'c, M: Mdp>(
     mdp: &M,
     mut cursor: Box<dyn Cursor<M> + 'c>,
@@ -190,6 +191,15 @@ pub fn act<'c, M: Mdp>(
         let mut of_live = live.iter().copied().peekable();
         let own = rngs.iter_mut().enumerate().filter_map(|(i, rng)| of_live.next_if_eq(&i).map(|_| rng));
         let drawn = cursor.draw(&mut own.collect::<Vec<_>>())?;
+        let states = cursor.states();
+        if drawn.iter().zip(states).any(|(action, state)| !mdp.allows(state, action)) {
+            return Err(PolicyError::Argument {
+                what: "an action that a policy drew".to_owned(),
+                expected: "one that the problem allows".to_owned(),
+                got: "one that it does not".to_owned(),
+            }
+            .into());
+        }
         watch(Taking { step, cursor: cursor.as_mut(), episodes: &live, actions: &drawn })?;
         cursor.advance(&drawn)?;
         for (&episode, action) in live.iter().zip(drawn) {

@@ -242,11 +242,7 @@ pub(crate) fn open_split(
         return Ok((data, Some(held_out)));
     }
     let (rest, held_out) = data.hold_out(share, values.run.seed())?;
-    if rest.is_empty() {
-        let text =
-            format!("`data.eval_share` {share} holds all {} examples out and leaves none to learn from", data.len());
-        return Err(Failure::usage(text));
-    }
+    crate::images::check_rest(share, rest.len(), data.len(), "examples")?;
     Ok((rest, Some(held_out)))
 }
 

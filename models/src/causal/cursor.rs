@@ -9,7 +9,7 @@ use policies::{BoxError, Cursor, Proposal, one_each};
 use super::cache::Cached;
 use super::decoder::Pass;
 use super::draw::{Sampling, log_prob, top_proposals};
-use super::generate::host_logits;
+use super::generate::{GROUP, host_logits};
 use super::model::CausalLm;
 use super::packing::check_inputs;
 use crate::ModelError;
@@ -20,7 +20,7 @@ struct Row {
     /// What was read of it, and how many tokens that is.
     cached: Option<(Cached, usize)>,
     /// The logits of its next token, where they are known.
-    logits: Option<Arc<[f32]>>,
+    logits: Option<Arc<Vec<f32>>>,
     /// Which of the states that were ever opened it began as: what errors call it.
     origin: usize,
 }
@@ -45,18 +45,18 @@ impl<'a> TokenCursor<'a> {
         states: &[TokenState],
         sampling: &Sampling,
     ) -> Result<Self, ModelError> {
-        sampling.check()?;
         model.check_vocabulary(mdp)?;
-        let vocabulary = sampling.vocabulary.map_or(mdp.vocabulary as usize, |n| n.min(mdp.vocabulary as usize));
-        let sampling = Sampling { vocabulary: Some(vocabulary), ..sampling.clone() };
+        let sampling = sampling.within(mdp)?;
         let mut cursor = Self { model, mdp, sampling, rows: Vec::new(), states: Vec::new(), opened: 0 };
         cursor.open_more(states)?;
         Ok(cursor)
     }
 
     fn open_more(&mut self, states: &[TokenState]) -> Result<(), ModelError> {
+        for (state, origin) in states.iter().zip(self.opened..) {
+            check_inputs(self.model.limits(), origin, state.len(), &state.tokens().collect::<Vec<_>>())?;
+        }
         for state in states {
-            check_inputs(self.model.limits(), self.opened, state.len(), &state.tokens().collect::<Vec<_>>())?;
             self.rows.push(Row { cached: None, logits: None, origin: self.opened });
             self.states.push(state.clone());
             self.opened += 1;
@@ -98,21 +98,20 @@ impl<'a> TokenCursor<'a> {
     fn read_prompts(&mut self) -> Result<(), ModelError> {
         let rows = self.rows.iter_mut().zip(&self.states);
         let mut fresh: Vec<(&mut Row, &TokenState)> = rows.filter(|(row, _)| row.cached.is_none()).collect();
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let sequences: Vec<Vec<u32>> = fresh.iter().map(|(_, state)| state.tokens().collect()).collect();
-        let (cached, hidden) = self.model.decoder.prefill(&sequences)?;
-        let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
-        for (((row, state), cached), logits) in fresh.iter_mut().zip(cached).zip(logits) {
-            row.cached = Some((cached, state.len()));
-            row.logits = Some(logits);
+        for fresh in fresh.chunks_mut(GROUP) {
+            let sequences: Vec<Vec<u32>> = fresh.iter().map(|(_, state)| state.tokens().collect()).collect();
+            let (cached, hidden) = self.model.decoder.prefill(&sequences)?;
+            let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
+            for (((row, state), cached), logits) in fresh.iter_mut().zip(cached).zip(logits) {
+                row.cached = Some((cached, state.len()));
+                row.logits = Some(logits);
+            }
         }
         Ok(())
     }
 
     /// The logits of every row, with what it is called and how many tokens it has said.
-    fn logits(&mut self) -> Result<Vec<(Arc<[f32]>, usize, usize)>, ModelError> {
+    fn logits(&mut self) -> Result<Vec<(Arc<Vec<f32>>, usize, usize)>, ModelError> {
         self.read()?;
         let of_row = |(row, state): (&Row, &TokenState)| {
             Some((Arc::clone(row.logits.as_ref()?), row.origin, state.response.len()))
@@ -128,7 +127,7 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
 
     fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
         one_each("generators", self.rows.len(), rngs.len())?;
-        let vocabulary = self.mdp.vocabulary as usize;
+        let vocabulary = self.sampling.vocabulary.unwrap_or(usize::MAX);
         Ok(self.logits()?.iter().map(|(logits, ..)| top_proposals(logits, vocabulary, k)).collect())
     }
 

@@ -3,6 +3,8 @@
 use engine::Rng;
 use mdp::chance::unit;
 
+use mdp::token::TokenMdp;
+
 use crate::ModelError;
 use policies::Proposal;
 
@@ -54,6 +56,13 @@ impl Sampling {
             _ if self.vocabulary == Some(0) => refuse("the vocabulary to draw from", "at least one token", "0".into()),
             _ => Ok(()),
         }
+    }
+
+    /// The same, checked, for tokens that a problem has.
+    pub(super) fn within(&self, mdp: &TokenMdp) -> Result<Self, ModelError> {
+        self.check()?;
+        let all = mdp.vocabulary as usize;
+        Ok(Self { vocabulary: Some(self.vocabulary.map_or(all, |n| n.min(all))), ..self.clone() })
     }
 
     /// Draws a token; `None` where a logit is not a number.

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use engine::Rng;
 use mdp::EpisodeOf;
 use mdp::token::{TokenMdp, TokenState};
-use policies::act;
+use policies::{act, one_each};
 
 use super::cursor::TokenCursor;
 use super::draw::Sampling;
@@ -15,7 +15,7 @@ use super::packing::check_inputs;
 use crate::ModelError;
 
 /// How many sequences act together: enough for the matrix products, and a bound on the cache.
-const GROUP: usize = 64;
+pub(super) const GROUP: usize = 64;
 
 impl CausalLm {
     /// Continues every prompt until it ends or its response has as many tokens as it may.
@@ -73,6 +73,7 @@ impl CausalLm {
         rngs: &mut [Rng],
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, ModelError> {
         sampling.check()?;
+        one_each("lengths", starts.len(), longest.len())?;
         for (index, start) in starts.iter().enumerate() {
             check_inputs(self.limits(), index, start.len(), &start.tokens().collect::<Vec<_>>())?;
         }
@@ -89,7 +90,7 @@ impl CausalLm {
     }
 }
 
-pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<[f32]>>, ModelError> {
+pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
     let rows = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    Ok(rows.into_iter().map(Arc::from).collect())
+    Ok(rows.into_iter().map(Arc::new).collect())
 }

@@ -42,7 +42,7 @@ impl CausalLm {
     }
 
     /// The logits of the next token of each state.
-    fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<[f32]>>, ModelError> {
+    fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         self.check_vocabulary(mdp)?;
         let mut all = Vec::with_capacity(states.len());
         for states in states.chunks(STATES) {
@@ -81,7 +81,7 @@ impl Policy<TokenMdp> for CausalLm {
     }
 
     fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, BoxError> {
-        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..self.acting.clone() };
+        let sampling = self.acting.within(mdp)?;
         let logits = self.next_logits(mdp, states)?;
         let draws = logits.iter().enumerate().map(|(episode, logits)| {
             let not_finite = || ModelError::not_finite("a logit", episode, 0, f64::NAN);
@@ -109,7 +109,7 @@ impl Policy<TokenMdp> for CausalLm {
         rng: &mut Rng,
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
         self.check_vocabulary(mdp)?;
-        let sampling = Sampling { vocabulary: Some(mdp.vocabulary as usize), ..self.acting.clone() };
+        let sampling = self.acting.within(mdp)?;
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         Ok(self.act_from(mdp, starts, &vec![usize::MAX; starts.len()], &sampling, &mut rngs)?)
     }

@@ -146,6 +146,9 @@ impl Cursor<Problem> for DenoisingCursor<'_> {
     fn advance(&mut self, actions: &[DenoisingAction]) -> Result<(), BoxError> {
         one_each("actions", self.rows.len(), actions.len())?;
         for ((row, state), action) in self.rows.iter_mut().zip(&mut self.states).zip(actions) {
+            if let (None, Some(latent), Some(prediction)) = (&row.clean, &state.latent, &row.prediction) {
+                row.clean = Some(self.sampling.step(state.done, latent, prediction, None, &[]).clean);
+            }
             *row = Row { previous: row.clean.take(), ..Row::default() };
             *state = self.mdp.step(state, action);
         }

@@ -166,20 +166,22 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
     fn extend(&mut self, states: &[State<A, B>]) -> Result<(), BoxError> {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         let (n_outer, n_inner) = (self.outer.states().len(), self.inner.states().len());
+        let mut places = Vec::with_capacity(states.len());
         for state in states {
             match state {
                 Half::Outer(state) => {
-                    self.places.push(Half::Outer(n_outer + outer.len()));
+                    places.push(Half::Outer(n_outer + outer.len()));
                     outer.push(state.clone());
                 }
                 Half::Inner(state) => {
-                    self.places.push(Half::Inner(n_inner + inner.len()));
+                    places.push(Half::Inner(n_inner + inner.len()));
                     inner.push(state.clone());
                 }
             }
         }
         self.outer.extend(&outer)?;
         self.inner.extend(&inner)?;
+        self.places.append(&mut places);
         self.hand_over()
     }
 }

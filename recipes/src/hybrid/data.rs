@@ -240,10 +240,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     let prompts = (0..n).map(|row| all.pairs.request(row).map(|request| PromptHash::of_plain(&request)));
     let prompts = prompts.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::failed(error.to_string()))?;
     let (rest, held_out) = hold_out(prompts, share, values.run.seed())?;
-    if rest.is_empty() {
-        let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
-        return Err(Failure::usage(text));
-    }
+    crate::images::check_rest(share, rest.len(), n, "pairs")?;
     let fingerprint = format!("{fingerprint} {n} {share}{}", mark(&held_out));
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })

@@ -58,6 +58,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         Some(other) => (all, Some(read(Path::new(other), Part::HeldOut, loaded, shape, values)?)),
         None if share > 0.0 => {
             let (rest, held_out) = all.hold_out(share, seed)?;
+            super::check_rest(share, rest.len(), all.len(), "examples")?;
             (rest, Some(held_out))
         }
         None => (all, None),

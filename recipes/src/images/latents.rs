@@ -126,7 +126,9 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
         return Ok(((0..n).collect(), Vec::new()));
     }
     let told = (0..n).map(|index| latents.told(index).map(|told| PromptHash::of_plain(&told)));
-    Ok(hold_out(told.collect::<Result<Vec<_>, _>>()?, share, values.run.seed())?)
+    let (rest, held_out) = hold_out(told.collect::<Result<Vec<_>, _>>()?, share, values.run.seed())?;
+    super::check_rest(share, rest.len(), n, "examples")?;
+    Ok((rest, held_out))
 }
 
 /// Opens `--latents`; a share of what is told is held out.

@@ -8,7 +8,7 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::to_shape;
-use super::{Captions, Opened, eval_share};
+use super::{Captions, Opened, check_rest, eval_share};
 use crate::denoiser::Loaded;
 use crate::judged::{Judged, mark};
 use crate::{Call, Failure};
@@ -52,10 +52,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let share = eval_share(values)?;
     let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
     let (rest, held_out) = hold_out(requests.iter().copied().map(PromptHash::of_plain), share, values.run.seed())?;
-    if rest.is_empty() {
-        let text = format!("`data.eval_share` {share} holds all {n} pairs out and leaves none to learn from");
-        return Err(Failure::usage(text));
-    }
+    check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
     let mut wishes: Vec<String> = Vec::new();

@@ -191,6 +191,7 @@ impl<'a> Setup<'a> {
         let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
         let way = blake3::hash(way.as_bytes()).to_hex();
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
+        self.task.check_cache(&key)?;
         let artist = Artist::new(&self.task.call, &self.loaded, &self.data)?;
         let needed = objective.needs().reference;
         let reference = Arc::clone(&self.reference);
@@ -259,6 +260,7 @@ impl<'a> Setup<'a> {
 fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
     let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
+    images::check_rest(share, rest.len(), found.told.len(), "pairs")?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
     Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }

@@ -4,7 +4,7 @@ use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Problem, RunFolder, Samples};
+use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, RunFolder, Samples};
 use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Learns, Pair, Persist as _, Policy};
@@ -219,6 +219,7 @@ impl<'a> Setup<'a> {
         let held_out = self.opened.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
+        self.task.check_cache(&key)?;
         let studio = Studio::new(self.files, &self.mdp.handoff, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
@@ -243,10 +244,10 @@ impl<'a> Setup<'a> {
         let mut shown = summary::table(&ran.outcome, None, "decisions");
         if self.opened.is_chimera {
             self.task.call.reporter.info("the oracle compares pictures");
-            let Some(verdicts) = self.judge(&problem, &learner, &hooks, &studio, &ran.folder)? else {
-                return Ok(Trained::interrupted(&ran.folder, ran.outcome));
-            };
-            shown = format!("{shown}\n\n{}", table(&verdicts));
+            match self.judge(&problem, &learner, &hooks, &studio, &ran.folder)? {
+                Verdicts::All(verdicts) => shown = format!("{shown}\n\n{}", table(&verdicts)),
+                Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, alone)),
+            }
         }
         Ok(self.trained(ran, shown, !requests.is_empty()))
     }
@@ -274,7 +275,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The oracle's verdicts on the start, on what learned, and, where they are compared, on each half that learned alone;
-    /// `None` where that was stopped.
+    /// or how far the half was that was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
         problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
@@ -282,7 +283,7 @@ impl<'a> Setup<'a> {
         hooks: &Hooks<'_, PromptedMdp, Models>,
         studio: &Studio<'_>,
         folder: &RunFolder,
-    ) -> Result<Option<Vec<(&'static str, Vec<Verdict>)>>, Failure> {
+    ) -> Result<Verdicts, Failure> {
         let base = (&*self.reference.outer, &*self.reference.inner);
         let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
         if self.values().hybrid.compare() {
@@ -292,8 +293,9 @@ impl<'a> Setup<'a> {
                 let mut learner = self.learner(learns)?;
                 let path = folder.join("alone").join(name);
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
-                if self.task.learn_in(&own, problem, &mut learner, hooks)?.ending == Ending::Interrupted {
-                    return Ok(None);
+                let outcome = self.task.learn_in(&own, problem, &mut learner, hooks)?;
+                if outcome.ending == Ending::Interrupted {
+                    return Ok(Verdicts::Stopped(outcome));
                 }
                 alone.push(learner);
             }
@@ -308,8 +310,14 @@ impl<'a> Setup<'a> {
             Learns::Inner => "generator",
         };
         rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
-        Ok(Some(rows))
+        Ok(Verdicts::All(rows))
     }
+}
+
+/// What the oracle says of policies by name, or how far a half was that was stopped before it could.
+enum Verdicts {
+    All(Vec<(&'static str, Vec<Verdict>)>),
+    Stopped(Outcome),
 }
 
 fn learns(update: Update) -> Learns {

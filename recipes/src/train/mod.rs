@@ -8,7 +8,7 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run,
+    CacheKey, Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run,
     write_whole,
 };
 use mdp::Mdp;
@@ -175,8 +175,17 @@ struct Ran {
 }
 
 impl Task<'_> {
-    /// Trains on what a kind of problem has made ready, the same way for all of them. What can be refused is refused before
-    /// there is a folder and before hours of work.
+    /// A reference cache that is of others, or can't be written, is refused before there is a folder and before hours of work.
+    fn check_cache(&self, key: &CacheKey) -> Result<(), Failure> {
+        match self.call.values.train.reference_cache().map(Path::new) {
+            Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Trains on what a kind of problem has made ready, the same way for all of them.
     fn learn<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &mut self,
         problem: &mut Problem<'_, M, S>,
@@ -184,11 +193,6 @@ impl Task<'_> {
         hooks: &Hooks<'_, M, L>,
     ) -> Result<Ran, Failure> {
         problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
-        match &problem.cache {
-            Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, &problem.key)?),
-            Some(path) => can_write(path)?,
-            None => {}
-        }
         let folder = self.folder()?;
         let _lock = folder.lock()?;
         let outcome = self.learn_in(&folder, problem, learner, hooks)?;

@@ -157,6 +157,7 @@ impl<'a> Setup<'a> {
             data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
         self.check_fits::<F>()?;
+        self.task.check_cache(&key)?;
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;

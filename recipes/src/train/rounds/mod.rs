@@ -45,6 +45,7 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
         write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
     }
     let _lock = RunFolder::open(&path)?.lock()?;
+    prompts.keep_split(&path)?;
     let rounds = Rounds { call, path, prompts };
     let trained = match rounds.go() {
         Err(failure) if failure.is_interrupt() => rounds.ended(Ended::Interrupted { after: None }),

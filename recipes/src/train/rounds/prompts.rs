@@ -1,4 +1,7 @@
 //! What is asked in the rounds.
+use std::path::Path;
+
+use ::train::write_whole;
 use datasets::Prompt;
 use datasets::holdout::{PromptHash, hold_out};
 use datasets::synthetic::Split;
@@ -32,28 +35,50 @@ pub(super) struct Prompts {
     /// Those of a file; the embedded ones are made as they are needed.
     asked: Vec<Prompt>,
     pub(super) held_out: Vec<Prompt>,
+    /// A hash of which of a file's prompts are held out.
+    split: Option<String>,
 }
+
+/// The file that has it, in the folder of rounds.
+const SPLIT: &str = "held-out.hash";
 
 impl Prompts {
     pub(super) fn read(source: String, values: &Values, reporter: &dyn Reporter) -> Result<Self, Failure> {
         let n = values.train.eval_examples();
         if source.starts_with("builtin:") {
             let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
-            return Ok(Self { source, asked: Vec::new(), held_out });
+            return Ok(Self { source, asked: Vec::new(), held_out, split: None });
         }
         let all = read_prompts(&source, values, reporter)?;
         let share = crate::images::eval_share(values)?;
         let seed = values.run.seed();
         let (asked, held_out) = hold_out(all.iter().map(|prompt| PromptHash::of(&prompt.text)), share, seed)?;
-        if asked.is_empty() {
-            return Err(Failure::usage(format!(
-                "`data.eval_share` {share} holds all prompts out and leaves none to learn from"
-            )));
-        }
+        crate::images::check_rest(share, asked.len(), all.len(), "prompts")?;
+        let split = blake3::hash(format!("{held_out:?}").as_bytes()).to_hex().to_string();
         let looked_at = drawn(seed, "evaluation", n, held_out.len());
         let held_out = looked_at.into_iter().map(|place| held_out[place]).collect();
         let pick = |rows: Vec<usize>| rows.into_iter().map(|row| all[row].clone()).collect();
-        Ok(Self { source, asked: pick(asked), held_out: pick(held_out) })
+        Ok(Self { source, asked: pick(asked), held_out: pick(held_out), split: Some(split) })
+    }
+
+    /// Notes in a new folder which prompts are held out; in one that goes on they must be the same, or it would learn from
+    /// some that it is evaluated on.
+    pub(super) fn keep_split(&self, folder: &Path) -> Result<(), Failure> {
+        let Some(split) = &self.split else { return Ok(()) };
+        let path = folder.join(SPLIT);
+        if folder.join("round-1").exists() {
+            let noted = std::fs::read_to_string(&path).unwrap_or_default();
+            return if noted.trim() == split {
+                Ok(())
+            } else {
+                let source = &self.source;
+                Err(Failure::failed(format!(
+                    "{}: the rounds began with other prompts held out than {source} has now; begin them anew",
+                    folder.display()
+                )))
+            };
+        }
+        Ok(write_whole(&path, |file| std::io::Write::write_all(file, split.as_bytes()))?)
     }
 
     /// The prompts of a round; each goes on where the one before ended.
