@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hybrid_dpo::engine::checkpoint::Keep;
+use hybrid_dpo::engine::checkpoint::Recompute;
 use hybrid_dpo::engine::ops::{Grid, squared_errors};
 use hybrid_dpo::engine::{Gradients, Noise, noise};
 use hybrid_dpo::models::unet::{Contexts, UNet, UNetBatch, UNetConfig};
@@ -49,7 +49,7 @@ fn batch() -> Arc<UNetBatch> {
     })
 }
 
-fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, keep: Keep) -> f64 {
+fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, keep: Recompute) -> f64 {
     let mut tape = model.run_tape(Arc::clone(batch), keep).expect("a batch that fits");
     let errors = tape.run_kept(|prediction| Ok(squared_errors(prediction, target, IMAGES)?));
     let ones = errors.and_then(|errors| Ok(errors.ones_like()?)).expect("one error for each image");
@@ -63,7 +63,7 @@ fn unet(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("unet_step/18m/8-latents");
     group.sample_size(10).throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("score", |bencher| bencher.iter(|| model.score(&batch).expect("a batch that fits")));
-    for (name, keep) in [("step", Keep::Activations), ("step-checkpointed", Keep::Borders)] {
+    for (name, keep) in [("step", Recompute::Nothing), ("step-checkpointed", Recompute::Blocks)] {
         group.bench_function(name, |bencher| bencher.iter(|| step(&model, &batch, &target, keep)));
     }
     group.finish();

@@ -16,7 +16,7 @@ use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
 use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Acting, Denoiser, Framing, Shape, Training as Learning};
+use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape, Training as Learning};
 use hybrid_dpo::models::formats::{DiffusersFolder, Scheduler, load_unet};
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
@@ -56,7 +56,7 @@ fn main() -> Result<(), BoxError> {
     let (data, held_out) = (source(&pairs), source(&held_out));
 
     // The same trainer as of a language model.
-    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+    let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (prediction, optimizer) = (scheduler.prediction, Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.0)?));
     let reference = Denoiser::frozen(files.clone(), prediction, shape, acting.clone())?;
     let mut policy = Denoiser::trainable(files, prediction, shape, acting, Learning::new(optimizer))?;

@@ -20,10 +20,10 @@ use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Acting, Denoiser, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
 use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet};
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
-use hybrid_dpo::policies::{BoxError, Learns, Pair};
+use hybrid_dpo::policies::{BoxError, Pair, TrainedHalf};
 use hybrid_dpo::train::diffusion::{
     Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
 };
@@ -76,12 +76,12 @@ fn policies(
     shape: Shape,
 ) -> Result<(Models, Models), BoxError> {
     let adam = || AdamW::new((0.9, 0.999), 1e-8, 0.0).map(Box::new);
-    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+    let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let frozen = Denoiser::frozen(unet.clone(), prediction, shape, acting.clone())?;
     let reference = Pair::new(CausalLm::frozen(refiner.clone())?, frozen);
     let outer = CausalLm::trainable(refiner, Learning::new(adam()?))?;
     let inner = Denoiser::trainable(unet, prediction, shape, acting, Learning::new(adam()?))?;
-    Ok((Pair::new(outer, inner).named(NAMES).learning(Learns::Both), reference))
+    Ok((Pair::new(outer, inner).named(NAMES).learning(TrainedHalf::Both), reference))
 }
 
 fn main() -> Result<(), BoxError> {

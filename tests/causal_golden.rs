@@ -6,7 +6,7 @@ use candle_core::Device;
 use engine::optim::RmsProp;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, EpisodeOf, weights};
-use models::causal::{CausalLm, Keep, Sampling, Training};
+use models::causal::{CausalLm, Recompute, Sampling, Training};
 use models::formats::{self, ModelFiles};
 use objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use policies::{Learner, Policy};
@@ -89,7 +89,7 @@ fn folders_whose_files_say_something_easily_read_past_have_the_numbers_of_transf
     }
 }
 
-fn check_dpo_steps(case: &str, keep: Keep) {
+fn check_dpo_steps(case: &str, keep: Recompute) {
     let dpo = &expected(case)["dpo"];
     let setting = |name: &str| dpo[name].as_f64().unwrap();
     let training = Training { keep, ..Training::new(Box::new(RmsProp::default())) };
@@ -122,8 +122,8 @@ fn check_dpo_steps(case: &str, keep: Keep) {
 #[test]
 fn ten_steps_of_dpo_are_those_of_torch() {
     for case in ["neox_parallel", "llama_tied"] {
-        check_dpo_steps(case, Keep::Activations);
-        check_dpo_steps(case, Keep::Borders);
+        check_dpo_steps(case, Recompute::Nothing);
+        check_dpo_steps(case, Recompute::Blocks);
     }
 }
 

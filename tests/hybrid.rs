@@ -12,7 +12,7 @@ use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training};
 use hybrid_dpo::models::denoiser::sampler::{Sampler, Variance};
-use hybrid_dpo::models::denoiser::{Acting, Condition, Denoiser, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, SamplerConfig, Shape};
 use hybrid_dpo::models::formats::{self, DiffusersFolder, Scheduler};
 use hybrid_dpo::policies::{Learner, Pair, Policy, laws};
 use rand_chacha::rand_core::SeedableRng as _;
@@ -42,7 +42,7 @@ fn world() -> (Problem, Models) {
     let training = || Training::new(Box::new(Sgd::new(0.0).unwrap()));
     let refiner = CausalLm::trainable(refiner, training()).unwrap();
     let files = formats::load_unet(folder.unet(), &cpu).unwrap();
-    let acting = Acting::plain(Sampler::Ddpm { variance: Variance::Large });
+    let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });
     let generator = Denoiser::trainable(files, scheduler.prediction, SHAPE, acting, training()).unwrap();
     (mdp, Pair::new(refiner, generator).named(["refiner", "generator"]))
 }

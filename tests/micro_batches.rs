@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::Noise;
-use engine::checkpoint::Keep;
+use engine::checkpoint::Recompute;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{NoiseSchedule, Omega};
 use models::denoiser::sampler::Sampler;
-use models::denoiser::{Acting, Conditioning, Denoiser, Prediction, Shape, Training};
+use models::denoiser::{Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
 use models::formats::UNetFiles;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
@@ -62,8 +62,8 @@ fn pairs() -> Vec<ImageExample> {
 type Shown = Vec<[f64; 3]>;
 
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
-fn train(dtype: DType, at_once: usize, keep: Keep) -> (Shown, Vec<f64>) {
-    let acting = Acting::plain(Sampler::Ddim { eta: 0.0 });
+fn train(dtype: DType, at_once: usize, keep: Recompute) -> (Shown, Vec<f64>) {
+    let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let reference = Denoiser::frozen(files(dtype), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
     let training = Training { keep, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
     let mut learner = Denoiser::trainable(files(dtype), Prediction::Epsilon, SHAPE, acting, training).unwrap();
@@ -104,12 +104,17 @@ fn apart(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f64::max)
 }
 
-const CUTS: [(usize, Keep); 5] =
-    [(1, Keep::Activations), (2, Keep::Borders), (3, Keep::Activations), (8, Keep::Activations), (N, Keep::Borders)];
+const CUTS: [(usize, Recompute); 5] = [
+    (1, Recompute::Nothing),
+    (2, Recompute::Blocks),
+    (3, Recompute::Nothing),
+    (8, Recompute::Nothing),
+    (N, Recompute::Blocks),
+];
 
 #[test]
 fn micro_batches_are_exact() {
-    let (shown, weights) = train(DType::F64, N, Keep::Activations);
+    let (shown, weights) = train(DType::F64, N, Recompute::Nothing);
     assert!((shown[0][0] - LN_2).abs() < 1e-15, "{shown:?}");
     assert!(shown[STEPS - 1][0] < LN_2 - 1e-3, "{shown:?}");
     for (at_once, keep) in CUTS {
@@ -125,7 +130,7 @@ fn micro_batches_are_exact() {
 /// does not depend on it: a policy is at first held against exactly its own numbers, so the first loss is ln 2.
 #[test]
 fn single_precision_rounds_and_starts_at_ln_2_all_the_same() {
-    let (shown, weights) = train(DType::F32, N, Keep::Activations);
+    let (shown, weights) = train(DType::F32, N, Recompute::Nothing);
     for (at_once, keep) in CUTS {
         let (others, moved) = train(DType::F32, at_once, keep);
         // The sum of the micro-batches' shares may be a hair off.

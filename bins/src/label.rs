@@ -9,10 +9,10 @@ use label::{LabelError, Server, Settings};
 
 use recipes::Failure;
 
-use crate::{Asked, console};
+use crate::{Invocation, console};
 use recipes::settings::Values;
 
-pub(crate) fn label(call: &Asked) -> Result<ExitCode, Failure> {
+pub(crate) fn label(call: &Invocation) -> Result<ExitCode, Failure> {
     let folder = call.values.label.pairs().ok_or_else(|| Failure::usage("label what? Name a folder: --pairs DIR"))?;
     let settings = settings(&call.values)?;
     let token = settings.token.clone();
@@ -50,7 +50,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
 }
 
 /// Who has answered how much, and how much they agree.
-fn summarise(call: &Asked, labels: &Labels, n: usize) {
+fn summarise(call: &Invocation, labels: &Labels, n: usize) {
     for labeller in labels.labellers() {
         call.console.info(&format!("{labeller}: {} of {n} pairs", labels.count(labeller)));
     }

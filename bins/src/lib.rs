@@ -53,12 +53,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// What every verb gets.
-struct Asked {
+struct Invocation {
     values: Values,
     console: Console,
 }
 
-impl Asked {
+impl Invocation {
     fn call(&self) -> Call<'_> {
         Call { values: self.values.clone(), reporter: &self.console }
     }
@@ -93,7 +93,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
 }
 
-fn train(asked: &Asked, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
+fn train(asked: &Invocation, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
     // From here on an interrupt is a wish to stop at the next step.
     stop::listen("stopping after this step, with a checkpoint")?;
     let trained = recipes::train(asked.call(), resume.map(PathBuf::as_path))?;
@@ -103,12 +103,12 @@ fn train(asked: &Asked, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
     })
 }
 
-fn score(asked: &Asked) -> Result<ExitCode, Failure> {
+fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
     print(asked, &recipes::score(asked.call())?);
     Ok(ExitCode::SUCCESS)
 }
 
-fn sample(asked: &Asked) -> Result<ExitCode, Failure> {
+fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
     if asked.values.run.mdp() != Modality::Token {
         stop::listen("stopping after this step")?;
     }
@@ -117,7 +117,7 @@ fn sample(asked: &Asked) -> Result<ExitCode, Failure> {
 }
 
 /// Prints lines where no file was named for them.
-fn print(asked: &Asked, lines: &[serde_json::Value]) {
+fn print(asked: &Invocation, lines: &[serde_json::Value]) {
     if asked.values.run.out().is_none() {
         for line in lines {
             console::result(&line.to_string());
@@ -126,7 +126,7 @@ fn print(asked: &Asked, lines: &[serde_json::Value]) {
 }
 
 /// Puts the sources of settings together and starts logging.
-fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Asked, Failure> {
+fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     let mut values = Values::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         values.merge_file(path)?;
@@ -144,7 +144,7 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Asked, Failure> {
         keys::idle::refuse(&values, verb)?;
     }
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
-    Ok(Asked { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
+    Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
 }
 
 /// `--switch true` as `--switch=true`. No other word is taken for a switch's value, so that what follows one may be a path.
@@ -183,14 +183,15 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
-            verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
-                Arg::new("resume")
-                    .long("resume")
-                    .value_name("RUN")
-                    .value_parser(clap::value_parser!(PathBuf))
-                    .value_hint(ValueHint::DirPath)
-                    .help("Takes up a run that was stopped, with the settings it has"),
-            ),
+            verb("train", TRAIN, "TrainedHalf from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP)
+                .arg(
+                    Arg::new("resume")
+                        .long("resume")
+                        .value_name("RUN")
+                        .value_parser(clap::value_parser!(PathBuf))
+                        .value_hint(ValueHint::DirPath)
+                        .help("Takes up a run that was stopped, with the settings it has"),
+                ),
         )
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))

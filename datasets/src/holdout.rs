@@ -81,8 +81,10 @@ pub fn hold_out(
     let wanted = share * by_prompt.len() as f64;
     let mut n_held_out = 0;
     for prompt in by_prompt.chunk_by(|first, second| first.0 == second.0) {
-        // A prompt goes where it brings the share closer.
-        if n_held_out as f64 + prompt.len() as f64 / 2.0 > wanted {
+        // A prompt goes where it brings the share closer; one that is as near either way is held out if others are left.
+        let middle = n_held_out as f64 + prompt.len() as f64 / 2.0;
+        let is_last = n_held_out + prompt.len() == by_prompt.len();
+        if middle > wanted || (is_last && middle == wanted) {
             break;
         }
         n_held_out += prompt.len();
@@ -113,6 +115,16 @@ mod tests {
     use crate::pairs::{Candidate, Fresh, Modality, Pair, PairFolder, PairWriter, Preference};
     use crate::record::{Message, Prompt, Text};
     use crate::test_data::{self, EOS, tokenizer};
+
+    #[test]
+    fn what_is_left_to_learn_from_is_not_decided_by_a_tie() {
+        let split = |n: usize, share| hold_out(vec![PromptHash::of_plain("one"); n], share, 0).unwrap();
+        assert_eq!((split(3, 0.5).0.len(), split(3, 0.5).1.len()), (3, 0));
+        assert_eq!(split(3, 0.51).0.len(), 0);
+        let two = |share| hold_out(["one", "two"].map(PromptHash::of_plain), share, 0).unwrap().1.len();
+        assert_eq!([0.2, 0.25, 0.5, 0.7, 0.75, 0.8].map(two), [0, 1, 1, 1, 1, 2]);
+    }
+
     use crate::{Dataset, OnBad, Reading, TokenSettings, Tokenise};
 
     const PIXEL: LatentShape = LatentShape { channels: 3, height: 1, width: 1 };

@@ -34,7 +34,9 @@
 //! ```
 
 pub mod audit;
+mod big_integers;
 pub mod chat;
+mod disk_buffer;
 pub mod error;
 pub mod example;
 pub mod formats;
@@ -45,12 +47,10 @@ pub mod reading;
 pub mod record;
 pub mod records;
 pub mod source;
-mod spool;
 pub mod synthetic;
 #[cfg(test)]
 mod test_data;
 pub mod tokenise;
-mod whole;
 
 pub use audit::{Audit, Lengths};
 pub use chat::{ChatTemplate, Date};

@@ -3,7 +3,7 @@
 //! A deep model is a chain: an embedding, block after block on the residual stream, a head. A [`Tape`] runs such a chain
 //! and keeps its segments apart: candle's graph never reaches across a border. That bounds candle's recursion by the
 //! size of one segment, frees a segment's activations as soon as its backward pass is done, and makes it a matter of one
-//! setting ([`Keep`]) whether activations are kept at all or computed a second time on the way back, which is activation
+//! setting ([`Recompute`]) whether activations are kept at all or computed a second time on the way back, which is activation
 //! checkpointing: time for memory.
 //!
 //! What is carried across a border is one tensor or several: a U-Net has its skip connections, and a time embedding
@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
-//! use engine::checkpoint::{Keep, Tape};
+//! use engine::checkpoint::{Recompute, Tape};
 //! use engine::{Gradients, Parameters};
 //!
 //! # fn main() -> Result<(), engine::EngineError> {
@@ -23,7 +23,7 @@
 //! parameters.insert_trainable("weight", Tensor::new(&[2f32], &Device::Cpu)?)?;
 //! let weight = parameters.get("weight")?.clone();
 //!
-//! let mut tape = Tape::from_input(&Tensor::new(&[3f32], &Device::Cpu)?, Keep::Borders)?;
+//! let mut tape = Tape::from_input(&Tensor::new(&[3f32], &Device::Cpu)?, Recompute::Blocks)?;
 //! tape.run_all(move |x| Ok(vec![(&x[0] * &weight)?, x[0].clone()]))?; // 3 w, and 3 for later
 //! tape.run_all(|x| Ok(vec![(&x[0] * &x[1])?]))?; // 9 w
 //! let mut gradients = Gradients::default();
@@ -47,14 +47,14 @@ use crate::{EngineError, Gradients, Parameters};
 use carried::{Carried, Made, Segment, Slopes};
 pub use pull_back::pull_back;
 
-/// What a tape keeps of a segment for the way back.
+/// What a tape computes a second time on the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// The segment's inputs and all activations in it: nothing is computed twice.
-    Activations,
-    /// Only the segment's inputs. The segment is run again on the way back, so a step takes about a third more time, and
-    /// the memory for activations is that of one segment.
-    Borders,
+pub enum Recompute {
+    /// Nothing: all activations of a segment are kept.
+    Nothing,
+    /// Each segment, of which only the inputs are kept: a step takes about a third more time, and the memory for activations
+    /// is that of one segment.
+    Blocks,
 }
 
 /// A chain of segments that has been run, and can be gone through backward once.
@@ -66,7 +66,7 @@ pub enum Keep {
 /// The gradients are those of one graph over the whole chain, and have the same bits whatever is kept. A segment's
 /// function, run again, gives the same numbers.
 pub struct Tape<'f> {
-    keep: Keep,
+    keep: Recompute,
     inputs: Vec<Carried>,
     /// What the last segment handed on; never empty.
     outputs: Vec<Carried>,
@@ -78,7 +78,7 @@ impl<'f> Tape<'f> {
     ///
     /// # Errors
     /// When the device has no room for a copy.
-    pub fn from_input(input: &Tensor, keep: Keep) -> Result<Self, EngineError> {
+    pub fn from_input(input: &Tensor, keep: Recompute) -> Result<Self, EngineError> {
         Self::from_inputs(std::slice::from_ref(input), keep)
     }
 
@@ -86,7 +86,7 @@ impl<'f> Tape<'f> {
     ///
     /// # Errors
     /// When there are none, or the device has no room for copies.
-    pub fn from_inputs(inputs: &[Tensor], keep: Keep) -> Result<Self, EngineError> {
+    pub fn from_inputs(inputs: &[Tensor], keep: Recompute) -> Result<Self, EngineError> {
         let inputs = inputs.iter().map(|input| Carried::tracked(&input.detach())).collect::<Result<Vec<_>, _>>()?;
         check_some(&inputs)?;
         Ok(Self { keep, outputs: inputs.clone(), inputs, segments: Vec::new() })
@@ -98,7 +98,7 @@ impl<'f> Tape<'f> {
     /// The function's own.
     pub fn from_source(
         function: impl FnOnce() -> Result<Tensor, EngineError>,
-        keep: Keep,
+        keep: Recompute,
     ) -> Result<Self, EngineError> {
         Self::from_sources(|| Ok(vec![function()?]), keep)
     }
@@ -109,7 +109,7 @@ impl<'f> Tape<'f> {
     /// The function's own, and when it makes nothing.
     pub fn from_sources(
         function: impl FnOnce() -> Result<Vec<Tensor>, EngineError>,
-        keep: Keep,
+        keep: Recompute,
     ) -> Result<Self, EngineError> {
         let mut tape = Self { keep, inputs: Vec::new(), outputs: Vec::new(), segments: Vec::new() };
         tape.run_all_kept(|_| function())?;
@@ -149,8 +149,8 @@ impl<'f> Tape<'f> {
         function: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f,
     ) -> Result<(), EngineError> {
         match self.keep {
-            Keep::Activations => self.run_all_kept(function),
-            Keep::Borders => {
+            Recompute::Nothing => self.run_all_kept(function),
+            Recompute::Blocks => {
                 let (outputs, made) = carried::run(&self.outputs, &function)?;
                 let made = made.into_iter().map(Made::into_place).collect();
                 self.push(outputs, |inputs| Segment::again(inputs, made, Box::new(function)))

@@ -1,7 +1,7 @@
 //! A hybrid of your own: video. A language model plans a clip as latent codes, one for each frame, and a diffusion model
 //! draws the frames from the codes. Preferences over finished clips train both at once (the paper's Appendix D.1).
 //!
-//! The problem is a hand-off ([`Coded`](hybrid_dpo::models::Coded)) and data ([`wiring`]); trainer, objectives and the
+//! The problem is a hand-off ([`Codebook`](hybrid_dpo::models::Codebook)) and data ([`wiring`]); trainer, objectives and the
 //! combinator of two problems are those of prompts and pictures. Both models start from nothing: they are first taught by
 //! demonstrations that are often wrong, then by which of two clips an oracle prefers.
 //!

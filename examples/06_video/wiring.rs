@@ -16,10 +16,10 @@ use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
 use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Acting, Denoiser, Framing, Shape};
+use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
 use hybrid_dpo::models::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
 use hybrid_dpo::models::unet::UNetConfig;
-use hybrid_dpo::models::{Coded, ModelError};
+use hybrid_dpo::models::{Codebook, ModelError};
 use hybrid_dpo::policies::{BoxError, Pair};
 use hybrid_dpo::train::diffusion::{
     Draws, Finished, FromImages, ImageExample, ImageMdp, ImageSource, Images, NoiseSharing, Reduction, Scheme,
@@ -32,11 +32,11 @@ use serde_json::json;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Codes word by word, then a clip.
-pub(crate) type VideoMdp = Hybrid<TokenMdp, ImageMdp, Coded>;
+pub(crate) type VideoMdp = Hybrid<TokenMdp, ImageMdp, Codebook>;
 /// Who writes the codes, and who draws them.
 pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// What is learned from, for both halves.
-pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Coded>;
+pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Codebook>;
 
 /// What the halves are called.
 pub(crate) const NAMES: [&str; 2] = ["planner", "decoder"];
@@ -86,7 +86,7 @@ impl Video {
         let scheduler = Scheduler::parse(Path::new("scheduler"), &scheduler.to_string())?;
         let codes: Vec<Code> = Code::all().collect();
         let table = codes.iter().flat_map(Code::vector).collect();
-        let handoff = Coded::new(motion::code_token(&codes[0]), table, codes.len(), FRAMES)?
+        let handoff = Codebook::new(motion::code_token(&codes[0]), table, codes.len(), FRAMES)?
             .with_pooled(Framing::whole(EDGE, EDGE));
         let vocabulary = tokenizer.n_tokens() as u32;
         let outer = TokenMdp { vocabulary, eos: tokenizer.eos.clone(), max_length: MAX_LENGTH };
@@ -149,13 +149,13 @@ impl Video {
     /// A decoder that learns; it is exported as an average of its weights if that has a decay.
     pub(crate) fn decoder(&self, files: UNetFiles, ema: Option<f64>) -> Result<Denoiser> {
         let training = Training { ema, ..Training::new(optimizer()?) };
-        let acting = Acting::plain(SAMPLER);
+        let acting = SamplerConfig::plain(SAMPLER);
         Ok(Denoiser::trainable(files, self.scheduler.prediction, SHAPE, acting, training)?)
     }
 
     /// Both as they are.
     pub(crate) fn frozen(&self, planner: ModelFiles, decoder: UNetFiles) -> Result<Models> {
-        let acting = Acting::plain(SAMPLER);
+        let acting = SamplerConfig::plain(SAMPLER);
         let decoder = Denoiser::frozen(decoder, self.scheduler.prediction, SHAPE, acting)?;
         Ok(Pair::new(CausalLm::frozen(planner)?, decoder).named(NAMES))
     }

@@ -35,7 +35,7 @@
 //!
 //! | name | made by | about |
 //! |---|---|---|
-//! | `tdpo` | [`Tdpo::second_form`]`(beta, alpha)`, [`Tdpo::first_form`]`(beta)` | [`Comparison`]; needs the divergence |
+//! | `tdpo` | [`Tdpo::v2`]`(beta, alpha)`, [`Tdpo::v1`]`(beta)` | [`Comparison`]; needs the divergence |
 //! | `kto` | [`Kto::new`]`(beta)`, [`Kto::weighted`] | [`Label`]; needs the whole batch |
 //! | `plackett_luce` | [`PlackettLuce::new`]`(beta)` | [`Ranking`] |
 //! | `sft` | [`Sft`] | [`Demonstration`] |

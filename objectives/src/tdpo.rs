@@ -27,13 +27,13 @@ pub struct Tdpo {
 
 impl Tdpo {
     /// TDPO1: `beta` above 0; alpha is 1 and both divergences learn.
-    pub fn first_form(beta: f64) -> Result<Self, ObjectiveError> {
+    pub fn v1(beta: f64) -> Result<Self, ObjectiveError> {
         Ok(Self { beta: Check("tdpo").positive("beta", beta)?, alpha: 1.0, chosen_learns: true })
     }
 
     /// TDPO2: `beta` above 0; `alpha`, the weight of the divergences, from 0 up (the authors' is 0.5); the chosen
     /// side's divergence is held.
-    pub fn second_form(beta: f64, alpha: f64) -> Result<Self, ObjectiveError> {
+    pub fn v2(beta: f64, alpha: f64) -> Result<Self, ObjectiveError> {
         let check = Check("tdpo");
         Ok(Self {
             beta: check.positive("beta", beta)?,

@@ -1,4 +1,4 @@
-//! Acting step by step: states side by side, and whatever makes a policy's next step cheap.
+//! SamplerConfig step by step: states side by side, and whatever makes a policy's next step cheap.
 
 use mdp::{Episode, EpisodeOf, Mdp, Rng};
 

@@ -14,7 +14,7 @@ use crate::policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient}
 
 /// Which half of a [`Pair`] learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Learns {
+pub enum TrainedHalf {
     /// Both, from one loss.
     #[default]
     Both,
@@ -39,7 +39,7 @@ pub struct Pair<P, Q> {
     /// The policy of the inner problem.
     pub inner: Q,
     /// What learns.
-    pub learns: Learns,
+    pub learns: TrainedHalf,
     /// What the learning rate is multiplied with for the outer and the inner half.
     pub rates: (f64, f64),
     /// What the halves are called in records, folders and files.
@@ -49,7 +49,7 @@ pub struct Pair<P, Q> {
 impl<P, Q> Pair<P, Q> {
     /// Both halves learn, at the same rate.
     pub fn new(outer: P, inner: Q) -> Self {
-        Self { outer, inner, learns: Learns::Both, rates: (1.0, 1.0), names: ["outer", "inner"] }
+        Self { outer, inner, learns: TrainedHalf::Both, rates: (1.0, 1.0), names: ["outer", "inner"] }
     }
 
     /// Calls the halves something.
@@ -60,16 +60,16 @@ impl<P, Q> Pair<P, Q> {
 
     /// Says what learns.
     #[must_use]
-    pub fn learning(self, learns: Learns) -> Self {
+    pub fn learning(self, learns: TrainedHalf) -> Self {
         Self { learns, ..self }
     }
 
     fn outer_learns(&self) -> bool {
-        self.learns != Learns::Inner
+        self.learns != TrainedHalf::Inner
     }
 
     fn inner_learns(&self) -> bool {
-        self.learns != Learns::Outer
+        self.learns != TrainedHalf::Outer
     }
 }
 

@@ -131,7 +131,9 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// Multiplies what was gathered.
     fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
         self.visit_gradients(&mut |_, slopes| {
-            slopes.iter_mut().for_each(|slope| *slope *= factor);
+            for slope in slopes.iter_mut() {
+                *slope *= factor;
+            }
             Ok(())
         })
     }

@@ -25,7 +25,7 @@ pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig
 }
 
 /// Writes down what the adapters are, where a file has decided that.
-pub(crate) fn settle(lora: Option<&LoraConfig>, values: &mut Values) {
+pub(crate) fn set_lora(lora: Option<&LoraConfig>, values: &mut Values) {
     let Some(lora) = lora else { return };
     values.set(|settings| {
         settings.model.lora_alpha = lora.alpha;

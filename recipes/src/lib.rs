@@ -113,7 +113,7 @@ mod hybrid;
 mod images;
 mod inspect;
 mod judge;
-mod judged;
+mod judged_pairs;
 pub mod keys;
 mod model;
 mod objective;

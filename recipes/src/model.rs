@@ -6,7 +6,7 @@ use datasets::{ChatTemplate, DatasetError, Date};
 use engine::Noise;
 use engine::lora::LoraConfig;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
-use models::causal::{CausalConfig, CausalLm, Keep, Training};
+use models::causal::{CausalConfig, CausalLm, Recompute, Training};
 use models::formats::{self, Extras, ModelFiles, ModelTokenizer, SaveOptions};
 
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
@@ -151,13 +151,13 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
 
 /// Whether it is an adapter of the model that goes on learning. What it starts from is then best copied from the learner:
 /// the two share the base and agree to the last bit.
-pub(crate) fn goes_on(files: &ModelFiles, values: &Values) -> bool {
+pub(crate) fn continues_adapter(files: &ModelFiles, values: &Values) -> bool {
     values.model.lora_rank().is_some() && parts(&files.path).is_some()
 }
 
 /// The model as it is before it learns.
 pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    if goes_on(files, values) {
+    if continues_adapter(files, values) {
         return Ok(learner(files.clone(), values)?.frozen_copy()?);
     }
     Ok(CausalLm::frozen(files.clone())?)
@@ -183,7 +183,7 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Trai
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
         return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
     }
-    let keep = if values.model.activation_checkpointing() { Keep::Borders } else { Keep::Activations };
+    let keep = if values.model.activation_checkpointing() { Recompute::Blocks } else { Recompute::Nothing };
     Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep, ema })
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
             return Ok(Chosen::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
         }
         Loss::PlackettLuce => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
-        Loss::Tdpo => Box::new(usage(Tdpo::second_form(beta, values.objective.alpha()))?),
+        Loss::Tdpo => Box::new(usage(Tdpo::v2(beta, values.objective.alpha()))?),
         Loss::Dpo => pairwise(usage(Logistic::new(beta))?),
         Loss::Cdpo => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
         Loss::Robust => pairwise(usage(Robust::new(beta, smoothing))?),

@@ -19,7 +19,7 @@ use crate::{Call, Failure, Reporter};
 const CAPTIONS: u64 = 256;
 
 /// Draws pictures for captions, the same captions and the same noise every time.
-pub(crate) struct Artist<'a> {
+pub(crate) struct PictureSampler<'a> {
     plan: SamplingPlan,
     asked: Vec<(String, Condition)>,
     vae: Option<Arc<Vae>>,
@@ -28,12 +28,12 @@ pub(crate) struct Artist<'a> {
     reporter: &'a dyn Reporter,
 }
 
-impl<'a> Artist<'a> {
+impl<'a> PictureSampler<'a> {
     pub(crate) fn new(call: &Call<'a>, loaded: &Loaded, data: &Opened) -> Result<Self, Failure> {
         let values = &call.values;
         let n = values.train.n_samples();
         let mut asked = Vec::new();
-        for caption in data.wishes(n) {
+        for caption in data.watched_captions(n) {
             let condition = data.captions.condition(&caption)?;
             asked.push((caption, condition));
         }
@@ -109,7 +109,7 @@ impl fmt::Display for WinRate {
 
 /// The oracle's verdict on a picture of each model for each of some test captions, none of which training has seen.
 pub(crate) fn oracle_win_rate(
-    artist: &Artist<'_>,
+    sampler: &PictureSampler<'_>,
     policy: &Denoiser,
     reference: &Denoiser,
     seed: u64,
@@ -122,10 +122,10 @@ pub(crate) fn oracle_win_rate(
         .collect();
     let mut conditions = Vec::with_capacity(scenes.len());
     for (_, caption) in &scenes {
-        conditions.push(artist.captions.condition(caption)?);
+        conditions.push(sampler.captions.condition(caption)?);
     }
-    let ours = artist.decode(policy, &artist.draw(policy, &conditions, "oracle, policy")?)?;
-    let theirs = artist.decode(reference, &artist.draw(reference, &conditions, "oracle, reference")?)?;
+    let ours = sampler.decode(policy, &sampler.draw(policy, &conditions, "oracle, policy")?)?;
+    let theirs = sampler.decode(reference, &sampler.draw(reference, &conditions, "oracle, reference")?)?;
     let (mut wins, mut right) = (0.0, (0.0, 0.0));
     for (((wanted, _), a), b) in scenes.iter().zip(&ours).zip(&theirs) {
         wins += Oracle::compare(wanted, a, b).value();

@@ -7,7 +7,7 @@ use datasets::synthetic::tldr::{Problem, Split};
 use datasets::{Dataset, DatasetError, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
 use models::formats::{ModelFiles, ModelTokenizer};
 
-use crate::judged::{Judged, is_pair_folder};
+use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 use crate::{Failure, Reporter, model};
 
@@ -123,7 +123,7 @@ pub(crate) fn open(
     let reading = reading(part, values);
     let path = Path::new(name);
     if is_pair_folder(path) {
-        let mut judged = Judged::open(path, Modality::Token, values, reporter)?;
+        let mut judged = JudgedPairs::open(path, Modality::Token, values, reporter)?;
         if TAKES_NO_TIES.contains(&values.objective.name()) {
             judged.leave_ties_out(path)?;
         }

@@ -35,7 +35,7 @@ impl Evaluated {
 
 /// How to evaluate.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct EvalSettings {
     /// Steps done, for messages.
     pub step: usize,
     /// Examples at once.
@@ -57,7 +57,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     objective: &dyn Objective<Feedback = S::Feedback>,
     data: &S,
     hooks: &Hooks<'_, M, L>,
-    look: Look,
+    look: EvalSettings,
 ) -> Result<Evaluated, TrainError> {
     let positions = mdp::chance::drawn(look.seed, "evaluation", look.examples, data.len());
     let failed = |source| TrainError::of_policy(look.step, source);
@@ -103,7 +103,7 @@ fn per_decision<M: Mdp, F: Sides>(
     mdp: &M,
     slice: &Slice<M, F>,
     policy: &Channels,
-    look: Look,
+    look: EvalSettings,
 ) -> Result<(Vec<f64>, Vec<f64>), TrainError> {
     let (mut chosen, mut rejected) = (Vec::new(), Vec::new());
     if reference.policy.is_some() {

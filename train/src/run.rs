@@ -7,7 +7,7 @@ use mdp::chance::Order;
 use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
-use crate::evaluate::{Look, evaluate, read};
+use crate::evaluate::{EvalSettings, evaluate, read};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::{
@@ -289,7 +289,7 @@ where
             self.sample(learner)?;
             return Ok(None);
         };
-        let look = Look {
+        let look = EvalSettings {
             step: self.position.step,
             micro_batch_size: self.settings.micro_batch_size,
             examples: self.settings.eval_examples,

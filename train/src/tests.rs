@@ -229,7 +229,7 @@ fn an_evaluation_looks_at_examples_that_the_seed_draws() {
         let source = TokenSource::<Comparison>::new(&data, 16);
         let learner = Tabular::new(&MDP);
         let mut reference = crate::step::Reference { policy: Some(&learner), cache: ReferenceCache::default() };
-        let look = crate::evaluate::Look { step: 0, micro_batch_size: 3, examples, seed, beta: 0.1 };
+        let look = crate::evaluate::EvalSettings { step: 0, micro_batch_size: 3, examples, seed, beta: 0.1 };
         let hooks = Hooks::default();
         let seen = evaluate(&MDP, &learner, &mut reference, &dpo(), &source, &hooks, look).unwrap();
         assert_eq!(seen.examples, examples.min(200));

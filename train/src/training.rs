@@ -5,7 +5,7 @@ use mdp::Mdp;
 use objectives::{Objective, Scores};
 use policies::{Learner, Persist, Policy};
 
-use crate::evaluate::{Look, evaluate};
+use crate::evaluate::{EvalSettings, evaluate};
 use crate::run::batch;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::{
@@ -130,7 +130,7 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     pub fn evaluate<L: Learner<M>>(&self, policy: &L, data: &S) -> Result<Evaluated, TrainError> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
         let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
-        let look = Look { step: 0, micro_batch_size, examples, seed, beta };
+        let look = EvalSettings { step: 0, micro_batch_size, examples, seed, beta };
         evaluate(self.mdp, policy, &mut reference, self.objective, data, &Hooks::default(), look)
     }
 }

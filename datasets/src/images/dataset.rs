@@ -11,13 +11,13 @@ use super::decode::decode;
 use super::pixels::Pixels;
 use super::preparation::Preparation;
 use super::rows::{Columns, Encoded, RawImages, RawRow};
-use super::{CaptionedImage, ImagePair, stored};
+use super::{CaptionedImage, ImagePair, raw_pictures};
+use crate::disk_buffer::{Offset, Spool, SpoolWriter};
 use crate::error::DatasetError;
 use crate::holdout::{self, PromptHash};
 use crate::reading::{self, CellRow};
 use crate::record::Origin;
 use crate::records::{OnBad, Reading};
-use crate::spool::{Offset, Spool, SpoolWriter};
 
 /// Records checked at a time, by all cores.
 const CHUNK: usize = 64;
@@ -164,7 +164,7 @@ impl ImageDataset {
                 }
                 builder.audit.add_size((size, size));
             }
-            builder.push(&caption, &stored::raw(&best), worst.as_ref().map(stored::raw).as_deref())?;
+            builder.push(&caption, &raw_pictures::raw(&best), worst.as_ref().map(raw_pictures::raw).as_deref())?;
         }
         builder.finish(Path::new(name))
     }
@@ -264,7 +264,7 @@ impl ImageDataset {
     }
 
     fn pixels(&self, entry: Entry, side: usize, bytes: &[u8]) -> Result<Pixels, DatasetError> {
-        let read = || match stored::from_raw(bytes) {
+        let read = || match raw_pictures::from_raw(bytes) {
             Some(pixels) => Ok(pixels),
             None => decode(bytes, self.settings.preparation).map(|original| original.square(self.settings.size)),
         };

@@ -21,15 +21,15 @@ mod audit;
 mod contexts;
 mod dataset;
 pub(crate) mod decode;
+mod detect;
 #[cfg(test)]
 mod golden_tests;
 pub mod latents;
-mod peek;
 mod pixels;
 mod preparation;
+mod raw_pictures;
 mod resample;
 mod rows;
-mod stored;
 #[cfg(test)]
 mod tensor_tests;
 pub(crate) mod tensors;
@@ -40,8 +40,8 @@ pub mod trajectories;
 pub use audit::ImageAudit;
 pub use contexts::{ContextLayout, HiddenValues, LatentContext};
 pub use dataset::{ImageDataset, ImageKind, ImageSettings, Mirror, Sides, open};
+pub use detect::{TensorKind, picture_kind, tensor_kind};
 pub use latents::{Draws, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentShape, LatentWriter, Latents};
-pub use peek::{TensorKind, picture_kind, tensor_kind};
 pub use pixels::Pixels;
 pub use preparation::{Alpha, LongSide, Middle, Orientation, Preparation};
 pub use resample::Filter;

@@ -1,7 +1,7 @@
 //! What Python's `json` writes that is not JSON, or that others read otherwise.
 use serde_json::Value;
 
-use crate::whole;
+use crate::big_integers;
 
 /// Names of numbers that JSON has no words for.
 const NAMES: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
@@ -11,7 +11,7 @@ const NAMES: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 /// # Errors
 /// The text is no JSON.
 pub(crate) fn from_str(text: &str) -> serde_json::Result<Value> {
-    let is_long = |digits: &[u8]| digits.len() >= whole::SHORTEST;
+    let is_long = |digits: &[u8]| digits.len() >= big_integers::SHORTEST;
     let may_be_long = text.as_bytes().split(|byte| !byte.is_ascii_digit()).any(is_long);
     let marked = if may_be_long { with_whole_numbers(text) } else { None };
     // Where the text is broken, the error is of the text as it stands.
@@ -21,9 +21,9 @@ pub(crate) fn from_str(text: &str) -> serde_json::Result<Value> {
 fn with_whole_numbers(text: &str) -> Option<String> {
     replaced(text, |token| {
         let digits = token.strip_prefix('-').unwrap_or(token);
-        let is_long = digits.len() >= whole::SHORTEST && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let is_long = digits.len() >= big_integers::SHORTEST && digits.bytes().all(|digit| digit.is_ascii_digit());
         let fits = token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok();
-        (is_long && !fits && !digits.starts_with('0')).then(|| whole::marked(token).to_string())
+        (is_long && !fits && !digits.starts_with('0')).then(|| big_integers::marked(token).to_string())
     })
 }
 
@@ -93,9 +93,9 @@ mod tests {
     fn whole_numbers_of_any_size_keep_their_digits() {
         let text = r#"{"a": [18446744073709551616, 18446744073709551615, -9223372036854775809, 1e30], "18446744073709551616": 1}"#;
         let value = from_str(text).unwrap();
-        assert_eq!(whole::digits(&value["a"][0]), Some("18446744073709551616"));
+        assert_eq!(big_integers::digits(&value["a"][0]), Some("18446744073709551616"));
         assert_eq!(value["a"][1], 18_446_744_073_709_551_615_u64);
-        assert_eq!(whole::digits(&value["a"][2]), Some("-9223372036854775809"));
+        assert_eq!(big_integers::digits(&value["a"][2]), Some("-9223372036854775809"));
         assert_eq!((&value["a"][3], &value["18446744073709551616"]), (&1e30.into(), &1.into()));
         assert_eq!(from_str("123456789012345678901234,").unwrap_err().column(), 25);
     }

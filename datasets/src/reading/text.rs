@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{RECORD_LIMIT, Row, Rows, python};
+use crate::big_integers;
 use crate::error::DatasetError;
 use crate::record::Origin;
-use crate::whole;
 
 /// The rows of a text: the elements of an array where it starts with `[`, else one value a line. One that was unpacked may
 /// have `most_lines` lines and elements.
@@ -230,7 +230,7 @@ fn parse(file: &Arc<Path>, start: u64, bytes: &[u8]) -> Result<Row, DatasetError
     let without_odd_numbers = || python::from_str(&python::without_odd_numbers(text)?).ok();
     match python::from_str(text).or_else(|error| without_odd_numbers().ok_or(error)) {
         Ok(mut value) => {
-            whole::round_fields(&mut value);
+            big_integers::round_fields(&mut value);
             Ok((origin, value))
         }
         Err(error) => {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::audit::{Audit, Observation};
+use crate::disk_buffer::{Offset, Spool, SpoolWriter};
 use crate::error::DatasetError;
 use crate::example::Example;
 use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
 use crate::records::{OnBad, Reading, Skipped, note, records};
-use crate::spool::{Offset, Spool, SpoolWriter};
 use crate::tokenise::{Tokenise, Truncation};
 
 /// Records tokenised at a time, by all cores.

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var};
 
-use super::{Keep, Tape, pull_back};
+use super::{Recompute, Tape, pull_back};
 use crate::noise::{self, Noise};
 use crate::ops::{WeightLayout, embedding, gelu, linear};
 use crate::{EngineError, Gradients, Parameters};
@@ -43,7 +43,7 @@ fn slopes() -> Tensor {
     random("slopes", 0, (IDS.len(), 6))
 }
 
-fn by_tape(parameters: &Parameters, n_blocks: u64, keep: Keep) -> (Tensor, Gradients) {
+fn by_tape(parameters: &Parameters, n_blocks: u64, keep: Recompute) -> (Tensor, Gradients) {
     let mut tape = Tape::from_source(|| Ok(embedding(&IDS, parameters.get("table")?)?), keep).unwrap();
     for i in 0..n_blocks {
         tape.run(move |x| block(parameters, i, x)).unwrap();
@@ -84,7 +84,7 @@ fn gradients_are_those_of_one_graph() {
     let parameters = model(3, |_| false);
     let expected = by_one_graph(&parameters, 3);
     assert!(expected.1.missing(&parameters).is_empty());
-    for keep in [Keep::Activations, Keep::Borders] {
+    for keep in [Recompute::Nothing, Recompute::Blocks] {
         assert_same(&by_tape(&parameters, 3, keep), &expected);
     }
 }
@@ -94,12 +94,12 @@ fn frozen_parts_get_no_gradient() {
     for learns in ["block.0", "block.1", "block.2", "table"] {
         let parameters = model(3, |name| name != learns);
         let expected = by_one_graph(&parameters, 3);
-        for keep in [Keep::Activations, Keep::Borders] {
+        for keep in [Recompute::Nothing, Recompute::Blocks] {
             assert_same(&by_tape(&parameters, 3, keep), &expected);
         }
     }
     let frozen = model(2, |_| true);
-    assert!(by_tape(&frozen, 2, Keep::Borders).1.is_empty());
+    assert!(by_tape(&frozen, 2, Recompute::Blocks).1.is_empty());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_given_input_gets_its_gradient() {
     let output = block(&parameters, 1, &block(&parameters, 0, &x).unwrap()).unwrap();
     let gradient = random("gradient", 0, (5, WIDTH));
     let expected = (&output * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
-    for keep in [Keep::Activations, Keep::Borders] {
+    for keep in [Recompute::Nothing, Recompute::Blocks] {
         let mut tape = Tape::from_input(&x, keep).unwrap();
         for i in 0..2 {
             let parameters = &parameters;
@@ -165,7 +165,7 @@ fn several_tensors_are_carried() {
         expected.add_from(&store, &parameters).unwrap();
         let expected = (carried[0].detach(), expected);
 
-        let runs = [Keep::Activations, Keep::Borders].map(|keep| {
+        let runs = [Recompute::Nothing, Recompute::Blocks].map(|keep| {
             let mut tape = Tape::from_inputs(&[x.as_tensor().clone()], keep).unwrap();
             tape.run_all(|x| Ok(vec![x[0].clone(), added(&parameters)?])).unwrap();
             for segment in segments(&parameters) {
@@ -184,7 +184,7 @@ fn several_tensors_are_carried() {
 #[test]
 fn what_is_handed_on_is_not_copied() {
     let parameters = model(1, |_| false);
-    for keep in [Keep::Activations, Keep::Borders] {
+    for keep in [Recompute::Nothing, Recompute::Blocks] {
         let mut tape = Tape::from_inputs(&[random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))], keep).unwrap();
         let before = tape.outputs().nth(1).unwrap().id();
         tape.run_all(|x| Ok(vec![block(&parameters, 0, &x[0])?, x[1].clone()])).unwrap();
@@ -202,10 +202,10 @@ fn what_is_handed_on_is_not_copied() {
 #[test]
 fn one_tensor_is_not_several() {
     let inputs = [random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))];
-    let mut tape = Tape::from_inputs(&inputs, Keep::Borders).unwrap();
+    let mut tape = Tape::from_inputs(&inputs, Recompute::Blocks).unwrap();
     assert!(matches!(tape.run(|x| Ok(x.clone())), Err(EngineError::Carried { expected: 1, got: 2 })));
     assert!(matches!(tape.run_all(|_| Ok(vec![])), Err(EngineError::Carried { .. })));
-    assert!(Tape::from_inputs(&[], Keep::Borders).is_err());
+    assert!(Tape::from_inputs(&[], Recompute::Blocks).is_err());
     let (none, mut gradients) = (Parameters::default(), Gradients::default());
     assert!(tape.backward_all(&inputs[..1], &none, &mut gradients).is_err());
 }
@@ -231,7 +231,7 @@ fn only_one_segment_is_alive_at_a_time() {
         peak.fetch_max(n_alive(), Ordering::Relaxed);
         Ok(x)
     };
-    let mut tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Borders).unwrap();
+    let mut tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Recompute::Blocks).unwrap();
     for _ in 0..10 {
         tape.run(segment).unwrap();
     }
@@ -260,7 +260,7 @@ impl CustomOp1 for Same {
 #[test]
 fn a_thousand_segments_need_no_deep_stack() {
     let run = || {
-        for keep in [Keep::Activations, Keep::Borders] {
+        for keep in [Recompute::Nothing, Recompute::Blocks] {
             let mut parameters = Parameters::default();
             parameters.insert_trainable("shift", Tensor::ones(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
             let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), keep).unwrap();
@@ -279,7 +279,7 @@ fn a_thousand_segments_need_no_deep_stack() {
 #[test]
 fn a_gradient_of_another_shape_is_refused() {
     let parameters = model(0, |_| false);
-    let tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Keep::Activations).unwrap();
+    let tape = Tape::from_input(&random("x", 0, (5, WIDTH)), Recompute::Nothing).unwrap();
     let error = tape.backward(&random("x", 0, (4, WIDTH)), &parameters, &mut Gradients::default()).unwrap_err();
     assert!(matches!(error, EngineError::Shape { .. }), "{error}");
 }

@@ -206,8 +206,8 @@ impl<T: Real> Attention<'_, T> {
                     // SAFETY: no other group has these queries or sees these keys, no other task has this group and this
                     // key head or a query head that reads it, and `check_apart` has seen that heads are apart.
                     unsafe {
-                        self.backward_tile(&weights, &mut slopes, tile, output, gradient, targets, head, key_head)
-                    };
+                        self.backward_tile(&weights, &mut slopes, tile, output, gradient, targets, head, key_head);
+                    }
                 }
             }
         });

@@ -19,19 +19,13 @@ pub(crate) fn attention(queries: &[f32], heads: Heads, caches: &[(&[f32], &[f32]
         simd(
             #[inline(always)]
             || {
-                let mut scores = Vec::with_capacity(keys.len() / row_stride);
-                for key in keys.chunks_exact(row_stride) {
-                    let key = &key[column..][..size];
-                    scores.push(
-                        scale
-                            * sum_of_pairs(
-                                query,
-                                key,
-                                #[inline(always)]
-                                |a, b| a * b,
-                            ),
-                    );
-                }
+                let score_of = #[inline(always)]
+                |key: &[f32]| {
+                    let product = #[inline(always)]
+                    |a, b| a * b;
+                    scale * sum_of_pairs(query, &key[column..][..size], product)
+                };
+                let mut scores: Vec<f32> = keys.chunks_exact(row_stride).map(score_of).collect();
                 let largest = maximum(&scores);
                 for score in &mut scores {
                     *score = (*score - largest).exponential();

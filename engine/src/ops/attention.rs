@@ -1,6 +1,6 @@
 //! Causal attention over prefix forests, and over caches when generating.
 
-use super::memory::{fused_or, like, read, slice, stored, wanted};
+use super::slices::{fused_or, like, read, slice, stored, wanted};
 use super::{Block, Forest, composed};
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;

@@ -1,6 +1,6 @@
 //! Convolutions of images.
 
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use super::{Grid, composed};
 use crate::kernels::convolution::{self as kernel, Sizes};
 use crate::kernels::{Vectorised, rows};

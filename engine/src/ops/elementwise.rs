@@ -1,7 +1,7 @@
 //! Activations and sums, element by element.
 
 use super::composed;
-use super::memory::{fused_or, like, read, slice, stored, wanted};
+use super::slices::{fused_or, like, read, slice, stored, wanted};
 use crate::kernels::{Real, elementwise as kernel};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::marker::PhantomData;

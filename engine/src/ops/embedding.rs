@@ -1,7 +1,7 @@
 //! Table look-up.
 
 use super::composed;
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use crate::kernels::{Real, rows};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::marker::PhantomData;

@@ -1,6 +1,6 @@
 //! Normalisation of groups of channels, image by image.
 
-use super::memory::{fused_or, read, slice, stored, wanted};
+use super::slices::{fused_or, read, slice, stored, wanted};
 use super::{Grid, composed};
 use crate::kernels::Real;
 use crate::kernels::elementwise::{Curve, Same, Silu};

@@ -1,6 +1,6 @@
 //! Rows of pixels as images: what is joined to them, added to them and measured on them.
 
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use super::{Grid, composed};
 use crate::kernels::{Real, pixels as kernel, rows};
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};

@@ -1,9 +1,9 @@
 //! Affine maps.
 
 use super::composed;
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use crate::kernels::Real;
-use crate::kernels::few::{MOST_ROWS, multiply_few};
+use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
 use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};

@@ -4,39 +4,39 @@
 //! costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
 
 mod attention;
-mod blocks;
 pub mod composed;
 mod convolution;
 mod elementwise;
 mod embedding;
 mod forest;
+mod full_attention;
 mod grid;
 mod group_norm;
 mod images;
-mod leaves;
 mod linear;
-mod memory;
 mod norm;
 mod rope;
+mod slices;
 mod timestep;
 mod upsample;
+mod variable_gradients;
 mod vocabulary;
 
 pub use attention::{CachedSequence, Heads, QkvLayout, cached_attention, forest_attention, forest_attention_packed};
-pub use blocks::{Block, block_attention};
 pub use convolution::{Convolution, Padding, conv2d};
 pub use elementwise::{add, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu};
 pub use embedding::embedding;
 pub use forest::{Forest, Segment};
+pub use full_attention::{Block, block_attention};
 pub use grid::Grid;
 pub use group_norm::{NormActivation, group_norm};
 pub use images::{add_per_image, concat, squared_errors};
-pub use leaves::backward;
 pub use linear::{WeightLayout, linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{Pairing, Rope, RopeScaling, rope, rope_packed};
 pub use timestep::TimestepEmbedding;
 pub use upsample::upsample_nearest;
+pub use variable_gradients::backward;
 pub use vocabulary::{VOCABULARY_NUMBERS, VocabularyQuery, vocabulary_log_prob};
 
 #[cfg(test)]

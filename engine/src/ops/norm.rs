@@ -1,7 +1,7 @@
 //! Normalisation of rows.
 
 use super::composed;
-use super::memory::{fused_or, read, slice, stored, wanted};
+use super::slices::{fused_or, read, slice, stored, wanted};
 use crate::kernels::Real;
 use crate::kernels::norm::{self as kernel, Centre, NormGradients};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};

@@ -1,6 +1,6 @@
 //! Rotary position embedding.
 
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use super::{Heads, QkvLayout, composed};
 use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};

@@ -1,6 +1,6 @@
 //! Images at twice their size.
 
-use super::memory::{fused_or, like, read, slice, stored};
+use super::slices::{fused_or, like, read, slice, stored};
 use super::{Grid, composed};
 use crate::kernels::{Real, upsample as kernel};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};

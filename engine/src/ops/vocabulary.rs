@@ -1,7 +1,7 @@
 //! Log-probabilities of given tokens without the logits of all others.
 
 use super::composed;
-use super::memory::{fused_or, like, read, slice, stored, wanted};
+use super::slices::{fused_or, like, read, slice, stored, wanted};
 use crate::kernels::vocabulary::{COLUMNS, Normalisers, Scoring, Side};
 use crate::kernels::{Real, rows};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};

@@ -66,4 +66,4 @@ pub use rotary::{Rotary, RotaryScaling};
 pub(crate) use names::SCORE;
 
 pub use crate::network::Training;
-pub use engine::checkpoint::Keep;
+pub use engine::checkpoint::Recompute;

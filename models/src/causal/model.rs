@@ -13,7 +13,7 @@ use super::decoder::{Decoder, Pass};
 use super::draw::Sampling;
 use crate::ModelError;
 use crate::formats::{Extras, ModelFiles, SaveOptions};
-use crate::limits::Limits;
+use crate::input_limits::Limits;
 use crate::network::{Trained, Training, Weights};
 
 /// A causal language model: a policy of the token MDP, a learner, and a thing that persists.

@@ -9,7 +9,7 @@ use mdp::{EpisodeOf, Steps};
 
 use super::decoder::Reading;
 use crate::ModelError;
-use crate::limits::Limits;
+use crate::input_limits::Limits;
 
 /// A batch of token sequences as a forest of prefixes, and which rows predict which tokens.
 ///

@@ -10,7 +10,7 @@ use super::decoder::{Decoder, Pass, Reading};
 use super::names::SCORE;
 use crate::ModelError;
 use crate::formats::{self, ModelFiles, ModelTokenizer};
-use crate::limits::Limits;
+use crate::input_limits::Limits;
 use crate::network::Weights;
 
 /// How many tokens are in memory at once, unless one text has more.

@@ -8,7 +8,7 @@ mod storage;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engine::checkpoint::Keep;
+use engine::checkpoint::Recompute;
 use engine::lora::LoraConfig;
 use engine::optim::Sgd;
 use engine::{Noise, noise};
@@ -71,12 +71,12 @@ fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
     ModelFiles { path: "random".into(), config, tensors, tokenizer: None, extras: Extras::default() }
 }
 
-fn training(lora: Option<LoraConfig>, keep: Keep) -> Training {
+fn training(lora: Option<LoraConfig>, keep: Recompute) -> Training {
     Training { lora, seed: 5, keep, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
 }
 
 fn learner(config: CausalConfig) -> CausalLm {
-    CausalLm::trainable(files(config, 1, DType::F32), training(None, Keep::Activations)).unwrap()
+    CausalLm::trainable(files(config, 1, DType::F32), training(None, Recompute::Nothing)).unwrap()
 }
 
 fn episode(prompt: &[u32], response: &[u32]) -> EpisodeOf<TokenMdp> {

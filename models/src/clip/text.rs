@@ -10,7 +10,7 @@ use super::ClipTextConfig;
 use super::encoder::Encoder;
 use crate::ModelError;
 use crate::formats::component::{Expected, read_config, read_tensors};
-use crate::limits::Limits;
+use crate::input_limits::Limits;
 
 /// How many texts are in memory at once.
 const TEXTS_AT_ONCE: usize = 16;

@@ -14,7 +14,7 @@ use engine::ops::Grid;
 use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent};
 use mdp::{EpisodeOf, Mdp as _, Steps};
 
-use super::model::{Acting, Shape};
+use super::model::{SamplerConfig, Shape};
 use super::sampler::Sampling;
 use super::{Condition, Prediction};
 use crate::ModelError;
@@ -60,7 +60,7 @@ impl Decisions {
         mdp: &Problem,
         episodes: &[EpisodeOf<Problem>],
         prediction: Prediction,
-        acting: &Acting,
+        acting: &SamplerConfig,
     ) -> Result<Self, ModelError> {
         let mut decisions = Self::default();
         let mut scoring = Scoring { mdp, prediction, acting, sampling: None };
@@ -116,7 +116,7 @@ fn not_allowed(mdp: &Problem, episode: usize, state: &State, action: &DenoisingA
 struct Scoring<'a> {
     mdp: &'a Problem,
     prediction: Prediction,
-    acting: &'a Acting,
+    acting: &'a SamplerConfig,
     /// Made when the first drawn latent is met.
     sampling: Option<Sampling>,
 }

@@ -18,4 +18,4 @@ pub use crate::network::Training;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, Prediction};
-pub use model::{Acting, Companions, Denoiser, Shape};
+pub use model::{Denoiser, ExportContext, SamplerConfig, Shape};

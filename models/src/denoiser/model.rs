@@ -43,7 +43,7 @@ impl fmt::Display for Shape {
 
 /// How a denoiser acts: what makes its predictions a distribution over next latents.
 #[derive(Clone, Debug)]
-pub struct Acting {
+pub struct SamplerConfig {
     /// The rule from a prediction to the next latent.
     pub sampler: Sampler,
     /// Where the last step leads: [`Level::IMAGE`], or the schedule's cleanest.
@@ -55,7 +55,7 @@ pub struct Acting {
     pub guidance: Option<(f64, Condition)>,
 }
 
-impl Acting {
+impl SamplerConfig {
     /// A rule that ends at the image, without clipping and guidance.
     pub fn plain(sampler: Sampler) -> Self {
         Self { sampler, last: Level::IMAGE, clip: None, guidance: None }
@@ -92,7 +92,7 @@ impl Acting {
 
 /// What a denoiser came with and is exported with.
 #[derive(Clone, Debug, Default)]
-pub struct Companions {
+pub struct ExportContext {
     /// The folder whose other parts (autoencoder, text encoders, tokenizers) are written beside the network.
     pub folder: Option<DiffusersFolder>,
     /// The scheduler's file, as text.
@@ -116,8 +116,8 @@ pub struct Denoiser {
     pub(super) unet: Trained<UNet>,
     pub(super) prediction: Prediction,
     pub(super) shape: Shape,
-    pub(super) acting: Acting,
-    pub(super) companions: Companions,
+    pub(super) acting: SamplerConfig,
+    pub(super) export_context: ExportContext,
 }
 
 impl Denoiser {
@@ -125,7 +125,12 @@ impl Denoiser {
     ///
     /// # Errors
     /// Tensors that are missing, that no model of this shape has, or of another shape; latents of other channels.
-    pub fn frozen(files: UNetFiles, prediction: Prediction, shape: Shape, acting: Acting) -> Result<Self, ModelError> {
+    pub fn frozen(
+        files: UNetFiles,
+        prediction: Prediction,
+        shape: Shape,
+        acting: SamplerConfig,
+    ) -> Result<Self, ModelError> {
         check_shape(&files, shape)?;
         let unet = Trained::frozen(UNet::frozen(files.config, files.tensors)?);
         Ok(Self::new(unet, prediction, shape, acting))
@@ -139,7 +144,7 @@ impl Denoiser {
         files: UNetFiles,
         prediction: Prediction,
         shape: Shape,
-        acting: Acting,
+        acting: SamplerConfig,
         training: Training,
     ) -> Result<Self, ModelError> {
         check_shape(&files, shape)?;
@@ -147,8 +152,8 @@ impl Denoiser {
         Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
     }
 
-    fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: Acting) -> Self {
-        Self { unet, prediction, shape, acting, companions: Companions::default() }
+    fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Self {
+        Self { unet, prediction, shape, acting, export_context: ExportContext::default() }
     }
 
     /// The same with its adapters as they were left by an earlier training.
@@ -179,13 +184,13 @@ impl Denoiser {
 
     fn frozen_with(&self, unet: UNet) -> Self {
         let frozen = Self::new(Trained::frozen(unet), self.prediction, self.shape, self.acting.clone());
-        frozen.with_companions(self.companions.clone())
+        frozen.with_export_context(self.export_context.clone())
     }
 
     /// The same, exported with these.
     #[must_use]
-    pub fn with_companions(mut self, companions: Companions) -> Self {
-        self.companions = companions;
+    pub fn with_export_context(mut self, export_context: ExportContext) -> Self {
+        self.export_context = export_context;
         self
     }
 
@@ -205,7 +210,7 @@ impl Denoiser {
     }
 
     /// How it acts.
-    pub fn acting(&self) -> &Acting {
+    pub fn acting(&self) -> &SamplerConfig {
         &self.acting
     }
 

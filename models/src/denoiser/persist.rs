@@ -22,14 +22,14 @@ impl Persist for Denoiser {
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         let tensors = self.unet.exported();
         if let Some(lora) = self.lora() {
-            return Ok(save_unet_lora(folder, &self.companions.name, lora, &tensors, self.companions.save)?);
+            return Ok(save_unet_lora(folder, &self.export_context.name, lora, &tensors, self.export_context.save)?);
         }
-        let write = |path: &Path| save_unet(path, &self.unet.config, &tensors, self.companions.save);
-        match self.companions.folder.as_ref().filter(|folder| folder.pipeline.is_some()) {
-            Some(companions) => companions.save(folder, write)?,
+        let write = |path: &Path| save_unet(path, &self.unet.config, &tensors, self.export_context.save);
+        match self.export_context.folder.as_ref().filter(|folder| folder.pipeline.is_some()) {
+            Some(export_context) => export_context.save(folder, write)?,
             None => write(folder)?,
         }
-        if let Some(scheduler) = &self.companions.scheduler {
+        if let Some(scheduler) = &self.export_context.scheduler {
             let path = folder.join("scheduler");
             let file = path.join("scheduler_config.json");
             std::fs::create_dir_all(&path).map_err(|e| ModelError::io(&path, e))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engine::checkpoint::Keep;
+use engine::checkpoint::Recompute;
 use engine::lora::{LoraConfig, LoraTargets};
 use engine::noise::normal;
 use engine::optim::Sgd;
@@ -18,7 +18,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
 use super::sampler::Sampler;
-use super::{Acting, Condition, Conditioning, Denoiser, Prediction, Shape, Training};
+use super::{Condition, Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
 use crate::formats::{Scheduler, UNetFiles};
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
@@ -50,12 +50,12 @@ fn condition(seed: u64) -> Condition {
     Arc::new(Conditioning::of_hidden((0..6).map(|_| standard_normal(rng) as f32).collect(), 2))
 }
 
-fn acting(guidance: bool) -> Acting {
+fn acting(guidance: bool) -> SamplerConfig {
     let guidance = guidance.then(|| (2.5, condition(99)));
-    Acting { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
+    SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, keep: Keep, ema: Option<f64>) -> Training {
+fn training(lora: bool, keep: Recompute, ema: Option<f64>) -> Training {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
     Training { lora, seed: 3, keep, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
@@ -126,7 +126,7 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         let scheduler = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap();
         let sampler = Sampler::Ddim { eta: 0.7 };
         let plan = scheduler.plan(sampler, 7).unwrap();
-        let acting = Acting { last: scheduler.last_level(sampler).unwrap(), ..Acting::plain(sampler) };
+        let acting = SamplerConfig { last: scheduler.last_level(sampler).unwrap(), ..SamplerConfig::plain(sampler) };
         let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, acting).unwrap();
         let drawn = policy
             .generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ControlFlow::Continue(()))
@@ -151,7 +151,8 @@ fn drawing_ends_when_nobody_wants_it_any_more() {
     let config = json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "clip_sample": false });
     let sampler = Sampler::Ddim { eta: 0.0 };
     let plan = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap().plan(sampler, 7).unwrap();
-    let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, Acting::plain(sampler)).unwrap();
+    let policy =
+        Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, SamplerConfig::plain(sampler)).unwrap();
     let mut steps = Vec::new();
     let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |step| {
         steps.push(step);
@@ -169,7 +170,7 @@ fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
 #[test]
 fn every_parameter_follows_finite_differences() {
     for (guidance, lora, keep) in
-        [(false, false, Keep::Activations), (true, false, Keep::Borders), (false, true, Keep::Activations)]
+        [(false, false, Recompute::Nothing), (true, false, Recompute::Blocks), (false, true, Recompute::Nothing)]
     {
         let mdp = problem();
         let (files, training) = (files(DType::F64), training(lora, keep, None));
@@ -231,7 +232,7 @@ fn a_density_is_a_squared_error() {
 fn a_checkpoint_brings_everything_back() {
     let mdp = problem();
     let make = || {
-        let training = training(false, Keep::Activations, Some(0.5));
+        let training = training(false, Recompute::Nothing, Some(0.5));
         Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(false), training).unwrap()
     };
     let step = |policy: &mut Denoiser| {
@@ -263,7 +264,7 @@ fn a_checkpoint_brings_everything_back() {
 fn the_base_is_the_denoiser_before_its_adapters() {
     let mdp = problem();
     let before = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true)).unwrap();
-    let training = training(true, Keep::Activations, None);
+    let training = training(true, Recompute::Nothing, None);
     let mut policy =
         Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true), training).unwrap();
     let score = |policy: &Denoiser| policy.score(&mdp, &episodes(&mdp)).unwrap();
@@ -297,14 +298,14 @@ fn a_fingerprint_is_of_settings_and_not_of_their_file() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let mdp = problem();
-    let refuse = |acting: Acting, episode: EpisodeOf<Problem>| {
+    let refuse = |acting: SamplerConfig, episode: EpisodeOf<Problem>| {
         let policy = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting).unwrap();
         policy.score(&mdp, &[episode]).unwrap_err().to_string()
     };
     let trajectory = episodes(&mdp).remove(0);
-    let deterministic = Acting::plain(Sampler::Euler);
+    let deterministic = SamplerConfig::plain(Sampler::Euler);
     assert!(refuse(deterministic, trajectory.clone()).contains("steps that have a density"));
-    let clipped = Acting { clip: Some(1.0), ..acting(false) };
+    let clipped = SamplerConfig { clip: Some(1.0), ..acting(false) };
     assert!(refuse(clipped, trajectory).contains("without clipping"));
     let short: Latent = vec![0.0; 3].into();
     let start = DenoisingState { context: condition(1), latent: Some(Arc::clone(&short)), done: 0 };

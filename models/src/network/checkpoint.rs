@@ -35,7 +35,10 @@ pub(super) fn restore(
     let [weights_path, optimizer_path, average_path] = [WEIGHTS, OPTIMIZER, AVERAGE].map(|name| folder.join(name));
     let averages = learning.as_ref().is_some_and(|learning| learning.ema.is_some());
     if averages && !average_path.exists() {
-        return Err(ModelError::format(folder, "the run was begun without an average (`model.ema`) here; begin it anew"));
+        return Err(ModelError::format(
+            folder,
+            "the run was begun without an average (`model.ema`) here; begin it anew",
+        ));
     }
     let average = if averages { Some(read(&average_path)?) } else { None };
     let mut weights = read(&weights_path)?;

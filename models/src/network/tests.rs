@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use engine::checkpoint::{Keep, Tape};
+use engine::checkpoint::{Recompute, Tape};
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 use engine::ops::WeightLayout;
 use engine::optim::Sgd;
@@ -157,5 +157,5 @@ fn what_does_not_learn_says_its_name() {
     assert!(text(frozen.update(0.1, None).unwrap_err()).starts_with("the line"));
     assert!(text(frozen.gradient_norm().unwrap_err()).starts_with("the line"));
     assert!(frozen.gradients().is_none());
-    assert_eq!(learner(false, None).keep().unwrap(), Keep::Activations);
+    assert_eq!(learner(false, None).keep().unwrap(), Recompute::Nothing);
 }

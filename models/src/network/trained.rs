@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Tensor;
 use engine::Gradients;
-use engine::checkpoint::{Keep, Tape};
+use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
@@ -26,7 +26,7 @@ pub struct Training {
     /// Where fresh adapters start from.
     pub seed: u64,
     /// Whether activations are kept for the way back or computed again.
-    pub keep: Keep,
+    pub keep: Recompute,
     /// The decay of the weights' exponential moving average, which is what [`policies::Persist::export`] then writes.
     pub ema: Option<f64>,
 }
@@ -34,7 +34,7 @@ pub struct Training {
 impl Training {
     /// Makes all weights learn, keeps activations, averages nothing.
     pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
-        Self { optimizer, lora: None, seed: 0, keep: Keep::Activations, ema: None }
+        Self { optimizer, lora: None, seed: 0, keep: Recompute::Nothing, ema: None }
     }
 
     /// Returns the adapters' settings and the seed that they are drawn from.
@@ -67,7 +67,7 @@ pub(crate) struct Trained<N> {
 pub(super) struct Learning {
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) gradients: Gradients,
-    pub(super) keep: Keep,
+    pub(super) keep: Recompute,
     pub(super) ema: Option<Ema>,
 }
 
@@ -98,7 +98,7 @@ impl<N: Network> Trained<N> {
     ///
     /// # Errors
     /// A network that does not learn, as of all methods below that learn.
-    pub(crate) fn keep(&self) -> Result<Keep, ModelError> {
+    pub(crate) fn keep(&self) -> Result<Recompute, ModelError> {
         Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.keep)
     }
 

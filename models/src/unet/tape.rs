@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::EngineError;
-use engine::checkpoint::{Keep, Tape};
+use engine::checkpoint::{Recompute, Tape};
 use engine::ops::Grid;
 
 use super::batch::UNetBatch;
@@ -28,7 +28,7 @@ impl UNet {
     ///
     /// # Errors
     /// A batch of other widths, or images of a size that the model can't take.
-    pub fn run_tape(self: &Arc<Self>, batch: Arc<UNetBatch>, keep: Keep) -> Result<Tape<'static>, ModelError> {
+    pub fn run_tape(self: &Arc<Self>, batch: Arc<UNetBatch>, keep: Recompute) -> Result<Tape<'static>, ModelError> {
         batch.check(&self.config)?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
         let pass = Arc::new(Learning { model: Arc::clone(self), batch, grids });

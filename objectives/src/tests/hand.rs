@@ -134,7 +134,7 @@ fn tdpo_of_two_divergences() {
     let mut numbers = Numbers::of_returns(&[2.0, -1.0]);
     numbers.policy.divergence = Some([[0.5], [1.5]].into_iter().collect());
     let feedback = [Comparison::new(0, 1)];
-    let second = Tdpo::second_form(0.5, 0.5).unwrap().evaluate(&feedback, numbers.scores()).unwrap();
+    let second = Tdpo::v2(0.5, 0.5).unwrap().evaluate(&feedback, numbers.scores()).unwrap();
     // softplus(-1.25) = 0.2519291, sigma(-1.25) = 0.2227001
     check("loss", second.loss, 0.251_929_1);
     check("slope", second.slopes.log_probs.row(0)[0], -0.5 * 0.222_700_1);
@@ -142,7 +142,7 @@ fn tdpo_of_two_divergences() {
     check("held", divergence.row(0)[0], 0.0);
     check("learns", divergence.row(1)[0], 0.25 * 0.222_700_1);
     assert_eq!((second.metrics["divergence/chosen"], second.metrics["divergence/rejected"]), (0.5, 1.5));
-    let first = Tdpo::first_form(0.5).unwrap().evaluate(&feedback, numbers.scores()).unwrap();
+    let first = Tdpo::v1(0.5).unwrap().evaluate(&feedback, numbers.scores()).unwrap();
     // softplus(-1) = 0.3132617, sigma(-1) = 0.2689414
     check("loss", first.loss, 0.313_261_7);
     check("learns", first.slopes.divergence.unwrap().row(0)[0], -0.5 * 0.268_941_4);

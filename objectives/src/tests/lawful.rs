@@ -85,16 +85,16 @@ proptest! {
 
     #[test]
     fn divergences_obey(numbers in numbers(), feedback in comparisons()) {
-        let first_form = Tdpo::first_form(0.7).unwrap();
-        laws::check(&first_form, &feedback, numbers.scores(), &nothing_held).unwrap();
-        laws::check_swap(&first_form, &feedback, numbers.scores()).unwrap();
-        laws::check_first_loss(&first_form, &feedback, numbers.scores(), 2f64.ln()).unwrap();
+        let v1 = Tdpo::v1(0.7).unwrap();
+        laws::check(&v1, &feedback, numbers.scores(), &nothing_held).unwrap();
+        laws::check_swap(&v1, &feedback, numbers.scores()).unwrap();
+        laws::check_first_loss(&v1, &feedback, numbers.scores(), 2f64.ln()).unwrap();
         // In the second form an episode must not be chosen here and rejected there for "held" to have one answer.
-        let second_form = Tdpo::second_form(0.7, 0.5).unwrap();
+        let v2 = Tdpo::v2(0.7, 0.5).unwrap();
         let chosen_is_held = |n: Number| n.channel == Channel::Divergence && n.episode < 2;
         let pairs = [Comparison::new(0, 2), Comparison::new(1, 3), Comparison::new(0, 3)];
-        laws::check(&second_form, &pairs, numbers.scores(), &chosen_is_held).unwrap();
-        laws::check_swap(&second_form, &feedback, numbers.scores()).unwrap();
+        laws::check(&v2, &pairs, numbers.scores(), &chosen_is_held).unwrap();
+        laws::check_swap(&v2, &feedback, numbers.scores()).unwrap();
     }
 }
 

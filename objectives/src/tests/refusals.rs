@@ -22,7 +22,7 @@ fn settings_that_make_no_sense() {
     );
     refuses(Cpl::new(0.1, 0.0), "`bias` of cpl is 0, but must be above 0 and at most 1");
     refuses(Cpl::new(-0.1, 0.5), "`alpha` of cpl is -0.1, but must be a number above 0");
-    refuses(Tdpo::second_form(0.1, -1.0), "`alpha` of tdpo is -1, but must be a number from 0 up");
+    refuses(Tdpo::v2(0.1, -1.0), "`alpha` of tdpo is -1, but must be a number from 0 up");
     refuses(Kto::weighted(0.1, 1.0, -2.0), "`undesirable_weight` of kto is -2, but must be a number from 0 up");
     refuses(PlackettLuce::new(0.0), "`beta` of plackett_luce is 0, but must be a number above 0");
     refuses(Nca::new(0.0), "`beta` of nca is 0, but must be a number above 0");
@@ -84,7 +84,7 @@ fn numbers_that_are_missing_or_misshapen() {
         "the weight has other episodes or decisions than the policy's log-probabilities",
     );
     refuses(
-        Tdpo::second_form(0.1, 0.5).unwrap().evaluate(&feedback, numbers.scores()),
+        Tdpo::v2(0.1, 0.5).unwrap().evaluate(&feedback, numbers.scores()),
         "the policy's divergence is needed and was not given",
     );
     let simpo = Pairwise::new(Simpo::new(2.0, 0.5).unwrap());

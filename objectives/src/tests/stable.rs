@@ -19,7 +19,7 @@ fn pairs_a_thousand_apart() {
             finite(name, &objective.evaluate(&[Comparison::new(0, 1)], numbers.scores()).unwrap());
         }
         numbers.policy.divergence = Some([[1000.0], [0.0]].into_iter().collect());
-        for tdpo in [Tdpo::first_form(1.0), Tdpo::second_form(1.0, 0.5)] {
+        for tdpo in [Tdpo::v1(1.0), Tdpo::v2(1.0, 0.5)] {
             finite("tdpo", &tdpo.unwrap().evaluate(&[Comparison::new(0, 1)], numbers.scores()).unwrap());
         }
     }

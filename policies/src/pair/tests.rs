@@ -187,7 +187,7 @@ fn norm(pair: &Tables) -> f64 {
 #[test]
 fn a_half_that_does_not_learn_keeps_its_weights() {
     for (learns, outer_moves, inner_moves) in
-        [(Learns::Both, true, true), (Learns::Outer, true, false), (Learns::Inner, false, true)]
+        [(TrainedHalf::Both, true, true), (TrainedHalf::Outer, true, false), (TrainedHalf::Inner, false, true)]
     {
         let mut pair = tables().learning(learns);
         gathered(&mut pair);

@@ -11,7 +11,7 @@ use engine::ops::Grid;
 use mdp::diffusion::{Latent, Level};
 use models::clip::TextConditioner;
 use models::denoiser::sampler::{Sampler, Variance};
-use models::denoiser::{Acting, Companions, Denoiser, Framing, Shape};
+use models::denoiser::{Denoiser, ExportContext, Framing, SamplerConfig, Shape};
 use models::formats::{
     DiffusersFolder, SamplingPlan, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
 };
@@ -170,7 +170,7 @@ impl Loaded {
     }
 
     /// A denoiser that stays as it is.
-    pub(crate) fn frozen(&self, shape: Shape, acting: Acting) -> Result<Denoiser, Failure> {
+    pub(crate) fn frozen(&self, shape: Shape, acting: SamplerConfig) -> Result<Denoiser, Failure> {
         Ok(Denoiser::frozen(self.files.clone(), self.scheduler.prediction, shape, acting)?)
     }
 
@@ -220,7 +220,12 @@ impl Loaded {
 
 /// The denoiser that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes
 /// on.
-pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
+pub(crate) fn learner(
+    loaded: &Loaded,
+    shape: Shape,
+    acting: SamplerConfig,
+    values: &Values,
+) -> Result<Denoiser, Failure> {
     let asked = adapters::asked(values, UNET_TARGETS)?;
     let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), asked, None);
     if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
@@ -238,28 +243,33 @@ pub(crate) fn learner(loaded: &Loaded, shape: Shape, acting: Acting, values: &Va
     // An adapter must find its base from anywhere.
     let is_here = Path::new(&name).exists();
     let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
-    let companions = Companions {
+    let companions = ExportContext {
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
         name,
         save: model::save_options(values),
     };
     let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
-    let denoiser = denoiser.with_companions(companions);
+    let denoiser = denoiser.with_export_context(companions);
     Ok(match tensors {
         Some(tensors) => denoiser.with_adapters(&tensors)?,
         None => denoiser,
     })
 }
 
-/// Whether it is an adapter of the model that goes on learning; see [`model::goes_on`].
-pub(crate) fn goes_on(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
+/// Whether it is an adapter of the model that goes on learning; see [`model::continues_adapter`].
+pub(crate) fn continues_adapter(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
     Ok(values.model.lora_rank().is_some() && base_and_adapter(&loaded.name)?.1.is_some())
 }
 
 /// The denoiser as it is before it learns.
-pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Values) -> Result<Denoiser, Failure> {
-    if goes_on(loaded, values)? {
+pub(crate) fn start(
+    loaded: &Loaded,
+    shape: Shape,
+    acting: SamplerConfig,
+    values: &Values,
+) -> Result<Denoiser, Failure> {
+    if continues_adapter(loaded, values)? {
         return Ok(learner(loaded, shape, acting, values)?.frozen_copy()?);
     }
     loaded.frozen(shape, acting)
@@ -269,7 +279,7 @@ pub(crate) fn start(loaded: &Loaded, shape: Shape, acting: Acting, values: &Valu
 const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
 /// How a denoiser acts where its next latents are drawn or scored.
-pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<Acting, Failure> {
+pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
         Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
@@ -288,7 +298,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<A
         Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,
         Scheme::Forward | Scheme::Half => Level::IMAGE,
     };
-    Ok(Acting { sampler, last, clip: None, guidance })
+    Ok(SamplerConfig { sampler, last, clip: None, guidance })
 }
 
 /// The sampler that `--sampler` and `--eta` name.

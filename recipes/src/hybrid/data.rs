@@ -16,7 +16,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
 use super::{Files, Words};
-use crate::judged::{Judged, mark};
+use crate::judged_pairs::{JudgedPairs, mark};
 use crate::settings::Values;
 use crate::{Call, Failure};
 
@@ -48,7 +48,7 @@ trait Pairs: Send + Sync {
     fn request(&self, index: usize) -> Result<String, BoxError>;
 }
 
-/// Judged pairs as the two halves' sources take them.
+/// JudgedPairs pairs as the two halves' sources take them.
 pub(crate) struct Data<'a> {
     pairs: Arc<dyn Pairs>,
     rows: Vec<usize>,
@@ -301,11 +301,11 @@ fn check_texts(all: &Data<'_>, path: &Path, call: &Call<'_>) -> Result<(), Failu
 }
 
 /// A pair folder's judged pairs.
-struct Folder(Judged);
+struct Folder(JudgedPairs);
 
 impl Folder {
     fn open(path: &Path, files: &Files, call: &Call<'_>) -> Result<Self, Failure> {
-        let judged = Judged::open(path, pairs::Modality::Hybrid, &call.values, call.reporter)?;
+        let judged = JudgedPairs::open(path, pairs::Modality::Hybrid, &call.values, call.reporter)?;
         if let Some(shape) = judged.folder.latent_shape() {
             let ours = files.shape;
             if (shape.height, shape.width, shape.channels) != (ours.height, ours.width, ours.channels) {
@@ -349,7 +349,7 @@ impl Pairs for Folder {
     }
 }
 
-/// Judged records that other programs made: pictures in files, for a generator without an autoencoder.
+/// JudgedPairs records that other programs made: pictures in files, for a generator without an autoencoder.
 struct Records {
     records: Vec<HybridRecord>,
     size: usize,

@@ -19,7 +19,7 @@ use crate::{Call, Failure, Reporter, denoiser};
 const REQUESTS: u64 = 256;
 
 /// How pictures are made of requests.
-pub(crate) struct Studio<'a> {
+pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
     handoff: &'a Prompted,
     sampling: Sampling,
@@ -30,21 +30,21 @@ pub(crate) struct Studio<'a> {
 
 /// A request, and the number of the streams that its answer is drawn from.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     pub(crate) request: String,
     pub(crate) number: u64,
     /// Whether the generator is given the request itself, and no refiner is asked.
     pub(crate) is_null: bool,
 }
 
-impl Asked {
+impl Request {
     pub(crate) fn number(request: &str, number: u64) -> Self {
         Self { request: request.to_owned(), number, is_null: false }
     }
 }
 
 /// What was made of a request.
-pub(crate) struct Made {
+pub(crate) struct Generation {
     pub(crate) refined: String,
     /// The refiner's tokens, end included; none where it was not asked.
     pub(crate) tokens: Vec<u32>,
@@ -52,7 +52,7 @@ pub(crate) struct Made {
     pub(crate) picture: Pixels,
 }
 
-impl<'a> Studio<'a> {
+impl<'a> HybridSampler<'a> {
     pub(crate) fn new(files: &'a Files, handoff: &'a Prompted, call: &Call<'a>) -> Result<Self, Failure> {
         let (values, reporter) = (&call.values, call.reporter);
         let (sampling, plan) = (files.words.sampling(values), denoiser::plan(values, &files.generator)?);
@@ -66,11 +66,11 @@ impl<'a> Studio<'a> {
         &self,
         refiner: &CausalLm,
         generator: &Denoiser,
-        asked: &[Asked],
+        asked: &[Request],
         purpose: &str,
-    ) -> Result<Vec<Made>, Failure> {
+    ) -> Result<Vec<Generation>, Failure> {
         let noise = Noise::new(self.seed);
-        let stream = |what: &str, asked: &Asked| noise.stream(&format!("{purpose}, {what}"), asked.number);
+        let stream = |what: &str, asked: &Request| noise.stream(&format!("{purpose}, {what}"), asked.number);
         let mut answers = self.refine(refiner, asked, &stream)?.into_iter();
         let (mut refined, mut conditions) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
         for asked in asked {
@@ -90,7 +90,7 @@ impl<'a> Studio<'a> {
         let mut made = Vec::with_capacity(asked.len());
         for ((refined, tokens), drawn) in refined.into_iter().zip(drawn) {
             let picture = denoiser::decode(vae, generator.shape(), drawn.image())?;
-            made.push(Made { refined, tokens, latent: Arc::clone(drawn.image()), picture });
+            made.push(Generation { refined, tokens, latent: Arc::clone(drawn.image()), picture });
         }
         Ok(made)
     }
@@ -99,10 +99,10 @@ impl<'a> Studio<'a> {
     fn refine(
         &self,
         refiner: &CausalLm,
-        asked: &[Asked],
-        stream: &dyn Fn(&str, &Asked) -> mdp::Rng,
+        asked: &[Request],
+        stream: &dyn Fn(&str, &Request) -> mdp::Rng,
     ) -> Result<Vec<Vec<u32>>, Failure> {
-        let asked: Vec<&Asked> = asked.iter().filter(|asked| !asked.is_null).collect();
+        let asked: Vec<&Request> = asked.iter().filter(|asked| !asked.is_null).collect();
         if asked.is_empty() {
             return Ok(Vec::new());
         }
@@ -125,7 +125,8 @@ impl<'a> Studio<'a> {
     pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<Verdict>, Failure> {
         let pairs = (0..REQUESTS).map(|index| Problem::new(self.seed).pair(Split::Test, index));
         let asked: Vec<(String, Wanted)> = pairs.map(|pair| (pair.request, pair.wanted)).collect();
-        let requests: Vec<Asked> = asked.iter().zip(0..).map(|((request, _), i)| Asked::number(request, i)).collect();
+        let requests: Vec<Request> =
+            asked.iter().zip(0..).map(|((request, _), i)| Request::number(request, i)).collect();
         let made = self.make(refiner, generator, &requests, "oracle")?;
         Ok(made.into_iter().zip(asked).map(|(made, (_, wanted))| Verdict::of(wanted, made)).collect())
     }
@@ -134,12 +135,12 @@ impl<'a> Studio<'a> {
 /// One picture, judged.
 pub(crate) struct Verdict {
     wanted: Wanted,
-    made: Made,
+    made: Generation,
     score: f64,
 }
 
 impl Verdict {
-    fn of(wanted: Wanted, made: Made) -> Self {
+    fn of(wanted: Wanted, made: Generation) -> Self {
         Self { wanted, score: Oracle::score(&wanted, &made.picture), made }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         None => (all, None),
     };
     let held_out = held_out.filter(|data| !data.is_empty());
-    let wishes = wishes(held_out.as_ref().unwrap_or(&data))?;
+    let watched_captions = watched_captions(held_out.as_ref().unwrap_or(&data))?;
     let fingerprint = format!("{} {}", data.fingerprint(), loaded.encoders_fingerprint()?);
     let as_images = |data: ImageDataset, name: &str| -> Result<Arc<dyn Images>, Failure> {
         match &loaded.vae {
@@ -81,7 +81,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         captions: Arc::clone(&captions),
         rows: None,
         is_shapes: false,
-        wishes,
+        watched_captions,
         said,
     })
 }
@@ -162,18 +162,18 @@ pub(crate) fn reading(part: Part, values: &Values) -> Reading {
 }
 
 /// The first different captions.
-fn wishes(data: &ImageDataset) -> Result<Vec<String>, Failure> {
-    let mut wishes: Vec<String> = Vec::new();
+fn watched_captions(data: &ImageDataset) -> Result<Vec<String>, Failure> {
+    let mut watched_captions: Vec<String> = Vec::new();
     for index in 0..data.len() {
-        if wishes.len() >= 64 {
+        if watched_captions.len() >= 64 {
             break;
         }
         let caption = data.caption(index)?;
-        if !wishes.contains(&caption) {
-            wishes.push(caption);
+        if !watched_captions.contains(&caption) {
+            watched_captions.push(caption);
         }
     }
-    Ok(wishes)
+    Ok(watched_captions)
 }
 
 /// Latents and conditions of all pictures, encoded once: from the cache where it fits, else into it.

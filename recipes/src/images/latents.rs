@@ -162,7 +162,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
         fingerprint,
         captions: Arc::new(captions),
         is_shapes: false,
-        wishes: Vec::new(),
+        watched_captions: Vec::new(),
         said: String::new(),
     })
 }

@@ -16,7 +16,7 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use crate::denoiser::{self, Loaded};
-use crate::judged::is_pair_folder;
+use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Scheme, Values};
 use crate::{Call, Failure, Reporter};
 
@@ -135,14 +135,14 @@ pub(crate) struct Opened {
     /// Whether it is the embedded problem, which has an oracle.
     pub(crate) is_shapes: bool,
     /// What samples are drawn for.
-    wishes: Vec<String>,
+    watched_captions: Vec<String>,
     said: String,
 }
 
 impl Opened {
     /// Up to `n` captions to draw samples for.
-    pub(crate) fn wishes(&self, n: usize) -> impl Iterator<Item = String> + '_ {
-        self.wishes.iter().take(n).cloned()
+    pub(crate) fn watched_captions(&self, n: usize) -> impl Iterator<Item = String> + '_ {
+        self.watched_captions.iter().take(n).cloned()
     }
 
     /// A line for people.
@@ -187,12 +187,12 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> 
 fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
     let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
     let shape = latents::to_shape(file.shape());
-    let mut wishes: Vec<String> = Vec::new();
+    let mut watched_captions: Vec<String> = Vec::new();
     if loaded.takes_prompts() {
         let captions = (0..file.len()).filter_map(|index| file.caption(index));
         for caption in captions {
-            if !wishes.iter().any(|known| known == caption) {
-                wishes.push(caption.to_owned());
+            if !watched_captions.iter().any(|known| known == caption) {
+                watched_captions.push(caption.to_owned());
             }
         }
     }
@@ -204,7 +204,7 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
         captions: Arc::new(Captions::new(loaded, shape)),
         rows: None,
         is_shapes: false,
-        wishes,
+        watched_captions,
         said: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
     })
 }
@@ -218,7 +218,7 @@ fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Open
     };
     let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
     let n_held_out = values.train.eval_examples();
-    let wishes = (0..64).map(|index| Problem::new(seed).pair(Split::Validation, index).caption).collect();
+    let watched_captions = (0..64).map(|index| Problem::new(seed).pair(Split::Validation, index).caption).collect();
     Ok(Opened {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
@@ -227,7 +227,7 @@ fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Open
         captions: Arc::clone(&captions),
         rows: None,
         is_shapes: true,
-        wishes,
+        watched_captions,
         said: String::new(),
     })
 }
@@ -262,7 +262,7 @@ fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
         |split, n| -> Arc<dyn Images> { Arc::new(Creatures { problem, split, n, captions: Arc::clone(&captions) }) };
     let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
     let n_held_out = values.train.eval_examples();
-    let wishes = (0..64).map(|index| problem.demonstration(Split::Validation, index).caption).collect();
+    let watched_captions = (0..64).map(|index| problem.demonstration(Split::Validation, index).caption).collect();
     Ok(Opened {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
@@ -271,7 +271,7 @@ fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
         captions: Arc::clone(&captions),
         rows: None,
         is_shapes: false,
-        wishes,
+        watched_captions,
         said: String::new(),
     })
 }

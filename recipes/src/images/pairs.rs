@@ -1,4 +1,4 @@
-//! Judged pairs of pictures from a folder that `sample --pairs` made.
+//! JudgedPairs pairs of pictures from a folder that `sample --pairs` made.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use train::diffusion::{Finished, ImageExample, Images};
 use super::latents::to_shape;
 use super::{Captions, Opened, check_rest, eval_share};
 use crate::denoiser::Loaded;
-use crate::judged::{Judged, mark};
+use crate::judged_pairs::{JudgedPairs, mark};
 use crate::{Call, Failure};
 
 /// Some of a folder's judged pairs.
 struct JudgedImages {
-    judged: Arc<Judged>,
+    judged: Arc<JudgedPairs>,
     rows: Vec<usize>,
     captions: Arc<Captions>,
 }
@@ -40,7 +40,7 @@ impl Images for JudgedImages {
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
     let values = &call.values;
-    let judged = Arc::new(Judged::open(path, Modality::Diffusion, values, call.reporter)?);
+    let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
     call.reporter.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));
     let shape = to_shape(judged.folder.latent_shape().ok_or_else(missing)?);
@@ -55,11 +55,11 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
-    let mut wishes: Vec<String> = Vec::new();
+    let mut watched_captions: Vec<String> = Vec::new();
     for &row in held_out.iter().chain(&rest) {
         let caption = request(&judged, row);
-        if wishes.len() < 64 && !wishes.iter().any(|known| known == caption) {
-            wishes.push(caption.to_owned());
+        if watched_captions.len() < 64 && !watched_captions.iter().any(|known| known == caption) {
+            watched_captions.push(caption.to_owned());
         }
     }
     let images = |rows| -> Arc<dyn Images> {
@@ -78,11 +78,11 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         captions: Arc::clone(&captions),
         rows: None,
         is_shapes: false,
-        wishes,
+        watched_captions,
         said: format!("; latents of {shape}"),
     })
 }
 
-fn request(judged: &Judged, row: usize) -> &str {
+fn request(judged: &JudgedPairs, row: usize) -> &str {
     judged.folder.get(judged.preferences[row].index).map_or("", |pair| &pair.request)
 }

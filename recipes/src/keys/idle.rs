@@ -7,7 +7,7 @@ use super::needs::{Data, Here};
 use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::inspect::Subject;
-use crate::judged::is_pair_folder;
+use crate::judged_pairs::is_pair_folder;
 
 /// Refuses the first setting that was typed and that nothing reads, once all settings are known: wrong usage, with what
 /// would read it. A config file, such as a run's own, may hold what does not apply.

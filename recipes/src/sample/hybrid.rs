@@ -15,7 +15,7 @@ use train::pictures::{Picture, contact_sheet, save_png};
 use train::write_lines;
 
 use super::prompts::read_prompts;
-use crate::hybrid::eval::{Asked, Made, Studio};
+use crate::hybrid::eval::{Generation, HybridSampler, Request};
 use crate::hybrid::{Files, PromptedMdp};
 use crate::settings::Values;
 use crate::{Call, Failure, denoiser};
@@ -117,21 +117,21 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn studio(&self) -> Result<Studio<'_>, Failure> {
-        Studio::new(self.files, &self.mdp.handoff, self.call)
+    fn sampler(&self) -> Result<HybridSampler<'_>, Failure> {
+        HybridSampler::new(self.files, &self.mdp.handoff, self.call)
     }
 
     fn pictures(&self) -> Result<(), Failure> {
         let values = &self.call.values;
         let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
-        let studio = self.studio()?;
+        let sampler = self.sampler()?;
         let folder = out.with_extension("");
         std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
         let bar = self.call.reporter.bar("sample", self.requests.len() * n);
         let (mut lines, mut sheet): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
-        let asked = (0..self.requests.len() * n).map(|i| Asked::number(&self.requests[i / n], i as u64));
+        let asked = (0..self.requests.len() * n).map(|i| Request::number(&self.requests[i / n], i as u64));
         for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
-            for (made, asked) in studio.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
+            for (made, asked) in sampler.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let name = format!("{i:05}-{j}.png");
                 if let Some(picture) = picture(&asked.request, made) {
@@ -157,7 +157,7 @@ impl Work<'_> {
         let values = &self.call.values;
         let (n, share) = (values.sample.n(), values.sample.null_share());
         let seed = values.run.seed();
-        let studio = self.studio()?;
+        let sampler = self.sampler()?;
         let shape = self.files.shape;
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
         let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
@@ -165,18 +165,18 @@ impl Work<'_> {
         let mut empty = 0;
         let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
         for pairs in pairs.chunks(AT_ONCE / 2) {
-            let asked = [0, 1].map(|side| -> Vec<Asked> {
+            let asked = [0, 1].map(|side| -> Vec<Request> {
                 let one = |&pair: &usize| {
                     let drawn = chance::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
-                    let one = Asked::number(&self.requests[pair / n], (pair * 2 + side) as u64);
-                    Asked { is_null: drawn < share, ..one }
+                    let one = Request::number(&self.requests[pair / n], (pair * 2 + side) as u64);
+                    Request { is_null: drawn < share, ..one }
                 };
                 pairs.iter().map(one).collect()
             });
             let other =
                 self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
-            let made_a = studio.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
-            let made_b = studio.make(other.0, other.1, &asked[1], "pair")?;
+            let made_a = sampler.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
+            let made_b = sampler.make(other.0, other.1, &asked[1], "pair")?;
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
                 let request = a.0.request.clone();
@@ -228,7 +228,7 @@ impl Work<'_> {
 }
 
 /// One side of a pair.
-fn candidate<'a>(asked: &Asked, made: &'a Made) -> Candidate<Fresh<'a>> {
+fn candidate<'a>(asked: &Request, made: &'a Generation) -> Candidate<Fresh<'a>> {
     let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
     Candidate {
         refined: Some(refined),
@@ -238,7 +238,7 @@ fn candidate<'a>(asked: &Asked, made: &'a Made) -> Candidate<Fresh<'a>> {
     }
 }
 
-fn picture(request: &str, made: &Made) -> Option<Picture> {
+fn picture(request: &str, made: &Generation) -> Option<Picture> {
     let size = (made.picture.width() as u32, made.picture.height() as u32);
     Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
 }

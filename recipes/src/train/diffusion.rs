@@ -13,7 +13,7 @@ use super::{Ended, Next, Ran, Task, Trained};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, Opened};
 use crate::objective::Chosen;
-use crate::pictures::{self, Artist};
+use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
 use crate::trajectories::Found;
 use crate::{Failure, adapters, draws, dropout, summary, trajectories};
@@ -76,16 +76,16 @@ impl<'a> Setup<'a> {
         let shape = data.shape;
         let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
         let acting = denoiser::acting(&call.values, &loaded, shape)?;
-        let goes_on = denoiser::goes_on(&loaded, &call.values)?;
+        let continues_adapter = denoiser::continues_adapter(&loaded, &call.values)?;
         let reference = match call.values.model.reference() {
             Some(other) => Some(denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?),
-            None if goes_on => None,
+            None if continues_adapter => None,
             None => Some(loaded.frozen(shape, acting.clone())?),
         };
         let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
         let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
-        if goes_on {
-            adapters::settle(learner.lora(), &mut call.values);
+        if continues_adapter {
+            adapters::set_lora(learner.lora(), &mut call.values);
         }
         call.reporter.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.reporter.info(&data.describe());
@@ -192,7 +192,7 @@ impl<'a> Setup<'a> {
         let way = blake3::hash(way.as_bytes()).to_hex();
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
         self.task.check_cache(&key)?;
-        let artist = Artist::new(&self.task.call, &self.loaded, &self.data)?;
+        let sampler = PictureSampler::new(&self.task.call, &self.loaded, &self.data)?;
         let needed = objective.needs().reference;
         let reference = Arc::clone(&self.reference);
         let mut problem = Problem {
@@ -206,20 +206,20 @@ impl<'a> Setup<'a> {
         };
         let hooks = Hooks {
             diagnose: None,
-            sample: artist.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
-                let artist = &artist;
+            sample: sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
+                let sampler = &sampler;
                 Box::new(move |learner: &Denoiser| {
-                    Ok(Box::new(Pictures(artist.samples(learner).map_err(|failure| failure.to_string())?))
+                    Ok(Box::new(Pictures(sampler.samples(learner).map_err(|failure| failure.to_string())?))
                         as Box<dyn Samples>)
                 })
             }),
         };
         let ran = self.task.learn(&mut problem, &mut self.learner, &hooks)?;
         drop(hooks);
-        self.finish(ran, &artist)
+        self.finish(ran, &sampler)
     }
 
-    fn finish(&self, Ran { outcome, folder, .. }: Ran, artist: &Artist<'_>) -> Result<Trained, Failure> {
+    fn finish(&self, Ran { outcome, folder, .. }: Ran, sampler: &PictureSampler<'_>) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
@@ -227,14 +227,14 @@ impl<'a> Setup<'a> {
         if self.data.is_shapes {
             self.task.call.reporter.info("the oracle compares pictures of both models");
             let seed = self.task.settings.seed;
-            let win = pictures::oracle_win_rate(artist, &self.learner, &self.reference, seed)?;
+            let win = pictures::oracle_win_rate(sampler, &self.learner, &self.reference, seed)?;
             table = format!("{table}\n{win}");
         }
         Ok(Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
             table,
-            pictures: artist.wants_samples().then_some((0, outcome.steps)),
+            pictures: sampler.wants_samples().then_some((0, outcome.steps)),
             next: Some(self.next()),
             outcome: Some(outcome),
         })

@@ -7,11 +7,11 @@ use ::train::token::{FromExample, TokenSource};
 use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, RunFolder, Samples};
 use datasets::images::LatentShape;
 use objectives::Objective;
-use policies::{Learns, Pair, Persist as _, Policy};
+use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
 use super::{Ended, Next, Ran, Task, Trained};
 use crate::hybrid::data::{self, Data, Opened};
-use crate::hybrid::eval::{Asked, Studio, Verdict, table};
+use crate::hybrid::eval::{HybridSampler, Request, Verdict, table};
 use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
 use crate::settings::{Loss, Modality, ScheduleName, Settings, Update, Values};
@@ -144,7 +144,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Fresh learners, of which so much learns.
-    fn learner(&self, learns: Learns) -> Result<Models, Failure> {
+    fn learner(&self, learns: TrainedHalf) -> Result<Models, Failure> {
         let values = self.values();
         let acting = denoiser::acting(values, &self.files.generator, self.files.shape)?;
         let refiner = model::learner(self.files.refiner.clone(), values)?;
@@ -220,7 +220,7 @@ impl<'a> Setup<'a> {
         let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
         self.task.check_cache(&key)?;
-        let studio = Studio::new(self.files, &self.mdp.handoff, &self.task.call)?;
+        let sampler = HybridSampler::new(self.files, &self.mdp.handoff, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
@@ -234,7 +234,7 @@ impl<'a> Setup<'a> {
             key,
             cache: None,
         };
-        let hooks = hooks(&studio, &requests);
+        let hooks = hooks(&sampler, &requests);
         let known = self.mdp.handoff.truncated();
         let ran = self.task.learn(&mut problem, &mut learner, &hooks)?;
         self.say_cut(known);
@@ -244,7 +244,7 @@ impl<'a> Setup<'a> {
         let mut shown = summary::table(&ran.outcome, None, "decisions");
         if self.opened.is_chimera {
             self.task.call.reporter.info("the oracle compares pictures");
-            match self.judge(&problem, &learner, &hooks, &studio, &ran.folder)? {
+            match self.judge(&problem, &learner, &hooks, &sampler, &ran.folder)? {
                 Verdicts::All(verdicts) => shown = format!("{shown}\n\n{}", table(&verdicts)),
                 Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, alone)),
             }
@@ -281,14 +281,14 @@ impl<'a> Setup<'a> {
         problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
         learner: &Models,
         hooks: &Hooks<'_, PromptedMdp, Models>,
-        studio: &Studio<'_>,
+        sampler: &HybridSampler<'_>,
         folder: &RunFolder,
     ) -> Result<Verdicts, Failure> {
         let base = (&*self.reference.outer, &*self.reference.inner);
-        let mut rows = vec![("base", studio.judge(base.0, base.1)?)];
+        let mut rows = vec![("base", sampler.judge(base.0, base.1)?)];
         if self.values().hybrid.compare() {
             let mut alone = Vec::new();
-            for (name, learns) in NAMES.into_iter().zip([Learns::Outer, Learns::Inner]) {
+            for (name, learns) in NAMES.into_iter().zip([TrainedHalf::Outer, TrainedHalf::Inner]) {
                 self.task.call.reporter.info(&format!("the {name} alone"));
                 let mut learner = self.learner(learns)?;
                 let path = folder.join("alone").join(name);
@@ -300,16 +300,16 @@ impl<'a> Setup<'a> {
                 alone.push(learner);
             }
             let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
-            rows.push(("refiner alone", studio.judge(refiner, base.1)?));
-            rows.push(("generator alone", studio.judge(base.0, generator)?));
-            rows.push(("both, separately", studio.judge(refiner, generator)?));
+            rows.push(("refiner alone", sampler.judge(refiner, base.1)?));
+            rows.push(("generator alone", sampler.judge(base.0, generator)?));
+            rows.push(("both, separately", sampler.judge(refiner, generator)?));
         }
         let name = match learner.learns {
-            Learns::Both => "joint",
-            Learns::Outer => "refiner",
-            Learns::Inner => "generator",
+            TrainedHalf::Both => "joint",
+            TrainedHalf::Outer => "refiner",
+            TrainedHalf::Inner => "generator",
         };
-        rows.push((name, studio.judge(&learner.outer, &learner.inner)?));
+        rows.push((name, sampler.judge(&learner.outer, &learner.inner)?));
         Ok(Verdicts::All(rows))
     }
 }
@@ -320,23 +320,23 @@ enum Verdicts {
     Stopped(Outcome),
 }
 
-fn learns(update: Update) -> Learns {
+fn learns(update: Update) -> TrainedHalf {
     match update {
-        Update::Refiner => Learns::Outer,
-        Update::Generator => Learns::Inner,
-        Update::Both => Learns::Both,
+        Update::Refiner => TrainedHalf::Outer,
+        Update::Generator => TrainedHalf::Inner,
+        Update::Both => TrainedHalf::Both,
     }
 }
 
 /// Pictures of the requests that are watched, each under its request and its refined prompt.
-fn hooks<'a>(studio: &'a Studio<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
+fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
     Hooks {
         diagnose: None,
         sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
             Box::new(move |learner: &Models| {
-                let asked: Vec<Asked> =
-                    requests.iter().zip(0..).map(|(request, i)| Asked::number(request, i)).collect();
-                let made = studio.make(&learner.outer, &learner.inner, &asked, "picture");
+                let asked: Vec<Request> =
+                    requests.iter().zip(0..).map(|(request, i)| Request::number(request, i)).collect();
+                let made = sampler.make(&learner.outer, &learner.inner, &asked, "picture");
                 let made = match made {
                     // The run itself stops at its next step, with a checkpoint.
                     Err(failure) if failure.is_interrupt() => {

@@ -8,8 +8,8 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write, run,
-    write_whole,
+    CacheKey, Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write,
+    run, write_whole,
 };
 use mdp::Mdp;
 use policies::{Learner, Persist};
@@ -27,7 +27,7 @@ use crate::{Call, Failure, model};
 /// Settings that make no sense or that nothing reads, files that can't be read or written, a loss that diverges.
 pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
     if let Some(path) = resume {
-        take_up(&mut call.values, path)?;
+        load_resumed(&mut call.values, path)?;
     }
     let mdp = call.values.run.mdp();
     let embedded = match mdp {
@@ -214,7 +214,7 @@ impl Task<'_> {
 }
 
 /// A resumed run has the settings it was started with.
-fn take_up(values: &mut Values, path: &Path) -> Result<(), Failure> {
+fn load_resumed(values: &mut Values, path: &Path) -> Result<(), Failure> {
     if let Some(key) =
         keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
     {

@@ -120,16 +120,16 @@ impl<'a> Setup<'a> {
             eos: tokenizer.eos.clone(),
             max_length: call.values.data.max_length(),
         };
-        let goes_on = model::goes_on(&files, &call.values);
+        let continues_adapter = model::continues_adapter(&files, &call.values);
         let reference = match call.values.model.reference() {
             Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
-            None if goes_on => None,
+            None if continues_adapter => None,
             None => Some(CausalLm::frozen(files.clone())?),
         };
         let learner = model::learner(files, &call.values)?;
         let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
-        if goes_on {
-            adapters::settle(learner.lora(), &mut call.values);
+        if continues_adapter {
+            adapters::set_lora(learner.lora(), &mut call.values);
         }
         // The two must agree on the vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;

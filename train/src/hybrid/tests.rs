@@ -4,7 +4,7 @@ use datasets::{Example, ExampleKind};
 use mdp::hybrid::HandoffError;
 use mdp::token::{TokenMdp, TokenState};
 use objectives::{ChosenLikelihood, Comparison, Logistic, Pairwise, WeightedSum};
-use policies::{Learns, Pair, Policy, Tabular};
+use policies::{Pair, Policy, Tabular, TrainedHalf};
 
 use super::*;
 use crate::step::{Loss, Reference, StepAt, learn};
@@ -107,7 +107,7 @@ fn the_first_loss_is_ln_2_and_both_halves_learn() {
 #[test]
 fn a_half_alone_learns_against_the_others_frozen_numbers() {
     let mdp = mdp();
-    let mut learner = tables(&mdp).learning(Learns::Inner);
+    let mut learner = tables(&mdp).learning(TrainedHalf::Inner);
     let learned = trained(&mut learner, 5);
     assert_eq!(learner.outer, tables(&mdp).outer);
     assert_ne!(learner.inner, tables(&mdp).inner);

@@ -8,14 +8,14 @@ use super::error::{Error, Result};
 use super::extent::check_size;
 use super::text;
 use super::value::{Dict, Value};
-use crate::whole;
+use crate::big_integers;
 
 /// A value of JSON as a template sees it.
 ///
 /// # Errors
 /// A whole number has more than 127 bits.
 fn from_json(value: &Json) -> Result<Value> {
-    if let Some(digits) = whole::digits(value) {
+    if let Some(digits) = big_integers::digits(value) {
         let number = digits.parse().map(Value::Int);
         return number.map_err(|_| Error::new(format!("the number {digits} has more than 127 bits")));
     }

@@ -299,7 +299,7 @@ impl Search<'_> {
     fn statement(&mut self, statement: &StatementKind) {
         match statement {
             StatementKind::Data(_) | StatementKind::Break | StatementKind::Continue => {}
-            StatementKind::Output(values) => values.iter().for_each(|value| self.expression(value)),
+            StatementKind::Output(values) => self.expressions(values),
             StatementKind::If { branches, otherwise } => {
                 for (test, body) in branches {
                     self.expression(test);
@@ -314,12 +314,14 @@ impl Search<'_> {
             }
             StatementKind::SetBlock { target, filter, body } => {
                 self.target(target);
-                filter.iter().for_each(|filter| self.expression(filter));
+                self.expressions(filter);
                 self.statements(&body.body);
             }
             StatementKind::With { targets, values, body } => {
-                targets.iter().for_each(|target| self.target(target));
-                values.iter().for_each(|value| self.expression(value));
+                for target in targets {
+                    self.target(target);
+                }
+                self.expressions(values);
                 self.statements(&body.body);
             }
             StatementKind::Macro(written) | StatementKind::Generation(written) => self.macro_body(written),
@@ -332,6 +334,12 @@ impl Search<'_> {
                 self.statements(&body.body);
                 self.expression(filter);
             }
+        }
+    }
+
+    fn expressions<'e>(&mut self, values: impl IntoIterator<Item = &'e Expression>) {
+        for value in values {
+            self.expression(value);
         }
     }
 

@@ -1,11 +1,11 @@
 //! Convolutions of images whose pixels are rows, without a copy of what the kernel sees: products read the pixels where
 //! they lie, by a table of who sees whom.
 
-mod reach;
 mod rows;
+mod taps;
 mod weight;
 
-pub(crate) use reach::Sizes;
+pub(crate) use taps::Sizes;
 
 use super::vectors::Vectorised;
 use rows::{Panels, products};

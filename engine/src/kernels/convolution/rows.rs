@@ -4,7 +4,7 @@
 use super::super::gemm::Shared;
 use super::super::vectors::Vectorised;
 use super::panel_width;
-use super::reach::{NOTHING, Reach, Sizes};
+use super::taps::{NOTHING, Reach, Sizes};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

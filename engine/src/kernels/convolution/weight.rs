@@ -2,7 +2,7 @@
 
 use super::super::vectors::Vectorised;
 use super::panel_width;
-use super::reach::Sizes;
+use super::taps::Sizes;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

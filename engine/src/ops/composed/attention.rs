@@ -1,7 +1,7 @@
 //! Attention in plain candle ops.
 
 use super::split;
-use crate::ops::{Block, CachedSequence, Forest, Heads, QkvLayout, blocks};
+use crate::ops::{Block, CachedSequence, Forest, Heads, QkvLayout, full_attention};
 use candle_core::{D, Device, Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, fo
 
 /// See [`crate::ops::block_attention`].
 pub fn block_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks: &Arc<[Block]>) -> Result<Tensor> {
-    blocks::check(q, k, v, heads, blocks)?;
+    full_attention::check(q, k, v, heads, blocks)?;
     let mut parts = Vec::with_capacity(blocks.len());
     for block in blocks.iter().filter(|block| !block.queries.is_empty()) {
         let queries = q.narrow(0, block.queries.start, block.queries.len())?;

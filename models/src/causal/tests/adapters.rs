@@ -7,7 +7,7 @@ use policies::Learner;
 
 fn adapted(config: CausalConfig) -> CausalLm {
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
-    CausalLm::trainable(files(config, 1, DType::F32), training(Some(lora), Keep::Activations)).unwrap()
+    CausalLm::trainable(files(config, 1, DType::F32), training(Some(lora), Recompute::Nothing)).unwrap()
 }
 
 /// A step, so that the adapters do something.
@@ -70,6 +70,6 @@ fn generation_goes_through_the_adapters() {
 fn targets_must_exist() {
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: true, targets: LoraTargets::Named(vec!["lm_head".into()]) };
     let files = files(config("gpt2"), 1, DType::F32);
-    let error = CausalLm::trainable(files, training(Some(lora), Keep::Activations)).unwrap_err().to_string();
+    let error = CausalLm::trainable(files, training(Some(lora), Recompute::Nothing)).unwrap_err().to_string();
     assert!(error.contains("lm_head"), "{error}");
 }

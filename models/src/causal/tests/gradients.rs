@@ -54,7 +54,7 @@ fn check_every_parameter(name: &str, model: &mut CausalLm) {
 fn every_parameter_follows_finite_differences() {
     for (name, config) in configs() {
         let files = files(config, 1, DType::F64);
-        let mut model = CausalLm::trainable(files, training(None, Keep::Activations)).unwrap();
+        let mut model = CausalLm::trainable(files, training(None, Recompute::Nothing)).unwrap();
         check_every_parameter(name, &mut model);
     }
 }
@@ -64,7 +64,7 @@ fn the_divergence_follows_finite_differences() {
     for name in ["neox parallel", "llama tied"] {
         let reference = Arc::new(CausalLm::frozen(files(config(name), 2, DType::F64)).unwrap());
         let files = files(config(name), 1, DType::F64);
-        let model = CausalLm::trainable(files, training(None, Keep::Borders)).unwrap();
+        let model = CausalLm::trainable(files, training(None, Recompute::Blocks)).unwrap();
         check_every_parameter(name, &mut model.with_reference(reference).unwrap());
     }
 }
@@ -102,7 +102,7 @@ fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
 fn activations_computed_again_give_the_same_gradient() {
     for (name, config) in configs() {
         let make = |keep| CausalLm::trainable(files(config.clone(), 1, DType::F32), training(None, keep)).unwrap();
-        let (mut kept, mut again) = (make(Keep::Activations), make(Keep::Borders));
+        let (mut kept, mut again) = (make(Recompute::Nothing), make(Recompute::Blocks));
         for model in [&mut kept, &mut again] {
             backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
         }

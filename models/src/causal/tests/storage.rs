@@ -8,7 +8,7 @@ use crate::formats::SaveOptions;
 use policies::{Learner, Persist};
 
 fn learner(lora: Option<LoraConfig>) -> CausalLm {
-    let training = Training { optimizer: Box::new(RmsProp::default()), ..training(lora, Keep::Activations) };
+    let training = Training { optimizer: Box::new(RmsProp::default()), ..training(lora, Recompute::Nothing) };
     CausalLm::trainable(files(config("llama tied"), 1, DType::F32), training).unwrap()
 }
 
@@ -74,7 +74,7 @@ fn exported_adapters_come_back_on_their_base() {
     super::learner(config("gpt2")).export(&base).unwrap();
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
     let files = crate::formats::load(&base, &Device::Cpu).unwrap();
-    let mut model = CausalLm::trainable(files, training(Some(lora), Keep::Activations)).unwrap();
+    let mut model = CausalLm::trainable(files, training(Some(lora), Recompute::Nothing)).unwrap();
     (0..3).for_each(|_| step(&mut model));
     model.export(&adapter).unwrap();
     // The adapter names its base, so its folder alone is the adapted model.
@@ -91,7 +91,7 @@ fn the_average_is_what_is_exported() {
     for (name, lora, file) in
         [("whole", None, "model.safetensors"), ("adapters", Some(adapters), "adapter_model.safetensors")]
     {
-        let training = Training { ema: Some(0.5), ..training(lora, Keep::Activations) };
+        let training = Training { ema: Some(0.5), ..training(lora, Recompute::Nothing) };
         let model = CausalLm::trainable(files(config("qwen2"), 1, DType::F32), training).unwrap();
         let mut model = model.with_save_options(SaveOptions { dtype: DType::BF16, ..SaveOptions::default() });
         (0..3).for_each(|_| step(&mut model));

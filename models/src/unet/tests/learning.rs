@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engine::checkpoint::Keep;
+use engine::checkpoint::Recompute;
 use engine::lora::{LoraConfig, LoraTargets};
 use engine::ops::backward;
 use engine::{Gradients, Noise, noise};
@@ -23,7 +23,11 @@ fn slopes(output: &Tensor) -> Tensor {
     noise::normal(&mut Noise::new(3).stream("slopes", 0), output.shape(), 1., &Device::Cpu).unwrap()
 }
 
-fn tape_gradients(model: &Arc<UNet>, batch: &Arc<UNetBatch>, keep: Keep) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
+fn tape_gradients(
+    model: &Arc<UNet>,
+    batch: &Arc<UNetBatch>,
+    keep: Recompute,
+) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
     let tape = model.run_tape(Arc::clone(batch), keep).unwrap();
     let output = tape.output().clone();
     let mut gradients = Gradients::default();
@@ -38,8 +42,8 @@ fn a_tape_is_the_graph_in_pieces() {
         let (model, batch) = learner(case, None);
         let output = model.forward(&batch).unwrap();
         let store = backward(&(&output * slopes(&output)).unwrap().sum_all().unwrap()).unwrap();
-        let (kept_output, kept) = tape_gradients(&model, &batch, Keep::Activations);
-        let (again_output, again) = tape_gradients(&model, &batch, Keep::Borders);
+        let (kept_output, kept) = tape_gradients(&model, &batch, Recompute::Nothing);
+        let (again_output, again) = tape_gradients(&model, &batch, Recompute::Blocks);
         assert_eq!(flat(&output), kept_output, "{case}");
         assert_eq!(flat(&model.score(&batch).unwrap()), kept_output, "{case}");
         assert_eq!(kept_output, again_output, "{case}");
@@ -118,8 +122,8 @@ fn adapters_learn_and_nothing_else_does() {
     for (a, b) in merged.iter().zip(&after) {
         assert!((a - b).abs() < 1e-4, "{a} merged, {b} adapted");
     }
-    let (output, kept) = tape_gradients(&model, &batch, Keep::Activations);
-    let (_, again) = tape_gradients(&model, &batch, Keep::Borders);
+    let (output, kept) = tape_gradients(&model, &batch, Recompute::Nothing);
+    let (_, again) = tape_gradients(&model, &batch, Recompute::Blocks);
     assert_eq!(output, after);
     assert!(kept == again);
     let adapters = model.adapter_tensors();

@@ -31,17 +31,17 @@ const KEPT: usize = 4096;
 ///
 /// # Examples
 /// ```
-/// use models::Coded;
+/// use models::Codebook;
 ///
 /// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
-/// let coded = Coded::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
+/// let coded = Codebook::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
 /// let told = coded.condition(&[7, 1, 5, 0]);
 /// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 0.0, 0.0]);
 /// assert_eq!(told.hidden.as_ref().unwrap().row(1), [0.0, 0.0, 0.1, 0.2]);
 /// # Ok::<(), models::ModelError>(())
 /// ```
 #[derive(Debug)]
-pub struct Coded {
+pub struct Codebook {
     first: u32,
     table: Vec<f32>,
     n_codes: usize,
@@ -50,7 +50,7 @@ pub struct Coded {
     kept: Mutex<BTreeMap<Vec<u32>, Condition>>,
 }
 
-impl Coded {
+impl Codebook {
     /// A codebook of `n_codes` rows, `[n_codes, numbers]`; the token of code `i` is `first + i`, and `length` codes make a
     /// whole.
     ///
@@ -136,7 +136,7 @@ impl Coded {
     }
 }
 
-impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Coded {
+impl Handoff<TokenMdp, DenoisingMdp<Condition>> for Codebook {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Condition>, HandoffError> {
         Ok(outer.iter().map(|state| self.condition(&state.response)).collect())
     }
@@ -147,8 +147,8 @@ mod tests {
     use super::*;
 
     /// Tokens 10, 11 and 12 are codes of two numbers.
-    fn coded() -> Coded {
-        Coded::new(10, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2).unwrap()
+    fn coded() -> Codebook {
+        Codebook::new(10, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2).unwrap()
     }
 
     fn rows(condition: &Condition) -> Vec<&[f32]> {
@@ -201,7 +201,7 @@ mod tests {
             (vec![1.0, 2.0], 2, 0),
             (vec![1.0, f32::NAN], 2, 1),
         ] {
-            let error = Coded::new(0, table, n_codes, length).unwrap_err().to_string();
+            let error = Codebook::new(0, table, n_codes, length).unwrap_err().to_string();
             assert!(error.contains("codebook"), "{error}");
         }
     }

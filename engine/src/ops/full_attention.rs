@@ -1,7 +1,7 @@
 //! Attention without a mask, block by block: over the pixels of an image, or from them to its caption.
 
 use super::attention::attend_blocks;
-use super::memory::fused_or;
+use super::slices::fused_or;
 use super::{Heads, composed};
 use candle_core::{Result, Tensor, bail};
 use std::ops::Range;

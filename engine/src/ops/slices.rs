@@ -1,6 +1,6 @@
 //! Between tensors and slices.
 
-use super::leaves;
+use super::variable_gradients;
 use crate::kernels::Real;
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, StorageRef, Tensor, bail};
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ pub(super) fn fused_dtype(tensors: &[&Tensor]) -> Option<DType> {
 /// Evaluates `$fused` with `$T` the number type of the tensors, or `$composed` if no kernel fits them.
 macro_rules! fused_or {
     ($tensors:expr, $T:ident => $fused:expr, $composed:expr) => {
-        match $crate::ops::memory::fused_dtype($tensors) {
+        match $crate::ops::slices::fused_dtype($tensors) {
             Some(candle_core::DType::F32) => {
                 type $T = f32;
                 $fused
@@ -81,7 +81,7 @@ pub(super) fn stored<T: Real>(data: Vec<T>, shape: impl std::convert::Into<Shape
 
 /// A gradient, shaped like the argument it is for.
 pub(super) fn like<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
-    leaves::keep(argument, Tensor::from_vec(data, argument.shape(), argument.device())?)
+    variable_gradients::keep(argument, Tensor::from_vec(data, argument.shape(), argument.device())?)
 }
 
 /// [`like`] for arguments that something trainable stands behind, nothing for others.

@@ -13,13 +13,13 @@ pub(crate) fn is_pair_folder(path: &Path) -> bool {
 }
 
 /// A folder's pairs of which somebody has said something.
-pub(crate) struct Judged {
+pub(crate) struct JudgedPairs {
     pub(crate) folder: PairFolder,
     pub(crate) preferences: Vec<Preference>,
     said: String,
 }
 
-impl Judged {
+impl JudgedPairs {
     /// Opens a folder whose pairs are of this kind; with `--all-pairs` every pair counts, `a` first.
     pub(crate) fn open(
         path: &Path,
