@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Shape, Tensor};
 use mdp::Rng;
-pub use mdp::noise::{Noise, below, permutation, shuffle, standard_normal, standard_normal_pair, unit};
+use mdp::noise::standard_normal_pair;
+pub use mdp::noise::{Noise, below, standard_normal, unit};
 
 use crate::EngineError;
 
