@@ -45,7 +45,6 @@ use candle_core::Tensor;
 
 use crate::{EngineError, Gradients, Parameters};
 use carried::{Carried, Made, Segment, Slopes};
-pub use pull_back::pull_back;
 
 /// What a tape computes a second time on the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ use crate::EngineError;
 /// parameters.insert_trainable("scale", Tensor::new(2f32, &Device::Cpu)?)?;
 /// parameters.insert_frozen("shift", Tensor::new(1f32, &Device::Cpu)?)?;
 /// assert_eq!(parameters.trainable().map(|(name, _)| name).collect::<Vec<_>>(), ["scale"]);
-/// assert_eq!(parameters.n_elements(), 2);
+/// assert_eq!(parameters.len(), 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -132,17 +132,6 @@ impl Parameters {
         })
     }
 
-    /// Makes a tensor stay as it is from now on.
-    ///
-    /// # Errors
-    /// When there is no tensor of this name.
-    pub fn freeze(&mut self, name: &str) -> Result<(), EngineError> {
-        let missing = || EngineError::MissingTensor { name: name.to_owned() };
-        let parameter = self.tensors.get_mut(name).ok_or_else(missing)?;
-        *parameter = Parameter::Frozen(parameter.tensor().detach());
-        Ok(())
-    }
-
     /// Makes every tensor stay as it is from now on.
     pub fn freeze_all(&mut self) {
         for parameter in self.tensors.values_mut() {
@@ -184,16 +173,6 @@ impl Parameters {
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
-
-    /// The number of numbers in all tensors.
-    pub fn n_elements(&self) -> usize {
-        self.iter().map(|(_, tensor)| tensor.elem_count()).sum()
-    }
-
-    /// The number of numbers that learn.
-    pub fn n_trainable_elements(&self) -> usize {
-        self.trainable().map(|(_, var)| var.elem_count()).sum()
-    }
 }
 
 /// Refuses a value that cannot take the place of `like`.
@@ -232,7 +211,7 @@ mod tests {
         assert_eq!(parameters.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(matches!(parameters.insert_trainable("b", tensor(&[2.])), Err(EngineError::DuplicateTensor { .. })));
         assert_eq!(parameters.get("d").unwrap_err().to_string(), "there is no tensor named `d`");
-        assert_eq!((parameters.len(), parameters.n_elements(), parameters.n_trainable_elements()), (3, 3, 0));
+        assert_eq!((parameters.len(), parameters.trainable().count()), (3, 0));
     }
 
     #[test]
@@ -261,14 +240,10 @@ mod tests {
     fn freezing_ends_tracking() {
         let mut parameters = Parameters::default();
         parameters.insert_trainable("a", tensor(&[1.])).unwrap();
-        parameters.insert_trainable("b", tensor(&[1.])).unwrap();
         assert!(parameters.get("a").unwrap().track_op());
-        parameters.freeze("a").unwrap();
-        assert!(!parameters.get("a").unwrap().track_op());
-        assert_eq!(parameters.trainable().map(|(name, _)| name).collect::<Vec<_>>(), ["b"]);
         parameters.freeze_all();
+        assert!(!parameters.get("a").unwrap().track_op());
         assert_eq!(parameters.trainable().count(), 0);
-        assert!(parameters.freeze("z").is_err());
     }
 
     #[test]

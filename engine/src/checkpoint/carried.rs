@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{Tensor, TensorId, Var};
 
-use super::pull_back::pull_back_all;
+use super::pull_back::pull_back;
 use crate::{EngineError, Gradients, Parameters, ops};
 
 /// A tensor that is carried from segment to segment.
@@ -116,7 +116,7 @@ impl<'f> Segment<'f> {
         if pairs.is_empty() {
             return Ok(());
         }
-        let mut store = pull_back_all(&pairs)?;
+        let mut store = pull_back(&pairs)?;
         // The graph goes before the gradients are added, to keep the peak of memory low.
         drop(pairs);
         for input in &inputs {

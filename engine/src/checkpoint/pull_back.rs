@@ -5,19 +5,14 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor, WithDType
 
 use crate::{EngineError, ops};
 
-/// The gradients of everything behind `output`, given the gradient of `output` itself.
+/// The gradients of everything behind the outputs, given those of the outputs: what lies behind several gets the sum.
 ///
-/// Candle starts a backward pass at ones only, so it is started at a number whose gradient with respect to `output` is
-/// the one given.
+/// Candle starts a backward pass at ones only, so it is started at a number whose gradients with respect to the outputs
+/// are those given.
 ///
 /// # Errors
-/// When the shapes differ or an op behind `output` has no backward pass.
-pub fn pull_back(output: &Tensor, gradient: &Tensor) -> Result<GradStore, EngineError> {
-    Ok(ops::backward(&seed(output, gradient)?)?)
-}
-
-/// [`pull_back`] from several outputs at once: what lies behind more than one of them gets the sum.
-pub(super) fn pull_back_all(outputs: &[(Tensor, Tensor)]) -> Result<GradStore, EngineError> {
+/// When shapes differ or an op behind an output has no backward pass.
+pub(super) fn pull_back(outputs: &[(Tensor, Tensor)]) -> Result<GradStore, EngineError> {
     let mut total = Tensor::zeros((), DType::F32, &candle_core::Device::Cpu)?;
     for (index, (output, gradient)) in outputs.iter().enumerate() {
         let seed = seed(output, gradient)?;

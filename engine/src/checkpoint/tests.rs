@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var};
 
-use super::{Recompute, Tape, pull_back};
+use super::pull_back::pull_back;
+use super::{Recompute, Tape};
 use crate::noise::{self, Noise};
 use crate::ops::{WeightLayout, embedding, gelu, linear};
 use crate::{EngineError, Gradients, Parameters};
@@ -288,9 +289,9 @@ fn a_gradient_of_another_shape_is_refused() {
 fn pulling_back_is_the_product_with_the_jacobian() {
     let x = Var::new(&[1f64, 2., 3.], &Device::Cpu).unwrap();
     let gradient = Tensor::new(&[1f64, 10., 100.], &Device::Cpu).unwrap();
-    let store = pull_back(&x.sqr().unwrap(), &gradient).unwrap();
+    let store = pull_back(&[(x.sqr().unwrap(), gradient.clone())]).unwrap();
     assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
     // A gradient in another type goes the long way round.
-    let store = pull_back(&x.sqr().unwrap(), &gradient.to_dtype(DType::F32).unwrap()).unwrap();
+    let store = pull_back(&[(x.sqr().unwrap(), gradient.to_dtype(DType::F32).unwrap())]).unwrap();
     assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
 }

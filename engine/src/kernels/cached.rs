@@ -19,13 +19,10 @@ pub(crate) fn attention(queries: &[f32], heads: Heads, caches: &[(&[f32], &[f32]
         simd(
             #[inline(always)]
             || {
-                let score_of = #[inline(always)]
-                |key: &[f32]| {
-                    let product = #[inline(always)]
-                    |a, b| a * b;
-                    scale * sum_of_pairs(query, &key[column..][..size], product)
-                };
-                let mut scores: Vec<f32> = keys.chunks_exact(row_stride).map(score_of).collect();
+                let mut scores = Vec::with_capacity(keys.len() / row_stride);
+                for key in keys.chunks_exact(row_stride) {
+                    scores.push(scale * dot(query, &key[column..][..size]));
+                }
                 let largest = maximum(&scores);
                 for score in &mut scores {
                     *score = (*score - largest).exponential();
@@ -45,4 +42,14 @@ pub(crate) fn attention(queries: &[f32], heads: Heads, caches: &[(&[f32], &[f32]
         );
     });
     output
+}
+
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum_of_pairs(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a * b,
+    )
 }
