@@ -126,7 +126,7 @@ fn compare(
         if stone.row != state.time {
             continue; // no episode is on this stone at this time
         }
-        let learned = policy.log_probs(&river, &stone)?;
+        let learned = policy.log_probs(river, &stone)?;
         let cells: Vec<String> = finite
             .allowed(&state)
             .into_iter()

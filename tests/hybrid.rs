@@ -129,6 +129,7 @@ fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
 
 /// Eq. 15 and 16 with networks: the gradient of each half is that of the half alone with the other's margin as an offset.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn each_half_has_the_gradient_it_has_alone_with_the_others_margin_as_an_offset() {
     let (mdp, mut joint) = world();
     // Weights that leave both margins large enough to matter to the other half, and small enough not to drown it.

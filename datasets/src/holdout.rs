@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn json_lines(path: &Path, lines: impl Iterator<Item = serde_json::Value>) {
-        fs::write(path, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        fs::write(path, lines.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
     }
 
     fn parquet(prompts: &[String]) -> Vec<u8> {

@@ -147,7 +147,7 @@ impl Gradients {
     pub fn visit<E: From<EngineError>>(
         &mut self,
         parameters: &Parameters,
-        visit: &mut impl FnMut(&str, &mut [f64]) -> Result<(), E>,
+        visit: &mut (impl FnMut(&str, &mut [f64]) -> Result<(), E> + ?Sized),
     ) -> Result<(), E> {
         for (name, var) in parameters.trainable() {
             let failed = || EngineError::named("visit the gradient of", name);

@@ -5,6 +5,7 @@ use label::Settings;
 use super::{Client, Running, TOKEN, pictures, secret};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn every_wrong_request_has_its_status() {
     let (_parent, path) = pictures(2);
     let running = Running::start(&path, Settings::default());

@@ -2,6 +2,7 @@
 use super::{Scene, training};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn settings_of_train_without_sense() {
     let scene = Scene::new();
     for (arguments, says) in [

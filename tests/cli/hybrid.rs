@@ -192,6 +192,7 @@ fn the_embedded_problem_ends_with_the_oracles_table() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_does_not_fit_is_refused() {
     let scene = judged();
     let refused = |more: &str, code, says: &[&str]| scene.refused(&learning("new", more), code, says);

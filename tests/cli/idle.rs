@@ -3,6 +3,7 @@ use super::images::{copy_golden, studio, trajectories};
 use super::{MODEL, Scene, training};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn idle_settings_of_language_models() {
     let scene = Scene::new();
     scene.done(&format!("sample --model {MODEL} --limit-prompts 4 --max-length 200 --pairs pairs"));
@@ -63,6 +64,7 @@ fn idle_settings_of_language_models() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn idle_settings_of_denoisers() {
     let scene = studio();
     trajectories(&scene, "pixels");

@@ -212,6 +212,7 @@ fn a_score_of_several_draws_is_their_mean() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn a_file_of_several_draws_is_the_mean_of_files_of_one() {
     let scene = studio();
     scene.done(&learning("run", "--max-steps 2"));

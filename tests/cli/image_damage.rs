@@ -76,6 +76,7 @@ fn draws_that_do_not_fit() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn folders_with_parts_missing_or_unknown() {
     let scene = studio();
     copy_golden(&scene, "companions/sd", "sd");

@@ -2,6 +2,7 @@
 use super::images::{copy_golden, learning, studio, trajectories};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn settings_of_train_without_sense() {
     let scene = studio();
     for (arguments, says) in [

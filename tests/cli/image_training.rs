@@ -6,6 +6,7 @@ use super::Scene;
 use super::images::{copy_golden, floats, learning, read_tensors, studio, trajectories};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn a_run_folder_holds_what_is_agreed() {
     let scene = studio();
     let more = "--max-steps 2 --eval-share 0.25 --eval-every 1 --save-every 1 --beta 500 --ema 0.5";

@@ -163,6 +163,7 @@ fn people_judge_between_the_rounds() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_rounds_can_not_be_is_said_before_anything_is_made() {
     let scene = Scene::new();
     scene.write("p.txt", "POST: one\n");

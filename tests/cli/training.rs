@@ -170,6 +170,7 @@ fn adapters_of_an_embedded_model_find_it_again() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn adapters_go_on_learning() {
     let scene = Scene::new();
     let file = |run: &str, name: &str| scene.bytes(&format!("{run}/model/{name}"));

@@ -25,12 +25,14 @@ struct Row {
     origin: usize,
 }
 
+/// The logits of a row, what it is called, and how many tokens it has said.
+type Known = (Arc<Vec<f32>>, usize, usize);
+
 /// Rows of tokens. A token is read when its row is first asked, so rows that end or are dropped cost nothing more; prompts are
 /// read together, what they share once.
 #[derive(Debug)]
 pub(super) struct TokenCursor<'a> {
     model: &'a CausalLm,
-    mdp: &'a TokenMdp,
     sampling: Sampling,
     rows: Vec<Row>,
     states: Vec<TokenState>,
@@ -41,13 +43,13 @@ impl<'a> TokenCursor<'a> {
     /// Opens at states, to draw as the settings say.
     pub(super) fn open(
         model: &'a CausalLm,
-        mdp: &'a TokenMdp,
+        mdp: &TokenMdp,
         states: &[TokenState],
         sampling: &Sampling,
     ) -> Result<Self, ModelError> {
         model.check_vocabulary(mdp)?;
         let sampling = sampling.within(mdp)?;
-        let mut cursor = Self { model, mdp, sampling, rows: Vec::new(), states: Vec::new(), opened: 0 };
+        let mut cursor = Self { model, sampling, rows: Vec::new(), states: Vec::new(), opened: 0 };
         cursor.open_more(states)?;
         Ok(cursor)
     }
@@ -111,7 +113,7 @@ impl<'a> TokenCursor<'a> {
     }
 
     /// The logits of every row, with what it is called and how many tokens it has said.
-    fn logits(&mut self) -> Result<Vec<(Arc<Vec<f32>>, usize, usize)>, ModelError> {
+    fn logits(&mut self) -> Result<Vec<Known>, ModelError> {
         self.read()?;
         let of_row = |(row, state): (&Row, &TokenState)| {
             Some((Arc::clone(row.logits.as_ref()?), row.origin, state.response.len()))
@@ -159,7 +161,9 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
 
     fn select(&mut self, rows: &[usize]) {
         let mut left = vec![0; self.rows.len()];
-        rows.iter().for_each(|&row| left[row] += 1);
+        for &row in rows {
+            left[row] += 1;
+        }
         let mut old: Vec<Option<Row>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
         // The last of a row's branches takes what the row has; only the others copy it.
         let mut taken = |row: usize| {

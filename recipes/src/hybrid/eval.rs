@@ -31,15 +31,15 @@ pub(crate) struct HybridSampler<'a> {
 /// A request, and the number of the streams that its answer is drawn from.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) request: String,
+    pub(crate) text: String,
     pub(crate) number: u64,
     /// Whether the generator is given the request itself, and no refiner is asked.
     pub(crate) is_null: bool,
 }
 
 impl Request {
-    pub(crate) fn number(request: &str, number: u64) -> Self {
-        Self { request: request.to_owned(), number, is_null: false }
+    pub(crate) fn number(text: &str, number: u64) -> Self {
+        Self { text: text.to_owned(), number, is_null: false }
     }
 }
 
@@ -75,7 +75,7 @@ impl<'a> HybridSampler<'a> {
         let (mut refined, mut conditions) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
         for asked in asked {
             let (text, tokens) = if asked.is_null {
-                (asked.request.clone(), Vec::new())
+                (asked.text.clone(), Vec::new())
             } else {
                 let tokens = answers.next().unwrap_or_default();
                 (self.handoff.text(&tokens)?, tokens)
@@ -107,10 +107,10 @@ impl<'a> HybridSampler<'a> {
             return Ok(Vec::new());
         }
         let words: &Words = &self.files.words;
-        let prompts = asked.iter().map(|asked| words.prompt(&asked.request)).collect::<Result<Vec<_>, _>>()?;
+        let prompts = asked.iter().map(|asked| words.prompt(&asked.text)).collect::<Result<Vec<_>, _>>()?;
         let most = words.max_length;
         if let Some((asked, prompt)) = asked.iter().zip(&prompts).find(|(_, prompt)| prompt.len() >= most) {
-            let (n, start) = (prompt.len(), asked.request.chars().take(60).collect::<String>());
+            let (n, start) = (prompt.len(), asked.text.chars().take(60).collect::<String>());
             return Err(Failure::failed(format!(
                 "the request `{start}` has {n} tokens, and `data.max_length` is {most}"
             )));

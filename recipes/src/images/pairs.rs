@@ -37,6 +37,17 @@ impl Images for JudgedImages {
     }
 }
 
+/// The first captions of some, each once.
+fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for caption in captions {
+        if found.len() < 64 && !found.iter().any(|known| known == caption) {
+            found.push(caption.to_owned());
+        }
+    }
+    found
+}
+
 /// Opens a folder of judged pairs; whole requests are held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
     let values = &call.values;
@@ -55,13 +66,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
-    let mut watched_captions: Vec<String> = Vec::new();
-    for &row in held_out.iter().chain(&rest) {
-        let caption = request(&judged, row);
-        if watched_captions.len() < 64 && !watched_captions.iter().any(|known| known == caption) {
-            watched_captions.push(caption.to_owned());
-        }
-    }
+    let watched_captions = different(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));
     let images = |rows| -> Arc<dyn Images> {
         Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
     };

@@ -134,12 +134,12 @@ impl Work<'_> {
             for (made, asked) in sampler.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let name = format!("{i:05}-{j}.png");
-                if let Some(picture) = picture(&asked.request, made) {
+                if let Some(picture) = picture(&asked.text, made) {
                     save_png(&folder.join(&name), &picture.pixels)?;
                     sheet.push(picture);
                 }
                 let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
-                lines.push(json!({ "prompt": asked.request, "refined": made.refined, "image": image, "sample": j }));
+                lines.push(json!({ "prompt": asked.text, "refined": made.refined, "image": image, "sample": j }));
                 bar.inc(1);
             }
         }
@@ -179,7 +179,7 @@ impl Work<'_> {
             let made_b = sampler.make(other.0, other.1, &asked[1], "pair")?;
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
-                let request = a.0.request.clone();
+                let request = a.0.text.clone();
                 writer.push(&Pair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
                 bar.inc(1);
             }

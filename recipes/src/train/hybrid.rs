@@ -246,7 +246,7 @@ impl<'a> Setup<'a> {
             self.task.call.reporter.info("the oracle compares pictures");
             match self.judge(&problem, &learner, &hooks, &sampler, &ran.folder)? {
                 Verdicts::All(verdicts) => shown = format!("{shown}\n\n{}", table(&verdicts)),
-                Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, alone)),
+                Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
         Ok(self.trained(ran, shown, !requests.is_empty()))
@@ -295,7 +295,7 @@ impl<'a> Setup<'a> {
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
                 let outcome = self.task.learn_in(&own, problem, &mut learner, hooks)?;
                 if outcome.ending == Ending::Interrupted {
-                    return Ok(Verdicts::Stopped(outcome));
+                    return Ok(Verdicts::Stopped(Box::new(outcome)));
                 }
                 alone.push(learner);
             }
@@ -317,7 +317,7 @@ impl<'a> Setup<'a> {
 /// What the oracle says of policies by name, or how far a half was that was stopped before it could.
 enum Verdicts {
     All(Vec<(&'static str, Vec<Verdict>)>),
-    Stopped(Outcome),
+    Stopped(Box<Outcome>),
 }
 
 fn learns(update: Update) -> TrainedHalf {

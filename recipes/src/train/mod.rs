@@ -194,9 +194,9 @@ impl Task<'_> {
     ) -> Result<Ran, Failure> {
         problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
         let folder = self.folder()?;
-        let _lock = folder.lock()?;
+        let lock = folder.lock()?;
         let outcome = self.learn_in(&folder, problem, learner, hooks)?;
-        Ok(Ran { outcome, folder, _lock })
+        Ok(Ran { outcome, folder, _lock: lock })
     }
 
     /// The same in a folder that is there.

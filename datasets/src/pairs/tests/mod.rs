@@ -136,6 +136,7 @@ fn what_does_not_fit_is_not_taken_and_the_writer_goes_on() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn damage_is_named_by_file_line_and_field() {
     let keep = |(parent, path): (TempDir, PathBuf)| {
         let _ = parent.keep();

@@ -210,7 +210,7 @@ mod tests {
                 let path = forest.path(index).into_iter().map(|s| forest.segments[s]);
                 let above: Vec<usize> = path.flat_map(|s| s.start..s.start + s.len).collect();
                 for (place, row) in (segment.start..segment.start + segment.len).enumerate() {
-                    prop_assert_eq!(&visible[row][..], &above[..above.len() - segment.len + place + 1]);
+                    prop_assert_eq!(&visible[row][..], &above[..=above.len() - segment.len + place]);
                 }
             }
         }

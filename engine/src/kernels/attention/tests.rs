@@ -63,12 +63,15 @@ fn plans() -> [Plan; 2] {
     [Plan::of_forest(&forest), Plan::of_blocks(&blocks)]
 }
 
+/// A way to run an attention forward and back: its output, and the gradient of queries, keys and values.
+type Run = fn(&Plan, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>);
+
 #[test]
 fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() {
     for plan in plans() {
         let qkv = numbers(1, plan.n_queries * columns(8).row_stride);
         let upstream = numbers(2, plan.n_queries * columns(4).row_stride);
-        let with_threads = |n: usize, run: fn(&Plan, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>)| {
+        let with_threads = |n: usize, run: Run| {
             let threads = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
             threads.install(|| run(&plan, &qkv, &upstream))
         };
