@@ -116,6 +116,7 @@ fn token(content: &str, id: u32, properties: &Value) -> Value {
 
 /// Every line as `AutoTokenizer` of transformers 5.23.0 (tokenizers 0.23.3) reads the same files.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
     let named = |properties: &[&str]| {
         let mut token = json!({ "__type": "AddedToken", "content": "<x>", "normalized": false });
