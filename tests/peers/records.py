@@ -66,7 +66,7 @@ SAME = {
     "instruction and input": (dict(instruction="a", input="cat?", **ANSWERS), dict(prompt="a\ncat?", **ANSWERS)),
     "instruction and an empty input": (dict(instruction="a cat?", input="", **ANSWERS), dict(prompt="a cat?", **ANSWERS)),
     "system and question": (dict(system="be kind", question="a cat?", **ANSWERS), CONTEXT),
-    "an empty system": (dict(system="", question="a cat?", **ANSWERS), PAIR),
+    "an empty system": (dict(system="", question="a cat?", **ANSWERS), dict(prompt="a cat?", **ANSWERS)),
     "a system column beside messages": (dict(PAIR, system="be kind"), CONTEXT),
     "the system prompt in the prompt alone": (
         dict(prompt=[SYSTEM, USER], chosen=[USER, GOOD], rejected=[USER, BAD]), CONTEXT),
