@@ -203,6 +203,7 @@ mod tests {
     proptest! {
         #![proptest_config(checks::config())]
 
+        #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
         fn tokens_see_their_ancestors_and_threads_stay_apart(forest in forests()) {
             let visible = lawful(&Plan::of_forest(&forest), forest.n_rows());
@@ -215,6 +216,7 @@ mod tests {
             }
         }
 
+        #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
         fn queries_see_the_keys_of_their_block_and_threads_stay_apart(blocks in blocks()) {
             let visible = lawful(&Plan::of_blocks(&blocks), 40);
@@ -225,6 +227,7 @@ mod tests {
             }
         }
 
+        #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
         fn owners_are_apart_exactly_if_no_row_has_two(runs in vec((0..20usize, 0..5usize, 0..3usize), 0..6)) {
             let mut owners = [None; 25];

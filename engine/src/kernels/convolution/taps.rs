@@ -164,6 +164,7 @@ mod tests {
     proptest! {
         #![proptest_config(checks::config())]
 
+        #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
         fn each_row_comes_once(sizes in sizes()) {
             for (reach, [height, width]) in [(sizes.reach(), sizes.output), (sizes.reached_from(), sizes.input)] {
@@ -174,6 +175,7 @@ mod tests {
             }
         }
 
+        #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
         fn both_sides_reach_each_other_where_the_kernel_lies(sizes in sizes()) {
             let (reach, back) = (sizes.reach(), sizes.reached_from());
