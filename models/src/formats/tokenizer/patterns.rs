@@ -8,7 +8,7 @@ const LONGEST: usize = 4000;
 ///
 /// # Errors
 /// A pattern is empty, which the crate panics on, or its counts multiply to more than texts are matched with in a
-/// reasonable time.
+/// reasonable time, or it refers back to what it has matched, which takes a time that grows with the square of a text.
 pub(crate) fn check(tokenizer: &Value) -> Result<(), String> {
     ["normalizer", "pre_tokenizer", "decoder"].into_iter().try_for_each(|part| {
         patterns(&tokenizer[part]).into_iter().try_for_each(|pattern| {
@@ -16,8 +16,11 @@ pub(crate) fn check(tokenizer: &Value) -> Result<(), String> {
             if pattern.1.is_empty() {
                 return Err(format!("its {part} has an empty pattern"));
             }
+            let start: String = pattern.1.chars().take(60).collect();
+            if pattern.0 && refers_back(pattern.1) {
+                return Err(format!("its {part} has a pattern that refers back to a group of its own: {start}"));
+            }
             if length > LONGEST + pattern.1.len() {
-                let start: String = pattern.1.chars().take(60).collect();
                 return Err(format!("its {part} has a pattern of {length} characters, counts written out: {start}"));
             }
             Ok(())
@@ -37,6 +40,17 @@ fn patterns(part: &Value) -> Vec<(bool, &str)> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether a regular expression has a back reference: `\1`, `\k<name>`.
+fn refers_back(pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\\' && letters.next().is_some_and(|next| matches!(next, '1'..='9' | 'k')) {
+            return true;
+        }
+    }
+    false
 }
 
 /// How many characters a regular expression stands for, its counts written out.
@@ -124,6 +138,10 @@ mod tests {
             check(&json!({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits"}, split]}}))
         };
         with(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+").unwrap();
+        with(r"\\1|\\k|[0-9]\d\p{L}{1,2}").unwrap();
+        for back in [r"(?=(a+))\1*b", r"(?<a>x)\k<a>", r"\\(.)\1"] {
+            assert!(with(back).unwrap_err().contains("refers back to a group of its own"), "{back}");
+        }
         assert!(with("").unwrap_err().contains("empty pattern"));
         assert!(with("a{99999}").unwrap_err().contains("99999 characters"));
         assert!(with("((a{99}){99}){99}").unwrap_err().contains("970299 characters"));
