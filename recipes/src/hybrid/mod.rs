@@ -222,13 +222,6 @@ impl Words {
 
     /// How refined prompts are drawn.
     pub(crate) fn sampling(&self, values: &Values) -> Sampling {
-        Sampling {
-            temperature: values.sample.temperature(),
-            top_k: values.sample.top_k(),
-            top_p: values.sample.top_p(),
-            max_new: self.max_length,
-            eos: self.tokenizer.eos.clone(),
-            vocabulary: Some(self.tokenizer.n_tokens()),
-        }
+        crate::sample::sampling(values, &self.tokenizer, self.max_length)
     }
 }

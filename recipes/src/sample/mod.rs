@@ -10,7 +10,7 @@ use crate::settings::{Modality, Values};
 use crate::{Call, Failure};
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
-pub(crate) use token::draw;
+pub(crate) use token::{draw, sampling};
 
 /// Draws answers or pictures.
 ///

@@ -223,7 +223,7 @@ fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result
 }
 
 /// How answers are drawn.
-fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
+pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
     Sampling {
         temperature: values.sample.temperature(),
         top_k: values.sample.top_k(),
