@@ -183,15 +183,14 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
-            verb("train", TRAIN, "TrainedHalf from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP)
-                .arg(
-                    Arg::new("resume")
-                        .long("resume")
-                        .value_name("RUN")
-                        .value_parser(clap::value_parser!(PathBuf))
-                        .value_hint(ValueHint::DirPath)
-                        .help("Takes up a run that was stopped, with the settings it has"),
-                ),
+            verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
+                Arg::new("resume")
+                    .long("resume")
+                    .value_name("RUN")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .value_hint(ValueHint::DirPath)
+                    .help("Takes up a run that was stopped, with the settings it has"),
+            ),
         )
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))

@@ -1,4 +1,4 @@
-//! SamplerConfig step by step: states side by side, and whatever makes a policy's next step cheap.
+//! Acting step by step: states side by side, and whatever makes a policy's next step cheap.
 
 use mdp::{Episode, EpisodeOf, Mdp, Rng};
 

@@ -7,6 +7,13 @@ use super::{MODEL, Scene, training};
 fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     let scene = Scene::new();
     let help = scene.done("--help").out;
+    for begins in [
+        "train        Learns from preferences (the DPO family) or demonstrations (sft)",
+        "score        Writes the log-probability of every token of every answer",
+        "sample       Draws answers to prompts",
+    ] {
+        assert!(help.contains(begins), "{help}");
+    }
     for verb in ["train", "score", "sample", "inspect", "judge", "label", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }

@@ -204,7 +204,7 @@ fn tokenizer_beside(model: &Path) -> Result<Option<PathBuf>, ModelError> {
     found.sort();
     if found.len() > 1 {
         let names: Vec<String> = found.iter().map(|p| p.display().to_string()).collect();
-        let reason = format!("which tokenizer is this model's? Recompute one beside it of: {}", names.join(", "));
+        let reason = format!("which tokenizer is this model's? Keep one beside it of: {}", names.join(", "));
         return Err(ModelError::format(model, reason));
     }
     Ok(found.pop())

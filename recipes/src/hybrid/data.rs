@@ -48,7 +48,7 @@ trait Pairs: Send + Sync {
     fn request(&self, index: usize) -> Result<String, BoxError>;
 }
 
-/// JudgedPairs pairs as the two halves' sources take them.
+/// Judged pairs as the two halves' sources take them.
 pub(crate) struct Data<'a> {
     pairs: Arc<dyn Pairs>,
     rows: Vec<usize>,
@@ -349,7 +349,7 @@ impl Pairs for Folder {
     }
 }
 
-/// JudgedPairs records that other programs made: pictures in files, for a generator without an autoencoder.
+/// Judged records that other programs made: pictures in files, for a generator without an autoencoder.
 struct Records {
     records: Vec<HybridRecord>,
     size: usize,

@@ -1,4 +1,4 @@
-//! JudgedPairs pairs of pictures from a folder that `sample --pairs` made.
+//! Judged pairs of pictures from a folder that `sample --pairs` made.
 use std::path::Path;
 use std::sync::Arc;
 
