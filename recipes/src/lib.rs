@@ -109,6 +109,7 @@ mod draws;
 mod dropout;
 mod embedded;
 mod failure;
+mod holdout;
 mod hybrid;
 mod images;
 mod inspect;

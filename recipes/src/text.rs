@@ -9,7 +9,7 @@ use models::formats::{ModelFiles, ModelTokenizer};
 
 use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
-use crate::{Failure, Reporter, model};
+use crate::{Failure, Reporter, holdout, model};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 12_000;
@@ -228,10 +228,7 @@ pub(crate) fn open_split(
     if let Some(held_out) = values.data.eval_data() {
         return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values, reporter)?)));
     }
-    let share = values.data.eval_share();
-    if !(0.0..1.0).contains(&share) {
-        return Err(Failure::usage(format!("`data.eval_share` takes a number from 0 to below 1, not {share}")));
-    }
+    let share = holdout::eval_share(values)?;
     // Of embedded data as many are held out as evaluations look at.
     let is_none_made = name.starts_with("builtin:") && values.train.eval_examples() == 0;
     if share == 0.0 || is_none_made {
@@ -242,7 +239,7 @@ pub(crate) fn open_split(
         return Ok((data, Some(held_out)));
     }
     let (rest, held_out) = data.hold_out(share, values.run.seed())?;
-    crate::images::check_rest(share, rest.len(), data.len(), "examples")?;
+    holdout::check_rest(share, rest.len(), data.len(), "examples")?;
     Ok((rest, Some(held_out)))
 }
 

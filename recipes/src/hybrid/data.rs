@@ -18,7 +18,7 @@ use train::token::Examples;
 use super::{Files, Words};
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::settings::Values;
-use crate::{Call, Failure};
+use crate::{Call, Failure, holdout};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
 const BUILTIN_PAIRS: usize = 2048;
@@ -236,11 +236,11 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
             "{n} different refined prompts are longer than the text encoder reads; it does not see their end"
         ));
     }
-    let share = crate::images::eval_share(values)?;
+    let share = holdout::eval_share(values)?;
     let prompts = (0..n).map(|row| all.pairs.request(row).map(|request| PromptHash::of_plain(&request)));
     let prompts = prompts.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::failed(error.to_string()))?;
     let (rest, held_out) = hold_out(prompts, share, values.run.seed())?;
-    crate::images::check_rest(share, rest.len(), n, "pairs")?;
+    holdout::check_rest(share, rest.len(), n, "pairs")?;
     let fingerprint = format!("{fingerprint} {n} {share}{}", mark(&held_out));
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
     Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })

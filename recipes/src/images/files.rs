@@ -17,11 +17,11 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};
-use super::{Captions, Opened, eval_share, pair};
+use super::{Captions, Opened, pair};
 use crate::denoiser::Loaded;
 use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
-use crate::{Call, Failure};
+use crate::{Call, Failure, holdout};
 
 /// Pictures as they are, for a model without an autoencoder.
 struct Pictures {
@@ -52,13 +52,13 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let captions = Arc::new(Captions::new(loaded, shape));
     let all = read(path, Part::Train, loaded, shape, values)?;
     call.reporter.info(&audit(&all, &captions)?.to_string());
-    let share = eval_share(values)?;
+    let share = holdout::eval_share(values)?;
     let seed = values.run.seed();
     let (data, held_out) = match values.data.eval_data() {
         Some(other) => (all, Some(read(Path::new(other), Part::HeldOut, loaded, shape, values)?)),
         None if share > 0.0 => {
             let (rest, held_out) = all.hold_out(share, seed)?;
-            super::check_rest(share, rest.len(), all.len(), "examples")?;
+            holdout::check_rest(share, rest.len(), all.len(), "examples")?;
             (rest, Some(held_out))
         }
         None => (all, None),

@@ -9,9 +9,9 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::{Captions, Opened};
-use crate::Failure;
 use crate::denoiser::Loaded;
 use crate::settings::{Loss, Values, at};
+use crate::{Failure, holdout};
 
 /// A file of latents by position; equal contexts are one condition.
 pub(super) struct LatentImages {
@@ -121,13 +121,13 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
 
 /// Which of `n` examples are learned from and which are held out: those that are told the same go to the same side.
 fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Vec<usize>), Failure> {
-    let share = super::eval_share(values)?;
+    let share = holdout::eval_share(values)?;
     if share == 0.0 || values.data.eval_data().is_some() {
         return Ok(((0..n).collect(), Vec::new()));
     }
     let told = (0..n).map(|index| latents.told(index).map(|told| PromptHash::of_plain(&told)));
     let (rest, held_out) = hold_out(told.collect::<Result<Vec<_>, _>>()?, share, values.run.seed())?;
-    super::check_rest(share, rest.len(), n, "examples")?;
+    holdout::check_rest(share, rest.len(), n, "examples")?;
     Ok((rest, held_out))
 }
 

@@ -8,10 +8,10 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::to_shape;
-use super::{Captions, Opened, check_rest, eval_share};
+use super::{Captions, Opened};
 use crate::denoiser::Loaded;
 use crate::judged_pairs::{JudgedPairs, mark};
-use crate::{Call, Failure};
+use crate::{Call, Failure, holdout};
 
 /// Some of a folder's judged pairs.
 struct JudgedImages {
@@ -60,10 +60,10 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         return Err(Failure::failed(format!("{}: latents of {shape}, the model makes {ours}", path.display())));
     }
     let n = judged.preferences.len().min(values.data.limit().unwrap_or(usize::MAX));
-    let share = eval_share(values)?;
+    let share = holdout::eval_share(values)?;
     let requests: Vec<&str> = (0..n).map(|row| request(&judged, row)).collect();
     let (rest, held_out) = hold_out(requests.iter().copied().map(PromptHash::of_plain), share, values.run.seed())?;
-    check_rest(share, rest.len(), n, "pairs")?;
+    holdout::check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
     let watched_captions = different(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));

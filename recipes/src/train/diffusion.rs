@@ -16,7 +16,7 @@ use crate::objective::Chosen;
 use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
 use crate::trajectories::Found;
-use crate::{Failure, adapters, draws, dropout, summary, trajectories};
+use crate::{Failure, adapters, draws, dropout, holdout, summary, trajectories};
 
 /// Trains a denoiser.
 pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
@@ -166,7 +166,7 @@ impl<'a> Setup<'a> {
             Some(most) => Some(found.trajectories.importance(self.reference.as_ref(), &mdp, most)?),
             None => None,
         };
-        let (train, held_out) = split(&found, images::eval_share(values)?, seed)?;
+        let (train, held_out) = split(&found, holdout::eval_share(values)?, seed)?;
         let learned_from = blake3::hash(format!("{:?}", train.pairs).as_bytes());
         let key = format!("{} trajectories {k:?} {by_decision} {learned_from}", found.fingerprint);
         let source = |trajectories| {
@@ -260,7 +260,7 @@ impl<'a> Setup<'a> {
 fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
     let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
-    images::check_rest(share, rest.len(), found.told.len(), "pairs")?;
+    holdout::check_rest(share, rest.len(), found.told.len(), "pairs")?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
     Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }

@@ -9,7 +9,7 @@ use mdp::chance::drawn;
 
 use crate::sample::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
-use crate::{Failure, Reporter};
+use crate::{Failure, Reporter, holdout};
 
 /// Where the prompts come from: an embedded model has its problem's.
 pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
@@ -50,10 +50,10 @@ impl Prompts {
             return Ok(Self { source, asked: Vec::new(), held_out, split: None });
         }
         let all = read_prompts(&source, values, reporter)?;
-        let share = crate::images::eval_share(values)?;
+        let share = holdout::eval_share(values)?;
         let seed = values.run.seed();
         let (asked, held_out) = hold_out(all.iter().map(|prompt| PromptHash::of(&prompt.text)), share, seed)?;
-        crate::images::check_rest(share, asked.len(), all.len(), "prompts")?;
+        holdout::check_rest(share, asked.len(), all.len(), "prompts")?;
         let split = blake3::hash(format!("{held_out:?}").as_bytes()).to_hex().to_string();
         let looked_at = drawn(seed, "evaluation", n, held_out.len());
         let held_out = looked_at.into_iter().map(|place| held_out[place]).collect();
