@@ -15,6 +15,7 @@ mod network;
 mod prompted;
 pub mod unet;
 pub mod vae;
+mod weights_file;
 pub use codebook::Codebook;
 pub use error::ModelError;
 pub use network::Training;

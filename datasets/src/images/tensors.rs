@@ -1,69 +1,51 @@
 //! safetensors files, read and written row by row, so that memory does not grow with them.
 //!
-//! A tensor's first dimension counts its rows. Numbers are f32 here; f16 and bf16 are read as such.
+//! A tensor's first dimension counts its rows. Numbers are f32 here; f16, bf16 and f64 are converted.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Map, Value, json};
+use tensorfile::{SafetensorsFile, TensorFileError};
 
 use crate::error::DatasetError;
 
-/// The most bytes a header may have, as the format has it.
-const HEADER_LIMIT: u64 = 100_000_000;
-
 /// A file to read from.
 #[derive(Debug)]
-pub(crate) struct TensorFile {
-    path: PathBuf,
-    file: Mutex<File>,
-    header: Metadata,
-    start: u64,
-}
+pub(crate) struct TensorFile(SafetensorsFile);
 
 impl TensorFile {
     pub(crate) fn open(path: &Path) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io { path: path.to_owned(), source };
-        let wrong = |message: &str| malformed(path, format!("is not a whole safetensors file: {message}"));
-        let mut file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        let mut size = [0; 8];
-        file.read_exact(&mut size).map_err(|_| wrong("it has no header"))?;
-        let size = u64::from_le_bytes(size);
-        if size > HEADER_LIMIT.min(length.saturating_sub(8)) {
-            return Err(wrong("its header is longer than the file"));
-        }
-        let mut header = vec![0; size as usize];
-        file.read_exact(&mut header).map_err(io)?;
-        let header: Metadata = serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
-        let expected = 8 + size + header.data_len() as u64;
-        if length != expected {
-            return Err(wrong(&format!("it has {length} bytes and should have {expected}")));
-        }
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), header, start: 8 + size })
+        let whole = |error| match error {
+            TensorFileError::Io { path, source } => DatasetError::Io { path, source },
+            TensorFileError::File { path, reason } => {
+                malformed(&path, format!("is not a whole safetensors file: {reason}"))
+            }
+            TensorFileError::Tensor { path, tensor, reason } => {
+                malformed(&path, format!("is not a whole safetensors file: tensor `{tensor}`: {reason}"))
+            }
+        };
+        Ok(Self(SafetensorsFile::open(path).map_err(whole)?))
     }
 
     pub(crate) fn error(&self, message: impl Into<String>) -> DatasetError {
-        malformed(&self.path, message)
+        malformed(self.0.path(), message)
     }
 
     /// What the file says about itself under this name.
     pub(crate) fn note(&self, name: &str) -> Option<&str> {
-        self.header.metadata().as_ref()?.get(name).map(String::as_str)
+        self.0.metadata().get(name).map(String::as_str)
     }
 
     /// The names of the tensors, in the order of the file.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.header.offset_keys()
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.names()
     }
 
     /// The shape of a tensor, if it is there.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.header.info(name).map(|info| &info.shape[..])
+        self.0.entries().get(name).map(|entry| &entry.shape[..])
     }
 
     /// The shape of a tensor that must be there, have as many dimensions as this text names, and none of them 0.
@@ -79,17 +61,7 @@ impl TensorFile {
 
     /// One row of a tensor of floats. A number that is none is an error that names it.
     pub(crate) fn row(&self, name: &str, index: usize) -> Result<Vec<f32>, DatasetError> {
-        let (dtype, bytes) = self.row_bytes(name, index)?;
-        let values: Vec<f32> = match dtype {
-            Dtype::F32 => words(&bytes, f32::from_le_bytes),
-            Dtype::F16 => words(&bytes, |word| f16::from_le_bytes(word).to_f32()),
-            Dtype::BF16 => words(&bytes, |word| bf16::from_le_bytes(word).to_f32()),
-            other => {
-                return Err(
-                    self.error(format!("is wrong: tensor `{name}` should be f32, f16 or bf16, but is {other:?}"))
-                );
-            }
-        };
+        let values = self.0.float_row(name, index).map_err(wrong)?;
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(self.error(format!("is wrong: tensor `{name}`, row {index}: value {at} is {}", values[at])));
         }
@@ -98,19 +70,13 @@ impl TensorFile {
 
     /// All numbers of a tensor of integers, row after row.
     pub(crate) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
-        let count = self.expect(name, dimensions)?[0];
-        let mut all = Vec::with_capacity(count);
-        for index in 0..count {
-            let (dtype, bytes) = self.row_bytes(name, index)?;
-            match dtype {
-                Dtype::I64 => all.extend(words(&bytes, i64::from_le_bytes)),
-                Dtype::I32 => all.extend(words(&bytes, |word| i64::from(i32::from_le_bytes(word)))),
-                other => {
-                    return Err(self.error(format!("is wrong: tensor `{name}` should be i64 or i32, but is {other:?}")));
-                }
-            }
+        self.expect(name, dimensions)?;
+        let bytes = self.0.bytes(name).map_err(wrong)?;
+        match self.0.entry(name).map_err(wrong)?.dtype.as_str() {
+            "I64" => Ok(words(&bytes, i64::from_le_bytes)),
+            "I32" => Ok(words(&bytes, |word| i64::from(i32::from_le_bytes(word)))),
+            other => Err(self.error(format!("is wrong: tensor `{name}` should be i64 or i32, but is {other}"))),
         }
-        Ok(all)
     }
 
     /// Integers that number things of which there are `count`.
@@ -131,27 +97,25 @@ impl TensorFile {
 
     /// The hash of all bytes, header included.
     pub(crate) fn hash(&self) -> Result<blake3::Hash, DatasetError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hasher = blake3::Hasher::new();
-        let hashed = file.seek(SeekFrom::Start(0)).and_then(|_| hasher.update_reader(&mut *file).map(|_| ()));
-        hashed.map_err(|source| DatasetError::Io { path: self.path.clone(), source })?;
+        const PIECE: u64 = 1 << 20;
+        let (file, mut hasher, mut at) = (self.0.file(), blake3::Hasher::new(), 0);
+        while at < file.len() {
+            let piece = file.bytes(at, PIECE.min(file.len() - at)).map_err(wrong)?;
+            hasher.update(&piece);
+            at += piece.len() as u64;
+        }
         Ok(hasher.finalize())
     }
+}
 
-    fn row_bytes(&self, name: &str, index: usize) -> Result<(Dtype, Vec<u8>), DatasetError> {
-        let missing = || self.error(format!("is wrong: tensor `{name}` has no row {index}"));
-        let info = self.header.info(name).ok_or_else(missing)?;
-        let rows = info.shape.first().copied().unwrap_or_default();
-        if index >= rows {
-            return Err(missing());
+/// What is wrong with a file that was whole when it was opened.
+fn wrong(error: TensorFileError) -> DatasetError {
+    match error {
+        TensorFileError::Io { path, source } => DatasetError::Io { path, source },
+        TensorFileError::File { path, reason } => malformed(&path, format!("is wrong: {reason}")),
+        TensorFileError::Tensor { path, tensor, reason } => {
+            malformed(&path, format!("is wrong: tensor `{tensor}`: {reason}"))
         }
-        let size = (info.data_offsets.1 - info.data_offsets.0) / rows;
-        let mut bytes = vec![0; size];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = self.start + (info.data_offsets.0 + index * size) as u64;
-        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
-        read.map_err(|source| DatasetError::Io { path: self.path.clone(), source })?;
-        Ok((info.dtype, bytes))
     }
 }
 

@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::SaveOptions;
 use super::extras::read_object;
 use super::huggingface::{compare, sharded};
-use super::safetensors::SafetensorsFile;
 use super::save::write_weights;
 use super::staging::Staging;
 use crate::ModelError;
+use crate::weights_file::WeightsFile;
 
 /// What the weights of a part must be.
 pub(crate) struct Expected<'a> {
@@ -55,7 +55,7 @@ pub(crate) fn read_tensors(
     device: &Device,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let paths = weight_files(folder, expected.stem)?;
-    let mut files = paths.iter().map(|path| SafetensorsFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let files = paths.iter().map(|path| WeightsFile::open(path)).collect::<Result<Vec<_>, _>>()?;
     let (mut places, mut found) = (BTreeMap::new(), BTreeMap::new());
     for (index, file) in files.iter().enumerate() {
         for (stored, entry) in file.entries() {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 
 use super::extras::read_object;
-use super::safetensors::SafetensorsFile;
 use super::{Extras, ModelFiles, ModelTokenizer};
 use crate::ModelError;
 use crate::causal::{CausalConfig, SCORE};
+use crate::weights_file::WeightsFile;
 
 /// How many names an error lists.
 const LISTED: usize = 5;
@@ -40,11 +40,10 @@ enum Head {
 fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, ModelError> {
     let path = folder.join("config.json");
     let mut config = parse_config(&path, read_object(&path)?)?;
-    let mut files =
-        weight_files(folder, head)?.iter().map(|p| SafetensorsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    let files = weight_files(folder, head)?.iter().map(|p| WeightsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
     let mut places = places(&config, &files, head)?;
     if config.tied && head == Head::Vocabulary {
-        settle_tie(&mut config, &mut places, &mut files)?;
+        settle_tie(&mut config, &mut places, &files)?;
     }
     let found = places.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect();
     let path = if let [file] = files.as_slice() { file.path() } else { folder };
@@ -142,7 +141,7 @@ struct Place {
 }
 
 /// Where each tensor of the architecture is.
-fn places(config: &CausalConfig, files: &[SafetensorsFile], head: Head) -> Result<BTreeMap<String, Place>, ModelError> {
+fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BTreeMap<String, Place>, ModelError> {
     let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         if let Some(stored) = file.entries().keys().find(|stored| is_quantised(stored)) {
@@ -177,7 +176,7 @@ fn is_quantised(stored: &str) -> bool {
 fn settle_tie(
     config: &mut CausalConfig,
     places: &mut BTreeMap<String, Place>,
-    files: &mut [SafetensorsFile],
+    files: &[WeightsFile],
 ) -> Result<(), ModelError> {
     let (embedding, head) = (config.embedding_name(), config.head_name());
     let Some(place) = places.remove(head) else { return Ok(()) };
@@ -192,8 +191,8 @@ fn settle_tie(
     Ok(())
 }
 
-fn same_numbers(files: &mut [SafetensorsFile], a: &Place, b: &Place) -> Result<bool, ModelError> {
-    let mut numbers = |place: &Place| {
+fn same_numbers(files: &[WeightsFile], a: &Place, b: &Place) -> Result<bool, ModelError> {
+    let numbers = |place: &Place| {
         let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
         Ok::<_, ModelError>(tensor.flatten_all()?.to_vec1::<f32>()?)
     };

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
-use super::file::{Floats, SizedFile, check_finite, read_floats};
 use super::huggingface::parse_config;
 use super::vocabulary::{Kind, Vocabulary, sentencepiece};
 use super::{ModelFiles, ModelTokenizer, rows};
 use crate::ModelError;
+use crate::weights_file::check_finite;
+use tensorfile::{Floats, SizedFile, read_floats};
 
 /// Bytes of the header.
 const HEADER: u64 = 28;
@@ -39,7 +40,7 @@ struct Sizes {
 
 /// Whether a file can be a llama2.c model: its header is possible and the file as long as it says.
 pub(super) fn looks_like(path: &Path) -> bool {
-    SizedFile::open(path).and_then(|mut file| Sizes::read(&mut file)).is_ok()
+    SizedFile::open(path).is_ok_and(|file| Sizes::read(&file).is_ok())
 }
 
 /// Loads a model, and its tokenizer where a `tok*.bin` of as many tokens lies beside it.
@@ -48,8 +49,8 @@ pub(super) fn looks_like(path: &Path) -> bool {
 /// An impossible header, a file that is shorter or longer than its header says, numbers that aren't finite, a damaged
 /// tokenizer.
 pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
-    let mut file = SizedFile::open(path)?;
-    let sizes = Sizes::read(&mut file)?;
+    let file = SizedFile::open(path)?;
+    let sizes = Sizes::read(&file)?;
     let mut config = json!({
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -72,7 +73,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         vocabulary.describe(&mut config);
     }
     let config = parse_config(path, config)?;
-    let tensors = Weights { file: &mut file, at: HEADER, sizes, device, tensors: BTreeMap::new() }.read()?;
+    let tensors = Weights { file: &file, at: HEADER, sizes, device, tensors: BTreeMap::new() }.read()?;
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
     let tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
     Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
@@ -80,13 +81,13 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
 
 impl Sizes {
     /// Reads the header and holds it against the length of the file.
-    fn read(file: &mut SizedFile) -> Result<Self, ModelError> {
+    fn read(file: &SizedFile) -> Result<Self, ModelError> {
         let bytes = file.bytes(0, HEADER)?;
         let mut numbers = [0_i64; 7];
         for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
             *number = i64::from(i32::from_le_bytes(*bytes));
         }
-        let error = |reason: String| Err(ModelError::format(&file.path, reason));
+        let error = |reason: String| Err(ModelError::format(file.path(), reason));
         let [width, inner, layers, heads, key_value_heads, vocabulary, context] = numbers;
         let sizes = [width, inner, layers, heads, key_value_heads, vocabulary.abs(), context];
         if sizes.iter().any(|n| *n <= 0) {
@@ -101,12 +102,12 @@ impl Sizes {
         let tied = numbers[5] > 0;
         let sizes = Self { width, inner, layers, heads, key_value_heads, vocabulary, context, tied };
         match sizes.bytes() {
-            Some(expected) if expected == file.len => Ok(sizes),
+            Some(expected) if expected == file.len() => Ok(sizes),
             expected => {
                 let expected = expected.map_or_else(|| "more than 2^64".to_owned(), |n| n.to_string());
                 error(format!(
                     "a llama2.c model with header {numbers:?} is {expected} bytes long, this file {}; truncated?",
-                    file.len
+                    file.len()
                 ))
             }
         }
@@ -141,7 +142,7 @@ impl Sizes {
 
 /// Reads the weights in the order of the file.
 struct Weights<'a> {
-    file: &'a mut SizedFile,
+    file: &'a SizedFile,
     at: u64,
     sizes: Sizes,
     device: &'a Device,
@@ -178,7 +179,7 @@ impl Weights<'_> {
     fn one(&mut self, name: &str, shape: &[usize], turned: Option<usize>) -> Result<(), ModelError> {
         let count = shape.iter().product();
         let mut values = read_floats(self.file, self.at, count, Floats::F32)?;
-        check_finite(&self.file.path, name, &values)?;
+        check_finite(&self.file.path(), name, &values)?;
         if let Some(heads) = turned {
             values = rows::reorder(&values, shape[0], rows::halves(shape[0], heads));
         }
@@ -212,8 +213,8 @@ fn tokenizer_beside(model: &Path) -> Result<Option<PathBuf>, ModelError> {
 
 /// Reads a `tok*.bin`: the length of the longest piece, then score, length and bytes of each.
 fn read_tokenizer(path: &Path, n: usize) -> Result<Vocabulary, ModelError> {
-    let mut file = SizedFile::open(path)?;
-    let bytes = file.bytes(0, file.len)?;
+    let file = SizedFile::open(path)?;
+    let bytes = file.bytes(0, file.len())?;
     let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
     // Four bytes of the longest length, eight of each token.
     if n.checked_mul(8).is_none_or(|least| least + 4 > bytes.len()) || n < FIRST_TEXT {

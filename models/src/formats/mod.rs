@@ -10,7 +10,6 @@
 pub(crate) mod component;
 mod diffusers;
 mod extras;
-mod file;
 mod gguf;
 mod huggingface;
 mod llama2c;
@@ -21,7 +20,6 @@ mod peft;
 mod peft_merge;
 mod python_json;
 mod rows;
-pub(crate) mod safetensors;
 mod save;
 mod scheduler;
 mod staging;

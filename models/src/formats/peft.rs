@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use super::Extras;
 use super::extras::read_object;
 use super::lora_settings::{Halves, Settings, TrainedLora};
-use super::safetensors::SafetensorsFile;
 use super::save::{SaveOptions, write_safetensors};
 use super::staging::Staging;
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
+use crate::weights_file::WeightsFile;
 
 const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
@@ -113,7 +113,7 @@ fn read_tensors(
     settings: &Settings,
     device: &Device,
 ) -> Result<(PeftAdapter, BTreeMap<String, Halves>), ModelError> {
-    let mut file = SafetensorsFile::open(weights)?;
+    let file = WeightsFile::open(weights)?;
     let names: Vec<String> = file.entries().keys().cloned().collect();
     let mut adapter = PeftAdapter {
         base: settings.base.clone(),

@@ -8,7 +8,7 @@ use engine::Parameters;
 
 use super::trained::Learning;
 use crate::ModelError;
-use crate::formats::safetensors::SafetensorsFile;
+use crate::weights_file::WeightsFile;
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -85,7 +85,7 @@ fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
 
 /// Reads what [`write`] wrote.
 fn read(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
-    let mut file = SafetensorsFile::open(path)?;
+    let file = WeightsFile::open(path)?;
     let names: Vec<String> = file.entries().keys().cloned().collect();
     names.into_iter().map(|name| file.read_as_stored(&name).map(|tensor| (name, tensor))).collect()
 }

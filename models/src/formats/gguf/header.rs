@@ -7,8 +7,8 @@ use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 
-use super::super::file::{Floats, SizedFile};
 use crate::ModelError;
+use tensorfile::{Floats, SizedFile};
 
 /// More elements than any vocabulary has; the longest list that is read.
 const MAX_LIST: u64 = 1 << 24;
@@ -88,7 +88,7 @@ impl Header {
     /// # Errors
     /// Another format or version, a length beyond the file, unknown types, names that come twice, tensors that overlap
     /// or lie outside the file.
-    pub(super) fn read(file: &mut SizedFile) -> Result<Self, ModelError> {
+    pub(super) fn read(file: &SizedFile) -> Result<Self, ModelError> {
         let mut reader = Reader { file, at: 0, window: Vec::new(), window_start: 0 };
         let (n_tensors, n_metadata) = reader.preamble()?;
         let mut metadata = BTreeMap::new();
@@ -104,7 +104,7 @@ impl Header {
         for _ in 0..n_tensors {
             let (name, info) = reader.tensor()?;
             if tensors.insert(name.clone(), info).is_some() {
-                return Err(ModelError::tensor(&reader.file.path, name, "named twice in the header"));
+                return Err(ModelError::tensor(&reader.file.path(), name, "named twice in the header"));
             }
         }
         let alignment = match metadata.get("general.alignment") {
@@ -113,7 +113,7 @@ impl Header {
             Some(other) => return Err(reader.damaged(format!("general.alignment is {other:?}, not a power of two"))),
         };
         let start = reader.at.next_multiple_of(alignment);
-        place(&reader.file.path, reader.file.len, start, &mut tensors)?;
+        place(&reader.file.path(), reader.file.len(), start, &mut tensors)?;
         Ok(Self { metadata, tensors })
     }
 }
@@ -146,7 +146,7 @@ fn place(path: &Path, len: u64, start: u64, tensors: &mut BTreeMap<String, Info>
 
 /// Reads forward through the header.
 struct Reader<'a> {
-    file: &'a mut SizedFile,
+    file: &'a SizedFile,
     at: u64,
     window: Vec<u8>,
     window_start: u64,
@@ -154,12 +154,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn damaged(&self, reason: impl Into<String>) -> ModelError {
-        ModelError::format(&self.file.path, reason)
+        ModelError::format(&self.file.path(), reason)
     }
 
     /// Refuses to read what the file doesn't have.
     fn check_room(&self, bytes: u64, what: &str) -> Result<(), ModelError> {
-        let room = self.file.len - self.at;
+        let room = self.file.len() - self.at;
         if bytes <= room {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl Reader<'_> {
         } else if !out.is_empty() {
             let end = self.at + out.len() as u64;
             if self.at < self.window_start || end > self.window_start + self.window.len() as u64 {
-                self.window = self.file.bytes(self.at, WINDOW.min(self.file.len - self.at))?;
+                self.window = self.file.bytes(self.at, WINDOW.min(self.file.len() - self.at))?;
                 self.window_start = self.at;
             }
             let from = (self.at - self.window_start) as usize;
@@ -298,19 +298,19 @@ impl Reader<'_> {
         let n_dims = self.u32()?;
         let wrong = |path: &Path, reason: String| Err(ModelError::tensor(path, &name, reason));
         if !(1..=4).contains(&n_dims) {
-            return wrong(&self.file.path, format!("{n_dims} dimensions; 1 to 4 are possible"));
+            return wrong(&self.file.path(), format!("{n_dims} dimensions; 1 to 4 are possible"));
         }
         let dims = (0..n_dims).map(|_| self.u64()).collect::<Result<Vec<u64>, _>>()?;
         let code = self.u32()?;
         let begin = self.u64()?;
         let Some(stored) = Stored::from_code(code) else {
             let supported = "F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
-            return wrong(&self.file.path, format!("storage type {code} is not supported; supported: {supported}"));
+            return wrong(&self.file.path(), format!("storage type {code} is not supported; supported: {supported}"));
         };
         let (elements, size) = stored.unit();
         let count = dims.iter().try_fold(1_u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 40 && *n > 0);
         let Some(count) = count.filter(|_| dims[0].is_multiple_of(elements)) else {
-            return wrong(&self.file.path, format!("its shape {dims:?} is impossible for {stored:?}"));
+            return wrong(&self.file.path(), format!("its shape {dims:?} is impossible for {stored:?}"));
         };
         // GGUF lists the innermost dimension first.
         let shape = dims.iter().rev().map(|d| *d as usize).collect();

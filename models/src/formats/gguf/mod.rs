@@ -38,10 +38,10 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
     let settings = Settings::new(&header).map_err(named)?;
     let mut tied = !header.tensors.contains_key("output.weight");
     if settings.architecture == Architecture::Gpt2 && !tied {
-        tied = same_matrices(&mut parts, &header)?;
+        tied = same_matrices(&parts, &header)?;
     }
     let mut value = settings.config(tied).map_err(named)?;
-    if let Some(scaling) = rotary_factors(&mut parts, &header, &value)? {
+    if let Some(scaling) = rotary_factors(&parts, &header, &value)? {
         value["rope_scaling"] = scaling;
     }
     let vocabulary = vocabulary::read(path, &header)?;
@@ -87,7 +87,7 @@ fn places<'a>(
 }
 
 /// Whether the output matrix is a copy of the embedding, as converters write for GPT-2.
-fn same_matrices(parts: &mut Parts, header: &Header) -> Result<bool, ModelError> {
+fn same_matrices(parts: &Parts, header: &Header) -> Result<bool, ModelError> {
     let (Some(a), Some(b)) = (header.tensors.get("token_embd.weight"), header.tensors.get("output.weight")) else {
         return Ok(false);
     };
@@ -101,7 +101,7 @@ fn same_matrices(parts: &mut Parts, header: &Header) -> Result<bool, ModelError>
 ///
 /// # Errors
 /// Factors of another origin: they would change what the model says.
-fn rotary_factors(parts: &mut Parts, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
+fn rotary_factors(parts: &Parts, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
     const NAME: &str = "rope_freqs.weight";
     let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
     let file = parts.file(info.part);
@@ -114,7 +114,7 @@ fn rotary_factors(parts: &mut Parts, header: &Header, config: &Value) -> Result<
     let expected = llama3_factors(base, factors.len(), f64::from(factor));
     if factors.iter().zip(expected).any(|(found, e)| (f64::from(*found) - e).abs() > 1e-3 * e) {
         let reason = "its rotary factors are not those of Llama 3 with a context of 8192, the only ones supported";
-        return Err(ModelError::tensor(&file.path, NAME, reason));
+        return Err(ModelError::tensor(file.path(), NAME, reason));
     }
     Ok(Some(json!({
         "rope_type": "llama3",

@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::file::SizedFile;
 use super::header::{Header, Info, Meta};
 use crate::ModelError;
+use tensorfile::SizedFile;
 
 /// The files of a model, and what their headers say together.
 #[derive(Debug)]
@@ -23,14 +23,14 @@ impl Parts {
     /// # Errors
     /// A damaged header, parts that are not there or do not belong together.
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
-        let mut file = SizedFile::open(path)?;
-        let header = Header::read(&mut file)?;
+        let file = SizedFile::open(path)?;
+        let header = Header::read(&file)?;
         let Some(split) = Split::of(path, &header)? else { return Ok(Self { files: vec![file], header }) };
         let (mut files, mut headers) = (Vec::new(), Vec::new());
         for part in 0..split.count {
             let path = split.path_of(path, part)?;
-            let mut file = SizedFile::open(&path)?;
-            let header = Header::read(&mut file)?;
+            let file = SizedFile::open(&path)?;
+            let header = Header::read(&file)?;
             match Split::of(&path, &header)? {
                 Some(own) if own.number == part && own.count == split.count => {}
                 _ => return Err(ModelError::format(&path, format!("not {}, as its name says", split.naming(part)))),
@@ -49,8 +49,8 @@ impl Parts {
     }
 
     /// The file that a tensor is in.
-    pub(super) fn file(&mut self, part: usize) -> &mut SizedFile {
-        &mut self.files[part]
+    pub(super) fn file(&self, part: usize) -> &SizedFile {
+        &self.files[part]
     }
 }
 
@@ -61,8 +61,8 @@ fn joined(files: &[SizedFile], headers: Vec<Header>) -> Result<Header, ModelErro
     for (part, header) in (1..).zip(headers) {
         for (name, info) in header.tensors {
             if let Some(twin) = all.tensors.insert(name.clone(), Info { part, ..info }) {
-                let reason = format!("also in {}", files[twin.part].path.display());
-                return Err(ModelError::tensor(&files[part].path, name, reason));
+                let reason = format!("also in {}", files[twin.part].path().display());
+                return Err(ModelError::tensor(files[part].path(), name, reason));
             }
         }
     }

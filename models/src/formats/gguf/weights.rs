@@ -6,10 +6,11 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
-use super::super::file::{SizedFile, check_finite, read_floats};
 use super::super::rows;
 use super::header::{Info, Stored};
 use crate::ModelError;
+use crate::weights_file::check_finite;
+use tensorfile::{SizedFile, read_floats};
 
 /// How a tensor lies in the file, compared with Hugging Face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Layout {
 /// # Errors
 /// The system refuses, or a number isn't finite.
 pub(super) fn read(
-    file: &mut SizedFile,
+    file: &SizedFile,
     name: &str,
     info: &Info,
     layout: Layout,
@@ -51,7 +52,7 @@ pub(super) fn read(
         Stored::Plain(kind) => read_floats(file, info.begin, count, kind)?,
         Stored::Blocks(kind) => dequantize(&file.bytes(info.begin, info.bytes)?, kind, count)?,
     };
-    check_finite(&file.path, name, &values)?;
+    check_finite(file.path(), name, &values)?;
     let n_rows = info.shape[0];
     let values = match layout {
         Layout::Same | Layout::Transposed => values,

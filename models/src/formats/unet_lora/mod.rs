@@ -60,7 +60,7 @@ impl UNetLora {
 /// Damaged files, adapters of another kind or of a text encoder, layers that the model doesn't have, tensors without
 /// their partner or of another shape.
 pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNetLora, ModelError> {
-    let Source { mut file, settings, is_pefts } = Source::open(path)?;
+    let Source { file, settings, is_pefts } = Source::open(path)?;
     let path = file.path().to_path_buf();
     let shapes = config.tensor_shapes();
     let names: Vec<String> = file.entries().keys().cloned().collect();

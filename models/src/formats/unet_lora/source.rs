@@ -9,7 +9,7 @@ use crate::ModelError;
 use crate::formats::extras::read_object;
 use crate::formats::lora_settings::Settings;
 use crate::formats::resolve;
-use crate::formats::safetensors::SafetensorsFile;
+use crate::weights_file::WeightsFile;
 
 /// The name that diffusers gives a file of adapters.
 pub(super) const FILE: &str = "pytorch_lora_weights.safetensors";
@@ -28,7 +28,7 @@ pub fn is_unet_lora(path: &Path) -> bool {
 
 /// A file of adapters, open, with its settings if there are any.
 pub(super) struct Source {
-    pub(super) file: SafetensorsFile,
+    pub(super) file: WeightsFile,
     pub(super) settings: Option<Settings>,
     /// Whether they lie beside it, as PEFT writes them, and not in its header.
     pub(super) is_pefts: bool,
@@ -42,7 +42,7 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let path = resolve(path);
         let (weights, config) = places(&path)?;
-        let file = SafetensorsFile::open(&weights)?;
+        let file = WeightsFile::open(&weights)?;
         let is_pefts = config.is_some();
         let settings = match config {
             Some(config) => Some(Settings::of(&config, &read_object(&config)?)?),
