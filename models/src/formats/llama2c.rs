@@ -179,7 +179,7 @@ impl Weights<'_> {
     fn one(&mut self, name: &str, shape: &[usize], turned: Option<usize>) -> Result<(), ModelError> {
         let count = shape.iter().product();
         let mut values = read_floats(self.file, self.at, count, Floats::F32)?;
-        check_finite(&self.file.path(), name, &values)?;
+        check_finite(self.file.path(), name, &values)?;
         if let Some(heads) = turned {
             values = rows::reorder(&values, shape[0], rows::halves(shape[0], heads));
         }

@@ -104,7 +104,7 @@ impl Header {
         for _ in 0..n_tensors {
             let (name, info) = reader.tensor()?;
             if tensors.insert(name.clone(), info).is_some() {
-                return Err(ModelError::tensor(&reader.file.path(), name, "named twice in the header"));
+                return Err(ModelError::tensor(reader.file.path(), name, "named twice in the header"));
             }
         }
         let alignment = match metadata.get("general.alignment") {
@@ -113,7 +113,7 @@ impl Header {
             Some(other) => return Err(reader.damaged(format!("general.alignment is {other:?}, not a power of two"))),
         };
         let start = reader.at.next_multiple_of(alignment);
-        place(&reader.file.path(), reader.file.len(), start, &mut tensors)?;
+        place(reader.file.path(), reader.file.len(), start, &mut tensors)?;
         Ok(Self { metadata, tensors })
     }
 }
@@ -154,7 +154,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn damaged(&self, reason: impl Into<String>) -> ModelError {
-        ModelError::format(&self.file.path(), reason)
+        ModelError::format(self.file.path(), reason)
     }
 
     /// Refuses to read what the file doesn't have.
@@ -298,19 +298,19 @@ impl Reader<'_> {
         let n_dims = self.u32()?;
         let wrong = |path: &Path, reason: String| Err(ModelError::tensor(path, &name, reason));
         if !(1..=4).contains(&n_dims) {
-            return wrong(&self.file.path(), format!("{n_dims} dimensions; 1 to 4 are possible"));
+            return wrong(self.file.path(), format!("{n_dims} dimensions; 1 to 4 are possible"));
         }
         let dims = (0..n_dims).map(|_| self.u64()).collect::<Result<Vec<u64>, _>>()?;
         let code = self.u32()?;
         let begin = self.u64()?;
         let Some(stored) = Stored::from_code(code) else {
             let supported = "F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
-            return wrong(&self.file.path(), format!("storage type {code} is not supported; supported: {supported}"));
+            return wrong(self.file.path(), format!("storage type {code} is not supported; supported: {supported}"));
         };
         let (elements, size) = stored.unit();
         let count = dims.iter().try_fold(1_u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 40 && *n > 0);
         let Some(count) = count.filter(|_| dims[0].is_multiple_of(elements)) else {
-            return wrong(&self.file.path(), format!("its shape {dims:?} is impossible for {stored:?}"));
+            return wrong(self.file.path(), format!("its shape {dims:?} is impossible for {stored:?}"));
         };
         // GGUF lists the innermost dimension first.
         let shape = dims.iter().rev().map(|d| *d as usize).collect();
