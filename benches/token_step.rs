@@ -1,15 +1,15 @@
 //! One DPO step on TL;DR's shape: a random 70M GPT-NeoX, four pairs with prompts of 250 to 450 tokens and answers of 25
 //! to 55, f32. `benches/peers/trl_dpo.py` measures TRL on the same shape.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hybrid_dpo::engine::{Noise, optim::RmsProp};
 use hybrid_dpo::mdp::chance;
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{Episode, EpisodeOf, weights};
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
-use hybrid_dpo::models::formats::{Extras, ModelFiles};
 use hybrid_dpo::objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use hybrid_dpo::policies::{Learner, Policy};
 
@@ -17,7 +17,7 @@ use hybrid_dpo::policies::{Learner, Policy};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn files() -> ModelFiles {
+fn model() -> (CausalConfig, BTreeMap<String, Tensor>) {
     let config = serde_json::json!({
         "model_type": "gpt_neox", "vocab_size": 50304, "hidden_size": 512, "num_hidden_layers": 6,
         "num_attention_heads": 8, "intermediate_size": 2048, "max_position_embeddings": 2048, "rotary_pct": 0.25,
@@ -25,7 +25,7 @@ fn files() -> ModelFiles {
     });
     let config = CausalConfig::from_json(config).expect("a complete configuration");
     let tensors = config.initial_tensors(&Noise::new(0), &Device::Cpu).expect("memory for 70M numbers");
-    ModelFiles { path: "random".into(), config, tensors, tokenizer: None, extras: Extras::default() }
+    (config, tensors)
 }
 
 fn episodes() -> Vec<EpisodeOf<TokenMdp>> {
@@ -46,10 +46,10 @@ fn episodes() -> Vec<EpisodeOf<TokenMdp>> {
 
 fn step(criterion: &mut Criterion) {
     let mdp = TokenMdp { vocabulary: 50_304, eos: vec![0], max_length: 2048 };
-    let files = files();
-    let reference = CausalLm::frozen(files.clone()).expect("a checked model");
+    let (config, tensors) = model();
+    let reference = CausalLm::frozen(config.clone(), tensors.clone()).expect("a checked model");
     let optimizer = Box::new(RmsProp::new(0.99, 1e-8).expect("torch's defaults"));
-    let mut learner = CausalLm::trainable(files, Training::new(optimizer)).expect("a checked model");
+    let mut learner = CausalLm::trainable(config, tensors, Training::new(optimizer)).expect("a checked model");
     let objective = Pairwise::new(Logistic::new(0.1).expect("a positive beta"));
     let pairs: Vec<Comparison> = (0..4).map(|i| Comparison::new(2 * i, 2 * i + 1)).collect();
     let mut group = criterion.benchmark_group("token_step/neox-70m/4-pairs");

@@ -14,7 +14,7 @@ use hybrid_dpo::datasets::synthetic::tldr::{Problem, Split};
 use hybrid_dpo::datasets::{Dataset, OnBad, TokenSettings, Tokenise};
 use hybrid_dpo::engine::optim::RmsProp;
 use hybrid_dpo::mdp::token::TokenMdp;
-use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
+use hybrid_dpo::models::causal::Training as Learning;
 use hybrid_dpo::models::formats;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
@@ -38,8 +38,8 @@ fn main() -> Result<(), BoxError> {
     let held_out = TokenSource::<Comparison>::new(&held_out, max_length);
 
     // DPO against the model as it is.
-    let (objective, reference) = (Pairwise::new(Logistic::new(0.3)?), CausalLm::frozen(files.clone())?);
-    let mut policy = CausalLm::trainable(files, Learning::new(Box::new(RmsProp::new(0.99, 1e-8)?)))?;
+    let (objective, reference) = (Pairwise::new(Logistic::new(0.3)?), files.clone().frozen()?);
+    let mut policy = files.trainable(Learning::new(Box::new(RmsProp::new(0.99, 1e-8)?)))?;
     let settings =
         Settings { batch_size: 32, micro_batch_size: 16, rate: 3e-5, warmup_steps: 5, ..Settings::default() };
     let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);

@@ -15,9 +15,10 @@ use hybrid_dpo::datasets::synthetic::shapes::{EDGE, Problem, Split};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
-use hybrid_dpo::models::denoiser::sampler::Sampler;
-use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape, Training as Learning};
-use hybrid_dpo::models::formats::{DiffusersFolder, Scheduler, load_unet};
+use hybrid_dpo::models::denoiser::{Framing, SamplerConfig, Shape, Training as Learning};
+use hybrid_dpo::models::formats::{DiffusersFolder, load_unet};
+use hybrid_dpo::models::sampler::Sampler;
+use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::diffusion::{
@@ -58,8 +59,8 @@ fn main() -> Result<(), BoxError> {
     // The same trainer as of a language model.
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (prediction, optimizer) = (scheduler.prediction, Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.0)?));
-    let reference = Denoiser::frozen(files.clone(), prediction, shape, acting.clone())?;
-    let mut policy = Denoiser::trainable(files, prediction, shape, acting, Learning::new(optimizer))?;
+    let reference = files.clone().frozen(prediction, shape, acting.clone())?;
+    let mut policy = files.trainable(prediction, shape, acting, Learning::new(optimizer))?;
     let objective = Pairwise::new(Logistic::new(300.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 5e-4, warmup_steps: 5, ..Settings::default() };
     let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);

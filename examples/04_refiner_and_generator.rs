@@ -19,9 +19,10 @@ use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
-use hybrid_dpo::models::denoiser::sampler::Sampler;
 use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
-use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, Scheduler, UNetFiles, load, load_unet};
+use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, UNetFiles, load, load_unet};
+use hybrid_dpo::models::sampler::Sampler;
+use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::{BoxError, Pair, TrainedHalf};
 use hybrid_dpo::train::diffusion::{
@@ -77,10 +78,10 @@ fn policies(
 ) -> Result<(Models, Models), BoxError> {
     let adam = || AdamW::new((0.9, 0.999), 1e-8, 0.0).map(Box::new);
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
-    let frozen = Denoiser::frozen(unet.clone(), prediction, shape, acting.clone())?;
-    let reference = Pair::new(CausalLm::frozen(refiner.clone())?, frozen);
-    let outer = CausalLm::trainable(refiner, Learning::new(adam()?))?;
-    let inner = Denoiser::trainable(unet, prediction, shape, acting, Learning::new(adam()?))?;
+    let frozen = unet.clone().frozen(prediction, shape, acting.clone())?;
+    let reference = Pair::new(refiner.clone().frozen()?, frozen);
+    let outer = refiner.trainable(Learning::new(adam()?))?;
+    let inner = unet.trainable(prediction, shape, acting, Learning::new(adam()?))?;
     Ok((Pair::new(outer, inner).named(NAMES).learning(TrainedHalf::Both), reference))
 }
 

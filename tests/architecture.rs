@@ -24,6 +24,28 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ),
 ];
 
+/// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
+/// only those that stand before it, so there is no circle: files know models, and no model knows a file.
+const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
+    ("error", &[]),
+    ("weights_file", &[]),
+    ("fields", &[]),
+    ("tensors", &[]),
+    ("input_limits", &[]),
+    ("export", &[]),
+    ("network", &["weights_file"]),
+    ("sampler", &[]),
+    ("scheduler", &["fields", "sampler"]),
+    ("causal", &["fields", "tensors", "input_limits", "export", "network"]),
+    ("unet", &["fields", "tensors", "network"]),
+    ("denoiser", &["export", "network", "sampler", "unet"]),
+    ("vae", &["fields", "tensors"]),
+    ("clip", &["fields", "tensors", "input_limits"]),
+    ("formats", &["weights_file", "fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "clip"]),
+    ("prompted", &["clip", "formats"]),
+    ("codebook", &[]),
+];
+
 /// All that the crates of pure numbers may depend on from outside.
 const PURE: [(&str, &[&str]); 3] = [
     ("mdp", &["blake3", "rand", "rand_chacha", "serde", "thiserror"]),
@@ -199,6 +221,38 @@ fn the_search_of_the_source_finds_what_it_should() {
     assert!(kept.contains("std::fs") && kept.contains("let a"));
     assert!(!kept.contains("println!") && !kept.contains("std::io") && !kept.contains("std::net"));
     assert!(sources(&root().join("mdp")).len() > 5);
+    let code = "use crate::ModelError;\nuse crate::weights_file::File;\npub(in crate::unet) use super::super::x;\n";
+    assert_eq!(modules_of(code, 3), BTreeSet::from(["unet", "weights_file"].map(str::to_owned)));
+}
+
+#[test]
+fn a_model_knows_no_file() {
+    let may_know: BTreeMap<&str, &[&str]> = MODELS_MAY_KNOW.into_iter().collect();
+    for (index, (name, allowed)) in MODELS_MAY_KNOW.into_iter().enumerate() {
+        let is_before = |known: &&str| MODELS_MAY_KNOW[..index].iter().any(|(before, _)| before == known);
+        assert!(allowed.iter().all(is_before), "{name} may know only what stands before it in the list");
+    }
+    let folder = root().join("models/src");
+    for path in sources(&root().join("models")).iter().filter(|path| !path.ends_with("src/lib.rs")) {
+        let place = path.strip_prefix(&folder).unwrap().with_extension("");
+        let modules: Vec<&str> =
+            place.iter().map(|part| part.to_str().unwrap()).filter(|part| *part != "mod").collect();
+        let name = modules[0];
+        let allowed = may_know.get(name).unwrap_or_else(|| panic!("{name} is not in the list of modules of models"));
+        for known in modules_of(&product_code(&fs::read_to_string(path).unwrap()), modules.len()) {
+            let is_allowed = known == name || allowed.contains(&known.as_str());
+            assert!(is_allowed, "{}: {name} may not know {known}", path.display());
+        }
+    }
+}
+
+/// The modules of its crate that a file names, which is so many modules deep itself.
+fn modules_of(code: &str, depth: usize) -> BTreeSet<String> {
+    assert!(!code.contains("crate::{"), "a module of the crate is named in a line of its own");
+    assert!(!code.contains(&"super::".repeat(depth)), "the crate's root is called `crate`, not `super`");
+    let named =
+        code.split("crate::").skip(1).filter_map(|rest| rest.split(|c: char| c != '_' && !c.is_alphanumeric()).next());
+    named.filter(|name| *name != "ModelError").map(str::to_owned).collect()
 }
 
 /// Asserts that no banned word is in a crate's source, comments and tests apart.

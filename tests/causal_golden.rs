@@ -6,7 +6,7 @@ use candle_core::Device;
 use engine::optim::RmsProp;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, EpisodeOf, weights};
-use models::causal::{CausalLm, Recompute, Sampling, Training};
+use models::causal::{Recompute, Sampling, Training};
 use models::formats::{self, ModelFiles};
 use objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use policies::{Learner, Policy};
@@ -42,7 +42,7 @@ fn episode(prompt: &Value, response: &Value) -> EpisodeOf<TokenMdp> {
 /// Log-probabilities of packed episodes, and the greedy continuations, are transformers'.
 fn check(case: &str) {
     let expected = expected(case);
-    let model = CausalLm::frozen(files(case)).unwrap();
+    let model = files(case).frozen().unwrap();
     let golden = expected["episodes"].as_array().unwrap();
     let episodes: Vec<_> = golden.iter().map(|golden| episode(&golden["prompt"], &golden["response"])).collect();
     let scores = model.score(&MDP, &episodes).unwrap().log_probs;
@@ -93,8 +93,8 @@ fn check_dpo_steps(case: &str, keep: Recompute) {
     let dpo = &expected(case)["dpo"];
     let setting = |name: &str| dpo[name].as_f64().unwrap();
     let training = Training { keep, ..Training::new(Box::new(RmsProp::default())) };
-    let reference = CausalLm::frozen(files(case)).unwrap();
-    let mut model = CausalLm::trainable(files(case), training).unwrap();
+    let reference = files(case).frozen().unwrap();
+    let mut model = files(case).trainable(training).unwrap();
     let pairs = dpo["pairs"].as_array().unwrap();
     let sides = |pair: &Value| ["chosen", "rejected"].map(|side| episode(&pair["prompt"], &pair[side]));
     let episodes: Vec<_> = pairs.iter().flat_map(sides).collect();
@@ -129,8 +129,8 @@ fn ten_steps_of_dpo_are_those_of_torch() {
 
 #[test]
 fn the_divergence_is_zero_from_oneself() {
-    let reference = Arc::new(CausalLm::frozen(files("qwen2")).unwrap());
-    let model = CausalLm::frozen(files("qwen2")).unwrap().with_reference(reference).unwrap();
+    let reference = Arc::new(files("qwen2").frozen().unwrap());
+    let model = files("qwen2").frozen().unwrap().with_reference(reference).unwrap();
     let episodes = [Episode::whole(TokenState::new([5u32, 6].as_slice()), vec![7, 8, 9])];
     let divergence = model.score(&MDP, &episodes).unwrap().divergence.unwrap();
     assert!(divergence.values().iter().all(|kl| kl.abs() < 1e-6), "{divergence:?}");

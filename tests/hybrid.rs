@@ -11,9 +11,10 @@ use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training};
-use hybrid_dpo::models::denoiser::sampler::{Sampler, Variance};
 use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, SamplerConfig, Shape};
-use hybrid_dpo::models::formats::{self, DiffusersFolder, Scheduler};
+use hybrid_dpo::models::formats::{self, DiffusersFolder};
+use hybrid_dpo::models::sampler::{Sampler, Variance};
+use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::policies::{Learner, Pair, Policy, laws};
 use rand_chacha::rand_core::SeedableRng as _;
 
@@ -40,10 +41,10 @@ fn world() -> (Problem, Models) {
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
     let training = || Training::new(Box::new(Sgd::new(0.0).unwrap()));
-    let refiner = CausalLm::trainable(refiner, training()).unwrap();
+    let refiner = refiner.trainable(training()).unwrap();
     let files = formats::load_unet(folder.unet(), &cpu).unwrap();
     let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });
-    let generator = Denoiser::trainable(files, scheduler.prediction, SHAPE, acting, training()).unwrap();
+    let generator = files.trainable(scheduler.prediction, SHAPE, acting, training()).unwrap();
     (mdp, Pair::new(refiner, generator).named(["refiner", "generator"]))
 }
 

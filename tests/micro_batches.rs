@@ -9,9 +9,8 @@ use engine::checkpoint::Recompute;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{NoiseSchedule, Omega};
-use models::denoiser::sampler::Sampler;
 use models::denoiser::{Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
-use models::formats::UNetFiles;
+use models::sampler::Sampler;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
 use serde_json::json;
@@ -28,7 +27,7 @@ const N: usize = 10;
 const BETA: f64 = 500.0;
 const STEPS: usize = 3;
 
-fn files(dtype: DType) -> UNetFiles {
+fn network(dtype: DType) -> (UNetConfig, BTreeMap<String, Tensor>) {
     let config = UNetConfig::from_json(json!({
         "_class_name": "UNet2DConditionModel", "sample_size": 4, "in_channels": 2, "out_channels": 2,
         "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
@@ -38,8 +37,7 @@ fn files(dtype: DType) -> UNetFiles {
     let config = config.unwrap();
     let tensors = config.initial_tensors(&Noise::new(5), &Device::Cpu).unwrap();
     let cast = |(name, tensor): (String, Tensor)| (name, tensor.to_dtype(dtype).unwrap());
-    let tensors: BTreeMap<String, Tensor> = tensors.into_iter().map(cast).collect();
-    UNetFiles { path: "tiny".into(), config, tensors }
+    (config, tensors.into_iter().map(cast).collect())
 }
 
 fn pairs() -> Vec<ImageExample> {
@@ -64,9 +62,11 @@ type Shown = Vec<[f64; 3]>;
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
 fn train(dtype: DType, at_once: usize, keep: Recompute) -> (Shown, Vec<f64>) {
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
-    let reference = Denoiser::frozen(files(dtype), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
+    let (config, tensors) = network(dtype);
+    let reference =
+        Denoiser::frozen(config.clone(), tensors.clone(), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
     let training = Training { keep, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
-    let mut learner = Denoiser::trainable(files(dtype), Prediction::Epsilon, SHAPE, acting, training).unwrap();
+    let mut learner = Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
     let draws = Draws {
         seed: 2,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use datasets::images::Pixels;
 use models::causal::RewardModel;
-use models::clip::ClipScore;
+use models::formats::{load_clip_score, load_reward};
 use serde_json::Value;
 
 fn golden(name: &str) -> PathBuf {
@@ -27,6 +27,11 @@ fn check_close(what: &str, found: &[f64], expected: &[f64]) {
     }
 }
 
+fn reward(case: &str) -> RewardModel {
+    let files = load_reward(&golden(case), &Device::Cpu).unwrap();
+    RewardModel::new(files.config, files.tensors).unwrap()
+}
+
 fn pixels(height: usize, width: usize, bytes: &Value) -> Pixels {
     let values: Vec<f32> = numbers(bytes).iter().map(|byte| (byte / 127.5 - 1.0) as f32).collect();
     Pixels::new(height, width, values).unwrap()
@@ -37,7 +42,7 @@ fn texts_are_rewarded_as_in_transformers() {
     for case in ["gpt_neox", "gpt2", "llama", "qwen2"] {
         let expected = read(&format!("{case}/expected.json"));
         let texts: Vec<Vec<u32>> = serde_json::from_value(expected["texts"].clone()).unwrap();
-        let model = RewardModel::load(&golden(case), &Device::Cpu).unwrap();
+        let model = reward(case);
         check_close(case, &model.score(&texts).unwrap(), &numbers(&expected["rewards"]));
         let alone: Vec<f64> = texts.iter().flat_map(|text| model.score(std::slice::from_ref(text)).unwrap()).collect();
         check_close(&format!("{case}, one by one"), &alone, &numbers(&expected["rewards"]));
@@ -46,7 +51,7 @@ fn texts_are_rewarded_as_in_transformers() {
 
 #[test]
 fn texts_that_a_reward_model_can_not_read_are_named() {
-    let model = RewardModel::load(&golden("llama"), &Device::Cpu).unwrap();
+    let model = reward("llama");
     for (text, says) in
         [(vec![], "at least one token"), (vec![3; 65], "at most the 64"), (vec![3, 96], "vocabulary of 96")]
     {
@@ -59,7 +64,7 @@ fn texts_that_a_reward_model_can_not_read_are_named() {
 fn pictures_are_rewarded_as_in_transformers() {
     let expected = read("clip/expected.json");
     let requests: Vec<String> = serde_json::from_value(expected["requests"].clone()).unwrap();
-    let model = ClipScore::load(&golden("clip"), &Device::Cpu).unwrap();
+    let model = load_clip_score(&golden("clip"), &Device::Cpu).unwrap();
     let size = model.image_size();
     for (i, bytes) in expected["images"].as_array().unwrap().iter().enumerate() {
         let image = pixels(size, size, bytes).clip_square(size);
@@ -80,7 +85,7 @@ fn what_old_files_say_twice_is_believed_as_transformers_does() {
         std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
     let score = || {
-        let model = ClipScore::load(folder.path(), &Device::Cpu).unwrap();
+        let model = load_clip_score(folder.path(), &Device::Cpu).unwrap();
         let size = model.image_size();
         model
             .score(&[("a red circle", &pixels(size, size, &read("clip/expected.json")["images"][0]).values()[..])])

@@ -23,7 +23,7 @@ use wiring::{Models, NAMES, Pairs, Size, Video, VideoMdp, draws};
 const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 8, 16, 16] };
 
 fn learner(video: &Video) -> Models {
-    let planner = Video::planner(video.untrained_planner(TINY, 1).unwrap()).unwrap();
+    let planner = video.planner(video.untrained_planner(TINY, 1).unwrap()).unwrap();
     let decoder = video.decoder(video.untrained_decoder(TINY, 1).unwrap(), None).unwrap();
     Pair::new(planner, decoder).named(NAMES)
 }

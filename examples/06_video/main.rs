@@ -22,7 +22,9 @@ use std::time::Instant;
 use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::motion::{Problem, Split};
 use hybrid_dpo::mdp::Mdp;
-use hybrid_dpo::models::formats::{ModelFiles, UNetFiles, load, load_unet};
+use hybrid_dpo::models::causal::CausalConfig;
+use hybrid_dpo::models::formats::{load, load_unet};
+use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::objectives::{
     BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
 };
@@ -31,7 +33,7 @@ use hybrid_dpo::train::token::TokenSource;
 use hybrid_dpo::train::{self, CacheKey, Decay, Hooks, Monitor, Record, RunFolder, Settings, Source};
 
 use studio::Studio;
-use wiring::{Drawings, NAMES, Pairs, Plans, Result, Size, Video, draws};
+use wiring::{Drawings, NAMES, Pairs, Parts, Plans, Result, Size, Video, draws};
 
 /// How much of everything there is.
 struct Scale {
@@ -75,7 +77,7 @@ fn main() -> Result<()> {
     println!("the bases are ready after {:.0} s", begun.elapsed().as_secs_f64());
 
     let base = video.frozen(planner.clone(), decoder.clone())?;
-    let mut learner = Pair::new(Video::planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
+    let mut learner = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
     learner.rates = (1.0, RATES[1] / RATES[0]);
 
     let problem = Problem::new(options.seed);
@@ -144,21 +146,22 @@ impl Options {
 }
 
 /// The planner, taught by demonstrations unless that was done before.
-fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<ModelFiles> {
+fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<CausalConfig>> {
     let folder = options.bases.join(NAMES[0]);
     if !folder.join("model").is_dir() {
         let n = 16 * scale.planner_steps;
         let plans = Plans { video, problem: Problem::new(0), n };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
-        let mut learner = Video::planner(video.untrained_planner(scale.size, 0)?)?;
+        let mut learner = video.planner(video.untrained_planner(scale.size, 0)?)?;
         let settings = settings((16, scale.planner_steps), 3e-3, 20.0);
         fit(&video.mdp.outer, &source, None, &Sft::default(), &mut learner, &settings, (NAMES[0], &folder))?;
     }
-    Ok(load(&folder.join("model"), &Device::Cpu)?)
+    let files = load(&folder.join("model"), &Device::Cpu)?;
+    Ok((files.config, files.tensors))
 }
 
 /// The decoder, likewise.
-fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<UNetFiles> {
+fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<UNetConfig>> {
     let folder = options.bases.join(NAMES[1]);
     if !folder.join("model").is_dir() {
         let drawings = Drawings { video, problem: Problem::new(0), n: 16 * scale.decoder_steps };
@@ -167,7 +170,8 @@ fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<UNetF
         let settings = settings((16, scale.decoder_steps), 2e-3, 1.0);
         fit(&video.mdp.inner, &source, None, &Sft::default(), &mut learner, &settings, (NAMES[1], &folder))?;
     }
-    Ok(load_unet(&folder.join("model"), &Device::Cpu)?)
+    let files = load_unet(&folder.join("model"), &Device::Cpu)?;
+    Ok((files.config, files.tensors))
 }
 
 /// A batch size and a number of steps, at a rate that rises, then falls along a cosine.

@@ -8,7 +8,7 @@ use std::path::Path;
 use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, Oracle, Outcome, Problem, Request, Split};
 use hybrid_dpo::engine::Noise;
 use hybrid_dpo::models::causal::Sampling;
-use hybrid_dpo::models::formats::SamplingPlan;
+use hybrid_dpo::models::sampler::SamplingPlan;
 use hybrid_dpo::train::pictures::{Picture, contact_sheet};
 use hybrid_dpo::train::statistics::wilson;
 

@@ -1,10 +1,11 @@
 //! The video problem as the trainer takes it: a hand-off, two models and data. There is no more to a new problem.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use hybrid_dpo::datasets::synthetic::motion::{
     self, Clip, Code, EDGE, FRAMES, Motion, MotionPair, Plan, Problem, Request, Split,
 };
@@ -15,9 +16,10 @@ use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
-use hybrid_dpo::models::denoiser::sampler::Sampler;
 use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
-use hybrid_dpo::models::formats::{Extras, ModelFiles, ModelTokenizer, Scheduler, UNetFiles};
+use hybrid_dpo::models::formats::{Extras, HuggingFaceExport, ModelTokenizer};
+use hybrid_dpo::models::sampler::Sampler;
+use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::models::{Codebook, ModelError};
 use hybrid_dpo::policies::{BoxError, Pair};
@@ -37,6 +39,9 @@ pub(crate) type VideoMdp = Hybrid<TokenMdp, ImageMdp, Codebook>;
 pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// What is learned from, for both halves.
 pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Codebook>;
+
+/// What a model is made of: its configuration and its tensors.
+pub(crate) type Parts<C> = (C, BTreeMap<String, Tensor>);
 
 /// What the halves are called.
 pub(crate) const NAMES: [&str; 2] = ["planner", "decoder"];
@@ -111,7 +116,7 @@ impl Video {
     }
 
     /// A Llama that knows nothing yet.
-    pub(crate) fn untrained_planner(&self, size: Size, seed: u64) -> Result<ModelFiles> {
+    pub(crate) fn untrained_planner(&self, size: Size, seed: u64) -> Result<Parts<CausalConfig>> {
         let config = CausalConfig::from_json(json!({
             "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": self.tokenizer.n_tokens(),
             "hidden_size": size.planner, "intermediate_size": 8 * size.planner / 3, "num_hidden_layers": size.n_layers,
@@ -120,12 +125,11 @@ impl Video {
             "tie_word_embeddings": true, "initializer_range": 0.06, "bos_token_id": 0, "eos_token_id": 0,
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
-        let (tokenizer, extras) = (Some(self.tokenizer.clone()), self.extras.clone());
-        Ok(ModelFiles { path: "planner".into(), config, tensors, tokenizer, extras })
+        Ok((config, tensors))
     }
 
     /// A UNet that knows nothing yet and looks at one code for each frame.
-    pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<UNetFiles> {
+    pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<Parts<UNetConfig>> {
         let config = UNetConfig::from_json(json!({
             "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
             "in_channels": SHAPE.channels, "out_channels": SHAPE.channels,
@@ -138,26 +142,27 @@ impl Video {
             "projection_class_embeddings_input_dim": self.mdp.handoff.width() + 6 * 4,
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
-        Ok(UNetFiles { path: "decoder".into(), config, tensors })
+        Ok((config, tensors))
     }
 
-    /// A planner that learns.
-    pub(crate) fn planner(files: ModelFiles) -> Result<CausalLm> {
-        Ok(CausalLm::trainable(files, Training::new(optimizer()?))?)
+    /// A planner that learns; it is exported with the tokenizer of the problem.
+    pub(crate) fn planner(&self, (config, tensors): Parts<CausalConfig>) -> Result<CausalLm> {
+        let exporter = HuggingFaceExport { extras: self.extras.clone(), ..HuggingFaceExport::default() };
+        Ok(CausalLm::trainable(config, tensors, Training::new(optimizer()?))?.with_exporter(exporter))
     }
 
     /// A decoder that learns; it is exported as an average of its weights if that has a decay.
-    pub(crate) fn decoder(&self, files: UNetFiles, ema: Option<f64>) -> Result<Denoiser> {
+    pub(crate) fn decoder(&self, (config, tensors): Parts<UNetConfig>, ema: Option<f64>) -> Result<Denoiser> {
         let training = Training { ema, ..Training::new(optimizer()?) };
         let acting = SamplerConfig::plain(SAMPLER);
-        Ok(Denoiser::trainable(files, self.scheduler.prediction, SHAPE, acting, training)?)
+        Ok(Denoiser::trainable(config, tensors, self.scheduler.prediction, SHAPE, acting, training)?)
     }
 
     /// Both as they are.
-    pub(crate) fn frozen(&self, planner: ModelFiles, decoder: UNetFiles) -> Result<Models> {
+    pub(crate) fn frozen(&self, planner: Parts<CausalConfig>, decoder: Parts<UNetConfig>) -> Result<Models> {
         let acting = SamplerConfig::plain(SAMPLER);
-        let decoder = Denoiser::frozen(decoder, self.scheduler.prediction, SHAPE, acting)?;
-        Ok(Pair::new(CausalLm::frozen(planner)?, decoder).named(NAMES))
+        let decoder = Denoiser::frozen(decoder.0, decoder.1, self.scheduler.prediction, SHAPE, acting)?;
+        Ok(Pair::new(CausalLm::frozen(planner.0, planner.1)?, decoder).named(NAMES))
     }
 
     /// Clips as scored decisions.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mdp::diffusion::DenoisingMdp;
+use mdp::diffusion::{Condition, Conditioning, DenoisingMdp, Framing};
 use mdp::hybrid::{Handoff, HandoffError};
 use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
-use crate::denoiser::{Condition, Conditioning, Framing};
 
 /// Sequences of codes that are kept; beyond that all are forgotten and made again when they come.
 const KEPT: usize = 4096;

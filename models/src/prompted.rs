@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mdp::diffusion::DenoisingMdp;
+use mdp::diffusion::{Condition, DenoisingMdp, Framing};
 use mdp::hybrid::{Handoff, HandoffError};
 use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
 use crate::clip::TextConditioner;
-use crate::denoiser::{Condition, Framing};
 use crate::formats::ModelTokenizer;
 
 /// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.

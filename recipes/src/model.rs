@@ -7,7 +7,7 @@ use engine::Noise;
 use engine::lora::LoraConfig;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use models::causal::{CausalConfig, CausalLm, Recompute, Training};
-use models::formats::{self, Extras, ModelFiles, ModelTokenizer, SaveOptions};
+use models::formats::{self, Extras, HuggingFaceExport, ModelFiles, ModelTokenizer, SaveOptions};
 
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters, embedded};
@@ -142,7 +142,8 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         }
         (asked, _) => (files, asked, None),
     };
-    let model = CausalLm::trainable(files, training(values, lora)?)?.with_save_options(save_options(values));
+    let exporter = HuggingFaceExport { save: save_options(values), ..files.exporter() };
+    let model = files.trainable(training(values, lora)?)?.with_exporter(exporter);
     Ok(match trained {
         Some(trained) => model.with_adapters(&trained)?,
         None => model,
@@ -160,7 +161,7 @@ pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Fai
     if continues_adapter(files, values) {
         return Ok(learner(files.clone(), values)?.frozen_copy()?);
     }
-    Ok(CausalLm::frozen(files.clone())?)
+    Ok(files.clone().frozen()?)
 }
 
 /// The base and the adapter of what was loaded as both.

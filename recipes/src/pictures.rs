@@ -6,7 +6,7 @@ use datasets::images::Pixels;
 use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
 use models::denoiser::{Condition, Denoiser, Generated};
-use models::formats::SamplingPlan;
+use models::sampler::SamplingPlan;
 use models::vae::Vae;
 use train::pictures::Picture;
 use train::statistics::wilson;

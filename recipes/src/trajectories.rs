@@ -7,7 +7,7 @@ use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
 use models::denoiser::{Condition, Denoiser, Generated, Shape};
-use models::formats::SamplingPlan;
+use models::sampler::SamplingPlan;
 use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};

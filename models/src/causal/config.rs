@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::fields::Fields;
 use super::rotary::{Rotary, RotaryKeys};
 use super::{settings, windows};
 use crate::ModelError;
+use crate::fields::Fields;
 
 /// The families of decoders that are built here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ pub struct CausalConfig {
 
 impl CausalConfig {
     /// Everything that changes the model's numbers, as text for a fingerprint.
-    pub(super) fn settings(&self) -> String {
+    pub(crate) fn settings(&self) -> String {
         format!("{:?}", Self { source: Value::Null, ..self.clone() })
     }
 

@@ -18,7 +18,7 @@ pub(super) use crate::network::Pass;
 
 /// A decoder's shape and its numbers.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     pub(super) config: CausalConfig,
     pub(super) weights: Weights,
     names: Vec<BlockNames>,

@@ -13,7 +13,6 @@
 //! use mdp::token::{TokenMdp, TokenState};
 //! use policies::Policy;
 //! use models::causal::{CausalConfig, CausalLm};
-//! use models::formats::{Extras, ModelFiles};
 //!
 //! # fn main() -> Result<(), policies::BoxError> {
 //! let config = CausalConfig::from_json(serde_json::json!({
@@ -21,9 +20,7 @@
 //!     "num_hidden_layers": 1, "num_attention_heads": 2,
 //! }))?;
 //! let tensors = config.initial_tensors(&Noise::new(0), &Device::Cpu)?;
-//! let model = CausalLm::frozen(ModelFiles {
-//!     path: "fresh".into(), config, tensors, tokenizer: None, extras: Extras::default(),
-//! })?;
+//! let model = CausalLm::frozen(config, tensors)?;
 //! let mdp = TokenMdp { vocabulary: 50, eos: vec![0], max_length: 64 };
 //! let prompt: Arc<[u32]> = vec![5, 6, 7].into();
 //! let answers = [vec![8, 9, 0], vec![8, 0]];
@@ -40,14 +37,12 @@ mod config;
 mod cursor;
 mod decoder;
 mod draw;
-pub(crate) mod fields;
 mod generate;
 mod initial;
 mod learn;
 mod model;
 mod names;
 mod packing;
-mod persist;
 mod policy;
 mod reward;
 mod rotary;

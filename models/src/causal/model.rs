@@ -1,7 +1,6 @@
 //! The model as its users hold it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -12,9 +11,10 @@ use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
 use super::draw::Sampling;
 use crate::ModelError;
-use crate::formats::{Extras, ModelFiles, SaveOptions};
+use crate::export::{Export, Exported};
 use crate::input_limits::Limits;
 use crate::network::{Trained, Training, Weights};
+use crate::tensors;
 
 /// A causal language model: a policy of the token MDP, a learner, and a thing that persists.
 ///
@@ -26,49 +26,42 @@ use crate::network::{Trained, Training, Weights};
 /// bit.
 #[derive(Debug)]
 pub struct CausalLm {
-    pub(super) decoder: Trained<Decoder>,
+    pub(crate) decoder: Trained<Decoder>,
     /// What the divergence channel is measured against.
     pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
     /// How it draws tokens where nothing else is said.
     pub(super) acting: Sampling,
-    pub(super) extras: Extras,
-    pub(super) path: PathBuf,
-    pub(super) save: SaveOptions,
+    pub(super) exporter: Option<Arc<dyn Export<CausalConfig>>>,
 }
 
 impl CausalLm {
-    /// A model that stays as it is: a reference, a judge, something to sample from.
+    /// A model that stays as it is: a reference, a judge, something to sample from. `tensors` are those of
+    /// [`CausalConfig::expected_tensors`].
     ///
     /// # Errors
     /// Tensors that are missing, that no model of this shape has, or of another shape.
-    pub fn frozen(files: ModelFiles) -> Result<Self, ModelError> {
-        check_tensors(&files)?;
-        let decoder = Decoder::new(files.config, Weights::frozen(files.tensors)?);
-        Ok(Self::with_decoder(Trained::frozen(decoder), files.extras, files.path))
+    pub fn frozen(config: CausalConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
+        Ok(Self::with_decoder(Trained::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
     }
 
     /// A model that learns: all its weights, or adapters on frozen ones.
     ///
     /// # Errors
     /// As [`CausalLm::frozen`], and adapter settings that fit no layer.
-    pub fn trainable(files: ModelFiles, training: Training) -> Result<Self, ModelError> {
-        check_tensors(&files)?;
-        let weights = Weights::trainable(files.tensors, training.adapters(), &files.config.adaptable_layers())?;
-        let decoder = Trained::learner(Decoder::new(files.config, weights), training)?;
-        Ok(Self::with_decoder(decoder, files.extras, files.path))
+    pub fn trainable(
+        config: CausalConfig,
+        tensors: BTreeMap<String, Tensor>,
+        training: Training,
+    ) -> Result<Self, ModelError> {
+        tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
+        let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers())?;
+        Ok(Self::with_decoder(Trained::learner(Decoder::new(config, weights), training)?))
     }
 
-    fn with_decoder(decoder: Trained<Decoder>, extras: Extras, path: PathBuf) -> Self {
-        Self {
-            decoder,
-            reference: None,
-            with_diagnostics: false,
-            acting: Sampling::default(),
-            extras,
-            path,
-            save: SaveOptions::default(),
-        }
+    fn with_decoder(decoder: Trained<Decoder>) -> Self {
+        Self { decoder, reference: None, with_diagnostics: false, acting: Sampling::default(), exporter: None }
     }
 
     /// Measures, for every decision, KL(reference || policy): the divergence channel (Eq. 14 without its -beta).
@@ -105,10 +98,11 @@ impl CausalLm {
         self
     }
 
-    /// The same, its weights or adapters exported like this.
+    /// The same, its weights or adapters written by this exporter
+    /// ([`HuggingFaceExport`](crate::formats::HuggingFaceExport), say).
     #[must_use]
-    pub fn with_save_options(self, save: SaveOptions) -> Self {
-        Self { save, ..self }
+    pub fn with_exporter(self, exporter: impl Export<CausalConfig> + 'static) -> Self {
+        Self { exporter: Some(Arc::new(exporter)), ..self }
     }
 
     /// The same with its adapters as they were left by an earlier training.
@@ -139,7 +133,7 @@ impl CausalLm {
 
     fn frozen_with(&self, weights: Weights) -> Self {
         let decoder = Trained::frozen(Decoder::new(self.config().clone(), weights));
-        Self::with_decoder(decoder, self.extras.clone(), self.path.clone()).with_save_options(self.save)
+        Self { exporter: self.exporter.clone(), ..Self::with_decoder(decoder) }
     }
 
     /// The same weights, now and after every update, seen with the divergence from `reference` and diagnostics: for
@@ -153,9 +147,7 @@ impl CausalLm {
             reference: None,
             with_diagnostics: true,
             acting: self.acting.clone(),
-            extras: Extras::default(),
-            path: self.path.clone(),
-            save: self.save,
+            exporter: self.exporter.clone(),
         };
         view.with_reference(reference)
     }
@@ -178,6 +170,16 @@ impl CausalLm {
     /// The gradient gathered since the last update; `None` for a model that does not learn.
     pub fn gradients(&self) -> Option<&Gradients> {
         self.decoder.gradients()
+    }
+
+    /// What writes it for other software, where it was given one.
+    pub fn exporter(&self) -> Option<&dyn Export<CausalConfig>> {
+        self.exporter.as_deref()
+    }
+
+    /// What is written of it.
+    pub fn exported(&self) -> Exported<'_, CausalConfig> {
+        Exported { config: self.config(), lora: self.lora(), tensors: self.decoder.exported() }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -206,23 +208,5 @@ impl CausalConfig {
             Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
         });
         layers.collect()
-    }
-}
-
-fn check_tensors(files: &ModelFiles) -> Result<(), ModelError> {
-    let expected = files.config.expected_tensors();
-    for (name, shape) in &expected {
-        match files.tensors.get(name) {
-            None => return Err(ModelError::tensor(&files.path, name, "is missing")),
-            Some(tensor) if tensor.dims() != shape.as_slice() => {
-                let reason = format!("has shape {:?}, expected {shape:?}", tensor.dims());
-                return Err(ModelError::tensor(&files.path, name, reason));
-            }
-            Some(_) => {}
-        }
-    }
-    match files.tensors.keys().find(|name| !expected.contains_key(*name)) {
-        Some(name) => Err(ModelError::tensor(&files.path, name, "no model of this shape has it")),
-        None => Ok(()),
     }
 }

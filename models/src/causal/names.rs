@@ -70,7 +70,7 @@ impl CausalConfig {
     }
 
     /// Every tensor of a reward model: those of the decoder, and a row that makes a number of its last state.
-    pub(crate) fn reward_tensors(&self) -> BTreeMap<String, Vec<usize>> {
+    pub fn reward_tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let mut tensors = self.expected_tensors();
         tensors.remove(self.head_name());
         tensors.insert(SCORE.to_owned(), vec![1, self.width]);

@@ -1,17 +1,18 @@
 //! Decoders that say how good a text is.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use engine::ops::{self, Forest, WeightLayout};
 
+use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass, Reading};
 use super::names::SCORE;
 use crate::ModelError;
-use crate::formats::{self, ModelFiles, ModelTokenizer};
 use crate::input_limits::Limits;
 use crate::network::Weights;
+use crate::tensors;
 
 /// How many tokens are in memory at once, unless one text has more.
 const TOKENS_AT_ONCE: usize = 8192;
@@ -20,40 +21,23 @@ const TOKENS_AT_ONCE: usize = 8192;
 /// calls `LlamaForSequenceClassification` (and its kin) with one label, and what TRL's `RewardTrainer` writes.
 #[derive(Debug)]
 pub struct RewardModel {
-    path: PathBuf,
     decoder: Decoder,
     score: Tensor,
     padding: Option<u32>,
-    tokenizer: Option<ModelTokenizer>,
 }
 
 impl RewardModel {
-    /// Whether the `config.json` in a folder names such a class.
-    pub fn is_folder(folder: &Path) -> bool {
-        let class = formats::read_object(&folder.join("config.json"))
-            .ok()
-            .and_then(|config| Some(config["architectures"].get(0)?.as_str()?.to_owned()));
-        class.is_some_and(|class| class.ends_with("ForSequenceClassification"))
-    }
-
-    /// Loads a Hugging Face folder.
+    /// Makes a reward model of its configuration and the tensors of [`CausalConfig::reward_tensors`].
     ///
     /// # Errors
-    /// Files that are missing or damaged, an architecture that is not built here, tensors that are not those of the
-    /// configuration, more than one label.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let ModelFiles { path, config, mut tensors, tokenizer, .. } = formats::load_reward(folder, device)?;
-        let score = tensors.remove(SCORE).ok_or_else(|| ModelError::tensor(&path, SCORE, "is missing"))?;
+    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    pub fn new(config: CausalConfig, mut tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        let what = format!("{} reward", config.architecture.model_type());
+        tensors::check(&what, &config.reward_tensors(), &tensors)?;
+        let missing = || ModelError::config(SCORE, "is missing");
+        let score = tensors.remove(SCORE).ok_or_else(missing)?;
         let padding = config.source["pad_token_id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        Ok(Self { path, decoder: Decoder::new(config, Weights::frozen(tensors)?), score, padding, tokenizer })
-    }
-
-    /// Its tokenizer.
-    ///
-    /// # Errors
-    /// The model came without one.
-    pub fn tokenizer(&self) -> Result<&ModelTokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { path: self.path.clone() })
+        Ok(Self { decoder: Decoder::new(config, Weights::frozen(tensors)?), score, padding })
     }
 
     /// The most tokens of a text.

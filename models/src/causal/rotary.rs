@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::fields::Fields;
 use crate::ModelError;
-use crate::formats::table::is_nothing;
+use crate::fields::Fields;
+use crate::fields::table::is_nothing;
 
 /// How rotary frequencies are stretched beyond the context a model was first trained with.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::{Architecture, CausalConfig};
 use crate::ModelError;
-use crate::formats::table::{
+use crate::fields::table::{
     Table, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, refused_unless_true, unknown,
 };
 
@@ -276,7 +276,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::formats::table::check_complete;
+    use crate::fields::table::check_complete;
 
     #[test]
     fn every_setting_that_the_libraries_declare_is_in_a_table() {

@@ -5,6 +5,7 @@ mod gradients;
 mod sampling;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -18,7 +19,6 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 
 use super::{CausalConfig, CausalLm, Training};
-use crate::formats::{Extras, ModelFiles};
 use policies::{Policy, laws};
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 21, eos: Vec::new(), max_length: 14 };
@@ -57,7 +57,7 @@ fn config(wanted: &str) -> CausalConfig {
 }
 
 /// Numbers large enough that every part of the model matters.
-fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
+fn tensors(config: &CausalConfig, seed: u64, dtype: DType) -> BTreeMap<String, Tensor> {
     let random = |(name, shape): (String, Vec<usize>)| {
         let (middle, std) = match (shape.len(), name.rsplit('.').next() == Some("bias")) {
             (1, false) => (1., 0.2),
@@ -67,8 +67,17 @@ fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
         let draws = noise::normal(&mut Noise::new(seed).stream(&name, 0), shape, std, &Device::Cpu).unwrap();
         (name, (draws + middle).unwrap().to_dtype(dtype).unwrap())
     };
-    let tensors = config.expected_tensors().into_iter().map(random).collect();
-    ModelFiles { path: "random".into(), config, tensors, tokenizer: None, extras: Extras::default() }
+    config.expected_tensors().into_iter().map(random).collect()
+}
+
+fn frozen(config: CausalConfig, seed: u64, dtype: DType) -> CausalLm {
+    let tensors = tensors(&config, seed, dtype);
+    CausalLm::frozen(config, tensors).unwrap()
+}
+
+fn trainable(config: CausalConfig, dtype: DType, training: Training) -> CausalLm {
+    let tensors = tensors(&config, 1, dtype);
+    CausalLm::trainable(config, tensors, training).unwrap()
 }
 
 fn training(lora: Option<LoraConfig>, keep: Recompute) -> Training {
@@ -76,7 +85,7 @@ fn training(lora: Option<LoraConfig>, keep: Recompute) -> Training {
 }
 
 fn learner(config: CausalConfig) -> CausalLm {
-    CausalLm::trainable(files(config, 1, DType::F32), training(None, Recompute::Nothing)).unwrap()
+    trainable(config, DType::F32, training(None, Recompute::Nothing))
 }
 
 fn episode(prompt: &[u32], response: &[u32]) -> EpisodeOf<TokenMdp> {
@@ -108,8 +117,8 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn packed_episodes_score_as_they_do_alone() {
     for (name, config) in configs() {
-        let reference = CausalLm::frozen(files(config.clone(), 2, DType::F32)).unwrap();
-        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let reference = frozen(config.clone(), 2, DType::F32);
+        let model = frozen(config, 1, DType::F32);
         let model = model.with_diagnostics().with_reference(Arc::new(reference)).unwrap();
         let episodes = episodes();
         let together = model.score(&MDP, &episodes).unwrap();
@@ -130,7 +139,7 @@ fn packed_episodes_score_as_they_do_alone() {
 #[test]
 fn the_order_of_a_batch_changes_no_bit() {
     for (name, config) in configs() {
-        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let model = frozen(config, 1, DType::F32);
         let mut episodes = episodes();
         let forwards = model.score(&MDP, &episodes).unwrap();
         episodes.reverse();
@@ -170,15 +179,20 @@ fn what_a_model_cannot_read_is_refused() {
     check(episode(&[], &[1]), "no predictor");
     check(episode(&[1], &[23]), "below the model's vocabulary of 23");
     check(episode(&[1; 10], &[2; 8]), "16 positions");
-    let mut broken = files(config("llama untied"), 1, DType::F32);
-    let name = broken.config.final_norm_name() + ".weight";
-    broken.tensors.insert(name.clone(), Tensor::new(&[f32::NAN; 8], &Device::Cpu).unwrap());
-    let error = CausalLm::frozen(broken.clone()).unwrap().score(&MDP, &episodes()).unwrap_err().to_string();
+    let config = config("llama untied");
+    let mut broken = tensors(&config, 1, DType::F32);
+    let name = config.final_norm_name() + ".weight";
+    broken.insert(name.clone(), Tensor::new(&[f32::NAN; 8], &Device::Cpu).unwrap());
+    let make = |tensors: &BTreeMap<String, Tensor>| CausalLm::frozen(config.clone(), tensors.clone());
+    let error = make(&broken).unwrap().score(&MDP, &episodes()).unwrap_err().to_string();
     assert!(error.contains("episode 0, step 0"), "{error}");
-    broken.tensors.remove(&name);
-    assert!(CausalLm::frozen(broken.clone()).unwrap_err().to_string().contains("`model.norm.weight`: is missing"));
-    broken.tensors.insert(name, Tensor::new(&[1f32; 7], &Device::Cpu).unwrap());
-    assert!(CausalLm::frozen(broken).unwrap_err().to_string().contains("has shape [7], expected [8]"));
+    broken.remove(&name);
+    let expected =
+        "the tensors of the llama model: expected those of its configuration, got 1 missing tensor: model.norm.weight";
+    assert_eq!(make(&broken).unwrap_err().to_string(), expected);
+    broken.insert(name, Tensor::new(&[1f32; 7], &Device::Cpu).unwrap());
+    let error = make(&broken).unwrap_err().to_string();
+    assert!(error.ends_with("1 misshapen tensor: model.norm.weight (expected [8], found [7])"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Windows of attention, which are accepted where they hide nothing.
 
-use super::fields::Fields;
 use crate::ModelError;
+use crate::fields::Fields;
 
 /// transformers' defaults for Qwen2.
 const WINDOW: usize = 4096;

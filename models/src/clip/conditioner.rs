@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
+
 use super::{ClipOutput, ClipText, ClipTokenizer};
 use crate::ModelError;
-use crate::denoiser::{Condition, Conditioning, Framing, Hidden};
 
 /// The text half of a diffusers folder: its tokenizers with their encoders.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::encoder::{Blocks, with_bias};
 use crate::ModelError;
-use crate::causal::fields::Fields;
-use crate::declared::Kind::{Number, Text, Whole};
-use crate::declared::{Table, harmless, honoured, refused};
+use crate::fields::Fields;
+use crate::fields::declared::Kind::{Number, Text, Whole};
+use crate::fields::declared::{Table, harmless, honoured, refused};
 
 /// The nonlinearity of the feed-forward layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl ClipTextConfig {
     }
 
     /// Every tensor, by its name without `text_model.`, and its shape.
-    pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+    pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let width = self.width;
         let mut shapes = self.blocks().shapes();
         shapes.insert("embeddings.token_embedding.weight".into(), vec![self.vocabulary, width]);
@@ -97,6 +97,15 @@ impl ClipTextConfig {
             shapes.insert("text_projection.weight".into(), vec![projection, width]);
         }
         shapes
+    }
+
+    /// The name of a stored tensor without `text_model.`; `None` for buffers and for the other half of a whole CLIP.
+    pub(crate) fn canonical_name(&self, stored: &str) -> Option<String> {
+        let name = stored.strip_prefix("text_model.").unwrap_or(stored);
+        let other_half = ["vision_model.", "visual_projection."].iter().any(|prefix| name.starts_with(prefix));
+        let buffer = name.ends_with("position_ids") || name == "logit_scale";
+        let unused = name == "text_projection.weight" && self.projection.is_none();
+        (!other_half && !buffer && !unused).then(|| name.to_owned())
     }
 }
 
@@ -155,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_field_that_transformers_declares_has_a_fate() {
-        crate::declared::golden::check("CLIPTextConfig", DECLARED);
+        crate::fields::declared::golden::check("CLIPTextConfig", DECLARED);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ClipActivation;
 use super::config::activation;
 use crate::ModelError;
-use crate::causal::fields::Fields;
+use crate::fields::Fields;
 
 /// More layers than any encoder has; a damaged file's count must not be spelled out.
 const MOST_LAYERS: usize = 1000;

@@ -15,7 +15,8 @@ mod vision;
 
 pub use conditioner::{ConditionedTexts, Reading, TextConditioner};
 pub use config::{ClipActivation, ClipTextConfig};
-pub use score::ClipScore;
+pub(crate) use score::halves;
+pub use score::{ClipNormalisation, ClipScore};
 pub use text::{ClipOutput, ClipText};
 pub use tokenizer::{ClipTokenizer, TokenizedTexts};
 pub use vision::{ClipVision, ClipVisionConfig};

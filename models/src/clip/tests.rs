@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use mdp::diffusion::{Condition, Framing};
 use serde_json::Value;
 
-use super::{ClipText, ClipTokenizer, Reading, TextConditioner};
+use super::{ClipTokenizer, Reading, TextConditioner};
 use crate::ModelError;
-use crate::denoiser::{Condition, Framing};
+use crate::formats::{load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -47,7 +48,7 @@ fn check_texts(what: &str, found: impl Iterator<Item = Vec<f32>>, expected: &Ten
 fn encoders_agree_with_transformers() {
     let (expected, tensors) = (expected(), tensors());
     for name in ["sd/text_encoder", "sdxl/text_encoder", "sdxl/text_encoder_2"] {
-        let encoder = ClipText::load(&golden(name), &Device::Cpu).unwrap();
+        let encoder = load_clip_text(&golden(name), &Device::Cpu).unwrap();
         let outputs = encoder.encode(&ids(&expected["encoders"][name]["ids"])).unwrap();
         let tensor = |part: &str| &tensors[&format!("{name}.{part}")];
         check_texts(name, outputs.iter().map(|o| o.last.clone()), tensor("last"));
@@ -63,7 +64,7 @@ fn encoders_agree_with_transformers() {
 
 #[test]
 fn texts_of_other_lengths_change_nothing() {
-    let encoder = ClipText::load(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
+    let encoder = load_clip_text(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
     let texts: Vec<Vec<u32>> = (1..40).map(|n| (0..=n % 16).map(|i| (n * 31 + i * 7) as u32 % 604).collect()).collect();
     let together = encoder.encode(&texts).unwrap();
     assert_eq!(together.len(), texts.len());
@@ -76,7 +77,7 @@ fn texts_of_other_lengths_change_nothing() {
 
 #[test]
 fn texts_that_do_not_fit_are_refused() {
-    let encoder = ClipText::load(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
+    let encoder = load_clip_text(&golden("sd/text_encoder"), &Device::Cpu).unwrap();
     for (text, expected) in [(vec![], "at least one token"), (vec![5; 17], "got 17"), (vec![604], "vocabulary of 604")]
     {
         let message = encoder.encode(&[text]).unwrap_err().to_string();
@@ -89,7 +90,7 @@ fn tokenizers_agree_with_transformers() {
     let expected = expected();
     let texts: Vec<&str> = expected["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     for name in ["sd/tokenizer", "sdxl/tokenizer", "sdxl/tokenizer_2"] {
-        let tokenized = ClipTokenizer::load(&golden(name)).unwrap().encode(&texts).unwrap();
+        let tokenized = load_clip_tokenizer(&golden(name)).unwrap().encode(&texts).unwrap();
         let golden = &expected["tokens"][name];
         assert_eq!((tokenized.ids.len(), &tokenized.ids), (texts.len(), &ids(&golden["ids"])), "{name}: {texts:?}");
         assert_eq!(tokenized.n_truncated() as u64, golden["truncated"].as_u64().unwrap(), "{name}");
@@ -98,8 +99,8 @@ fn tokenizers_agree_with_transformers() {
 
 fn conditioner(folder: &str, parts: &[&str], reading: Reading) -> TextConditioner {
     let load = |part: &&str| {
-        let tokenizer = ClipTokenizer::load(&golden(&format!("{folder}/tokenizer{part}"))).unwrap();
-        let encoder = ClipText::load(&golden(&format!("{folder}/text_encoder{part}")), &Device::Cpu).unwrap();
+        let tokenizer = load_clip_tokenizer(&golden(&format!("{folder}/tokenizer{part}"))).unwrap();
+        let encoder = load_clip_text(&golden(&format!("{folder}/text_encoder{part}")), &Device::Cpu).unwrap();
         (tokenizer, encoder)
     };
     TextConditioner::new(parts.iter().map(load).collect(), reading).unwrap()
@@ -151,7 +152,7 @@ fn words(folder: &Path, settings: &str) -> Result<ClipTokenizer, ModelError> {
         "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "<pad>": 1, "red": 2, "circle": 3}}}"#;
     fs::write(folder.join("tokenizer.json"), model).unwrap();
     fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
-    ClipTokenizer::load(folder)
+    load_clip_tokenizer(folder)
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
     }
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let encode = |text: &str| {
-        ClipTokenizer::load(folder.path()).map(|tokenizer| tokenizer.encode(&[text]).unwrap().ids.remove(0))
+        load_clip_tokenizer(folder.path()).map(|tokenizer| tokenizer.encode(&[text]).unwrap().ids.remove(0))
     };
     write("tokenizer_config.json", r#"{"model_max_length": 8, "pad_token": "<|endoftext|>"}"#);
     let plain = encode("a").unwrap();
@@ -187,7 +188,7 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
     write("special_tokens_map.json", r#"{"pad_token": "!"}"#);
     let filled = encode("a").unwrap();
     assert_eq!((&filled[..3], &filled[3..]), (&plain[..3], &[0; 5][..]));
-    let size = ClipTokenizer::load(folder.path()).unwrap().n_tokens() as u32;
+    let size = load_clip_tokenizer(folder.path()).unwrap().n_tokens() as u32;
     write("added_tokens.json", &format!(r#"{{"<cat-toy>": {size}}}"#));
     assert_eq!(encode("a <cat-toy>").unwrap()[1..3], [plain[1], size]);
     write("tokenizer_config.json", r#"{"model_max_length": 8, "padding_side": "left", "truncation_side": "left"}"#);
@@ -208,7 +209,7 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
     assert_eq!(encode("A").unwrap(), plain);
     // Another class that the files declare, and the class that a pipeline names all the same, as diffusers 0.42 loads it.
     write("tokenizer_config.json", r#"{"model_max_length": 8, "tokenizer_class": "PreTrainedTokenizerFast"}"#);
-    let named = ClipTokenizer::load_as("CLIPTokenizer", folder.path()).unwrap();
+    let named = load_clip_tokenizer_as("CLIPTokenizer", folder.path()).unwrap();
     assert_eq!(named.encode(&["A"]).unwrap().ids[0], plain);
     assert!(encode("A").is_ok_and(|declared| declared != plain));
 }

@@ -1,16 +1,16 @@
 //! The text encoder.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use engine::ops::{self, Forest};
 
 use super::ClipTextConfig;
 use super::encoder::Encoder;
 use crate::ModelError;
-use crate::formats::component::{Expected, read_config, read_tensors};
 use crate::input_limits::Limits;
+use crate::tensors;
 
 /// How many texts are in memory at once.
 const TEXTS_AT_ONCE: usize = 16;
@@ -36,21 +36,13 @@ pub struct ClipOutput {
 }
 
 impl ClipText {
-    /// Loads a folder of `config.json` and `model.safetensors`.
+    /// Makes an encoder of its configuration and the tensors of [`ClipTextConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        Self::load_as(read_config(folder, ClipTextConfig::from_json)?, folder, device)
-    }
-
-    /// Loads the text half of whatever is in a folder.
-    pub(super) fn load_as(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let shapes = config.shapes();
-        let canonical = |stored: &str| canonical(&config, stored);
-        let expected = Expected { class: config.class(), stem: "model", shapes: &shapes, canonical: &canonical };
-        let encoder = Encoder::new(config.blocks(), read_tensors(folder, &expected, device)?)?;
-        Ok(Self { config, encoder })
+    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    pub fn new(config: ClipTextConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        tensors::check(config.class(), &config.tensor_shapes(), &tensors)?;
+        Ok(Self { encoder: Encoder::new(config.blocks(), tensors)?, config })
     }
 
     /// The encoder's shape.
@@ -111,13 +103,4 @@ impl ClipText {
         let end = if self.config.eos == 2 { text.iter().max().copied().unwrap_or(0) } else { self.config.eos };
         text.iter().position(|&token| token == end).unwrap_or(0)
     }
-}
-
-/// The name of a stored tensor without `text_model.`; `None` for buffers and for the other half of a whole CLIP.
-fn canonical(config: &ClipTextConfig, stored: &str) -> Option<String> {
-    let name = stored.strip_prefix("text_model.").unwrap_or(stored);
-    let other_half = ["vision_model.", "visual_projection."].iter().any(|prefix| name.starts_with(prefix));
-    let buffer = name.ends_with("position_ids") || name == "logit_scale";
-    let unused = name == "text_projection.weight" && config.projection.is_none();
-    (!other_half && !buffer && !unused).then(|| name.to_owned())
 }

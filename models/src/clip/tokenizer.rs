@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
 use crate::ModelError;
-use crate::formats::Extras;
-use crate::formats::tokenizer::{self, ClipParts};
 
 /// Turns texts into tokens as the text encoder was trained to read them: with begin and end, cut to the model's length
 /// and padded to it.
@@ -40,47 +37,15 @@ impl TokenizedTexts {
 }
 
 impl ClipTokenizer {
-    /// Loads a folder of `tokenizer.json`, or of `vocab.json` and `merges.txt`, with `tokenizer_config.json` and
-    /// `special_tokens_map.json` where there are some.
-    ///
-    /// Text is read as the class that the files declare reads it, and as transformers' `CLIPTokenizer` does where they
-    /// declare none. A text becomes as long as `model_max_length` says; without that it keeps its own length.
-    ///
-    /// # Errors
-    /// Files that are missing or damaged, special tokens that are not in the vocabulary.
-    pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        Self::read(folder, None)
-    }
-
-    /// Loads the same files as those of the class that a pipeline names, whatever class they declare themselves.
-    ///
-    /// # Errors
-    /// As [`ClipTokenizer::load`].
-    pub fn load_as(class: &str, folder: &Path) -> Result<Self, ModelError> {
-        Self::read(folder, Some(class))
-    }
-
-    fn read(folder: &Path, class: Option<&str>) -> Result<Self, ModelError> {
-        let files = Extras::read(folder)?;
-        let (path, file) = match (files.get("tokenizer.json"), files.get("vocab.json")) {
-            (Some(_), _) => (folder.join("tokenizer.json"), files.json(folder, "tokenizer.json")?),
-            (None, Some(_)) => (folder.join("vocab.json"), Some(byte_pairs(folder, &files)?)),
-            (None, None) => {
-                let reason = "no tokenizer: tokenizer.json, or vocab.json and merges.txt, are expected";
-                return Err(ModelError::format(folder, reason));
-            }
-        };
-        let ClipParts { tokenizer, padding, settings } =
-            tokenizer::clip(folder, &path, &files, class, file.unwrap_or(Value::Null))?;
-        let max_length = settings["model_max_length"].as_u64().and_then(|n| usize::try_from(n).ok());
-        let side =
-            |key: &str| if settings[key] == "left" { TruncationDirection::Left } else { TruncationDirection::Right };
-        let (cut, filled) = (side("truncation_side"), side("padding_side"));
-        let mut loaded = Self { path, tokenizer, max_length: None, padding, cut, filled };
-        if let Some(length) = max_length {
-            loaded.limit(length)?;
-        }
-        Ok(loaded)
+    /// Makes a tokenizer without a limit of its own. `path` is where the vocabulary came from, for messages; `sides` are
+    /// where texts that are too long lose tokens and where those that are too short get `padding`.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        tokenizer: Tokenizer,
+        padding: Option<u32>,
+        sides: (TruncationDirection, TruncationDirection),
+    ) -> Self {
+        Self { path: path.into(), tokenizer, max_length: None, padding, cut: sides.0, filled: sides.1 }
     }
 
     /// Cuts texts to `length` tokens, if they aren't cut to fewer already.
@@ -153,27 +118,4 @@ impl ClipTokenizer {
     fn error(&self, reason: String) -> ModelError {
         ModelError::Tokenizer { path: self.path.clone(), reason }
     }
-}
-
-/// The vocabulary of the files of released models as a `tokenizer.json` has it; the class knows the rest.
-fn byte_pairs(folder: &Path, files: &Extras) -> Result<Value, ModelError> {
-    let vocabulary = files.json(folder, "vocab.json")?.unwrap_or(Value::Null);
-    Ok(json!({ "version": "1.0", "added_tokens": [],
-        "model": { "vocab": vocabulary, "merges": merges(folder, files)? } }))
-}
-
-/// Reads `merges.txt`: a line for each pair, in the order they are merged.
-fn merges(folder: &Path, files: &Extras) -> Result<Vec<[String; 2]>, ModelError> {
-    let path = folder.join("merges.txt");
-    let Some(bytes) = files.get("merges.txt") else {
-        return Err(ModelError::format(folder, "vocab.json without its merges.txt"));
-    };
-    let text = std::str::from_utf8(bytes).map_err(|e| ModelError::format(&path, e.to_string()))?;
-    let lines =
-        text.lines().enumerate().filter(|(n, line)| !(line.is_empty() || *n == 0 && line.starts_with("#version")));
-    let pair = |(n, line): (usize, &str)| match line.split_once(' ') {
-        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok([left.to_owned(), right.to_owned()]),
-        _ => Err(ModelError::format(&path, format!("line {}: two pieces with a space between are expected", n + 1))),
-    };
-    lines.map(pair).collect()
 }

@@ -1,17 +1,16 @@
 //! The image encoder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use engine::ops::{self, Block, Convolution, Grid, Padding};
 use serde_json::Value;
 
 use super::encoder::{Blocks, Encoder, with_bias};
 use crate::ModelError;
-use crate::causal::fields::Fields;
-use crate::formats::component::{Expected, read_tensors};
+use crate::fields::Fields;
+use crate::tensors;
 
 /// How many images are in memory at once.
 const IMAGES_AT_ONCE: usize = 8;
@@ -58,7 +57,7 @@ impl ClipVisionConfig {
     }
 
     /// Every tensor, by its name without `vision_model.`, and its shape in memory.
-    fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+    pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let (width, patch) = (self.blocks.width, self.patch_size);
         let mut shapes = self.blocks.shapes();
         shapes.insert("embeddings.class_embedding".into(), vec![width]);
@@ -69,6 +68,14 @@ impl ClipVisionConfig {
         with_bias(&mut shapes, "post_layernorm", &[width]);
         shapes.insert("visual_projection.weight".into(), vec![self.projection, width]);
         shapes
+    }
+
+    /// The name of a stored tensor without `vision_model.`; `None` for buffers and for the text half.
+    pub(crate) fn canonical_name(stored: &str) -> Option<String> {
+        let name = stored.strip_prefix("vision_model.").unwrap_or(stored);
+        let text_half = ["text_model.", "text_projection."].iter().any(|prefix| name.starts_with(prefix));
+        let buffer = name.ends_with("position_ids") || name == "logit_scale";
+        (!text_half && !buffer).then(|| name.to_owned())
     }
 }
 
@@ -85,15 +92,13 @@ pub struct ClipVision {
 }
 
 impl ClipVision {
-    /// Loads the vision half of a folder.
+    /// Makes an encoder of its configuration and the tensors of [`ClipVisionConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Files that are missing or damaged, tensors that are not those of the configuration.
-    pub fn load(config: ClipVisionConfig, folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let shapes = config.shapes();
-        let expected = Expected { class: "CLIPModel", stem: "model", shapes: &shapes, canonical: &canonical };
-        let encoder = Encoder::new(config.blocks, read_tensors(folder, &expected, device)?)?;
-        Ok(Self { config, encoder })
+    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    pub fn new(config: ClipVisionConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        tensors::check("CLIP vision", &config.tensor_shapes(), &tensors)?;
+        Ok(Self { encoder: Encoder::new(config.blocks, tensors)?, config })
     }
 
     /// The encoder's shape.
@@ -150,12 +155,4 @@ impl ClipVision {
         let pooled = self.encoder.norm(&ops::embedding(&classes, &x)?, "post_layernorm")?;
         self.encoder.linear(&pooled, "visual_projection")
     }
-}
-
-/// The name of a stored tensor without `vision_model.`; `None` for buffers and for the text half.
-fn canonical(stored: &str) -> Option<String> {
-    let name = stored.strip_prefix("vision_model.").unwrap_or(stored);
-    let text_half = ["text_model.", "text_projection."].iter().any(|prefix| name.starts_with(prefix));
-    let buffer = name.ends_with("position_ids") || name == "logit_scale";
-    (!text_half && !buffer).then(|| name.to_owned())
 }

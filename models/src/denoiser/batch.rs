@@ -15,9 +15,9 @@ use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent};
 use mdp::{EpisodeOf, Mdp as _, Steps};
 
 use super::model::{SamplerConfig, Shape};
-use super::sampler::Sampling;
 use super::{Condition, Prediction};
 use crate::ModelError;
+use crate::sampler::Sampling;
 use crate::unet::{Contexts, UNetBatch};
 
 pub(super) type Problem = DenoisingMdp<Condition>;

@@ -9,8 +9,8 @@ use policies::{BoxError, Cursor, Policy as _, Proposal, one_each};
 
 use super::batch::{Problem, Question, State};
 use super::model::Denoiser;
-use super::sampler::Sampling;
 use crate::ModelError;
+use crate::sampler::Sampling;
 
 /// What a row remembers.
 #[derive(Clone, Debug, Default)]

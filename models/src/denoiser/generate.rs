@@ -11,7 +11,7 @@ use super::batch::{Problem, State};
 use super::cursor::DenoisingCursor;
 use super::model::Denoiser;
 use crate::ModelError;
-use crate::formats::SamplingPlan;
+use crate::sampler::SamplingPlan;
 
 /// An image and the way to it.
 #[derive(Clone, Debug, PartialEq)]

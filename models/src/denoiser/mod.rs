@@ -8,9 +8,7 @@ mod cursor;
 mod generate;
 mod learn;
 mod model;
-mod persist;
 mod policy;
-pub mod sampler;
 #[cfg(test)]
 mod tests;
 
@@ -18,4 +16,4 @@ pub use crate::network::Training;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, Prediction};
-pub use model::{Denoiser, ExportContext, SamplerConfig, Shape};
+pub use model::{Denoiser, SamplerConfig, Shape};

@@ -10,12 +10,12 @@ use engine::{Gradients, Parameters};
 use mdp::diffusion::Level;
 
 use super::batch::Problem;
-use super::sampler::{Sampler, Sampling};
 use super::{Condition, Prediction};
 use crate::ModelError;
-use crate::formats::{DiffusersFolder, SaveOptions, UNetFiles};
+use crate::export::{Export, Exported};
 use crate::network::{Trained, Training};
-use crate::unet::UNet;
+use crate::sampler::{Sampler, Sampling};
+use crate::unet::{UNet, UNetConfig};
 
 /// The size of the latents, or of the images of a model without an autoencoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,18 @@ impl Shape {
     /// Numbers in all.
     pub fn size(&self) -> usize {
         self.height * self.width * self.channels
+    }
+
+    /// Checks that a network takes and predicts latents of these channels; `what` is what they are called in messages.
+    pub(crate) fn check_channels(self, config: &UNetConfig, what: &str) -> Result<(), ModelError> {
+        if self.channels == config.in_channels && self.channels == config.out_channels {
+            return Ok(());
+        }
+        Err(ModelError::Argument {
+            what: what.to_owned(),
+            expected: format!("{} channels in and {} out", config.in_channels, config.out_channels),
+            got: format!("{} channels", self.channels),
+        })
     }
 }
 
@@ -90,19 +102,6 @@ impl SamplerConfig {
     }
 }
 
-/// What a denoiser came with and is exported with.
-#[derive(Clone, Debug, Default)]
-pub struct ExportContext {
-    /// The folder whose other parts (autoencoder, text encoders, tokenizers) are written beside the network.
-    pub folder: Option<DiffusersFolder>,
-    /// The scheduler's file, as text.
-    pub scheduler: Option<String>,
-    /// What the model is called where it was found: what adapters name as their base.
-    pub name: String,
-    /// How the network's weights or adapters are written.
-    pub save: SaveOptions,
-}
-
 /// A denoising network as a policy of the denoising problem.
 ///
 /// Going on towards a finished image is scored by minus the summed squared error of the prediction; a drawn latent by its
@@ -113,26 +112,28 @@ pub struct ExportContext {
 /// The numbers of a decision do not depend on the rest of the batch, to rounding.
 #[derive(Debug)]
 pub struct Denoiser {
-    pub(super) unet: Trained<UNet>,
+    pub(crate) unet: Trained<UNet>,
     pub(super) prediction: Prediction,
     pub(super) shape: Shape,
     pub(super) acting: SamplerConfig,
-    pub(super) export_context: ExportContext,
+    pub(super) exporter: Option<Arc<dyn Export<UNetConfig>>>,
 }
 
 impl Denoiser {
-    /// A denoiser that stays as it is: a reference, something to sample from.
+    /// A denoiser that stays as it is: a reference, something to sample from. `tensors` are those of
+    /// [`UNetConfig::tensor_shapes`].
     ///
     /// # Errors
     /// Tensors that are missing, that no model of this shape has, or of another shape; latents of other channels.
     pub fn frozen(
-        files: UNetFiles,
+        config: UNetConfig,
+        tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
         shape: Shape,
         acting: SamplerConfig,
     ) -> Result<Self, ModelError> {
-        check_shape(&files, shape)?;
-        let unet = Trained::frozen(UNet::frozen(files.config, files.tensors)?);
+        shape.check_channels(&config, "the latents")?;
+        let unet = Trained::frozen(UNet::frozen(config, tensors)?);
         Ok(Self::new(unet, prediction, shape, acting))
     }
 
@@ -141,19 +142,20 @@ impl Denoiser {
     /// # Errors
     /// As [`Denoiser::frozen`], and adapter settings that fit no layer.
     pub fn trainable(
-        files: UNetFiles,
+        config: UNetConfig,
+        tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
         shape: Shape,
         acting: SamplerConfig,
         training: Training,
     ) -> Result<Self, ModelError> {
-        check_shape(&files, shape)?;
-        let unet = UNet::trainable(files.config, files.tensors, training.adapters())?;
+        shape.check_channels(&config, "the latents")?;
+        let unet = UNet::trainable(config, tensors, training.adapters())?;
         Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
     }
 
     fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Self {
-        Self { unet, prediction, shape, acting, export_context: ExportContext::default() }
+        Self { unet, prediction, shape, acting, exporter: None }
     }
 
     /// The same with its adapters as they were left by an earlier training.
@@ -184,14 +186,14 @@ impl Denoiser {
 
     fn frozen_with(&self, unet: UNet) -> Self {
         let frozen = Self::new(Trained::frozen(unet), self.prediction, self.shape, self.acting.clone());
-        frozen.with_export_context(self.export_context.clone())
+        Self { exporter: self.exporter.clone(), ..frozen }
     }
 
-    /// The same, exported with these.
+    /// The same, its weights or adapters written by this exporter ([`DiffusersExport`](crate::formats::DiffusersExport),
+    /// say).
     #[must_use]
-    pub fn with_export_context(mut self, export_context: ExportContext) -> Self {
-        self.export_context = export_context;
-        self
+    pub fn with_exporter(self, exporter: impl Export<UNetConfig> + 'static) -> Self {
+        Self { exporter: Some(Arc::new(exporter)), ..self }
     }
 
     /// The network.
@@ -229,6 +231,16 @@ impl Denoiser {
         self.unet.gradients()
     }
 
+    /// What writes it for other software, where it was given one.
+    pub fn exporter(&self) -> Option<&dyn Export<UNetConfig>> {
+        self.exporter.as_deref()
+    }
+
+    /// What is written of it.
+    pub fn exported(&self) -> Exported<'_, UNetConfig> {
+        Exported { config: &self.unet.config, lora: self.lora(), tensors: self.unet.exported() }
+    }
+
     pub(super) fn device(&self) -> Device {
         self.unet.weights.device()
     }
@@ -236,15 +248,4 @@ impl Denoiser {
     pub(super) fn dtype(&self) -> DType {
         self.unet.weights.dtype()
     }
-}
-
-fn check_shape(files: &UNetFiles, shape: Shape) -> Result<(), ModelError> {
-    if shape.channels == files.config.in_channels && shape.channels == files.config.out_channels {
-        return Ok(());
-    }
-    Err(ModelError::Argument {
-        what: format!("the latents for {}", files.path.display()),
-        expected: format!("{} channels in and {} out", files.config.in_channels, files.config.out_channels),
-        got: format!("{} channels", shape.channels),
-    })
 }

@@ -10,8 +10,8 @@ use super::batch::{Problem, Question, State, network_batch};
 use super::cursor::DenoisingCursor;
 use super::learn::DenoiserTape;
 use super::model::Denoiser;
-use super::sampler::guided;
 use crate::ModelError;
+use crate::sampler::guided;
 use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
 
 /// Images a network sees at once.

@@ -17,9 +17,9 @@ use mdp::{Channels, Episode, EpisodeOf, Mdp as _, Piece};
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
-use super::sampler::Sampler;
 use super::{Condition, Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
-use crate::formats::{Scheduler, UNetFiles};
+use crate::sampler::Sampler;
+use crate::scheduler::Scheduler;
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
 
@@ -31,7 +31,7 @@ fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
 }
 
-fn files(dtype: DType) -> UNetFiles {
+fn network(dtype: DType) -> (UNetConfig, BTreeMap<String, Tensor>) {
     let config = UNetConfig::from_json(json!({
         "_class_name": "UNet2DConditionModel", "sample_size": 4, "in_channels": 2, "out_channels": 2,
         "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
@@ -40,9 +40,18 @@ fn files(dtype: DType) -> UNetFiles {
     }));
     let config = config.unwrap();
     let tensors = config.initial_tensors(&Noise::new(5), &Device::Cpu).unwrap();
-    let tensors: BTreeMap<String, Tensor> =
-        tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect();
-    UNetFiles { path: "tiny".into(), config, tensors }
+    let cast = |(name, tensor): (String, Tensor)| (name, tensor.to_dtype(dtype).unwrap());
+    (config, tensors.into_iter().map(cast).collect())
+}
+
+fn frozen(dtype: DType, prediction: Prediction, acting: SamplerConfig) -> Denoiser {
+    let (config, tensors) = network(dtype);
+    Denoiser::frozen(config, tensors, prediction, SHAPE, acting).unwrap()
+}
+
+fn trainable(dtype: DType, acting: SamplerConfig, training: Training) -> Denoiser {
+    let (config, tensors) = network(dtype);
+    Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap()
 }
 
 fn condition(seed: u64) -> Condition {
@@ -87,9 +96,7 @@ fn episodes(mdp: &Problem) -> Vec<EpisodeOf<Problem>> {
 #[test]
 fn denoisers_obey_the_laws() {
     for guidance in [false, true] {
-        let (mdp, policy) =
-            (problem(), Denoiser::frozen(files(DType::F32), Prediction::Velocity, SHAPE, acting(guidance)));
-        let policy = policy.unwrap();
+        let (mdp, policy) = (problem(), frozen(DType::F32, Prediction::Velocity, acting(guidance)));
         let starts = [mdp.start(&condition(1)), mdp.start(&condition(2))];
         laws::check_policy(&mdp, &policy, &starts, 4, 1e-3).unwrap();
         laws::check_scores(&mdp, &policy, &episodes(&mdp), 1e-3).unwrap();
@@ -127,7 +134,7 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         let sampler = Sampler::Ddim { eta: 0.7 };
         let plan = scheduler.plan(sampler, 7).unwrap();
         let acting = SamplerConfig { last: scheduler.last_level(sampler).unwrap(), ..SamplerConfig::plain(sampler) };
-        let policy = Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, acting).unwrap();
+        let policy = frozen(DType::F64, Prediction::Epsilon, acting);
         let drawn = policy
             .generate(&plan, &[condition(3)], &mut [rng(4)], &mut |_| ControlFlow::Continue(()))
             .unwrap()
@@ -151,8 +158,7 @@ fn drawing_ends_when_nobody_wants_it_any_more() {
     let config = json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 100, "clip_sample": false });
     let sampler = Sampler::Ddim { eta: 0.0 };
     let plan = Scheduler::parse(Path::new("here"), &config.to_string()).unwrap().plan(sampler, 7).unwrap();
-    let policy =
-        Denoiser::frozen(files(DType::F64), Prediction::Epsilon, SHAPE, SamplerConfig::plain(sampler)).unwrap();
+    let policy = frozen(DType::F64, Prediction::Epsilon, SamplerConfig::plain(sampler));
     let mut steps = Vec::new();
     let drawn = policy.generate(&plan, &[condition(3)], &mut [rng(4)], &mut |step| {
         steps.push(step);
@@ -173,8 +179,7 @@ fn every_parameter_follows_finite_differences() {
         [(false, false, Recompute::Nothing), (true, false, Recompute::Blocks), (false, true, Recompute::Nothing)]
     {
         let mdp = problem();
-        let (files, training) = (files(DType::F64), training(lora, keep, None));
-        let mut policy = Denoiser::trainable(files, Prediction::Epsilon, SHAPE, acting(guidance), training).unwrap();
+        let mut policy = trainable(DType::F64, acting(guidance), training(lora, keep, None));
         if lora {
             // An adapter that begins at zero would hide half of its gradient.
             for (name, var) in policy.parameters().trainable().filter(|(name, _)| name.contains("lora_B")) {
@@ -208,7 +213,7 @@ fn every_parameter_follows_finite_differences() {
 #[test]
 fn a_density_is_a_squared_error() {
     let mdp = problem();
-    let policy = Denoiser::frozen(files(DType::F64), Prediction::Velocity, SHAPE, acting(false)).unwrap();
+    let policy = frozen(DType::F64, Prediction::Velocity, acting(false));
     let episode = &episodes(&mdp)[0];
     let sampling = policy.acting().sampling(&mdp, Prediction::Velocity).unwrap();
     let scores = policy.score(&mdp, std::slice::from_ref(episode)).unwrap().log_probs;
@@ -233,7 +238,7 @@ fn a_checkpoint_brings_everything_back() {
     let mdp = problem();
     let make = || {
         let training = training(false, Recompute::Nothing, Some(0.5));
-        Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(false), training).unwrap()
+        trainable(DType::F32, acting(false), training)
     };
     let step = |policy: &mut Denoiser| {
         let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
@@ -263,10 +268,9 @@ fn a_checkpoint_brings_everything_back() {
 #[test]
 fn the_base_is_the_denoiser_before_its_adapters() {
     let mdp = problem();
-    let before = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true)).unwrap();
+    let before = frozen(DType::F32, Prediction::Epsilon, acting(true));
     let training = training(true, Recompute::Nothing, None);
-    let mut policy =
-        Denoiser::trainable(files(DType::F32), Prediction::Epsilon, SHAPE, acting(true), training).unwrap();
+    let mut policy = trainable(DType::F32, acting(true), training);
     let score = |policy: &Denoiser| policy.score(&mdp, &episodes(&mdp)).unwrap();
     for _ in 0..2 {
         let (numbers, tape) = policy.forward(&mdp, &episodes(&mdp)).unwrap();
@@ -282,16 +286,18 @@ fn the_base_is_the_denoiser_before_its_adapters() {
 
 #[test]
 fn a_fingerprint_is_of_settings_and_not_of_their_file() {
-    let of = |files: UNetFiles, prediction| {
-        Denoiser::frozen(files, prediction, SHAPE, acting(false)).unwrap().fingerprint().unwrap()
+    let of = |config: UNetConfig, prediction| {
+        let tensors = network(DType::F32).1;
+        Denoiser::frozen(config, tensors, prediction, SHAPE, acting(false)).unwrap().fingerprint().unwrap()
     };
-    let plain = of(files(DType::F32), Prediction::Epsilon);
-    let mut noted = files(DType::F32);
-    noted.config.source["_diffusers_version"] = json!("0.99");
+    let config = network(DType::F32).0;
+    let plain = of(config.clone(), Prediction::Epsilon);
+    let mut noted = config.clone();
+    noted.source["_diffusers_version"] = json!("0.99");
     assert_eq!(of(noted, Prediction::Epsilon), plain);
-    assert_ne!(of(files(DType::F32), Prediction::Velocity), plain);
-    let mut other = files(DType::F32);
-    other.config.norm_epsilon *= 2.0;
+    assert_ne!(of(config.clone(), Prediction::Velocity), plain);
+    let mut other = config;
+    other.norm_epsilon *= 2.0;
     assert_ne!(of(other, Prediction::Epsilon), plain);
 }
 
@@ -299,7 +305,7 @@ fn a_fingerprint_is_of_settings_and_not_of_their_file() {
 fn what_does_not_fit_is_refused() {
     let mdp = problem();
     let refuse = |acting: SamplerConfig, episode: EpisodeOf<Problem>| {
-        let policy = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, SHAPE, acting).unwrap();
+        let policy = frozen(DType::F32, Prediction::Epsilon, acting);
         policy.score(&mdp, &[episode]).unwrap_err().to_string()
     };
     let trajectory = episodes(&mdp).remove(0);
@@ -312,6 +318,7 @@ fn what_does_not_fit_is_refused() {
     let episode = Episode::whole(start, vec![DenoisingAction::Next(short)]);
     assert!(refuse(acting(false), episode).contains("32 numbers"));
     let other = Shape { channels: 3, ..SHAPE };
-    let error = Denoiser::frozen(files(DType::F32), Prediction::Epsilon, other, acting(false)).unwrap_err();
+    let (config, tensors) = network(DType::F32);
+    let error = Denoiser::frozen(config, tensors, Prediction::Epsilon, other, acting(false)).unwrap_err();
     assert!(error.to_string().contains("2 channels in"), "{error}");
 }

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::extras::read_object;
 use super::{Extras, ModelFiles, ModelTokenizer};
 use crate::ModelError;
 use crate::causal::{CausalConfig, SCORE};
+use crate::tensors::{differences, some};
 use crate::weights_file::WeightsFile;
-
-/// How many names an error lists.
-const LISTED: usize = 5;
 
 /// Loads a folder of `config.json`, safetensors (one file, or shards and their index) and tokenizer files.
 ///
@@ -22,11 +20,21 @@ pub(super) fn load(folder: &Path, device: &Device) -> Result<ModelFiles, ModelEr
     load_headed(folder, device, Head::Vocabulary)
 }
 
-/// Loads the folder of a reward model: a decoder with a score in place of an output matrix.
+/// Says whether the `config.json` in a folder names the class of a reward model.
+pub fn is_reward(folder: &Path) -> bool {
+    let class = read_object(&folder.join("config.json"))
+        .ok()
+        .and_then(|config| Some(config["architectures"].get(0)?.as_str()?.to_owned()));
+    class.is_some_and(|class| class.ends_with("ForSequenceClassification"))
+}
+
+/// Loads the Hugging Face folder of a reward model, a decoder with a score in place of an output matrix; its configuration
+/// and tensors make a [`RewardModel`](crate::causal::RewardModel).
 ///
 /// # Errors
-/// As [`load`], and more than one label.
-pub(super) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+/// Files that are missing or damaged, an architecture that is not built here, tensors that are not those of the
+/// configuration, more than one label.
+pub fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     load_headed(folder, device, Head::Reward)
 }
 
@@ -235,45 +243,14 @@ fn check_layers(path: &Path, config: &CausalConfig, n_tensors: usize) -> Result<
 ///
 /// # Errors
 /// One message that lists some of the missing, unknown and misshapen tensors.
-pub(crate) fn compare(
+pub(super) fn compare(
     path: &Path,
     what: &str,
     expected: &BTreeMap<String, Vec<usize>>,
     found: &BTreeMap<String, Vec<usize>>,
 ) -> Result<(), ModelError> {
-    let missing: Vec<&str> = expected.keys().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
-    let extra: Vec<&str> = found.keys().filter(|n| !expected.contains_key(*n)).map(String::as_str).collect();
-    let shapes = expected.iter().filter_map(|(name, shape)| Some((name, shape, found.get(name)?)));
-    let misshapen: Vec<String> = shapes
-        .filter(|(_, expected, found)| expected != found)
-        .map(|(name, expected, found)| format!("{name} (expected {expected:?}, found {found:?})"))
-        .collect();
-    let misshapen: Vec<&str> = misshapen.iter().map(String::as_str).collect();
-    let problems = [("missing", missing), ("unknown", extra), ("misshapen", misshapen)];
-    let problems: Vec<String> = problems
-        .iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(problem, names)| format!("{} {problem} tensor{}: {}", names.len(), plural(names.len()), some(names)))
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let reason = format!("the weights are not those of its {what} config.json: {}", problems.join("; "));
-    Err(ModelError::format(path, reason))
-}
-
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
-}
-
-/// Lists the first few names.
-pub(super) fn some(names: &[&str]) -> String {
-    let more = names.len().saturating_sub(LISTED);
-    let list = names[..names.len() - more].join(", ");
-    if more == 0 { list } else { format!("{list} and {more} more") }
-}
-
-/// The tensors' shapes, by name.
-pub(super) fn shapes(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<usize>> {
-    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect()
+    differences(expected, found).map_or(Ok(()), |problems| {
+        let reason = format!("the weights are not those of its {what} config.json: {problems}");
+        Err(ModelError::format(path, reason))
+    })
 }

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::table::{Table, Use, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, unknown};
+use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, unknown};
 
 /// A variant that an object switches on, even an empty one.
 const fn variant(what: &'static str) -> Use {
@@ -170,8 +170,8 @@ fn check_bias(bias: &Value) -> Result<(), String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::table::{check_complete, find};
     use super::*;
+    use crate::fields::table::{check_complete, find};
 
     #[test]
     fn every_setting_that_peft_declares_is_in_the_table() {

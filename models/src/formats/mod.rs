@@ -2,13 +2,17 @@
 //!
 //! [`load`] looks at what a path is and reads it into [`ModelFiles`]: a checked configuration, every tensor of the
 //! architecture under its Hugging Face name as f32, and the tokenizer with its chat template. Whatever the format, the
-//! result can be saved with [`save_huggingface`] as a folder that transformers loads.
+//! result can be saved with [`save_huggingface`] as a folder that transformers loads. [`ModelFiles::frozen`] and
+//! [`ModelFiles::trainable`] make a model of it that keeps what it is saved with.
 //!
 //! Headers are believed only as far as the file bears them out, so a damaged file is an error that names what is wrong,
 //! never a crash and never a huge allocation.
 
-pub(crate) mod component;
+mod clip;
+mod clip_tokenizer;
+mod component;
 mod diffusers;
+mod export;
 mod extras;
 mod gguf;
 mod huggingface;
@@ -18,16 +22,14 @@ mod lora_settings;
 mod lora_targets;
 mod peft;
 mod peft_merge;
-mod python_json;
 mod rows;
 mod save;
-mod scheduler;
 mod staging;
-pub(crate) mod table;
-pub(crate) mod tokenizer;
-pub(crate) mod tokenizer_json;
+mod tokenizer;
+mod tokenizer_json;
 mod unet;
 mod unet_lora;
+mod vae;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -36,21 +38,23 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
+pub use clip::{is_clip_score, load_clip_score, load_clip_text};
+pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
 pub use diffusers::{DiffusersFolder, Part};
+pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
-pub(crate) use extras::read_object;
-pub(crate) use huggingface::compare;
+pub use huggingface::{is_reward, load_reward};
 pub use lora_settings::TrainedLora;
 pub use peft::{LoraLayer, PeftAdapter, load_peft, save_peft};
 pub use peft_merge::merge_peft;
 pub use save::{SaveOptions, save_huggingface};
-pub use scheduler::{SamplingPlan, Scheduler, SchedulerKind};
 pub use tokenizer::ModelTokenizer;
 pub use unet::{UNetFiles, load_unet, save_unet};
 pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
+pub use vae::load_vae;
 
 use crate::ModelError;
-use crate::causal::CausalConfig;
+use crate::causal::{CausalConfig, CausalLm, Training};
 
 /// A causal language model as read from disk.
 #[derive(Clone, Debug)]
@@ -79,6 +83,32 @@ impl ModelFiles {
     /// The tokens that end a text: the tokenizer's, or those of the configuration where there is no tokenizer.
     pub fn eos(&self) -> &[u32] {
         self.tokenizer.as_ref().map_or(&self.config.eos, |t| &t.eos)
+    }
+
+    /// Makes a model that stays as it is of the files: [`CausalLm::frozen`] that is exported with what they came with.
+    ///
+    /// # Errors
+    /// Tensors that are not those of the configuration.
+    pub fn frozen(self) -> Result<CausalLm, ModelError> {
+        let Self { path: base, config, tensors, extras, .. } = self;
+        let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
+        Ok(CausalLm::frozen(config, tensors)?.with_exporter(exporter))
+    }
+
+    /// Makes a model that learns of the files: [`CausalLm::trainable`] that is exported with what they came with.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::frozen`], and adapter settings that fit no layer.
+    pub fn trainable(self, training: Training) -> Result<CausalLm, ModelError> {
+        let Self { path: base, config, tensors, extras, .. } = self;
+        let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
+        Ok(CausalLm::trainable(config, tensors, training)?.with_exporter(exporter))
+    }
+
+    /// Returns what writes a model of these files: as a folder with the files it came with, or as adapters that name its
+    /// path as their base.
+    pub fn exporter(&self) -> HuggingFaceExport {
+        HuggingFaceExport { base: self.path.clone(), extras: self.extras.clone(), ..HuggingFaceExport::default() }
     }
 }
 
@@ -113,14 +143,6 @@ pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
         };
     }
     if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
-}
-
-/// Loads the folder of a reward model.
-///
-/// # Errors
-/// A folder that is not there or has no reward model, and everything that can be wrong inside.
-pub(crate) fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
-    huggingface::load_reward(folder, device)
 }
 
 fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use candle_core::Tensor;
 
-use super::huggingface::some;
 use super::peft::{LoraLayer, PeftAdapter, WEIGHTS};
 use crate::ModelError;
 use crate::causal::CausalConfig;
+use crate::tensors::some;
 
 impl PeftAdapter {
     /// Whether it makes two matrices of the one that a tied model embeds with and reads out with.

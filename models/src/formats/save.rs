@@ -8,11 +8,12 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
 
+use super::Extras;
 use super::huggingface::check_tensors;
 use super::staging::Staging;
-use super::{Extras, huggingface};
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
+use crate::tensors::shapes;
 
 /// How weights are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn save_huggingface(
     extras: &Extras,
     options: SaveOptions,
 ) -> Result<(), ModelError> {
-    check_tensors(folder, config, &huggingface::shapes(tensors))?;
+    check_tensors(folder, config, &shapes(tensors))?;
     let staging = Staging::new(folder)?;
     staging.write("config.json", format!("{:#}\n", written_config(config, options)?).as_bytes())?;
     write_weights(&staging, "model", tensors, options)?;

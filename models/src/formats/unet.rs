@@ -8,9 +8,11 @@ use candle_core::{Device, Tensor};
 use super::SaveOptions;
 use super::component::{Expected, read_tensors, write_tensors};
 use super::extras::read_object;
-use super::huggingface::{compare, shapes};
+use super::huggingface::compare;
 use super::staging::Staging;
 use crate::ModelError;
+use crate::denoiser::{Denoiser, Prediction, SamplerConfig, Shape, Training};
+use crate::tensors::shapes;
 use crate::unet::UNetConfig;
 
 const STEM: &str = "diffusion_pytorch_model";
@@ -24,6 +26,37 @@ pub struct UNetFiles {
     pub config: UNetConfig,
     /// Every tensor, f32, under diffusers' name; kernels are `[out, height, width, in]`.
     pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl UNetFiles {
+    /// Makes a denoiser that stays as it is of the files: [`Denoiser::frozen`].
+    ///
+    /// # Errors
+    /// Tensors that are not those of the configuration; latents of other channels.
+    pub fn frozen(self, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Result<Denoiser, ModelError> {
+        self.check_channels(shape)?;
+        Denoiser::frozen(self.config, self.tensors, prediction, shape, acting)
+    }
+
+    /// Makes a denoiser that learns of the files: [`Denoiser::trainable`].
+    ///
+    /// # Errors
+    /// As [`UNetFiles::frozen`], and adapter settings that fit no layer.
+    pub fn trainable(
+        self,
+        prediction: Prediction,
+        shape: Shape,
+        acting: SamplerConfig,
+        training: Training,
+    ) -> Result<Denoiser, ModelError> {
+        self.check_channels(shape)?;
+        Denoiser::trainable(self.config, self.tensors, prediction, shape, acting, training)
+    }
+
+    /// The check of the denoiser itself, with the path in its message.
+    fn check_channels(&self, shape: Shape) -> Result<(), ModelError> {
+        shape.check_channels(&self.config, &format!("the latents for {}", self.path.display()))
+    }
 }
 
 /// Loads a `unet/` folder: one file of weights or shards and their index, of full numbers or (`.fp16`) halves.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::declared::table;
 use super::settings::Settings;
 use crate::ModelError;
-use crate::causal::fields::Fields;
+use crate::fields::Fields;
 
 /// The classes of diffusers that are built here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

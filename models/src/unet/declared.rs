@@ -1,8 +1,8 @@
 //! The fields of diffusers' UNets, and what becomes of each.
 
 use super::config::UNetClass;
-use crate::declared::Kind::{Any, Flag, Flags, Number, Numbers, Text, Texts, Whole, Wholes};
-use crate::declared::{Table, harmless, honoured, refused};
+use crate::fields::declared::Kind::{Any, Flag, Flags, Number, Numbers, Text, Texts, Whole, Wholes};
+use crate::fields::declared::{Table, harmless, honoured, refused};
 
 /// The fields of a class.
 pub(super) fn table(class: UNetClass) -> Table {
@@ -110,7 +110,7 @@ const CONDITIONAL: Table = Table(&[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declared::golden;
+    use crate::fields::declared::golden;
 
     #[test]
     fn every_field_that_diffusers_declares_has_a_fate() {

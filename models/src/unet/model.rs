@@ -1,7 +1,6 @@
 //! The model as its users hold it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::Tensor;
 use engine::lora::LoraConfig;
@@ -12,8 +11,8 @@ use super::batch::{Contexts, UNetBatch};
 use super::config::UNetConfig;
 use super::plan::{Attention, Part, Segment, Skip, grids, segments};
 use crate::ModelError;
-use crate::formats::compare;
 use crate::network::{GroupNorm, Layers, Network, Pass, Weights};
+use crate::tensors;
 
 /// A denoiser: diffusers' `UNet2DModel` or `UNet2DConditionModel`.
 ///
@@ -36,7 +35,7 @@ impl UNet {
     /// # Errors
     /// Tensors that are missing, that no model of this shape has, or of another shape.
     pub fn frozen(config: UNetConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        check_tensors(&config, &tensors)?;
+        tensors::check(config.class.name(), &config.tensor_shapes(), &tensors)?;
         Ok(Self::new(config, Weights::frozen(tensors)?))
     }
 
@@ -49,7 +48,7 @@ impl UNet {
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
     ) -> Result<Self, ModelError> {
-        check_tensors(&config, &tensors)?;
+        tensors::check(config.class.name(), &config.tensor_shapes(), &tensors)?;
         let weights = Weights::trainable(tensors, lora, &config.adaptable_layers())?;
         Ok(Self::new(config, weights))
     }
@@ -230,9 +229,4 @@ impl Network for UNet {
     fn weights(&self) -> &Weights {
         &self.weights
     }
-}
-
-fn check_tensors(config: &UNetConfig, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
-    let found = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    compare(Path::new("unet"), config.class.name(), &config.tensor_shapes(), &found)
 }

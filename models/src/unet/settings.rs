@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::config::{BlockAttention, Level, Middle, Resampling, Side, TextTime, UNetClass, UNetConfig};
 use crate::ModelError;
-use crate::causal::fields::Fields;
+use crate::fields::Fields;
 
 /// More than any model has, of anything that is counted; a file that claims more must not be spelled out.
 const MOST: usize = 1 << 20;

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::causal::fields::Fields;
-use crate::declared::Kind::{Flag, Number, Numbers, Texts, Whole, Wholes};
-use crate::declared::{Table, harmless, honoured, refused};
+use crate::fields::Fields;
+use crate::fields::declared::Kind::{Flag, Number, Numbers, Texts, Whole, Wholes};
+use crate::fields::declared::{Table, harmless, honoured, refused};
 
 /// More of anything than an autoencoder has; a damaged file's count must not be spelled out.
 const MOST: usize = 1000;
@@ -38,14 +38,17 @@ pub struct VaeConfig {
 }
 
 impl VaeConfig {
+    /// The class of diffusers that is built here.
+    pub(crate) const CLASS: &'static str = "AutoencoderKL";
+
     /// Reads the settings; what is absent is as diffusers has it.
     ///
     /// # Errors
     /// Another class of model, and settings that are impossible or not supported.
     pub fn from_json(source: &Value) -> Result<Self, ModelError> {
         let class = Fields::new(source).text("_class_name")?;
-        if let Some(found) = class.filter(|class| class != "AutoencoderKL") {
-            return Err(ModelError::Architecture { found, supported: "AutoencoderKL".to_owned() });
+        if let Some(found) = class.filter(|class| class != Self::CLASS) {
+            return Err(ModelError::Architecture { found, supported: Self::CLASS.to_owned() });
         }
         let given = source.as_object().ok_or_else(|| ModelError::config("config.json", "must hold an object"))?;
         DECLARED.refuse(given)?;
@@ -181,6 +184,6 @@ const DECLARED: Table = Table(&[
 mod tests {
     #[test]
     fn every_field_that_diffusers_declares_has_a_fate() {
-        crate::declared::golden::check("AutoencoderKL", super::DECLARED);
+        crate::fields::declared::golden::check("AutoencoderKL", super::DECLARED);
     }
 }

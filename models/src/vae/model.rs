@@ -1,16 +1,15 @@
 //! The autoencoder itself.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use engine::ops::{self, Block, Convolution, Grid, Heads, NormActivation, Padding, WeightLayout};
 use engine::{Parameters, Rng, noise};
 
 use super::VaeConfig;
-use super::shapes::{canonical, shapes};
 use crate::ModelError;
-use crate::formats::component::{Expected, read_config, read_tensors};
+use crate::tensors;
 
 /// The epsilon of every norm.
 const EPSILON: f64 = 1e-6;
@@ -49,21 +48,13 @@ impl LatentGaussian {
 }
 
 impl Vae {
-    /// Loads a folder of `config.json` and `diffusion_pytorch_model.safetensors`.
+    /// Makes an autoencoder of its configuration and the tensors of [`VaeConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let config = read_config(folder, VaeConfig::from_json)?;
-        let shapes = shapes(&config);
-        let expected = Expected {
-            class: "AutoencoderKL",
-            stem: "diffusion_pytorch_model",
-            shapes: &shapes,
-            canonical: &|stored| Some(canonical(stored)),
-        };
-        let parameters = Parameters::frozen(read_tensors(folder, &expected, device)?)?;
-        Ok(Self { config, is_normalised: false, parameters })
+    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    pub fn new(config: VaeConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        tensors::check(VaeConfig::CLASS, &config.tensor_shapes(), &tensors)?;
+        Ok(Self { config, is_normalised: false, parameters: Parameters::frozen(tensors)? })
     }
 
     /// The same for a denoiser that knows latents normalised by the settings' statistics too, where there are any, as

@@ -4,59 +4,61 @@ use std::collections::BTreeMap;
 
 use super::VaeConfig;
 
-/// Every tensor with its shape in memory.
-pub(super) fn shapes(config: &VaeConfig) -> BTreeMap<String, Vec<usize>> {
-    let mut shapes = Shapes::default();
-    let (blocks, latent) = (&config.block_channels, config.latent_channels);
-    let (first, last) = (blocks[0], blocks[blocks.len() - 1]);
+impl VaeConfig {
+    /// Every tensor with its shape in memory; kernels are `[out, height, width, in]`.
+    pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut shapes = Shapes::default();
+        let (blocks, latent) = (&self.block_channels, self.latent_channels);
+        let (first, last) = (blocks[0], blocks[blocks.len() - 1]);
 
-    shapes.conv("encoder.conv_in", first, config.in_channels, 3);
-    let mut from = first;
-    for (index, &to) in blocks.iter().enumerate() {
-        let name = format!("encoder.down_blocks.{index}");
-        shapes.resnets(&name, from, to, config.layers_per_block);
-        if index + 1 < blocks.len() {
-            shapes.conv(&format!("{name}.downsamplers.0.conv"), to, to, 3);
+        shapes.conv("encoder.conv_in", first, self.in_channels, 3);
+        let mut from = first;
+        for (index, &to) in blocks.iter().enumerate() {
+            let name = format!("encoder.down_blocks.{index}");
+            shapes.resnets(&name, from, to, self.layers_per_block);
+            if index + 1 < blocks.len() {
+                shapes.conv(&format!("{name}.downsamplers.0.conv"), to, to, 3);
+            }
+            from = to;
         }
-        from = to;
-    }
-    shapes.middle("encoder.mid_block", last, config.attention);
-    shapes.ends("encoder", last, 2 * latent);
+        shapes.middle("encoder.mid_block", last, self.attention);
+        shapes.ends("encoder", last, 2 * latent);
 
-    shapes.conv("decoder.conv_in", last, latent, 3);
-    shapes.middle("decoder.mid_block", last, config.attention);
-    let mut from = last;
-    for (index, &to) in blocks.iter().rev().enumerate() {
-        let name = format!("decoder.up_blocks.{index}");
-        shapes.resnets(&name, from, to, config.layers_per_block + 1);
-        if index + 1 < blocks.len() {
-            shapes.conv(&format!("{name}.upsamplers.0.conv"), to, to, 3);
+        shapes.conv("decoder.conv_in", last, latent, 3);
+        shapes.middle("decoder.mid_block", last, self.attention);
+        let mut from = last;
+        for (index, &to) in blocks.iter().rev().enumerate() {
+            let name = format!("decoder.up_blocks.{index}");
+            shapes.resnets(&name, from, to, self.layers_per_block + 1);
+            if index + 1 < blocks.len() {
+                shapes.conv(&format!("{name}.upsamplers.0.conv"), to, to, 3);
+            }
+            from = to;
         }
-        from = to;
-    }
-    shapes.ends("decoder", first, config.out_channels);
+        shapes.ends("decoder", first, self.out_channels);
 
-    if config.quantised {
-        shapes.conv("quant_conv", 2 * latent, 2 * latent, 1);
+        if self.quantised {
+            shapes.conv("quant_conv", 2 * latent, 2 * latent, 1);
+        }
+        if self.post_quantised {
+            shapes.conv("post_quant_conv", latent, latent, 1);
+        }
+        shapes.0
     }
-    if config.post_quantised {
-        shapes.conv("post_quant_conv", latent, latent, 1);
-    }
-    shapes.0
-}
 
-/// The name that current versions write, for one that older versions wrote.
-pub(super) fn canonical(stored: &str) -> String {
-    let Some((block, part)) = stored.split_once(".attentions.0.") else { return stored.to_owned() };
-    let (layer, kind) = part.rsplit_once('.').unwrap_or((part, ""));
-    let layer = match layer {
-        "query" => "to_q",
-        "key" => "to_k",
-        "value" => "to_v",
-        "proj_attn" => "to_out.0",
-        other => other,
-    };
-    format!("{block}.attentions.0.{layer}.{kind}")
+    /// The name that current versions write, for one that older versions wrote.
+    pub(crate) fn canonical_name(stored: &str) -> String {
+        let Some((block, part)) = stored.split_once(".attentions.0.") else { return stored.to_owned() };
+        let (layer, kind) = part.rsplit_once('.').unwrap_or((part, ""));
+        let layer = match layer {
+            "query" => "to_q",
+            "key" => "to_k",
+            "value" => "to_v",
+            "proj_attn" => "to_out.0",
+            other => other,
+        };
+        format!("{block}.attentions.0.{layer}.{kind}")
+    }
 }
 
 #[derive(Default)]

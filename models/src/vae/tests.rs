@@ -8,8 +8,8 @@ use engine::Noise;
 use engine::ops::Grid;
 use serde_json::{Value, json};
 
-use super::shapes::canonical;
-use super::{Vae, VaeConfig};
+use super::VaeConfig;
+use crate::formats::load_vae;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -40,7 +40,7 @@ fn check_close(what: &str, found: &Tensor, expected: &Tensor) {
 fn autoencoders_agree_with_diffusers() {
     let tensors = tensors();
     for name in ["sd/vae", "vae"] {
-        let vae = Vae::load(&golden(name), &Device::Cpu).unwrap();
+        let vae = load_vae(&golden(name), &Device::Cpu).unwrap();
         let tensor = |part: &str| rows(&tensors[&format!("{name}.{part}")]);
         let (pictures, grid) = tensor("image");
         let encoded = vae.encode(&pictures, grid).unwrap();
@@ -56,7 +56,7 @@ fn autoencoders_agree_with_diffusers() {
 
 #[test]
 fn a_sample_is_a_function_of_the_generator() {
-    let vae = Vae::load(&golden("vae"), &Device::Cpu).unwrap();
+    let vae = load_vae(&golden("vae"), &Device::Cpu).unwrap();
     let (pictures, grid) = rows(&tensors()["vae.image"]);
     let encoded = vae.encode(&pictures, grid).unwrap();
     let draw = |index| encoded.sample(&mut Noise::new(1).stream("latents", index)).unwrap();
@@ -94,7 +94,7 @@ fn units_of_the_denoiser_and_back() {
             config[*key] = value.clone();
         }
         std::fs::write(&path, config.to_string()).unwrap();
-        let vae = Vae::load(folder.path(), &Device::Cpu).unwrap();
+        let vae = load_vae(folder.path(), &Device::Cpu).unwrap();
         let vae = if normalised { vae.normalised() } else { vae };
         let scaled = vae.to_denoiser(&latents).unwrap();
         check_close("scaled", &scaled, &Tensor::new(&[expected], &Device::Cpu).unwrap());
@@ -112,7 +112,7 @@ fn units_of_the_denoiser_and_back() {
 
 #[test]
 fn many_pictures_are_encoded_as_one_by_one() {
-    let vae = Vae::load(&golden("sd/vae"), &Device::Cpu).unwrap();
+    let vae = load_vae(&golden("sd/vae"), &Device::Cpu).unwrap();
     let (pictures, grid) = rows(&tensors()["sd/vae.image"]);
     let together = vae.encode(&pictures, grid).unwrap();
     let one = Grid { images: 1, ..grid };
@@ -125,7 +125,7 @@ fn many_pictures_are_encoded_as_one_by_one() {
 
 #[test]
 fn pictures_that_do_not_fit_are_refused() {
-    let vae = Vae::load(&golden("sd/vae"), &Device::Cpu).unwrap();
+    let vae = load_vae(&golden("sd/vae"), &Device::Cpu).unwrap();
     let zeros =
         |rows: usize, channels: usize| Tensor::zeros((rows, channels), candle_core::DType::F32, &Device::Cpu).unwrap();
     let grid = |height, width| Grid { images: 1, height, width };
@@ -159,7 +159,7 @@ fn what_is_not_built_is_named() {
 
 #[test]
 fn names_of_older_versions_are_read() {
-    let check = |stored: &str, expected: &str| assert_eq!(canonical(stored), expected);
+    let check = |stored: &str, expected: &str| assert_eq!(VaeConfig::canonical_name(stored), expected);
     check("encoder.mid_block.attentions.0.query.weight", "encoder.mid_block.attentions.0.to_q.weight");
     check("decoder.mid_block.attentions.0.proj_attn.bias", "decoder.mid_block.attentions.0.to_out.0.bias");
     check("decoder.mid_block.attentions.0.to_out.0.bias", "decoder.mid_block.attentions.0.to_out.0.bias");

@@ -10,11 +10,10 @@ use engine::Noise;
 use engine::ops::Grid;
 use mdp::diffusion::{Latent, Level};
 use models::clip::TextConditioner;
-use models::denoiser::sampler::{Sampler, Variance};
-use models::denoiser::{Denoiser, ExportContext, Framing, SamplerConfig, Shape};
-use models::formats::{
-    DiffusersFolder, SamplingPlan, Scheduler, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
-};
+use models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
+use models::formats::{DiffusersExport, DiffusersFolder, UNetFiles, load_unet, load_unet_lora, merge_unet_lora};
+use models::sampler::{Sampler, SamplingPlan, Variance};
+use models::scheduler::Scheduler;
 use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
@@ -171,7 +170,7 @@ impl Loaded {
 
     /// A denoiser that stays as it is.
     pub(crate) fn frozen(&self, shape: Shape, acting: SamplerConfig) -> Result<Denoiser, Failure> {
-        Ok(Denoiser::frozen(self.files.clone(), self.scheduler.prediction, shape, acting)?)
+        Ok(self.files.clone().frozen(self.scheduler.prediction, shape, acting)?)
     }
 
     /// The edge of its pictures; an autoencoder makes them larger than the latents.
@@ -243,14 +242,14 @@ pub(crate) fn learner(
     // An adapter must find its base from anywhere.
     let is_here = Path::new(&name).exists();
     let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
-    let companions = ExportContext {
+    let exporter = DiffusersExport {
         folder: Some(loaded.folder.clone()),
         scheduler: Some(loaded.scheduler.text().to_owned()),
-        name,
+        base: name,
         save: model::save_options(values),
     };
-    let denoiser = Denoiser::trainable(files, loaded.scheduler.prediction, shape, acting, training)?;
-    let denoiser = denoiser.with_export_context(companions);
+    let denoiser = files.trainable(loaded.scheduler.prediction, shape, acting, training)?;
+    let denoiser = denoiser.with_exporter(exporter);
     Ok(match tensors {
         Some(tensors) => denoiser.with_adapters(&tensors)?,
         None => denoiser,

@@ -9,7 +9,7 @@ use mdp::diffusion::Latent;
 use models::Prompted;
 use models::causal::{CausalLm, Sampling};
 use models::denoiser::Denoiser;
-use models::formats::SamplingPlan;
+use models::sampler::SamplingPlan;
 use train::statistics::wilson;
 
 use super::{Files, Words};

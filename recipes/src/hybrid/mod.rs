@@ -85,7 +85,7 @@ impl Files {
     pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
         let acting = denoiser::acting(values, &self.generator, self.shape)?;
         let refiner = match values.hybrid.refiner_reference() {
-            Some(name) => CausalLm::frozen(model::load_beside(&self.refiner, name, values)?)?,
+            Some(name) => model::load_beside(&self.refiner, name, values)?.frozen()?,
             None => model::start(&self.refiner, values)?,
         };
         let generator = match values.hybrid.generator_reference() {

@@ -5,6 +5,7 @@ use datasets::pairs::{Modality, PairFolder, Preference, Side};
 use datasets::{Answers, Tokenise};
 use models::causal::RewardModel;
 use models::clip::ClipScore;
+use models::formats;
 
 use crate::{Failure, Reporter, text};
 
@@ -24,24 +25,25 @@ pub(super) struct OfTexts {
 impl Reward {
     /// Whether a folder holds such a model, to judge by its `config.json`.
     pub(super) fn is_folder(path: &Path) -> bool {
-        RewardModel::is_folder(path) || ClipScore::is_folder(path)
+        formats::is_reward(path) || formats::is_clip_score(path)
     }
 
     /// Loads the model, which must be for pairs of this kind.
     pub(super) fn load(name: &str, modality: Modality, device: &str) -> Result<Self, Failure> {
         let device = engine::device::parse(device).map_err(|e| Failure::usage(e.to_string()))?;
         let path = Path::new(name);
-        let is_of_texts = RewardModel::is_folder(path);
+        let is_of_texts = formats::is_reward(path);
         if is_of_texts != (modality == Modality::Token) {
             let what = if is_of_texts { "texts" } else { "pictures" };
             let text = format!("`judge.judge` {name} scores {what}, and the pairs are of {}", modality.name());
             return Err(Failure::failed(text));
         }
         if !is_of_texts {
-            return Ok(Self::Pictures(Box::new(ClipScore::load(path, &device)?)));
+            return Ok(Self::Pictures(Box::new(formats::load_clip_score(path, &device)?)));
         }
-        let model = RewardModel::load(path, &device)?;
-        let tokenise = text::plain_tokenise_of(model.tokenizer()?)?;
+        let files = formats::load_reward(path, &device)?;
+        let tokenise = text::plain_tokenise_of(files.tokenizer()?)?;
+        let model = RewardModel::new(files.config, files.tensors)?;
         Ok(Self::Texts(Box::new(OfTexts { model, tokenise, name: name.to_owned() })))
     }
 

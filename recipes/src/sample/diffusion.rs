@@ -6,7 +6,7 @@ use datasets::images::{LatentShape, Pixels};
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
 use models::denoiser::{Condition, Denoiser, Generated, Shape};
-use models::formats::SamplingPlan;
+use models::sampler::SamplingPlan;
 use policies::Persist;
 use serde_json::{Map, Value, json};
 use train::pictures::{Picture, contact_sheet, save_png};

@@ -31,7 +31,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let requests = requests(&prompts, call)?;
     super::check_count(requests.len(), call.values.sample.n())?;
     let acting = denoiser::acting(&call.values, &files.generator, files.shape)?;
-    let models = (CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
+    let models = (files.refiner.clone().frozen()?, files.generator.frozen(files.shape, acting)?);
     let hybrid = &call.values.hybrid;
     let other = if hybrid.refiner_reference().is_some() || hybrid.generator_reference().is_some() {
         call.values.preset(|settings| settings.sample.null_share = 0.0);

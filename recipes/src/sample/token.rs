@@ -84,15 +84,15 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     if values.label.pairs().is_some() {
         super::check_count(encoded.len(), n)?;
         let other = match values.model.reference() {
-            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, values)?)?),
+            Some(other) => Some(model::load_beside(&files, other, values)?.frozen()?),
             None => None,
         };
-        let own = CausalLm::frozen(files)?;
+        let own = files.frozen()?;
         let makers = [&own, other.as_ref().unwrap_or(&own)];
         draw_pairs(call, makers, &tokenizer, (&prompts, &encoded), n, most)?;
         return Ok(Vec::new());
     }
-    let model = CausalLm::frozen(files)?;
+    let model = files.frozen()?;
     // Prompts take their turns.
     super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;

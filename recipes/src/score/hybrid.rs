@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use datasets::images::LatentShape;
 use mdp::hybrid::{Half, Runs};
 use mdp::{EpisodeOf, Steps};
-use models::causal::CausalLm;
 use objectives::Comparison;
 use policies::{BoxError, Pair, Policy};
 use serde_json::{Value, json};
@@ -30,7 +29,7 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let (mdp, units) = (files.mdp()?, draws::units(values)?);
     let opened = data::open(&files, &mdp.handoff, call)?;
     let acting = denoiser::acting(values, &files.generator, files.shape)?;
-    let policy = Pair::new(CausalLm::frozen(files.refiner.clone())?, files.generator.frozen(files.shape, acting)?);
+    let policy = Pair::new(files.refiner.clone().frozen()?, files.generator.frozen(files.shape, acting)?);
     let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
     let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
     let shape = files.shape;

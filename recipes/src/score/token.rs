@@ -38,10 +38,10 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
         max_length: tokenise.settings().max_length,
     };
     let reference = match values.model.reference() {
-        Some(name) => Some(CausalLm::frozen(model::load_beside(&files, name, values)?)?),
+        Some(name) => Some(model::load_beside(&files, name, values)?.frozen()?),
         None => None,
     };
-    let policy = CausalLm::frozen(files)?;
+    let policy = files.frozen()?;
     let bar = call.reporter.bar("score", data.len());
     let mut lines = Vec::with_capacity(data.len());
     for from in (0..data.len()).step_by(micro) {

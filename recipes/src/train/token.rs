@@ -122,9 +122,9 @@ impl<'a> Setup<'a> {
         };
         let continues_adapter = model::continues_adapter(&files, &call.values);
         let reference = match call.values.model.reference() {
-            Some(other) => Some(CausalLm::frozen(model::load_beside(&files, other, &call.values)?)?),
+            Some(other) => Some(model::load_beside(&files, other, &call.values)?.frozen()?),
             None if continues_adapter => None,
-            None => Some(CausalLm::frozen(files.clone())?),
+            None => Some(files.clone().frozen()?),
         };
         let learner = model::learner(files, &call.values)?;
         let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);

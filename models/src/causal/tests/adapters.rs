@@ -7,7 +7,7 @@ use policies::Learner;
 
 fn adapted(config: CausalConfig) -> CausalLm {
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
-    CausalLm::trainable(files(config, 1, DType::F32), training(Some(lora), Recompute::Nothing)).unwrap()
+    trainable(config, DType::F32, training(Some(lora), Recompute::Nothing))
 }
 
 /// A step, so that the adapters do something.
@@ -20,7 +20,7 @@ fn step(model: &mut CausalLm) {
 #[test]
 fn only_adapters_learn() {
     for (name, config) in configs() {
-        let base = CausalLm::frozen(files(config.clone(), 1, DType::F32)).unwrap();
+        let base = frozen(config.clone(), 1, DType::F32);
         let mut model = adapted(config);
         let before = base.score(&MDP, &episodes()).unwrap();
         assert_eq!(model.score(&MDP, &episodes()).unwrap(), before, "{name}: fresh adapters change nothing");
@@ -45,7 +45,7 @@ fn the_base_is_a_reference_without_a_second_model() {
         let divergence = model.score(&MDP, &episodes()).unwrap().divergence.unwrap();
         assert!(divergence.values().iter().all(|kl| kl.abs() < 1e-6), "{name}");
         step(&mut model);
-        let other = Arc::new(CausalLm::frozen(files(config(name), 1, DType::F32)).unwrap());
+        let other = Arc::new(frozen(config(name), 1, DType::F32));
         let numbers = model.score(&MDP, &episodes()).unwrap();
         let model = model.with_reference(other).unwrap();
         assert_eq!(numbers, model.score(&MDP, &episodes()).unwrap(), "{name}");
@@ -69,7 +69,8 @@ fn generation_goes_through_the_adapters() {
 #[test]
 fn targets_must_exist() {
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: true, targets: LoraTargets::Named(vec!["lm_head".into()]) };
-    let files = files(config("gpt2"), 1, DType::F32);
-    let error = CausalLm::trainable(files, training(Some(lora), Recompute::Nothing)).unwrap_err().to_string();
+    let config = config("gpt2");
+    let tensors = tensors(&config, 1, DType::F32);
+    let error = CausalLm::trainable(config, tensors, training(Some(lora), Recompute::Nothing)).unwrap_err().to_string();
     assert!(error.contains("lm_head"), "{error}");
 }

@@ -53,8 +53,7 @@ fn check_every_parameter(name: &str, model: &mut CausalLm) {
 #[test]
 fn every_parameter_follows_finite_differences() {
     for (name, config) in configs() {
-        let files = files(config, 1, DType::F64);
-        let mut model = CausalLm::trainable(files, training(None, Recompute::Nothing)).unwrap();
+        let mut model = trainable(config, DType::F64, training(None, Recompute::Nothing));
         check_every_parameter(name, &mut model);
     }
 }
@@ -62,9 +61,8 @@ fn every_parameter_follows_finite_differences() {
 #[test]
 fn the_divergence_follows_finite_differences() {
     for name in ["neox parallel", "llama tied"] {
-        let reference = Arc::new(CausalLm::frozen(files(config(name), 2, DType::F64)).unwrap());
-        let files = files(config(name), 1, DType::F64);
-        let model = CausalLm::trainable(files, training(None, Recompute::Blocks)).unwrap();
+        let reference = Arc::new(frozen(config(name), 2, DType::F64));
+        let model = trainable(config(name), DType::F64, training(None, Recompute::Blocks));
         check_every_parameter(name, &mut model.with_reference(reference).unwrap());
     }
 }
@@ -101,7 +99,7 @@ fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
 #[test]
 fn activations_computed_again_give_the_same_gradient() {
     for (name, config) in configs() {
-        let make = |keep| CausalLm::trainable(files(config.clone(), 1, DType::F32), training(None, keep)).unwrap();
+        let make = |keep| trainable(config.clone(), DType::F32, training(None, keep));
         let (mut kept, mut again) = (make(Recompute::Nothing), make(Recompute::Blocks));
         for model in [&mut kept, &mut again] {
             backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
@@ -144,7 +142,7 @@ fn slopes_that_do_not_fit_are_refused() {
     let (_, tape) = model.forward(&MDP, &episodes()).unwrap();
     let slopes = Channels { divergence: Some(numbers.log_probs.clone()), ..numbers.log_probs.clone().into() };
     assert!(model.backward(tape, &slopes).unwrap_err().to_string().contains("no reference"));
-    let frozen = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    let frozen = frozen(config("gpt2"), 1, DType::F32);
     assert!(frozen.forward(&MDP, &episodes()).unwrap_err().to_string().contains("made to learn"));
     assert_eq!(Parameters::trainable(frozen.parameters()).count(), 0);
 }

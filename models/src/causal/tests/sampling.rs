@@ -10,7 +10,7 @@ fn rngs(seeds: std::ops::Range<u64>) -> Vec<Rng> {
 #[test]
 fn the_cache_changes_nothing() {
     for (name, config) in configs() {
-        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let model = frozen(config, 1, DType::F32);
         let prompts = vec![vec![1, 2, 3], vec![4], vec![1, 2], vec![1, 2, 3], vec![5, 6, 7, 8]];
         let sampling = Sampling { max_new: 8, ..Sampling::greedy() };
         let cached = model.generate(&prompts, &sampling, &mut rngs(0..5)).unwrap();
@@ -31,7 +31,7 @@ fn the_cache_changes_nothing() {
 #[test]
 fn a_cursor_is_one_opened_where_it_stands() {
     for (name, config) in configs() {
-        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let model = frozen(config, 1, DType::F32);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
         let starts: Vec<TokenState> = [&[1, 2, 3][..], &[4], &[1, 2]].map(TokenState::new).into();
         laws::check_cursor(&mdp, &model, &starts, 2, 6, 1e-4).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -56,7 +56,7 @@ fn a_cursor_is_one_opened_where_it_stands() {
 
 #[test]
 fn a_model_acts_as_it_is_told_to() {
-    let model = CausalLm::frozen(files(config("llama tied"), 1, DType::F32)).unwrap();
+    let model = frozen(config("llama tied"), 1, DType::F32);
     let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
     let starts = [TokenState::new([1, 2].as_slice())];
     let best = model.propose(&mdp, &starts, 1, &mut rng(0)).unwrap()[0][0].action;
@@ -73,7 +73,7 @@ fn a_model_acts_as_it_is_told_to() {
 #[test]
 fn a_sample_does_not_depend_on_the_others() {
     for (name, config) in configs() {
-        let model = CausalLm::frozen(files(config, 1, DType::F32)).unwrap();
+        let model = frozen(config, 1, DType::F32);
         let prompts: Vec<Vec<u32>> = (0..6).map(|i| vec![i, 2 * i, 3]).collect();
         let sampling =
             Sampling { max_new: 6, top_k: Some(9), top_p: Some(0.9), temperature: 0.8, ..Default::default() };
@@ -89,7 +89,7 @@ fn a_sample_does_not_depend_on_the_others() {
 
 #[test]
 fn responses_end_where_they_should() {
-    let model = CausalLm::frozen(files(config("llama tied"), 1, DType::F32)).unwrap();
+    let model = frozen(config("llama tied"), 1, DType::F32);
     let prompts = vec![vec![1; 16], vec![2; 12], vec![3]];
     let sampling = Sampling { max_new: 10, ..Default::default() };
     let lengths = |responses: Vec<Vec<u32>>| responses.iter().map(Vec::len).collect::<Vec<_>>();
@@ -109,7 +109,7 @@ fn responses_end_where_they_should() {
 
 #[test]
 fn rollouts_follow_the_problem() {
-    let model = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    let model = frozen(config("gpt2"), 1, DType::F32);
     let mdp = TokenMdp { vocabulary: 21, eos: vec![7, 8, 9, 10, 11, 12], max_length: 9 };
     let mut starts: Vec<TokenState> = (0..30).map(|i| TokenState::new([i % 5, 3].as_slice())).collect();
     starts[4].response = vec![1, 2];
@@ -126,7 +126,7 @@ fn rollouts_follow_the_problem() {
 
 #[test]
 fn what_cannot_be_generated_is_refused() {
-    let model = CausalLm::frozen(files(config("gpt2"), 1, DType::F32)).unwrap();
+    let model = frozen(config("gpt2"), 1, DType::F32);
     let check = |prompt: Vec<u32>, sampling: Sampling, n_rngs: u64, expected: &str| {
         let error = model.generate(&[prompt], &sampling, &mut rngs(0..n_rngs)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -4,12 +4,12 @@ use engine::lora::LoraTargets;
 use engine::optim::RmsProp;
 
 use super::*;
-use crate::formats::SaveOptions;
+use crate::formats::{HuggingFaceExport, SaveOptions};
 use policies::{Learner, Persist};
 
 fn learner(lora: Option<LoraConfig>) -> CausalLm {
     let training = Training { optimizer: Box::new(RmsProp::default()), ..training(lora, Recompute::Nothing) };
-    CausalLm::trainable(files(config("llama tied"), 1, DType::F32), training).unwrap()
+    trainable(config("llama tied"), DType::F32, training)
 }
 
 fn step(model: &mut CausalLm) {
@@ -63,7 +63,7 @@ fn an_exported_model_comes_back() {
         std::fs::create_dir(&target).unwrap();
         model.export(&target).unwrap();
         let files = crate::formats::load(&target, &Device::Cpu).unwrap();
-        assert_eq!(CausalLm::frozen(files).unwrap().fingerprint().unwrap(), model.fingerprint().unwrap(), "{name}");
+        assert_eq!(files.frozen().unwrap().fingerprint().unwrap(), model.fingerprint().unwrap(), "{name}");
     }
 }
 
@@ -74,11 +74,11 @@ fn exported_adapters_come_back_on_their_base() {
     super::learner(config("gpt2")).export(&base).unwrap();
     let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
     let files = crate::formats::load(&base, &Device::Cpu).unwrap();
-    let mut model = CausalLm::trainable(files, training(Some(lora), Recompute::Nothing)).unwrap();
+    let mut model = files.trainable(training(Some(lora), Recompute::Nothing)).unwrap();
     (0..3).for_each(|_| step(&mut model));
     model.export(&adapter).unwrap();
     // The adapter names its base, so its folder alone is the adapted model.
-    let merged = CausalLm::frozen(crate::formats::load(&adapter, &Device::Cpu).unwrap()).unwrap();
+    let merged = crate::formats::load(&adapter, &Device::Cpu).unwrap().frozen().unwrap();
     let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
     assert!(merged.same_shape(&expected) && !merged.is_empty());
     assert!(merged.values().iter().zip(expected.values()).all(|(a, b)| (a - b).abs() < 1e-4));
@@ -92,8 +92,11 @@ fn the_average_is_what_is_exported() {
         [("whole", None, "model.safetensors"), ("adapters", Some(adapters), "adapter_model.safetensors")]
     {
         let training = Training { ema: Some(0.5), ..training(lora, Recompute::Nothing) };
-        let model = CausalLm::trainable(files(config("qwen2"), 1, DType::F32), training).unwrap();
-        let mut model = model.with_save_options(SaveOptions { dtype: DType::BF16, ..SaveOptions::default() });
+        let model = trainable(config("qwen2"), DType::F32, training);
+        let mut model = model.with_exporter(HuggingFaceExport {
+            save: SaveOptions { dtype: DType::BF16, ..SaveOptions::default() },
+            ..HuggingFaceExport::default()
+        });
         (0..3).for_each(|_| step(&mut model));
         let target = folder.path().join(name);
         std::fs::create_dir(&target).unwrap();

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{ACCEPTED, Part};
 use crate::ModelError;
-use crate::declared::Kind::{Any, Flag};
-use crate::declared::{Table, harmless, honoured};
+use crate::fields::declared::Kind::{Any, Flag};
+use crate::fields::declared::{Table, harmless, honoured};
 use crate::formats::extras::read_object;
 
 /// The parts a pipeline needs, each with the classes that are built; none listed means any.
@@ -156,7 +156,7 @@ pub(super) fn class_of(folder: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declared::golden;
+    use crate::fields::declared::golden;
 
     #[test]
     fn every_field_that_diffusers_declares_has_a_fate() {

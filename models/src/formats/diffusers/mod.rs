@@ -11,9 +11,9 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::extras::read_object;
-use super::resolve;
+use super::{load_clip_text, load_clip_tokenizer_as, load_vae, resolve};
 use crate::ModelError;
-use crate::clip::{ClipText, ClipTokenizer, Reading, TextConditioner};
+use crate::clip::{Reading, TextConditioner};
 use crate::vae::Vae;
 
 /// What a path may be, for messages.
@@ -92,10 +92,10 @@ impl DiffusersFolder {
     /// Loads the autoencoder; `None` where the denoiser works on pictures themselves, or is alone.
     ///
     /// # Errors
-    /// As [`Vae::load`].
+    /// As [`load_vae`].
     pub fn vae(&self, device: &Device) -> Result<Option<Vae>, ModelError> {
         let Some(part) = self.part("vae") else { return Ok(None) };
-        let vae = Vae::load(&part.path, device)?;
+        let vae = load_vae(&part.path, device)?;
         let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
         Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
     }
@@ -103,14 +103,14 @@ impl DiffusersFolder {
     /// Loads the tokenizers and text encoders; `None` where there are none.
     ///
     /// # Errors
-    /// As [`ClipTokenizer::load_as`], [`ClipText::load`] and [`TextConditioner::new`].
+    /// As [`load_clip_tokenizer_as`], [`load_clip_text`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
             let parts = (self.part(&format!("tokenizer{end}")), self.part(&format!("text_encoder{end}")));
             if let (Some(tokenizer), Some(encoder)) = parts {
-                let words = ClipTokenizer::load_as(&tokenizer.class, &tokenizer.path)?;
-                encoders.push((words, ClipText::load(&encoder.path, device)?));
+                let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
+                encoders.push((words, load_clip_text(&encoder.path, device)?));
             }
         }
         let reading = match encoders.len() {

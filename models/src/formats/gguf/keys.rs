@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::super::table::{Table, Use, Use::Harmless, Use::Honoured, find, is_nothing, refused, refused_unless_true};
 use super::header::{Header, Meta};
 use crate::ModelError;
+use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, find, is_nothing, refused, refused_unless_true};
 
 /// A factor: of one, as of none, the numbers stay as they are.
 const fn factor(what: &'static str) -> Use {

@@ -7,9 +7,7 @@ use candle_core::Device;
 use serde_json::{Value, json};
 
 use crate::ModelError;
-use crate::clip::{ClipText, ClipTokenizer};
-use crate::formats::DiffusersFolder;
-use crate::vae::Vae;
+use crate::formats::{DiffusersFolder, load_clip_text, load_clip_tokenizer, load_vae};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -203,9 +201,9 @@ fn damaged_files_are_errors() {
     let root = tempfile::tempdir().unwrap();
     copy(&golden("sd"), root.path());
     let part = |name: &str| root.path().join(name);
-    let text = || ClipText::load(&part("text_encoder"), &Device::Cpu).map(|_| ());
-    let vae = || Vae::load(&part("vae"), &Device::Cpu).map(|_| ());
-    let words = || ClipTokenizer::load(&part("tokenizer")).map(|_| ());
+    let text = || load_clip_text(&part("text_encoder"), &Device::Cpu).map(|_| ());
+    let vae = || load_vae(&part("vae"), &Device::Cpu).map(|_| ());
+    let words = || load_clip_tokenizer(&part("tokenizer")).map(|_| ());
     let open = || DiffusersFolder::open(root.path()).map(|_| ());
     torture(&part("text_encoder/model.safetensors"), &text);
     torture(&part("text_encoder/config.json"), &text);
@@ -228,12 +226,12 @@ fn weights_of_other_widths_are_named() {
     copy(&golden("sd"), root.path());
     let part = |name: &str| root.path().join(name);
     edit(&part("text_encoder/config.json"), "intermediate_size", json!(48));
-    let text = ClipText::load(&part("text_encoder"), &Device::Cpu);
+    let text = load_clip_text(&part("text_encoder"), &Device::Cpu);
     check_refused(text, &["6 misshapen", "encoder.layers.0.mlp.fc1.bias (expected [48], found [32])"]);
     edit(&part("text_encoder/config.json"), "num_hidden_layers", json!(3));
-    check_refused(ClipText::load(&part("text_encoder"), &Device::Cpu), &["16 missing"]);
+    check_refused(load_clip_text(&part("text_encoder"), &Device::Cpu), &["16 missing"]);
     edit(&part("vae/config.json"), "layers_per_block", json!(2));
-    check_refused(Vae::load(&part("vae"), &Device::Cpu), &["32 missing", "resnets.2"]);
+    check_refused(load_vae(&part("vae"), &Device::Cpu), &["32 missing", "resnets.2"]);
     edit(&part("text_encoder/config.json"), "architectures", json!(["BertModel"]));
-    check_refused(ClipText::load(&part("text_encoder"), &Device::Cpu), &["BertModel", "CLIPTextModel"]);
+    check_refused(load_clip_text(&part("text_encoder"), &Device::Cpu), &["BertModel", "CLIPTextModel"]);
 }

@@ -1,19 +1,18 @@
 //! `scheduler_config.json` of a diffusers folder: the noise schedule, what the model predicts, how it is sampled.
 
 mod declared;
+mod python_json;
 mod settings;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use mdp::MdpError;
-use mdp::diffusion::{DenoisingMdp, Level, NoiseSchedule, Spacing};
+use mdp::diffusion::{Level, NoiseSchedule, Prediction, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::denoiser::sampler::{Sampler, Sampling, Variance};
-use crate::denoiser::{Condition, Prediction};
-use crate::formats::python_json;
+use crate::sampler::{Sampler, Sampling, SamplingPlan, Variance};
 use settings::Settings;
 
 /// The schedulers whose settings are read.
@@ -57,26 +56,6 @@ pub struct Scheduler {
     steps_offset: usize,
     settings: Settings,
     text: String,
-}
-
-/// A sampler's way through a schedule.
-#[derive(Clone, Debug)]
-pub struct SamplingPlan {
-    /// The schedule that `timesteps` are of: the scheduler's own, or one made of the levels between its timesteps.
-    pub schedule: Arc<NoiseSchedule>,
-    /// Where the decisions are made, from noisy to clean.
-    pub timesteps: Vec<usize>,
-    /// The steps.
-    pub sampling: Sampling,
-    /// The standard deviation of the noise that it starts from; not quite 1 for some of Euler's.
-    pub initial_deviation: f64,
-}
-
-impl SamplingPlan {
-    /// The denoising problem whose decisions are the plan's steps, on latents of `size` numbers.
-    pub fn problem(&self, size: usize) -> DenoisingMdp<Condition> {
-        DenoisingMdp::new(Arc::clone(&self.schedule), self.timesteps.as_slice(), size)
-    }
 }
 
 impl Scheduler {

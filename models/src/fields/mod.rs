@@ -1,4 +1,7 @@
-//! Typed reads from a `config.json`, each error naming its key.
+//! Typed reads from a `config.json`, each error naming its key; and the tables of what becomes of every field.
+
+pub(crate) mod declared;
+pub(crate) mod table;
 
 use serde_json::Value;
 
@@ -15,11 +18,11 @@ impl<'a> Fields<'a> {
         Self { source }
     }
 
-    pub(super) fn value(self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn value(self, key: &str) -> Option<&'a Value> {
         self.source.get(key).filter(|value| !value.is_null())
     }
 
-    pub(super) fn wrong(key: &str, expected: &str, found: &Value) -> ModelError {
+    pub(crate) fn wrong(key: &str, expected: &str, found: &Value) -> ModelError {
         ModelError::config(key, format!("must be {expected}, not {found}"))
     }
 
@@ -42,7 +45,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number, zero included.
-    pub(super) fn count(self, key: &str) -> Result<Option<usize>, ModelError> {
+    pub(crate) fn count(self, key: &str) -> Result<Option<usize>, ModelError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_u64().filter(|count| u32::try_from(*count).is_ok()) {
             Some(count) => Ok(Some(count as usize)),
@@ -51,14 +54,14 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of texts.
-    pub(super) fn texts(self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
+    pub(crate) fn texts(self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let texts = value.as_array().and_then(|list| list.iter().map(|text| Some(text.as_str()?.to_owned())).collect());
         texts.map(Some).ok_or_else(|| Self::wrong(key, "a list of texts", value))
     }
 
     /// Whether the key is there and null, where that is another thing than absent.
-    pub(super) fn is_null(self, key: &str) -> bool {
+    pub(crate) fn is_null(self, key: &str) -> bool {
         self.source.get(key).is_some_and(Value::is_null)
     }
 
@@ -75,7 +78,7 @@ impl<'a> Fields<'a> {
         Ok(self.number(key)?.unwrap_or(default))
     }
 
-    pub(super) fn number(self, key: &str) -> Result<Option<f64>, ModelError> {
+    pub(crate) fn number(self, key: &str) -> Result<Option<f64>, ModelError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_f64().filter(|number| *number > 0. && number.is_finite()) {
             Some(number) => Ok(Some(number)),
@@ -83,7 +86,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn required_number(self, key: &str) -> Result<f64, ModelError> {
+    pub(crate) fn required_number(self, key: &str) -> Result<f64, ModelError> {
         self.number(key)?.ok_or_else(|| ModelError::config(key, "is missing"))
     }
 

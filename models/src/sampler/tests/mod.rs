@@ -172,6 +172,6 @@ fn without_signal_every_sampler_makes_numbers() {
 fn public_types_can_cross_threads() {
     fn check<T: Send + Sync>() {}
     check::<(Sampling, Sampler, Stride, Step, StepGaussian)>();
-    check::<crate::formats::SamplingPlan>();
-    check::<crate::formats::Scheduler>();
+    check::<SamplingPlan>();
+    check::<crate::scheduler::Scheduler>();
 }

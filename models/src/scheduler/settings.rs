@@ -1,14 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use mdp::MdpError;
-use mdp::diffusion::{NoiseSchedule, Spacing};
+use mdp::diffusion::{NoiseSchedule, Prediction, Spacing};
 use serde_json::{Map, Value};
 
 use super::declared::TABLES;
+use super::python_json;
 use crate::ModelError;
-use crate::denoiser::Prediction;
-use crate::denoiser::sampler::Variance;
-use crate::formats::python_json;
+use crate::sampler::Variance;
 
 /// A schedule of so many timesteps, from one beta to another.
 type Make = fn(usize, f64, f64) -> Result<NoiseSchedule, MdpError>;

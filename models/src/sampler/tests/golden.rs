@@ -4,9 +4,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::*;
-use crate::formats::Scheduler;
+use crate::scheduler::Scheduler;
 
-const GOLDEN: &str = include_str!("../../../../../tests/golden/diffusion/samplers.json");
+const GOLDEN: &str = include_str!("../../../../tests/golden/diffusion/samplers.json");
 
 fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
@@ -26,7 +26,7 @@ fn check_close(name: &str, step: usize, got: &[f32], expected: &[f32]) {
 }
 
 /// The sampler of a case, through the file that diffusers writes of its scheduler, or made from another's file.
-fn plan(case: &Value) -> crate::formats::SamplingPlan {
+fn plan(case: &Value) -> SamplingPlan {
     let scheduler = Scheduler::parse(Path::new("golden"), case["config"].as_str().unwrap()).unwrap();
     let sampler = match (case["eta"].as_f64(), case["sampler"].as_str()) {
         (Some(eta), _) => Sampler::Ddim { eta },

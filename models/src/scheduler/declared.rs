@@ -5,9 +5,9 @@
 //! of the sampler, and the types of all of them are checked in any file.
 
 use super::SchedulerKind;
-use crate::declared::Kind::{Flag, Number, Numbers, Text, Whole};
-use crate::declared::{Field, Table, harmless, honoured, refused};
-use crate::denoiser::sampler::Sampler;
+use crate::fields::declared::Kind::{Flag, Number, Numbers, Text, Whole};
+use crate::fields::declared::{Field, Table, harmless, honoured, refused};
+use crate::sampler::Sampler;
 
 /// All tables, by the class that declares the fields.
 pub(super) const TABLES: [(SchedulerKind, Table); 6] = [
@@ -181,7 +181,7 @@ const FLOW: Table = Table(&[
 mod tests {
     use super::super::KINDS;
     use super::*;
-    use crate::declared::golden;
+    use crate::fields::declared::golden;
 
     #[test]
     fn every_field_that_diffusers_declares_has_a_fate() {

@@ -9,7 +9,7 @@
 //! ```
 //! use mdp::diffusion::{Level, NoiseSchedule, Spacing};
 //! use models::denoiser::Prediction;
-//! use models::denoiser::sampler::{Sampler, Sampling};
+//! use models::sampler::{Sampler, Sampling};
 //!
 //! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
 //! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;
@@ -24,11 +24,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod plan;
 mod strides;
 mod weights;
 
-use super::Prediction;
+use mdp::diffusion::Prediction;
+
 use crate::ModelError;
+pub use plan::SamplingPlan;
 pub use strides::Stride;
 use weights::Weights;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::denoiser::sampler::Variance;
+use crate::sampler::Variance;
 
 fn parse(text: &str) -> Result<Scheduler, ModelError> {
     Scheduler::parse(Path::new("scheduler_config.json"), text)

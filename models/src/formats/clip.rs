@@ -1,0 +1,129 @@
+//! CLIP as transformers keeps it: `config.json` and `model.safetensors` of its text half, or of both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde_json::{Value, json};
+
+use super::component::{Expected, read_config, read_tensors};
+use super::extras::read_object;
+use super::load_clip_tokenizer;
+use crate::ModelError;
+use crate::clip::{ClipNormalisation, ClipScore, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig, halves};
+
+/// The class of a whole CLIP.
+const WHOLE: &str = "CLIPModel";
+/// What bicubic is called in files.
+const BICUBIC: u64 = 3;
+
+/// Loads a text encoder's folder of `config.json` and `model.safetensors`.
+///
+/// # Errors
+/// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
+pub fn load_clip_text(folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
+    load_text_half(read_config(folder, ClipTextConfig::from_json)?, folder, device)
+}
+
+/// Loads the text half of whatever is in a folder.
+fn load_text_half(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
+    let shapes = config.tensor_shapes();
+    let canonical = |stored: &str| config.canonical_name(stored);
+    let expected = Expected { class: config.class(), stem: "model", shapes: &shapes, canonical: &canonical };
+    let tensors = read_tensors(folder, &expected, device)?;
+    ClipText::new(config, tensors)
+}
+
+/// Loads the vision half of a whole CLIP's folder.
+fn load_vision_half(config: ClipVisionConfig, folder: &Path, device: &Device) -> Result<ClipVision, ModelError> {
+    let shapes = config.tensor_shapes();
+    let canonical = ClipVisionConfig::canonical_name;
+    let expected = Expected { class: WHOLE, stem: "model", shapes: &shapes, canonical: &canonical };
+    let tensors = read_tensors(folder, &expected, device)?;
+    ClipVision::new(config, tensors)
+}
+
+/// Says whether the `config.json` in a folder is one of a whole CLIP.
+pub fn is_clip_score(folder: &Path) -> bool {
+    read_config(folder, |source| Ok(source["model_type"] == "clip")).unwrap_or(false)
+}
+
+/// Loads a whole CLIP's folder of `config.json`, weights, tokenizer and, where there is one, `preprocessor_config.json`.
+///
+/// # Errors
+/// Files that are missing or damaged, another class of model, tensors that are not those of the configuration, a
+/// preprocessing that is not CLIP's.
+pub fn load_clip_score(folder: &Path, device: &Device) -> Result<ClipScore, ModelError> {
+    let (text, vision) = read_config(folder, halves)?;
+    let normalisation = preprocessing(folder, vision.image_size)?;
+    let tokenizer = load_clip_tokenizer(folder)?;
+    let text = load_text_half(text, folder, device)?;
+    let vision = load_vision_half(vision, folder, device)?;
+    ClipScore::new(tokenizer, text, vision, normalisation, logit_scale(folder)?.exp())
+}
+
+/// The file that says how pictures are prepared, and what it says; nothing where there is none.
+fn read_preprocessing(folder: &Path) -> Result<(PathBuf, Value), ModelError> {
+    let [own, shared] = ["preprocessor_config.json", "processor_config.json"].map(|name| folder.join(name));
+    if own.is_file() {
+        let settings = read_object(&own)?;
+        return Ok((own, settings));
+    }
+    if shared.is_file() {
+        let settings = read_object(&shared)?["image_processor"].take();
+        return Ok((shared, settings));
+    }
+    Ok((own, Value::Null))
+}
+
+/// Means and deviations of the channels, checked to belong to the pictures that the encoder reads.
+fn preprocessing(folder: &Path, image_size: usize) -> Result<ClipNormalisation, ModelError> {
+    let (path, settings) = read_preprocessing(folder)?;
+    let wrong = |key: &str, expected: &str| {
+        let reason = format!("`{key}` is {}; {expected}", settings[key]);
+        ModelError::format(&path, reason)
+    };
+    for key in ["do_resize", "do_center_crop", "do_rescale", "do_normalize"] {
+        if settings[key] == json!(false) {
+            return Err(wrong(key, "CLIP's own preprocessing is what is done here"));
+        }
+    }
+    if !settings["resample"].is_null() && settings["resample"] != json!(BICUBIC) {
+        return Err(wrong("resample", "3 (bicubic) is what is done here"));
+    }
+    for (key, sides) in [("size", ["shortest_edge", "shortest_edge"]), ("crop_size", ["height", "width"])] {
+        let given = &settings[key];
+        let is_other = |value: &Value| !value.is_null() && value.as_u64() != Some(image_size as u64);
+        let wrong_side = sides.iter().any(|side| is_other(&given[side])) || (!given.is_object() && is_other(given));
+        if wrong_side || (given.is_object() && given[sides[0]].is_null()) {
+            let side = sides[0];
+            return Err(wrong(key, &format!("`{side}` of {image_size} is expected, as the encoder reads images")));
+        }
+    }
+    let usual = ClipNormalisation::default();
+    let channels = |key: &str, usual: [f32; 3]| {
+        if settings[key].is_null() {
+            return Ok(usual);
+        }
+        let given: Option<[f32; 3]> = serde_json::from_value(settings[key].clone()).ok();
+        given
+            .filter(|given| given.iter().all(|v| v.is_finite()))
+            .ok_or_else(|| wrong(key, "three numbers are expected"))
+    };
+    let (mean, deviation) = (channels("image_mean", usual.mean)?, channels("image_std", usual.deviation)?);
+    if deviation.iter().any(|deviation| *deviation <= 0.0) {
+        return Err(wrong("image_std", "positive numbers are expected"));
+    }
+    Ok(ClipNormalisation { mean, deviation })
+}
+
+/// What the cosines are multiplied by.
+fn logit_scale(folder: &Path) -> Result<f64, ModelError> {
+    const NAME: &str = "logit_scale";
+    let shapes = BTreeMap::from([(NAME.to_owned(), Vec::new())]);
+    let canonical = |stored: &str| (stored == NAME).then(|| NAME.to_owned());
+    let expected = Expected { class: WHOLE, stem: "model", shapes: &shapes, canonical: &canonical };
+    let tensors = read_tensors(folder, &expected, &Device::Cpu)?;
+    let scale = tensors.get(NAME).map(Tensor::to_scalar::<f32>).transpose()?;
+    Ok(f64::from(scale.unwrap_or_default()))
+}
