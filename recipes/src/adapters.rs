@@ -4,6 +4,7 @@ use std::path::Path;
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 
 use crate::Failure;
+use crate::embedded::is_embedded;
 use crate::settings::{Field, Values, at};
 
 /// The adapters that the settings ask for, on `usual` layers unless they name others.
@@ -69,7 +70,7 @@ pub(crate) fn refuse_other(
 
 /// Whether the base that an adapter names can be loaded: it is embedded, or it is there.
 pub(crate) fn is_here(base: &str) -> bool {
-    base.starts_with("builtin:") || Path::new(base).exists()
+    is_embedded(base) || Path::new(base).exists()
 }
 
 /// An adapter's file names one base, which can't be a base with another adapter.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::images::{self, Pixels};
-use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
+use datasets::synthetic::Split;
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
 use models::denoiser::{Condition, Denoiser, Generated, Shape};
@@ -11,14 +11,16 @@ use models::formats::SamplingPlan;
 use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};
+use crate::embedded::{EmbeddedProblem, PictureOracle, problems};
 use crate::images::Opened;
 use crate::images::files::context_layout;
 use crate::images::latents::{conditioning, context, to_shape};
+use crate::settings::Modality;
 use crate::{Call, Failure};
 
-/// Wishes of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
-const WISHES: usize = 384;
-/// Trajectories of each wish; the best and the worst become a pair.
+/// Captions of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
+const CAPTIONS: usize = 384;
+/// Trajectories of each caption; the best and the worst become a pair.
 const EACH: usize = 3;
 
 /// Trajectories with the way they were made.
@@ -38,12 +40,13 @@ pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &O
     if let Some(path) = values.diffusion.trajectories() {
         return read(Path::new(path), plan, loaded, data);
     }
-    if !data.is_shapes {
-        return Err(Failure::usage(
+    let judge = data.problem.and_then(|problem| Some((problem, problem.oracle.pictures()?)));
+    let judge = judge.ok_or_else(|| {
+        Failure::usage(
             "`diffusion.scheme` trajectory needs `diffusion.trajectories`: sample `sample.save_trajectories` makes them",
-        ));
-    }
-    judged(call, plan, loaded, policy, data)
+        )
+    })?;
+    judged(call, plan, loaded, policy, data, judge)
 }
 
 /// Trajectories of the starting policy, of which the oracle says which is better.
@@ -53,19 +56,15 @@ fn judged(
     loaded: &Loaded,
     policy: &Denoiser,
     data: &Opened,
+    (problem, oracle): (&EmbeddedProblem, &PictureOracle),
 ) -> Result<Found, Failure> {
     let values = &call.values;
-    let n = values.data.limit().unwrap_or(WISHES);
+    let n = values.data.limit().unwrap_or(CAPTIONS);
     call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
     let seed = values.run.seed();
-    let wishes: Vec<(Scene, String)> = (0..n as u64)
-        .map(|index| {
-            let pair = Problem::new(seed).pair(Split::Train, index);
-            (pair.chosen, pair.caption)
-        })
-        .collect();
+    let captions = problem.prompts(seed, Split::Train, n as u64);
     let mut conditions = Vec::with_capacity(n * EACH);
-    for (_, caption) in &wishes {
+    for caption in &captions {
         let condition = data.captions.condition(caption)?;
         conditions.extend(std::iter::repeat_n(condition, EACH));
     }
@@ -77,22 +76,26 @@ fn judged(
     bar.finish_and_clear();
     let pictures = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), policy.shape(), made.image()));
     let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
-    let pairs = wishes.iter().enumerate().filter_map(|(i, (wanted, caption))| {
-        let scores: Vec<f64> = (0..EACH).map(|k| Oracle::score(wanted, &pictures[i * EACH + k])).collect();
-        best_and_worst(&scores).map(|(best, worst)| ((i * EACH + best, i * EACH + worst), caption.clone()))
-    });
-    let (pairs, told) = pairs.unzip();
+    let (mut pairs, mut told) = (Vec::new(), Vec::new());
+    for ((i, caption), pictures) in captions.iter().enumerate().zip(pictures.chunks(EACH)) {
+        if let Some((best, worst)) = best_and_worst(oracle, caption, pictures) {
+            pairs.push((i * EACH + best, i * EACH + worst));
+            told.push(caption.clone());
+        }
+    }
     let (latents, behaviour) = made.into_iter().map(|made| (made.latents, made.log_probs)).unzip();
     let trajectories = Trajectories { conditions, latents, behaviour, pairs };
     let fingerprint = format!("{} {n} {:?} {:?}", data.fingerprint, plan.timesteps, plan.sampling.sampler());
     Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
-/// The places of the highest and the lowest score; `None` where they are a tie.
-fn best_and_worst(scores: &[f64]) -> Option<(usize, usize)> {
+/// The places of the pictures with the highest and the lowest score; `None` where they are a tie, or where the oracle does not
+/// know the caption.
+fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) -> Option<(usize, usize)> {
+    let scores: Vec<f64> = pictures.iter().map(|picture| (oracle.score)(caption, picture)).collect::<Option<_>>()?;
     let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
     let worst = (0..scores.len()).min_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
-    (scores[best] - scores[worst] > Oracle::TIE).then_some((best, worst))
+    (scores[best] - scores[worst] > oracle.tie).then_some((best, worst))
 }
 
 /// A file that `sample --save-trajectories` wrote.
@@ -131,6 +134,11 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
     Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
+/// The oracles that read captions.
+fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
+    problems().filter(|problem| problem.modality == Modality::Diffusion).filter_map(|problem| problem.oracle.pictures())
+}
+
 /// What a file of trajectories is made of.
 pub(crate) struct Made<'a> {
     pub(crate) plan: &'a SamplingPlan,
@@ -164,9 +172,8 @@ pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<
     }
     let pairs: Vec<(usize, usize)> = (0..made.prompts.len())
         .filter_map(|i| {
-            let wanted = Scene::from_caption(&made.prompts[i])?;
-            let scores = (0..made.each).map(|k| Oracle::score(&wanted, &pictures[i * made.each + k]));
-            let (best, worst) = best_and_worst(&scores.collect::<Vec<f64>>())?;
+            let pictures = &pictures[i * made.each..(i + 1) * made.each];
+            let (best, worst) = oracles().find_map(|oracle| best_and_worst(oracle, &made.prompts[i], pictures))?;
             Some((i * made.each + best, i * made.each + worst))
         })
         .collect();

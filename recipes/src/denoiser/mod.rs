@@ -19,15 +19,12 @@ use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
 
+use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{PredictionName, SamplerName, Scheme, Values};
-use crate::{Failure, adapters, embedded, model};
+use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
-
-/// The names of embedded denoisers.
-const BUILTIN: &str =
-    "builtin:shapes and builtin:chimera-generator (trained on demonstrations), and each with -untrained";
 
 /// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
@@ -54,24 +51,16 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
-    let (path, embedded) = match base.strip_prefix("builtin:") {
-        Some(name) => {
-            let files = match name.strip_suffix("-untrained").unwrap_or(name) {
-                "shapes" => embedded::SHAPES,
-                "chimera-generator" => embedded::CHIMERA_GENERATOR,
-                _ => return Err(Failure::usage(format!("there is no embedded model `{name}`; there are {BUILTIN}"))),
-            };
-            let folder = embedded::unpacked(files)?;
-            (folder.path().to_owned(), Some(folder))
-        }
-        None => (PathBuf::from(base), None),
+    let (path, embedded, is_trained) = if is_embedded(base) {
+        let (model, is_trained) = find_model(base, ModelKind::Denoiser)?;
+        let folder = model.unpacked()?;
+        (folder.path().to_owned(), Some(folder), is_trained)
+    } else {
+        (PathBuf::from(base), None, true)
     };
     let folder = DiffusersFolder::open(&path)?;
-    let mut files = if embedded.is_some() && base.ends_with("-untrained") {
-        untrained(base, &folder, &device, values)?
-    } else {
-        load_unet(folder.unet(), &device)?
-    };
+    let mut files =
+        if is_trained { load_unet(folder.unet(), &device)? } else { untrained(base, &folder, &device, values)? };
     if let Some(adapter) = adapter {
         let lora = load_unet_lora(&adapter, &files.config, &device)?;
         merge_unet_lora(&lora, &mut files.tensors)?;

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
 
+use crate::embedded::{ModelKind, is_model};
 use crate::settings::Values;
 use crate::{Failure, adapters};
 
@@ -31,11 +32,8 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
 
 /// Whether a name is that of a denoiser rather than a language model.
 pub(crate) fn is_one(name: &str) -> bool {
-    let embedded = ["builtin:shapes", "builtin:chimera-generator"];
     match base_and_adapter(name) {
-        Ok((base, _)) => {
-            embedded.iter().any(|embedded| base.starts_with(embedded)) || DiffusersFolder::is_one(Path::new(&base))
-        }
+        Ok((base, _)) => is_model(&base, ModelKind::Denoiser) || DiffusersFolder::is_one(Path::new(&base)),
         Err(_) => Path::new(name).join(LORA_FILE).is_file(),
     }
 }

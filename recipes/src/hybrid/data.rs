@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datasets::holdout::{PromptHash, hold_out};
 use datasets::images::Pixels;
 use datasets::pairs::{self, HybridRecord};
-use datasets::synthetic::chimera::{EDGE, Problem, Split};
+use datasets::synthetic::Split;
 use datasets::{Example, ExampleKind};
 use mdp::chance::{Order, derived_seed};
 use mdp::diffusion::Latent;
@@ -16,6 +16,7 @@ use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
 use super::{Files, Words};
+use crate::embedded::{EmbeddedHybrid, EmbeddedProblem, find, is_embedded, listed, problems};
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::settings::Values;
 use crate::{Call, Failure, holdout};
@@ -61,7 +62,8 @@ pub(crate) struct Opened<'a> {
     pub(crate) train: Data<'a>,
     pub(crate) held_out: Option<Data<'a>>,
     pub(crate) fingerprint: String,
-    pub(crate) is_chimera: bool,
+    /// The embedded problem that it is of, whose oracle can judge pictures.
+    pub(crate) problem: Option<&'static EmbeddedProblem>,
 }
 
 impl Data<'_> {
@@ -147,50 +149,50 @@ pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>)
     }
     match values.data.data() {
         None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
-        Some("builtin:chimera") => chimera(files, handoff, values),
-        Some(name) if name.starts_with("builtin:") => {
-            Err(Failure::usage(format!("there is no embedded data `{name}` of hybrid pairs; there is builtin:chimera")))
-        }
+        Some(name) if is_embedded(name) => embedded(name, files, handoff, values),
         Some(name) => from_disk(Path::new(name), files, handoff, call),
     }
 }
 
-/// The embedded problem's pairs, drawn when they are asked for.
-struct Chimera {
-    problem: Problem,
+/// An embedded problem's pairs, drawn when they are asked for.
+struct Drawn {
+    hybrid: &'static EmbeddedHybrid,
+    seed: u64,
+    null_share: f64,
     split: Split,
     n: usize,
 }
 
-impl Pairs for Chimera {
+impl Pairs for Drawn {
     fn len(&self) -> usize {
         self.n
     }
 
     fn judged(&self, index: usize) -> Result<Judgement, BoxError> {
-        let pair = self.problem.pair(self.split, index as u64);
-        let side = |side: &datasets::synthetic::chimera::Side| Side {
-            text: side.refined.clone(),
-            tokens: Vec::new(),
-            is_null: pair.is_null,
-        };
-        let sides = [side(&pair.chosen), side(&pair.rejected)];
+        let pair = (self.hybrid.pair)(self.seed, self.null_share, self.split, index as u64);
+        let sides = pair.refined.map(|text| Side { text, tokens: Vec::new(), is_null: pair.is_null });
         Ok(Judgement { request: pair.request, sides, preference: 1.0 })
     }
 
     fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError> {
-        let pair = self.problem.pair(self.split, index as u64);
-        Ok([pair.chosen, pair.rejected].map(|side| Arc::clone(side.scene.render().values())))
+        let pictures = (self.hybrid.pictures)(self.seed, self.null_share, self.split, index as u64);
+        Ok(pictures.map(|picture| Arc::clone(picture.values())))
     }
 
     fn request(&self, index: usize) -> Result<String, BoxError> {
-        Ok(self.problem.pair(self.split, index as u64).request)
+        Ok(self.judged(index)?.request)
     }
 }
 
-fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Result<Opened<'a>, Failure> {
-    if (files.shape.height, files.shape.width, files.shape.channels) != (EDGE, EDGE, Pixels::CHANNELS) {
-        let text = format!("builtin:chimera has pictures of {EDGE} x {EDGE}, the generator makes {}", files.shape);
+/// Opens the pairs of an embedded problem.
+fn embedded<'a>(name: &str, files: &'a Files, handoff: &'a Prompted, values: &Values) -> Result<Opened<'a>, Failure> {
+    let Some((problem, hybrid)) = find(name).and_then(|problem| Some((problem, problem.hybrid.as_ref()?))) else {
+        let known = listed(problems().filter(|problem| problem.hybrid.is_some()).map(|problem| problem.name));
+        return Err(Failure::usage(format!("there is no embedded data `{name}` of hybrid pairs; there is {known}")));
+    };
+    let edge = hybrid.edge;
+    if (files.shape.height, files.shape.width, files.shape.channels) != (edge, edge, Pixels::CHANNELS) {
+        let text = format!("{name} has pictures of {edge} x {edge}, the generator makes {}", files.shape);
         return Err(Failure::failed(text));
     }
     let seed = values.run.seed();
@@ -201,15 +203,14 @@ fn chimera<'a>(files: &'a Files, handoff: &'a Prompted, values: &Values) -> Resu
         return Err(Failure::usage(format!("`sample.null_share` takes a number from 0 to 1, not {null_share}")));
     }
     let part = |split, n| {
-        let problem = Problem::new(seed).with_null_share(null_share);
-        let pairs: Arc<dyn Pairs> = Arc::new(Chimera { problem, split, n });
+        let pairs: Arc<dyn Pairs> = Arc::new(Drawn { hybrid, seed, null_share, split, n });
         Data { rows: (0..pairs.len()).collect(), pairs, words: &files.words, handoff }
     };
     Ok(Opened {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
-        fingerprint: format!("builtin:chimera {seed} {n} {null_share}"),
-        is_chimera: true,
+        fingerprint: format!("{name} {seed} {n} {null_share}"),
+        problem: Some(problem),
     })
 }
 
@@ -243,7 +244,7 @@ fn from_disk<'a>(path: &Path, files: &'a Files, handoff: &'a Prompted, call: &Ca
     holdout::check_rest(share, rest.len(), n, "pairs")?;
     let fingerprint = format!("{fingerprint} {n} {share}{}", mark(&held_out));
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
-    Ok(Opened { train: data(rest), held_out, fingerprint, is_chimera: false })
+    Ok(Opened { train: data(rest), held_out, fingerprint, problem: None })
 }
 
 /// Every picture and prompt is looked at once, so that what is broken is said before training begins.

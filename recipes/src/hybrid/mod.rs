@@ -17,7 +17,7 @@ use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};
 use crate::settings::{Field, Modality, OptimizerName, Settings, Values, at};
-use crate::{Failure, model, text};
+use crate::{Failure, embedded, model, text};
 
 /// The problem: words, then a picture.
 pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
@@ -28,9 +28,6 @@ pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
 
 /// What the halves are called.
 pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
-
-/// How the embedded refiner is asked.
-pub(crate) const CHIMERA_TEMPLATE: &str = "request: {request}\\nprompt:";
 
 /// Both halves' files with everything around them.
 pub(crate) struct Files {
@@ -116,12 +113,6 @@ fn general(settings: &mut Settings) {
     settings.optimizer.lr = 1e-6;
 }
 
-/// Defaults where the embedded problem's requests are answered.
-pub(crate) fn embedded_requests(settings: &mut Settings) {
-    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
-    settings.data.max_length = 96;
-}
-
 /// Defaults of every hybrid run.
 pub(crate) fn general_presets(values: &mut Values) {
     values.preset(general);
@@ -154,8 +145,8 @@ fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
         if settings.run.mdp() == Modality::Hybrid {
             values.preset(|own| settings.hybrid.template().clone_into(&mut own.hybrid.template));
         }
-    } else if refiner.starts_with("builtin:chimera-refiner") {
-        values.preset(|settings| CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template));
+    } else if let Some(hybrid) = embedded::of_refiner(refiner) {
+        values.preset(|settings| hybrid.template.clone_into(&mut settings.hybrid.template));
     }
     Ok(())
 }

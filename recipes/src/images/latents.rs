@@ -161,9 +161,9 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
         shape,
         fingerprint,
         captions: Arc::new(captions),
-        is_shapes: false,
+        problem: None,
         watched_captions: Vec::new(),
-        said: String::new(),
+        summary: String::new(),
     })
 }
 

@@ -82,9 +82,9 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         shape,
         captions: Arc::clone(&captions),
         rows: None,
-        is_shapes: false,
+        problem: None,
         watched_captions,
-        said: format!("; latents of {shape}"),
+        summary: format!("; latents of {shape}"),
     })
 }
 

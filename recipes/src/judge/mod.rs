@@ -6,11 +6,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
-use datasets::synthetic::{Outcome, chimera, shapes, tldr};
+use datasets::synthetic::Outcome;
 use train::RunFolder;
 use train::statistics::wilson;
 
 use self::reward::Reward;
+use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, Values, at};
 use crate::{Call, Failure, Reporter, score};
 
@@ -273,27 +274,21 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
     let unknown = || {
         Failure::failed(format!(
-            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only (builtin:tldr, \
-             builtin:shapes, builtin:chimera); people judge the rest: hybrid-dpo label",
-            pair.request.chars().take(80).collect::<String>()
+            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only ({}); people judge the rest: \
+             hybrid-dpo label",
+            pair.request.chars().take(80).collect::<String>(),
+            problems().map(|problem| problem.name).collect::<Vec<_>>().join(", ")
         ))
     };
     if let (Modality::Token, Kept::Response(a), Kept::Response(b)) = (pairs.modality(), &pair.a.made, &pair.b.made) {
-        let facts = tldr::Facts::from_prompt(&pair.request).ok_or_else(unknown)?;
-        return Ok(choice(tldr::Oracle::compare(&facts, a, b)));
+        return Oracle::compare_texts(&pair.request, a, b).map(choice).ok_or_else(unknown);
     }
     let picture = |side| -> Result<_, Failure> {
         let missing = || Failure::failed(format!("{name}: pair {index} has no picture {side}"));
         pairs.pixels(index, side)?.ok_or_else(missing)
     };
     let (a, b) = (picture(Side::A)?, picture(Side::B)?);
-    if let Some(wanted) = chimera::Wanted::from_request(&pair.request) {
-        Ok(choice(chimera::Oracle::compare(&wanted, &a, &b)))
-    } else if let Some(wanted) = shapes::Scene::from_caption(&pair.request) {
-        Ok(choice(shapes::Oracle::compare(&wanted, &a, &b)))
-    } else {
-        Err(unknown())
-    }
+    Oracle::compare_pictures(&pair.request, &a, &b).map(choice).ok_or_else(unknown)
 }
 
 fn choice(outcome: Outcome) -> Choice {

@@ -6,6 +6,7 @@ use crate::settings::{Kind, Modality, Values};
 use super::needs::{Data, Here};
 use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
 use crate::Failure;
+use crate::embedded::is_embedded;
 use crate::inspect::Subject;
 use crate::judged_pairs::is_pair_folder;
 
@@ -89,7 +90,7 @@ fn data(values: &Values, verb: Verbs) -> Data {
 fn kind_of(name: &str) -> Data {
     match name {
         "" => Data::Absent,
-        name if name.starts_with("builtin:") => Data::Embedded,
+        name if is_embedded(name) => Data::Embedded,
         name if is_pair_folder(Path::new(name)) => Data::Pairs,
         _ => Data::Files,
     }

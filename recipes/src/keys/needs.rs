@@ -2,6 +2,7 @@
 //!
 //! Each setting of the table says it in its own place: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`. What is
 //! typed and would not be read is refused by [`super::idle`], which walks the table.
+use crate::embedded::is_embedded;
 use crate::settings::{Field, Modality, Scheme, TimestepsName, Values};
 
 use super::Verbs;
@@ -165,7 +166,7 @@ impl Here<'_> {
 
     /// Rounds of an embedded model ask what its problem has.
     fn prompts_are_embedded(&self) -> bool {
-        self.values.sample.prompts.as_ref().is_none_or(|prompts| prompts.starts_with("builtin:"))
+        self.values.sample.prompts.as_ref().is_none_or(|prompts| is_embedded(prompts))
     }
 
     fn is_on_trajectories(&self) -> bool {

@@ -14,6 +14,7 @@ use train::{can_write, write_lines};
 
 use super::prompts::read_prompts;
 use crate::denoiser::{self, Loaded};
+use crate::embedded::{ModelKind, usual};
 use crate::images::Captions;
 use crate::pictures::picture;
 use crate::settings::Values;
@@ -40,7 +41,7 @@ impl Opened {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
     fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
-        let name = values.model.model().unwrap_or("builtin:shapes");
+        let name = values.model.model().unwrap_or(usual(Modality::Diffusion).model_name(ModelKind::Denoiser));
         let loaded = denoiser::load(name, values)?;
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
@@ -234,7 +235,7 @@ fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failu
 }
 
 fn prompts(values: &Values, reporter: &dyn Reporter) -> Result<Vec<String>, Failure> {
-    let source = values.sample.prompts().unwrap_or("builtin:shapes");
+    let source = values.sample.prompts().unwrap_or(usual(Modality::Diffusion).name);
     let mut prompts = Vec::new();
     for prompt in read_prompts(source, values, reporter)? {
         match prompt.text {

@@ -13,6 +13,7 @@ use train::token::Sample;
 use train::{can_write, write_whole};
 
 use super::prompts::read_prompts;
+use crate::embedded::{ModelKind, usual};
 use crate::settings::{Values, at};
 use crate::{Call, Failure, model, text};
 
@@ -59,13 +60,14 @@ struct Line {
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
     check_settings(values)?;
-    let name = values.model.model().unwrap_or("builtin:tldr");
+    let usual = usual(Modality::Token);
+    let name = values.model.model().unwrap_or(usual.model_name(ModelKind::Language));
     let files = model::load(name, values)?;
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
     let tokenise = text::plain_tokenise(&files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    let source = values.sample.prompts().unwrap_or("builtin:tldr");
+    let source = values.sample.prompts().unwrap_or(usual.name);
     let mut prompts = read_prompts(source, values, call.reporter)?;
     if let Some(limit) = values.sample.limit() {
         prompts.truncate(limit);
@@ -215,7 +217,7 @@ fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
 /// What it takes to make the same pairs again.
 fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result<Map<String, Value>, Failure> {
     Ok(super::settings_map(&json!({
-        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
+        "model": values.model.model().unwrap_or(usual(Modality::Token).model_name(ModelKind::Language)), "side_b_model": values.model.reference(),
         "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?,
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(), "max_length": most,

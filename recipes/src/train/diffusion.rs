@@ -157,8 +157,8 @@ impl<'a> Setup<'a> {
         let (n, size) = (mdp.timesteps.len(), mdp.size);
         let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
         let beta = values.objective.beta();
-        let said = self.units.describe_density(size, counted, of);
-        self.task.call.reporter.info(&format!("{said}; beta {beta}"));
+        let units = self.units.describe_density(size, counted, of);
+        self.task.call.reporter.info(&format!("{units}; beta {beta}"));
         let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("`diffusion.importance_clip` takes a positive number, not {most}")));
@@ -224,11 +224,11 @@ impl<'a> Setup<'a> {
             return Ok(Trained::interrupted(&folder, outcome));
         }
         let mut table = summary::table(&outcome, None, "decisions");
-        if self.data.is_shapes {
+        if let Some(problem) = self.data.problem {
             self.task.call.reporter.info("the oracle compares pictures of both models");
-            let seed = self.task.settings.seed;
-            let win = pictures::oracle_win_rate(sampler, &self.learner, &self.reference, seed)?;
-            table = format!("{table}\n{win}");
+            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference)? {
+                table = format!("{table}\n{win}");
+            }
         }
         Ok(Trained {
             folder: folder.path().to_owned(),
@@ -244,7 +244,7 @@ impl<'a> Setup<'a> {
     fn next(&self) -> Next {
         let values = &self.task.call.values;
         if self.loaded.makes_pictures() {
-            let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
+            let prompts = self.data.problem.map_or("prompts.txt", |problem| problem.name);
             return Next::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
         }
         let data = match (values.data.latents(), values.data.data()) {

@@ -10,24 +10,24 @@ use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
 use super::{Ended, Next, Ran, Task, Trained};
+use crate::embedded::usual;
 use crate::hybrid::data::{self, Data, Opened};
-use crate::hybrid::eval::{HybridSampler, Request, Verdict, table};
-use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
+use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
+use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{Chosen, choose};
-use crate::settings::{Loss, Modality, ScheduleName, Settings, Update, Values};
+use crate::settings::{Loss, Modality, Update, Values};
 use crate::{Failure, denoiser, draws, dropout, model, summary};
 
 /// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
 const OBJECTIVES: [Loss; 8] =
     [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
 
-/// Defaults. Says whether this is the embedded run.
-pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+/// Defaults of hybrid runs.
+pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     general_presets(values);
     let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
-    let is_embedded = given == [false; 3];
-    if is_embedded {
-        values.preset(embedded);
+    if given == [false; 3] {
+        (usual(Modality::Hybrid).preset)(values);
         // One half alone is no comparison.
         if values.hybrid.update() != Update::Both {
             values.preset(|settings| settings.hybrid.compare = false);
@@ -41,30 +41,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     if values.objective.name() == Loss::Sft {
         values.preset(|settings| settings.diffusion.half = false);
     }
-    Ok(is_embedded)
-}
-
-/// The embedded run, with the halves alone beside it.
-fn embedded(settings: &mut Settings) {
-    settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
-    settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
-    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
-    settings.hybrid.compare = true;
-    settings.data.data = Some("builtin:chimera".to_owned());
-    settings.data.limit = Some(2048);
-    settings.data.max_length = 96;
-    settings.objective.beta = 0.3;
-    settings.objective.gamma = 100.0;
-    settings.objective.sft_weight = 0.1;
-    settings.optimizer.lr = 1e-4;
-    settings.hybrid.refiner_lr = Some(1e-3);
-    settings.optimizer.warmup_steps = 10;
-    settings.optimizer.schedule = ScheduleName::Cosine;
-    settings.optimizer.max_grad_norm = 1.0;
-    settings.train.batch_size = 8;
-    settings.train.micro_batch_size = 8;
-    settings.train.eval_every = 128;
-    settings.train.n_samples = 24;
+    Ok(())
 }
 
 /// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
@@ -90,8 +67,9 @@ pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Fa
     let mdp = files.mdp()?;
     let reference = files.reference(&task.call.values)?;
     let opened = data::open(&files, &mdp.handoff, &task.call)?;
-    if task.call.values.hybrid.compare() && !opened.is_chimera {
-        return Err(Failure::usage("`hybrid.compare` needs an oracle: it goes with `data.data` builtin:chimera"));
+    if task.call.values.hybrid.compare() && opened.problem.is_none() {
+        let name = usual(Modality::Hybrid).name;
+        return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
     // The weights of the halves' decisions hold beta.
@@ -220,7 +198,7 @@ impl<'a> Setup<'a> {
         let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
         self.task.check_cache(&key)?;
-        let sampler = HybridSampler::new(self.files, &self.mdp.handoff, &self.task.call)?;
+        let sampler = HybridSampler::new(self.files, self.mdp, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;
         let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
@@ -242,18 +220,19 @@ impl<'a> Setup<'a> {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
         }
         let mut shown = summary::table(&ran.outcome, None, "decisions");
-        if self.opened.is_chimera {
+        if let Some((embedded, oracle)) = self.opened.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
-            match self.judge(&problem, &learner, &hooks, &sampler, &ran.folder)? {
-                Verdicts::All(verdicts) => shown = format!("{shown}\n\n{}", table(&verdicts)),
-                Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
+            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
+            match self.judge(&problem, &learner, &hooks, &judge, &ran.folder)? {
+                Judged::All(judged) => shown = format!("{shown}\n\n{}", judge.table(&judged)?),
+                Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
         Ok(self.trained(ran, shown, !requests.is_empty()))
     }
 
     fn trained(&self, Ran { outcome, folder, .. }: Ran, table: String, has_pictures: bool) -> Trained {
-        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
+        let prompts = self.opened.problem.map_or("requests.txt", |problem| problem.name);
         Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
@@ -274,18 +253,18 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The oracle's verdicts on the start, on what learned, and, where they are compared, on each half that learned alone;
+    /// The oracle's judgements of the start, of what learned, and, where they are compared, of each half that learned alone;
     /// or how far the half was that was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
         problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
         learner: &Models,
         hooks: &Hooks<'_, PromptedMdp, Models>,
-        sampler: &HybridSampler<'_>,
+        judge: &HybridJudge<'_>,
         folder: &RunFolder,
-    ) -> Result<Verdicts, Failure> {
+    ) -> Result<Judged, Failure> {
         let base = (&*self.reference.outer, &*self.reference.inner);
-        let mut rows = vec![("base", sampler.judge(base.0, base.1)?)];
+        let mut rows = vec![("base", judge.judge(base.0, base.1)?)];
         if self.values().hybrid.compare() {
             let mut alone = Vec::new();
             for (name, learns) in NAMES.into_iter().zip([TrainedHalf::Outer, TrainedHalf::Inner]) {
@@ -295,28 +274,28 @@ impl<'a> Setup<'a> {
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
                 let outcome = self.task.learn_in(&own, problem, &mut learner, hooks)?;
                 if outcome.ending == Ending::Interrupted {
-                    return Ok(Verdicts::Stopped(Box::new(outcome)));
+                    return Ok(Judged::Stopped(Box::new(outcome)));
                 }
                 alone.push(learner);
             }
             let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
-            rows.push(("refiner alone", sampler.judge(refiner, base.1)?));
-            rows.push(("generator alone", sampler.judge(base.0, generator)?));
-            rows.push(("both, separately", sampler.judge(refiner, generator)?));
+            rows.push(("refiner alone", judge.judge(refiner, base.1)?));
+            rows.push(("generator alone", judge.judge(base.0, generator)?));
+            rows.push(("both, separately", judge.judge(refiner, generator)?));
         }
         let name = match learner.learns {
             TrainedHalf::Both => "joint",
             TrainedHalf::Outer => "refiner",
             TrainedHalf::Inner => "generator",
         };
-        rows.push((name, sampler.judge(&learner.outer, &learner.inner)?));
-        Ok(Verdicts::All(rows))
+        rows.push((name, judge.judge(&learner.outer, &learner.inner)?));
+        Ok(Judged::All(rows))
     }
 }
 
-/// What the oracle says of policies by name, or how far a half was that was stopped before it could.
-enum Verdicts {
-    All(Vec<(&'static str, Vec<Verdict>)>),
+/// Pictures of policies by name, judged, or how far a half was that was stopped before they could be made.
+enum Judged {
+    All(Vec<(&'static str, Vec<JudgedPicture>)>),
     Stopped(Box<Outcome>),
 }
 
@@ -336,7 +315,7 @@ fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a
             Box::new(move |learner: &Models| {
                 let asked: Vec<Request> =
                     requests.iter().zip(0..).map(|(request, i)| Request::number(request, i)).collect();
-                let made = sampler.make(&learner.outer, &learner.inner, &asked, "picture");
+                let made = sampler.generate(&learner.outer, &learner.inner, &asked, "picture");
                 let made = match made {
                     // The run itself stops at its next step, with a checkpoint.
                     Err(failure) if failure.is_interrupt() => {

@@ -30,11 +30,11 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
         load_resumed(&mut call.values, path)?;
     }
     let mdp = call.values.run.mdp();
-    let embedded = match mdp {
+    match mdp {
         Modality::Diffusion => image_presets::presets(&mut call.values)?,
         Modality::Hybrid => hybrid::presets(&mut call.values)?,
         Modality::Token => token::presets(&mut call.values)?,
-    };
+    }
     decide_length(&mut call.values);
     keys::idle::refuse(&call.values, TRAIN)?;
     if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
@@ -43,7 +43,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
-    one(call, embedded, resume.map(Path::to_owned))
+    one(call, resume.map(Path::to_owned))
 }
 
 /// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
@@ -54,12 +54,12 @@ fn decide_length(values: &mut Values) {
 }
 
 /// One run, all of whose settings are known.
-fn one(call: Call<'_>, embedded: bool, resume: Option<PathBuf>) -> Result<Trained, Failure> {
+fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, embedded, resume });
+    let (reporter, task) = (call.reporter, Task { call, settings, resume });
     let trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
@@ -142,7 +142,6 @@ impl Trained {
 struct Task<'a> {
     call: Call<'a>,
     settings: Settings,
-    embedded: bool,
     resume: Option<PathBuf>,
 }
 

@@ -238,7 +238,7 @@ impl Rounds<'_> {
             settings.run.out = Some(run.display().to_string());
         });
         let resume = if run.exists() { begun(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, false, resume)?;
+        one(Call { values, reporter: self.call.reporter }, resume)?;
         Ok(run.join("model").is_dir())
     }
 
