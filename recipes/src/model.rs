@@ -117,9 +117,9 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
 
 /// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    let asked = adapters::asked(values, &["all-linear"])?;
-    let (files, lora, trained) = match (asked, parts(&files.path)) {
-        (Some(asked), Some((base, adapter))) => {
+    let requested = adapters::lora_config(values, &["all-linear"])?;
+    let (files, lora, trained) = match (requested, parts(&files.path)) {
+        (Some(requested), Some((base, adapter))) => {
             // Its weights hold the adapter; they make room for those without it.
             drop(files);
             let base = load(&base, values)?;
@@ -131,10 +131,10 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
             let trained = trained.map_err(|error| {
                 Failure::failed(format!("{adapter}: {error}; without `model.lora_rank` all weights learn"))
             })?;
-            adapters::refuse_other(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
+            adapters::refuse_other(&requested, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
             (base, Some(trained.config), Some(trained.tensors))
         }
-        (asked, _) => (files, asked, None),
+        (requested, _) => (files, requested, None),
     };
     let model = CausalLm::trainable(files, training(values, lora)?)?.with_save_options(save_options(values));
     Ok(match trained {

@@ -10,7 +10,7 @@ use train::pictures::Picture;
 
 use crate::denoiser::{self, Loaded};
 use crate::embedded::{EmbeddedProblem, WinRate};
-use crate::images::Opened;
+use crate::images::ImageData;
 use crate::{Call, Failure, Reporter};
 
 /// Draws pictures for captions, the same captions and the same noise every time.
@@ -24,7 +24,7 @@ pub(crate) struct PictureSampler<'a> {
 }
 
 impl<'a> PictureSampler<'a> {
-    pub(crate) fn new(call: &Call<'a>, loaded: &Loaded, data: &Opened) -> Result<Self, Failure> {
+    pub(crate) fn new(call: &Call<'a>, loaded: &Loaded, data: &ImageData) -> Result<Self, Failure> {
         let values = &call.values;
         let n = values.train.n_samples();
         let mut asked = Vec::new();

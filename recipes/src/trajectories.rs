@@ -12,7 +12,7 @@ use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};
 use crate::embedded::{EmbeddedProblem, PictureOracle, problems};
-use crate::images::Opened;
+use crate::images::ImageData;
 use crate::images::files::context_layout;
 use crate::images::latents::{conditioning, context, to_shape};
 use crate::settings::Modality;
@@ -24,17 +24,22 @@ const CAPTIONS: usize = 384;
 const EACH: usize = 3;
 
 /// Trajectories with the way they were made.
-pub(crate) struct Found {
+pub(crate) struct TrajectoryData {
     pub(crate) trajectories: Trajectories,
     /// For each pair a text that is equal where the same is told.
-    pub(crate) told: Vec<String>,
+    pub(crate) pair_captions: Vec<String>,
     pub(crate) schedule: Arc<NoiseSchedule>,
     pub(crate) timesteps: Vec<usize>,
     pub(crate) fingerprint: String,
 }
 
 /// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
-pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
+pub(crate) fn open(
+    call: &mut Call,
+    loaded: &Loaded,
+    policy: &Denoiser,
+    data: &ImageData,
+) -> Result<TrajectoryData, Failure> {
     let values = &call.values;
     let plan = denoiser::scored_plan(values, loaded, "`diffusion.scheme` trajectory")?;
     if let Some(path) = values.diffusion.trajectories() {
@@ -55,9 +60,9 @@ fn judged(
     plan: SamplingPlan,
     loaded: &Loaded,
     policy: &Denoiser,
-    data: &Opened,
+    data: &ImageData,
     (problem, oracle): (&EmbeddedProblem, &PictureOracle),
-) -> Result<Found, Failure> {
+) -> Result<TrajectoryData, Failure> {
     let values = &call.values;
     let n = values.data.limit().unwrap_or(CAPTIONS);
     call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
@@ -76,17 +81,17 @@ fn judged(
     bar.finish_and_clear();
     let pictures = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), policy.shape(), made.image()));
     let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
-    let (mut pairs, mut told) = (Vec::new(), Vec::new());
+    let (mut pairs, mut pair_captions) = (Vec::new(), Vec::new());
     for ((i, caption), pictures) in captions.iter().enumerate().zip(pictures.chunks(EACH)) {
         if let Some((best, worst)) = best_and_worst(oracle, caption, pictures) {
             pairs.push((i * EACH + best, i * EACH + worst));
-            told.push(caption.clone());
+            pair_captions.push(caption.clone());
         }
     }
     let (latents, behaviour) = made.into_iter().map(|made| (made.latents, made.log_probs)).unzip();
     let trajectories = Trajectories { conditions, latents, behaviour, pairs };
     let fingerprint = format!("{} {n} {:?} {:?}", data.fingerprint, plan.timesteps, plan.sampling.sampler());
-    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(TrajectoryData { trajectories, pair_captions, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
 /// The places of the pictures with the highest and the lowest score; `None` where they are a tie, or where the oracle does not
@@ -99,7 +104,7 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
 }
 
 /// A file that `sample --save-trajectories` wrote.
-fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Result<Found, Failure> {
+fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
     let file = images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
     if to_shape(file.shape()) != data.shape {
@@ -124,14 +129,14 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
         latents.push(one.latents);
         behaviour.push(one.log_probs.into_iter().map(f64::from).collect());
     }
-    let told = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
+    let pair_captions = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
         let (better, worse) = (file.told(better)?, file.told(worse)?);
         Ok(if better == worse { better } else { format!("{better}\n{worse}") })
     });
-    let told = told.collect::<Result<Vec<_>, _>>()?;
+    let pair_captions = pair_captions.collect::<Result<Vec<_>, _>>()?;
     let trajectories = Trajectories { conditions, latents, behaviour, pairs: file.pairs().to_vec() };
     let fingerprint = file.fingerprint();
-    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(TrajectoryData { trajectories, pair_captions, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
 /// The oracles that read captions.
@@ -140,7 +145,7 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
 }
 
 /// What a file of trajectories is made of.
-pub(crate) struct Made<'a> {
+pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: Shape,
     pub(crate) prompts: &'a [String],
@@ -153,7 +158,7 @@ pub(crate) struct Made<'a> {
 }
 
 /// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
-pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
+pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let Shape { height, width, channels } = made.shape;
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {

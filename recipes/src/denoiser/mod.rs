@@ -215,9 +215,9 @@ pub(crate) fn learner(
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
-    let asked = adapters::asked(values, UNET_TARGETS)?;
-    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), asked, None);
-    if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
+    let requested = adapters::lora_config(values, UNET_TARGETS)?;
+    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), requested, None);
+    if let (Some(requested), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
         let base = load(&base, values)?;
         if base_and_adapter(&base.name)?.1.is_some() {
             return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
@@ -225,7 +225,7 @@ pub(crate) fn learner(
         let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
         let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
-        adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
+        adapters::refuse_other(requested, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
     let training = model::training(values, lora)?;

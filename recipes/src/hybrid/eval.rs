@@ -58,7 +58,7 @@ pub(crate) struct Generation {
 impl<'a> HybridSampler<'a> {
     pub(crate) fn new(files: &'a Files, mdp: &'a PromptedMdp, call: &Call<'a>) -> Result<Self, Failure> {
         let (values, reporter) = (&call.values, call.reporter);
-        let (sampling, plan) = (files.words.sampling(values), denoiser::plan(values, &files.generator)?);
+        let (sampling, plan) = (files.prompt_format.sampling(values), denoiser::plan(values, &files.generator)?);
         let inner = plan.problem(files.shape.size());
         let mdp = Hybrid { outer: mdp.outer.clone(), inner, handoff: &mdp.handoff };
         Ok(Self { files, mdp, sampling, plan, seed: values.run.seed(), reporter })
@@ -94,7 +94,7 @@ impl<'a> HybridSampler<'a> {
         if request.is_null {
             return Ok(Half::Inner(self.mdp.inner.start(&self.mdp.handoff.condition(&request.text)?)));
         }
-        let (prompt, most) = (self.files.words.prompt(&request.text)?, self.mdp.outer.max_length);
+        let (prompt, most) = (self.files.prompt_format.prompt(&request.text)?, self.mdp.outer.max_length);
         if prompt.len() >= most {
             let (n, start) = (prompt.len(), request.text.chars().take(60).collect::<String>());
             return Err(Failure::failed(format!(

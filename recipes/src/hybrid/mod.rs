@@ -34,12 +34,12 @@ pub(crate) struct Files {
     pub(crate) refiner: ModelFiles,
     pub(crate) generator: Loaded,
     pub(crate) shape: Shape,
-    pub(crate) words: Words,
+    pub(crate) prompt_format: PromptFormat,
 }
 
 /// How a refiner is asked, and how its answers are read.
 #[derive(Clone)]
-pub(crate) struct Words {
+pub(crate) struct PromptFormat {
     tokenizer: ModelTokenizer,
     tokenise: Arc<Tokenise>,
     template: String,
@@ -51,7 +51,7 @@ impl Files {
     /// Loads what `--refiner` and `--generator` name.
     pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
         let (refiner, generator) = names(values)?;
-        ask_as_trained(&refiner, values)?;
+        set_template(&refiner, values)?;
         let refiner = model::load(&refiner, values)?;
         text::fit_lengths(values, &refiner)?;
         let generator = denoiser::load(&generator, values)?;
@@ -61,8 +61,8 @@ impl Files {
             return Err(Failure::failed(text));
         }
         let shape = generator.shape(values)?;
-        let words = Words::new(&refiner, values)?;
-        Ok(Self { refiner, generator, shape, words })
+        let prompt_format = PromptFormat::new(&refiner, values)?;
+        Ok(Self { refiner, generator, shape, prompt_format })
     }
 
     /// The problem that the two halves solve.
@@ -70,12 +70,12 @@ impl Files {
         let texts = self.generator.texts.clone().ok_or_else(|| Failure::failed("the generator reads no text"))?;
         let outer = TokenMdp {
             vocabulary: self.refiner.config.vocabulary as u32,
-            eos: self.words.tokenizer.eos.clone(),
-            max_length: self.words.max_length,
+            eos: self.prompt_format.tokenizer.eos.clone(),
+            max_length: self.prompt_format.max_length,
         };
         let inner = ImageMdp::full(Arc::clone(&self.generator.scheduler.schedule), self.shape.size());
         let framing = denoiser::framing(&self.generator, self.shape);
-        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.words.tokenizer.clone(), texts, framing) })
+        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.prompt_format.tokenizer.clone(), texts, framing) })
     }
 
     /// Both halves as they are, or as the references that the settings name.
@@ -135,7 +135,7 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
 }
 
 /// A refiner is asked as it was when it learned, unless the user says otherwise: a run's own template, or the embedded one.
-fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
+fn set_template(refiner: &str, values: &mut Values) -> Result<(), Failure> {
     // The half of a run, with or without the base of its adapter.
     let half = refiner.rsplit('+').next().unwrap_or(refiner);
     let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
@@ -181,7 +181,7 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     Ok([name(&refiner, is_refiner, refiner_base), name(&generator, is_generator, generator_base)])
 }
 
-impl Words {
+impl PromptFormat {
     fn new(files: &ModelFiles, values: &Values) -> Result<Self, Failure> {
         let tokenizer = files.tokenizer()?.clone();
         let Some(&eos) = tokenizer.eos.first() else {

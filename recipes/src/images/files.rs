@@ -17,7 +17,7 @@ use policies::BoxError;
 use train::diffusion::{ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};
-use super::{Captions, Opened, of_pixels};
+use super::{Captions, ImageData, of_pixels};
 use crate::denoiser::Loaded;
 use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
@@ -45,7 +45,7 @@ impl Images for Pictures {
 }
 
 /// Opens a file of pictures or a folder of shards.
-pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     let shape = loaded.shape(values)?;
     check_channels(path, loaded, shape)?;
@@ -73,7 +73,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         }
     };
     let summary = format!("; pictures of {0} x {0}", data.settings().size);
-    Ok(Opened {
+    Ok(ImageData {
         train: as_images(data, "")?,
         held_out: held_out.map(|data| as_images(data, ".held-out")).transpose()?,
         shape,

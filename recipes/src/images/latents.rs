@@ -8,7 +8,7 @@ use models::denoiser::{Condition, Conditioning, Hidden, Shape};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
-use super::{Captions, Opened};
+use super::{Captions, ImageData};
 use crate::denoiser::Loaded;
 use crate::settings::{Loss, Values, at};
 use crate::{Failure, holdout};
@@ -132,7 +132,7 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
 }
 
 /// Opens `--latents`; a share of what is told is held out.
-pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
+pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = to_shape(latents.shape());
     check_context(path, &latents, loaded)?;
@@ -154,7 +154,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
     } else {
         Some(Arc::new(LatentImages::new(Latents::open(path, kind(values))?, held_out)))
     };
-    Ok(Opened {
+    Ok(ImageData {
         train: Arc::new(LatentImages::new(latents, rest.clone())),
         held_out: held_out_images,
         rows: Some(rest),

@@ -119,7 +119,7 @@ fn of_pixels(caption: &str, pictures: &[&Pixels], captions: &Captions) -> Result
 }
 
 /// Image data as a run takes it.
-pub(crate) struct Opened {
+pub(crate) struct ImageData {
     pub(crate) train: Arc<dyn Images>,
     pub(crate) held_out: Option<Arc<dyn Images>>,
     /// Which rows of a file the training examples are, for draws of that file.
@@ -135,7 +135,7 @@ pub(crate) struct Opened {
     summary: String,
 }
 
-impl Opened {
+impl ImageData {
     /// Up to `n` captions to draw samples for.
     pub(crate) fn watched_captions(&self, n: usize) -> impl Iterator<Item = String> + '_ {
         self.watched_captions.iter().take(n).cloned()
@@ -152,7 +152,7 @@ impl Opened {
 }
 
 /// Opens what `--data` or `--latents` names, for a denoiser.
-pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
@@ -174,7 +174,7 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> 
 }
 
 /// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
-fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
+fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<ImageData, Failure> {
     let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
     let shape = latents::to_shape(file.shape());
     let mut watched_captions: Vec<String> = Vec::new();
@@ -186,7 +186,7 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
             }
         }
     }
-    Ok(Opened {
+    Ok(ImageData {
         train: Arc::new(Vec::<ImageExample>::new()),
         held_out: None,
         shape,
@@ -200,7 +200,7 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
 }
 
 /// Opens embedded pictures.
-fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
+fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let Some((data, problem)) = EmbeddedImages::all().find(|(data, _)| data.name == name) else {
         let known = listed(EmbeddedImages::all().map(|(data, _)| data.name));
         return Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")));
@@ -213,7 +213,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<Opened, Fail
     };
     let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
     let n_held_out = values.train.eval_examples();
-    Ok(Opened {
+    Ok(ImageData {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
         shape,

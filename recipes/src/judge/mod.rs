@@ -126,10 +126,10 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
     };
     let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
     if !open.is_empty() {
-        let opinion = Opinion::of(judge, &pairs, device, reporter)?;
+        let comparer = Comparer::of(judge, &pairs, device, reporter)?;
         let bar = reporter.bar("judge", open.len());
         for indices in open.chunks(AT_ONCE) {
-            for (&index, choice) in indices.iter().zip(opinion.choices(&pairs, indices)?) {
+            for (&index, choice) in indices.iter().zip(comparer.choices(&pairs, indices)?) {
                 log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
             }
             bar.inc(indices.len() as u64);
@@ -141,14 +141,14 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
 }
 
 /// Who compares.
-enum Opinion {
+enum Comparer {
     Oracle,
     Reward(Reward),
     /// What a run rewards side a more with, pair by pair.
     Run(Vec<f64>),
 }
 
-impl Opinion {
+impl Comparer {
     fn of(judge: &str, pairs: &PairFolder, device: &str, reporter: &dyn Reporter) -> Result<Self, Failure> {
         Ok(match judge {
             ORACLE => Self::Oracle,

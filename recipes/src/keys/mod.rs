@@ -76,6 +76,11 @@ impl Key {
         Self { when, ..self }
     }
 
+    /// Whether a verb may read it of a kind of problem, whatever the other settings say.
+    pub fn may_be_read(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
+        self.verbs & verb != 0 && self.is_for(mdp) && !self.when.iter().any(|when| when.is_impossible(verb, mdp))
+    }
+
     /// Whether problems of this kind read it.
     pub fn is_for(&self, mdp: Option<Modality>) -> bool {
         self.only.is_none_or(|only| mdp == Some(only) || self.in_hybrid && mdp == Some(Modality::Hybrid))

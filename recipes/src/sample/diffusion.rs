@@ -18,7 +18,7 @@ use crate::embedded::{ModelKind, usual};
 use crate::images::Captions;
 use crate::pictures::picture;
 use crate::settings::Values;
-use crate::trajectories::{self, Made};
+use crate::trajectories::{self, TrajectoryFile};
 use crate::{Call, Failure, Reporter};
 
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
@@ -30,14 +30,14 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
 }
 
 /// A model, and what it is asked.
-struct Opened {
+struct Inputs {
     loaded: Loaded,
     shape: Shape,
     captions: Captions,
     prompts: Vec<String>,
 }
 
-impl Opened {
+impl Inputs {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
     fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
@@ -60,7 +60,7 @@ const AT_ONCE: usize = 32;
 fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.sample.n();
-    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
     let (own, other) = makers(values, &loaded, shape)?;
     let makers = [&own, other.as_ref().unwrap_or(&own)];
     let plan = denoiser::plan(values, &loaded)?;
@@ -95,7 +95,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     bar.finish_and_clear();
     let n = writer.len();
     writer.finish()?;
-    call.reporter.info(&super::said_of_pairs(n, path));
+    call.reporter.info(&super::describe_pairs(n, path));
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]
 fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
-    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
         let condition = captions.condition(prompt)?;
@@ -140,7 +140,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
-        let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
+        let made = TrajectoryFile { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
         trajectories::save(path.as_ref(), &made, &decoded)?;
     }
     let n_lines = write_pictures(&out, &folder, &prompts, n, &made, &decoded)?;

@@ -194,7 +194,7 @@ impl Work<'_> {
                 .reporter
                 .info(&format!("{empty} refined prompts are empty; the generator was told nothing by them"));
         }
-        self.call.reporter.info(&super::said_of_pairs(n, path));
+        self.call.reporter.info(&super::describe_pairs(n, path));
         Ok(())
     }
 

@@ -41,7 +41,7 @@ fn check_pairs(values: &Values) -> Result<(), Failure> {
 }
 
 /// A line about a finished folder of pairs.
-fn said_of_pairs(n: usize, folder: &Path) -> String {
+fn describe_pairs(n: usize, folder: &Path) -> String {
     let folder = folder.display();
     format!("{n} pairs in {folder}; next: hybrid-dpo label --pairs {folder}")
 }

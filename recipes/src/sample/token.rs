@@ -147,7 +147,12 @@ fn draw_all(
             model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
         for tokens in answers {
             let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            lines.push(Line { prompt: shown(&prompts[i]), response: said(tokenizer, &tokens)?, tokens, finished });
+            lines.push(Line {
+                prompt: prompt_text(&prompts[i]),
+                response: response_text(tokenizer, &tokens)?,
+                tokens,
+                finished,
+            });
         }
         bar.inc(1);
     }
@@ -187,8 +192,8 @@ fn draw_pairs(
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
                     cut += usize::from(!finished(&answer));
                     answers[number][side] = match &prompts[number / n].text {
-                        Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
-                        Text::Chat(_) => said(tokenizer, &answer)?,
+                        Text::Plain(_) => continuation_text(tokenizer, &encoded[number / n], &answer)?,
+                        Text::Chat(_) => response_text(tokenizer, &answer)?,
                     };
                 }
             }
@@ -198,14 +203,14 @@ fn draw_pairs(
     bar.finish_and_clear();
     for (number, sides) in answers.iter().enumerate() {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
-        writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
+        writer.push(&Pair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
     if cut > 0 {
         call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
     }
     let n = writer.len();
     writer.finish()?;
-    call.reporter.info(&super::said_of_pairs(n, path));
+    call.reporter.info(&super::describe_pairs(n, path));
     Ok(())
 }
 
@@ -237,22 +242,22 @@ pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usi
 }
 
 /// An answer without its end.
-fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
+fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
 
 /// An answer without its end, as the text that goes on behind a plain prompt: with the space before its first word, which
 /// some tokenisers drop from a text that stands by itself.
-fn said_behind(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
-    let alone = said(tokenizer, answer)?;
+fn continuation_text(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
+    let alone = response_text(tokenizer, answer)?;
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     let whole = tokenizer.decode(&[prompt, &answer[..answer.len() - usize::from(finished)]].concat())?;
     let rest = whole.strip_prefix(&tokenizer.decode(prompt)?).filter(|rest| rest.trim_start() == alone.trim_start());
     Ok(rest.map_or(alone.clone(), str::to_owned))
 }
 
-fn shown(prompt: &Prompt) -> String {
+fn prompt_text(prompt: &Prompt) -> String {
     match &prompt.text {
         Text::Plain(text) => text.clone(),
         Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),

@@ -9,28 +9,28 @@ use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{Ended, Next, Ran, Task, Trained};
+use super::{Ended, FinishedRun, Next, Task, Trained};
 use crate::denoiser::{self, Loaded};
-use crate::images::{self, Opened};
-use crate::objective::Chosen;
+use crate::images::{self, ImageData};
+use crate::objective::AnyObjective;
 use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
-use crate::trajectories::Found;
+use crate::trajectories::TrajectoryData;
 use crate::{Failure, adapters, draws, dropout, holdout, summary, trajectories};
 
 /// Trains a denoiser.
-pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let is_trajectory = task.call.values.diffusion.scheme() == SchemeName::Trajectory;
     check_settings(&task.call.values, is_trajectory)?;
     let setup = Setup::open(task)?;
     match objective {
-        Chosen::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
-        Chosen::Comparisons(objective) => setup.on_images(objective.as_ref()),
-        Chosen::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
-        Chosen::Demonstrations(_) => {
+        AnyObjective::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.on_images(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
+        AnyObjective::Demonstrations(_) => {
             Err(Failure::usage("`objective.name` sft learns from images: `diffusion.scheme` forward"))
         }
-        Chosen::Labels(_) | Chosen::Rankings(_) => {
+        AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
             let name = setup.task.call.values.objective.name();
             Err(Failure::usage(format!(
                 "`objective.name` {name} is for `run.mdp` token; images come in pairs: try dpo"
@@ -58,7 +58,7 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
 /// Everything a run needs but its objective.
 struct Setup<'a> {
     task: Task<'a>,
-    data: Opened,
+    data: ImageData,
     learner: Denoiser,
     reference: Arc<Denoiser>,
     loaded: Loaded,
@@ -219,7 +219,11 @@ impl<'a> Setup<'a> {
         self.finish(ran, &sampler)
     }
 
-    fn finish(&self, Ran { outcome, folder, .. }: Ran, sampler: &PictureSampler<'_>) -> Result<Trained, Failure> {
+    fn finish(
+        &self,
+        FinishedRun { outcome, folder, .. }: FinishedRun,
+        sampler: &PictureSampler<'_>,
+    ) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
@@ -257,10 +261,11 @@ impl<'a> Setup<'a> {
 }
 
 /// A share of what is told is held out, with all its pairs.
-fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
+fn split(found: &TrajectoryData, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
-    let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
-    holdout::check_rest(share, rest.len(), found.told.len(), "pairs")?;
+    let (rest, held_out) =
+        hold_out(found.pair_captions.iter().map(|caption| PromptHash::of_plain(caption)), share, seed)?;
+    holdout::check_rest(share, rest.len(), found.pair_captions.len(), "pairs")?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
     Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }

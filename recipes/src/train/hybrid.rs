@@ -9,12 +9,12 @@ use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
-use super::{Ended, Next, Ran, Task, Trained};
+use super::{Ended, FinishedRun, Next, Task, Trained};
 use crate::embedded::usual;
-use crate::hybrid::data::{self, Data, Opened};
+use crate::hybrid::data::{self, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
-use crate::objective::{Chosen, choose};
+use crate::objective::{AnyObjective, choose};
 use crate::settings::{Loss, Modality, Update, Values};
 use crate::{Failure, denoiser, draws, dropout, model, summary};
 
@@ -46,7 +46,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
 
 /// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
 /// beta 1.
-pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
+pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
     let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
         let text = format!(
@@ -62,24 +62,26 @@ pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
 }
 
 /// Trains a refiner and a generator.
-pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let files = Files::load(&mut task.call.values)?;
     let mdp = files.mdp()?;
     let reference = files.reference(&task.call.values)?;
-    let opened = data::open(&files, &mdp.handoff, &task.call)?;
-    if task.call.values.hybrid.compare() && opened.problem.is_none() {
+    let data = data::open(&files, &mdp.handoff, &task.call)?;
+    if task.call.values.hybrid.compare() && data.problem.is_none() {
         let name = usual(Modality::Hybrid).name;
         return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
     // The weights of the halves' decisions hold beta.
     task.settings.beta = 1.0;
-    let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
+    let setup = Setup { task, files: &files, mdp: &mdp, reference, data: &data, units };
     setup.describe()?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
-        Chosen::Labels(_) | Chosen::Rankings(_) => Err(Failure::usage("hybrid pairs are compared two at a time")),
+        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
+            Err(Failure::usage("hybrid pairs are compared two at a time"))
+        }
     }
 }
 
@@ -89,7 +91,7 @@ struct Setup<'a> {
     files: &'a Files,
     mdp: &'a PromptedMdp,
     reference: Frozen,
-    opened: &'a Opened<'a>,
+    data: &'a HybridData<'a>,
     units: Units,
 }
 
@@ -104,7 +106,7 @@ impl<'a> Setup<'a> {
     fn describe(&self) -> Result<(), Failure> {
         let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
         let kind = self.files.refiner.config.architecture.model_type();
-        let held_out = self.opened.held_out.as_ref().map_or(0, Data::len);
+        let held_out = self.data.held_out.as_ref().map_or(0, PairData::len);
         let (beta, gamma) = weights(self.values())?;
         let reporter = self.task.call.reporter;
         reporter.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
@@ -112,7 +114,7 @@ impl<'a> Setup<'a> {
         dropout::note(&self.files.refiner.path, reporter);
         dropout::note(&self.files.generator.files.path, reporter);
         reporter.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
-        reporter.info(&format!("{} training pairs, {held_out} held out", self.opened.train.len()));
+        reporter.info(&format!("{} training pairs, {held_out} held out", self.data.train.len()));
         reporter.info(&format!(
             "{}; beta {beta} a nat of refined prompt, gamma {gamma}: {:.4} per unit of summed squared error",
             self.units,
@@ -139,18 +141,22 @@ impl<'a> Setup<'a> {
 
     /// Timesteps and noise of every pair from a file; nothing can be held out then.
     fn given(&self, path: &str) -> Result<Given, Failure> {
-        if self.opened.held_out.is_some() {
+        if self.data.held_out.is_some() {
             return Err(Failure::usage(
                 "`diffusion.draws` gives every pair its draw: it goes with `data.eval_share` 0",
             ));
         }
         let shape = self.files.shape;
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-        let (n, timesteps) = (self.opened.train.len(), self.mdp.inner.schedule.len());
+        let (n, timesteps) = (self.data.train.len(), self.mdp.inner.schedule.len());
         draws::read_given_for(path.as_ref(), (n, shape), timesteps)
     }
 
-    fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
+    fn source<F: FromExample + FromImages>(
+        &self,
+        data: &'a PairData<'a>,
+        draws: Draws,
+    ) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
         let share = values.diffusion.empty_share();
@@ -179,7 +185,7 @@ impl<'a> Setup<'a> {
             model: format!("{refiner} {generator}"),
             data: format!(
                 "{} {} {} {} {} {}",
-                self.opened.fingerprint,
+                self.data.fingerprint,
                 draws.fingerprint(),
                 self.files.generator.encoders_fingerprint()?,
                 way.to_hex(),
@@ -193,14 +199,14 @@ impl<'a> Setup<'a> {
         let values = self.values();
         let given = values.diffusion.draws().map(|path| self.given(path)).transpose()?;
         let draws = draws::draws(values, given)?;
-        let train = self.source::<F>(&self.opened.train, draws.clone())?;
-        let held_out = self.opened.held_out.as_ref();
+        let train = self.source::<F>(&self.data.train, draws.clone())?;
+        let held_out = self.data.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
         self.task.check_cache(&key)?;
         let sampler = HybridSampler::new(self.files, self.mdp, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;
-        let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
+        let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
         let mut problem = Problem {
@@ -220,7 +226,7 @@ impl<'a> Setup<'a> {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
         }
         let mut shown = summary::table(&ran.outcome, None, "decisions");
-        if let Some((embedded, oracle)) = self.opened.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
+        if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
             let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
             match self.judge(&problem, &learner, &hooks, &judge, &ran.folder)? {
@@ -231,8 +237,8 @@ impl<'a> Setup<'a> {
         Ok(self.trained(ran, shown, !requests.is_empty()))
     }
 
-    fn trained(&self, Ran { outcome, folder, .. }: Ran, table: String, has_pictures: bool) -> Trained {
-        let prompts = self.opened.problem.map_or("requests.txt", |problem| problem.name);
+    fn trained(&self, FinishedRun { outcome, folder, .. }: FinishedRun, table: String, has_pictures: bool) -> Trained {
+        let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name);
         Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,

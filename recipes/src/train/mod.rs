@@ -167,7 +167,7 @@ impl Task<'_> {
 }
 
 /// A run that was trained, and its folder, which nobody else writes to meanwhile.
-struct Ran {
+struct FinishedRun {
     outcome: Outcome,
     folder: RunFolder,
     _lock: std::fs::File,
@@ -190,12 +190,12 @@ impl Task<'_> {
         problem: &mut Problem<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
-    ) -> Result<Ran, Failure> {
+    ) -> Result<FinishedRun, Failure> {
         problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
         let folder = self.folder()?;
         let lock = folder.lock()?;
         let outcome = self.learn_in(&folder, problem, learner, hooks)?;
-        Ok(Ran { outcome, folder, _lock: lock })
+        Ok(FinishedRun { outcome, folder, _lock: lock })
     }
 
     /// The same in a folder that is there.

@@ -11,9 +11,9 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
-use super::{Ended, Next, Ran, Task, Trained};
+use super::{Ended, FinishedRun, Next, Task, Trained};
 use crate::embedded::{owner, usual};
-use crate::objective::Chosen;
+use crate::objective::AnyObjective;
 use crate::settings::{
     FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
 };
@@ -21,13 +21,13 @@ use crate::text;
 use crate::{Failure, adapters, dropout, model, summary};
 
 /// Trains a language model.
-pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let setup = Setup::open(task)?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
-        Chosen::Rankings(objective) => setup.run(objective.as_ref()),
-        Chosen::Labels(objective) => setup.run(objective.as_ref()),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Rankings(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Labels(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
     }
 }
 
@@ -187,7 +187,7 @@ impl<'a> Setup<'a> {
         }
     }
 
-    fn finish(self, Ran { outcome, folder, .. }: Ran) -> Result<Trained, Failure> {
+    fn finish(self, FinishedRun { outcome, folder, .. }: FinishedRun) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
