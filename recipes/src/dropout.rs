@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Reporter;
 
-/// What dropout is called in config files.
+/// The names of dropout in config files.
 const KEYS: &[&str] = &[
     "attention_dropout",
     "attn_pdrop",
@@ -21,7 +21,7 @@ const KEYS: &[&str] = &[
     "lora_dropout",
 ];
 
-/// What GPT-2's code takes where its config does not say.
+/// The dropout that GPT-2's code defaults to.
 const OF_GPT2: [&str; 3] = ["attn_pdrop", "resid_pdrop", "embd_pdrop"];
 
 /// Says which dropout the files of a model ask for, where they ask for some.

@@ -78,7 +78,7 @@ impl JudgedPairs {
         format!("{} {}", self.folder.id(), judgements.finalize().to_hex())
     }
 
-    /// What one side of a judged pair was made of: its latent.
+    /// The latent of one side of a judged pair.
     pub(crate) fn latent(&self, preference: &Preference, side: Side) -> Result<Vec<f32>, policies::BoxError> {
         let latent = self.folder.latent(preference.index, side)?;
         Ok(latent.ok_or_else(|| format!("pair {}: no latent", preference.index))?)

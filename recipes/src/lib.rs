@@ -127,7 +127,7 @@ pub use self::train::{Ended, Next, Trained, train};
 
 use settings::Values;
 
-/// What is asked for, and who is told of it.
+/// Settings, and a reporter of progress.
 pub struct Call<'a> {
     /// The settings.
     pub values: Values,

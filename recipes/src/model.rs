@@ -1,4 +1,4 @@
-//! Models by what the user calls them.
+//! Loads language models by name.
 use std::path::Path;
 
 use candle_core::DType;
@@ -13,7 +13,7 @@ use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters};
 
-/// Loads what `--model` or `--reference` names.
+/// Loads the model that `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some((base, adapter)) = embedded_base(name)? {
@@ -78,7 +78,7 @@ pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     Ok(base.filter(|base| adapters::is_here(base)))
 }
 
-/// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
+/// The base model of a name: that of an adapter, with or without the base's name, else the name itself.
 pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     if let Some((base, _)) = parts(Path::new(name)) {
         return Ok(base);
@@ -115,7 +115,7 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
-/// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
+/// Makes the learner. Where it is a base with an adapter and adapters are asked for, that adapter goes on learning.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
     let requested = adapters::lora_config(values, &["all-linear"])?;
     let (files, lora, trained) = match (requested, parts(&files.path)) {
@@ -171,7 +171,7 @@ fn parts(path: &Path) -> Option<(String, String)> {
     Some((base.display().to_string(), adapter.display().to_string()))
 }
 
-/// How a model of any kind learns.
+/// The training settings of a model of any kind.
 pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Training, Failure> {
     let ema = values.model.ema();
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
@@ -181,7 +181,7 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Trai
     Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep, ema })
 }
 
-/// How weights are written.
+/// The options of saved weights.
 pub(crate) fn save_options(values: &Values) -> SaveOptions {
     let dtype = match values.model.save_dtype() {
         SaveDtype::F16 => DType::F16,

@@ -41,7 +41,7 @@ const SHOWN: [(&str, &str); 7] = [
     ("entropy per token", "entropy"),
 ];
 
-/// What a run showed, before and after.
+/// Formats the metrics of a run, before and after.
 pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {

@@ -100,7 +100,7 @@ pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(),
     Ok(())
 }
 
-/// Opens what a data argument names.
+/// Opens the data set that a setting names.
 pub(crate) fn open(
     name: &str,
     part: Part,
@@ -169,7 +169,7 @@ fn format_of(name: FormatName) -> Option<Format> {
     })
 }
 
-/// What is done with what can't be read.
+/// The way in which broken records are handled.
 pub(crate) fn on_bad(broken: Broken) -> OnBad {
     match broken {
         Broken::Skip => OnBad::Skip,

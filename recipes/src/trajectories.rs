@@ -144,7 +144,7 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
     problems().filter(|problem| problem.modality == Modality::Diffusion).filter_map(|problem| problem.oracle.pictures())
 }
 
-/// What a file of trajectories is made of.
+/// The contents of a file of trajectories.
 pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: Shape,

@@ -1,4 +1,4 @@
-//! Denoisers by what the user calls them.
+//! Loads denoisers by name.
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(crate) struct Loaded {
     _embedded: Option<TempDir>,
 }
 
-/// Loads what `--model` or `--reference` names.
+/// Loads the model that `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
@@ -200,7 +200,7 @@ impl Loaded {
         format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
     }
 
-    /// What decides how images and texts become numbers, for keys of caches.
+    /// The fingerprint of the encoders of images and texts, for keys of caches.
     pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
         let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
         Ok(self.folder.fingerprint(&parts)?)
@@ -267,7 +267,7 @@ pub(crate) fn start(
 /// The layers that diffusers' own LoRA training adapts.
 const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
-/// How a denoiser acts where its next latents are drawn or scored.
+/// The sampler with which a denoiser's next latents are drawn or scored.
 pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
@@ -304,7 +304,7 @@ fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     })
 }
 
-/// The way from noise to a picture.
+/// The sampling plan from noise to a picture.
 pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
     way(values, &loaded.scheduler)
 }
@@ -329,7 +329,7 @@ fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> 
     Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
 }
 
-/// What an SDXL model is told of its pictures' size.
+/// The size conditioning of an SDXL model.
 pub(crate) fn framing(loaded: &Loaded, shape: Shape) -> Framing {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     Framing::whole(shape.height * factor, shape.width * factor)

@@ -1,4 +1,4 @@
-//! What the name of a denoiser stands for.
+//! Resolves names of denoisers.
 use std::path::{Path, PathBuf};
 
 use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
@@ -56,7 +56,7 @@ pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     Ok(base.filter(|base| adapters::is_here(base)))
 }
 
-/// What a name stands on: its base where it is an adapter, else itself.
+/// The base model of a name: that of an adapter, else the name itself.
 pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     Ok(base_and_adapter(name)?.0)
 }

@@ -20,7 +20,7 @@ pub(crate) struct EmbeddedImages {
     pub(crate) example: fn(u64, Split, u64) -> ImageExample,
     /// A held-out caption for pictures that a run shows.
     pub(crate) watched_caption: fn(u64, u64) -> String,
-    /// What so many examples of a seed are called in keys of caches.
+    /// The part of a cache key for so many examples of a seed.
     pub(crate) fingerprint: fn(u64, usize) -> String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ImageExample {
 
 /// How a refiner is asked, and judged pairs of both halves.
 pub(crate) struct EmbeddedHybrid {
-    /// What the refiner reads.
+    /// The prompt template of the refiner.
     pub(crate) template: &'static str,
     /// Tokens of request and refined prompt together.
     pub(crate) max_length: usize,

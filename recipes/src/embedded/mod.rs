@@ -27,12 +27,12 @@ macro_rules! problems {
 
 problems!(tldr, shapes, chimera);
 
-/// What names of embedded models, data and prompts begin with.
+/// The prefix of names of embedded models, data and prompts.
 const PREFIX: &str = "builtin:";
 
 /// A problem with known answers, and models that solve it badly on purpose.
 pub(crate) struct EmbeddedProblem {
-    /// What prompts and pairs of it are called.
+    /// The name of its prompts and of its hybrid pairs.
     pub(crate) name: &'static str,
     /// The kind of decision problem that it is.
     pub(crate) modality: Modality,
@@ -46,7 +46,7 @@ pub(crate) struct EmbeddedProblem {
     pub(crate) hybrid: Option<EmbeddedHybrid>,
     /// The prompt of a number in a split, by seed.
     pub(crate) prompt: fn(u64, Split, u64) -> String,
-    /// What compares answers.
+    /// The judge of answers.
     pub(crate) oracle: AnyOracle,
     /// The defaults of its run, once the loss and the scheme are known.
     pub(crate) preset: fn(&mut Values),

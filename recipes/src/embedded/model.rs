@@ -12,7 +12,7 @@ pub(crate) type File = (&'static str, &'static [u8]);
 /// The ending of a name that asks for a model of the same shape, drawn from the seed.
 const UNTRAINED: &str = "-untrained";
 
-/// What a model is.
+/// The architecture of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModelKind {
     /// A language model; of a hybrid the refiner.

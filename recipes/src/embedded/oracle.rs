@@ -1,4 +1,4 @@
-//! Judges that know the answers of embedded problems.
+//! Oracles of embedded problems.
 use std::fmt;
 
 use datasets::images::Pixels;
@@ -21,7 +21,7 @@ pub(crate) struct Oracle<A: ?Sized + 'static> {
     pub(crate) tie: f64,
     /// Numbers of an answer that a table shows beside the win rate, each with its name.
     pub(crate) details: &'static [Detail<A>],
-    /// What its requests are called.
+    /// The word for its requests in tables.
     pub(crate) unit: &'static str,
 }
 

@@ -39,7 +39,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     preset: |values| values.preset(run),
 };
 
-/// What the oracle makes of a summary of a post.
+/// Judges a summary of a post.
 fn judged(post: &str, summary: &str) -> Option<Judgement> {
     Some(Judge::score(&Facts::from_prompt(post)?, summary))
 }

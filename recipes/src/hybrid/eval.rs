@@ -1,4 +1,4 @@
-//! What refiners and generators make of requests together, and how an oracle compares it.
+//! Samples a refiner and a generator together, and has an oracle compare policies.
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{Files, PromptedMdp};
 use crate::embedded::{EmbeddedProblem, PictureOracle, WinRate};
 use crate::{Call, Failure, Reporter, denoiser};
 
-/// How pictures are made of requests.
+/// Samples refined prompts and pictures for requests.
 pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
     /// The problem in which it acts: its pictures take the steps of the plan.
@@ -46,7 +46,7 @@ impl Request {
     }
 }
 
-/// What was made of a request.
+/// A refined prompt and a picture.
 pub(crate) struct Generation {
     pub(crate) refined: String,
     /// The refiner's tokens, end included; none where it was not asked.
@@ -133,7 +133,7 @@ impl<'a> HybridSampler<'a> {
         Ok(episodes.collect())
     }
 
-    /// What an episode comes to.
+    /// Reads refined prompt and picture off an episode.
     fn generation(
         &self,
         request: &Request,

@@ -1,4 +1,4 @@
-//! A refiner and a generator: what the user calls them, and what passes between them.
+//! Loads a refiner and a generator, and the hand-off between them.
 pub(crate) mod data;
 pub(crate) mod eval;
 
@@ -26,7 +26,7 @@ pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// One that stays as it is.
 pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
 
-/// What the halves are called.
+/// The names of the halves.
 pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
 
 /// Both halves' files with everything around them.
@@ -37,7 +37,7 @@ pub(crate) struct Files {
     pub(crate) prompt_format: PromptFormat,
 }
 
-/// How a refiner is asked, and how its answers are read.
+/// Formats a refiner's prompts and reads its answers.
 #[derive(Clone)]
 pub(crate) struct PromptFormat {
     tokenizer: ModelTokenizer,
@@ -48,7 +48,7 @@ pub(crate) struct PromptFormat {
 }
 
 impl Files {
-    /// Loads what `--refiner` and `--generator` name.
+    /// Loads the models that `--refiner` and `--generator` name.
     pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
         let (refiner, generator) = names(values)?;
         set_template(&refiner, values)?;
@@ -151,7 +151,7 @@ fn set_template(refiner: &str, values: &mut Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a finished run's halves are called; adapters together with the base that the run had.
+/// The model names of a finished run's halves; adapters together with the base that the run had.
 pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
     if !(refiner.is_dir() && generator.is_dir()) {
@@ -211,7 +211,7 @@ impl PromptFormat {
         Ok(tokens)
     }
 
-    /// How refined prompts are drawn.
+    /// The sampling settings of refined prompts.
     pub(crate) fn sampling(&self, values: &Values) -> Sampling {
         crate::sample::sampling(values, &self.tokenizer, self.max_length)
     }

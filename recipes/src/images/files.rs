@@ -99,7 +99,7 @@ fn check_channels(path: &Path, loaded: &Loaded, shape: Shape) -> Result<(), Fail
     )))
 }
 
-/// What was found in pictures and captions.
+/// Audits pictures and captions.
 pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAudit, Failure> {
     let texts = (0..data.len()).map(|index| data.caption(index)).collect::<Result<Vec<_>, _>>()?;
     let cut = captions.n_cut(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -56,7 +56,7 @@ impl Images for LatentImages {
     }
 }
 
-/// What a denoiser is told, from what a file says.
+/// Converts a file's context into a denoiser's condition.
 pub(crate) fn conditioning(context: &LatentContext) -> Conditioning {
     let hidden = context.hidden.as_ref().map(|HiddenValues { values, length, width }| Hidden {
         values: values.clone(),
@@ -66,7 +66,7 @@ pub(crate) fn conditioning(context: &LatentContext) -> Conditioning {
     Conditioning { hidden, pooled: context.pooled.clone(), time_ids: context.time_ids }
 }
 
-/// What a file says, from what a denoiser is told.
+/// Converts a denoiser's condition into a file's context.
 pub(crate) fn context(conditioning: &Conditioning) -> LatentContext {
     let hidden = conditioning.hidden.as_ref().map(|Hidden { values, length, width }| HiddenValues {
         values: values.clone(),

@@ -31,7 +31,7 @@ const TEXTS_KEPT: usize = 4096;
 pub(crate) struct Captions {
     texts: Option<Arc<TextConditioner>>,
     framing: Framing,
-    /// What latents from a file say of no caption.
+    /// The condition of an empty caption, where a file of latents has one.
     empty: Option<Condition>,
     kept: Mutex<HashMap<String, Condition>>,
 }
@@ -81,7 +81,7 @@ impl Captions {
         Ok(())
     }
 
-    /// What the model is told where there is no caption.
+    /// The condition of an empty caption.
     pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
         match (&self.empty, &self.texts) {
             (Some(empty), _) => Ok(Arc::clone(empty)),
@@ -130,7 +130,7 @@ pub(crate) struct ImageData {
     pub(crate) captions: Arc<Captions>,
     /// The embedded problem whose captions it has, and whose oracle can judge pictures of them.
     pub(crate) problem: Option<&'static EmbeddedProblem>,
-    /// What samples are drawn for.
+    /// The captions that samples are drawn for.
     watched_captions: Vec<String>,
     summary: String,
 }
@@ -151,7 +151,7 @@ impl ImageData {
     }
 }
 
-/// Opens what `--data` or `--latents` names, for a denoiser.
+/// Opens the images that `--data` or `--latents` names, for a denoiser.
 pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {

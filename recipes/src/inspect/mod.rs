@@ -13,7 +13,7 @@ use crate::keys::idle;
 use crate::settings::{Modality, Values};
 use crate::{Call, Failure, denoiser, model, text};
 
-/// What is looked at.
+/// The subject of an inspection.
 pub(crate) enum Subject {
     Model,
     Denoiser,

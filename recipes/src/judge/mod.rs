@@ -34,7 +34,7 @@ pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
     judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)
 }
 
-/// How a judge decided.
+/// The counts of a judge's choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Side a is better.
@@ -61,7 +61,7 @@ impl Counts {
         self.a as f64 + 0.5 * self.ties as f64
     }
 
-    /// What judgements that stand add up to.
+    /// Counts choices.
     pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
         choices.into_iter().fold(Self::default(), |counts, choice| match choice {
             Choice::A => Self { a: counts.a + 1, ..counts },
@@ -140,11 +140,11 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
     Ok(Counts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
 }
 
-/// Who compares.
+/// A comparer of the two sides of pairs.
 enum Comparer {
     Oracle,
     Reward(Reward),
-    /// What a run rewards side a more with, pair by pair.
+    /// The reward margins of a run, side a less side b, pair by pair.
     Run(Vec<f64>),
 }
 
@@ -226,7 +226,7 @@ fn is_of_model(path: &Path) -> bool {
     is_weight || name == "chat_template.jinja" || SETTINGS.contains(&name)
 }
 
-/// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
+/// The implicit reward margins of a run, `a` less `b`: beta times the log-ratio of its policy to the one it started from.
 fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
     let mut values = settings_of(run, pairs.modality())?;
     for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {

@@ -46,7 +46,7 @@ pub struct Key {
     pub in_hybrid: bool,
     /// The value that asks for nothing, where there is one: it may always be given.
     pub off: &'static str,
-    /// What else must hold for it to be read: all of it.
+    /// The conditions on other settings for it to be read: all must hold.
     pub when: &'static [When],
 }
 

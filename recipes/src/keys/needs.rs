@@ -44,7 +44,7 @@ impl Data {
     }
 }
 
-/// What a command line comes to, as far as it decides which settings are read.
+/// The facts that decide which settings a verb reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage<'a> {
     pub verb: Verbs,
@@ -81,7 +81,7 @@ impl When {
     }
 }
 
-/// What must hold.
+/// A condition on other settings.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
     /// Another setting is one of these words.
@@ -153,7 +153,7 @@ fn either(words: &[&str]) -> String {
 /// Losses that read no reference.
 pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
-/// What rounds say of a reference that moves.
+/// The refusal of a reference where rounds move it.
 pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.reference` fixed";
 
 // What decides which settings are read looks at fields without reading them: the methods of their names are for runs.

@@ -109,7 +109,7 @@ fn makers(values: &Values, loaded: &Loaded, shape: Shape) -> Result<(Denoiser, O
     Ok((loaded.frozen(shape, acting)?, other))
 }
 
-/// What it takes to make the same pairs again.
+/// The settings that reproduce a folder of pairs.
 fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
     super::settings_map(&json!({
         "model": model, "side_b_model": values.model.reference(), "fingerprint": own, "side_b_fingerprint": other,
@@ -198,7 +198,7 @@ fn write_pictures(
     Ok(lines.len())
 }
 
-/// What makes no sense is said before anything is loaded.
+/// Checks the settings before anything is loaded.
 fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     let n = values.sample.n();
     if n == 0 || values.sample.limit() == Some(0) {
@@ -219,7 +219,7 @@ fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     Ok((PathBuf::from(out), n))
 }
 
-/// What this model can't do is said before it has worked.
+/// Checks that a model can make pictures, before it has worked.
 fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failure> {
     if !loaded.takes_prompts() {
         let text = format!(

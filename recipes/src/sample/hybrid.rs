@@ -86,7 +86,7 @@ fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
     Ok(requests)
 }
 
-/// What makes no sense is said before anything is loaded.
+/// Checks the settings before anything is loaded.
 fn check(values: &Values) -> Result<(), Failure> {
     if values.sample.n() == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
@@ -107,13 +107,13 @@ fn check(values: &Values) -> Result<(), Failure> {
     }
 }
 
-/// Everything there is to work with.
+/// The models and requests of a sampling run.
 struct Work<'a> {
     call: &'a Call<'a>,
     files: &'a Files,
     mdp: &'a PromptedMdp,
     models: &'a (CausalLm, Denoiser),
-    /// What makes side b, where it is another policy.
+    /// The policy that makes side b, where it is another.
     other: Option<(Arc<CausalLm>, Arc<Denoiser>)>,
     requests: Vec<String>,
 }
@@ -198,7 +198,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What it takes to make the same pairs again; each side's seed is its number under the run's.
+    /// The settings that reproduce a folder of pairs; each side's seed is its number under the run's.
     fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let values = &self.call.values;
         Ok(super::settings_map(&json!({

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! Reads prompts.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
     Ok(prompts)
 }
 
-/// What records ask; of a folder with parts those to learn from, as of `--data`.
+/// Reads the prompts of records; of a folder with parts those of the training part, as of `--data`.
 fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let source = path.display();
     let shards = datasets::reading::shards(path, Some(&datasets::Split::Train))?;

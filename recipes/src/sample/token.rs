@@ -60,14 +60,13 @@ struct Line {
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
     check_settings(values)?;
-    let usual = usual(Modality::Token);
-    let name = values.model.model().unwrap_or(usual.model_name(ModelKind::Language));
+    let name = model_name(values);
     let files = model::load(name, values)?;
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
     let tokenise = text::plain_tokenise(&files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    let source = values.sample.prompts().unwrap_or(usual.name);
+    let source = values.sample.prompts().unwrap_or(usual(Modality::Token).name);
     let mut prompts = read_prompts(source, values, call.reporter)?;
     if let Some(limit) = values.sample.limit() {
         prompts.truncate(limit);
@@ -102,7 +101,12 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(lines.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
-/// What makes no sense is said before anything is loaded.
+/// The name of the model that answers.
+fn model_name(values: &Values) -> &str {
+    values.model.model().unwrap_or(usual(Modality::Token).model_name(ModelKind::Language))
+}
+
+/// Checks the settings before anything is loaded.
 fn check_settings(values: &Values) -> Result<(), Failure> {
     let sample = &values.sample;
     for (field, n) in
@@ -219,17 +223,17 @@ fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
     Candidate { refined: None, made: Fresh::Response(answer), seed, log_probs: None }
 }
 
-/// What it takes to make the same pairs again.
+/// The settings that reproduce a folder of pairs.
 fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result<Map<String, Value>, Failure> {
     Ok(super::settings_map(&json!({
-        "model": values.model.model().unwrap_or(usual(Modality::Token).model_name(ModelKind::Language)), "side_b_model": values.model.reference(),
+        "model": model_name(values), "side_b_model": values.model.reference(),
         "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?,
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(), "max_length": most,
     })))
 }
 
-/// How answers are drawn.
+/// The sampling settings of answers.
 pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
     Sampling {
         temperature: values.sample.temperature(),

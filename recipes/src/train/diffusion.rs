@@ -39,7 +39,7 @@ pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, 
     }
 }
 
-/// What would do nothing, or can't be, is wrong usage.
+/// Refuses settings that make no sense for a denoiser.
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
     let name = values.objective.name();
     if matches!(name, Loss::Orpo | Loss::Tdpo) {
@@ -55,7 +55,7 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
     Ok(())
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     data: ImageData,
@@ -244,7 +244,7 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// What to look at: pictures where the model can make some, else its errors.
+    /// Suggests sampling where the model can make pictures, else scoring.
     fn next(&self) -> Next {
         let values = &self.task.call.values;
         if self.loaded.makes_pictures() {

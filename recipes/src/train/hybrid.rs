@@ -85,7 +85,7 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
     }
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     files: &'a Files,
@@ -173,7 +173,7 @@ impl<'a> Setup<'a> {
             .map_err(|error| Failure::failed(error.to_string()))
     }
 
-    /// What the cached numbers belong to.
+    /// The key of the reference cache.
     fn key(&self, draws: &Draws, feedback: &str) -> Result<CacheKey, Failure> {
         let refiner = self.reference.outer.fingerprint()?;
         let generator = self.reference.inner.fingerprint()?;

@@ -69,20 +69,20 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
     Ok(trained)
 }
 
-/// What a training run came to.
+/// The result of a training run.
 #[derive(Debug)]
 pub struct Trained {
     /// Its folder; of rounds the one that holds them all.
     pub folder: PathBuf,
     /// How it ended.
     pub ended: Ended,
-    /// What the run showed; of rounds nothing, as each has a run of its own.
+    /// The metrics of the run; of rounds none, as each has a run of its own.
     pub outcome: Option<Outcome>,
     /// The numbers of a run that is done, as a table for people.
     pub table: String,
     /// After which steps pictures lie in the folder's `samples`: the first, and the last.
     pub pictures: Option<(usize, usize)>,
-    /// What shows best what it has learned.
+    /// The verb that shows best what it has learned.
     pub next: Option<Next>,
 }
 
@@ -110,7 +110,7 @@ pub enum Ended {
     },
 }
 
-/// What to look at after a run.
+/// A verb to go on with after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Its answers or pictures.
@@ -138,7 +138,7 @@ impl Trained {
     }
 }
 
-/// What every kind of problem gets.
+/// A training run whose settings are known.
 struct Task<'a> {
     call: Call<'a>,
     settings: Settings,

@@ -61,7 +61,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What TRL's DPOTrainer does unless told otherwise.
+/// The defaults of TRL's DPOTrainer.
 fn trl(settings: &mut Settings) {
     settings.optimizer.name = OptimizerName::Adamw;
     settings.optimizer.lr = 1e-6;
@@ -75,7 +75,7 @@ fn trl(settings: &mut Settings) {
     settings.train.epochs = Some(3);
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     learner: CausalLm,

@@ -33,16 +33,16 @@ struct JudgedPair {
     preference: f64,
 }
 
-/// Where judged pairs come from, by number.
+/// A source of judged pairs, by number.
 trait PairSource: Send + Sync {
     fn len(&self) -> usize;
     fn judged(&self, index: usize) -> Result<JudgedPair, BoxError>;
-    /// What was drawn on the two sides, in the order of the judgement.
+    /// The latents of the two sides, in the order of the judgement.
     fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError>;
     fn request(&self, index: usize) -> Result<String, BoxError>;
 }
 
-/// Judged pairs as the two halves' sources take them.
+/// Judged pairs as examples of both halves.
 pub(crate) struct PairData<'a> {
     pairs: Arc<dyn PairSource>,
     rows: Vec<usize>,
@@ -50,7 +50,7 @@ pub(crate) struct PairData<'a> {
     handoff: &'a Prompted,
 }
 
-/// What is learned from, what is only looked at, and what pictures are drawn for.
+/// Training and held-out pairs of a hybrid run.
 pub(crate) struct HybridData<'a> {
     pub(crate) train: PairData<'a>,
     pub(crate) held_out: Option<PairData<'a>>,
@@ -134,7 +134,7 @@ impl Images for PairData<'_> {
     }
 }
 
-/// Opens what `--data` names.
+/// Opens the pairs that `--data` names.
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {

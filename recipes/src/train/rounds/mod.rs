@@ -55,7 +55,7 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     Ok(trained)
 }
 
-/// What is known of a finished round.
+/// The counts of a finished round.
 struct RoundResult {
     pairs: usize,
     decided: usize,
@@ -205,7 +205,7 @@ impl Rounds<'_> {
         sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
     }
 
-    /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
+    /// Counts the judge's choices of a folder of pairs; nothing where people have not judged any yet.
     fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
         if judge != "people" {
             let device = self.call.values.run.device();
@@ -271,7 +271,7 @@ impl Rounds<'_> {
     }
 }
 
-/// What makes side b of a pair.
+/// The policy that makes side b of a pair.
 #[derive(Clone, Copy)]
 enum Against {
     Itself,
@@ -285,7 +285,7 @@ enum Named {
     IsLeftOut,
 }
 
-/// What stays close to the model as it is has no other reference.
+/// Resets the references: the model as it is becomes the one.
 fn clear_references(values: &mut Values) {
     for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
         values.reset(reference);
@@ -302,7 +302,7 @@ fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
     Ok(None)
 }
 
-/// What people have said of a folder of pairs, if anything; what several say of a pair is decided by their mean.
+/// Counts people's choices of a folder of pairs, if there are any; several of one pair are decided by their mean.
 fn people_counts(path: &Path) -> Result<Option<Counts>, Failure> {
     let preferences = PairFolder::open(path)?.labels()?.preferences();
     let choices = preferences.iter().map(|preference| match preference.a_is_better {

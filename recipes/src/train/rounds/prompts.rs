@@ -1,4 +1,4 @@
-//! What is asked in the rounds.
+//! Prompts of rounds.
 use std::path::Path;
 
 use ::train::write_whole;
@@ -30,7 +30,7 @@ pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
     Ok(source)
 }
 
-/// What is asked in the rounds, and what the policies are compared on.
+/// Training and evaluation prompts of rounds.
 pub(super) struct Prompts {
     source: String,
     /// Those of a file; the embedded ones are made as they are needed.

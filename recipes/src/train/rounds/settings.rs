@@ -1,4 +1,4 @@
-//! Which settings rounds take.
+//! Checks of the settings of rounds.
 use datasets::pairs::Modality;
 
 use crate::hybrid::Files;
@@ -8,7 +8,7 @@ use crate::sample::MOST;
 use crate::settings::{Loss, Scheme, Values, at};
 use crate::{Failure, denoiser, model, text};
 
-/// What can't be is said before anything is made.
+/// Checks the settings before anything is made.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
     judge::check(values.judge.judge())?;
     if values.rounds.pairs() == 0 {
