@@ -73,6 +73,13 @@ pub trait Handoff<A: Mdp, B: Mdp> {
     fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError>;
 }
 
+/// What is borrowed hands over as what is owned.
+impl<A: Mdp, B: Mdp, H: Handoff<A, B> + ?Sized> Handoff<A, B> for &H {
+    fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError> {
+        (**self).enter(outer)
+    }
+}
+
 /// The outer problem to its end, then the inner one.
 ///
 /// # Laws

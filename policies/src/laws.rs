@@ -2,91 +2,20 @@
 //!
 //! They hold for every policy, so they are the first test to write for a new one; the tolerance says how exact its
 //! arithmetic is (1e-9 for a table in f64, about 1e-4 for a language model in f32).
-use mdp::{Channels, EpisodeOf, Mdp, Rng, Steps};
-use rand::{RngExt as _, SeedableRng as _};
+mod broken;
+mod channels;
+#[cfg(test)]
+mod tests;
+mod visits;
 
+use mdp::{EpisodeOf, Mdp, Rng, Steps};
+use rand::SeedableRng as _;
+
+pub use self::broken::BrokenLaw;
+use self::broken::{compare, count, finite, gradient, near};
+pub use self::channels::random_slopes;
+use self::channels::{joined, linear, scaled, sliced};
 use crate::{BoxError, Learner, Policy};
-
-/// A law that does not hold.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum BrokenLaw {
-    /// The same generator gave different actions.
-    #[error("the same generator gave different {what}")]
-    NotSeeded {
-        /// Actions or episodes.
-        what: &'static str,
-    },
-    /// A state got another number of answers than asked for.
-    #[error("{function} gave {got} answers for {expected} questions")]
-    Count {
-        /// Which function.
-        function: &'static str,
-        /// How many answers were due.
-        expected: usize,
-        /// How many came.
-        got: usize,
-    },
-    /// An action that was sampled or proposed is not allowed.
-    #[error("{function} gave an action that is not allowed")]
-    NotAllowed {
-        /// Which function.
-        function: &'static str,
-    },
-    /// A number is not finite, or a log-probability is above 0 where actions can be counted.
-    #[error("decision {decision} of episode {episode} is scored {value}")]
-    Score {
-        /// Row.
-        episode: usize,
-        /// Column.
-        decision: usize,
-        /// The number.
-        value: f64,
-    },
-    /// Proposals are not what `score` says, or not best first.
-    #[error("proposal {rank} says {proposed}, but it should be {expected}")]
-    Proposal {
-        /// Its place in the list.
-        rank: usize,
-        /// Its log-probability.
-        proposed: f64,
-        /// What it should be.
-        expected: f64,
-    },
-    /// Two ways to the same numbers differ.
-    #[error("{law}: the {channel} of decision {decision} of episode {episode} is {one} one way and {other} the other")]
-    Differs {
-        /// Which law.
-        law: &'static str,
-        /// Which numbers.
-        channel: &'static str,
-        /// Row.
-        episode: usize,
-        /// Column.
-        decision: usize,
-        /// One way.
-        one: f64,
-        /// The other.
-        other: f64,
-    },
-    /// Two ways to the same numbers have different shapes.
-    #[error("{law}: the {channel} have another shape one way than the other")]
-    Shape {
-        /// Which law.
-        law: &'static str,
-        /// Which numbers.
-        channel: &'static str,
-    },
-    /// A gradient is wrong.
-    #[error("{law}: expected {expected}, got {got}")]
-    Gradient {
-        /// Which law.
-        law: &'static str,
-        /// One way.
-        expected: f64,
-        /// The other.
-        got: f64,
-    },
-}
 
 /// Checks a policy on episodes it makes itself from `starts`, and returns them.
 ///
@@ -328,112 +257,3 @@ pub fn check_slope(
     let difference = (loss(step)? - loss(-step)?) / (2.0 * step);
     gradient("finite differences", difference, slope, tolerance)
 }
-
-/// Slopes between -1 and 1 for every number that takes one (diagnostics do not).
-pub fn random_slopes(numbers: &Channels, rng: &mut Rng) -> Channels {
-    let mut draw = |steps: &Steps| {
-        let mut slopes = steps.clone();
-        slopes.values_mut().fill_with(|| rng.random_range(-1.0..1.0));
-        slopes
-    };
-    let log_probs = draw(&numbers.log_probs);
-    Channels { divergence: numbers.divergence.as_ref().map(draw), ..log_probs.into() }
-}
-
-/// The sum of slope times number.
-fn linear(slopes: &Channels, numbers: &Channels) -> f64 {
-    let product = |a: &Steps, b: &Steps| a.values().iter().zip(b.values()).map(|(a, b)| a * b).sum::<f64>();
-    let divergence = slopes.divergence.as_ref().zip(numbers.divergence.as_ref()).map_or(0.0, |(a, b)| product(a, b));
-    product(&slopes.log_probs, &numbers.log_probs) + divergence
-}
-
-fn mapped(channels: &Channels, change: impl Fn(&Steps) -> Steps) -> Channels {
-    Channels {
-        log_probs: change(&channels.log_probs),
-        divergence: channels.divergence.as_ref().map(&change),
-        entropy: channels.entropy.as_ref().map(&change),
-        mean_logit: channels.mean_logit.as_ref().map(&change),
-        is_likeliest: channels.is_likeliest.as_ref().map(&change),
-    }
-}
-
-fn sliced(channels: &Channels, rows: std::ops::Range<usize>) -> Channels {
-    mapped(channels, |steps| steps.slice(rows.clone()))
-}
-
-fn scaled(channels: &Channels, factor: f64) -> Channels {
-    mapped(channels, |steps| {
-        let mut scaled = steps.clone();
-        scaled.values_mut().iter_mut().for_each(|value| *value *= factor);
-        scaled
-    })
-}
-
-/// The rows of several batches as one batch.
-fn joined(parts: &[Channels]) -> Channels {
-    let join = |steps: &dyn Fn(&Channels) -> Option<Steps>| -> Option<Steps> {
-        let parts: Option<Vec<Steps>> = parts.iter().map(steps).collect();
-        Some(parts?.iter().flat_map(Steps::rows).collect())
-    };
-    Channels {
-        log_probs: join(&|part| Some(part.log_probs.clone())).unwrap_or_default(),
-        divergence: join(&|part| part.divergence.clone()),
-        entropy: join(&|part| part.entropy.clone()),
-        mean_logit: join(&|part| part.mean_logit.clone()),
-        is_likeliest: join(&|part| part.is_likeliest.clone()),
-    }
-}
-
-fn compare(law: &'static str, one: &Channels, other: &Channels, tolerance: f64) -> Result<(), BoxError> {
-    let pairs = [
-        ("log-probabilities", Some(&one.log_probs), Some(&other.log_probs)),
-        ("divergences", one.divergence.as_ref(), other.divergence.as_ref()),
-        ("entropies", one.entropy.as_ref(), other.entropy.as_ref()),
-        ("mean logits", one.mean_logit.as_ref(), other.mean_logit.as_ref()),
-        ("likeliest actions", one.is_likeliest.as_ref(), other.is_likeliest.as_ref()),
-    ];
-    for (channel, one, other) in pairs {
-        let (one, other) = match (one, other) {
-            (Some(one), Some(other)) if one.same_shape(other) => (one, other),
-            (None, None) => continue,
-            // No rows at all carry no channels either.
-            _ if one.or(other).is_some_and(Steps::is_empty) => continue,
-            _ => return Err(BrokenLaw::Shape { law, channel }.into()),
-        };
-        for (episode, (row, others)) in one.rows().zip(other.rows()).enumerate() {
-            for (decision, (one, other)) in row.iter().zip(others).enumerate() {
-                if !near(*one, *other, tolerance) {
-                    let (one, other) = (*one, *other);
-                    return Err(BrokenLaw::Differs { law, channel, episode, decision, one, other }.into());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn finite(scores: &Steps) -> Result<(), BrokenLaw> {
-    for (episode, row) in scores.rows().enumerate() {
-        if let Some((decision, value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(BrokenLaw::Score { episode, decision, value: *value });
-        }
-    }
-    Ok(())
-}
-
-fn count(function: &'static str, expected: usize, got: usize) -> Result<(), BrokenLaw> {
-    if expected == got { Ok(()) } else { Err(BrokenLaw::Count { function, expected, got }) }
-}
-
-fn gradient(law: &'static str, expected: f64, got: f64, tolerance: f64) -> Result<(), BoxError> {
-    if near(expected, got, tolerance) { Ok(()) } else { Err(BrokenLaw::Gradient { law, expected, got }.into()) }
-}
-
-/// Absolute where numbers are small, relative where they are large.
-fn near(one: f64, other: f64, tolerance: f64) -> bool {
-    (one - other).abs() <= tolerance * (1.0 + one.abs().max(other.abs()))
-}
-
-#[cfg(test)]
-mod tests;
-mod visits;

@@ -35,6 +35,6 @@ mod policy;
 pub mod tabular;
 pub use cursor::{Cursor, Replay, Taking, act, one_each};
 pub use error::PolicyError;
-pub use pair::{Pair, PairTape, TrainedHalf};
+pub use pair::{Pair, PairTape, TrainedHalf, act_in_turn};
 pub use policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient};
 pub use tabular::Tabular;

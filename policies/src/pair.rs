@@ -1,16 +1,20 @@
 //! Two policies in a row as one: the policy of a hybrid problem.
 
 mod cursor;
+mod learn;
+mod turns;
 
-use std::path::Path;
+use std::cell::RefCell;
 
 use mdp::hybrid::{Half, Handoff, Hybrid, Runs};
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng, Steps};
 
 use self::cursor::PairCursor;
+pub use self::learn::PairTape;
+pub use self::turns::act_in_turn;
 use crate::PolicyError;
 use crate::cursor::Cursor;
-use crate::policy::{BoxError, Learner, Persist, Policy, Proposal, VisitGradient};
+use crate::policy::{BoxError, Policy, Proposal};
 
 /// Which half of a [`Pair`] learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,200 +214,14 @@ where
         starts: &[Half<A::State, B::State>],
         rng: &mut Rng,
     ) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, BoxError> {
-        let (outer, _) = by_half(starts);
-        let mut acted = self.outer.rollout(&mdp.outer, &outer, rng)?.into_iter();
-        let (mut refined, mut ends) = (Vec::with_capacity(starts.len()), Vec::new());
-        for start in starts {
-            let Half::Outer(start) = start else {
-                refined.push(Episode { pieces: Vec::new() });
-                continue;
-            };
-            let outer = acted.next().unwrap_or(Episode { pieces: Vec::new() });
-            let actions = outer.pieces.iter().flat_map(|piece| &piece.actions);
-            let end = actions.fold(start.clone(), |state, action| mdp.outer.step(&state, action));
-            if !mdp.outer.is_terminal(&end) {
-                return Err(PolicyError::Argument {
-                    what: "the outer half's episode".into(),
-                    expected: "one that goes on to its end".into(),
-                    got: "one that stops before".into(),
-                }
-                .into());
-            }
-            refined.push(outer);
-            ends.push(end);
-        }
-        let mut entered = mdp.enter(&ends.iter().collect::<Vec<_>>())?.into_iter();
-        let handed = starts.iter().filter_map(|start| match start {
-            Half::Outer(_) => entered.next(),
-            Half::Inner(state) => Some(state.clone()),
-        });
-        let handed: Vec<B::State> = handed.collect();
-        let drawn = self.inner.rollout(&mdp.inner, &handed, rng)?;
-        Ok(refined.into_iter().zip(drawn).map(|(outer, inner)| mdp.join(outer, inner, (1.0, 1.0))).collect())
+        let rng = RefCell::new(rng);
+        act_in_turn(
+            mdp,
+            starts,
+            |states| self.outer.rollout(&mdp.outer, states, &mut rng.borrow_mut()),
+            |states| self.inner.rollout(&mdp.inner, states, &mut rng.borrow_mut()),
+        )
     }
-}
-
-/// What a pair's backward pass needs: the tapes of the halves that learn, and where their numbers stand.
-#[derive(Debug)]
-pub struct PairTape<S, T> {
-    outer: Option<S>,
-    inner: Option<T>,
-    runs: Runs,
-}
-
-/// A half's numbers, with a tape where it learns and has decisions.
-fn forward_half<M: Mdp, P: Learner<M>>(
-    policy: &P,
-    mdp: &M,
-    episodes: &[EpisodeOf<M>],
-    learns: bool,
-) -> Result<(Channels, Option<P::Tape>), BoxError> {
-    if let Some(nothing) = nothing(episodes) {
-        return Ok((nothing, None));
-    }
-    if !learns {
-        return Ok((policy.score(mdp, episodes)?, None));
-    }
-    let (numbers, tape) = policy.forward(mdp, episodes)?;
-    Ok((numbers, Some(tape)))
-}
-
-impl<A, B, H, P, Q> Learner<Hybrid<A, B, H>> for Pair<P, Q>
-where
-    A: Mdp,
-    B: Mdp,
-    H: Handoff<A, B>,
-    P: Learner<A>,
-    Q: Learner<B>,
-{
-    type Tape = PairTape<P::Tape, Q::Tape>;
-
-    fn forward(
-        &self,
-        mdp: &Hybrid<A, B, H>,
-        episodes: &[EpisodeOf<Hybrid<A, B, H>>],
-    ) -> Result<(Channels, Self::Tape), BoxError> {
-        let Parts { outer, inner, runs } = Parts::of(mdp, episodes)?;
-        let (of_outer, outer) = forward_half(&self.outer, &mdp.outer, &outer, self.outer_learns())?;
-        let (of_inner, inner) = forward_half(&self.inner, &mdp.inner, &inner, self.inner_learns())?;
-        Ok((weave_channels(&runs, &of_outer, &of_inner), PairTape { outer, inner, runs }))
-    }
-
-    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
-        let (of_outer, of_inner) = tape.runs.unweave(&slopes.log_probs);
-        let (mut of_outer, mut of_inner) = (Channels::from(of_outer), Channels::from(of_inner));
-        if let Some(divergence) = &slopes.divergence {
-            let (outer, inner) = tape.runs.unweave(divergence);
-            (of_outer.divergence, of_inner.divergence) = (Some(outer), Some(inner));
-        }
-        if let Some(tape) = tape.outer {
-            self.outer.backward(tape, &of_outer)?;
-        }
-        if let Some(tape) = tape.inner {
-            self.inner.backward(tape, &of_inner)?;
-        }
-        Ok(())
-    }
-
-    /// The halves that learn, one after the other, each under its name.
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
-        let [outer, inner] = self.names;
-        if self.outer_learns() {
-            self.outer.visit_gradients(&mut |name, slopes| visit(&format!("{outer}.{name}"), slopes))?;
-        }
-        if self.inner_learns() {
-            self.inner.visit_gradients(&mut |name, slopes| visit(&format!("{inner}.{name}"), slopes))?;
-        }
-        Ok(())
-    }
-
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
-        let norms = Learner::<Hybrid<A, B, H>>::gradient_norms(self)?;
-        Ok(norms.into_iter().fold(0.0, |whole, (_, norm)| whole.hypot(norm)))
-    }
-
-    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
-        let [outer, inner] = self.names;
-        let mut norms = Vec::new();
-        if self.outer_learns() {
-            norms.push((outer, self.outer.gradient_norm()?));
-        }
-        if self.inner_learns() {
-            norms.push((inner, self.inner.gradient_norm()?));
-        }
-        Ok(norms)
-    }
-
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
-        if self.outer_learns() {
-            self.outer.scale_gradient(factor)?;
-        }
-        if self.inner_learns() {
-            self.inner.scale_gradient(factor)?;
-        }
-        Ok(())
-    }
-
-    /// The gradient is clipped as one: both halves are scaled by the same factor, and where either's is not finite neither
-    /// moves.
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
-        let norm = Learner::<Hybrid<A, B, H>>::gradient_norm(self)?;
-        if !norm.is_finite() {
-            return Ok(norm);
-        }
-        if let Some(most) = max_gradient_norm.filter(|most| norm > *most) {
-            Learner::<Hybrid<A, B, H>>::scale_gradient(self, most / norm)?;
-        }
-        if self.outer_learns() {
-            self.outer.update(rate * self.rates.0, None)?;
-        }
-        if self.inner_learns() {
-            self.inner.update(rate * self.rates.1, None)?;
-        }
-        Ok(norm)
-    }
-}
-
-/// Each half in a folder of its name, as its own ecosystem lays it out.
-impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
-    /// Writes the halves that learn.
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
-        let [outer, inner] = self.names.map(|name| folder.join(name));
-        if self.outer_learns() {
-            self.outer.save_checkpoint(&made(&outer)?)?;
-        }
-        if self.inner_learns() {
-            self.inner.save_checkpoint(&made(&inner)?)?;
-        }
-        Ok(())
-    }
-
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
-        let [outer, inner] = self.names.map(|name| folder.join(name));
-        if self.outer_learns() {
-            self.outer.restore_checkpoint(&outer)?;
-        }
-        if self.inner_learns() {
-            self.inner.restore_checkpoint(&inner)?;
-        }
-        Ok(())
-    }
-
-    /// Writes both halves, whether they learn or not.
-    fn export(&self, folder: &Path) -> Result<(), BoxError> {
-        let [outer, inner] = self.names.map(|name| folder.join(name));
-        self.outer.export(&made(&outer)?)?;
-        self.inner.export(&made(&inner)?)
-    }
-
-    fn fingerprint(&self) -> Result<String, BoxError> {
-        Ok(format!("{} {}", self.outer.fingerprint()?, self.inner.fingerprint()?))
-    }
-}
-
-fn made(folder: &Path) -> Result<std::path::PathBuf, PolicyError> {
-    std::fs::create_dir_all(folder).map_err(|e| PolicyError::io(folder, e))?;
-    Ok(folder.to_path_buf())
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::path::Path;
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 
 use crate::Failure;
+use crate::embedded::is_embedded;
 use crate::settings::{Field, Values, at};
 
 /// The adapters that the settings ask for, on `usual` layers unless they name others.
-pub(crate) fn asked(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
+pub(crate) fn lora_config(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
     let Some(rank) = values.model.lora_rank() else { return Ok(None) };
     let names = values.model.lora_targets();
     let usual = || usual.iter().map(|name| (*name).to_owned()).collect();
@@ -38,29 +39,29 @@ pub(crate) fn set_lora(lora: Option<&LoraConfig>, values: &mut Values) {
 
 /// An adapter that goes on learning stays of the rank, strength and layers that it has.
 pub(crate) fn refuse_other(
-    asked: &LoraConfig,
+    requested: &LoraConfig,
     own: &LoraConfig,
     layers: &[AdaptableLayer],
     adapter: &str,
     values: &Values,
 ) -> Result<(), Failure> {
-    let wrong = |field: &Field, asked: String, own: String| {
-        let text = format!("{field} {asked}: the adapter {adapter} that goes on learning has {own}");
+    let wrong = |field: &Field, requested: String, own: String| {
+        let text = format!("{field} {requested}: the adapter {adapter} that goes on learning has {own}");
         Err(Failure::usage(text))
     };
-    if asked.rank != own.rank {
-        return wrong(&at::model::lora_rank, asked.rank.to_string(), own.rank.to_string());
+    if requested.rank != own.rank {
+        return wrong(&at::model::lora_rank, requested.rank.to_string(), own.rank.to_string());
     }
     // A run's config file gives all values, meant or not.
     let is_meant = |field| values.is_typed(field) || values.is_changed(field);
-    if is_meant(&at::model::lora_alpha) && (asked.alpha - own.alpha).abs() > 1e-9 {
-        return wrong(&at::model::lora_alpha, asked.alpha.to_string(), own.alpha.to_string());
+    if is_meant(&at::model::lora_alpha) && (requested.alpha - own.alpha).abs() > 1e-9 {
+        return wrong(&at::model::lora_alpha, requested.alpha.to_string(), own.alpha.to_string());
     }
-    if is_meant(&at::model::rslora) && asked.rslora != own.rslora {
-        return wrong(&at::model::rslora, asked.rslora.to_string(), own.rslora.to_string());
+    if is_meant(&at::model::rslora) && requested.rslora != own.rslora {
+        return wrong(&at::model::rslora, requested.rslora.to_string(), own.rslora.to_string());
     }
     if values.is_typed(&at::model::lora_targets)
-        && layers.iter().any(|layer| asked.is_target(layer) != own.is_target(layer))
+        && layers.iter().any(|layer| requested.is_target(layer) != own.is_target(layer))
     {
         return wrong(&at::model::lora_targets, values.model.lora_targets().join(","), "layers of its own".to_owned());
     }
@@ -69,7 +70,7 @@ pub(crate) fn refuse_other(
 
 /// Whether the base that an adapter names can be loaded: it is embedded, or it is there.
 pub(crate) fn is_here(base: &str) -> bool {
-    base.starts_with("builtin:") || Path::new(base).exists()
+    is_embedded(base) || Path::new(base).exists()
 }
 
 /// An adapter's file names one base, which can't be a base with another adapter.

@@ -1,4 +1,4 @@
-//! What is drawn in a diffusion run, and what its numbers are in, from settings.
+//! Timesteps, noise and units of a diffusion run, from settings.
 use std::path::Path;
 use std::sync::Arc;
 

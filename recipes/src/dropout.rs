@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Reporter;
 
-/// What dropout is called in config files.
+/// The names of dropout in config files.
 const KEYS: &[&str] = &[
     "attention_dropout",
     "attn_pdrop",
@@ -21,23 +21,23 @@ const KEYS: &[&str] = &[
     "lora_dropout",
 ];
 
-/// What GPT-2's code takes where its config does not say.
+/// The dropout that GPT-2's code defaults to.
 const OF_GPT2: [&str; 3] = ["attn_pdrop", "resid_pdrop", "embd_pdrop"];
 
 /// Says which dropout the files of a model ask for, where they ask for some.
 pub(crate) fn note(path: &Path, reporter: &dyn Reporter) {
-    let asked = asked(path);
-    if !asked.is_empty() {
+    let shares = dropout_shares(path);
+    if !shares.is_empty() {
         reporter.info(&format!(
             "no dropout is applied: {} asks for {}, and training here goes without",
             path.display(),
-            asked.join(", ")
+            shares.join(", ")
         ));
     }
 }
 
 /// Every share above 0, as `name share`.
-fn asked(path: &Path) -> Vec<String> {
+fn dropout_shares(path: &Path) -> Vec<String> {
     let folders = match split_adapter(path).filter(|_| !path.exists()) {
         Some((base, adapter)) => vec![base, adapter],
         None => vec![path.to_owned()],
@@ -52,16 +52,16 @@ fn of_run(folder: &Path) -> PathBuf {
 }
 
 fn of_folder(folder: &Path) -> Vec<String> {
-    let mut asked = Vec::new();
+    let mut shares = Vec::new();
     for file in ["config.json", "adapter_config.json"] {
         // Files that can't be read are refused by who reads the model.
         let Some(config) = std::fs::read(folder.join(file)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         else {
             continue;
         };
-        asked.extend(KEYS.iter().filter_map(|key| Some(format!("{key} {}", share(&config, key)?))));
+        shares.extend(KEYS.iter().filter_map(|key| Some(format!("{key} {}", share(&config, key)?))));
     }
-    asked
+    shares
 }
 
 fn share(config: &Value, key: &str) -> Option<f64> {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_share_above_zero_is_named() {
-        let of = |file: &str, content: &str| asked(folder(file, content).path());
+        let of = |file: &str, content: &str| dropout_shares(folder(file, content).path());
         let llama = r#"{"model_type": "llama", "attention_dropout": 0.1, "hidden_dropout": 0.0, "dropout": null}"#;
         assert_eq!(of("config.json", llama), ["attention_dropout 0.1"]);
         assert_eq!(of("adapter_config.json", r#"{"r": 4, "lora_dropout": 0.05}"#), ["lora_dropout 0.05"]);
@@ -100,6 +100,6 @@ mod tests {
         let base = folder("config.json", r#"{"attention_dropout": 0.1}"#);
         let adapter = folder("adapter_config.json", r#"{"lora_dropout": 0.2}"#);
         let name = format!("{}+{}", base.path().display(), adapter.path().display());
-        assert_eq!(asked(Path::new(&name)), ["attention_dropout 0.1", "lora_dropout 0.2"]);
+        assert_eq!(dropout_shares(Path::new(&name)), ["attention_dropout 0.1", "lora_dropout 0.2"]);
     }
 }

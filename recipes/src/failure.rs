@@ -3,7 +3,7 @@ use std::fmt;
 
 use models::ModelError;
 
-/// Why something asked for was not done.
+/// The error of every verb.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     kind: Kind,

@@ -16,7 +16,7 @@ pub(crate) fn is_pair_folder(path: &Path) -> bool {
 pub(crate) struct JudgedPairs {
     pub(crate) folder: PairFolder,
     pub(crate) preferences: Vec<Preference>,
-    said: String,
+    summary: String,
 }
 
 impl JudgedPairs {
@@ -36,7 +36,7 @@ impl JudgedPairs {
         let n = folder.len();
         if values.data.all_pairs() {
             let preferences = (0..n).map(|index| Preference { index, a_is_better: 1.0, labellers: 0 }).collect();
-            return Ok(Self { folder, preferences, said: format!("{n} pairs, a first") });
+            return Ok(Self { folder, preferences, summary: format!("{n} pairs, a first") });
         }
         let labels = folder.labels()?;
         if let Some(cut) = labels.cut() {
@@ -48,8 +48,8 @@ impl JudgedPairs {
             return Err(Failure::failed(text));
         }
         let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();
-        let said = format!("{} of {n} pairs are judged, {ties} of them as ties", preferences.len());
-        Ok(Self { folder, preferences, said })
+        let summary = format!("{} of {n} pairs are judged, {ties} of them as ties", preferences.len());
+        Ok(Self { folder, preferences, summary })
     }
 
     /// For losses that can't take a tie.
@@ -66,19 +66,19 @@ impl JudgedPairs {
 
     /// A line for people.
     pub(crate) fn describe(&self) -> &str {
-        &self.said
+        &self.summary
     }
 
     /// Changes with the pairs and with what is said of them.
     pub(crate) fn fingerprint(&self) -> String {
-        let mut said = blake3::Hasher::new();
+        let mut judgements = blake3::Hasher::new();
         for preference in &self.preferences {
-            said.update(format!("{} {},", preference.index, preference.a_is_better).as_bytes());
+            judgements.update(format!("{} {},", preference.index, preference.a_is_better).as_bytes());
         }
-        format!("{} {}", self.folder.id(), said.finalize().to_hex())
+        format!("{} {}", self.folder.id(), judgements.finalize().to_hex())
     }
 
-    /// What one side of a judged pair was made of: its latent.
+    /// The latent of one side of a judged pair.
     pub(crate) fn latent(&self, preference: &Preference, side: Side) -> Result<Vec<f32>, policies::BoxError> {
         let latent = self.folder.latent(preference.index, side)?;
         Ok(latent.ok_or_else(|| format!("pair {}: no latent", preference.index))?)

@@ -4,101 +4,90 @@
 //! [`judge`](judge()) and [`inspect`](inspect()) take one and return what came of it. Nothing here prints, listens for
 //! signals or knows of a command line: errors and notes call a setting by its place in [`settings::Settings`].
 //!
+//! Each kind of work has a struct of the sections that it reads, such as [`settings::TokenTraining`].
+//!
 //! # Examples
 //! A language model learns, scores, and answers.
 //! ```
-//! use recipes::settings::{Settings, Values};
-//! use recipes::{Call, QUIET};
+//! use recipes::Call;
+//! use recipes::settings::{Data, Model, Run, Sample, TokenSampling, TokenScoring, TokenTraining, Train};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let run = folder.path().join("run").display().to_string();
-//! let call = |change: &dyn Fn(&mut Settings)| {
-//!     let mut settings = Settings::default();
-//!     change(&mut settings);
-//!     Call { values: Values::from(settings), reporter: &QUIET }
-//! };
 //! // The embedded problem, four steps of it.
-//! let trained = recipes::train(
-//!     call(&|settings| {
-//!         settings.run.out = Some(run.clone());
-//!         settings.data.limit = Some(8);
-//!         settings.train.batch_size = 2;
-//!         settings.train.eval_examples = 4;
-//!         settings.train.n_samples = 1;
-//!     }),
-//!     None,
-//! )?;
+//! let training = TokenTraining {
+//!     run: Run { out: Some(run.clone()), ..Run::default() },
+//!     data: Data { limit: Some(8), ..Data::default() },
+//!     train: Train { batch_size: 2, eval_examples: 4, n_samples: 1, ..Train::default() },
+//!     ..TokenTraining::default()
+//! };
+//! let trained = recipes::train(Call::quiet(training), None)?;
 //! assert_eq!(trained.outcome.unwrap().steps, 4);
 //!
-//! let scored = recipes::score(call(&|settings| {
-//!     settings.model.model = Some(run.clone());
-//!     settings.model.reference = Some("builtin:tldr".to_owned());
-//!     settings.data.data = Some("builtin:tldr".to_owned());
-//!     settings.data.limit = Some(2);
-//! }))?;
-//! assert!(scored[0]["margin"].is_f64());
+//! let problem = || Some("builtin:tldr".to_owned());
+//! let scoring = TokenScoring {
+//!     model: Model { model: Some(run.clone()), reference: problem(), ..Model::default() },
+//!     data: Data { data: problem(), limit: Some(2), ..Data::default() },
+//!     ..TokenScoring::default()
+//! };
+//! assert!(recipes::score(Call::quiet(scoring))?[0]["margin"].is_f64());
 //!
-//! let answers = recipes::sample(call(&|settings| {
-//!     settings.model.model = Some(run.clone());
-//!     settings.sample.limit = Some(1);
-//! }))?;
-//! assert!(answers[0]["response"].is_string());
+//! let sampling = TokenSampling {
+//!     model: Model { model: Some(run), ..Model::default() },
+//!     sample: Sample { limit: Some(1), ..Sample::default() },
+//!     ..TokenSampling::default()
+//! };
+//! assert!(recipes::sample(Call::quiet(sampling))?[0]["response"].is_string());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 //! A denoiser makes pairs of pictures, an oracle judges them, and the denoiser learns from that.
 //! ```
-//! use recipes::settings::{Modality, Settings, Values};
-//! use recipes::{Call, QUIET};
+//! use recipes::Call;
+//! use recipes::settings::{Data, DiffusionSampling, DiffusionTraining, Judging, Label, Model, Run, Sample, Train};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let pairs = folder.path().join("pairs").display().to_string();
-//! let call = |change: &dyn Fn(&mut Settings)| {
-//!     let mut settings = Settings::default();
-//!     settings.run.mdp = Modality::Diffusion;
-//!     settings.model.model = Some("builtin:shapes".to_owned());
-//!     settings.sample.steps = 2;
-//!     change(&mut settings);
-//!     Call { values: Values::from(settings), reporter: &QUIET }
-//! };
-//! recipes::sample(call(&|settings| {
-//!     settings.label.pairs = Some(pairs.clone());
-//!     settings.sample.limit = Some(8);
+//! let path = |name: &str| Some(folder.path().join(name).display().to_string());
+//! let model = Model { model: Some("builtin:shapes".to_owned()), ..Model::default() };
+//! let label = Label { pairs: path("pairs"), ..Label::default() };
+//! recipes::sample(Call::quiet(DiffusionSampling {
+//!     model: model.clone(),
+//!     sample: Sample { limit: Some(8), steps: 2, ..Sample::default() },
+//!     label: label.clone(),
+//!     ..DiffusionSampling::default()
 //! }))?;
-//! let counts = recipes::judge(&call(&|settings| settings.label.pairs = Some(pairs.clone())))?;
+//! let counts = recipes::judge(&Call::quiet(Judging { label, ..Judging::default() }))?;
 //! assert_eq!(counts.a + counts.b + counts.ties, 8);
-//! let trained = recipes::train(
-//!     call(&|settings| {
-//!         settings.data.data = Some(pairs.clone());
-//!         settings.data.eval_share = 0.0;
-//!         settings.train.batch_size = 4;
-//!         settings.train.max_steps = Some(1);
-//!         settings.train.n_samples = 0;
-//!         settings.run.out = Some(folder.path().join("run").display().to_string());
-//!     }),
-//!     None,
-//! )?;
-//! assert!(trained.folder.join("model").is_dir());
+//!
+//! let training = DiffusionTraining {
+//!     run: Run { out: path("run"), ..Run::default() },
+//!     model,
+//!     data: Data { data: path("pairs"), eval_share: 0.0, ..Data::default() },
+//!     train: Train { batch_size: 4, max_steps: Some(1), n_samples: 0, ..Train::default() },
+//!     ..DiffusionTraining::default()
+//! };
+//! assert!(recipes::train(Call::quiet(training), None)?.folder.join("model").is_dir());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 //! A refiner and a generator learn together.
 //! ```
-//! use recipes::settings::{Modality, Settings, Values};
-//! use recipes::{Call, QUIET};
+//! use recipes::Call;
+//! use recipes::settings::{Data, Hybrid, HybridTraining, Run, Sample, Train};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let mut settings = Settings::default();
-//! settings.run.mdp = Modality::Hybrid;
-//! settings.run.out = Some(folder.path().join("run").display().to_string());
-//! settings.data.limit = Some(4);
-//! settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
-//! settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
-//! settings.data.data = Some("builtin:chimera".to_owned());
-//! settings.data.max_length = 96;
-//! settings.sample.steps = 2;
-//! settings.train.batch_size = 4;
-//! settings.train.eval_examples = 2;
-//! settings.train.n_samples = 0;
-//! let trained = recipes::train(Call { values: Values::from(settings), reporter: &QUIET }, None)?;
+//! let name = |name: &str| Some(name.to_owned());
+//! let training = HybridTraining {
+//!     run: Run { out: Some(folder.path().join("run").display().to_string()), ..Run::default() },
+//!     hybrid: Hybrid {
+//!         refiner: name("builtin:chimera-refiner"),
+//!         generator: name("builtin:chimera-generator"),
+//!         ..Hybrid::default()
+//!     },
+//!     data: Data { data: name("builtin:chimera"), limit: Some(4), max_length: 96, ..Data::default() },
+//!     sample: Sample { steps: 2, ..Sample::default() },
+//!     train: Train { batch_size: 4, eval_examples: 2, n_samples: 0, ..Train::default() },
+//!     ..HybridTraining::default()
+//! };
+//! let trained = recipes::train(Call::quiet(training), None)?;
 //! assert!(trained.outcome.unwrap().metric("rewards/accuracies").is_some());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
@@ -138,12 +127,19 @@ pub use self::train::{Ended, Next, Trained, train};
 
 use settings::Values;
 
-/// What is asked for, and who is told of it.
+/// Settings, and a reporter of progress.
 pub struct Call<'a> {
     /// The settings.
     pub values: Values,
     /// Who is told what goes on.
     pub reporter: &'a dyn Reporter,
+}
+
+impl Call<'static> {
+    /// Work of which nobody is told anything.
+    pub fn quiet(settings: impl Into<Values>) -> Self {
+        Self { values: settings.into(), reporter: &QUIET }
+    }
 }
 
 impl std::fmt::Debug for Call<'_> {

@@ -1,4 +1,4 @@
-//! Models by what the user calls them.
+//! Loads language models by name.
 use std::path::Path;
 
 use candle_core::DType;
@@ -9,26 +9,26 @@ use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use models::causal::{CausalConfig, CausalLm, Recompute, Training};
 use models::formats::{self, Extras, HuggingFaceExport, ModelFiles, ModelTokenizer, SaveOptions};
 
+use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
-use crate::{Failure, Reporter, adapters, embedded};
+use crate::{Failure, Reporter, adapters};
 
-/// The names of embedded models.
-const BUILTIN: &str = "builtin:tldr and builtin:chimera-refiner (trained on demonstrations), and each with -untrained";
-
-/// Loads what `--model` or `--reference` names.
+/// Loads the model that `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some((base, adapter)) = embedded_base(name)? {
         let files = load(&base, values)?;
         return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
     }
-    match name.strip_prefix("builtin:") {
-        Some(name) => builtin(name, &device, values),
-        None if is_hub_id(name) => Err(Failure::failed(format!(
-            "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
-        ))),
-        None => Ok(formats::load(Path::new(name), &device)?),
+    if is_embedded(name) {
+        return embedded(name, &device, values);
     }
+    if is_hub_id(name) {
+        return Err(Failure::failed(format!(
+            "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
+        )));
+    }
+    Ok(formats::load(Path::new(name), &device)?)
 }
 
 /// Says which settings of a model's `config.json` are ignored, as they are by transformers.
@@ -65,10 +65,10 @@ pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Re
 
 /// The two parts of `builtin:NAME+ADAPTER`, or of an adapter that was trained on an embedded model.
 fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
-    if name.starts_with("builtin:") {
+    if is_embedded(name) {
         return Ok(name.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned())));
     }
-    let base = formats::adapter_base(Path::new(name))?.filter(|base| base.starts_with("builtin:"));
+    let base = formats::adapter_base(Path::new(name))?.filter(|base| is_embedded(base));
     Ok(base.map(|base| (base, name.to_owned())))
 }
 
@@ -78,12 +78,12 @@ pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     Ok(base.filter(|base| adapters::is_here(base)))
 }
 
-/// What a name stands on: its base where it is an adapter, with or without the base's name, else itself.
+/// The base model of a name: that of an adapter, with or without the base's name, else the name itself.
 pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     if let Some((base, _)) = parts(Path::new(name)) {
         return Ok(base);
     }
-    if name.starts_with("builtin:") {
+    if is_embedded(name) {
         return Ok(name.to_owned());
     }
     Ok(formats::adapter_base(Path::new(name))?.unwrap_or_else(|| name.to_owned()))
@@ -96,36 +96,30 @@ fn is_hub_id(name: &str) -> bool {
     parts && !Path::new(name).exists()
 }
 
-fn builtin(name: &str, device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
-    let (files, is_trained) = match name {
-        "tldr" => (embedded::TLDR, true),
-        "tldr-untrained" => (embedded::TLDR, false),
-        "chimera-refiner" => (embedded::CHIMERA_REFINER, true),
-        "chimera-refiner-untrained" => (embedded::CHIMERA_REFINER, false),
-        other => return Err(Failure::usage(format!("there is no embedded model `{other}`; there are {BUILTIN}"))),
-    };
-    let path = std::path::PathBuf::from(format!("builtin:{name}"));
+fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result<ModelFiles, Failure> {
+    let (model, is_trained) = find_model(name, ModelKind::Language)?;
+    let path = std::path::PathBuf::from(name);
     if is_trained {
-        let folder = embedded::unpacked(files)?;
+        let folder = model.unpacked()?;
         return Ok(ModelFiles { path, ..formats::load(folder.path(), device)? });
     }
     // A fresh model of the embedded model's shape, drawn from the seed.
     let seed = values.run.seed();
-    let config = CausalConfig::from_json(serde_json::from_slice(embedded::file(files, "config.json"))?)?;
+    let config = CausalConfig::from_json(serde_json::from_slice(model.file("config.json"))?)?;
     let tensors = config.initial_tensors(&Noise::new(seed), device)?;
     let mut extras = Extras::default();
-    for (name, bytes) in files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
+    for (name, bytes) in model.files.iter().filter(|(name, _)| !matches!(*name, "config.json" | "model.safetensors")) {
         extras.insert(*name, bytes.to_vec());
     }
     let tokenizer = ModelTokenizer::from_extras(&path, &extras, Some(&config))?;
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
-/// The model that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes on.
+/// Makes the learner. Where it is a base with an adapter and adapters are asked for, that adapter goes on learning.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
-    let asked = adapters::asked(values, &["all-linear"])?;
-    let (files, lora, trained) = match (asked, parts(&files.path)) {
-        (Some(asked), Some((base, adapter))) => {
+    let requested = adapters::lora_config(values, &["all-linear"])?;
+    let (files, lora, trained) = match (requested, parts(&files.path)) {
+        (Some(requested), Some((base, adapter))) => {
             // Its weights hold the adapter; they make room for those without it.
             drop(files);
             let base = load(&base, values)?;
@@ -137,10 +131,10 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
             let trained = trained.map_err(|error| {
                 Failure::failed(format!("{adapter}: {error}; without `model.lora_rank` all weights learn"))
             })?;
-            adapters::refuse_other(&asked, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
+            adapters::refuse_other(&requested, &trained.config, &base.config.adaptable_layers(), &adapter, values)?;
             (base, Some(trained.config), Some(trained.tensors))
         }
-        (asked, _) => (files, asked, None),
+        (requested, _) => (files, requested, None),
     };
     let exporter = HuggingFaceExport { save: save_options(values), ..files.exporter() };
     let model = files.trainable(training(values, lora)?)?.with_exporter(exporter);
@@ -171,14 +165,14 @@ fn parts(path: &Path) -> Option<(String, String)> {
     if path.exists() {
         return None;
     }
-    if text.starts_with("builtin:") {
+    if is_embedded(&text) {
         return text.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned()));
     }
     let (base, adapter) = formats::split_adapter(path)?;
     Some((base.display().to_string(), adapter.display().to_string()))
 }
 
-/// How a model of any kind learns.
+/// The training settings of a model of any kind.
 pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Training, Failure> {
     let ema = values.model.ema();
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
@@ -188,7 +182,7 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Trai
     Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep, ema })
 }
 
-/// How weights are written.
+/// The options of saved weights.
 pub(crate) fn save_options(values: &Values) -> SaveOptions {
     let dtype = match values.model.save_dtype() {
         SaveDtype::F16 => DType::F16,

@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::settings::{Loss, Modality, Values, at};
 
 /// A loss, by the kind of feedback it learns from.
-pub(crate) enum Chosen {
+pub(crate) enum AnyObjective {
     Comparisons(BoxObjective<Comparison>),
     Rankings(BoxObjective<Ranking>),
     Labels(BoxObjective<Label>),
@@ -17,7 +17,7 @@ pub(crate) enum Chosen {
 }
 
 /// The loss that the settings name.
-pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
+pub(crate) fn choose(values: &Values) -> Result<AnyObjective, Failure> {
     let (beta, smoothing) = (values.objective.beta(), values.objective.label_smoothing());
     let name = values.objective.name();
     let reduction = if values.objective.per_token() { Reduction::PerToken } else { Reduction::Sum };
@@ -26,12 +26,12 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
         return Err(Failure::usage(format!("`objective.sft_weight` takes a number from 0 up, not {sft_weight}")));
     }
     let comparisons = match name {
-        Loss::Sft => return Ok(Chosen::Demonstrations(Box::new(Sft::default()))),
+        Loss::Sft => return Ok(AnyObjective::Demonstrations(Box::new(Sft::default()))),
         Loss::Kto => {
             let weights = (values.objective.desirable_weight(), values.objective.undesirable_weight());
-            return Ok(Chosen::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
+            return Ok(AnyObjective::Labels(Box::new(usage(Kto::weighted(beta, weights.0, weights.1))?)));
         }
-        Loss::PlackettLuce => return Ok(Chosen::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
+        Loss::PlackettLuce => return Ok(AnyObjective::Rankings(Box::new(usage(PlackettLuce::new(beta))?))),
         Loss::Tdpo => Box::new(usage(Tdpo::v2(beta, values.objective.alpha()))?),
         Loss::Dpo => pairwise(usage(Logistic::new(beta))?),
         Loss::Cdpo => pairwise(usage(Logistic::smoothed(beta, smoothing))?),
@@ -55,7 +55,7 @@ pub(crate) fn choose(values: &Values) -> Result<Chosen, Failure> {
     };
     let comparisons =
         if values.run.mdp() == Modality::Diffusion { in_units_of_beta(name, beta, comparisons)? } else { comparisons };
-    with_sft(comparisons, sft_weight).map(Chosen::Comparisons)
+    with_sft(comparisons, sft_weight).map(AnyObjective::Comparisons)
 }
 
 fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison> {
@@ -143,10 +143,10 @@ mod tests {
             let mut values = Values::default();
             values.merge_set(&format!("objective.name={name}")).unwrap();
             let needs = match choose(&values).unwrap() {
-                Chosen::Comparisons(objective) => objective.needs(),
-                Chosen::Rankings(objective) => objective.needs(),
-                Chosen::Labels(objective) => objective.needs(),
-                Chosen::Demonstrations(objective) => objective.needs(),
+                AnyObjective::Comparisons(objective) => objective.needs(),
+                AnyObjective::Rankings(objective) => objective.needs(),
+                AnyObjective::Labels(objective) => objective.needs(),
+                AnyObjective::Demonstrations(objective) => objective.needs(),
             };
             assert_eq!(needs.reference, !crate::keys::WITHOUT_REFERENCE.contains(name), "{name}");
         }

@@ -1,22 +1,17 @@
 //! Pictures that denoisers make: on contact sheets during a run, judged by the oracle after it.
-use std::fmt;
 use std::sync::Arc;
 
 use datasets::images::Pixels;
-use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
 use models::denoiser::{Condition, Denoiser, Generated};
 use models::sampler::SamplingPlan;
 use models::vae::Vae;
 use train::pictures::Picture;
-use train::statistics::wilson;
 
 use crate::denoiser::{self, Loaded};
-use crate::images::Opened;
+use crate::embedded::{EmbeddedProblem, WinRate};
+use crate::images::ImageData;
 use crate::{Call, Failure, Reporter};
-
-/// Captions on which the oracle compares two models.
-const CAPTIONS: u64 = 256;
 
 /// Draws pictures for captions, the same captions and the same noise every time.
 pub(crate) struct PictureSampler<'a> {
@@ -29,7 +24,7 @@ pub(crate) struct PictureSampler<'a> {
 }
 
 impl<'a> PictureSampler<'a> {
-    pub(crate) fn new(call: &Call<'a>, loaded: &Loaded, data: &Opened) -> Result<Self, Failure> {
+    pub(crate) fn new(call: &Call<'a>, loaded: &Loaded, data: &ImageData) -> Result<Self, Failure> {
         let values = &call.values;
         let n = values.train.n_samples();
         let mut asked = Vec::new();
@@ -90,48 +85,21 @@ pub(crate) fn picture(caption: &str, pixels: &Pixels) -> Option<Picture> {
     Picture::from_unit(caption, (pixels.width() as u32, pixels.height() as u32), pixels.values())
 }
 
-/// How often one model's pictures beat another's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct WinRate {
-    rate: f64,
-    interval: (f64, f64),
-    right: (f64, f64),
-}
-
-impl fmt::Display for WinRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ((low, high), rate) = (self.interval, self.rate);
-        writeln!(f, "{:<32}{:>12.2}{:>12.2}", "attributes right of 4", self.right.1, self.right.0)?;
-        let name = "win rate over the start";
-        write!(f, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {CAPTIONS} captions, oracle)")
-    }
-}
-
-/// The oracle's verdict on a picture of each model for each of some test captions, none of which training has seen.
+/// Compares a picture of each model for each of some test captions, where the problem's oracle judges pictures.
 pub(crate) fn oracle_win_rate(
+    problem: &EmbeddedProblem,
     sampler: &PictureSampler<'_>,
     policy: &Denoiser,
     reference: &Denoiser,
-    seed: u64,
-) -> Result<WinRate, Failure> {
-    let scenes: Vec<(Scene, String)> = (0..CAPTIONS)
-        .map(|index| {
-            let pair = Problem::new(seed).pair(Split::Test, index);
-            (pair.chosen, pair.caption)
-        })
-        .collect();
-    let mut conditions = Vec::with_capacity(scenes.len());
-    for (_, caption) in &scenes {
+) -> Result<Option<WinRate>, Failure> {
+    let Some(oracle) = problem.oracle.pictures() else { return Ok(None) };
+    let captions = WinRate::prompts(problem, sampler.seed);
+    let mut conditions = Vec::with_capacity(captions.len());
+    for caption in &captions {
         conditions.push(sampler.captions.condition(caption)?);
     }
     let ours = sampler.decode(policy, &sampler.draw(policy, &conditions, "oracle, policy")?)?;
     let theirs = sampler.decode(reference, &sampler.draw(reference, &conditions, "oracle, reference")?)?;
-    let (mut wins, mut right) = (0.0, (0.0, 0.0));
-    for (((wanted, _), a), b) in scenes.iter().zip(&ours).zip(&theirs) {
-        wins += Oracle::compare(wanted, a, b).value();
-        right.0 += Oracle::read(a).right(wanted) as f64;
-        right.1 += Oracle::read(b).right(wanted) as f64;
-    }
-    let n = CAPTIONS as f64;
-    Ok(WinRate { rate: wins / n, interval: wilson(wins, n), right: (right.0 / n, right.1 / n) })
+    let answers = captions.iter().zip(&ours).zip(&theirs);
+    WinRate::of(oracle, answers.map(|((caption, a), b)| (caption.as_str(), a, b))).map(Some)
 }

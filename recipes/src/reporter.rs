@@ -5,12 +5,12 @@ use ::train::{Monitor, Silent};
 
 use crate::Trained;
 
-/// Told what goes on; may want the work to stop.
+/// Receives progress and messages, and may ask the work to stop.
 pub trait Reporter {
     /// A line of information.
     fn info(&self, line: &str);
 
-    /// What the user must know though nothing went wrong.
+    /// A warning.
     fn notice(&self, line: &str);
 
     /// Work of `total` parts begins.

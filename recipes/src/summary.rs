@@ -1,52 +1,33 @@
 //! The table at the end of a run.
 use std::fmt::Write as _;
 
-use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
 use mdp::chance::derived_seed;
 use models::causal::{CausalLm, Sampling};
 use models::formats::ModelTokenizer;
-use train::statistics::wilson;
 use train::{Evaluated, Outcome};
 
 use crate::Failure;
+use crate::embedded::{EmbeddedProblem, WinRate};
 
-/// Posts on which the oracle compares two models.
-const POSTS: u64 = 256;
-
-/// How often one model's samples beat another's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct WinRate {
-    rate: f64,
-    interval: (f64, f64),
-    right: (f64, f64),
-    wrong: (f64, f64),
-}
-
-/// The oracle's verdict on one sample of each model for each of some test posts.
+/// Compares one sample of each model for each of some test prompts, where the problem's oracle judges texts.
 pub(crate) fn oracle_win_rate(
+    problem: &EmbeddedProblem,
     policy: &CausalLm,
     reference: &CausalLm,
     tokenizer: &ModelTokenizer,
     seed: u64,
-) -> Result<WinRate, Failure> {
-    let pairs: Vec<_> = (0..POSTS).map(|i| Problem::new(seed).pair(Split::Test, i)).collect();
-    let prompts = pairs.iter().map(|pair| tokenizer.encode(&pair.prompt)).collect::<Result<Vec<_>, _>>()?;
+) -> Result<Option<WinRate>, Failure> {
+    let Some(oracle) = problem.oracle.texts() else { return Ok(None) };
+    let requests = WinRate::prompts(problem, seed);
+    let prompts = requests.iter().map(|request| tokenizer.encode(request)).collect::<Result<Vec<_>, _>>()?;
     let sampling = Sampling { eos: tokenizer.eos.clone(), max_new: 96, ..Sampling::default() };
     let most = policy.config().max_positions;
     let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
     // A stream of the reference's own: not that of the policy under the next seed.
     let (ours, theirs) = (draw(policy, seed)?, draw(reference, derived_seed(seed, "reference's samples", 0))?);
-    let (mut wins, mut right, mut wrong) = (0.0, (0.0, 0.0), (0.0, 0.0));
-    for ((pair, a), b) in pairs.iter().zip(&ours).zip(&theirs) {
-        let facts: &Facts = &pair.facts;
-        wins += Oracle::compare(facts, &a.response, &b.response).value();
-        let (a, b) = (Oracle::score(facts, &a.response), Oracle::score(facts, &b.response));
-        right = (right.0 + a.right as f64, right.1 + b.right as f64);
-        wrong = (wrong.0 + a.wrong as f64, wrong.1 + b.wrong as f64);
-    }
-    let n = POSTS as f64;
-    let mean = |(a, b): (f64, f64)| (a / n, b / n);
-    Ok(WinRate { rate: wins / n, interval: wilson(wins, n), right: mean(right), wrong: mean(wrong) })
+    let answers = requests.iter().zip(&ours).zip(&theirs);
+    let answers = answers.map(|((request, a), b)| (request.as_str(), a.response.as_str(), b.response.as_str()));
+    WinRate::of(oracle, answers).map(Some)
 }
 
 /// The metrics of a run's table, and what they are called there.
@@ -60,7 +41,7 @@ const SHOWN: [(&str, &str); 7] = [
     ("entropy per token", "entropy"),
 ];
 
-/// What a run showed, before and after.
+/// Formats the metrics of a run, before and after.
 pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
@@ -81,11 +62,7 @@ pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -
         let _ = writeln!(text, "{:<32}{low:>12.3} to {high:.3} ({n} examples)", "accuracy, 95% interval");
     }
     if let Some(win) = win_rate {
-        let ((low, high), rate) = (win.interval, win.rate);
-        let _ = writeln!(text, "{:<32}{:>12.2}{:>12.2}", "facts right in a sample", win.right.1, win.right.0);
-        let _ = writeln!(text, "{:<32}{:>12.2}{:>12.2}", "facts wrong in a sample", win.wrong.1, win.wrong.0);
-        let name = "win rate over the start";
-        let _ = writeln!(text, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {POSTS} posts, oracle)");
+        let _ = writeln!(text, "{win}");
     }
     if outcome.examples_per_second > 0.0 {
         let (pairs, units) = (outcome.examples_per_second, outcome.size_per_second);

@@ -2,11 +2,11 @@
 use std::path::Path;
 
 use datasets::pairs::Modality;
-use datasets::synthetic::chimera;
-use datasets::synthetic::tldr::{Problem, Split};
+use datasets::synthetic::Split;
 use datasets::{Dataset, DatasetError, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
 use models::formats::{ModelFiles, ModelTokenizer};
 
+use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 use crate::{Failure, Reporter, holdout, model};
@@ -100,7 +100,7 @@ pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(),
     Ok(())
 }
 
-/// Opens what a data argument names.
+/// Opens the data set that a setting names.
 pub(crate) fn open(
     name: &str,
     part: Part,
@@ -112,13 +112,13 @@ pub(crate) fn open(
     if limit == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
     }
-    if let Some(builtin) = name.strip_prefix("builtin:") {
+    if is_embedded(name) {
         if !matches!(values.data.split(), "auto" | "train") {
             return Err(Failure::usage(
                 "`data.split` is for files: embedded data is always learned from its train split",
             ));
         }
-        return builtin_data(builtin, part, tokenise, values, limit);
+        return embedded(name, part, tokenise, values, limit);
     }
     let reading = reading(part, values);
     let path = Path::new(name);
@@ -169,7 +169,7 @@ fn format_of(name: FormatName) -> Option<Format> {
     })
 }
 
-/// What is done with what can't be read.
+/// The way in which broken records are handled.
 pub(crate) fn on_bad(broken: Broken) -> OnBad {
     match broken {
         Broken::Skip => OnBad::Skip,
@@ -187,34 +187,23 @@ pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
     }
 }
 
-fn builtin_data(
+fn embedded(
     name: &str,
     part: Part,
     tokenise: &Tokenise,
     values: &Values,
     limit: Option<usize>,
 ) -> Result<Dataset, Failure> {
-    let problem = Problem::new(values.run.seed());
     let (split, most) = match part {
         Part::Train => (Split::Train, limit.unwrap_or(BUILTIN_PAIRS)),
         Part::HeldOut => (Split::Validation, values.train.eval_examples()),
     };
-    let full = format!("builtin:{name}");
-    match name {
-        "tldr" => Ok(Dataset::from_records(&full, problem.pair_records(split, most as u64), tokenise, OnBad::Fail)?),
-        "tldr-demonstrations" => {
-            Ok(Dataset::from_records(&full, problem.demonstration_records(split, most as u64), tokenise, OnBad::Fail)?)
-        }
-        "chimera-refiner-demonstrations" => {
-            let problem = chimera::Problem::new(values.run.seed());
-            Ok(Dataset::from_records(&full, problem.refinement_records(split, most as u64), tokenise, OnBad::Fail)?)
-        }
-        _ => {
-            let known = "builtin:tldr, builtin:tldr-demonstrations and builtin:chimera-refiner-demonstrations";
-            let text = format!("there is no embedded data `{full}`; there are {known}");
-            Err(Failure::usage(text))
-        }
-    }
+    let Some(texts) = EmbeddedTexts::all().find(|texts| texts.name == name) else {
+        let known = listed(EmbeddedTexts::all().map(|texts| texts.name));
+        return Err(Failure::usage(format!("there is no embedded data `{name}`; there are {known}")));
+    };
+    let records = (texts.records)(values.run.seed(), split, most as u64);
+    Ok(Dataset::from_records(name, records, tokenise, OnBad::Fail)?)
 }
 
 /// Training and held-out examples.
@@ -230,11 +219,11 @@ pub(crate) fn open_split(
     }
     let share = holdout::eval_share(values)?;
     // Of embedded data as many are held out as evaluations look at.
-    let is_none_made = name.starts_with("builtin:") && values.train.eval_examples() == 0;
+    let is_none_made = is_embedded(name) && values.train.eval_examples() == 0;
     if share == 0.0 || is_none_made {
         return Ok((data, None));
     }
-    if name.starts_with("builtin:") {
+    if is_embedded(name) {
         let held_out = open(name, Part::HeldOut, tokenise, values, reporter)?;
         return Ok((data, Some(held_out)));
     }

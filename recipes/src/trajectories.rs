@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::images::{self, Pixels};
-use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
+use datasets::synthetic::Split;
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
 use models::denoiser::{Condition, Denoiser, Generated, Shape};
@@ -11,39 +11,47 @@ use models::sampler::SamplingPlan;
 use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};
-use crate::images::Opened;
+use crate::embedded::{EmbeddedProblem, PictureOracle, problems};
+use crate::images::ImageData;
 use crate::images::files::context_layout;
 use crate::images::latents::{conditioning, context, to_shape};
+use crate::settings::Modality;
 use crate::{Call, Failure};
 
-/// Wishes of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
-const WISHES: usize = 384;
-/// Trajectories of each wish; the best and the worst become a pair.
+/// Captions of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
+const CAPTIONS: usize = 384;
+/// Trajectories of each caption; the best and the worst become a pair.
 const EACH: usize = 3;
 
 /// Trajectories with the way they were made.
-pub(crate) struct Found {
+pub(crate) struct TrajectoryData {
     pub(crate) trajectories: Trajectories,
     /// For each pair a text that is equal where the same is told.
-    pub(crate) told: Vec<String>,
+    pub(crate) pair_captions: Vec<String>,
     pub(crate) schedule: Arc<NoiseSchedule>,
     pub(crate) timesteps: Vec<usize>,
     pub(crate) fingerprint: String,
 }
 
 /// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
-pub(crate) fn open(call: &mut Call, loaded: &Loaded, policy: &Denoiser, data: &Opened) -> Result<Found, Failure> {
+pub(crate) fn open(
+    call: &mut Call,
+    loaded: &Loaded,
+    policy: &Denoiser,
+    data: &ImageData,
+) -> Result<TrajectoryData, Failure> {
     let values = &call.values;
     let plan = denoiser::scored_plan(values, loaded, "`diffusion.scheme` trajectory")?;
     if let Some(path) = values.diffusion.trajectories() {
         return read(Path::new(path), plan, loaded, data);
     }
-    if !data.is_shapes {
-        return Err(Failure::usage(
+    let judge = data.problem.and_then(|problem| Some((problem, problem.oracle.pictures()?)));
+    let judge = judge.ok_or_else(|| {
+        Failure::usage(
             "`diffusion.scheme` trajectory needs `diffusion.trajectories`: sample `sample.save_trajectories` makes them",
-        ));
-    }
-    judged(call, plan, loaded, policy, data)
+        )
+    })?;
+    judged(call, plan, loaded, policy, data, judge)
 }
 
 /// Trajectories of the starting policy, of which the oracle says which is better.
@@ -52,20 +60,16 @@ fn judged(
     plan: SamplingPlan,
     loaded: &Loaded,
     policy: &Denoiser,
-    data: &Opened,
-) -> Result<Found, Failure> {
+    data: &ImageData,
+    (problem, oracle): (&EmbeddedProblem, &PictureOracle),
+) -> Result<TrajectoryData, Failure> {
     let values = &call.values;
-    let n = values.data.limit().unwrap_or(WISHES);
+    let n = values.data.limit().unwrap_or(CAPTIONS);
     call.reporter.info(&format!("{} trajectories of the starting policy, judged by the oracle", n * EACH));
     let seed = values.run.seed();
-    let wishes: Vec<(Scene, String)> = (0..n as u64)
-        .map(|index| {
-            let pair = Problem::new(seed).pair(Split::Train, index);
-            (pair.chosen, pair.caption)
-        })
-        .collect();
+    let captions = problem.prompts(seed, Split::Train, n as u64);
     let mut conditions = Vec::with_capacity(n * EACH);
-    for (_, caption) in &wishes {
+    for caption in &captions {
         let condition = data.captions.condition(caption)?;
         conditions.extend(std::iter::repeat_n(condition, EACH));
     }
@@ -77,26 +81,30 @@ fn judged(
     bar.finish_and_clear();
     let pictures = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), policy.shape(), made.image()));
     let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
-    let pairs = wishes.iter().enumerate().filter_map(|(i, (wanted, caption))| {
-        let scores: Vec<f64> = (0..EACH).map(|k| Oracle::score(wanted, &pictures[i * EACH + k])).collect();
-        best_and_worst(&scores).map(|(best, worst)| ((i * EACH + best, i * EACH + worst), caption.clone()))
-    });
-    let (pairs, told) = pairs.unzip();
+    let (mut pairs, mut pair_captions) = (Vec::new(), Vec::new());
+    for ((i, caption), pictures) in captions.iter().enumerate().zip(pictures.chunks(EACH)) {
+        if let Some((best, worst)) = best_and_worst(oracle, caption, pictures) {
+            pairs.push((i * EACH + best, i * EACH + worst));
+            pair_captions.push(caption.clone());
+        }
+    }
     let (latents, behaviour) = made.into_iter().map(|made| (made.latents, made.log_probs)).unzip();
     let trajectories = Trajectories { conditions, latents, behaviour, pairs };
     let fingerprint = format!("{} {n} {:?} {:?}", data.fingerprint, plan.timesteps, plan.sampling.sampler());
-    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(TrajectoryData { trajectories, pair_captions, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
-/// The places of the highest and the lowest score; `None` where they are a tie.
-fn best_and_worst(scores: &[f64]) -> Option<(usize, usize)> {
+/// The places of the pictures with the highest and the lowest score; `None` where they are a tie, or where the oracle does not
+/// know the caption.
+fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) -> Option<(usize, usize)> {
+    let scores: Vec<f64> = pictures.iter().map(|picture| (oracle.score)(caption, picture)).collect::<Option<_>>()?;
     let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
     let worst = (0..scores.len()).min_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
-    (scores[best] - scores[worst] > Oracle::TIE).then_some((best, worst))
+    (scores[best] - scores[worst] > oracle.tie).then_some((best, worst))
 }
 
 /// A file that `sample --save-trajectories` wrote.
-fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Result<Found, Failure> {
+fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
     let file = images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
     if to_shape(file.shape()) != data.shape {
@@ -121,18 +129,23 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
         latents.push(one.latents);
         behaviour.push(one.log_probs.into_iter().map(f64::from).collect());
     }
-    let told = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
+    let pair_captions = file.pairs().iter().map(|&(better, worse)| -> Result<String, Failure> {
         let (better, worse) = (file.told(better)?, file.told(worse)?);
         Ok(if better == worse { better } else { format!("{better}\n{worse}") })
     });
-    let told = told.collect::<Result<Vec<_>, _>>()?;
+    let pair_captions = pair_captions.collect::<Result<Vec<_>, _>>()?;
     let trajectories = Trajectories { conditions, latents, behaviour, pairs: file.pairs().to_vec() };
     let fingerprint = file.fingerprint();
-    Ok(Found { trajectories, told, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
+    Ok(TrajectoryData { trajectories, pair_captions, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
-/// What a file of trajectories is made of.
-pub(crate) struct Made<'a> {
+/// The oracles that read captions.
+fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
+    problems().filter(|problem| problem.modality == Modality::Diffusion).filter_map(|problem| problem.oracle.pictures())
+}
+
+/// The contents of a file of trajectories.
+pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: Shape,
     pub(crate) prompts: &'a [String],
@@ -145,7 +158,7 @@ pub(crate) struct Made<'a> {
 }
 
 /// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
-pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
+pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let Shape { height, width, channels } = made.shape;
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {
@@ -164,9 +177,8 @@ pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<
     }
     let pairs: Vec<(usize, usize)> = (0..made.prompts.len())
         .filter_map(|i| {
-            let wanted = Scene::from_caption(&made.prompts[i])?;
-            let scores = (0..made.each).map(|k| Oracle::score(&wanted, &pictures[i * made.each + k]));
-            let (best, worst) = best_and_worst(&scores.collect::<Vec<f64>>())?;
+            let pictures = &pictures[i * made.each..(i + 1) * made.each];
+            let (best, worst) = oracles().find_map(|oracle| best_and_worst(oracle, &made.prompts[i], pictures))?;
             Some((i * made.each + best, i * made.each + worst))
         })
         .collect();

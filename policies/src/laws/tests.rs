@@ -1,7 +1,7 @@
 //! Laws that nothing can break are worth nothing: each is broken here, once.
 use std::cell::Cell;
 
-use mdp::{Episode, Finite, FiniteState};
+use mdp::{Channels, Episode, Finite, FiniteState};
 
 use super::*;
 use crate::tabular::Decision;

@@ -76,8 +76,8 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
         answers.ok_or_else(|| "a half's cursor gave fewer answers than it has rows".into())
     }
 
-    /// Takes rows whose outer problem is over to the inner one, and looks up what the halves stand at.
-    fn hand_over(&mut self) -> Result<(), BoxError> {
+    /// Takes rows whose outer problem is over to the inner one, and looks up where the rows from `from` on stand.
+    fn hand_over(&mut self, from: usize) -> Result<(), BoxError> {
         let over = |state: &A::State| self.mdp.outer.is_terminal(state);
         let states = self.outer.states();
         let (ended, stays): (Vec<usize>, Vec<usize>) = (0..states.len()).partition(|&row| over(&states[row]));
@@ -100,9 +100,24 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
             Half::Outer(at) => Half::Outer(outer[at].clone()),
             Half::Inner(at) => Half::Inner(inner[at].clone()),
         };
-        self.states = self.places.iter().map(state).collect();
+        self.states.truncate(from);
+        self.states.extend(self.places[from..].iter().map(state));
         Ok(())
     }
+}
+
+/// The values at some places; only what is named more than once is copied.
+fn chosen<T: Clone>(values: Vec<T>, places: &[usize]) -> Vec<T> {
+    let mut left = vec![0; values.len()];
+    for &place in places {
+        left[place] += 1;
+    }
+    let mut values: Vec<Option<T>> = values.into_iter().map(Some).collect();
+    let mut choose = |place: usize| {
+        left[place] -= 1;
+        if left[place] == 0 { values[place].take() } else { values[place].clone() }
+    };
+    places.iter().filter_map(|&place| choose(place)).collect()
 }
 
 impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_, A, B, H> {
@@ -142,7 +157,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
         self.outer.advance(&of_outer)?;
         self.inner.advance(&of_inner)?;
-        self.hand_over()
+        self.hand_over(0)
     }
 
     fn select(&mut self, rows: &[usize]) {
@@ -158,7 +173,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
             }
         };
         self.places = rows.iter().map(place).collect();
-        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
+        self.states = chosen(std::mem::take(&mut self.states), rows);
         self.outer.select(&outer);
         self.inner.select(&inner);
     }
@@ -181,7 +196,8 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         }
         self.outer.extend(&outer)?;
         self.inner.extend(&inner)?;
+        let known = self.places.len();
         self.places.append(&mut places);
-        self.hand_over()
+        self.hand_over(known)
     }
 }

@@ -7,6 +7,7 @@ use rand::SeedableRng as _;
 use super::*;
 use crate::Tabular;
 use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, check_proposals};
+use crate::policy::{Learner, Persist as _};
 
 /// What was said becomes the next problem's prompt.
 struct Said;
@@ -100,6 +101,49 @@ fn a_hand_off_that_fails_says_why() {
     let stuck = mdp.step(&start[0], &Half::Outer(0));
     assert!(!mdp.is_terminal(&stuck) && !mdp.allows(&stuck, &Half::Outer(1)));
     assert_eq!(mdp.step(&stuck, &Half::Outer(1)), stuck);
+}
+
+/// Each half has generators of its own, in the order of its rows, and is asked once.
+#[test]
+fn halves_act_in_turn_from_states_that_are_theirs() {
+    let (mdp, starts) = (problem(), starts(2));
+    let whole = |start: &TokenState, tokens: &[u32]| Episode::whole(start.clone(), tokens.to_vec());
+    let mut asked = Vec::new();
+    let refined = |states: &[TokenState]| {
+        assert_eq!(states.len(), 2);
+        Ok(vec![whole(&states[0], &[2, 0]), whole(&states[1], &[0])])
+    };
+    let episodes = act_in_turn(&mdp, &starts, refined, |states| {
+        asked.extend(states.iter().map(|state| state.prompt.to_vec()));
+        Ok(states.iter().map(|state| whole(state, &[1, 0])).collect())
+    });
+    assert_eq!(asked, [vec![2, 0], vec![0], vec![2, 0]]);
+    let n_decisions: Vec<usize> = episodes.unwrap().iter().map(Episode::n_decisions).collect();
+    assert_eq!(n_decisions, [4, 3, 2]);
+}
+
+#[test]
+fn a_half_that_stops_before_its_end_or_answers_too_little_is_refused() {
+    let (mdp, starts) = (problem(), starts(1));
+    let refusal = |outer: &[&[u32]], n_inner: usize| {
+        let whole = |state: &TokenState, tokens: &[u32]| Episode::whole(state.clone(), tokens.to_vec());
+        let acted = act_in_turn(
+            &mdp,
+            &starts,
+            |states| Ok(outer.iter().map(|tokens| whole(&states[0], tokens)).collect()),
+            |states| Ok(states[..n_inner].iter().map(|state| whole(state, &[0])).collect()),
+        );
+        acted.err().map(|error| error.to_string())
+    };
+    assert_eq!(refusal(&[&[1, 0]], 2), None);
+    for (outer, n_inner, says) in [
+        (&[&[1][..]][..], 2, "stops before"),
+        (&[], 2, "episodes of the outer half"),
+        (&[&[0][..]][..], 1, "episodes of the inner half"),
+    ] {
+        let message = refusal(outer, n_inner).unwrap();
+        assert!(message.contains(says), "{message}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Denoisers by what the user calls them.
+//! Loads denoisers by name.
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -18,15 +18,12 @@ use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
 
+use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{PredictionName, SamplerName, Scheme, Values};
-use crate::{Failure, adapters, embedded, model};
+use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
-
-/// The names of embedded denoisers.
-const BUILTIN: &str =
-    "builtin:shapes and builtin:chimera-generator (trained on demonstrations), and each with -untrained";
 
 /// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
@@ -48,29 +45,21 @@ pub(crate) struct Loaded {
     _embedded: Option<TempDir>,
 }
 
-/// Loads what `--model` or `--reference` names.
+/// Loads the model that `--model` or `--reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
-    let (path, embedded) = match base.strip_prefix("builtin:") {
-        Some(name) => {
-            let files = match name.strip_suffix("-untrained").unwrap_or(name) {
-                "shapes" => embedded::SHAPES,
-                "chimera-generator" => embedded::CHIMERA_GENERATOR,
-                _ => return Err(Failure::usage(format!("there is no embedded model `{name}`; there are {BUILTIN}"))),
-            };
-            let folder = embedded::unpacked(files)?;
-            (folder.path().to_owned(), Some(folder))
-        }
-        None => (PathBuf::from(base), None),
+    let (path, embedded, is_trained) = if is_embedded(base) {
+        let (model, is_trained) = find_model(base, ModelKind::Denoiser)?;
+        let folder = model.unpacked()?;
+        (folder.path().to_owned(), Some(folder), is_trained)
+    } else {
+        (PathBuf::from(base), None, true)
     };
     let folder = DiffusersFolder::open(&path)?;
-    let mut files = if embedded.is_some() && base.ends_with("-untrained") {
-        untrained(base, &folder, &device, values)?
-    } else {
-        load_unet(folder.unet(), &device)?
-    };
+    let mut files =
+        if is_trained { load_unet(folder.unet(), &device)? } else { untrained(base, &folder, &device, values)? };
     if let Some(adapter) = adapter {
         let lora = load_unet_lora(&adapter, &files.config, &device)?;
         merge_unet_lora(&lora, &mut files.tensors)?;
@@ -210,7 +199,7 @@ impl Loaded {
         format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
     }
 
-    /// What decides how images and texts become numbers, for keys of caches.
+    /// The fingerprint of the encoders of images and texts, for keys of caches.
     pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
         let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
         Ok(self.folder.fingerprint(&parts)?)
@@ -225,9 +214,9 @@ pub(crate) fn learner(
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
-    let asked = adapters::asked(values, UNET_TARGETS)?;
-    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), asked, None);
-    if let (Some(asked), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
+    let requested = adapters::lora_config(values, UNET_TARGETS)?;
+    let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), requested, None);
+    if let (Some(requested), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
         let base = load(&base, values)?;
         if base_and_adapter(&base.name)?.1.is_some() {
             return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
@@ -235,7 +224,7 @@ pub(crate) fn learner(
         let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
         let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
-        adapters::refuse_other(asked, &trained.config, &layers, &adapter.display().to_string(), values)?;
+        adapters::refuse_other(requested, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
     let training = model::training(values, lora)?;
@@ -277,7 +266,7 @@ pub(crate) fn start(
 /// The layers that diffusers' own LoRA training adapts.
 const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
-/// How a denoiser acts where its next latents are drawn or scored.
+/// The sampler with which a denoiser's next latents are drawn or scored.
 pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
@@ -314,7 +303,7 @@ fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     })
 }
 
-/// The way from noise to a picture.
+/// The sampling plan from noise to a picture.
 pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
     way(values, &loaded.scheduler)
 }
@@ -339,7 +328,7 @@ fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> 
     Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
 }
 
-/// What an SDXL model is told of its pictures' size.
+/// The size conditioning of an SDXL model.
 pub(crate) fn framing(loaded: &Loaded, shape: Shape) -> Framing {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     Framing::whole(shape.height * factor, shape.width * factor)

@@ -1,8 +1,9 @@
-//! What the name of a denoiser stands for.
+//! Resolves names of denoisers.
 use std::path::{Path, PathBuf};
 
 use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
 
+use crate::embedded::{ModelKind, is_model};
 use crate::settings::Values;
 use crate::{Failure, adapters};
 
@@ -31,11 +32,8 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
 
 /// Whether a name is that of a denoiser rather than a language model.
 pub(crate) fn is_one(name: &str) -> bool {
-    let embedded = ["builtin:shapes", "builtin:chimera-generator"];
     match base_and_adapter(name) {
-        Ok((base, _)) => {
-            embedded.iter().any(|embedded| base.starts_with(embedded)) || DiffusersFolder::is_one(Path::new(&base))
-        }
+        Ok((base, _)) => is_model(&base, ModelKind::Denoiser) || DiffusersFolder::is_one(Path::new(&base)),
         Err(_) => Path::new(name).join(LORA_FILE).is_file(),
     }
 }
@@ -58,7 +56,7 @@ pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     Ok(base.filter(|base| adapters::is_here(base)))
 }
 
-/// What a name stands on: its base where it is an adapter, else itself.
+/// The base model of a name: that of an adapter, else the name itself.
 pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     Ok(base_and_adapter(name)?.0)
 }

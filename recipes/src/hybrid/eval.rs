@@ -1,27 +1,30 @@
-//! What refiners and generators make of requests together, and how the oracle compares it.
+//! Samples a refiner and a generator together, and has an oracle compare policies.
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use datasets::images::Pixels;
-use datasets::synthetic::chimera::{Oracle, Outcome, Problem, Split, Wanted};
 use engine::Noise;
-use mdp::diffusion::Latent;
+use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
+use mdp::hybrid::{Half, Hybrid};
+use mdp::token::{TokenMdp, TokenState};
+use mdp::{Episode, EpisodeOf, Mdp as _, Rng};
 use models::Prompted;
 use models::causal::{CausalLm, Sampling};
-use models::denoiser::Denoiser;
+use models::denoiser::{Condition, Denoiser};
 use models::sampler::SamplingPlan;
+use policies::{BoxError, act_in_turn};
+use train::diffusion::ImageMdp;
 use train::statistics::wilson;
 
-use super::{Files, Words};
+use super::{Files, PromptedMdp};
+use crate::embedded::{EmbeddedProblem, PictureOracle, WinRate};
 use crate::{Call, Failure, Reporter, denoiser};
 
-/// Requests on which the oracle compares policies.
-const REQUESTS: u64 = 256;
-
-/// How pictures are made of requests.
+/// Samples refined prompts and pictures for requests.
 pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
-    handoff: &'a Prompted,
+    /// The problem in which it acts: its pictures take the steps of the plan.
+    mdp: Hybrid<TokenMdp, ImageMdp, &'a Prompted>,
     sampling: Sampling,
     plan: SamplingPlan,
     seed: u64,
@@ -43,7 +46,7 @@ impl Request {
     }
 }
 
-/// What was made of a request.
+/// A refined prompt and a picture.
 pub(crate) struct Generation {
     pub(crate) refined: String,
     /// The refiner's tokens, end included; none where it was not asked.
@@ -53,131 +56,162 @@ pub(crate) struct Generation {
 }
 
 impl<'a> HybridSampler<'a> {
-    pub(crate) fn new(files: &'a Files, handoff: &'a Prompted, call: &Call<'a>) -> Result<Self, Failure> {
+    pub(crate) fn new(files: &'a Files, mdp: &'a PromptedMdp, call: &Call<'a>) -> Result<Self, Failure> {
         let (values, reporter) = (&call.values, call.reporter);
-        let (sampling, plan) = (files.words.sampling(values), denoiser::plan(values, &files.generator)?);
-        let seed = values.run.seed();
-        Ok(Self { files, handoff, sampling, plan, seed, reporter })
+        let (sampling, plan) = (files.prompt_format.sampling(values), denoiser::plan(values, &files.generator)?);
+        let inner = plan.problem(files.shape.size());
+        let mdp = Hybrid { outer: mdp.outer.clone(), inner, handoff: &mdp.handoff };
+        Ok(Self { files, mdp, sampling, plan, seed: values.run.seed(), reporter })
     }
 
     /// A refined prompt and a picture for each request, each from streams of its own: the same ones for every policy, so
     /// that two policies differ by what they do and not by their luck.
-    pub(crate) fn make(
+    pub(crate) fn generate(
         &self,
         refiner: &CausalLm,
         generator: &Denoiser,
-        asked: &[Request],
+        requests: &[Request],
         purpose: &str,
     ) -> Result<Vec<Generation>, Failure> {
         let noise = Noise::new(self.seed);
-        let stream = |what: &str, asked: &Request| noise.stream(&format!("{purpose}, {what}"), asked.number);
-        let mut answers = self.refine(refiner, asked, &stream)?.into_iter();
-        let (mut refined, mut conditions) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
-        for asked in asked {
-            let (text, tokens) = if asked.is_null {
-                (asked.text.clone(), Vec::new())
-            } else {
-                let tokens = answers.next().unwrap_or_default();
-                (self.handoff.text(&tokens)?, tokens)
-            };
-            conditions.push(self.handoff.condition(&text)?);
-            refined.push((text, tokens));
-        }
-        let mut rngs: Vec<_> = asked.iter().map(|asked| stream("picture", asked)).collect();
-        let drawn =
-            generator.generate(&self.plan, &conditions, &mut rngs, &mut self.reporter.unless_stopped(|_| ()))?;
-        let vae = self.files.generator.vae.as_deref();
-        let mut made = Vec::with_capacity(asked.len());
-        for ((refined, tokens), drawn) in refined.into_iter().zip(drawn) {
-            let picture = denoiser::decode(vae, generator.shape(), drawn.image())?;
-            made.push(Generation { refined, tokens, latent: Arc::clone(drawn.image()), picture });
-        }
-        Ok(made)
+        let stream = |half: &str, request: &Request| noise.stream(&format!("{purpose}, {half}"), request.number);
+        let refined = requests.iter().filter(|request| !request.is_null);
+        let mut of_words: Vec<Rng> = refined.map(|request| stream("words", request)).collect();
+        let mut of_pictures: Vec<Rng> = requests.iter().map(|request| stream("picture", request)).collect();
+        let starts = requests.iter().map(|request| self.start(request)).collect::<Result<Vec<_>, _>>()?;
+        let episodes = act_in_turn(
+            &self.mdp,
+            &starts,
+            |prompts| self.refine(refiner, prompts, &mut of_words),
+            |starts| self.draw(generator, starts, &mut of_pictures),
+        )?;
+        let generations = requests.iter().zip(&episodes);
+        generations.map(|(request, episode)| self.generation(request, episode)).collect()
     }
 
-    /// The refiner's answers to the requests that it is asked.
-    fn refine(
-        &self,
-        refiner: &CausalLm,
-        asked: &[Request],
-        stream: &dyn Fn(&str, &Request) -> mdp::Rng,
-    ) -> Result<Vec<Vec<u32>>, Failure> {
-        let asked: Vec<&Request> = asked.iter().filter(|asked| !asked.is_null).collect();
-        if asked.is_empty() {
-            return Ok(Vec::new());
+    /// The state that a request begins in: before its refined prompt, or before its picture where no refiner is asked.
+    fn start(&self, request: &Request) -> Result<Half<TokenState, DenoisingState<Condition>>, Failure> {
+        if request.is_null {
+            return Ok(Half::Inner(self.mdp.inner.start(&self.mdp.handoff.condition(&request.text)?)));
         }
-        let words: &Words = &self.files.words;
-        let prompts = asked.iter().map(|asked| words.prompt(&asked.text)).collect::<Result<Vec<_>, _>>()?;
-        let most = words.max_length;
-        if let Some((asked, prompt)) = asked.iter().zip(&prompts).find(|(_, prompt)| prompt.len() >= most) {
-            let (n, start) = (prompt.len(), asked.text.chars().take(60).collect::<String>());
+        let (prompt, most) = (self.files.prompt_format.prompt(&request.text)?, self.mdp.outer.max_length);
+        if prompt.len() >= most {
+            let (n, start) = (prompt.len(), request.text.chars().take(60).collect::<String>());
             return Err(Failure::failed(format!(
                 "the request `{start}` has {n} tokens, and `data.max_length` is {most}"
             )));
         }
-        // Each has all the room that its own prompt leaves, whatever it is asked together with.
-        let rooms: Vec<usize> = prompts.iter().map(|prompt| most - prompt.len()).collect();
-        let mut rngs: Vec<_> = asked.iter().map(|asked| stream("words", asked)).collect();
-        Ok(refiner.generate_within(&prompts, &rooms, &self.sampling, &mut rngs)?)
+        Ok(Half::Outer(TokenState::new(prompt)))
     }
 
-    /// What the oracle thinks of a policy's pictures of the test requests, none of which training has seen.
-    pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<Verdict>, Failure> {
-        let pairs = (0..REQUESTS).map(|index| Problem::new(self.seed).pair(Split::Test, index));
-        let asked: Vec<(String, Wanted)> = pairs.map(|pair| (pair.request, pair.wanted)).collect();
-        let requests: Vec<Request> =
-            asked.iter().zip(0..).map(|((request, _), i)| Request::number(request, i)).collect();
-        let made = self.make(refiner, generator, &requests, "oracle")?;
-        Ok(made.into_iter().zip(asked).map(|(made, (_, wanted))| Verdict::of(wanted, made)).collect())
+    /// The refiner's episodes. Each has all the room that its own prompt leaves, whatever it is asked together with.
+    fn refine(
+        &self,
+        refiner: &CausalLm,
+        starts: &[TokenState],
+        rngs: &mut [Rng],
+    ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
+        let prompts: Vec<Vec<u32>> = starts.iter().map(|start| start.prompt.to_vec()).collect();
+        let rooms: Vec<usize> = starts.iter().map(|start| self.mdp.outer.max_length - start.len()).collect();
+        let responses = refiner.generate_within(&prompts, &rooms, &self.sampling, rngs)?;
+        Ok(starts.iter().cloned().zip(responses).map(|(start, tokens)| Episode::whole(start, tokens)).collect())
+    }
+
+    /// The generator's episodes.
+    fn draw(
+        &self,
+        generator: &Denoiser,
+        starts: &[DenoisingState<Condition>],
+        rngs: &mut [Rng],
+    ) -> Result<Vec<EpisodeOf<ImageMdp>>, BoxError> {
+        let conditions: Vec<Condition> = starts.iter().map(|start| Arc::clone(&start.context)).collect();
+        let mut progress = self.reporter.unless_stopped(|_| ());
+        let generated = generator.generate(&self.plan, &conditions, rngs, &mut progress)?;
+        let episodes = starts.iter().cloned().zip(generated).map(|(start, generated)| {
+            Episode::whole(start, generated.latents.into_iter().map(DenoisingAction::Next).collect())
+        });
+        Ok(episodes.collect())
+    }
+
+    /// Reads refined prompt and picture off an episode.
+    fn generation(
+        &self,
+        request: &Request,
+        episode: &EpisodeOf<Hybrid<TokenMdp, ImageMdp, &'a Prompted>>,
+    ) -> Result<Generation, Failure> {
+        let crosses = || Failure::failed("an episode crosses the hand-off");
+        let (words, steps) = self.mdp.split(episode).ok_or_else(crosses)?;
+        let tokens: Vec<u32> = words.pieces.into_iter().flat_map(|piece| piece.actions).collect();
+        let refined = if request.is_null { request.text.clone() } else { self.mdp.handoff.text(&tokens)? };
+        let last = steps.pieces.into_iter().flat_map(|piece| piece.actions).last();
+        let Some(DenoisingAction::Next(latent)) = last else {
+            return Err(Failure::failed("an episode ends without an image"));
+        };
+        let picture = denoiser::decode(self.files.generator.vae.as_deref(), self.files.shape, &latent)?;
+        Ok(Generation { refined, tokens, latent, picture })
     }
 }
 
-/// One picture, judged.
-pub(crate) struct Verdict {
-    wanted: Wanted,
-    made: Generation,
+/// An oracle that judges policies by their pictures of an embedded problem's test requests, none of which training has seen.
+pub(crate) struct HybridJudge<'a> {
+    pub(crate) sampler: &'a HybridSampler<'a>,
+    pub(crate) problem: &'a EmbeddedProblem,
+    pub(crate) oracle: &'a PictureOracle,
+}
+
+/// A picture of a request, and its score.
+pub(crate) struct JudgedPicture {
+    request: String,
+    picture: Pixels,
     score: f64,
 }
 
-impl Verdict {
-    fn of(wanted: Wanted, made: Generation) -> Self {
-        Self { wanted, score: Oracle::score(&wanted, &made.picture), made }
+impl HybridJudge<'_> {
+    /// A policy's picture of every request.
+    pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<JudgedPicture>, Failure> {
+        let requests = WinRate::prompts(self.problem, self.sampler.seed);
+        let numbered: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
+        let generations = self.sampler.generate(refiner, generator, &numbered, "oracle")?;
+        let judged = requests.into_iter().zip(generations).map(|(request, Generation { picture, .. })| {
+            let score = self.oracle.score(&request, &picture)?;
+            Ok(JudgedPicture { request, picture, score })
+        });
+        judged.collect()
     }
-}
 
-/// Policies side by side against the first; the last is compared with each, request by request.
-pub(crate) fn table(policies: &[(&str, Vec<Verdict>)]) -> String {
-    let mut text = format!("{:<28}{:>8}{:>11}   {}\n", "oracle, test requests", "score", "win rate", "95% interval");
-    let Some(((_, base), (last_name, last))) = policies.first().zip(policies.last()) else { return text };
-    for (name, verdicts) in policies {
-        let mean = verdicts.iter().map(|verdict| verdict.score).sum::<f64>() / verdicts.len().max(1) as f64;
-        let _ = write!(text, "{name:<28}{mean:>8.3}");
-        if std::ptr::eq(verdicts, base) {
-            text.push('\n');
-            continue;
+    /// Policies side by side against the first; the last is compared with each, request by request.
+    pub(crate) fn table(&self, policies: &[(&str, Vec<JudgedPicture>)]) -> Result<String, Failure> {
+        let mut text =
+            format!("{:<28}{:>8}{:>11}   {}\n", "oracle, test requests", "score", "win rate", "95% interval");
+        let Some(((_, base), (last_name, last))) = policies.first().zip(policies.last()) else { return Ok(text) };
+        for (name, judged) in policies {
+            let mean = judged.iter().map(|judged| judged.score).sum::<f64>() / judged.len().max(1) as f64;
+            let _ = write!(text, "{name:<28}{mean:>8.3}");
+            if std::ptr::eq(judged, base) {
+                text.push('\n');
+                continue;
+            }
+            let mut wins = 0.0;
+            for (ours, theirs) in judged.iter().zip(base) {
+                wins += self.oracle.win(&ours.request, &ours.picture, &theirs.picture)?;
+            }
+            let n = judged.len() as f64;
+            let (low, high) = wilson(wins, n);
+            let _ = writeln!(text, "{:>11.3}   {low:.3} to {high:.3}", wins / n);
         }
-        let wins: f64 = verdicts
-            .iter()
-            .zip(base)
-            .map(|(ours, theirs)| Oracle::compare(&ours.wanted, &ours.made.picture, &theirs.made.picture))
-            .map(Outcome::value)
-            .sum();
-        let n = verdicts.len() as f64;
-        let (low, high) = wilson(wins, n);
-        let _ = writeln!(text, "{:>11.3}   {low:.3} to {high:.3}", wins / n);
+        for (name, judged) in policies.iter().skip(1).filter(|(name, _)| name != last_name) {
+            let (mean, half) = paired_difference(last, judged);
+            let (low, high) = (mean - half, mean + half);
+            let label = format!("{last_name} less {name}");
+            let _ = writeln!(text, "{label:<28}{mean:>+8.3}              {low:+.3} to {high:+.3}, paired");
+        }
+        text.truncate(text.trim_end().len());
+        Ok(text)
     }
-    for (name, verdicts) in policies.iter().skip(1).filter(|(name, _)| name != last_name) {
-        let (mean, half) = paired(last, verdicts);
-        let (low, high) = (mean - half, mean + half);
-        let label = format!("{last_name} less {name}");
-        let _ = writeln!(text, "{label:<28}{mean:>+8.3}              {low:+.3} to {high:+.3}, paired");
-    }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 /// The mean difference of scores, request by request, and half the width of its 95% interval.
-fn paired(ours: &[Verdict], theirs: &[Verdict]) -> (f64, f64) {
+fn paired_difference(ours: &[JudgedPicture], theirs: &[JudgedPicture]) -> (f64, f64) {
     let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a.score - b.score).collect();
     let n = differences.len().max(2) as f64;
     let mean = differences.iter().sum::<f64>() / n;

@@ -1,4 +1,4 @@
-//! A refiner and a generator: what the user calls them, and what passes between them.
+//! Loads a refiner and a generator, and the hand-off between them.
 pub(crate) mod data;
 pub(crate) mod eval;
 
@@ -17,7 +17,7 @@ use train::diffusion::ImageMdp;
 
 use crate::denoiser::{self, Loaded};
 use crate::settings::{Field, Modality, OptimizerName, Settings, Values, at};
-use crate::{Failure, model, text};
+use crate::{Failure, embedded, model, text};
 
 /// The problem: words, then a picture.
 pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
@@ -26,23 +26,20 @@ pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// One that stays as it is.
 pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
 
-/// What the halves are called.
+/// The names of the halves.
 pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
-
-/// How the embedded refiner is asked.
-pub(crate) const CHIMERA_TEMPLATE: &str = "request: {request}\\nprompt:";
 
 /// Both halves' files with everything around them.
 pub(crate) struct Files {
     pub(crate) refiner: ModelFiles,
     pub(crate) generator: Loaded,
     pub(crate) shape: Shape,
-    pub(crate) words: Words,
+    pub(crate) prompt_format: PromptFormat,
 }
 
-/// How a refiner is asked, and how its answers are read.
+/// Formats a refiner's prompts and reads its answers.
 #[derive(Clone)]
-pub(crate) struct Words {
+pub(crate) struct PromptFormat {
     tokenizer: ModelTokenizer,
     tokenise: Arc<Tokenise>,
     template: String,
@@ -51,10 +48,10 @@ pub(crate) struct Words {
 }
 
 impl Files {
-    /// Loads what `--refiner` and `--generator` name.
+    /// Loads the models that `--refiner` and `--generator` name.
     pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
         let (refiner, generator) = names(values)?;
-        ask_as_trained(&refiner, values)?;
+        set_template(&refiner, values)?;
         let refiner = model::load(&refiner, values)?;
         text::fit_lengths(values, &refiner)?;
         let generator = denoiser::load(&generator, values)?;
@@ -64,8 +61,8 @@ impl Files {
             return Err(Failure::failed(text));
         }
         let shape = generator.shape(values)?;
-        let words = Words::new(&refiner, values)?;
-        Ok(Self { refiner, generator, shape, words })
+        let prompt_format = PromptFormat::new(&refiner, values)?;
+        Ok(Self { refiner, generator, shape, prompt_format })
     }
 
     /// The problem that the two halves solve.
@@ -73,12 +70,12 @@ impl Files {
         let texts = self.generator.texts.clone().ok_or_else(|| Failure::failed("the generator reads no text"))?;
         let outer = TokenMdp {
             vocabulary: self.refiner.config.vocabulary as u32,
-            eos: self.words.tokenizer.eos.clone(),
-            max_length: self.words.max_length,
+            eos: self.prompt_format.tokenizer.eos.clone(),
+            max_length: self.prompt_format.max_length,
         };
         let inner = ImageMdp::full(Arc::clone(&self.generator.scheduler.schedule), self.shape.size());
         let framing = denoiser::framing(&self.generator, self.shape);
-        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.words.tokenizer.clone(), texts, framing) })
+        Ok(Hybrid { outer, inner, handoff: Prompted::new(self.prompt_format.tokenizer.clone(), texts, framing) })
     }
 
     /// Both halves as they are, or as the references that the settings name.
@@ -116,12 +113,6 @@ fn general(settings: &mut Settings) {
     settings.optimizer.lr = 1e-6;
 }
 
-/// Defaults where the embedded problem's requests are answered.
-pub(crate) fn embedded_requests(settings: &mut Settings) {
-    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
-    settings.data.max_length = 96;
-}
-
 /// Defaults of every hybrid run.
 pub(crate) fn general_presets(values: &mut Values) {
     values.preset(general);
@@ -144,7 +135,7 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
 }
 
 /// A refiner is asked as it was when it learned, unless the user says otherwise: a run's own template, or the embedded one.
-fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
+fn set_template(refiner: &str, values: &mut Values) -> Result<(), Failure> {
     // The half of a run, with or without the base of its adapter.
     let half = refiner.rsplit('+').next().unwrap_or(refiner);
     let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
@@ -154,13 +145,13 @@ fn ask_as_trained(refiner: &str, values: &mut Values) -> Result<(), Failure> {
         if settings.run.mdp() == Modality::Hybrid {
             values.preset(|own| settings.hybrid.template().clone_into(&mut own.hybrid.template));
         }
-    } else if refiner.starts_with("builtin:chimera-refiner") {
-        values.preset(|settings| CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template));
+    } else if let Some(hybrid) = embedded::of_refiner(refiner) {
+        values.preset(|settings| hybrid.template.clone_into(&mut settings.hybrid.template));
     }
     Ok(())
 }
 
-/// What a finished run's halves are called; adapters together with the base that the run had.
+/// The model names of a finished run's halves; adapters together with the base that the run had.
 pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     let [refiner, generator] = NAMES.map(|name| run.join("model").join(name));
     if !(refiner.is_dir() && generator.is_dir()) {
@@ -190,7 +181,7 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     Ok([name(&refiner, is_refiner, refiner_base), name(&generator, is_generator, generator_base)])
 }
 
-impl Words {
+impl PromptFormat {
     fn new(files: &ModelFiles, values: &Values) -> Result<Self, Failure> {
         let tokenizer = files.tokenizer()?.clone();
         let Some(&eos) = tokenizer.eos.first() else {
@@ -220,7 +211,7 @@ impl Words {
         Ok(tokens)
     }
 
-    /// How refined prompts are drawn.
+    /// The sampling settings of refined prompts.
     pub(crate) fn sampling(&self, values: &Values) -> Sampling {
         crate::sample::sampling(values, &self.tokenizer, self.max_length)
     }

@@ -14,10 +14,10 @@ use engine::ops::Grid;
 use models::denoiser::{Condition, Shape};
 use models::vae::Vae;
 use policies::BoxError;
-use train::diffusion::{Finished, ImageExample, Images};
+use train::diffusion::{ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};
-use super::{Captions, Opened, pair};
+use super::{Captions, ImageData, of_pixels};
 use crate::denoiser::Loaded;
 use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
@@ -36,16 +36,16 @@ impl Images for Pictures {
 
     fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
         if self.data.settings().kind == ImageKind::Pairs {
-            return pair(&self.data.pair(index)?, &self.captions);
+            let pair = self.data.pair(index)?;
+            return of_pixels(&pair.caption, &[&pair.chosen, &pair.rejected], &self.captions);
         }
         let one = self.data.captioned(index)?;
-        let (latent, condition) = (Arc::clone(one.image.values()), self.captions.condition(&one.caption)?);
-        Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 })
+        of_pixels(&one.caption, &[&one.image], &self.captions)
     }
 }
 
 /// Opens a file of pictures or a folder of shards.
-pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     let shape = loaded.shape(values)?;
     check_channels(path, loaded, shape)?;
@@ -72,17 +72,17 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
             Some(vae) => encoded(&data, vae, &captions, shape, (call, loaded, name)),
         }
     };
-    let said = format!("; pictures of {0} x {0}", data.settings().size);
-    Ok(Opened {
+    let summary = format!("; pictures of {0} x {0}", data.settings().size);
+    Ok(ImageData {
         train: as_images(data, "")?,
         held_out: held_out.map(|data| as_images(data, ".held-out")).transpose()?,
         shape,
         fingerprint,
         captions: Arc::clone(&captions),
         rows: None,
-        is_shapes: false,
+        problem: None,
         watched_captions,
-        said,
+        summary,
     })
 }
 
@@ -99,7 +99,7 @@ fn check_channels(path: &Path, loaded: &Loaded, shape: Shape) -> Result<(), Fail
     )))
 }
 
-/// What was found in pictures and captions.
+/// Audits pictures and captions.
 pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAudit, Failure> {
     let texts = (0..data.len()).map(|index| data.caption(index)).collect::<Result<Vec<_>, _>>()?;
     let cut = captions.n_cut(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -8,7 +8,7 @@ use models::denoiser::{Condition, Conditioning, Hidden, Shape};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
-use super::{Captions, Opened};
+use super::{Captions, ImageData};
 use crate::denoiser::Loaded;
 use crate::settings::{Loss, Values, at};
 use crate::{Failure, holdout};
@@ -56,7 +56,7 @@ impl Images for LatentImages {
     }
 }
 
-/// What a denoiser is told, from what a file says.
+/// Converts a file's context into a denoiser's condition.
 pub(crate) fn conditioning(context: &LatentContext) -> Conditioning {
     let hidden = context.hidden.as_ref().map(|HiddenValues { values, length, width }| Hidden {
         values: values.clone(),
@@ -66,7 +66,7 @@ pub(crate) fn conditioning(context: &LatentContext) -> Conditioning {
     Conditioning { hidden, pooled: context.pooled.clone(), time_ids: context.time_ids }
 }
 
-/// What a file says, from what a denoiser is told.
+/// Converts a denoiser's condition into a file's context.
 pub(crate) fn context(conditioning: &Conditioning) -> LatentContext {
     let hidden = conditioning.hidden.as_ref().map(|Hidden { values, length, width }| HiddenValues {
         values: values.clone(),
@@ -132,7 +132,7 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
 }
 
 /// Opens `--latents`; a share of what is told is held out.
-pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
+pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = to_shape(latents.shape());
     check_context(path, &latents, loaded)?;
@@ -154,16 +154,16 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Open
     } else {
         Some(Arc::new(LatentImages::new(Latents::open(path, kind(values))?, held_out)))
     };
-    Ok(Opened {
+    Ok(ImageData {
         train: Arc::new(LatentImages::new(latents, rest.clone())),
         held_out: held_out_images,
         rows: Some(rest),
         shape,
         fingerprint,
         captions: Arc::new(captions),
-        is_shapes: false,
+        problem: None,
         watched_captions: Vec::new(),
-        said: String::new(),
+        summary: String::new(),
     })
 }
 

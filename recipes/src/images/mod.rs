@@ -7,17 +7,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datasets::images::{ImagePair, Pixels};
-use datasets::synthetic::chimera;
-use datasets::synthetic::shapes::{EDGE, Problem, Split};
+use datasets::images::Pixels;
+use datasets::synthetic::Split;
 use models::clip::TextConditioner;
 use models::denoiser::{Condition, Conditioning, Framing, Shape};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use crate::denoiser::{self, Loaded};
+use crate::embedded::{EmbeddedImages, EmbeddedProblem, is_embedded, listed};
 use crate::judged_pairs::is_pair_folder;
-use crate::settings::{Scheme, Values};
+use crate::settings::{Modality, Scheme, Values};
 use crate::{Call, Failure, Reporter};
 
 /// How many embedded pairs a run sees unless `--limit` says otherwise.
@@ -31,7 +31,7 @@ const TEXTS_KEPT: usize = 4096;
 pub(crate) struct Captions {
     texts: Option<Arc<TextConditioner>>,
     framing: Framing,
-    /// What latents from a file say of no caption.
+    /// The condition of an empty caption, where a file of latents has one.
     empty: Option<Condition>,
     kept: Mutex<HashMap<String, Condition>>,
 }
@@ -81,7 +81,7 @@ impl Captions {
         Ok(())
     }
 
-    /// What the model is told where there is no caption.
+    /// The condition of an empty caption.
     pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
         match (&self.empty, &self.texts) {
             (Some(empty), _) => Ok(Arc::clone(empty)),
@@ -91,39 +91,35 @@ impl Captions {
     }
 }
 
-/// The embedded problem's pairs or demonstrations, drawn when they are asked for.
-pub(crate) struct Shapes {
-    problem: Problem,
+/// Embedded pictures, drawn when they are asked for.
+struct DrawnImages {
+    data: &'static EmbeddedImages,
+    seed: u64,
     split: Split,
-    demonstrations: bool,
     n: usize,
     captions: Arc<Captions>,
 }
 
-impl Images for Shapes {
+impl Images for DrawnImages {
     fn len(&self) -> usize {
         self.n
     }
 
     fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
-        if self.demonstrations {
-            let demonstration = self.problem.demonstration(self.split, index as u64).render(index);
-            let condition = self.captions.condition(&demonstration.caption)?;
-            let latent = Arc::clone(demonstration.image.values());
-            return Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 });
-        }
-        pair(&self.problem.pair(self.split, index as u64).render(index), &self.captions)
+        let example = (self.data.example)(self.seed, self.split, index as u64);
+        of_pixels(&example.caption, &example.pictures.iter().collect::<Vec<_>>(), &self.captions)
     }
 }
 
-fn pair(pair: &ImagePair, captions: &Captions) -> Result<ImageExample, BoxError> {
-    let condition = captions.condition(&pair.caption)?;
-    let side = |pixels: &Pixels| Finished { latent: Arc::clone(pixels.values()), condition: Arc::clone(&condition) };
-    Ok(ImageExample { sides: vec![side(&pair.chosen), side(&pair.rejected)], preference: 1.0 })
+/// An example whose latents are pixels.
+fn of_pixels(caption: &str, pictures: &[&Pixels], captions: &Captions) -> Result<ImageExample, BoxError> {
+    let condition = captions.condition(caption)?;
+    let side = |pixels: &&Pixels| Finished { latent: Arc::clone(pixels.values()), condition: Arc::clone(&condition) };
+    Ok(ImageExample { sides: pictures.iter().map(side).collect(), preference: 1.0 })
 }
 
 /// Image data as a run takes it.
-pub(crate) struct Opened {
+pub(crate) struct ImageData {
     pub(crate) train: Arc<dyn Images>,
     pub(crate) held_out: Option<Arc<dyn Images>>,
     /// Which rows of a file the training examples are, for draws of that file.
@@ -132,14 +128,14 @@ pub(crate) struct Opened {
     /// Data and everything that decides its numbers.
     pub(crate) fingerprint: String,
     pub(crate) captions: Arc<Captions>,
-    /// Whether it is the embedded problem, which has an oracle.
-    pub(crate) is_shapes: bool,
-    /// What samples are drawn for.
+    /// The embedded problem whose captions it has, and whose oracle can judge pictures of them.
+    pub(crate) problem: Option<&'static EmbeddedProblem>,
+    /// The captions that samples are drawn for.
     watched_captions: Vec<String>,
-    said: String,
+    summary: String,
 }
 
-impl Opened {
+impl ImageData {
     /// Up to `n` captions to draw samples for.
     pub(crate) fn watched_captions(&self, n: usize) -> impl Iterator<Item = String> + '_ {
         self.watched_captions.iter().take(n).cloned()
@@ -148,15 +144,15 @@ impl Opened {
     /// A line for people.
     pub(crate) fn describe(&self) -> String {
         if self.train.is_empty() {
-            return self.said.clone();
+            return self.summary.clone();
         }
         let held_out = self.held_out.as_ref().map_or(0, |images| images.len());
-        format!("{} training examples, {held_out} held out{}", self.train.len(), self.said)
+        format!("{} training examples, {held_out} held out{}", self.train.len(), self.summary)
     }
 }
 
-/// Opens what `--data` or `--latents` names, for a denoiser.
-pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+/// Opens the images that `--data` or `--latents` names, for a denoiser.
+pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
@@ -171,20 +167,14 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> 
             of_trajectories(Path::new(path), loaded)
         }
         None => Err(Failure::usage("`data.data` or `data.latents` is needed with `model.model`")),
-        Some("builtin:shapes") => shapes(false, loaded, values),
-        Some("builtin:shapes-demonstrations") => shapes(true, loaded, values),
-        Some("builtin:chimera-generator-demonstrations") => chimera(loaded, values),
-        Some(name) if name.starts_with("builtin:") => {
-            let known = "builtin:shapes, builtin:shapes-demonstrations and builtin:chimera-generator-demonstrations";
-            Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")))
-        }
+        Some(name) if is_embedded(name) => embedded(name, loaded, values),
         Some(name) if is_pair_folder(Path::new(name)) => pairs::open(Path::new(name), loaded, call),
         Some(name) => files::open(Path::new(name), loaded, call),
     }
 }
 
 /// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
-fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
+fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<ImageData, Failure> {
     let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
     let shape = latents::to_shape(file.shape());
     let mut watched_captions: Vec<String> = Vec::new();
@@ -196,82 +186,43 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
             }
         }
     }
-    Ok(Opened {
+    Ok(ImageData {
         train: Arc::new(Vec::<ImageExample>::new()),
         held_out: None,
         shape,
         fingerprint: file.fingerprint(),
         captions: Arc::new(Captions::new(loaded, shape)),
         rows: None,
-        is_shapes: false,
+        problem: None,
         watched_captions,
-        said: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
+        summary: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
     })
 }
 
-fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
-    let shape = Shape { height: EDGE, width: EDGE, channels: Pixels::CHANNELS };
+/// Opens embedded pictures.
+fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
+    let Some((data, problem)) = EmbeddedImages::all().find(|(data, _)| data.name == name) else {
+        let known = listed(EmbeddedImages::all().map(|(data, _)| data.name));
+        return Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")));
+    };
+    let shape = Shape { height: data.edge, width: data.edge, channels: Pixels::CHANNELS };
     let seed = values.run.seed();
     let captions = Arc::new(Captions::new(loaded, shape));
     let part = |split, n| -> Arc<dyn Images> {
-        Arc::new(Shapes { problem: Problem::new(seed), split, demonstrations, n, captions: Arc::clone(&captions) })
+        Arc::new(DrawnImages { data, seed, split, n, captions: Arc::clone(&captions) })
     };
     let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
     let n_held_out = values.train.eval_examples();
-    let watched_captions = (0..64).map(|index| Problem::new(seed).pair(Split::Validation, index).caption).collect();
-    Ok(Opened {
+    Ok(ImageData {
         train: part(Split::Train, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
         shape,
-        fingerprint: format!("builtin:shapes {seed} {n} {demonstrations} {}", loaded.encoders_fingerprint()?),
+        fingerprint: format!("{} {}", (data.fingerprint)(seed, n), loaded.encoders_fingerprint()?),
         captions: Arc::clone(&captions),
         rows: None,
-        is_shapes: true,
-        watched_captions,
-        said: String::new(),
-    })
-}
-
-/// What the generator of the embedded hybrid problem is taught by, drawn when it is asked for.
-struct Creatures {
-    problem: chimera::Problem,
-    split: Split,
-    n: usize,
-    captions: Arc<Captions>,
-}
-
-impl Images for Creatures {
-    fn len(&self) -> usize {
-        self.n
-    }
-
-    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
-        let demonstration = self.problem.demonstration(self.split, index as u64).render(index);
-        let condition = self.captions.condition(&demonstration.caption)?;
-        let latent = Arc::clone(demonstration.image.values());
-        Ok(ImageExample { sides: vec![Finished { latent, condition }], preference: 1.0 })
-    }
-}
-
-fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
-    let shape = Shape { height: chimera::EDGE, width: chimera::EDGE, channels: Pixels::CHANNELS };
-    let seed = values.run.seed();
-    let problem = chimera::Problem::new(seed);
-    let captions = Arc::new(Captions::new(loaded, shape));
-    let part =
-        |split, n| -> Arc<dyn Images> { Arc::new(Creatures { problem, split, n, captions: Arc::clone(&captions) }) };
-    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
-    let n_held_out = values.train.eval_examples();
-    let watched_captions = (0..64).map(|index| problem.demonstration(Split::Validation, index).caption).collect();
-    Ok(Opened {
-        train: part(Split::Train, n),
-        held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
-        shape,
-        fingerprint: format!("builtin:chimera-generator {seed} {n} {}", loaded.encoders_fingerprint()?),
-        captions: Arc::clone(&captions),
-        rows: None,
-        is_shapes: false,
-        watched_captions,
-        said: String::new(),
+        // What a hybrid's generator is taught by tells refined prompts, and its oracle reads requests.
+        problem: (problem.modality == Modality::Diffusion).then_some(problem),
+        watched_captions: (0..64).map(|index| (data.watched_caption)(seed, index)).collect(),
+        summary: String::new(),
     })
 }

@@ -8,7 +8,7 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::to_shape;
-use super::{Captions, Opened};
+use super::{Captions, ImageData};
 use crate::denoiser::Loaded;
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::{Call, Failure, holdout};
@@ -49,7 +49,7 @@ fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// Opens a folder of judged pairs; whole requests are held out.
-pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> {
+pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
     call.reporter.info(judged.describe());
@@ -70,7 +70,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
     let images = |rows| -> Arc<dyn Images> {
         Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
     };
-    Ok(Opened {
+    Ok(ImageData {
         fingerprint: format!(
             "{} {n} {share}{} {}",
             judged.fingerprint(),
@@ -82,9 +82,9 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Open
         shape,
         captions: Arc::clone(&captions),
         rows: None,
-        is_shapes: false,
+        problem: None,
         watched_captions,
-        said: format!("; latents of {shape}"),
+        summary: format!("; latents of {shape}"),
     })
 }
 

@@ -10,9 +10,10 @@ use models::denoiser::Shape;
 use super::page;
 use crate::Failure;
 use crate::denoiser;
+use crate::embedded::{EmbeddedImages, is_embedded, owner};
 use crate::images::Captions;
 use crate::images::files::{audit, preparation, reading};
-use crate::settings::Values;
+use crate::settings::{Modality, Values};
 use crate::text::Part;
 
 /// Pictures are looked at in this size where nothing says which is wanted, that of Stable Diffusion.
@@ -23,7 +24,7 @@ const MANY: usize = 1 << 20;
 
 /// Whether data is pictures; what can't be read is told by who reads it.
 pub(super) fn is_pictures(name: &str) -> bool {
-    name.starts_with("builtin:shapes") || matches!(picture_kind(Path::new(name)), Ok(Some(_)))
+    owner(name, Modality::Diffusion).is_some() || matches!(picture_kind(Path::new(name)), Ok(Some(_)))
 }
 
 /// Describes a denoiser and what surrounds it.
@@ -57,8 +58,12 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
 
 /// The audit of pictures, at the size that a model or `--image-size` wants.
 pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<String, Failure> {
-    if data.starts_with("builtin:") {
-        return Ok(format!("{data}: drawn when it is asked for, 16x16 pictures with captions; see docs/diffusion.md"));
+    if is_embedded(data) {
+        let named = EmbeddedImages::all().find(|(images, _)| images.name == data);
+        let edge = named.or_else(|| EmbeddedImages::all().next()).map_or(0, |(images, _)| images.edge);
+        return Ok(format!(
+            "{data}: drawn when it is asked for, {edge}x{edge} pictures with captions; see docs/diffusion.md"
+        ));
     }
     let model = model.map(|model| denoiser::load(model, values)).transpose()?;
     let size = match (values.data.image_size(), &model) {

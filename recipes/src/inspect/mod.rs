@@ -8,11 +8,12 @@ use candle_core::Tensor;
 use datasets::PairFolder;
 use models::formats::ModelFiles;
 
+use crate::embedded::{ModelKind, owner, usual};
 use crate::keys::idle;
-use crate::settings::Values;
+use crate::settings::{Modality, Values};
 use crate::{Call, Failure, denoiser, model, text};
 
-/// What is looked at.
+/// The subject of an inspection.
 pub(crate) enum Subject {
     Model,
     Denoiser,
@@ -47,11 +48,13 @@ pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure
 
 impl Subject {
     fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
+        // Where no model is named, the embedded one's tokenizer reads texts.
         let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
+        let reader = usual(Modality::Token).model_name(ModelKind::Language);
         let Some(path) = path else {
             let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
             let is_pictures = images::is_pictures(data);
-            return Ok(if is_pictures { Self::Pictures(data.to_owned(), None) } else { texts(data, READER) });
+            return Ok(if is_pictures { Self::Pictures(data.to_owned(), None) } else { texts(data, reader) });
         };
         let name = path.display().to_string();
         Ok(match data {
@@ -62,14 +65,17 @@ impl Subject {
             None if denoiser::is_one(&name) => Self::Denoiser,
             None if name.ends_with(".safetensors") => Self::Tensors,
             None if is_data(path) && images::is_pictures(&name) => Self::Pictures(name, None),
-            None if is_data(path) || name == "builtin:tldr-demonstrations" => texts(&name, READER),
+            None if is_data(path) || is_text_data(&name) => texts(&name, reader),
             None => Self::Model,
         })
     }
 }
 
-/// The model whose tokenizer reads data where none is named.
-const READER: &str = "builtin:tldr";
+/// Whether a name is that of embedded texts, and of no model.
+fn is_text_data(name: &str) -> bool {
+    owner(name, Modality::Token)
+        .is_some_and(|problem| name != problem.name && problem.texts.iter().any(|texts| texts.name == name))
+}
 
 fn is_run(path: &Path) -> bool {
     path.join("config.toml").is_file() && path.join("checkpoints").is_dir()

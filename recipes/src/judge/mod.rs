@@ -6,11 +6,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
-use datasets::synthetic::{Outcome, chimera, shapes, tldr};
+use datasets::synthetic::Outcome;
 use train::RunFolder;
 use train::statistics::wilson;
 
 use self::reward::Reward;
+use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, Values, at};
 use crate::{Call, Failure, Reporter, score};
 
@@ -33,7 +34,7 @@ pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
     judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)
 }
 
-/// How a judge decided.
+/// The counts of a judge's choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Side a is better.
@@ -60,7 +61,7 @@ impl Counts {
         self.a as f64 + 0.5 * self.ties as f64
     }
 
-    /// What judgements that stand add up to.
+    /// Counts choices.
     pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
         choices.into_iter().fold(Self::default(), |counts, choice| match choice {
             Choice::A => Self { a: counts.a + 1, ..counts },
@@ -125,10 +126,10 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
     };
     let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
     if !open.is_empty() {
-        let opinion = Opinion::of(judge, &pairs, device, reporter)?;
+        let comparer = Comparer::of(judge, &pairs, device, reporter)?;
         let bar = reporter.bar("judge", open.len());
         for indices in open.chunks(AT_ONCE) {
-            for (&index, choice) in indices.iter().zip(opinion.choices(&pairs, indices)?) {
+            for (&index, choice) in indices.iter().zip(comparer.choices(&pairs, indices)?) {
                 log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
             }
             bar.inc(indices.len() as u64);
@@ -139,15 +140,15 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
     Ok(Counts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
 }
 
-/// Who compares.
-enum Opinion {
+/// A comparer of the two sides of pairs.
+enum Comparer {
     Oracle,
     Reward(Reward),
-    /// What a run rewards side a more with, pair by pair.
+    /// The reward margins of a run, side a less side b, pair by pair.
     Run(Vec<f64>),
 }
 
-impl Opinion {
+impl Comparer {
     fn of(judge: &str, pairs: &PairFolder, device: &str, reporter: &dyn Reporter) -> Result<Self, Failure> {
         Ok(match judge {
             ORACLE => Self::Oracle,
@@ -225,7 +226,7 @@ fn is_of_model(path: &Path) -> bool {
     is_weight || name == "chat_template.jinja" || SETTINGS.contains(&name)
 }
 
-/// What a run rewards `a` more than `b` with: beta times the log-ratio of its policy to the one it started from.
+/// The implicit reward margins of a run, `a` less `b`: beta times the log-ratio of its policy to the one it started from.
 fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
     let mut values = settings_of(run, pairs.modality())?;
     for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
@@ -273,27 +274,21 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
     let unknown = || {
         Failure::failed(format!(
-            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only (builtin:tldr, \
-             builtin:shapes, builtin:chimera); people judge the rest: hybrid-dpo label",
-            pair.request.chars().take(80).collect::<String>()
+            "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only ({}); people judge the rest: \
+             hybrid-dpo label",
+            pair.request.chars().take(80).collect::<String>(),
+            problems().map(|problem| problem.name).collect::<Vec<_>>().join(", ")
         ))
     };
     if let (Modality::Token, Kept::Response(a), Kept::Response(b)) = (pairs.modality(), &pair.a.made, &pair.b.made) {
-        let facts = tldr::Facts::from_prompt(&pair.request).ok_or_else(unknown)?;
-        return Ok(choice(tldr::Oracle::compare(&facts, a, b)));
+        return Oracle::compare_texts(&pair.request, a, b).map(choice).ok_or_else(unknown);
     }
     let picture = |side| -> Result<_, Failure> {
         let missing = || Failure::failed(format!("{name}: pair {index} has no picture {side}"));
         pairs.pixels(index, side)?.ok_or_else(missing)
     };
     let (a, b) = (picture(Side::A)?, picture(Side::B)?);
-    if let Some(wanted) = chimera::Wanted::from_request(&pair.request) {
-        Ok(choice(chimera::Oracle::compare(&wanted, &a, &b)))
-    } else if let Some(wanted) = shapes::Scene::from_caption(&pair.request) {
-        Ok(choice(shapes::Oracle::compare(&wanted, &a, &b)))
-    } else {
-        Err(unknown())
-    }
+    Oracle::compare_pictures(&pair.request, &a, &b).map(choice).ok_or_else(unknown)
 }
 
 fn choice(outcome: Outcome) -> Choice {

@@ -11,12 +11,12 @@ use crate::{Failure, Reporter, text};
 
 /// A reward model that somebody has trained.
 pub(super) enum Reward {
-    Texts(Box<OfTexts>),
+    Texts(Box<TextReward>),
     Pictures(Box<ClipScore>),
 }
 
 /// A model that reads texts.
-pub(super) struct OfTexts {
+pub(super) struct TextReward {
     model: RewardModel,
     tokenise: Tokenise,
     name: String,
@@ -44,7 +44,7 @@ impl Reward {
         let files = formats::load_reward(path, &device)?;
         let tokenise = text::plain_tokenise_of(files.tokenizer()?)?;
         let model = RewardModel::new(files.config, files.tensors)?;
-        Ok(Self::Texts(Box::new(OfTexts { model, tokenise, name: name.to_owned() })))
+        Ok(Self::Texts(Box::new(TextReward { model, tokenise, name: name.to_owned() })))
     }
 
     /// Says how many requests a judge of pictures can't read to their end.
@@ -68,7 +68,7 @@ impl Reward {
     }
 }
 
-impl OfTexts {
+impl TextReward {
     /// The rewards of both sides of each pair.
     fn rewards(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
         let as_they_are = |&index: &usize| Preference { index, a_is_better: 1.0, labellers: 0 };

@@ -3,9 +3,10 @@ use std::path::Path;
 
 use crate::settings::{Kind, Modality, Values};
 
-use super::needs::{Data, Here};
+use super::needs::{Data, Usage};
 use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
 use crate::Failure;
+use crate::embedded::is_embedded;
 use crate::inspect::Subject;
 use crate::judged_pairs::is_pair_folder;
 
@@ -13,7 +14,7 @@ use crate::judged_pairs::is_pair_folder;
 /// would read it. A config file, such as a run's own, may hold what does not apply.
 pub fn refuse(values: &Values, verb: Verbs) -> Result<(), Failure> {
     let data = data(values, verb);
-    refuse_here(&Here { verb, mdp: Some(values.run.mdp), data, loads: true, values })
+    refuse_here(&Usage { verb, mdp: Some(values.run.mdp), data, loads: true, values })
 }
 
 /// The same for `inspect`, whose problem is that of what it looks at.
@@ -25,10 +26,10 @@ pub(crate) fn refuse_beside(subject: &Subject, values: &Values) -> Result<(), Fa
         Subject::Pictures(name, model) => (Some(Modality::Diffusion), kind_of(name), model.is_some()),
         Subject::Run | Subject::Pairs | Subject::Tensors => (None, Data::Absent, false),
     };
-    refuse_here(&Here { verb: INSPECT, mdp, data, loads, values })
+    refuse_here(&Usage { verb: INSPECT, mdp, data, loads, values })
 }
 
-fn refuse_here(here: &Here<'_>) -> Result<(), Failure> {
+fn refuse_here(here: &Usage<'_>) -> Result<(), Failure> {
     #[cfg(feature = "reads")]
     reads::note(here);
     let typed = all().filter(|key| here.values.is_typed(key.field));
@@ -47,7 +48,7 @@ fn is_off(key: &Key, values: &Values) -> bool {
 }
 
 /// Why a setting is not read; nothing where it is.
-pub(super) fn refusal(key: &Key, here: &Here<'_>) -> Option<String> {
+pub(super) fn refusal(key: &Key, here: &Usage<'_>) -> Option<String> {
     if key.verbs & here.verb == 0 {
         return Some(format!("is not read by {}", name(here.verb)));
     }
@@ -62,7 +63,7 @@ fn name(verb: Verbs) -> &'static str {
     names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }
 
-fn of_another_problem(key: &Key, here: &Here<'_>) -> String {
+fn of_another_problem(key: &Key, here: &Usage<'_>) -> String {
     let only = key.only.unwrap_or_default();
     if let (true, Some(mdp)) = (here.verb != INSPECT, here.mdp) {
         return format!("is for `run.mdp` {}, {} does not read it", only.name(), mdp.name());
@@ -89,7 +90,7 @@ fn data(values: &Values, verb: Verbs) -> Data {
 fn kind_of(name: &str) -> Data {
     match name {
         "" => Data::Absent,
-        name if name.starts_with("builtin:") => Data::Embedded,
+        name if is_embedded(name) => Data::Embedded,
         name if is_pair_folder(Path::new(name)) => Data::Pairs,
         _ => Data::Files,
     }
@@ -101,13 +102,13 @@ pub mod reads {
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 
-    use super::{Here, Key, Verbs, all, refusal};
+    use super::{Key, Usage, Verbs, all, refusal};
 
     thread_local! {
         static TABLE: RefCell<Option<(Verbs, BTreeSet<&'static str>)>> = const { RefCell::new(None) };
     }
 
-    pub(super) fn note(here: &Here<'_>) {
+    pub(super) fn note(here: &Usage<'_>) {
         let is_read = |key: &&'static Key| key.verbs & here.verb != 0 && refusal(key, here).is_none();
         TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.field.path).collect())));
     }

@@ -46,7 +46,7 @@ pub struct Key {
     pub in_hybrid: bool,
     /// The value that asks for nothing, where there is one: it may always be given.
     pub off: &'static str,
-    /// What else must hold for it to be read: all of it.
+    /// The conditions on other settings for it to be read: all must hold.
     pub when: &'static [When],
 }
 
@@ -74,6 +74,11 @@ impl Key {
     /// The same, read only when all of this holds.
     const fn when(self, when: &'static [When]) -> Self {
         Self { when, ..self }
+    }
+
+    /// Whether a verb may read it of a kind of problem, whatever the other settings say.
+    pub fn may_be_read(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
+        self.verbs & verb != 0 && self.is_for(mdp) && !self.when.iter().any(|when| when.is_impossible(verb, mdp))
     }
 
     /// Whether problems of this kind read it.

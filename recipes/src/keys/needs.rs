@@ -2,7 +2,8 @@
 //!
 //! Each setting of the table says it in its own place: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`. What is
 //! typed and would not be read is refused by [`super::idle`], which walks the table.
-use crate::settings::{Field, Modality, Scheme, TimestepsName, Values};
+use crate::embedded::is_embedded;
+use crate::settings::{Field, Modality, Scheme, TimestepsName, Values, at};
 
 use super::Verbs;
 
@@ -43,9 +44,9 @@ impl Data {
     }
 }
 
-/// What a command line comes to, as far as it decides which settings are read.
+/// The facts that decide which settings a verb reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Here<'a> {
+pub struct Usage<'a> {
     pub verb: Verbs,
     /// The kind of problem; none as when a run's folder is looked at.
     pub mdp: Option<Modality>,
@@ -61,14 +62,26 @@ pub struct When(pub Verbs, pub Option<Modality>, pub Need);
 
 impl When {
     /// Why a setting is not read here; nothing where it is.
-    pub(super) fn refusal(&self, here: &Here<'_>) -> Option<String> {
-        let Self(verbs, mdp, need) = self;
-        let concerns = verbs & here.verb != 0 && (mdp.is_none() || *mdp == here.mdp);
-        if concerns { need.refusal(here) } else { None }
+    pub(super) fn refusal(&self, here: &Usage<'_>) -> Option<String> {
+        if self.concerns(here.verb, here.mdp) { self.2.refusal(here) } else { None }
+    }
+
+    /// Whether no other setting could make it hold for a verb and a kind of problem.
+    pub(super) fn is_impossible(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
+        let cannot_hold = match self.2 {
+            Need::Never(_) => true,
+            Need::One(field, words) if *field == at::run::mdp => mdp.is_some_and(|mdp| !words.contains(&mdp.name())),
+            _ => false,
+        };
+        cannot_hold && self.concerns(verb, mdp)
+    }
+
+    fn concerns(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
+        self.0 & verb != 0 && (self.1.is_none() || self.1 == mdp)
     }
 }
 
-/// What must hold.
+/// A condition on other settings.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
     /// Another setting is one of these words.
@@ -82,13 +95,13 @@ pub enum Need {
     /// Examples come from there.
     From(&'static [Data]),
     /// Anything else, and what it is.
-    Such(fn(&Here<'_>) -> bool, &'static str),
+    Such(fn(&Usage<'_>) -> bool, &'static str),
     /// It is never read, and what is in its place.
     Never(&'static str),
 }
 
 impl Need {
-    fn refusal(self, here: &Here<'_>) -> Option<String> {
+    fn refusal(self, here: &Usage<'_>) -> Option<String> {
         let word = |field: &Field| match field.value(here.values) {
             Some(toml::Value::String(word)) => word,
             _ => String::new(),
@@ -140,11 +153,11 @@ fn either(words: &[&str]) -> String {
 /// Losses that read no reference.
 pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
-/// What rounds say of a reference that moves.
+/// The refusal of a reference where rounds move it.
 pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.reference` fixed";
 
 // What decides which settings are read looks at fields without reading them: the methods of their names are for runs.
-impl Here<'_> {
+impl Usage<'_> {
     fn is_rounds(&self) -> bool {
         self.values.rounds.rounds.is_some()
     }
@@ -165,7 +178,7 @@ impl Here<'_> {
 
     /// Rounds of an embedded model ask what its problem has.
     fn prompts_are_embedded(&self) -> bool {
-        self.values.sample.prompts.as_ref().is_none_or(|prompts| prompts.starts_with("builtin:"))
+        self.values.sample.prompts.as_ref().is_none_or(|prompts| is_embedded(prompts))
     }
 
     fn is_on_trajectories(&self) -> bool {

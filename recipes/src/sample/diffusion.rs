@@ -14,10 +14,11 @@ use train::{can_write, write_lines};
 
 use super::prompts::read_prompts;
 use crate::denoiser::{self, Loaded};
+use crate::embedded::{ModelKind, usual};
 use crate::images::Captions;
 use crate::pictures::picture;
 use crate::settings::Values;
-use crate::trajectories::{self, Made};
+use crate::trajectories::{self, TrajectoryFile};
 use crate::{Call, Failure, Reporter};
 
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
@@ -29,18 +30,18 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
 }
 
 /// A model, and what it is asked.
-struct Opened {
+struct Inputs {
     loaded: Loaded,
     shape: Shape,
     captions: Captions,
     prompts: Vec<String>,
 }
 
-impl Opened {
+impl Inputs {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
     fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
-        let name = values.model.model().unwrap_or("builtin:shapes");
+        let name = values.model.model().unwrap_or(usual(Modality::Diffusion).model_name(ModelKind::Denoiser));
         let loaded = denoiser::load(name, values)?;
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
@@ -59,7 +60,7 @@ const AT_ONCE: usize = 32;
 fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.sample.n();
-    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
     let (own, other) = makers(values, &loaded, shape)?;
     let makers = [&own, other.as_ref().unwrap_or(&own)];
     let plan = denoiser::plan(values, &loaded)?;
@@ -94,7 +95,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     bar.finish_and_clear();
     let n = writer.len();
     writer.finish()?;
-    call.reporter.info(&super::said_of_pairs(n, path));
+    call.reporter.info(&super::describe_pairs(n, path));
     Ok(())
 }
 
@@ -108,7 +109,7 @@ fn makers(values: &Values, loaded: &Loaded, shape: Shape) -> Result<(Denoiser, O
     Ok((loaded.frozen(shape, acting)?, other))
 }
 
-/// What it takes to make the same pairs again.
+/// The settings that reproduce a folder of pairs.
 fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
     super::settings_map(&json!({
         "model": model, "side_b_model": values.model.reference(), "fingerprint": own, "side_b_fingerprint": other,
@@ -120,7 +121,7 @@ fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]
 fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
-    let Opened { loaded, shape, captions, prompts } = Opened::open(call, n)?;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
         let condition = captions.condition(prompt)?;
@@ -139,7 +140,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
-        let made = Made { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
+        let made = TrajectoryFile { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
         trajectories::save(path.as_ref(), &made, &decoded)?;
     }
     let n_lines = write_pictures(&out, &folder, &prompts, n, &made, &decoded)?;
@@ -197,7 +198,7 @@ fn write_pictures(
     Ok(lines.len())
 }
 
-/// What makes no sense is said before anything is loaded.
+/// Checks the settings before anything is loaded.
 fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     let n = values.sample.n();
     if n == 0 || values.sample.limit() == Some(0) {
@@ -218,7 +219,7 @@ fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     Ok((PathBuf::from(out), n))
 }
 
-/// What this model can't do is said before it has worked.
+/// Checks that a model can make pictures, before it has worked.
 fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failure> {
     if !loaded.takes_prompts() {
         let text = format!(
@@ -234,7 +235,7 @@ fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failu
 }
 
 fn prompts(values: &Values, reporter: &dyn Reporter) -> Result<Vec<String>, Failure> {
-    let source = values.sample.prompts().unwrap_or("builtin:shapes");
+    let source = values.sample.prompts().unwrap_or(usual(Modality::Diffusion).name);
     let mut prompts = Vec::new();
     for prompt in read_prompts(source, values, reporter)? {
         match prompt.text {

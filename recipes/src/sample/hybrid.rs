@@ -15,10 +15,11 @@ use train::pictures::{Picture, contact_sheet, save_png};
 use train::write_lines;
 
 use super::prompts::read_prompts;
+use crate::embedded::ModelKind;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
 use crate::hybrid::{Files, PromptedMdp};
 use crate::settings::Values;
-use crate::{Call, Failure, denoiser};
+use crate::{Call, Failure, denoiser, embedded};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
@@ -57,18 +58,19 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
 /// The embedded models where none are named; what is asked comes back.
 fn presets(values: &mut Values) -> Result<String, Failure> {
     if values.hybrid.refiner().is_none() && values.model.model().is_none() {
+        let usual = embedded::usual(Modality::Hybrid);
         values.preset(|settings| {
-            settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
-            settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+            settings.hybrid.refiner = Some(usual.model_name(ModelKind::Language).to_owned());
+            settings.hybrid.generator = Some(usual.model_name(ModelKind::Denoiser).to_owned());
         });
     }
-    let embedded = values.hybrid.refiner().unwrap_or_default().starts_with("builtin:chimera");
-    let prompts = values.sample.prompts().unwrap_or(if embedded { "builtin:chimera" } else { "" }).to_owned();
+    let problem = embedded::owner(values.hybrid.refiner().unwrap_or_default(), Modality::Hybrid);
+    let prompts = values.sample.prompts().or(problem.map(|problem| problem.name)).unwrap_or_default().to_owned();
     if prompts.is_empty() {
         return Err(Failure::usage("sample needs `sample.prompts` FILE: the requests"));
     }
-    if prompts == "builtin:chimera" {
-        values.preset(crate::hybrid::embedded_requests);
+    if let Some(problem) = embedded::find(&prompts) {
+        values.preset(|settings| embedded::answer_requests(problem, settings));
     }
     Ok(prompts)
 }
@@ -84,7 +86,7 @@ fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
     Ok(requests)
 }
 
-/// What makes no sense is said before anything is loaded.
+/// Checks the settings before anything is loaded.
 fn check(values: &Values) -> Result<(), Failure> {
     if values.sample.n() == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
@@ -105,20 +107,20 @@ fn check(values: &Values) -> Result<(), Failure> {
     }
 }
 
-/// Everything there is to work with.
+/// The models and requests of a sampling run.
 struct Work<'a> {
     call: &'a Call<'a>,
     files: &'a Files,
     mdp: &'a PromptedMdp,
     models: &'a (CausalLm, Denoiser),
-    /// What makes side b, where it is another policy.
+    /// The policy that makes side b, where it is another.
     other: Option<(Arc<CausalLm>, Arc<Denoiser>)>,
     requests: Vec<String>,
 }
 
 impl Work<'_> {
     fn sampler(&self) -> Result<HybridSampler<'_>, Failure> {
-        HybridSampler::new(self.files, &self.mdp.handoff, self.call)
+        HybridSampler::new(self.files, self.mdp, self.call)
     }
 
     fn pictures(&self) -> Result<(), Failure> {
@@ -131,7 +133,7 @@ impl Work<'_> {
         let (mut lines, mut sheet): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
         let asked = (0..self.requests.len() * n).map(|i| Request::number(&self.requests[i / n], i as u64));
         for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
-            for (made, asked) in sampler.make(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
+            for (made, asked) in sampler.generate(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let name = format!("{i:05}-{j}.png");
                 if let Some(picture) = picture(&asked.text, made) {
@@ -175,8 +177,8 @@ impl Work<'_> {
             });
             let other =
                 self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
-            let made_a = sampler.make(&self.models.0, &self.models.1, &asked[0], "pair")?;
-            let made_b = sampler.make(other.0, other.1, &asked[1], "pair")?;
+            let made_a = sampler.generate(&self.models.0, &self.models.1, &asked[0], "pair")?;
+            let made_b = sampler.generate(other.0, other.1, &asked[1], "pair")?;
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
                 let request = a.0.text.clone();
@@ -192,11 +194,11 @@ impl Work<'_> {
                 .reporter
                 .info(&format!("{empty} refined prompts are empty; the generator was told nothing by them"));
         }
-        self.call.reporter.info(&super::said_of_pairs(n, path));
+        self.call.reporter.info(&super::describe_pairs(n, path));
         Ok(())
     }
 
-    /// What it takes to make the same pairs again; each side's seed is its number under the run's.
+    /// The settings that reproduce a folder of pairs; each side's seed is its number under the run's.
     fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let values = &self.call.values;
         Ok(super::settings_map(&json!({

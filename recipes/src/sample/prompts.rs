@@ -1,11 +1,12 @@
-//! What is asked for.
+//! Reads prompts.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use datasets::synthetic::{Split, chimera, shapes, tldr};
+use datasets::synthetic::Split;
 use datasets::{Prompt, Text};
 
+use crate::embedded::{find, is_embedded, listed, problems};
 use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter};
 
@@ -15,7 +16,7 @@ const BUILTIN_PROMPTS: usize = 8;
 /// The prompts that `--prompts` names.
 pub(crate) fn read_prompts(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let n = values.sample.limit().unwrap_or(BUILTIN_PROMPTS) as u64;
-    if source.starts_with("builtin:") {
+    if is_embedded(source) {
         return embedded_prompts(source, Split::Test, 0..n, values);
     }
     from_file(source, values, reporter)
@@ -29,16 +30,11 @@ pub(crate) fn embedded_prompts(
     values: &Values,
 ) -> Result<Vec<Prompt>, Failure> {
     let seed = values.run.seed();
-    let prompt: Box<dyn Fn(u64) -> String> = match source {
-        "builtin:tldr" => Box::new(move |i| tldr::Problem::new(seed).pair(split, i).prompt),
-        "builtin:shapes" => Box::new(move |i| shapes::Problem::new(seed).pair(split, i).caption),
-        "builtin:chimera" => Box::new(move |i| chimera::Problem::new(seed).pair(split, i).request),
-        _ => {
-            let known = "builtin:tldr, builtin:shapes and builtin:chimera";
-            return Err(Failure::usage(format!("there are no embedded prompts `{source}`; there are {known}")));
-        }
+    let Some(problem) = find(source) else {
+        let known = listed(problems().map(|problem| problem.name));
+        return Err(Failure::usage(format!("there are no embedded prompts `{source}`; there are {known}")));
     };
-    Ok(numbers.map(|i| Text::Plain(prompt(i)).into()).collect())
+    Ok(numbers.map(|index| Text::Plain((problem.prompt)(seed, split, index)).into()).collect())
 }
 
 /// The prompts in a file or folder: what its records ask, or one a line of text.
@@ -60,7 +56,7 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
     Ok(prompts)
 }
 
-/// What records ask; of a folder with parts those to learn from, as of `--data`.
+/// Reads the prompts of records; of a folder with parts those of the training part, as of `--data`.
 fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let source = path.display();
     let shards = datasets::reading::shards(path, Some(&datasets::Split::Train))?;

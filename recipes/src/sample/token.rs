@@ -13,6 +13,7 @@ use train::token::Sample;
 use train::{can_write, write_whole};
 
 use super::prompts::read_prompts;
+use crate::embedded::{ModelKind, usual};
 use crate::settings::{Values, at};
 use crate::{Call, Failure, model, text};
 
@@ -59,13 +60,13 @@ struct Line {
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
     check_settings(values)?;
-    let name = values.model.model().unwrap_or("builtin:tldr");
+    let name = model_name(values);
     let files = model::load(name, values)?;
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
     let tokenise = text::plain_tokenise(&files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    let source = values.sample.prompts().unwrap_or("builtin:tldr");
+    let source = values.sample.prompts().unwrap_or(usual(Modality::Token).name);
     let mut prompts = read_prompts(source, values, call.reporter)?;
     if let Some(limit) = values.sample.limit() {
         prompts.truncate(limit);
@@ -100,7 +101,12 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(lines.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
-/// What makes no sense is said before anything is loaded.
+/// The name of the model that answers.
+fn model_name(values: &Values) -> &str {
+    values.model.model().unwrap_or(usual(Modality::Token).model_name(ModelKind::Language))
+}
+
+/// Checks the settings before anything is loaded.
 fn check_settings(values: &Values) -> Result<(), Failure> {
     let sample = &values.sample;
     for (field, n) in
@@ -145,7 +151,12 @@ fn draw_all(
             model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
         for tokens in answers {
             let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            lines.push(Line { prompt: shown(&prompts[i]), response: said(tokenizer, &tokens)?, tokens, finished });
+            lines.push(Line {
+                prompt: prompt_text(&prompts[i]),
+                response: response_text(tokenizer, &tokens)?,
+                tokens,
+                finished,
+            });
         }
         bar.inc(1);
     }
@@ -185,8 +196,8 @@ fn draw_pairs(
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
                     cut += usize::from(!finished(&answer));
                     answers[number][side] = match &prompts[number / n].text {
-                        Text::Plain(_) => said_behind(tokenizer, &encoded[number / n], &answer)?,
-                        Text::Chat(_) => said(tokenizer, &answer)?,
+                        Text::Plain(_) => continuation_text(tokenizer, &encoded[number / n], &answer)?,
+                        Text::Chat(_) => response_text(tokenizer, &answer)?,
                     };
                 }
             }
@@ -196,14 +207,14 @@ fn draw_pairs(
     bar.finish_and_clear();
     for (number, sides) in answers.iter().enumerate() {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
-        writer.push(&Pair { request: shown(&prompts[number / n]), a: side(0), b: side(1) })?;
+        writer.push(&Pair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
     if cut > 0 {
         call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
     }
     let n = writer.len();
     writer.finish()?;
-    call.reporter.info(&super::said_of_pairs(n, path));
+    call.reporter.info(&super::describe_pairs(n, path));
     Ok(())
 }
 
@@ -212,17 +223,17 @@ fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
     Candidate { refined: None, made: Fresh::Response(answer), seed, log_probs: None }
 }
 
-/// What it takes to make the same pairs again.
+/// The settings that reproduce a folder of pairs.
 fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result<Map<String, Value>, Failure> {
     Ok(super::settings_map(&json!({
-        "model": values.model.model().unwrap_or("builtin:tldr"), "side_b_model": values.model.reference(),
+        "model": model_name(values), "side_b_model": values.model.reference(),
         "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?,
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(), "max_length": most,
     })))
 }
 
-/// How answers are drawn.
+/// The sampling settings of answers.
 pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
     Sampling {
         temperature: values.sample.temperature(),
@@ -235,22 +246,22 @@ pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usi
 }
 
 /// An answer without its end.
-fn said(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
+fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
 
 /// An answer without its end, as the text that goes on behind a plain prompt: with the space before its first word, which
 /// some tokenisers drop from a text that stands by itself.
-fn said_behind(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
-    let alone = said(tokenizer, answer)?;
+fn continuation_text(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
+    let alone = response_text(tokenizer, answer)?;
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     let whole = tokenizer.decode(&[prompt, &answer[..answer.len() - usize::from(finished)]].concat())?;
     let rest = whole.strip_prefix(&tokenizer.decode(prompt)?).filter(|rest| rest.trim_start() == alone.trim_start());
     Ok(rest.map_or(alone.clone(), str::to_owned))
 }
 
-fn shown(prompt: &Prompt) -> String {
+fn prompt_text(prompt: &Prompt) -> String {
     match &prompt.text {
         Text::Plain(text) => text.clone(),
         Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),

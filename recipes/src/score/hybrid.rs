@@ -59,7 +59,7 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(lines)
 }
 
-/// What both halves say of a pair's episodes, and the margin of each.
+/// Scores a pair's episodes by both halves, with the margin of each.
 fn line(
     index: usize,
     mdp: &PromptedMdp,

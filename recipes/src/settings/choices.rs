@@ -37,9 +37,9 @@ macro_rules! choices {
 
         impl Setting for $name {
             const KIND: Kind = Kind::Choice(Self::WORDS);
-            type Seen<'a> = Self;
+            type Read<'a> = Self;
 
-            fn seen(&self) -> Self {
+            fn read(&self) -> Self {
                 *self
             }
 
@@ -324,9 +324,9 @@ const MODALITIES: &[&str] = &["token", "diffusion", "hybrid"];
 
 impl Setting for Modality {
     const KIND: Kind = Kind::Choice(MODALITIES);
-    type Seen<'a> = Self;
+    type Read<'a> = Self;
 
-    fn seen(&self) -> Self {
+    fn read(&self) -> Self {
         *self
     }
 

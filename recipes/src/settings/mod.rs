@@ -8,6 +8,7 @@ mod data;
 mod diffusion;
 mod hybrid;
 mod judge;
+mod kinds;
 mod label;
 mod model;
 mod objective;
@@ -15,6 +16,7 @@ mod optimizer;
 mod rounds;
 mod run;
 mod sample;
+mod setting;
 mod train;
 mod values;
 
@@ -26,6 +28,7 @@ pub use self::data::Data;
 pub use self::diffusion::Diffusion;
 pub use self::hybrid::Hybrid;
 pub use self::judge::Judge;
+pub use self::kinds::*;
 pub use self::label::Label;
 pub use self::model::Model;
 pub use self::objective::Objective;
@@ -33,6 +36,7 @@ pub use self::optimizer::Optimizer;
 pub use self::rounds::Rounds;
 pub use self::run::Run;
 pub use self::sample::Sample;
+pub use self::setting::Setting;
 pub use self::train::Train;
 pub use self::values::Values;
 pub use datasets::pairs::Modality;
@@ -175,111 +179,6 @@ impl std::fmt::Debug for Field {
     }
 }
 
-/// A type that settings have.
-pub trait Setting: Sized {
-    /// What such a setting takes.
-    const KIND: Kind;
-    /// What code that reads it gets.
-    type Seen<'a>
-    where
-        Self: 'a;
-
-    /// The value as code reads it.
-    fn seen(&self) -> Self::Seen<'_>;
-
-    /// The value in a config file; nothing where there is none.
-    fn to_value(&self) -> Option<Value>;
-
-    /// The value that a config file has; nothing where it does not fit.
-    fn from_value(value: &Value) -> Option<Self>;
-}
-
-/// Makes a type that is copied a setting.
-macro_rules! copied {
-    ($($type:ty: $kind:ident, |$value:ident| $to:expr, |$from:ident| $back:expr;)+) => {$(
-        impl Setting for $type {
-            const KIND: Kind = Kind::$kind;
-            type Seen<'a> = Self;
-
-            fn seen(&self) -> Self {
-                *self
-            }
-
-            fn to_value(&self) -> Option<Value> {
-                let $value = *self;
-                Some($to)
-            }
-
-            fn from_value($from: &Value) -> Option<Self> {
-                $back
-            }
-        }
-    )+};
-}
-
-copied! {
-    usize: Count, |n| Value::Integer(n as i64), |value| value.as_integer().and_then(|n| Self::try_from(n).ok());
-    u64: Count, |n| Value::Integer(n as i64), |value| value.as_integer().and_then(|n| Self::try_from(n).ok());
-    f64: Number, |x| Value::Float(x), |value| value.as_float();
-    bool: Switch, |on| Value::Boolean(on), |value| value.as_bool();
-}
-
-impl Setting for String {
-    const KIND: Kind = Kind::Text;
-    type Seen<'a> = &'a str;
-
-    fn seen(&self) -> &str {
-        self
-    }
-
-    fn to_value(&self) -> Option<Value> {
-        Some(Value::String(self.clone()))
-    }
-
-    fn from_value(value: &Value) -> Option<Self> {
-        value.as_str().map(str::to_owned)
-    }
-}
-
-impl Setting for Vec<String> {
-    const KIND: Kind = Kind::List;
-    type Seen<'a> = &'a [String];
-
-    fn seen(&self) -> &[String] {
-        self
-    }
-
-    fn to_value(&self) -> Option<Value> {
-        let words = || self.iter().map(|word| Value::String(word.clone())).collect();
-        (!self.is_empty()).then(|| Value::Array(words()))
-    }
-
-    fn from_value(value: &Value) -> Option<Self> {
-        value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
-    }
-}
-
-impl<T: Setting> Setting for Option<T> {
-    const KIND: Kind = T::KIND;
-    type Seen<'a>
-        = Option<T::Seen<'a>>
-    where
-        Self: 'a;
-
-    fn seen(&self) -> Self::Seen<'_> {
-        self.as_ref().map(T::seen)
-    }
-
-    fn to_value(&self) -> Option<Value> {
-        self.as_ref().and_then(T::to_value)
-    }
-
-    fn from_value(value: &Value) -> Option<Self> {
-        // An empty text names nothing.
-        if value.as_str() == Some("") { Some(None) } else { T::from_value(value).map(Some) }
-    }
-}
-
 /// Defines a section: its struct with the defaults, and the fields.
 ///
 /// Each field is read through the method of its name, which is how tests know what a run has read.
@@ -306,9 +205,9 @@ macro_rules! section {
         impl $Section {
             $(
                 #[doc = concat!("What [`Self::", stringify!($field), "`] says.")]
-                pub fn $field(&self) -> <$type as super::Setting>::Seen<'_> {
+                pub fn $field(&self) -> <$type as super::Setting>::Read<'_> {
                     super::note(at::$field.path);
-                    super::Setting::seen(&self.$field)
+                    super::Setting::read(&self.$field)
                 }
             )+
         }
@@ -392,9 +291,9 @@ mod tests {
 
     #[test]
     fn defaults_are_said_as_people_write_them() {
-        let said = [at::optimizer::lr, at::model::lora_alpha, at::data::eval_share, at::train::batch_size];
-        let said = said.map(|field| field.default_text().unwrap());
-        assert_eq!(said, ["5e-7", "16", "0.05", "64"]);
+        let texts = [at::optimizer::lr, at::model::lora_alpha, at::data::eval_share, at::train::batch_size];
+        let texts = texts.map(|field| field.default_text().unwrap());
+        assert_eq!(texts, ["5e-7", "16", "0.05", "64"]);
         assert_eq!(at::run::out.default_text(), None);
     }
 

@@ -9,28 +9,28 @@ use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{Ended, Next, Ran, Task, Trained};
+use super::{Ended, FinishedRun, Next, Task, Trained};
 use crate::denoiser::{self, Loaded};
-use crate::images::{self, Opened};
-use crate::objective::Chosen;
+use crate::images::{self, ImageData};
+use crate::objective::AnyObjective;
 use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
-use crate::trajectories::Found;
+use crate::trajectories::TrajectoryData;
 use crate::{Failure, adapters, draws, dropout, holdout, summary, trajectories};
 
 /// Trains a denoiser.
-pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let is_trajectory = task.call.values.diffusion.scheme() == SchemeName::Trajectory;
     check_settings(&task.call.values, is_trajectory)?;
     let setup = Setup::open(task)?;
     match objective {
-        Chosen::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
-        Chosen::Comparisons(objective) => setup.on_images(objective.as_ref()),
-        Chosen::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
-        Chosen::Demonstrations(_) => {
+        AnyObjective::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.on_images(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
+        AnyObjective::Demonstrations(_) => {
             Err(Failure::usage("`objective.name` sft learns from images: `diffusion.scheme` forward"))
         }
-        Chosen::Labels(_) | Chosen::Rankings(_) => {
+        AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
             let name = setup.task.call.values.objective.name();
             Err(Failure::usage(format!(
                 "`objective.name` {name} is for `run.mdp` token; images come in pairs: try dpo"
@@ -39,7 +39,7 @@ pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failur
     }
 }
 
-/// What would do nothing, or can't be, is wrong usage.
+/// Refuses settings that make no sense for a denoiser.
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
     let name = values.objective.name();
     if matches!(name, Loss::Orpo | Loss::Tdpo) {
@@ -55,10 +55,10 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
     Ok(())
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
-    data: Opened,
+    data: ImageData,
     learner: Denoiser,
     reference: Arc<Denoiser>,
     loaded: Loaded,
@@ -157,8 +157,8 @@ impl<'a> Setup<'a> {
         let (n, size) = (mdp.timesteps.len(), mdp.size);
         let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
         let beta = values.objective.beta();
-        let said = self.units.describe_density(size, counted, of);
-        self.task.call.reporter.info(&format!("{said}; beta {beta}"));
+        let units = self.units.describe_density(size, counted, of);
+        self.task.call.reporter.info(&format!("{units}; beta {beta}"));
         let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("`diffusion.importance_clip` takes a positive number, not {most}")));
@@ -219,16 +219,20 @@ impl<'a> Setup<'a> {
         self.finish(ran, &sampler)
     }
 
-    fn finish(&self, Ran { outcome, folder, .. }: Ran, sampler: &PictureSampler<'_>) -> Result<Trained, Failure> {
+    fn finish(
+        &self,
+        FinishedRun { outcome, folder, .. }: FinishedRun,
+        sampler: &PictureSampler<'_>,
+    ) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
         let mut table = summary::table(&outcome, None, "decisions");
-        if self.data.is_shapes {
+        if let Some(problem) = self.data.problem {
             self.task.call.reporter.info("the oracle compares pictures of both models");
-            let seed = self.task.settings.seed;
-            let win = pictures::oracle_win_rate(sampler, &self.learner, &self.reference, seed)?;
-            table = format!("{table}\n{win}");
+            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference)? {
+                table = format!("{table}\n{win}");
+            }
         }
         Ok(Trained {
             folder: folder.path().to_owned(),
@@ -240,11 +244,11 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// What to look at: pictures where the model can make some, else its errors.
+    /// Suggests sampling where the model can make pictures, else scoring.
     fn next(&self) -> Next {
         let values = &self.task.call.values;
         if self.loaded.makes_pictures() {
-            let prompts = if self.data.is_shapes { "builtin:shapes" } else { "prompts.txt" };
+            let prompts = self.data.problem.map_or("prompts.txt", |problem| problem.name);
             return Next::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
         }
         let data = match (values.data.latents(), values.data.data()) {
@@ -257,10 +261,11 @@ impl<'a> Setup<'a> {
 }
 
 /// A share of what is told is held out, with all its pairs.
-fn split(found: &Found, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
+fn split(found: &TrajectoryData, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
-    let (rest, held_out) = hold_out(found.told.iter().map(|told| PromptHash::of_plain(told)), share, seed)?;
-    holdout::check_rest(share, rest.len(), found.told.len(), "pairs")?;
+    let (rest, held_out) =
+        hold_out(found.pair_captions.iter().map(|caption| PromptHash::of_plain(caption)), share, seed)?;
+    holdout::check_rest(share, rest.len(), found.pair_captions.len(), "pairs")?;
     let part = |rows: &[usize]| Trajectories { pairs: rows.iter().map(|&row| all.pairs[row]).collect(), ..all.clone() };
     Ok((part(&rest), (!held_out.is_empty()).then(|| part(&held_out))))
 }

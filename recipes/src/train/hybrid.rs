@@ -9,25 +9,25 @@ use datasets::images::LatentShape;
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
-use super::{Ended, Next, Ran, Task, Trained};
-use crate::hybrid::data::{self, Data, Opened};
-use crate::hybrid::eval::{HybridSampler, Request, Verdict, table};
-use crate::hybrid::{CHIMERA_TEMPLATE, Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
-use crate::objective::{Chosen, choose};
-use crate::settings::{Loss, Modality, ScheduleName, Settings, Update, Values};
+use super::{Ended, FinishedRun, Next, Task, Trained};
+use crate::embedded::usual;
+use crate::hybrid::data::{self, HybridData, PairData};
+use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
+use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
+use crate::objective::{AnyObjective, choose};
+use crate::settings::{Loss, Modality, Update, Values};
 use crate::{Failure, denoiser, draws, dropout, model, summary};
 
 /// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
 const OBJECTIVES: [Loss; 8] =
     [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
 
-/// Defaults. Says whether this is the embedded run.
-pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+/// Defaults of hybrid runs.
+pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     general_presets(values);
     let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
-    let is_embedded = given == [false; 3];
-    if is_embedded {
-        values.preset(embedded);
+    if given == [false; 3] {
+        (usual(Modality::Hybrid).preset)(values);
         // One half alone is no comparison.
         if values.hybrid.update() != Update::Both {
             values.preset(|settings| settings.hybrid.compare = false);
@@ -41,35 +41,12 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     if values.objective.name() == Loss::Sft {
         values.preset(|settings| settings.diffusion.half = false);
     }
-    Ok(is_embedded)
-}
-
-/// The embedded run, with the halves alone beside it.
-fn embedded(settings: &mut Settings) {
-    settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
-    settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
-    CHIMERA_TEMPLATE.clone_into(&mut settings.hybrid.template);
-    settings.hybrid.compare = true;
-    settings.data.data = Some("builtin:chimera".to_owned());
-    settings.data.limit = Some(2048);
-    settings.data.max_length = 96;
-    settings.objective.beta = 0.3;
-    settings.objective.gamma = 100.0;
-    settings.objective.sft_weight = 0.1;
-    settings.optimizer.lr = 1e-4;
-    settings.hybrid.refiner_lr = Some(1e-3);
-    settings.optimizer.warmup_steps = 10;
-    settings.optimizer.schedule = ScheduleName::Cosine;
-    settings.optimizer.max_grad_norm = 1.0;
-    settings.train.batch_size = 8;
-    settings.train.micro_batch_size = 8;
-    settings.train.eval_every = 128;
-    settings.train.n_samples = 24;
+    Ok(())
 }
 
 /// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
 /// beta 1.
-pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
+pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
     let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
         let text = format!(
@@ -85,33 +62,36 @@ pub(super) fn objective(values: &Values) -> Result<Chosen, Failure> {
 }
 
 /// Trains a refiner and a generator.
-pub(super) fn train(mut task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let files = Files::load(&mut task.call.values)?;
     let mdp = files.mdp()?;
     let reference = files.reference(&task.call.values)?;
-    let opened = data::open(&files, &mdp.handoff, &task.call)?;
-    if task.call.values.hybrid.compare() && !opened.is_chimera {
-        return Err(Failure::usage("`hybrid.compare` needs an oracle: it goes with `data.data` builtin:chimera"));
+    let data = data::open(&files, &mdp.handoff, &task.call)?;
+    if task.call.values.hybrid.compare() && data.problem.is_none() {
+        let name = usual(Modality::Hybrid).name;
+        return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
     // The weights of the halves' decisions hold beta.
     task.settings.beta = 1.0;
-    let setup = Setup { task, files: &files, mdp: &mdp, reference, opened: &opened, units };
+    let setup = Setup { task, files: &files, mdp: &mdp, reference, data: &data, units };
     setup.describe()?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
-        Chosen::Labels(_) | Chosen::Rankings(_) => Err(Failure::usage("hybrid pairs are compared two at a time")),
+        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
+            Err(Failure::usage("hybrid pairs are compared two at a time"))
+        }
     }
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     files: &'a Files,
     mdp: &'a PromptedMdp,
     reference: Frozen,
-    opened: &'a Opened<'a>,
+    data: &'a HybridData<'a>,
     units: Units,
 }
 
@@ -126,7 +106,7 @@ impl<'a> Setup<'a> {
     fn describe(&self) -> Result<(), Failure> {
         let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
         let kind = self.files.refiner.config.architecture.model_type();
-        let held_out = self.opened.held_out.as_ref().map_or(0, Data::len);
+        let held_out = self.data.held_out.as_ref().map_or(0, PairData::len);
         let (beta, gamma) = weights(self.values())?;
         let reporter = self.task.call.reporter;
         reporter.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
@@ -134,7 +114,7 @@ impl<'a> Setup<'a> {
         dropout::note(&self.files.refiner.path, reporter);
         dropout::note(&self.files.generator.files.path, reporter);
         reporter.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
-        reporter.info(&format!("{} training pairs, {held_out} held out", self.opened.train.len()));
+        reporter.info(&format!("{} training pairs, {held_out} held out", self.data.train.len()));
         reporter.info(&format!(
             "{}; beta {beta} a nat of refined prompt, gamma {gamma}: {:.4} per unit of summed squared error",
             self.units,
@@ -161,18 +141,22 @@ impl<'a> Setup<'a> {
 
     /// Timesteps and noise of every pair from a file; nothing can be held out then.
     fn given(&self, path: &str) -> Result<Given, Failure> {
-        if self.opened.held_out.is_some() {
+        if self.data.held_out.is_some() {
             return Err(Failure::usage(
                 "`diffusion.draws` gives every pair its draw: it goes with `data.eval_share` 0",
             ));
         }
         let shape = self.files.shape;
         let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-        let (n, timesteps) = (self.opened.train.len(), self.mdp.inner.schedule.len());
+        let (n, timesteps) = (self.data.train.len(), self.mdp.inner.schedule.len());
         draws::read_given_for(path.as_ref(), (n, shape), timesteps)
     }
 
-    fn source<F: FromExample + FromImages>(&self, data: &'a Data<'a>, draws: Draws) -> Result<Sources<'a, F>, Failure> {
+    fn source<F: FromExample + FromImages>(
+        &self,
+        data: &'a PairData<'a>,
+        draws: Draws,
+    ) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
         let share = values.diffusion.empty_share();
@@ -189,7 +173,7 @@ impl<'a> Setup<'a> {
             .map_err(|error| Failure::failed(error.to_string()))
     }
 
-    /// What the cached numbers belong to.
+    /// The key of the reference cache.
     fn key(&self, draws: &Draws, feedback: &str) -> Result<CacheKey, Failure> {
         let refiner = self.reference.outer.fingerprint()?;
         let generator = self.reference.inner.fingerprint()?;
@@ -201,7 +185,7 @@ impl<'a> Setup<'a> {
             model: format!("{refiner} {generator}"),
             data: format!(
                 "{} {} {} {} {} {}",
-                self.opened.fingerprint,
+                self.data.fingerprint,
                 draws.fingerprint(),
                 self.files.generator.encoders_fingerprint()?,
                 way.to_hex(),
@@ -215,14 +199,14 @@ impl<'a> Setup<'a> {
         let values = self.values();
         let given = values.diffusion.draws().map(|path| self.given(path)).transpose()?;
         let draws = draws::draws(values, given)?;
-        let train = self.source::<F>(&self.opened.train, draws.clone())?;
-        let held_out = self.opened.held_out.as_ref();
+        let train = self.source::<F>(&self.data.train, draws.clone())?;
+        let held_out = self.data.held_out.as_ref();
         let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
         let key = self.key(&draws, std::any::type_name::<F>())?;
         self.task.check_cache(&key)?;
-        let sampler = HybridSampler::new(self.files, &self.mdp.handoff, &self.task.call)?;
+        let sampler = HybridSampler::new(self.files, self.mdp, &self.task.call)?;
         let mut learner = self.learner(learns(values.hybrid.update()))?;
-        let requests = self.opened.held_out.as_ref().unwrap_or(&self.opened.train);
+        let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
         let mut problem = Problem {
@@ -242,18 +226,19 @@ impl<'a> Setup<'a> {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
         }
         let mut shown = summary::table(&ran.outcome, None, "decisions");
-        if self.opened.is_chimera {
+        if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
-            match self.judge(&problem, &learner, &hooks, &sampler, &ran.folder)? {
-                Verdicts::All(verdicts) => shown = format!("{shown}\n\n{}", table(&verdicts)),
-                Verdicts::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
+            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
+            match self.judge(&problem, &learner, &hooks, &judge, &ran.folder)? {
+                Judged::All(judged) => shown = format!("{shown}\n\n{}", judge.table(&judged)?),
+                Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
         Ok(self.trained(ran, shown, !requests.is_empty()))
     }
 
-    fn trained(&self, Ran { outcome, folder, .. }: Ran, table: String, has_pictures: bool) -> Trained {
-        let prompts = if self.opened.is_chimera { "builtin:chimera" } else { "requests.txt" };
+    fn trained(&self, FinishedRun { outcome, folder, .. }: FinishedRun, table: String, has_pictures: bool) -> Trained {
+        let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name);
         Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
@@ -274,18 +259,18 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The oracle's verdicts on the start, on what learned, and, where they are compared, on each half that learned alone;
+    /// The oracle's judgements of the start, of what learned, and, where they are compared, of each half that learned alone;
     /// or how far the half was that was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
         problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
         learner: &Models,
         hooks: &Hooks<'_, PromptedMdp, Models>,
-        sampler: &HybridSampler<'_>,
+        judge: &HybridJudge<'_>,
         folder: &RunFolder,
-    ) -> Result<Verdicts, Failure> {
+    ) -> Result<Judged, Failure> {
         let base = (&*self.reference.outer, &*self.reference.inner);
-        let mut rows = vec![("base", sampler.judge(base.0, base.1)?)];
+        let mut rows = vec![("base", judge.judge(base.0, base.1)?)];
         if self.values().hybrid.compare() {
             let mut alone = Vec::new();
             for (name, learns) in NAMES.into_iter().zip([TrainedHalf::Outer, TrainedHalf::Inner]) {
@@ -295,28 +280,28 @@ impl<'a> Setup<'a> {
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
                 let outcome = self.task.learn_in(&own, problem, &mut learner, hooks)?;
                 if outcome.ending == Ending::Interrupted {
-                    return Ok(Verdicts::Stopped(Box::new(outcome)));
+                    return Ok(Judged::Stopped(Box::new(outcome)));
                 }
                 alone.push(learner);
             }
             let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
-            rows.push(("refiner alone", sampler.judge(refiner, base.1)?));
-            rows.push(("generator alone", sampler.judge(base.0, generator)?));
-            rows.push(("both, separately", sampler.judge(refiner, generator)?));
+            rows.push(("refiner alone", judge.judge(refiner, base.1)?));
+            rows.push(("generator alone", judge.judge(base.0, generator)?));
+            rows.push(("both, separately", judge.judge(refiner, generator)?));
         }
         let name = match learner.learns {
             TrainedHalf::Both => "joint",
             TrainedHalf::Outer => "refiner",
             TrainedHalf::Inner => "generator",
         };
-        rows.push((name, sampler.judge(&learner.outer, &learner.inner)?));
-        Ok(Verdicts::All(rows))
+        rows.push((name, judge.judge(&learner.outer, &learner.inner)?));
+        Ok(Judged::All(rows))
     }
 }
 
-/// What the oracle says of policies by name, or how far a half was that was stopped before it could.
-enum Verdicts {
-    All(Vec<(&'static str, Vec<Verdict>)>),
+/// Pictures of policies by name, judged, or how far a half was that was stopped before they could be made.
+enum Judged {
+    All(Vec<(&'static str, Vec<JudgedPicture>)>),
     Stopped(Box<Outcome>),
 }
 
@@ -336,7 +321,7 @@ fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a
             Box::new(move |learner: &Models| {
                 let asked: Vec<Request> =
                     requests.iter().zip(0..).map(|(request, i)| Request::number(request, i)).collect();
-                let made = sampler.make(&learner.outer, &learner.inner, &asked, "picture");
+                let made = sampler.generate(&learner.outer, &learner.inner, &asked, "picture");
                 let made = match made {
                     // The run itself stops at its next step, with a checkpoint.
                     Err(failure) if failure.is_interrupt() => {

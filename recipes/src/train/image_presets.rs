@@ -1,12 +1,13 @@
 //! Defaults of runs on images.
+use crate::embedded::usual;
 use crate::settings::{
-    FlipSides, Loss, NoiseName, OptimizerName, PredictionName, Preset, ReductionName, ResizeFilter, ResizeRounding,
-    ScheduleName, Scheme, Settings, TimestepsName, TransparencyName, Values,
+    FlipSides, Loss, Modality, NoiseName, OptimizerName, PredictionName, Preset, ReductionName, ResizeFilter,
+    ResizeRounding, Scheme, Settings, TimestepsName, TransparencyName, Values,
 };
 use crate::{Failure, denoiser};
 
-/// Defaults of known runs. Says whether this is the embedded one.
-pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+/// Defaults of known runs.
+pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     let sources = [values.data.data(), values.data.latents(), values.diffusion.trajectories()];
     let has_data = sources.iter().any(Option::is_some);
     let is_embedded = values.model.model().is_none() && !has_data;
@@ -27,7 +28,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         values.preset(|settings| settings.diffusion.scheme = Scheme::Trajectory);
     }
     if is_embedded {
-        of_embedded(values);
+        (usual(Modality::Diffusion).preset)(values);
     }
     if d3po {
         values.preset(|settings| {
@@ -39,21 +40,7 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
         // What the field calls the loss of a denoiser: the mean squared error, whole.
         values.preset(|settings| settings.diffusion.half = false);
     }
-    of_name(values)?;
-    Ok(is_embedded)
-}
-
-/// Defaults of the embedded problem, by loss and scheme.
-fn of_embedded(values: &mut Values) {
-    values.preset(embedded);
-    match (values.diffusion.scheme(), values.objective.name()) {
-        (Scheme::Trajectory, _) => values.preset(embedded_trajectories),
-        // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
-        (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
-        // A square has a target, and the rate of a slope steps beyond it.
-        (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
-        _ => {}
-    }
+    of_name(values)
 }
 
 /// Defaults of the preset that is named.
@@ -83,31 +70,6 @@ fn of_name(values: &mut Values) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The embedded run: about two minutes on two cores.
-fn embedded(settings: &mut Settings) {
-    settings.model.model = Some("builtin:shapes".to_owned());
-    settings.data.data = Some("builtin:shapes".to_owned());
-    settings.data.limit = Some(2048);
-    settings.objective.beta = 300.0;
-    settings.optimizer.name = OptimizerName::Adamw;
-    settings.optimizer.lr = 5e-4;
-    settings.optimizer.warmup_steps = 10;
-    settings.optimizer.schedule = ScheduleName::Cosine;
-    settings.optimizer.max_grad_norm = 1.0;
-    settings.train.batch_size = 8;
-    settings.train.micro_batch_size = 8;
-    settings.train.eval_every = 64;
-    settings.train.n_samples = 24;
-}
-
-/// The embedded run on trajectories of the embedded denoiser's own.
-fn embedded_trajectories(settings: &mut Settings) {
-    settings.objective.beta = 0.1;
-    settings.diffusion.reduction = ReductionName::Sum;
-    settings.sample.steps = 10;
-    settings.sample.eta = 1.0;
 }
 
 /// Eq. 15's sum with its T outside; beta as strong as the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.

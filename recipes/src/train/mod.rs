@@ -30,11 +30,11 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
         load_resumed(&mut call.values, path)?;
     }
     let mdp = call.values.run.mdp();
-    let embedded = match mdp {
+    match mdp {
         Modality::Diffusion => image_presets::presets(&mut call.values)?,
         Modality::Hybrid => hybrid::presets(&mut call.values)?,
         Modality::Token => token::presets(&mut call.values)?,
-    };
+    }
     decide_length(&mut call.values);
     keys::idle::refuse(&call.values, TRAIN)?;
     if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
@@ -43,7 +43,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
-    one(call, embedded, resume.map(Path::to_owned))
+    one(call, resume.map(Path::to_owned))
 }
 
 /// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
@@ -54,12 +54,12 @@ fn decide_length(values: &mut Values) {
 }
 
 /// One run, all of whose settings are known.
-fn one(call: Call<'_>, embedded: bool, resume: Option<PathBuf>) -> Result<Trained, Failure> {
+fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, embedded, resume });
+    let (reporter, task) = (call.reporter, Task { call, settings, resume });
     let trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
@@ -69,20 +69,20 @@ fn one(call: Call<'_>, embedded: bool, resume: Option<PathBuf>) -> Result<Traine
     Ok(trained)
 }
 
-/// What a training run came to.
+/// The result of a training run.
 #[derive(Debug)]
 pub struct Trained {
     /// Its folder; of rounds the one that holds them all.
     pub folder: PathBuf,
     /// How it ended.
     pub ended: Ended,
-    /// What the run showed; of rounds nothing, as each has a run of its own.
+    /// The metrics of the run; of rounds none, as each has a run of its own.
     pub outcome: Option<Outcome>,
     /// The numbers of a run that is done, as a table for people.
     pub table: String,
     /// After which steps pictures lie in the folder's `samples`: the first, and the last.
     pub pictures: Option<(usize, usize)>,
-    /// What shows best what it has learned.
+    /// The verb that shows best what it has learned.
     pub next: Option<Next>,
 }
 
@@ -110,7 +110,7 @@ pub enum Ended {
     },
 }
 
-/// What to look at after a run.
+/// A verb to go on with after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Its answers or pictures.
@@ -138,11 +138,10 @@ impl Trained {
     }
 }
 
-/// What every kind of problem gets.
+/// A training run whose settings are known.
 struct Task<'a> {
     call: Call<'a>,
     settings: Settings,
-    embedded: bool,
     resume: Option<PathBuf>,
 }
 
@@ -168,7 +167,7 @@ impl Task<'_> {
 }
 
 /// A run that was trained, and its folder, which nobody else writes to meanwhile.
-struct Ran {
+struct FinishedRun {
     outcome: Outcome,
     folder: RunFolder,
     _lock: std::fs::File,
@@ -191,12 +190,12 @@ impl Task<'_> {
         problem: &mut Problem<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
-    ) -> Result<Ran, Failure> {
+    ) -> Result<FinishedRun, Failure> {
         problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
         let folder = self.folder()?;
         let lock = folder.lock()?;
         let outcome = self.learn_in(&folder, problem, learner, hooks)?;
-        Ok(Ran { outcome, folder, _lock: lock })
+        Ok(FinishedRun { outcome, folder, _lock: lock })
     }
 
     /// The same in a folder that is there.

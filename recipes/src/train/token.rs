@@ -11,8 +11,9 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
-use super::{Ended, Next, Ran, Task, Trained};
-use crate::objective::Chosen;
+use super::{Ended, FinishedRun, Next, Task, Trained};
+use crate::embedded::{owner, usual};
+use crate::objective::AnyObjective;
 use crate::settings::{
     FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
 };
@@ -20,24 +21,23 @@ use crate::text;
 use crate::{Failure, adapters, dropout, model, summary};
 
 /// Trains a language model.
-pub(super) fn train(task: Task<'_>, objective: Chosen) -> Result<Trained, Failure> {
+pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let setup = Setup::open(task)?;
     match objective {
-        Chosen::Comparisons(objective) => setup.run(objective.as_ref()),
-        Chosen::Rankings(objective) => setup.run(objective.as_ref()),
-        Chosen::Labels(objective) => setup.run(objective.as_ref()),
-        Chosen::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Rankings(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Labels(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
     }
 }
 
-/// Defaults of known runs. Says whether this is the embedded one.
-pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
+/// Defaults of known runs.
+pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     if values.objective.name() == Loss::D3po {
         return Err(Failure::usage("`objective.name` d3po is for `run.mdp` diffusion"));
     }
-    let is_embedded = values.model.model().is_none() && values.data.data().is_none();
-    if is_embedded {
-        values.preset(embedded);
+    if values.model.model().is_none() && values.data.data().is_none() {
+        (usual(Modality::Token).preset)(values);
     }
     if values.model.model().is_none() {
         return Err(Failure::usage("`data.data` needs `model.model` (or give neither, for the embedded problem)"));
@@ -58,25 +58,10 @@ pub(super) fn presets(values: &mut Values) -> Result<bool, Failure> {
     if values.train.preset() == Some(Preset::Trl) && values.objective.name() == Loss::Ipo {
         values.preset(|settings| settings.objective.per_token = true);
     }
-    Ok(is_embedded)
+    Ok(())
 }
 
-/// The embedded run: about a minute on two cores.
-fn embedded(settings: &mut Settings) {
-    settings.model.model = Some("builtin:tldr".to_owned());
-    settings.data.data = Some("builtin:tldr".to_owned());
-    settings.data.limit = Some(8192);
-    settings.data.max_length = 256;
-    settings.data.max_prompt_length = 192;
-    settings.objective.beta = 0.3;
-    settings.optimizer.lr = 3e-5;
-    settings.optimizer.warmup_steps = 10;
-    settings.train.batch_size = 32;
-    settings.train.micro_batch_size = 16;
-    settings.train.eval_every = 64;
-}
-
-/// What TRL's DPOTrainer does unless told otherwise.
+/// The defaults of TRL's DPOTrainer.
 fn trl(settings: &mut Settings) {
     settings.optimizer.name = OptimizerName::Adamw;
     settings.optimizer.lr = 1e-6;
@@ -90,7 +75,7 @@ fn trl(settings: &mut Settings) {
     settings.train.epochs = Some(3);
 }
 
-/// Everything a run needs but its objective.
+/// Model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     learner: CausalLm,
@@ -202,17 +187,21 @@ impl<'a> Setup<'a> {
         }
     }
 
-    fn finish(self, Ran { outcome, folder, .. }: Ran) -> Result<Trained, Failure> {
+    fn finish(self, FinishedRun { outcome, folder, .. }: FinishedRun) -> Result<Trained, Failure> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
-        let win_rate = if self.is_of_embedded_posts() {
-            self.task.call.reporter.info("the oracle compares samples of both models");
-            Some(summary::oracle_win_rate(&self.learner, &self.reference, &self.tokenizer, self.task.settings.seed)?)
-        } else {
-            None
+        // The oracle of embedded data can compare answers.
+        let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
+        let win_rate = match problem {
+            Some(problem) => {
+                self.task.call.reporter.info("the oracle compares samples of both models");
+                let seed = self.task.settings.seed;
+                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, seed)?
+            }
+            None => None,
         };
-        let prompts = if self.is_of_embedded_posts() { "builtin:tldr" } else { "prompts.txt" };
+        let prompts = problem.map_or("prompts.txt", |problem| problem.name);
         Ok(Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
@@ -221,11 +210,6 @@ impl<'a> Setup<'a> {
             pictures: None,
             next: Some(Next::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
         })
-    }
-
-    /// Whether the oracle of the embedded posts can compare answers.
-    fn is_of_embedded_posts(&self) -> bool {
-        self.task.embedded || self.task.call.values.data.data().unwrap_or_default().starts_with("builtin:tldr")
     }
 }
 

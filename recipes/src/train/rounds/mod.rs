@@ -55,8 +55,8 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     Ok(trained)
 }
 
-/// What is known of a finished round.
-struct Finished {
+/// The counts of a finished round.
+struct RoundResult {
     pairs: usize,
     decided: usize,
     won: Option<(f64, usize)>,
@@ -84,7 +84,7 @@ impl Rounds<'_> {
                 let asked = self.prompts.of_round(round, values.rounds.pairs(), values)?;
                 self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
             }
-            let Some(counts) = self.judged(&pairs, judge)? else {
+            let Some(counts) = self.judged_counts(&pairs, judge)? else {
                 return Ok(self.ended(Ended::Waits { round, pairs }));
             };
             if counts.a + counts.b == 0 {
@@ -102,7 +102,7 @@ impl Rounds<'_> {
             if self.is_stopped() {
                 return Ok(self.ended(Ended::Interrupted { after: None }));
             }
-            finished.push(Finished { pairs: counts.a + counts.b + counts.ties, decided: counts.a + counts.b, won });
+            finished.push(RoundResult { pairs: counts.a + counts.b + counts.ties, decided: counts.a + counts.b, won });
             self.write(&finished)?;
         }
         Ok(Trained { table: table(&finished), ..self.ended(Ended::Rounds { last: self.run(n_rounds) }) })
@@ -205,21 +205,21 @@ impl Rounds<'_> {
         sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
     }
 
-    /// What the judge says of a folder of pairs; nothing where people have not said anything yet.
-    fn judged(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
+    /// Counts the judge's choices of a folder of pairs; nothing where people have not judged any yet.
+    fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
         if judge != "people" {
             let device = self.call.values.run.device();
             return judge::judge_all(pairs, judge, device, self.call.reporter).map(Some);
         }
-        let said = said(pairs)?;
-        if let Some(Counts { a, ties, b }) = said {
+        let people_counts = people_counts(pairs)?;
+        if let Some(Counts { a, ties, b }) = people_counts {
             let (n, of) = (a + ties + b, PairFolder::open(pairs)?.len());
             self.call.reporter.info(&format!("people have judged {n} of {of} pairs of {}", pairs.display()));
             if n < of {
                 self.call.reporter.notice(&format!("{} pairs have no judgement, and are left out", of - n));
             }
         }
-        Ok(said)
+        Ok(people_counts)
     }
 
     /// Trains on a round's pairs; false if that was interrupted.
@@ -238,7 +238,7 @@ impl Rounds<'_> {
             settings.run.out = Some(run.display().to_string());
         });
         let resume = if run.exists() { begun(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, false, resume)?;
+        one(Call { values, reporter: self.call.reporter }, resume)?;
         Ok(run.join("model").is_dir())
     }
 
@@ -252,7 +252,7 @@ impl Rounds<'_> {
             let prompts = folder.join("held-out.jsonl");
             self.make_pairs(round, &self.prompts.held_out, &prompts, &pairs, Against::Start)?;
         }
-        let Some(counts) = self.judged(&pairs, judge)? else {
+        let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
             self.call.reporter.info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
             return Ok(None);
@@ -260,7 +260,7 @@ impl Rounds<'_> {
         Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
     }
 
-    fn write(&self, finished: &[Finished]) -> Result<(), Failure> {
+    fn write(&self, finished: &[RoundResult]) -> Result<(), Failure> {
         let lines = finished.iter().zip(1..).map(|(round, number)| {
             let rate = round.won.map(|(won, n)| won / n as f64);
             let interval = round.won.map(|(won, n)| wilson(won, n as f64));
@@ -271,7 +271,7 @@ impl Rounds<'_> {
     }
 }
 
-/// What makes side b of a pair.
+/// The policy that makes side b of a pair.
 #[derive(Clone, Copy)]
 enum Against {
     Itself,
@@ -285,7 +285,7 @@ enum Named {
     IsLeftOut,
 }
 
-/// What stays close to the model as it is has no other reference.
+/// Resets the references: the model as it is becomes the one.
 fn clear_references(values: &mut Values) {
     for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
         values.reset(reference);
@@ -302,8 +302,8 @@ fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
     Ok(None)
 }
 
-/// What people have said of a folder of pairs, if anything; what several say of a pair is decided by their mean.
-fn said(path: &Path) -> Result<Option<Counts>, Failure> {
+/// Counts people's choices of a folder of pairs, if there are any; several of one pair are decided by their mean.
+fn people_counts(path: &Path) -> Result<Option<Counts>, Failure> {
     let preferences = PairFolder::open(path)?.labels()?.preferences();
     let choices = preferences.iter().map(|preference| match preference.a_is_better {
         share if share > 0.5 => pairs::Choice::A,
@@ -313,7 +313,7 @@ fn said(path: &Path) -> Result<Option<Counts>, Failure> {
     Ok((!preferences.is_empty()).then(|| Counts::of(choices)))
 }
 
-fn table(finished: &[Finished]) -> String {
+fn table(finished: &[RoundResult]) -> String {
     let mut text = format!("{:<12}{:>8}{:>10}{:>26}   95% interval", "", "pairs", "decided", "win rate over the start");
     for (round, number) in finished.iter().zip(1..) {
         let name = format!("round {number}");

@@ -1,4 +1,4 @@
-//! What is asked in the rounds.
+//! Prompts of rounds.
 use std::path::Path;
 
 use ::train::write_whole;
@@ -7,29 +7,30 @@ use datasets::holdout::{PromptHash, hold_out};
 use datasets::synthetic::Split;
 use mdp::chance::drawn;
 
+use crate::embedded::is_embedded;
 use crate::sample::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
-use crate::{Failure, Reporter, holdout};
+use crate::{Failure, Reporter, embedded, holdout};
 
 /// Where the prompts come from: an embedded model has its problem's.
 pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
-    let (model, builtin) = match values.run.mdp() {
-        Modality::Diffusion => (values.model.model(), "builtin:shapes"),
-        Modality::Hybrid => (values.hybrid.refiner(), "builtin:chimera"),
-        Modality::Token => (values.model.model(), "builtin:tldr"),
+    let mdp = values.run.mdp();
+    let model = match mdp {
+        Modality::Hybrid => values.hybrid.refiner(),
+        Modality::Token | Modality::Diffusion => values.model.model(),
     };
-    let by_default = if model.is_some_and(|model| model.starts_with(builtin)) { builtin } else { "" };
-    let source = values.sample.prompts().unwrap_or(by_default).to_owned();
+    let problem = embedded::owner(model.unwrap_or_default(), mdp);
+    let source = values.sample.prompts().or(problem.map(|problem| problem.name)).unwrap_or_default().to_owned();
     if source.is_empty() {
         return Err(Failure::usage("`rounds.rounds` need `sample.prompts` FILE: what the policy is asked"));
     }
-    if source == "builtin:chimera" {
-        values.preset(crate::hybrid::embedded_requests);
+    if let Some(problem) = embedded::find(&source) {
+        values.preset(|settings| embedded::answer_requests(problem, settings));
     }
     Ok(source)
 }
 
-/// What is asked in the rounds, and what the policies are compared on.
+/// Training and evaluation prompts of rounds.
 pub(super) struct Prompts {
     source: String,
     /// Those of a file; the embedded ones are made as they are needed.
@@ -45,7 +46,7 @@ const SPLIT: &str = "held-out.hash";
 impl Prompts {
     pub(super) fn read(source: String, values: &Values, reporter: &dyn Reporter) -> Result<Self, Failure> {
         let n = values.train.eval_examples();
-        if source.starts_with("builtin:") {
+        if is_embedded(&source) {
             let held_out = embedded_prompts(&source, Split::Test, 0..n as u64, values)?;
             return Ok(Self { source, asked: Vec::new(), held_out, split: None });
         }
@@ -84,7 +85,7 @@ impl Prompts {
     /// The prompts of a round; each goes on where the one before ended.
     pub(super) fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Prompt>, Failure> {
         let numbers = (round - 1) * n..round * n;
-        if self.source.starts_with("builtin:") {
+        if is_embedded(&self.source) {
             return embedded_prompts(&self.source, Split::Train, numbers.start as u64..numbers.end as u64, values);
         }
         Ok(numbers.map(|i| self.asked[i % self.asked.len()].clone()).collect())

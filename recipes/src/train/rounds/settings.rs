@@ -1,14 +1,14 @@
-//! Which settings rounds take.
+//! Checks of the settings of rounds.
 use datasets::pairs::Modality;
 
 use crate::hybrid::Files;
 use crate::judge;
-use crate::objective::{Chosen, choose};
+use crate::objective::{AnyObjective, choose};
 use crate::sample::MOST;
 use crate::settings::{Loss, Scheme, Values, at};
 use crate::{Failure, denoiser, model, text};
 
-/// What can't be is said before anything is made.
+/// Checks the settings before anything is made.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
     judge::check(values.judge.judge())?;
     if values.rounds.pairs() == 0 {
@@ -62,7 +62,7 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
             let shape = loaded.shape(values)?;
             let acting = denoiser::acting(values, &loaded, shape)?;
             denoiser::learner(&loaded, shape, acting, values)?;
-            if let Chosen::Labels(_) | Chosen::Rankings(_) = choose(values)? {
+            if let AnyObjective::Labels(_) | AnyObjective::Rankings(_) = choose(values)? {
                 return Err(Failure::usage("images come in pairs: `objective.name` dpo and its like"));
             }
         }

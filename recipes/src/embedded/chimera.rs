@@ -1,0 +1,92 @@
+//! `builtin:chimera`: a refiner rewrites requests, and a generator draws them; see [`datasets::synthetic::chimera`].
+use datasets::synthetic::chimera::{EDGE, Oracle as Judge, Problem, Split, Wanted};
+
+use super::model::{denoiser_files, language_model_files};
+use super::{
+    AnyOracle, EmbeddedHybrid, EmbeddedImages, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ImageExample, ModelKind,
+    Oracle, RefinedPair,
+};
+use crate::settings::{Modality, ScheduleName, Settings};
+
+/// How the refiner is asked.
+const TEMPLATE: &str = "request: {request}\\nprompt:";
+
+/// Tokens of a request and its refined prompt.
+const MAX_LENGTH: usize = 96;
+
+pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
+    name: "builtin:chimera",
+    modality: Modality::Hybrid,
+    models: &[
+        EmbeddedModel {
+            name: "builtin:chimera-refiner",
+            kind: ModelKind::Language,
+            files: language_model_files!("chimera/refiner"),
+        },
+        EmbeddedModel {
+            name: "builtin:chimera-generator",
+            kind: ModelKind::Denoiser,
+            files: denoiser_files!("chimera/generator"),
+        },
+    ],
+    texts: &[EmbeddedTexts {
+        name: "builtin:chimera-refiner-demonstrations",
+        records: |seed, split, n| Box::new(Problem::new(seed).refinement_records(split, n)),
+    }],
+    images: &[EmbeddedImages {
+        name: "builtin:chimera-generator-demonstrations",
+        edge: EDGE,
+        example: |seed, split, index| {
+            let shown = Problem::new(seed).demonstration(split, index);
+            ImageExample { caption: shown.caption, pictures: vec![shown.shown.render()] }
+        },
+        watched_caption: |seed, index| Problem::new(seed).demonstration(Split::Validation, index).caption,
+        fingerprint: |seed, n| format!("builtin:chimera-generator {seed} {n}"),
+    }],
+    hybrid: Some(EmbeddedHybrid {
+        template: TEMPLATE,
+        max_length: MAX_LENGTH,
+        edge: EDGE,
+        pair: |seed, null_share, split, index| {
+            let pair = Problem::new(seed).with_null_share(null_share).pair(split, index);
+            let refined = [pair.chosen.refined, pair.rejected.refined];
+            RefinedPair { request: pair.request, refined, is_null: pair.is_null }
+        },
+        pictures: |seed, null_share, split, index| {
+            let pair = Problem::new(seed).with_null_share(null_share).pair(split, index);
+            [pair.chosen.scene.render(), pair.rejected.scene.render()]
+        },
+    }),
+    prompt: |seed, split, index| Problem::new(seed).pair(split, index).request,
+    oracle: AnyOracle::Pictures(Oracle {
+        score: |request, picture| Some(Judge::score(&Wanted::from_request(request)?, picture)),
+        compare: |request, a, b| Some(Judge::compare(&Wanted::from_request(request)?, a, b)),
+        tie: Judge::TIE,
+        details: &[],
+        unit: "requests",
+    }),
+    preset: |values| values.preset(run),
+};
+
+/// The embedded run, with the halves alone beside it.
+fn run(settings: &mut Settings) {
+    settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
+    settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
+    TEMPLATE.clone_into(&mut settings.hybrid.template);
+    settings.hybrid.compare = true;
+    settings.data.data = Some("builtin:chimera".to_owned());
+    settings.data.limit = Some(2048);
+    settings.data.max_length = MAX_LENGTH;
+    settings.objective.beta = 0.3;
+    settings.objective.gamma = 100.0;
+    settings.objective.sft_weight = 0.1;
+    settings.optimizer.lr = 1e-4;
+    settings.hybrid.refiner_lr = Some(1e-3);
+    settings.optimizer.warmup_steps = 10;
+    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 8;
+    settings.train.micro_batch_size = 8;
+    settings.train.eval_every = 128;
+    settings.train.n_samples = 24;
+}

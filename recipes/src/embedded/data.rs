@@ -1,0 +1,67 @@
+//! Embedded data, by the kind of model that learns from it; all of it is a function of seed, split and number.
+use datasets::PreferenceRecord;
+use datasets::images::Pixels;
+use datasets::synthetic::Split;
+
+use super::{EmbeddedProblem, problems};
+
+/// Records for a language model.
+pub(crate) struct EmbeddedTexts {
+    pub(crate) name: &'static str,
+    /// The first so many of a split.
+    pub(crate) records: fn(u64, Split, u64) -> Box<dyn Iterator<Item = PreferenceRecord>>,
+}
+
+/// Pictures for a denoiser.
+pub(crate) struct EmbeddedImages {
+    pub(crate) name: &'static str,
+    /// Rows and columns of its pictures.
+    pub(crate) edge: usize,
+    pub(crate) example: fn(u64, Split, u64) -> ImageExample,
+    /// A held-out caption for pictures that a run shows.
+    pub(crate) watched_caption: fn(u64, u64) -> String,
+    /// The part of a cache key for so many examples of a seed.
+    pub(crate) fingerprint: fn(u64, usize) -> String,
+}
+
+/// A caption with a picture to imitate, or with a better and a worse one.
+pub(crate) struct ImageExample {
+    pub(crate) caption: String,
+    pub(crate) pictures: Vec<Pixels>,
+}
+
+/// How a refiner is asked, and judged pairs of both halves.
+pub(crate) struct EmbeddedHybrid {
+    /// The prompt template of the refiner.
+    pub(crate) template: &'static str,
+    /// Tokens of request and refined prompt together.
+    pub(crate) max_length: usize,
+    /// Rows and columns of its pictures.
+    pub(crate) edge: usize,
+    /// The pair of a number in a split, by seed and share of pairs without a refiner.
+    pub(crate) pair: fn(u64, f64, Split, u64) -> RefinedPair,
+    /// Its pictures, drawn apart from its texts.
+    pub(crate) pictures: fn(u64, f64, Split, u64) -> [Pixels; 2],
+}
+
+/// A request with two refined prompts, the better one first.
+pub(crate) struct RefinedPair {
+    pub(crate) request: String,
+    pub(crate) refined: [String; 2],
+    /// Whether both are the request itself, which no refiner was asked about.
+    pub(crate) is_null: bool,
+}
+
+impl EmbeddedTexts {
+    /// All there are.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        problems().flat_map(|problem| problem.texts)
+    }
+}
+
+impl EmbeddedImages {
+    /// All there are, each with its problem.
+    pub(crate) fn all() -> impl Iterator<Item = (&'static Self, &'static EmbeddedProblem)> {
+        problems().flat_map(|problem| problem.images.iter().map(move |images| (images, problem)))
+    }
+}

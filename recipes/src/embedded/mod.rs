@@ -1,0 +1,163 @@
+//! The problems that the program brings with it, each one value in one file.
+//!
+//! An [`EmbeddedProblem`] has everything that is known of it: models, data, prompts, an oracle, the settings of its run. Those
+//! who load, open, ask or judge look it up here by the name that the settings give it, and know no problem by name. A new
+//! problem is a file with a `PROBLEM` in it and a word in the list below.
+mod data;
+mod model;
+mod oracle;
+
+use datasets::synthetic::Split;
+
+use crate::settings::{Modality, Settings, Values};
+
+pub(crate) use data::{EmbeddedHybrid, EmbeddedImages, EmbeddedTexts, ImageExample, RefinedPair};
+pub(crate) use model::{EmbeddedModel, ModelKind, find_model, is_model};
+pub(crate) use oracle::{AnyOracle, Oracle, PictureOracle, WinRate};
+
+/// Lists the problems.
+macro_rules! problems {
+    ($($problem:ident),+) => {
+        $(mod $problem;)+
+
+        /// All problems. The first of a kind is the one that is meant where none is named.
+        const ALL: &[&EmbeddedProblem] = &[$(&$problem::PROBLEM),+];
+    };
+}
+
+problems!(tldr, shapes, chimera);
+
+/// The prefix of names of embedded models, data and prompts.
+const PREFIX: &str = "builtin:";
+
+/// A problem with known answers, and models that solve it badly on purpose.
+pub(crate) struct EmbeddedProblem {
+    /// The name of its prompts and of its hybrid pairs.
+    pub(crate) name: &'static str,
+    /// The kind of decision problem that it is.
+    pub(crate) modality: Modality,
+    /// Its models; of a hybrid one of each kind.
+    pub(crate) models: &'static [EmbeddedModel],
+    /// Data for language models.
+    pub(crate) texts: &'static [EmbeddedTexts],
+    /// Data for denoisers.
+    pub(crate) images: &'static [EmbeddedImages],
+    /// How a hybrid asks its refiner, and pairs for both halves.
+    pub(crate) hybrid: Option<EmbeddedHybrid>,
+    /// The prompt of a number in a split, by seed.
+    pub(crate) prompt: fn(u64, Split, u64) -> String,
+    /// The judge of answers.
+    pub(crate) oracle: AnyOracle,
+    /// The defaults of its run, once the loss and the scheme are known.
+    pub(crate) preset: fn(&mut Values),
+}
+
+impl EmbeddedProblem {
+    /// The name of its model of a kind; of a hybrid its refiner or its generator.
+    pub(crate) fn model_name(&self, kind: ModelKind) -> &'static str {
+        self.models.iter().find(|model| model.kind == kind).map_or("", |model| model.name)
+    }
+
+    /// The first `n` prompts of a split.
+    pub(crate) fn prompts(&self, seed: u64, split: Split, n: u64) -> Vec<String> {
+        (0..n).map(|index| (self.prompt)(seed, split, index)).collect()
+    }
+}
+
+/// All problems, in the order in which messages name them.
+pub(crate) fn problems() -> impl Iterator<Item = &'static EmbeddedProblem> {
+    ALL.iter().copied()
+}
+
+/// The problem whose prompts or pairs have this name.
+pub(crate) fn find(name: &str) -> Option<&'static EmbeddedProblem> {
+    problems().find(|problem| problem.name == name)
+}
+
+/// The problem of a kind that is meant where none is named.
+pub(crate) fn usual(modality: Modality) -> &'static EmbeddedProblem {
+    problems().find(|problem| problem.modality == modality).unwrap_or(ALL[0])
+}
+
+/// The problem of a kind that a name of a model or of data belongs to.
+pub(crate) fn owner(name: &str, modality: Modality) -> Option<&'static EmbeddedProblem> {
+    problems().find(|problem| problem.modality == modality && name.starts_with(problem.name))
+}
+
+/// How a hybrid asks the refiner of this name, where it is an embedded one.
+pub(crate) fn of_refiner(name: &str) -> Option<&'static EmbeddedHybrid> {
+    let is_own = |problem: &&EmbeddedProblem| name.starts_with(problem.model_name(ModelKind::Language));
+    problems().filter(|problem| problem.hybrid.is_some()).find(is_own)?.hybrid.as_ref()
+}
+
+/// Whether a name is one of the program's own, known or not.
+pub(crate) fn is_embedded(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// `a, b and c`.
+pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match &names[..] {
+        [more @ .., last] if !more.is_empty() => format!("{} and {last}", more.join(", ")),
+        names => names.concat(),
+    }
+}
+
+/// Defaults where requests of an embedded hybrid are answered.
+pub(crate) fn answer_requests(problem: &EmbeddedProblem, settings: &mut Settings) {
+    if let Some(hybrid) = &problem.hybrid {
+        hybrid.template.clone_into(&mut settings.hybrid.template);
+        settings.data.max_length = hybrid.max_length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_problem_has_one() {
+        for modality in Modality::ALL {
+            assert_eq!(usual(modality).modality, modality);
+        }
+    }
+
+    #[test]
+    fn names_begin_alike_and_are_said_once() {
+        let mut models: Vec<&str> = problems().flat_map(|problem| problem.models).map(|model| model.name).collect();
+        let mut data: Vec<&str> = problems().flat_map(|problem| problem.texts).map(|data| data.name).collect();
+        data.extend(problems().flat_map(|problem| problem.images).map(|data| data.name));
+        for names in [&mut models, &mut data] {
+            let n = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), n, "{names:?}");
+            assert!(names.iter().all(|name| is_embedded(name)), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_a_model_has_something_in_it() {
+        for model in problems().flat_map(|problem| problem.models) {
+            assert!(model.files.iter().all(|(_, bytes)| !bytes.is_empty()), "{}", model.name);
+        }
+    }
+
+    #[test]
+    fn an_oracle_reads_the_prompts_of_its_own_problem_and_no_others() {
+        for asked in problems() {
+            for prompt in asked.prompts(3, Split::Test, 20) {
+                for judge in problems() {
+                    assert_eq!(judge.oracle.reads(&prompt), std::ptr::eq(asked, judge), "{}: {prompt}", judge.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_said_as_people_say_them() {
+        let say = |names: &[&'static str]| listed(names.iter().copied());
+        assert_eq!([say(&["a"]), say(&["a", "b"]), say(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! `builtin:shapes`: a denoiser draws what captions ask for; see [`datasets::synthetic::shapes`].
+use datasets::synthetic::shapes::{EDGE, Oracle as Judge, Problem, Scene, Split};
+
+use super::model::denoiser_files;
+use super::{AnyOracle, EmbeddedImages, EmbeddedModel, EmbeddedProblem, ImageExample, ModelKind, Oracle};
+use crate::settings::{Loss, Modality, OptimizerName, ReductionName, ScheduleName, Scheme, Settings, Values};
+
+pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
+    name: "builtin:shapes",
+    modality: Modality::Diffusion,
+    models: &[EmbeddedModel { name: "builtin:shapes", kind: ModelKind::Denoiser, files: denoiser_files!("shapes") }],
+    texts: &[],
+    images: &[
+        EmbeddedImages {
+            name: "builtin:shapes",
+            edge: EDGE,
+            example: |seed, split, index| {
+                let pair = Problem::new(seed).pair(split, index);
+                ImageExample { caption: pair.caption, pictures: vec![pair.chosen.render(), pair.rejected.render()] }
+            },
+            watched_caption,
+            fingerprint: |seed, n| format!("builtin:shapes {seed} {n} false"),
+        },
+        EmbeddedImages {
+            name: "builtin:shapes-demonstrations",
+            edge: EDGE,
+            example: |seed, split, index| {
+                let shown = Problem::new(seed).demonstration(split, index);
+                ImageExample { caption: shown.caption, pictures: vec![shown.shown.render()] }
+            },
+            watched_caption,
+            fingerprint: |seed, n| format!("builtin:shapes {seed} {n} true"),
+        },
+    ],
+    hybrid: None,
+    prompt: |seed, split, index| Problem::new(seed).pair(split, index).caption,
+    oracle: AnyOracle::Pictures(Oracle {
+        score: |caption, picture| Some(Judge::score(&Scene::from_caption(caption)?, picture)),
+        compare: |caption, a, b| Some(Judge::compare(&Scene::from_caption(caption)?, a, b)),
+        tie: Judge::TIE,
+        details: &[("attributes right of 4", |caption, picture| {
+            Some(Judge::read(picture).right(&Scene::from_caption(caption)?) as f64)
+        })],
+        unit: "captions",
+    }),
+    preset,
+};
+
+fn watched_caption(seed: u64, index: u64) -> String {
+    Problem::new(seed).pair(Split::Validation, index).caption
+}
+
+/// Defaults by loss and scheme.
+fn preset(values: &mut Values) {
+    values.preset(run);
+    match (values.diffusion.scheme(), values.objective.name()) {
+        (Scheme::Trajectory, _) => values.preset(run_on_trajectories),
+        // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
+        (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
+        // A square has a target, and the rate of a slope steps beyond it.
+        (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
+        _ => {}
+    }
+}
+
+/// The embedded run: about two minutes on two cores.
+fn run(settings: &mut Settings) {
+    settings.model.model = Some("builtin:shapes".to_owned());
+    settings.data.data = Some("builtin:shapes".to_owned());
+    settings.data.limit = Some(2048);
+    settings.objective.beta = 300.0;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 5e-4;
+    settings.optimizer.warmup_steps = 10;
+    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.max_grad_norm = 1.0;
+    settings.train.batch_size = 8;
+    settings.train.micro_batch_size = 8;
+    settings.train.eval_every = 64;
+    settings.train.n_samples = 24;
+}
+
+/// The embedded run on trajectories of the embedded denoiser's own.
+fn run_on_trajectories(settings: &mut Settings) {
+    settings.objective.beta = 0.1;
+    settings.diffusion.reduction = ReductionName::Sum;
+    settings.sample.steps = 10;
+    settings.sample.eta = 1.0;
+}

@@ -1,0 +1,60 @@
+//! `builtin:tldr`: a language model summarises posts; see [`datasets::synthetic::tldr`].
+use datasets::synthetic::tldr::{Facts, Judgement, Oracle as Judge, Problem};
+
+use super::model::language_model_files;
+use super::{AnyOracle, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ModelKind, Oracle};
+use crate::settings::{Modality, Settings};
+
+pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
+    name: "builtin:tldr",
+    modality: Modality::Token,
+    models: &[EmbeddedModel {
+        name: "builtin:tldr",
+        kind: ModelKind::Language,
+        files: language_model_files!("tldr"),
+    }],
+    texts: &[
+        EmbeddedTexts {
+            name: "builtin:tldr",
+            records: |seed, split, n| Box::new(Problem::new(seed).pair_records(split, n)),
+        },
+        EmbeddedTexts {
+            name: "builtin:tldr-demonstrations",
+            records: |seed, split, n| Box::new(Problem::new(seed).demonstration_records(split, n)),
+        },
+    ],
+    images: &[],
+    hybrid: None,
+    prompt: |seed, split, index| Problem::new(seed).pair(split, index).prompt,
+    oracle: AnyOracle::Texts(Oracle {
+        score: |post, summary| judged(post, summary).map(|judged| judged.score),
+        compare: |post, a, b| Some(Judge::compare(&Facts::from_prompt(post)?, a, b)),
+        tie: 0.0,
+        details: &[
+            ("facts right in a sample", |post, summary| judged(post, summary).map(|judged| judged.right as f64)),
+            ("facts wrong in a sample", |post, summary| judged(post, summary).map(|judged| judged.wrong as f64)),
+        ],
+        unit: "posts",
+    }),
+    preset: |values| values.preset(run),
+};
+
+/// Judges a summary of a post.
+fn judged(post: &str, summary: &str) -> Option<Judgement> {
+    Some(Judge::score(&Facts::from_prompt(post)?, summary))
+}
+
+/// The embedded run: about a minute on two cores.
+fn run(settings: &mut Settings) {
+    settings.model.model = Some("builtin:tldr".to_owned());
+    settings.data.data = Some("builtin:tldr".to_owned());
+    settings.data.limit = Some(8192);
+    settings.data.max_length = 256;
+    settings.data.max_prompt_length = 192;
+    settings.objective.beta = 0.3;
+    settings.optimizer.lr = 3e-5;
+    settings.optimizer.warmup_steps = 10;
+    settings.train.batch_size = 32;
+    settings.train.micro_batch_size = 16;
+    settings.train.eval_every = 64;
+}

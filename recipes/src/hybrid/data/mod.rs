@@ -1,0 +1,148 @@
+//! Preferences over refined prompts and pictures: what `--data` names, for both halves.
+mod disk;
+mod embedded;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datasets::{Example, ExampleKind};
+use mdp::chance::{Order, derived_seed};
+use mdp::diffusion::Latent;
+use models::Prompted;
+use policies::BoxError;
+use train::diffusion::{Finished, ImageExample, Images};
+use train::token::Examples;
+
+use super::{Files, PromptFormat};
+use crate::embedded::{EmbeddedProblem, is_embedded};
+use crate::{Call, Failure};
+
+/// A refined prompt.
+struct RefinedSide {
+    text: String,
+    /// The tokens that were drawn, where they are known.
+    tokens: Vec<u32>,
+    /// Whether it is the request itself, which no refiner was asked about.
+    is_null: bool,
+}
+
+/// A request with two sides, the first preferred by so much.
+struct JudgedPair {
+    request: String,
+    sides: [RefinedSide; 2],
+    preference: f64,
+}
+
+/// A source of judged pairs, by number.
+trait PairSource: Send + Sync {
+    fn len(&self) -> usize;
+    fn judged(&self, index: usize) -> Result<JudgedPair, BoxError>;
+    /// The latents of the two sides, in the order of the judgement.
+    fn latents(&self, index: usize) -> Result<[Latent; 2], BoxError>;
+    fn request(&self, index: usize) -> Result<String, BoxError>;
+}
+
+/// Judged pairs as examples of both halves.
+pub(crate) struct PairData<'a> {
+    pairs: Arc<dyn PairSource>,
+    rows: Vec<usize>,
+    prompt_format: &'a PromptFormat,
+    handoff: &'a Prompted,
+}
+
+/// Training and held-out pairs of a hybrid run.
+pub(crate) struct HybridData<'a> {
+    pub(crate) train: PairData<'a>,
+    pub(crate) held_out: Option<PairData<'a>>,
+    pub(crate) fingerprint: String,
+    /// The embedded problem that it is of, whose oracle can judge pictures.
+    pub(crate) problem: Option<&'static EmbeddedProblem>,
+}
+
+impl PairData<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Up to `n` different requests, which the seed chooses.
+    pub(crate) fn requests(&self, n: usize, seed: u64) -> Result<Vec<String>, Failure> {
+        let mut requests: Vec<String> = Vec::new();
+        for place in Order::new(derived_seed(seed, "samples to look at", 0), 0, self.rows.len()).from(0) {
+            let row = self.rows[place];
+            if requests.len() >= n {
+                break;
+            }
+            let request = self.pairs.request(row).map_err(|error| Failure::failed(error.to_string()))?;
+            if !requests.contains(&request) {
+                requests.push(request);
+            }
+        }
+        Ok(requests)
+    }
+
+    fn row(&self, index: usize) -> Result<usize, BoxError> {
+        Ok(*self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?)
+    }
+
+    fn judged(&self, index: usize) -> Result<JudgedPair, BoxError> {
+        self.pairs.judged(self.row(index)?)
+    }
+}
+
+impl Examples for PairData<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn example(&self, index: usize) -> Result<Example, BoxError> {
+        let judged = self.judged(index)?;
+        let prompt: Arc<[u32]> = self.prompt_format.prompt(&judged.request)?.into();
+        let mut responses = Vec::with_capacity(2);
+        for side in judged.sides {
+            let response = if side.tokens.is_empty() { self.prompt_format.answer(&side.text)? } else { side.tokens };
+            let (n, most) = (prompt.len() + response.len(), self.prompt_format.max_length);
+            if n > most {
+                let text =
+                    format!("a request and its refined prompt have {n} tokens, more than `data.max_length` {most}");
+                return Err(text.into());
+            }
+            responses.push(response);
+        }
+        Ok(Example { index: index as u64, prompt, responses, kind: ExampleKind::Pair, preference: judged.preference })
+    }
+
+    /// A request that nobody refined is not what the refiner said.
+    fn given(&self, index: usize) -> Result<Vec<bool>, BoxError> {
+        Ok(self.judged(index)?.sides.iter().map(|side| side.is_null).collect())
+    }
+}
+
+impl Images for PairData<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Each side under the prompt it was made of: never under the other's.
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        let judged = self.judged(index)?;
+        let mut sides = Vec::with_capacity(2);
+        for (side, latent) in judged.sides.into_iter().zip(self.pairs.latents(self.row(index)?)?) {
+            let text = if side.tokens.is_empty() { side.text } else { self.handoff.text(&side.tokens)? };
+            sides.push(Finished { latent, condition: self.handoff.condition(&text)? });
+        }
+        Ok(ImageExample { sides, preference: judged.preference })
+    }
+}
+
+/// Opens the pairs that `--data` names.
+pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
+    let values = &call.values;
+    if values.data.limit() == Some(0) {
+        return Err(Failure::usage("`data.limit` takes at least 1"));
+    }
+    match values.data.data() {
+        None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
+        Some(name) if is_embedded(name) => embedded::open(name, files, handoff, values),
+        Some(name) => disk::open(Path::new(name), files, handoff, call),
+    }
+}

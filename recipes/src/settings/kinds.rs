@@ -1,0 +1,134 @@
+//! The settings of each kind of work: the sections that it reads, and no others.
+//!
+//! Each is a plain struct that a library user fills in and a verb takes: `recipes::train(Call::quiet(TokenTraining { .. }),
+//! None)`. Which single settings are read within a section is in [`crate::keys`], and a test holds the two together.
+use datasets::pairs::Modality;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Settings, Train, Values,
+};
+
+/// Defines kinds of work: a struct of sections, for a verb and a kind of decision problem.
+macro_rules! kinds {
+    ($($(#[doc = $about:literal])+ $Work:ident: $verb:ident, $mdp:expr, { $($section:ident: $Section:ident),+ })+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $Work {
+                $(
+                    #[doc = concat!("The section `", stringify!($section), "`.")]
+                    pub $section: $Section,
+                )+
+            }
+
+            /// What is in no section has its default; the kind of decision problem is that of the work.
+            impl From<$Work> for Settings {
+                fn from(work: $Work) -> Self {
+                    let mut settings = Self { $($section: work.$section,)+ ..Self::default() };
+                    let mdp: Option<Modality> = $mdp;
+                    settings.run.mdp = mdp.unwrap_or(settings.run.mdp);
+                    settings
+                }
+            }
+
+            impl From<$Work> for Values {
+                fn from(work: $Work) -> Self {
+                    Settings::from(work).into()
+                }
+            }
+        )+
+
+        /// Each kind of work: its verb, its kind of decision problem, its sections.
+        #[cfg(test)]
+        const ALL: &[(&str, crate::keys::Verbs, Option<Modality>, &[&str])] =
+            &[$((stringify!($Work), crate::keys::$verb, $mdp, &[$(stringify!($section)),+])),+];
+    };
+}
+
+kinds! {
+    /// Training of a language model, once or in rounds.
+    TokenTraining: TRAIN, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train, sample: Sample,
+        rounds: Rounds, judge: Judge
+    }
+
+    /// Training of a denoiser, once or in rounds.
+    DiffusionTraining: TRAIN, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
+        diffusion: Diffusion, sample: Sample, rounds: Rounds, judge: Judge
+    }
+
+    /// Training of a refiner and a generator, once or in rounds.
+    HybridTraining: TRAIN, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
+        diffusion: Diffusion, sample: Sample, rounds: Rounds, judge: Judge
+    }
+
+    /// Scoring by a language model.
+    TokenScoring: SCORE, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, train: Train
+    }
+
+    /// Scoring by a denoiser.
+    DiffusionScoring: SCORE, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
+    }
+
+    /// Scoring by a refiner and a generator.
+    HybridScoring: SCORE, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
+    }
+
+    /// Sampling of answers, or of pairs of them.
+    TokenSampling: SAMPLE, Some(Modality::Token), { run: Run, model: Model, data: Data, sample: Sample, label: Label }
+
+    /// Sampling of pictures, or of pairs of them.
+    DiffusionSampling: SAMPLE, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, sample: Sample, label: Label
+    }
+
+    /// Sampling of refined prompts with pictures, or of pairs of them.
+    HybridSampling: SAMPLE, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, sample: Sample, label: Label
+    }
+
+    /// Judging of a folder of pairs, whatever they are.
+    Judging: JUDGE, None, { run: Run, label: Label, judge: Judge }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::keys;
+
+    #[test]
+    fn the_sections_of_work_are_those_that_its_verb_reads() {
+        for (name, verb, mdp, sections) in ALL {
+            let read = keys::all().filter(|key| key.may_be_read(*verb, *mdp));
+            let read: BTreeSet<&str> = read.filter_map(|key| key.field.path.split('.').next()).collect();
+            assert_eq!(sections.iter().copied().collect::<BTreeSet<_>>(), read, "{name}");
+        }
+    }
+
+    #[test]
+    fn work_is_settings_of_its_kind_of_problem() {
+        let mut work = HybridTraining::default();
+        work.run.seed = 3;
+        work.hybrid.refiner = Some("one".to_owned());
+        let settings = Settings::from(work);
+        assert_eq!((settings.run.mdp, settings.run.seed), (Modality::Hybrid, 3));
+        assert_eq!(settings.hybrid.refiner.as_deref(), Some("one"));
+        assert_eq!(Settings::from(Judging::default()), Settings::default());
+    }
+
+    #[test]
+    fn a_section_that_the_work_does_not_read_is_refused() {
+        assert!(toml::from_str::<TokenTraining>("[objective]\nbeta = 1").is_ok());
+        assert!(toml::from_str::<TokenTraining>("[diffusion]\nhalf = true").is_err());
+        assert!(toml::from_str::<Judging>("[judge]\njugde = 'oracle'").is_err());
+    }
+}
