@@ -40,7 +40,7 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
     ("denoiser", &["export", "network", "sampler", "unet"]),
     ("vae", &["fields", "tensors"]),
     ("clip", &["fields", "tensors", "input_limits"]),
-    ("formats", &["fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "clip"]),
+    ("formats", &["safetensors", "fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "clip"]),
     ("prompted", &["clip", "formats"]),
     ("codebook", &[]),
 ];
