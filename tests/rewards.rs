@@ -50,6 +50,15 @@ fn texts_are_rewarded_as_in_transformers() {
 }
 
 #[test]
+fn a_reward_model_is_made_of_the_tensors_of_its_configuration() {
+    let files = load_reward(&golden("llama"), &Device::Cpu).unwrap();
+    let mut tensors = files.tensors;
+    tensors.remove("score.weight");
+    let error = RewardModel::new(files.config, tensors).unwrap_err().to_string();
+    assert!(error.contains("llama reward model") && error.ends_with("1 missing tensor: score.weight"), "{error}");
+}
+
+#[test]
 fn texts_that_a_reward_model_can_not_read_are_named() {
     let model = reward("llama");
     for (text, says) in

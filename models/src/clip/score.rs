@@ -44,7 +44,8 @@ impl ClipScore {
     /// encoder.
     ///
     /// # Errors
-    /// A tokenizer with more tokens than the text encoder.
+    /// A tokenizer with more tokens than the text encoder; a text encoder whose projection is not as wide as that of the
+    /// image encoder.
     pub fn new(
         mut tokenizer: ClipTokenizer,
         text: ClipText,
@@ -56,6 +57,14 @@ impl ClipScore {
         if known > readable {
             let reason = format!("{known} tokens, and the text encoder has {readable}");
             return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
+        }
+        let projection = vision.config().projection;
+        if text.config().projection != Some(projection) {
+            return Err(ModelError::Argument {
+                what: "the projection of the text encoder".to_owned(),
+                expected: format!("{projection} numbers, as of the image encoder"),
+                got: text.config().projection.map_or_else(|| "none".to_owned(), |n| n.to_string()),
+            });
         }
         tokenizer.limit(text.config().max_positions)?;
         Ok(Self { tokenizer, text, vision, normalisation, scale })

@@ -1,14 +1,14 @@
 //! Autoencoders against diffusers (`tests/golden/companions.py` made the numbers).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use engine::Noise;
 use engine::ops::Grid;
 use serde_json::{Value, json};
 
-use super::VaeConfig;
+use super::{Vae, VaeConfig};
 use crate::formats::load_vae;
 
 fn golden(name: &str) -> PathBuf {
@@ -164,4 +164,15 @@ fn names_of_older_versions_are_read() {
     check("decoder.mid_block.attentions.0.proj_attn.bias", "decoder.mid_block.attentions.0.to_out.0.bias");
     check("decoder.mid_block.attentions.0.to_out.0.bias", "decoder.mid_block.attentions.0.to_out.0.bias");
     check("encoder.conv_in.weight", "encoder.conv_in.weight");
+}
+
+#[test]
+fn an_autoencoder_is_made_of_the_tensors_of_its_configuration() {
+    let config = load_vae(&golden("sd/vae"), &Device::Cpu).unwrap().config().clone();
+    let zeros = |(name, shape): (String, Vec<usize>)| (name, Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap());
+    let mut tensors: BTreeMap<_, _> = config.tensor_shapes().into_iter().map(zeros).collect();
+    assert!(Vae::new(config.clone(), tensors.clone()).is_ok());
+    tensors.remove("quant_conv.bias");
+    let error = Vae::new(config, tensors).unwrap_err().to_string();
+    assert!(error.contains("AutoencoderKL model") && error.ends_with("1 missing tensor: quant_conv.bias"), "{error}");
 }

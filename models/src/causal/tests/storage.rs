@@ -5,6 +5,7 @@ use engine::optim::RmsProp;
 
 use super::*;
 use crate::formats::{HuggingFaceExport, SaveOptions};
+use crate::{Export, Exported, ModelError};
 use policies::{Learner, Persist};
 
 fn learner(lora: Option<LoraConfig>) -> CausalLm {
@@ -64,6 +65,41 @@ fn an_exported_model_comes_back() {
         model.export(&target).unwrap();
         let files = crate::formats::load(&target, &Device::Cpu).unwrap();
         assert_eq!(files.frozen().unwrap().fingerprint().unwrap(), model.fingerprint().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_model_is_written_with_the_files_it_came_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/embedded/tldr");
+    let target = folder.path().join("again");
+    let model = crate::formats::load(&source, &Device::Cpu).unwrap().frozen().unwrap();
+    model.frozen_copy().unwrap().export(&target).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        let [before, after] = [&source, &target].map(|folder| std::fs::read(folder.join(name)).unwrap());
+        assert!(before == after, "{name}");
+    }
+}
+
+/// Notes what it was given.
+#[derive(Debug)]
+struct Note;
+
+impl Export<CausalConfig> for Note {
+    fn export(&self, folder: &std::path::Path, model: &Exported<'_, CausalConfig>) -> Result<(), ModelError> {
+        let note = format!("{} {}", model.tensors.len(), model.lora.is_some());
+        std::fs::write(folder.join("note"), note).map_err(|e| ModelError::io(folder, e))
+    }
+}
+
+#[test]
+fn a_model_is_written_by_the_exporter_that_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    for (lora, expected) in [(None, "20 false"), (Some(lora), "28 true")] {
+        let model = learner(lora).with_exporter(Note);
+        model.frozen_copy().unwrap().export(folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join("note")).unwrap(), expected);
     }
 }
 
