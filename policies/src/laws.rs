@@ -149,8 +149,8 @@ where
     compare(law, &scores, &joined(&apart), tolerance)
 }
 
-/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, and
-/// that rows keep their places.
+/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, that
+/// rows keep their places, and that several actions of a row are scored as each alone.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -196,6 +196,7 @@ where
         let (ours, fresh) = (cursor.log_probs(&actions)?, policy.cursor(mdp, &states)?.log_probs(&actions)?);
         let law = "a cursor is one opened at its states";
         compare(law, &Steps::from_iter([ours]).into(), &Steps::from_iter([fresh]).into(), tolerance)?;
+        candidates::check(cursor.as_mut(), seed, tolerance)?;
         cursor.advance(&actions)?;
     }
     Ok(())
@@ -434,6 +435,7 @@ fn near(one: f64, other: f64, tolerance: f64) -> bool {
     (one - other).abs() <= tolerance * (1.0 + one.abs().max(other.abs()))
 }
 
+mod candidates;
 #[cfg(test)]
 mod tests;
 mod visits;
