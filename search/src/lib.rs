@@ -74,7 +74,7 @@ pub use rows::{Candidate, Choice, Row, Rows};
 pub use sampling::{BestOfN, Greedy, Sampling};
 pub use score::{Guided, LogProbs, Reward, Score, Scorer};
 pub use smc::Smc;
-pub use task::{Method, Progress, Search, Task, Watch};
+pub use task::{IsEnd, Method, Progress, Search, Task, Watch};
 
 #[cfg(test)]
 mod tests;

@@ -47,12 +47,14 @@ impl<A: Clone> Row<A> {
     }
 
     /// The same once more, with a generator forked from its own.
+    #[must_use]
     pub fn branch(&mut self) -> Self {
         let rng = fork(&mut self.rng);
         Self { rng, ..self.clone() }
     }
 
     /// The same after one more decision, with a generator forked from its own.
+    #[must_use]
     pub fn child(&mut self, candidate: &Candidate<A>) -> Self {
         let rng = fork(&mut self.rng);
         let mut child = Self { rng, is_asked: false, score: self.score + candidate.gain, ..self.clone() };
@@ -89,14 +91,14 @@ pub struct Rows<'a, M: Mdp> {
     watch: &'a mut Watch<'a>,
     cursor: Box<dyn Cursor<M> + 'a>,
     scorer: Box<dyn Scorer<M> + 'a>,
-    rows: Vec<Row<M::Action>>,
+    live: Vec<Row<M::Action>>,
     spent: Vec<usize>,
     n_steps: usize,
 }
 
 impl<M: Mdp> std::fmt::Debug for Rows<'_, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("rows", &self.rows.len()).field("spent", &self.spent).finish_non_exhaustive()
+        f.debug_struct("Rows").field("rows", &self.live.len()).field("spent", &self.spent).finish_non_exhaustive()
     }
 }
 
@@ -111,9 +113,9 @@ impl<'a, M: Mdp> Rows<'a, M> {
         let scorer = search.score.open(search.mdp, starts).map_err(SearchError::Policy)?;
         let spent = vec![0; starts.len()];
         let mut rows =
-            Self { search, starts, longest, budgets, watch, cursor, scorer, rows: Vec::new(), spent, n_steps: 0 };
+            Self { search, starts, longest, budgets, watch, cursor, scorer, live: Vec::new(), spent, n_steps: 0 };
         for (start, rng) in rngs.iter_mut().enumerate() {
-            rows.rows.push(Row {
+            rows.live.push(Row {
                 start,
                 actions: Vec::new(),
                 log_probs: Vec::new(),
@@ -131,18 +133,18 @@ impl<'a, M: Mdp> Rows<'a, M> {
 
     /// The rows.
     pub fn rows(&self) -> &[Row<M::Action>] {
-        &self.rows
+        &self.live
     }
 
     /// The rows, for what is the method's own in them.
     pub fn rows_mut(&mut self) -> &mut [Row<M::Action>] {
-        &mut self.rows
+        &mut self.live
     }
 
     /// Which rows each start has.
     pub fn by_start(&self) -> Vec<Vec<usize>> {
         let mut by_start = vec![Vec::new(); self.starts.len()];
-        self.rows.iter().enumerate().for_each(|(index, row)| by_start[row.start].push(index));
+        self.live.iter().enumerate().for_each(|(index, row)| by_start[row.start].push(index));
         by_start
     }
 
@@ -166,7 +168,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
     /// # Errors
     /// A row without an action, one that the problem does not allow, numbers that are not finite; what a policy refuses.
     pub fn candidates(&mut self, k: usize) -> Result<Vec<Vec<Candidate<M::Action>>>> {
-        let mut forks: Vec<Rng> = self.rows.iter_mut().map(|row| fork(&mut row.rng)).collect();
+        let mut forks: Vec<Rng> = self.live.iter_mut().map(|row| fork(&mut row.rng)).collect();
         let mut rngs: Vec<&mut Rng> = forks.iter_mut().collect();
         let proposals = self.cursor.expand(k, &mut rngs).map_err(SearchError::Policy)?;
         self.scored(proposals)
@@ -177,9 +179,9 @@ impl<'a, M: Mdp> Rows<'a, M> {
     /// # Errors
     /// As [`candidates`](Self::candidates).
     pub fn draws(&mut self, n: usize) -> Result<Vec<Vec<Candidate<M::Action>>>> {
-        let mut actions: Vec<Vec<M::Action>> = self.rows.iter().map(|_| Vec::with_capacity(n)).collect();
+        let mut actions: Vec<Vec<M::Action>> = self.live.iter().map(|_| Vec::with_capacity(n)).collect();
         for _ in 0..n {
-            let mut rngs: Vec<&mut Rng> = self.rows.iter_mut().map(|row| &mut row.rng).collect();
+            let mut rngs: Vec<&mut Rng> = self.live.iter_mut().map(|row| &mut row.rng).collect();
             let drawn = self.cursor.draw(&mut rngs).map_err(SearchError::Policy)?;
             count("actions drawn", actions.len(), drawn.len())?;
             actions.iter_mut().zip(drawn).for_each(|(list, action)| list.push(action));
@@ -195,12 +197,12 @@ impl<'a, M: Mdp> Rows<'a, M> {
     /// Counts the rows as asked, and says what each proposal adds to the score.
     fn scored(&mut self, proposals: Vec<Vec<Proposal<M::Action>>>) -> Result<Vec<Vec<Candidate<M::Action>>>> {
         let cost = self.cost();
-        for row in self.rows.iter_mut().filter(|row| !row.is_asked) {
+        for row in self.live.iter_mut().filter(|row| !row.is_asked) {
             row.is_asked = true;
             self.spent[row.start] += cost;
         }
-        count("lists of proposals", self.rows.len(), proposals.len())?;
-        for ((row, state), list) in self.rows.iter().zip(self.cursor.states()).zip(&proposals) {
+        count("lists of proposals", self.live.len(), proposals.len())?;
+        for ((row, state), list) in self.live.iter().zip(self.cursor.states()).zip(&proposals) {
             let (start, step) = (row.start, row.actions.len());
             if list.is_empty() {
                 return Err(SearchError::Stuck { start, step });
@@ -211,7 +213,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         }
         let gains = self.scorer.gains(self.cursor.states(), &proposals).map_err(SearchError::Policy)?;
         count("lists of gains", proposals.len(), gains.len())?;
-        let lists = self.rows.iter().zip(proposals.into_iter().zip(gains));
+        let lists = self.live.iter().zip(proposals.into_iter().zip(gains));
         lists.map(|(row, (proposals, gains))| candidates_of(row, proposals, gains)).collect()
     }
 
@@ -224,7 +226,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
     pub fn unaffordable(&mut self) -> Vec<Row<M::Action>> {
         let cost = self.cost();
         let mut needed = self.spent.clone();
-        for row in self.rows.iter().filter(|row| !row.is_asked) {
+        for row in self.live.iter().filter(|row| !row.is_asked) {
             needed[row.start] = needed[row.start].saturating_add(cost);
         }
         let budgets = self.budgets.clone();
@@ -238,13 +240,13 @@ impl<'a, M: Mdp> Rows<'a, M> {
 
     /// Drops rows of a kind, and returns them.
     pub fn part(&mut self, leaves: impl Fn(&Row<M::Action>) -> bool) -> Vec<Row<M::Action>> {
-        let (left, stays): (Vec<usize>, Vec<usize>) = (0..self.rows.len()).partition(|&row| leaves(&self.rows[row]));
+        let (left, stays): (Vec<usize>, Vec<usize>) = (0..self.live.len()).partition(|&row| leaves(&self.live[row]));
         if left.is_empty() {
             return Vec::new();
         }
-        let mut parted: Vec<Option<Row<M::Action>>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut parted: Vec<Option<Row<M::Action>>> = std::mem::take(&mut self.live).into_iter().map(Some).collect();
         let left = left.iter().filter_map(|&row| parted[row].take()).collect();
-        self.rows = parted.into_iter().flatten().collect();
+        self.live = parted.into_iter().flatten().collect();
         self.cursor.select(&stays);
         self.scorer.select(&stays);
         left
@@ -252,7 +254,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
 
     /// Makes row i what row `rows[i]` was, with a generator of its own.
     pub fn select(&mut self, rows: &[usize]) {
-        self.rows = rows.iter().map(|&row| self.rows[row].branch()).collect();
+        self.live = rows.iter().map(|&row| self.live[row].branch()).collect();
         self.cursor.select(rows);
         self.scorer.select(rows);
     }
@@ -264,28 +266,28 @@ impl<'a, M: Mdp> Rows<'a, M> {
     pub fn take(&mut self, choices: Vec<Choice<M::Action>>) -> Result<()> {
         let parents: Vec<usize> = choices.iter().map(|choice| choice.row).collect();
         let mut child =
-            |choice: &Choice<M::Action>| self.rows[choice.row].child(&choice.candidate).noted(choice.group, choice.key);
+            |choice: &Choice<M::Action>| self.live[choice.row].child(&choice.candidate).noted(choice.group, choice.key);
         let children: Vec<Row<M::Action>> = choices.iter().map(&mut child).collect();
         let actions: Vec<M::Action> = choices.into_iter().map(|choice| choice.candidate.proposal.action).collect();
         self.cursor.select(&parents);
         self.cursor.advance(&actions).map_err(SearchError::Policy)?;
         self.scorer.select(&parents);
         self.scorer.advance(&actions).map_err(SearchError::Policy)?;
-        self.rows = children;
+        self.live = children;
         let over = |(row, state): (&Row<_>, &M::State)| self.is_end(state, row.start, row.actions.len());
-        let over: Vec<bool> = self.rows.iter().zip(self.cursor.states()).map(over).collect();
-        self.rows.iter_mut().zip(over).for_each(|(row, is_over)| row.is_over = is_over);
+        let over: Vec<bool> = self.live.iter().zip(self.cursor.states()).map(over).collect();
+        self.live.iter_mut().zip(over).for_each(|(row, is_over)| row.is_over = is_over);
         self.n_steps += 1;
-        let progress = Progress { step: self.n_steps, n_rows: self.rows.len(), evaluations: &self.spent };
+        let progress = Progress { step: self.n_steps, n_rows: self.live.len(), evaluations: &self.spent };
         (self.watch)(progress).map_err(SearchError::Policy)
     }
 
     /// The row that a candidate leads to, where it ends with it.
     pub fn ending(&mut self, row: usize, candidate: &Candidate<M::Action>) -> Option<Row<M::Action>> {
         let next = self.search.mdp.step(&self.cursor.states()[row], &candidate.proposal.action);
-        let Row { start, ref actions, .. } = self.rows[row];
+        let Row { start, ref actions, .. } = self.live[row];
         let is_over = self.is_end(&next, start, actions.len() + 1);
-        is_over.then(|| Row { is_over, ..self.rows[row].child(candidate) })
+        is_over.then(|| Row { is_over, ..self.live[row].child(candidate) })
     }
 
     /// Steps until every row has ended or can't be paid for: takes what `choose` chooses among the candidates that it asks for.
@@ -300,7 +302,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         let mut ended = self.ended();
         loop {
             ended.append(&mut self.unaffordable());
-            if self.rows.is_empty() {
+            if self.live.is_empty() {
                 return Ok(ended);
             }
             let choices = choose(self)?;
@@ -315,7 +317,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         self.cursor.extend(states).map_err(SearchError::Policy)?;
         self.scorer.select(&[]);
         self.scorer.extend(states).map_err(SearchError::Policy)?;
-        self.rows = rows;
+        self.live = rows;
         Ok(())
     }
 

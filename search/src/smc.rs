@@ -82,7 +82,9 @@ impl<A: Clone> Particles<A> {
     }
 
     fn keep(&mut self, ended: Vec<Row<A>>) {
-        ended.into_iter().for_each(|row| self.ended[row.start].push(row));
+        for row in ended {
+            self.ended[row.start].push(row);
+        }
     }
 
     /// Resamples the particles of every start whose effective sample size is low and that has one to go on with.

@@ -15,8 +15,11 @@ pub struct Search<'a, M: Mdp> {
     /// The most evaluations for each start; a search ends before it needs more, with the best found so far.
     pub budget: Option<usize>,
     /// Where episodes end, beside the problem's own ends.
-    pub until: Option<&'a dyn Fn(&M::State) -> bool>,
+    pub until: Option<IsEnd<'a, M::State>>,
 }
+
+/// Says where episodes end.
+pub type IsEnd<'a, S> = &'a dyn Fn(&S) -> bool;
 
 impl<'a, M: Mdp> Search<'a, M> {
     /// Without a budget, to the problem's ends.
@@ -32,7 +35,7 @@ impl<'a, M: Mdp> Search<'a, M> {
 
     /// The same, to states of a kind where they come before the problem's end.
     #[must_use]
-    pub fn until(self, is_end: &'a dyn Fn(&M::State) -> bool) -> Self {
+    pub fn until(self, is_end: IsEnd<'a, M::State>) -> Self {
         Self { until: Some(is_end), ..self }
     }
 

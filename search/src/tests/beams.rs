@@ -81,7 +81,7 @@ fn wider_beams_find_likelier_episodes() {
     let policy = untidy(&mdp, &start, 9);
     let best = |width| {
         let beam = Beam { width, ..full(width) };
-        run((&mdp, &policy), &LogProbs::likelihood(), &beam, &[start.clone()]).unwrap()[0].found[0].score
+        run((&mdp, &policy), &LogProbs::likelihood(), &beam, std::slice::from_ref(&start)).unwrap()[0].found[0].score
     };
     let scores: Vec<f64> = [1, 4, 16, 4000].map(best).into();
     assert!(scores.windows(2).all(|pair| pair[0] <= pair[1]), "{scores:?}");
@@ -95,7 +95,8 @@ fn the_length_penalty_favours_long_episodes() {
     let policy = untidy(&mdp, &start, 2);
     let length = |length_penalty| {
         let beam = Beam { length_penalty, ..full(4000) };
-        run((&mdp, &policy), &LogProbs::likelihood(), &Beam { n: 1, ..beam }, &[start.clone()]).unwrap()[0].found[0]
+        run((&mdp, &policy), &LogProbs::likelihood(), &Beam { n: 1, ..beam }, std::slice::from_ref(&start)).unwrap()[0]
+            .found[0]
             .length()
     };
     let lengths: Vec<usize> = [-4.0, 0.0, 1.0, 4.0].map(length).into();
@@ -110,7 +111,10 @@ fn groups_of_a_diverse_beam_differ() {
     let firsts = |penalty: f64| -> BTreeSet<u32> {
         let beam = Beam { n: 4, length_penalty: 0.0, ..Beam::new(4) };
         let diverse = DiverseBeam { beam, groups: 4, penalty };
-        let found = run((&mdp, &policy), &LogProbs::likelihood(), &diverse, &[start.clone()]).unwrap().remove(0).found;
+        let found = run((&mdp, &policy), &LogProbs::likelihood(), &diverse, std::slice::from_ref(&start))
+            .unwrap()
+            .remove(0)
+            .found;
         assert_eq!(found.len(), 4);
         found.iter().map(|found| found.episode.pieces[0].actions[0]).collect()
     };

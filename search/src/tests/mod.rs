@@ -4,6 +4,7 @@ mod batches;
 mod beams;
 mod budgets;
 mod particles;
+mod peers;
 mod problems;
 mod refinements;
 mod refusals;

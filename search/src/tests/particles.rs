@@ -64,7 +64,7 @@ fn particles_follow_the_weighed_policy() {
     let policy = untidy(&mdp, &start, 1);
     let score = Reward(|_: &TokenState, token: &u32| f64::from(*token) / 2.0);
     let smc = Smc { n: 20_000, threshold: 0.9 };
-    let outcome = run((&mdp, &policy), &score, &smc, &[start.clone()]).unwrap().remove(0);
+    let outcome = run((&mdp, &policy), &score, &smc, std::slice::from_ref(&start)).unwrap().remove(0);
     let all = brute_force(&mdp, &policy, &score, &start);
     let weight = |(score, episode): &(f64, mdp::EpisodeOf<mdp::token::TokenMdp>)| {
         (score + super::score_of(&mdp, &policy, &LogProbs::likelihood(), episode)).exp()

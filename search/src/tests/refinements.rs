@@ -49,7 +49,8 @@ fn with_full_width_in_both_halves_it_is_brute_force() {
     let pair = tables(&mdp, 3);
     let full = Beam { n: 50, length_penalty: 0.0, early_stopping: EarlyStopping::Exhausted, ..Beam::new(50) };
     let method = Refinements { outer: &full, inner: &full };
-    let found = run((&mdp, &pair), &LogProbs::likelihood(), &method, &[start.clone()]).unwrap().remove(0).found;
+    let found =
+        run((&mdp, &pair), &LogProbs::likelihood(), &method, std::slice::from_ref(&start)).unwrap().remove(0).found;
     let expected = brute_force(&mdp, &pair, &LogProbs::likelihood(), &start);
     assert_eq!(found.len(), expected.len());
     for (found, (score, _)) in found.iter().zip(&expected) {
@@ -66,7 +67,7 @@ fn a_budget_holds_for_both_halves_together() {
     let likelihood = LogProbs::likelihood();
     for budget in 1..40 {
         let search = Search::new(&mdp, &pair, &likelihood).within(budget);
-        let outcome = search.run(&method, &[start.clone()], &[LONG], &mut rngs(1, 0)).unwrap().remove(0);
+        let outcome = search.run(&method, std::slice::from_ref(&start), &[LONG], &mut rngs(1, 0)).unwrap().remove(0);
         assert!(outcome.spent.evaluations <= budget && !outcome.found.is_empty(), "{budget}");
         // The finished ones come first, and are what they say.
         for found in &outcome.found {

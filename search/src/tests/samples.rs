@@ -11,8 +11,10 @@ fn samples_follow_the_policy() {
     let start = TokenState::new([1]);
     let policy = untidy(&mdp, &start, 1);
     let n = 20_000;
-    let found =
-        run((&mdp, &policy), &LogProbs::likelihood(), &Sampling { n }, &[start.clone()]).unwrap().remove(0).found;
+    let found = run((&mdp, &policy), &LogProbs::likelihood(), &Sampling { n }, std::slice::from_ref(&start))
+        .unwrap()
+        .remove(0)
+        .found;
     for (log_prob, episode) in brute_force(&mdp, &policy, &LogProbs::likelihood(), &start) {
         let (p, n) = (log_prob.exp(), n as f64);
         let share = found.iter().filter(|found| found.episode == episode).count() as f64 / n;

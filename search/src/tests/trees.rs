@@ -3,7 +3,7 @@ use mdp::{FiniteState, Mdp};
 
 use super::problems::{River, maze, words};
 use super::{brute_force, run, untidy};
-use crate::{Evaluation, LogProbs, Mcts, Reward, Score};
+use crate::{Evaluation, LogProbs, Mcts, Reward};
 
 /// The tree's best is the best of all, and its mean goes there as simulations are made.
 #[test]
@@ -51,15 +51,7 @@ fn a_value_function_stands_in_for_rollouts() {
     // Every way is as likely, so the value alone leads.
     let policy = policies::Tabular::new(&mdp);
     let reward = Reward(|s: &FiniteState, a: &usize| ((s.place + a * 3 + s.time) % 5) as f64);
-    fn value(
-        mdp: &mdp::Finite,
-        policy: &policies::Tabular<mdp::Finite>,
-        score: &dyn Score<mdp::Finite>,
-        state: &FiniteState,
-    ) -> f64 {
-        brute_force(mdp, policy, score, state)[0].0
-    }
-    let exact = |state: &FiniteState| value(&mdp, &policy, &reward, state);
+    let exact = |state: &FiniteState| brute_force(&mdp, &policy, &reward, state)[0].0;
     let mcts = Mcts { evaluation: Evaluation::Value(&exact), ..Mcts::new(60, 3) };
     let outcome = run((&mdp, &policy), &reward, &mcts, &[start]).unwrap().remove(0);
     assert!((outcome.found[0].score - exact(&start)).abs() < 1e-9);
