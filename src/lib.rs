@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`mdp`] | problems as values: [`mdp::Mdp`], tokens, denoising, hybrids, exact solutions of small ones |
 //! | [`policies`] | what a model is asked: [`policies::Policy`], [`policies::Learner`], [`policies::Pair`], a table of logits |
+//! | [`search`] | beams, samples, trees and particles over any policy, by likelihood, implicit reward or a score of one's own |
 //! | [`objectives`] | losses of numbers: DPO and its family, ranked lists, demonstrations |
 //! | [`train`] | the loop: [`train::Training`], sources of examples, run folders, TensorBoard |
 //! | [`datasets`] | records, chats, images, pair folders; embedded problems with oracles |
@@ -21,4 +22,4 @@
 //!   `02_language_model`, `03_denoiser` and `04_refiner_and_generator` are such programs.
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
 //! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
-pub use {datasets, engine, mdp, models, objectives, policies, recipes, train};
+pub use {datasets, engine, mdp, models, objectives, policies, recipes, search, train};

@@ -58,6 +58,24 @@ pub enum Half<O, I> {
     Inner(I),
 }
 
+impl<O, I> Half<O, I> {
+    /// What is of the problem that comes first, if it is.
+    pub fn outer(self) -> Option<O> {
+        match self {
+            Self::Outer(outer) => Some(outer),
+            Self::Inner(_) => None,
+        }
+    }
+
+    /// What is of the problem that follows, if it is.
+    pub fn inner(self) -> Option<I> {
+        match self {
+            Self::Outer(_) => None,
+            Self::Inner(inner) => Some(inner),
+        }
+    }
+}
+
 /// Why a hand-off can't be made; each has a type of its own, and callers only report it.
 pub type HandoffError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -151,6 +169,31 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
             }
         }
         Some((Episode { pieces: outer }, Episode { pieces: inner }))
+    }
+
+    /// The same episode, with pieces that cross the hand-off cut there, as [`split`](Self::split) and policies want them: a search
+    /// or a cursor's walk goes over it in one piece.
+    ///
+    /// # Errors
+    /// What the hand-off can't make anything of.
+    pub fn cut(&self, episode: EpisodeOf<Self>) -> Result<EpisodeOf<Self>, HandoffError> {
+        let mut pieces = Vec::with_capacity(episode.pieces.len() + 1);
+        for Piece { start, mut actions, weight } in episode.pieces {
+            let n_outer = actions.iter().take_while(|action| matches!(action, Half::Outer(_))).count();
+            let Half::Outer(outer) = &start else {
+                pieces.push(Piece { start, actions, weight });
+                continue;
+            };
+            let taken = actions[..n_outer].iter().cloned().filter_map(Half::outer);
+            let end = taken.fold(outer.clone(), |state, action| self.outer.step(&state, &action));
+            let followed = actions.split_off(n_outer);
+            pieces.push(Piece { start, actions, weight });
+            if !followed.is_empty() {
+                let starts = self.enter(&[&end])?.into_iter().map(Half::Inner);
+                pieces.extend(starts.map(|start| Piece { start, actions: followed.clone(), weight }));
+            }
+        }
+        Ok(Episode { pieces })
     }
 
     /// One episode of the two halves' pieces, the outer ones first; each piece's weight is multiplied by its half's.

@@ -41,6 +41,34 @@ pub trait Cursor<M: Mdp> {
     /// Not as many actions as rows; what the policy refuses.
     fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError>;
 
+    /// log pi(a|s) of several actions of each row, in nats, in their order.
+    ///
+    /// Unless it is overridden it asks [`log_probs`](Cursor::log_probs) once for each place in the lists, which is cheap where a
+    /// row remembers what was computed for it.
+    ///
+    /// # Shapes
+    /// `candidates` has a list for each row, of any length but 0; the answer has the same lengths.
+    ///
+    /// # Errors
+    /// Not as many lists as rows, or an empty one; what the policy refuses.
+    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        one_each("lists of actions", self.states().len(), candidates.len())?;
+        let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
+        let mut lists: Vec<Vec<f64>> = candidates.iter().map(|list| Vec::with_capacity(list.len())).collect();
+        for place in 0..longest {
+            // Rows whose list is over are asked about its last action once more: no row may be left out.
+            let at = |list: &Vec<M::Action>| list.get(place).or(list.last()).cloned();
+            let actions = candidates.iter().map(at).collect::<Option<Vec<_>>>();
+            let numbers = self.log_probs(&actions.ok_or_else(|| wrong_count("actions of a row", 1, 0))?)?;
+            for ((list, candidates), number) in lists.iter_mut().zip(candidates).zip(numbers) {
+                if list.len() < candidates.len() {
+                    list.push(number);
+                }
+            }
+        }
+        Ok(lists)
+    }
+
     /// Takes an action in each row.
     ///
     /// # Errors
@@ -105,6 +133,22 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
         let decision = |(state, action): (&M::State, &M::Action)| Episode::whole(state.clone(), vec![action.clone()]);
         let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(actions).map(decision).collect();
         Ok(self.policy.score(self.mdp, &decisions)?.log_probs.values().to_vec())
+    }
+
+    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        one_each("lists of actions", self.states.len(), candidates.len())?;
+        let decision = |state: &M::State, action: &M::Action| Episode::whole(state.clone(), vec![action.clone()]);
+        let of_row = |(state, list)| (list as &Vec<_>).iter().map(move |action| decision(state, action));
+        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(candidates).flat_map(of_row).collect();
+        let scores = self.policy.score(self.mdp, &decisions)?.log_probs;
+        one_each("scores of decisions", decisions.len(), scores.values().len())?;
+        let mut left = scores.values();
+        let list = |list: &Vec<M::Action>| {
+            let (own, others) = left.split_at(list.len());
+            left = others;
+            own.to_vec()
+        };
+        Ok(candidates.iter().map(list).collect())
     }
 
     fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {

@@ -3,6 +3,7 @@
 //! They hold for every policy, so they are the first test to write for a new one; the tolerance says how exact its
 //! arithmetic is (1e-9 for a table in f64, about 1e-4 for a language model in f32).
 mod broken;
+mod candidates;
 mod channels;
 #[cfg(test)]
 mod tests;
@@ -78,8 +79,8 @@ where
     compare(law, &scores, &joined(&apart), tolerance)
 }
 
-/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, and
-/// that rows keep their places.
+/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, that
+/// rows keep their places, and that several actions of a row are scored as each alone.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -125,6 +126,7 @@ where
         let (ours, fresh) = (cursor.log_probs(&actions)?, policy.cursor(mdp, &states)?.log_probs(&actions)?);
         let law = "a cursor is one opened at its states";
         compare(law, &Steps::from_iter([ours]).into(), &Steps::from_iter([fresh]).into(), tolerance)?;
+        candidates::check(cursor.as_mut(), seed, tolerance)?;
         cursor.advance(&actions)?;
     }
     Ok(())

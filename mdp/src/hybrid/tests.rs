@@ -174,3 +174,17 @@ fn a_piece_that_crosses_the_hand_off_is_not_split() {
         Episode::whole(Half::Outer(TokenState::new([1])), vec![Half::Outer(0), Half::Inner(1)]);
     assert_eq!(two(words(3, 3), words(2, 4)).split(&episode), None);
 }
+
+#[test]
+fn an_episode_that_crosses_the_hand_off_is_cut_there() {
+    let mdp = two(words(3, 3), words(2, 4));
+    let start = mdp.start(&prompt());
+    for episode in all_episodes(&mdp, &start, 1000).unwrap() {
+        let actions = episode.pieces[0].actions.clone();
+        let cut = mdp.cut(episode).unwrap();
+        assert_eq!(cut.pieces.iter().flat_map(|piece| piece.actions.clone()).collect::<Vec<_>>(), actions);
+        let (outer, inner) = mdp.split(&cut).expect("no piece crosses");
+        assert_eq!(inner.pieces[0].start.prompt[..], outer.pieces[0].actions[..]);
+        assert_eq!(mdp.cut(cut.clone()).unwrap(), cut);
+    }
+}

@@ -8,7 +8,7 @@ use policies::{BoxError, Cursor, Proposal, one_each};
 
 use super::cache::Cached;
 use super::decoder::Pass;
-use super::draw::{Sampling, log_prob, top_proposals};
+use super::draw::{Sampling, log_prob, log_probs, top_proposals};
 use super::generate::{GROUP, host_logits};
 use super::model::CausalLm;
 use super::packing::check_inputs;
@@ -147,6 +147,14 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         one_each("actions", self.rows.len(), actions.len())?;
         self.model.limits().check_tokens(actions, format_args!("the actions"))?;
         Ok(self.logits()?.iter().zip(actions).map(|((logits, ..), &token)| log_prob(logits, token)).collect())
+    }
+
+    fn log_probs_of(&mut self, candidates: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        one_each("lists of actions", self.rows.len(), candidates.len())?;
+        for list in candidates {
+            self.model.limits().check_tokens(list, format_args!("the actions"))?;
+        }
+        Ok(self.logits()?.iter().zip(candidates).map(|((logits, ..), list)| log_probs(logits, list)).collect())
     }
 
     fn advance(&mut self, actions: &[u32]) -> Result<(), BoxError> {

@@ -104,6 +104,12 @@ pub(super) fn log_prob(logits: &[f32], token: u32) -> f64 {
     f64::from(logits[token as usize]) - normaliser(logits)
 }
 
+/// The log-probabilities of several tokens among all of `logits`, nats.
+pub(super) fn log_probs(logits: &[f32], tokens: &[u32]) -> Vec<f64> {
+    let normaliser = normaliser(logits);
+    tokens.iter().map(|&token| f64::from(logits[token as usize]) - normaliser).collect()
+}
+
 /// The logarithm of the sum of exponentials.
 fn normaliser(logits: &[f32]) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -143,6 +143,15 @@ impl Cursor<Problem> for DenoisingCursor<'_> {
         actions.iter().enumerate().map(|(row, action)| self.log_prob(row, action)).collect()
     }
 
+    fn log_probs_of(&mut self, candidates: &[Vec<DenoisingAction>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        one_each("lists of actions", self.rows.len(), candidates.len())?;
+        self.predict()?;
+        let of_row = |(row, list): (usize, &Vec<DenoisingAction>)| -> Result<Vec<f64>, BoxError> {
+            list.iter().map(|action| self.log_prob(row, action)).collect()
+        };
+        candidates.iter().enumerate().map(of_row).collect()
+    }
+
     fn advance(&mut self, actions: &[DenoisingAction]) -> Result<(), BoxError> {
         one_each("actions", self.rows.len(), actions.len())?;
         for ((row, state), action) in self.rows.iter_mut().zip(&mut self.states).zip(actions) {

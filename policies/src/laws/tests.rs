@@ -22,6 +22,8 @@ enum Fault {
     ProposesWrongNumbers,
     /// Rows that were selected say something else.
     CursorForgets,
+    /// Several actions of a row are scored as if they were one.
+    CursorMixesCandidates,
     /// `forward` is not `score`.
     ForwardDiffers,
     /// A backward pass forgets the ones before it.
@@ -74,12 +76,16 @@ impl Policy<Finite> for Faulty {
 
     fn cursor<'a>(&'a self, mdp: &'a Finite, states: &[FiniteState]) -> Result<Box<dyn Cursor<Finite> + 'a>, BoxError> {
         let cursor = Box::new(Replay::new(&self.table, mdp, states));
-        Ok(if self.fault == Fault::CursorForgets { Box::new(Off(cursor, 0.0)) } else { cursor })
+        Ok(match self.fault {
+            Fault::CursorForgets => Box::new(Off(cursor, 0.0, 1.0)),
+            Fault::CursorMixesCandidates => Box::new(Off(cursor, 0.0, 0.0)),
+            _ => cursor,
+        })
     }
 }
 
-/// A cursor that is one nat off for every time that rows were selected.
-struct Off<'a>(Box<dyn Cursor<Finite> + 'a>, f64);
+/// A cursor that is so much off, for every time that rows were selected; or gives every candidate the number of the first.
+struct Off<'a>(Box<dyn Cursor<Finite> + 'a>, f64, f64);
 
 impl Cursor<Finite> for Off<'_> {
     fn states(&self) -> &[FiniteState] {
@@ -98,12 +104,17 @@ impl Cursor<Finite> for Off<'_> {
         Ok(self.0.log_probs(actions)?.into_iter().map(|log_prob| log_prob + self.1).collect())
     }
 
+    fn log_probs_of(&mut self, candidates: &[Vec<usize>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        let lists = self.0.log_probs_of(candidates)?;
+        Ok(lists.into_iter().map(|list| vec![list[0] + self.1; list.len()]).collect())
+    }
+
     fn advance(&mut self, actions: &[usize]) -> Result<(), BoxError> {
         self.0.advance(actions)
     }
 
     fn select(&mut self, rows: &[usize]) {
-        self.1 += 1.0;
+        self.1 += self.2;
         self.0.select(rows);
     }
 
@@ -184,6 +195,7 @@ fn each_broken_law_is_found() {
     check(Fault::ScoresInfinity, "decision 0 of episode 0 is scored -inf");
     check(Fault::ProposesWrongNumbers, "proposal 0 says");
     check(Fault::CursorForgets, "a cursor is one opened at its states");
+    check(Fault::CursorMixesCandidates, "several actions of a row are scored as one by one");
     check(Fault::ForwardDiffers, "forward is score");
     check(Fault::Overwrites, "backward adds up");
     check(Fault::TurnsTheGradient, "finite differences along the gradient");

@@ -152,6 +152,20 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         self.together(outer, inner, |number| number, |number| number)
     }
 
+    fn log_probs_of(&mut self, candidates: &[Vec<Action<A, B>>]) -> Result<Vec<Vec<f64>>, BoxError> {
+        one_each("lists of actions", self.places.len(), candidates.len())?;
+        let (of_outer, of_inner) = self.apart(candidates.iter(), |place, list| match place {
+            Half::Outer(_) => Half::Outer(list.iter().cloned().filter_map(Half::outer).collect()),
+            Half::Inner(_) => Half::Inner(list.iter().cloned().filter_map(Half::inner).collect()),
+        });
+        let (outer, inner) = (self.outer.log_probs_of(&of_outer)?, self.inner.log_probs_of(&of_inner)?);
+        let lists = self.together(outer, inner, |numbers| numbers, |numbers| numbers)?;
+        for (list, candidates) in lists.iter().zip(candidates) {
+            one_each("actions of a row's own half", list.len(), candidates.len())?;
+        }
+        Ok(lists)
+    }
+
     fn advance(&mut self, actions: &[Action<A, B>]) -> Result<(), BoxError> {
         one_each("actions", self.places.len(), actions.len())?;
         let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
