@@ -21,7 +21,7 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// How queries, keys and values share the columns of one projection.
+/// The layout of queries, keys and values in the columns of one fused QKV projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkvLayout {
     /// GPT-NeoX: for each head its query, its key, its value. Needs as many key as query heads.

@@ -27,7 +27,7 @@ impl Padding {
     }
 }
 
-/// How a kernel moves over images.
+/// The stride and padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Convolution {
     /// Pixels from one place of the kernel to the next, in both directions; at least 1.

@@ -21,7 +21,7 @@ pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => activation::<T, kernel::GeluTanh>(x), composed::gelu_tanh(x))
 }
 
-/// `x sigmoid(x)`.
+/// The sigmoid linear unit (Swish), `x sigmoid(x)`.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => activation::<T, kernel::Silu>(x), composed::silu(x))
 }
@@ -31,7 +31,7 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => activation::<T, kernel::QuickGelu>(x), composed::quick_gelu(x))
 }
 
-/// The first half of each row times [`gelu`] of the second.
+/// The gated linear unit with [`gelu`]: the first half of each row times [`gelu`] of the second.
 ///
 /// # Shapes
 ///
@@ -48,7 +48,7 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => unary::<T, _, _>(GeGlu, x), composed::geglu(x))
 }
 
-/// `silu(gate) * up`, two tensors of one shape.
+/// The gated linear unit with [`silu`]: `silu(gate) * up`, two tensors of one shape.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if gate.shape() != up.shape() {
         return composed::swiglu(gate, up);

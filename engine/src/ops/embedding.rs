@@ -1,4 +1,4 @@
-//! Table look-up.
+//! Embedding lookup.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, unary};
@@ -6,7 +6,7 @@ use super::slices::fused_or;
 use crate::kernels::{Real, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 
-/// Rows `ids` of `table`.
+/// Looks up embeddings: rows `ids` of `table`.
 ///
 /// # Shapes
 ///

@@ -37,7 +37,7 @@ pub(super) struct Input<'a, T> {
 pub(super) struct Backward<'a, T, const N: usize, R = T> {
     /// The inputs of the forward pass.
     pub(super) inputs: [Input<'a, T>; N],
-    /// Whether something trainable stands behind each input.
+    /// Whether each input is, or was computed from, a trainable tensor.
     pub(super) requires_grad: [bool; N],
     /// The result of the forward pass.
     pub(super) result: &'a [R],
@@ -79,7 +79,7 @@ impl<T: Real> Gradient<T> {
         match self {
             Self::Same if input.track_op() => Ok(Some(gradient.clone())),
             Self::Values(data) if input.track_op() => {
-                variable_gradients::keep(input, Tensor::from_vec(data, input.shape(), input.device())?)
+                variable_gradients::accumulate(input, Tensor::from_vec(data, input.shape(), input.device())?)
             }
             _ => Ok(None),
         }

@@ -1,4 +1,4 @@
-//! Normalisation of groups of channels, image by image.
+//! Group normalisation.
 
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary};
 use super::slices::fused_or;
@@ -9,7 +9,7 @@ use crate::kernels::group_norm::{GroupNorm, Moments};
 use candle_core::{Result, Tensor, bail};
 use std::marker::PhantomData;
 
-/// What [`group_norm`] does to its result.
+/// The activation that [`group_norm`] applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormActivation {
     /// Nothing.

@@ -1,4 +1,4 @@
-//! Rows of pixels as images: what is joined to them, added to them and measured on them.
+//! Concatenation, per-image sums and squared errors of images whose pixels are rows.
 
 use super::fused::{Backward, Fused, Gradient, Input, binary};
 use super::slices::fused_or;

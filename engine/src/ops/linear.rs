@@ -1,4 +1,4 @@
-//! Affine maps.
+//! Linear layers.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, affine};
@@ -9,7 +9,7 @@ use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
 use candle_core::{Result, Shape, Tensor, bail};
 
-/// How a weight matrix lies in memory.
+/// The memory layout of a weight matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightLayout {
     /// `[out, in]`, as in PyTorch's `Linear`.

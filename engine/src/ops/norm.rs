@@ -1,4 +1,4 @@
-//! Normalisation of rows.
+//! Layer and root-mean-square normalisation.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, affine};
@@ -7,7 +7,7 @@ use crate::kernels::Real;
 use crate::kernels::norm::{self as kernel, Centre};
 use candle_core::{Result, Tensor, bail};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row.
+/// Layer normalisation: `(x - mean) / sqrt(variance + eps) * weight + bias` over each row.
 ///
 /// # Shapes
 ///
@@ -23,7 +23,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) 
     fused_or!(&tensors, T => affine::<T, _>(op, x, weight, bias), composed::layer_norm(x, weight, bias, eps))
 }
 
-/// `x / sqrt(mean(x^2) + eps) * weight` over each row.
+/// Root-mean-square normalisation: `x / sqrt(mean(x^2) + eps) * weight` over each row.
 ///
 /// # Shapes
 ///

@@ -9,7 +9,7 @@ use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which two coordinates of a head turn together.
+/// The pairing of the coordinates of a head that rotate together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
     /// `i` with `i + rotated / 2` (GPT-NeoX, Llama in the Hugging Face layout, Qwen2).
@@ -18,7 +18,7 @@ pub enum Pairing {
     Interleaved,
 }
 
-/// How the frequencies are stretched for contexts longer than the trained one.
+/// The scaling of the frequencies for contexts longer than the trained one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// As trained.
@@ -53,7 +53,7 @@ pub enum RopeScaling {
 pub struct Rope {
     /// Number of leading coordinates of each head that turn; even, at most the head's size.
     pub rotated: usize,
-    /// Which coordinates turn together.
+    /// The pairing of the coordinates.
     pub pairing: Pairing,
     frequencies: Vec<f64>,
     turns: Arc<Mutex<Turns>>,

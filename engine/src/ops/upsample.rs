@@ -1,4 +1,4 @@
-//! Images at twice their size.
+//! Nearest-neighbour upsampling.
 
 use super::fused::{Backward, Fused, Gradient, Input, unary};
 use super::slices::fused_or;
@@ -6,7 +6,7 @@ use super::{Grid, composed};
 use crate::kernels::{Real, upsample as kernel};
 use candle_core::{Result, Shape, Tensor};
 
-/// Each pixel four times: the images at twice their height and width.
+/// Nearest-neighbour upsampling by two: each pixel four times, at twice the height and width.
 ///
 /// # Shapes
 ///

@@ -7,7 +7,7 @@ use crate::kernels::vocabulary::{COLUMNS, Normalisers, Scoring, Side};
 use crate::kernels::{Real, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 
-/// Which tokens to score, and against what.
+/// The target tokens to score, and a reference model to compare with.
 #[derive(Debug, Clone, Copy)]
 pub struct VocabularyQuery<'a> {
     /// Row of `hidden` that predicts each target.
@@ -16,7 +16,7 @@ pub struct VocabularyQuery<'a> {
     pub targets: &'a [u32],
     /// Hidden states `[T, width']` and vocabulary matrix `[V, width']` of a reference model.
     pub reference: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether to compute what is only looked at: the columns from the entropy on.
+    /// Whether to compute the diagnostics, which have no gradient: the columns from the entropy on.
     pub diagnostics: bool,
 }
 
@@ -48,7 +48,7 @@ impl VocabularyQuery<'_> {
     }
 }
 
-/// How many numbers [`vocabulary_log_prob`] gives for each target.
+/// The number of columns that [`vocabulary_log_prob`] gives for each target.
 pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 
 /// Log-probability of each target under `softmax(hidden[row] matrix^T)`, in nats.

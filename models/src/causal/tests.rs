@@ -71,8 +71,8 @@ fn files(config: CausalConfig, seed: u64, dtype: DType) -> ModelFiles {
     ModelFiles { path: "random".into(), config, tensors, tokenizer: None, extras: Extras::default() }
 }
 
-fn training(lora: Option<LoraConfig>, keep: Recompute) -> Training {
-    Training { lora, seed: 5, keep, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
+fn training(lora: Option<LoraConfig>, recompute: Recompute) -> Training {
+    Training { lora, seed: 5, recompute, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
 }
 
 fn learner(config: CausalConfig) -> CausalLm {

@@ -55,10 +55,10 @@ fn acting(guidance: bool) -> SamplerConfig {
     SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, keep: Recompute, ema: Option<f64>) -> Training {
+fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
-    Training { lora, seed: 3, keep, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
+    Training { lora, seed: 3, recompute, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
 fn problem() -> Problem {
@@ -169,11 +169,11 @@ fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
 
 #[test]
 fn every_parameter_follows_finite_differences() {
-    for (guidance, lora, keep) in
+    for (guidance, lora, recompute) in
         [(false, false, Recompute::Nothing), (true, false, Recompute::Blocks), (false, true, Recompute::Nothing)]
     {
         let mdp = problem();
-        let (files, training) = (files(DType::F64), training(lora, keep, None));
+        let (files, training) = (files(DType::F64), training(lora, recompute, None));
         let mut policy = Denoiser::trainable(files, Prediction::Epsilon, SHAPE, acting(guidance), training).unwrap();
         if lora {
             // An adapter that begins at zero would hide half of its gradient.

@@ -101,7 +101,8 @@ fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
 #[test]
 fn activations_computed_again_give_the_same_gradient() {
     for (name, config) in configs() {
-        let make = |keep| CausalLm::trainable(files(config.clone(), 1, DType::F32), training(None, keep)).unwrap();
+        let make =
+            |recompute| CausalLm::trainable(files(config.clone(), 1, DType::F32), training(None, recompute)).unwrap();
         let (mut kept, mut again) = (make(Recompute::Nothing), make(Recompute::Blocks));
         for model in [&mut kept, &mut again] {
             backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
