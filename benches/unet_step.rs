@@ -49,8 +49,8 @@ fn batch() -> Arc<UNetBatch> {
     })
 }
 
-fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, keep: Recompute) -> f64 {
-    let mut tape = model.run_tape(Arc::clone(batch), keep).expect("a batch that fits");
+fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, recompute: Recompute) -> f64 {
+    let mut tape = model.run_tape(Arc::clone(batch), recompute).expect("a batch that fits");
     let errors = tape.run_kept(|prediction| Ok(squared_errors(prediction, target, IMAGES)?));
     let ones = errors.and_then(|errors| Ok(errors.ones_like()?)).expect("one error for each image");
     let mut gradients = Gradients::default();
@@ -63,8 +63,8 @@ fn unet(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("unet_step/18m/8-latents");
     group.sample_size(10).throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("score", |bencher| bencher.iter(|| model.score(&batch).expect("a batch that fits")));
-    for (name, keep) in [("step", Recompute::Nothing), ("step-checkpointed", Recompute::Blocks)] {
-        group.bench_function(name, |bencher| bencher.iter(|| step(&model, &batch, &target, keep)));
+    for (name, recompute) in [("step", Recompute::Nothing), ("step-checkpointed", Recompute::Blocks)] {
+        group.bench_function(name, |bencher| bencher.iter(|| step(&model, &batch, &target, recompute)));
     }
     group.finish();
 }

@@ -89,10 +89,10 @@ fn folders_whose_files_say_something_easily_read_past_have_the_numbers_of_transf
     }
 }
 
-fn check_dpo_steps(case: &str, keep: Recompute) {
+fn check_dpo_steps(case: &str, recompute: Recompute) {
     let dpo = &expected(case)["dpo"];
     let setting = |name: &str| dpo[name].as_f64().unwrap();
-    let training = Training { keep, ..Training::new(Box::new(RmsProp::default())) };
+    let training = Training { recompute, ..Training::new(Box::new(RmsProp::default())) };
     let reference = files(case).frozen().unwrap();
     let mut model = files(case).trainable(training).unwrap();
     let pairs = dpo["pairs"].as_array().unwrap();

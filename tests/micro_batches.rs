@@ -60,12 +60,12 @@ fn pairs() -> Vec<ImageExample> {
 type Shown = Vec<[f64; 3]>;
 
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
-fn train(dtype: DType, at_once: usize, keep: Recompute) -> (Shown, Vec<f64>) {
+fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>) {
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (config, tensors) = network(dtype);
     let reference =
         Denoiser::frozen(config.clone(), tensors.clone(), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
-    let training = Training { keep, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
+    let training = Training { recompute, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
     let mut learner = Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
     let draws = Draws {
@@ -117,12 +117,12 @@ fn micro_batches_are_exact() {
     let (shown, weights) = train(DType::F64, N, Recompute::Nothing);
     assert!((shown[0][0] - LN_2).abs() < 1e-15, "{shown:?}");
     assert!(shown[STEPS - 1][0] < LN_2 - 1e-3, "{shown:?}");
-    for (at_once, keep) in CUTS {
-        let (others, moved) = train(DType::F64, at_once, keep);
+    for (at_once, recompute) in CUTS {
+        let (others, moved) = train(DType::F64, at_once, recompute);
         let difference = apart(shown.as_flattened(), others.as_flattened());
-        assert!(difference < 1e-9, "{at_once} at once, {keep:?}: {difference}\n{shown:?}\n{others:?}");
+        assert!(difference < 1e-9, "{at_once} at once, {recompute:?}: {difference}\n{shown:?}\n{others:?}");
         let difference = apart(&weights, &moved);
-        assert!(difference < 1e-12, "{at_once} at once, {keep:?}: weights {difference} apart");
+        assert!(difference < 1e-12, "{at_once} at once, {recompute:?}: weights {difference} apart");
     }
 }
 
@@ -131,18 +131,21 @@ fn micro_batches_are_exact() {
 #[test]
 fn single_precision_rounds_and_starts_at_ln_2_all_the_same() {
     let (shown, weights) = train(DType::F32, N, Recompute::Nothing);
-    for (at_once, keep) in CUTS {
-        let (others, moved) = train(DType::F32, at_once, keep);
+    for (at_once, recompute) in CUTS {
+        let (others, moved) = train(DType::F32, at_once, recompute);
         // The sum of the micro-batches' shares may be a hair off.
-        assert!((others[0][0] - LN_2).abs() < 1e-15 && others[0][1] == 0.0, "{at_once} at once, {keep:?}: {others:?}");
+        assert!(
+            (others[0][0] - LN_2).abs() < 1e-15 && others[0][1] == 0.0,
+            "{at_once} at once, {recompute:?}: {others:?}"
+        );
         // A margin is beta / 2 times differences of mean squared errors of about 1, each good to f32's epsilon or so.
         let difference = apart(shown.as_flattened(), others.as_flattened());
         assert!(
             difference < BETA * f64::from(f32::EPSILON),
-            "{at_once} at once, {keep:?}: {difference}\n{shown:?}\n{others:?}"
+            "{at_once} at once, {recompute:?}: {difference}\n{shown:?}\n{others:?}"
         );
         let difference = apart(&weights, &moved);
-        assert!(difference < 1e-6, "{at_once} at once, {keep:?}: weights {difference} apart");
+        assert!(difference < 1e-6, "{at_once} at once, {recompute:?}: weights {difference} apart");
     }
     assert!((shown[0][0] - LN_2).abs() < 1e-15 && shown[0][1] == 0.0, "{shown:?}");
 }

@@ -6,12 +6,11 @@
 //! setting ([`Recompute`]) whether activations are kept at all or computed a second time on the way back, which is activation
 //! checkpointing: time for memory.
 //!
-//! What is carried across a border is one tensor or several: a U-Net has its skip connections, and a time embedding
-//! that every block reads. A segment hands on what it does not change by returning it as it got it; that costs neither
-//! time nor memory.
+//! One tensor or several are carried across a border: a U-Net has its skip connections, and a time embedding that every
+//! block reads. A segment hands on an unchanged tensor by returning it as it got it; that costs neither time nor memory.
 //!
-//! A segment may use any number of parameters (variables); their gradients go straight into [`Gradients`]. What it must
-//! not use is activations that are not handed to it, for these are cut off.
+//! A segment may use any number of parameters (variables); their gradients go straight into [`Gradients`]. It must not
+//! use activations that are not handed to it, for these are detached.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -46,7 +45,7 @@ use candle_core::Tensor;
 use crate::{EngineError, Gradients, Parameters};
 use carried::{Carried, Made, Segment, Slopes};
 
-/// What a tape computes a second time on the way back.
+/// Selects the activations that a tape recomputes in the backward pass (activation checkpointing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing: all activations of a segment are kept.
@@ -62,12 +61,12 @@ pub enum Recompute {
 /// one, and fail on others.
 ///
 /// # Laws
-/// The gradients are those of one graph over the whole chain, and have the same bits whatever is kept. A segment's
+/// The gradients are those of one graph over the whole chain, and have the same bits whatever is recomputed. A segment's
 /// function, run again, gives the same numbers.
 pub struct Tape<'f> {
-    keep: Recompute,
+    recompute: Recompute,
     inputs: Vec<Carried>,
-    /// What the last segment handed on; never empty.
+    /// The outputs of the last segment; never empty.
     outputs: Vec<Carried>,
     segments: Vec<Segment<'f>>,
 }
@@ -77,29 +76,29 @@ impl<'f> Tape<'f> {
     ///
     /// # Errors
     /// When the device has no room for a copy.
-    pub fn from_input(input: &Tensor, keep: Recompute) -> Result<Self, EngineError> {
-        Self::from_inputs(std::slice::from_ref(input), keep)
+    pub fn from_input(input: &Tensor, recompute: Recompute) -> Result<Self, EngineError> {
+        Self::from_inputs(std::slice::from_ref(input), recompute)
     }
 
     /// Starts a chain at `inputs`. [`Tape::backward_all`] will return their gradients.
     ///
     /// # Errors
     /// When there are none, or the device has no room for copies.
-    pub fn from_inputs(inputs: &[Tensor], keep: Recompute) -> Result<Self, EngineError> {
+    pub fn from_inputs(inputs: &[Tensor], recompute: Recompute) -> Result<Self, EngineError> {
         let inputs = inputs.iter().map(|input| Carried::tracked(&input.detach())).collect::<Result<Vec<_>, _>>()?;
         check_some(&inputs)?;
-        Ok(Self { keep, outputs: inputs.clone(), inputs, segments: Vec::new() })
+        Ok(Self { recompute, outputs: inputs.clone(), inputs, segments: Vec::new() })
     }
 
-    /// Starts a chain at what `function` makes of parameters alone, such as an embedding of token ids.
+    /// Starts a chain at a tensor that `function` makes of parameters alone, such as an embedding of token ids.
     ///
     /// # Errors
     /// The function's own.
     pub fn from_source(
         function: impl FnOnce() -> Result<Tensor, EngineError>,
-        keep: Recompute,
+        recompute: Recompute,
     ) -> Result<Self, EngineError> {
-        Self::from_sources(|| Ok(vec![function()?]), keep)
+        Self::from_sources(|| Ok(vec![function()?]), recompute)
     }
 
     /// Starts a chain at several tensors, made of parameters and of constants.
@@ -108,9 +107,9 @@ impl<'f> Tape<'f> {
     /// The function's own, and when it makes nothing.
     pub fn from_sources(
         function: impl FnOnce() -> Result<Vec<Tensor>, EngineError>,
-        keep: Recompute,
+        recompute: Recompute,
     ) -> Result<Self, EngineError> {
-        let mut tape = Self { keep, inputs: Vec::new(), outputs: Vec::new(), segments: Vec::new() };
+        let mut tape = Self { recompute, inputs: Vec::new(), outputs: Vec::new(), segments: Vec::new() };
         tape.run_all_kept(|_| function())?;
         Ok(tape)
     }
@@ -125,8 +124,8 @@ impl<'f> Tape<'f> {
         self.outputs.iter().map(Carried::detached)
     }
 
-    /// Runs one more segment on the last one's output, keeping of it what the tape keeps, and returns its output,
-    /// detached.
+    /// Runs one more segment on the last one's output and returns its output, detached. The tape's [`Recompute`] says
+    /// whether its activations are kept.
     ///
     /// # Errors
     /// The function's own.
@@ -139,7 +138,7 @@ impl<'f> Tape<'f> {
         Ok(self.output())
     }
 
-    /// Runs one more segment on the last one's outputs, keeping of it what the tape keeps.
+    /// Runs one more segment on the last one's outputs. The tape's [`Recompute`] says whether its activations are kept.
     ///
     /// # Errors
     /// The function's own, and when it returns nothing.
@@ -147,7 +146,7 @@ impl<'f> Tape<'f> {
         &mut self,
         function: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f,
     ) -> Result<(), EngineError> {
-        match self.keep {
+        match self.recompute {
             Recompute::Nothing => self.run_all_kept(function),
             Recompute::Blocks => {
                 let (outputs, made) = carried::run(&self.outputs, &function)?;
@@ -157,7 +156,7 @@ impl<'f> Tape<'f> {
         }
     }
 
-    /// Runs one more segment and keeps its activations whatever the tape keeps: for a head, which is large to compute
+    /// Runs one more segment and keeps its activations whatever the tape recomputes: for a head, which is large to compute
     /// and is the first thing on the way back.
     ///
     /// # Errors
@@ -201,7 +200,7 @@ impl<'f> Tape<'f> {
     /// `gradient` has the shape of the last output.
     ///
     /// # Errors
-    /// A gradient of another shape, and what the segments themselves fail with.
+    /// A gradient of another shape, and the errors of the segments.
     pub fn backward(
         self,
         gradient: &Tensor,
@@ -219,7 +218,7 @@ impl<'f> Tape<'f> {
     /// One gradient per output, in its shape; the result has a place for each of [`Tape::from_inputs`]' tensors.
     ///
     /// # Errors
-    /// Gradients of another number or shape, and what the segments themselves fail with.
+    /// Gradients of another number or shape, and the errors of the segments.
     pub fn backward_all(
         self,
         of_outputs: &[Tensor],
@@ -265,7 +264,7 @@ fn check_gradient(output: &Tensor, gradient: &Tensor) -> Result<(), EngineError>
 impl fmt::Debug for Tape<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tape")
-            .field("keep", &self.keep)
+            .field("recompute", &self.recompute)
             .field("n_segments", &self.segments.len())
             .field("outputs", &self.outputs)
             .finish_non_exhaustive()

@@ -9,7 +9,7 @@ use crate::parameters::check_like;
 use crate::{EngineError, Parameters, host};
 
 const OWNER: &str = "the moving average";
-/// What a saved average's name starts with.
+/// The prefix of the name of a saved average.
 const SHADOW: &str = "shadow";
 
 /// Exponential moving averages of the trainable tensors of a model: after each step, average = decay average +

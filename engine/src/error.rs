@@ -1,4 +1,4 @@
-//! What can go wrong with devices, named tensors and optimisers.
+//! Errors of devices, named tensors and optimisers.
 
 use candle_core::DType;
 
@@ -12,7 +12,7 @@ pub enum EngineError {
     /// A tensor operation failed, and the tensor it was about is known.
     #[error("cannot {action} `{name}`")]
     Named {
-        /// What was being done, as in "update".
+        /// The action that failed, as in "update".
         action: &'static str,
         /// The tensor's name.
         name: String,
@@ -98,7 +98,7 @@ pub enum EngineError {
     /// A setting is out of its range.
     #[error("{owner}: {setting} must be {expected}, got {got}")]
     Setting {
-        /// What the setting belongs to, as in "AdamW".
+        /// The owner of the setting, as in "AdamW".
         owner: &'static str,
         /// Its name.
         setting: &'static str,

@@ -139,8 +139,8 @@ impl Gradients {
         Ok(norm)
     }
 
-    /// Hands every trainable parameter's gradient to `visit`, in the order of their names; what it writes takes the place
-    /// of what was gathered. A parameter that has got no gradient gets zeros.
+    /// Hands every trainable parameter's gradient to `visit`, in the order of their names; the numbers it writes replace
+    /// those gathered. A parameter that has got no gradient gets zeros.
     ///
     /// # Errors
     /// The visitor's own, and when the device fails.

@@ -18,7 +18,7 @@ use crate::error::check_setting;
 use crate::ops::{Convolution, Grid, WeightLayout, conv2d, linear};
 use crate::{EngineError, Noise, Parameters, noise};
 
-/// Which layers get an adapter.
+/// Selects the layers that get an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoraTargets {
     /// Every linear layer but the output layer, and no convolution (PEFT's `all-linear`).
@@ -37,7 +37,7 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Whether the scale is alpha / sqrt(rank), not alpha / rank (PEFT's `use_rslora`).
     pub rslora: bool,
-    /// Which layers are adapted.
+    /// Selects the layers that get an adapter.
     pub targets: LoraTargets,
 }
 
@@ -63,7 +63,7 @@ pub struct Adapter<'a> {
     pub a: &'a Tensor,
     /// B, [out, rank], or [out, 1, 1, rank] of a convolution.
     pub b: &'a Tensor,
-    /// What the product is multiplied by.
+    /// The factor of the product B A.
     pub scale: f64,
 }
 

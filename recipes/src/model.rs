@@ -178,8 +178,8 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Trai
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
         return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
     }
-    let keep = if values.model.activation_checkpointing() { Recompute::Blocks } else { Recompute::Nothing };
-    Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), keep, ema })
+    let recompute = if values.model.activation_checkpointing() { Recompute::Blocks } else { Recompute::Nothing };
+    Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), recompute, ema })
 }
 
 /// The options of saved weights.

@@ -10,19 +10,19 @@ use crate::{EngineError, Gradients, Parameters, ops};
 /// A tensor that is carried from segment to segment.
 #[derive(Clone, Debug)]
 pub(super) struct Carried {
-    /// What segments are given: a variable, if a gradient is wanted. It stays the same one as long as it is handed on.
+    /// The input of segments: a variable, if a gradient is required. It stays the same one as long as it is handed on.
     tensor: Tensor,
     detached: Tensor,
 }
 
 impl Carried {
-    /// One whose gradient is wanted.
+    /// A tensor whose gradient is required.
     pub(super) fn tracked(detached: &Tensor) -> Result<Self, EngineError> {
         let tensor = Var::from_tensor(detached)?.into_inner();
         Ok(Self { detached: tensor.detach(), tensor })
     }
 
-    /// What a segment made, cut off from how it was made.
+    /// An output of a segment, detached from its graph.
     fn of(output: &Tensor) -> Result<Self, EngineError> {
         let detached = output.detach();
         if output.track_op() { Self::tracked(&detached) } else { Ok(Self { tensor: detached.clone(), detached }) }
@@ -40,7 +40,7 @@ pub(super) struct Made {
     output: Tensor,
 }
 
-/// Where among a segment's outputs a tensor is, and what it is carried as.
+/// The index of a tensor among a segment's outputs, and the id of the tensor that it is carried as.
 pub(super) struct Place {
     index: usize,
     carried: TensorId,
@@ -53,7 +53,7 @@ impl Made {
     }
 }
 
-/// Runs a segment's function: everything it hands on, and what of it is new and tracked.
+/// Runs a segment's function: all of its outputs, and those that are new and tracked.
 pub(super) fn run(
     inputs: &[Carried],
     function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
@@ -82,7 +82,7 @@ pub(super) fn run(
 
 type Function<'f> = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f>;
 
-/// What is left of a segment for the way back.
+/// A segment that has run, for its backward pass.
 pub(super) struct Segment<'f> {
     inputs: Vec<Carried>,
     way: Way<'f>,
@@ -104,7 +104,7 @@ impl<'f> Segment<'f> {
         Self { inputs, way: Way::Again(made, function) }
     }
 
-    /// Replaces the slopes of what the segment made by those of what it was given, and gathers the parameters'.
+    /// Replaces the slopes of the segment's outputs by those of its inputs, and gathers the parameters'.
     pub(super) fn backward(
         self,
         slopes: &mut Slopes,
@@ -128,7 +128,7 @@ impl<'f> Segment<'f> {
     }
 }
 
-/// What a segment made, with the graph behind it, and the slope of each; nothing where no slope has come.
+/// The outputs of a segment, with the graph behind them, and the slope of each; nothing where no slope has come.
 fn outputs_with_slopes(
     way: Way<'_>,
     inputs: &[Carried],

@@ -1,11 +1,12 @@
-//! Backward passes that start at given gradients.
+//! Vector-Jacobian products: backward passes that start at given gradients.
 
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor, WithDType};
 
 use crate::{EngineError, ops};
 
-/// The gradients of everything behind the outputs, given those of the outputs: what lies behind several gets the sum.
+/// The gradients of everything behind the outputs, given those of the outputs (a vector-Jacobian product): a tensor behind
+/// several outputs gets the sum.
 ///
 /// Candle starts a backward pass at ones only, so it is started at a number whose gradients with respect to the outputs
 /// are those given.

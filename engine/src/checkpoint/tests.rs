@@ -44,8 +44,8 @@ fn slopes() -> Tensor {
     random("slopes", 0, (IDS.len(), 6))
 }
 
-fn by_tape(parameters: &Parameters, n_blocks: u64, keep: Recompute) -> (Tensor, Gradients) {
-    let mut tape = Tape::from_source(|| Ok(embedding(&IDS, parameters.get("table")?)?), keep).unwrap();
+fn by_tape(parameters: &Parameters, n_blocks: u64, recompute: Recompute) -> (Tensor, Gradients) {
+    let mut tape = Tape::from_source(|| Ok(embedding(&IDS, parameters.get("table")?)?), recompute).unwrap();
     for i in 0..n_blocks {
         tape.run(move |x| block(parameters, i, x)).unwrap();
     }
@@ -85,8 +85,8 @@ fn gradients_are_those_of_one_graph() {
     let parameters = model(3, |_| false);
     let expected = by_one_graph(&parameters, 3);
     assert!(expected.1.missing(&parameters).is_empty());
-    for keep in [Recompute::Nothing, Recompute::Blocks] {
-        assert_same(&by_tape(&parameters, 3, keep), &expected);
+    for recompute in [Recompute::Nothing, Recompute::Blocks] {
+        assert_same(&by_tape(&parameters, 3, recompute), &expected);
     }
 }
 
@@ -95,8 +95,8 @@ fn frozen_parts_get_no_gradient() {
     for learns in ["block.0", "block.1", "block.2", "table"] {
         let parameters = model(3, |name| name != learns);
         let expected = by_one_graph(&parameters, 3);
-        for keep in [Recompute::Nothing, Recompute::Blocks] {
-            assert_same(&by_tape(&parameters, 3, keep), &expected);
+        for recompute in [Recompute::Nothing, Recompute::Blocks] {
+            assert_same(&by_tape(&parameters, 3, recompute), &expected);
         }
     }
     let frozen = model(2, |_| true);
@@ -110,8 +110,8 @@ fn a_given_input_gets_its_gradient() {
     let output = block(&parameters, 1, &block(&parameters, 0, &x).unwrap()).unwrap();
     let gradient = random("gradient", 0, (5, WIDTH));
     let expected = (&output * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
-    for keep in [Recompute::Nothing, Recompute::Blocks] {
-        let mut tape = Tape::from_input(&x, keep).unwrap();
+    for recompute in [Recompute::Nothing, Recompute::Blocks] {
+        let mut tape = Tape::from_input(&x, recompute).unwrap();
         for i in 0..2 {
             let parameters = &parameters;
             tape.run(move |x| block(parameters, i, x)).unwrap();
@@ -166,8 +166,8 @@ fn several_tensors_are_carried() {
         expected.add_from(&store, &parameters).unwrap();
         let expected = (carried[0].detach(), expected);
 
-        let runs = [Recompute::Nothing, Recompute::Blocks].map(|keep| {
-            let mut tape = Tape::from_inputs(&[x.as_tensor().clone()], keep).unwrap();
+        let runs = [Recompute::Nothing, Recompute::Blocks].map(|recompute| {
+            let mut tape = Tape::from_inputs(&[x.as_tensor().clone()], recompute).unwrap();
             tape.run_all(|x| Ok(vec![x[0].clone(), added(&parameters)?])).unwrap();
             for segment in segments(&parameters) {
                 tape.run_all(segment).unwrap();
@@ -185,12 +185,12 @@ fn several_tensors_are_carried() {
 #[test]
 fn what_is_handed_on_is_not_copied() {
     let parameters = model(1, |_| false);
-    for keep in [Recompute::Nothing, Recompute::Blocks] {
-        let mut tape = Tape::from_inputs(&[random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))], keep).unwrap();
+    for recompute in [Recompute::Nothing, Recompute::Blocks] {
+        let mut tape = Tape::from_inputs(&[random("x", 0, (5, WIDTH)), random("x", 1, (5, WIDTH))], recompute).unwrap();
         let before = tape.outputs().nth(1).unwrap().id();
         tape.run_all(|x| Ok(vec![block(&parameters, 0, &x[0])?, x[1].clone()])).unwrap();
         assert_eq!(tape.outputs().nth(1).unwrap().id(), before);
-        // What nothing depends on is not run again, and gets nothing.
+        // A segment that nothing depends on is not run again, and gets nothing.
         tape.run_all(|x| Ok(vec![x[1].clone()])).unwrap();
         let one = random("gradient", 0, (5, WIDTH));
         let mut gradients = Gradients::default();
@@ -261,10 +261,10 @@ impl CustomOp1 for Same {
 #[test]
 fn a_thousand_segments_need_no_deep_stack() {
     let run = || {
-        for keep in [Recompute::Nothing, Recompute::Blocks] {
+        for recompute in [Recompute::Nothing, Recompute::Blocks] {
             let mut parameters = Parameters::default();
             parameters.insert_trainable("shift", Tensor::ones(1, DType::F32, &Device::Cpu).unwrap()).unwrap();
-            let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), keep).unwrap();
+            let mut tape = Tape::from_input(&Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(), recompute).unwrap();
             for _ in 0..1000 {
                 tape.run(|x| Ok((x + parameters.get("shift")?)?)).unwrap();
             }

@@ -213,7 +213,7 @@ impl<T: Real> Attention<'_, T> {
         });
     }
 
-    /// Adds what a tile with these probabilities gives to the gradients.
+    /// Adds the gradients of a tile with these probabilities.
     ///
     /// # Safety
     ///

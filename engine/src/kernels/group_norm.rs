@@ -29,7 +29,7 @@ pub(crate) struct GroupNorm<'a, T, C> {
     pub(crate) activation: PhantomData<C>,
 }
 
-/// What an image's pixels go through, by channel: `(x - centre) * scale`, then weight and bias.
+/// The affine map of an image's pixels, by channel: `(x - centre) * scale`, then weight and bias.
 struct Channels<T> {
     centre: Vec<T>,
     scale: Vec<T>,

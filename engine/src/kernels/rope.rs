@@ -15,7 +15,7 @@ pub(crate) struct Angles<T> {
     pub(crate) half: usize,
 }
 
-/// Which way to turn; gradients turn back.
+/// The direction of a rotation; gradients rotate back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Forward,

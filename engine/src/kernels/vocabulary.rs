@@ -26,14 +26,14 @@ pub(crate) struct Side<'a, T> {
     pub(crate) width: usize,
 }
 
-/// What to score.
+/// The operands of a scoring pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scoring<'a, T> {
     pub(crate) policy: Side<'a, T>,
     pub(crate) reference: Option<Side<'a, T>>,
     pub(crate) targets: &'a [u32],
     pub(crate) vocabulary: usize,
-    /// Whether the columns that are only looked at, from the entropy on, are wanted.
+    /// Whether the diagnostics, the columns from the entropy on, are computed.
     pub(crate) diagnostics: bool,
 }
 

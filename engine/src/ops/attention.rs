@@ -1,12 +1,14 @@
 //! Causal attention over prefix forests, and over caches when generating.
 
-use super::slices::{fused_or, like, read, slice, stored, wanted};
+use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
+use super::slices::{fused_or, read};
 use super::{Block, Forest, composed};
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
 use crate::kernels::{Real, cached};
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
-use std::sync::{Arc, OnceLock};
+use candle_core::{DType, Result, Shape, Tensor, bail};
+use std::array;
+use std::sync::Arc;
 
 /// Numbers of attention heads and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Heads {
     pub size: usize,
 }
 
-/// How queries, keys and values share the columns of one projection.
+/// The layout of queries, keys and values in the columns of one fused QKV projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkvLayout {
     /// GPT-NeoX: for each head its query, its key, its value. Needs as many key as query heads.
@@ -68,7 +70,7 @@ pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest
     heads.check(forest, q, k, v)?;
     fused_or!(
         &[q, k, v],
-        T => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Op::<T>::new(heads, None, Plan::of_forest(forest))),
+        T => ternary(Op::<T>::new(heads, None, Plan::of_forest(forest)), q, k, v),
         composed::forest_attention(q, k, v, heads, forest)
     )
 }
@@ -84,7 +86,7 @@ pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, fo
     forest.check()?;
     fused_or!(
         &[qkv],
-        T => qkv.contiguous()?.apply_op1(Op::<T>::new(heads, Some(layout), Plan::of_forest(forest))),
+        T => unary(Op::<T>::new(heads, Some(layout), Plan::of_forest(forest)), qkv),
         composed::forest_attention_packed(qkv, heads, layout, forest)
     )
 }
@@ -97,8 +99,7 @@ pub(super) fn attend_blocks<T: Real>(
     heads: Heads,
     blocks: &[Block],
 ) -> Result<Tensor> {
-    let op = Op::<T>::new(heads, None, Plan::of_blocks(blocks));
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+    ternary(Op::<T>::new(heads, None, Plan::of_blocks(blocks)), q, k, v)
 }
 
 /// Keys and values of a sequence generated so far, the current token's included: `[length, key_value * size]` each.
@@ -137,13 +138,12 @@ struct Op<T> {
     /// `None` for three separate tensors.
     packed: Option<QkvLayout>,
     plan: Plan,
-    /// What the forward pass leaves for the backward pass.
-    normalisers: OnceLock<Normalisers<T>>,
+    normalisers: Saved<Normalisers<T>>,
 }
 
 impl<T: Real> Op<T> {
     fn new(heads: Heads, packed: Option<QkvLayout>, plan: Plan) -> Self {
-        Self { heads, packed, plan, normalisers: OnceLock::new() }
+        Self { heads, packed, plan, normalisers: Saved::new() }
     }
 
     /// Columns of queries, keys and values.
@@ -162,90 +162,37 @@ impl<T: Real> Op<T> {
         }
     }
 
-    fn attention<'a>(&'a self, data: [&'a [T]; 3]) -> Attention<'a, T> {
-        let [q, k, v] = self.columns();
-        let operand = |data, columns| Operand { data, columns };
-        Attention {
-            queries: operand(data[0], q),
-            keys: operand(data[1], k),
-            values: operand(data[2], v),
-            heads: self.heads,
-            plan: &self.plan,
-        }
-    }
-
-    fn forward(&self, data: [&[T]; 3]) -> (CpuStorage, Shape) {
-        let (output, normalisers) = self.attention(data).forward();
-        // Ops run forward once; a second time would leave the same numbers.
-        let _ = self.normalisers.set(normalisers);
-        let width = self.heads.query * self.heads.size;
-        stored(output, (self.plan.n_queries, width))
-    }
-
-    fn backward(
-        &self,
-        data: [&[T]; 3],
-        result: &Tensor,
-        gradient: &Tensor,
-        to: [Option<Shared<'_, T>>; 3],
-    ) -> Result<()> {
-        let Some(normalisers) = self.normalisers.get() else { bail!("a backward pass without a forward pass") };
-        let gradient = gradient.contiguous()?;
-        let [q, k, v] = self.columns();
-        let target = |data: Option<_>, columns| data.map(|data| Target { data, columns });
-        let targets = [target(to[0], q), target(to[1], k), target(to[2], v)];
-        self.attention(data).backward(&read(result)?, normalisers, &read(&gradient)?, targets);
-        Ok(())
+    /// The kernel, with one input for each of queries, keys and values or one for all of them.
+    fn attention<'a, const N: usize>(&'a self, inputs: [Input<'a, T>; N]) -> Attention<'a, T> {
+        let columns = self.columns();
+        let operand = |which: usize| Operand { data: inputs[which.min(N - 1)].data, columns: columns[which] };
+        Attention { queries: operand(0), keys: operand(1), values: operand(2), heads: self.heads, plan: &self.plan }
     }
 }
 
-impl<T: Real> CustomOp1 for Op<T> {
-    fn name(&self) -> &'static str {
-        "attention-packed"
+impl<T: Real, const N: usize> Fused<T, N> for Op<T> {
+    const NAME: &'static str = "attention";
+
+    fn shape(&self, _inputs: [&[usize]; N]) -> Shape {
+        (self.plan.n_queries, self.heads.query * self.heads.size).into()
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward([slice(storage, layout)?; 3]))
+    fn forward(&self, inputs: [Input<'_, T>; N]) -> Result<Vec<T>> {
+        let (output, normalisers) = self.attention(inputs).forward();
+        self.normalisers.set(normalisers);
+        Ok(output)
     }
 
-    fn bwd(&self, qkv: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let mut to_qkv = vec![T::zero(); qkv.elem_count()];
-        let shared = Shared::new(&mut to_qkv);
-        self.backward([&read(qkv)?; 3], result, gradient, [Some(shared); 3])?;
-        like(to_qkv, qkv)
-    }
-}
-
-impl<T: Real> CustomOp3 for Op<T> {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward([slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?]))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let zeros = |like: &Tensor| vec![T::zero(); if like.track_op() { like.elem_count() } else { 0 }];
-        let (mut to_q, mut to_k, mut to_v) = (zeros(q), zeros(k), zeros(v));
-        let target = |of: &Tensor, data| of.track_op().then(|| Shared::new(data));
-        let targets = [target(q, &mut to_q), target(k, &mut to_k), target(v, &mut to_v)];
-        self.backward([&read(q)?, &read(k)?, &read(v)?], result, gradient, targets)?;
-        Ok((wanted(to_q, q)?, wanted(to_k, k)?, wanted(to_v, v)?))
+    fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
+        let len = |index: usize| if pass.requires_grad[index] { pass.inputs[index].data.len() } else { 0 };
+        let mut gradients: [Vec<T>; N] = array::from_fn(|index| vec![T::zero(); len(index)]);
+        let buffers = gradients.each_mut().map(|gradient| Shared::new(gradient));
+        let columns = self.columns();
+        let targets = [0, 1, 2].map(|which: usize| {
+            let index = which.min(N - 1);
+            pass.requires_grad[index].then(|| Target { data: buffers[index], columns: columns[which] })
+        });
+        self.attention(pass.inputs).backward(pass.result, self.normalisers.get()?, pass.gradient, targets);
+        Ok(gradients.map(Gradient::Values))
     }
 }

@@ -1,4 +1,4 @@
-//! What every op must satisfy, whatever it computes.
+//! Tests that every op must pass: against its composed form, finite differences and strided inputs.
 
 use super::backward;
 use candle_core::{DType, Device, Result, Tensor, Var};

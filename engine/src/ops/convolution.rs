@@ -1,11 +1,11 @@
 //! Convolutions of images.
 
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, affine};
+use super::slices::fused_or;
 use super::{Grid, composed};
 use crate::kernels::convolution::{self as kernel, Sizes};
 use crate::kernels::{Vectorised, rows};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use std::marker::PhantomData;
+use candle_core::{Result, Shape, Tensor, bail};
 
 /// Rows and columns of zeros put around each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -27,7 +27,7 @@ impl Padding {
     }
 }
 
-/// How a kernel moves over images.
+/// The stride and padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Convolution {
     /// Pixels from one place of the kernel to the next, in both directions; at least 1.
@@ -95,98 +95,32 @@ pub fn conv2d(
     let tensors = [x, weight, bias.unwrap_or(weight)];
     fused_or!(
         &tensors,
-        T => apply::<T>(x, weight, bias, sizes),
+        T => affine::<T, _>(Conv2d(sizes), x, weight, bias),
         composed::conv2d(x, weight, bias, grid, convolution)
     )
 }
 
-fn apply<T: Vectorised>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
-    let op = Conv2d::<T> { sizes, number: PhantomData };
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
-        None => x.apply_op2(&weight, op),
-    }
-}
+struct Conv2d(Sizes);
 
-struct Conv2d<T> {
-    sizes: Sizes,
-    number: PhantomData<T>,
-}
+impl<T: Vectorised, const N: usize> Fused<T, N> for Conv2d {
+    const NAME: &'static str = "conv2d";
 
-impl<T: Vectorised> Conv2d<T> {
-    fn forward(&self, x: &[T], weight: &[T], bias: Option<&[T]>) -> (CpuStorage, Shape) {
-        let y = kernel::forward(x, weight, bias, &self.sizes);
-        let rows = y.len() / self.sizes.n_out;
-        stored(y, (rows, self.sizes.n_out))
+    fn shape(&self, _inputs: [&[usize]; N]) -> Shape {
+        let Sizes { images, output: [height, width], n_out, .. } = self.0;
+        (images * height * width, n_out).into()
     }
 
-    fn to_input(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
-        if !x.track_op() {
-            return Ok(None);
-        }
-        like(kernel::to_input(gradient, &read::<T>(weight)?, &self.sizes), x)
+    fn forward(&self, inputs: [Input<'_, T>; N]) -> Result<Vec<T>> {
+        let bias = inputs.get(2).map(|bias| bias.data);
+        Ok(kernel::forward(inputs[0].data, inputs[1].data, bias, &self.0))
     }
 
-    fn to_weight(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
-        if !weight.track_op() {
-            return Ok(None);
-        }
-        like(kernel::to_weight(&read::<T>(x)?, gradient, &self.sizes), weight)
-    }
-}
-
-impl<T: Vectorised> CustomOp2 for Conv2d<T> {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward(slice(s1, l1)?, slice(s2, l2)?, None))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let gradient = read(&gradient)?;
-        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?))
-    }
-}
-
-impl<T: Vectorised> CustomOp3 for Conv2d<T> {
-    fn name(&self) -> &'static str {
-        "conv2d-with-bias"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward(slice(s1, l1)?, slice(s2, l2)?, Some(slice(s3, l3)?)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let gradient = read(&gradient)?;
-        let to_bias =
-            if bias.track_op() { like(rows::sum_rows::<T>(&gradient, bias.elem_count()), bias)? } else { None };
-        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?, to_bias))
+    fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
+        let (x, weight) = (pass.inputs[0].data, pass.inputs[1].data);
+        Ok(pass.each_required(|index| match index {
+            0 => kernel::to_input(pass.gradient, weight, &self.0),
+            1 => kernel::to_weight(x, pass.gradient, &self.0),
+            _ => rows::sum_rows(pass.gradient, self.0.n_out),
+        }))
     }
 }

@@ -1,9 +1,10 @@
 //! Activations and sums, element by element.
 
 use super::composed;
-use super::slices::{fused_or, like, read, slice, stored, wanted};
+use super::fused::{Backward, Fused, Gradient, Input, binary, unary};
+use super::slices::fused_or;
 use crate::kernels::{Real, elementwise as kernel};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 use std::marker::PhantomData;
 
 /// The Gaussian error linear unit, `x Phi(x)`, with the exact normal distribution function Phi.
@@ -12,25 +13,25 @@ use std::marker::PhantomData;
 ///
 /// Hendrycks and Gimpel, *Gaussian Error Linear Units* (2016).
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    fused_or!(&[x], T => apply::<T, kernel::Gelu>(x), composed::gelu(x))
+    fused_or!(&[x], T => activation::<T, kernel::Gelu>(x), composed::gelu(x))
 }
 
 /// The tanh approximation of [`gelu`]: `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
 pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
-    fused_or!(&[x], T => apply::<T, kernel::GeluTanh>(x), composed::gelu_tanh(x))
+    fused_or!(&[x], T => activation::<T, kernel::GeluTanh>(x), composed::gelu_tanh(x))
 }
 
-/// `x sigmoid(x)`.
+/// The sigmoid linear unit (Swish), `x sigmoid(x)`.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
-    fused_or!(&[x], T => apply::<T, kernel::Silu>(x), composed::silu(x))
+    fused_or!(&[x], T => activation::<T, kernel::Silu>(x), composed::silu(x))
 }
 
 /// `x sigmoid(1.702 x)`, CLIP's approximation of [`gelu`].
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
-    fused_or!(&[x], T => apply::<T, kernel::QuickGelu>(x), composed::quick_gelu(x))
+    fused_or!(&[x], T => activation::<T, kernel::QuickGelu>(x), composed::quick_gelu(x))
 }
 
-/// The first half of each row times [`gelu`] of the second.
+/// The gated linear unit with [`gelu`]: the first half of each row times [`gelu`] of the second.
 ///
 /// # Shapes
 ///
@@ -44,17 +45,17 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     if width == 0 || !width.is_multiple_of(2) {
         bail!("halves of rows of {:?}", x.dims());
     }
-    fused_or!(&[x], T => x.contiguous()?.apply_op1(GeGlu::<T>(PhantomData)), composed::geglu(x))
+    fused_or!(&[x], T => unary::<T, _, _>(GeGlu, x), composed::geglu(x))
 }
 
-/// `silu(gate) * up`, two tensors of one shape.
+/// The gated linear unit with [`silu`]: `silu(gate) * up`, two tensors of one shape.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     if gate.shape() != up.shape() {
         return composed::swiglu(gate, up);
     }
     fused_or!(
         &[gate, up],
-        T => gate.contiguous()?.apply_op2(&up.contiguous()?, SwiGlu::<T>(PhantomData)),
+        T => binary::<T, _, _>(SwiGlu, gate, up),
         composed::swiglu(gate, up)
     )
 }
@@ -66,92 +67,75 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     fused_or!(
         &[a, b],
-        T => a.contiguous()?.apply_op2(&b.contiguous()?, Add::<T>(PhantomData)),
+        T => binary::<T, _, _>(Add, a, b),
         composed::add(a, b)
     )
 }
 
-fn apply<T: Real, C: kernel::Curve>(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Activation::<T, C>(PhantomData))
+fn activation<T: Real, C: kernel::Curve>(x: &Tensor) -> Result<Tensor> {
+    unary::<T, _, _>(Activation::<C>(PhantomData), x)
 }
 
-struct Activation<T, C>(PhantomData<(T, C)>);
+struct Activation<C>(PhantomData<C>);
 
-impl<T: Real, C: kernel::Curve> CustomOp1 for Activation<T, C> {
-    fn name(&self) -> &'static str {
-        C::NAME
+impl<T: Real, C: kernel::Curve> Fused<T, 1> for Activation<C> {
+    const NAME: &'static str = C::NAME;
+
+    fn forward(&self, [x]: [Input<'_, T>; 1]) -> Result<Vec<T>> {
+        Ok(kernel::values::<T, C>(x.data))
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(stored(kernel::values::<T, C>(slice(storage, layout)?), layout.shape()))
-    }
-
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        like(kernel::slopes::<T, C>(&read(x)?, &read(&gradient)?), x)
-    }
-}
-
-struct SwiGlu<T>(PhantomData<T>);
-
-impl<T: Real> CustomOp2 for SwiGlu<T> {
-    fn name(&self) -> &'static str {
-        "swiglu"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(stored(kernel::swiglu::<T>(slice(s1, l1)?, slice(s2, l2)?), l1.shape()))
-    }
-
-    fn bwd(
-        &self,
-        gate: &Tensor,
-        up: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let (to_gate, to_up) = kernel::swiglu_slopes::<T>(&read(gate)?, &read(up)?, &read(&gradient)?);
-        Ok((wanted(to_gate, gate)?, wanted(to_up, up)?))
+    fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
+        let [x] = pass.inputs;
+        Ok([Gradient::Values(kernel::slopes::<T, C>(x.data, pass.gradient))])
     }
 }
 
-struct GeGlu<T>(PhantomData<T>);
+struct SwiGlu;
 
-impl<T: Real> CustomOp1 for GeGlu<T> {
-    fn name(&self) -> &'static str {
-        "geglu"
+impl<T: Real> Fused<T, 2> for SwiGlu {
+    const NAME: &'static str = "swiglu";
+
+    fn forward(&self, [gate, up]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
+        Ok(kernel::swiglu(gate.data, up.data))
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (n_rows, width) = (layout.dims()[0], layout.dims()[1] / 2);
-        Ok(stored(kernel::geglu::<T>(slice(storage, layout)?, width), (n_rows, width)))
-    }
-
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        like(kernel::geglu_slopes::<T>(&read(x)?, &read(&gradient)?, x.dims()[1] / 2), x)
+    fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
+        let [gate, up] = pass.inputs;
+        let (to_gate, to_up) = kernel::swiglu_slopes(gate.data, up.data, pass.gradient);
+        Ok([to_gate, to_up].map(Gradient::Values))
     }
 }
 
-struct Add<T>(PhantomData<T>);
+struct GeGlu;
 
-impl<T: Real> CustomOp2 for Add<T> {
-    fn name(&self) -> &'static str {
-        "add"
+impl<T: Real> Fused<T, 1> for GeGlu {
+    const NAME: &'static str = "geglu";
+
+    fn shape(&self, [x]: [&[usize]; 1]) -> Shape {
+        (x[0], x[1] / 2).into()
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(stored(kernel::add::<T>(slice(s1, l1)?, slice(s2, l2)?), l1.shape()))
+    fn forward(&self, [x]: [Input<'_, T>; 1]) -> Result<Vec<T>> {
+        Ok(kernel::geglu(x.data, x.dims[1] / 2))
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((a.track_op().then(|| gradient.clone()), b.track_op().then(|| gradient.clone())))
+    fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
+        let [x] = pass.inputs;
+        Ok([Gradient::Values(kernel::geglu_slopes(x.data, pass.gradient, x.dims[1] / 2))])
+    }
+}
+
+struct Add;
+
+impl<T: Real> Fused<T, 2> for Add {
+    const NAME: &'static str = "add";
+
+    fn forward(&self, [a, b]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
+        Ok(kernel::add(a.data, b.data))
+    }
+
+    fn backward(&self, _pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
+        Ok([Gradient::Same, Gradient::Same])
     }
 }

@@ -1,12 +1,12 @@
-//! Table look-up.
+//! Embedding lookup.
 
 use super::composed;
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, unary};
+use super::slices::fused_or;
 use crate::kernels::{Real, rows};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use std::marker::PhantomData;
+use candle_core::{Result, Shape, Tensor, bail};
 
-/// Rows `ids` of `table`.
+/// Looks up embeddings: rows `ids` of `table`.
 ///
 /// # Shapes
 ///
@@ -22,30 +22,29 @@ pub fn embedding(ids: &[u32], table: &Tensor) -> Result<Tensor> {
     }
     fused_or!(
         &[table],
-        T => table.contiguous()?.apply_op1(Embedding::<T> { ids: ids.to_vec(), number: PhantomData }),
+        T => unary::<T, _, _>(Embedding { ids: ids.to_vec() }, table),
         composed::embedding(ids, table)
     )
 }
 
-struct Embedding<T> {
+struct Embedding {
     ids: Vec<u32>,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> CustomOp1 for Embedding<T> {
-    fn name(&self) -> &'static str {
-        "embedding"
+impl<T: Real> Fused<T, 1> for Embedding {
+    const NAME: &'static str = "embedding";
+
+    fn shape(&self, [table]: [&[usize]; 1]) -> Shape {
+        (self.ids.len(), table[1]).into()
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let width = layout.dims()[1];
-        let rows = rows::gather::<T>(slice(storage, layout)?, width, &self.ids);
-        Ok(stored(rows, (self.ids.len(), width)))
+    fn forward(&self, [table]: [Input<'_, T>; 1]) -> Result<Vec<T>> {
+        Ok(rows::gather(table.data, table.dims[1], &self.ids))
     }
 
-    fn bwd(&self, table: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (n_rows, width) = table.dims2()?;
-        let gradient = gradient.contiguous()?;
-        like(rows::scatter_add::<T>(&read(&gradient)?, width, &self.ids, n_rows), table)
+    fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
+        let [table] = pass.inputs;
+        let to_table = rows::scatter_add(pass.gradient, table.dims[1], &self.ids, table.dims[0]);
+        Ok([Gradient::Values(to_table)])
     }
 }

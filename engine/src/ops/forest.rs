@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-/// A run of packed tokens that continues another one (or starts a tree).
+/// A segment of packed tokens that continues another one (or starts a tree).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// The segment whose last token comes right before this one's first; `None` starts a tree.

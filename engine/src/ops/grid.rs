@@ -1,9 +1,9 @@
-//! Images as rows.
+//! The shape of a batch of images whose pixels are rows.
 
 use candle_core::{Result, Tensor, bail};
 
-/// What the rows of a batch of images are: one row for each pixel, image by image, from top to bottom and from left to
-/// right.
+/// The shape of a batch of images stored as a matrix with one row per pixel (NHWC order): image by image, from top to
+/// bottom and from left to right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// The number of images.

@@ -1,15 +1,15 @@
-//! Normalisation of groups of channels, image by image.
+//! Group normalisation.
 
-use super::slices::{fused_or, read, slice, stored, wanted};
+use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary};
+use super::slices::fused_or;
 use super::{Grid, composed};
 use crate::kernels::Real;
 use crate::kernels::elementwise::{Curve, Same, Silu};
 use crate::kernels::group_norm::{GroupNorm, Moments};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 
-/// What [`group_norm`] does to its result.
+/// The activation that [`group_norm`] applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormActivation {
     /// Nothing.
@@ -59,8 +59,8 @@ fn apply<T: Real, C: Curve>(
     eps: f64,
     grid: Grid,
 ) -> Result<Tensor> {
-    let op = Op::<T, C> { groups, eps, pixels: grid.pixels(), moments: OnceLock::new(), kind: PhantomData };
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
+    let op = Op::<C> { groups, eps, pixels: grid.pixels(), moments: Saved::new(), activation: PhantomData };
+    ternary::<T, _, _>(op, x, weight, bias)
 }
 
 fn check(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, grid: Grid) -> Result<()> {
@@ -74,56 +74,33 @@ fn check(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: usize, grid: Grid) 
     Ok(())
 }
 
-struct Op<T, C> {
+struct Op<C> {
     groups: usize,
     eps: f64,
     pixels: usize,
-    /// What the forward pass leaves for the backward pass.
-    moments: OnceLock<Moments>,
-    kind: PhantomData<(T, C)>,
+    moments: Saved<Moments>,
+    activation: PhantomData<C>,
 }
 
-impl<T: Real, C: Curve> Op<T, C> {
-    fn kernel<'a>(&self, weight: &'a [T], bias: &'a [T]) -> GroupNorm<'a, T, C> {
-        let Self { groups, eps, pixels, .. } = *self;
-        GroupNorm { weight, bias, groups, pixels, eps, activation: PhantomData }
+impl<C: Curve> Op<C> {
+    fn kernel<'a, T: Real>(&self, [_, weight, bias]: [Input<'a, T>; 3]) -> GroupNorm<'a, T, C> {
+        let Self { groups, eps, pixels, activation, .. } = *self;
+        GroupNorm { weight: weight.data, bias: bias.data, groups, pixels, eps, activation }
     }
 }
 
-impl<T: Real, C: Curve> CustomOp3 for Op<T, C> {
-    fn name(&self) -> &'static str {
-        "group-norm"
+impl<T: Real, C: Curve> Fused<T, 3> for Op<C> {
+    const NAME: &'static str = "group-norm";
+
+    fn forward(&self, inputs: [Input<'_, T>; 3]) -> Result<Vec<T>> {
+        let (y, moments) = self.kernel(inputs).forward(inputs[0].data);
+        self.moments.set(moments);
+        Ok(y)
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (y, moments) = self.kernel(slice(s2, l2)?, slice(s3, l3)?).forward(slice(s1, l1)?);
-        // Ops run forward once; a second time would leave the same numbers.
-        let _ = self.moments.set(moments);
-        Ok(stored(y, l1.shape()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(moments) = self.moments.get() else { bail!("a backward pass without a forward pass") };
-        let gradient = gradient.contiguous()?;
-        let gradients = {
-            let (weight, bias) = (read(weight)?, read(bias)?);
-            self.kernel(&weight, &bias).backward(&read(x)?, moments, &read(&gradient)?, x.track_op())
-        };
-        Ok((wanted(gradients.x, x)?, wanted(gradients.weight, weight)?, wanted(gradients.bias, bias)?))
+    fn backward(&self, pass: &Backward<'_, T, 3>) -> Result<[Gradient<T>; 3]> {
+        let (x, moments) = (pass.inputs[0].data, self.moments.get()?);
+        let gradients = self.kernel(pass.inputs).backward(x, moments, pass.gradient, pass.requires_grad[0]);
+        Ok([gradients.x, gradients.weight, gradients.bias].map(Gradient::Values))
     }
 }

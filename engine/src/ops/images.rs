@@ -1,10 +1,10 @@
-//! Rows of pixels as images: what is joined to them, added to them and measured on them.
+//! Concatenation, per-image sums and squared errors of images whose pixels are rows.
 
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, binary};
+use super::slices::fused_or;
 use super::{Grid, composed};
 use crate::kernels::{Real, pixels as kernel, rows};
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
-use std::marker::PhantomData;
+use candle_core::{Result, Shape, Tensor, bail};
 
 /// Two tensors side by side.
 ///
@@ -20,7 +20,7 @@ pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     fused_or!(
         &[a, b],
-        T => a.contiguous()?.apply_op2(&b.contiguous()?, Concat::<T>(PhantomData)),
+        T => binary::<T, _, _>(Concat, a, b),
         composed::concat(a, b)
     )
 }
@@ -40,10 +40,7 @@ pub fn add_per_image(x: &Tensor, y: &Tensor, grid: Grid) -> Result<Tensor> {
     }
     fused_or!(
         &[x, y],
-        T => {
-            let op = AddPerImage::<T> { pixels: grid.pixels(), number: PhantomData };
-            x.contiguous()?.apply_op2(&y.contiguous()?, op)
-        },
+        T => binary::<T, _, _>(AddPerImage { pixels: grid.pixels() }, x, y),
         composed::add_per_image(x, y, grid)
     )
 }
@@ -65,101 +62,70 @@ pub fn squared_errors(prediction: &Tensor, target: &Tensor, images: usize) -> Re
     }
     fused_or!(
         &[prediction, target],
-        T => {
-            let op = SquaredErrors::<T> { images, number: PhantomData };
-            prediction.contiguous()?.apply_op2(&target.detach().contiguous()?, op)
-        },
+        T => binary::<T, _, _>(SquaredErrors { images }, prediction, &target.detach()),
         composed::squared_errors(prediction, target, images)
     )
 }
 
-struct Concat<T>(PhantomData<T>);
+struct Concat;
 
-impl<T: Real> CustomOp2 for Concat<T> {
-    fn name(&self) -> &'static str {
-        "concat"
+impl<T: Real> Fused<T, 2> for Concat {
+    const NAME: &'static str = "concat";
+
+    fn shape(&self, [a, b]: [&[usize]; 2]) -> Shape {
+        (a[0], a[1] + b[1]).into()
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (n_rows, widths) = (l1.dims()[0], [l1.dims()[1], l2.dims()[1]]);
-        let y = kernel::concat::<T>(slice(s1, l1)?, slice(s2, l2)?, widths);
-        Ok(stored(y, (n_rows, widths[0] + widths[1])))
+    fn forward(&self, [a, b]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
+        Ok(kernel::concat(a.data, b.data, [a.dims[1], b.dims[1]]))
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let gradient = read::<T>(&gradient)?;
-        let (left, right) = (a.dim(1)?, b.dim(1)?);
-        let part = |x: &Tensor, start, part| {
-            let wanted = x.track_op().then(|| kernel::columns::<T>(&gradient, left + right, start, part));
-            wanted.map_or(Ok(None), |part| like(part, x))
-        };
-        Ok((part(a, 0, left)?, part(b, left, right)?))
+    fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
+        let [left, right] = pass.inputs.map(|input| input.dims[1]);
+        let parts = [(0, left), (left, right)];
+        Ok(pass.each_required(|index| {
+            let (start, width) = parts[index];
+            kernel::columns(pass.gradient, left + right, start, width)
+        }))
     }
 }
 
-struct AddPerImage<T> {
+struct AddPerImage {
     pixels: usize,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> CustomOp2 for AddPerImage<T> {
-    fn name(&self) -> &'static str {
-        "add-per-image"
+impl<T: Real> Fused<T, 2> for AddPerImage {
+    const NAME: &'static str = "add-per-image";
+
+    fn forward(&self, [x, y]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
+        Ok(kernel::add_per_image(x.data, y.data, x.dims[1], self.pixels))
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = kernel::add_per_image::<T>(slice(s1, l1)?, slice(s2, l2)?, l1.dims()[1], self.pixels);
-        Ok(stored(y, l1.shape()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let to_y = if y.track_op() {
-            let gradient = gradient.contiguous()?;
-            like(rows::sum_rows_of_images::<T>(&read(&gradient)?, y.dim(1)?, self.pixels), y)?
-        } else {
-            None
-        };
-        Ok((x.track_op().then(|| gradient.clone()), to_y))
+    fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
+        let [_, y] = pass.inputs;
+        let to_y = || rows::sum_rows_of_images(pass.gradient, y.dims[1], self.pixels);
+        Ok([Gradient::Same, pass.if_required(1, to_y)])
     }
 }
 
-struct SquaredErrors<T> {
+struct SquaredErrors {
     images: usize,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> CustomOp2 for SquaredErrors<T> {
-    fn name(&self) -> &'static str {
-        "squared-errors"
+impl<T: Real> Fused<T, 2, f64> for SquaredErrors {
+    const NAME: &'static str = "squared-errors";
+
+    fn shape(&self, _inputs: [&[usize]; 2]) -> Shape {
+        self.images.into()
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let image = l1.shape().elem_count() / self.images;
-        Ok(stored(kernel::squared_errors::<T>(slice(s1, l1)?, slice(s2, l2)?, image), self.images))
+    fn forward(&self, [prediction, target]: [Input<'_, T>; 2]) -> Result<Vec<f64>> {
+        Ok(kernel::squared_errors(prediction.data, target.data, prediction.data.len() / self.images))
     }
 
-    fn bwd(
-        &self,
-        prediction: &Tensor,
-        target: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let slopes = kernel::squared_error_slopes::<T>(&read(prediction)?, &read(target)?, &gradient);
-        Ok((like(slopes, prediction)?, None))
+    fn backward(&self, pass: &Backward<'_, T, 2, f64>) -> Result<[Gradient<T>; 2]> {
+        let [prediction, target] = pass.inputs;
+        let to_prediction = kernel::squared_error_slopes(prediction.data, target.data, pass.gradient);
+        Ok([Gradient::Values(to_prediction), Gradient::None])
     }
 }

@@ -1,15 +1,15 @@
-//! Affine maps.
+//! Linear layers.
 
 use super::composed;
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, affine};
+use super::slices::fused_or;
 use crate::kernels::Real;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
 use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use std::marker::PhantomData;
+use candle_core::{Result, Shape, Tensor, bail};
 
-/// How a weight matrix lies in memory.
+/// The memory layout of a weight matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightLayout {
     /// `[out, in]`, as in PyTorch's `Linear`.
@@ -31,129 +31,77 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
         bail!("linear map of {:?} by {layout:?} {:?} with bias {bias:?}", x.dims(), weight.dims());
     }
     let tensors = [x, weight, bias.unwrap_or(weight)];
-    fused_or!(&tensors, T => apply::<T>(x, weight, bias, layout), composed::linear(x, weight, bias, layout))
+    fused_or!(&tensors, T => affine::<T, _>(Linear { layout }, x, weight, bias), composed::linear(x, weight, bias, layout))
 }
 
-fn apply<T: Real>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
-    let op = Linear::<T> { layout, number: PhantomData };
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
-        None => x.apply_op2(&weight, op),
-    }
-}
-
-struct Linear<T> {
+struct Linear {
     layout: WeightLayout,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> Linear<T> {
+impl Linear {
     /// The weight as `[in, out]`.
-    fn matrix<'a>(&self, weight: &'a [T], dims: &[usize]) -> View<'a, T> {
-        let view = View::new(weight, dims[0], dims[1]);
+    fn matrix<'a, T: Real>(&self, weight: Input<'a, T>) -> View<'a, T> {
+        let view = View::new(weight.data, weight.dims[0], weight.dims[1]);
         if self.layout == WeightLayout::OutIn { view.t() } else { view }
     }
 
-    fn forward(&self, x: &[T], x_layout: &Layout, weight: &[T], weight_layout: &Layout) -> (Vec<T>, (usize, usize)) {
-        let (n_rows, n_in) = (x_layout.dims()[0], x_layout.dims()[1]);
-        let n_out = weight.len() / n_in;
+    /// `x W^T`.
+    fn product<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>) -> Vec<T> {
+        let (n_rows, n_in) = (x.dims[0], x.dims[1]);
+        let n_out = weight.data.len() / n_in;
         if (1..=MOST_ROWS).contains(&n_rows) && self.layout == WeightLayout::OutIn {
-            return (multiply_few(x, weight, n_in), (n_rows, n_out));
+            return multiply_few(x.data, weight.data, n_in);
         }
         let mut y = vec![T::zero(); n_rows * n_out];
-        let weight = self.matrix(weight, weight_layout.dims());
         let result = ViewMut::new(&mut y, n_rows, n_out);
-        multiply(result, Into::Replace, T::one(), View::new(x, n_rows, n_in), weight, Threads::All);
-        (y, (n_rows, n_out))
+        let (x, weight) = (View::new(x.data, n_rows, n_in), self.matrix(weight));
+        multiply(result, Into::Replace, T::one(), x, weight, Threads::All);
+        y
     }
 
-    /// `dx = dy W`, if the input wants it.
-    fn to_input(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
-        if !x.track_op() {
-            return Ok(None);
-        }
-        let (n_rows, n_in) = x.dims2()?;
-        let mut result = vec![T::zero(); n_rows * n_in];
-        let values = read(weight)?;
-        let matrix = self.matrix(&values, weight.dims()).t();
-        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in);
-        let view = ViewMut::new(&mut result, n_rows, n_in);
-        multiply(view, Into::Replace, T::one(), gradient, matrix, Threads::All);
-        like(result, x)
+    /// `dx = dy W`.
+    fn to_input<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
+        let mut result = vec![T::zero(); x.data.len()];
+        let view = ViewMut::new(&mut result, x.dims[0], x.dims[1]);
+        multiply(view, Into::Replace, T::one(), gradient, self.matrix(weight).t(), Threads::All);
+        result
     }
 
-    /// `dW = dy^T x` (or its transpose), if the weight wants it.
-    fn to_weight(&self, x: &Tensor, weight: &Tensor, gradient: &[T]) -> Result<Option<Tensor>> {
-        if !weight.track_op() {
-            return Ok(None);
-        }
-        let (n_rows, n_in) = x.dims2()?;
-        let mut result = vec![T::zero(); weight.elem_count()];
-        let values = read(x)?;
-        let x = View::new(&values, n_rows, n_in);
-        let gradient = View::new(gradient, n_rows, weight.elem_count() / n_in);
+    /// `dW = dy^T x` (or its transpose).
+    fn to_weight<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
+        let mut result = vec![T::zero(); weight.data.len()];
+        let view = ViewMut::new(&mut result, weight.dims[0], weight.dims[1]);
+        let x = View::new(x.data, x.dims[0], x.dims[1]);
         let (left, right) = if self.layout == WeightLayout::OutIn { (gradient, x) } else { (x, gradient) };
-        let view = ViewMut::new(&mut result, weight.dims()[0], weight.dims()[1]);
         multiply(view, Into::Replace, T::one(), left.t(), right, Threads::All);
-        like(result, weight)
+        result
     }
 }
 
-impl<T: Real> CustomOp2 for Linear<T> {
-    fn name(&self) -> &'static str {
-        "linear"
+impl<T: Real, const N: usize> Fused<T, N> for Linear {
+    const NAME: &'static str = "linear";
+
+    fn shape(&self, inputs: [&[usize]; N]) -> Shape {
+        let [first, second] = [inputs[1][0], inputs[1][1]];
+        (inputs[0][0], if self.layout == WeightLayout::OutIn { first } else { second }).into()
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (y, shape) = self.forward(slice(s1, l1)?, l1, slice(s2, l2)?, l2);
-        Ok(stored(y, shape))
+    fn forward(&self, inputs: [Input<'_, T>; N]) -> Result<Vec<T>> {
+        let mut y = self.product(inputs[0], inputs[1]);
+        if let Some(bias) = inputs.get(2) {
+            rows::add_bias(&mut y, bias.data);
+        }
+        Ok(y)
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let gradient = read(&gradient)?;
-        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?))
-    }
-}
-
-impl<T: Real> CustomOp3 for Linear<T> {
-    fn name(&self) -> &'static str {
-        "linear-with-bias"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (mut y, shape) = self.forward(slice(s1, l1)?, l1, slice(s2, l2)?, l2);
-        rows::add_bias(&mut y, slice(s3, l3)?);
-        Ok(stored(y, shape))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let gradient = read(&gradient)?;
-        let to_bias =
-            if bias.track_op() { like(rows::sum_rows::<T>(&gradient, bias.elem_count()), bias)? } else { None };
-        Ok((self.to_input(x, weight, &gradient)?, self.to_weight(x, weight, &gradient)?, to_bias))
+    fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
+        let (x, weight) = (pass.inputs[0], pass.inputs[1]);
+        let n_out = weight.data.len() / x.dims[1];
+        let gradient = View::new(pass.gradient, x.dims[0], n_out);
+        Ok(pass.each_required(|index| match index {
+            0 => self.to_input(x, weight, gradient),
+            1 => self.to_weight(x, weight, gradient),
+            _ => rows::sum_rows(pass.gradient, n_out),
+        }))
     }
 }

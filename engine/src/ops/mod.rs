@@ -10,6 +10,7 @@ mod elementwise;
 mod embedding;
 mod forest;
 mod full_attention;
+mod fused;
 mod grid;
 mod group_norm;
 mod images;

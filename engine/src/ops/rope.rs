@@ -1,14 +1,15 @@
 //! Rotary position embedding.
 
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, unary};
+use super::slices::fused_or;
 use super::{Heads, QkvLayout, composed};
 use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which two coordinates of a head turn together.
+/// The pairing of the coordinates of a head that rotate together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
     /// `i` with `i + rotated / 2` (GPT-NeoX, Llama in the Hugging Face layout, Qwen2).
@@ -17,7 +18,7 @@ pub enum Pairing {
     Interleaved,
 }
 
-/// How the frequencies are stretched for contexts longer than the trained one.
+/// The scaling of the frequencies for contexts longer than the trained one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// As trained.
@@ -52,7 +53,7 @@ pub enum RopeScaling {
 pub struct Rope {
     /// Number of leading coordinates of each head that turn; even, at most the head's size.
     pub rotated: usize,
-    /// Which coordinates turn together.
+    /// The pairing of the coordinates.
     pub pairing: Pairing,
     frequencies: Vec<f64>,
     turns: Arc<Mutex<Turns>>,
@@ -132,7 +133,7 @@ pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rop
     let heads = (0..n_heads).map(|head| head * head_size).collect();
     fused_or!(
         &[x],
-        T => x.contiguous()?.apply_op1(Turning::<T>::new(rope, positions, heads)),
+        T => unary(Turning::<T>::new(rope, positions, heads), x),
         composed::rope(x, positions, n_heads, head_size, rope)
     )
 }
@@ -152,7 +153,7 @@ pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLay
     let columns = columns.into_iter().map(|column| column * heads.size).collect();
     fused_or!(
         &[qkv],
-        T => qkv.contiguous()?.apply_op1(Turning::<T>::new(rope, positions, columns)),
+        T => unary(Turning::<T>::new(rope, positions, columns), qkv),
         composed::rope_packed(qkv, positions, heads, layout, rope)
     )
 }
@@ -191,17 +192,14 @@ impl<T: Real> Turning<T> {
     }
 }
 
-impl<T: Real> CustomOp1 for Turning<T> {
-    fn name(&self) -> &'static str {
-        "rope"
+impl<T: Real> Fused<T, 1> for Turning<T> {
+    const NAME: &'static str = "rope";
+
+    fn forward(&self, [x]: [Input<'_, T>; 1]) -> Result<Vec<T>> {
+        Ok(self.turned(x.data, Turn::Forward))
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(stored(self.turned(slice(storage, layout)?, Turn::Forward), layout.shape()))
-    }
-
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        like(self.turned(&read(&gradient)?, Turn::Back), x)
+    fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
+        Ok([Gradient::Values(self.turned(pass.gradient, Turn::Back))])
     }
 }

@@ -1,8 +1,7 @@
 //! Between tensors and slices.
 
-use super::variable_gradients;
 use crate::kernels::Real;
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, StorageRef, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -43,14 +42,14 @@ pub(super) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Re
     }
 }
 
-/// The numbers of a tensor, locked for reading.
-pub(super) struct Reading<'a, T> {
+/// A read guard on the elements of a tensor.
+pub(super) struct ReadGuard<'a, T> {
     storage: StorageRef<'a>,
     range: (usize, usize),
     number: PhantomData<T>,
 }
 
-impl<T: Real> Deref for Reading<'_, T> {
+impl<T: Real> Deref for ReadGuard<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -63,28 +62,13 @@ impl<T: Real> Deref for Reading<'_, T> {
 }
 
 /// The numbers of a contiguous CPU tensor.
-pub(super) fn read<T: Real>(tensor: &Tensor) -> Result<Reading<'_, T>> {
+pub(super) fn read<T: Real>(tensor: &Tensor) -> Result<ReadGuard<'_, T>> {
     let (storage, layout) = tensor.storage_and_layout();
     if tensor.dtype() != T::DTYPE || !matches!(*storage, Storage::Cpu(_)) {
         bail!("a fused kernel got a tensor of {:?} on {:?}", tensor.dtype(), tensor.device());
     }
     match layout.contiguous_offsets() {
-        Some(range) => Ok(Reading { storage, range, number: PhantomData }),
+        Some(range) => Ok(ReadGuard { storage, range, number: PhantomData }),
         None => bail!("a fused kernel got a strided tensor of shape {:?}", tensor.dims()),
     }
-}
-
-/// The result of an op.
-pub(super) fn stored<T: Real>(data: Vec<T>, shape: impl std::convert::Into<Shape>) -> (CpuStorage, Shape) {
-    (T::to_cpu_storage_owned(data), shape.into())
-}
-
-/// A gradient, shaped like the argument it is for.
-pub(super) fn like<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
-    variable_gradients::keep(argument, Tensor::from_vec(data, argument.shape(), argument.device())?)
-}
-
-/// [`like`] for arguments that something trainable stands behind, nothing for others.
-pub(super) fn wanted<T: Real>(data: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
-    if argument.track_op() { like(data, argument) } else { Ok(None) }
 }

@@ -1,19 +1,19 @@
-//! Times as vectors.
+//! Sinusoidal timestep embedding.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// The longest period, over 2 pi.
 const LARGEST_PERIOD: f64 = 10_000.;
 
-/// How times become sines and cosines; the fields are diffusers' settings.
+/// A sinusoidal timestep embedding; the fields are diffusers' settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimestepEmbedding {
     /// Length of a time's vector.
     pub channels: usize,
     /// Cosines before sines.
     pub flip_sin_to_cos: bool,
-    /// What is taken from the number of frequencies in the exponent's denominator: with 1 the lowest frequency is
-    /// 1 / 10000, with 0 it is a little higher.
+    /// The number subtracted from the count of frequencies in the exponent's denominator: with 1 the lowest frequency
+    /// is 1 / 10000, with 0 it is a little higher.
     pub downscale_freq_shift: f64,
 }
 

@@ -1,12 +1,12 @@
-//! Images at twice their size.
+//! Nearest-neighbour upsampling.
 
-use super::slices::{fused_or, like, read, slice, stored};
+use super::fused::{Backward, Fused, Gradient, Input, unary};
+use super::slices::fused_or;
 use super::{Grid, composed};
 use crate::kernels::{Real, upsample as kernel};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use std::marker::PhantomData;
+use candle_core::{Result, Shape, Tensor};
 
-/// Each pixel four times: the images at twice their height and width.
+/// Nearest-neighbour upsampling by two: each pixel four times, at twice the height and width.
 ///
 /// # Shapes
 ///
@@ -22,29 +22,29 @@ pub fn upsample_nearest(x: &Tensor, grid: Grid) -> Result<Tensor> {
     }
     fused_or!(
         &[x],
-        T => x.contiguous()?.apply_op1(Upsample::<T> { line: grid.width * channels, number: PhantomData }),
+        T => unary::<T, _, _>(Upsample { line: grid.width * channels }, x),
         composed::upsample_nearest(x, grid)
     )
 }
 
-struct Upsample<T> {
+struct Upsample {
     /// Numbers in a line of an image.
     line: usize,
-    number: PhantomData<T>,
 }
 
-impl<T: Real> CustomOp1 for Upsample<T> {
-    fn name(&self) -> &'static str {
-        "upsample-nearest"
+impl<T: Real> Fused<T, 1> for Upsample {
+    const NAME: &'static str = "upsample-nearest";
+
+    fn shape(&self, [x]: [&[usize]; 1]) -> Shape {
+        (4 * x[0], x[1]).into()
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, channels) = layout.shape().dims2()?;
-        Ok(stored(kernel::double(slice::<T>(storage, layout)?, self.line, channels), (4 * rows, channels)))
+    fn forward(&self, [x]: [Input<'_, T>; 1]) -> Result<Vec<T>> {
+        Ok(kernel::double(x.data, self.line, x.dims[1]))
     }
 
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        like(kernel::sum_fours::<T>(&read(&gradient)?, self.line, x.dim(1)?), x)
+    fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
+        let [x] = pass.inputs;
+        Ok([Gradient::Values(kernel::sum_fours(pass.gradient, self.line, x.dims[1]))])
     }
 }

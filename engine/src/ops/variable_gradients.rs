@@ -1,4 +1,4 @@
-//! Gradients of variables, kept out of candle's way.
+//! Accumulation of the gradients of variables, in place.
 //!
 //! Candle makes a zero of a variable's size and adds each gradient to it out of place, on one thread. For weights that
 //! is more memory traffic than their products need. [`backward`] lets this crate's ops hand theirs over as they are.
@@ -20,7 +20,7 @@ thread_local! {
     static LEAVES: RefCell<Option<HashMap<TensorId, Leaf>>> = const { RefCell::new(None) };
 }
 
-/// What `loss.backward()` gives, with less copying of the variables' gradients.
+/// Computes the gradients of `loss` like `loss.backward()`, with less copying of those of variables.
 ///
 /// # Errors
 ///
@@ -41,8 +41,10 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
     Ok(store)
 }
 
-/// Keeps a gradient that nobody else refers to if it is for a variable and a [`backward`] runs; returns it otherwise.
-pub(super) fn keep(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
+/// Accumulates the gradient of a variable if a [`backward`] runs; returns any other gradient.
+///
+/// Nobody else may refer to the gradient: later ones are added to it in place.
+pub(super) fn accumulate(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
     if !argument.is_variable() {
         return Ok(Some(gradient));
     }

@@ -1,13 +1,13 @@
 //! Log-probabilities of given tokens without the logits of all others.
 
 use super::composed;
-use super::slices::{fused_or, like, read, slice, stored, wanted};
+use super::fused::{Backward, Fused, Gradient, Input, Saved, binary};
+use super::slices::{fused_or, read};
 use crate::kernels::vocabulary::{COLUMNS, Normalisers, Scoring, Side};
 use crate::kernels::{Real, rows};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use std::sync::OnceLock;
+use candle_core::{Result, Shape, Tensor, bail};
 
-/// Which tokens to score, and against what.
+/// The target tokens to score, and a reference model to compare with.
 #[derive(Debug, Clone, Copy)]
 pub struct VocabularyQuery<'a> {
     /// Row of `hidden` that predicts each target.
@@ -16,7 +16,7 @@ pub struct VocabularyQuery<'a> {
     pub targets: &'a [u32],
     /// Hidden states `[T, width']` and vocabulary matrix `[V, width']` of a reference model.
     pub reference: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether to compute what is only looked at: the columns from the entropy on.
+    /// Whether to compute the diagnostics, which have no gradient: the columns from the entropy on.
     pub diagnostics: bool,
 }
 
@@ -48,7 +48,7 @@ impl VocabularyQuery<'_> {
     }
 }
 
-/// How many numbers [`vocabulary_log_prob`] gives for each target.
+/// The number of columns that [`vocabulary_log_prob`] gives for each target.
 pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 
 /// Log-probability of each target under `softmax(hidden[row] matrix^T)`, in nats.
@@ -83,8 +83,8 @@ fn apply<T: Real>(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) 
         None => None,
     };
     let (rows, targets) = (query.rows.to_vec(), query.targets.to_vec());
-    let op = LogProb { rows, targets, reference, diagnostics: query.diagnostics, normalisers: OnceLock::new() };
-    hidden.contiguous()?.apply_op2(&matrix.contiguous()?, op)
+    let op = LogProb { rows, targets, reference, diagnostics: query.diagnostics, normalisers: Saved::new() };
+    binary::<T, _, _>(op, hidden, matrix)
 }
 
 struct Reference<T> {
@@ -99,8 +99,7 @@ struct LogProb<T> {
     targets: Vec<u32>,
     reference: Option<Reference<T>>,
     diagnostics: bool,
-    /// What the forward pass leaves for the backward pass.
-    normalisers: OnceLock<Normalisers>,
+    normalisers: Saved<Normalisers>,
 }
 
 impl<T: Real> LogProb<T> {
@@ -114,41 +113,31 @@ impl<T: Real> LogProb<T> {
     }
 }
 
-impl<T: Real> CustomOp2 for LogProb<T> {
-    fn name(&self) -> &'static str {
-        "vocabulary-log-prob"
+impl<T: Real> Fused<T, 2> for LogProb<T> {
+    const NAME: &'static str = "vocabulary-log-prob";
+
+    fn shape(&self, _inputs: [&[usize]; 2]) -> Shape {
+        (self.targets.len(), COLUMNS).into()
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let width = l1.dims()[1];
-        let hidden = rows::gather::<T>(slice(s1, l1)?, width, &self.rows);
-        let policy = Side { hidden: &hidden, matrix: slice(s2, l2)?, width };
+    fn forward(&self, [hidden, matrix]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
+        let width = hidden.dims[1];
+        let scored = rows::gather(hidden.data, width, &self.rows);
+        let policy = Side { hidden: &scored, matrix: matrix.data, width };
         let (columns, normalisers) = self.with(policy, |scoring| scoring.forward())?;
-        // Ops run forward once; a second time would leave the same numbers.
-        let _ = self.normalisers.set(normalisers);
-        Ok(stored(columns, (self.targets.len(), COLUMNS)))
+        self.normalisers.set(normalisers);
+        Ok(columns)
     }
 
-    fn bwd(
-        &self,
-        hidden: &Tensor,
-        matrix: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let Some(normalisers) = self.normalisers.get() else { bail!("a backward pass without a forward pass") };
-        let (n_rows, width) = hidden.dims2()?;
-        let gradient = gradient.contiguous()?;
-        let (gradient, words) = (read(&gradient)?, read(matrix)?);
-        let scored = rows::gather::<T>(&read(hidden)?, width, &self.rows);
-        let policy = Side { hidden: &scored, matrix: &words, width };
+    fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
+        let [hidden, matrix] = pass.inputs;
+        let (n_rows, width) = (hidden.dims[0], hidden.dims[1]);
+        let normalisers = self.normalisers.get()?;
+        let scored = rows::gather(hidden.data, width, &self.rows);
+        let policy = Side { hidden: &scored, matrix: matrix.data, width };
         let (to_scored, to_matrix) =
-            self.with(policy, |scoring| scoring.backward(&gradient, normalisers, matrix.track_op()))?;
-        let to_hidden = if hidden.track_op() {
-            like(rows::scatter_add(&to_scored, width, &self.rows, n_rows), hidden)?
-        } else {
-            None
-        };
-        Ok((to_hidden, wanted(to_matrix, matrix)?))
+            self.with(policy, |scoring| scoring.backward(pass.gradient, normalisers, pass.requires_grad[1]))?;
+        let to_hidden = pass.if_required(0, || rows::scatter_add(&to_scored, width, &self.rows, n_rows));
+        Ok([to_hidden, Gradient::Values(to_matrix)])
     }
 }

@@ -87,7 +87,7 @@ pub trait Optimizer: Debug + Send + Sync {
     /// When the device has no room for the copy.
     fn state(&self) -> Result<BTreeMap<String, Tensor>, EngineError>;
 
-    /// Takes up from a saved state; what was there before is forgotten.
+    /// Loads a saved state in place of the present one.
     ///
     /// # Errors
     /// Tensors that are missing, or that this optimiser does not know.

@@ -1,4 +1,4 @@
-//! What all optimisers share: the moments of each parameter, and the walk over parameters.
+//! The moments of each parameter and the loop over parameters, shared by all optimisers.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ pub(super) trait Rule<const N: usize> {
     const NAME: &'static str;
     /// The moments' names, torch's.
     const MOMENTS: [&'static str; N];
-    /// What is the same for all numbers of a parameter in one step.
+    /// Coefficients of one step, the same for all elements of a parameter.
     type Scalars;
 
     /// `step` counts from 1.
@@ -44,7 +44,7 @@ struct Slot<const N: usize> {
     master: Option<Tensor>,
 }
 
-/// Which form of a rule to run; the tests run both on the same numbers.
+/// Selects the implementation of a rule; the tests run both on the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     FusedWherePossible,

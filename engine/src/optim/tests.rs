@@ -1,4 +1,4 @@
-//! What holds for all optimisers.
+//! Tests of the laws of all optimisers.
 
 use std::path::Path;
 

@@ -63,14 +63,14 @@ impl CausalLm {
         &self,
         episodes: &[EpisodeOf<TokenMdp>],
     ) -> Result<(Channels, TokenTape), ModelError> {
-        let keep = self.decoder.keep()?;
+        let recompute = self.decoder.recompute()?;
         let packing = Arc::new(Packing::of_episodes(episodes, self.limits())?);
         if packing.tokens.is_empty() {
             return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
         }
         let reference = self.reference_numbers(&packing)?;
         let pass = Pass::Learning;
-        let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), keep)?;
+        let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), recompute)?;
         for layer in 0..self.config().n_layers {
             let (decoder, packing) = (Arc::clone(self.decoder.network()), Arc::clone(&packing));
             tape.run(move |x| decoder.block(layer, x, packing.reading(), &mut &packing.forest, pass))?;

@@ -80,8 +80,8 @@ fn trainable(config: CausalConfig, dtype: DType, training: Training) -> CausalLm
     CausalLm::trainable(config, tensors, training).unwrap()
 }
 
-fn training(lora: Option<LoraConfig>, keep: Recompute) -> Training {
-    Training { lora, seed: 5, keep, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
+fn training(lora: Option<LoraConfig>, recompute: Recompute) -> Training {
+    Training { lora, seed: 5, recompute, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
 }
 
 fn learner(config: CausalConfig) -> CausalLm {

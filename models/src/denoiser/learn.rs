@@ -43,14 +43,14 @@ impl Denoiser {
         mdp: &Problem,
         episodes: &[EpisodeOf<Problem>],
     ) -> Result<(Channels, DenoiserTape), ModelError> {
-        let keep = self.unet.keep()?;
+        let recompute = self.unet.recompute()?;
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
         if decisions.asked.is_empty() {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
         }
         let (questions, n) = Self::questions(&decisions.asked);
         let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
-        let mut tape = self.unet.network().run_tape(batch, keep)?;
+        let mut tape = self.unet.network().run_tape(batch, recompute)?;
         let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
         let errors = host(errors)?;
         Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions }))

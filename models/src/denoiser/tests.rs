@@ -64,10 +64,10 @@ fn acting(guidance: bool) -> SamplerConfig {
     SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, keep: Recompute, ema: Option<f64>) -> Training {
+fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
-    Training { lora, seed: 3, keep, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
+    Training { lora, seed: 3, recompute, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
 fn problem() -> Problem {
@@ -175,11 +175,11 @@ fn sum(numbers: &Channels, slopes: &Channels) -> f64 {
 
 #[test]
 fn every_parameter_follows_finite_differences() {
-    for (guidance, lora, keep) in
+    for (guidance, lora, recompute) in
         [(false, false, Recompute::Nothing), (true, false, Recompute::Blocks), (false, true, Recompute::Nothing)]
     {
         let mdp = problem();
-        let mut policy = trainable(DType::F64, acting(guidance), training(lora, keep, None));
+        let mut policy = trainable(DType::F64, acting(guidance), training(lora, recompute, None));
         if lora {
             // An adapter that begins at zero would hide half of its gradient.
             for (name, var) in policy.parameters().trainable().filter(|(name, _)| name.contains("lora_B")) {

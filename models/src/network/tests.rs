@@ -57,7 +57,7 @@ fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
 /// Adds the gradient of the sum of all outputs, and takes a step.
 fn step(line: &mut Trained<Line>) {
     let x = tensor(&[1., -1., 0.5, 2.]);
-    let mut tape = Tape::from_input(&x, line.keep().unwrap()).unwrap();
+    let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
     tape.run_kept(|x| line.run(x, Pass::Learning)).unwrap();
     line.backward(tape, &tensor(&[1.; 4])).unwrap();
     line.update(0.1, Some(1.)).unwrap();
@@ -153,9 +153,9 @@ fn a_fingerprint_is_of_settings_and_numbers() {
 fn what_does_not_learn_says_its_name() {
     let mut frozen = Trained::frozen(Line(Weights::frozen(tensors()).unwrap()));
     let text = |error: ModelError| error.to_string();
-    assert!(text(frozen.keep().unwrap_err()).starts_with("the line: expected one that was made to learn"));
+    assert!(text(frozen.recompute().unwrap_err()).starts_with("the line: expected one that was made to learn"));
     assert!(text(frozen.update(0.1, None).unwrap_err()).starts_with("the line"));
     assert!(text(frozen.gradient_norm().unwrap_err()).starts_with("the line"));
     assert!(frozen.gradients().is_none());
-    assert_eq!(learner(false, None).keep().unwrap(), Recompute::Nothing);
+    assert_eq!(learner(false, None).recompute().unwrap(), Recompute::Nothing);
 }

@@ -26,7 +26,7 @@ pub struct Training {
     /// Where fresh adapters start from.
     pub seed: u64,
     /// Whether activations are kept for the way back or computed again.
-    pub keep: Recompute,
+    pub recompute: Recompute,
     /// The decay of the weights' exponential moving average, which is what [`policies::Persist::export`] then writes.
     pub ema: Option<f64>,
 }
@@ -34,7 +34,7 @@ pub struct Training {
 impl Training {
     /// Makes all weights learn, keeps activations, averages nothing.
     pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
-        Self { optimizer, lora: None, seed: 0, keep: Recompute::Nothing, ema: None }
+        Self { optimizer, lora: None, seed: 0, recompute: Recompute::Nothing, ema: None }
     }
 
     /// Returns the adapters' settings and the seed that they are drawn from.
@@ -67,7 +67,7 @@ pub(crate) struct Trained<N> {
 pub(super) struct Learning {
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) gradients: Gradients,
-    pub(super) keep: Recompute,
+    pub(super) recompute: Recompute,
     pub(super) ema: Option<Ema>,
 }
 
@@ -80,8 +80,8 @@ impl<N: Network> Trained<N> {
     /// Makes a network whose trainable weights learn.
     pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
-        let (optimizer, gradients, keep) = (training.optimizer, Gradients::default(), training.keep);
-        Ok(Self { learning: Some(Learning { optimizer, gradients, keep, ema }), ..Self::frozen(network) })
+        let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
+        Ok(Self { learning: Some(Learning { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
     }
 
     /// Shares the network, now and after every update, without the learner's state.
@@ -98,8 +98,8 @@ impl<N: Network> Trained<N> {
     ///
     /// # Errors
     /// A network that does not learn, as of all methods below that learn.
-    pub(crate) fn keep(&self) -> Result<Recompute, ModelError> {
-        Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.keep)
+    pub(crate) fn recompute(&self) -> Result<Recompute, ModelError> {
+        Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.recompute)
     }
 
     /// Returns the gradient gathered since the last update; `None` for a network that does not learn.

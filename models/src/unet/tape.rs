@@ -28,11 +28,15 @@ impl UNet {
     ///
     /// # Errors
     /// A batch of other widths, or images of a size that the model can't take.
-    pub fn run_tape(self: &Arc<Self>, batch: Arc<UNetBatch>, keep: Recompute) -> Result<Tape<'static>, ModelError> {
+    pub fn run_tape(
+        self: &Arc<Self>,
+        batch: Arc<UNetBatch>,
+        recompute: Recompute,
+    ) -> Result<Tape<'static>, ModelError> {
         batch.check(&self.config)?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
         let pass = Arc::new(Learning { model: Arc::clone(self), batch, grids });
-        let mut tape = Tape::from_sources(|| pass.enter(), keep)?;
+        let mut tape = Tape::from_sources(|| pass.enter(), recompute)?;
         for index in 0..self.segments.len() {
             let pass = Arc::clone(&pass);
             tape.run_all(move |carried| pass.segment(index, carried))?;

@@ -1,4 +1,4 @@
-//! Which rows attend to which, in tiles of queries.
+//! The sparsity pattern of attention, in tiles of queries.
 
 use crate::ops::{Block, Forest};
 

@@ -1,5 +1,5 @@
-//! Convolutions of images whose pixels are rows, without a copy of what the kernel sees: products read the pixels where
-//! they lie, by a table of who sees whom.
+//! Implicit matrix-product convolutions of images whose pixels are rows (no im2col): products read the pixels in place, by
+//! a table of the pixels under each tap of the kernel.
 
 mod rows;
 mod taps;

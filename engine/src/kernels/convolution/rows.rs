@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Pixels whose sums are in registers together, with the 32 registers of AVX-512 and with the 16 of others.
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
-/// With fewer far channels than this, what the taps reach is copied together: their products alone would be too short.
+/// With fewer far channels than this, the pixels under the taps are gathered: their products alone would be too short.
 const FEW: usize = 16;
 
 /// The taps' matrices in the order of use: `[panel, tap, far channel, near channel of the panel]`.
@@ -98,7 +98,7 @@ pub(super) fn products<T: Vectorised>(
 struct Work<'a, T> {
     x: &'a [T],
     panels: &'a Panels<T>,
-    /// What sums start from: the bias, filled up like the panels.
+    /// The initial value of the sums: the bias, filled up like the panels.
     start: &'a [T],
     reach: &'a Reach,
     zeros: &'a [T],
@@ -223,7 +223,7 @@ impl<T: Vectorised> Work<'_, T> {
         sums
     }
 
-    /// What the taps of a tile reach: a row for each of its rows.
+    /// Gathers the pixels under the taps of a tile: a row for each of its rows.
     fn gather<const ROWS: usize>(&self, tile: &Tile<'_, ROWS>, scratch: &mut [T]) {
         let channels = self.panels.far;
         scratch.fill(T::zero());

@@ -1,4 +1,4 @@
-//! Which pixel lies under which tap of the kernel.
+//! The table of pixels under each tap of a convolution's kernel.
 
 use std::collections::BTreeMap;
 

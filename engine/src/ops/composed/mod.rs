@@ -1,4 +1,5 @@
-//! Every layer in plain candle ops: what runs on other devices, and what the fused kernels are tested against.
+//! Every layer in plain candle ops: the implementation for other devices, and the reference that tests compare the fused
+//! kernels with.
 
 mod attention;
 mod groups;

@@ -99,7 +99,7 @@ fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
 #[test]
 fn activations_computed_again_give_the_same_gradient() {
     for (name, config) in configs() {
-        let make = |keep| trainable(config.clone(), DType::F32, training(None, keep));
+        let make = |recompute| trainable(config.clone(), DType::F32, training(None, recompute));
         let (mut kept, mut again) = (make(Recompute::Nothing), make(Recompute::Blocks));
         for model in [&mut kept, &mut again] {
             backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));

@@ -26,9 +26,9 @@ fn slopes(output: &Tensor) -> Tensor {
 fn tape_gradients(
     model: &Arc<UNet>,
     batch: &Arc<UNetBatch>,
-    keep: Recompute,
+    recompute: Recompute,
 ) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
-    let tape = model.run_tape(Arc::clone(batch), keep).unwrap();
+    let tape = model.run_tape(Arc::clone(batch), recompute).unwrap();
     let output = tape.output().clone();
     let mut gradients = Gradients::default();
     tape.backward(&slopes(&output), &model.weights.parameters, &mut gradients).unwrap();
