@@ -84,7 +84,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
             metrics.insert(name, steps.values().iter().sum::<f64>() / steps.values().len().max(1) as f64);
         }
     }
-    let judged = evaluation.verdicts.iter().filter_map(|verdict| verdict.accuracy);
+    let judged = evaluation.implicit_rewards.iter().filter_map(|verdict| verdict.accuracy);
     let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
     let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
     Ok(Evaluated {
