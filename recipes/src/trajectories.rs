@@ -6,14 +6,14 @@ use datasets::images::{self, Pixels};
 use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
-use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::formats::SamplingPlan;
 use train::diffusion::Trajectories;
 
 use crate::denoiser::{self, Loaded};
 use crate::images::Opened;
 use crate::images::files::context_layout;
-use crate::images::latents::{conditioning, context, to_shape};
+use crate::images::latents::{conditioning, context};
 use crate::{Call, Failure};
 
 /// Wishes of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
@@ -97,10 +97,10 @@ fn best_and_worst(scores: &[f64]) -> Option<(usize, usize)> {
 
 /// A file that `sample --save-trajectories` wrote.
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Result<Found, Failure> {
-    let file = images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
+    let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
-    if to_shape(file.shape()) != data.shape {
-        let text = format!("{shown}: latents of {}, the model's are {}", to_shape(file.shape()), data.shape);
+    if file.shape() != data.shape {
+        let text = format!("{shown}: latents of {}, the model's are {}", file.shape(), data.shape);
         return Err(Failure::failed(text));
     }
     if file.timesteps() != plan.timesteps {
@@ -134,7 +134,7 @@ fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &Opened) -> Resu
 /// What a file of trajectories is made of.
 pub(crate) struct Made<'a> {
     pub(crate) plan: &'a SamplingPlan,
-    pub(crate) shape: Shape,
+    pub(crate) shape: LatentShape,
     pub(crate) prompts: &'a [String],
     pub(crate) conditions: &'a [Condition],
     /// `each` for every prompt, in their order.
@@ -146,12 +146,11 @@ pub(crate) struct Made<'a> {
 
 /// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
 pub(crate) fn save(path: &Path, made: &Made<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
-    let Shape { height, width, channels } = made.shape;
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {
         trajectories: made.trajectories.len(),
         steps: made.plan.timesteps.len(),
-        shape: images::LatentShape { channels, height, width },
+        shape: made.shape,
         contexts: context_layout(like, made.prompts.len()),
     };
     let mut writer = images::TrajectoryWriter::create(path, layout)?;

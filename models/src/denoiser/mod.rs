@@ -17,5 +17,5 @@ mod tests;
 pub use crate::network::Training;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
-pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, Prediction};
-pub use model::{Denoiser, ExportContext, SamplerConfig, Shape};
+pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};
+pub use model::{Denoiser, ExportContext, SamplerConfig};

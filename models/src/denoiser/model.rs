@@ -1,13 +1,12 @@
 //! The denoiser as its users hold it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
-use mdp::diffusion::Level;
+use mdp::diffusion::{LatentShape, NoiseLevel};
 
 use super::batch::Problem;
 use super::sampler::{Sampler, Sampling};
@@ -17,37 +16,13 @@ use crate::formats::{DiffusersFolder, SaveOptions, UNetFiles};
 use crate::network::{Trained, Training};
 use crate::unet::UNet;
 
-/// The size of the latents, or of the images of a model without an autoencoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of pixels.
-    pub height: usize,
-    /// Pixels of a row.
-    pub width: usize,
-    /// Numbers of a pixel.
-    pub channels: usize,
-}
-
-impl Shape {
-    /// Numbers in all.
-    pub fn size(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} x {} pixels of {} channels", self.height, self.width, self.channels)
-    }
-}
-
 /// How a denoiser acts: what makes its predictions a distribution over next latents.
 #[derive(Clone, Debug)]
 pub struct SamplerConfig {
     /// The rule from a prediction to the next latent.
     pub sampler: Sampler,
-    /// Where the last step leads: [`Level::IMAGE`], or the schedule's cleanest.
-    pub last: Level,
+    /// Where the last step leads: [`NoiseLevel::IMAGE`], or the schedule's cleanest.
+    pub last: NoiseLevel,
     /// Estimated images are kept within plus and minus this. A policy that clips is for sampling: its decisions have no
     /// score.
     pub clip: Option<f64>,
@@ -58,7 +33,7 @@ pub struct SamplerConfig {
 impl SamplerConfig {
     /// A rule that ends at the image, without clipping and guidance.
     pub fn plain(sampler: Sampler) -> Self {
-        Self { sampler, last: Level::IMAGE, clip: None, guidance: None }
+        Self { sampler, last: NoiseLevel::IMAGE, clip: None, guidance: None }
     }
 
     /// The guidance scale, 1 without guidance.
@@ -115,7 +90,7 @@ pub struct ExportContext {
 pub struct Denoiser {
     pub(super) unet: Trained<UNet>,
     pub(super) prediction: Prediction,
-    pub(super) shape: Shape,
+    pub(super) shape: LatentShape,
     pub(super) acting: SamplerConfig,
     pub(super) export_context: ExportContext,
 }
@@ -128,7 +103,7 @@ impl Denoiser {
     pub fn frozen(
         files: UNetFiles,
         prediction: Prediction,
-        shape: Shape,
+        shape: LatentShape,
         acting: SamplerConfig,
     ) -> Result<Self, ModelError> {
         check_shape(&files, shape)?;
@@ -143,7 +118,7 @@ impl Denoiser {
     pub fn trainable(
         files: UNetFiles,
         prediction: Prediction,
-        shape: Shape,
+        shape: LatentShape,
         acting: SamplerConfig,
         training: Training,
     ) -> Result<Self, ModelError> {
@@ -152,7 +127,7 @@ impl Denoiser {
         Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
     }
 
-    fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Self {
+    fn new(unet: Trained<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
         Self { unet, prediction, shape, acting, export_context: ExportContext::default() }
     }
 
@@ -205,7 +180,7 @@ impl Denoiser {
     }
 
     /// The size of its latents.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> LatentShape {
         self.shape
     }
 
@@ -238,7 +213,7 @@ impl Denoiser {
     }
 }
 
-fn check_shape(files: &UNetFiles, shape: Shape) -> Result<(), ModelError> {
+fn check_shape(files: &UNetFiles, shape: LatentShape) -> Result<(), ModelError> {
     if shape.channels == files.config.in_channels && shape.channels == files.config.out_channels {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use datasets::images::{ImagePair, Pixels};
 use datasets::synthetic::chimera;
 use datasets::synthetic::shapes::{EDGE, Problem, Split};
 use models::clip::TextConditioner;
-use models::denoiser::{Condition, Conditioning, Framing, Shape};
+use models::denoiser::{Condition, Conditioning, Framing, LatentShape};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
@@ -37,7 +37,7 @@ pub(crate) struct Captions {
 }
 
 impl Captions {
-    pub(crate) fn new(loaded: &Loaded, shape: Shape) -> Self {
+    pub(crate) fn new(loaded: &Loaded, shape: LatentShape) -> Self {
         let (texts, framing) = (loaded.texts.clone(), denoiser::framing(loaded, shape));
         Self { texts, framing, empty: None, kept: Mutex::default() }
     }
@@ -128,7 +128,7 @@ pub(crate) struct Opened {
     pub(crate) held_out: Option<Arc<dyn Images>>,
     /// Which rows of a file the training examples are, for draws of that file.
     pub(crate) rows: Option<Vec<usize>>,
-    pub(crate) shape: Shape,
+    pub(crate) shape: LatentShape,
     /// Data and everything that decides its numbers.
     pub(crate) fingerprint: String,
     pub(crate) captions: Arc<Captions>,
@@ -185,8 +185,8 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<Opened, Failure> 
 
 /// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
 fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
-    let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
-    let shape = latents::to_shape(file.shape());
+    let file = datasets::images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
+    let shape = file.shape();
     let mut watched_captions: Vec<String> = Vec::new();
     if loaded.takes_prompts() {
         let captions = (0..file.len()).filter_map(|index| file.caption(index));
@@ -210,7 +210,7 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<Opened, Failure> {
 }
 
 fn shapes(demonstrations: bool, loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
-    let shape = Shape { height: EDGE, width: EDGE, channels: Pixels::CHANNELS };
+    let shape = LatentShape { height: EDGE, width: EDGE, channels: Pixels::CHANNELS };
     let seed = values.run.seed();
     let captions = Arc::new(Captions::new(loaded, shape));
     let part = |split, n| -> Arc<dyn Images> {
@@ -254,7 +254,7 @@ impl Images for Creatures {
 }
 
 fn chimera(loaded: &Loaded, values: &Values) -> Result<Opened, Failure> {
-    let shape = Shape { height: chimera::EDGE, width: chimera::EDGE, channels: Pixels::CHANNELS };
+    let shape = LatentShape { height: chimera::EDGE, width: chimera::EDGE, channels: Pixels::CHANNELS };
     let seed = values.run.seed();
     let problem = chimera::Problem::new(seed);
     let captions = Arc::new(Captions::new(loaded, shape));
