@@ -1,5 +1,5 @@
-//! A bandit with two arms learns from one comparison. Everything the project does is in these fifty lines; later
-//! examples only make the problem or the policy bigger.
+//! A two-armed bandit learns from one comparison. These fifty lines use everything in the project; later examples have
+//! larger problems or policies.
 //!
 //! Run it with `cargo run --example 01_bandit`.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]

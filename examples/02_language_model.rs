@@ -1,7 +1,7 @@
-//! A language model learns from preferences, in a program of your own.
+//! Trains a language model on preferences in your own program.
 //!
-//! The model is a Hugging Face folder (the small one that this repository trains by itself, unless you name another), the
-//! data are pairs of summaries in memory. Held-out pairs say what it has learned.
+//! The model is a Hugging Face folder (by default the small one that this repository trains itself), the data are
+//! in-memory pairs of summaries. Held-out pairs measure the result.
 //!
 //! Run it with `cargo run --release --example 02_language_model -- [FOLDER]`; it takes about ten seconds.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]

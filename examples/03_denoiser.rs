@@ -1,7 +1,7 @@
-//! A denoiser learns from preferences over pictures, in a program of your own (Diffusion-DPO).
+//! Trains a denoiser on image preferences in your own program (Diffusion-DPO).
 //!
-//! The model is a diffusers folder (the small one that this repository trains by itself), the data are pairs of pictures in
-//! memory. One loop trains denoisers and language models: only the source of examples differs from example 02.
+//! The model is a diffusers folder (the small one that this repository trains itself), the data are in-memory pairs of
+//! images. Denoisers and language models share one training loop: only the data source differs from example 02.
 //!
 //! Run it with `cargo run --release --example 03_denoiser`; it takes about half a minute.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
@@ -15,18 +15,18 @@ use hybrid_dpo::datasets::synthetic::shapes::{EDGE, Problem, Split};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
-use hybrid_dpo::models::denoiser::{Framing, SamplerConfig, Shape, Training as Learning};
+use hybrid_dpo::models::denoiser::{Framing, LatentShape, SamplerConfig, Training as Learning};
 use hybrid_dpo::models::formats::{DiffusersFolder, load_unet};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::diffusion::{
-    Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
+    DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
 use hybrid_dpo::train::{Settings, Training};
 
-/// Pairs of pictures of one caption each, the better one first.
+/// Image pairs with one caption each, the better image first.
 fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
     let example = |pair: ImagePair| -> Result<ImageExample, BoxError> {
         let condition = texts.encode(&[&pair.caption], Framing::whole(EDGE, EDGE))?.conditions.remove(0);
@@ -44,12 +44,12 @@ fn main() -> Result<(), BoxError> {
     let texts = folder.conditioner(&Device::Cpu)?.ok_or("the folder has no text encoder")?;
 
     // Pictures to decisions of the denoising MDP: a timestep and noise each.
-    let shape = Shape { height: EDGE, width: EDGE, channels: 3 };
+    let shape = LatentShape { height: EDGE, width: EDGE, channels: 3 };
     let (pairs, held_out) = (pairs(Split::Train, 512, &texts)?, pairs(Split::Validation, 64, &texts)?);
     let mdp = ImageMdp::full(Arc::clone(&scheduler.schedule), shape.size());
     let (timesteps, noise) = (Timesteps::Uniform, NoiseSharing::Shared);
-    let draws = Draws { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };
-    let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    let draws = DrawPlan { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };
+    let units = Units { reduction: ErrorReduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
     let source = |images| {
         let source = ImageSource::<Comparison>::new(images, mdp.clone(), draws.clone(), units, Scheme::Forward);
         source.of_prediction(scheduler.prediction)

@@ -1,8 +1,8 @@
-//! A prompt refiner and an image generator learn from one preference, in a program of your own.
+//! Trains a prompt refiner and an image generator on one preference in your own program.
 //!
-//! The two are one policy of a hybrid MDP: words, then the steps of a denoiser, with the generator's own text encoder
-//! between. People compare the pictures at the end, and one loss trains both (the paper's Eq. 15 and 16). The trainer is
-//! that of examples 02 and 03.
+//! The two are one policy of a hybrid MDP: tokens, then denoising steps, with the generator's own text encoder between.
+//! People compare the final images, and one loss trains both (the paper's Eq. 15 and 16). The trainer is that of
+//! examples 02 and 03.
 //!
 //! Run it with `cargo run --release --example 04_refiner_and_generator`; it takes about a minute.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
@@ -19,14 +19,14 @@ use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
-use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
+use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, UNetFiles, load, load_unet};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::{BoxError, Pair, TrainedHalf};
 use hybrid_dpo::train::diffusion::{
-    Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
+    DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
 use hybrid_dpo::train::hybrid::HybridSource;
 use hybrid_dpo::train::token::TokenSource;
@@ -35,11 +35,11 @@ use hybrid_dpo::train::{Settings, Training};
 const NAMES: [&str; 2] = ["refiner", "generator"];
 const MAX_LENGTH: usize = 96;
 
-/// The problem: words, then a picture.
+/// The problem: a refined prompt, then an image.
 type Mdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
 /// The policy: a language model, then a denoiser.
 type Models = Pair<CausalLm, Denoiser>;
-/// Pairs as both halves see them: the tokens of refined prompts, and the pictures made of them.
+/// Pairs for both halves: the tokens of refined prompts, and their images.
 type Pairs = (Vec<Example>, Vec<ImageExample>);
 
 fn folder(name: &str) -> PathBuf {
@@ -69,12 +69,12 @@ fn pairs(split: Split, n: u64, tokenizer: &ModelTokenizer, handoff: &Prompted) -
     Ok((words, pictures))
 }
 
-/// A refiner and a generator that both learn, and the two as they are.
+/// A trainable refiner and generator, and the frozen reference of both.
 fn policies(
     refiner: ModelFiles,
     unet: UNetFiles,
     prediction: Prediction,
-    shape: Shape,
+    shape: LatentShape,
 ) -> Result<(Models, Models), BoxError> {
     let adam = || AdamW::new((0.9, 0.999), 1e-8, 0.0).map(Box::new);
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
@@ -91,7 +91,7 @@ fn main() -> Result<(), BoxError> {
     let texts = generator.conditioner(&Device::Cpu)?.ok_or("the generator reads no text")?;
     let path = folder("generator/scheduler/scheduler_config.json");
     let scheduler = Scheduler::parse(&path, &std::fs::read_to_string(&path)?)?;
-    let (tokenizer, shape) = (refiner.tokenizer()?.clone(), Shape { height: EDGE, width: EDGE, channels: 3 });
+    let (tokenizer, shape) = (refiner.tokenizer()?.clone(), LatentShape { height: EDGE, width: EDGE, channels: 3 });
 
     // The hybrid MDP: what the refiner wrote is what the generator is told.
     let vocabulary = refiner.config.vocabulary as u32;
@@ -101,8 +101,8 @@ fn main() -> Result<(), BoxError> {
         handoff: Prompted::new(tokenizer.clone(), Arc::new(texts), Framing::whole(EDGE, EDGE)),
     };
     let (timesteps, noise) = (Timesteps::Uniform, NoiseSharing::Shared);
-    let draws = Draws { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };
-    let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    let draws = DrawPlan { seed: 0, per_example: 1, sets: 1, timesteps, noise, given: None };
+    let units = Units { reduction: ErrorReduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
     let source = |(words, pictures)| {
         let words = TokenSource::<Comparison>::new(words, MAX_LENGTH);
         let pictures =

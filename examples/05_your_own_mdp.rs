@@ -1,9 +1,8 @@
-//! A problem of your own: three functions, and everything else works.
+//! Defines your own problem with three functions; everything else works.
 //!
-//! A walker crosses a river on stones, a step left or right at a time, and people prefer one crossing to another because
-//! of a reward that nobody writes down. The policy learns from their comparisons alone. Since the problem is small, its
-//! exact solution is known, and the two agree: preferences are enough to find the optimal policy (the paper's
-//! Theorem 1).
+//! A walker crosses a river on stones, one step left, ahead or right at a time, and people prefer one crossing to
+//! another by an unknown reward. The policy learns from their comparisons alone. The problem is small enough for an
+//! exact solution, and the two agree: preferences suffice to find the optimal policy (the paper's Theorem 1).
 //!
 //! Run it with `cargo run --example 05_your_own_mdp`.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
@@ -16,20 +15,20 @@ use hybrid_dpo::policies::{self, Tabular};
 use hybrid_dpo::train::{Preferences, Settings, Source, Training};
 use rand::SeedableRng;
 
-/// A river, this many stones long and wide.
+/// A river, with this many rows and columns of stones.
 struct River {
     length: usize,
     width: usize,
 }
 
-/// Where the walker stands. States are values: they are compared, kept and branched from.
+/// The walker's position. States are values: they are compared, kept and branched from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Stone {
     row: usize,
     column: usize,
 }
 
-/// Every step goes a row on, and a column to the left, to the right, or nowhere.
+/// A step: one row ahead, and one column to the left, to the right, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Go {
     Left,
@@ -69,7 +68,7 @@ impl Mdp for River {
     }
 }
 
-/// Optional too: actions that can be counted have tables and exact solutions.
+/// Optional too: enumerable actions have tables and exact solutions.
 impl Enumerable for River {
     fn n_actions(&self) -> usize {
         3
@@ -84,13 +83,12 @@ impl Enumerable for River {
     }
 }
 
-/// What people like about a stone, though nobody tells the policy.
+/// The true reward of a stone, which the policy never sees.
 fn dryness(stone: &Stone) -> f64 {
     [0.0, 0.5, 0.2, 0.9][(stone.row + 2 * stone.column) % 4]
 }
 
-/// What people think of crossings. `preference` is the share of them who like the first better, so nothing but opinions is
-/// in it.
+/// People's preferences between crossings. `preference` is the share of people who prefer the first.
 fn opinions(river: &River, crossings: &[EpisodeOf<River>]) -> Preferences<River> {
     let dryness_of = |crossing: &EpisodeOf<River>| -> f64 {
         let piece = &crossing.pieces[0];
@@ -111,7 +109,7 @@ fn opinions(river: &River, crossings: &[EpisodeOf<River>]) -> Preferences<River>
     opinions
 }
 
-/// What was learned beside the exact answer, stone by stone.
+/// Compares the learned policy with the exact one, stone by stone.
 fn compare(
     river: &River,
     policy: &Tabular<River>,

@@ -11,7 +11,7 @@ use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, Training};
-use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, SamplerConfig, Shape};
+use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{self, DiffusersFolder};
 use hybrid_dpo::models::sampler::{Sampler, Variance};
 use hybrid_dpo::models::scheduler::Scheduler;
@@ -21,7 +21,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 type Problem = Hybrid<TokenMdp, DenoisingMdp<Condition>, Prompted>;
 type Models = Pair<CausalLm, Denoiser>;
 
-const SHAPE: Shape = Shape { height: 4, width: 4, channels: 4 };
+const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 4 };
 
 fn golden(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)

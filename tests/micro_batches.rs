@@ -9,18 +9,18 @@ use engine::checkpoint::Recompute;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{NoiseSchedule, Omega};
-use models::denoiser::{Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
+use models::denoiser::{Conditioning, Denoiser, LatentShape, Prediction, SamplerConfig, Training};
 use models::sampler::Sampler;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
 use serde_json::json;
 use train::diffusion::{
-    Draws, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Reduction, Scheme, Timesteps, Units,
+    DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
 use train::step::{Loss, Reference, Slice, StepAt, learn};
 use train::{ReferenceCache, Source as _};
 
-const SHAPE: Shape = Shape { height: 4, width: 4, channels: 2 };
+const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 /// Pairs in the batch; each is two images, and each image two draws.
 const N: usize = 10;
 /// As strong as the released codes on latents of this size.
@@ -68,7 +68,7 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
     let training = Training { recompute, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
     let mut learner = Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
-    let draws = Draws {
+    let draws = DrawPlan {
         seed: 2,
         per_example: 2,
         sets: 1,
@@ -76,7 +76,7 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
         noise: NoiseSharing::Shared,
         given: None,
     };
-    let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    let units = Units { reduction: ErrorReduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
     let pairs = pairs();
     let source = ImageSource::<Comparison>::new(&pairs, mdp.clone(), draws, units, Scheme::Forward);
     let objective = Pairwise::new(Logistic::new(BETA).unwrap());

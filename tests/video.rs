@@ -17,7 +17,7 @@ use hybrid_dpo::objectives::{
 };
 use hybrid_dpo::policies::{Learner, Pair, Persist as _, Policy as _};
 use hybrid_dpo::train::step::Slice;
-use hybrid_dpo::train::{CacheKey, Decay, Hooks, Problem as Training, RunFolder, Settings, Silent, Source as _, run};
+use hybrid_dpo::train::{CacheKey, Decay, Hooks, RunFolder, RunInputs as Training, Settings, Silent, Source as _, run};
 use wiring::{Models, NAMES, Pairs, Size, Video, VideoMdp, draws};
 
 const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 8, 16, 16] };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use datasets::{Labels, PairFolder};
+use datasets::{Judgements, PairFolder};
 use label::{LabelError, Server, Settings};
 
 use recipes::Failure;
@@ -50,7 +50,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
 }
 
 /// Who has answered how much, and how much they agree.
-fn summarise(call: &Invocation, labels: &Labels, n: usize) {
+fn summarise(call: &Invocation, labels: &Judgements, n: usize) {
     for labeller in labels.labellers() {
         call.console.info(&format!("{labeller}: {} of {n} pairs", labels.count(labeller)));
     }

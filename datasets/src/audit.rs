@@ -1,109 +1,109 @@
-//! What tokenising did to the data, counted.
+//! Counts of truncation and anomalies found during tokenisation.
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::example::ExampleKind;
-use crate::records::Skipped;
+use crate::skipped::Skipped;
 use crate::tokenise::TokenSettings;
 
-/// What was seen while one record was tokenised.
+/// Findings of the tokenisation of one record.
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent observation")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// What the record became.
+    /// Kind of the resulting example.
     pub kind: Option<ExampleKind>,
-    /// The prompt's tokens before any cut.
+    /// Number of prompt tokens before truncation.
     pub prompt_length: usize,
-    /// The answers' tokens before any cut, EOS included.
+    /// Number of tokens of each answer before truncation, EOS included.
     pub response_lengths: Vec<usize>,
-    /// Whether the prompt was cut.
+    /// Whether the prompt was truncated.
     pub is_prompt_cut: bool,
-    /// How many answers were cut.
+    /// Number of truncated answers.
     pub cut_responses: usize,
-    /// How many answers lost their EOS by that.
+    /// Number of answers whose EOS was truncated.
     pub eos_lost: usize,
-    /// How many answers have no token but EOS.
+    /// Number of answers without a token besides EOS.
     pub blank_answers: usize,
-    /// How many answers have EOS before their end.
+    /// Number of answers with an EOS before their end.
     pub eos_inside: usize,
-    /// How many answers of a chat its template does not end, so that EOS was put there.
+    /// Number of chat answers that the template does not end, so that EOS was appended.
     pub ends_added: usize,
-    /// Whether a token is none of the model's.
+    /// Whether a token id is outside the model's vocabulary.
     pub has_unknown_tokens: bool,
     /// Whether the prompt leaves no room for an answer, so that there is no example.
     pub is_left_out: bool,
-    /// Whether the prompt had no token.
+    /// Whether the prompt has no token.
     pub empty_prompt: bool,
-    /// Whether the prompt's text began with the BOS that the tokeniser puts before it.
+    /// Whether the prompt's text begins with the BOS that the tokeniser also adds.
     pub double_bos: bool,
-    /// How many answers would share a token with the prompt if the two were tokenised as one text.
+    /// Number of answers whose first token would merge with the prompt in one text.
     pub boundary_merges: usize,
-    /// Whether both answers of a pair are the same tokens.
+    /// Whether both answers of a pair have the same tokens.
     pub is_identical: bool,
-    /// Whether the file scores both answers the same.
+    /// Whether the file gives both answers the same score.
     pub is_tied: bool,
 }
 
-/// The counts over a data set. Shown before training and by `inspect`.
+/// Counts over a data set, shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Audit {
     /// Records used.
     pub examples: u64,
-    /// Records left out because they were broken.
+    /// Broken records that were skipped.
     pub skipped: Skipped,
     /// Records by kind: `pairs`, `ranked lists`, `liked`, `disliked`, `demonstrations`.
     pub kinds: BTreeMap<String, u64>,
-    /// The most tokens prompt and answer may have together.
+    /// Maximum number of tokens of prompt and answer together.
     pub max_length: usize,
-    /// The most tokens a cut prompt keeps; 0 where no prompt is cut.
+    /// Maximum number of tokens of a truncated prompt; 0 if prompts are never truncated.
     pub max_prompt_length: usize,
-    /// Prompts that were cut.
+    /// Truncated prompts.
     pub cut_prompts: u64,
-    /// Answers that were cut.
+    /// Truncated answers.
     pub cut_responses: u64,
-    /// Answers that lost their EOS by that: the model does not learn to end there.
+    /// Answers whose EOS was truncated: the model does not learn to end there.
     pub eos_lost: u64,
-    /// Answers with no token but EOS.
+    /// Answers without a token besides EOS.
     pub blank_answers: u64,
-    /// Answers with EOS before their end.
+    /// Answers with an EOS before their end.
     pub eos_inside: u64,
-    /// Answers of chats that their template does not end.
+    /// Chat answers that the template does not end.
     pub ends_added: u64,
-    /// Records with a token that is none of the model's.
+    /// Records with a token id outside the model's vocabulary.
     pub unknown_tokens: u64,
-    /// Records left out because their prompt leaves no room for an answer.
+    /// Records without an example, because the prompt leaves no room for an answer.
     pub left_out: u64,
     /// Prompts without a token.
     pub empty_prompts: u64,
-    /// Prompts that begin with two BOS or nearly would have.
+    /// Prompts with a duplicate BOS, or whose duplicate was removed.
     pub double_bos: u64,
-    /// Answers that would share a token with the prompt in one text.
+    /// Answers whose first token would merge with the prompt in one text.
     pub boundary_merges: u64,
-    /// Pairs whose sides are the same tokens: they teach nothing.
+    /// Pairs with identical tokens on both sides, which have no gradient.
     pub identical_pairs: u64,
     /// Pairs whose sides have the same score in the file.
     pub tied_pairs: u64,
-    /// Answers in which a user speaks again.
+    /// Answers that contain a user turn.
     pub user_turns: u64,
-    /// Plain answers that begin with their whole prompt.
+    /// Plain answers that repeat the whole prompt.
     pub repeated_prompts: u64,
-    /// Columns and fields of messages that say something and are not read, and how many records have each.
+    /// Non-empty columns and message fields that are not read, and the number of records with each.
     pub not_read: BTreeMap<String, u64>,
-    /// Which part of the data is read and which there are besides, where one was chosen.
+    /// The split that is read and the splits available, if one was selected.
     pub part: Option<String>,
-    /// Prompt lengths before any cut.
+    /// Prompt lengths before truncation.
     pub prompt: Lengths,
-    /// Lengths of the best (or liked, or only) answer before any cut.
+    /// Lengths of the best (or liked, or only) answer before truncation.
     pub chosen: Lengths,
-    /// Lengths of the worst (or disliked) answer before any cut.
+    /// Lengths of the worst (or disliked) answer before truncation.
     pub rejected: Lengths,
-    /// Lengths of prompt and longest answer together, before any cut.
+    /// Lengths of prompt and longest answer together, before truncation.
     pub together: Lengths,
 }
 
 impl Audit {
-    /// An empty audit under these settings.
+    /// Creates an empty audit.
     pub fn new(settings: &TokenSettings) -> Self {
         let TokenSettings { max_length, max_prompt_length, .. } = *settings;
         Self { max_length, max_prompt_length: max_prompt_length.unwrap_or(0), ..Self::default() }
@@ -146,7 +146,7 @@ impl Audit {
         }
     }
 
-    /// The counts that are not zero and worth a look, each with what it means.
+    /// The non-zero counts worth attention, each with an explanation.
     pub fn findings(&self) -> Vec<(u64, &'static str)> {
         let all = [
             (self.skipped.count, "broken records left out"),
@@ -215,8 +215,7 @@ impl fmt::Display for Audit {
     }
 }
 
-/// Names and their counts, the most frequent first; names come from files, so they are shortened and their odd letters
-/// spelled out.
+/// Lists names with their counts, most frequent first. Names come from files, so they are shortened and escaped.
 fn named(counts: &BTreeMap<String, u64>) -> String {
     const MOST: usize = 24;
     const LETTERS: usize = 48;
@@ -231,7 +230,7 @@ fn named(counts: &BTreeMap<String, u64>) -> String {
     shown.join(", ")
 }
 
-/// How often each length occurs. Exact, and small: there are as many entries as different lengths.
+/// A histogram of exact lengths, with one entry per distinct length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Lengths {
@@ -244,23 +243,23 @@ impl Lengths {
         *self.counts.entry(length).or_default() += 1;
     }
 
-    /// How many were counted.
+    /// Number of counted lengths.
     pub fn count(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// The longest; 0 if there is none.
+    /// The maximum; 0 if empty.
     pub fn max(&self) -> usize {
         self.counts.last_key_value().map_or(0, |(&length, _)| length)
     }
 
-    /// The mean; 0 if there is none.
+    /// The mean; 0 if empty.
     pub fn mean(&self) -> f64 {
         let sum: f64 = self.counts.iter().map(|(&length, &count)| length as f64 * count as f64).sum();
         sum / self.count().max(1) as f64
     }
 
-    /// The smallest length that is not exceeded by this share of all; 0 if there is none.
+    /// The quantile: the smallest length not exceeded by this share; 0 if empty.
     pub fn percentile(&self, share: f64) -> usize {
         let wanted = (share.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -273,7 +272,7 @@ impl Lengths {
         0
     }
 
-    /// Lengths and how often each occurs, the shortest first.
+    /// Lengths and their counts, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.counts.iter().map(|(&length, &count)| (length, count))
     }

@@ -1,4 +1,4 @@
-//! Tokenised examples, or bytes, in a temporary file (in memory while they are few), any of them to be had at any time.
+//! A random-access buffer of tokenised examples or bytes, in memory while small, then in a temporary file.
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
 
-/// The most bytes held in memory; what is more goes to a file that the system removes with the process.
+/// Maximum bytes in memory; beyond it the data go to a file that the system removes with the process.
 const MEMORY: usize = 64 << 20;
 
-/// Where an example is: its first word, in words of four bytes.
+/// The position of an example, in words of four bytes.
 pub(crate) type Offset = u64;
 
-/// A spool being written.
+/// A buffer being written.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     memory: Vec<u8>,
@@ -31,14 +31,14 @@ impl SpoolWriter {
         Self { memory: Vec::new(), file: None, n_words: 0, hasher: blake3::Hasher::new(), limit }
     }
 
-    /// Writes an example and tells where it is.
+    /// Writes an example and returns its position.
     pub(crate) fn push(&mut self, example: &Example) -> Result<Offset, DatasetError> {
         let words = to_words(example);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.write(&bytes)
     }
 
-    /// Writes a few runs of bytes and tells where they are.
+    /// Writes byte strings and returns their position.
     pub(crate) fn push_parts(&mut self, parts: &[&[u8]]) -> Result<Offset, DatasetError> {
         let header = std::iter::once(parts.len()).chain(parts.iter().map(|part| part.len()));
         let mut bytes: Vec<u8> = header.flat_map(|number| (number as u32).to_le_bytes()).collect();
@@ -67,7 +67,7 @@ impl SpoolWriter {
         Ok(offset)
     }
 
-    /// Ends writing; gives the spool and the hash of all that is in it.
+    /// Finishes; returns the buffer and the hash of its contents.
     pub(crate) fn finish(self) -> Result<(Spool, blake3::Hash), DatasetError> {
         let hash = self.hasher.finalize();
         let spool = match self.file {
@@ -81,7 +81,7 @@ impl SpoolWriter {
     }
 }
 
-/// A spool to read from.
+/// A readable buffer.
 #[derive(Debug)]
 pub(crate) enum Spool {
     Memory(Vec<u8>),
@@ -89,17 +89,17 @@ pub(crate) enum Spool {
 }
 
 impl Spool {
-    /// The example at an offset that the writer gave.
+    /// Reads the example at a position.
     pub(crate) fn read(&self, offset: Offset) -> Result<Example, DatasetError> {
         self.read_with(offset, |mut reader| from_reader(&mut reader))
     }
 
-    /// The runs of bytes at an offset that the writer gave.
+    /// Reads the byte strings at a position.
     pub(crate) fn read_parts(&self, offset: Offset) -> Result<Vec<Vec<u8>>, DatasetError> {
         self.read_first_parts(offset, usize::MAX)
     }
 
-    /// The first of these runs, at most so many.
+    /// Reads the first byte strings at a position, at most `most`.
     pub(crate) fn read_first_parts(&self, offset: Offset, most: usize) -> Result<Vec<Vec<u8>>, DatasetError> {
         self.read_with(offset, |mut reader| {
             let n_parts = read_words(&mut reader, 1)?[0];
@@ -129,7 +129,8 @@ impl Spool {
     }
 }
 
-/// Six words of header (kind, index, preference, number of lengths), the lengths of prompt and answers, the tokens.
+/// Encodes an example: six header words (kind, index, preference, number of lengths), the lengths of prompt and
+/// answers, the tokens.
 fn to_words(example: &Example) -> Vec<u32> {
     let kind = match example.kind {
         ExampleKind::Pair => 0,

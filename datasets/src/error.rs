@@ -1,9 +1,9 @@
-//! Everything that can be wrong with data, each with the place where it is wrong.
+//! Errors of data files, each with its location.
 use std::path::PathBuf;
 
 use crate::record::Origin;
 
-/// What was wrong, and where.
+/// An error in data, and its location.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// A file could not be read.
@@ -11,7 +11,7 @@ pub enum DatasetError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -20,16 +20,16 @@ pub enum DatasetError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A folder of pairs, or one of its files, is not what it should be.
+    /// A pair folder, or one of its files, is malformed.
     #[error("{} {message}", path.display())]
     Pairs {
         /// The folder or file.
         path: PathBuf,
-        /// What is wrong with it, as the end of a sentence about it.
+        /// The fault, as the end of a sentence.
         message: String,
     },
     /// A file or folder holds no record.
@@ -38,243 +38,243 @@ pub enum DatasetError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// Every record of a file was left out because it was broken.
+    /// Every record of a file was skipped as broken.
     #[error("{}: all {count} records are broken; the first: {first}", path.display())]
     AllBad {
         /// The file or folder.
         path: PathBuf,
-        /// How many.
+        /// Number of records.
         count: u64,
-        /// What was wrong with the first.
+        /// The fault of the first.
         first: String,
     },
-    /// A folder holds no file of a known kind, or nothing of the wanted split.
+    /// A folder has no file of a known kind, or none of the wanted split.
     #[error("{} holds no {wanted}", path.display())]
     NoShards {
         /// The file or folder.
         path: PathBuf,
-        /// What was looked for.
+        /// The expected files.
         wanted: String,
     },
-    /// A compressed file is damaged or not compressed at all.
+    /// A compressed file is damaged or not compressed.
     #[error("{}: a gzip file that can't be read: {message}", path.display())]
     Gzip {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
-    /// A Parquet file is damaged or not Parquet at all.
+    /// A Parquet file is damaged or not Parquet.
     #[error("{} is not a readable Parquet file: {message}", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
-    /// A file is no stream of Arrow batches, or of columns that no record has.
+    /// A file is not an Arrow stream, or has columns of an unsupported type.
     #[error("{} is not a readable Arrow stream: {message}", path.display())]
     Arrow {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
     /// A line is not JSON.
     #[error("{origin}, column {column}: broken JSON: {message}")]
     Json {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// The column in that line, from 1.
+        /// The column in the line, from 1.
         column: usize,
-        /// What the parser said.
+        /// The parser's message.
         message: String,
     },
-    /// An array of records does not end where its file does.
+    /// An array of records does not end at the end of its file.
     #[error("{origin}: broken JSON: {message}")]
     Array {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
     /// A line is not UTF-8.
     #[error("{origin}: not UTF-8 at byte {byte} of the record")]
     Utf8 {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// The first bad byte, from 0.
+        /// Offset of the first invalid byte, from 0.
         byte: usize,
     },
-    /// A record is too long to be one.
+    /// A record exceeds the size limit.
     #[error("{origin}: the record is longer than {limit} bytes; is this one record a line?")]
     TooLong {
-        /// Where it starts.
+        /// The start of the record.
         origin: Origin,
-        /// The most bytes a record may have.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// A record has more answers than a batch can hold.
+    /// A record has too many answers for a batch.
     #[error("{origin}: {found} answers to one prompt, more than {limit}: leave those of the middle ranks out")]
     ManyAnswers {
         /// The record.
         origin: Origin,
-        /// How many it has.
+        /// Number of answers.
         found: usize,
-        /// The most a record may have.
+        /// The limit.
         limit: usize,
     },
-    /// A text is longer than any that a model reads.
+    /// A text exceeds the size limit.
     #[error("{origin}: a text is longer than {limit} bytes, more than any model reads")]
     LongText {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// The most bytes a text may have.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// A field is missing.
     #[error("{origin}: field `{field}` is missing (found: {found})")]
     MissingField {
-        /// Where.
+        /// The location.
         origin: Origin,
         /// The field.
         field: String,
-        /// The fields that are there.
+        /// The fields of the record.
         found: String,
     },
-    /// A field has the wrong type or an impossible value.
+    /// A field has the wrong type or an invalid value.
     #[error("{origin}: field `{field}` should be {expected}, but is {got}")]
     WrongType {
-        /// Where.
+        /// The location.
         origin: Origin,
         /// The field.
         field: String,
-        /// What it should be.
+        /// The expected type or value.
         expected: &'static str,
-        /// What it is.
+        /// The actual one.
         got: String,
     },
-    /// A field changes what a record means, and is of no use here.
+    /// A field changes the meaning of a record and is not supported.
     #[error("{origin}: field `{field}` {message}")]
     Column {
-        /// Where.
+        /// The location.
         origin: Origin,
         /// The field.
         field: String,
-        /// Why it can't be passed over, and what to do, as the end of a sentence about it.
+        /// The reason it can't be ignored, and what to do, as the end of a sentence.
         message: String,
     },
     /// An answer has no text.
     #[error("{origin}: the answer in `{field}` is empty")]
     EmptyAnswer {
-        /// Where.
+        /// The location.
         origin: Origin,
         /// The field.
         field: String,
     },
-    /// The two sides of a pair do not answer the same prompt.
+    /// The sides of a pair have different prompts.
     #[error("{origin}: `chosen` and `rejected` do not share a prompt: {detail}")]
     PromptMismatch {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// How they differ.
+        /// The difference.
         detail: String,
     },
-    /// A record is not of any known format.
+    /// A record has no known format.
     #[error("{origin}: no known format has the fields {found}; known are {known}")]
     UnknownFormat {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// The fields that are there.
+        /// The fields of the record.
         found: String,
-        /// The formats there are and their fields.
+        /// The known formats and their fields.
         known: String,
     },
     /// A name is not one of a fixed set.
     #[error("unknown {what} `{name}`; known are {known}")]
     UnknownName {
-        /// What was being named.
+        /// The kind of name.
         what: &'static str,
         /// The name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: String,
     },
-    /// A chat template is broken, or refused the messages.
+    /// A chat template is invalid, or raised an exception.
     #[error("chat template: {message}")]
     Template {
-        /// What it said.
+        /// The message.
         message: String,
     },
     /// A chat record could not be turned into text.
     #[error("{origin}: {message}")]
     Chat {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// Why not.
+        /// The reason.
         message: String,
     },
     /// A tokeniser failed on a text.
     #[error("{origin}: the tokeniser failed: {message}")]
     Tokenizer {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// What it said.
+        /// The tokeniser's message.
         message: String,
     },
-    /// A setting is impossible.
+    /// A setting is invalid.
     #[error("{name} is {value}: {hint}")]
     Setting {
         /// The setting.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The requirement.
         hint: &'static str,
     },
-    /// A file of tensors is broken, or not what it should be.
+    /// A tensor file is damaged or malformed.
     #[error("{} {message}", path.display())]
     Tensors {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, as the end of a sentence about the file.
+        /// The fault, as the end of a sentence about the file.
         message: String,
     },
-    /// A picture cannot be read.
+    /// An image can't be read.
     #[error("{origin}: the picture {name} {message}")]
     Image {
-        /// Where.
+        /// The location.
         origin: Origin,
-        /// The field, or the file that it names.
+        /// The field, or the file it names.
         name: String,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
-    /// A picture's values do not fill it.
+    /// The number of pixel values does not match the image's size.
     #[error("a picture of {height} x {width} pixels has {} values, not {got}", height * width * 3)]
     PixelCount {
-        /// Its rows.
+        /// Height.
         height: usize,
-        /// Its columns.
+        /// Width.
         width: usize,
-        /// How many values were given.
+        /// Number of values.
         got: usize,
     },
-    /// An example was asked for that is not there.
+    /// An index is out of range.
     #[error("there is no example {index}: the data set has {len}")]
     OutOfRange {
-        /// What was asked for.
+        /// The index.
         index: usize,
-        /// How many there are.
+        /// Number of examples.
         len: usize,
     },
-    /// The temporary file that holds tokens or pictures could not be written or read.
+    /// The temporary file of tokens or images could not be written or read.
     #[error("the temporary file of examples failed")]
     Spool(#[source] std::io::Error),
 }
 
 impl DatasetError {
-    /// Whether it is about one record, so that the others can still be used.
+    /// Whether the error concerns one record, so that the others remain usable.
     pub fn is_about_one_record(&self) -> bool {
         matches!(
             self,

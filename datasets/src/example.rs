@@ -1,22 +1,22 @@
-//! What a model sees of a record: token ids.
+//! Tokenised examples.
 use std::sync::Arc;
 
-/// A tokenised record: one prompt, its answers, and what is known about them.
+/// A tokenised record: one prompt, its answers, and the feedback on them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// Its position in the data, from 0; the same whatever order or split it is read in.
+    /// The position in the data, from 0, independent of order and split.
     pub index: u64,
-    /// The prompt's tokens, shared by all answers. Never empty, so that the first answer token has a predictor.
+    /// The prompt's tokens, shared by all answers. Never empty, so that the first answer token has a context.
     pub prompt: Arc<[u32]>,
-    /// The answers' tokens, EOS included unless truncation cut it; none is empty. Their order is given by `kind`.
+    /// The tokens of each answer, EOS included unless truncated; none is empty. `kind` gives their order.
     pub responses: Vec<Vec<u32>>,
-    /// What is known about the answers.
+    /// The kind of feedback.
     pub kind: ExampleKind,
-    /// For a pair: the probability that the first answer is the better one (1 unless the data is unsure). 1 otherwise.
+    /// For a pair: the probability that the first answer is better (1 for hard labels). 1 otherwise.
     pub preference: f64,
 }
 
-/// What is known about an example's answers.
+/// The kind of feedback on an example's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExampleKind {
     /// Two answers, the chosen one first.
@@ -33,12 +33,12 @@ pub enum ExampleKind {
 }
 
 impl Example {
-    /// How many tokens prompt and answers have together; the prompt counts once.
+    /// Number of tokens of prompt and answers; the prompt counts once.
     pub fn n_tokens(&self) -> usize {
         self.prompt.len() + self.n_response_tokens()
     }
 
-    /// How many answer tokens there are, all of them scored.
+    /// Number of answer tokens, all of which are scored.
     pub fn n_response_tokens(&self) -> usize {
         self.responses.iter().map(Vec::len).sum()
     }

@@ -1,18 +1,18 @@
-//! The hold-out rule: which examples are kept out of training, to be evaluated on.
+//! The hold-out rule: which examples are excluded from training and used for evaluation.
 //!
-//! There is one rule for records, pictures, pair folders, latents, trajectories and prompts, and all it sees are the
-//! texts of prompts, a share and a seed. So the same pairs split the same way, whatever file they came in.
+//! The same rule applies to records, images, pair folders, latents, trajectories and prompts. It depends on prompt
+//! texts, a share and a seed only, so the same pairs split the same way in every file format.
 use mdp::chance;
 
 use crate::error::DatasetError;
 use crate::record::Text;
 
-/// A hash of a prompt: a number that depends on its text only, or on its messages.
+/// A hash of a prompt's text or messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptHash(u64);
 
 impl PromptHash {
-    /// Hashes a prompt as its record has it: prompts that were cut may differ where the whole ones do not.
+    /// Hashes the prompt of a record, before truncation: truncated prompts may coincide where the originals differ.
     pub fn of(prompt: &Text) -> Self {
         match prompt {
             Text::Plain(text) => Self::of_plain(text),
@@ -30,7 +30,7 @@ impl PromptHash {
         }
     }
 
-    /// Hashes a prompt, caption or request that is a string, as [`PromptHash::of`] hashes [`Text::Plain`].
+    /// Hashes a plain prompt, caption or request like [`PromptHash::of`] hashes [`Text::Plain`].
     pub fn of_plain(prompt: &str) -> Self {
         Self::of_parts([prompt])
     }
@@ -47,10 +47,10 @@ impl PromptHash {
     }
 }
 
-/// Splits examples by their prompts into positions (the rest, the held out), both in rising order.
+/// Splits examples by prompt into the positions of the rest and of the held-out part, both ascending.
 ///
-/// All examples of a prompt fall on the same side. Prompts are held out in the order of a hash of the seed and their
-/// text, as long as one more brings the held-out share of the *examples* closer to `share`.
+/// All examples of a prompt are on the same side. Prompts are held out in the order of a hash of seed and text, as long
+/// as one more brings the held-out share of the *examples* closer to `share`.
 ///
 /// # Errors
 /// The share is not between 0 and 1.
@@ -108,9 +108,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::{PromptHash, hold_out};
-    use crate::images::{
-        self, ImageKind, ImageSettings, LatentLayout, LatentNotes, LatentShape, LatentWriter, Latents,
-    };
+    use crate::images::{self, ImageKind, ImageSettings, LatentLayout, LatentNotes, LatentWriter, Latents};
     use crate::images::{ContextLayout, Pixels, Preparation};
     use crate::pairs::{Candidate, Fresh, Modality, Pair, PairFolder, PairWriter, Preference};
     use crate::record::{Message, Prompt, Text};
@@ -125,8 +123,9 @@ mod tests {
         assert_eq!([0.2, 0.25, 0.5, 0.7, 0.75, 0.8].map(two), [0, 1, 1, 1, 1, 2]);
     }
 
-    use crate::{Dataset, OnBad, Reading, TokenSettings, Tokenise};
+    use crate::{Dataset, OnBad, ReadOptions, TokenSettings, Tokenise};
 
+    use mdp::diffusion::LatentShape;
     const PIXEL: LatentShape = LatentShape { channels: 3, height: 1, width: 1 };
     const SHARE: f64 = 0.25;
 
@@ -204,7 +203,7 @@ mod tests {
         let line = |prompt: &String| json!({"prompt": prompt, "chosen": "yes", "rejected": "no"});
         json_lines(&path("pairs.jsonl"), prompts.iter().map(line));
         fs::write(path("pairs.parquet"), parquet(&prompts)).unwrap();
-        let open = |name: &str| crate::open(&path(name), Reading::default(), &tokenise).unwrap();
+        let open = |name: &str| crate::open(&path(name), ReadOptions::default(), &tokenise).unwrap();
         let (lines, table) = (open("pairs.jsonl"), open("pairs.parquet"));
         let made = records(&pair_folder(&path("pairs"), Modality::Token, &prompts));
         let made = Dataset::from_records("pairs", made, &tokenise, OnBad::Fail).unwrap();
@@ -236,7 +235,7 @@ mod tests {
         json_lines(&path("pictures.jsonl"), captions.iter().map(line));
         let settings =
             ImageSettings { kind: ImageKind::Pairs, size: 1, preparation: Preparation::default(), flip: None };
-        let pictures = images::open(&path("pictures.jsonl"), Reading::default(), settings).unwrap();
+        let pictures = images::open(&path("pictures.jsonl"), ReadOptions::default(), settings).unwrap();
         let latents = latents(&path("latents.safetensors"), &captions);
         for seed in 0..8 {
             let (_, expected) =

@@ -1,28 +1,28 @@
-//! Preference data on disk to checked, tokenised examples.
+//! Reads preference data from files into checked, tokenised examples.
 //!
-//! A file (or a folder of shards) holds *records*: a prompt, and answers that somebody compared, ranked or labelled.
-//! [`open`] reads it once, front to back: every record is parsed, checked and tokenised, what was cut or looked
-//! odd is counted in an [`Audit`], and the tokens go to a spool from which a [`Dataset`] gives any example at any time.
-//! Memory grows by sixteen bytes a record, never by the size of the file.
+//! A file (or a folder of shards) holds *records*: a prompt, and answers with a comparison, a ranking or labels.
+//! [`open`] reads it once, front to back: every record is parsed, checked and tokenised, truncations and anomalies are
+//! counted in an [`Audit`], and the tokens go to a disk buffer from which a [`Dataset`] reads any example. Memory grows
+//! by sixteen bytes per record, independent of the file's size.
 //!
-//! Everything a loss may rely on is checked here, at the border, and nowhere else: both sides of a pair share their
-//! prompt (Eq. 9 of the paper needs it for V*(s_0) to cancel), answers are not empty, lengths fit the model.
+//! All guarantees that a loss relies on are checked here and only here: both sides of a pair share their prompt (Eq. 9
+//! of the paper needs it for V*(s_0) to cancel), answers are not empty, lengths fit the model.
 //!
-//! - [`record`]: what a file says, as text. [`formats`]: how files say it.
-//! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: what happened on the way.
-//! - [`source`]: [`open`] and [`Dataset`]. [`holdout`]: which examples are held out.
-//! - [`images`]: pictures that somebody preferred.
-//! - [`pairs`]: folders of pairs that models made, and what was said about them.
+//! - [`record`]: records as text. [`formats`]: parsers of file formats.
+//! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: counts of truncations and anomalies.
+//! - [`source`]: [`open`] and [`Dataset`]. [`holdout`]: the split into training and held-out examples.
+//! - [`images`]: image preferences.
+//! - [`pairs`]: folders of generated pairs, and their judgements.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
 //!
 //! # Examples
 //! ```no_run
-//! use datasets::{Reading, TokenSettings, Tokenise};
+//! use datasets::{ReadOptions, TokenSettings, Tokenise};
 //! use mdp::chance::Order;
 //!
 //! let tokenizer = tokenizers::Tokenizer::from_file("model/tokenizer.json").map_err(|error| error.to_string())?;
 //! let tokenise = Tokenise::new(&tokenizer, None, TokenSettings::new(0))?;
-//! let data = datasets::open("pairs.jsonl".as_ref(), Reading::default(), &tokenise)?;
+//! let data = datasets::open("pairs.jsonl".as_ref(), ReadOptions::default(), &tokenise)?;
 //! println!("{}", data.audit());
 //! let (train, validation) = data.hold_out(0.2, 0)?;
 //! for index in Order::new(0, 0, train.len()).from(0) {
@@ -46,11 +46,13 @@ pub mod pairs;
 pub mod reading;
 pub mod record;
 pub mod records;
+pub mod skipped;
 pub mod source;
 pub mod synthetic;
 #[cfg(test)]
 mod test_data;
 pub mod tokenise;
+pub mod truncation;
 
 pub use audit::{Audit, Lengths};
 pub use chat::{ChatTemplate, Date};
@@ -58,9 +60,11 @@ pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
-pub use pairs::{LabelLog, Labels, PairFolder, PairWriter};
+pub use pairs::{JudgementLog, Judgements, PairFolder, PairWriter};
 pub use reading::Split;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
-pub use records::{OnBad, Reading, Records, Skipped, records};
+pub use records::{ReadOptions, Records, records};
+pub use skipped::{OnBad, Skipped};
 pub use source::{Dataset, open};
-pub use tokenise::{TokenSettings, Tokenise, Tokenization, Truncation};
+pub use tokenise::{TokenSettings, Tokenise, Tokenization};
+pub use truncation::Truncation;

@@ -1,4 +1,4 @@
-//! What a data file says, as text, before any tokeniser has seen it.
+//! Records as text, before tokenisation.
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,34 +7,34 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-/// One record: a prompt and what somebody thought of its answers.
+/// One record: a prompt, its answers and the feedback on them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreferenceRecord {
-    /// Where the record was read, for messages.
+    /// The location, for messages.
     pub origin: Origin,
-    /// What was asked.
+    /// The prompt.
     pub prompt: Text,
-    /// The answers, and what is known about them.
+    /// The answers and the feedback.
     pub answers: Answers,
-    /// Whether the file's own scores call the two sides equally good although one is named `chosen`.
+    /// Whether the file's own scores are equal although one side is named `chosen`.
     pub is_tied: bool,
-    /// P(the first answer of a pair is better), where people judged it and disagree; else 1.
+    /// P(the first answer of a pair is better), below 1 for soft labels.
     pub preference: f64,
-    /// What the chat template is told besides the messages: `tools`, and the record's own template arguments.
+    /// Additional template variables: `tools`, and the record's own template arguments.
     pub variables: Map<String, Value>,
 }
 
 impl PreferenceRecord {
-    /// A record that the file says nothing else about: not tied, no doubt, no template arguments.
+    /// A record without tied scores, soft label or template variables.
     pub fn new(origin: Origin, prompt: Text, answers: Answers) -> Self {
         Self { origin, prompt, answers, is_tied: false, preference: 1.0, variables: Map::new() }
     }
 }
 
-/// The answers of a record, and what is known about them.
+/// The answers of a record, by kind of feedback.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answers {
-    /// One answer was preferred to another.
+    /// A preferred and a rejected answer.
     Pair {
         /// The better answer.
         chosen: Text,
@@ -43,7 +43,7 @@ pub enum Answers {
     },
     /// Answers in strict order, best first; at least two.
     Ranked(Vec<Text>),
-    /// One answer with a thumb up or down (KTO).
+    /// One answer with a binary label (KTO).
     Labelled {
         /// The answer.
         completion: Text,
@@ -66,17 +66,17 @@ impl Answers {
     }
 }
 
-/// A prompt or an answer: a string as it is, or messages that a chat template turns into one.
+/// A prompt or an answer: a string, or messages for a chat template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
-    /// A string, used as it is.
+    /// A plain string.
     Plain(String),
     /// Chat messages, in order.
     Chat(Vec<Message>),
 }
 
 impl Text {
-    /// Whether there is nothing in it but white space.
+    /// Whether it is empty or white space.
     pub fn is_blank(&self) -> bool {
         match self {
             Self::Plain(text) => text.trim().is_empty(),
@@ -91,17 +91,17 @@ impl From<&str> for Text {
     }
 }
 
-/// What a model is asked: the prompt, and what the chat template is told besides.
+/// A model's input: the prompt, and additional template variables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// What is asked.
+    /// The prompt.
     pub text: Text,
     /// `tools`, and the prompt's own template arguments.
     pub variables: Map<String, Value>,
 }
 
 impl Prompt {
-    /// The object of a line that says the same: `prompt`, and `tools` and `chat_template_kwargs` where there are any.
+    /// The JSON object of such a line: `prompt`, and `tools` and `chat_template_kwargs` if there are any.
     pub fn to_json(&self) -> Value {
         let mut line = Map::new();
         let prompt = match &self.text {
@@ -126,22 +126,22 @@ impl From<Text> for Prompt {
     }
 }
 
-/// One message of a chat, as transformers hands it to a template. As JSON it is an object with its names in the order
-/// of the record.
+/// One chat message, as transformers passes it to a template. As JSON it is an object with its keys in the record's
+/// order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "Map<String, Value>", try_from = "Map<String, Value>")]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`.
+    /// The role: `system`, `user`, `assistant`.
     pub role: String,
-    /// What is said.
+    /// The content.
     pub content: Content,
-    /// What else the message has, such as `tool_calls` or `reasoning_content`; the chat template sees it.
+    /// Other fields, such as `tool_calls` or `reasoning_content`, visible to the chat template.
     pub fields: Map<String, Value>,
-    /// The order of its names.
+    /// The order of its keys.
     pub(crate) order: Order,
 }
 
-/// The names of a message in the order of its record. Two messages that differ in it alone are equal, as two dicts are.
+/// The order of a message's keys. It is ignored in comparisons, as for dicts in Python.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order(Vec<Box<str>>);
 
@@ -192,16 +192,16 @@ impl TryFrom<Map<String, Value>> for Message {
 }
 
 impl Message {
-    /// The fields that say something where there is no content.
+    /// The fields that count as content if there is none.
     pub(crate) const SPEAKING: [&str; 5] =
         ["tool_calls", "function_call", "reasoning_content", "thinking", "reasoning"];
 
-    /// A message of this role.
+    /// Creates a message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: Content::Text(content.into()), fields: Map::new(), order: Order::default() }
     }
 
-    /// Whether nothing is said: no words, no thought, no call of a tool.
+    /// Whether the message is empty: no text, no reasoning, no tool call.
     pub fn is_silent(&self) -> bool {
         let is_empty = |value: &Value| match value {
             Value::String(text) => text.trim().is_empty(),
@@ -213,27 +213,21 @@ impl Message {
     }
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Content {
-    /// Nothing, as in a message that only calls tools. A template finds no `content` in it: transformers leaves out what
-    /// is `null`.
+    /// No content, as in a message with tool calls only. A template finds no `content`: transformers omits `null`.
     #[default]
     Absent,
     /// A string.
     Text(String),
-    /// A list of parts, each with a `text`; a template sees the list.
+    /// A list of parts, each with a `text`; the template sees the list.
     Parts(Vec<Value>),
 }
 
 impl Content {
-    /// Whether there is none.
-    pub fn is_absent(&self) -> bool {
-        *self == Self::Absent
-    }
-
-    /// The words, those of parts one behind the other.
+    /// The text, with parts concatenated.
     pub fn words(&self) -> Cow<'_, str> {
         match self {
             Self::Absent => "".into(),
@@ -245,12 +239,12 @@ impl Content {
     }
 }
 
-/// Where a record was read.
+/// The location of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The file, or the name of a generated data set.
     pub file: Arc<Path>,
-    /// Where in the file.
+    /// The place in the file.
     pub place: Place,
 }
 
@@ -274,7 +268,7 @@ impl Origin {
         Self { file: Arc::clone(file), place: Place::Row(row) }
     }
 
-    /// A record that no file holds: `name` says who made it, `number` (from 1) which one it is.
+    /// A generated record: `name` names its source, `number` (from 1) its position.
     pub fn generated(name: &str, number: u64) -> Self {
         Self { file: Arc::from(Path::new(name)), place: Place::Row(number) }
     }

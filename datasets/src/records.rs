@@ -1,97 +1,45 @@
 //! A stream of records from a file or a folder of shards.
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use crate::error::DatasetError;
 use crate::formats::Format;
 use crate::reading::{self, Row, Rows, Split};
 use crate::record::PreferenceRecord;
+use crate::skipped::{OnBad, Skipped};
 
-/// What to do about a record that is broken. A file that is broken is always an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnBad {
-    /// Stop with an error that names it.
-    #[default]
-    Fail,
-    /// Leave it out, and count it.
-    Skip,
-}
-
-impl FromStr for OnBad {
-    type Err = DatasetError;
-
-    fn from_str(name: &str) -> Result<Self, DatasetError> {
-        match name {
-            "fail" => Ok(Self::Fail),
-            "skip" => Ok(Self::Skip),
-            _ => Err(DatasetError::UnknownName {
-                what: "answer to bad records",
-                name: name.to_owned(),
-                known: "fail, skip".to_owned(),
-            }),
-        }
-    }
-}
-
-/// How to read.
+/// Options for reading records.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// The format; by the fields of the first record if `None`.
+pub struct ReadOptions {
+    /// The format; detected from the first record if `None`.
     pub format: Option<Format>,
-    /// The part of the data that is wanted; all of it if `None`.
+    /// The split to read; everything if `None`.
     pub split: Option<Split>,
-    /// The most records to read, broken ones not counted; what comes after is never looked at. All if `None`.
+    /// Maximum number of records, not counting skipped ones; the rest of the file is not read. All if `None`.
     pub limit: Option<u64>,
-    /// What to do about a broken record.
+    /// The treatment of malformed records.
     pub on_bad: OnBad,
 }
 
-/// Records left out because they were broken.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Skipped {
-    /// How many.
-    pub count: u64,
-    /// What was wrong with the first few.
-    pub messages: Vec<String>,
-}
-
-impl Skipped {
-    const MESSAGES: usize = 5;
-
-    /// Counts a broken record, or hands its error back if it must not be left out.
-    pub(crate) fn admit(&mut self, on_bad: OnBad, error: DatasetError) -> Result<(), DatasetError> {
-        if on_bad == OnBad::Fail || !error.is_about_one_record() {
-            return Err(error);
-        }
-        self.count += 1;
-        if self.messages.len() < Self::MESSAGES {
-            self.messages.push(error.to_string());
-        }
-        Ok(())
-    }
-}
-
-/// Records, one at a time, in the order of the sorted shards and of the lines or rows in them.
+/// An iterator of records, in the order of the sorted shards and their rows.
 pub struct Records {
     path: PathBuf,
-    reading: Reading,
+    reading: ReadOptions,
     format: Format,
     shards: VecDeque<PathBuf>,
     rows: Option<Rows>,
-    /// The row that told the format.
+    /// The row that the format was detected from.
     first: Option<Row>,
-    /// What the last row held that has not been given yet.
+    /// Remaining records of the last row.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
     not_read: BTreeMap<String, u64>,
     n_given: u64,
-    /// Which part of the data is read, where it has several.
+    /// The split that is read, if one was selected.
     part: Option<String>,
-    /// Whether files or folders are named after the part that is read.
+    /// Whether file or folder names mark the split.
     is_named: bool,
-    /// Whether a record of another split was passed over.
+    /// Whether a record of another split was skipped.
     has_others: bool,
     is_over: bool,
 }
@@ -106,7 +54,7 @@ impl std::fmt::Debug for Records {
 ///
 /// # Errors
 /// Nothing can be read, or no format has the fields of the first record.
-pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
+pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetError> {
     let reading::Shards { files, part, is_named } = reading::shards(path, reading.split.as_ref())?;
     let mut records = Records {
         path: path.to_owned(),
@@ -134,27 +82,27 @@ pub fn records(path: &Path, reading: Reading) -> Result<Records, DatasetError> {
 }
 
 impl Records {
-    /// The format the records have.
+    /// The format of the records.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What has been left out so far.
+    /// Malformed records skipped so far.
     pub fn skipped(&self) -> &Skipped {
         &self.skipped
     }
 
-    /// The columns that say something and were not read so far, and in how many records each did.
+    /// Non-empty columns not read so far, and the number of records with each.
     pub fn not_read(&self) -> &BTreeMap<String, u64> {
         &self.not_read
     }
 
-    /// Which part of the data is read and which there are besides, where it has several and one was chosen.
+    /// The split that is read and the splits available, if one was selected.
     pub fn part(&self) -> Option<&str> {
         self.part.as_deref()
     }
 
-    /// The next row of any shard that could be read.
+    /// The next readable row of any shard.
     fn next_row(&mut self) -> Result<Option<Row>, DatasetError> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
@@ -218,7 +166,7 @@ impl Records {
     }
 }
 
-/// The most names of columns that are kept: a table may have a million.
+/// Maximum number of column names kept: a table may have a million.
 const NAMES: usize = 256;
 
 /// Counts a column that is not read.

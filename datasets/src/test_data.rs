@@ -1,4 +1,4 @@
-//! Files and tokenisers for tests.
+//! Test files and tokenisers.
 use std::io::Write;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// `prompt`, `chosen`, `rejected` as strings, three rows to a row group.
+/// `prompt`, `chosen`, `rejected` as strings, three rows per row group.
 pub(crate) fn parquet_pairs(n_rows: usize) -> Vec<u8> {
     let schema =
         "message pairs { required binary prompt (UTF8); required binary chosen (UTF8); optional binary rejected; }";
@@ -79,8 +79,8 @@ pub(crate) const EOS: u32 = 0;
 /// The test tokeniser's BOS.
 pub(crate) const BOS: u32 = 1;
 
-/// One token a letter, but "ab" and "b " are one each; nothing splits the text first, so merges cross any border.
-/// Letters `a` to `z` have the ids from 3 on.
+/// A tokeniser with one token per letter, except for the merges "ab" and "b "; there is no pre-tokenisation, so merges
+/// cross any border. Letters `a` to `z` have the ids from 3 on.
 pub(crate) fn tokenizer() -> Tokenizer {
     let letters = ('a'..='z').chain([' ', ':', '\n', '<', '>', '|', '.']).map(String::from);
     let tokens =

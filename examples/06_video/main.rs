@@ -1,14 +1,13 @@
-//! A hybrid of your own: video. A language model plans a clip as latent codes, one for each frame, and a diffusion model
-//! draws the frames from the codes. Preferences over finished clips train both at once (the paper's Appendix D.1).
+//! Trains your own hybrid: video. A language model plans a clip as latent codes, one per frame, and a diffusion model
+//! generates the frames from the codes. Preferences over finished clips train both at once (the paper's Appendix D.1).
 //!
-//! The problem is a hand-off ([`Codebook`](hybrid_dpo::models::Codebook)) and data ([`wiring`]); trainer, objectives and the
-//! combinator of two problems are those of prompts and pictures. Both models start from nothing: they are first taught by
-//! demonstrations that are often wrong, then by which of two clips an oracle prefers.
+//! The problem is a hand-off ([`Codebook`](hybrid_dpo::models::Codebook)) and data ([`wiring`]); trainer, objectives
+//! and the hybrid combinator are those of prompts and images. Both models are trained from scratch: first on imperfect
+//! demonstrations, then on an oracle's preferences between clips.
 //!
-//! Run it with `cargo run --release --example 06_video -- OUT`, which takes eight minutes on two idle cores; `--quick` takes
-//! seconds and shows nothing but that everything fits together. The two bases are kept in `OUT/bases`, or wherever
-//! `--bases` says, and are not trained again where they are found; `--seed` draws other pairs and another order for the
-//! joint training.
+//! Run it with `cargo run --release --example 06_video -- OUT`, which takes eight minutes on two idle cores; `--quick`
+//! takes seconds and only tests that everything fits together. The two base models are kept in `OUT/bases`, or in
+//! `--bases`, and are reused if they exist; `--seed` changes the pairs and their order in the joint training.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 #![expect(clippy::disallowed_methods, reason = "an example reads its arguments")]
 
@@ -35,7 +34,7 @@ use hybrid_dpo::train::{self, CacheKey, Decay, Hooks, Monitor, Record, RunFolder
 use studio::Studio;
 use wiring::{Drawings, NAMES, Pairs, Parts, Plans, Result, Size, Video, draws};
 
-/// How much of everything there is.
+/// Sizes of data and models.
 struct Scale {
     size: Size,
     planner_steps: usize,
@@ -59,9 +58,9 @@ const QUICK: Scale = Scale {
     requests: 4,
 };
 
-/// beta of a nat of codes, and gamma of a unit of mean squared error halved (Eq. 15).
+/// beta per nat of codes, and gamma per unit of halved mean squared error (Eq. 15).
 const WEIGHTS: (f64, f64) = (0.3, 100.0);
-/// How much of the loss is the likelihood of the better side: without it both sides of a pair can become unlikely.
+/// Weight of the better side's likelihood in the loss: without it both sides of a pair can become unlikely.
 const SFT_WEIGHT: f64 = 0.1;
 /// Learning rates of the joint training.
 const RATES: [f64; 2] = [1e-3, 1e-4];
@@ -112,7 +111,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What the user asked for.
+/// The command-line options.
 #[derive(Default)]
 struct Options {
     out: PathBuf,
@@ -145,7 +144,7 @@ impl Options {
     }
 }
 
-/// The planner, taught by demonstrations unless that was done before.
+/// The planner trained on demonstrations, or loaded if it exists.
 fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<CausalConfig>> {
     let folder = options.bases.join(NAMES[0]);
     if !folder.join("model").is_dir() {
@@ -160,7 +159,7 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
     Ok((files.config, files.tensors))
 }
 
-/// The decoder, likewise.
+/// The decoder trained on demonstrations, or loaded if it exists.
 fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<UNetConfig>> {
     let folder = options.bases.join(NAMES[1]);
     if !folder.join("model").is_dir() {
@@ -174,7 +173,7 @@ fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
     Ok((files.config, files.tensors))
 }
 
-/// A batch size and a number of steps, at a rate that rises, then falls along a cosine.
+/// Training settings of a batch size and number of steps, with a warm-up and a cosine decay.
 fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f64) -> Settings {
     Settings {
         seed: 0,
@@ -194,7 +193,7 @@ fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f
     }
 }
 
-/// The trainer's own loop: nothing here is about video.
+/// Runs the training loop, which is independent of video.
 fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     mdp: &M,
     source: &S,
@@ -205,14 +204,14 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     (name, folder): (&str, &Path),
 ) -> Result<()> {
     let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, source.len()) };
-    let problem = train::Problem { mdp, data: source, held_out: None, reference, objective, key, cache: None };
+    let problem = train::RunInputs { mdp, data: source, held_out: None, reference, objective, key, cache: None };
     let mut monitor = Progress { name: name.to_owned(), total: 0, losses: Vec::new(), begun: Instant::now() };
     let (folder, stop) = (RunFolder::create(folder)?, AtomicBool::new(false));
     train::run(&problem, learner, settings, &folder, &Hooks::default(), &mut monitor, &stop)?;
     Ok(())
 }
 
-/// Says how the loss goes, ten times.
+/// Prints the loss ten times.
 struct Progress {
     name: String,
     total: usize,

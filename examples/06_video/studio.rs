@@ -1,4 +1,4 @@
-//! Clips made by a planner and a decoder, judged by the oracle, and written as animations.
+//! Generates clips with a planner and a decoder, scores them with the oracle, and writes animations.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -14,15 +14,15 @@ use hybrid_dpo::train::statistics::wilson;
 
 use crate::wiring::{Models, Result, SAMPLER, Video};
 
-/// Steps from noise to a clip.
+/// Number of sampling steps.
 const STEPS: usize = 12;
-/// Pixels of a frame's edge in an animation.
+/// Height and width of a frame in an animation, in pixels.
 const SIDE: u32 = 64;
-/// Hundredths of a second that a frame stays.
+/// Duration of a frame, in hundredths of a second.
 const DELAY: u16 = 15;
 
-/// How clips are made: of the same requests with the same noise for every policy, so that two policies differ by what
-/// they do and not by their luck.
+/// Generates clips from the same requests and noise for every policy, so that policies differ by their weights and not
+/// by chance.
 pub(crate) struct Studio<'a> {
     video: &'a Video,
     plan: SamplingPlan,
@@ -30,27 +30,27 @@ pub(crate) struct Studio<'a> {
     pub(crate) requests: Vec<Request>,
 }
 
-/// What the oracle thinks of the clips of one policy.
+/// The oracle's scores of a policy's clips.
 pub(crate) struct Judged {
     pub(crate) clips: Vec<Clip>,
     /// The mean score, 0 to 1.
     pub(crate) score: f64,
-    /// How often codes alone, drawn as they say, would have everything right.
+    /// Share of plans whose exact rendering would be entirely right.
     pub(crate) plans_right: f64,
-    /// How often the clip shows what its codes say: their shape in most frames, their direction and speed.
+    /// Share of clips that match their codes: the shape in most frames, direction and speed.
     pub(crate) drawn_right: f64,
-    /// What the reading of the clips leaves unexplained, root mean square.
+    /// The oracle's root mean square residual.
     pub(crate) residual: f64,
 }
 
 impl<'a> Studio<'a> {
-    /// The requests of the first pairs of a split.
+    /// Uses the requests of the first pairs of a split.
     pub(crate) fn new(video: &'a Video, seed: u64, split: Split, n: u64) -> Result<Self> {
         let requests = (0..n).map(|index| Problem::new(seed).pair(split, index).request).collect();
         Ok(Self { video, plan: video.scheduler.plan(SAMPLER, STEPS)?, seed, requests })
     }
 
-    /// A clip for each request, and the codes behind it.
+    /// Generates a clip for each request, with its codes.
     pub(crate) fn make(&self, models: &Models) -> Result<Vec<(Vec<u32>, Clip)>> {
         let noise = Noise::new(self.seed);
         let rngs =
@@ -66,7 +66,7 @@ impl<'a> Studio<'a> {
         codes.into_iter().zip(&made).map(|(codes, made)| Ok((codes, clip(made)?))).collect()
     }
 
-    /// What the oracle thinks of a policy.
+    /// Scores a policy's clips.
     pub(crate) fn judge(&self, models: &Models) -> Result<Judged> {
         let made = self.make(models)?;
         let n = made.len().max(1) as f64;
@@ -88,7 +88,7 @@ impl<'a> Studio<'a> {
         Ok(judged)
     }
 
-    /// The clip that codes describe; `None` if they are too few.
+    /// Renders codes; `None` if they are incomplete.
     fn told(&self, codes: &[u32]) -> Option<Clip> {
         let codes = self.video.mdp.handoff.codes(codes);
         let codes: Vec<_> = codes
@@ -98,7 +98,7 @@ impl<'a> Studio<'a> {
         Some(Clip::render(&codes.try_into().ok()?))
     }
 
-    /// How often the clips of `ours` are better than those of `theirs`, ties as halves, with its 95% interval.
+    /// The win rate of `ours` over `theirs`, with ties as halves, and its 95% interval.
     pub(crate) fn win_rate(&self, ours: &Judged, theirs: &Judged) -> (f64, (f64, f64)) {
         let both = ours.clips.iter().zip(&theirs.clips).zip(&self.requests);
         let outcome = both.map(|((ours, theirs), request)| Oracle::compare(&request.wanted, ours, theirs));
@@ -106,7 +106,7 @@ impl<'a> Studio<'a> {
         (wins / n, wilson(wins, n))
     }
 
-    /// Writes the first clips of policies as one animated PNG: a row for each policy, a column for each request.
+    /// Writes the first clips of policies as one animated PNG: one row per policy, one column per request.
     pub(crate) fn animate(&self, path: &Path, policies: &[(&str, &Judged)], n: usize) -> Result<()> {
         let mut frames = Vec::new();
         for frame in 0..FRAMES {

@@ -1,4 +1,4 @@
-//! The video problem as the trainer takes it: a hand-off, two models and data. There is no more to a new problem.
+//! Connects the video problem to the trainer: a hand-off, two models and data. A new problem needs no more.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,7 +16,7 @@ use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
-use hybrid_dpo::models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
+use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{Extras, HuggingFaceExport, ModelTokenizer};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
@@ -24,7 +24,7 @@ use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::models::{Codebook, ModelError};
 use hybrid_dpo::policies::{BoxError, Pair};
 use hybrid_dpo::train::diffusion::{
-    Draws, Finished, FromImages, ImageExample, ImageMdp, ImageSource, Images, NoiseSharing, Reduction, Scheme,
+    DrawPlan, ErrorReduction, Finished, FromImages, ImageExample, ImageMdp, ImageSource, Images, NoiseSharing, Scheme,
     Timesteps, Units,
 };
 use hybrid_dpo::train::hybrid::HybridSource;
@@ -33,39 +33,39 @@ use serde_json::json;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Codes word by word, then a clip.
+/// Codes token by token, then a clip.
 pub(crate) type VideoMdp = Hybrid<TokenMdp, ImageMdp, Codebook>;
-/// Who writes the codes, and who draws them.
+/// The planner and the decoder.
 pub(crate) type Models = Pair<CausalLm, Denoiser>;
-/// What is learned from, for both halves.
+/// The training data of both halves.
 pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Codebook>;
 
 /// What a model is made of: its configuration and its tensors.
 pub(crate) type Parts<C> = (C, BTreeMap<String, Tensor>);
 
-/// What the halves are called.
+/// The names of the halves.
 pub(crate) const NAMES: [&str; 2] = ["planner", "decoder"];
-/// Most tokens of a request and its codes together.
+/// Maximum number of tokens of a request and its codes.
 const MAX_LENGTH: usize = 32;
 
-/// A denoiser takes the frames of a clip for channels.
-pub(crate) const SHAPE: Shape = Shape { height: EDGE, width: EDGE, channels: FRAMES };
+/// The shape of a clip for the denoiser: frames are channels.
+pub(crate) const SHAPE: LatentShape = LatentShape { height: EDGE, width: EDGE, channels: FRAMES };
 
-/// The way from noise to a clip.
+/// The sampler of clips.
 pub(crate) const SAMPLER: Sampler = Sampler::Ddim { eta: 0.0 };
 
-/// How large the models are.
+/// Sizes of the models.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     /// Width of the planner.
     pub(crate) planner: usize,
-    /// Its blocks.
+    /// Number of blocks.
     pub(crate) n_layers: usize,
-    /// Channels of the decoder, from the largest to the smallest frames.
+    /// Channels of the decoder, from the highest to the lowest resolution.
     pub(crate) decoder: [usize; 4],
 }
 
-/// The problem with everything around it.
+/// The problem and its resources.
 #[derive(Debug)]
 pub(crate) struct Video {
     pub(crate) mdp: VideoMdp,
@@ -99,23 +99,23 @@ impl Video {
         Ok(Self { mdp: Hybrid { outer, inner, handoff }, scheduler, tokenizer, extras })
     }
 
-    /// The request as the planner reads it.
+    /// The tokens of the planner's prompt.
     pub(crate) fn prompt(&self, request: Request) -> std::result::Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(&motion::planner_prompt(&request))
     }
 
-    /// Codes as the planner writes them, end included.
+    /// The tokens of the planner's response, EOS included.
     pub(crate) fn response(&self, codes: &[Code]) -> Vec<u32> {
         codes.iter().map(motion::code_token).chain(self.mdp.outer.eos.first().copied()).collect()
     }
 
-    /// A clip under the codes that it was drawn for.
+    /// A clip with the codes it is conditioned on.
     pub(crate) fn finished(&self, codes: &[Code; FRAMES], shown: &[Code; FRAMES]) -> Finished {
         let condition = self.mdp.handoff.condition(&self.response(codes));
         Finished { latent: Arc::clone(Clip::render(shown).values()), condition }
     }
 
-    /// A Llama that knows nothing yet.
+    /// A randomly initialised Llama.
     pub(crate) fn untrained_planner(&self, size: Size, seed: u64) -> Result<Parts<CausalConfig>> {
         let config = CausalConfig::from_json(json!({
             "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": self.tokenizer.n_tokens(),
@@ -128,7 +128,7 @@ impl Video {
         Ok((config, tensors))
     }
 
-    /// A UNet that knows nothing yet and looks at one code for each frame.
+    /// A randomly initialised UNet that attends to one code per frame.
     pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<Parts<UNetConfig>> {
         let config = UNetConfig::from_json(json!({
             "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
@@ -151,32 +151,34 @@ impl Video {
         Ok(CausalLm::trainable(config, tensors, Training::new(optimizer()?))?.with_exporter(exporter))
     }
 
-    /// A decoder that learns; it is exported as an average of its weights if that has a decay.
+    /// A trainable planner.
+    /// A trainable decoder; with a decay, its export is the moving average of its weights.
     pub(crate) fn decoder(&self, (config, tensors): Parts<UNetConfig>, ema: Option<f64>) -> Result<Denoiser> {
         let training = Training { ema, ..Training::new(optimizer()?) };
         let acting = SamplerConfig::plain(SAMPLER);
         Ok(Denoiser::trainable(config, tensors, self.scheduler.prediction, SHAPE, acting, training)?)
     }
 
-    /// Both as they are.
+    /// Both models, frozen.
     pub(crate) fn frozen(&self, planner: Parts<CausalConfig>, decoder: Parts<UNetConfig>) -> Result<Models> {
         let acting = SamplerConfig::plain(SAMPLER);
         let decoder = Denoiser::frozen(decoder.0, decoder.1, self.scheduler.prediction, SHAPE, acting)?;
         Ok(Pair::new(CausalLm::frozen(planner.0, planner.1)?, decoder).named(NAMES))
     }
 
-    /// Clips as scored decisions.
-    pub(crate) fn clips<'a, F: FromImages>(&self, images: &'a dyn Images, draws: Draws) -> ImageSource<'a, F> {
-        let units = Units { reduction: Reduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
+    /// A training source of clips.
+    pub(crate) fn clips<'a, F: FromImages>(&self, images: &'a dyn Images, draws: DrawPlan) -> ImageSource<'a, F> {
+        let units = Units { reduction: ErrorReduction::Mean, half: true, horizon: 1.0, omega: Omega::Constant };
         ImageSource::new(images, self.mdp.inner.clone(), draws, units, Scheme::Forward)
             .of_prediction(self.scheduler.prediction)
     }
 
-    /// Pairs for both halves; `weights` are beta a nat of codes and gamma a unit of mean squared error halved.
+    /// A training source of pairs for both halves; `weights` are beta per nat of codes and gamma per unit of halved
+    /// mean squared error.
     pub(crate) fn pairs<'a, F: FromExample + FromImages>(
         &'a self,
         pairs: &'a Pairs<'a>,
-        draws: Draws,
+        draws: DrawPlan,
         weights: (f64, f64),
     ) -> Result<Source<'a, F>> {
         let codes = TokenSource::new(pairs, MAX_LENGTH);
@@ -184,17 +186,17 @@ impl Video {
     }
 }
 
-/// Fresh timesteps and noise whenever an example comes again; `per_example` of them stand inside one loss.
-pub(crate) fn draws(seed: u64, per_example: usize) -> Draws {
+/// New timesteps and noise in every epoch; `per_example` draws inside one loss.
+pub(crate) fn draws(seed: u64, per_example: usize) -> DrawPlan {
     let (timesteps, noise) = (Timesteps::Stratified, NoiseSharing::Shared);
-    Draws { seed, per_example, sets: 1000, timesteps, noise, given: None }
+    DrawPlan { seed, per_example, sets: 1000, timesteps, noise, given: None }
 }
 
 fn optimizer() -> std::result::Result<Box<dyn Optimizer>, EngineError> {
     Ok(Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.01)?))
 }
 
-/// So many of the planner's demonstrations.
+/// The planner's demonstrations.
 pub(crate) struct Plans<'a> {
     pub(crate) video: &'a Video,
     pub(crate) problem: Problem,
@@ -212,7 +214,7 @@ impl Examples for Plans<'_> {
     }
 }
 
-/// So many of the decoder's demonstrations.
+/// The decoder's demonstrations.
 pub(crate) struct Drawings<'a> {
     pub(crate) video: &'a Video,
     pub(crate) problem: Problem,
@@ -230,7 +232,7 @@ impl Images for Drawings<'_> {
     }
 }
 
-/// So many pairs of whole answers: example `i` of the one half and of the other are of the same pair.
+/// Pairs of whole answers: example `i` of both halves is the same pair.
 pub(crate) struct Pairs<'a> {
     pub(crate) video: &'a Video,
     pub(crate) problem: Problem,

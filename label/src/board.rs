@@ -1,23 +1,23 @@
-//! The pairs, what was said of them, and what a labeller gets to see.
+//! The pairs, their judgements, and a labeller's view of them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Labels, PairFolder, Side, Verdict};
+use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Judgements, Kept, PairFolder, Side};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 
-/// What is behind the page.
+/// The state behind the page.
 #[derive(Debug)]
 pub(crate) struct Board {
     pairs: PairFolder,
-    log: Mutex<LabelLog>,
+    log: Mutex<JudgementLog>,
     labeller: Option<String>,
     seed: u64,
 }
 
-/// A place on the page.
+/// Left or right on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Place {
@@ -25,7 +25,7 @@ pub(crate) enum Place {
     Right,
 }
 
-/// What a labeller may answer.
+/// An answer of a labeller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Answer {
@@ -37,15 +37,15 @@ pub(crate) enum Answer {
 
 impl Board {
     pub(crate) fn open(pairs: PairFolder, labeller: Option<String>, seed: u64) -> crate::Result<Self> {
-        let log = Mutex::new(LabelLog::open(&pairs)?);
+        let log = Mutex::new(JudgementLog::open(&pairs)?);
         Ok(Self { pairs, log, labeller, seed })
     }
 
-    pub(crate) fn labels(&self) -> Labels {
+    pub(crate) fn labels(&self) -> Judgements {
         self.log().labels().clone()
     }
 
-    /// What a page needs before it knows who labels.
+    /// The page's initial data, before the labeller is known.
     pub(crate) fn session(&self) -> Value {
         json!({
             "pairs": self.pairs.len(),
@@ -54,7 +54,7 @@ impl Board {
         })
     }
 
-    /// How far a labeller is, which pair is next, and how much everyone agrees.
+    /// A labeller's progress and next pair, and the agreement between labellers.
     pub(crate) fn progress(&self, labeller: &str) -> Value {
         let log = self.log();
         let labels = log.labels();
@@ -77,7 +77,7 @@ impl Board {
         })
     }
 
-    /// A pair as a labeller sees it before the choice: no word of refined prompts, nor of which side is which.
+    /// A pair before the choice: without refined prompts and without the names of the sides.
     pub(crate) fn view(&self, index: usize, labeller: &str) -> Result<Value, Refusal> {
         let pair = self.pairs.get(index).ok_or_else(|| Refusal::unknown_pair(self.pairs.len()))?;
         let place = |place| match &pair.side(self.side(index, labeller, place)).made {
@@ -88,7 +88,7 @@ impl Board {
         Ok(json!({"index": index, "request": pair.request, "left": left, "right": right}))
     }
 
-    /// The PNG at a place.
+    /// The PNG on one side of the page.
     pub(crate) fn picture(&self, index: usize, place: Place, labeller: &str) -> Result<Vec<u8>, Refusal> {
         if index >= self.pairs.len() {
             return Err(Refusal::unknown_pair(self.pairs.len()));
@@ -97,7 +97,7 @@ impl Board {
         bytes.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "these pairs are texts"))
     }
 
-    /// Takes an answer; what comes back is what was hidden before. An answer that stands already is not written again.
+    /// Records an answer and returns what was hidden before. An identical answer is not written again.
     pub(crate) fn answer(&self, index: usize, labeller: &str, answer: Answer) -> Result<Value, Refusal> {
         let pair = self.pairs.get(index).ok_or_else(|| Refusal::unknown_pair(self.pairs.len()))?;
         let choice = match answer {
@@ -108,14 +108,14 @@ impl Board {
         };
         let mut log = self.log();
         if log.labels().choice(index, labeller) != Some(choice) {
-            log.append(&label(index, labeller, Verdict::Chosen(choice)))?;
+            log.append(&label(index, labeller, JudgementChange::Chosen(choice)))?;
         }
         let refined =
             |place| pair.side(self.side(index, labeller, place)).refined.as_ref().map(|refined| &refined.text);
         Ok(json!({"left": refined(Place::Left), "right": refined(Place::Right)}))
     }
 
-    /// Takes an answer back.
+    /// Retracts an answer.
     pub(crate) fn undo(&self, index: usize, labeller: &str) -> Result<(), Refusal> {
         if index >= self.pairs.len() {
             return Err(Refusal::unknown_pair(self.pairs.len()));
@@ -124,25 +124,25 @@ impl Board {
         if log.labels().choice(index, labeller).is_none() {
             return Err(Refusal::new(StatusCode::CONFLICT, "there is no answer to take back"));
         }
-        Ok(log.append(&label(index, labeller, Verdict::Undone))?)
+        Ok(log.append(&label(index, labeller, JudgementChange::Undone))?)
     }
 
-    /// The side that a labeller sees at a place.
+    /// The side shown on one side of the page.
     fn side(&self, index: usize, labeller: &str, place: Place) -> Side {
         let left = left_side(self.seed, index, labeller);
         if place == Place::Left { left } else { left.other() }
     }
 
-    fn log(&self) -> MutexGuard<'_, LabelLog> {
+    fn log(&self) -> MutexGuard<'_, JudgementLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn label(index: usize, labeller: &str, verdict: Verdict) -> Label {
-    Label { index, labeller: labeller.to_owned(), by: Judge::Person, verdict }
+fn label(index: usize, labeller: &str, change: JudgementChange) -> Judgement {
+    Judgement { index, labeller: labeller.to_owned(), by: Judge::Person, change }
 }
 
-/// Which side stands left: a fair coin that depends on nothing but seed, pair and labeller.
+/// The side shown on the left: a fair coin, a function of seed, pair and labeller.
 fn left_side(seed: u64, index: usize, labeller: &str) -> Side {
     let mut hash = blake3::Hasher::new_derive_key("hybrid-dpo label: which side stands left");
     hash.update(&seed.to_le_bytes()).update(&(index as u64).to_le_bytes()).update(labeller.as_bytes());

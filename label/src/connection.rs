@@ -1,4 +1,4 @@
-//! One connection: its requests, and when it is over.
+//! The life of one HTTP connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,7 +21,7 @@ use tokio::time::Sleep;
 
 use crate::limits::{Limits, Peer};
 
-/// Answers the requests of one connection until it ends, has lasted too long, or the server is to end.
+/// Serves one connection until it closes, exceeds its lifetime, or the server shuts down.
 pub(crate) async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
@@ -46,7 +46,7 @@ pub(crate) async fn converse(
     let _ = tokio::time::timeout(limits.stall, connection).await;
 }
 
-/// The router for one connection: it is told who asks, and says in the last answer that it is the last.
+/// The router of one connection: adds the peer to each request, and `Connection: close` to the last answer.
 struct Requests {
     inner: TowerToHyperService<Router>,
     peer: Peer,
@@ -73,11 +73,11 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
-/// A stream whose other end must take something of what waits for it now and then; else writing fails.
+/// A stream whose writes fail if the peer reads nothing for too long.
 struct Impatient<S> {
     stream: S,
     stall: Duration,
-    /// Runs while bytes wait and none is taken.
+    /// The timer that runs while no waiting byte is read.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 

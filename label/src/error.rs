@@ -1,54 +1,54 @@
-//! What keeps the server from starting or going on.
+//! Errors of the label server.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use datasets::DatasetError;
 
-/// Why there is no server.
+/// Why the server cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     /// The pairs or the judgements are broken, or the judgements cannot be written.
     #[error(transparent)]
     Data(#[from] DatasetError),
-    /// Other machines could reach it, and nothing would keep them from judging.
+    /// The host is reachable from other machines and no token is set.
     #[error("{host} can be reached from other machines: that needs a token, which everyone who labels must know")]
     TokenDemanded {
-        /// Where it was to listen.
+        /// The host.
         host: IpAddr,
     },
-    /// Who tries long enough would find it.
+    /// The token is short enough to be guessed.
     #[error(
         "the token has {length} characters, and one that nobody guesses has at least {shortest}: `openssl rand -hex 16` makes one"
     )]
     TokenTooShort {
-        /// How many characters it has.
+        /// Length of the token, in characters.
         length: usize,
-        /// How many it should have.
+        /// Minimum length, in characters.
         shortest: usize,
     },
-    /// The name to begin with is none.
+    /// The default labeller name is invalid.
     #[error("the labeller `{name}` should be a name of 1 to 64 characters")]
     Name {
         /// The name.
         name: String,
     },
-    /// Somebody else listens there.
+    /// The port is in use.
     #[error("port {port} is in use; name another one, or 0 for any that is free", port = address.port())]
     PortInUse {
-        /// Where it was to listen.
+        /// The address.
         address: SocketAddr,
     },
-    /// It cannot listen there.
+    /// The system refused to listen on the address.
     #[error("cannot listen on {address}")]
     Bind {
-        /// Where it was to listen.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The system gave no event loop.
+    /// The system could not create an event loop.
     #[error("cannot start the server")]
     Start(#[source] io::Error),
 }

@@ -1,4 +1,4 @@
-//! What every request must have, and what every answer says about itself.
+//! Checks of every request, and security headers of every answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::limits::Peer;
 use crate::refusal::Refusal;
 use crate::tries::{Tries, WINDOW};
 
-/// The longest address.
+/// Maximum length of a URL.
 const ADDRESS_LIMIT: usize = 2048;
-/// The most bytes a request's body may have.
+/// Maximum size of a request body, in bytes.
 pub(crate) const BODY_LIMIT: usize = 4096;
-/// How long a request may take to arrive and be answered.
+/// Timeout of a request, from arrival to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What every answer says: load nothing from elsewhere, run nothing that stands in the page, guess no types, tell nobody
-/// where the reader comes from, be no part of another page, and be kept nowhere.
+/// Security headers of every answer: no foreign content, no inline scripts, no type sniffing, no referrer, no framing,
+/// no caching.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -36,11 +36,11 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Who may ask.
+/// Access rules.
 #[derive(Debug)]
 pub(crate) struct Guard {
     is_loopback: bool,
-    /// The hash of the token, so that comparing takes the same time whatever is wrong with a guess.
+    /// Hash of the token, so that comparison takes constant time.
     token: Option<blake3::Hash>,
     tries: Tries,
 }
@@ -64,7 +64,7 @@ impl Guard {
         if request.uri().path().starts_with("/api/") { self.check_token(request) } else { Ok(()) }
     }
 
-    /// A name that was made to point at this machine is not this machine's name.
+    /// Rejects foreign host names (DNS rebinding).
     fn check_host(&self, headers: &HeaderMap) -> Result<Authority, Refusal> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
@@ -102,13 +102,13 @@ impl Guard {
     }
 }
 
-/// A body that is announced as too long need not be waited for.
+/// Rejects a declared body length above the limit before reading it.
 fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > BODY_LIMIT as u64) { Err(Refusal::too_long(BODY_LIMIT)) } else { Ok(()) }
 }
 
-/// Another page's request, made by a browser, names that page here.
+/// Rejects cross-origin requests by their `Origin`.
 fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
     let is_own = |origin: &HeaderValue| {
         let origin = origin.to_str().ok();
@@ -130,7 +130,7 @@ fn is_this_machine(host: &str) -> bool {
         || is_loopback_v6()
 }
 
-/// Lets a request through, or not, and marks the answer.
+/// Checks a request and adds the headers to its answer.
 pub(crate) async fn watch(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let mut response = match guard.check(&request) {
         Err(refusal) => refusal.into_response(),

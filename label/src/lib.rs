@@ -1,22 +1,21 @@
-//! A page where people compare pairs, and the small server behind it.
+//! A web page for comparing pairs, and its server.
 //!
-//! [`Server::bind`] takes a checked folder of pairs ([`datasets::PairFolder`]) and the right to add judgements to it;
-//! [`Server::run`] answers browsers until it is told to stop. Every answer is one line on the disk before the browser
-//! hears that it was taken, so that no way of ending the process loses one.
+//! [`Server::bind`] takes a checked pair folder ([`datasets::PairFolder`]) and a lock to append judgements;
+//! [`Server::run`] serves browsers until it is stopped. Every answer is one line synced to disk before it is confirmed
+//! to the browser, so that killing the process loses none.
 //!
-//! Who labels does not see which side is `a`: left and right are a function of the seed, the pair and the labeller.
-//! Refined prompts are told only after the choice.
+//! Labelling is blind: the side shown on the left is a function of the seed, the pair and the labeller. Refined prompts
+//! are revealed only after the choice.
 //!
-//! # Safety from other pages
-//! The server listens on this machine alone unless it is given a token. Requests must name this machine as their host
-//! (or bring the token), so that a foreign name that was made to point here gets nothing; a request that another page
-//! makes a browser send is known by its `Origin`. The page loads nothing from elsewhere and says so to the browser
-//! (`Content-Security-Policy`), and all texts of the pairs reach it as text, never as HTML.
+//! # Protection against other web pages
+//! The server listens on this machine only unless it has a token. Requests must name this machine as their host (or
+//! carry the token), which blocks DNS rebinding; cross-site requests are rejected by their `Origin`. The page loads
+//! nothing from other hosts (`Content-Security-Policy`), and texts of pairs are inserted as text, never as HTML.
 //!
-//! # Safety from those who only hold on
-//! A connection is over when its other end takes no bytes, says nothing, or has asked long or often enough ([`Limits`]).
-//! When all places are taken, the oldest connection that never brought the token gives way to a new one. Tokens have at
-//! least 16 characters, and after ten wrong ones an address waits for the rest of a minute.
+//! # Protection against resource exhaustion
+//! A connection is closed when its peer stops reading, stays silent, or exceeds its time or number of requests
+//! ([`Limits`]). When all connections are taken, the oldest one without the token is closed for a new one. Tokens have
+//! at least 16 characters, and after ten wrong ones an address is refused for the rest of the minute.
 //!
 //! This is the only crate of the workspace that listens on a socket; `hybrid-dpo label` is its command.
 
@@ -35,5 +34,5 @@ pub use error::LabelError;
 pub use limits::Limits;
 pub use server::{Server, Settings, Stop, stop};
 
-/// The outcome of what can fail here.
+/// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, LabelError>;

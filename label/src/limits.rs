@@ -1,24 +1,24 @@
-//! How much one who connects may take, and whose turn it is when all places are taken.
+//! Limits of connections, and eviction when all are taken.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bounds of connections; the defaults are wide for a browser and narrow for who only holds on.
+/// Limits of connections; the defaults suit browsers and stop clients that only hold connections open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections at a time. When all are taken, the oldest one that never brought the token gives way.
+    /// Maximum number of simultaneous connections. When all are taken, the oldest one without the token is closed.
     pub connections: usize,
-    /// The most connections at a time of one address of another machine.
+    /// Maximum number of simultaneous connections of one address of another machine.
     pub connections_per_address: usize,
-    /// The most requests of one connection; the last answer says that it ends.
+    /// Maximum number of requests of one connection; the last answer closes it.
     pub requests: usize,
-    /// How long a connection may take to send the head of a request, or be silent between two.
+    /// Maximum time to send the head of a request, and maximum silence between two.
     pub idle: Duration,
-    /// How long a client may take none of the bytes that wait for it.
+    /// Maximum time in which a client reads none of the waiting bytes.
     pub stall: Duration,
-    /// How long a connection may last; an answer under way gets `stall` more.
+    /// Maximum lifetime of a connection; an answer in progress gets `stall` more.
     pub lifetime: Duration,
 }
 
@@ -35,10 +35,10 @@ impl Default for Limits {
     }
 }
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// Where from; of an IPv6 address the network, as one machine has all of it.
+    /// Its address; for IPv6 the /64 network, since one machine owns all of it.
     pub(crate) address: IpAddr,
     has_passed: Arc<AtomicBool>,
 }
@@ -48,7 +48,7 @@ impl Peer {
         Self { address: network(address), has_passed: Arc::default() }
     }
 
-    /// Notes that the token was brought.
+    /// Marks the peer as authenticated.
     pub(crate) fn pass(&self) {
         self.has_passed.store(true, Ordering::Relaxed);
     }
@@ -58,7 +58,7 @@ impl Peer {
     }
 }
 
-/// The first 64 bits of an IPv6 address are one household's; an IPv4 address stays what it is.
+/// The /64 network of an IPv6 address; an IPv4 address unchanged.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -66,21 +66,21 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The connections that are open, oldest first, each with what ends it.
+/// The open connections, oldest first, each with the handle that closes it.
 #[derive(Debug)]
 pub(crate) struct Places<H> {
     limits: Limits,
     taken: Vec<(H, Peer)>,
 }
 
-/// Whether there is a place for one who comes.
+/// The result of looking for a place for a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room<H> {
-    /// There is.
+    /// A place is free.
     Free,
-    /// There is, once this one is ended; it has no place any more.
+    /// A place is free once this connection, already removed, is closed.
     InPlaceOf(H),
-    /// There is none: all belong to those who brought the token.
+    /// All places belong to authenticated connections.
     Full,
 }
 
@@ -89,9 +89,9 @@ impl<H> Places<H> {
         Self { limits, taken: Vec::new() }
     }
 
-    /// Looks for a place, and takes one from the oldest that never brought the token where there is no other.
+    /// Finds a place, evicting the oldest connection without the token if there is no free one.
     ///
-    /// Where an address has all that it may have, only one of its own gives way.
+    /// If an address has its maximum, only one of its own connections is evicted.
     pub(crate) fn make_room(&mut self, peer: &Peer) -> Room<H> {
         let own = self.taken.iter().filter(|(_, other)| other.address == peer.address).count();
         // Everything that comes through a tunnel comes from this machine.
@@ -110,7 +110,7 @@ impl<H> Places<H> {
         self.taken.push((handle, peer));
     }
 
-    /// Frees the place of a connection that has ended.
+    /// Frees the places of closed connections.
     pub(crate) fn free(&mut self, has_ended: impl Fn(&H) -> bool) {
         self.taken.retain(|(handle, _)| !has_ended(handle));
     }

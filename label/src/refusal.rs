@@ -1,11 +1,11 @@
-//! Answers that say no.
+//! Error responses.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use datasets::DatasetError;
 use serde_json::json;
 
-/// A status and why, as `{"error": ".."}`.
+/// A status and a message, as `{"error": ".."}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -31,7 +31,7 @@ impl Refusal {
 }
 
 impl From<DatasetError> for Refusal {
-    /// What went wrong with the files here is no fault of the request.
+    /// A fault of the server's files is a server error, not a bad request.
     fn from(error: DatasetError) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match &error {

@@ -1,4 +1,4 @@
-//! What can be asked.
+//! The HTTP routes.
 //!
 //! | | |
 //! |---|---|
@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use datasets::pairs::Label;
+use datasets::pairs::Judgement;
 use serde_json::{Value, json};
 
 use crate::board::{Answer, Board, Place};
@@ -29,7 +29,7 @@ use crate::refusal::Refusal;
 
 type Answered = Result<Response, Refusal>;
 
-/// All routes, guarded.
+/// All routes, behind the guard.
 pub(crate) fn router(board: Arc<Board>, guard: Arc<Guard>) -> Router {
     let api = Router::new()
         .route("/api/session", get(session))
@@ -58,7 +58,7 @@ fn name(who: WhoAsks) -> Result<String, Refusal> {
 }
 
 fn checked_name(name: String) -> Result<String, Refusal> {
-    if Label::is_name(&name) { Ok(name) } else { Err(Refusal::bad("a labeller's name has 1 to 64 characters")) }
+    if Judgement::is_name(&name) { Ok(name) } else { Err(Refusal::bad("a labeller's name has 1 to 64 characters")) }
 }
 
 async fn session(State(board): State<Arc<Board>>) -> Response {
@@ -128,7 +128,7 @@ async fn answer(State(board): State<Arc<Board>>, headers: HeaderMap, body: Resul
     Ok(reply(&taken.await?))
 }
 
-/// Does what waits for the disk where it keeps nobody else waiting; it goes on if the browser goes away.
+/// Runs blocking disk work off the event loop; it completes even if the browser disconnects.
 fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> impl Future<Output = Result<T, Refusal>> {

@@ -1,4 +1,4 @@
-//! The socket, and the connections to it.
+//! The listening socket and its connections.
 
 use std::future::Future;
 use std::io;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use datasets::pairs::Label;
-use datasets::{Labels, PairFolder};
+use datasets::pairs::Judgement;
+use datasets::{Judgements, PairFolder};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -18,25 +18,25 @@ use crate::guard::Guard;
 use crate::limits::{Limits, Peer, Places, Room};
 use crate::{LabelError, Result, routes};
 
-/// The fewest characters of a token: 16 hexadecimal digits are 64 bits, out of reach of 100 tries a minute.
+/// Minimum length of a token: 16 hexadecimal digits are 64 bits, out of reach at 100 attempts a minute.
 const SHORTEST_TOKEN: usize = 16;
-/// How long answers that are under way may take once the server is to end.
+/// Time for answers in progress at shutdown.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How to serve.
+/// Settings of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to listen.
+    /// The address to listen on.
     pub host: IpAddr,
-    /// On which port; 0 is any that is free.
+    /// The port; 0 selects a free one.
     pub port: u16,
-    /// What everyone must know who labels, of at least 16 characters; demanded where other machines can reach the host.
+    /// The access token of labellers, at least 16 characters; required if other machines can reach the host.
     pub token: Option<String>,
-    /// Who labels, unless the page is told otherwise.
+    /// Default labeller name.
     pub labeller: Option<String>,
-    /// Decides which side stands left.
+    /// Seed of the left and right placement.
     pub seed: u64,
-    /// What connections may take.
+    /// Limits of connections.
     pub limits: Limits,
 }
 
@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-/// A server that has its port and does not answer yet.
+/// A bound server that does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -58,11 +58,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port and the right to add judgements to the folder.
+    /// Binds the port and locks the folder for appending judgements.
     ///
     /// # Errors
-    /// The port is in use, the judgements are broken or another process adds to them, the token is shorter than 16
-    /// characters, or other machines could reach the host and there is none.
+    /// The port is in use, the judgements are malformed or locked by another process, the token is shorter than 16
+    /// characters, or other machines can reach the host and there is no token.
     pub fn bind(pairs: PairFolder, settings: Settings) -> Result<Self> {
         let Settings { host, port, token, labeller, seed, limits } = settings;
         let token = token.filter(|token| !token.is_empty());
@@ -72,7 +72,7 @@ impl Server {
         if let Some(length) = token.as_ref().map(|token| token.chars().count()).filter(|n| *n < SHORTEST_TOKEN) {
             return Err(LabelError::TokenTooShort { length, shortest: SHORTEST_TOKEN });
         }
-        if let Some(name) = labeller.as_ref().filter(|name| !Label::is_name(name)) {
+        if let Some(name) = labeller.as_ref().filter(|name| !Judgement::is_name(name)) {
             return Err(LabelError::Name { name: name.clone() });
         }
         let wanted = SocketAddr::new(host, port);
@@ -86,26 +86,26 @@ impl Server {
         Ok(Self { listener, address, board, router, limits })
     }
 
-    /// Where it listens; the port is never 0.
+    /// The listening address; the port is never 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What stands in the folder.
-    pub fn labels(&self) -> Labels {
+    /// The judgements in the folder.
+    pub fn labels(&self) -> Judgements {
         self.board.labels()
     }
 
-    /// Answers until `stop` is ready, and gives what then stands in the folder.
+    /// Serves until `stop` is ready, and returns the judgements in the folder.
     ///
-    /// Answers that are under way get a second to end; a judgement that is being written is written.
+    /// Answers in progress get one second; a judgement being written is completed.
     ///
     /// # Errors
-    /// The system gives no event loop.
+    /// The system could not create an event loop.
     ///
     /// # Panics
     /// It is called from within a tokio runtime.
-    pub fn run(self, stop: impl Future<Output = ()>) -> Result<Labels> {
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<Judgements> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LabelError::Start)?;
         runtime.block_on(answer(self.listener, self.router, self.limits, stop)).map_err(LabelError::Start)?;
         // Waits for what is being written.
@@ -156,20 +156,20 @@ async fn answer(
     Ok(())
 }
 
-/// Ends a server from another thread, such as a signal's handler.
+/// Stops a server from another thread, such as a signal handler.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<bool>);
 
 impl Stop {
-    /// Makes the future ready that was made with this.
+    /// Completes the paired future.
     pub fn now(&self) {
         self.0.send_replace(true);
     }
 }
 
-/// Something to stop a server with, and what to give to [`Server::run`].
+/// A stop handle, and the future for [`Server::run`].
 ///
-/// The future is ready too when there is nothing left that could stop it.
+/// The future also completes when the handle is dropped.
 pub fn stop() -> (Stop, impl Future<Output = ()> + Send + 'static) {
     let (sender, mut receiver) = watch::channel(false);
     let stopped = async move {

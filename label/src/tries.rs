@@ -1,4 +1,4 @@
-//! Wrong tokens, counted.
+//! Rate limiting of wrong tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Wrong tokens are counted for so long; then all counts begin anew.
+/// The counting window; all counts are then reset.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// The most wrong tokens of one address.
+/// Maximum number of wrong tokens per address.
 const PER_ADDRESS: usize = 10;
-/// The most wrong tokens of everyone together. Who brought the right one from the same address before goes on.
+/// Maximum number of wrong tokens in total. Addresses that gave the right token before are exempt.
 const IN_ALL: usize = 100;
-/// The most addresses that are remembered for having brought the right token.
+/// Maximum number of remembered addresses with the right token.
 const REMEMBERED: usize = 4096;
 
-/// How often the wrong token was brought, and from where.
+/// Counts of wrong tokens by address.
 #[derive(Debug, Default)]
 pub(crate) struct Tries(Mutex<Counts>);
 
@@ -28,9 +28,9 @@ struct Counts {
 }
 
 impl Tries {
-    /// Asks `is_right` where an address may still try; nothing is compared where it may not.
+    /// Calls `is_right` if the address has attempts left.
     ///
-    /// Nothing comes back where it has tried too often, so that it can't learn whether it was right.
+    /// Returns `None` if it has none, without comparing, so that the result reveals nothing about the token.
     pub(crate) fn compare(&self, address: IpAddr, is_right: impl FnOnce() -> bool) -> Option<bool> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = &mut *counts;

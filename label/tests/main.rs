@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, Refined};
-use datasets::{Labels, PairFolder, PairWriter, Pixels};
+use datasets::{Judgements, PairFolder, PairWriter, Pixels};
 use label::{Server, Settings, Stop};
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn secret() -> Settings {
 struct Running {
     address: SocketAddr,
     stop: Stop,
-    thread: JoinHandle<Labels>,
+    thread: JoinHandle<Judgements>,
 }
 
 impl Running {
@@ -61,7 +61,7 @@ impl Running {
         Self { address, stop, thread: std::thread::spawn(move || server.run(stopped).unwrap()) }
     }
 
-    fn end(self) -> Labels {
+    fn end(self) -> Judgements {
         self.stop.now();
         self.thread.join().unwrap()
     }

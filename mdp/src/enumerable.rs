@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use crate::{Episode, EpisodeOf, Finite, Mdp, MdpError};
 
-/// A problem whose actions can be counted: `0..n_actions()`, the same in every state (some may not be allowed).
+/// A problem with finitely many actions, `0..n_actions()`, the same in every state (some may not be allowed).
 ///
 /// # Laws
 /// `action_index(&action(i)) == i` for every `i < n_actions()`.
 pub trait Enumerable: Mdp {
-    /// How many actions there are.
+    /// Number of actions.
     fn n_actions(&self) -> usize;
 
     /// The action with this index.
@@ -48,20 +48,20 @@ pub fn all_episodes<M: Enumerable>(mdp: &M, start: &M::State, limit: usize) -> R
     Ok(found)
 }
 
-/// A problem written out as a table, and the state that each place of the table stands for.
+/// The table of a problem, and the state of each of its places.
 #[derive(Clone, Debug)]
 pub struct Explored<S> {
     /// The table. Its horizon is the longest episode.
     pub finite: Finite,
-    /// The state of each place.
+    /// The state at each place.
     pub states: Vec<S>,
 }
 
-/// Writes out as a table what can be reached from `starts`, so that [`soft_q::solve`](crate::soft_q::solve) can solve
-/// it. The starts become the first places (repeated ones once).
+/// Enumerates the states reachable from `starts` as a table that [`soft_q::solve`](crate::soft_q::solve) can solve. The
+/// starts become the first places (repeated ones once).
 ///
 /// # Errors
-/// If there are more than `limit` states, or an episode can go round in a circle, or a state is stuck.
+/// If there are more than `limit` states, if an episode can revisit a state, or if a state is stuck.
 ///
 /// # Examples
 /// ```
@@ -109,7 +109,7 @@ where
     Ok(Explored { finite: Finite::new(successors, horizon)?, states })
 }
 
-/// The most decisions an episode can have; an error where it can go round in a circle.
+/// The length of the longest episode; an error if the graph has a cycle.
 fn longest(successors: &[Vec<Option<usize>>]) -> Result<usize, MdpError> {
     // Peeling off places that nothing leads to (any more) reaches all of them exactly where there is no circle.
     let mut leading = vec![0_usize; successors.len()];

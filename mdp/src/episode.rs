@@ -1,21 +1,21 @@
 use crate::{Mdp, Steps};
 
-/// Actions taken one after the other from `start`, which may be any state.
+/// A run of consecutive actions from `start`, which may be any state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece<S, A> {
     /// The state before the first action.
     pub start: S,
     /// The decisions, in order.
     pub actions: Vec<A>,
-    /// How much each decision counts in a return: 1 for tokens.
+    /// Weight of each decision in the return: 1 for tokens.
     pub weight: f64,
 }
 
-/// What is known of one trajectory: one piece for a response, several one-decision pieces for noise draws, a piece for
-/// each half of a hybrid.
+/// A trajectory, or the known parts of one: one piece for a response, several one-decision pieces for noise draws, one
+/// piece for each half of a hybrid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode<S, A> {
-    /// The pieces; decisions are numbered over all of them in order.
+    /// The pieces; decisions are numbered consecutively over all of them.
     pub pieces: Vec<Piece<S, A>>,
 }
 
@@ -23,12 +23,12 @@ pub struct Episode<S, A> {
 pub type EpisodeOf<M> = Episode<<M as Mdp>::State, <M as Mdp>::Action>;
 
 impl<S, A> Episode<S, A> {
-    /// An episode of one piece whose decisions all count once.
+    /// An episode of one piece with weight 1.
     pub fn whole(start: S, actions: Vec<A>) -> Self {
         Self { pieces: vec![Piece { start, actions, weight: 1.0 }] }
     }
 
-    /// How many decisions it has.
+    /// Number of decisions.
     pub fn n_decisions(&self) -> usize {
         self.pieces.iter().map(|piece| piece.actions.len()).sum()
     }
@@ -39,7 +39,7 @@ impl<S, A> Episode<S, A> {
     }
 }
 
-/// The weights of several episodes, a row each.
+/// The decision weights of several episodes, one row each.
 pub fn weights<S, A>(episodes: &[Episode<S, A>]) -> Steps {
     episodes.iter().map(Episode::weights).collect()
 }

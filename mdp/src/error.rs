@@ -1,4 +1,4 @@
-/// Why a problem, or what is said about it, cannot be used.
+/// An error of a problem, a schedule or a table, or a broken law.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MdpError {
     /// A row of a transition table has another length than the first.
@@ -6,35 +6,35 @@ pub enum MdpError {
     Ragged {
         /// The row.
         place: usize,
-        /// How many actions the first row has.
+        /// Number of actions of the first row.
         expected: usize,
-        /// How many this one has.
+        /// Number of actions of this row.
         got: usize,
     },
-    /// A transition leads to a place that is not there.
+    /// A transition leads to a place that does not exist.
     #[error("action {action} leads from place {place} to place {next}, but there are {n_places} places")]
     UnknownPlace {
-        /// Where the transition starts.
+        /// The place it starts at.
         place: usize,
-        /// Which action it is.
+        /// Its action.
         action: usize,
-        /// Where it leads.
+        /// The place it leads to.
         next: usize,
-        /// How many places there are.
+        /// Number of places.
         n_places: usize,
     },
-    /// More states or episodes than the caller wanted to look at.
+    /// There are more states or episodes than the caller's limit.
     #[error("there are more than {limit} {what}")]
     TooMany {
         /// What was counted.
         what: &'static str,
-        /// The most that were allowed.
+        /// The limit.
         limit: usize,
     },
     /// A number that must be finite is not.
     #[error("the {what} of action {action} in {state} is {value}, not a finite number")]
     NotFinite {
-        /// Whose number.
+        /// Name of the number.
         what: &'static str,
         /// The state, printed.
         state: String,
@@ -51,36 +51,36 @@ pub enum MdpError {
         /// Their sum.
         sum: f64,
     },
-    /// The strength of the pull to the reference makes no sense.
+    /// Beta, the strength of the KL penalty, is not a positive number.
     #[error("beta is {beta}, but it must be positive and finite")]
     Beta {
-        /// What was given.
+        /// The given value.
         beta: f64,
     },
-    /// A table was made for a problem of another size.
+    /// A table has the size of another problem.
     #[error("the {what} table has {got} numbers, but the problem needs {expected}")]
     TableSize {
-        /// Which table.
+        /// Name of the table.
         what: &'static str,
-        /// How many numbers the problem needs.
+        /// Number of entries that the problem needs.
         expected: usize,
-        /// How many there are.
+        /// Number of entries in the table.
         got: usize,
     },
-    /// A number of a noise schedule, or of the timesteps chosen from it, makes no sense.
+    /// A number of a noise schedule or timestep selection is out of range.
     #[error("noise schedule: {what} is {value}, but it must be {expected}")]
     Schedule {
-        /// Which number.
+        /// Name of the number.
         what: String,
-        /// What was given.
+        /// The given value.
         value: f64,
-        /// What it must be.
+        /// The allowed values.
         expected: &'static str,
     },
     /// Law: functions of a problem are pure.
     #[error("{function} gave two different answers for {state}")]
     NotPure {
-        /// Which function.
+        /// The function.
         function: &'static str,
         /// The state, printed.
         state: String,
@@ -88,7 +88,7 @@ pub enum MdpError {
     /// Law: every episode ends.
     #[error("an episode had not ended after {limit} decisions")]
     Endless {
-        /// How long it was followed.
+        /// Number of decisions after which the check stopped.
         limit: usize,
     },
     /// Law: a state that is not terminal allows an action.
@@ -113,12 +113,12 @@ pub enum MdpError {
         /// The state, printed.
         state: String,
     },
-    /// Law: the numbering of actions goes both ways.
+    /// Law: `action` and `action_index` are inverse to each other.
     #[error("action {index} has the index {back} when asked for it")]
     Numbering {
-        /// The index an action was asked for by.
+        /// The index passed to `action`.
         index: usize,
-        /// The index the action says it has.
+        /// The index that `action_index` returned.
         back: usize,
     },
 }

@@ -1,13 +1,13 @@
-//! Finite problems as tables: places, numbered actions, where each action leads, and a horizon.
+//! Finite problems as tables: a transition table and a horizon.
 use crate::{Enumerable, Episode, Mdp, MdpError};
 
 /// A problem with finitely many places and actions.
 ///
-/// A place that no action leaves is terminal. The `horizon` ends every other episode, so places may lie on a circle:
-/// the state is the place *and* the time, and no state is ever met twice in an episode. That is what the paper's
-/// Lemma 1 needs of the token MDP ("impossible to return to the same state").
+/// A place without actions is terminal. The `horizon` ends every other episode, so the transition graph may have
+/// cycles: a state is the place *and* the time, and no state occurs twice in an episode. The paper's Lemma 1 needs this
+/// of the token MDP ("impossible to return to the same state").
 ///
-/// Rewards are not part of it; they are a [`Table`] of their own.
+/// Rewards are kept in a separate [`Table`].
 ///
 /// # Examples
 /// ```
@@ -27,10 +27,10 @@ pub struct Finite {
     horizon: usize,
 }
 
-/// Where an episode of a [`Finite`] problem stands.
+/// The state of an episode of a [`Finite`] problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct FiniteState {
-    /// How many decisions have been made.
+    /// Number of decisions taken.
     pub time: usize,
     /// A row of the transition table.
     pub place: usize,
@@ -65,23 +65,23 @@ impl Finite {
         Self { successors, horizon: 1 }
     }
 
-    /// The same table with another horizon.
+    /// Changes the horizon.
     #[must_use]
     pub fn with_horizon(self, horizon: usize) -> Self {
         Self { horizon, ..self }
     }
 
-    /// How many places there are.
+    /// Number of places.
     pub fn n_places(&self) -> usize {
         self.successors.len()
     }
 
-    /// The most decisions an episode can have.
+    /// The maximum number of decisions of an episode.
     pub fn horizon(&self) -> usize {
         self.horizon
     }
 
-    /// Every state, terminal ones too: all places at time 0, then at time 1, up to the horizon.
+    /// Every state, terminal ones included: all places at time 0, then at time 1, up to the horizon.
     pub fn states(&self) -> impl DoubleEndedIterator<Item = FiniteState> + '_ {
         (0..=self.horizon).flat_map(|time| (0..self.n_places()).map(move |place| FiniteState { time, place }))
     }
@@ -126,7 +126,7 @@ impl Enumerable for Finite {
     }
 }
 
-/// A number for every state and action of a [`Finite`] problem: rewards, Q values, log-probabilities.
+/// One number for each state and action of a [`Finite`] problem: rewards, Q values, log-probabilities.
 ///
 /// # Shapes
 /// `[horizon + 1, n_places, n_actions]`. Decisions that cannot be made hold 0.
@@ -138,7 +138,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table from a function of the decisions that can be made.
+    /// Builds a table from a function of allowed decisions.
     pub fn from_fn(mdp: &Finite, mut number: impl FnMut(FiniteState, usize) -> f64) -> Self {
         let (n_places, n_actions) = (mdp.n_places(), mdp.n_actions());
         let mut values = vec![0.0; (mdp.horizon + 1) * n_places * n_actions];
@@ -150,7 +150,7 @@ impl Table {
         Self { n_places, n_actions, values }
     }
 
-    /// The log-probabilities of the policy whose logits these are.
+    /// The log-probabilities of the softmax policy with these logits.
     #[must_use]
     pub fn log_softmax(&self, mdp: &Finite) -> Self {
         let normaliser =
@@ -158,12 +158,12 @@ impl Table {
         Self::from_fn(mdp, |state, action| self.at(state, action) - normaliser(&state))
     }
 
-    /// The log-probabilities of the policy that knows nothing: every allowed action is as likely as another.
+    /// The log-probabilities of the uniform policy over allowed actions.
     pub fn uniform(mdp: &Finite) -> Self {
         Self::from_fn(mdp, |state, _| -(mdp.allowed(&state).len() as f64).ln())
     }
 
-    /// The number of a decision.
+    /// The entry of a decision.
     ///
     /// # Panics
     /// If there is no such state or action.
@@ -171,7 +171,7 @@ impl Table {
         self.values[self.index(state, action)]
     }
 
-    /// The number of a decision, to change.
+    /// The entry of a decision, mutable.
     ///
     /// # Panics
     /// If there is no such state or action.

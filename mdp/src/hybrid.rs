@@ -1,8 +1,9 @@
-//! Two problems in a row as one (App. D of the paper): a prompt is refined word by word, then an image is made from it.
+//! The hybrid problem: two problems in sequence (App. D of the paper), such as refining a prompt and generating an
+//! image from it.
 //!
-//! [`Hybrid`] is a combinator: nothing in it knows what a token or an image is, and either half may be a hybrid itself.
-//! The outer problem goes on to its own end (its EOS); there a [`Handoff`] turns the last state into what the inner
-//! problem is about. The hand-off is part of the step that ends the outer problem, so it costs no decision.
+//! [`Hybrid`] is a combinator that knows nothing of tokens or images; either half may be a hybrid itself. The outer
+//! problem runs to its terminal state (EOS); there a [`Handoff`] maps that state to the context of the inner problem.
+//! The hand-off is part of the outer problem's last step, so it takes no decision.
 //!
 //! # Examples
 //! A word is chosen, letter by letter, and then drawn in as many strokes as it has letters.
@@ -49,12 +50,12 @@ use crate::{Enumerable, Episode, EpisodeOf, Mdp, Piece};
 
 pub use runs::Runs;
 
-/// A state or an action of one of the two problems.
+/// A state or an action of either half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Half<O, I> {
-    /// Of the problem that comes first.
+    /// Of the outer problem, which comes first.
     Outer(O),
-    /// Of the problem that follows.
+    /// Of the inner problem, which follows.
     Inner(I),
 }
 
@@ -76,18 +77,18 @@ impl<O, I> Half<O, I> {
     }
 }
 
-/// Why a hand-off can't be made; each has a type of its own, and callers only report it.
+/// The error of a hand-off. Each implementer has its own type; callers only report it.
 pub type HandoffError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the inner problem is about, once the outer one is over.
+/// Maps terminal states of the outer problem to contexts of the inner one.
 ///
 /// # Laws
-/// A pure function, and asked only of terminal states of the outer problem.
+/// `enter` is a pure function, called only with terminal states of the outer problem.
 pub trait Handoff<A: Mdp, B: Mdp> {
-    /// The inner problem's context for each of the outer problem's states, which come together where many are known.
+    /// The inner problem's context for each outer state; batched, so that an encoder can process many at once.
     ///
     /// # Errors
-    /// A state that nothing can be made of.
+    /// A state has no valid context.
     fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError>;
 }
 
@@ -98,27 +99,27 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B> + ?Sized> Handoff<A, B> for &H {
     }
 }
 
-/// The outer problem to its end, then the inner one.
+/// The outer problem followed by the inner one.
 ///
 /// # Laws
-/// An idle half changes nothing: where the outer problem's start is terminal the hybrid has exactly the inner problem's
-/// episodes, and where the inner problem's is, exactly the outer problem's. Nested to the left or to the right, three
-/// problems in a row have the same episodes.
+/// An idle half changes nothing: where the outer start is terminal, the episodes are exactly those of the inner
+/// problem; where the inner start is terminal, exactly those of the outer problem. The combinator is associative:
+/// nesting three problems to the left or to the right gives the same episodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hybrid<A, B, H> {
-    /// What comes first.
+    /// The first problem.
     pub outer: A,
-    /// What follows.
+    /// The second problem.
     pub inner: B,
-    /// How the one leads to the other.
+    /// The map from the first to the second.
     pub handoff: H,
 }
 
 impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
-    /// The inner starts that terminal states of the outer problem lead to, many at once.
+    /// The inner start states for terminal states of the outer problem, in one batch.
     ///
     /// # Errors
-    /// What the hand-off can't make anything of; as many answers as states did not come.
+    /// The hand-off fails, or returns another number of contexts than states.
     pub fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::State>, HandoffError> {
         let contexts = self.handoff.enter(outer)?;
         if contexts.len() != outer.len() {
@@ -127,8 +128,8 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
         Ok(contexts.iter().map(|context| self.inner.start(context)).collect())
     }
 
-    /// An outer state, or the inner start it leads to where the outer problem is over. Where the hand-off fails it stays the
-    /// outer problem's last state, from which nothing is allowed; [`enter`](Self::enter) says why.
+    /// An outer state, or the inner start state where the outer problem has ended. Where the hand-off fails, the state
+    /// stays the outer terminal state, which allows no action; [`enter`](Self::enter) returns the error.
     fn hand_over(&self, outer: A::State) -> Half<A::State, B::State> {
         if !self.outer.is_terminal(&outer) {
             return Half::Outer(outer);
@@ -137,9 +138,10 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
         entered.map_or(Half::Outer(outer), Half::Inner)
     }
 
-    /// The outer and the inner part of an episode whose pieces do not cross the hand-off; weights stay with their pieces.
+    /// Splits an episode whose pieces do not cross the hand-off into its outer and inner part; pieces keep their
+    /// weights.
     ///
-    /// `None` where an action is of another half than the state its piece starts in: a piece that crosses.
+    /// `None` if a piece crosses: an action belongs to another half than the state its piece starts in.
     pub fn split(&self, episode: &EpisodeOf<Self>) -> Option<(EpisodeOf<A>, EpisodeOf<B>)> {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         for Piece { start, actions, weight } in &episode.pieces {
@@ -196,7 +198,8 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
         Ok(Episode { pieces })
     }
 
-    /// One episode of the two halves' pieces, the outer ones first; each piece's weight is multiplied by its half's.
+    /// Joins the pieces of both halves to one episode, outer ones first, and multiplies each piece's weight by its
+    /// half's.
     ///
     /// Eq. 15 of the paper is this with beta and gamma: the return is
     /// `beta sum_t log pi/pi_ref (z_t) + gamma T omega / K sum_k (errors)`, where the inner pieces bring T omega / K.
@@ -250,7 +253,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Mdp for Hybrid<A, B, H> {
     }
 }
 
-/// The outer problem's actions first.
+/// Numbers the outer actions first.
 impl<A: Enumerable, B: Enumerable, H: Handoff<A, B>> Enumerable for Hybrid<A, B, H> {
     fn n_actions(&self) -> usize {
         self.outer.n_actions() + self.inner.n_actions()

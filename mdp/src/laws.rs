@@ -1,4 +1,4 @@
-//! The laws of [`Mdp`], to check a problem of one's own with.
+//! The laws of [`Mdp`] as checks for your own problem.
 //!
 //! # Examples
 //! ```
@@ -15,12 +15,12 @@ use rand::RngExt as _;
 
 use crate::{Enumerable, Episode, EpisodeOf, Mdp, MdpError, Rng};
 
-/// How much of a problem to look at.
+/// The size of a check by random walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walks {
-    /// How many random episodes to follow about each context.
+    /// Number of random episodes per context.
     pub n_episodes: usize,
-    /// The most decisions an episode may take to end.
+    /// Maximum number of decisions before an episode counts as endless.
     pub max_decisions: usize,
 }
 
@@ -69,7 +69,7 @@ where
     Ok(())
 }
 
-/// Checks a problem whose actions can be counted, on random episodes of allowed actions; the numbering too.
+/// Checks a problem with enumerable actions on random episodes of allowed actions, and the numbering of its actions.
 ///
 /// # Errors
 /// The first law found broken.
@@ -91,10 +91,10 @@ where
     })
 }
 
-/// Checks that an episode can have happened: every action is allowed where it is taken, and none follows an end.
+/// Checks that an episode is possible: every action is allowed in its state, and none follows a terminal state.
 ///
 /// # Errors
-/// The first action that cannot have been taken.
+/// The first impossible action.
 pub fn check_episode<M>(mdp: &M, episode: &EpisodeOf<M>) -> Result<(), MdpError>
 where
     M: Mdp,
@@ -117,7 +117,7 @@ where
     Ok(())
 }
 
-/// One step, taken twice.
+/// Takes one step twice and compares.
 fn follow<M>(mdp: &M, state: &M::State, action: &M::Action) -> Result<M::State, MdpError>
 where
     M: Mdp,
@@ -157,7 +157,7 @@ mod tests {
     use crate::Finite;
     use crate::token::TokenMdp;
 
-    /// Counts to three, with one fault at a time.
+    /// Counts to three, with one fault.
     #[derive(Default)]
     struct Counter {
         forgets: Option<Cell<usize>>,

@@ -1,15 +1,14 @@
 //! Markov decision processes as values.
 //!
-//! A problem is immutable data with pure functions ([`Mdp`]): where an episode starts, what an action does, when it
-//! ends. There is no reward and no randomness in it: rewards belong to whoever prefers one episode to another, and all
-//! chance lives in the policy. States are values that can be cloned, compared and branched from, so episodes replay
-//! exactly and a search may continue from any state. That is the paper's insight as a shape: a language model, a
-//! denoiser and the two in a row are all policies of deterministic problems, and preferences see only what they say of
-//! each decision.
+//! A problem is immutable data with pure functions ([`Mdp`]): the start state, the transition, the terminal states. It
+//! has no reward and no randomness: rewards belong to the judge who prefers one episode to another, and all randomness
+//! is in the policy. States are values that can be cloned, compared and branched from, so episodes replay exactly and a
+//! search may continue from any state. A language model, a denoiser and the two in sequence are all policies of such
+//! deterministic problems, and a preference loss sees only the log-probabilities of their decisions.
 //!
 //! # Examples
-//! A problem of one's own is three functions. [`laws`] checks it, and where states and actions can be counted,
-//! [`explore`] writes it out and [`soft_q`] solves it exactly.
+//! A problem of your own is three functions. [`laws`] checks it; where states and actions can be enumerated,
+//! [`explore`] tabulates it and [`soft_q`] solves it exactly.
 //! ```
 //! use mdp::{Enumerable, Mdp, Rng, Table, laws, soft_q};
 //! use rand::SeedableRng;
@@ -55,7 +54,7 @@
 //! let finite = &explored.finite;
 //! let rewards = Table::from_fn(finite, |s, a| if s.time == 3 { view(finite.step(&s, &a).place) } else { 0.0 });
 //! let solved = soft_q::solve(finite, &rewards, &Table::uniform(finite), 1.0)?;
-//! // Each hour is worth ln((1 + e) / 2), whichever it is: the reward at the end has found its way back to every step.
+//! // Each hour is worth ln((1 + e) / 2): the final reward is propagated back to every step.
 //! let hour = ((1.0 + 1f64.exp()) / 2.0).ln();
 //! assert!((solved.value(finite.start(&0)) - 4.0 * hour).abs() < 1e-12);
 //! # Ok::<(), mdp::MdpError>(())
@@ -85,7 +84,7 @@ pub use error::MdpError;
 pub use finite::{Finite, FiniteState, Table};
 pub use steps::{Channels, Steps};
 
-/// The one generator type; it is always passed in, and seeded at the edge.
+/// The one generator type; it is always passed in, and seeded by the caller.
 pub type Rng = rand_chacha::ChaCha8Rng;
 
 /// A deterministic Markov decision process.
@@ -94,20 +93,20 @@ pub type Rng = rand_chacha::ChaCha8Rng;
 /// `step` is only called for a state that is not terminal and an action the state allows; it is a pure function. An
 /// episode that follows allowed actions ends after finitely many steps. [`laws`] checks both for a user's own problem.
 pub trait Mdp {
-    /// What an episode is about: a prompt, a caption, a request.
+    /// The context of an episode: a prompt, a caption, a request.
     type Context;
-    /// Where an episode stands.
+    /// The state of an episode.
     type State: Clone;
     /// One decision.
     type Action: Clone;
 
-    /// The state an episode about `context` begins in.
+    /// The start state for `context`.
     fn start(&self, context: &Self::Context) -> Self::State;
 
-    /// The state that `action` leads to.
+    /// The next state after `action`.
     fn step(&self, state: &Self::State, action: &Self::Action) -> Self::State;
 
-    /// Whether the episode is over.
+    /// Whether the state is terminal.
     fn is_terminal(&self, state: &Self::State) -> bool;
 
     /// Whether `action` may be taken in `state`.

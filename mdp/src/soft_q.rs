@@ -1,25 +1,24 @@
-//! The exact solution of a finite problem under a reward and a pull to a reference policy.
+//! The exact solution of a finite KL-regularised problem.
 //!
-//! The problem is the paper's Eq. 2: the most reward, less `beta` times the KL divergence from the reference. In a
-//! deterministic problem with a horizon, one pass from the last decisions back to the first solves it exactly
-//! (discount 1, V = 0 in terminal states). So every claim about a preference learner can be checked against numbers
-//! that are known to rounding.
+//! The problem is the paper's Eq. 2: maximise the reward minus `beta` times the KL divergence from the reference. In a
+//! deterministic problem with a horizon, one backward pass solves it exactly (discount 1, V = 0 in terminal states). So
+//! every claim about a preference learner can be tested against exact numbers.
 //!
 //! # References
 //! Rafailov et al., "From r to Q*: Your Language Model is Secretly a Q-Function", 2024, Eq. 5 to 7 and 10.
 use crate::finite::log_sum_exp;
 use crate::{Enumerable, Finite, FiniteState, Mdp, MdpError, Table};
 
-/// The optimal values and policy of a reward.
+/// The optimal values and the optimal policy of a reward.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftQ {
-    /// The strength of the pull to the reference.
+    /// The strength of the KL penalty.
     pub beta: f64,
-    /// Q*(s, a): what a decision earns from here on, the pull to the reference counted (Eq. 7).
+    /// Q*(s, a): the optimal return from this decision on, KL penalty included (Eq. 7).
     pub q: Table,
     /// log pi*(a|s), in nats (Eq. 5).
     pub log_policy: Table,
-    /// log pi_ref(a|s), in nats, as it was given.
+    /// log pi_ref(a|s), in nats, as given.
     pub log_reference: Table,
     values: Vec<f64>,
     n_places: usize,
@@ -42,9 +41,9 @@ impl SoftQ {
         self.q.at(state, action) - self.value(state)
     }
 
-    /// The reward that a policy stands for: beta (log pi*(a|s) - log pi_ref(a|s)) (Eq. 11).
+    /// The implicit reward of the optimal policy: beta (log pi*(a|s) - log pi_ref(a|s)) (Eq. 11).
     ///
-    /// It is the reward it was solved for, shaped by V* as a potential (Eq. 10).
+    /// It is the given reward shaped by the potential V* (Eq. 10).
     ///
     /// # Panics
     /// If there is no such state or action.
@@ -98,9 +97,9 @@ pub fn solve(mdp: &Finite, rewards: &Table, log_reference: &Table, beta: f64) ->
     Ok(SoftQ { beta, q, log_policy, log_reference: log_reference.clone(), values, n_places })
 }
 
-/// The one reward whose optimal Q function is `q` (Lemma 1): the Bellman equation (Eq. 7) turned round.
+/// The unique reward whose optimal Q function is `q` (Lemma 1), by the Bellman equation (Eq. 7).
 ///
-/// Any table of finite numbers is the Q* of some reward, so any logits are.
+/// Any finite table is the Q* of some reward, so any logits are.
 ///
 /// # Errors
 /// As [`solve`].
@@ -115,8 +114,8 @@ pub fn reward_of(mdp: &Finite, q: &Table, log_reference: &Table, beta: f64) -> R
 
 /// A reward shaped by a potential: r'(s, a) = r(s, a) + potential(s') - potential(s) (Definition 1).
 ///
-/// It leaves the optimal policy and all preferences unchanged (Theorem 1) where the potential is the same in all
-/// terminal states. The definition alone does not ask for that; the theorem's "V* = 0 for all terminal states" does.
+/// It preserves the optimal policy and all preferences (Theorem 1) if the potential is equal in all terminal states.
+/// The definition alone does not require this; the theorem's "V* = 0 for all terminal states" does.
 #[must_use]
 pub fn shape(mdp: &Finite, rewards: &Table, potential: impl Fn(FiniteState) -> f64) -> Table {
     Table::from_fn(mdp, |state, action| {

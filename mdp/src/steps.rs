@@ -6,24 +6,24 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Appends the numbers of one more episode.
+    /// Appends the row of one more episode.
     pub fn push(&mut self, row: &[f64]) {
         self.values.extend_from_slice(row);
         self.ends.push(self.values.len());
     }
 
-    /// A copy of this shape with every number `value`.
+    /// A copy of the shape, filled with `value`.
     #[must_use]
     pub fn filled(&self, value: f64) -> Self {
         Self { values: vec![value; self.values.len()], ends: self.ends.clone() }
     }
 
-    /// How many episodes there are.
+    /// Number of episodes.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no episodes.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -36,7 +36,7 @@ impl Steps {
         &self.values[self.begin(i)..self.ends[i]]
     }
 
-    /// The numbers of episode `i`, to change.
+    /// The numbers of episode `i`, mutable.
     ///
     /// # Panics
     /// If there is no episode `i`.
@@ -45,22 +45,22 @@ impl Steps {
         &mut self.values[begin..self.ends[i]]
     }
 
-    /// Every episode's numbers in turn.
+    /// Iterates over the rows.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
         (0..self.len()).map(|i| self.row(i))
     }
 
-    /// All numbers of all episodes in order.
+    /// All numbers in episode order.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
 
-    /// All numbers, to change.
+    /// All numbers, mutable.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.values
     }
 
-    /// The rows `from..to` as their own value.
+    /// Copies the rows `from..to`.
     ///
     /// # Panics
     /// If the range is out of bounds.
@@ -87,21 +87,21 @@ impl<R: AsRef<[f64]>> FromIterator<R> for Steps {
     }
 }
 
-/// What a policy says of each decision: its log-probability, and what needs the whole distribution where it was asked.
+/// A policy's numbers for each decision: the log-probability, and optional channels that need the whole distribution.
 ///
-/// The same shape carries slopes back: d(loss)/d(number) for each of the numbers.
+/// The same type carries slopes back: d(loss)/d(number) for each of the numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Channels {
     /// log pi(a|s), in nats.
     pub log_probs: Steps,
-    /// KL(reference || policy) over the actions of the state the decision is taken in, in nats: the paper's Eq. 14
-    /// without its `-beta`.
+    /// KL(reference || policy) over the actions of the decision's state, in nats: the paper's Eq. 14 without its
+    /// `-beta`.
     pub divergence: Option<Steps>,
-    /// The entropy of the policy in that state, in nats. It is a diagnostic: no slope goes back through it.
+    /// The entropy of the policy in that state, in nats. It is a diagnostic without gradient.
     pub entropy: Option<Steps>,
-    /// The mean of the policy's logits over all actions of the state, a diagnostic as well.
+    /// The mean of the policy's logits over all actions of the state; a diagnostic without gradient.
     pub mean_logit: Option<Steps>,
-    /// 1 where no action of the state is likelier than the one taken, else 0: a diagnostic as well.
+    /// 1 where no action of the state is likelier, else 0; a diagnostic without gradient.
     pub is_likeliest: Option<Steps>,
 }
 

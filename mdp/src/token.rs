@@ -3,21 +3,21 @@ use std::sync::Arc;
 
 use crate::{Enumerable, Mdp};
 
-/// The next-token problem. EOS is an action like any other, and ends the episode; so does the length limit.
+/// The next-token problem. EOS is an ordinary action that ends the episode; the length limit ends it too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenMdp {
-    /// How many tokens there are; actions are `0..vocabulary`.
+    /// Size of the vocabulary; actions are `0..vocabulary`.
     pub vocabulary: u32,
-    /// The tokens that end an episode (empty: only the length limit does).
+    /// The token ids that end an episode; if empty, only the length limit does.
     pub eos: Vec<u32>,
-    /// The most tokens prompt and response may have together.
+    /// Maximum number of tokens of prompt and response together.
     pub max_length: usize,
 }
 
-/// A prompt and what has been said since.
+/// A prompt and the response so far.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct TokenState {
-    /// The prompt, shared by all states of all episodes about it.
+    /// The prompt, shared by all states of all its episodes.
     #[serde(with = "as_list")]
     pub prompt: Arc<[u32]>,
     /// The response so far.
@@ -39,17 +39,17 @@ mod as_list {
 }
 
 impl TokenState {
-    /// The state before the first token of a response.
+    /// The state of a prompt with an empty response.
     pub fn new(prompt: impl Into<Arc<[u32]>>) -> Self {
         Self { prompt: prompt.into(), response: Vec::new() }
     }
 
-    /// How many tokens there are so far.
+    /// Number of tokens of prompt and response.
     pub fn len(&self) -> usize {
         self.prompt.len() + self.response.len()
     }
 
-    /// Whether there are none at all.
+    /// Whether prompt and response are both empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,25 +1,25 @@
-/// Why an objective could not be made or a loss not be computed.
+/// An error of an objective's settings or of its numbers.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ObjectiveError {
-    /// A setting makes no sense.
+    /// A setting is out of range.
     #[error("`{field}` of {objective} is {value}, but must be {allowed}")]
     Setting {
-        /// Whose setting.
+        /// Name of the objective.
         objective: &'static str,
-        /// Its name.
+        /// Name of the setting.
         field: &'static str,
-        /// What it was to be.
+        /// The given value.
         value: f64,
-        /// What it may be.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// A weighted sum of nothing.
+    /// A weighted sum without terms.
     #[error("a weighted sum needs at least one objective")]
     NoTerms,
     /// A number is NaN or infinite.
     #[error("the {what} of decision {decision} of episode {episode} is {value}, not a finite number")]
     NotFinite {
-        /// Whose number.
+        /// Name of the number.
         what: &'static str,
         /// Row.
         episode: usize,
@@ -28,40 +28,40 @@ pub enum ObjectiveError {
         /// The number.
         value: f64,
     },
-    /// The numbers are finite, but too large for their loss to be.
+    /// The numbers are finite, but their loss overflows.
     #[error("the loss of feedback {feedback} is {value}, not a finite number")]
     LossNotFinite {
-        /// Which feedback, counted from 0.
+        /// Index of the feedback, from 0.
         feedback: usize,
         /// The loss.
         value: f64,
     },
-    /// The objective needs numbers that were not computed.
+    /// The objective needs a channel that was not computed.
     #[error("the {what} is needed and was not given")]
     Missing {
-        /// Which numbers.
+        /// Name of the channel.
         what: &'static str,
     },
-    /// Numbers of the same decisions come in different shapes.
+    /// Numbers of the same decisions have different shapes.
     #[error("the {what} has other episodes or decisions than the policy's log-probabilities")]
     Shape {
-        /// Which numbers.
+        /// Name of the numbers.
         what: &'static str,
     },
-    /// Feedback names an episode that is not there.
+    /// Feedback names an episode that does not exist.
     #[error("feedback {feedback} is about episode {episode}, but there are {episodes}")]
     NoSuchEpisode {
-        /// Which feedback, counted from 0.
+        /// Index of the feedback, from 0.
         feedback: usize,
         /// The episode it names.
         episode: usize,
-        /// How many there are.
+        /// Number of episodes.
         episodes: usize,
     },
     /// A comparison's preference is not a probability.
     #[error("the preference of feedback {feedback} is {value}, but must be from 0 to 1")]
     Preference {
-        /// Which feedback, counted from 0.
+        /// Index of the feedback, from 0.
         feedback: usize,
         /// Its preference.
         value: f64,
@@ -69,12 +69,12 @@ pub enum ObjectiveError {
     /// A ranking has fewer than two episodes or names one twice.
     #[error("the ranking of feedback {feedback} must name two or more episodes, each once, and names {best_first:?}")]
     Ranking {
-        /// Which feedback, counted from 0.
+        /// Index of the feedback, from 0.
         feedback: usize,
-        /// What it names.
+        /// The ranking.
         best_first: Vec<usize>,
     },
-    /// The mean over no feedback was asked for.
+    /// The mean over an empty batch of feedback.
     #[error("there is no feedback to learn from")]
     NoFeedback,
     /// An objective breaks a law (only [`laws`](crate::laws) says so).
@@ -82,7 +82,7 @@ pub enum ObjectiveError {
     Law {
         /// The law.
         law: &'static str,
-        /// What was found.
+        /// The difference found.
         detail: String,
     },
 }

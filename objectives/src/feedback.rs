@@ -1,28 +1,29 @@
-//! What is known of some episodes. Relations are explicit indices of rows, never positions.
+//! Feedback on episodes: comparisons, rankings, thumbs up or down, demonstrations. Relations are explicit row indices,
+//! never positions.
 
-/// Two episodes with the same start, and how likely the first is the better one.
+/// Two episodes with the same start, and the probability that the first is the better one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// An episode.
+    /// Row of the first episode.
     pub first: usize,
-    /// Another.
+    /// Row of the second episode.
     pub second: usize,
     /// P(first is better): 1 for a clean label, 0.5 for a tie.
     pub preference: f64,
 }
 
 impl Comparison {
-    /// A clean label.
+    /// A comparison with a certain label.
     pub fn new(chosen: usize, rejected: usize) -> Self {
         Self { first: chosen, second: rejected, preference: 1.0 }
     }
 
-    /// The episode that is likelier to be the better one; the first of a tie.
+    /// The episode more likely to be better; the first of a tie.
     pub fn chosen(&self) -> usize {
         if self.preference < 0.5 { self.second } else { self.first }
     }
 
-    /// The other one.
+    /// The other episode.
     pub fn rejected(&self) -> usize {
         if self.preference < 0.5 { self.first } else { self.second }
     }
@@ -31,25 +32,25 @@ impl Comparison {
 /// Two or more episodes with the same start, in order of preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranking {
-    /// Each once, the best first.
+    /// Rows of the episodes, best first, each once.
     pub best_first: Vec<usize>,
 }
 
 /// One episode and whether it was liked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// The episode.
+    /// Row of the episode.
     pub episode: usize,
-    /// A thumb up or down.
+    /// Whether it was liked.
     pub desirable: bool,
-    /// An episode with the same start and the actions of an unrelated one: what [`Kto`](crate::Kto) estimates its
-    /// baseline from.
+    /// An episode with the same start and the actions of an unrelated one, from which [`Kto`](crate::Kto) estimates its
+    /// baseline.
     pub mismatched: Option<usize>,
 }
 
-/// One episode to imitate.
+/// An episode to imitate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demonstration {
-    /// The episode.
+    /// Row of the episode.
     pub episode: usize,
 }

@@ -1,8 +1,8 @@
+use crate::implicit_rewards::{check_episode, check_loss, check_some};
 use crate::numbers::{sigmoid, sigmoid_slope};
-use crate::returns::{Reading, check, on_log_probs, totals};
+use crate::returns::{ReturnSpec, check, on_log_probs, totals};
 use crate::settings::Check;
-use crate::verdict::{check_episode, check_loss, check_some};
-use crate::{Evaluation, Label, Needs, Objective, ObjectiveError, Scores, Verdict};
+use crate::{Evaluation, ImplicitRewards, Label, Needs, Objective, ObjectiveError, Scores};
 
 /// KTO: w+ (1 - sigma(beta (x - k))) for a desirable episode of return x, w- (1 - sigma(beta (k - x))) for an
 /// undesirable one.
@@ -46,17 +46,17 @@ impl Objective for Kto {
     type Feedback = Label;
 
     fn needs(&self) -> Needs {
-        Needs { whole_batch: true, ..Reading::default().needs() }
+        Needs { whole_batch: true, ..ReturnSpec::default().needs() }
     }
 
     fn evaluate(&self, feedback: &[Label], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let reading = Reading::default();
-        let returns = reading.returns(scores)?;
+        let return_spec = ReturnSpec::default();
+        let returns = return_spec.returns(scores)?;
         check_labels(feedback, returns.len())?;
         let baseline = baseline(feedback, &returns);
         let share = 1.0 / feedback.len() as f64;
-        let (mut loss, mut slopes, mut verdicts) = (0.0, vec![0.0; returns.len()], Vec::new());
+        let (mut loss, mut slopes, mut implicit_rewards) = (0.0, vec![0.0; returns.len()], Vec::new());
         for (i, label) in feedback.iter().enumerate() {
             let (sign, weight) =
                 if label.desirable { (1.0, self.desirable_weight) } else { (-1.0, self.undesirable_weight) };
@@ -64,13 +64,13 @@ impl Objective for Kto {
             loss += share * check_loss(i, weight * sigmoid(-z))?;
             slopes[label.episode] -= share * weight * sign * self.beta * sigmoid_slope(z);
             let reward = Some(self.beta * returns[label.episode]);
-            verdicts.push(Verdict {
+            implicit_rewards.push(ImplicitRewards {
                 chosen: reward.filter(|_| label.desirable),
                 rejected: reward.filter(|_| !label.desirable),
                 accuracy: Some(if z > 0.0 { 1.0 } else { 0.0 }),
             });
         }
-        let mut metrics = Verdict::metrics(&verdicts);
+        let mut metrics = ImplicitRewards::metrics(&implicit_rewards);
         metrics.insert("kl", baseline);
         let log_probs = totals(&scores.policy.log_probs);
         for (name, desirable) in [("logps/chosen", true), ("logps/rejected", false)] {
@@ -80,8 +80,8 @@ impl Objective for Kto {
                 metrics.insert(name, side.iter().sum::<f64>() / side.len() as f64);
             }
         }
-        let slopes = on_log_probs(reading.spread(&slopes, scores.weights));
-        Ok(Evaluation { loss, slopes, metrics, verdicts })
+        let slopes = on_log_probs(return_spec.spread(&slopes, scores.weights));
+        Ok(Evaluation { loss, slopes, metrics, implicit_rewards })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The laws of [`Objective`], to check a loss of one's own with.
+//! The laws of [`Objective`] as checks for your own loss.
 //!
 //! # Examples
 //! ```
@@ -19,19 +19,19 @@ use mdp::{Channels, Steps};
 
 use crate::{Comparison, Evaluation, Objective, ObjectiveError, Scores};
 
-/// Which of the policy's numbers.
+/// A channel of the policy's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// A decision's log-probability.
+    /// The decision's log-probability.
     LogProb,
-    /// The divergence of the state it is taken in.
+    /// The divergence in the decision's state.
     Divergence,
 }
 
-/// One of the policy's numbers.
+/// The place of one of the policy's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// Which kind.
+    /// Its channel.
     pub channel: Channel,
     /// Row.
     pub episode: usize,
@@ -39,18 +39,18 @@ pub struct Number {
     pub decision: usize,
 }
 
-/// Says of every number that it is not held constant.
+/// The `held` argument of objectives that hold no number constant.
 pub fn nothing_held(_number: Number) -> bool {
     false
 }
 
-/// Checks an objective on some numbers: its gradient, that the whole is the mean of its parts, and that it refuses
-/// numbers that are not finite.
+/// Checks an objective on given numbers: its gradient, that the whole is the mean of its parts, and that it refuses
+/// non-finite numbers.
 ///
-/// `held` says which numbers the objective holds constant by its own documentation; those must have slope 0.
+/// `held` tells which numbers the objective documents as constant (stop-gradient); those must have slope 0.
 ///
 /// # Errors
-/// The first law found broken, or what `evaluate` refuses.
+/// The first broken law, or an error of `evaluate`.
 pub fn check<O>(
     objective: &O,
     feedback: &[O::Feedback],
@@ -97,7 +97,7 @@ where
     Ok(())
 }
 
-/// Checks that parts averaged by count give the whole, loss and slopes, unless the objective asks for whole batches.
+/// Checks that averaging parts by count gives the whole, loss and slopes, unless the objective needs whole batches.
 ///
 /// # Errors
 /// As [`check`].
@@ -116,17 +116,20 @@ where
             let share = part.len() as f64 / feedback.len() as f64;
             joined.loss += share * one.loss;
             add(&mut joined.slopes, &one.slopes, share);
-            joined.verdicts.extend(one.verdicts);
+            joined.implicit_rewards.extend(one.implicit_rewards);
         }
         same("the whole is the mean of its parts", &joined, &whole)?;
-        if joined.verdicts != whole.verdicts {
-            return broken("each feedback has its verdict", format!("{:?} or {:?}", joined.verdicts, whole.verdicts));
+        if joined.implicit_rewards != whole.implicit_rewards {
+            return broken(
+                "each feedback has its verdict",
+                format!("{:?} or {:?}", joined.implicit_rewards, whole.implicit_rewards),
+            );
         }
     }
     Ok(())
 }
 
-/// Checks that a NaN or an infinity anywhere in the numbers an objective needs is refused with its place.
+/// Checks that a NaN or an infinity in any number that the objective needs is refused, with its place.
 ///
 /// # Errors
 /// As [`check`].
@@ -159,8 +162,8 @@ where
     Ok(())
 }
 
-/// Checks that naming the two episodes of every comparison the other way round, with the other probability, changes
-/// neither loss nor slopes.
+/// Checks swap invariance: exchanging the two episodes of every comparison, and its probability with 1 minus it,
+/// changes neither loss nor slopes.
 ///
 /// # Errors
 /// As [`check`].
@@ -174,7 +177,7 @@ where
     same("swapping a comparison changes nothing", &back, &there)
 }
 
-/// Checks the loss of a policy that is its own reference.
+/// Checks the loss at the start of training, where the policy equals its reference.
 ///
 /// # Errors
 /// As [`check`].

@@ -1,12 +1,12 @@
 //! Preference losses as functions of numbers.
 //!
-//! An [`Objective`] turns the numbers of a policy and a reference ([`Scores`]) and some feedback into a loss and its
-//! slope with respect to every one of the policy's numbers. It has never heard of a tensor or a model, so any policy
-//! of any problem can learn from any of them, and every formula is tested with plain floats.
+//! An [`Objective`] turns the numbers of a policy and a reference ([`Scores`]) and feedback into a loss and its slope
+//! with respect to every number of the policy. It knows no tensor and no model, so any policy of any problem can be
+//! trained with any loss, and every formula is tested with plain floats.
 //!
-//! A pairwise loss is a value, a [`Link`]: a function of two returns. [`Pairwise`] reads the returns off the episodes
-//! ([`Reading`]: log-ratio or log-probability, sum or mean per decision) and does everything else. So a new loss is
-//! one function; [`laws`] checks it.
+//! A pairwise loss is a value, a [`Link`]: a function of two returns. [`Pairwise`] computes the returns of the episodes
+//! ([`ReturnSpec`]: log-ratio or log-probability, sum or mean per decision) and the rest. So a new loss is one
+//! function; [`laws`] checks it.
 //!
 //! # The family
 //! With c and r the chosen and the rejected return, D = c - r, and "per token, own" the mean of the policy's
@@ -31,7 +31,7 @@
 //! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`Reward::LogRatio`] |
 //! | `sft` | [`ChosenLikelihood`] | -c | own, sum |
 //!
-//! These are links, to be put into [`Pairwise::new`]. The others are objectives as they are:
+//! These are links, arguments of [`Pairwise::new`]. The others are objectives themselves:
 //!
 //! | name | made by | about |
 //! |---|---|---|
@@ -64,6 +64,7 @@ use mdp::{Channels, Steps};
 
 mod error;
 mod feedback;
+mod implicit_rewards;
 mod kto;
 pub mod laws;
 mod links;
@@ -77,73 +78,72 @@ mod sum;
 mod tdpo;
 #[cfg(test)]
 mod tests;
-mod verdict;
 
 pub use error::ObjectiveError;
 pub use feedback::{Comparison, Demonstration, Label, Ranking};
+pub use implicit_rewards::ImplicitRewards;
 pub use kto::Kto;
 pub use links::{
     ApoDown, ApoZero, Bco, ChosenLikelihood, Clamped, Cpl, Exo, Hinge, Ipo, Logistic, Nca, Orpo, Robust, Simpo, Sppo,
 };
 pub use pairwise::{Link, Pairwise, Point};
 pub use ranked::PlackettLuce;
-pub use returns::{Reading, Reduction, Reward};
+pub use returns::{Reduction, ReturnSpec, Reward};
 pub use sft::Sft;
 pub use sum::{BoxObjective, WeightedSum};
 pub use tdpo::Tdpo;
-pub use verdict::Verdict;
 
-/// Everything an objective may look at, one row per episode.
+/// The inputs of an objective, one row per episode.
 #[derive(Clone, Copy, Debug)]
 pub struct Scores<'a> {
     /// The policy's numbers.
     pub policy: &'a Channels,
-    /// The reference's log-probabilities, where the objective asks for them.
+    /// The reference's log-probabilities, if the objective needs them.
     pub reference: Option<&'a Steps>,
-    /// How much each decision counts in a return.
+    /// Weight of each decision in the return.
     pub weights: &'a Steps,
 }
 
-/// A loss and where it comes from.
+/// A loss, its slopes and its metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// The mean over the feedback.
     pub loss: f64,
-    /// d(loss)/d(number) for every number of the policy (same shapes as `Scores::policy`): of the divergence only
-    /// where the objective learns through it, of the entropy never.
+    /// d(loss)/d(number) for every number of the policy (shapes of `Scores::policy`): for the divergence only if the
+    /// objective differentiates it, for the entropy never.
     pub slopes: Channels,
-    /// Means over the feedback by name, such as `rewards/chosen`; the names are the field's.
+    /// Means over the feedback by name, such as `rewards/chosen`, with the usual names.
     pub metrics: BTreeMap<&'static str, f64>,
-    /// The implicit rewards of each feedback, in its order: for tables and intervals, and to join batches.
-    pub verdicts: Vec<Verdict>,
+    /// The implicit rewards of each feedback item, in order: for tables and intervals, and to merge batches.
+    pub implicit_rewards: Vec<ImplicitRewards>,
 }
 
-/// What an objective wants computed.
+/// The inputs that an objective needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The reference's log-probabilities.
     pub reference: bool,
     /// The policy's divergence channel (KL to the reference in every state).
     pub divergence: bool,
-    /// The loss couples the examples of a batch, so all must be scored before any slope is known (KTO's baseline).
+    /// Whether the loss couples the examples of a batch, so that all must be scored before any slope is known (KTO's
+    /// baseline).
     pub whole_batch: bool,
 }
 
-/// A loss of the numbers.
+/// A loss as a function of numbers.
 ///
 /// # Laws
 /// The loss is the mean over the feedback: unless [`Needs::whole_batch`] is set, evaluating parts and averaging by
-/// count gives the whole. `slopes` is the exact gradient; where an objective's documentation says that a number is
-/// held constant, it is the gradient with that number held. A number that is not finite is refused by name. [`laws`]
-/// checks all of it.
+/// count gives the whole. `slopes` is the exact gradient; numbers documented as constant are treated as constants. A
+/// non-finite number is refused by name. [`laws`] checks all of this.
 pub trait Objective {
-    /// What is known of some episodes: a comparison, a ranking, a thumb up.
+    /// The kind of feedback: a comparison, a ranking, a thumb up or down.
     type Feedback;
 
-    /// What must be computed for it.
+    /// The inputs it needs.
     fn needs(&self) -> Needs;
 
-    /// The loss of `feedback`, whose indices are rows of `scores`.
+    /// Evaluates the loss on `feedback`, whose indices are rows of `scores`.
     ///
     /// # Errors
     /// A number that is not finite (which episode, which decision), a missing channel, an index out of range, no

@@ -1,4 +1,5 @@
-//! The loss family: each a formula of the chosen return c and the rejected return r (their difference is the margin D).
+//! The family of pairwise losses: each is a formula of the chosen return c and the rejected return r; the margin is D =
+//! c - r.
 mod clamped;
 mod margin;
 mod sides;

@@ -1,4 +1,4 @@
-//! Functions of one number that stay finite and exact where the obvious form does not.
+//! Numerically stable scalar functions.
 
 /// log(1 + exp z) = -log sigma(-z).
 pub(crate) fn softplus(z: f64) -> f64 {
@@ -16,12 +16,12 @@ pub(crate) fn sigmoid_slope(z: f64) -> f64 {
     sigmoid(z) * sigmoid(-z)
 }
 
-/// log(1 - exp x) for x < 0, by the branch that keeps its digits (the two meet at -log 2).
+/// log(1 - exp x) for x < 0, computed by `expm1` or `ln_1p` on either side of -log 2 to keep precision.
 pub(crate) fn log_one_minus_exp(x: f64) -> f64 {
     if x < -std::f64::consts::LN_2 { (-x.exp()).ln_1p() } else { (-x.exp_m1()).ln() }
 }
 
-/// log of the sum of exp z.
+/// Log-sum-exp of z.
 pub(crate) fn log_sum_exp(z: &[f64]) -> f64 {
     let greatest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     greatest + z.iter().map(|z| (z - greatest).exp()).sum::<f64>().ln()

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 
 use mdp::Channels;
 
+use crate::implicit_rewards::{check_comparisons, check_loss};
 use crate::returns::{check, on_log_probs, totals, weighted_totals};
-use crate::verdict::{check_comparisons, check_loss};
-use crate::{Comparison, Evaluation, Needs, Objective, ObjectiveError, Reading, Reduction, Reward, Scores, Verdict};
+use crate::{
+    Comparison, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction, ReturnSpec, Reward, Scores,
+};
 
-/// The loss of a pair and its slopes with respect to the two returns.
+/// The loss of a pair and its derivatives with respect to the two returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The loss.
@@ -18,16 +20,17 @@ pub struct Point {
 }
 
 impl Point {
-    /// A loss that sees only the margin, the chosen return less the rejected one; `slope` is d(loss)/d(margin).
+    /// A loss of the margin, the chosen minus the rejected return; `slope` is d(loss)/d(margin).
     pub fn of_margin(loss: f64, slope: f64) -> Self {
         Self { loss, chosen: slope, rejected: -slope }
     }
 }
 
-/// A loss of two returns. A new pairwise loss is a new value of this trait.
+/// A pairwise loss as a function of two returns. A new pairwise loss is a new implementation of this trait.
 ///
 /// # Laws
-/// `chosen` and `rejected` of [`at`](Link::at) are the exact slopes of its `loss`; all are finite for finite returns.
+/// `chosen` and `rejected` of [`at`](Link::at) are the exact derivatives of its `loss`; all are finite for finite
+/// returns.
 ///
 /// # Examples
 /// ```
@@ -52,20 +55,20 @@ impl Point {
 /// # Ok::<(), objectives::ObjectiveError>(())
 /// ```
 pub trait Link {
-    /// The loss and its slopes.
+    /// The loss and its derivatives.
     fn at(&self, chosen: f64, rejected: f64) -> Point;
 
-    /// Turns a return into a reward, for the metrics.
+    /// The factor from return to reward, for the metrics.
     fn beta(&self) -> f64 {
         1.0
     }
 
-    /// How the loss was meant to read episodes.
-    fn reading(&self) -> Reading {
-        Reading::default()
+    /// The returns that the loss is defined on.
+    fn return_spec(&self) -> ReturnSpec {
+        ReturnSpec::default()
     }
 
-    /// Metrics of its own; their means over the feedback are reported.
+    /// Additional metrics of the loss; their means over the feedback are reported.
     fn metrics(&self, _chosen: f64, _rejected: f64) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
@@ -80,8 +83,8 @@ impl<L: Link + ?Sized> Link for Box<L> {
         (**self).beta()
     }
 
-    fn reading(&self) -> Reading {
-        (**self).reading()
+    fn return_spec(&self) -> ReturnSpec {
+        (**self).return_spec()
     }
 
     fn metrics(&self, chosen: f64, rejected: f64) -> Vec<(&'static str, f64)> {
@@ -89,11 +92,10 @@ impl<L: Link + ?Sized> Link for Box<L> {
     }
 }
 
-/// A loss of comparisons: the mean over them of p l(first, second) + (1 - p) l(second, first), where p is the
-/// preference.
+/// A loss of comparisons: the mean of p l(first, second) + (1 - p) l(second, first), where p is the preference.
 ///
-/// It reports the metrics of [`Verdict::metrics`], `logps/chosen` and `logps/rejected` (always nats per episode),
-/// `divergence/chosen` and `divergence/rejected` where the policy gives that channel, and the link's own.
+/// It reports the metrics of [`ImplicitRewards::metrics`], `logps/chosen` and `logps/rejected` (always nats per
+/// episode), `divergence/chosen` and `divergence/rejected` if the policy gives that channel, and the link's own.
 ///
 /// # Examples
 /// ```
@@ -106,27 +108,27 @@ impl<L: Link + ?Sized> Link for Box<L> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pairwise<L> {
     link: L,
-    reading: Reading,
+    return_spec: ReturnSpec,
 }
 
 impl<L: Link> Pairwise<L> {
-    /// The loss as its authors read episodes.
+    /// The loss with its paper's returns.
     pub fn new(link: L) -> Self {
-        let reading = link.reading();
-        Self { link, reading }
+        let return_spec = link.return_spec();
+        Self { link, return_spec }
     }
 
-    /// The same, with decisions added up in another way.
+    /// Changes the reduction over decisions.
     #[must_use]
     pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reading.reduction = reduction;
+        self.return_spec.reduction = reduction;
         self
     }
 
-    /// The same, with or without a reference.
+    /// Selects rewards with or without a reference.
     #[must_use]
     pub fn with_reward(mut self, reward: Reward) -> Self {
-        self.reading.reward = reward;
+        self.return_spec.reward = reward;
         self
     }
 }
@@ -135,12 +137,12 @@ impl<L: Link> Objective for Pairwise<L> {
     type Feedback = Comparison;
 
     fn needs(&self) -> Needs {
-        self.reading.needs()
+        self.return_spec.needs()
     }
 
     fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let returns = self.reading.returns(scores)?;
+        let returns = self.return_spec.returns(scores)?;
         let mut slopes = vec![0.0; returns.len()];
         let loss = mean_loss(feedback, returns.len(), |chosen, rejected, share| {
             let point = self.link.at(returns[chosen], returns[rejected]);
@@ -149,17 +151,18 @@ impl<L: Link> Objective for Pairwise<L> {
             point.loss
         })?;
         let own = |c: &Comparison| self.link.metrics(returns[c.chosen()], returns[c.rejected()]);
-        let rewards: Vec<f64> = self.reading.reported().returns(scores)?.iter().map(|r| self.link.beta() * r).collect();
-        let (verdicts, metrics) = describe(feedback, scores, &rewards, own);
-        let slopes = on_log_probs(self.reading.spread(&slopes, scores.weights));
-        Ok(Evaluation { loss, slopes, metrics, verdicts })
+        let rewards: Vec<f64> =
+            self.return_spec.reported().returns(scores)?.iter().map(|r| self.link.beta() * r).collect();
+        let (implicit_rewards, metrics) = describe(feedback, scores, &rewards, own);
+        let slopes = on_log_probs(self.return_spec.spread(&slopes, scores.weights));
+        Ok(Evaluation { loss, slopes, metrics, implicit_rewards })
     }
 }
 
-/// The mean over the feedback of both orders' losses by preference.
+/// The mean over the feedback of both orders' losses, weighted by preference.
 ///
-/// `at(chosen, rejected, share)` gives the loss of one order and adds `share` times its slopes. An order that cannot
-/// be right is not asked for.
+/// `at(chosen, rejected, share)` returns the loss of one order and accumulates `share` times its slopes. An order of
+/// probability 0 is skipped.
 pub(crate) fn mean_loss(
     feedback: &[Comparison],
     n_episodes: usize,
@@ -179,13 +182,13 @@ pub(crate) fn mean_loss(
     Ok(total * share)
 }
 
-/// The verdict on every comparison, and all metrics.
+/// The implicit rewards of every comparison, and all metrics.
 pub(crate) fn describe(
     feedback: &[Comparison],
     scores: Scores<'_>,
     rewards: &[f64],
     own: impl Fn(&Comparison) -> Vec<(&'static str, f64)>,
-) -> (Vec<Verdict>, BTreeMap<&'static str, f64>) {
+) -> (Vec<ImplicitRewards>, BTreeMap<&'static str, f64>) {
     let Channels { log_probs, divergence, .. } = scores.policy;
     let log_probs = totals(log_probs);
     let divergence = divergence.as_ref().map(|steps| weighted_totals(steps, scores.weights));
@@ -203,8 +206,8 @@ pub(crate) fn describe(
             add(name, value);
         }
     }
-    let verdicts: Vec<Verdict> =
-        feedback.iter().map(|c| Verdict::of_pair(rewards[c.chosen()], rewards[c.rejected()])).collect();
-    means.extend(Verdict::metrics(&verdicts));
-    (verdicts, means)
+    let implicit_rewards: Vec<ImplicitRewards> =
+        feedback.iter().map(|c| ImplicitRewards::of_pair(rewards[c.chosen()], rewards[c.rejected()])).collect();
+    means.extend(ImplicitRewards::metrics(&implicit_rewards));
+    (implicit_rewards, means)
 }

@@ -1,19 +1,19 @@
-//! From decisions to returns and back: the numbers of an episode become one, and its slope is spread over them again.
+//! Returns: reduces the numbers of an episode to one, and spreads its slope back over them.
 use mdp::{Channels, Steps};
 
 use crate::{Needs, ObjectiveError, Scores};
 
-/// What a decision is worth, before `beta`.
+/// The reward of a decision, before `beta`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reward {
     /// log pi(a|s) - log pi_ref(a|s), the paper's Eq. 11.
     #[default]
     LogRatio,
-    /// log pi(a|s): no reference is asked for.
+    /// log pi(a|s), without a reference.
     LogProb,
 }
 
-/// How the rewards of an episode's decisions make its return.
+/// The reduction of an episode's rewards to its return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// The weighted sum: nats per episode.
@@ -32,17 +32,17 @@ impl Reduction {
     }
 }
 
-/// How an objective reads an episode.
+/// The definition of an episode's return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// What a decision is worth.
+pub struct ReturnSpec {
+    /// The reward of a decision.
     pub reward: Reward,
-    /// How decisions add up.
+    /// The reduction over decisions.
     pub reduction: Reduction,
 }
 
-impl Reading {
-    /// What must be computed to read.
+impl ReturnSpec {
+    /// The inputs that the returns need.
     pub(crate) fn needs(self) -> Needs {
         Needs { reference: self.reward == Reward::LogRatio, ..Needs::default() }
     }
@@ -68,7 +68,7 @@ impl Reading {
             .collect())
     }
 
-    /// The returns to report: log-ratios are summed even where the loss averages them, as TRL logs them.
+    /// The returns to report: log-ratios are summed even if the loss averages them, as in TRL's logs.
     pub(crate) fn reported(self) -> Self {
         match self.reward {
             Reward::LogRatio => Self { reduction: Reduction::Sum, ..self },
@@ -76,7 +76,7 @@ impl Reading {
         }
     }
 
-    /// The slope of each log-probability, given that of each return.
+    /// Spreads the slope of each return over its log-probabilities.
     pub(crate) fn spread(self, slopes: &[f64], weights: &Steps) -> Steps {
         let rows = weights.rows().zip(slopes).map(|(row, slope)| {
             let slope = slope * self.reduction.scale(row.len());
@@ -88,7 +88,7 @@ impl Reading {
 
 const REFERENCE: &str = "reference's log-probability";
 
-/// Checks that everything needed is there, in one shape, and finite.
+/// Checks that the needed inputs are present, equal in shape, and finite.
 pub(crate) fn check(scores: Scores<'_>, needs: Needs) -> Result<(), ObjectiveError> {
     let log_probs = &scores.policy.log_probs;
     let needed = |what: &'static str, is_needed: bool, steps: Option<&Steps>| match steps {
@@ -114,7 +114,7 @@ fn finite(what: &'static str, steps: &Steps) -> Result<(), ObjectiveError> {
     Ok(())
 }
 
-/// The sum of each row: log-probabilities of whole episodes.
+/// The sum of each row: log-probabilities of episodes.
 pub(crate) fn totals(steps: &Steps) -> Vec<f64> {
     steps.rows().map(|row| row.iter().sum()).collect()
 }
@@ -124,7 +124,7 @@ pub(crate) fn weighted_totals(steps: &Steps, weights: &Steps) -> Vec<f64> {
     steps.rows().zip(weights.rows()).map(|(row, weights)| row.iter().zip(weights).map(|(x, w)| w * x).sum()).collect()
 }
 
-/// Slopes on log-probabilities alone.
+/// Slopes of log-probabilities only.
 pub(crate) fn on_log_probs(log_probs: Steps) -> Channels {
     log_probs.into()
 }

@@ -1,7 +1,7 @@
-//! Checks of settings: an objective that exists makes sense.
+//! Validation of an objective's settings.
 use crate::ObjectiveError;
 
-/// Names the objective whose settings are checked.
+/// The name of the objective under validation.
 #[derive(Clone, Copy)]
 pub(crate) struct Check(pub(crate) &'static str);
 
@@ -18,7 +18,7 @@ impl Check {
         self.that(field, value, value.is_finite(), "a finite number")
     }
 
-    /// A share of wrong labels: at one half they would say nothing.
+    /// A share of flipped labels, below one half: at one half labels carry no information.
     pub(crate) fn smoothing(self, value: f64) -> Result<f64, ObjectiveError> {
         self.that("label_smoothing", value, (0.0..0.5).contains(&value), "at least 0 and below 0.5")
     }

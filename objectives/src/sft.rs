@@ -1,18 +1,18 @@
-use crate::returns::{Reading, Reduction, Reward, check, on_log_probs, totals};
-use crate::verdict::{check_episode, check_loss, check_some};
-use crate::{Demonstration, Evaluation, Needs, Objective, ObjectiveError, Scores, Verdict};
+use crate::implicit_rewards::{check_episode, check_loss, check_some};
+use crate::returns::{Reduction, ReturnSpec, Reward, check, on_log_probs, totals};
+use crate::{Demonstration, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Scores};
 
 /// Supervised fine-tuning: the negative log-likelihood of each demonstration, averaged over them.
 ///
-/// As in the original DPO code the sum over an example's decisions is the default; [`Reduction::PerToken`] takes their
-/// mean. (TRL averages over all tokens of a batch, so long examples count more.) For comparisons, use
+/// The sum over an example's decisions is the default, as in the original DPO code; [`Reduction::PerToken`] takes their
+/// mean. (TRL averages over all tokens of a batch, so long examples weigh more.) For comparisons, use
 /// [`ChosenLikelihood`](crate::ChosenLikelihood).
 ///
 /// Metrics: `nll_loss`, the loss itself, `logps/chosen`, nats per episode, and `nll_per_token`, the negative
 /// log-likelihood per decision averaged over the demonstrations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sft {
-    /// How an example's decisions add up.
+    /// The reduction over an example's decisions.
     pub reduction: Reduction,
 }
 
@@ -25,10 +25,10 @@ impl Objective for Sft {
 
     fn evaluate(&self, feedback: &[Demonstration], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let reading = Reading { reward: Reward::LogProb, reduction: self.reduction };
+        let return_spec = ReturnSpec { reward: Reward::LogProb, reduction: self.reduction };
         check_some(feedback)?;
-        let returns = reading.returns(scores)?;
-        let per_token = Reading { reduction: Reduction::PerToken, ..reading }.returns(scores)?;
+        let returns = return_spec.returns(scores)?;
+        let per_token = ReturnSpec { reduction: Reduction::PerToken, ..return_spec }.returns(scores)?;
         let log_probs = totals(&scores.policy.log_probs);
         let share = 1.0 / feedback.len() as f64;
         let mut evaluation = Evaluation::default();
@@ -40,10 +40,12 @@ impl Objective for Sft {
             for (name, value) in [("logps/chosen", log_probs[episode]), ("nll_per_token", -per_token[episode])] {
                 *evaluation.metrics.entry(name).or_default() += share * value;
             }
-            evaluation.verdicts.push(Verdict { chosen: Some(returns[episode]), ..Verdict::default() });
+            evaluation
+                .implicit_rewards
+                .push(ImplicitRewards { chosen: Some(returns[episode]), ..ImplicitRewards::default() });
         }
         evaluation.metrics.insert("nll_loss", evaluation.loss);
-        evaluation.slopes = on_log_probs(reading.spread(&slopes, scores.weights));
+        evaluation.slopes = on_log_probs(return_spec.spread(&slopes, scores.weights));
         Ok(evaluation)
     }
 }

@@ -3,12 +3,12 @@ use mdp::Steps;
 use crate::settings::Check;
 use crate::{Evaluation, Needs, Objective, ObjectiveError, Scores};
 
-/// Any objective about one kind of feedback.
+/// A boxed objective for one kind of feedback.
 pub type BoxObjective<F> = Box<dyn Objective<Feedback = F> + Send + Sync>;
 
-/// Several objectives about the same feedback, each times its weight: DPO with an SFT term, say.
+/// A weighted sum of objectives over the same feedback, such as DPO with an SFT term.
 ///
-/// Metrics and verdicts are the first term's; metrics that only a later term has are added.
+/// Metrics and implicit rewards are the first term's; metrics that only later terms have are added.
 ///
 /// # Examples
 /// ```
@@ -32,7 +32,7 @@ impl<F> std::fmt::Debug for WeightedSum<F> {
 }
 
 impl<F> WeightedSum<F> {
-    /// The sum of terms, each with a weight from 0 up.
+    /// Creates the sum; weights are at least 0.
     pub fn new(terms: Vec<(f64, BoxObjective<F>)>) -> Result<Self, ObjectiveError> {
         for (weight, _) in &terms {
             Check("a weighted sum").not_negative("weight", *weight)?;
@@ -65,7 +65,7 @@ impl<F> Objective for WeightedSum<F> {
             }
             one.metrics.into_iter().for_each(|(name, value)| _ = sum.metrics.entry(name).or_insert(value));
             if i == 0 {
-                sum.verdicts = one.verdicts;
+                sum.implicit_rewards = one.implicit_rewards;
             }
         }
         Ok(sum)

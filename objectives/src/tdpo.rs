@@ -2,19 +2,18 @@ use mdp::Channels;
 
 use crate::numbers::{sigmoid, softplus};
 use crate::pairwise::{describe, mean_loss};
-use crate::returns::{Reading, check, weighted_totals};
+use crate::returns::{ReturnSpec, check, weighted_totals};
 use crate::settings::Check;
 use crate::{Comparison, Evaluation, Needs, Objective, ObjectiveError, Scores};
 
 /// Token-level DPO: -log sigma(beta (D - alpha (k_r - k_c))), where k is an episode's KL(reference || policy) summed
-/// over the states its decisions are taken in (the paper's Eq. 14 without its beta).
+/// over the states of its decisions (the paper's Eq. 14 without its beta).
 ///
-/// It needs the divergence channel. Rewards are beta times the log-ratio as everywhere; the original code adds beta
-/// times the divergence to them.
+/// It needs the divergence channel. Rewards are beta times the log-ratio as in the other losses; the original code adds
+/// beta times the divergence to them.
 ///
 /// # Laws
-/// In the second form k_c is held constant (the authors' stop-gradient): `slopes` are the gradient of the loss with
-/// that number held.
+/// TDPO2 has a stop-gradient on k_c: `slopes` are the gradient with that number held constant.
 ///
 /// # References
 /// Zeng et al. 2024, arXiv:2404.11999.
@@ -26,13 +25,13 @@ pub struct Tdpo {
 }
 
 impl Tdpo {
-    /// TDPO1: `beta` above 0; alpha is 1 and both divergences learn.
+    /// TDPO1: `beta` above 0; alpha is 1 and both divergences have gradients.
     pub fn v1(beta: f64) -> Result<Self, ObjectiveError> {
         Ok(Self { beta: Check("tdpo").positive("beta", beta)?, alpha: 1.0, chosen_learns: true })
     }
 
-    /// TDPO2: `beta` above 0; `alpha`, the weight of the divergences, from 0 up (the authors' is 0.5); the chosen
-    /// side's divergence is held.
+    /// TDPO2: `beta` above 0; `alpha`, the weight of the divergences, at least 0 (the authors use 0.5); the chosen
+    /// side's divergence has no gradient.
     pub fn v2(beta: f64, alpha: f64) -> Result<Self, ObjectiveError> {
         let check = Check("tdpo");
         Ok(Self {
@@ -52,8 +51,8 @@ impl Objective for Tdpo {
 
     fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let reading = Reading::default();
-        let returns = reading.returns(scores)?;
+        let return_spec = ReturnSpec::default();
+        let returns = return_spec.returns(scores)?;
         let divergence = scores.policy.divergence.as_ref().map(|steps| weighted_totals(steps, scores.weights));
         let divergence = divergence.unwrap_or_default();
         let (mut slopes, mut divergence_slopes) = (vec![0.0; returns.len()], vec![0.0; returns.len()]);
@@ -70,11 +69,11 @@ impl Objective for Tdpo {
             softplus(-z)
         })?;
         let rewards: Vec<f64> = returns.iter().map(|r| self.beta * r).collect();
-        let (verdicts, metrics) = describe(feedback, scores, &rewards, |_| Vec::new());
+        let (implicit_rewards, metrics) = describe(feedback, scores, &rewards, |_| Vec::new());
         let slopes = Channels {
-            divergence: Some(reading.spread(&divergence_slopes, scores.weights)),
-            ..reading.spread(&slopes, scores.weights).into()
+            divergence: Some(return_spec.spread(&divergence_slopes, scores.weights)),
+            ..return_spec.spread(&slopes, scores.weights).into()
         };
-        Ok(Evaluation { loss, slopes, metrics, verdicts })
+        Ok(Evaluation { loss, slopes, metrics, implicit_rewards })
     }
 }

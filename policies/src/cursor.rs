@@ -1,44 +1,44 @@
-//! Acting step by step: states side by side, and whatever makes a policy's next step cheap.
+//! Acting step by step over a batch of states, with caches for the policy's next step.
 
 use mdp::{Episode, EpisodeOf, Mdp, Rng};
 
 use crate::PolicyError;
 use crate::policy::{BoxError, Policy, Proposal};
 
-/// Rows of states from which a policy acts, one row a state.
+/// A batch of states from which a policy acts, one row per state.
 ///
-/// A row remembers what its policy computed on the way there (a language model's keys and values, a solver's estimate one
-/// step before), so that an episode of n decisions costs n model steps. Rows branch and end: [`select`](Cursor::select) keeps,
-/// drops and repeats them, [`advance`](Cursor::advance) takes one action in each. Greedy decoding, sampling, beams and trees
-/// differ only in which rows they select.
+/// A row caches computation of earlier steps (a language model's keys and values, a multistep solver's previous
+/// estimate), so that an episode of n decisions costs n model steps. Rows branch and end: [`select`](Cursor::select)
+/// keeps, drops and repeats them, [`advance`](Cursor::advance) takes one action in each. Greedy decoding, sampling,
+/// beam search and tree search differ only in the rows they select.
 ///
 /// # Laws
-/// A cursor gives what one opened at its [`states`](Cursor::states) gives, to rounding, whatever led there (but for solvers that
-/// need the estimate of the step before, which a state does not hold). What one row gives does not depend on the others, to
-/// rounding. The same generators give the same actions.
+/// A cursor's results equal those of a new cursor opened at its [`states`](Cursor::states), to rounding (except for
+/// solvers that need the previous estimate, which is not part of a state). The results of a row do not depend on other
+/// rows, to rounding. The same generators give the same actions.
 ///
-/// No row that is asked may be terminal. A cursor that has raised an error is of no more use.
+/// Only rows in non-terminal states may be queried. A cursor that returned an error must not be used again.
 pub trait Cursor<M: Mdp> {
     /// The state of each row.
     fn states(&self) -> &[M::State];
 
-    /// Up to `k` candidate actions of each row, as [`Policy::propose`] has them; a continuous policy draws a row's from the
-    /// row's generator.
+    /// Returns up to `k` candidate actions for each row, as [`Policy::propose`] does; a continuous policy draws from
+    /// the row's generator.
     ///
     /// # Errors
-    /// Not as many generators as rows; what the policy refuses.
+    /// The number of generators differs from the number of rows; an error of the policy.
     fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
 
-    /// One action of each row, drawn from the row's generator.
+    /// Draws one action for each row, from the row's generator.
     ///
     /// # Errors
-    /// Not as many generators as rows; what the policy refuses.
+    /// The number of generators differs from the number of rows; an error of the policy.
     fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError>;
 
-    /// log pi(a|s) of an action for each row, in nats.
+    /// log pi(a|s) of one action per row, in nats.
     ///
     /// # Errors
-    /// Not as many actions as rows; what the policy refuses.
+    /// The number of actions differs from the number of rows; an error of the policy.
     fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError>;
 
     /// log pi(a|s) of several actions of each row, in nats, in their order.
@@ -69,27 +69,27 @@ pub trait Cursor<M: Mdp> {
         Ok(lists)
     }
 
-    /// Takes an action in each row.
+    /// Takes one action in each row.
     ///
     /// # Errors
-    /// Not as many actions as rows; what the policy refuses.
+    /// The number of actions differs from the number of rows; an error of the policy.
     fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError>;
 
-    /// Makes row i what row `rows[i]` was: left out, it is dropped; named twice, it branches.
+    /// Replaces row i by the old row `rows[i]`: a row that is not named is dropped, one named twice branches.
     ///
     /// # Panics
     /// If there is no such row.
     fn select(&mut self, rows: &[usize]);
 
-    /// Adds a row for each state, behind the others.
+    /// Appends a row for each state.
     ///
     /// # Errors
-    /// What the policy refuses.
+    /// An error of the policy.
     fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError>;
 }
 
-/// The cursor of a policy that remembers nothing: it asks [`Policy::propose`], [`Policy::sample`] and [`Policy::score`] about its
-/// states.
+/// The cursor of a policy without a cache: it calls [`Policy::propose`], [`Policy::sample`] and [`Policy::score`] on
+/// its states.
 pub struct Replay<'a, M: Mdp, P: ?Sized> {
     policy: &'a P,
     mdp: &'a M,
@@ -97,7 +97,7 @@ pub struct Replay<'a, M: Mdp, P: ?Sized> {
 }
 
 impl<'a, M: Mdp, P: ?Sized> Replay<'a, M, P> {
-    /// Opens at states.
+    /// Opens a cursor at states.
     pub fn new(policy: &'a P, mdp: &'a M, states: &[M::State]) -> Self {
         Self { policy, mdp, states: states.to_vec() }
     }
@@ -169,16 +169,16 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
     }
 }
 
-/// The one answer to one question.
+/// The only element of a list.
 fn only<T>(answers: Vec<T>) -> Result<T, BoxError> {
     let (n, answer) = (answers.len(), answers.into_iter().next());
     answer.filter(|_| n == 1).ok_or_else(|| wrong_count("answers to one state", 1, n).into())
 }
 
-/// Checks that there is one of something for each row.
+/// Checks that there is one item per row.
 ///
 /// # Errors
-/// [`PolicyError::Argument`] where there are more or fewer.
+/// [`PolicyError::Argument`] if there are more or fewer.
 pub fn one_each(what: &str, rows: usize, got: usize) -> Result<(), PolicyError> {
     if rows == got { Ok(()) } else { Err(wrong_count(what, rows, got)) }
 }
@@ -187,13 +187,13 @@ fn wrong_count(what: &str, expected: usize, got: usize) -> PolicyError {
     PolicyError::Argument { what: what.to_owned(), expected: expected.to_string(), got: got.to_string() }
 }
 
-/// What [`act`] shows of a step before it is taken.
+/// A step of [`act`] before it is taken.
 pub struct Taking<'a, 'c, M: Mdp> {
-    /// How many steps there were before.
+    /// Number of earlier steps.
     pub step: usize,
-    /// The cursor, at the states that are acted in; it is for asking, and may not be moved.
+    /// The cursor at the states acted in; it may be queried but not moved.
     pub cursor: &'a mut (dyn Cursor<M> + 'c),
-    /// Which episode each of the cursor's rows is of.
+    /// Index of the episode of each cursor row.
     pub episodes: &'a [usize],
     /// The action of each row.
     pub actions: &'a [M::Action],
@@ -205,14 +205,14 @@ impl<M: Mdp> std::fmt::Debug for Taking<'_, '_, M> {
     }
 }
 
-/// Acts from every state of a cursor to the end of its episode, or for `longest[i]` actions, each episode with a generator of
-/// its own, so that none depends on the others.
+/// Acts from every state of a cursor to the end of its episode, or for `longest[i]` actions. Each episode has a
+/// generator of its own, so none depends on the others.
 ///
-/// `watch` sees every step before it is taken; an error of it ends all.
+/// `watch` is called before each step; its error stops all episodes.
 ///
 /// # Errors
-/// Not one generator and one length for each state; an action that the problem does not allow; what the policy refuses;
-/// what `watch` raises.
+/// The number of generators or lengths differs from the number of states; an action that the problem does not allow; an
+/// error of the policy or of `watch`.
 pub fn act<'c, M: Mdp>(
     mdp: &M,
     mut cursor: Box<dyn Cursor<M> + 'c>,

@@ -1,12 +1,12 @@
-//! Policies: whatever gives the log-probability of a decision.
+//! Policies: models that give the log-probability of a decision.
 //!
-//! A [`Policy`] gives numbers: of the decisions of given episodes, of candidate actions, of episodes it makes itself. A
-//! [`Learner`] also learns from slopes on those numbers. That is all that the rest of the project asks of a model, so a
-//! loss never sees a tensor, and a model never sees a loss: a language model of billions of weights and a table of six
+//! A [`Policy`] gives numbers: for the decisions of given episodes, for candidate actions, for episodes it samples. A
+//! [`Learner`] also learns from slopes on those numbers. The rest of the project needs nothing else of a model, so a
+//! loss never sees a tensor and a model never sees a loss: a language model with billions of weights and a table of six
 //! logits train through the same loop.
 //!
 //! # Examples
-//! One slope, one step: the action that it favours becomes more likely.
+//! One slope and one step make the favoured action more likely.
 //! ```
 //! use mdp::{Episode, Finite, Mdp};
 //! use policies::{Learner, Policy, Tabular};
@@ -25,8 +25,9 @@
 //! ```
 //!
 //! # Where to go next
-//! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] is a policy in the act, [`Pair`] makes two policies one of a hybrid problem, [`tabular`]
-//! has a policy small enough to follow by hand. [`laws`] is the first test to write for a policy of your own.
+//! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] acts step by step, [`Pair`] combines two policies to
+//! one of a hybrid problem, [`tabular`] has a policy small enough to follow by hand. [`laws`] is the first test to write
+//! for your own policy.
 mod cursor;
 mod error;
 pub mod laws;

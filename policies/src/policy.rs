@@ -7,10 +7,10 @@ use mdp::{Channels, EpisodeOf, Mdp, Rng};
 
 use crate::cursor::{Cursor, Replay, act};
 
-/// Any policy's error: each policy has its own type, and callers only report it.
+/// The error of any policy. Each policy has its own type; callers only report it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What looks at a gradient, and may change it: a parameter's name, and its slopes.
+/// A visitor that reads, and may change, a gradient: the parameter's name and its values.
 pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), BoxError> + 'v;
 
 /// A candidate action.
@@ -20,24 +20,24 @@ pub struct Proposal<A> {
     pub action: A,
     /// log pi(a|s), in nats.
     pub log_prob: f64,
-    /// How likely the proposal was to be made: pi(a|s) for the exact top k of a finite policy, 1/k for k draws.
+    /// Probability of making this proposal: pi(a|s) for the exact top k of a finite policy, 1/k for k draws.
     pub prior: f64,
 }
 
 impl<A> Proposal<A> {
-    /// The same of another kind of action.
+    /// Converts the action.
     pub fn map<B>(self, action: impl FnOnce(A) -> B) -> Proposal<B> {
         Proposal { action: action(self.action), log_prob: self.log_prob, prior: self.prior }
     }
 }
 
-/// Gives numbers: the log-probability of each decision, candidate actions, whole episodes.
+/// A model of a problem's decisions: it scores episodes, proposes actions and samples.
 ///
 /// # Laws
-/// `score` of an episode that `rollout` made is finite, and is the same whatever else is in the batch (to rounding).
+/// `score` of an episode that `rollout` sampled is finite, and does not depend on the rest of the batch (to rounding).
 /// The same generator state gives the same actions.
 pub trait Policy<M: Mdp> {
-    /// Up to `k` candidate actions for each state: the exact top k of a finite policy, best first; k draws of a
+    /// Returns up to `k` candidate actions for each state: the exact top k of a finite policy, best first; k draws of a
     /// continuous one.
     fn propose(
         &self,
@@ -47,14 +47,14 @@ pub trait Policy<M: Mdp> {
         rng: &mut Rng,
     ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
 
-    /// One action for each state, drawn from the policy.
+    /// Draws one action for each state.
     fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError>;
 
-    /// The numbers of every decision; nothing is kept for a backward pass.
+    /// Scores every decision; keeps nothing for a backward pass.
     fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError>;
 
-    /// Opens at states, to act from them step by step. Policies for which the next step is cheaper than the first override it: a
-    /// language model keeps its keys and values.
+    /// Opens a cursor at states, to act step by step. Override it where later steps can reuse earlier ones, as a
+    /// language model reuses keys and values.
     ///
     /// # Errors
     /// States that the policy can't act in.
@@ -62,7 +62,7 @@ pub trait Policy<M: Mdp> {
         Ok(Box::new(Replay::new(self, mdp, states)))
     }
 
-    /// Acts from each state to the end, each from a generator that `rng` seeds.
+    /// Samples an episode from each state to its end, each with a generator seeded from `rng`.
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         let longest = vec![usize::MAX; starts.len()];
@@ -70,7 +70,7 @@ pub trait Policy<M: Mdp> {
     }
 }
 
-/// What is shared gives the same numbers.
+/// A shared policy is the policy.
 impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
     fn propose(
         &self,
@@ -99,36 +99,36 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
     }
 }
 
-/// A policy that learns from slopes on its own numbers.
+/// A policy that can be trained: it learns from slopes on its own numbers.
 ///
 /// # Laws
-/// `forward` gives the numbers of `score`. `backward` adds exactly the sum of slope times d(number)/d(parameter), for
-/// every trainable parameter, so two calls with parts equal one with the whole.
+/// `forward` gives the numbers of `score`. `backward` adds exactly the sum of slope times d(number)/d(parameter) for
+/// every trainable parameter, so calls with parts equal one call with the whole.
 pub trait Learner<M: Mdp>: Policy<M> {
-    /// What `backward` needs of a `forward`.
+    /// The activations that `backward` needs of a `forward`.
     type Tape;
 
-    /// The numbers of every decision, and what it takes to learn from them.
+    /// Scores every decision and keeps a tape for the backward pass.
     fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), BoxError>;
 
-    /// Adds to the gradient.
+    /// Backpropagates slopes and adds to the gradient.
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
 
-    /// Hands what was gathered to `visit`, parameter by parameter; what is written there takes its place. Learners of
-    /// several processes add up their gradients like this.
+    /// Passes the accumulated gradient to `visit`, parameter by parameter; values written there replace it.
+    /// Data-parallel learners sum their gradients this way.
     ///
-    /// Every parameter that learns is visited, always in the same order; one that has got no gradient has slopes of 0.
+    /// Every trainable parameter is visited, always in the same order; one without a gradient has zeros.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError>;
 
-    /// The norm of what was gathered since the last update.
+    /// The norm of the gradient accumulated since the last update.
     fn gradient_norm(&self) -> Result<f64, BoxError>;
 
-    /// The norms of its parts by name, of a policy that is made of several; of others, none.
+    /// The gradient norms of the parts of a composite policy, by name; empty for others.
     fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
         Ok(Vec::new())
     }
 
-    /// Multiplies what was gathered.
+    /// Multiplies the accumulated gradient.
     fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
         self.visit_gradients(&mut |_, slopes| {
             for slope in slopes.iter_mut() {
@@ -138,23 +138,22 @@ pub trait Learner<M: Mdp>: Policy<M> {
         })
     }
 
-    /// Scales the gathered gradient down to `max_gradient_norm` where it is longer, takes one optimiser step of size
-    /// `rate` and forgets the gradient. Returns the gradient's norm before scaling. A norm that is not finite moves
-    /// nothing.
+    /// Clips the gradient to `max_gradient_norm`, takes one optimiser step of size `rate` and clears the gradient.
+    /// Returns the norm before clipping. If the norm is not finite, no weight changes.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError>;
 }
 
-/// A learner whose training can be stopped and taken up again.
+/// A learner whose training can be stopped and resumed.
 pub trait Persist {
-    /// Writes everything resuming to the bit needs (weights, optimiser state) into an existing folder.
+    /// Writes the state for an exact resume (weights, optimiser state) into an existing folder.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError>;
 
-    /// Takes it back.
+    /// Restores that state.
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError>;
 
-    /// Writes the policy as its ecosystem lays it out (a Hugging Face folder, a PEFT adapter) into an existing folder.
+    /// Writes the policy in its ecosystem's format (a Hugging Face folder, a PEFT adapter) into an existing folder.
     fn export(&self, folder: &Path) -> Result<(), BoxError>;
 
-    /// A fingerprint of the weights, for keys of caches.
+    /// A fingerprint of the weights, for cache keys.
     fn fingerprint(&self) -> Result<String, BoxError>;
 }

@@ -1,5 +1,4 @@
-//! A softmax over a table of logits: the smallest policy that learns, for any problem whose states and actions can be
-//! counted.
+//! A softmax policy over a table of logits, for any problem with enumerable states and actions.
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::fs;
@@ -13,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 use crate::{BoxError, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
 
-/// A table of logits, a row for each state that was ever trained on. Other states have logits 0: every allowed action
-/// is as likely as another.
+/// A table of logits, one row per state seen in training. Other states have logits 0, a uniform policy over allowed
+/// actions.
 ///
-/// An update is a plain gradient step, so what it learns can be followed with pencil and paper.
+/// An update is a plain gradient step, so training can be followed by hand.
 ///
 /// # Shapes
-/// A row has one logit for each action of the problem, in nats; those of actions that are not allowed are ignored.
+/// A row has one logit per action of the problem, in nats; those of disallowed actions are ignored.
 pub struct Tabular<M: Mdp> {
     n_actions: usize,
     logits: BTreeMap<M::State, Vec<f64>>,
@@ -28,7 +27,7 @@ pub struct Tabular<M: Mdp> {
     has_entropy: bool,
 }
 
-/// One decision, and what its slopes need.
+/// One decision, with the values that its slopes need.
 #[derive(Clone, Debug)]
 pub struct Decision<S> {
     state: S,
@@ -38,20 +37,20 @@ pub struct Decision<S> {
 }
 
 impl<M: Enumerable<State: Ord>> Tabular<M> {
-    /// A table of zeros for a problem.
+    /// A table of zeros.
     pub fn new(mdp: &M) -> Self {
         let n_actions = mdp.n_actions();
         Self { n_actions, logits: BTreeMap::new(), gradient: BTreeMap::new(), reference: None, has_entropy: false }
     }
 
-    /// Turns the divergence channel on: KL(reference || policy) in every state (Eq. 14).
+    /// Enables the divergence channel: KL(reference || policy) in every state (Eq. 14).
     #[must_use]
     pub fn with_reference(mut self, reference: Arc<Self>) -> Self {
         self.reference = Some(reference);
         self
     }
 
-    /// Turns the entropy channel on.
+    /// Enables the entropy channel.
     #[must_use]
     pub fn with_entropy(mut self) -> Self {
         self.has_entropy = true;
@@ -61,18 +60,18 @@ impl<M: Enumerable<State: Ord>> Tabular<M> {
     /// Sets the logits of one state, in nats.
     ///
     /// # Panics
-    /// If there is not one for each action.
+    /// If the number of logits differs from the number of actions.
     pub fn set_logits(&mut self, state: M::State, logits: Vec<f64>) {
         assert_eq!(logits.len(), self.n_actions, "one logit for each action");
         self.logits.insert(state, logits);
     }
 
-    /// The logits of one state, where it has any of its own.
+    /// The logits of one state; `None` if it has no row.
     pub fn logits(&self, state: &M::State) -> Option<&[f64]> {
         self.logits.get(state).map(Vec::as_slice)
     }
 
-    /// log pi(a|s) of every action, in nats; minus infinity where it is not allowed.
+    /// log pi(a|s) of every action, in nats; minus infinity for disallowed actions.
     ///
     /// # Errors
     /// If the problem has another number of actions, or allows none in this state.
@@ -93,7 +92,7 @@ impl<M: Enumerable<State: Ord>> Tabular<M> {
         Ok(logits.iter().map(|logit| logit - normaliser).collect())
     }
 
-    /// Walks one episode; what it finds is appended to `kept`, and the log-probabilities are returned.
+    /// Scores one episode: appends its decisions to `kept` and returns the log-probabilities.
     fn walk(
         &self,
         mdp: &M,
@@ -216,7 +215,7 @@ where
         Ok(())
     }
 
-    /// Rows are named by their place among the states that the table has met.
+    /// Names rows by their index among the states of the table.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
         for state in self.logits.keys() {
             self.gradient.entry(state.clone()).or_insert_with(|| vec![0.0; self.n_actions]);
@@ -242,10 +241,10 @@ where
     }
 }
 
-/// The name of the one file of a table.
+/// File name of a saved table.
 const FILE: &str = "tabular.json";
 
-/// What slopes must look like.
+/// The expectation in messages about slopes.
 const SHAPE: &str = "the shape of the numbers";
 
 impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
@@ -271,7 +270,7 @@ impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
         Ok(())
     }
 
-    /// The same file as a checkpoint: nobody else has a format for tables.
+    /// Writes the checkpoint file: tables have no other format.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         self.save_checkpoint(folder)
     }
@@ -282,7 +281,7 @@ impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
 }
 
 impl<M: Mdp> Tabular<M> {
-    /// The logits as bit patterns: decimal numbers may come back from JSON with another last digit.
+    /// The logits as bit patterns: decimal numbers in JSON may change their last digit.
     fn bits(&self) -> Vec<(&M::State, Vec<u64>)> {
         self.logits.iter().map(|(state, row)| (state, row.iter().map(|logit| logit.to_bits()).collect())).collect()
     }
@@ -307,7 +306,7 @@ impl<M: Mdp<State: Debug>> Debug for Tabular<M> {
     }
 }
 
-/// Two tables are equal if their logits are.
+/// Tables are equal if their logits are.
 impl<M: Mdp<State: PartialEq>> PartialEq for Tabular<M> {
     fn eq(&self, other: &Self) -> bool {
         self.n_actions == other.n_actions && self.logits == other.logits

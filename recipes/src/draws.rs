@@ -2,9 +2,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use datasets::images::{self, LatentShape, Latents};
+use datasets::images::{self, Latents};
+use mdp::diffusion::LatentShape;
 use mdp::diffusion::Omega;
-use train::diffusion::{Draws, Given, NoiseSharing, Reduction, Timesteps, Units};
+use train::diffusion::{DrawPlan, ErrorReduction, FixedDraws, NoiseSharing, Timesteps, Units};
 
 use crate::Failure;
 use crate::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values, at};
@@ -25,14 +26,14 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
         OmegaName::Constant => Omega::Constant,
     };
     let reduction = match values.diffusion.reduction() {
-        ReductionName::Sum => Reduction::Sum,
-        ReductionName::Mean => Reduction::Mean,
+        ReductionName::Sum => ErrorReduction::Sum,
+        ReductionName::Mean => ErrorReduction::Mean,
     };
     Ok(Units { reduction, half: values.diffusion.half(), horizon, omega })
 }
 
 /// The draws of a training run; those from a file need `n` examples of one shape.
-pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
     for (field, n) in [(&at::diffusion::draws_per_pair, per_example), (&at::diffusion::draw_sets, sets)] {
         if n == 0 {
@@ -47,7 +48,7 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     if noise == NoiseSharing::Antithetic && per_example < 2 {
         return Err(Failure::usage("`diffusion.noise` antithetic needs `diffusion.draws_per_pair` of at least 2"));
     }
-    Ok(Draws {
+    Ok(DrawPlan {
         seed: values.run.seed(),
         per_example: inside(given.as_ref(), per_example),
         sets,
@@ -61,18 +62,18 @@ pub(crate) fn draws(values: &Values, given: Option<Given>) -> Result<Draws, Fail
     })
 }
 
-/// Draws inside one sigmoid: as many as a file gives, else as many as are asked for.
-fn inside(given: Option<&Given>, asked: usize) -> usize {
+/// DrawPlan inside one sigmoid: as many as a file gives, else as many as are asked for.
+fn inside(given: Option<&FixedDraws>, asked: usize) -> usize {
     given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
 }
 
 /// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
-pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws, Failure> {
+pub(crate) fn for_scores(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
     if per_example == 0 {
         return Err(Failure::usage("`diffusion.draws_per_pair` takes at least 1"));
     }
-    Ok(Draws {
+    Ok(DrawPlan {
         seed: values.run.seed(),
         per_example: inside(given.as_ref(), per_example),
         sets: 1,
@@ -83,19 +84,19 @@ pub(crate) fn for_scores(values: &Values, given: Option<Given>) -> Result<Draws,
 }
 
 /// A file of draws: `timesteps` and `noise`, for latents from a file.
-pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<Given, Failure> {
+pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Result<FixedDraws, Failure> {
     let needed = || Failure::usage("`diffusion.draws` goes with `data.latents`: it holds noise for each of them");
     let latents = values.data.latents().ok_or_else(needed)?;
     let latents = Latents::open(Path::new(latents), crate::images::latents::kind(values))?;
-    let draws = images::Draws::open(path, &latents, n_timesteps)?;
+    let draws = images::DrawFile::open(path, &latents, n_timesteps)?;
     given(&draws, latents.len())
 }
 
 /// The draws of some rows of the file, in their order.
-pub(crate) fn of_rows(given: Given, rows: Option<&[usize]>) -> Given {
+pub(crate) fn of_rows(given: FixedDraws, rows: Option<&[usize]>) -> FixedDraws {
     match rows {
         None => given,
-        Some(rows) => Given { draws: rows.iter().map(|&row| given.draws[row].clone()).collect() },
+        Some(rows) => FixedDraws { draws: rows.iter().map(|&row| given.draws[row].clone()).collect() },
     }
 }
 
@@ -104,11 +105,11 @@ pub(crate) fn read_given_for(
     path: &Path,
     examples: (usize, LatentShape),
     n_timesteps: usize,
-) -> Result<Given, Failure> {
-    given(&images::Draws::open_for(path, examples, n_timesteps)?, examples.0)
+) -> Result<FixedDraws, Failure> {
+    given(&images::DrawFile::open_for(path, examples, n_timesteps)?, examples.0)
 }
 
-fn given(draws: &images::Draws, n: usize) -> Result<Given, Failure> {
+fn given(draws: &images::DrawFile, n: usize) -> Result<FixedDraws, Failure> {
     let of_example = |index| Ok(draws.get(index)?.into_iter().map(|draw| (draw.timestep, draw.noise)).collect());
-    Ok(Given { draws: (0..n).map(of_example).collect::<Result<_, Failure>>()? })
+    Ok(FixedDraws { draws: (0..n).map(of_example).collect::<Result<_, Failure>>()? })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use mdp::chance::derived_seed;
 use models::causal::{CausalLm, Sampling};
 use models::formats::ModelTokenizer;
-use train::{Evaluated, Outcome};
+use train::{Evaluated, RunSummary};
 
 use crate::Failure;
 use crate::embedded::{EmbeddedProblem, WinRate};
@@ -42,7 +42,7 @@ const SHOWN: [(&str, &str); 7] = [
 ];
 
 /// Formats the metrics of a run, before and after.
-pub(crate) fn table(outcome: &Outcome, win_rate: Option<&WinRate>, unit: &str) -> String {
+pub(crate) fn table(outcome: &RunSummary, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
         let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));

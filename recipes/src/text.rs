@@ -3,7 +3,7 @@ use std::path::Path;
 
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
-use datasets::{Dataset, DatasetError, Format, OnBad, Reading, TokenSettings, Tokenise, Tokenization, Truncation};
+use datasets::{Dataset, DatasetError, Format, OnBad, ReadOptions, TokenSettings, Tokenise, Tokenization, Truncation};
 use models::formats::{ModelFiles, ModelTokenizer};
 
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
@@ -135,7 +135,7 @@ pub(crate) fn open(
 }
 
 /// Why data can't be read, with the setting that might be to blame.
-pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
+pub(crate) fn unread(error: DatasetError, reading: &ReadOptions) -> Failure {
     match (&error, &reading.split) {
         (DatasetError::NoShards { .. }, Some(_)) => {
             Failure::failed(format!("{error} (`data.split` says which part is read; all: every one)"))
@@ -145,8 +145,8 @@ pub(crate) fn unread(error: DatasetError, reading: &Reading) -> Failure {
 }
 
 /// How a file is to be read. Held-out data that the user names has no limit.
-fn reading(part: Part, values: &Values) -> Reading {
-    Reading {
+fn reading(part: Part, values: &Values) -> ReadOptions {
+    ReadOptions {
         format: format_of(values.data.format()),
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
@@ -236,7 +236,7 @@ pub(crate) fn open_split(
 mod tests {
     use super::*;
 
-    fn read(settings: &[&str], part: Part) -> Reading {
+    fn read(settings: &[&str], part: Part) -> ReadOptions {
         let mut values = Values::default();
         for setting in settings {
             values.merge_set(setting).unwrap();

@@ -6,7 +6,7 @@ use datasets::images::{self, Pixels};
 use datasets::synthetic::Split;
 use engine::Noise;
 use mdp::diffusion::NoiseSchedule;
-use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::sampler::SamplingPlan;
 use train::diffusion::Trajectories;
 
@@ -14,7 +14,7 @@ use crate::denoiser::{self, Loaded};
 use crate::embedded::{EmbeddedProblem, PictureOracle, problems};
 use crate::images::ImageData;
 use crate::images::files::context_layout;
-use crate::images::latents::{conditioning, context, to_shape};
+use crate::images::latents::{conditioning, context};
 use crate::settings::Modality;
 use crate::{Call, Failure};
 
@@ -105,10 +105,10 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
 
 /// A file that `sample --save-trajectories` wrote.
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
-    let file = images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
+    let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
-    if to_shape(file.shape()) != data.shape {
-        let text = format!("{shown}: latents of {}, the model's are {}", to_shape(file.shape()), data.shape);
+    if file.shape() != data.shape {
+        let text = format!("{shown}: latents of {}, the model's are {}", file.shape(), data.shape);
         return Err(Failure::failed(text));
     }
     if file.timesteps() != plan.timesteps {
@@ -147,7 +147,7 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
 /// The contents of a file of trajectories.
 pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
-    pub(crate) shape: Shape,
+    pub(crate) shape: LatentShape,
     pub(crate) prompts: &'a [String],
     pub(crate) conditions: &'a [Condition],
     /// `each` for every prompt, in their order.
@@ -159,12 +159,11 @@ pub(crate) struct TrajectoryFile<'a> {
 
 /// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
 pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
-    let Shape { height, width, channels } = made.shape;
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {
         trajectories: made.trajectories.len(),
         steps: made.plan.timesteps.len(),
-        shape: images::LatentShape { channels, height, width },
+        shape: made.shape,
         contexts: context_layout(like, made.prompts.len()),
     };
     let mut writer = images::TrajectoryWriter::create(path, layout)?;

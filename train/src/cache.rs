@@ -8,17 +8,17 @@ use crate::{TrainError, write_whole};
 
 const MAGIC: &[u8; 8] = b"hdporef1";
 
-/// What a cache belongs to: numbers of another model or other data must not be used.
+/// The identity of a cache: the model and data its numbers belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CacheKey {
-    /// The reference's fingerprint.
+    /// Fingerprint of the reference.
     pub model: String,
-    /// The data's fingerprint, everything that decides the tokens included.
+    /// Fingerprint of the data, including everything that affects tokenization.
     pub data: String,
 }
 
 impl CacheKey {
-    /// Refuses what belongs to another model or other data; `owner` is what the file at `path` is.
+    /// Refuses a key of another model or other data; `owner` describes the file at `path`.
     pub(crate) fn check(&self, wanted: &Self, path: &Path, owner: &str) -> Result<(), TrainError> {
         for (what, found, wanted) in [("model", &self.model, &wanted.model), ("data", &self.data, &wanted.data)] {
             if found != wanted {
@@ -47,32 +47,32 @@ pub struct ReferenceCache {
 }
 
 impl ReferenceCache {
-    /// The numbers of an example, if they are known.
+    /// The numbers of an example, if cached.
     pub fn get(&self, example: usize) -> Option<&Steps> {
         self.rows.get(&example)
     }
 
-    /// Whether the numbers of an example are known.
+    /// Whether the numbers of an example are cached.
     pub fn contains(&self, example: usize) -> bool {
         self.rows.contains_key(&example)
     }
 
-    /// Keeps the numbers of an example.
+    /// Caches the numbers of an example.
     pub fn insert(&mut self, example: usize, numbers: Steps) {
         self.rows.insert(example, numbers);
     }
 
-    /// How many examples are known.
+    /// Number of cached examples.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether none is.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Writes it whole or not at all.
+    /// Writes the file atomically.
     pub fn save(&self, path: &Path, key: &CacheKey) -> Result<(), TrainError> {
         let key = serde_json::to_vec(key).map_err(|e| malformed(path, &e.to_string()))?;
         let mut bytes = MAGIC.to_vec();
@@ -93,7 +93,7 @@ impl ReferenceCache {
     /// Reads a file that [`ReferenceCache::save`] wrote.
     ///
     /// # Errors
-    /// It is not such a file, is damaged, or belongs to another model or other data: which of them is named.
+    /// The file has another format, is damaged, or belongs to another model or other data; the error names which.
     pub fn load(path: &Path, key: &CacheKey) -> Result<Self, TrainError> {
         let mut bytes = Vec::new();
         std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(TrainError::io(path))?;

@@ -3,81 +3,81 @@ use std::path::PathBuf;
 use objectives::ObjectiveError;
 use policies::{BoxError, PolicyError};
 
-/// Why training stopped without an end.
+/// Why training failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The loss could not be computed from the numbers.
+    /// The loss could not be computed.
     #[error("step {step}: {source}; examples {examples:?}")]
     Objective {
-        /// Which step.
+        /// The step.
         step: usize,
-        /// The positions in the data of the examples that were being scored.
+        /// Indices of the examples being scored.
         examples: Vec<usize>,
-        /// What the objective says.
+        /// The objective's error.
         #[source]
         source: ObjectiveError,
     },
-    /// Numbers that were finite are so no more.
+    /// The run diverged: a number that was finite became NaN or infinite.
     #[error(
         "the run diverged after step {step}: {what}; lower the learning rate (--lr), warm up longer or clip the gradient \
          harder"
     )]
     Diverged {
-        /// Steps done before.
+        /// Number of completed steps.
         step: usize,
-        /// Which number.
+        /// Name of the number.
         what: String,
     },
     /// The policy failed.
     #[error("step {step}: {source}")]
     Policy {
-        /// Which step.
+        /// The step.
         step: usize,
-        /// What the policy says.
+        /// The policy's error.
         #[source]
         source: BoxError,
     },
     /// An example could not be read.
     #[error("example {index} of the {what} data: {source}")]
     Data {
-        /// Training or held-out.
+        /// Training or held-out data.
         what: &'static str,
-        /// Which example.
+        /// Index of the example.
         index: usize,
-        /// What the data says.
+        /// The data's error.
         #[source]
         source: BoxError,
     },
-    /// There is nothing to learn from.
+    /// The data are empty.
     #[error("the {0} data has no examples")]
     Empty(&'static str),
-    /// The objective compares with a reference and there is none.
+    /// The objective needs a reference and none was given.
     #[error("this objective compares with a reference policy, and none was given")]
     NoReference,
-    /// The settings make no sense.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] crate::SettingsError),
     /// A file of the run could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A file of the run does not hold what it should.
+    /// A file of the run is malformed.
     #[error("{}: {what}", path.display())]
     Malformed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         what: String,
     },
 }
 
 impl TrainError {
-    /// What a policy says in a step; numbers that were finite before the first step and are not later mean divergence.
+    /// Wraps a policy's error at a step; numbers that become non-finite after the first step are a divergence.
     pub(crate) fn of_policy(step: usize, source: BoxError) -> Self {
         if step > 0 && PolicyError::is_divergence(&*source) {
             Self::Diverged { step, what: source.to_string() }

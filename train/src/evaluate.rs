@@ -6,50 +6,50 @@ use policies::Learner;
 
 use crate::statistics::wilson;
 use crate::step::{Loss, Reference, Slice, append, evaluate_slice};
-use crate::{Hooks, Item, Measures, Sides, Source, TrainError};
+use crate::{Feedback, Hooks, Item, Measures, Source, TrainError};
 
-/// What held-out data showed.
+/// The result of an evaluation on held-out data.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluated {
-    /// How many examples were looked at.
+    /// Number of examples evaluated.
     pub examples: usize,
-    /// `loss` and the objective's metrics, means over the feedback; `divergence` and `entropy` per decision where the
-    /// problem diagnoses them.
+    /// `loss` and the objective's metrics, means over the feedback; `divergence` and `entropy` per decision if
+    /// diagnosed.
     pub metrics: BTreeMap<&'static str, f64>,
-    /// What the problem measured.
+    /// The problem's own metrics.
     pub measures: Measures,
-    /// The 95% interval of `rewards/accuracies`, where the objective has it.
+    /// The 95% interval of `rewards/accuracies`, if the objective reports it.
     pub accuracy_interval: Option<(f64, f64)>,
     /// beta times the weighted log-ratio of every decision of the better episodes.
     pub chosen_rewards: Vec<f64>,
-    /// The same of the worse ones.
+    /// The same for the worse episodes.
     pub rejected_rewards: Vec<f64>,
 }
 
 impl Evaluated {
-    /// A metric by its name, as `rewards/accuracies`.
+    /// A metric by name, such as `rewards/accuracies`.
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.get(name).copied()
     }
 }
 
-/// How to evaluate.
+/// Settings of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct EvalSettings {
-    /// Steps done, for messages.
+    /// Number of steps done, for messages.
     pub step: usize,
-    /// Examples at once.
+    /// Examples per micro-batch.
     pub micro_batch_size: usize,
-    /// Examples at most; which, where there are more, the seed decides.
+    /// Maximum number of examples; the seed selects them if there are more.
     pub examples: usize,
     /// The run's seed.
     pub seed: u64,
-    /// Turns a log-ratio into a reward.
+    /// The factor from log-ratio to reward.
     pub beta: f64,
 }
 
-/// Scores held-out examples; nothing learns. They are scored in slices and judged together, so that an objective that
-/// couples examples sees them all.
+/// Scores held-out examples without training. They are scored in slices and evaluated together, so that an objective
+/// that couples examples sees all of them.
 pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     mdp: &M,
     learner: &L,
@@ -84,7 +84,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
             metrics.insert(name, steps.values().iter().sum::<f64>() / steps.values().len().max(1) as f64);
         }
     }
-    let judged = evaluation.verdicts.iter().filter_map(|verdict| verdict.accuracy);
+    let judged = evaluation.implicit_rewards.iter().filter_map(|verdict| verdict.accuracy);
     let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
     let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
     Ok(Evaluated {
@@ -98,7 +98,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
 }
 
 /// beta times the log-ratio of every decision of the better and of the worse episodes.
-fn per_decision<M: Mdp, F: Sides>(
+fn per_decision<M: Mdp, F: Feedback>(
     reference: &mut Reference<'_, M>,
     mdp: &M,
     slice: &Slice<M, F>,
@@ -119,10 +119,10 @@ fn per_decision<M: Mdp, F: Sides>(
     Ok((chosen, rejected))
 }
 
-/// Examples with their positions in the data.
+/// Examples with their indices.
 pub(crate) type Positioned<S> = Vec<(usize, Item<<S as Source>::Mdp, <S as Source>::Feedback>)>;
 
-/// The examples at some positions.
+/// Reads the examples at given indices.
 pub(crate) fn read<S: Source>(
     data: &S,
     positions: impl IntoIterator<Item = usize>,

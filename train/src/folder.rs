@@ -7,7 +7,7 @@ use policies::Persist;
 
 use crate::{CacheKey, TrainError};
 
-/// Writes a file whole or not at all: to a temporary name beside it, synced, then renamed.
+/// Writes a file atomically: to a temporary name beside it, synced, then renamed.
 pub fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
@@ -24,15 +24,15 @@ pub fn write_whole(
     write().map_err(|e| TrainError::io(path)(plain(e)))
 }
 
-/// Writes lines whole or not at all, as [`write_whole`].
+/// Writes lines atomically, as [`write_whole`].
 pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl Display>) -> Result<(), TrainError> {
     write_whole(path, |file| lines.into_iter().try_for_each(|line| writeln!(file, "{line}")))
 }
 
-/// Checks that [`write_whole`] can write `path`, before the work whose result it is.
+/// Checks that [`write_whole`] can write `path`, before the work whose result it will hold.
 ///
 /// # Errors
-/// It is a folder, or the folder it is to be in is not there or can't be written.
+/// It is a folder, or its parent does not exist or is not writable.
 pub fn can_write(path: &Path) -> Result<(), TrainError> {
     if path.is_dir() {
         return Err(TrainError::Malformed { path: path.to_owned(), what: "is a folder; name a file".into() });
@@ -42,7 +42,7 @@ pub fn can_write(path: &Path) -> Result<(), TrainError> {
     probe.map(drop).map_err(|e| TrainError::io(path)(plain(e)))
 }
 
-/// The system's reason alone: the temporary name that tempfile adds says nothing to a user.
+/// The system's error without the temporary file name that tempfile adds.
 fn plain(error: std::io::Error) -> std::io::Error {
     match error.to_string().split_once(" at path \"") {
         Some((reason, _)) => std::io::Error::new(error.kind(), reason),
@@ -50,7 +50,7 @@ fn plain(error: std::io::Error) -> std::io::Error {
     }
 }
 
-/// Temporary names start with this; what a kill left of them is removed on resume.
+/// Prefix of temporary names; files left by a killed process are removed on resume.
 const BUILDING: &str = ".building-";
 
 fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
@@ -59,7 +59,8 @@ fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
         .map_err(|e| TrainError::io(parent)(plain(e)))
 }
 
-/// Temporary files are private by default; what they become should be as readable as the user's other files.
+/// Applies the user's default permissions: temporary files are private, finished ones should be as readable as other
+/// files.
 fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> &'a mut tempfile::Builder<'p, 's> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -68,7 +69,7 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
     builder
 }
 
-/// Puts a finished folder in its place. What was there before stays until then, under a name that is a leftover.
+/// Moves a finished folder into place. The old one is kept until then under a temporary name.
 fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
     if target.exists() {
         let old = building.path().with_extension("old");
@@ -79,10 +80,10 @@ fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError>
     fs::rename(building.keep(), target).map_err(TrainError::io(target))
 }
 
-/// Removes what a kill left half made in a folder, under the temporary names of this crate and of `datasets`.
+/// Removes unfinished files left by a killed process, under the temporary names of this crate and of `datasets`.
 ///
 /// # Errors
-/// The folder can't be read, or something in it can't be removed.
+/// The folder is unreadable, or something in it can't be removed.
 pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
@@ -96,19 +97,19 @@ pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Where a run stands; saved with every checkpoint.
+/// The progress of a run, saved with every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// Optimiser steps done.
     pub step: usize,
     /// Training examples seen.
     pub examples: usize,
-    /// Tokens seen, where the problem counts them; checkpoints of earlier versions did not.
+    /// Tokens seen, if the problem counts them; absent in checkpoints of earlier versions.
     #[serde(default)]
     pub tokens: usize,
-    /// The seed everything is drawn from; chance is a function of it and the step, so there is no other state.
+    /// The run's seed. Random draws are a function of it and the step, so there is no generator state.
     pub seed: u64,
-    /// The model the run started from and the data it learns from.
+    /// The initial model and the training data.
     pub key: CacheKey,
 }
 
@@ -119,7 +120,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder; an existing one must be empty.
+    /// Creates the folder; an existing one must be empty.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         if path.exists() {
             let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
@@ -135,15 +136,15 @@ impl RunFolder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The folder of a run there is, or a new one.
+    /// Opens the folder of an existing run, or creates one.
     ///
     /// # Errors
-    /// It holds something else, or can't be made.
+    /// It holds something else, or can't be created.
     pub fn at(path: &Path) -> Result<Self, TrainError> {
         if path.join("checkpoints").is_dir() { Ok(Self { path: path.to_owned() }) } else { Self::create(path) }
     }
 
-    /// Names the folder of a run there is; nothing in it changes, as the run may be under way.
+    /// Opens the folder of an existing run without changing anything in it, since the run may be in progress.
     ///
     /// # Errors
     /// It is not a run's folder.
@@ -160,10 +161,10 @@ impl RunFolder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Keeps other processes from training in this folder until the lock is dropped.
+    /// Locks the folder against other training processes until the lock is dropped.
     ///
     /// # Errors
-    /// Another process is at it.
+    /// Another process holds the lock.
     pub fn lock(&self) -> Result<File, TrainError> {
         let config = self.join("config.toml");
         let path = if config.is_file() { config } else { self.join("run.lock") };
@@ -180,7 +181,7 @@ impl RunFolder {
         }
     }
 
-    /// The folder, or something in it.
+    /// The path of a name in the folder.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -190,7 +191,7 @@ impl RunFolder {
         &self.path
     }
 
-    /// Saves a checkpoint: nothing under its name until it is whole. Removes all but the newest `keep` (0: none).
+    /// Saves a checkpoint atomically. Removes all but the newest `keep` (0: none is removed).
     pub fn save(&self, position: &Position, learner: &impl Persist, keep: usize) -> Result<PathBuf, TrainError> {
         let parent = self.join("checkpoints");
         let failed = |source| TrainError::Policy { step: position.step, source };
@@ -211,7 +212,7 @@ impl RunFolder {
         Ok(target)
     }
 
-    /// The steps there are checkpoints of, oldest first.
+    /// The steps of the existing checkpoints, oldest first.
     pub fn checkpoints(&self) -> Result<Vec<usize>, TrainError> {
         let parent = self.join("checkpoints");
         let mut steps = Vec::new();
@@ -225,8 +226,8 @@ impl RunFolder {
         Ok(steps)
     }
 
-    /// Restores the newest checkpoint, and removes what a kill left unfinished; a run killed before its first
-    /// checkpoint begins again.
+    /// Restores the newest checkpoint and removes unfinished files; a run killed before its first checkpoint starts
+    /// again.
     pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
         for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples")] {
             remove_leftovers(&parent)?;
@@ -241,7 +242,7 @@ impl RunFolder {
         Ok(position)
     }
 
-    /// Writes the policy in its ecosystem's layout: nothing under `model/` until it is whole.
+    /// Exports the policy in its ecosystem's format, atomically, to `model/`.
     pub fn export(&self, learner: &impl Persist, step: usize) -> Result<PathBuf, TrainError> {
         let building = temporary_folder(&self.path)?;
         learner.export(building.path()).map_err(|source| TrainError::Policy { step, source })?;

@@ -1,8 +1,8 @@
-//! Examples of two problems in a row, from one source for each half.
+//! Training data of hybrid problems: one source for each half.
 //!
-//! Eq. 15 of the paper is a matter of weights: the outer half's decisions count beta each, the inner half's gamma times
-//! what its own source gives them (T omega(lambda_t) / K for denoising draws), and the loss is the same as ever, a link of
-//! the difference of two returns. The expectation over draws stands inside it.
+//! Eq. 15 of the paper is a choice of weights: the outer half's decisions have weight beta, the inner half's gamma
+//! times the weight from its own source (T omega(lambda_t) / K for denoising draws). The loss is an ordinary link of
+//! the difference of two returns, with the expectation over draws inside it.
 
 use mdp::hybrid::{Handoff, Hybrid, Runs};
 use mdp::{Episode, EpisodeOf, Mdp, Steps, weights};
@@ -10,10 +10,10 @@ use objectives::Scores;
 use policies::BoxError;
 
 use crate::step::Slice;
-use crate::{Item, Measures, Sides, Source};
+use crate::{Feedback, Item, Measures, Source};
 
-/// The examples of two sources side by side: number `i` of the one and number `i` of the other are the two halves of
-/// example `i`, each side of a pair with a refinement of its own and what was made of that very refinement.
+/// Two sources zipped: items `i` of both are the two halves of example `i`. Each side of a pair has its own refinement
+/// and the result generated from it.
 #[derive(Debug)]
 pub struct HybridSource<'a, A: Source, B: Source, H> {
     mdp: &'a Hybrid<A::Mdp, B::Mdp, H>,
@@ -28,10 +28,10 @@ where
     A: Source,
     B: Source<Feedback = A::Feedback>,
 {
-    /// Joins sources of as many examples each; `weights` are beta and gamma, `names` those of the halves in the records.
+    /// Joins sources of equal length; `weights` are beta and gamma, `names` the halves' names in the records.
     ///
     /// # Errors
-    /// One has more examples than the other.
+    /// The lengths differ.
     pub fn new(
         mdp: &'a Hybrid<A::Mdp, B::Mdp, H>,
         (outer, inner): (A, B),
@@ -61,7 +61,7 @@ where
         self.outer.len()
     }
 
-    /// The inner half's: its draws are what differs from epoch to epoch.
+    /// The inner half's index: its draws differ from epoch to epoch.
     fn index_in_epoch(&self, example: usize, epoch: usize) -> usize {
         self.inner.index_in_epoch(example, epoch)
     }
@@ -108,12 +108,12 @@ where
     }
 }
 
-/// Whether none of an episode's decisions counts: nobody took them.
+/// Whether all weights of an episode are 0: no policy took its decisions.
 fn is_idle<S, A>(episode: &Episode<S, A>) -> bool {
     episode.pieces.iter().all(|piece| piece.weight == 0.0 || piece.actions.is_empty())
 }
 
-/// The weighted log-ratio of each episode: the reward of its half, beta or gamma included.
+/// The weighted log-ratio of each episode: its half's reward, beta or gamma included.
 fn returns(policy: &Steps, reference: &Steps, weights: &Steps) -> Vec<f64> {
     let decisions =
         |(p, r): (&[f64], &[f64]), w: &[f64]| -> f64 { p.iter().zip(r).zip(w).map(|((p, r), w)| w * (p - r)).sum() };
@@ -123,10 +123,10 @@ fn returns(policy: &Steps, reference: &Steps, weights: &Steps) -> Vec<f64> {
 /// - `rewards/<half>/chosen`, `rewards/<half>/rejected`: each half's part of the rewards.
 /// - `margins/<half>`: its part of the margin; the two add up to `rewards/margins`.
 /// - `margin_share/<half>`: `|margin|` over the sum of both halves'.
-/// - `accuracies/<half>`: how often its part alone prefers the better side.
+/// - `accuracies/<half>`: the share of pairs in which its part alone prefers the better side.
 ///
-/// Pairs whose outer halves are both idle say nothing of the shares and of the outer half's accuracy.
-fn by_half<F: Sides>(
+/// Pairs whose outer halves are both idle are excluded from the shares and the outer half's accuracy.
+fn by_half<F: Feedback>(
     measures: &mut Measures,
     names: [&'static str; 2],
     feedback: &[F],
@@ -152,7 +152,7 @@ fn by_half<F: Sides>(
     }
 }
 
-/// What one half's own source measures on its half of the numbers.
+/// The metrics of one half's source on its part of the numbers.
 fn half<M, S, F>(
     source: &S,
     slice: &Slice<M, F>,
@@ -162,7 +162,7 @@ fn half<M, S, F>(
 where
     M: Mdp,
     S: Source<Feedback = F>,
-    F: Sides,
+    F: Feedback,
 {
     let slice = Slice {
         examples: slice.examples.clone(),

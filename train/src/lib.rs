@@ -1,12 +1,12 @@
-//! The training loop, the same for every problem.
+//! The training loop for every problem.
 //!
 //! One step: the policy scores a batch of episodes and keeps a tape, the reference scores them too (or its numbers are
-//! read from a cache), the objective turns numbers and feedback into a loss and slopes, the policy learns from the
-//! slopes. [`run`] repeats that with schedules, evaluation, checkpoints and records; [`step::learn`] is the step.
+//! read from a cache), the objective turns numbers and feedback into a loss and slopes, and the policy backpropagates
+//! the slopes. [`run`] repeats this with schedules, evaluation, checkpoints and records; [`step::learn`] is one step.
 //!
-//! The loop does not know what a token or an image is: a problem comes as a [`Source`] of [`Item`]s and a
-//! [`policies::Learner`]. [`Training`] is the loop for a program of your own; [`token`], [`diffusion`] and [`hybrid`] turn
-//! data of those kinds into sources.
+//! The loop knows no tokens and no images: a problem is a [`Source`] of [`Item`]s and a [`policies::Learner`].
+//! [`Training`] is the trainer for your own program; [`token`], [`diffusion`] and [`hybrid`] turn data of those kinds
+//! into sources.
 //!
 //! # Examples
 //! A policy of six logits learns which of two actions is preferred.
@@ -61,8 +61,8 @@ pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
 pub use observe::{Hooks, Monitor, Samples, Showcase, Silent};
 pub use preferences::Preferences;
-pub use run::{Ending, Outcome, Problem, run};
+pub use run::{Ending, RunInputs, RunSummary, run};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};
-pub use source::{Item, Sides, Source};
-pub use training::{Steps, Training};
+pub use source::{Feedback, Item, Source};
+pub use training::{Training, TrainingSteps};

@@ -1,18 +1,18 @@
 use std::collections::BTreeMap;
 
-/// Means that a problem takes over the decisions or examples it likes, kept as sums and counts so that parts join exactly.
+/// Means of a problem's own metrics, kept as sums and counts so that parts merge exactly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures(BTreeMap<String, (f64, f64)>);
 
 impl Measures {
-    /// Counts one value.
+    /// Adds one value.
     pub fn add(&mut self, name: &str, value: f64) {
         let (sum, count) = self.0.entry(name.to_owned()).or_default();
         *sum += value;
         *count += 1.0;
     }
 
-    /// Counts several values.
+    /// Adds several values.
     pub fn add_all<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a f64>) {
         let (sum, count) = values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
         if count > 0.0 {
@@ -21,7 +21,7 @@ impl Measures {
         }
     }
 
-    /// Joins the values of another part.
+    /// Merges another part.
     pub fn join(&mut self, other: Self) {
         for (name, (sum, count)) in other.0 {
             let own = self.0.entry(name).or_default();
@@ -29,7 +29,7 @@ impl Measures {
         }
     }
 
-    /// The mean of every name.
+    /// The mean of each metric.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, (sum, count))| (name.as_str(), sum / count))
     }

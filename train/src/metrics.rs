@@ -37,7 +37,7 @@ impl Record {
     }
 }
 
-/// `metrics.jsonl`: a line a step, appended and flushed at once.
+/// `metrics.jsonl`: one line per step, appended and flushed at once.
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
@@ -45,8 +45,8 @@ pub struct MetricsFile {
 }
 
 impl MetricsFile {
-    /// Opens it to go on after `step` steps: later lines, and a last line cut short by a kill, are dropped.
-    /// Where the evaluation after `step` is `repeated`, so is its line.
+    /// Opens the file to continue after `step` steps: drops later lines and a last line truncated by a kill. If the
+    /// evaluation after `step` is `repeated`, its line is dropped too.
     pub fn open(path: &Path, step: usize, repeated: bool) -> Result<Self, TrainError> {
         if path.exists() {
             let kept = kept_lines(path, step, repeated)?;

@@ -6,52 +6,52 @@ use policies::BoxError;
 use crate::tensorboard::EventFile;
 use crate::{Evaluated, Record, TrainError};
 
-/// Told what happens; draws the progress bar, writes the log.
+/// Receives the events of a run: for progress bars and logs.
 pub trait Monitor {
     /// Training starts at `step` of `total`.
     fn started(&mut self, _step: usize, _total: usize) {}
-    /// A step is done.
+    /// A step was completed.
     fn stepped(&mut self, _record: &Record) {}
     /// Held-out data was evaluated after `step` steps.
     fn evaluated(&mut self, _step: usize, _evaluated: &Evaluated) {}
-    /// Something worth a line.
+    /// A message for the user.
     fn note(&mut self, _line: &str) {}
-    /// Training is over or interrupted.
+    /// Training ended or was interrupted.
     fn finished(&mut self) {}
 }
 
-/// A monitor that says nothing.
+/// A monitor that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
 impl Monitor for Silent {}
 
-/// What a policy made, to look at; it writes itself.
+/// Samples of a policy for inspection; they write themselves.
 pub trait Samples {
-    /// Writes all of it into the run's folder and its TensorBoard events.
+    /// Writes all of them into the run's folder and its TensorBoard events.
     ///
     /// # Errors
     /// A file can't be written.
     fn write(&self, to: &mut Showcase<'_>) -> Result<(), TrainError>;
 }
 
-/// Where samples go.
+/// The destination of samples.
 #[derive(Debug)]
 pub struct Showcase<'a> {
     /// The folder of the run's samples.
     pub folder: &'a Path,
     /// The run's TensorBoard events.
     pub events: &'a mut EventFile,
-    /// Steps done before they were made.
+    /// Number of steps before they were generated.
     pub step: usize,
 }
 
-/// What a problem adds to an evaluation.
+/// A problem's additions to an evaluation.
 pub struct Hooks<'a, M: Mdp, L> {
-    /// Numbers with the divergence and entropy channels (Eq. 14), too dear for every step.
+    /// Scores with the divergence and entropy channels (Eq. 14), which are too expensive for every step.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
     pub diagnose: Option<Box<dyn Fn(&L, &[EpisodeOf<M>]) -> Result<Channels, BoxError> + 'a>>,
-    /// Draws samples to look at.
+    /// Generates samples for inspection.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
     pub sample: Option<Box<dyn Fn(&L) -> Result<Box<dyn Samples>, BoxError> + 'a>>,
 }

@@ -1,4 +1,4 @@
-//! Pictures that a policy made, on contact sheets with their captions.
+//! Contact sheets of generated images with captions.
 use std::io::Cursor;
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::{Samples, Showcase, TrainError, write_whole};
 
-/// A picture and what it should show.
+/// A generated image and its caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    /// What was asked for.
+    /// The caption it was generated for.
     pub caption: String,
     /// Its pixels.
     pub pixels: RgbImage,
 }
 
 impl Picture {
-    /// From numbers in [-1, 1] in the order height, width, channel, with one channel (grey) or three; what lies outside
-    /// is cut off. `None` for other sizes.
+    /// Converts numbers in [-1, 1] in the order height, width, channel, with one channel (grey) or three; values
+    /// outside are clamped. `None` for other sizes.
     pub fn from_unit(caption: &str, (width, height): (u32, u32), values: &[f32]) -> Option<Self> {
         let byte = |value: f32| (value.clamp(-1.0, 1.0) * 127.5 + 127.5).round() as u8;
         let n = (width * height) as usize;
@@ -31,7 +31,7 @@ impl Picture {
     }
 }
 
-/// Pictures to look at: a contact sheet in the run's samples and in TensorBoard; nothing where there are none.
+/// Images for inspection: a contact sheet in the run's samples and in TensorBoard; nothing if empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pictures(pub Vec<Picture>);
 
@@ -53,7 +53,7 @@ const MARGIN: u32 = 6;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([40, 40, 40]);
 
-/// Pictures side by side in `columns`, each with its caption below; small ones are enlarged to at least `side` pixels.
+/// Arranges images in `columns`, each with its caption below; small ones are enlarged to at least `side` pixels.
 pub fn contact_sheet(pictures: &[Picture], columns: u32, side: u32) -> RgbImage {
     let largest = pictures.iter().map(|picture| picture.pixels.width().max(picture.pixels.height())).max();
     let largest = largest.unwrap_or(1).max(1);
@@ -79,7 +79,7 @@ pub fn contact_sheet(pictures: &[Picture], columns: u32, side: u32) -> RgbImage 
     sheet
 }
 
-/// Lines of at most `width` letters, broken between words where they fit.
+/// Wraps text to lines of at most `width` letters, at word boundaries where possible.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -112,14 +112,14 @@ fn write(sheet: &mut RgbImage, left: u32, top: u32, line: &str) {
     }
 }
 
-/// The picture as a PNG file's bytes.
+/// Encodes the image as PNG.
 pub fn png(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())
 }
 
-/// Writes a picture as a PNG file, whole or not at all.
+/// Writes an image as a PNG file, atomically.
 pub fn save_png(path: &Path, picture: &RgbImage) -> Result<(), TrainError> {
     let bytes = png(picture).map_err(|error| TrainError::Malformed {
         path: path.to_owned(),

@@ -4,20 +4,20 @@ use policies::BoxError;
 
 use crate::{Item, Source};
 
-/// Pairs of episodes in memory, of which one is preferred.
+/// In-memory preference pairs of episodes.
 ///
-/// Collect it from pairs (preferred, other), or [`push`](Self::push) what people say less clearly.
+/// Collect it from pairs (preferred, other), or [`push`](Self::push) pairs with a soft preference.
 pub struct Preferences<M: Mdp> {
     pairs: Vec<([EpisodeOf<M>; 2], f64)>,
 }
 
 impl<M: Mdp> Preferences<M> {
-    /// None yet.
+    /// No pairs.
     pub fn new() -> Self {
         Self { pairs: Vec::new() }
     }
 
-    /// Adds a pair; `preference`, from 0 to 1, is the share of people who like the first better.
+    /// Adds a pair; `preference`, from 0 to 1, is the probability that the first is better.
     pub fn push(&mut self, first: EpisodeOf<M>, second: EpisodeOf<M>, preference: f64) {
         self.pairs.push(([first, second], preference));
     }

@@ -15,27 +15,27 @@ use crate::{
     Showcase, Source, TrainError,
 };
 
-/// What is learned from what.
-pub struct Problem<'a, M: Mdp, S: Source<Mdp = M>> {
+/// The inputs of a training run.
+pub struct RunInputs<'a, M: Mdp, S: Source<Mdp = M>> {
     /// The problem.
     pub mdp: &'a M,
     /// Training examples.
     pub data: &'a S,
-    /// Examples that are only looked at.
+    /// Held-out examples for evaluation.
     pub held_out: Option<&'a S>,
-    /// The policy to stay close to.
+    /// The reference policy.
     pub reference: Option<&'a dyn Policy<M>>,
     /// The loss.
     pub objective: &'a dyn Objective<Feedback = S::Feedback>,
-    /// Which reference and which data the cached numbers belong to.
+    /// The reference and the data that cached numbers belong to.
     pub key: CacheKey,
-    /// Where the reference's numbers are read from if the file exists, and kept.
+    /// File of the reference's numbers, read if it exists and written otherwise.
     pub cache: Option<PathBuf>,
 }
 
-impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Problem<'_, M, S> {
+impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for RunInputs<'_, M, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Problem").field("examples", &self.data.len()).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("RunInputs").field("examples", &self.data.len()).field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -44,48 +44,48 @@ impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Problem<'_, M, S> {
 pub enum Ending {
     /// All steps are done; `model/` holds the policy.
     Done,
-    /// It was asked to stop; a checkpoint holds where.
+    /// The run was stopped; a checkpoint holds its state.
     Interrupted,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunSummary {
     /// How it ended.
     pub ending: Ending,
-    /// Steps done in all.
+    /// Total number of steps.
     pub steps: usize,
-    /// Before the first step, unless the run was resumed later.
+    /// The evaluation before the first step, unless the run was resumed later.
     pub first: Option<Evaluated>,
-    /// After the last step.
+    /// The evaluation after the last step.
     pub last: Option<Evaluated>,
-    /// Examples per second of training, evaluation and saving left out.
+    /// Training examples per second, excluding evaluation and saving.
     pub examples_per_second: f64,
     /// Units of size per second, likewise.
     pub size_per_second: f64,
 }
 
-impl Outcome {
-    /// A metric of the last evaluation by its name, as `rewards/accuracies`.
+impl RunSummary {
+    /// A metric of the last evaluation by name, such as `rewards/accuracies`.
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.last.as_ref().and_then(|last| last.metric(name))
     }
 }
 
-/// Trains from where `folder` stands to the end, or until `stop` is set.
+/// Trains from the state of `folder` to the end, or until `stop` is set.
 ///
 /// # Errors
-/// Unreadable data, numbers that are not finite, a diverging gradient, files that can't be written. Checkpoints and
-/// metrics up to then stay; `model/` is only written at the end.
+/// Unreadable data, non-finite numbers, a diverging gradient, files that can't be written. Checkpoints and metrics up
+/// to then remain; `model/` is only written at the end.
 pub fn run<M, L, S>(
-    problem: &Problem<'_, M, S>,
+    problem: &RunInputs<'_, M, S>,
     learner: &mut L,
     settings: &Settings,
     folder: &RunFolder,
     hooks: &Hooks<'_, M, L>,
     monitor: &mut dyn Monitor,
     stop: &AtomicBool,
-) -> Result<Outcome, TrainError>
+) -> Result<RunSummary, TrainError>
 where
     M: Mdp,
     L: Learner<M> + Persist,
@@ -133,7 +133,7 @@ where
 /// Examples of a source that are scored together.
 type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
 
-/// The batch of a step, cut into slices.
+/// Reads the batch of a step, cut into slices.
 pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
     let n = data.len();
     let per_epoch = settings.steps_per_epoch(n);
@@ -149,7 +149,7 @@ pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Re
         .collect()
 }
 
-/// What is said of a run that ends within its warm-up.
+/// The note about a run that ends within its warm-up.
 fn of_warmup(schedule: Schedule) -> String {
     let Schedule { rate, warmup, total, .. } = schedule;
     format!(
@@ -160,14 +160,14 @@ fn of_warmup(schedule: Schedule) -> String {
     )
 }
 
-/// The first step whose events are new: those of a checkpoint's own step were written before it was.
+/// The first step whose events are new: a checkpoint's own step was logged before it was saved.
 fn begins_at(step: usize) -> usize {
     if step == 0 { 0 } else { step + 1 }
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
-    problem: &'r Problem<'a, M, S>,
+    problem: &'r RunInputs<'a, M, S>,
     settings: &'r Settings,
     folder: &'r RunFolder,
     hooks: &'r Hooks<'a, M, L>,
@@ -189,7 +189,7 @@ where
     S: Source<Mdp = M>,
 {
     fn open(
-        problem: &'r Problem<'a, M, S>,
+        problem: &'r RunInputs<'a, M, S>,
         learner: &mut L,
         settings: &'r Settings,
         folder: &'r RunFolder,
@@ -224,9 +224,9 @@ where
         })
     }
 
-    /// The user's cache if there is one, else the run's own, so that a resumed run goes on with the very same numbers.
+    /// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
     fn load_cache(
-        problem: &Problem<'_, M, S>,
+        problem: &RunInputs<'_, M, S>,
         folder: &RunFolder,
         position: &Position,
     ) -> Result<ReferenceCache, TrainError> {
@@ -240,7 +240,7 @@ where
         }
     }
 
-    /// One step of learning, and its record.
+    /// One training step and its record.
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
         let (problem, step, begun) = (self.problem, self.position.step, Instant::now());
         let slices = batch(problem.data, self.settings, step)?;
@@ -278,7 +278,7 @@ where
         Ok(())
     }
 
-    /// What the run has learned from so far, as the records have it.
+    /// The number of tokens trained on so far, for the records.
     fn num_tokens(&self) -> (String, f64) {
         ("num_tokens".to_owned(), self.position.tokens as f64)
     }
@@ -340,9 +340,9 @@ where
         self.events.flush()
     }
 
-    fn outcome(&self, ending: Ending, first: Option<Evaluated>, last: Option<Evaluated>) -> Outcome {
+    fn outcome(&self, ending: Ending, first: Option<Evaluated>, last: Option<Evaluated>) -> RunSummary {
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
-        Outcome {
+        RunSummary {
             ending,
             steps: self.position.step,
             first,

@@ -1,27 +1,27 @@
-/// How the learning rate moves after the warm-up.
+/// The decay of the learning rate after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decay {
-    /// It stays.
+    /// Constant.
     Constant,
-    /// It falls in a straight line to 0 at the last step.
+    /// Linear to 0 at the last step.
     Linear,
-    /// It falls along half a cosine to 0 at the last step.
+    /// Half a cosine to 0 at the last step.
     Cosine,
 }
 
-/// The learning rate of every step.
+/// The learning-rate schedule.
 ///
-/// The warm-up is the original DPO implementation's: `min(1, (step + 1) / (warmup + 1))`, so step 0 already moves. The
-/// Hugging Face trainers' is `step / warmup`, so that their step 0 does not, and their `constant` has none at all.
+/// The warm-up is that of the original DPO code: `min(1, (step + 1) / (warmup + 1))`, so step 0 already trains. The
+/// Hugging Face trainers use `step / warmup`, so that their step 0 does not, and their `constant` has no warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The rate at the top.
+    /// The peak rate.
     pub rate: f64,
-    /// Steps until the top is reached.
+    /// Number of warm-up steps.
     pub warmup: usize,
-    /// What comes after.
+    /// The decay after the warm-up.
     pub decay: Decay,
-    /// Steps in all.
+    /// Total number of steps.
     pub total: usize,
 }
 
@@ -39,12 +39,12 @@ impl Schedule {
         self.rate * warmup * decay
     }
 
-    /// The highest rate of all steps: less than [`Schedule::rate`] where the run ends within the warm-up.
+    /// The maximum over all steps: less than [`Schedule::rate`] if the run ends within the warm-up.
     pub fn highest(&self) -> f64 {
         self.at(self.warmup.min(self.total.saturating_sub(1)))
     }
 
-    /// Whether the run ends before the warm-up does.
+    /// Whether the run ends within the warm-up.
     pub fn ends_in_warmup(&self) -> bool {
         self.warmup >= self.total
     }

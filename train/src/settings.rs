@@ -1,47 +1,47 @@
 use crate::{Decay, Schedule};
 
-/// How to train; checked by [`Settings::checked`].
+/// Training settings; validated by [`Settings::checked`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Decides the order of the examples and everything else drawn by chance.
+    /// Seed of the order of examples and of all random draws.
     pub seed: u64,
     /// Examples per optimiser step.
     pub batch_size: usize,
-    /// Examples scored at once; any value gives the same step up to rounding.
+    /// Examples scored at once (gradient accumulation); any value gives the same step up to rounding.
     pub micro_batch_size: usize,
-    /// Passes over the data; none: as many as [`Settings::max_steps`] takes, or one.
+    /// Passes over the data; if `None`, determined by [`Settings::max_steps`], or one.
     pub epochs: Option<usize>,
-    /// Steps at most: where epochs are given too, the earlier end counts.
+    /// Maximum number of steps: with epochs given too, the earlier end counts.
     pub max_steps: Option<usize>,
-    /// The top learning rate.
+    /// The peak learning rate.
     pub rate: f64,
-    /// Steps until it is reached.
+    /// Number of warm-up steps.
     pub warmup_steps: usize,
-    /// What comes after the warm-up.
+    /// The decay after the warm-up.
     pub decay: Decay,
-    /// The gradient is scaled down to this norm where it is longer.
+    /// Gradient clipping norm.
     pub max_gradient_norm: Option<f64>,
-    /// Evaluates before the first step, after every so many, and at the end; 0: only first and last.
+    /// Steps between evaluations, besides the first and last; 0: only first and last.
     pub eval_every: usize,
-    /// Held-out examples an evaluation looks at; 0: no evaluation.
+    /// Number of held-out examples in an evaluation; 0: no evaluation.
     pub eval_examples: usize,
-    /// Saves a checkpoint after every so many steps; 0: only when stopped early.
+    /// Steps between checkpoints; 0: only when stopped early.
     pub save_every: usize,
-    /// Newest checkpoints to keep; 0 keeps all.
+    /// Number of newest checkpoints to keep; 0 keeps all.
     pub keep_checkpoints: usize,
-    /// Turns a log-ratio into a reward in the histograms.
+    /// The factor from log-ratio to reward in the histograms.
     pub beta: f64,
 }
 
-/// A setting that makes no sense.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{name} is {value}, it must be {must}")]
 pub struct SettingsError {
-    /// Which.
+    /// Name of the setting.
     pub name: &'static str,
-    /// What it is.
+    /// The given value.
     pub value: String,
-    /// What it has to be.
+    /// The requirement.
     pub must: &'static str,
 }
 
@@ -70,7 +70,7 @@ impl Settings {
         beta: 0.1,
     };
 
-    /// The settings, if they make sense.
+    /// Validates the settings.
     pub fn checked(self) -> Result<Self, SettingsError> {
         let refuse = |name, value: String, must| Err(SettingsError { name, value, must });
         for (name, n) in [
@@ -94,12 +94,12 @@ impl Settings {
         Ok(self)
     }
 
-    /// Steps of one pass over `examples` examples; the last batch may be smaller.
+    /// Number of steps of one pass over `examples` examples; the last batch may be smaller.
     pub fn steps_per_epoch(&self, examples: usize) -> usize {
         examples.div_ceil(self.batch_size)
     }
 
-    /// Steps of the whole run.
+    /// Total number of steps of a run.
     pub fn total_steps(&self, examples: usize) -> usize {
         let of = |epochs: usize| epochs * self.steps_per_epoch(examples);
         match (self.epochs, self.max_steps) {
@@ -109,7 +109,7 @@ impl Settings {
         }
     }
 
-    /// The learning rates of a run over `examples` examples.
+    /// The learning-rate schedule of a run over `examples` examples.
     pub fn schedule(&self, examples: usize) -> Schedule {
         Schedule { rate: self.rate, warmup: self.warmup_steps, decay: self.decay, total: self.total_steps(examples) }
     }

@@ -5,13 +5,13 @@ use policies::BoxError;
 use crate::Measures;
 use crate::step::Slice;
 
-/// One example: some episodes and what is known of them.
+/// One training example: episodes and feedback on them.
 pub struct Item<M: Mdp, F> {
     /// The episodes; feedback indexes them from 0.
     pub episodes: Vec<EpisodeOf<M>>,
     /// The feedback, usually one.
     pub feedback: Vec<F>,
-    /// How much work it is, in the problem's own unit ([`Source::UNIT`]), for throughput.
+    /// The amount of work in the problem's unit ([`Source::UNIT`]), for throughput.
     pub size: usize,
 }
 
@@ -21,67 +21,67 @@ impl<M: Mdp, F> std::fmt::Debug for Item<M, F> {
     }
 }
 
-/// Examples by position.
+/// An indexed collection of training examples.
 pub trait Source {
     /// The problem the episodes belong to.
     type Mdp: Mdp;
-    /// What is known of them.
-    type Feedback: Sides;
+    /// The kind of feedback on them.
+    type Feedback: Feedback;
 
-    /// How many examples there are.
+    /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The example at `index`: the same every time.
+    /// The example at `index`; repeated calls return the same.
     fn item(&self, index: usize) -> Result<Item<Self::Mdp, Self::Feedback>, BoxError>;
 
-    /// What [`Item::size`] counts, as `tokens`.
+    /// The unit of [`Item::size`], such as `tokens`.
     const UNIT: &'static str;
 
-    /// What one decision is, as `token`: the name of its reward in the records.
+    /// The name of one decision, such as `token`, in the records.
     const DECISION: &'static str;
 
-    /// The index that example `example` has in epoch `epoch`: another one where an epoch looks at an example in its own
-    /// way, such as with noise of its own.
+    /// The index of example `example` in epoch `epoch`: a different one if each epoch has its own version of an
+    /// example, such as new noise.
     fn index_in_epoch(&self, example: usize, _epoch: usize) -> usize {
         example
     }
 
-    /// How much of what the problem counts is in a slice, where it counts something: the records have the sum over a run's
-    /// training as `num_tokens`.
+    /// The token count of a slice, if the problem counts tokens: the records report its sum over training as
+    /// `num_tokens`.
     fn n_tokens(&self, _slice: &Slice<Self::Mdp, Self::Feedback>) -> Option<usize> {
         None
     }
 
-    /// What the problem itself measures on scored examples, beside the objective's metrics.
+    /// The problem's own metrics of scored examples, besides the objective's.
     fn measure(&self, _slice: &Slice<Self::Mdp, Self::Feedback>, _scores: Scores<'_>) -> Measures {
         Measures::default()
     }
 }
 
-/// Feedback that can be moved to a batch, and tells which episodes it prefers.
-pub trait Sides: Clone {
-    /// The same feedback where episode 0 has become episode `offset`.
+/// Feedback that can be reindexed for a batch, and knows which episodes it prefers.
+pub trait Feedback: Clone {
+    /// Adds `offset` to the episode indices.
     #[must_use]
     fn shifted(&self, offset: usize) -> Self;
 
-    /// The better episode, where there is one.
+    /// The better episode, if there is one.
     fn chosen(&self) -> Option<usize>;
 
-    /// The worst episode, where there is one.
+    /// The worst episode, if there is one.
     fn rejected(&self) -> Option<usize>;
 
-    /// All episodes it is about, those left out that only a baseline is estimated from.
+    /// All episodes it refers to, except those used only for a baseline.
     fn sides(&self) -> Vec<usize> {
         self.chosen().into_iter().chain(self.rejected()).collect()
     }
 }
 
-impl Sides for Comparison {
+impl Feedback for Comparison {
     fn shifted(&self, offset: usize) -> Self {
         Self { first: self.first + offset, second: self.second + offset, ..*self }
     }
@@ -95,7 +95,7 @@ impl Sides for Comparison {
     }
 }
 
-impl Sides for Ranking {
+impl Feedback for Ranking {
     fn shifted(&self, offset: usize) -> Self {
         Self { best_first: self.best_first.iter().map(|i| i + offset).collect() }
     }
@@ -113,7 +113,7 @@ impl Sides for Ranking {
     }
 }
 
-impl Sides for Label {
+impl Feedback for Label {
     fn shifted(&self, offset: usize) -> Self {
         Self {
             episode: self.episode + offset,
@@ -131,7 +131,7 @@ impl Sides for Label {
     }
 }
 
-impl Sides for Demonstration {
+impl Feedback for Demonstration {
     fn shifted(&self, offset: usize) -> Self {
         Self { episode: self.episode + offset }
     }

@@ -1,8 +1,8 @@
-//! Intervals for shares.
+//! Confidence intervals of proportions.
 
-/// The 95% Wilson interval of a share: `successes` of `n`, ties may count as halves.
+/// The 95% Wilson interval of a proportion: `successes` of `n`, where ties may count as halves.
 ///
-/// Gives (0, 1) for `n` = 0. Source: E. B. Wilson, 1927.
+/// Returns (0, 1) for `n` = 0. Source: E. B. Wilson, 1927.
 pub fn wilson(successes: f64, n: f64) -> (f64, f64) {
     if n <= 0.0 {
         return (0.0, 1.0);

@@ -1,23 +1,23 @@
-//! One step of training, exact for any micro-batch size.
+//! One training step, exact for any micro-batch size.
 use std::collections::BTreeMap;
 
 use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
 use objectives::{Evaluation, Objective, Scores};
 use policies::{Learner, Policy};
 
-use crate::{Item, Measures, ReferenceCache, Sides, TrainError};
+use crate::{Feedback, Item, Measures, ReferenceCache, TrainError};
 
-/// Examples that are scored together: their episodes side by side, feedback shifted to match.
+/// A micro-batch: the episodes of several examples, with feedback indices adjusted.
 pub struct Slice<M: Mdp, F> {
-    /// The positions of the examples in the data.
+    /// Indices of the examples in the data.
     pub examples: Vec<usize>,
-    /// How many episodes each example has.
+    /// Number of episodes of each example.
     pub counts: Vec<usize>,
     /// All their episodes.
     pub episodes: Vec<EpisodeOf<M>>,
     /// All their feedback, indexing `episodes`.
     pub feedback: Vec<F>,
-    /// Their sizes added up.
+    /// Sum of the examples' sizes.
     pub size: usize,
 }
 
@@ -27,8 +27,8 @@ impl<M: Mdp, F> std::fmt::Debug for Slice<M, F> {
     }
 }
 
-impl<M: Mdp, F: Sides> Slice<M, F> {
-    /// Puts examples side by side.
+impl<M: Mdp, F: Feedback> Slice<M, F> {
+    /// Concatenates examples.
     pub fn new(items: impl IntoIterator<Item = (usize, Item<M, F>)>) -> Self {
         let mut slice =
             Self { examples: Vec::new(), counts: Vec::new(), episodes: Vec::new(), feedback: Vec::new(), size: 0 };
@@ -40,7 +40,7 @@ impl<M: Mdp, F: Sides> Slice<M, F> {
         slice
     }
 
-    /// Puts more examples beside these.
+    /// Appends the examples of another slice.
     pub fn extend(&mut self, more: Self) {
         let offset = self.episodes.len();
         self.examples.extend(more.examples);
@@ -51,11 +51,11 @@ impl<M: Mdp, F: Sides> Slice<M, F> {
     }
 }
 
-/// The reference as training sees it: numbers, from the policy or from the cache.
+/// The reference in training: its policy, and a cache of its numbers.
 pub struct Reference<'a, M: Mdp> {
-    /// The policy, where there is one.
+    /// The policy, if there is one.
     pub policy: Option<&'a dyn Policy<M>>,
-    /// What is known already.
+    /// Numbers computed before.
     pub cache: ReferenceCache,
 }
 
@@ -66,7 +66,7 @@ impl<M: Mdp> std::fmt::Debug for Reference<'_, M> {
 }
 
 impl<M: Mdp> Reference<'_, M> {
-    /// The reference's log-probabilities of a slice's episodes; what is not in the cache is computed and kept.
+    /// The reference's log-probabilities of a slice's episodes; numbers missing in the cache are computed and cached.
     pub fn numbers<F>(&mut self, mdp: &M, slice: &Slice<M, F>, step: usize) -> Result<Steps, TrainError> {
         let unknown: Vec<usize> =
             (0..slice.examples.len()).filter(|&i| !self.cache.contains(slice.examples[i])).collect();
@@ -100,29 +100,29 @@ fn begins(counts: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// What a step showed.
+/// The result of a training step.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
-    /// The batch's mean loss.
+    /// Mean loss of the batch.
     pub loss: f64,
     /// Means over the batch's feedback.
     pub metrics: BTreeMap<&'static str, f64>,
-    /// What the problem measured.
+    /// The problem's own metrics.
     pub measures: Measures,
-    /// Before clipping.
+    /// Gradient norm before clipping.
     pub gradient_norm: f64,
-    /// The same of the policy's parts by name, where it has any.
+    /// Gradient norms of the policy's parts by name, if it has parts.
     pub gradient_norms: Vec<(&'static str, f64)>,
-    /// Examples in the batch.
+    /// Number of examples in the batch.
     pub examples: usize,
-    /// Their sizes added up.
+    /// Sum of the examples' sizes.
     pub size: usize,
-    /// What the problem counts of them, where it counts something.
+    /// Number of tokens, if the problem counts them.
     pub tokens: Option<usize>,
 }
 
 impl Learned {
-    /// The step, if its gradient is finite.
+    /// The result, if its gradient is finite.
     pub(crate) fn checked(self, step: usize) -> Result<Self, TrainError> {
         if self.gradient_norm.is_finite() {
             return Ok(self);
@@ -138,11 +138,11 @@ impl Learned {
     }
 }
 
-/// The loss, and what is measured beside it.
+/// The loss and the problem's metrics.
 pub struct Loss<'a, M: Mdp, F> {
     /// The loss.
     pub objective: &'a dyn Objective<Feedback = F>,
-    /// What the problem measures on the numbers of a slice.
+    /// The problem's metrics of a slice.
     pub measure: &'a dyn Fn(&Slice<M, F>, Scores<'_>) -> Measures,
 }
 
@@ -160,11 +160,11 @@ impl<M: Mdp, F> std::fmt::Debug for Loss<'_, M, F> {
     }
 }
 
-/// Takes one step on a batch that comes in slices: forward, loss, backward for each, then one update.
+/// Takes one step on a batch cut into slices: forward, loss and backward for each, then one update.
 ///
-/// The gradient is that of the whole batch's mean loss. An objective that couples the examples of a batch sees all
-/// numbers first; its slopes then drive a second forward pass, slice by slice.
-pub fn learn<M: Mdp, L: Learner<M>, F: Sides>(
+/// The gradient is that of the whole batch's mean loss. For an objective that couples the examples of a batch, all
+/// slices are scored first; the slopes then drive a second forward pass, slice by slice.
+pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
     mdp: &M,
     learner: &mut L,
     reference: &mut Reference<'_, M>,
@@ -203,19 +203,19 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Sides>(
     Ok(learned)
 }
 
-/// Where in the run a step is.
+/// The settings of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepAt {
-    /// Counted from 0.
+    /// Index of the step, from 0.
     pub step: usize,
     /// The learning rate.
     pub rate: f64,
-    /// The gradient is scaled down to this norm.
+    /// Gradient clipping norm.
     pub max_gradient_norm: Option<f64>,
 }
 
-/// The loss of one slice's numbers.
-pub(crate) fn evaluate_slice<M: Mdp, F: Sides>(
+/// Evaluates the loss of one slice.
+pub(crate) fn evaluate_slice<M: Mdp, F: Feedback>(
     mdp: &M,
     reference: &mut Reference<'_, M>,
     loss: Loss<'_, M, F>,
@@ -234,8 +234,8 @@ pub(crate) fn evaluate_slice<M: Mdp, F: Sides>(
     Ok((evaluation, (loss.measure)(slice, scores)))
 }
 
-/// Scores every slice, evaluates once, and cuts the slopes back into slices.
-fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
+/// Scores every slice, evaluates once, and splits the slopes by slice.
+fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
     mdp: &M,
     learner: &L,
     reference: &mut Reference<'_, M>,
@@ -278,14 +278,14 @@ fn coupled<M: Mdp, L: Learner<M>, F: Sides>(
         .collect())
 }
 
-/// The entropy of every decision, where the policy says it.
+/// Adds the entropy of every decision, if the policy reports it.
 fn add_entropy(measures: &mut Measures, policy: &Channels) {
     if let Some(entropy) = &policy.entropy {
         measures.add_all("entropy", entropy.values());
     }
 }
 
-/// Adds the rows of `more` to `all`.
+/// Appends the rows of `more` to `all`.
 pub(crate) fn append(all: &mut Channels, more: &Channels) {
     more.log_probs.rows().for_each(|row| all.log_probs.push(row));
     for (to, from) in [

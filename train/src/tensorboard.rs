@@ -20,8 +20,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Starts a new file in `folder`. Events of an earlier file at `begins_at` and after are told to be forgotten, so that a
-    /// run that goes on, or begins again, draws one line.
+    /// Creates a file in `folder`. Events of earlier files from `begins_at` on are purged, so that a resumed or
+    /// restarted run draws one line.
     pub fn create(folder: &Path, begins_at: usize) -> Result<Self, TrainError> {
         std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
         let seconds = now() as u64;
@@ -65,7 +65,7 @@ impl EventFile {
         self.value(step, Value { image: Some(image), ..Value::of(tag) })
     }
 
-    /// Hands everything to the system.
+    /// Flushes to the system.
     pub fn flush(&mut self) -> Result<(), TrainError> {
         self.file.flush().map_err(TrainError::io(&self.path))
     }

@@ -10,8 +10,8 @@ use policies::Tabular;
 
 use crate::token::{Examples, FromExample, TokenSource};
 use crate::{
-    CacheKey, Decay, Ending, Hooks, Monitor, Outcome, Problem, Record, ReferenceCache, RunFolder, Settings, Silent,
-    TrainError, evaluate, run,
+    CacheKey, Decay, Ending, Hooks, Monitor, Record, ReferenceCache, RunFolder, RunInputs, RunSummary, Settings,
+    Silent, TrainError, evaluate, run,
 };
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
@@ -51,7 +51,7 @@ fn settings() -> Settings {
 }
 
 struct Trained {
-    outcome: Outcome,
+    outcome: RunSummary,
     learner: Tabular<TokenMdp>,
     metrics: String,
 }
@@ -75,7 +75,7 @@ fn train<F: FromExample>(
     let (data, held_out) = (TokenSource::<F>::new(&data, 6), TokenSource::<F>::new(&held_out, 6));
     let mut learner = Tabular::new(&MDP);
     let reference = Tabular::new(&MDP);
-    let problem = Problem {
+    let problem = RunInputs {
         mdp: &MDP,
         data: &data,
         held_out: Some(&held_out),

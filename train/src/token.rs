@@ -9,18 +9,18 @@ use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
 use policies::BoxError;
 
 use crate::step::Slice;
-use crate::{Item, Measures, Samples, Showcase, Sides, Source, TrainError, write_whole};
+use crate::{Feedback, Item, Measures, Samples, Showcase, Source, TrainError, write_whole};
 
-/// What a language model said.
+/// A generated response and its prompt.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Sample {
-    /// What it was asked.
+    /// The prompt.
     pub prompt: String,
-    /// What it answered.
+    /// The response.
     pub response: String,
 }
 
-/// Answers to look at: all in a file of the run's samples, the first few in TensorBoard.
+/// Responses for inspection: all in a file of the run's samples, the first few in TensorBoard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texts(pub Vec<Sample>);
 
@@ -42,21 +42,21 @@ impl Samples for Texts {
     }
 }
 
-/// Tokenised examples by position.
+/// An indexed collection of tokenised examples.
 pub trait Examples {
-    /// How many there are.
+    /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The one at `index`.
+    /// The example at `index`.
     fn example(&self, index: usize) -> Result<Example, BoxError>;
 
-    /// Which answers of the one at `index` were given, not written by a policy, as a request that nobody refined is: they
-    /// are context, weigh nothing and teach nothing. None, unless it is said.
+    /// Flags the responses of example `index` that no policy generated, such as an unrefined request: they are context
+    /// with weight 0. Empty by default.
     fn given(&self, _index: usize) -> Result<Vec<bool>, BoxError> {
         Ok(Vec::new())
     }
@@ -82,7 +82,7 @@ impl Examples for Dataset {
     }
 }
 
-/// Examples that do not carry the kind of feedback an objective learns from.
+/// The examples have another kind of feedback than the objective needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this objective learns from {wanted}, the data holds {found}; {hint}")]
 pub struct WrongFeedback {
@@ -91,21 +91,21 @@ pub struct WrongFeedback {
     hint: &'static str,
 }
 
-/// Feedback that can be read off a tokenised example.
-pub trait FromExample: Sides + Sized {
-    /// The feedback on the example's answers.
+/// Feedback that can be derived from a tokenised example.
+pub trait FromExample: Feedback + Sized {
+    /// The feedback on the example's responses.
     ///
     /// # Errors
-    /// The example carries another kind of feedback.
+    /// The example has another kind of feedback.
     fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback>;
 
-    /// How many of an example's answers the feedback is about, at most.
+    /// Maximum number of an example's responses that the feedback refers to.
     const N_ANSWERS: usize = usize::MAX;
 
-    /// Whether a baseline is estimated from each answer's prompt with another example's answer (KTO).
+    /// Whether a baseline is estimated from each prompt with another example's response (KTO).
     const MISMATCHED: bool = false;
 
-    /// The same feedback with the mismatched episode at `index`.
+    /// Sets the mismatched episode to `index`.
     #[must_use]
     fn with_mismatched(self, _index: usize) -> Self {
         self
@@ -177,7 +177,7 @@ fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
     WrongFeedback { wanted, found, hint }
 }
 
-/// Tokenised examples with one kind of feedback, as the training loop takes them.
+/// A training source of tokenised examples with one kind of feedback.
 pub struct TokenSource<'a, F> {
     examples: &'a dyn Examples,
     max_length: usize,
@@ -191,7 +191,7 @@ impl<F> std::fmt::Debug for TokenSource<'_, F> {
 }
 
 impl<'a, F> TokenSource<'a, F> {
-    /// Looks at examples as feedback of kind `F`; no episode is longer than `max_length` tokens, prompt included.
+    /// Creates a source of feedback `F`; episodes are at most `max_length` tokens long, prompt included.
     pub fn new(examples: &'a dyn Examples, max_length: usize) -> Self {
         Self { examples, max_length, feedback: std::marker::PhantomData }
     }
@@ -235,20 +235,20 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
         Ok(Item { episodes, feedback, size })
     }
 
-    /// Tokens of prompts and answers, each answer with its prompt, as trainers that score every answer alone count them.
-    /// Other examples' answers, which only a baseline is estimated from, are not counted.
+    /// Number of tokens of prompts and responses; a prompt counts once per response, as in trainers that score each
+    /// response separately. Mismatched responses for a baseline are not counted.
     fn n_tokens(&self, slice: &Slice<TokenMdp, F>) -> Option<usize> {
         let of_episode = |index: usize| -> usize {
             let pieces = &slice.episodes[index].pieces;
             pieces.iter().map(|piece| piece.actions.len()).sum::<usize>()
                 + pieces.first().map_or(0, |piece| piece.start.len())
         };
-        let sides: BTreeSet<usize> = slice.feedback.iter().flat_map(Sides::sides).collect();
+        let sides: BTreeSet<usize> = slice.feedback.iter().flat_map(Feedback::sides).collect();
         Some(sides.into_iter().map(of_episode).sum())
     }
 
-    /// - `logits/chosen`, `logits/rejected`: the mean over all tokens of such answers of the mean logit.
-    /// - `mean_token_accuracy`: the share of the better answers' tokens that are the likeliest of all.
+    /// - `logits/chosen`, `logits/rejected`: the mean logit over the vocabulary, averaged over the responses' tokens.
+    /// - `mean_token_accuracy`: the share of the better responses' tokens that are the policy's most likely ones.
     fn measure(&self, slice: &Slice<TokenMdp, F>, scores: Scores<'_>) -> Measures {
         let mut measures = Measures::default();
         let policy = scores.policy;

@@ -9,14 +9,14 @@ use crate::evaluate::{EvalSettings, evaluate};
 use crate::run::batch;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::{
-    CacheKey, Evaluated, Hooks, Monitor, Outcome, Problem, ReferenceCache, RunFolder, Schedule, Settings, Silent,
+    CacheKey, Evaluated, Hooks, Monitor, ReferenceCache, RunFolder, RunInputs, RunSummary, Schedule, Settings, Silent,
     Source, TrainError, run,
 };
 
-/// What is learned from what, and how: the trainer of a program of your own.
+/// The trainer for your own program: data, objective, reference and settings.
 ///
-/// With a folder ([`run`](Self::run)) there are records, TensorBoard events, checkpoints and the policy in it, and a run
-/// that was killed goes on where its newest checkpoint is. Without one ([`steps`](Self::steps)) it is an iterator.
+/// With a folder ([`run`](Self::run)) it writes records, TensorBoard events, checkpoints and the policy, and a killed
+/// run continues from its newest checkpoint. Without one ([`steps`](Self::steps)) it is an iterator.
 pub struct Training<'a, M: Mdp, S: Source<Mdp = M>> {
     mdp: &'a M,
     data: &'a S,
@@ -35,55 +35,55 @@ impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Training<'_, M, S> {
 }
 
 impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
-    /// Learning from data by an objective, with default settings and no reference.
+    /// Creates a trainer with default settings and no reference.
     pub fn new(mdp: &'a M, data: &'a S, objective: &'a dyn Objective<Feedback = S::Feedback>) -> Self {
         let key = CacheKey { model: String::new(), data: format!("{} examples", data.len()) };
         Self { mdp, data, objective, held_out: None, reference: None, settings: Settings::default(), key, cache: None }
     }
 
-    /// The policy to stay close to.
+    /// Sets the reference policy.
     #[must_use]
     pub fn reference(self, reference: &'a dyn Policy<M>) -> Self {
         Self { reference: Some(reference), ..self }
     }
 
-    /// Examples that a run evaluates on.
+    /// Sets the held-out examples for evaluation.
     #[must_use]
     pub fn held_out(self, data: &'a S) -> Self {
         Self { held_out: Some(data), ..self }
     }
 
-    /// How to train.
+    /// Sets the training settings.
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// What the reference and the data are: a run in a folder is not resumed with others.
+    /// Sets the identity of reference and data; a run in a folder is not resumed with others.
     #[must_use]
     pub fn key(self, key: CacheKey) -> Self {
         Self { key, ..self }
     }
 
-    /// A file that the reference's numbers are read from where it exists and fits the key, else written to.
+    /// Sets the file of the reference's numbers: read if it exists and matches the key, else written.
     #[must_use]
     pub fn cache(self, path: impl Into<PathBuf>) -> Self {
         Self { cache: Some(path.into()), ..self }
     }
 
-    /// Trains in a folder, from where it stands to the end.
+    /// Trains in a folder, from its state to the end.
     ///
     /// # Errors
-    /// Settings that make no sense, unreadable data, a loss that diverges, files that can't be written.
+    /// Invalid settings, unreadable data, a diverging loss, files that can't be written.
     pub fn run<L: Learner<M> + Persist>(
         &self,
         policy: &mut L,
         folder: impl AsRef<Path>,
-    ) -> Result<Outcome, TrainError> {
+    ) -> Result<RunSummary, TrainError> {
         self.watched(policy, folder, &mut Silent, &AtomicBool::new(false))
     }
 
-    /// The same, told to a monitor, and stopped with a checkpoint where `stop` is set.
+    /// As [`run`](Self::run), with a monitor, and stopped with a checkpoint when `stop` is set.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -93,11 +93,11 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         folder: impl AsRef<Path>,
         monitor: &mut dyn Monitor,
         stop: &AtomicBool,
-    ) -> Result<Outcome, TrainError> {
+    ) -> Result<RunSummary, TrainError> {
         let settings = self.settings.clone().checked()?;
         let folder = RunFolder::at(folder.as_ref())?;
         let _lock = folder.lock()?;
-        let problem = Problem {
+        let problem = RunInputs {
             mdp: self.mdp,
             data: self.data,
             held_out: self.held_out,
@@ -109,24 +109,24 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         run(&problem, policy, &settings, &folder, &Hooks::default(), monitor, stop)
     }
 
-    /// Trains without a folder: an iterator of steps, each done when it is asked for.
+    /// Trains without a folder: a lazy iterator of steps.
     ///
     /// # Errors
-    /// Settings that make no sense, and no data.
-    pub fn steps<'t, L: Learner<M>>(&'t self, policy: &'t mut L) -> Result<Steps<'t, M, L, S>, TrainError> {
+    /// Invalid settings or empty data.
+    pub fn steps<'t, L: Learner<M>>(&'t self, policy: &'t mut L) -> Result<TrainingSteps<'t, M, L, S>, TrainError> {
         let settings = self.settings.clone().checked()?;
         if self.data.is_empty() {
             return Err(TrainError::Empty("training"));
         }
         let schedule = settings.schedule(self.data.len());
         let reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
-        Ok(Steps { training: self, settings, policy, reference, schedule, step: 0 })
+        Ok(TrainingSteps { training: self, settings, policy, reference, schedule, step: 0 })
     }
 
-    /// What a policy shows on some examples; nothing learns.
+    /// Evaluates a policy on examples without training.
     ///
     /// # Errors
-    /// Unreadable data, and a policy that can't score it.
+    /// Unreadable data, or a policy that can't score it.
     pub fn evaluate<L: Learner<M>>(&self, policy: &L, data: &S) -> Result<Evaluated, TrainError> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
         let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
@@ -135,8 +135,8 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     }
 }
 
-/// Steps of training, one after the other.
-pub struct Steps<'t, M: Mdp, L, S: Source<Mdp = M>> {
+/// An iterator of training steps.
+pub struct TrainingSteps<'t, M: Mdp, L, S: Source<Mdp = M>> {
     training: &'t Training<'t, M, S>,
     settings: Settings,
     policy: &'t mut L,
@@ -145,14 +145,17 @@ pub struct Steps<'t, M: Mdp, L, S: Source<Mdp = M>> {
     step: usize,
 }
 
-impl<M: Mdp, L, S: Source<Mdp = M>> std::fmt::Debug for Steps<'_, M, L, S> {
+impl<M: Mdp, L, S: Source<Mdp = M>> std::fmt::Debug for TrainingSteps<'_, M, L, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Steps").field("step", &self.step).field("schedule", &self.schedule).finish_non_exhaustive()
+        f.debug_struct("TrainingSteps")
+            .field("step", &self.step)
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
     }
 }
 
-impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Steps<'_, M, L, S> {
-    /// The policy as it is after the steps so far.
+impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> TrainingSteps<'_, M, L, S> {
+    /// The policy after the steps so far.
     pub fn policy(&self) -> &L {
         self.policy
     }
@@ -170,10 +173,10 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Steps<'_, M, L, S> {
     }
 }
 
-impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Iterator for Steps<'_, M, L, S> {
+impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Iterator for TrainingSteps<'_, M, L, S> {
     type Item = Result<Learned, TrainError>;
 
-    /// The next step; a failed one is the last.
+    /// Takes the next step; iteration ends after a failed one.
     fn next(&mut self) -> Option<Self::Item> {
         if self.step >= self.schedule.total {
             return None;

@@ -1,6 +1,6 @@
-//! The day that templates are told.
+//! The date that templates see.
 
-/// A day. The default is the one that Llama 3 templates name when they are told none.
+/// A calendar date. The default is the one in Llama 3 templates without a given date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Date {
     /// The year.
@@ -34,9 +34,9 @@ const MONTHS: [&str; 12] = [
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// What a code of `strftime` stands for.
+/// The expansion of a `strftime` code.
 enum Field {
-    /// A number, the least count of its digits, and what stands before a shorter one.
+    /// A number, its minimum width, and its padding.
     Number(usize, usize, char),
     Text(String),
     /// Another format.
@@ -45,24 +45,24 @@ enum Field {
 
 use Field::{Format, Number, Text};
 
-/// What stands between `%` and a code, as glibc reads it.
+/// The flags between `%` and a code, as in glibc.
 #[derive(Default)]
 struct Flags {
-    /// `_`, `-` or `0`: what stands before a short number, if anything does.
+    /// `_`, `-` or `0`: the padding, if given.
     pad: Option<char>,
     is_upper: bool,
     swaps_case: bool,
     width: usize,
 }
 
-/// Wider than any column of a chat.
+/// Maximum width.
 const WIDEST: usize = 1000;
 
 impl Date {
-    /// The day as Python's `strftime` writes it in the C locale; the time of day is midnight, and no time zone is known.
+    /// Formats the date like Python's `strftime` in the C locale; the time is midnight, without a time zone.
     ///
     /// # Errors
-    /// A code that is not known; the message names it.
+    /// An unknown code; the message names it.
     pub(super) fn format(self, format: &str) -> Result<String, String> {
         let mut out = String::new();
         let mut rest = format;
@@ -166,7 +166,7 @@ impl Date {
         year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
     }
 
-    /// Days since the first of January.
+    /// Days since January 1st.
     fn day_of_year(self) -> usize {
         const BEFORE: [usize; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
         let month = usize::from(self.month.clamp(1, 12));
@@ -174,7 +174,7 @@ impl Date {
         BEFORE[month - 1] + leap + usize::from(self.day.max(1)) - 1
     }
 
-    /// The year and the number of the week by ISO 8601: a week belongs to the year of its Thursday.
+    /// ISO 8601 year and week number: a week belongs to the year of its Thursday.
     fn iso_week(self) -> (usize, usize) {
         let length = |year: usize| 365 + usize::from(Self::is_leap(year));
         let year = usize::from(self.year);
@@ -196,7 +196,7 @@ impl Date {
     }
 }
 
-/// Nothing where the width is out of all proportion, or asks for what `-` forbids.
+/// Parses flags; `None` if the width is too large or contradicts `-`.
 fn flags(text: &str) -> Option<Flags> {
     let digits = text.trim_start_matches(['_', '-', '0', '^', '#']);
     let mut flags = Flags::default();

@@ -13,9 +13,9 @@ pub use date::Date;
 /// A compiled chat template (the `chat_template` of `tokenizer_config.json`).
 ///
 /// The template sees `messages`, `add_generation_prompt`, the special tokens by name, and the variables of the record;
-/// `tools` and `documents` are none where the record has none. White space around block tags is trimmed, loops may
-/// `break` and `continue`, strings and lists have Python's methods, `tojson` writes as Python does. `strftime_now` gives a
-/// fixed day, so that a run does not depend on the day it is started.
+/// `tools` and `documents` are none unless the record has them. White space around block tags is trimmed, loops support
+/// `break` and `continue`, strings and lists have Python's methods, `tojson` writes as in Python. `strftime_now`
+/// returns a fixed date, so that a run does not depend on its start date.
 ///
 /// # Examples
 /// ```
@@ -40,8 +40,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles a template. `special_tokens` are its variables, such as `("bos_token", "<s>")`; `today` is what
-    /// `strftime_now` tells.
+    /// Compiles a template. `special_tokens` are its variables, such as `("bos_token", "<s>")`; `today` is the date of
+    /// `strftime_now`.
     ///
     /// # Errors
     /// The template does not parse; the message names its line.
@@ -51,16 +51,16 @@ impl ChatTemplate {
         Ok(Self { template, source: source.to_owned(), special_tokens, today })
     }
 
-    /// Whether the template speaks of a name at all.
+    /// Whether the template refers to a name.
     pub(crate) fn mentions(&self, name: &str) -> bool {
         self.source.contains(name)
     }
 
-    /// The chat as one string; with `add_generation_prompt`, up to where the assistant begins to speak. `variables` are
-    /// what the template is told besides, such as `tools`.
+    /// Renders the chat as a string; with `add_generation_prompt`, up to the start of the assistant's turn. `variables`
+    /// are additional template variables, such as `tools`.
     ///
     /// # Errors
-    /// The template refuses the messages, or asks for something that is not there.
+    /// The template raises an exception, or uses something undefined.
     pub fn render(
         &self,
         messages: &[Message],
@@ -76,8 +76,8 @@ impl ChatTemplate {
         self.template.render(&told, self.today).map_err(|error| broken(&error))
     }
 
-    /// The prompt as a string, up to where the assistant begins to speak, and the prompt with each answer as one. The
-    /// second need not begin with the first: some templates open a thought for the answer, or drop earlier ones.
+    /// Renders the prompt up to the start of the assistant's turn, and the prompt with each answer. A rendered answer
+    /// need not begin with the rendered prompt: some templates open a reasoning block, or drop earlier ones.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
@@ -93,11 +93,11 @@ impl ChatTemplate {
     }
 }
 
-/// The names under which a message may bring its reasoning. The first is the one that templates read.
+/// The field names of a message's reasoning. Templates read the first one.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// A message as the template sees it. As in transformers, reasoning under any of its names is there as
-/// `reasoning_content`, and as `thinking`.
+/// Converts a message for the template. As in transformers, reasoning under any name is passed as `reasoning_content`
+/// and `thinking`.
 fn message(message: &Message) -> Value {
     let mut seen = Map::new();
     let reasoning = REASONING.iter().find_map(|name| message.fields.get(*name).filter(|value| !value.is_null()));

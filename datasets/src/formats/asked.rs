@@ -1,5 +1,4 @@
-//! What a record asks: its prompt under whatever name, with the system prompt and the earlier turns that stand in columns
-//! of their own.
+//! The prompt of a record under its various column names, with separate columns for system prompt and history.
 use serde_json::Value;
 
 use super::columns::is_empty;
@@ -8,21 +7,21 @@ use super::single::same_kind;
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
-/// Names of a question's column where there is no `prompt`.
+/// Column names of a question, if there is no `prompt`.
 const QUESTIONS: [&str; 4] = ["question", "query", "instruction", "input"];
 
-/// Names of a system prompt's column.
+/// Column names of a system prompt.
 const SYSTEMS: [&str; 2] = ["system", "system_prompt"];
 
-/// Names of a whole conversation's column.
+/// Column names of a whole conversation.
 pub(super) const CONVERSATIONS: [&str; 2] = ["messages", "conversations"];
 
-/// The prompt: `prompt`, or else the question in a column of another name; nothing where there is neither.
+/// The prompt: `prompt`, or the question in another column; `None` if there is neither.
 ///
-/// `instruction` and `input` belong together, as in files in Alpaca's form: the input stands in a line below.
+/// `instruction` and `input` are joined, as in Alpaca files, with the input on a new line.
 ///
 /// # Errors
-/// Several columns could be the question and say different things.
+/// Several columns could be the question and differ.
 pub(super) fn prompt(fields: &Fields<'_>) -> Result<Option<Text>, DatasetError> {
     if fields.has("prompt") {
         return fields.text("prompt").map(Some);
@@ -47,7 +46,7 @@ pub(super) fn prompt(fields: &Fields<'_>) -> Result<Option<Text>, DatasetError> 
     }
 }
 
-/// The prompt, which must be there.
+/// The prompt, which is required.
 pub(super) fn required_prompt(fields: &Fields<'_>) -> Result<Text, DatasetError> {
     match prompt(fields)? {
         Some(prompt) => Ok(prompt),
@@ -55,13 +54,13 @@ pub(super) fn required_prompt(fields: &Fields<'_>) -> Result<Text, DatasetError>
     }
 }
 
-/// The name of the column that holds a whole conversation.
+/// The column of a whole conversation.
 pub(super) fn conversation_name(fields: &Fields<'_>) -> Option<&'static str> {
     CONVERSATIONS.into_iter().find(|name| fields.peek(name).is_some_and(|value| !value.is_string()))
 }
 
-/// Puts the system prompt and the earlier turns of columns of their own before the prompt. A record with one of them is a
-/// chat; tables have the columns in every row, and an empty one says nothing.
+/// Prepends the system prompt and the history of separate columns to the prompt, which makes the record a chat. Empty
+/// columns are ignored, since tables have them in every row.
 pub(super) fn join_context(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
     let system = system(fields)?;
     let history = history(fields);
@@ -88,7 +87,7 @@ fn is_system(message: &Message) -> bool {
     matches!(&*message.role, "system" | "developer")
 }
 
-/// The system prompt in a column of its own, and the column's name.
+/// The system prompt in a separate column, and the column's name.
 fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, DatasetError> {
     let mut found = None;
     for name in SYSTEMS.into_iter().filter(|name| fields.has(name)) {
@@ -106,7 +105,7 @@ fn system<'a>(fields: &Fields<'a>) -> Result<Option<(&'static str, &'a str)>, Da
     Ok(found)
 }
 
-/// The earlier turns in a column of their own, where there are any.
+/// The history in a separate column.
 fn history<'a>(fields: &Fields<'a>) -> Option<&'a Vec<Value>> {
     let history = fields.peek("history")?.as_array()?;
     if history.is_empty() {
@@ -115,7 +114,7 @@ fn history<'a>(fields: &Fields<'a>) -> Option<&'a Vec<Value>> {
     Some(history).filter(|history| !history.is_empty())
 }
 
-/// Earlier turns: messages, or pairs of what the user said and what was answered.
+/// The history: messages, or pairs of a user and an assistant turn.
 fn turns(fields: &Fields<'_>) -> Result<Vec<Message>, DatasetError> {
     let history = fields.array("history")?;
     let said = |value: &Value| value.as_str().map(str::to_owned);
@@ -138,7 +137,7 @@ fn turns(fields: &Fields<'_>) -> Result<Vec<Message>, DatasetError> {
     }
 }
 
-/// Makes a plain prompt a user's turn, and its answers the assistant's.
+/// Converts a plain record to a chat: the prompt is a user turn, the answers are assistant turns.
 fn become_chat(record: &mut PreferenceRecord) {
     let Text::Plain(prompt) = &record.prompt else { return };
     let prompt = Text::Chat(vec![Message::new("user", prompt)]);

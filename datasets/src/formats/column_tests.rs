@@ -5,19 +5,19 @@ use super::columns::{COLUMNS, Meaning};
 use super::*;
 use crate::record::{Content, Message, Text};
 
-fn origin() -> Origin {
+pub(super) fn origin() -> Origin {
     Origin::line(&std::path::Path::new("data.jsonl").into(), 3)
 }
 
-fn read(record: &Value) -> Result<Read, DatasetError> {
+pub(super) fn read(record: &Value) -> Result<Read, DatasetError> {
     Format::detect(&origin(), record)?.read(&origin(), record)
 }
 
-fn one(record: &Value) -> PreferenceRecord {
+pub(super) fn one(record: &Value) -> PreferenceRecord {
     read(record).unwrap_or_else(|error| panic!("{record}: {error}")).records.remove(0)
 }
 
-fn error(record: &Value) -> String {
+pub(super) fn error(record: &Value) -> String {
     read(record).expect_err(&record.to_string()).to_string()
 }
 
@@ -33,7 +33,7 @@ fn assistant(text: &str) -> Text {
     chat(&[("assistant", text)])
 }
 
-fn with(record: &Value, more: &[(&str, Value)]) -> Value {
+pub(super) fn with(record: &Value, more: &[(&str, Value)]) -> Value {
     let mut record = record.clone();
     for (name, value) in more {
         record[*name] = value.clone();
@@ -239,21 +239,6 @@ fn labels_are_true_or_false_in_many_ways() {
 }
 
 #[test]
-fn scores_order_responses_the_largest_first() {
-    let record = json!({"prompt": "q", "responses": ["b", "a", "c"]});
-    let best_first = Answers::Ranked(["a", "b", "c"].map(Text::from).to_vec());
-    for (name, numbers) in [("scores", [2, 3, 1]), ("rewards", [0, 9, -9]), ("ranks", [2, 1, 3]), ("rank", [1, 0, 2])] {
-        assert_eq!(one(&with(&record, &[(name, json!(numbers))])).answers, best_first, "{name}");
-    }
-    let both = [("scores", json!([2, 3, 1])), ("ranks", json!([2, 1, 3]))];
-    assert_eq!(one(&with(&record, &both)).answers, best_first);
-    let other = [("scores", json!([2, 3, 1])), ("ranks", json!([1, 2, 3]))];
-    assert!(error(&with(&record, &other)).contains("`scores` orders the answers in another way than `ranks`"));
-    assert!(error(&with(&record, &[("scores", json!([1, 1, 2]))])).contains("one different number"));
-    assert!(error(&with(&record, &[("ranking", json!([1, 0, 2]))])).contains("`ranking` may say how"));
-}
-
-#[test]
 fn the_template_is_told_of_tools_and_arguments() {
     let sides = json!({"prompt": [say("user", "q")], "chosen": "a", "rejected": "b"});
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
@@ -357,64 +342,4 @@ fn empty_columns_make_no_chat() {
     }
     let two = with(&record("system", &json!("s")), &[("system_prompt", json!("t"))]);
     assert!(error(&two).contains("two system prompts"), "{}", error(&two));
-}
-
-#[test]
-fn scores_count_as_numbers_or_are_told() {
-    let pair = |first: Value, second: Value| {
-        let pair =
-            json!({ "prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": first, "score_rejected": second });
-        let read = Format::Trl.read(&origin(), &pair).unwrap();
-        (read.records[0].is_tied, Vec::from_iter(read.not_read))
-    };
-    assert_eq!(pair(json!("9"), json!("1")), (false, vec![]));
-    assert_eq!(pair(json!("1"), json!(1.0)), (true, vec![]));
-    assert_eq!(pair(json!("1"), json!("9")), (false, vec!["score_chosen below score_rejected".to_owned()]));
-    assert_eq!(pair(json!(null), json!(1)), (false, vec!["score_rejected".to_owned()]));
-    assert_eq!(pair(json!("good"), json!(1)), (false, vec!["score_chosen".to_owned(), "score_rejected".to_owned()]));
-    assert_eq!(pair(json!("NaN"), json!("1")).1.len(), 2);
-}
-
-#[test]
-fn columns_of_the_whole_record_order_no_answers() {
-    let ranked = json!({ "prompt": "q", "responses": ["a", "b"], "scores": [1, 2] });
-    for (name, value) in [
-        ("label", json!("math")),
-        ("label", json!(7)),
-        ("label", json!(true)),
-        ("rating", json!(5)),
-        ("rating", json!("high")),
-        ("best", json!(1)),
-        ("best", json!("b")),
-        ("winner", json!(1.0)),
-        ("label", json!(1)),
-    ] {
-        let read = read(&with(&ranked, &[(name, value.clone())])).unwrap();
-        assert_eq!(Vec::from_iter(read.not_read), [name], "{name} {value}");
-    }
-    for (name, value) in [
-        ("best", json!(0)),
-        ("best", json!("a")),
-        ("winner", json!("model_a")),
-        ("label", json!(0)),
-        ("label", json!("a")),
-        ("labels", json!([1, 0])),
-        ("rating", json!("[2, 1]")),
-        ("choice", json!(2)),
-    ] {
-        let error = error(&with(&ranked, &[(name, value.clone())]));
-        assert!(error.contains("may say how the answers are ordered"), "{name} {value}: {error}");
-    }
-}
-
-#[test]
-fn columns_that_speak_against_the_order_are_not_passed_over() {
-    for (name, value) in [("best", json!(1)), ("winner", json!("b")), ("choice", json!(1)), ("labels", json!([1, 0]))] {
-        let mut record = json!({"prompt": "q", "responses": ["a", "b"]});
-        record[name] = value;
-        assert!(error(&record).contains("may say how the answers are ordered"), "{name}: {}", error(&record));
-    }
-    let pair = json!({"prompt": "q", "chosen": "a", "rejected": "b", "chosen_score": 1, "rejected_score": 5});
-    let read = Format::Trl.read(&origin(), &pair).unwrap();
-    assert_eq!(Vec::from_iter(read.not_read), ["chosen_score below rejected_score"]);
 }

@@ -1,9 +1,8 @@
-//! What a column means that stands beside those of a format: the one table of names that can't be passed over.
+//! The meaning of columns outside a format: the table of names that can't be ignored.
 //!
-//! A format reads what its parser asks for. Of the rest, a column that would change what is asked must repeat what the
-//! record says already, one that orders the answers or brings pictures is refused, and any other is counted and named in
-//! the audit: this is where metadata ends up, and weights and margins, by which no loss here (and none of TRL's for
-//! preferences) weighs.
+//! A format reads the columns of its parser. Of the others, a column that changes the prompt must repeat the record's
+//! content, one that orders the answers or adds media is refused, and the rest are counted and named in the audit:
+//! metadata, and also weights and margins, which no loss here uses (nor TRL's preference losses).
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
@@ -12,18 +11,18 @@ use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Answers, PreferenceRecord, Text};
 
-/// What a column would change.
+/// The effect of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The question, or what was said before it.
+    /// The prompt or the history.
     Asked,
-    /// The order of the answers of a list.
+    /// The order of a list's answers.
     Order,
-    /// What the model sees besides text.
+    /// Inputs other than text.
     Media,
 }
 
-/// Names of columns that people's files have, and what they mean wherever no format reads them.
+/// Known column names and their effect if no format reads them.
 pub(super) const COLUMNS: &[(&str, Meaning)] = &[
     ("prompt", Meaning::Asked),
     ("question", Meaning::Asked),
@@ -58,7 +57,7 @@ pub(super) const COLUMNS: &[(&str, Meaning)] = &[
     ("audios", Meaning::Media),
 ];
 
-/// What `chat_template_kwargs` may not say: the program sets these itself.
+/// Names not allowed in `chat_template_kwargs`, because the program sets them.
 const OURS: [&str; 8] = [
     "messages",
     "conversation",
@@ -70,8 +69,8 @@ const OURS: [&str; 8] = [
     "return_assistant_tokens_mask",
 ];
 
-/// What a chat template is told besides the messages: `tools`, a list or one as a JSON string, and what stands in
-/// `chat_template_kwargs`, which comes last and may say `tools` again.
+/// The template variables of a record: `tools`, a list or a JSON string, and `chat_template_kwargs`, which comes last
+/// and may override `tools`.
 pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, DatasetError> {
     let mut variables = Map::new();
     if let Some(tools) = fields.optional("tools").filter(|tools| !is_empty(tools)) {
@@ -102,7 +101,7 @@ pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, Datas
     Ok(variables)
 }
 
-/// Gives a record its template arguments, and refuses what it would be wrong to pass over.
+/// Sets a record's template variables, and refuses columns that can't be ignored.
 pub(super) fn complete(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
     if matches!(record.prompt, Text::Chat(_)) {
         record.variables = variables(fields)?;
@@ -113,7 +112,7 @@ pub(super) fn complete(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Re
     check_columns(fields, record)
 }
 
-/// Refuses columns that say something the record does not.
+/// Refuses columns that contradict the record.
 pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> Result<(), DatasetError> {
     let mut said: Option<String> = None;
     for &(name, meaning) in COLUMNS {
@@ -139,7 +138,7 @@ pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> R
     Ok(())
 }
 
-/// Whether there is nothing in a column.
+/// Whether a column is empty.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -150,7 +149,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// All that is said in a record.
+/// All texts of a record.
 fn words_of(record: &PreferenceRecord) -> String {
     let mut said = String::new();
     for text in [&record.prompt].into_iter().chain(record.answers.texts()) {
@@ -166,7 +165,7 @@ fn words_of(record: &PreferenceRecord) -> String {
     said
 }
 
-/// The texts in a value: itself, or those of messages, of pairs of turns, of parts.
+/// The texts in a value: a string, or those of messages, pairs of turns, or parts.
 fn words(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],

@@ -1,4 +1,4 @@
-//! Reading the fields of one JSON object, with errors that name the record and the field.
+//! Typed access to the fields of a JSON object, with errors that name the record and the field.
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use super::messages;
 use crate::error::DatasetError;
 use crate::record::{Origin, Text};
 
-/// The fields of one record.
+/// The fields of one JSON object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
     origin: &'a Origin,
     map: &'a Map<String, Value>,
-    /// The name of the object within the record, with a dot behind it; empty for the record itself.
+    /// The object's path within the record, ending in a dot; empty for the record itself.
     path: &'a str,
-    /// Where the names of the fields that were asked for are noted, if anyone wants to know.
+    /// Records the requested fields, if given.
     seen: Option<&'a Seen>,
 }
 
-/// Which fields of a record a format has looked at.
+/// The fields of a record that a format has requested.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     read: RefCell<BTreeSet<String>>,
@@ -27,7 +27,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Notes a field deep inside that is not read, by the name that people are told.
+    /// Records a nested field as not read.
     pub(crate) fn pass_over(&self, name: String) {
         self.passed_over.borrow_mut().insert(name);
     }
@@ -46,18 +46,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The record's own fields; what is looked at is noted.
+    /// The record's own fields; requests are recorded.
     pub(crate) fn noting(origin: &'a Origin, value: &'a Value, seen: &'a Seen) -> Result<Self, DatasetError> {
         Ok(Self { seen: Some(seen), ..Self::new(origin, value)? })
     }
 
-    /// The fields of an object inside whose name, with a dot behind it, is `path`.
+    /// The fields of a nested object at `path`, which ends in a dot.
     pub(crate) fn inside(origin: &'a Origin, map: &'a Map<String, Value>, path: &'a str) -> Self {
         Self { origin, map, path, seen: None }
     }
 
-    /// The names of the fields that say something and that nobody has looked at; of objects whose fields were looked
-    /// at, theirs.
+    /// The non-empty fields that were not requested; for partly read objects, their fields.
     pub(crate) fn not_read(&self) -> BTreeSet<String> {
         let Some(seen) = self.seen else { return BTreeSet::new() };
         let mut names = seen.passed_over.borrow().clone();
@@ -78,7 +77,7 @@ impl<'a> Fields<'a> {
         names
     }
 
-    /// Whether somebody has looked at a field.
+    /// Whether a field was requested.
     pub(crate) fn is_read(&self, name: &str) -> bool {
         self.seen.is_some_and(|seen| seen.has(&format!("{}{name}", self.path)))
     }
@@ -91,7 +90,7 @@ impl<'a> Fields<'a> {
         self.origin
     }
 
-    /// A field that may be absent; `null` counts as absent.
+    /// An optional field; `null` counts as absent.
     pub(crate) fn optional(&self, name: &str) -> Option<&'a Value> {
         let value = self.peek(name)?;
         if let Some(seen) = self.seen {
@@ -100,12 +99,12 @@ impl<'a> Fields<'a> {
         Some(value)
     }
 
-    /// A field that may be absent, looked at without being read: it still counts as passed over.
+    /// An optional field, inspected without counting as read.
     pub(crate) fn peek(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// Whether a field is there, and `null`.
+    /// Whether a field exists and is `null`.
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.map.get(name).is_some_and(Value::is_null)
     }
@@ -125,13 +124,13 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The names of the fields there are, for messages.
+    /// The names of the fields, for messages.
     pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| &**name).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
-    /// The fields of an object inside; `path` is its name with a dot, for messages.
+    /// The fields of a nested object; `path` is its name with a dot, for messages.
     pub(crate) fn object(&self, name: &str, path: &'a str) -> Result<Self, DatasetError> {
         match self.required(name)? {
             Value::Object(map) => Ok(Self { map, path, ..*self }),
@@ -144,13 +143,13 @@ impl<'a> Fields<'a> {
         value.as_str().ok_or_else(|| self.wrong(name, "a string", value))
     }
 
-    /// A whole number that is not negative.
+    /// A non-negative integer.
     pub(crate) fn count(&self, name: &str) -> Result<u64, DatasetError> {
         let value = self.required(name)?;
         value.as_u64().ok_or_else(|| self.wrong(name, "a whole number", value))
     }
 
-    /// A field that is `true`, or is `false` or absent.
+    /// A boolean field; absent means `false`.
     pub(crate) fn switch(&self, name: &str) -> Result<bool, DatasetError> {
         match self.optional(name) {
             None => Ok(false),
@@ -169,12 +168,12 @@ impl<'a> Fields<'a> {
         messages::text(self.origin, &format!("{}{name}", self.path), self.required(name)?)
     }
 
-    /// An answer: a text that is not empty.
+    /// A non-empty answer.
     pub(crate) fn answer(&self, name: &str) -> Result<Text, DatasetError> {
         not_blank(self.origin, &format!("{}{name}", self.path), self.text(name)?)
     }
 
-    /// The error of a field that may not be passed over and can't be used; `message` ends a sentence about it.
+    /// The error of a field that can be neither ignored nor used; `message` ends a sentence about it.
     pub(crate) fn refused(&self, name: &str, message: impl Into<String>) -> DatasetError {
         let field = format!("{}{name}", self.path);
         DatasetError::Column { origin: self.origin.clone(), field, message: message.into() }
@@ -185,7 +184,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Refuses an answer without text.
+/// Refuses an empty answer.
 pub(crate) fn not_blank(origin: &Origin, field: &str, text: Text) -> Result<Text, DatasetError> {
     if text.is_blank() {
         return Err(DatasetError::EmptyAnswer { origin: origin.clone(), field: field.to_owned() });
@@ -193,12 +192,12 @@ pub(crate) fn not_blank(origin: &Origin, field: &str, text: Text) -> Result<Text
     Ok(text)
 }
 
-/// The error of a field that is not what it should be.
+/// The error of a field with a wrong type or value.
 pub(crate) fn wrong(origin: &Origin, field: &str, expected: &'static str, got: &Value) -> DatasetError {
     DatasetError::WrongType { origin: origin.clone(), field: field.to_owned(), expected, got: describe(got) }
 }
 
-/// What a value is, short enough for a message.
+/// Describes a value briefly, for messages.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

@@ -3,10 +3,10 @@ use super::fields::{Fields, not_blank};
 use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 
-/// What the last answer of a dialogue follows.
+/// The text before the last answer of a dialogue.
 pub(super) const TURN: &str = "\n\nAssistant:";
 
-/// `chosen`, `rejected`: the prompt is everything up to and with the last "\n\nAssistant:", and the same on both sides.
+/// `chosen`, `rejected`: the prompt is everything through the last "\n\nAssistant:", the same on both sides.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
     let (prompt, chosen) = split(fields, "chosen")?;
     let (other_prompt, rejected) = split(fields, "rejected")?;

@@ -1,4 +1,4 @@
-//! Where a prompt ends and the sides of a pair begin, when the sides may repeat all or some of it.
+//! The border between prompt and answers, where the sides of a pair may repeat the prompt.
 use super::fields::Fields;
 use crate::error::DatasetError;
 use crate::record::{Message, Text};
@@ -6,8 +6,8 @@ use crate::record::{Message, Text};
 /// The prompt and the two answers.
 pub(super) type Parts = (Text, Text, Text);
 
-/// The implicit prompt of two strings, as TRL finds it: all they share, less a last space; when one is the start of
-/// the other, its last letter stays with the answer.
+/// The implicit prompt of two strings, as in TRL: their common prefix without a trailing space; if one is a prefix of
+/// the other, its last character stays in the answer.
 pub(super) fn split_strings(chosen: &str, rejected: &str) -> Parts {
     let mut prompt_end = 0;
     let mut last = 0;
@@ -29,7 +29,7 @@ pub(super) fn split_strings(chosen: &str, rejected: &str) -> Parts {
     (prompt.into(), chosen.into(), rejected[prompt_end..].into())
 }
 
-/// The implicit prompt of two chats: the messages they share. Each must go on with the assistant.
+/// The implicit prompt of two chats: their common messages. Each side must continue with the assistant.
 pub(super) fn split_chats(
     fields: &Fields<'_>,
     chosen: &[Message],
@@ -46,8 +46,8 @@ pub(super) fn split_chats(
     Ok((Text::Chat(prompt.to_vec()), Text::Chat(chosen.to_vec()), Text::Chat(rejected.to_vec())))
 }
 
-/// A prompt is given and at least one part is a chat. The sides may repeat the prompt (`UltraFeedback` does), repeat its
-/// end, or begin with the answer.
+/// Joins a given prompt with sides, at least one part being a chat. The sides may repeat the prompt (as in
+/// `UltraFeedback`), repeat its end, or begin with the answer.
 pub(super) fn with_prompt(
     fields: &Fields<'_>,
     prompt: Text,
@@ -65,13 +65,13 @@ pub(super) fn with_prompt(
     }
 }
 
-/// Whether a side begins with what was asked rather than with the answer, which may be anybody's who does not ask.
+/// Whether a side begins with the prompt's messages instead of an answer's, which may have any role but the user's.
 pub(super) fn repeats(side: &[Message]) -> bool {
     const ASKING: [&str; 5] = ["system", "developer", "user", "tool", "function"];
     side.first().is_some_and(|message| ASKING.contains(&message.role.as_str()))
 }
 
-/// The prompt of a record whose sides begin with `shared`: all that either of the two says, once.
+/// The prompt of a record whose sides begin with `shared`, merged without duplicates.
 fn whole_prompt(fields: &Fields<'_>, prompt: Text, shared: Vec<Message>) -> Result<Vec<Message>, DatasetError> {
     let messages = match prompt {
         Text::Plain(text) => {

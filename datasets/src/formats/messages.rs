@@ -1,8 +1,8 @@
-//! The one reader of messages: whatever holds a chat is read here.
+//! The one parser of chat messages.
 //!
-//! A message is handed to a template as transformers 5 does: keys that are `null` are left out, and a thought is found
-//! under `reasoning_content` and `thinking` whichever of its names the file has. `from` and `value` (ShareGPT) are read
-//! as `role` and `content`, and its names for who speaks become those that templates know.
+//! Messages are passed to templates as in transformers 5: `null` keys are omitted, and reasoning is available under
+//! `reasoning_content` and `thinking` whatever its name in the file. ShareGPT's `from` and `value` are read as `role`
+//! and `content`, and its speakers are mapped to the usual roles.
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, describe, wrong};
@@ -10,10 +10,10 @@ use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Content, Message, Order, Origin, Text};
 
-/// The names under which a message's thought may stand, the first that is there counts.
+/// Field names of a message's reasoning; the first present one counts.
 const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// Who speaks in ShareGPT's files, and the role that is.
+/// ShareGPT's speakers and their roles.
 const SPEAKERS: [(&str, &str); 6] = [
     ("human", "user"),
     ("gpt", "assistant"),
@@ -23,7 +23,7 @@ const SPEAKERS: [(&str, &str); 6] = [
     ("observation", "tool"),
 ];
 
-/// A string as it is, a list of messages, or one message.
+/// A string, a list of messages, or one message.
 pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {
     match value {
         Value::String(text) => Ok(Text::Plain(text.clone())),
@@ -39,8 +39,8 @@ pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, 
     }
 }
 
-/// The chat in a string, as `sample` writes the requests of pairs: a list of messages, or a line's object with them in
-/// `prompt`. Nothing where the string is something else.
+/// The chat in a string, as `sample` writes the requests of pairs: a list of messages, or an object with them in
+/// `prompt`. `None` for other strings.
 pub(crate) fn embedded(text: &str) -> Option<Value> {
     let value: Value = from_str(text).ok()?;
     let is_message = |value: &Value| value.as_object().is_some_and(|map| map.contains_key("role"));
@@ -55,14 +55,14 @@ fn list(origin: &Origin, field: &str, messages: &[Value]) -> Result<Vec<Message>
     messages.iter().enumerate().map(|(at, value)| message(origin, &format!("{field}[{at}]"), value)).collect()
 }
 
-/// Whether an object is a table written column by column (`{"role": [..], "content": [..]}`), as `datasets` stores a
-/// sequence of structs.
+/// Whether an object is a column-wise table (`{"role": [..], "content": [..]}`), as `datasets` stores a sequence of
+/// structs.
 fn is_columns(map: &Map<String, Value>) -> bool {
     let is_list = |name: &str| map.get(name).is_some_and(Value::is_array);
     is_list("role") || is_list("from")
 }
 
-/// The rows of such a table; nothing where its columns differ in length.
+/// The rows of such a table; `None` if its columns differ in length.
 fn rows(columns: &Map<String, Value>) -> Option<Vec<Value>> {
     let columns: Vec<(&String, &Vec<Value>)> = columns
         .iter()
@@ -113,7 +113,7 @@ fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {
     Ok(SPEAKERS.iter().find(|(speaker, _)| *speaker == role).map_or(role, |(_, role)| *role).to_owned())
 }
 
-/// A string, or a list of parts that all are text.
+/// A string, or a list of text parts.
 fn content(fields: &Fields<'_>, name: &str) -> Result<Content, DatasetError> {
     match fields.required(name)? {
         Value::String(content) => Ok(Content::Text(content.clone())),
@@ -134,7 +134,7 @@ fn is_text(part: &Value) -> bool {
     part.get("text").is_some_and(Value::is_string) && kind.is_none_or(|kind| kind == "text")
 }
 
-/// A thought under all the names that templates look for it.
+/// Copies the reasoning to all names that templates read.
 fn with_thought(fields: Map<String, Value>) -> Map<String, Value> {
     let Some(thought) = THOUGHTS.iter().find_map(|name| fields.get(*name)).cloned() else { return fields };
     let mut with = Map::new();

@@ -1,4 +1,4 @@
-//! How files say what was preferred: one parser per format, and the choice by the fields of the first record.
+//! Preference file formats: one parser per format, selected by the fields of the first record.
 mod asked;
 mod columns;
 pub(crate) mod fields;
@@ -18,18 +18,18 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::error::DatasetError;
-use crate::reading::Kind;
+use crate::reading::SplitKind;
 use crate::record::{Answers, Origin, PreferenceRecord, Prompt, Text};
-use crate::tokenise::Truncation;
+use crate::truncation::Truncation;
 use fields::{Fields, Seen};
 
-/// A format of records.
+/// A record format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// `prompt` (may be absent), `chosen`, `rejected`: strings or messages.
+    /// `prompt` (optional), `chosen`, `rejected`: strings or messages.
     Trl,
-    /// OpenAI's comparisons of summaries; records in TRL's form are taken too.
+    /// OpenAI's summary comparisons; records in TRL's format are accepted too.
     Tldr,
     /// Two whole dialogues, `chosen` and `rejected`.
     Hh,
@@ -37,7 +37,7 @@ pub enum Format {
     Ultrafeedback,
     /// `prompt`, `completion`, `label`.
     Kto,
-    /// `prompt`, `responses` best first, or with `ranks`.
+    /// `prompt`, `responses` best first, or with `ranks` or `scores`.
     Ranked,
     /// Conversation trees with ranked replies.
     Tree,
@@ -58,7 +58,7 @@ impl Format {
         Self::Demonstration,
     ];
 
-    /// The name, as in `--format`.
+    /// The name in `--format`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Trl => "trl",
@@ -86,16 +86,16 @@ impl Format {
         }
     }
 
-    /// What of a long plain prompt is kept unless the user says otherwise: of a dialogue the end, of anything else the
-    /// start and the end, where the question is asked.
+    /// The default truncation of a plain prompt: dialogues keep their end, other texts keep start and end, where the
+    /// question is.
     pub fn truncation(self) -> Truncation {
         if self == Self::Hh { Truncation::KeepEnd } else { Truncation::KeepBoth }
     }
 
-    /// The format of a record, by its fields.
+    /// Detects the format of a record by its fields.
     ///
     /// # Errors
-    /// No format has them; the message lists what was found and what is known.
+    /// No format has these fields; the message lists the fields found and the known formats.
     pub fn detect(origin: &Origin, record: &Value) -> Result<Self, DatasetError> {
         let fields = Fields::new(origin, record)?;
         let has = |names: &[&str]| names.iter().all(|name| fields.has(name));
@@ -125,16 +125,16 @@ impl Format {
         Err(DatasetError::UnknownFormat { origin: origin.clone(), found: fields.names(), known: known.join("; ") })
     }
 
-    /// The records in one row: one, but a tree has as many as it has ranked lists.
+    /// Parses the records of one row: one, or for a tree as many as it has ranked lists.
     ///
     /// # Errors
-    /// A field is missing or wrong, an answer is empty, the sides do not share a prompt, or a column changes what the
-    /// record means and is of no use here.
+    /// A field is missing or wrong, an answer is empty, the sides have different prompts, or a column changes the
+    /// record's meaning and is not supported.
     pub fn parse(self, origin: &Origin, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
         self.read(origin, record).map(|read| read.records)
     }
 
-    /// The records in one row, and what of the row is not read.
+    /// Parses the records of one row, and lists the columns not read.
     pub(crate) fn read(self, origin: &Origin, record: &Value) -> Result<Read, DatasetError> {
         let seen = Seen::default();
         let fields = Fields::noting(origin, record, &seen)?;
@@ -161,41 +161,41 @@ impl Format {
         Ok(Read { records, not_read: fields.not_read() })
     }
 
-    /// The kind of split a record says it belongs to; only OpenAI's comparisons do.
-    pub fn split(self, record: &Value) -> Option<Kind> {
+    /// The split named in a record; only OpenAI's comparisons have one.
+    pub fn split(self, record: &Value) -> Option<SplitKind> {
         match self {
-            Self::Tldr => record.get("split").and_then(Value::as_str).and_then(Kind::from_word),
+            Self::Tldr => record.get("split").and_then(Value::as_str).and_then(SplitKind::from_word),
             _ => None,
         }
     }
 }
 
-/// The most answers a record may have: they are all in memory, and in one batch.
+/// Maximum number of answers of a record, which share one batch.
 pub const MOST_ANSWERS: usize = 1024;
 
-/// What a row says.
+/// The parsed content of a row.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) records: Vec<PreferenceRecord>,
-    /// The names of columns, and of fields within them, that say something and are not read.
+    /// The non-empty columns and nested fields that were not read.
     pub(crate) not_read: BTreeSet<String>,
 }
 
-/// What a row asks, and what of the row is not read.
+/// The prompt of a row, and the columns not read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub struct ParsedPrompt {
     /// What is asked.
     pub prompt: Prompt,
-    /// The names of columns that say something and are not read.
+    /// The non-empty columns that were not read.
     pub not_read: BTreeSet<String>,
 }
 
-/// What a row asks, answered or not: `prompt`, a string or messages, or the question in a column of another name; else a
-/// conversation up to its last answer, or what the sides of a pair have in common.
+/// Parses the prompt of a row, answered or not: `prompt`, a string or messages, or the question in another column;
+/// otherwise a conversation without its last answer, or the common part of a pair's sides.
 ///
 /// # Errors
-/// The row asks nothing, or has a column that changes the question and is of no use here.
-pub fn prompt(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
+/// The row has no prompt, or a column that changes the prompt and is not supported.
+pub fn prompt(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetError> {
     let seen = Seen::default();
     let fields = Fields::noting(origin, record, &seen)?;
     let text = match (asked::prompt(&fields)?, asked::conversation_name(&fields)) {
@@ -218,14 +218,14 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
     asked::join_context(&fields, &mut record)?;
     columns::complete(&fields, &mut record)?;
     let prompt = Prompt { text: record.prompt, variables: record.variables };
-    Ok(Asked { prompt, not_read: fields.not_read() })
+    Ok(ParsedPrompt { prompt, not_read: fields.not_read() })
 }
 
-/// What a row asks of what makes pictures: what [`prompt`] finds, or else a `caption`. A picture is no part of it.
+/// Parses the prompt of an image row: as [`prompt`], or else a `caption`. Images are ignored.
 ///
 /// # Errors
 /// As [`prompt`].
-pub fn caption(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
+pub fn caption(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetError> {
     let Value::Object(map) = record else { return prompt(origin, record) };
     let mut map = map.clone();
     let media = columns::COLUMNS.iter().filter(|(_, meaning)| *meaning == columns::Meaning::Media);
@@ -241,7 +241,7 @@ pub fn caption(origin: &Origin, record: &Value) -> Result<Asked, DatasetError> {
     Ok(asked)
 }
 
-/// A conversation without the answer that it ends in.
+/// A conversation without its final answer.
 fn asked_by(conversation: Text) -> Text {
     match conversation {
         Text::Chat(mut messages) => {
@@ -272,5 +272,7 @@ impl FromStr for Format {
 
 #[cfg(test)]
 mod column_tests;
+#[cfg(test)]
+mod order_tests;
 #[cfg(test)]
 mod tests;

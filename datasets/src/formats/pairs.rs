@@ -1,5 +1,5 @@
-//! Pairs named `chosen` and `rejected`: TRL's preference format and UltraFeedback, with or without a prompt, and the
-//! spellings of other trainers.
+//! Pairs with `chosen` and `rejected`: TRL's preference format and UltraFeedback, with or without a prompt, and the
+//! column names of other trainers.
 use serde_json::Value;
 
 use super::asked::{conversation_name, prompt};
@@ -8,17 +8,17 @@ use super::join::{Parts, repeats, split_chats, split_strings, with_prompt};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
-/// What the better and the worse side are called.
+/// Column names of the better and the worse side.
 const SIDES: [(&str, &str); 3] =
     [("chosen", "rejected"), ("chosen_response", "rejected_response"), ("response", "rejected_response")];
 
-/// Whole chats of which the second is the worse.
+/// Column names of whole chats, better and worse.
 const CHATS: (&str, &str) = ("messages", "rejected_messages");
 
-/// What the worse end of a conversation is called that stands beside the conversation.
+/// Column name of the rejected answer beside a conversation.
 const WORSE_END: &str = "rejected_response";
 
-/// Columns of scores, the better side's and the worse's.
+/// Column names of the scores of the better and the worse side.
 const SCORES: [(&str, &str); 5] = [
     ("score_chosen", "score_rejected"),
     ("chosen_score", "rejected_score"),
@@ -43,7 +43,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
     Ok(PreferenceRecord { is_tied: is_tied(fields), ..PreferenceRecord::new(fields.origin().clone(), prompt, answers) })
 }
 
-/// The prompt and the sides, however they are spelled.
+/// The prompt and the sides, under any known column names.
 fn parts(fields: &Fields<'_>) -> Result<Parts, DatasetError> {
     let named = SIDES.iter().find(|(better, worse)| fields.has(better) && fields.has(worse));
     if let Some((better, worse)) = named {
@@ -86,8 +86,8 @@ fn named_sides(fields: &Fields<'_>, chosen: Text, rejected: Text) -> Result<Part
     }
 }
 
-/// Whether the scores in the file are equal. Scores that say the opposite of the sides' names are noted: they, too, are
-/// not what is learned from. What is no number, or has none beside it, is not read.
+/// Whether the scores in the file are equal. Scores that contradict the sides are recorded as not read, as are those
+/// that are not numbers or have no counterpart.
 fn is_tied(fields: &Fields<'_>) -> bool {
     let score = |name: &str| fields.peek(name).and_then(number);
     let mut is_tied = false;
@@ -108,12 +108,12 @@ fn is_tied(fields: &Fields<'_>) -> bool {
     is_tied
 }
 
-/// A number, or one in a string, as tables of text have it.
+/// A number, or a number in a string.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite())
 }
 
-/// A conversation without its last message, which must be the assistant's, and that message.
+/// Splits a conversation into its history and its last message, which must be the assistant's.
 pub(super) fn last_answer(fields: &Fields<'_>, name: &str) -> Result<(Vec<Message>, Message), DatasetError> {
     let wrong = || Ok(fields.wrong(name, "messages that end with the assistant", fields.required(name)?));
     let Text::Chat(mut messages) = fields.text(name)? else { return Err(wrong()?) };

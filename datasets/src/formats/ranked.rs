@@ -1,4 +1,4 @@
-//! Several answers in order: `prompt`, `responses`, and `ranks` or `scores` where the responses are not best first.
+//! Ranked answers: `prompt`, `responses`, and `ranks` or `scores` if the responses are not best first.
 use serde_json::Value;
 
 use super::asked::required_prompt;
@@ -8,7 +8,7 @@ use super::single::same_kind;
 use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 
-/// Columns that order the answers, and whether a larger number is the better one.
+/// Columns that order the answers, and whether larger is better.
 const ORDERS: [(&str, bool); 8] = [
     ("ranks", false),
     ("rank", false),
@@ -20,8 +20,8 @@ const ORDERS: [(&str, bool); 8] = [
     ("rating", true),
 ];
 
-/// `prompt`, `responses` best first; or `responses` in any order with `ranks`, the smallest the best, or with `scores`
-/// (`rewards`, `ratings`), the largest the best.
+/// `prompt`, `responses` best first; or `responses` in any order with `ranks` (smallest is best) or `scores`
+/// (`rewards`, `ratings`; largest is best).
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
     let prompt = required_prompt(fields)?;
     let responses = fields.array("responses")?;
@@ -45,7 +45,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
     Ok(PreferenceRecord::new(fields.origin().clone(), shared_prompt, answers))
 }
 
-/// The positions of the responses, best first.
+/// Indices of the responses, best first.
 fn order(fields: &Fields<'_>, n_responses: usize) -> Result<Vec<usize>, DatasetError> {
     let mut found: Option<(&str, Vec<usize>)> = None;
     // A number or a word of the whole record orders nothing.
@@ -65,8 +65,8 @@ fn order(fields: &Fields<'_>, n_responses: usize) -> Result<Vec<usize>, DatasetE
     Ok(found.map_or_else(|| (0..n_responses).collect(), |(_, order)| order))
 }
 
-/// Whether a column that orders no list here may speak against the order: one that names the best answer and does not
-/// mean the one that is, or a list. A number or a word of the whole record says nothing about it.
+/// Whether a column that is not used as an order may contradict it: it is a list, or names another answer as best.
+/// Numbers and words about the whole record do not.
 pub(super) fn may_order(fields: &Fields<'_>, name: &str, value: &Value) -> bool {
     let names_one = matches!(name, "label" | "choice" | "best" | "winner");
     let responses = fields.peek("responses").and_then(Value::as_array);

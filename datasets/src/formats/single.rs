@@ -7,10 +7,10 @@ use super::pairs::last_answer;
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
-/// What a single answer is called.
+/// Column names of a single answer.
 const ANSWERS: [&str; 3] = ["completion", "response", "output"];
 
-/// What says whether it was liked.
+/// Column names of a label.
 pub(super) const LABELS: [&str; 2] = ["label", "kto_tag"];
 
 /// Whether the fields are those of a record with one answer.
@@ -18,7 +18,7 @@ pub(super) fn is_single(fields: &Fields<'_>) -> bool {
     conversation_name(fields).is_some() || ANSWERS.iter().any(|name| fields.has(name))
 }
 
-/// Whether it is said of the answer if it was liked.
+/// Whether the answer is labelled.
 pub(super) fn is_labelled(fields: &Fields<'_>) -> bool {
     LABELS.iter().any(|name| fields.has(name))
 }
@@ -57,7 +57,7 @@ fn question_and_answer(fields: &Fields<'_>) -> Result<(Text, Text), DatasetError
     }
 }
 
-/// What a label says: true or false, in JSON's words, as 1 and 0 (pandas makes them 1.0 and 0.0), or as a string.
+/// Parses a label: JSON booleans, 1 and 0 (1.0 and 0.0 from pandas), or a string.
 fn truth(label: &Value) -> Option<bool> {
     match (label, label.as_f64()) {
         (Value::Bool(label), _) => Some(*label),
@@ -73,7 +73,7 @@ fn record(fields: &Fields<'_>, prompt: Text, answers: Answers) -> PreferenceReco
     PreferenceRecord::new(fields.origin().clone(), prompt, answers)
 }
 
-/// A prompt and an answer of which one is a chat become chats both.
+/// Converts a prompt and an answer to chats if one of them is.
 pub(super) fn same_kind(prompt: Text, answer: Text) -> (Text, Text) {
     match (prompt, answer) {
         (Text::Plain(prompt), answer @ Text::Chat(_)) => (Text::Chat(vec![Message::new("user", prompt)]), answer),

@@ -126,7 +126,7 @@ fn tldr_makes_the_prompt_of_a_post() {
     });
     let prompt = "SUBREDDIT: r/tifu\n\nTITLE: A title\n\nPOST: First.\nSecond.\n\nThird.\n\nTL;DR:";
     check_pair(&record, Format::Tldr, prompt, " two", " one");
-    assert_eq!(Format::Tldr.split(&record), Some(crate::reading::Kind::Validation));
+    assert_eq!(Format::Tldr.split(&record), Some(crate::reading::SplitKind::Validation));
     let record = json!({"info": {"article": "News.\n\nMore.", "title": "T", "site": "cnn"}, "summaries": summaries, "choice": 0});
     check_pair(&record, Format::Tldr, "TITLE: T\n\nNews.\nMore.\n\nTL;DR:", " one", " two");
     // The format's Parquet form has three columns; asked for by name it is taken as it is.

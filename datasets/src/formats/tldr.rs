@@ -1,17 +1,18 @@
-//! OpenAI's comparisons of summaries (TL;DR of Reddit posts, and CNN/DM articles).
+//! OpenAI's summary comparisons (TL;DR of Reddit posts, and CNN/DM articles).
 use serde_json::Value;
 
 use super::fields::{Fields, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord, Text};
 
-/// The prompt of a Reddit post. Blank lines inside the post become line breaks, so that only the template has them.
+/// The prompt of a Reddit post. Blank lines inside the post become line breaks, so that only the template has blank
+/// lines.
 pub fn prompt(subreddit: &str, title: &str, post: &str) -> String {
     let post = post.replace("\n\n", "\n");
     format!("SUBREDDIT: r/{subreddit}\n\nTITLE: {title}\n\nPOST: {post}\n\nTL;DR:")
 }
 
-/// The prompt of a news article, in the form TRL gives it.
+/// The prompt of a news article, in TRL's form.
 pub fn article_prompt(title: &str, article: &str) -> String {
     let article = article.replace("\n\n", "\n");
     format!("TITLE: {title}\n\n{article}\n\nTL;DR:")
@@ -43,7 +44,7 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
     Ok(PreferenceRecord::new(fields.origin().clone(), Text::Plain(prompt), answers))
 }
 
-/// One summary, with exactly one space before it: the prompt ends in a colon.
+/// A summary with exactly one leading space, since the prompt ends in a colon.
 fn summary(fields: &Fields<'_>, name: &str, summary: &Value) -> Result<Text, DatasetError> {
     let missing = || DatasetError::MissingField {
         origin: fields.origin().clone(),

@@ -1,12 +1,12 @@
-//! Conversation trees with ranks among sibling replies, as OpenAssistant publishes them.
+//! Conversation trees with ranked sibling replies, as in OpenAssistant.
 use serde_json::Value;
 
 use super::fields::{Fields, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
-/// One ranked list for every message that has two or more ranked replies by the assistant; its prompt is the
-/// conversation up to that message. Deleted replies and those without a rank are left out; equal ranks are an error.
+/// One ranked list for every message with two or more ranked assistant replies; its prompt is the conversation up to
+/// that message. Deleted and unranked replies are omitted; equal ranks are an error.
 pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
     let origin = fields.origin();
     let root = fields.optional("prompt").unwrap_or(record);
@@ -19,10 +19,10 @@ pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<Preferenc
     Ok(found)
 }
 
-/// What is read of a message.
+/// The fields of a message that are read.
 const NODE: [&str; 5] = ["text", "role", "replies", "rank", "deleted"];
 
-/// Notes what is not read of a message and of those under it.
+/// Records the fields of a message and its replies that are not read.
 fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {
     let (Some(seen), Some(map)) = (fields.seen(), node.as_object()) else { return };
     let is_inside = fields.has("prompt") || name != "prompt";
@@ -35,7 +35,7 @@ fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {
     }
 }
 
-/// Adds the lists of `node` and of everything under it, parents first.
+/// Adds the lists of `node` and its descendants, parents first.
 fn walk(
     origin: &Origin,
     node: &Value,

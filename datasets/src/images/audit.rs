@@ -1,61 +1,61 @@
-//! What was found while pictures were read, counted.
+//! Counts of anomalies found in images.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::preparation::{Alpha, Orientation, Preparation};
-use crate::records::Skipped;
+use crate::skipped::Skipped;
 
-/// What is counted of a picture.
+/// The audited properties of an image.
 pub(super) struct Look {
     pub(super) size: (usize, usize),
     pub(super) is_transparent: bool,
     pub(super) is_turned: bool,
 }
 
-/// The counts over a set of pictures. Shown before training and by `inspect`.
+/// Counts over a set of images, shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct ImageAudit {
-    /// Records used that have a better and a worse picture.
+    /// Records used with a better and a worse image.
     pub pairs: u64,
-    /// Records used that have one picture.
+    /// Records used with one image.
     pub captioned: u64,
-    /// Records left out because they were broken or a picture of theirs was.
+    /// Records skipped because they or their images are broken.
     pub skipped: Skipped,
-    /// Records left out because both pictures were called equally good.
+    /// Records omitted because the images are tied.
     pub ties: u64,
-    /// Records left out because nobody said which picture is better.
+    /// Records omitted because they have no label.
     pub unlabelled: u64,
-    /// Records left out because a picture has no bytes in the file.
+    /// Records omitted because an image has no bytes in the file.
     pub missing: u64,
-    /// Captions without a letter.
+    /// Empty captions.
     pub empty_captions: u64,
-    /// Pairs of two equal pictures: they teach nothing.
+    /// Pairs of two equal images, which have no gradient.
     pub identical_pairs: u64,
-    /// Captions whose end the text encoder does not see. Whoever has one counts them.
+    /// Captions truncated by the text encoder; counted by the caller that has one.
     pub cut_captions: u64,
-    /// Pictures that were transparent somewhere and were put on white.
+    /// Images with transparency, composited on white.
     pub flattened: u64,
-    /// Pictures that were transparent somewhere, of which what lay there is seen.
+    /// Images with transparency whose alpha channel was dropped.
     pub uncovered: u64,
-    /// Pictures that their EXIF data turn and that are used as they lie in the file.
+    /// Images whose EXIF orientation was ignored.
     pub unturned: u64,
-    /// Pictures that were smaller than wanted and were enlarged.
+    /// Images enlarged to the target size.
     pub enlarged: u64,
-    /// Pictures that lost what lies outside the middle square.
+    /// Images cropped to the middle square.
     pub cropped: u64,
-    /// Rows and columns of all pictures once they are read.
+    /// Height and width of the prepared images.
     pub size: usize,
-    /// How often each size, as `WIDTHxHEIGHT`, was found.
+    /// Number of images by size, as `WIDTHxHEIGHT`.
     pub sizes: BTreeMap<String, u64>,
 }
 
 impl ImageAudit {
-    /// The most sizes that are shown.
+    /// Maximum number of sizes shown.
     const SIZES_SHOWN: usize = 6;
 
-    /// Counts what is worth a look in one picture, under these settings.
+    /// Counts the anomalies of one image, given the preparation.
     pub(super) fn add_original(&mut self, original: &Look, preparation: Preparation) {
         self.add_size(original.size);
         let is_white = preparation.alpha == Alpha::White;
@@ -64,19 +64,19 @@ impl ImageAudit {
         self.unturned += u64::from(original.is_turned && preparation.orientation == Orientation::Stored);
     }
 
-    /// Counts one picture's size, in rows and columns.
+    /// Counts an image's size, as height and width.
     pub(super) fn add_size(&mut self, (height, width): (usize, usize)) {
         *self.sizes.entry(format!("{width}x{height}")).or_default() += 1;
         self.enlarged += u64::from(height.min(width) < self.size);
         self.cropped += u64::from(height != width);
     }
 
-    /// Records used.
+    /// Number of records used.
     pub fn examples(&self) -> u64 {
         self.pairs + self.captioned
     }
 
-    /// The counts that are not zero and worth a look, each with what it means.
+    /// The non-zero counts worth attention, each with an explanation.
     pub fn findings(&self) -> Vec<(u64, &'static str)> {
         let all = [
             (self.skipped.count, "broken records left out"),

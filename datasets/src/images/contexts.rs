@@ -1,60 +1,60 @@
-//! What a denoiser is told, in files of tensors.
+//! A denoiser's conditioning in tensor files.
 //!
-//! `context` `[rows, length, width]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`, each as it is there; or two of
-//! one kind, `context_chosen` and `context_rejected`, where the sides of a pair are told different things. There is one
-//! row an example, unless `context_index` i64 `[examples]` says which row each example has; the note `empty_context`
-//! then names the row of the empty caption.
+//! `context` `[rows, length, width]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`, each optional; or
+//! `context_chosen` and `context_rejected` if the sides of a pair have different conditioning. There is one row per
+//! example, unless `context_index` i64 `[examples]` gives the row of each example; the metadata entry `empty_context`
+//! then gives the row of the empty caption.
 
 use std::sync::Arc;
 
 use super::tensors::{TensorFile, TensorWriter};
 use crate::error::DatasetError;
 
-/// The kinds of tensors, and their dimensions.
+/// The tensors of conditioning, and their dimensions.
 const KINDS: [(&str, &str); 3] =
     [("context", "[rows, length, width]"), ("pooled", "[rows, width]"), ("time_ids", "[rows, 6]")];
 
-/// What a denoiser is told, as numbers.
+/// A denoiser's conditioning, as numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LatentContext {
-    /// A text encoder's output, one vector a token.
+    /// Hidden states of a text encoder, one vector per token.
     pub hidden: Option<HiddenValues>,
-    /// A text encoder's output for the whole text.
+    /// Pooled embedding of a text encoder.
     pub pooled: Option<Vec<f32>>,
-    /// Sizes and crops, as SDXL is told them.
+    /// SDXL's size and crop conditioning.
     pub time_ids: Option<[f32; 6]>,
 }
 
-/// One vector a token.
+/// Hidden states, one vector per token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HiddenValues {
-    /// The vectors, one after the other.
+    /// The vectors, concatenated.
     pub values: Vec<f32>,
-    /// How many there are.
+    /// Number of tokens.
     pub length: usize,
-    /// The numbers of each.
+    /// Width of a vector.
     pub width: usize,
 }
 
-/// Which side of a pair is told something.
+/// The side of a pair that conditioning belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Chosen,
     Rejected,
 }
 
-/// Where a file has what its examples are told.
+/// The layout of conditioning in a file.
 #[derive(Debug)]
 pub(super) struct ContextTable {
-    /// The row of each example; its own number if `None`.
+    /// The row of each example; its own index if `None`.
     rows: Option<Vec<usize>>,
     empty: Option<usize>,
-    /// Whether both sides of every pair are told the same.
+    /// Whether both sides of every pair have the same conditioning.
     pub(super) is_shared: bool,
 }
 
 impl ContextTable {
-    /// Finds and checks the tensors of a file of so many examples.
+    /// Finds and checks the tensors of a file with this number of examples.
     pub(super) fn open(file: &TensorFile, examples: usize) -> Result<Self, DatasetError> {
         let mut n_rows = None;
         let mut is_shared = true;
@@ -86,14 +86,14 @@ impl ContextTable {
         Ok(Self { rows, empty, is_shared })
     }
 
-    /// What an example is told.
+    /// The conditioning of an example.
     pub(super) fn of(&self, file: &TensorFile, example: usize, side: Side) -> Result<Arc<LatentContext>, DatasetError> {
         let row = self.rows.as_ref().map_or(Some(example), |rows| rows.get(example).copied());
         read_row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
     }
 
-    /// A text that is equal for examples that are told the same: a hash of both sides' contexts, sizes and crops left out,
-    /// or the example's own number where nothing is told.
+    /// A key that is equal for examples with equal conditioning: a hash of both sides' contexts without sizes and
+    /// crops, or the example's index if the file has no conditioning.
     pub(super) fn told(&self, file: &TensorFile, example: usize) -> Result<String, DatasetError> {
         let mut hasher = blake3::Hasher::new();
         let mut is_told = false;
@@ -112,18 +112,18 @@ impl ContextTable {
         Ok(if is_told { hasher.finalize().to_hex().to_string() } else { format!("example {example}") })
     }
 
-    /// What the empty caption tells, if the file has it.
+    /// The conditioning of the empty caption, if the file has it.
     pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
         self.empty.map(|row| read_row(file, row, Side::Chosen).map(Arc::new)).transpose()
     }
 
-    /// The row of an example, where several examples may share one.
+    /// The row of an example, which examples may share.
     pub(super) fn row_of(&self, example: usize) -> usize {
         self.rows.as_ref().and_then(|rows| rows.get(example).copied()).unwrap_or(example)
     }
 }
 
-/// Checks the tensors of one kind, all of which must have as many rows. Tells whether there is one for each side.
+/// Checks the tensors of one kind, which must have the same number of rows. Returns whether there is one per side.
 fn check_kind(
     file: &TensorFile,
     kind: &str,
@@ -168,21 +168,21 @@ fn read_row(file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, 
     Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
 }
 
-/// What is told in a file that is to be written.
+/// The layout of conditioning in a file to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContextLayout {
-    /// How many different things are told, that of the empty caption included; 0 if nothing is.
+    /// Number of distinct rows, including the empty caption's; 0 without conditioning.
     pub rows: usize,
-    /// Vectors and numbers a vector of the text encoder's output.
+    /// Number and width of the hidden states.
     pub hidden: Option<(usize, usize)>,
-    /// Numbers of the output for the whole text.
+    /// Width of the pooled embedding.
     pub pooled: Option<usize>,
-    /// Whether sizes and crops are told.
+    /// Whether there is size and crop conditioning.
     pub has_time_ids: bool,
 }
 
 impl ContextLayout {
-    /// The tensors that it takes.
+    /// The tensors to be written.
     pub(super) fn shapes(&self) -> Vec<(&'static str, Vec<usize>)> {
         let hidden = self.hidden.map(|(length, width)| ("context", vec![self.rows, length, width]));
         let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));

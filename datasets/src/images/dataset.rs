@@ -1,4 +1,4 @@
-//! A set of pictures: checked when it is opened, decoded when they are asked for.
+//! Image data sets: checked when opened, decoded on access.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::audit::{ImageAudit, Look};
 use super::decode::decode;
+use super::kind::ImageKind;
 use super::pixels::Pixels;
 use super::preparation::Preparation;
 use super::rows::{Columns, Encoded, RawImages, RawRow};
@@ -17,68 +18,59 @@ use crate::error::DatasetError;
 use crate::holdout::{self, PromptHash};
 use crate::reading::{self, CellRow};
 use crate::record::Origin;
-use crate::records::{OnBad, Reading};
+use crate::records::ReadOptions;
+use crate::skipped::OnBad;
 
-/// Records checked at a time, by all cores.
+/// Number of records checked in parallel.
 const CHUNK: usize = 64;
 
-/// Fewer, once their pictures take so many bytes.
+/// The size of images, in bytes, at which a chunk is checked early.
 const CHUNK_BYTES: usize = 64 << 20;
 
-/// What is wanted of each record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageKind {
-    /// A better and a worse picture.
-    Pairs,
-    /// One picture to imitate: the only one, or the better one.
-    Captioned,
-}
-
-/// How pictures are prepared.
+/// Image preparation settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ImageSettings {
-    /// What is wanted of each record.
+    /// The images used of each record.
     pub kind: ImageKind,
-    /// Rows and columns of the pictures: the shorter side is scaled to this, and the middle square is used.
+    /// Height and width of the prepared images: the shorter side is resized to this, then the middle square is cropped.
     pub size: usize,
-    /// How what is in a file becomes such a square.
+    /// Resizing, cropping, transparency and orientation.
     pub preparation: Preparation,
-    /// Which pictures have left and right exchanged; none has without.
+    /// Random horizontal flips; `None`: no flips.
     pub flip: Option<Mirror>,
 }
 
-/// Which half of the pictures has left and right exchanged.
+/// Random horizontal flips with probability 1/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Mirror {
-    /// The seed of the draws that decide it.
+    /// Seed of the flips.
     pub seed: u64,
-    /// Whether one draw decides for a pair.
-    pub sides: Sides,
+    /// Whether the images of a pair are flipped together.
+    pub sides: PairFlip,
 }
 
-/// How the two pictures of a pair go together.
+/// How the two images of a pair are flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sides {
-    /// What is drawn is drawn for both.
+pub enum PairFlip {
+    /// Both are flipped, or neither.
     Together,
-    /// Each has a draw of its own.
+    /// Each is flipped independently.
     Apart,
 }
 
 impl Mirror {
-    /// Whether a picture is mirrored: of which example, and which of its pictures.
+    /// Whether to flip image `side` of example `number`.
     fn takes(self, number: usize, side: usize) -> bool {
-        let side = if self.sides == Sides::Together { 0 } else { side };
+        let side = if self.sides == PairFlip::Together { 0 } else { side };
         chance::bits(self.seed, number as u64) >> side & 1 == 1
     }
 }
 
-/// Checked pictures by position. Cloning is cheap.
+/// Checked images by position. Cloning is cheap.
 ///
-/// The encoded pictures lie in a temporary file (in memory while they are small), so the data set takes a few words of
-/// memory an example, and what the files on disk do later changes nothing.
+/// The encoded images are kept in a temporary file (in memory while small), so the data set takes a few words of memory
+/// per example, and later changes of the input files have no effect.
 #[derive(Clone, Debug)]
 pub struct ImageDataset {
     name: Arc<Path>,
@@ -89,23 +81,23 @@ pub struct ImageDataset {
     fingerprint: blake3::Hash,
 }
 
-/// What is kept in memory of an example.
+/// The in-memory index entry of an example.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     offset: Offset,
     caption: PromptHash,
-    /// Its number in the whole data set.
+    /// The example's index in the whole data set.
     number: usize,
 }
 
-/// Reads a file, or a folder of shards, front to back; every picture is decoded once to see whether it can be.
+/// Reads a file or a folder of shards; decodes every image once to check it.
 ///
-/// The layout is told by the columns (`images` has the list), so `reading` may name no format.
+/// The layout is detected from the columns (see `images`), so `reading` must not name a format.
 ///
 /// # Errors
-/// The file is broken, a record or a picture is (unless `reading` says to skip it), or nothing is left.
+/// The file is malformed, a record or an image is (unless `reading` skips those), or nothing is left.
 #[expect(clippy::needless_pass_by_value, reason = "as the sibling for texts, which keeps it")]
-pub fn open(path: &Path, reading: Reading, settings: ImageSettings) -> Result<ImageDataset, DatasetError> {
+pub fn open(path: &Path, reading: ReadOptions, settings: ImageSettings) -> Result<ImageDataset, DatasetError> {
     let mut builder = Builder::new(settings)?;
     let mut chunk = Vec::new();
     let limit = reading.limit.unwrap_or(u64::MAX);
@@ -129,19 +121,19 @@ pub fn open(path: &Path, reading: Reading, settings: ImageSettings) -> Result<Im
 }
 
 impl ImageDataset {
-    /// Pairs that are made rather than read; `name` says by whom. They keep their size and their order.
+    /// Generated pairs; `name` names their source. They keep their size and order.
     ///
     /// # Errors
-    /// There is none, or they are not squares of one size.
+    /// There is no pair, or the images are not squares of one size.
     pub fn from_pairs(name: &str, pairs: impl IntoIterator<Item = ImagePair>) -> Result<Self, DatasetError> {
         let records = pairs.into_iter().map(|pair| (pair.caption, pair.chosen, Some(pair.rejected)));
         Self::from_made(name, ImageKind::Pairs, records)
     }
 
-    /// Pictures to imitate that are made rather than read; `name` says by whom. They keep their size and their order.
+    /// Generated captioned images; `name` names their source. They keep their size and order.
     ///
     /// # Errors
-    /// There is none, or they are not squares of one size.
+    /// There is no image, or the images are not squares of one size.
     pub fn from_captioned(name: &str, images: impl IntoIterator<Item = CaptionedImage>) -> Result<Self, DatasetError> {
         let records = images.into_iter().map(|captioned| (captioned.caption, captioned.image, None));
         Self::from_made(name, ImageKind::Captioned, records)
@@ -169,36 +161,36 @@ impl ImageDataset {
         builder.finish(Path::new(name))
     }
 
-    /// How many examples there are; at least one unless it is a part of another data set.
+    /// Number of examples; at least one unless this is a subset.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How the pictures are prepared.
+    /// The preparation settings.
     pub fn settings(&self) -> ImageSettings {
         self.settings
     }
 
-    /// What was found in the data this is, or is a part of.
+    /// The audit of the whole data set that this is part of.
     pub fn audit(&self) -> &ImageAudit {
         &self.audit
     }
 
-    /// A hash of captions, encoded pictures, their order, and the settings. Any change of these changes it, and no
-    /// other does.
+    /// A hash of captions, encoded images, their order, and the settings. It changes if and only if one of these
+    /// changes.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.to_hex().to_string()
     }
 
-    /// The caption at a position, without its pictures.
+    /// The caption at a position, without decoding images.
     ///
     /// # Errors
-    /// There is none, or the temporary file cannot be read.
+    /// The index is out of range, or the temporary file can't be read.
     pub fn caption(&self, index: usize) -> Result<String, DatasetError> {
         let first = self.spool.read_first_parts(self.entry(index)?.offset, 1)?.pop().unwrap_or_default();
         Ok(String::from_utf8_lossy(&first).into_owned())
@@ -207,7 +199,7 @@ impl ImageDataset {
     /// The pair at a position.
     ///
     /// # Errors
-    /// There is none, it has one picture only, or the temporary file cannot be read.
+    /// The index is out of range, the example has one image only, or the temporary file can't be read.
     pub fn pair(&self, index: usize) -> Result<ImagePair, DatasetError> {
         let (entry, caption, pictures) = self.parts(index)?;
         let origin = self.origin(entry.number);
@@ -219,10 +211,10 @@ impl ImageDataset {
         Ok(ImagePair { index: entry.number, caption, chosen, rejected })
     }
 
-    /// The picture to imitate at a position: the only one, or the better one.
+    /// The image to imitate at a position: the only one, or the better one.
     ///
     /// # Errors
-    /// There is none, or the temporary file cannot be read.
+    /// The index is out of range, or the temporary file can't be read.
     pub fn captioned(&self, index: usize) -> Result<CaptionedImage, DatasetError> {
         let (entry, caption, pictures) = self.parts(index)?;
         let image = self.pixels(entry, 0, pictures.first().map(Vec::as_slice).unwrap_or_default())?;
@@ -232,7 +224,7 @@ impl ImageDataset {
     /// The examples at these positions, in this order.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// An index is out of range.
     pub fn select(&self, positions: &[usize]) -> Result<Self, DatasetError> {
         let entries: Arc<[Entry]> = positions.iter().map(|&index| self.entry(index)).collect::<Result<_, _>>()?;
         let mut hasher = blake3::Hasher::new();
@@ -243,7 +235,8 @@ impl ImageDataset {
         Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by caption: (the rest, the held out), as [`holdout`] says. All examples of a caption fall on the same side.
+    /// Splits by caption into (the rest, the held-out part), as described in [`holdout`]. All examples of a caption are
+    /// on the same side.
     ///
     /// # Errors
     /// The share is not between 0 and 1.
@@ -300,7 +293,7 @@ impl Builder {
         Ok(Self { settings, writer: SpoolWriter::new(), entries: Vec::new(), audit })
     }
 
-    /// What a row says, unless it is left out.
+    /// Parses a row, unless it is omitted.
     fn parse(&mut self, row: Result<CellRow, DatasetError>, on_bad: OnBad) -> Result<Option<RawImages>, DatasetError> {
         let parse = |(origin, cells): CellRow| Columns { origin: &origin, cells: &cells }.parse(self.settings.kind);
         match row.and_then(parse) {
@@ -313,7 +306,7 @@ impl Builder {
         Ok(None)
     }
 
-    /// Decodes the pictures of a chunk, and keeps those that can be.
+    /// Decodes the images of a chunk, and keeps the valid ones.
     fn check(&mut self, chunk: &mut Vec<RawImages>, on_bad: OnBad) -> Result<(), DatasetError> {
         let preparation = self.settings.preparation;
         let read = |images: &RawImages| {

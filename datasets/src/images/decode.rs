@@ -1,7 +1,7 @@
-//! Files' bytes to [`Pixels`] of one size, within bounds.
+//! Decoding of image files to [`Pixels`] of one size, with bounded memory.
 //!
-//! What a file claims is checked before room is made for it, and large pictures are decoded one at a time, so that memory
-//! stays within about a gigabyte whatever the files say.
+//! The declared size is checked before allocation, and large images are decoded one at a time, so that memory stays
+//! below about a gigabyte for any file.
 
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -13,48 +13,48 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use super::pixels::Pixels;
 use super::preparation::{Alpha, Orientation, Preparation};
 
-/// The most pixels of a picture: those at which Pillow begins to warn.
+/// Maximum number of pixels: Pillow's warning threshold.
 const MOST_PIXELS: u64 = 89_478_485;
 
-/// The most bytes of a decoded picture.
+/// Maximum size of a decoded image, in bytes.
 const MOST_DECODED: u64 = 512 << 20;
 
-/// Pictures of more decoded bytes than this wait for each other.
+/// Images above this decoded size, in bytes, are decoded one at a time.
 const LARGE: u64 = 64 << 20;
 
-/// The most bytes of a picture's file.
+/// Maximum size of an image file, in bytes.
 const MOST_ENCODED: u64 = 256 << 20;
 
-/// A picture as it was in its file.
+/// A decoded image at its original size.
 pub(crate) struct Original {
     image: RgbImage,
     preparation: Preparation,
-    /// Whether it was transparent somewhere.
+    /// Whether it has transparent pixels.
     pub(crate) is_transparent: bool,
-    /// Whether its EXIF data turn or mirror it.
+    /// Whether its EXIF data rotate or mirror it.
     pub(crate) is_turned: bool,
 }
 
 impl Original {
-    /// Rows and columns in the file, turned the right way up where that is wanted.
+    /// Height and width in the file, after EXIF orientation if that is applied.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.image.height() as usize, self.image.width() as usize)
     }
 
-    /// The picture as it is.
+    /// The image at its original size.
     pub(crate) fn pixels(&self) -> Pixels {
         Pixels::from_rgb8(&self.image)
     }
 
-    /// The picture scaled until its shorter side is `size`, and the middle square of that.
+    /// The image with its shorter side resized to `size`, cropped to the middle square.
     pub(crate) fn square(&self, size: usize) -> Pixels {
         Pixels::from_rgb8(&self.preparation.square(&self.image, size))
     }
 }
 
-/// The bytes of a picture's file.
+/// Reads an image file.
 ///
-/// The error says what is wrong, as the end of a sentence about the picture.
+/// The error describes the fault as the end of a sentence about the image.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let unread = |error: std::io::Error| format!("cannot be read: {error}");
     // A pipe would wait, and a device never ends.
@@ -70,9 +70,9 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Decodes PNG, JPEG or WebP (of an animation the first picture).
+/// Decodes PNG, JPEG or WebP (the first frame of an animation).
 ///
-/// The error says what is wrong, as the end of a sentence about the picture.
+/// The error describes the fault as the end of a sentence about the image.
 pub(crate) fn decode(bytes: &[u8], preparation: Preparation) -> Result<Original, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let Some(format) = reader.format() else {
@@ -110,7 +110,7 @@ pub(crate) fn decode(bytes: &[u8], preparation: Preparation) -> Result<Original,
     Ok(Original { image, preparation, is_transparent, is_turned: turn != Turn::NoTransforms })
 }
 
-/// Refuses what has no pixels and what claims to have more than there is room for.
+/// Refuses images without pixels or above the limits.
 fn check_size(decoder: &impl ImageDecoder) -> Result<(), String> {
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
@@ -125,7 +125,7 @@ fn check_size(decoder: &impl ImageDecoder) -> Result<(), String> {
     Ok(())
 }
 
-/// Red, green and blue alone, and whether anything was transparent.
+/// Converts to RGB, and tells whether any pixel was transparent.
 fn opaque(image: DynamicImage, alpha: Alpha) -> (RgbImage, bool) {
     if !image.color().has_alpha() {
         return (image.into_rgb8(), false);
@@ -140,10 +140,10 @@ fn opaque(image: DynamicImage, alpha: Alpha) -> (RgbImage, bool) {
     (image, is_transparent)
 }
 
-/// Whether the data of a JPEG go on to its end marker.
+/// Whether a JPEG is complete, up to its end marker.
 ///
-/// The marker is looked for behind the first scan's header, because a small picture inside the EXIF data has its own;
-/// within a scan it cannot occur by chance.
+/// The search begins after the first scan's header, because an EXIF thumbnail has its own marker; within a scan the
+/// marker cannot occur by chance.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {

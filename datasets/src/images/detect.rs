@@ -1,34 +1,34 @@
-//! What a file is, told without reading all of it.
+//! Detects the kind of an image data file without reading all of it.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::dataset::ImageKind;
+use super::kind::ImageKind;
 use super::tensors::TensorFile;
 use crate::error::DatasetError;
 use crate::reading::{self, Cell};
 
-/// How the names of pictures end.
+/// File name extensions of images.
 const PICTURES: [&str; 4] = [".png", ".jpg", ".jpeg", ".webp"];
 
-/// What the tensors of a file are for.
+/// The contents of a tensor file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorKind {
-    /// [`super::Latents`] of this kind.
+    /// [`super::Latents`] with pairs or single images.
     Latents(ImageKind),
-    /// [`super::Draws`].
+    /// [`super::DrawFile`].
     Draws,
-    /// [`super::Trajectories`].
+    /// [`super::TrajectoryFile`].
     Trajectories,
-    /// Something else.
+    /// Unknown contents.
     Other,
 }
 
-/// What a safetensors file holds, by the names of its tensors.
+/// Detects the contents of a safetensors file by its tensor names.
 ///
 /// # Errors
-/// It cannot be read, or is no whole safetensors file.
+/// It can't be read, or is not a complete safetensors file.
 pub fn tensor_kind(path: &Path) -> Result<TensorKind, DatasetError> {
     let file = TensorFile::open(path)?;
     let has = |name: &str| file.shape(name).is_some();
@@ -43,10 +43,10 @@ pub fn tensor_kind(path: &Path) -> Result<TensorKind, DatasetError> {
     })
 }
 
-/// What the first record of a file, or of a folder of shards, has of pictures: `None` if it is about something else.
+/// Detects the kind of images in the first record of a file or a folder of shards; `None` without images.
 ///
 /// # Errors
-/// There is no such file, or its first record is broken.
+/// The file does not exist, or its first record is malformed.
 pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
     let Some(shard) = reading::shards(path, None)?.files.into_iter().next() else { return Ok(None) };
     let Some(row) = reading::cell_rows(&shard)?.next() else { return Ok(None) };

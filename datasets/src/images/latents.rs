@@ -1,63 +1,47 @@
-//! Latents of pictures from a file, and the cache of those that an encoder made.
+//! Precomputed image latents, and the cache of encoded latents.
 //!
-//! A file is safetensors: `chosen` and `rejected` `[examples, channels, height, width]` (only `chosen` where pictures are
-//! to be imitated) in f32, f16 or bf16, and what the denoiser is told (`context`, `pooled`, `time_ids`: one row an
-//! example, for both sides or with `_chosen` and `_rejected` behind the name). Numbers are handed out in the order row,
-//! column, channel. All of it is read once when it is opened, so that a number that is none is found at once, and row by
-//! row afterwards.
+//! A file is safetensors: `chosen` and `rejected` `[examples, channels, height, width]` (only `chosen` for images to
+//! imitate) in f32, f16 or bf16, and the conditioning (`context`, `pooled`, `time_ids`: one row per example, for both
+//! sides or with suffixes `_chosen` and `_rejected`). Rows are returned in the order height, width, channel. The whole
+//! file is read once on opening, to find NaN and infinity, and row by row afterwards.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::diffusion::LatentShape;
+
 use super::contexts::{self, ContextLayout, ContextTable, LatentContext, Side};
-use super::dataset::ImageKind;
+use super::kind::ImageKind;
 use super::tensors::{TensorFile, TensorWriter, channels_first, channels_last};
 use crate::error::DatasetError;
 
-/// The dimensions of a latents file's tensors.
+/// Dimensions of the tensors in a latents file.
 const DIMENSIONS: &str = "[examples, channels, height, width]";
-/// Those of noise where an example has more than one draw.
+/// Dimensions of noise with several draws per example.
 const DIMENSIONS_OF_SEVERAL: &str = "[examples, draws, channels, height, width]";
 
-/// Channels, rows and columns of a latent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LatentShape {
-    /// Numbers of each pixel.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
+/// The shape in a tensor's last three dimensions, `[.., channels, height, width]`.
+pub(super) fn shape_of(dimensions: &[usize]) -> LatentShape {
+    let [.., channels, height, width] = *dimensions else { return LatentShape { channels: 0, height: 0, width: 0 } };
+    LatentShape { channels, height, width }
 }
 
-impl LatentShape {
-    /// Numbers of a latent.
-    pub fn size(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    pub(super) fn of(shape: &[usize]) -> Self {
-        let [.., channels, height, width] = *shape else { return Self { channels: 0, height: 0, width: 0 } };
-        Self { channels, height, width }
-    }
-}
-
-/// The latents of one example, in the order row, column, channel, and what the denoiser is told.
+/// The latents of one example, in the order height, width, channel, and their conditioning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatentPair {
-    /// Its number in the file, from 0.
+    /// The index in the file, from 0.
     pub index: usize,
-    /// The better picture, or the only one.
+    /// The better image, or the only one.
     pub chosen: Arc<[f32]>,
-    /// The worse picture, if there are pairs.
+    /// The worse image of a pair.
     pub rejected: Option<Arc<[f32]>>,
-    /// What is told of the better one.
+    /// The conditioning of the better image.
     pub chosen_context: Arc<LatentContext>,
-    /// What is told of the worse one: the same `Arc` where the file makes no difference.
+    /// The conditioning of the worse image: the same `Arc` if the file does not distinguish.
     pub rejected_context: Arc<LatentContext>,
 }
 
-/// A file of latents.
+/// A file of image latents.
 #[derive(Debug)]
 pub struct Latents {
     file: TensorFile,
@@ -73,8 +57,8 @@ impl Latents {
     /// Opens and checks a file.
     ///
     /// # Errors
-    /// It is no such file, a tensor is missing or of the wrong shape, or holds NaN or infinity: tensor, row and value
-    /// are named.
+    /// The file has another format, a tensor is missing or has the wrong shape, or holds NaN or infinity: the error
+    /// names tensor, row and value.
     pub fn open(path: &Path, kind: ImageKind) -> Result<Self, DatasetError> {
         Self::check(TensorFile::open(path)?, kind)
     }
@@ -82,7 +66,7 @@ impl Latents {
     /// Opens a cache that [`LatentWriter`] wrote.
     ///
     /// # Errors
-    /// As [`Latents::open`], or it was made of other data or by another encoder than this fingerprint stands for.
+    /// As [`Latents::open`], or the fingerprint of data or encoder differs.
     pub fn open_cache(path: &Path, kind: ImageKind, fingerprint: &str) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
         expect_format(&file, LatentWriter::FORMAT)?;
@@ -101,7 +85,7 @@ impl Latents {
 
     fn check(file: TensorFile, kind: ImageKind) -> Result<Self, DatasetError> {
         let dimensions = file.expect("chosen", DIMENSIONS)?;
-        let (len, shape) = (dimensions[0], LatentShape::of(dimensions));
+        let (len, shape) = (dimensions[0], shape_of(dimensions));
         let sides = if kind == ImageKind::Pairs { &["chosen", "rejected"][..] } else { &["chosen"][..] };
         for side in sides {
             let found = file.expect(side, DIMENSIONS)?;
@@ -119,17 +103,17 @@ impl Latents {
         Ok(Self { file, kind, len, shape, contexts, captions, fingerprint })
     }
 
-    /// How many examples there are; at least one.
+    /// Number of examples; at least one.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none; never.
+    /// Whether there are no examples; always false.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Channels, rows and columns of each latent.
+    /// The shape of each latent.
     pub fn shape(&self) -> LatentShape {
         self.shape
     }
@@ -144,24 +128,24 @@ impl Latents {
         Some(self.captions.as_ref()?.get(index)?)
     }
 
-    /// A text that is equal for examples that are told the same: the caption, or a hash of the context, or the example's own
-    /// number where nothing is told.
+    /// A key that is equal for examples with equal conditioning: the caption, or a hash of the context, or the
+    /// example's index without conditioning.
     ///
     /// # Errors
-    /// There is no such example, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn told(&self, index: usize) -> Result<String, DatasetError> {
         self.caption(index).map_or_else(|| self.contexts.told(&self.file, index), |caption| Ok(caption.to_owned()))
     }
 
-    /// The number of what an example is told: equal for examples that are told the same, if the file says so.
+    /// The conditioning row of an example, which examples may share.
     pub fn context_row(&self, index: usize) -> usize {
         self.contexts.row_of(index)
     }
 
-    /// What the empty caption tells, if the file has it.
+    /// The conditioning of the empty caption, if the file has it.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file can't be read.
     pub fn empty_context(&self) -> Result<Option<Arc<LatentContext>>, DatasetError> {
         self.contexts.empty(&self.file)
     }
@@ -169,7 +153,7 @@ impl Latents {
     /// The example at a position.
     ///
     /// # Errors
-    /// There is none, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn get(&self, index: usize) -> Result<LatentPair, DatasetError> {
         if index >= self.len {
             return Err(DatasetError::OutOfRange { index, len: self.len });
@@ -186,13 +170,12 @@ impl Latents {
     }
 }
 
-/// Given draws: for each example its timestep and its noise, `timesteps` i64 `[examples]` and `noise`
-/// `[examples, channels, height, width]`; or several of both, `[examples, draws]` and
-/// `[examples, draws, channels, height, width]`.
+/// A file of fixed draws: for each example its timestep and noise, `timesteps` i64 `[examples]` and `noise` `[examples,
+/// channels, height, width]`; or several of both, `[examples, draws]` and `[examples, draws, channels, height, width]`.
 #[derive(Debug)]
-pub struct Draws {
+pub struct DrawFile {
     file: TensorFile,
-    /// Those of the first example, then those of the second.
+    /// The draws of the first example, then those of the second.
     timesteps: Vec<usize>,
     per_example: usize,
     shape: LatentShape,
@@ -201,25 +184,25 @@ pub struct Draws {
 /// One draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GivenDraw {
-    /// The timestep, below the number of timesteps.
+    /// The timestep, below the number of training timesteps.
     pub timestep: usize,
-    /// The noise of both sides, in the order row, column, channel.
+    /// The noise of both sides, in the order height, width, channel.
     pub noise: Arc<[f32]>,
 }
 
-impl Draws {
-    /// Opens and checks the draws for a file of latents, under a schedule of so many timesteps.
+impl DrawFile {
+    /// Opens and checks the draws for a file of latents, under a schedule of `n_timesteps`.
     ///
     /// # Errors
-    /// It is no such file, does not fit the latents, holds NaN or infinity, or a timestep is out of range.
+    /// The file has another format, does not match the latents, holds NaN or infinity, or a timestep is out of range.
     pub fn open(path: &Path, latents: &Latents, n_timesteps: usize) -> Result<Self, DatasetError> {
         Self::open_for(path, (latents.len, latents.shape), n_timesteps)
     }
 
-    /// The same for so many examples with latents of this shape.
+    /// Opens the draws for a number of examples with latents of this shape.
     ///
     /// # Errors
-    /// As [`Draws::open`].
+    /// As [`DrawFile::open`].
     pub fn open_for(path: &Path, (len, shape): (usize, LatentShape), n_timesteps: usize) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
         let LatentShape { channels, height, width } = shape;
@@ -252,7 +235,7 @@ impl Draws {
     /// The draws of an example.
     ///
     /// # Errors
-    /// There are none, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn get(&self, index: usize) -> Result<Vec<GivenDraw>, DatasetError> {
         let out_of_range = DatasetError::OutOfRange { index, len: self.timesteps.len() / self.per_example };
         let timesteps = self.timesteps.chunks(self.per_example).nth(index).ok_or(out_of_range)?;
@@ -262,33 +245,33 @@ impl Draws {
     }
 }
 
-/// What a cache of latents will hold.
+/// The layout of a latents file to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatentLayout {
-    /// Pairs, or pictures to imitate.
+    /// Pairs or single images.
     pub kind: ImageKind,
-    /// How many examples.
+    /// Number of examples.
     pub examples: usize,
-    /// Channels, rows and columns of each latent.
+    /// The shape of each latent.
     pub shape: LatentShape,
-    /// What is told.
+    /// The layout of the conditioning.
     pub contexts: ContextLayout,
 }
 
-/// What ends a cache of latents.
+/// The metadata of a latents file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatentNotes<'a> {
-    /// What the cache belongs to: a hash of data, settings and encoders.
+    /// The cache key: a hash of data, settings and encoders.
     pub fingerprint: &'a str,
-    /// The row of what each example is told; empty if nothing is.
+    /// The conditioning row of each example; empty without conditioning.
     pub context_of: &'a [usize],
-    /// The row of the empty caption, if it is there.
+    /// The row of the empty caption, if there is one.
     pub empty: Option<usize>,
-    /// The captions; empty if they don't matter.
+    /// The captions; may be empty.
     pub captions: &'a [String],
 }
 
-/// A cache of latents being written, in any order. It appears when it is finished, whole or not at all.
+/// A latents file being written, in any order, and moved into place when finished.
 #[derive(Debug)]
 pub struct LatentWriter {
     writer: TensorWriter,
@@ -296,13 +279,13 @@ pub struct LatentWriter {
 }
 
 impl LatentWriter {
-    /// What the file says it is; the number is its version.
+    /// The format and version in the metadata.
     const FORMAT: &str = "hybrid-dpo latents 1";
 
-    /// Begins a file.
+    /// Creates a file.
     ///
     /// # Errors
-    /// Its folder cannot be written to.
+    /// The folder is not writable.
     pub fn create(path: &Path, layout: LatentLayout) -> Result<Self, DatasetError> {
         let LatentShape { channels, height, width } = layout.shape;
         let latents = vec![layout.examples, channels, height, width];
@@ -314,10 +297,10 @@ impl LatentWriter {
         Ok(Self { writer: TensorWriter::create(path, shapes)?, layout })
     }
 
-    /// Writes an example's latents, given in the order row, column, channel.
+    /// Writes an example's latents, in the order height, width, channel.
     ///
     /// # Errors
-    /// They don't fit the layout, are no numbers, or the disk is full.
+    /// They do not match the layout, are not finite, or the disk is full.
     pub fn write(&mut self, index: usize, chosen: &[f32], rejected: Option<&[f32]>) -> Result<(), DatasetError> {
         let channels = self.layout.shape.channels;
         self.writer.write("chosen", index, &channels_first(chosen, channels))?;
@@ -327,18 +310,18 @@ impl LatentWriter {
         }
     }
 
-    /// Writes a row of what is told.
+    /// Writes a row of conditioning.
     ///
     /// # Errors
-    /// It does not fit the layout, is no numbers, or the disk is full.
+    /// It does not match the layout, is not finite, or the disk is full.
     pub fn write_context(&mut self, row: usize, context: &LatentContext) -> Result<(), DatasetError> {
         contexts::write(&mut self.writer, row, context)
     }
 
-    /// Puts the file in its place.
+    /// Moves the finished file into place.
     ///
     /// # Errors
-    /// A row was not written, or the disk is full.
+    /// A row is missing, or the disk is full.
     pub fn finish(self, notes: LatentNotes<'_>) -> Result<(), DatasetError> {
         let mut text = vec![("format", Self::FORMAT.to_owned()), ("fingerprint", notes.fingerprint.to_owned())];
         text.extend(notes.empty.map(|row| ("empty_context", row.to_string())));
@@ -349,7 +332,7 @@ impl LatentWriter {
     }
 }
 
-/// Refuses a file that does not say it is of this format and version.
+/// Refuses a file of another format or version.
 pub(super) fn expect_format(file: &TensorFile, format: &str) -> Result<(), DatasetError> {
     match file.note("format") {
         Some(found) if found == format => Ok(()),
@@ -358,7 +341,7 @@ pub(super) fn expect_format(file: &TensorFile, format: &str) -> Result<(), Datas
     }
 }
 
-/// The captions that a file notes, one an example.
+/// The captions in a file's metadata, one per example.
 pub(super) fn captions(file: &TensorFile, examples: usize) -> Result<Option<Vec<String>>, DatasetError> {
     let Some(text) = file.note("captions") else { return Ok(None) };
     let captions: Vec<String> = serde_json::from_str(text)

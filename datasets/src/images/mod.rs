@@ -1,21 +1,18 @@
-//! Pictures as plain values, and what somebody preferred among them.
+//! Image preference data as plain values.
 //!
-//! [`Pixels`] is a picture as a denoiser sees it. An [`ImagePair`] is a caption with a better and a worse picture, a
+//! [`Pixels`] is an image as a denoiser sees it. An [`ImagePair`] is a caption with a better and a worse image, a
 //! [`CaptionedImage`] is one to imitate.
 //!
-//! [`open`] reads a file or a folder of shards and gives an [`ImageDataset`]. Two layouts are known, by their columns,
-//! each as JSON lines (`.gz` or not) or Parquet:
-//! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first picture is better, 0: the second, 0.5: a tie, left
-//!   out and counted); rows without a label or without a picture's bytes are left out and counted;
+//! [`open`] reads a file or a folder of shards as an [`ImageDataset`]. Two layouts are known, by their columns, each as
+//! JSON lines (`.gz` or not) or Parquet:
+//! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first image is better, 0: the second, 0.5: a tie, skipped
+//!   and counted); rows without a label or an image's bytes are skipped and counted;
 //! * `prompt` or `caption`, with `chosen` and `rejected`, or with `image`.
 //!
-//! A picture is a path relative to the file's folder, or bytes, or a group of `bytes` and `path`; PNG, JPEG and WebP are
-//! read, of animations the first picture. It is turned as its EXIF data say, put on white where it is transparent, scaled
-//! (Lanczos) until its shorter side is the wanted size, and cut to the middle square, unless a [`Preparation`] says
-//! otherwise; its values go from -1 to 1.
-//!
-//! [`latents`] reads pictures that an encoder has been at, with given draws or not, and keeps them in a cache;
-//! [`trajectories`] keeps what a sampler did, for replay.
+//! An image is a path relative to the file's folder, or bytes, or a group of `bytes` and `path`, in PNG, JPEG or WebP
+//! (the first frame of an animation). By default it is rotated by its EXIF orientation, composited on white, resized
+//! (Lanczos) until its shorter side has the target size, and cropped to the middle square; a [`Preparation`] changes
+//! this. Values are from -1 to 1.
 
 mod audit;
 mod contexts;
@@ -24,6 +21,7 @@ pub(crate) mod decode;
 mod detect;
 #[cfg(test)]
 mod golden_tests;
+mod kind;
 pub mod latents;
 mod pixels;
 mod preparation;
@@ -39,34 +37,36 @@ pub mod trajectories;
 
 pub use audit::ImageAudit;
 pub use contexts::{ContextLayout, HiddenValues, LatentContext};
-pub use dataset::{ImageDataset, ImageKind, ImageSettings, Mirror, Sides, open};
+pub use dataset::{ImageDataset, ImageSettings, Mirror, PairFlip, open};
 pub use detect::{TensorKind, picture_kind, tensor_kind};
-pub use latents::{Draws, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentShape, LatentWriter, Latents};
+pub use kind::ImageKind;
+pub use latents::{DrawFile, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentWriter, Latents};
+pub use mdp::diffusion::LatentShape;
 pub use pixels::Pixels;
 pub use preparation::{Alpha, LongSide, Middle, Orientation, Preparation};
 pub use resample::Filter;
-pub use trajectories::{Trajectories, Trajectory, TrajectoryLayout, TrajectoryNotes, TrajectoryWriter};
+pub use trajectories::{Trajectory, TrajectoryFile, TrajectoryLayout, TrajectoryNotes, TrajectoryWriter};
 
-/// A caption, and two pictures for it of which one was preferred.
+/// A caption with a preferred and a rejected image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImagePair {
-    /// Its number in the data, from 0.
+    /// The index in the data, from 0.
     pub index: usize,
-    /// What was asked for.
+    /// The caption.
     pub caption: String,
-    /// The better picture.
+    /// The better image.
     pub chosen: Pixels,
-    /// The worse picture.
+    /// The worse image.
     pub rejected: Pixels,
 }
 
-/// A picture to imitate, and its caption.
+/// An image to imitate, and its caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaptionedImage {
-    /// Its number in the data, from 0.
+    /// The index in the data, from 0.
     pub index: usize,
-    /// What the picture shows.
+    /// The caption.
     pub caption: String,
-    /// The picture.
+    /// The image.
     pub image: Pixels,
 }

@@ -1,4 +1,4 @@
-//! One picture: red, green and blue from -1 to 1.
+//! An RGB image with values from -1 to 1.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use image::RgbImage;
 use super::preparation::Preparation;
 use crate::error::DatasetError;
 
-/// A picture of three channels, as values.
+/// An RGB image as float values.
 ///
 /// # Shapes
-/// The values are in the order row, column, channel (`[height, width, 3]`); 0 to 255 of a file is -1 to 1 here. A
-/// generated picture may leave that range.
+/// The values are in the order height, width, channel (`[height, width, 3]`); bytes 0 to 255 map to -1 to 1. A
+/// generated image may exceed that range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pixels {
     height: usize,
@@ -23,10 +23,10 @@ impl Pixels {
     /// Red, green and blue.
     pub const CHANNELS: usize = 3;
 
-    /// A picture of these values.
+    /// Creates an image from its values.
     ///
     /// # Errors
-    /// There are not `height * width * 3` of them, or none at all.
+    /// The number of values is not `height * width * 3`, or is 0.
     pub fn new(height: usize, width: usize, values: impl Into<Arc<[f32]>>) -> Result<Self, DatasetError> {
         let values = values.into();
         if values.is_empty() || values.len() != height * width * Self::CHANNELS {
@@ -35,7 +35,7 @@ impl Pixels {
         Ok(Self { height, width, values })
     }
 
-    /// The picture that `value` gives, by row, column and channel.
+    /// Creates an image from a function of row, column and channel.
     pub fn from_fn(height: usize, width: usize, value: impl Fn(usize, usize, usize) -> f32) -> Self {
         let place = |at: usize| (at / Self::CHANNELS / width, at / Self::CHANNELS % width, at % Self::CHANNELS);
         let values = (0..height * width * Self::CHANNELS).map(|at| {
@@ -45,13 +45,13 @@ impl Pixels {
         Self { height, width, values: values.collect() }
     }
 
-    /// The picture of a file's bytes.
+    /// Converts an 8-bit image.
     pub fn from_rgb8(image: &RgbImage) -> Self {
         let values = image.as_raw().iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
         Self { height: image.height() as usize, width: image.width() as usize, values }
     }
 
-    /// The picture as bytes, what lies outside the range clipped and what is not a number black.
+    /// Converts to 8 bits; values are clipped, and NaN becomes black.
     pub fn to_rgb8(&self) -> RgbImage {
         let byte = |channel: usize, row: usize, column: usize| {
             let value = self.values[(row * self.width + column) * Self::CHANNELS + channel];
@@ -62,14 +62,14 @@ impl Pixels {
         })
     }
 
-    /// The picture as CLIP's image processor sees it: scaled (bicubic, on bytes) until its shorter side is `size`, and the
-    /// middle square of that.
+    /// The input of CLIP's image processor: resized (bicubic, 8 bits) until the shorter side is `size`, cropped to the
+    /// middle square.
     #[must_use]
     pub fn clip_square(&self, size: usize) -> Self {
         Self::from_rgb8(&Preparation::CLIP.square(&self.to_rgb8(), size))
     }
 
-    /// The picture with left and right exchanged.
+    /// The horizontally flipped image.
     #[must_use]
     pub fn flipped(&self) -> Self {
         Self::from_fn(self.height, self.width, |row, column, channel| {
@@ -77,17 +77,17 @@ impl Pixels {
         })
     }
 
-    /// The number of rows.
+    /// Height.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// The number of columns.
+    /// Width.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The values, by row, column and channel.
+    /// The values in the order height, width, channel.
     pub fn values(&self) -> &Arc<[f32]> {
         &self.values
     }

@@ -1,71 +1,71 @@
-//! How a file's picture becomes the square that a model sees: settings, and the geometry they lead to.
+//! Image preparation: settings and geometry of resizing and cropping.
 
 use image::RgbImage;
 
 use super::resample::{Filter, Window, resample};
 
-/// What becomes of what is transparent.
+/// The treatment of transparency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Alpha {
-    /// It is put on white.
+    /// Composited on white.
     #[default]
     White,
-    /// It is opaque: whatever colour the file has there is seen, as by Pillow's `convert("RGB")`.
+    /// Alpha dropped: the stored colours are used, as in Pillow's `convert("RGB")`.
     Dropped,
 }
 
-/// Which way up a picture is.
+/// The orientation of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Orientation {
-    /// As its EXIF data say.
+    /// By its EXIF data.
     #[default]
     Exif,
-    /// As it lies in the file.
+    /// As stored.
     Stored,
 }
 
-/// How many pixels the longer side has once the shorter one is scaled.
+/// Rounding of the longer side after resizing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongSide {
-    /// The nearest whole number.
+    /// To the nearest integer.
     #[default]
     Nearest,
-    /// The whole number below.
+    /// Down.
     Down,
 }
 
-/// Where the middle square begins if it can't lie exactly in the middle.
+/// Rounding of the crop's offset if the margin is odd.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Middle {
-    /// At the pixel before.
+    /// Down.
     #[default]
     Before,
-    /// At the even one of the two pixels, as Python rounds halves.
+    /// To even, as in Python.
     Even,
 }
 
-/// How pictures are made ready for a model.
+/// Image preparation settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Preparation {
-    /// What becomes of what is transparent.
+    /// Transparency.
     pub alpha: Alpha,
-    /// Which way up a picture is.
+    /// Orientation.
     pub orientation: Orientation,
-    /// How pixels are weighed when the picture is scaled.
+    /// Resampling filter.
     pub filter: Filter,
-    /// How many pixels the longer side has.
+    /// Rounding of the longer side.
     pub long_side: LongSide,
-    /// Where the middle square begins.
+    /// Rounding of the crop's offset.
     pub middle: Middle,
 }
 
 impl Preparation {
-    /// What the published Diffusion-DPO scripts do: `convert("RGB")`, then torchvision's `Resize` (bilinear) and
-    /// `CenterCrop`.
+    /// The preparation of the published Diffusion-DPO scripts: `convert("RGB")`, then torchvision's `Resize` (bilinear)
+    /// and `CenterCrop`.
     pub const SCRIPTS: Self = Self {
         alpha: Alpha::Dropped,
         orientation: Orientation::Stored,
@@ -74,13 +74,13 @@ impl Preparation {
         middle: Middle::Even,
     };
 
-    /// What transformers' image processor of CLIP does.
+    /// The preparation of CLIP's image processor in transformers.
     pub const CLIP: Self = Self { filter: Filter::Bicubic, middle: Middle::Before, ..Self::SCRIPTS };
 
-    /// The picture scaled until its shorter side is `size`, and the middle square of that.
+    /// Resizes until the shorter side is `size` and crops to the middle square.
     ///
-    /// Only what lies in the square is computed, so memory depends on the square and on the picture's shorter side, and
-    /// not on how long and thin it is.
+    /// Only pixels in the square are computed, so memory depends on the square and the shorter side, not on the aspect
+    /// ratio.
     pub(super) fn square(self, image: &RgbImage, size: usize) -> RgbImage {
         let sides = [image.width(), image.height()].map(|side| side as usize);
         let shorter = sides[0].min(sides[1]);
@@ -92,7 +92,7 @@ impl Preparation {
         resample(image, scaled, window, self.filter)
     }
 
-    /// Where the square begins on a side that has so many pixels too many.
+    /// The crop's offset on a side with this many excess pixels.
     fn begin(self, excess: usize) -> usize {
         let half = excess / 2;
         match self.middle {

@@ -1,11 +1,11 @@
-//! Pictures that no file holds, as bytes.
+//! Lossless encoding of generated images.
 
 use super::pixels::Pixels;
 
-/// What such bytes begin with; no encoded picture does.
+/// Magic number; no image format begins with it.
 const MAGIC: &[u8; 4] = b"f32\0";
 
-/// The picture as bytes that lose nothing.
+/// Encodes an image without loss.
 pub(super) fn raw(pixels: &Pixels) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend([pixels.height(), pixels.width()].into_iter().flat_map(|side| (side as u32).to_le_bytes()));
@@ -13,7 +13,7 @@ pub(super) fn raw(pixels: &Pixels) -> Vec<u8> {
     bytes
 }
 
-/// The picture that [`raw`] made bytes of.
+/// Decodes the bytes of [`raw`].
 pub(super) fn from_raw(bytes: &[u8]) -> Option<Pixels> {
     let (words, []) = bytes.strip_prefix(MAGIC)?.as_chunks::<4>() else { return None };
     let (&[height, width], values) = words.split_first_chunk::<2>()?;

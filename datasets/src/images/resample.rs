@@ -1,28 +1,28 @@
-//! Scaling with the filters of Pillow, bit for bit, of as much of a picture as is wanted.
+//! Resampling with Pillow's filters, bit for bit, restricted to a window.
 //!
-//! Each number of the scaled picture is a weighted mean of numbers of the original, along rows and along columns, both
-//! rounded to bytes. Weights are whole numbers of 22 binary places.
+//! Each value is a weighted mean along rows, then along columns, both rounded to bytes. Weights are fixed-point numbers
+//! with 22 fractional bits.
 
 use std::f64::consts::PI;
 use std::ops::Range;
 
 use image::RgbImage;
 
-/// How pixels are weighed by their distance.
+/// Resampling filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
-    /// A windowed sinc over three pixels each way: sharp.
+    /// A windowed sinc with support 3: sharp.
     #[default]
     Lanczos,
-    /// A cubic over two pixels each way.
+    /// A cubic with support 2.
     Bicubic,
-    /// A triangle over one pixel each way.
+    /// A triangle with support 1.
     Bilinear,
 }
 
 impl Filter {
-    /// How far it reaches, in pixels of the coarser picture.
+    /// The support, in pixels of the coarser image.
     fn support(self) -> f64 {
         match self {
             Self::Lanczos => 3.0,
@@ -31,7 +31,7 @@ impl Filter {
         }
     }
 
-    /// The weight of a pixel at this distance.
+    /// The weight at a distance.
     fn weight(self, distance: f64) -> f64 {
         let x = distance.abs();
         match self {
@@ -49,7 +49,7 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// A part of a picture: where it begins and how large it is, columns before rows.
+/// A window of an image: offset and size, columns before rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) start: [usize; 2],
@@ -59,15 +59,15 @@ pub(super) struct Window {
 /// Red, green and blue.
 const CHANNELS: usize = 3;
 
-/// Binary places of a weight.
+/// Number of fractional bits of a weight.
 const PLACES: u32 = 22;
 
-/// What a sum begins with, so that its byte is rounded.
+/// The initial value of a sum, for rounding.
 ///
-/// Weights add up to 1, and the positive ones to less than 1.3 (Lanczos at a border), so no sum leaves 32 bits.
+/// Weights add up to 1, and the positive ones to less than 1.3 (Lanczos at a border), so sums fit in 32 bits.
 const HALF: i32 = 1 << (PLACES - 1);
 
-/// A picture scaled to so many columns and rows, and the window of that.
+/// Resizes to `scaled` columns and rows, and returns a window.
 pub(super) fn resample(image: &RgbImage, scaled: [usize; 2], window: Window, filter: Filter) -> RgbImage {
     let source = [image.width(), image.height()].map(|side| side as usize);
     let [columns, rows] = [0, 1].map(|axis| {
@@ -88,18 +88,18 @@ pub(super) fn resample(image: &RgbImage, scaled: [usize; 2], window: Window, fil
     RgbImage::from_raw(window.size[0] as u32, window.size[1] as u32, bytes).unwrap_or_default()
 }
 
-/// Weights of neighbouring pixels, the first of which has this number.
+/// Weights of neighbouring pixels, and the index of the first.
 struct Mean {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// The byte of a weighted sum that began with [`HALF`].
+/// The byte of a weighted sum that started at [`HALF`].
 fn to_byte(sum: i32) -> u8 {
     (sum >> PLACES).clamp(0, 255) as u8
 }
 
-/// The weights of the pixels that make each of the wanted ones of a side.
+/// The weights for each output pixel of one dimension.
 fn weighed(source: usize, scaled: usize, wanted: Range<usize>, filter: Filter) -> Vec<Mean> {
     if source == scaled {
         return wanted.map(|first| Mean { first, weights: vec![1 << PLACES] }).collect();
@@ -120,7 +120,7 @@ fn weighed(source: usize, scaled: usize, wanted: Range<usize>, filter: Filter) -
     wanted.map(mean).collect()
 }
 
-/// Every row of `line` bytes made narrow.
+/// Resamples every row of `line` bytes.
 fn along_rows(bytes: &[u8], line: usize, columns: &[Mean]) -> Vec<u8> {
     let mut narrow = Vec::with_capacity(bytes.len() / line * columns.len() * CHANNELS);
     for row in bytes.chunks_exact(line) {
@@ -135,7 +135,7 @@ fn along_rows(bytes: &[u8], line: usize, columns: &[Mean]) -> Vec<u8> {
     narrow
 }
 
-/// The wanted rows, made of rows of `line` bytes, the first of which has this number.
+/// Resamples columns to the wanted rows, from rows of `line` bytes starting at `first_row`.
 fn along_columns(bytes: &[u8], line: usize, rows: &[Mean], first_row: usize) -> Vec<u8> {
     let mut scaled = Vec::with_capacity(rows.len() * line);
     let mut sums = vec![HALF; line];

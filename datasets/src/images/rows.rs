@@ -1,30 +1,30 @@
-//! Rows of files to captions and encoded pictures.
+//! Parses file rows to captions and encoded images.
 //!
-//! Two layouts are known, by the columns of the row:
-//! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first is better, 0: the second, 0.5: a tie), and perhaps
-//!   `has_label`;
+//! Two layouts are known, by their columns:
+//! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first is better, 0: the second, 0.5: a tie), and
+//!   optionally `has_label`;
 //! * `prompt` or `caption`, and `chosen` and `rejected`, or `image`.
 //!
-//! A picture is a path relative to the file's folder, bytes, or a group of `bytes` and `path`.
+//! An image is a path relative to the file's folder, bytes, or a group of `bytes` and `path`.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::dataset::ImageKind;
 use super::decode::read_file;
+use super::kind::ImageKind;
 use crate::error::DatasetError;
 use crate::reading::Cell;
 use crate::record::Origin;
 
-/// A picture as a file has it.
+/// An encoded image.
 pub(super) struct Encoded {
-    /// The column or the file, for messages.
+    /// The column or file, for messages.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
 }
 
-/// A caption with one picture, or with a better and a worse one.
+/// A caption with one image, or with a better and a worse one.
 pub(super) struct RawImages {
     pub(super) origin: Origin,
     pub(super) caption: String,
@@ -33,20 +33,20 @@ pub(super) struct RawImages {
 }
 
 impl RawImages {
-    /// How many bytes its pictures take.
+    /// Size of its images, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.best.bytes.len() + self.worst.as_ref().map_or(0, |worst| worst.bytes.len())
     }
 }
 
-/// What a row is good for.
+/// The result of parsing a row.
 pub(super) enum RawRow {
     Images(Box<RawImages>),
-    /// Both pictures are equally good.
+    /// The images are tied.
     Tied,
-    /// Nobody said which is better.
+    /// There is no label.
     Unlabelled,
-    /// A picture has no bytes.
+    /// An image has no bytes.
     Missing,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// What the row says, of the kind that is wanted.
+    /// Parses the row to the requested kind.
     pub(super) fn parse(&self, kind: ImageKind) -> Result<RawRow, DatasetError> {
         if self.cells.iter().any(|(name, _)| name == "jpg_0" || name == "jpg_1") {
             return self.parse_pick_a_pic(kind);
@@ -103,7 +103,7 @@ impl Columns<'_> {
         RawRow::Images(Box::new(RawImages { origin: self.origin.clone(), caption, best, worst }))
     }
 
-    /// A column that says something.
+    /// A non-empty column.
     fn get(&self, name: &str) -> Option<&Cell> {
         self.cells.iter().find(|(found, _)| found == name).map(|(_, cell)| cell).filter(|cell| !is_null(cell))
     }
@@ -153,7 +153,7 @@ impl Columns<'_> {
         }
     }
 
-    /// A file beside the one that names it.
+    /// Reads a file relative to the data file.
     fn file(&self, path: &str) -> Result<Encoded, DatasetError> {
         let whole = self.origin.file.parent().unwrap_or(Path::new("")).join(path);
         let name = whole.display().to_string();

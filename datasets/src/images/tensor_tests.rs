@@ -147,8 +147,9 @@ fn draws_must_fit_latents_and_schedule() {
     let latents = Latents::open(&save(folder.path(), &pairs(), &[]), ImageKind::Pairs).unwrap();
     let noise = ramp("noise", &[3, 2, 2, 2], 0.1);
     let steps = |values: &[i64]| -> Tensor { ("timesteps", Dtype::I64, vec![values.len()], i64s(values)) };
-    let open =
-        |noise: &Tensor, steps: Tensor| Draws::open(&save(folder.path(), &[noise.clone(), steps], &[]), &latents, 1000);
+    let open = |noise: &Tensor, steps: Tensor| {
+        DrawFile::open(&save(folder.path(), &[noise.clone(), steps], &[]), &latents, 1000)
+    };
     let draws = open(&noise, steps(&[0, 999, 7])).unwrap().get(1).unwrap();
     assert_eq!((draws.len(), draws[0].timestep), (1, 999));
     assert!((draws[0].noise[0] - 0.8).abs() < 1e-6 && (draws[0].noise[1] - 1.2).abs() < 1e-6);
@@ -269,7 +270,7 @@ fn trajectories_come_back_as_they_were_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trajectories.safetensors");
     write_trajectories(&path, &[(1, 0)], &[90, 50, 10]);
-    let found = Trajectories::open(&path, 91).unwrap();
+    let found = TrajectoryFile::open(&path, 91).unwrap();
     assert_eq!((found.len(), found.shape(), found.policy()), (2, SHAPE, "p"));
     assert_eq!((found.timesteps(), found.pairs()), (&[90, 50, 10][..], &[(1, 0)][..]));
     for index in 0..2 {
@@ -280,7 +281,7 @@ fn trajectories_come_back_as_they_were_written() {
         assert_eq!(*trajectory.context, contexts()[1]);
     }
     assert!(found.get(2).is_err());
-    let message = refusal(Trajectories::open(&path, 90));
+    let message = refusal(TrajectoryFile::open(&path, 90));
     assert!(message.ends_with("tensor `timesteps`, row 0: 90 is not between 0 and 89"), "{message}");
     for (pairs, timesteps, expected) in [
         (&[(1, 1)][..], &[90, 50, 10][..], "two different trajectories"),
@@ -289,12 +290,12 @@ fn trajectories_come_back_as_they_were_written() {
         (&[(1, 0)][..], &[90, 10][..], "4 latents need one falling timestep fewer"),
     ] {
         write_trajectories(&path, pairs, timesteps);
-        let message = refusal(Trajectories::open(&path, 1000));
+        let message = refusal(TrajectoryFile::open(&path, 1000));
         assert!(message.contains(expected), "{message}");
     }
     // Nobody may have compared them yet.
     write_trajectories(&path, &[], &[90, 50, 10]);
-    assert!(Trajectories::open(&path, 1000).unwrap().pairs().is_empty());
+    assert!(TrajectoryFile::open(&path, 1000).unwrap().pairs().is_empty());
     let other = save(folder.path(), &pairs(), &[("format", "hybrid-dpo trajectories 0")]);
-    assert!(refusal(Trajectories::open(&other, 1000)).contains("`hybrid-dpo trajectories 1` is wanted"));
+    assert!(refusal(TrajectoryFile::open(&other, 1000)).contains("`hybrid-dpo trajectories 1` is wanted"));
 }

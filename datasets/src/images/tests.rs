@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::DatasetError;
-use crate::records::{OnBad, Reading};
+use crate::records::ReadOptions;
+use crate::skipped::OnBad;
 use crate::synthetic::Split;
 use crate::synthetic::shapes::Problem;
 use crate::test_data;
 
-const SKIP: Reading = Reading { format: None, split: None, limit: None, on_bad: OnBad::Skip };
+const SKIP: ReadOptions = ReadOptions { format: None, split: None, limit: None, on_bad: OnBad::Skip };
 
 fn settings(kind: ImageKind) -> ImageSettings {
     ImageSettings { kind, size: 8, preparation: Preparation::default(), flip: None }
@@ -52,7 +53,7 @@ fn red(pixels: &Pixels) -> u8 {
 fn lines_of_paths_are_read_in_order() {
     let folder = folder(&[line("a", 1, 2), line("b", 3, 4), line("", 5, 5)]);
     let path = folder.path().join("data.jsonl");
-    let data = open(&path, Reading::default(), settings(ImageKind::Pairs)).unwrap();
+    let data = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap();
     let reds: Vec<(usize, String, u8, u8)> = (0..data.len())
         .map(|index| data.pair(index).unwrap())
         .map(|pair| (pair.index, pair.caption, red(&pair.chosen), red(&pair.rejected)))
@@ -75,7 +76,7 @@ fn packed_lines_single_pictures_and_limits() {
     let folder = folder(&lines);
     let packed = folder.path().join("data.jsonl.gz");
     fs::write(&packed, test_data::gzip(&fs::read(folder.path().join("data.jsonl")).unwrap())).unwrap();
-    let reading = Reading { limit: Some(131), ..Reading::default() };
+    let reading = ReadOptions { limit: Some(131), ..ReadOptions::default() };
     let data = open(&packed, reading.clone(), settings(ImageKind::Captioned)).unwrap();
     assert_eq!((data.len(), data.audit().captioned), (131, 131));
     assert_eq!([0, 1].map(|index| red(&data.captioned(index).unwrap().image)), [70, 10]);
@@ -100,7 +101,7 @@ fn bad_pictures_are_named_or_counted() {
             Some(bytes) => fs::write(&file, bytes).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        let error = open(&path, Reading::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
+        let error = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
         assert!(error.contains("data.jsonl, line 2: the picture ") && error.contains("3.png"), "{error}");
         assert!(error.contains(what), "{error}");
         let data = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap();
@@ -177,31 +178,31 @@ fn pick_a_pic_drops_ties_and_what_is_missing() {
             let path = folder.path().join(format!("train-0000{shard}.parquet"));
             fs::write(path, pick_a_pic(&rows, is_group)).unwrap();
         }
-        let data = open(folder.path(), Reading::default(), settings(ImageKind::Pairs)).unwrap();
+        let data = open(folder.path(), ReadOptions::default(), settings(ImageKind::Pairs)).unwrap();
         let pairs: Vec<ImagePair> = (0..data.len()).map(|index| data.pair(index).unwrap()).collect();
         let found: Vec<_> = pairs.iter().map(|pair| (&*pair.caption, red(&pair.chosen), red(&pair.rejected))).collect();
         assert_eq!(found, [("a", 1, 2), ("b", 4, 3), ("f", 5, 6), ("a", 1, 2), ("b", 4, 3), ("f", 5, 6)]);
         let audit = data.audit();
         assert_eq!((audit.pairs, audit.ties, audit.unlabelled, audit.missing), (6, 2, 2, 2));
         assert_eq!((audit.cropped, audit.sizes["12x8"]), (12, 12));
-        let captioned = open(folder.path(), Reading::default(), settings(ImageKind::Captioned)).unwrap();
+        let captioned = open(folder.path(), ReadOptions::default(), settings(ImageKind::Captioned)).unwrap();
         assert_eq!((captioned.len(), red(&captioned.captioned(1).unwrap().image)), (6, 4));
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.parquet");
     fs::write(&path, pick_a_pic(&[("a", Some(1), Some(2), Some(0.7))], false)).unwrap();
-    let error = open(&path, Reading::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
+    let error = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
     assert!(error.ends_with("row 1: field `label_0` should be 1, 0 or 0.5, but is 0.7"), "{error}");
 }
 
 #[test]
 fn flips_are_drawn_by_example_and_take_both_sides() {
     let folder = folder(&vec![line("a", 1, 2); 60]);
-    let sides = Sides::Together;
+    let sides = PairFlip::Together;
     let open_with = |flip: Option<u64>| {
         let flip = flip.map(|seed| Mirror { seed, sides });
         let flipped = ImageSettings { flip, ..settings(ImageKind::Pairs) };
-        open(&folder.path().join("data.jsonl"), Reading::default(), flipped).unwrap()
+        open(&folder.path().join("data.jsonl"), ReadOptions::default(), flipped).unwrap()
     };
     let is_flipped = |pixels: &Pixels| pixels.values()[2] > 0.0;
     let flips = |data: &ImageDataset| -> Vec<bool> {
@@ -223,9 +224,9 @@ fn flips_are_drawn_by_example_and_take_both_sides() {
 #[test]
 fn sides_are_flipped_apart_where_that_is_wanted() {
     let folder = folder(&vec![line("a", 1, 2); 60]);
-    let flip = Some(Mirror { seed: 0, sides: Sides::Apart });
+    let flip = Some(Mirror { seed: 0, sides: PairFlip::Apart });
     let settings = ImageSettings { flip, ..settings(ImageKind::Pairs) };
-    let data = open(&folder.path().join("data.jsonl"), Reading::default(), settings).unwrap();
+    let data = open(&folder.path().join("data.jsonl"), ReadOptions::default(), settings).unwrap();
     let is_flipped = |pixels: &Pixels| pixels.values()[2] > 0.0;
     let mut counts = [[0; 2]; 2];
     for pair in (0..data.len()).map(|index| data.pair(index).unwrap()) {
@@ -248,7 +249,7 @@ fn hostile_pictures_are_refused_before_they_take_memory() {
         (claiming(9000, 9000), "cannot be decoded"),
     ] {
         fs::write(folder.path().join("images/3.png"), bytes).unwrap();
-        let error = open(&path, Reading::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
+        let error = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
         assert!(error.contains("data.jsonl, line 2: the picture ") && error.contains("3.png"), "{error}");
         assert!(error.contains(says), "{error}");
         let data = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap();
@@ -256,7 +257,7 @@ fn hostile_pictures_are_refused_before_they_take_memory() {
     }
     fs::write(folder.path().join("images/3.png"), picture(30, 60_000, 1)).unwrap();
     let wide = ImageSettings { size: 512, ..settings(ImageKind::Pairs) };
-    let data = open(&path, Reading::default(), wide).unwrap();
+    let data = open(&path, ReadOptions::default(), wide).unwrap();
     assert_eq!(data.pair(1).unwrap().rejected.values().len(), 512 * 512 * 3);
 }
 
@@ -295,7 +296,7 @@ fn the_fingerprint_follows_what_is_read() {
     let path = folder.path().join("data.jsonl");
     let print = |size| {
         let settings = ImageSettings { size, ..settings(ImageKind::Pairs) };
-        open(&path, Reading::default(), settings).unwrap().fingerprint()
+        open(&path, ReadOptions::default(), settings).unwrap().fingerprint()
     };
     let before = print(8);
     assert_eq!(print(8), before);
@@ -311,7 +312,7 @@ fn the_fingerprint_follows_what_is_read() {
 fn captions_are_held_out_whole() {
     let lines: Vec<Value> = (0..90).map(|at| line(&format!("caption {}", at / 3), 1, 2)).collect();
     let folder = folder(&lines);
-    let data = open(&folder.path().join("data.jsonl"), Reading::default(), settings(ImageKind::Pairs)).unwrap();
+    let data = open(&folder.path().join("data.jsonl"), ReadOptions::default(), settings(ImageKind::Pairs)).unwrap();
     let (train, test) = data.hold_out(0.2, 0).unwrap();
     assert_eq!((train.len(), test.len()), (72, 18));
     let captions = |data: &ImageDataset| -> std::collections::BTreeSet<String> {

@@ -1,32 +1,34 @@
-//! Trajectories of a sampler on disk, with the log-probabilities it gave them, and which were preferred.
+//! Recorded sampler trajectories on disk, with log-probabilities and preferences.
 //!
-//! A file is safetensors: `latents` `[trajectories, steps + 1, channels, height, width]` (the noise first, the finished
-//! picture last), `timesteps` i64 `[steps]` (falling), `log_probs` `[trajectories, steps]` (nats, summed over a latent's
-//! numbers, of each step under the policy that took it; the noise counts nothing), `better` and `worse` i64 `[pairs]`,
-//! and what the denoiser was told, as a latents file has it. It notes its format, the fingerprint of the policy and the
-//! captions. Numbers are handed out in the order row, column, channel.
+//! A file is safetensors: `latents` `[trajectories, steps + 1, channels, height, width]` (from the initial noise to the
+//! finished image), `timesteps` i64 `[steps]` (descending), `log_probs` `[trajectories, steps]` (nats, summed over a
+//! latent's elements, of each step under the behaviour policy; the initial noise is not scored), `better` and `worse`
+//! i64 `[pairs]`, and the conditioning, as in a latents file. The metadata hold the format, the policy's fingerprint
+//! and the captions. Latents are returned in the order height, width, channel.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use mdp::diffusion::LatentShape;
+
 use super::contexts::{self, ContextLayout, ContextTable, LatentContext, Side};
-use super::latents::{LatentShape, captions, captions_note, expect_format};
+use super::latents::{captions, captions_note, expect_format, shape_of};
 use super::tensors::{TensorFile, TensorWriter, channels_first, channels_last};
 use crate::error::DatasetError;
 
-/// What such a file says it is; the number is its version.
+/// The format and version in the metadata.
 const FORMAT: &str = "hybrid-dpo trajectories 1";
 
-/// One way from noise to a picture.
+/// A denoising trajectory from noise to image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
-    /// Its number in the file, from 0.
+    /// The index in the file, from 0.
     pub index: usize,
-    /// The latents, the noise first; one more than there are steps.
+    /// The latents, noise first; one more than steps.
     pub latents: Vec<Arc<[f32]>>,
-    /// The log-probability of each step under the policy that took it, in nats.
+    /// The log-probability of each step under the behaviour policy, in nats.
     pub log_probs: Vec<f32>,
-    /// What the denoiser was told.
+    /// The conditioning.
     pub context: Arc<LatentContext>,
     /// The caption, if the file has them.
     pub caption: Option<String>,
@@ -34,7 +36,7 @@ pub struct Trajectory {
 
 /// A file of trajectories.
 #[derive(Debug)]
-pub struct Trajectories {
+pub struct TrajectoryFile {
     file: TensorFile,
     len: usize,
     shape: LatentShape,
@@ -45,17 +47,17 @@ pub struct Trajectories {
     fingerprint: blake3::Hash,
 }
 
-impl Trajectories {
-    /// Opens and checks a file, under a schedule of so many timesteps.
+impl TrajectoryFile {
+    /// Opens and checks a file, under a schedule of `n_timesteps`.
     ///
     /// # Errors
-    /// It is no such file or of another version, a tensor is missing or of the wrong shape or holds NaN or infinity, a
-    /// timestep is out of range, or a pair names a trajectory that is not there.
+    /// The file has another format or version, a tensor is missing, has the wrong shape or holds NaN or infinity, a
+    /// timestep is out of range, or a pair names a trajectory that does not exist.
     pub fn open(path: &Path, n_timesteps: usize) -> Result<Self, DatasetError> {
         let file = TensorFile::open(path)?;
         expect_format(&file, FORMAT)?;
         let latents = file.expect("latents", "[trajectories, steps + 1, channels, height, width]")?;
-        let (len, n_latents, shape) = (latents[0], latents[1], LatentShape::of(latents));
+        let (len, n_latents, shape) = (latents[0], latents[1], shape_of(latents));
         let timesteps = timesteps(&file, len, n_latents, n_timesteps)?;
         let pairs = pairs(&file, len)?;
         for index in 0..len {
@@ -67,17 +69,17 @@ impl Trajectories {
         Ok(Self { file, len, shape, timesteps, pairs, contexts, captions, fingerprint })
     }
 
-    /// How many trajectories there are; at least one.
+    /// Number of trajectories; at least one.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none; never.
+    /// Whether there are none; always false.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Channels, rows and columns of each latent.
+    /// The shape of each latent.
     pub fn shape(&self) -> LatentShape {
         self.shape
     }
@@ -92,7 +94,7 @@ impl Trajectories {
         &self.pairs
     }
 
-    /// The fingerprint of the policy that took the steps, as noted.
+    /// The fingerprint of the behaviour policy.
     pub fn policy(&self) -> &str {
         self.file.note("policy").unwrap_or_default()
     }
@@ -107,10 +109,10 @@ impl Trajectories {
         Some(self.captions.as_ref()?.get(index)?)
     }
 
-    /// A text that is equal for trajectories that are told the same, as [`Latents::told`](super::Latents::told) gives it.
+    /// A key that is equal for trajectories with equal conditioning, as [`Latents::told`](super::Latents::told).
     ///
     /// # Errors
-    /// There is no such trajectory, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn told(&self, index: usize) -> Result<String, DatasetError> {
         self.caption(index).map_or_else(|| self.contexts.told(&self.file, index), |caption| Ok(caption.to_owned()))
     }
@@ -118,7 +120,7 @@ impl Trajectories {
     /// The trajectory at a position.
     ///
     /// # Errors
-    /// There is none, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn get(&self, index: usize) -> Result<Trajectory, DatasetError> {
         if index >= self.len {
             return Err(DatasetError::OutOfRange { index, len: self.len });
@@ -133,7 +135,7 @@ impl Trajectories {
     }
 }
 
-/// The timestep of each step, checked, and the log-probabilities with them.
+/// The checked timesteps; checks the log-probabilities too.
 fn timesteps(file: &TensorFile, len: usize, n_latents: usize, n_timesteps: usize) -> Result<Vec<usize>, DatasetError> {
     let timesteps = file.indices("timesteps", "[steps]", n_timesteps)?;
     if timesteps.len() + 1 != n_latents || !timesteps.is_sorted_by(|first, second| first > second) {
@@ -161,37 +163,37 @@ fn pairs(file: &TensorFile, len: usize) -> Result<Vec<(usize, usize)>, DatasetEr
     Ok(better.into_iter().zip(worse).collect())
 }
 
-/// What a file of trajectories will hold.
+/// The layout of a trajectory file to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrajectoryLayout {
-    /// How many trajectories.
+    /// Number of trajectories.
     pub trajectories: usize,
-    /// How many steps each has.
+    /// Number of steps of each.
     pub steps: usize,
-    /// Channels, rows and columns of each latent.
+    /// The shape of each latent.
     pub shape: LatentShape,
-    /// What is told.
+    /// The layout of the conditioning.
     pub contexts: ContextLayout,
 }
 
-/// What ends a file of trajectories.
+/// The metadata of a trajectory file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrajectoryNotes<'a> {
-    /// The fingerprint of the policy that took the steps.
+    /// The fingerprint of the behaviour policy.
     pub policy: &'a str,
     /// The timestep of each step, from noisy to clean.
     pub timesteps: &'a [usize],
     /// The better and the worse trajectory of each pair.
     pub pairs: &'a [(usize, usize)],
-    /// The row of what each trajectory was told; empty if nothing was.
+    /// The conditioning row of each trajectory; empty without conditioning.
     pub context_of: &'a [usize],
-    /// The row of the empty caption, if it is there.
+    /// The row of the empty caption, if there is one.
     pub empty: Option<usize>,
-    /// The captions; empty if they don't matter.
+    /// The captions; may be empty.
     pub captions: &'a [String],
 }
 
-/// A file of trajectories being written, in any order. It appears when it is finished, whole or not at all.
+/// A trajectory file being written, in any order, and moved into place when finished.
 #[derive(Debug)]
 pub struct TrajectoryWriter {
     writer: TensorWriter,
@@ -199,10 +201,10 @@ pub struct TrajectoryWriter {
 }
 
 impl TrajectoryWriter {
-    /// Begins a file.
+    /// Creates a file.
     ///
     /// # Errors
-    /// Its folder cannot be written to.
+    /// The folder is not writable.
     pub fn create(path: &Path, layout: TrajectoryLayout) -> Result<Self, DatasetError> {
         let TrajectoryLayout { trajectories, steps, shape: LatentShape { channels, height, width }, contexts } = layout;
         let mut shapes = vec![
@@ -213,28 +215,28 @@ impl TrajectoryWriter {
         Ok(Self { writer: TensorWriter::create(path, shapes)?, channels })
     }
 
-    /// Writes a trajectory, its latents in the order row, column, channel, the noise first.
+    /// Writes a trajectory's latents in the order height, width, channel, noise first.
     ///
     /// # Errors
-    /// It does not fit the layout, is no numbers, or the disk is full.
+    /// It does not match the layout, is not finite, or the disk is full.
     pub fn write(&mut self, index: usize, latents: &[Arc<[f32]>], log_probs: &[f32]) -> Result<(), DatasetError> {
         let values: Vec<f32> = latents.iter().flat_map(|latent| channels_first(latent, self.channels)).collect();
         self.writer.write("latents", index, &values)?;
         self.writer.write("log_probs", index, log_probs)
     }
 
-    /// Writes a row of what is told.
+    /// Writes a row of conditioning.
     ///
     /// # Errors
-    /// It does not fit the layout, is no numbers, or the disk is full.
+    /// It does not match the layout, is not finite, or the disk is full.
     pub fn write_context(&mut self, row: usize, context: &LatentContext) -> Result<(), DatasetError> {
         contexts::write(&mut self.writer, row, context)
     }
 
-    /// Puts the file in its place.
+    /// Moves the finished file into place.
     ///
     /// # Errors
-    /// A row was not written, or the disk is full.
+    /// A row is missing, or the disk is full.
     pub fn finish(self, notes: TrajectoryNotes<'_>) -> Result<(), DatasetError> {
         let mut text = vec![("format", FORMAT.to_owned()), ("policy", notes.policy.to_owned())];
         text.extend(notes.empty.map(|row| ("empty_context", row.to_string())));

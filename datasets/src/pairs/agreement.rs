@@ -1,34 +1,34 @@
-//! How much several labellers agree.
+//! Inter-annotator agreement.
 
 use std::collections::BTreeMap;
 
-use super::labels::Choice;
+use super::choice::Choice;
 
-/// How much the labellers of some pairs agree. Ties are answers like others; skipped pairs do not count.
+/// The agreement of labellers. Ties count as answers; skipped pairs do not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// How many labellers there are.
+    /// Number of labellers.
     pub labellers: usize,
-    /// How many pairs at least two of them judged; nothing else counts here.
+    /// Number of pairs judged by at least two of them; only these count.
     pub pairs: usize,
-    /// The share of agreeing couples of labellers, from 0 to 1: the mean over these pairs.
+    /// Observed agreement from 0 to 1: the share of agreeing couples of labellers, averaged over these pairs.
     pub share: f64,
-    /// The agreement beyond chance, at most 1: 0 is what chance would give. Nothing where all answers are the same, so that
-    /// chance alone would agree.
+    /// Chance-corrected agreement, at most 1; 0 is chance level. `None` if all answers are the same.
     pub kappa: Option<f64>,
-    /// Which kappa.
+    /// The statistic.
     pub kind: Kappa,
 }
 
-/// Whose measure of agreement beyond chance.
+/// A statistic of chance-corrected agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kappa {
-    /// For two labellers: chance is the product of their own shares of answers.
+    /// Cohen's kappa, for two labellers: chance agreement is the product of their marginals.
     ///
     /// # References
     /// Cohen, A coefficient of agreement for nominal scales, 1960.
     Cohen,
-    /// For more: chance is the square of everyone's shares of answers. Pairs may have different numbers of labellers.
+    /// Fleiss' kappa, for more: chance agreement is the sum of squared overall shares. Pairs may have different numbers
+    /// of labellers.
     ///
     /// # References
     /// Fleiss, Measuring nominal scale agreement among many raters, 1971.
@@ -36,7 +36,7 @@ pub enum Kappa {
 }
 
 impl Kappa {
-    /// The name, for people.
+    /// The name shown to users.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cohen => "Cohen's kappa",
@@ -45,10 +45,10 @@ impl Kappa {
     }
 }
 
-/// The answers that count.
+/// The counted answers.
 const ANSWERS: [Choice; 3] = [Choice::A, Choice::B, Choice::Tie];
 
-/// The agreement over pairs, each given as what its labellers said.
+/// Computes the agreement over pairs, each with its labellers' choices.
 pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, Choice>>) -> Option<Agreement> {
     let pairs: Vec<BTreeMap<String, Choice>> = pairs.filter(|pair| pair.len() > 1).collect();
     let mut labellers: Vec<&str> = pairs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
@@ -74,7 +74,7 @@ pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, Choice>>) -> Optio
     Some(Agreement { labellers: labellers.len(), pairs: pairs.len(), share, kappa, kind })
 }
 
-/// Of each pair the share of couples of labellers that agree, from how often each answer was given.
+/// The observed agreement of each pair, from the counts of each answer.
 fn shares_agreeing<const N: usize>(counts: &[[f64; N]]) -> impl Iterator<Item = f64> {
     counts.iter().map(|of_pair| {
         let n: f64 = of_pair.iter().sum();
@@ -82,7 +82,7 @@ fn shares_agreeing<const N: usize>(counts: &[[f64; N]]) -> impl Iterator<Item = 
     })
 }
 
-/// The agreement that the answers' shares among all would give by chance.
+/// The chance agreement by the overall shares of the answers.
 fn fleiss_chance<const N: usize>(counts: &[[f64; N]]) -> f64 {
     let all: f64 = counts.iter().flatten().sum();
     (0..N).map(|answer| (counts.iter().map(|of_pair| of_pair[answer]).sum::<f64>() / all).powi(2)).sum()

@@ -1,21 +1,23 @@
-//! A folder of pairs, checked and read.
+//! A checked pair folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::labels::{Labels, Preference};
+use mdp::diffusion::LatentShape;
+
+use super::labels::{Judgements, Preference};
 use super::types::{Kept, Modality, Pair, Side};
 use super::{DIMENSIONS, HASHED, wire};
 use crate::error::DatasetError;
 use crate::formats;
 use crate::images::decode::{Original, decode, read_file};
 use crate::images::tensors::{TensorFile, channels_last};
-use crate::images::{LatentShape, Pixels, Preparation};
+use crate::images::{Pixels, Preparation};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Prompt, Text};
 
-/// A checked folder of pairs. Records are in memory, pictures and latents are read when they are asked for.
+/// A checked pair folder. Records are in memory; images and latents are read on access.
 #[derive(Debug)]
 pub struct PairFolder {
     path: PathBuf,
@@ -35,12 +37,12 @@ struct Latents {
 impl PairFolder {
     /// Opens a folder and reads all of it once.
     ///
-    /// The id of a folder that [`PairWriter`](super::PairWriter) wrote is computed anew, so a line, picture or latent that was
-    /// changed since is found; any other id is taken as it is.
+    /// The id of a folder written by [`PairWriter`](super::PairWriter) is recomputed, so later changes of a line, image
+    /// or latent are detected; other ids are accepted as they are.
     ///
     /// # Errors
-    /// A file is missing or broken (file, line and field are named), pictures or latents do not belong to the pairs, or
-    /// the folder was changed after it was written.
+    /// A file is missing or malformed (the error names file, line and field), images or latents do not match the pairs,
+    /// or the folder was changed after it was written.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         let (file, bytes) = read(path, "pairs.json")?;
         let text = String::from_utf8(bytes).map_err(|error| DatasetError::Utf8 {
@@ -83,7 +85,7 @@ impl PairFolder {
         Ok(folder)
     }
 
-    /// Reads the pictures and latents of a pair into the hash, and thereby checks them.
+    /// Reads and checks the images and latents of a pair, and adds them to the hash.
     fn check_pictures(&self, origin: &Origin, index: usize, hash: &mut ContentHash) -> Result<(), DatasetError> {
         let Some(latents) = &self.latents else { return Ok(()) };
         for side in Side::BOTH {
@@ -99,37 +101,37 @@ impl PairFolder {
         Ok(())
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What judgements name these pairs by.
+    /// The id that judgements refer to.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What kind of thing is compared.
+    /// The modality of the pairs.
     pub fn modality(&self) -> Modality {
         self.modality
     }
 
-    /// What the pairs were made with: models, fingerprints, sampler, temperature, seed.
+    /// How the pairs were generated: models, fingerprints, sampler, temperature, seed.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
 
-    /// How many pairs there are; at least one.
+    /// Number of pairs; at least one.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
 
-    /// Whether there are none; never.
+    /// Whether there are no pairs; always false.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// A pair.
+    /// The pair at an index.
     pub fn get(&self, index: usize) -> Option<&Pair<Kept>> {
         self.pairs.get(index)
     }
@@ -139,15 +141,15 @@ impl PairFolder {
         &self.pairs
     }
 
-    /// Channels, rows and columns of each latent, if the sides are pictures.
+    /// The shape of each latent, if the sides are images.
     pub fn latent_shape(&self) -> Option<LatentShape> {
         self.latents.as_ref().map(|latents| latents.shape)
     }
 
-    /// What the generator made, in the order row, column, channel; nothing if the sides are texts.
+    /// The generator's output in the order height, width, channel; `None` for texts.
     ///
     /// # Errors
-    /// There is no such pair, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn latent(&self, index: usize, side: Side) -> Result<Option<Vec<f32>>, DatasetError> {
         self.check_index(index)?;
         let Some(latents) = &self.latents else { return Ok(None) };
@@ -155,10 +157,10 @@ impl PairFolder {
         Ok(Some(channels_last(&row, latents.shape.channels)))
     }
 
-    /// The bytes of a side's PNG; nothing if the sides are texts.
+    /// The bytes of a side's PNG; `None` for texts.
     ///
     /// # Errors
-    /// There is no such pair, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn image(&self, index: usize, side: Side) -> Result<Option<Vec<u8>>, DatasetError> {
         self.check_index(index)?;
         if !self.modality.has_pictures() {
@@ -168,19 +170,18 @@ impl PairFolder {
         read_file(&self.path.join(name)).map(Some).map_err(|message| self.bad_image(index, side, message))
     }
 
-    /// A side's picture; nothing if the sides are texts.
+    /// A side's image; `None` for texts.
     ///
     /// # Errors
-    /// There is no such pair, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn pixels(&self, index: usize, side: Side) -> Result<Option<Pixels>, DatasetError> {
         Ok(self.original(index, side, Preparation::default())?.map(|original| original.pixels()))
     }
 
-    /// A side's picture as CLIP's image processor sees it, a square of `size` rows and columns; nothing if the sides are
-    /// texts.
+    /// A side's image as the input of CLIP's image processor, a square of `size` pixels; `None` for texts.
     ///
     /// # Errors
-    /// There is no such pair, or the file cannot be read.
+    /// The index is out of range, or the file can't be read.
     pub fn clip_square(&self, index: usize, side: Side, size: usize) -> Result<Option<Pixels>, DatasetError> {
         Ok(self.original(index, side, Preparation::CLIP)?.map(|original| original.square(size)))
     }
@@ -194,21 +195,21 @@ impl PairFolder {
         DatasetError::Image { origin: self.origin(index), name: self.image_name(index, side).to_owned(), message }
     }
 
-    /// The judgements in the folder; none if nobody has judged yet.
+    /// The judgements in the folder; empty if there is no file.
     ///
     /// # Errors
-    /// The file is broken other than by a last line that was cut off, or belongs to other pairs.
-    pub fn labels(&self) -> Result<Labels, DatasetError> {
-        Labels::read(&self.labels_path(), &self.id, self.len())
+    /// The file is malformed, other than by a truncated last line, or belongs to other pairs.
+    pub fn labels(&self) -> Result<Judgements, DatasetError> {
+        Judgements::read(&self.labels_path(), &self.id, self.len())
     }
 
-    /// Judged pairs of texts as records, the better answer first. A tie is a record with a preference of 0.5.
+    /// Converts judged text pairs to records, the better answer first. A tie is a record with a preference of 0.5.
     ///
-    /// A request that is a list of chat messages as JSON, or an object with them in `prompt` (as `sample` writes chats),
+    /// A request that is a JSON list of chat messages, or an object with them in `prompt` (as `sample` writes chats),
     /// becomes a chat again.
     ///
     /// # Errors
-    /// The sides are pictures, or a request is a chat that can't be read.
+    /// The sides are images, or a request is a malformed chat.
     pub fn records(&self, preferences: &[Preference]) -> Result<Vec<PreferenceRecord>, DatasetError> {
         let response = |index: usize, side: Side| match self.pairs.get(index).map(|pair| &pair.side(side).made) {
             Some(Kept::Response(text)) => Ok(text.as_str()),
@@ -233,7 +234,7 @@ impl PairFolder {
         preferences.iter().map(record).collect()
     }
 
-    /// What a pair of texts was asked: the request as it is, or the chat that it spells.
+    /// The prompt of a text pair: the plain request, or the chat it encodes.
     fn prompt(&self, index: usize) -> Result<Prompt, DatasetError> {
         let request = &self.pairs[index].request;
         match formats::messages::embedded(request) {
@@ -278,8 +279,8 @@ impl Latents {
     }
 }
 
-/// The hash of a folder's content: of each pair its line and, side by side, PNG and latent; then `pairs.json` without
-/// the hash itself. Lengths stand before, so that no two contents run together to the same bytes.
+/// The hash of a folder's contents: for each pair its line, PNGs and latents; then `pairs.json` without the id. Each
+/// part is preceded by its length, so different contents give different input.
 #[derive(Debug, Default)]
 pub(super) struct ContentHash(blake3::Hasher);
 
@@ -293,7 +294,7 @@ impl ContentHash {
         self.update(&bytes);
     }
 
-    /// The id, given the text of `pairs.json` and the id in it (which may be empty).
+    /// The id, from the text of `pairs.json` and the id in it (which may be empty).
     pub(super) fn finish(mut self, header: &str, id: &str) -> String {
         let without = if id.is_empty() { header.to_owned() } else { header.replacen(id, "", 1) };
         self.update(without.as_bytes());

@@ -1,6 +1,6 @@
-//! Judged hybrid pairs that other programs made: `--format hybrid`.
+//! Judged hybrid pairs from other programs: `--format hybrid`.
 //!
-//! One record a line (JSON lines, a JSON array, either gzipped, or Parquet):
+//! One record per line (JSON lines, a JSON array, either gzipped, or Parquet):
 //!
 //! ```json
 //! {"version": 1, "request": "a pet",
@@ -8,11 +8,11 @@
 //!  "rejected": {"refined": "a cat", "image": "images/0-l.png"}}
 //! ```
 //!
-//! * `version` may be absent and is 1 then.
-//! * `refined` may be absent or null: no refiner was asked, and the generator was given the request.
+//! * `version` is optional; the default is 1.
+//! * `refined` is absent or null if no refiner was used; the generator's prompt is then the request.
 //! * `image` is a path relative to the file's folder; PNG, JPEG and WebP are read.
-//! * a side may repeat the `request`; one that differs from the record's is an error, because the value of the first
-//!   state, which the loss lets cancel, would not be the same.
+//! * a side may repeat the `request`; one that differs from the record's is an error, because the values of the first
+//!   states would not cancel in the loss.
 
 use std::path::{Path, PathBuf};
 
@@ -26,12 +26,12 @@ use crate::images::{Pixels, Preparation};
 use crate::reading;
 use crate::record::Origin;
 
-/// A request, and what was preferred of the two things made for it.
+/// A request with a preferred and a rejected result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HybridRecord {
-    /// Where it was read.
+    /// The location in the file, for messages.
     pub origin: Origin,
-    /// What was asked for.
+    /// The request.
     pub request: String,
     /// The better side.
     pub chosen: HybridSide,
@@ -39,21 +39,21 @@ pub struct HybridRecord {
     pub rejected: HybridSide,
 }
 
-/// A refined prompt and the picture made of it.
+/// A refined prompt and the image generated from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HybridSide {
-    /// The prompt that the generator was given; nothing where it was given the request.
+    /// The generator's prompt; `None` if it is the request.
     pub refined: Option<String>,
-    /// The picture's file.
+    /// The image file.
     pub image: PathBuf,
     origin: Origin,
 }
 
 impl HybridSide {
-    /// The picture, its middle square scaled to this many rows and columns.
+    /// The image, resized and cropped to a square of this size.
     ///
     /// # Errors
-    /// The file is missing or is no picture.
+    /// The file is missing or not an image.
     pub fn pixels(&self, size: usize) -> Result<Pixels, DatasetError> {
         let wrong = |message| {
             let name = self.image.display().to_string();
@@ -64,10 +64,10 @@ impl HybridSide {
     }
 }
 
-/// Reads all records of a file; pictures are looked for, and read when they are asked for.
+/// Reads all records of a file; image files are located now and decoded on access.
 ///
 /// # Errors
-/// The file cannot be read or holds no record, or a record is broken: line and field are named, or the picture.
+/// The file can't be read or is empty, or a record is malformed: the error names line and field, or the image.
 pub fn read(path: &Path) -> Result<Vec<HybridRecord>, DatasetError> {
     let records = reading::rows(path)?.map(|row| row.and_then(|(origin, value)| parse(&origin, &value)));
     let records = records.collect::<Result<Vec<_>, _>>()?;

@@ -1,4 +1,4 @@
-//! Judgements: lines of `labels.jsonl`, and what stands after all of them.
+//! Judgements: the lines of `labels.jsonl`, and their current state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::choice::Choice;
 use super::types::Side;
 use super::{VERSION, agreement, wire};
 use crate::error::DatasetError;
@@ -13,68 +14,22 @@ use crate::formats::fields::Fields;
 use crate::pairs::Agreement;
 use crate::record::Origin;
 
-/// What somebody said of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Choice {
-    /// The first is better.
-    A,
-    /// The second is better.
-    B,
-    /// They are equally good.
-    Tie,
-    /// It can't be said; counts as not judged.
-    Skip,
-}
-
-impl Choice {
-    /// All there are.
-    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::Tie, Self::Skip];
-
-    /// The name, as in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::A => "a",
-            Self::B => "b",
-            Self::Tie => "tie",
-            Self::Skip => "skip",
-        }
-    }
-
-    /// That this side is better.
-    pub fn of(side: Side) -> Self {
-        match side {
-            Side::A => Self::A,
-            Side::B => Self::B,
-        }
-    }
-
-    /// How much it says for `a`, from 0 to 1; nothing where nothing was said.
-    pub fn share_of_a(self) -> Option<f64> {
-        match self {
-            Self::A => Some(1.0),
-            Self::B => Some(0.0),
-            Self::Tie => Some(0.5),
-            Self::Skip => None,
-        }
-    }
-}
-
-/// What kind of judge it was.
+/// The kind of judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Judge {
-    /// Somebody who looked.
+    /// A human labeller.
     Person,
-    /// A rule that knows the answer.
+    /// A rule with the ground truth.
     Oracle,
     /// A model.
     Model,
 }
 
 impl Judge {
-    /// All there are.
+    /// Every kind.
     pub const ALL: [Self; 3] = [Self::Person, Self::Oracle, Self::Model];
 
-    /// The name, as in the file.
+    /// The name in the file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Person => "person",
@@ -84,43 +39,43 @@ impl Judge {
     }
 }
 
-/// What a line of the file does.
+/// The effect of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It says this, in place of what the same labeller said of the same pair before.
+pub enum JudgementChange {
+    /// Sets the labeller's choice for the pair, in place of an earlier one.
     Chosen(Choice),
-    /// It takes back what the same labeller said of the same pair.
+    /// Retracts the labeller's choice for the pair.
     Undone,
 }
 
 /// One judgement: a line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Label {
-    /// The pair's number.
+pub struct Judgement {
+    /// The pair's index.
     pub index: usize,
-    /// Who judges; see [`Label::is_name`].
+    /// The labeller's name; see [`Judgement::is_name`].
     pub labeller: String,
-    /// What kind of judge that is.
+    /// The kind of judge.
     pub by: Judge,
-    /// What is said.
-    pub verdict: Verdict,
+    /// The effect.
+    pub change: JudgementChange,
 }
 
-impl Label {
-    /// Whether this can be a labeller's name: 1 to 64 characters, no control characters, no white space around it.
+impl Judgement {
+    /// Whether a name is valid for a labeller: 1 to 64 characters, no control characters, no surrounding white space.
     pub fn is_name(name: &str) -> bool {
         (1..=64).contains(&name.chars().count()) && name.trim() == name && !name.chars().any(char::is_control)
     }
 
-    /// The line, with its end.
+    /// The line, with its line break.
     pub(super) fn to_line(&self, id: &str) -> String {
         let mut map = Map::new();
         map.insert("version".into(), json!(VERSION));
         map.insert("pairs".into(), json!(id));
         map.insert("index".into(), json!(self.index));
-        match self.verdict {
-            Verdict::Chosen(choice) => map.insert("choice".into(), json!(choice.name())),
-            Verdict::Undone => map.insert("undo".into(), json!(true)),
+        match self.change {
+            JudgementChange::Chosen(choice) => map.insert("choice".into(), json!(choice.name())),
+            JudgementChange::Undone => map.insert("undo".into(), json!(true)),
         };
         map.insert("labeller".into(), json!(self.labeller));
         map.insert("by".into(), json!(self.by.name()));
@@ -148,32 +103,32 @@ impl Label {
         let Some(by) = Judge::ALL.into_iter().find(|judge| judge.name() == by) else {
             return wrong("by", "person, oracle or model");
         };
-        let verdict = if fields.switch("undo")? {
-            Verdict::Undone
+        let change = if fields.switch("undo")? {
+            JudgementChange::Undone
         } else {
             let name = fields.string("choice")?;
             match Choice::ALL.into_iter().find(|choice| choice.name() == name) {
-                Some(choice) => Verdict::Chosen(choice),
+                Some(choice) => JudgementChange::Chosen(choice),
                 None => return wrong("choice", "a, b, tie or skip"),
             }
         };
-        Ok(Self { index, labeller: labeller.to_owned(), by, verdict })
+        Ok(Self { index, labeller: labeller.to_owned(), by, change })
     }
 }
 
-/// What labellers together say of one pair.
+/// The aggregated judgements of one pair.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preference {
-    /// The pair's number.
+    /// The pair's index.
     pub index: usize,
-    /// P(`a` is better): the mean over labellers, a tie being 0.5.
+    /// P(`a` is better): the mean over labellers, with 0.5 for a tie.
     pub a_is_better: f64,
-    /// How many labellers it is the mean of.
+    /// Number of labellers in the mean.
     pub labellers: usize,
 }
 
 impl Preference {
-    /// The two sides, the better one first; a tie leaves them as they are.
+    /// The two sides, the better one first; ties keep their order.
     pub fn order(&self) -> [Side; 2] {
         if self.a_is_better >= 0.5 { [Side::A, Side::B] } else { [Side::B, Side::A] }
     }
@@ -184,14 +139,14 @@ impl Preference {
     }
 }
 
-/// What stands of the judgements of one folder.
+/// The current judgements of one folder.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Labels {
+pub struct Judgements {
     /// By pair and labeller.
     standing: BTreeMap<usize, BTreeMap<String, Standing>>,
-    /// How many lines were taken.
+    /// Number of lines read.
     lines: u64,
-    /// The place of a last line that was cut off.
+    /// The location of a truncated last line.
     cut: Option<Origin>,
 }
 
@@ -199,17 +154,17 @@ pub struct Labels {
 struct Standing {
     choice: Choice,
     by: Judge,
-    /// Which line said it.
+    /// The line of the choice.
     line: u64,
 }
 
-impl Labels {
-    /// Reads a file of judgements of the pairs of this id, of which there are so many; no file is no judgement.
+impl Judgements {
+    /// Reads the judgements of a folder with this id and number of pairs; a missing file is empty.
     ///
-    /// A last line that was cut off while it was written is left out and noted ([`Labels::cut`]).
+    /// A truncated last line is ignored and recorded ([`Judgements::cut`]).
     ///
     /// # Errors
-    /// Another line is broken, or a judgement is of other pairs: line and field are named.
+    /// Another line is malformed, or a judgement refers to other pairs: the error names line and field.
     pub fn read(path: &Path, id: &str, pairs: usize) -> Result<Self, DatasetError> {
         match std::fs::read(path) {
             Ok(bytes) => Self::parse(&Arc::from(path), &bytes, id, pairs),
@@ -224,7 +179,7 @@ impl Labels {
         let mut lines = wire::lines(file, bytes).peekable();
         while let Some((origin, line)) = lines.next() {
             match wire::parse_line(&origin, line) {
-                Ok(value) => labels.apply(&Label::parse(&origin, &value, id, pairs)?),
+                Ok(value) => labels.apply(&Judgement::parse(&origin, &value, id, pairs)?),
                 Err(_) if lines.peek().is_none() && !is_ended => labels.cut = Some(origin),
                 Err(error) => return Err(error),
             }
@@ -232,16 +187,16 @@ impl Labels {
         Ok(labels)
     }
 
-    /// Lets one more judgement stand.
-    pub(super) fn apply(&mut self, label: &Label) {
+    /// Applies one more judgement.
+    pub(super) fn apply(&mut self, label: &Judgement) {
         self.lines += 1;
         let of_pair = self.standing.entry(label.index).or_default();
-        match label.verdict {
-            Verdict::Chosen(choice) => {
+        match label.change {
+            JudgementChange::Chosen(choice) => {
                 let standing = Standing { choice, by: label.by, line: self.lines };
                 of_pair.insert(label.labeller.clone(), standing);
             }
-            Verdict::Undone => {
+            JudgementChange::Undone => {
                 of_pair.remove(&label.labeller);
                 if of_pair.is_empty() {
                     self.standing.remove(&label.index);
@@ -250,33 +205,33 @@ impl Labels {
         }
     }
 
-    /// Where a last line was cut off, if one was.
+    /// The location of a truncated last line, if there is one.
     pub fn cut(&self) -> Option<&Origin> {
         self.cut.as_ref()
     }
 
-    /// What a labeller says of a pair.
+    /// A labeller's current choice for a pair.
     pub fn choice(&self, index: usize, labeller: &str) -> Option<Choice> {
         self.standing.get(&index)?.get(labeller).map(|standing| standing.choice)
     }
 
-    /// How many pairs a labeller has judged or skipped.
+    /// Number of pairs a labeller has judged or skipped.
     pub fn count(&self, labeller: &str) -> usize {
         self.standing.values().filter(|of_pair| of_pair.contains_key(labeller)).count()
     }
 
-    /// The pair of a labeller's last judgement that stands.
+    /// The pair of a labeller's latest current judgement.
     pub fn last(&self, labeller: &str) -> Option<usize> {
         let of_labeller = self.standing.iter().filter_map(|(index, of_pair)| Some((index, of_pair.get(labeller)?)));
         of_labeller.max_by_key(|(_, standing)| standing.line).map(|(index, _)| *index)
     }
 
-    /// Everyone of whom a judgement stands, in the order of the alphabet.
+    /// All labellers with current judgements, in alphabetical order.
     pub fn labellers(&self) -> BTreeSet<&str> {
         self.standing.values().flat_map(BTreeMap::keys).map(String::as_str).collect()
     }
 
-    /// The judgements of one kind of judge alone.
+    /// The judgements of one kind of judge.
     #[must_use]
     pub fn only(&self, by: Judge) -> Self {
         let mut kept = self.clone();
@@ -287,7 +242,7 @@ impl Labels {
         kept
     }
 
-    /// The pairs of which somebody has said something, with P(`a` is better); skipped ones are not among them.
+    /// The judged pairs with P(`a` is better), without skipped ones.
     pub fn preferences(&self) -> Vec<Preference> {
         let preference = |(index, of_pair): (&usize, &BTreeMap<String, Standing>)| {
             let shares: Vec<f64> = of_pair.values().filter_map(|standing| standing.choice.share_of_a()).collect();
@@ -297,7 +252,7 @@ impl Labels {
         self.standing.iter().filter_map(preference).collect()
     }
 
-    /// How much the labellers agree; nothing if no pair was judged by two.
+    /// The agreement of labellers; `None` if no pair was judged by two.
     pub fn agreement(&self) -> Option<Agreement> {
         let judged = |of_pair: &BTreeMap<String, Standing>| {
             let judged = of_pair.iter().filter(|(_, standing)| standing.choice != Choice::Skip);

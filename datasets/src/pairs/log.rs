@@ -1,4 +1,4 @@
-//! The file of judgements, being appended to.
+//! The append-only file of judgements.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -6,28 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::folder::PairFolder;
-use super::labels::{Label, Labels};
+use super::labels::{Judgement, Judgements};
 use crate::error::DatasetError;
 
-/// The judgements of a folder, and the right to add to them: one process at a time has it.
+/// The judgements of a folder, locked for appending by one process.
 ///
-/// A judgement is one write of a whole line, and it is on the disk when [`LabelLog::append`] returns. What a killed
-/// process or a full disk left of a line is cut off before the next one is written.
+/// A judgement is one write of a whole line, synced to disk before [`JudgementLog::append`] returns. A partial line
+/// left by a killed process or a full disk is truncated before the next write.
 #[derive(Debug)]
-pub struct LabelLog {
+pub struct JudgementLog {
     path: PathBuf,
     id: String,
     file: Box<dyn Appendable>,
-    /// The length of the whole lines.
+    /// Length of the complete lines, in bytes.
     length: u64,
-    /// Whether there may be more than whole lines.
+    /// Whether a partial line may follow.
     is_torn: bool,
-    labels: Labels,
+    labels: Judgements,
 }
 
-/// What is needed of a file. Another implementation plays a full disk in the tests.
+/// The file operations needed; the tests substitute a full disk.
 pub(super) trait Appendable: std::fmt::Debug + Send {
-    /// Writes at the end, once; says how many bytes went out.
+    /// Appends in one write; returns the number of bytes written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
     fn sync(&mut self) -> io::Result<()>;
     fn cut(&mut self, length: u64) -> io::Result<()>;
@@ -52,12 +52,12 @@ impl Appendable for File {
     }
 }
 
-impl LabelLog {
-    /// Opens the file of a folder's judgements, and makes it if there is none.
+impl JudgementLog {
+    /// Opens the judgement file of a folder, and creates it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be written, is broken other than by a last line that was cut off, belongs to other pairs, or another
-    /// process is adding to it.
+    /// It is not writable, is malformed other than by a truncated last line, belongs to other pairs, or is locked by
+    /// another process.
     pub fn open(folder: &PairFolder) -> Result<Self, DatasetError> {
         let path = folder.labels_path();
         let failed = |source| DatasetError::Write { path: path.clone(), source };
@@ -72,7 +72,7 @@ impl LabelLog {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|source| DatasetError::Io { path: path.clone(), source })?;
-        let labels = Labels::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;
+        let labels = Judgements::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let is_torn = whole < bytes.len();
         let mut log =
@@ -86,18 +86,18 @@ impl LabelLog {
         Ok(log)
     }
 
-    /// What stands.
-    pub fn labels(&self) -> &Labels {
+    /// The current judgements.
+    pub fn labels(&self) -> &Judgements {
         &self.labels
     }
 
-    /// Adds a judgement. When this returns it is on the disk.
+    /// Appends a judgement and syncs it to disk.
     ///
     /// # Errors
-    /// The disk is full or broken: [`DatasetError::Write`] has the system's word. The file then ends where it did, and the
-    /// judgement does not stand.
-    pub fn append(&mut self, label: &Label) -> Result<(), DatasetError> {
-        if !Label::is_name(&label.labeller) {
+    /// The disk is full or broken: [`DatasetError::Write`] has the system's error. The file is unchanged, and the
+    /// judgement does not count.
+    pub fn append(&mut self, label: &Judgement) -> Result<(), DatasetError> {
+        if !Judgement::is_name(&label.labeller) {
             let hint = "a labeller's name has 1 to 64 characters, and no white space around it";
             return Err(DatasetError::Setting { name: "labeller", value: label.labeller.clone(), hint });
         }
@@ -130,8 +130,8 @@ impl LabelLog {
 }
 
 #[cfg(test)]
-impl LabelLog {
-    /// Puts another file around the one there is.
+impl JudgementLog {
+    /// Wraps the file, for tests.
     pub(super) fn wrap_file(self, wrap: impl FnOnce(Box<dyn Appendable>) -> Box<dyn Appendable>) -> Self {
         Self { file: wrap(self.file), ..self }
     }

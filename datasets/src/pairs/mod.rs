@@ -1,24 +1,26 @@
-//! Pairs that models made and somebody is to compare: a folder, and the judgements that gather in it.
+//! Folders of generated pairs for comparison, and their judgements.
 //!
-//! A *pair* is a request and two things made for it, `a` and `b`. What was made is a text (token), a picture
-//! (diffusion), or a refined prompt and the picture that was made of it (hybrid). Both sides stand in one record with one
-//! request, so a pair whose sides answer different requests cannot be written down.
+//! A *pair* is a request and two results for it, `a` and `b`. A result is a text (token), an image (diffusion), or a
+//! refined prompt and the image generated from it (hybrid). Both sides are in one record with one request, so pairs
+//! with different requests can't be represented.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `pairs.json` | format, version, id, modality, how many pairs, and the settings they were made with |
-//! | `pairs.jsonl` | one pair a line |
-//! | `images/` | the pictures, as PNG (diffusion and hybrid) |
-//! | `latents.safetensors` | `a` and `b`, f32 `[pairs, channels, height, width]`: what the generator itself made, latents or pixels from -1 to 1 (diffusion and hybrid) |
-//! | `labels.jsonl` | one judgement a line, only ever appended to |
+//! | `pairs.json` | format, version, id, modality, number of pairs, and the settings they were generated with |
+//! | `pairs.jsonl` | one pair per line |
+//! | `images/` | the images, as PNG (diffusion and hybrid) |
+//! | `latents.safetensors` | `a` and `b`, f32 `[pairs, channels, height, width]`: the generator's output, latents or pixels from -1 to 1 (diffusion and hybrid) |
+//! | `labels.jsonl` | one judgement per line, append-only |
 //!
-//! A [`PairWriter`] makes the first four, whole or not at all; a [`PairFolder`] checks and reads them. A [`LabelLog`]
-//! appends judgements, [`Labels`] says what stands, and [`Labels::preferences`] is what a loss takes. The id is a hash of
-//! everything but the judgements, so that judgements of other pairs are refused. `docs/pairs.md` has the fields.
+//! A [`PairWriter`] writes the first four atomically; a [`PairFolder`] checks and reads them. A [`JudgementLog`]
+//! appends judgements, [`Judgements`] is their current state, and [`Judgements::preferences`] is the input of a loss.
+//! The id is a hash of everything but the judgements, so that judgements of other pairs are refused. `docs/pairs.md`
+//! documents the fields.
 //!
-//! [`hybrid`] reads judged hybrid pairs that other programs made, from plain JSON lines.
+//! [`hybrid`] reads judged hybrid pairs of other programs from plain JSON lines.
 
 mod agreement;
+mod choice;
 mod folder;
 pub mod hybrid;
 mod labels;
@@ -30,18 +32,19 @@ mod wire;
 mod writer;
 
 pub use agreement::{Agreement, Kappa};
+pub use choice::Choice;
 pub use folder::PairFolder;
 pub use hybrid::{HybridRecord, HybridSide};
-pub use labels::{Choice, Judge, Label, Labels, Preference, Verdict};
-pub use log::LabelLog;
+pub use labels::{Judge, Judgement, JudgementChange, Judgements, Preference};
+pub use log::JudgementLog;
 pub use types::{Candidate, Fresh, Kept, Modality, Pair, Refined, Side};
 pub use writer::PairWriter;
 
-/// What `pairs.json` says it is.
+/// The format name in `pairs.json`.
 const FORMAT: &str = "hybrid-dpo pairs";
 /// The version of all files of a folder.
 const VERSION: u64 = 1;
-/// What the id of a folder that [`PairWriter`] wrote starts with; the hash follows.
+/// Prefix of the id in a folder written by [`PairWriter`]; the hash follows.
 const HASHED: &str = "blake3:";
-/// The dimensions of the tensors of `latents.safetensors`.
+/// Dimensions of the tensors of `latents.safetensors`.
 const DIMENSIONS: &str = "[pairs, channels, height, width]";

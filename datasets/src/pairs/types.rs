@@ -1,4 +1,4 @@
-//! A pair as a value.
+//! Pairs as values.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::Pixels;
 
-/// What kind of thing the models made.
+/// The modality of a pair's sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
     /// Texts.
     #[default]
     Token,
-    /// Pictures.
+    /// Images.
     Diffusion,
-    /// A refined prompt, and the picture made of it.
+    /// A refined prompt, and the image generated from it.
     Hybrid,
 }
 
 impl Modality {
-    /// All there are.
+    /// Every modality.
     pub const ALL: [Self; 3] = [Self::Token, Self::Diffusion, Self::Hybrid];
 
-    /// The name, as in `pairs.json` and `--mdp`.
+    /// The name in `pairs.json` and `--mdp`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -32,7 +32,7 @@ impl Modality {
         }
     }
 
-    /// Whether a pair's sides are pictures.
+    /// Whether a pair's sides have images.
     pub fn has_pictures(self) -> bool {
         self != Self::Token
     }
@@ -44,7 +44,7 @@ impl fmt::Display for Modality {
     }
 }
 
-/// One of the two sides of a pair, as the files have them; which stands left on a screen is another matter.
+/// A side of a pair in the files, independent of its placement on a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The first.
@@ -54,10 +54,10 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both, in order.
+    /// Both sides, in order.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
-    /// The name, as in the files.
+    /// The name in the files.
     pub fn name(self) -> &'static str {
         match self {
             Self::A => "a",
@@ -65,7 +65,7 @@ impl Side {
         }
     }
 
-    /// The other one.
+    /// The other side.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -81,19 +81,19 @@ impl fmt::Display for Side {
     }
 }
 
-/// A request and two things made for it; `Y` is what was made, [`Kept`] in a folder and [`Fresh`] on its way there.
+/// A request and two results; `Y` is [`Kept`] in a folder and [`Fresh`] before it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair<Y> {
-    /// What was asked for, of both.
+    /// The request, shared by both sides.
     pub request: String,
-    /// The first.
+    /// The first result.
     pub a: Candidate<Y>,
-    /// The second.
+    /// The second result.
     pub b: Candidate<Y>,
 }
 
 impl<Y> Pair<Y> {
-    /// One of the two.
+    /// The result of a side.
     pub fn side(&self, side: Side) -> &Candidate<Y> {
         match side {
             Side::A => &self.a,
@@ -102,49 +102,49 @@ impl<Y> Pair<Y> {
     }
 }
 
-/// One of the two things to compare, and how it came about.
+/// One of the two results, and how it was generated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate<Y> {
-    /// The prompt that the generator was given, where a refiner stood before it: of hybrid pairs, and of no others.
+    /// The generator's prompt from a refiner: for hybrid pairs only.
     pub refined: Option<Refined>,
-    /// What was made.
+    /// The result.
     pub made: Y,
-    /// The seed it was drawn with.
+    /// Its random seed.
     pub seed: u64,
-    /// The log-probability of each decision (nats) under the models that made it, if it was kept.
+    /// The log-probability of each decision under the generating models, in nats, if recorded.
     pub log_probs: Option<Vec<f64>>,
 }
 
-/// What a refiner made of a request.
+/// A refined prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refined {
-    /// The prompt that the generator was given.
+    /// The text given to the generator.
     pub text: String,
-    /// The tokens that were drawn, with EOS where it was drawn; empty where no refiner was asked.
+    /// The sampled tokens, with EOS if it was sampled; empty if no refiner was used.
     pub tokens: Vec<u32>,
-    /// Whether no refiner was asked, so that the text is the request.
+    /// Whether no refiner was used, so that the text is the request.
     pub is_null: bool,
 }
 
-/// What a side has in a folder.
+/// The result stored in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// A text.
     Response(String),
-    /// The name of a picture's file within the folder, such as `images/00000-a.png`.
+    /// The image's file name within the folder, such as `images/00000-a.png`.
     Image(String),
 }
 
-/// What a side has before it is in a folder.
+/// A result to be stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fresh<'a> {
     /// A text.
     Response(&'a str),
-    /// A picture.
+    /// An image.
     Image {
-        /// What a person sees.
+        /// The image shown to labellers.
         picture: &'a Pixels,
-        /// What the generator made, in the order row, column, channel.
+        /// The generator's output, in the order height, width, channel.
         latent: &'a [f32],
     },
 }

@@ -1,4 +1,4 @@
-//! Lines of `pairs.jsonl` to and from values.
+//! Serialisation of `pairs.jsonl` and `pairs.json`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::DatasetError;
 use crate::formats::fields::Fields;
 use crate::record::Origin;
 
-/// The JSON of one line of a file.
+/// Parses one line as JSON.
 pub(super) fn parse_line(origin: &Origin, line: &[u8]) -> Result<Value, DatasetError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| DatasetError::Utf8 { origin: origin.clone(), byte: error.valid_up_to() })?;
@@ -22,7 +22,7 @@ pub(super) fn parse_line(origin: &Origin, line: &[u8]) -> Result<Value, DatasetE
     })
 }
 
-/// The lines of a file's bytes with their places; a file's last line may lack its end.
+/// The lines of a file with their locations; the last line may lack its line break.
 pub(super) fn lines<'a>(file: &Arc<Path>, bytes: &'a [u8]) -> impl Iterator<Item = (Origin, &'a [u8])> {
     let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let lines = (!bytes.is_empty()).then(|| whole.split(|byte| *byte == b'\n'));
@@ -30,7 +30,7 @@ pub(super) fn lines<'a>(file: &Arc<Path>, bytes: &'a [u8]) -> impl Iterator<Item
     (1..).zip(lines.into_iter().flatten()).map(move |(number, line)| (Origin::line(&file, number), line))
 }
 
-/// What `pairs.json` says.
+/// The contents of `pairs.json`.
 pub(super) struct Header {
     pub(super) id: String,
     pub(super) modality: Modality,
@@ -82,7 +82,7 @@ impl Header {
     }
 }
 
-/// A line of `pairs.jsonl`, without its end.
+/// Formats a line of `pairs.jsonl`, without its line break.
 pub(super) fn pair_line(index: usize, pair: &Pair<Kept>) -> String {
     json!({"index": index, "request": pair.request, "a": candidate(&pair.a), "b": candidate(&pair.b)}).to_string()
 }
@@ -105,7 +105,7 @@ fn candidate(candidate: &Candidate<Kept>) -> Value {
     Value::Object(map)
 }
 
-/// The pair of a line, which must be number `index` from 0.
+/// Parses the pair of a line, which must have index `index`.
 pub(super) fn parse_pair(
     origin: &Origin,
     value: &Value,
@@ -165,7 +165,7 @@ fn parse_refined(fields: &Fields<'_>, request: &str) -> Result<Refined, DatasetE
     Ok(Refined { text, tokens, is_null })
 }
 
-/// The name of a picture's file: one that lies directly in `images`, so that no line can point out of the folder.
+/// Parses an image's file name, which must lie directly in `images`, so that no line can refer outside the folder.
 fn parse_image(fields: &Fields<'_>) -> Result<String, DatasetError> {
     let name = fields.string("image")?;
     let inside = name.strip_prefix("images/").unwrap_or_default();

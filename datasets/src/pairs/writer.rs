@@ -1,4 +1,4 @@
-//! A folder of pairs, being written.
+//! The writer of pair folders.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Cursor, Read, Seek, SeekFrom, Write};
@@ -8,14 +8,16 @@ use image::ImageFormat;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
+use mdp::diffusion::LatentShape;
+
 use super::folder::ContentHash;
 use super::types::{Candidate, Fresh, Kept, Modality, Pair, Side};
 use super::wire;
 use crate::error::DatasetError;
+use crate::images::Pixels;
 use crate::images::tensors::{TensorWriter, channels_first};
-use crate::images::{LatentShape, Pixels};
 
-/// A folder of pairs being written, pair by pair. It appears under its name when it is finished, whole or not at all.
+/// Writes a pair folder, pair by pair, and moves it into place when finished.
 ///
 /// # Examples
 /// ```
@@ -38,17 +40,17 @@ pub struct PairWriter {
     settings: Map<String, Value>,
     shape: Option<LatentShape>,
     lines: BufWriter<File>,
-    /// Latents in the order a, b, a, b, until it is known how many there are.
+    /// Latents in the order a, b, a, b, until their number is known.
     spool: BufWriter<File>,
     hash: ContentHash,
     count: usize,
 }
 
 impl PairWriter {
-    /// Begins a folder; `shape` is that of the latents, where the sides are pictures.
+    /// Creates a folder; `shape` is that of the latents, for images.
     ///
     /// # Errors
-    /// There is something of this name already, its parent cannot be written to, or pictures come without a shape.
+    /// The path exists, its parent is not writable, or the shape of images is missing.
     pub fn create(
         target: &Path,
         modality: Modality,
@@ -74,7 +76,7 @@ impl PairWriter {
         Ok(Self { target, building, modality, settings, shape, lines, spool, hash, count: 0 })
     }
 
-    /// How many pairs there are so far.
+    /// Number of pairs so far.
     pub fn len(&self) -> usize {
         self.count
     }
@@ -84,11 +86,11 @@ impl PairWriter {
         self.count == 0
     }
 
-    /// Adds a pair.
+    /// Appends a pair.
     ///
     /// # Errors
-    /// Its sides are not of this modality, a number is none, a latent has another shape, or the disk is full. Nothing
-    /// of a refused pair is kept; after a full disk the writer is of no more use.
+    /// Its sides have another modality, a number is not finite, a latent has another shape, or the disk is full. A
+    /// refused pair leaves nothing behind; after a full disk the writer must not be used again.
     pub fn push(&mut self, pair: &Pair<Fresh<'_>>) -> Result<(), DatasetError> {
         for side in Side::BOTH {
             self.check(pair, side)?;
@@ -120,10 +122,10 @@ impl PairWriter {
         self.spool.write_all(&bytes).map_err(|source| failed(&self.target, source))
     }
 
-    /// Puts the folder in its place and gives its id.
+    /// Moves the folder into place and returns its id.
     ///
     /// # Errors
-    /// There is no pair, something of this name has come up meanwhile, or the disk is full.
+    /// There is no pair, the path exists by now, or the disk is full.
     pub fn finish(mut self) -> Result<String, DatasetError> {
         if self.count == 0 {
             return Err(DatasetError::Empty { path: self.target });
@@ -233,7 +235,7 @@ fn failed(path: &Path, source: std::io::Error) -> DatasetError {
     DatasetError::Write { path: path.to_owned(), source }
 }
 
-/// A folder beside the one to be, open to whoever may see new folders (temporary ones are their owner's only).
+/// A temporary folder beside the target, with the permissions of new folders.
 fn building() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".building-");

@@ -1,4 +1,4 @@
-//! Rows of Arrow streams, which `save_to_disk` of Python's datasets writes, as JSON.
+//! Rows of Arrow streams, the format of `save_to_disk` in Python's datasets, as JSON.
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -20,11 +20,11 @@ use super::{Cell, CellRow, CellRows, RECORD_LIMIT, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-/// Bytes that are read at a time.
+/// Size of a read, in bytes.
 const CHUNK: u64 = 1 << 20;
-/// The most rows of a batch; `datasets` writes 1,000.
+/// Maximum number of rows of a batch; `datasets` writes 1,000.
 const MOST_ROWS: usize = 1 << 24;
-/// The extension under which `datasets` keeps what has no one type: JSON in strings.
+/// The extension type under which `datasets` stores values of mixed types: JSON in strings.
 const JSON: &str = "arrow.json";
 
 /// The rows of a stream, in order.
@@ -32,7 +32,7 @@ pub(super) fn rows(file: File, path: Arc<Path>) -> Rows {
     Box::new(cell_rows(file, path).map(|row| row.map(|(origin, cells)| (origin, plain(Cell::Group(cells))))))
 }
 
-/// The rows of a stream, in order, bytes as bytes.
+/// The rows of a stream, in order, with binary columns as bytes.
 pub(super) fn cell_rows(file: File, path: Arc<Path>) -> CellRows {
     let mut stream = Stream {
         file: BufReader::new(file),
@@ -63,7 +63,7 @@ pub(super) fn cell_rows(file: File, path: Arc<Path>) -> CellRows {
 }
 
 /// # Errors
-/// The row is longer than any record.
+/// The row exceeds the record limit.
 fn sized(origin: Origin, cells: Vec<(String, Cell)>) -> Result<CellRow, DatasetError> {
     let length: usize = cells.iter().map(|(_, cell)| length(cell)).sum();
     if length <= RECORD_LIMIT {
@@ -73,7 +73,7 @@ fn sized(origin: Origin, cells: Vec<(String, Cell)>) -> Result<CellRow, DatasetE
     }
 }
 
-/// Bytes of the texts and bytes in a cell.
+/// Size of the strings and bytes in a cell.
 fn length(cell: &Cell) -> usize {
     fn of_json(value: &Value) -> usize {
         match value {
@@ -90,11 +90,11 @@ fn length(cell: &Cell) -> usize {
     }
 }
 
-/// A stream that is read chunk by chunk: the decoder makes room for what has come, not for what is claimed.
+/// A stream read in chunks: memory is allocated for data received, not for lengths declared.
 struct Stream {
     file: BufReader<File>,
     decoder: StreamDecoder,
-    /// What was read and not decoded yet.
+    /// Bytes read and not decoded yet.
     pending: Buffer,
     batch: Option<RecordBatch>,
     /// The next row of the batch.
@@ -117,7 +117,7 @@ impl Stream {
         }
     }
 
-    /// Goes to the next batch, or reads on; whether there was more.
+    /// Decodes the next batch or reads more; returns whether there was any.
     fn advance(&mut self) -> Result<bool, ArrowError> {
         if self.pending.is_empty() {
             let mut chunk = Vec::new();
@@ -139,11 +139,11 @@ impl Stream {
     }
 }
 
-/// One value of a column. What has a type that no record has becomes an object that says so: a column that nobody reads
-/// may have it, and where somebody does the object is refused.
+/// The value of a column at a row. An unsupported type becomes an object that names it: an ignored column may have one,
+/// and a column that is read then fails its check.
 ///
 /// # Errors
-/// A dictionary without the key that is asked for.
+/// A dictionary index is out of range.
 fn cell(field: &Field, column: &dyn Array, at: usize) -> Result<Cell, String> {
     if column.is_null(at) || column.data_type() == &DataType::Null {
         return Ok(Cell::Json(Value::Null));
@@ -214,7 +214,7 @@ fn number(column: &dyn Array, at: usize) -> Result<Value, String> {
     })
 }
 
-/// The same numbers under another type of their size.
+/// Reinterprets a column as another type of the same width.
 fn as_type(column: &dyn Array, kind: DataType) -> Result<ArrayRef, String> {
     let data = column.to_data().into_builder().data_type(kind).build();
     data.map(make_array).map_err(|error| error.to_string())

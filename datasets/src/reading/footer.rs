@@ -1,27 +1,27 @@
-//! What a Parquet file's footer claims, before the reader makes room for it.
+//! Checks a Parquet footer's counts before the reader allocates memory for them.
 //!
-//! The reader asks for as much memory as the footer's counts say, and a process that is refused memory ends without a
-//! word. So the counts are held against what is there: the footer is a struct in Thrift's compact protocol.
+//! The reader allocates by the footer's counts, and a failed allocation aborts the process. So the counts are checked
+//! against the data: the footer is a struct in Thrift's compact protocol.
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The bytes behind the footer: its length, and `PAR1`.
+/// Number of bytes after the footer: its length, and `PAR1`.
 const TAIL: u64 = 8;
-/// The largest footer: column chunks take some hundred bytes each.
+/// Maximum size of a footer: a column chunk takes some hundred bytes.
 const LONGEST: u64 = 64 << 20;
-/// How deep structs and lists lie in each other; the format's own are 6 deep.
+/// Maximum nesting of structs and lists; the format itself needs 6.
 const DEEPEST: usize = 32;
 
-/// The fields of the footer and of a schema's element that are of interest here.
+/// Field ids of the footer and of a schema element.
 const SCHEMA: i64 = 2;
 const CHILDREN: i64 = 5;
 
-/// Checks that a footer has as many parts as it says.
+/// Checks that a footer has as many elements as it declares.
 ///
-/// What is not a footer at all is left to the reader to name.
+/// Data that are no footer at all are left to the reader's error.
 ///
 /// # Errors
-/// What is claimed and not there, as a message.
+/// The declared and missing elements, as a message.
 pub(super) fn check(file: &mut File) -> Result<(), String> {
     let Some(footer) = read(file)? else { return Ok(()) };
     let mut thrift = Thrift { rest: &footer, claimed: 0, elements: 0 };
@@ -33,7 +33,7 @@ pub(super) fn check(file: &mut File) -> Result<(), String> {
     Ok(())
 }
 
-/// The bytes of the footer, where there are as many.
+/// The bytes of the footer, if complete.
 fn read(file: &mut File) -> Result<Option<Vec<u8>>, String> {
     let mut tail = [0; TAIL as usize];
     let length = file.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
@@ -56,17 +56,17 @@ fn read(file: &mut File) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(footer))
 }
 
-/// The bytes of a struct that are still to be read, and what was counted.
+/// The remaining bytes of a struct, and its counts.
 struct Thrift<'f> {
     rest: &'f [u8],
-    /// The children that elements of the schema claim, together.
+    /// Number of children that schema elements declare, in total.
     claimed: u64,
-    /// The elements of the schema.
+    /// Number of schema elements.
     elements: u64,
 }
 
 impl Thrift<'_> {
-    /// Goes through a struct; `path` has the fields that lead to it.
+    /// Skips a struct; `path` holds the field ids that lead to it.
     fn structure(&mut self, depth: usize, path: &mut Vec<i64>) -> Result<(), String> {
         let mut field = 0_i64;
         loop {

@@ -1,9 +1,8 @@
-//! Steps of readers that may panic on damaged files.
+//! Catches panics of readers on damaged files.
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-/// Runs a step of a reader of ours or others'. On damaged pages it may panic; that is a bad file, not a bug, so it becomes
-/// an error and nothing is printed.
+/// Runs a step of a reader. A panic on damaged data becomes an error, and nothing is printed.
 pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, ()> {
     silence_guarded_panics();
     let was = IS_GUARDED.replace(true);
@@ -16,7 +15,7 @@ thread_local! {
     static IS_GUARDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Puts a hook before the present one that says nothing about panics that [`guarded`] catches.
+/// Installs a panic hook that is silent for panics caught by [`guarded`].
 fn silence_guarded_panics() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

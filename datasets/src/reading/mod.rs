@@ -1,7 +1,7 @@
-//! Files to rows of JSON: lines, arrays, gzip, Parquet, Arrow streams, folders of shards. One row in memory at a time, of
-//! Arrow one batch.
+//! Reads files as rows of JSON: lines, arrays, gzip, Parquet, Arrow streams, folders of shards. One row is in memory at
+//! a time, or one batch for Arrow.
 //!
-//! What a file is is decided by its first bytes; a name that promises gzip or Parquet must keep its word.
+//! The file type is detected from the first bytes; a file name that implies gzip or Parquet must be right.
 mod arrow;
 mod footer;
 mod guard;
@@ -24,38 +24,38 @@ use self::unpacked::{Members, Unpacked, most_lines};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-pub use shards::{Kind, Shards, Split, is_named_records, shards};
+pub use shards::{Shards, Split, SplitKind, is_named_records, shards};
 
-/// The most bytes one record may have.
+/// Maximum size of a record, in bytes.
 pub const RECORD_LIMIT: usize = 64 << 20;
 
-/// One row of a file: where it was, and what it says.
+/// A row: its location and its value.
 pub type Row = (Origin, Value);
 
-/// The rows of a file, one at a time. After an error that is not about one row it ends.
+/// An iterator of a file's rows. It ends after an error that does not concern a single row.
 pub type Rows = Box<dyn Iterator<Item = Result<Row, DatasetError>> + Send>;
 
-/// One row of a file whose columns may be bytes: where it was, and its columns.
+/// A row whose columns may be bytes: its location and its columns.
 pub(crate) type CellRow = (Origin, Vec<(String, Cell)>);
 
-/// The rows of a file, one at a time, like [`Rows`].
+/// An iterator like [`Rows`] over rows with bytes.
 pub(crate) type CellRows = Box<dyn Iterator<Item = Result<CellRow, DatasetError>> + Send>;
 
-/// What one column of a row says.
+/// The value of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {
-    /// Anything that JSON can say.
+    /// A JSON value.
     Json(Value),
-    /// Bytes that are not marked as text; only tables have them.
+    /// Binary data, in tables only.
     Bytes(Vec<u8>),
-    /// Columns within the column; only tables have them.
+    /// Nested columns, in tables only.
     Group(Vec<(String, Cell)>),
 }
 
 /// Opens one file.
 ///
 /// # Errors
-/// The file cannot be read, or is not what its name says.
+/// The file can't be read, or its name implies another type.
 pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     let origin: Arc<Path> = Arc::from(path);
     match source(path)? {
@@ -69,7 +69,7 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
 /// Opens one file whose columns may be bytes.
 ///
 /// # Errors
-/// The file cannot be read, or is not what its name says.
+/// The file can't be read, or its name implies another type.
 pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     let rows = match source(path)? {
         Source::Parquet(file) => return parquet::cell_rows(file, Arc::from(path)),
@@ -92,11 +92,11 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     })))
 }
 
-/// Whether a path holds records rather than lines of text: a folder does, and a file whose name or first bytes say so. A
-/// text (`.txt`) may begin with a bracket; it holds records where an object with a field follows.
+/// Whether a path holds records rather than lines of text: it is a folder, or its name or first bytes say so. A `.txt`
+/// file that begins with a bracket holds records only if an object with a field follows.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file can't be read.
 pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
     let io = |source| DatasetError::Io { path: path.to_owned(), source };
     let found = std::fs::metadata(path).map_err(io)?;
@@ -124,11 +124,11 @@ pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
     Ok(is_table || is_json)
 }
 
-/// A file, and what it is.
+/// A file by its type.
 enum Source {
     Parquet(File),
     Arrow(File),
-    /// Unpacked, and how long the file is.
+    /// A gzip file, and its compressed size.
     Gzip {
         text: Box<dyn BufRead + Send>,
         packed: u64,

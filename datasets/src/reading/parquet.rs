@@ -34,7 +34,7 @@ pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
     })))
 }
 
-/// The rows of a Parquet file, in order, bytes as bytes.
+/// The rows of a Parquet file, in order, with binary columns as bytes.
 pub(super) fn cell_rows(file: File, path: Arc<Path>) -> Result<CellRows, DatasetError> {
     let (_, rows) = parquet_rows(file, path)?;
     Ok(Box::new(rows.map(|row| row.map(|(origin, fields)| (origin, cells(fields))))))
@@ -60,7 +60,7 @@ fn parquet_rows(mut file: File, path: Arc<Path>) -> Result<(TypePtr, ParquetRows
     Ok((schema, rows))
 }
 
-/// A step of the Parquet reader, whose panics are damaged files.
+/// Runs a step of the Parquet reader; a panic means a damaged file.
 fn checked<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DatasetError> {
     let error = |message| DatasetError::Parquet { path: path.to_owned(), message };
     match guarded(step) {
@@ -70,7 +70,7 @@ fn checked<T>(path: &Path, step: impl FnOnce() -> Result<T, ParquetError>) -> Re
     }
 }
 
-/// The columns in which strings are said to hold JSON, as `datasets` writes what has no one type.
+/// The string columns that hold JSON, as `datasets` stores values of mixed types.
 fn json_columns(schema: &Type) -> Vec<(String, TypePtr)> {
     let fields = if schema.is_group() { schema.get_fields() } else { &[] };
     fields.iter().filter(|field| has_json(field)).map(|field| (field.name().to_owned(), Arc::clone(field))).collect()
@@ -84,7 +84,7 @@ fn has_json(column: &Type) -> bool {
     info.logical_type_ref() == Some(&LogicalType::Json) || info.converted_type() == ConvertedType::JSON
 }
 
-/// Puts what strings hold in their place.
+/// Replaces such strings by the JSON they hold.
 fn decode(value: &mut Value, column: &Type) {
     match value {
         Value::String(text) if !column.is_group() && has_json(column) => {
@@ -109,7 +109,7 @@ fn decode(value: &mut Value, column: &Type) {
     }
 }
 
-/// What a list holds: the group in the middle of Parquet's three levels is no value.
+/// The element type of a list: the middle group of Parquet's three levels is skipped.
 fn element(list: &Type) -> &Type {
     let is_list = list.is_group() && list.get_basic_info().converted_type() == ConvertedType::LIST;
     match list.is_group().then(|| list.get_fields()) {

@@ -1,15 +1,15 @@
-//! What Python's `json` writes that is not JSON, or that others read otherwise.
+//! JSON dialect of Python's `json`: NaN, infinities and large integers.
 use serde_json::Value;
 
 use crate::big_integers;
 
-/// Names of numbers that JSON has no words for.
+/// Numbers that are not JSON.
 const NAMES: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// JSON as Python reads it: a whole number of any size keeps its digits ([`whole`]).
+/// Parses JSON like Python: integers of any size keep their digits ([`whole`]).
 ///
 /// # Errors
-/// The text is no JSON.
+/// The text is not JSON.
 pub(crate) fn from_str(text: &str) -> serde_json::Result<Value> {
     let is_long = |digits: &[u8]| digits.len() >= big_integers::SHORTEST;
     let may_be_long = text.as_bytes().split(|byte| !byte.is_ascii_digit()).any(is_long);
@@ -27,8 +27,8 @@ fn with_whole_numbers(text: &str) -> Option<String> {
     })
 }
 
-/// The text with `null` for numbers that are none or too big (`NaN`, `Infinity`, `1e999`), outside strings; nothing
-/// where there are none. A field that is read and has one is then missing, and one that is not read changes nothing.
+/// Replaces non-finite and overflowing numbers (`NaN`, `Infinity`, `1e999`) outside strings by `null`; `None` if there
+/// are none. A field with such a number counts as missing.
 pub(super) fn without_odd_numbers(text: &str) -> Option<String> {
     replaced(text, |token| {
         let is_odd = NAMES.contains(&token) || token.parse::<f64>().is_ok_and(f64::is_infinite);
@@ -36,7 +36,7 @@ pub(super) fn without_odd_numbers(text: &str) -> Option<String> {
     })
 }
 
-/// The text with other words and numbers in the place of some, outside strings; nothing where none is replaced.
+/// Replaces words and numbers outside strings; `None` if nothing is replaced.
 fn replaced(text: &str, other: impl Fn(&str) -> Option<String>) -> Option<String> {
     let (mut out, mut rest, mut has_any) = (String::with_capacity(text.len()), text, false);
     while let Some(first) = rest.chars().next() {
@@ -54,7 +54,7 @@ fn replaced(text: &str, other: impl Fn(&str) -> Option<String>) -> Option<String
     has_any.then_some(out)
 }
 
-/// How long the string is that a text begins with, its quotes included.
+/// Length of the string literal at the start of a text, quotes included.
 fn string_length(text: &str) -> usize {
     let mut is_escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -1,4 +1,4 @@
-//! Folders that `datasets` wrote with `save_to_disk`: Arrow streams beside a description, one folder a split.
+//! Folders written by `save_to_disk` of `datasets`: Arrow files and their metadata, one folder per split.
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::shards::Parts;
 use crate::error::DatasetError;
 
-/// What says which splits a folder has.
+/// The file that lists a folder's splits.
 const SPLITS: &str = "dataset_dict.json";
 
-/// What says which files a split has.
+/// The file that lists a split's data files.
 const STATE: &str = "state.json";
 
-/// The files of a saved folder with their splits; nothing if nobody saved it that way. Other Arrow files that lie there
-/// are what `datasets` keeps of its own work.
+/// The files of a saved folder with their splits; `None` for other folders. Other Arrow files in it are caches of
+/// `datasets`.
 pub(super) fn files(folder: &Path) -> Result<Option<Parts>, DatasetError> {
     if folder.join(SPLITS).is_file() {
         let path = folder.join(SPLITS);
@@ -37,7 +37,7 @@ pub(super) fn files(folder: &Path) -> Result<Option<Parts>, DatasetError> {
     Ok(Some(of_split(folder)?.into_iter().map(|file| (None, file)).collect()))
 }
 
-/// The files of one split, in the order in which the rows are.
+/// The files of one split, in row order.
 fn of_split(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let path = folder.join(STATE);
     let state = read(&path)?;
@@ -50,7 +50,7 @@ fn of_split(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     files.iter().map(|file| name(file).ok_or_else(|| broken(&path, "names a file that is not in its folder"))).collect()
 }
 
-/// `set_format` hides columns of a table, which `datasets` does not show again when it loads it.
+/// Refuses tables with columns hidden by `set_format`: `datasets` does not show them again on loading.
 fn check_shown(folder: &Path, path: &Path, state: &Value) -> Result<(), DatasetError> {
     let Some(shown) = state["_format_columns"].as_array().filter(|_| state["_output_all_columns"] != true) else {
         return Ok(());
@@ -67,7 +67,7 @@ fn check_shown(folder: &Path, path: &Path, state: &Value) -> Result<(), DatasetE
     Err(broken(path, &message))
 }
 
-/// Whether a name is that of something that lies right in a folder.
+/// Whether a name has no path separators.
 fn is_plain(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!((components.next(), components.next()), (Some(std::path::Component::Normal(_)), None))

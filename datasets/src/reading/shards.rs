@@ -1,4 +1,4 @@
-//! Which files a data argument means.
+//! Resolves a data argument to files.
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -7,30 +7,30 @@ use std::path::{Path, PathBuf};
 use super::saved;
 use crate::error::DatasetError;
 
-/// The part of a data set that is wanted.
+/// A split of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What is learned from: `train`.
+    /// The training split: `train`.
     Train,
-    /// What is looked at while learning: `validation` where there is such a part, else `test`, else everything.
+    /// The held-out split: `validation` if there is one, else `test`, else everything.
     HeldOut,
-    /// The part of this name, or of this kind: `validation` takes `valid1` and `dev`.
+    /// A split by its exact name, or by its kind: `validation` matches `valid1` and `dev`.
     Named(String),
 }
 
-/// A kind of part.
+/// A kind of split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What is learned from.
+pub enum SplitKind {
+    /// Training data.
     Train,
-    /// What is looked at while learning.
+    /// Validation data.
     Validation,
-    /// What is looked at once.
+    /// Test data.
     Test,
 }
 
-impl Kind {
-    /// The kind that a word names: `train`, `valid1`, `val`, `dev`, `test` and the like.
+impl SplitKind {
+    /// The kind of split that a word names: `train`, `valid1`, `val`, `dev`, `test` and the like.
     pub fn from_word(word: &str) -> Option<Self> {
         match word.trim_end_matches(|last: char| last.is_ascii_digit()).to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -40,29 +40,29 @@ impl Kind {
         }
     }
 
-    /// The kind that any of the words in a name is.
+    /// The kind of split that a word in a name names.
     fn of_name(name: &str) -> Option<Self> {
         name.split(|letter: char| !letter.is_alphanumeric()).find_map(Self::from_word)
     }
 }
 
 impl Split {
-    /// Whether a record that says it is of this kind is wanted.
-    pub fn takes(&self, kind: Kind) -> bool {
+    /// Whether the split includes records of this kind.
+    pub fn takes(&self, kind: SplitKind) -> bool {
         match self {
-            Self::Train => kind == Kind::Train,
+            Self::Train => kind == SplitKind::Train,
             Self::HeldOut => true,
-            Self::Named(name) => Kind::of_name(name) == Some(kind),
+            Self::Named(name) => SplitKind::of_name(name) == Some(kind),
         }
     }
 
-    /// The kinds of parts that are wanted, the first that is there.
-    fn kinds(&self) -> Vec<Kind> {
+    /// The kinds to use, in order of preference.
+    fn kinds(&self) -> Vec<SplitKind> {
         match self {
-            Self::Train => vec![Kind::Train],
-            Self::HeldOut => vec![Kind::Validation, Kind::Test],
+            Self::Train => vec![SplitKind::Train],
+            Self::HeldOut => vec![SplitKind::Validation, SplitKind::Test],
             // Only a word that names a kind and nothing else stands for all of it.
-            Self::Named(name) => Kind::from_word(name).into_iter().collect(),
+            Self::Named(name) => SplitKind::from_word(name).into_iter().collect(),
         }
     }
 }
@@ -77,25 +77,25 @@ impl fmt::Display for Split {
     }
 }
 
-/// The files that are read.
+/// The files to read.
 #[derive(Debug)]
 pub struct Shards {
     /// The files, sorted.
     pub files: Vec<PathBuf>,
-    /// Which part they are and which there are besides, where parts were chosen among.
+    /// The split that is read and the splits available, if one was selected.
     pub part: Option<String>,
-    /// Whether their names, or the folder's, say that they are the part that was wanted.
+    /// Whether file or folder names mark them as the requested split.
     pub is_named: bool,
 }
 
-/// The files of `path`, sorted: the file itself, or those in a folder and its folders that hold data.
+/// Finds the data files of `path`, sorted: the file itself, or those in a folder and its subfolders.
 ///
-/// Where files or folders are named after splits (`train-00000-of-00002.parquet`, `validation/0.jsonl`), or the folder
-/// was saved by `datasets`, and a split is wanted, the others are left out. Of several splits of a kind (`train_prefs`,
-/// `train_sft`) the one for preferences is read.
+/// If files or folders are named after splits (`train-00000-of-00002.parquet`, `validation/0.jsonl`), or the folder was
+/// saved by `datasets`, only the requested split is read. Of several splits of a kind (`train_prefs`, `train_sft`) the
+/// one for preferences is used.
 ///
 /// # Errors
-/// The path cannot be read, holds no such file, has no such split, or has several that are as good.
+/// The path can't be read, has no data file, does not have the split, or has several candidates.
 pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError> {
     let io = |source| DatasetError::Io { path: path.to_owned(), source };
     let exact = match split {
@@ -103,7 +103,7 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
         _ => None,
     };
     if !fs::metadata(path).map_err(io)?.is_dir() {
-        return match split.filter(|_| exact.is_some_and(|name| Kind::from_word(name).is_none())) {
+        return match split.filter(|_| exact.is_some_and(|name| SplitKind::from_word(name).is_none())) {
             Some(split) => Err(no_such(path, split, &[])),
             None => Ok(Shards { files: vec![path.to_owned()], part: None, is_named: is_named(path, split) }),
         };
@@ -137,24 +137,24 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
     Ok(Shards { files, part, is_named: true })
 }
 
-/// Whether the name of a lone file says that it is the part that is wanted.
+/// Whether the name of a single file marks it as the requested split.
 fn is_named(file: &Path, split: Option<&Split>) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).map(stem);
-    let kind = name.and_then(Kind::of_name);
+    let kind = name.and_then(SplitKind::of_name);
     split
         .is_some_and(|split| name == Some(&split.to_string()) || kind.is_some_and(|kind| split.kinds().contains(&kind)))
 }
 
-/// Files, and the names of the parts they are in, where they name one.
+/// Files with the split in their names, if any.
 pub(super) type Parts = Vec<(Option<String>, PathBuf)>;
 
-/// The parts that are read; nothing where there are none to choose from.
+/// Selects the files of the split; `None` if names mark no splits.
 fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String>>, DatasetError> {
     let all = names(files, |_| true);
     if all.is_empty() {
         // A part that was asked for by a name of its own must be there.
         return match split {
-            Split::Named(name) if Kind::from_word(name).is_none() => Err(no_such(path, split, &all)),
+            Split::Named(name) if SplitKind::from_word(name).is_none() => Err(no_such(path, split, &all)),
             _ => Ok(None),
         };
     }
@@ -162,7 +162,7 @@ fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String
         return Ok(Some(vec![exact.clone()]));
     }
     for kind in split.kinds() {
-        let of_kind: Vec<String> = all.iter().filter(|part| Kind::of_name(part) == Some(kind)).cloned().collect();
+        let of_kind: Vec<String> = all.iter().filter(|part| SplitKind::of_name(part) == Some(kind)).cloned().collect();
         if !of_kind.is_empty() {
             return one_of(path, split, of_kind).map(Some);
         }
@@ -170,9 +170,9 @@ fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String
     if *split == Split::HeldOut { Ok(None) } else { Err(no_such(path, split, &all)) }
 }
 
-/// The part among several of one kind: numbered ones belong together, else it is the one for preferences.
+/// Selects one of several splits of a kind: numbered ones belong together, else the one for preferences.
 fn one_of(path: &Path, split: &Split, parts: Vec<String>) -> Result<Vec<String>, DatasetError> {
-    let is_plain = |part: &String| Kind::from_word(part).is_some();
+    let is_plain = |part: &String| SplitKind::from_word(part).is_some();
     if parts.iter().all(is_plain) || parts.len() == 1 {
         return Ok(parts);
     }
@@ -195,21 +195,21 @@ fn no_such(path: &Path, split: &Split, all: &[String]) -> DatasetError {
     DatasetError::NoShards { path: path.to_owned(), wanted: format!("file of the split `{split}`{there}") }
 }
 
-/// The names of parts, each once, in order.
+/// Distinct names of splits, in order.
 fn names(files: &Parts, is_wanted: impl Fn(&String) -> bool) -> Vec<String> {
     let names: BTreeSet<&String> = files.iter().filter_map(|(part, _)| part.as_ref()).collect();
     names.into_iter().filter(|part| is_wanted(part)).cloned().collect()
 }
 
-/// The part that a path names: the first folder or file in whose name a word is a kind of part, without the numbers of
-/// shards and what the file is. A folder or file that is named exactly like the wanted part is that part.
+/// The split that a path names: the first folder or file name with a word for a kind of split, without shard numbers
+/// and extension. A name equal to the requested split counts too.
 fn part_of(path: &Path, exact: Option<&str>) -> Option<String> {
     let stems: Vec<&str> = path.iter().filter_map(|component| Some(stem(component.to_str()?))).collect();
     let is_exact = |stem: &&&str| exact == Some(**stem);
     stems
         .iter()
         .find(is_exact)
-        .or_else(|| stems.iter().find(|stem| Kind::of_name(stem).is_some()))
+        .or_else(|| stems.iter().find(|stem| SplitKind::of_name(stem).is_some()))
         .map(|stem| (*stem).to_owned())
 }
 
@@ -217,7 +217,7 @@ fn stem(name: &str) -> &str {
     without_number(ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name))
 }
 
-/// A name without the number of a shard behind it: `-00000-of-00003`, `_1`, `.2`.
+/// Removes a shard number: `-00000-of-00003`, `_1`, `.2`.
 fn without_number(name: &str) -> &str {
     let digits = |name: &str| name.trim_end_matches(|letter: char| letter.is_ascii_digit()).len();
     let separators = ['-', '_', '.'];
@@ -226,10 +226,10 @@ fn without_number(name: &str) -> &str {
     if cut.ends_with(separators) { cut.trim_end_matches(separators) } else { name }
 }
 
-/// How the names of files of records end.
+/// File name extensions of records.
 const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
 
-/// Whether a name is that of a file of records.
+/// Whether a file name has such an extension.
 pub fn is_named_records(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending))

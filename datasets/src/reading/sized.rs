@@ -1,4 +1,4 @@
-//! Rows that are larger than any record is.
+//! Size limits of rows from tables.
 
 use parquet::record::{Field, Row};
 
@@ -6,18 +6,18 @@ use super::RECORD_LIMIT;
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-/// Passes on a row whose texts and bytes together keep the limit that lines of text have.
+/// Refuses a row whose strings and bytes exceed the limit for lines of text.
 ///
-/// A page of a few kilobytes can unpack to a text of gigabytes; what comes after would hold several copies of it.
+/// A page of a few kilobytes can unpack to gigabytes of text, of which later stages would hold several copies.
 ///
 /// # Errors
-/// The row is longer.
+/// The row exceeds the limit.
 pub(super) fn sized(origin: Origin, row: Row) -> Result<(Origin, Row), DatasetError> {
     let length: usize = row.get_column_iter().map(|(_, field)| length(field)).sum();
     if length <= RECORD_LIMIT { Ok((origin, row)) } else { Err(DatasetError::TooLong { origin, limit: RECORD_LIMIT }) }
 }
 
-/// Bytes of the texts and bytes in a field.
+/// Size of the strings and bytes in a field.
 fn length(field: &Field) -> usize {
     match field {
         Field::Str(text) => text.len(),

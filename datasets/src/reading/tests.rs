@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::record::Place;
-use crate::records::{OnBad, Reading, records};
+use crate::records::{ReadOptions, records};
+use crate::skipped::OnBad;
 use crate::test_data::{gzip, parquet_chats, parquet_pairs};
 
 fn write(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
@@ -156,8 +157,10 @@ fn damaged_files_are_errors_and_never_panics() {
                 }
             }
             let path = write(&folder, name, &bytes);
-            let reading =
-                Reading { on_bad: if round % 2 == 0 { OnBad::Skip } else { OnBad::Fail }, ..Reading::default() };
+            let reading = ReadOptions {
+                on_bad: if round % 2 == 0 { OnBad::Skip } else { OnBad::Fail },
+                ..ReadOptions::default()
+            };
             if let Ok(records) = records(&path, reading) {
                 // Ends whatever happens: every damaged row is given once.
                 assert!(records.count() <= 100);
@@ -188,7 +191,7 @@ fn folders_are_read_in_order_and_by_split() {
     write(&folder, "dataset_info.json", "{}");
     write(&folder, ".cache/x.jsonl", "{}");
     let prompts = |split| -> Vec<String> {
-        let reading = Reading { split, ..Reading::default() };
+        let reading = ReadOptions { split, ..ReadOptions::default() };
         let text = |prompt| match prompt {
             crate::Text::Plain(text) => text,
             crate::Text::Chat(_) => unreachable!("all are strings"),
@@ -201,10 +204,10 @@ fn folders_are_read_in_order_and_by_split() {
     assert_eq!(prompts(Some(test())), ["data/test.json"]);
     assert_eq!(prompts(None).len(), 5);
     let empty = TempDir::new().unwrap();
-    let error = records(empty.path(), Reading::default()).unwrap_err().to_string();
+    let error = records(empty.path(), ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("holds no file of records (.jsonl"), "{error}");
     write(&empty, "train.jsonl", record("x"));
-    let reading = Reading { split: Some(test()), ..Reading::default() };
+    let reading = ReadOptions { split: Some(test()), ..ReadOptions::default() };
     assert!(records(empty.path(), reading).unwrap_err().to_string().contains("file of the split `test`"));
 }
 
@@ -216,9 +219,9 @@ fn records_name_their_split_themselves_in_openai_comparisons() {
         json!({"info": info, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 0, "split": split}).to_string()
     };
     let path = write(&folder, "batch3.json", ["train", "valid1", "valid2", "train"].map(record).join("\n"));
-    let count = |split| records(&path, Reading { split, ..Reading::default() }).unwrap().count();
+    let count = |split| records(&path, ReadOptions { split, ..ReadOptions::default() }).unwrap().count();
     assert_eq!((count(None), count(Some(Split::Train)), count(Some(validation()))), (4, 2, 2));
-    let reading = Reading { split: Some(test()), ..Reading::default() };
+    let reading = ReadOptions { split: Some(test()), ..ReadOptions::default() };
     let error = records(&path, reading).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(error.contains("holds no record of the split `test`"), "{error}");
 }
@@ -229,7 +232,7 @@ fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
     let record = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
     let file = write(&folder, "a.jsonl", [record, record].join("\n"));
     write(&folder, "b.jsonl", record);
-    let reading = Reading { split: Some(Split::Train), ..Reading::default() };
+    let reading = ReadOptions { split: Some(Split::Train), ..ReadOptions::default() };
     let count = |path: &Path| records(path, reading.clone()).unwrap().map(Result::unwrap).count();
     assert_eq!((count(&file), count(folder.path())), (2, 3));
 }
@@ -241,7 +244,7 @@ fn a_part_that_is_named_must_be_said_to_be_it() {
     let read = |name: &str, split: Split| {
         let path = write(&folder, name, record);
         let error = |error: DatasetError| error.to_string();
-        let mut found = records(&path, Reading { split: Some(split), ..Reading::default() }).map_err(error)?;
+        let mut found = records(&path, ReadOptions { split: Some(split), ..ReadOptions::default() }).map_err(error)?;
         found.next().unwrap().map(|record| record.origin.to_string()).map_err(error)
     };
     let said = "neither names of files nor records say which part they are";
@@ -258,14 +261,14 @@ fn nothing_past_the_limit_is_looked_at() {
     let good = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
     let path = write(&folder, "a.jsonl", [good, good, "{broken", good].join("\n"));
     let read = |limit, on_bad| {
-        let mut read = records(&path, Reading { limit, on_bad, ..Reading::default() }).unwrap();
+        let mut read = records(&path, ReadOptions { limit, on_bad, ..ReadOptions::default() }).unwrap();
         (read.by_ref().map_while(Result::ok).count(), read.skipped().count)
     };
     assert_eq!(read(Some(2), OnBad::Fail), (2, 0));
     assert_eq!(read(Some(2), OnBad::Skip), (2, 0));
     assert_eq!(read(Some(3), OnBad::Skip), (3, 1));
     assert_eq!(read(Some(9), OnBad::Skip), (3, 1));
-    let mut broken = records(&path, Reading { limit: Some(3), ..Reading::default() }).unwrap();
+    let mut broken = records(&path, ReadOptions { limit: Some(3), ..ReadOptions::default() }).unwrap();
     assert!(broken.nth(2).unwrap().unwrap_err().to_string().contains("line 3"));
 }
 
@@ -275,23 +278,23 @@ fn broken_records_stop_or_are_counted() {
     let good = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
     let empty_answer = "{\"prompt\": \"p\", \"chosen\": \"\", \"rejected\": \"b\"}";
     let path = write(&folder, "a.jsonl", [good, "{broken", empty_answer, good, "{\"prompt\": \"p\"}"].join("\n"));
-    let mut failing = records(&path, Reading::default()).unwrap();
+    let mut failing = records(&path, ReadOptions::default()).unwrap();
     assert!(failing.next().unwrap().is_ok());
     assert!(failing.next().unwrap().unwrap_err().to_string().contains("line 2"));
     assert!(failing.next().is_none());
-    let mut skipping = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
+    let mut skipping = records(&path, ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }).unwrap();
     let kept: Vec<String> = skipping.by_ref().map(|record| record.unwrap().origin.to_string()).collect();
     assert!(kept.len() == 2 && kept[0].ends_with("line 1") && kept[1].ends_with("line 4"), "{kept:?}");
     assert_eq!(skipping.skipped().count, 3);
     assert!(skipping.skipped().messages[1].contains("line 3: the answer in `chosen` is empty"));
     let path = write(&folder, "b.jsonl", "{broken\n{\"a\": 1");
-    let error = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap_err().to_string();
+    let error = records(&path, ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }).unwrap_err().to_string();
     assert!(error.contains("all 2 records are broken; the first:"), "{error}");
     // A broken array is a broken file: what is lost with it can't be counted.
     for (rest, says) in [("", "line 1: broken JSON: the file ends before the array does"), ("]\n{}", "line 2: broken")]
     {
         let path = write(&folder, "c.json", format!("[{good},{good},{good}{rest}"));
-        let mut read = records(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }).unwrap();
+        let mut read = records(&path, ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }).unwrap();
         let error = read.find_map(Result::err).unwrap().to_string();
         assert!(error.contains("c.json") && error.contains(says), "{error}");
     }

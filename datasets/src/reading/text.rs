@@ -8,8 +8,8 @@ use crate::big_integers;
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-/// The rows of a text: the elements of an array where it starts with `[`, else one value a line. One that was unpacked may
-/// have `most_lines` lines and elements.
+/// The rows of a text file: the elements of an array if it starts with `[`, else one value per line. An unpacked file
+/// may have `most_lines` lines and elements.
 pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, most_lines: Option<u64>) -> Rows {
     let (is_gzip, rest) = (most_lines.is_some(), most_lines.unwrap_or(u64::MAX));
     let mut text = TextRows { reader, file, is_gzip, rest, line: 1, layout: Layout::Unknown };
@@ -28,9 +28,9 @@ struct TextRows {
     reader: Box<dyn BufRead + Send>,
     file: Arc<Path>,
     is_gzip: bool,
-    /// Lines and elements that may still come, and spaces between them.
+    /// Remaining budget of lines, elements and white space.
     rest: u64,
-    /// The line the reader is in, from 1.
+    /// The current line, from 1.
     line: u64,
     layout: Layout,
 }
@@ -53,7 +53,7 @@ impl TextRows {
         parse(&self.file, start, &bytes).map(Some)
     }
 
-    /// Decides lines or array by the first byte that is not white space; an array's bracket is consumed.
+    /// Detects lines or an array by the first non-blank byte; consumes an array's bracket.
     fn sniff(&mut self) -> Result<Layout, DatasetError> {
         if self.peek_all()?.starts_with(b"\xef\xbb\xbf") {
             self.reader.consume(3);
@@ -68,7 +68,7 @@ impl TextRows {
         }
     }
 
-    /// The next line that is not blank, and its number.
+    /// The next non-blank line, and its number.
     fn next_line(&mut self) -> Result<Option<(u64, Vec<u8>)>, DatasetError> {
         loop {
             self.spend()?;
@@ -94,8 +94,8 @@ impl TextRows {
         }
     }
 
-    /// The next element of the array and the line it starts in: everything up to a comma or the closing bracket
-    /// outside strings and inner brackets. Whether that is JSON is the parser's business.
+    /// The next element of the array and its first line: everything up to a comma or the closing bracket, outside
+    /// strings and inner brackets. It is parsed later.
     fn next_element(&mut self) -> Result<Option<(u64, Vec<u8>)>, DatasetError> {
         self.spend()?;
         let first = self.skip_space()?;
@@ -127,12 +127,12 @@ impl TextRows {
         }
     }
 
-    /// The file is broken, not one record of it.
+    /// The error of a malformed file.
     fn broken(&self, message: &str) -> DatasetError {
         DatasetError::Array { origin: Origin::line(&self.file, self.line), message: message.to_owned() }
     }
 
-    /// Skips white space, counting lines; gives the next byte without consuming it.
+    /// Skips white space, counting lines; returns the next byte without consuming it.
     fn skip_space(&mut self) -> Result<Option<u8>, DatasetError> {
         while let Some(byte) = self.peek()? {
             if !byte.is_ascii_whitespace() {
@@ -146,7 +146,7 @@ impl TextRows {
     }
 
     /// # Errors
-    /// There was more than a file of this length may hold.
+    /// The budget is exhausted.
     fn spend(&mut self) -> Result<(), DatasetError> {
         self.rest = self.rest.checked_sub(1).ok_or_else(|| {
             let message = "it unpacks to far more lines than a file of its size holds".to_owned();
@@ -184,7 +184,7 @@ impl TextRows {
     }
 }
 
-/// Where in an array's element a byte is.
+/// The scanner's state within an array element.
 #[derive(Default)]
 struct ElementScan {
     depth: usize,

@@ -1,23 +1,23 @@
-//! Gzip: its members one after another, as long as they don't unpack to far more than any text does.
+//! Gzip with several members, protected against decompression bombs.
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// How many bytes a byte of gzip may unpack to. Texts come to ten or twenty, records that repeat one another to hundreds.
+/// Maximum unpacked bytes per byte of gzip. Texts reach ten or twenty, repetitive records hundreds.
 const MOST: u64 = 1000;
-/// Bytes that may be unpacked from any file.
+/// Unpacked bytes allowed for any file.
 const FREE: u64 = 256 << 20;
-/// How many lines a byte of gzip may unpack to: each costs time, however short.
+/// Maximum unpacked lines per byte of gzip, since each line takes time.
 const MOST_LINES: u64 = 10;
-/// Lines that may be unpacked from any file.
+/// Unpacked lines allowed for any file.
 const FREE_LINES: u64 = 32 << 20;
 
-/// How many lines, empty ones among them, a file of this length may unpack to.
+/// Maximum number of unpacked lines for a compressed size.
 pub(super) fn most_lines(packed: u64) -> u64 {
     packed.saturating_mul(MOST_LINES).max(FREE_LINES)
 }
 
-/// Unpacked bytes, as long as there are not too many for the file they come from.
+/// A reader that limits the unpacked size.
 #[derive(Debug)]
 pub(super) struct Unpacked<R> {
     inner: R,
@@ -25,7 +25,7 @@ pub(super) struct Unpacked<R> {
 }
 
 impl<R> Unpacked<R> {
-    /// The bytes that `inner` unpacks from a file of this length.
+    /// Limits `inner`, which unpacks a file of this size.
     pub(super) fn new(inner: R, packed: u64) -> Self {
         Self { inner, rest: packed.saturating_mul(MOST).max(FREE) }
     }
@@ -41,10 +41,10 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// The members of a gzip file. Zeros behind one are padding, as Python reads them.
+/// A reader of all members of a gzip file. Zeros after a member are padding, as in Python.
 #[derive(Debug)]
 pub(super) struct Members<R> {
-    /// The member that is read; none after the last.
+    /// The current member; `None` after the last.
     member: Option<GzDecoder<R>>,
 }
 
@@ -68,7 +68,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// The member behind another, and behind its padding.
+/// Opens the next member, after padding.
 fn next_member<R: BufRead>(mut file: R) -> io::Result<Option<GzDecoder<R>>> {
     loop {
         let found = file.fill_buf()?;

@@ -1,4 +1,4 @@
-//! A data set: checked, tokenised examples by position.
+//! Text data sets: checked, tokenised examples by position.
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,16 +12,18 @@ use crate::error::DatasetError;
 use crate::example::Example;
 use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
-use crate::records::{OnBad, Reading, Skipped, note, records};
-use crate::tokenise::{Tokenise, Truncation};
+use crate::records::{ReadOptions, note, records};
+use crate::skipped::{OnBad, Skipped};
+use crate::tokenise::Tokenise;
+use crate::truncation::Truncation;
 
-/// Records tokenised at a time, by all cores.
+/// Number of records tokenised in parallel.
 const CHUNK: usize = 256;
 
 /// Checked, tokenised examples by position. Cloning is cheap.
 ///
-/// The tokens lie in a temporary file (in memory while they are small), so the data set takes sixteen bytes of memory
-/// an example, and what the file on disk does later changes nothing.
+/// The tokens are kept in a temporary file (in memory while small), so the data set takes sixteen bytes of memory per
+/// example, and later changes of the input file have no effect.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     spool: Arc<Spool>,
@@ -30,19 +32,19 @@ pub struct Dataset {
     fingerprint: blake3::Hash,
 }
 
-/// What is kept in memory of an example.
+/// The in-memory index entry of an example.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where its tokens are.
+    /// The position of its tokens.
     offset: Offset,
     prompt: PromptHash,
 }
 
-/// Reads a file, or a folder of shards, front to back: parses, checks and tokenises every record.
+/// Reads a file or a folder of shards: parses, checks and tokenises every record.
 ///
 /// # Errors
-/// The file is broken, a record is (unless `reading` says to skip it), or nothing is left.
-pub fn open(path: &Path, reading: Reading, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
+/// The file is malformed, a record is (unless `reading` skips those), or nothing is left.
+pub fn open(path: &Path, reading: ReadOptions, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
     let on_bad = reading.on_bad;
     let mut records = records(path, reading)?;
     let truncation = tokenise.truncation_or(records.format().truncation());
@@ -55,10 +57,10 @@ pub fn open(path: &Path, reading: Reading, tokenise: &Tokenise) -> Result<Datase
 }
 
 impl Dataset {
-    /// Tokenises records that are made rather than read; `name` says by whom.
+    /// Tokenises generated records; `name` names their source.
     ///
     /// # Errors
-    /// A record cannot be tokenised (unless `on_bad` says to skip it), or there is none.
+    /// A record can't be tokenised (unless `on_bad` skips it), or there is none.
     pub fn from_records(
         name: &str,
         records: impl IntoIterator<Item = PreferenceRecord>,
@@ -70,12 +72,12 @@ impl Dataset {
         builder.finish(Skipped::default(), name)
     }
 
-    /// How many examples there are; at least one unless it is a part of another data set.
+    /// Number of examples; at least one unless this is a subset.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -83,7 +85,7 @@ impl Dataset {
     /// The example at a position.
     ///
     /// # Errors
-    /// There is none, or the temporary file cannot be read.
+    /// The index is out of range, or the temporary file can't be read.
     pub fn get(&self, index: usize) -> Result<Example, DatasetError> {
         let out_of_range = DatasetError::OutOfRange { index, len: self.len() };
         self.spool.read(self.entries.get(index).ok_or(out_of_range)?.offset)
@@ -94,13 +96,13 @@ impl Dataset {
         self.entries.iter().map(|entry| self.spool.read(entry.offset))
     }
 
-    /// What tokenising did to the data this is, or is a part of.
+    /// The audit of the whole data set that this is part of.
     pub fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// A hash of the examples as a model sees them: tokens, kinds, positions. Any change of file, tokeniser,
-    /// template or settings that changes an example changes it, and no other does.
+    /// A hash of the examples as a model sees them: tokens, kinds, positions. It changes if and only if a change of
+    /// file, tokeniser, template or settings changes an example.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.to_hex().to_string()
     }
@@ -108,7 +110,7 @@ impl Dataset {
     /// The examples at these positions, in this order.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// An index is out of range.
     pub fn select(&self, positions: &[usize]) -> Result<Self, DatasetError> {
         let entry = |&index: &usize| {
             self.entries.get(index).copied().ok_or(DatasetError::OutOfRange { index, len: self.len() })
@@ -122,8 +124,8 @@ impl Dataset {
         Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
 
-    /// Splits by prompt: (the rest, the held out), as [`holdout`] says. All examples of a prompt, as the records had it, fall
-    /// on the same side however it was cut and tokenised.
+    /// Splits by prompt into (the rest, the held-out part), as described in [`holdout`]. All examples of a prompt,
+    /// before truncation and tokenisation, are on the same side.
     ///
     /// # Errors
     /// The share is not between 0 and 1.
@@ -171,7 +173,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Counts what a record has that the template does not read, and what of it is odd.
+    /// Counts a record's fields that the template does not read, and its anomalies.
     fn look(&mut self, record: &PreferenceRecord) {
         for name in fields_of(record) {
             if !self.tokenise.template_mentions(&name) {
@@ -216,8 +218,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The names of template arguments and of messages' fields in a record, each once. A thought has one name here, however
-/// many it is found under.
+/// The distinct names of template variables and message fields in a record. Reasoning has one name here.
 fn fields_of(record: &PreferenceRecord) -> BTreeSet<Cow<'_, str>> {
     let is_alias =
         |message: &Message, name: &str| name == "thinking" && message.fields.contains_key("reasoning_content");
@@ -228,12 +229,12 @@ fn fields_of(record: &PreferenceRecord) -> BTreeSet<Cow<'_, str>> {
     fields.chain(record.variables.keys()).map(|name| Cow::Borrowed(name.as_str())).collect()
 }
 
-/// Whether a user speaks again within an answer.
+/// Whether an answer contains a user turn.
 fn has_user_turn(answer: &Text) -> bool {
     matches!(answer, Text::Chat(messages) if messages.iter().any(|message| message.role == "user"))
 }
 
-/// Whether a plain answer begins with the whole prompt, so that it stands there twice. Short prompts may.
+/// Whether a plain answer begins with the whole prompt, unless that is short.
 fn repeats_prompt(prompt: &Text, answer: &Text) -> bool {
     const SHORT: usize = 16;
     match (prompt, answer) {

@@ -33,7 +33,7 @@ fn open_text(name: &str, bytes: impl AsRef<[u8]>, tokenise: &Tokenise) -> Result
     let folder = TempDir::new().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
-    open(&path, Reading::default(), tokenise)
+    open(&path, ReadOptions::default(), tokenise)
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn a_limit_reads_tokenises_and_audits_no_more() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, format!("{}{{broken", pairs(100))).unwrap();
-    assert!(open(&path, Reading::default(), &tokenise(64)).is_err());
-    let data = open(&path, Reading { limit: Some(290), ..Reading::default() }, &tokenise(64)).unwrap();
+    assert!(open(&path, ReadOptions::default(), &tokenise(64)).is_err());
+    let data = open(&path, ReadOptions { limit: Some(290), ..ReadOptions::default() }, &tokenise(64)).unwrap();
     assert_eq!((data.len(), data.audit().examples, data.audit().skipped.count), (290, 290, 0));
 }
 
@@ -136,7 +136,7 @@ fn parquet_and_folders_of_shards() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("b.jsonl"), pairs(2)).unwrap();
     fs::write(folder.path().join("a.parquet"), parquet_pairs(7)).unwrap();
-    let both = open(folder.path(), Reading::default(), &tokenise(64)).unwrap();
+    let both = open(folder.path(), ReadOptions::default(), &tokenise(64)).unwrap();
     assert_eq!(both.len(), 13);
     assert_eq!(both.get(6).unwrap(), data.get(6).unwrap());
 }
@@ -184,11 +184,11 @@ fn broken_records_are_counted_when_skipped() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, format!("{}{{\"prompt\": 3}}\n", pairs(1))).unwrap();
-    let reading = Reading { on_bad: OnBad::Skip, ..Reading::default() };
+    let reading = ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() };
     let data = open(&path, reading, &tokenise(64)).unwrap();
     assert_eq!((data.len(), data.audit().skipped.count), (3, 1));
     assert!(data.audit().to_string().contains("left out: "));
-    assert!(open(&path, Reading::default(), &tokenise(64)).unwrap_err().to_string().contains("line 4"));
+    assert!(open(&path, ReadOptions::default(), &tokenise(64)).unwrap_err().to_string().contains("line 4"));
 }
 
 #[test]
@@ -232,6 +232,6 @@ fn a_text_that_is_longer_than_any_model_reads_is_a_broken_record() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("b.jsonl");
     fs::write(&path, lines([long, json!({"prompt": "q", "chosen": "y", "rejected": "n"})])).unwrap();
-    let found = open(&path, Reading { on_bad: OnBad::Skip, ..Reading::default() }, &tokenise(64)).unwrap();
+    let found = open(&path, ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }, &tokenise(64)).unwrap();
     assert_eq!((found.len(), found.audit().skipped.count), (1, 1));
 }

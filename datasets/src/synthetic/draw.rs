@@ -1,32 +1,32 @@
-//! Chance, drawn from a named stream.
+//! Random draws of the embedded problems.
 use mdp::Rng;
 use mdp::chance::{below, named, shuffle, unit};
 
-/// A generator with the few draws that grammars need.
+/// A generator with the draws that grammars need.
 pub(super) struct Draw(Rng);
 
 impl Draw {
-    /// The stream of draws that a problem names by `purpose` and `numbers`; different names give independent streams.
+    /// The stream that a problem names by `purpose` and `numbers`; different names give independent streams.
     pub(super) fn new(problem: &str, purpose: &str, numbers: &[u64]) -> Self {
         Self(named(problem, purpose, numbers))
     }
 
-    /// A number in `0..limit`.
+    /// Draws a number in `0..limit`.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         below(&mut self.0, limit as u64) as usize
     }
 
-    /// Whether an event of the given probability happens.
+    /// Draws an event of the given probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         unit(&mut self.0) < probability
     }
 
-    /// One of the items.
+    /// Draws one of the items uniformly.
     pub(super) fn choose<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len())]
     }
 
-    /// One of the items, each as often as its share says; shares add up to 1.
+    /// Draws one of the items by shares that add up to 1.
     pub(super) fn choose_by<T: Copy>(&mut self, items: &[T], shares: &[f64]) -> T {
         let last = items.len() - 1;
         let mut left = 1.0;
@@ -39,7 +39,7 @@ impl Draw {
         items[last]
     }
 
-    /// `count` of the items, in random order.
+    /// Draws `count` of the items, in random order.
     pub(super) fn sample<T: Copy>(&mut self, items: &[T], count: usize) -> Vec<T> {
         let mut items = items.to_vec();
         self.shuffle(&mut items);
@@ -47,7 +47,7 @@ impl Draw {
         items
     }
 
-    /// Puts the items in random order.
+    /// Shuffles the items.
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         shuffle(&mut self.0, items);
     }

@@ -1,7 +1,7 @@
-//! Problems with known answers, made on the spot.
+//! Synthetic problems with known answers.
 //!
-//! A synthetic problem is a pure function of a seed: nothing is downloaded or stored, and whoever reads a result can
-//! check it, because the grammar that made the data also knows what is right.
+//! A synthetic problem is a pure function of a seed: nothing is downloaded or stored, and results can be verified,
+//! because the grammar that generated the data also scores answers.
 //!
 //! * [`tldr`]: short posts, good and bad summaries, and an oracle that counts the facts of any summary.
 //! * [`shapes`]: coloured shapes with captions, and an oracle that reads a picture back.
@@ -18,14 +18,14 @@ pub mod shapes;
 pub mod tldr;
 mod tokens;
 
-/// The parts that data is divided into.
+/// The splits of a synthetic problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// To learn from: about eight in ten.
+    /// Training: about eight in ten.
     Train,
-    /// To watch learning with: about one in ten.
+    /// Validation: about one in ten.
     Validation,
-    /// To report: about one in ten.
+    /// Test: about one in ten.
     Test,
 }
 
@@ -42,7 +42,7 @@ impl Split {
         }
     }
 
-    /// The split that a text belongs to: a function of the text alone, so that splits never share one.
+    /// The split of a text: a function of the text alone, so that splits are disjoint.
     pub fn of(text: &str) -> Self {
         let hash = blake3::hash(text.as_bytes());
         let number = hash.as_bytes()[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -54,7 +54,7 @@ impl Split {
     }
 }
 
-/// How the first of two answers fared against the second.
+/// The result of comparing the first of two answers with the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The first scores higher.
@@ -66,7 +66,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome as a share of a win: 1, 0.5 or 0.
+    /// The result as a share of a win: 1, 0.5 or 0.
     pub fn value(self) -> f64 {
         match self {
             Outcome::Win => 1.0,
@@ -77,7 +77,7 @@ impl Outcome {
 }
 
 impl From<Ordering> for Outcome {
-    /// The outcome for the first, whose score stands in this order to the second's.
+    /// The result for the first, from the ordering of its score relative to the second's.
     fn from(order: Ordering) -> Self {
         match order {
             Ordering::Greater => Outcome::Win,

@@ -1,50 +1,50 @@
-//! Pictures explained by one pattern, one paint and one ground.
+//! Least-squares fit of an image by a pattern in two colours.
 
 use crate::images::Pixels;
 
-/// How much of each pixel something covers, 0 to 1, ready to be compared with pictures.
+/// A coverage mask with values 0 to 1, prepared for comparison with images.
 pub(super) struct Pattern {
-    /// How much of each pixel is covered, less the mean.
+    /// The mask minus its mean.
     centred: Vec<f32>,
-    /// The mean that was taken off.
+    /// The mean.
     mean: f32,
     /// The sum of squares of `centred`.
     square: f32,
 }
 
-/// A picture as it is read: clipped to the values that a file holds.
+/// An image prepared for fitting, clipped to the range of a file.
 pub(super) struct Picture {
     values: Vec<f32>,
     /// The mean colour.
     mean: [f32; 3],
-    /// The sum of squares around the mean.
+    /// The sum of squared deviations from the mean.
     variation: f32,
 }
 
-/// The pattern that explains most of a picture.
+/// The best-fitting pattern of an image.
 pub(super) struct Explained<T> {
-    /// What the pattern stands for.
+    /// The pattern's identity.
     pub(super) what: T,
-    /// The colour of what is covered.
+    /// The foreground colour.
     pub(super) paint: [f32; 3],
-    /// The colour of the rest.
+    /// The background colour.
     pub(super) ground: [f32; 3],
-    /// The share of the picture's variation that is explained, 0 to 1.
+    /// The explained share of the image's variance, 0 to 1.
     pub(super) confidence: f64,
-    /// The root mean square, over all values, of what is not explained.
+    /// The root mean square residual over all values.
     pub(super) residual: f64,
 }
 
-/// What is left of a picture when it is explained by one pattern.
+/// The fit of one pattern.
 struct Fit {
-    /// The sum of squares that the pattern explains.
+    /// The explained sum of squares.
     explained: f32,
     paint: [f32; 3],
     ground: [f32; 3],
 }
 
 impl Pattern {
-    /// The pattern of what covers this much of each pixel, row by row.
+    /// Creates a pattern from its coverage in row-major order.
     pub(super) fn new(covered: &[f32]) -> Self {
         let mean = covered.iter().sum::<f32>() / covered.len() as f32;
         let centred: Vec<f32> = covered.iter().map(|covered| covered - mean).collect();
@@ -52,7 +52,7 @@ impl Pattern {
         Self { centred, mean, square }
     }
 
-    /// Fits paint and ground by least squares.
+    /// Fits both colours by least squares.
     fn fit(&self, picture: &Picture) -> Fit {
         let mut product = [0.0_f32; 3];
         for (covered, colour) in self.centred.iter().zip(picture.values.chunks_exact(Pixels::CHANNELS)) {
@@ -71,7 +71,7 @@ impl Pattern {
 }
 
 impl Picture {
-    /// A picture of `edge` rows and columns; nothing if it is of another size, or has values that are no numbers.
+    /// An image of `edge` x `edge` pixels; `None` for another size or non-finite values.
     pub(super) fn of(pixels: &Pixels, edge: usize) -> Option<Self> {
         let values: Vec<f32> = pixels.values().iter().map(|value| value.clamp(-1.0, 1.0)).collect();
         if (pixels.height(), pixels.width()) != (edge, edge) || values.iter().any(|value| value.is_nan()) {
@@ -87,7 +87,7 @@ impl Picture {
         Some(Self { values, mean, variation })
     }
 
-    /// The pattern that explains most of it.
+    /// The pattern that explains most of the image.
     pub(super) fn explain<'p, T>(&self, patterns: impl Iterator<Item = (T, &'p Pattern)>) -> Option<Explained<T>> {
         let fits = patterns.map(|(what, pattern)| (what, pattern.fit(self)));
         let (what, fit) = fits.max_by(|(_, first), (_, second)| first.explained.total_cmp(&second.explained))?;
@@ -97,20 +97,20 @@ impl Picture {
         Some(Explained { what, paint: fit.paint, ground: fit.ground, confidence, residual })
     }
 
-    /// The root mean square, over all values, of what differs from the mean colour.
+    /// The root mean square deviation from the mean colour.
     pub(super) fn spread(&self) -> f64 {
         f64::from(self.variation / self.values.len() as f32).sqrt()
     }
 }
 
-/// The name of the nearest colour, if it is no further than `limit`.
+/// The name of the nearest colour, if it is within `limit`.
 pub(super) fn nearest<T: Copy>(found: [f32; 3], named: &[(T, [f32; 3])], limit: f32) -> Option<T> {
     let distances = named.iter().map(|&(name, values)| (name, distance(found, values)));
     let (name, apart) = distances.min_by(|(_, first), (_, second)| first.total_cmp(second))?;
     (apart <= limit).then_some(name)
 }
 
-/// How far apart two colours are in RGB.
+/// The distance of two colours in RGB.
 pub(super) fn distance(first: [f32; 3], second: [f32; 3]) -> f32 {
     first.iter().zip(second).map(|(first, second)| (first - second).powi(2)).sum::<f32>().sqrt()
 }

@@ -1,4 +1,4 @@
-//! Tokenizers made for a grammar: one token a word, and bytes for everything else.
+//! Tokenizers for a grammar: one token per word, and bytes for other text.
 
 use serde_json::{Map, Value, json};
 
@@ -7,8 +7,8 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// A byte-level tokenizer without merges, as the text of a `tokenizer.json`.
 ///
-/// `pattern` cuts a text into what may be one token; every character must be part of some match. Each of `words`, spelt
-/// with the space before it, is a token, and what is none of them falls apart into its bytes.
+/// `pattern` splits a text into candidate tokens; every character must be part of a match. Each of `words`, written
+/// with its leading space, is a token; other text falls back to bytes.
 pub(super) fn tokenizer_json(pattern: &str, words: impl Iterator<Item = String>) -> String {
     let mut vocabulary = Map::new();
     let bytes = (0..=u8::MAX).map(|byte| byte_char(byte).to_string());
@@ -36,7 +36,7 @@ pub(super) fn tokenizer_json(pattern: &str, words: impl Iterator<Item = String>)
     .to_string()
 }
 
-/// The printable character that stands for a byte in byte-level vocabularies.
+/// The printable character of a byte in byte-level vocabularies.
 ///
 /// Printable Latin-1 stands for itself; the other 68 bytes take the characters from U+0100 on, in order.
 fn byte_char(byte: u8) -> char {

@@ -1,4 +1,4 @@
-//! Where a prompt ends and an answer begins.
+//! The border between prompt and answer tokens.
 
 use serde_json::Value;
 use tokenizers::Tokenizer;
@@ -7,17 +7,17 @@ use super::{Origin, TokenSettings, Tokenise, Tokenization};
 use crate::audit::Observation;
 use crate::error::DatasetError;
 
-/// A record as strings.
+/// The strings of a record.
 pub(super) enum Strings {
     Plain {
         prompt: String,
         answers: Vec<String>,
     },
-    /// What the template wrote: the prompt, and the prompt with each answer.
+    /// Rendered by a chat template: the prompt, and the prompt with each answer.
     Chat {
         prompt: String,
         wholes: Vec<String>,
-        /// The end of the prompt that says that the assistant speaks now.
+        /// The generation prompt at the prompt's end.
         header: String,
     },
 }
@@ -29,7 +29,7 @@ impl Strings {
 }
 
 impl Tokenise {
-    /// The tokens of the prompt, and of every answer as the text has it.
+    /// The tokens of the prompt and of every answer, before truncation.
     pub(super) fn tokens(
         &self,
         origin: &Origin,
@@ -69,19 +69,19 @@ impl Tokenise {
         }
     }
 
-    /// A plain text as the tokeniser begins it, without what it would put behind.
+    /// Encodes a plain text with the post-processor's prefix but without its suffix.
     pub(super) fn begin(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
         Ok([&self.prefix[..], &self.encode(origin, text)?].concat())
     }
 
-    /// Prompt and answer as one text that ends.
+    /// Prompt, answer and EOS as one text.
     pub(super) fn ended_text(&self, prompt: &str, answer: &str) -> String {
         let ends = |id: &u32| self.tokenizer.id_to_token(*id).is_some_and(|end| answer.ends_with(&end));
         let end = if self.settings.ends.iter().any(ends) { "" } else { &self.eos_text };
         [prompt, answer, end].concat()
     }
 
-    /// The tokens of an answer behind a prompt, none of them shared with it.
+    /// The tokens of an answer after a prompt, sharing none with it.
     fn answer(
         &self,
         origin: &Origin,
@@ -102,8 +102,8 @@ impl Tokenise {
         self.behind_a_guard(origin, answer)
     }
 
-    /// The tokens of a text that stands behind another, where the start of a text is read as if a space stood there: those
-    /// behind a character that no token shares with the text.
+    /// Encodes a continuation for tokenisers that add a space to the start of a text: encodes it after a guard
+    /// character that no token merges with, and drops the guard.
     pub(super) fn behind_a_guard(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
         for guard in ["\n", "\u{1}", "|", "]", "."] {
             let before = self.encode(origin, guard)?;
@@ -122,8 +122,8 @@ impl Tokenise {
         self.encode(origin, text)
     }
 
-    /// Puts something before a prompt without a token, so that the first answer token has a predictor, and leaves out a
-    /// BOS that the text brings itself. Gives how many tokens at the start must survive a cut.
+    /// Ensures that the prompt has a token, so that the first answer token has a context, and removes a duplicate BOS
+    /// (with separate tokenisation). Returns the number of initial tokens to keep in truncation.
     pub(super) fn start(&self, prompt: &mut Vec<u32>, seen: &mut Observation) -> usize {
         let TokenSettings { ends, bos, tokenization, .. } = &self.settings;
         let begins = |prompt: &[u32]| bos.is_some() && prompt.first() == bos.as_ref();
@@ -139,7 +139,7 @@ impl Tokenise {
         if has_prefix { self.prefix.len() } else { usize::from(begins(prompt)) }
     }
 
-    /// How many tokens of the prompt are the header behind which the assistant speaks.
+    /// Number of the prompt's tokens in the generation prompt.
     pub(super) fn header_length(&self, origin: &Origin, strings: &Strings) -> Result<usize, DatasetError> {
         match strings {
             Strings::Chat { header, .. } if !header.is_empty() => Ok(self.encode(origin, header)?.len()),
@@ -147,8 +147,8 @@ impl Tokenise {
         }
     }
 
-    /// Whether a token would span the border between prompt and answer if they were tokenised as one text. Only the
-    /// text around the border is looked at: merges do not reach further than a word.
+    /// Whether a token would span the border if prompt and answer were one text. Only text near the border is checked:
+    /// merges do not cross words.
     fn merges(&self, origin: &Origin, prompt: &str, answer: &str) -> Result<bool, DatasetError> {
         const REACH: usize = 48;
         let start = prompt.char_indices().rev().nth(REACH - 1).map_or(0, |(at, _)| at);
@@ -160,8 +160,7 @@ impl Tokenise {
     }
 }
 
-/// Parts a prompt from its answers at the first token that is not the same in the prompt alone and in the prompt with any
-/// of them.
+/// Splits prompt and answers at the first token that differs between the prompt alone and the prompt with any answer.
 fn part(mut prompt: Vec<u32>, mut wholes: Vec<Vec<u32>>, seen: &mut Observation) -> (Vec<u32>, Vec<Vec<u32>>) {
     let mut n_shared = prompt.len();
     for whole in &wholes {
@@ -176,7 +175,7 @@ fn part(mut prompt: Vec<u32>, mut wholes: Vec<Vec<u32>>, seen: &mut Observation)
     (prompt, wholes)
 }
 
-/// What the post-processor puts before a text, seen on texts that are not empty.
+/// The post-processor's prefix, determined from non-empty texts.
 pub(super) fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
     for text in ["a", "0", ".", " ", "the", "\n"] {
         let (Ok(bare), Ok(whole)) = (tokenizer.encode_fast(text, false), tokenizer.encode_fast(text, true)) else {
@@ -191,7 +190,7 @@ pub(super) fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
     Vec::new()
 }
 
-/// Whether a tokeniser reads the start of every text as if a space stood before it, as SentencePiece's do.
+/// Whether a tokeniser adds a space to the start of every text, as SentencePiece does.
 pub(super) fn adds_space(tokenizer: &Tokenizer) -> bool {
     let part = |value: Result<Value, serde_json::Error>| value.unwrap_or(Value::Null);
     let normalizer = part(serde_json::to_value(tokenizer.get_normalizer()));

@@ -1,19 +1,20 @@
-//! What goes when prompt and answers are too long.
+//! Truncation of prompts and answers.
 
-use super::{TokenSettings, Tokenise, Truncation};
+use super::{TokenSettings, Tokenise};
 use crate::audit::Observation;
+use crate::truncation::Truncation;
 
-/// What of a prompt survives a cut from either side.
+/// The parts of a prompt that truncation keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    /// Tokens that begin every text.
+    /// Number of initial tokens (BOS).
     pub(super) n_start: usize,
-    /// Tokens behind which the assistant speaks.
+    /// Number of tokens in the generation prompt.
     pub(super) header: usize,
 }
 
 impl Tokenise {
-    /// Cuts the prompt, then the answers to the room that it leaves.
+    /// Truncates the prompt, then the answers to the remaining room.
     pub(super) fn cut(
         &self,
         prompt: &mut Vec<u32>,
@@ -43,7 +44,7 @@ impl Tokenise {
     }
 }
 
-/// Shortens a prompt to `most` tokens.
+/// Truncates a prompt to `most` tokens.
 fn shorten(prompt: &mut Vec<u32>, most: usize, truncation: Truncation, kept: Kept) {
     let n_start = kept.n_start.min(most);
     let n_end = match truncation {

@@ -1,12 +1,12 @@
-//! How an answer ends.
+//! End-of-sequence tokens of answers.
 
 use super::{Tokenise, Tokenization};
 use crate::audit::Observation;
 
 impl Tokenise {
-    /// Ends an answer. A plain one gets EOS unless it ends already. A chat's ends where its template ends the turn; only
-    /// where the template leaves that to nobody is EOS put there. Read jointly, a chat is what the template wrote, all of
-    /// it and nothing else, as in TRL.
+    /// Ends an answer. A plain answer gets EOS unless it has one. A chat answer ends with the template's end-of-turn
+    /// token; EOS is appended only if the template has none. With joint tokenisation, a chat is exactly the template's
+    /// output, as in TRL.
     pub(super) fn end(&self, tokens: &mut Vec<u32>, is_chat: bool, seen: &mut Observation) {
         let ends = &self.settings.ends;
         let is_joint_chat = is_chat && self.settings.tokenization == Tokenization::Joint;
@@ -23,7 +23,7 @@ impl Tokenise {
         seen.eos_inside += usize::from(tokens[..inside].iter().any(|token| ends.contains(token)));
     }
 
-    /// Leaves out the white space that templates write behind the token that ends a turn.
+    /// Removes white space that templates write after the end-of-turn token.
     fn up_to_the_turns_end(&self, tokens: &mut Vec<u32>) {
         let is_blank = |id: u32| self.tokenizer.decode(&[id], false).is_ok_and(|text| text.trim().is_empty());
         let n_blank = tokens.iter().rev().take_while(|id| !self.special.contains(id) && is_blank(**id)).count();

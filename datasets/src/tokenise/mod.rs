@@ -1,7 +1,6 @@
-//! Text to tokens: prompt and answers of a record, cut to length so that its answers stay comparable.
+//! Tokenises prompt and answers of a record, and truncates them so that answers stay comparable.
 //!
-//! `border` says where a prompt ends and an answer begins, `ends` how an answer ends, `cut` what goes when there is too
-//! much.
+//! `border` separates prompt and answer, `ends` ends answers, `cut` truncates.
 mod border;
 mod cut;
 mod ends;
@@ -17,55 +16,43 @@ use crate::chat::ChatTemplate;
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+use crate::truncation::Truncation;
 use border::Strings;
 
-/// The most bytes of a text. A tokenizer takes some hundred bytes of memory for each of them and a second for a million;
-/// of texts that are longer, only a sliver would be left after any cut.
+/// Maximum size of a text, in bytes. A tokenizer takes some hundred bytes of memory per byte and a second per million
+/// bytes, and truncation would discard nearly all of a longer text.
 const TEXT_LIMIT: usize = 2 << 20;
 
-/// What of a prompt stays when it is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Truncation {
-    /// The start; of a chat also the header behind which the assistant speaks.
-    KeepStart,
-    /// The end, and the token that begins a text.
-    KeepEnd,
-    /// Three quarters from the start and one from the end: the middle goes, the question's end stays.
-    KeepBoth,
-}
-
-/// How prompt and answer become tokens.
+/// How prompt and answer are tokenised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tokenization {
-    /// Each by itself, as the original DPO code does. No token spans the border.
+    /// Separately, as in the original DPO code. No token spans the border.
     #[default]
     Separate,
-    /// Prompt and answer as one text, as TRL does: the answers begin at the first token that is not the same in the
-    /// prompt alone and in the prompt with any of them. A token that spans the border is the answer's.
+    /// As one text, as in TRL: the answers begin at the first token that differs between the prompt alone and the
+    /// prompt with any of them. A token that spans the border belongs to the answer.
     Joint,
 }
 
-/// How to tokenise. The defaults are the original DPO code's.
+/// Tokenisation settings. The defaults are the original DPO code's.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenSettings {
-    /// The tokens that end an answer. The first is appended to every plain answer that does not end with one of them, and
-    /// scored.
+    /// Tokens that end an answer. The first is appended to plain answers without one of them, and is scored.
     pub ends: Vec<u32>,
-    /// The token that begins a text, where the model has one. Whether texts get it is the tokeniser's post-processor's
-    /// business. A prompt without any token begins with the end of the text before it, EOS.
+    /// The BOS token, if the model has one. The tokeniser's post-processor decides whether texts get it. A prompt
+    /// without any token begins with EOS.
     pub bos: Option<u32>,
-    /// The most tokens prompt and answer may have together.
+    /// Maximum number of tokens of prompt and answer together.
     pub max_length: usize,
-    /// The most tokens a prompt keeps when it must be cut. `None`: prompts are never cut, as in TRL, and records whose
-    /// prompt leaves no room for an answer are left out.
+    /// Maximum number of tokens of a truncated prompt. `None`: prompts are never truncated, as in TRL, and records
+    /// whose prompt leaves no room for an answer are omitted.
     pub max_prompt_length: Option<usize>,
-    /// What of a long prompt is kept; what suits the record if `None`.
+    /// The part of a truncated prompt to keep; by default that of the record's format.
     pub truncation: Option<Truncation>,
     /// Whether prompt and answer are tokenised separately.
     pub tokenization: Tokenization,
-    /// How many tokens the model knows; others are counted. `None`: as many as the tokeniser has.
+    /// Size of the model's vocabulary; other token ids are counted. `None`: the tokeniser's.
     pub vocabulary: Option<usize>,
 }
 
@@ -83,13 +70,13 @@ impl TokenSettings {
         }
     }
 
-    /// The token that is appended to answers.
+    /// The token appended to answers.
     pub(crate) fn eos(&self) -> u32 {
         self.ends[0]
     }
 }
 
-/// A tokeniser, a chat template where the model has one, and settings that fit them.
+/// A tokeniser with a chat template, if the model has one, and matching settings.
 #[derive(Debug)]
 pub struct Tokenise {
     tokenizer: Tokenizer,
@@ -97,21 +84,21 @@ pub struct Tokenise {
     tool_template: Option<ChatTemplate>,
     settings: TokenSettings,
     eos_text: String,
-    /// Tokens that texts spell by name, such as the end of a turn.
+    /// Special tokens that texts may contain by name, such as the end of a turn.
     special: BTreeSet<u32>,
-    /// What the post-processor puts before a text.
+    /// The post-processor's prefix.
     prefix: Vec<u32>,
-    /// Whether the start of every text is read as if a space stood before it, so that an answer by itself has one too many.
+    /// Whether the tokeniser adds a space to the start of every text, which an answer alone must not have.
     adds_space: bool,
 }
 
 impl Tokenise {
-    /// Checks the settings against the tokeniser. What the tokeniser's own file says about truncation and padding is
-    /// not used: both would change examples unseen.
+    /// Checks the settings against the tokeniser. Truncation and padding in the tokeniser's own file are ignored, as
+    /// they would change examples silently.
     ///
     /// # Errors
-    /// Lengths that leave no room for a prompt or an answer; a token that the tokeniser does not have; an end that is kept
-    /// where no prompt is ever cut.
+    /// Lengths without room for a prompt or an answer; a token unknown to the tokeniser; a truncation setting where
+    /// prompts are never truncated.
     pub fn new(
         tokenizer: &Tokenizer,
         template: Option<ChatTemplate>,
@@ -130,7 +117,7 @@ impl Tokenise {
         Ok(Self { tokenizer, template, tool_template: None, settings, eos_text, special, prefix, adds_space })
     }
 
-    /// The same with another template for conversations that have tools.
+    /// Sets a separate template for conversations with tools.
     #[must_use]
     pub fn with_tool_template(self, template: Option<ChatTemplate>) -> Self {
         Self { tool_template: template, ..self }
@@ -141,28 +128,28 @@ impl Tokenise {
         &self.settings
     }
 
-    /// Whether the chat template speaks of a name at all; a thought has several.
+    /// Whether the chat template refers to a name; all names of reasoning count as one.
     pub(crate) fn template_mentions(&self, name: &str) -> bool {
         let names =
             if name == "reasoning_content" { &["reasoning_content", "thinking", "reasoning"] } else { &[name][..] };
         self.template.as_ref().is_some_and(|template| names.iter().any(|name| template.mentions(name)))
     }
 
-    /// The same with the given end kept where the settings leave it open.
+    /// Sets the truncation if the settings leave it open.
     pub(crate) fn truncation_or(&self, default: Truncation) -> Truncation {
         self.settings.truncation.unwrap_or(default)
     }
 
-    /// Tokenises one record; `index` is its position in the data. What was seen on the way goes to the audit. There is no
-    /// example where the record's prompt leaves no room for an answer.
+    /// Tokenises one record; `index` is its position in the data. Findings go to the audit. Returns `None` if the
+    /// prompt leaves no room for an answer.
     ///
-    /// Where prompt and longest answer together are over `max_length`, the prompt is cut to `max_prompt_length`; where they
-    /// still are, the answers are cut to the room that the prompt leaves, which may cost them their EOS. Prompt and room
-    /// are the same for all answers, so they stay comparable. Of a chat the end stays, unless the settings say otherwise;
-    /// `truncation` is for other texts.
+    /// If prompt and longest answer exceed `max_length`, the prompt is truncated to `max_prompt_length`; if they still
+    /// do, the answers are truncated to the remaining room, which may remove their EOS. Prompt and room are the same
+    /// for all answers, so they stay comparable. Chats keep their end unless the settings say otherwise; `truncation`
+    /// is for other texts.
     ///
     /// # Errors
-    /// The record is a chat and there is no template, or the template refuses it; the tokeniser fails.
+    /// The record is a chat and there is no template, or the template raises an exception; the tokeniser fails.
     pub fn example(
         &self,
         index: u64,
@@ -197,8 +184,8 @@ impl Tokenise {
         Ok(((!seen.is_left_out).then_some(example), seen))
     }
 
-    /// The tokens of a prompt that is to be answered: a chat up to where the assistant speaks, a plain text as the
-    /// tokeniser begins one. `variables` are what the template is told besides.
+    /// The tokens of a prompt for generation: a chat up to the assistant's turn, or a plain text with the tokeniser's
+    /// prefix. `variables` are additional template variables.
     ///
     /// # Errors
     /// As [`Tokenise::example`].
@@ -219,7 +206,7 @@ impl Tokenise {
         Ok(tokens)
     }
 
-    /// The tokens of a text that stands behind another, without an end.
+    /// The tokens of a continuation, without prefix and EOS.
     ///
     /// # Errors
     /// The tokeniser fails.
@@ -227,8 +214,8 @@ impl Tokenise {
         if self.adds_space { self.behind_a_guard(origin, text) } else { self.encode(origin, text) }
     }
 
-    /// A prompt with its answer as one text, as TRL's `RewardTrainer` reads it: a chat as its template has it; of other
-    /// texts the answer right behind the prompt, ended, with all that the post-processor adds.
+    /// The tokens of a prompt with its answer as one text, as in TRL's `RewardTrainer`: a chat as rendered by the
+    /// template; otherwise prompt, answer and EOS with the post-processor's additions.
     ///
     /// # Errors
     /// As [`Tokenise::example`].
@@ -247,7 +234,7 @@ impl Tokenise {
         self.encode(origin, &rendered.map_err(|error| in_chat(origin, &error))?)
     }
 
-    /// The template for a record.
+    /// The template for a record, depending on its tools.
     fn template_for(&self, origin: &Origin, variables: &Map<String, Value>) -> Result<&ChatTemplate, DatasetError> {
         let has_tools = variables.get("tools").is_some_and(|tools| !tools.is_null());
         let tools = self.tool_template.as_ref().filter(|_| has_tools);
@@ -256,7 +243,7 @@ impl Tokenise {
         })
     }
 
-    /// The record as strings; a chat goes through the template.
+    /// The strings of a record; chats are rendered.
     fn strings(&self, record: &PreferenceRecord) -> Result<Strings, DatasetError> {
         let texts = record.answers.texts();
         if let Text::Plain(prompt) = &record.prompt
@@ -280,7 +267,7 @@ impl Tokenise {
         self.encoding(origin, text, false).map(|encoding| encoding.get_ids().to_vec())
     }
 
-    /// With all that the post-processor adds.
+    /// Encodes with all additions of the post-processor.
     fn encode_all(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
         self.encoding(origin, text, true).map(|encoding| encoding.get_ids().to_vec())
     }
@@ -295,7 +282,7 @@ impl Tokenise {
     }
 }
 
-/// Checks settings against a tokeniser; gives the text of EOS.
+/// Checks settings against a tokeniser; returns the text of EOS.
 fn check(settings: &TokenSettings, tokenizer: &Tokenizer) -> Result<String, DatasetError> {
     let TokenSettings { ends, bos, max_length, max_prompt_length, truncation, .. } = settings;
     let setting = |name, value: String, hint| Err(DatasetError::Setting { name, value, hint });
@@ -341,28 +328,21 @@ fn messages(text: &Text, role: &str) -> Vec<Message> {
     }
 }
 
-macro_rules! from_name {
-    ($type:ty, $what:literal, $($name:literal => $value:expr),+) => {
-        impl FromStr for $type {
-            type Err = DatasetError;
+impl FromStr for Tokenization {
+    type Err = DatasetError;
 
-            fn from_str(name: &str) -> Result<Self, DatasetError> {
-                match name {
-                    $($name => Ok($value),)+
-                    _ => Err(DatasetError::UnknownName {
-                        what: $what,
-                        name: name.to_owned(),
-                        known: [$($name),+].join(", "),
-                    }),
-                }
-            }
+    fn from_str(name: &str) -> Result<Self, DatasetError> {
+        match name {
+            "separate" => Ok(Self::Separate),
+            "joint" => Ok(Self::Joint),
+            _ => Err(DatasetError::UnknownName {
+                what: "tokenization",
+                name: name.to_owned(),
+                known: "separate, joint".to_owned(),
+            }),
         }
-    };
+    }
 }
-
-from_name!(Truncation, "truncation", "keep-start" => Self::KeepStart, "keep-end" => Self::KeepEnd,
-    "keep-both" => Self::KeepBoth);
-from_name!(Tokenization, "tokenization", "separate" => Self::Separate, "joint" => Self::Joint);
 
 #[cfg(test)]
 mod tests;

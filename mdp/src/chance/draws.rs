@@ -1,4 +1,4 @@
-//! What is drawn from a generator: numbers and orders.
+//! Draws from a generator: uniform and normal numbers, shuffles and permutations.
 use rand_chacha::rand_core::Rng as _;
 
 use crate::Rng;
@@ -24,8 +24,8 @@ pub fn below(rng: &mut Rng, n: u64) -> u64 {
     }
 }
 
-/// Draws uniformly from 0, 1, .., `n` - 1 by a product instead of a remainder, which gives other numbers than
-/// [`below`]: the orders of epochs are drawn this way, and old seeds keep theirs. `n` is above zero.
+/// Draws uniformly from 0, 1, .., `n` - 1 by a product instead of a remainder; `n` is above zero. The numbers differ
+/// from [`below`]'s: epoch orders use this one, so that old seeds keep theirs.
 ///
 /// # References
 /// Lemire, Fast Random Integer Generation in an Interval, <https://arxiv.org/abs/1805.10941>.
@@ -57,7 +57,7 @@ pub fn shuffle<T>(rng: &mut Rng, items: &mut [T]) {
     shuffle_by(items, |n| below(rng, n));
 }
 
-/// Shuffles by Fisher-Yates with a way to draw a number below another.
+/// Shuffles by Fisher-Yates with a given function for drawing below a bound.
 pub(super) fn shuffle_by<T>(items: &mut [T], mut below: impl FnMut(u64) -> u64) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(last as u64 + 1) as usize);

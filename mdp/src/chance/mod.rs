@@ -1,7 +1,8 @@
-//! Chance: streams of random numbers that are named, and what is drawn from them.
+//! Random streams addressed by name, and draws from them.
 //!
-//! A stream is a pure function of its names, never of when it is drawn: example 7 gets the same numbers whether it is
-//! visited first or last, in a batch of one or of a hundred, before a crash or after it. All streams are `ChaCha8`'s:
+//! A stream is a pure function of its names, not of the time or order of drawing: example 7 gets the same numbers
+//! whether it is visited first or last, in a batch of one or of a hundred, before a crash or after it. Every stream is
+//! a `ChaCha8` generator:
 //!
 //! | made by | names | key (32 bytes) | stream number |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! The order in which an epoch visits its examples, and other choices among examples that a seed decides.
+//! The order in which an epoch visits its examples, and seeded subsets.
 use rand_chacha::rand_core::SeedableRng;
 
 use super::derived_seed;
@@ -7,8 +7,8 @@ use crate::Rng;
 
 /// A shuffle of `0..n` that is a pure function of `(seed, epoch, n)`.
 ///
-/// It costs four bytes an example and no look at the data. To resume in the middle of an epoch, make the same order
-/// again and go on at [`Order::at`] of the next position.
+/// It takes four bytes per example and does not read the data. To resume in mid-epoch, make the same order again and
+/// continue with [`Order::at`] the next position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     shuffled: Vec<u32>,
@@ -33,26 +33,26 @@ impl Order {
         self.shuffled.get(position).map(|&example| example as usize)
     }
 
-    /// How many examples there are.
+    /// Number of examples.
     pub fn len(&self) -> usize {
         self.shuffled.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.shuffled.is_empty()
     }
 
-    /// The examples from a position of the epoch on.
+    /// The examples from a position of the epoch to its end.
     pub fn from(&self, position: usize) -> impl Iterator<Item = usize> + '_ {
         self.shuffled.iter().skip(position).map(|&example| example as usize)
     }
 }
 
-/// Draws `n` different positions of `of`, in rising order: all of them where there are no more.
+/// Draws `n` different positions below `of`, in ascending order; all of them if `n` is at least `of`.
 ///
-/// They are a function of the seed, the purpose and the two numbers, and as good as a shuffle's first `n`: files are
-/// often sorted, so that what stands first speaks for nothing but itself.
+/// The subset is a function of the seed, the purpose and the two numbers. Use it instead of the first `n` entries of a
+/// file, because files are often sorted.
 ///
 /// # Panics
 /// If there are more than `u32::MAX` positions.

@@ -1,16 +1,16 @@
-//! Streams by name, and seeds and bits by name.
+//! Named random streams, derived seeds and hashed bits.
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use crate::Rng;
 
-/// A family of independent streams of random numbers, all from one seed.
+/// A family of independent random streams derived from one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noise {
     seed: u64,
 }
 
 impl Noise {
-    /// The family that belongs to `seed`.
+    /// Creates the family of `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
@@ -20,7 +20,7 @@ impl Noise {
         self.seed
     }
 
-    /// The start of stream (`purpose`, `index`).
+    /// Returns a generator at the start of stream (`purpose`, `index`).
     pub fn stream(&self, purpose: &str, index: u64) -> Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -32,7 +32,7 @@ impl Noise {
     }
 }
 
-/// Starts the stream that a family names by a purpose and any count of numbers: the embedded problems draw from such.
+/// Returns the stream that a family names by a purpose and a list of numbers; the embedded problems use these.
 pub fn named(family: &str, purpose: &str, numbers: &[u64]) -> Rng {
     let mut hasher = blake3::Hasher::new_derive_key(family);
     hasher.update(purpose.as_bytes());
@@ -42,21 +42,20 @@ pub fn named(family: &str, purpose: &str, numbers: &[u64]) -> Rng {
     Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
-/// Starts a generator of its own from the next 64 bits of another, so that one draws no part of the other's numbers.
+/// Seeds a new generator from the next 64 bits of another, so that the two share no numbers afterwards.
 pub fn fork(rng: &mut Rng) -> Rng {
     Rng::seed_from_u64(rng.next_u64())
 }
 
-/// Derives a seed for a purpose, of 63 bits, as config files hold them: a hash of all three, so that neighbouring seeds
-/// and indices share nothing.
+/// Derives a 63-bit seed for a purpose (config files hold 63 bits): a hash of all three arguments, so neighbouring
+/// seeds and indices are unrelated.
 pub fn derived_seed(seed: u64, purpose: &str, index: u64) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes()).update(&index.to_le_bytes()).update(purpose.as_bytes());
     u64::from_le_bytes(first_bytes(&hasher)) >> 1
 }
 
-/// Draws the 64 bits of a seed and a number: one-to-one but for chance, so equal numbers get equal bits and no others
-/// do.
+/// Hashes a seed and a number to 64 bits. Equal inputs give equal bits; different inputs collide only by chance.
 pub fn bits(seed: u64, number: u64) -> u64 {
     u64::from_be_bytes(first_bytes(blake3::Hasher::new().update(&seed.to_le_bytes()).update(&number.to_le_bytes())))
 }

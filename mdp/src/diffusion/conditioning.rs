@@ -1,52 +1,53 @@
-//! What a denoiser is told about the image it makes.
+//! The conditioning of a denoiser: text states, pooled text, size and crop.
 
 use std::sync::Arc;
 
-/// A text as a denoiser reads it, and whatever else it is told.
+/// The shared conditioning of a sample.
 ///
-/// Equal contexts are the same `Arc`, or equal by value, so one that several samples share is projected once.
+/// Equal contexts are the same `Arc`, or equal by value, so the keys and values of one that several samples share are
+/// projected once.
 pub type Condition = Arc<Conditioning>;
 
-/// What a denoiser is told about the image it makes; all of it absent for one that makes images unasked.
+/// The conditioning inputs of a denoiser; an unconditional denoiser has none of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditioning {
-    /// The states of a text encoder, token by token, which cross-attention reads.
+    /// Hidden states of a text encoder, one row per token, read by cross-attention.
     pub hidden: Option<Hidden>,
-    /// One vector for the whole text (SDXL).
+    /// Pooled embedding of the whole text (SDXL).
     pub pooled: Option<Vec<f32>>,
-    /// Original height and width, top and left of the crop, target height and width, in pixels (SDXL).
+    /// SDXL's `time_ids`: original height and width, top and left of the crop, target height and width, in pixels.
     pub time_ids: Option<[f32; 6]>,
 }
 
-/// Hidden states, row after row.
+/// Hidden states in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hidden {
     /// `length * width` numbers, token after token.
     pub values: Vec<f32>,
     /// Number of tokens, padding included where the model was trained to read it.
     pub length: usize,
-    /// Numbers of a token.
+    /// Width of a token's state.
     pub width: usize,
 }
 
-/// Which part of which image a sample shows, in pixels: what SDXL is told beside the text.
+/// Original size, crop and target size of a sample, in pixels: SDXL's micro-conditioning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Framing {
-    /// Height and width of the image as it was found.
+    /// Height and width of the original image.
     pub original: (usize, usize),
-    /// Top and left edge of the part that was cut out.
+    /// Top and left edge of the crop.
     pub crop: (usize, usize),
     /// Height and width of the sample.
     pub target: (usize, usize),
 }
 
 impl Framing {
-    /// A whole image that was found at this size.
+    /// The framing of an uncropped image of this size.
     pub fn whole(height: usize, width: usize) -> Self {
         Self { original: (height, width), crop: (0, 0), target: (height, width) }
     }
 
-    /// The numbers as SDXL reads them.
+    /// The numbers in SDXL's order.
     pub fn time_ids(&self) -> [f32; 6] {
         let Self { original, crop, target } = *self;
         [original.0, original.1, crop.0, crop.1, target.0, target.1].map(|pixels| pixels as f32)
@@ -54,7 +55,7 @@ impl Framing {
 }
 
 impl Conditioning {
-    /// Nothing is told: what an unconditional denoiser gets.
+    /// Empty conditioning, for an unconditional denoiser.
     pub fn none() -> Self {
         Self::default()
     }
@@ -71,7 +72,7 @@ impl Conditioning {
 }
 
 impl Hidden {
-    /// The numbers of one token.
+    /// The state of one token.
     ///
     /// # Panics
     /// If there is no such token.

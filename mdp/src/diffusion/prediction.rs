@@ -1,40 +1,36 @@
-//! What a denoiser's output means.
-use super::Level;
+//! Prediction types: how a denoiser's output relates to image and noise.
+use super::NoiseLevel;
 
-/// What a denoiser predicts of a noised image x = signal x_0 + noise eps.
+/// The prediction type of a denoiser, for a noised image x = signal x_0 + noise eps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prediction {
-    /// The noise, eps. It says nothing about the image where there is no signal.
+    /// The noise, eps. It does not determine the image where the signal is 0.
     Epsilon,
-    /// v = signal eps - noise x_0: the image where there is nothing but noise, the noise where there is none.
+    /// v = signal eps - noise x_0: minus the image where there is only noise, the noise where there is none.
     Velocity,
-    /// eps - x_0, the direction of flow matching.
+    /// eps - x_0, the velocity of flow matching.
     Flow,
 }
 
-/// A number as a mixture of the noised image and the prediction.
+/// A linear combination of the noised image and the prediction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixture {
-    /// The factor of the noised image.
+    /// Coefficient of the noised image.
     pub of_latent: f64,
-    /// The factor of the prediction.
+    /// Coefficient of the prediction.
     pub of_prediction: f64,
 }
 
 impl Mixture {
-    /// The mixture of one element.
+    /// Evaluates the combination at one element.
     pub fn of(self, latent: f32, prediction: f32) -> f64 {
         self.of_latent * f64::from(latent) + self.of_prediction * f64::from(prediction)
-    }
-
-    fn of_all(self, latent: &[f32], prediction: &[f32]) -> Vec<f32> {
-        latent.iter().zip(prediction).map(|(x, p)| self.of(*x, *p) as f32).collect()
     }
 }
 
 impl Prediction {
-    /// What a perfect denoiser would say of `clean` noised with `noise`.
-    pub fn target(self, level: Level, clean: &[f32], noise: &[f32]) -> Vec<f32> {
+    /// The training target: the prediction of a perfect denoiser for `clean` noised with `noise`.
+    pub fn target(self, level: NoiseLevel, clean: &[f32], noise: &[f32]) -> Vec<f32> {
         let (of_noise, of_clean) = match self {
             Self::Epsilon => (1.0, 0.0),
             Self::Velocity => (level.signal as f32, -level.noise as f32),
@@ -43,9 +39,9 @@ impl Prediction {
         clean.iter().zip(noise).map(|(x, e)| of_noise * e + of_clean * x).collect()
     }
 
-    /// The image that a prediction stands for. For epsilon it is infinite where there is no signal.
-    pub fn clean(self, level: Level) -> Mixture {
-        let Level { signal, noise } = level;
+    /// The clean image implied by a prediction. For epsilon the coefficients are infinite where there is no signal.
+    pub fn clean(self, level: NoiseLevel) -> Mixture {
+        let NoiseLevel { signal, noise } = level;
         match self {
             Self::Epsilon => Mixture { of_latent: 1.0 / signal, of_prediction: -noise / signal },
             Self::Velocity => {
@@ -56,9 +52,9 @@ impl Prediction {
         }
     }
 
-    /// The noise that a prediction stands for.
-    pub fn noise(self, level: Level) -> Mixture {
-        let Level { signal, noise } = level;
+    /// The noise implied by a prediction.
+    pub fn noise(self, level: NoiseLevel) -> Mixture {
+        let NoiseLevel { signal, noise } = level;
         match self {
             Self::Epsilon => Mixture { of_latent: 0.0, of_prediction: 1.0 },
             Self::Velocity => {
@@ -69,15 +65,9 @@ impl Prediction {
         }
     }
 
-    /// The estimates of the clean image and of the noise, in this order.
-    pub fn estimates(self, level: Level, latent: &[f32], prediction: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        (self.clean(level).of_all(latent, prediction), self.noise(level).of_all(latent, prediction))
-    }
-
-    /// How much squared epsilon error is in one unit of the prediction's squared error. It turns
-    /// [`Omega`](super::Omega), which weighs the former, into a weight of the latter: 1 for epsilon, signal^2
-    /// for velocity (where the variance is kept) and flow.
-    pub fn epsilon_error(self, level: Level) -> f64 {
+    /// Squared epsilon error per unit of squared prediction error. It converts a weight [`Omega`](super::Omega) on the
+    /// former to one on the latter: 1 for epsilon, signal^2 for velocity (where the variance is kept) and flow.
+    pub fn epsilon_error(self, level: NoiseLevel) -> f64 {
         self.noise(level).of_prediction.powi(2)
     }
 }
@@ -90,7 +80,7 @@ mod tests {
     const CLEAN: [f32; 3] = [0.5, -1.0, 0.25];
     const NOISE: [f32; 3] = [1.5, 0.5, -2.0];
 
-    fn noised(level: Level) -> Vec<f32> {
+    fn noised(level: NoiseLevel) -> Vec<f32> {
         let mix = |(x, e): (&f32, &f32)| level.signal as f32 * x + level.noise as f32 * e;
         CLEAN.iter().zip(&NOISE).map(mix).collect()
     }
@@ -99,12 +89,18 @@ mod tests {
         left.len() == right.len() && left.iter().zip(right).all(|(l, r)| (l - r).abs() < 1e-5)
     }
 
+    /// The estimates of the clean image and of the noise.
+    fn estimates(of: Prediction, level: NoiseLevel, latent: &[f32], prediction: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let all = |mixture: Mixture| latent.iter().zip(prediction).map(|(x, p)| mixture.of(*x, *p) as f32).collect();
+        (all(of.clean(level)), all(of.noise(level)))
+    }
+
     #[test]
     fn a_perfect_prediction_gives_image_and_noise_back() {
-        for level in [Level { signal: 0.8, noise: 0.6 }, Level { signal: 0.3, noise: 0.7 }] {
+        for level in [NoiseLevel { signal: 0.8, noise: 0.6 }, NoiseLevel { signal: 0.3, noise: 0.7 }] {
             for prediction in ALL {
                 let target = prediction.target(level, &CLEAN, &NOISE);
-                let (clean, noise) = prediction.estimates(level, &noised(level), &target);
+                let (clean, noise) = estimates(prediction, level, &noised(level), &target);
                 assert!(near(&clean, &CLEAN) && near(&noise, &NOISE), "{prediction:?}: {clean:?} {noise:?}");
             }
         }
@@ -112,10 +108,10 @@ mod tests {
 
     #[test]
     fn without_signal_velocity_and_flow_still_know_the_image() {
-        let level = Level { signal: 0.0, noise: 1.0 };
+        let level = NoiseLevel { signal: 0.0, noise: 1.0 };
         for prediction in [Prediction::Velocity, Prediction::Flow] {
             let target = prediction.target(level, &CLEAN, &NOISE);
-            let (clean, noise) = prediction.estimates(level, &NOISE, &target);
+            let (clean, noise) = estimates(prediction, level, &NOISE, &target);
             assert!(near(&clean, &CLEAN) && near(&noise, &NOISE));
         }
         assert!(!Prediction::Epsilon.clean(level).of_latent.is_finite());
@@ -124,15 +120,15 @@ mod tests {
     #[test]
     fn errors_of_a_prediction_are_errors_of_epsilon() {
         // signal^2 = .64: an error of .1 in v or flow is one of .08 (or .3 * .1) in epsilon.
-        let level = Level { signal: 0.8, noise: 0.6 };
+        let level = NoiseLevel { signal: 0.8, noise: 0.6 };
         for (prediction, level, expected) in [
             (Prediction::Epsilon, level, 1.0),
             (Prediction::Velocity, level, 0.64),
-            (Prediction::Flow, Level { signal: 0.3, noise: 0.7 }, 0.09),
+            (Prediction::Flow, NoiseLevel { signal: 0.3, noise: 0.7 }, 0.09),
         ] {
             assert!((prediction.epsilon_error(level) - expected).abs() < 1e-12);
             let off: Vec<f32> = prediction.target(level, &CLEAN, &NOISE).iter().map(|p| p + 0.1).collect();
-            let (_, noise) = prediction.estimates(level, &noised(level), &off);
+            let (_, noise) = estimates(prediction, level, &noised(level), &off);
             assert!((f64::from(noise[0] - NOISE[0]).powi(2) - 0.01 * expected).abs() < 1e-6);
         }
     }

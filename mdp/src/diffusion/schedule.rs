@@ -1,26 +1,26 @@
 use crate::MdpError;
 
-/// The largest beta that [`NoiseSchedule::squared_cosine`] uses, so that its last signal is not 0.
+/// The largest beta of [`NoiseSchedule::squared_cosine`], so that its last signal is not 0.
 const LARGEST_COSINE_BETA: f64 = 0.999;
 
-/// How much signal and noise a latent has: x = signal x_0 + noise eps.
+/// The signal and noise factors of a latent: x = signal x_0 + noise eps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Level {
+pub struct NoiseLevel {
     /// The factor of the image.
     pub signal: f64,
     /// The factor of the noise.
     pub noise: f64,
 }
 
-impl Level {
-    /// The finished image.
+impl NoiseLevel {
+    /// The noise-free image.
     pub const IMAGE: Self = Self { signal: 1.0, noise: 0.0 };
 }
 
-/// How much signal and noise a latent has at each timestep: x_t = signal(t) x_0 + noise(t) eps.
+/// A noise schedule: the signal and noise factors at each timestep, x_t = signal(t) x_0 + noise(t) eps.
 ///
-/// Timestep 0 is the cleanest. Schedules made of betas keep the variance: signal^2 + noise^2 = 1, where signal(t)^2 is
-/// the product of 1 - beta up to t (`alphas_cumprod` elsewhere). The flow schedule goes straight: signal + noise = 1.
+/// Timestep 0 is the cleanest. Beta schedules are variance-preserving: signal^2 + noise^2 = 1, where signal(t)^2 is the
+/// product of 1 - beta up to t (`alphas_cumprod` elsewhere). The flow schedule is a straight line: signal + noise = 1.
 ///
 /// # Examples
 /// ```
@@ -39,7 +39,7 @@ pub struct NoiseSchedule {
 }
 
 impl NoiseSchedule {
-    /// Betas that rise evenly (DDPM's own schedule: 1000 of them, from 1e-4 to 0.02).
+    /// Linearly spaced betas (DDPM's schedule: 1000 of them, from 1e-4 to 0.02).
     ///
     /// # Errors
     /// No timestep, or a beta that is not between 0 and 1.
@@ -47,7 +47,7 @@ impl NoiseSchedule {
         Self::from_betas(&evenly(timesteps, beta_start, beta_end))
     }
 
-    /// Betas whose square roots rise evenly (Stable Diffusion's schedule: 1000 of them, from 0.00085 to 0.012).
+    /// Betas whose square roots are linearly spaced (Stable Diffusion's schedule: 1000 of them, from 0.00085 to 0.012).
     ///
     /// # Errors
     /// No timestep, or a beta that is not between 0 and 1.
@@ -59,8 +59,8 @@ impl NoiseSchedule {
         Self::from_betas(&roots.into_iter().map(|root| root * root).collect::<Vec<_>>())
     }
 
-    /// A signal that falls as a squared cosine of time: signal(t)^2 ~ cos^2((u + .008) / 1.008 * pi / 2) at
-    /// u = (t + 1) / T, with betas of at most 0.999.
+    /// A squared-cosine signal: signal(t)^2 ~ cos^2((u + .008) / 1.008 * pi / 2) at u = (t + 1) / T, with betas clipped
+    /// to 0.999.
     ///
     /// # Errors
     /// No timestep.
@@ -76,8 +76,8 @@ impl NoiseSchedule {
         Self::from_betas(&(0..timesteps).map(beta).collect::<Vec<_>>())
     }
 
-    /// The schedule of these betas, from the cleanest timestep to the noisiest. The last may be 1: nothing of the
-    /// image is left then.
+    /// The schedule of given betas, from the cleanest timestep to the noisiest. The last may be 1, which leaves no
+    /// signal.
     ///
     /// # Errors
     /// No beta, or one that is not between 0 and 1.
@@ -95,7 +95,7 @@ impl NoiseSchedule {
     }
 
     /// Flow matching: x_t = (1 - s) x_0 + s eps with s = shift u / (1 + (shift - 1) u) at u = (t + 1) / T. The network
-    /// is told s T, not t. The noisiest timestep has no signal.
+    /// receives s T as its time, not t. The noisiest timestep has no signal.
     ///
     /// # Errors
     /// No timestep, or a shift that is not positive.
@@ -109,8 +109,8 @@ impl NoiseSchedule {
         Ok(Self::straight(noise, timesteps))
     }
 
-    /// The `n` levels that a sampler visits under [`flow`](Self::flow), as a schedule of their own: evenly spaced
-    /// between the noisiest and the cleanest level, and then shifted (once more, as diffusers does it).
+    /// The `n` noise levels that a sampler visits under [`flow`](Self::flow), as a new schedule: linearly spaced
+    /// between the noisiest and the cleanest level, then shifted (a second time, as in diffusers).
     ///
     /// # Errors
     /// As [`flow`](Self::flow); no level.
@@ -124,12 +124,12 @@ impl NoiseSchedule {
         Ok(Self::straight((0..n).map(level).collect(), timesteps))
     }
 
-    /// The same schedule with no signal left at the noisiest timestep: signals are moved and stretched so that the last
-    /// is exactly 0 and the first stays as it is. [`log_snr`](Self::log_snr) is minus infinity there, and epsilon says
-    /// nothing about the image, so this needs velocity or flow prediction.
+    /// Rescales the schedule to zero terminal SNR: signals are shifted and scaled so that the last is exactly 0 and the
+    /// first is unchanged. [`log_snr`](Self::log_snr) is minus infinity there and epsilon does not determine the image,
+    /// so this needs velocity or flow prediction.
     ///
     /// # Panics
-    /// If it is not a schedule that keeps the variance, or has one timestep only.
+    /// If the schedule is not variance-preserving, or has only one timestep.
     ///
     /// # References
     /// Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, algorithm 1.
@@ -142,14 +142,14 @@ impl NoiseSchedule {
         Self { times: self.times.clone(), ..Self::from_squared_signals(&squares) }
     }
 
-    /// The schedule at these times, which may lie between timesteps: from clean to noisy, a schedule of their own. The
-    /// ratio noise / signal is read off a straight line between its two neighbours.
+    /// The schedule at fractional timesteps, from clean to noisy, as a new schedule. noise / signal is interpolated
+    /// linearly between the two neighbours.
     ///
     /// # Errors
     /// No time, one that is outside the schedule, or times that do not rise.
     ///
     /// # Panics
-    /// If it is not a schedule that keeps the variance.
+    /// If the schedule is not variance-preserving.
     pub fn at_times(&self, times: &[f64]) -> Result<Self, MdpError> {
         assert!(self.keeps_variance(), "times between timesteps are for schedules made of betas");
         check_length(times.len())?;
@@ -167,28 +167,28 @@ impl NoiseSchedule {
         Ok(Self { times: times.to_vec(), ..Self::from_squared_signals(&squares) })
     }
 
-    /// How many timesteps there are; 0 is the cleanest.
+    /// Number of timesteps; 0 is the cleanest.
     #[expect(clippy::len_without_is_empty, reason = "a schedule without timesteps can't be made")]
     pub fn len(&self) -> usize {
         self.signal.len()
     }
 
-    /// Both factors.
-    pub fn level(&self, t: usize) -> Level {
-        Level { signal: self.signal[t], noise: self.noise[t] }
+    /// The signal and noise factors of timestep `t`.
+    pub fn level(&self, t: usize) -> NoiseLevel {
+        NoiseLevel { signal: self.signal[t], noise: self.noise[t] }
     }
 
-    /// The factor of the image.
+    /// The signal factor of timestep `t`.
     pub fn signal(&self, t: usize) -> f64 {
         self.signal[t]
     }
 
-    /// The factor of the noise.
+    /// The noise factor of timestep `t`.
     pub fn noise(&self, t: usize) -> f64 {
         self.noise[t]
     }
 
-    /// What the network is told of timestep `t`.
+    /// The time input of the network at timestep `t`.
     pub fn time(&self, t: usize) -> f64 {
         self.times[t]
     }
@@ -203,7 +203,7 @@ impl NoiseSchedule {
         2.0 * (self.signal[t] / self.noise[t]).ln()
     }
 
-    /// q(x_t | x_0) with given noise.
+    /// Samples q(x_t | x_0) with given noise.
     pub fn noised(&self, clean: &[f32], noise: &[f32], t: usize) -> Vec<f32> {
         let (a, b) = (self.signal[t] as f32, self.noise[t] as f32);
         clean.iter().zip(noise).map(|(x, e)| a * x + b * e).collect()
@@ -227,7 +227,7 @@ impl NoiseSchedule {
     }
 }
 
-/// `n` numbers from `start` to `end`, one alone being `start`.
+/// `n` linearly spaced numbers from `start` to `end`; one alone is `start`.
 fn evenly(n: usize, start: f64, end: f64) -> Vec<f64> {
     let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
     (0..n).map(|i| start + step * i as f64).collect()

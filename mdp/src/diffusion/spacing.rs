@@ -1,27 +1,27 @@
 use super::schedule::check;
 use crate::MdpError;
 
-/// Which timesteps a sampler visits when it makes fewer steps than the schedule has.
+/// Timestep spacing: which timesteps a sampler visits when it takes fewer steps than the schedule has.
 ///
 /// # References
 /// Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, table 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spacing {
-    /// Every floor(T / n)th timestep from the clean end, moved up by `offset` (1 for Stable Diffusion 1.x). The noisiest
+    /// Every floor(T / n)th timestep from the clean end, plus `offset` (1 for Stable Diffusion 1.x). The noisiest
     /// timesteps are not visited.
     Leading {
-        /// How far up.
+        /// Number added to each timestep.
         offset: usize,
     },
-    /// Evenly from the cleanest to the noisiest, both visited.
+    /// Linearly spaced from the cleanest to the noisiest, both included.
     Linspace,
-    /// Evenly down from the noisiest, which is visited.
+    /// Evenly down from the noisiest, which is included.
     Trailing,
 }
 
 impl Spacing {
-    /// `n` of `n_train` timesteps, from noisy to clean, for samplers that make their last step from the cleanest of
-    /// them to the image.
+    /// `n` of `n_train` timesteps, from noisy to clean, for samplers whose last step leads from the cleanest of them to
+    /// the image.
     ///
     /// # Errors
     /// `n` is not between 1 and `n_train`, or the offset moves a timestep out of the schedule.
@@ -40,8 +40,8 @@ impl Spacing {
         Ok(times.into_iter().map(|time| time.round_ties_even() as usize).collect())
     }
 
-    /// [`timesteps`](Self::timesteps) for solvers of higher order, which space `n + 1` points and leave out the
-    /// cleanest (but for [`Spacing::Trailing`], where it is not among them).
+    /// The [`timesteps`](Self::timesteps) of higher-order solvers, which space `n + 1` points and drop the cleanest
+    /// (except for [`Spacing::Trailing`], which does not include it).
     ///
     /// # Errors
     /// As [`timesteps`](Self::timesteps) of `n + 1`.
@@ -55,7 +55,7 @@ impl Spacing {
         Ok(timesteps)
     }
 
-    /// The same without rounding, as Euler's sampler has them; they may lie between timesteps
+    /// Unrounded [`timesteps`](Self::timesteps), for the Euler sampler; they may lie between timesteps
     /// ([`NoiseSchedule::at_times`](super::NoiseSchedule::at_times)).
     ///
     /// # Errors

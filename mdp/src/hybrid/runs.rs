@@ -1,13 +1,12 @@
 use super::Half;
 use crate::{Episode, Steps};
 
-/// Whose decisions stand where in episodes of a hybrid problem: to take their numbers apart by half, and put them
-/// together again.
+/// The layout of the halves' decisions in hybrid episodes, to split their numbers by half and merge them again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs(Vec<Vec<(bool, usize)>>);
 
 impl Runs {
-    /// Those of episodes whose pieces do not cross the hand-off.
+    /// The layout of episodes whose pieces do not cross the hand-off.
     pub fn of<S, T, A>(episodes: &[Episode<Half<S, T>, A>]) -> Self {
         let runs = |episode: &Episode<Half<S, T>, A>| {
             let run =
@@ -17,10 +16,10 @@ impl Runs {
         Self(episodes.iter().map(runs).collect())
     }
 
-    /// The halves' numbers in the order of the whole episodes' decisions.
+    /// Merges the halves' numbers in the order of the episodes' decisions.
     ///
     /// # Panics
-    /// If there are fewer episodes than these runs are of.
+    /// If `outer` or `inner` has fewer rows than there are episodes.
     pub fn weave(&self, outer: &Steps, inner: &Steps) -> Steps {
         let weave = |(episode, runs): (usize, &Vec<(bool, usize)>)| {
             let (mut outer, mut inner) = (outer.row(episode).iter(), inner.row(episode).iter());
@@ -33,10 +32,10 @@ impl Runs {
         self.0.iter().enumerate().map(weave).collect()
     }
 
-    /// The outer and the inner half of numbers of whole episodes.
+    /// Splits numbers of whole episodes into the outer and the inner half.
     ///
     /// # Panics
-    /// If an episode has fewer decisions than its runs.
+    /// If an episode has fewer decisions than its layout.
     pub fn unweave(&self, whole: &Steps) -> (Steps, Steps) {
         let (mut outer, mut inner) = (Steps::default(), Steps::default());
         for (row, runs) in whole.rows().zip(&self.0) {

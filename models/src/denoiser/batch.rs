@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::ops::Grid;
-use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent};
+use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent, LatentShape};
 use mdp::{EpisodeOf, Mdp as _, Steps};
 
-use super::model::{SamplerConfig, Shape};
+use super::model::SamplerConfig;
 use super::{Condition, Prediction};
 use crate::ModelError;
 use crate::sampler::Sampling;
@@ -154,7 +154,7 @@ impl Scoring<'_> {
 /// Questions side by side, as the network takes them.
 pub(super) fn network_batch(
     questions: &[Question],
-    shape: Shape,
+    shape: LatentShape,
     (dtype, device): (DType, &Device),
 ) -> Result<UNetBatch, ModelError> {
     let n = questions.len();

@@ -15,5 +15,6 @@ mod tests;
 pub use crate::network::Training;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
-pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, Prediction};
-pub use model::{Denoiser, SamplerConfig, Shape};
+pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};
+pub(crate) use model::check_channels;
+pub use model::{Denoiser, SamplerConfig};

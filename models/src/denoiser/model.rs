@@ -1,13 +1,12 @@
 //! The denoiser as its users hold it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
-use mdp::diffusion::Level;
+use mdp::diffusion::{LatentShape, NoiseLevel};
 
 use super::batch::Problem;
 use super::{Condition, Prediction};
@@ -17,49 +16,13 @@ use crate::network::{Trained, Training};
 use crate::sampler::{Sampler, Sampling};
 use crate::unet::{UNet, UNetConfig};
 
-/// The size of the latents, or of the images of a model without an autoencoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of pixels.
-    pub height: usize,
-    /// Pixels of a row.
-    pub width: usize,
-    /// Numbers of a pixel.
-    pub channels: usize,
-}
-
-impl Shape {
-    /// Numbers in all.
-    pub fn size(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// Checks that a network takes and predicts latents of these channels; `what` is what they are called in messages.
-    pub(crate) fn check_channels(self, config: &UNetConfig, what: &str) -> Result<(), ModelError> {
-        if self.channels == config.in_channels && self.channels == config.out_channels {
-            return Ok(());
-        }
-        Err(ModelError::Argument {
-            what: what.to_owned(),
-            expected: format!("{} channels in and {} out", config.in_channels, config.out_channels),
-            got: format!("{} channels", self.channels),
-        })
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} x {} pixels of {} channels", self.height, self.width, self.channels)
-    }
-}
-
 /// How a denoiser acts: what makes its predictions a distribution over next latents.
 #[derive(Clone, Debug)]
 pub struct SamplerConfig {
     /// The rule from a prediction to the next latent.
     pub sampler: Sampler,
-    /// Where the last step leads: [`Level::IMAGE`], or the schedule's cleanest.
-    pub last: Level,
+    /// Where the last step leads: [`NoiseLevel::IMAGE`], or the schedule's cleanest.
+    pub last: NoiseLevel,
     /// Estimated images are kept within plus and minus this. A policy that clips is for sampling: its decisions have no
     /// score.
     pub clip: Option<f64>,
@@ -70,7 +33,7 @@ pub struct SamplerConfig {
 impl SamplerConfig {
     /// A rule that ends at the image, without clipping and guidance.
     pub fn plain(sampler: Sampler) -> Self {
-        Self { sampler, last: Level::IMAGE, clip: None, guidance: None }
+        Self { sampler, last: NoiseLevel::IMAGE, clip: None, guidance: None }
     }
 
     /// The guidance scale, 1 without guidance.
@@ -114,7 +77,7 @@ impl SamplerConfig {
 pub struct Denoiser {
     pub(crate) unet: Trained<UNet>,
     pub(super) prediction: Prediction,
-    pub(super) shape: Shape,
+    pub(super) shape: LatentShape,
     pub(super) acting: SamplerConfig,
     pub(super) exporter: Option<Arc<dyn Export<UNetConfig>>>,
 }
@@ -129,10 +92,10 @@ impl Denoiser {
         config: UNetConfig,
         tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
-        shape: Shape,
+        shape: LatentShape,
         acting: SamplerConfig,
     ) -> Result<Self, ModelError> {
-        shape.check_channels(&config, "the latents")?;
+        check_channels(shape, &config, "the latents")?;
         let unet = Trained::frozen(UNet::frozen(config, tensors)?);
         Ok(Self::new(unet, prediction, shape, acting))
     }
@@ -145,16 +108,16 @@ impl Denoiser {
         config: UNetConfig,
         tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
-        shape: Shape,
+        shape: LatentShape,
         acting: SamplerConfig,
         training: Training,
     ) -> Result<Self, ModelError> {
-        shape.check_channels(&config, "the latents")?;
+        check_channels(shape, &config, "the latents")?;
         let unet = UNet::trainable(config, tensors, training.adapters())?;
         Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
     }
 
-    fn new(unet: Trained<UNet>, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Self {
+    fn new(unet: Trained<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
         Self { unet, prediction, shape, acting, exporter: None }
     }
 
@@ -207,7 +170,7 @@ impl Denoiser {
     }
 
     /// The size of its latents.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> LatentShape {
         self.shape
     }
 
@@ -248,4 +211,16 @@ impl Denoiser {
     pub(super) fn dtype(&self) -> DType {
         self.unet.weights.dtype()
     }
+}
+
+/// Checks that a network takes and predicts latents of these channels; `what` names them in messages.
+pub(crate) fn check_channels(shape: LatentShape, config: &UNetConfig, what: &str) -> Result<(), ModelError> {
+    if shape.channels == config.in_channels && shape.channels == config.out_channels {
+        return Ok(());
+    }
+    Err(ModelError::Argument {
+        what: what.to_owned(),
+        expected: format!("{} channels in and {} out", config.in_channels, config.out_channels),
+        got: format!("{} channels", shape.channels),
+    })
 }

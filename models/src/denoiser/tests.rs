@@ -12,12 +12,12 @@ use engine::noise::normal;
 use engine::optim::Sgd;
 use engine::{Noise, Rng};
 use mdp::chance::standard_normal;
-use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent, Level, NoiseSchedule};
+use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent, NoiseLevel, NoiseSchedule};
 use mdp::{Channels, Episode, EpisodeOf, Mdp as _, Piece};
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
-use super::{Condition, Conditioning, Denoiser, Prediction, SamplerConfig, Shape, Training};
+use super::{Condition, Conditioning, Denoiser, LatentShape, Prediction, SamplerConfig, Training};
 use crate::sampler::Sampler;
 use crate::scheduler::Scheduler;
 use crate::unet::UNetConfig;
@@ -25,7 +25,7 @@ use policies::{Learner as _, Persist as _, Policy as _, laws};
 
 type Problem = DenoisingMdp<Condition>;
 
-const SHAPE: Shape = Shape { height: 4, width: 4, channels: 2 };
+const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 
 fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
@@ -61,7 +61,7 @@ fn condition(seed: u64) -> Condition {
 
 fn acting(guidance: bool) -> SamplerConfig {
     let guidance = guidance.then(|| (2.5, condition(99)));
-    SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: Level::IMAGE, clip: None, guidance }
+    SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: NoiseLevel::IMAGE, clip: None, guidance }
 }
 
 fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
@@ -317,7 +317,7 @@ fn what_does_not_fit_is_refused() {
     let start = DenoisingState { context: condition(1), latent: Some(Arc::clone(&short)), done: 0 };
     let episode = Episode::whole(start, vec![DenoisingAction::Next(short)]);
     assert!(refuse(acting(false), episode).contains("32 numbers"));
-    let other = Shape { channels: 3, ..SHAPE };
+    let other = LatentShape { channels: 3, ..SHAPE };
     let (config, tensors) = network(DType::F32);
     let error = Denoiser::frozen(config, tensors, Prediction::Epsilon, other, acting(false)).unwrap_err();
     assert!(error.to_string().contains("2 channels in"), "{error}");

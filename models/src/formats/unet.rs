@@ -11,7 +11,7 @@ use super::extras::read_object;
 use super::huggingface::compare;
 use super::staging::Staging;
 use crate::ModelError;
-use crate::denoiser::{Denoiser, Prediction, SamplerConfig, Shape, Training};
+use crate::denoiser::{Denoiser, LatentShape, Prediction, SamplerConfig, Training, check_channels};
 use crate::tensors::shapes;
 use crate::unet::UNetConfig;
 
@@ -33,7 +33,12 @@ impl UNetFiles {
     ///
     /// # Errors
     /// Tensors that are not those of the configuration; latents of other channels.
-    pub fn frozen(self, prediction: Prediction, shape: Shape, acting: SamplerConfig) -> Result<Denoiser, ModelError> {
+    pub fn frozen(
+        self,
+        prediction: Prediction,
+        shape: LatentShape,
+        acting: SamplerConfig,
+    ) -> Result<Denoiser, ModelError> {
         self.check_channels(shape)?;
         Denoiser::frozen(self.config, self.tensors, prediction, shape, acting)
     }
@@ -45,7 +50,7 @@ impl UNetFiles {
     pub fn trainable(
         self,
         prediction: Prediction,
-        shape: Shape,
+        shape: LatentShape,
         acting: SamplerConfig,
         training: Training,
     ) -> Result<Denoiser, ModelError> {
@@ -54,8 +59,8 @@ impl UNetFiles {
     }
 
     /// The check of the denoiser itself, with the path in its message.
-    fn check_channels(&self, shape: Shape) -> Result<(), ModelError> {
-        shape.check_channels(&self.config, &format!("the latents for {}", self.path.display()))
+    fn check_channels(&self, shape: LatentShape) -> Result<(), ModelError> {
+        check_channels(shape, &self.config, &format!("the latents for {}", self.path.display()))
     }
 }
 

@@ -1,4 +1,4 @@
-use mdp::diffusion::{Level, NoiseSchedule};
+use mdp::diffusion::{NoiseLevel, NoiseSchedule};
 
 use super::Sampler;
 
@@ -6,9 +6,9 @@ use super::Sampler;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stride {
     /// The level of the latent it begins with.
-    pub from: Level,
+    pub from: NoiseLevel,
     /// The level it leads to.
-    pub to: Level,
+    pub to: NoiseLevel,
     /// Whether it begins at timestep 0, where DDPM draws nothing, however wide its variance.
     pub is_from_cleanest: bool,
 }
@@ -23,7 +23,7 @@ impl Sampler {
     /// not be, and what the network is told then is not quite the level of the latent that it sees.
     ///
     /// A step that goes below timestep 0 leads to `last`: the image, or the schedule's cleanest level.
-    pub fn strides(self, schedule: &NoiseSchedule, timesteps: &[usize], last: Level) -> Vec<Stride> {
+    pub fn strides(self, schedule: &NoiseSchedule, timesteps: &[usize], last: NoiseLevel) -> Vec<Stride> {
         let down = schedule.len() / timesteps.len().max(1);
         let stride = |(i, &t): (usize, &usize)| {
             let next = match self {

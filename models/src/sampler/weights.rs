@@ -1,4 +1,4 @@
-use mdp::diffusion::Level;
+use mdp::diffusion::NoiseLevel;
 
 use super::{Sampler, Stride, Variance};
 
@@ -52,7 +52,7 @@ impl Weights {
     fn solver(strides: &[Stride], step: usize) -> Self {
         let n_steps = strides.len();
         let Stride { from: here, to: there, .. } = strides[step];
-        let half_log_snr = |level: Level| (level.signal / level.noise).ln();
+        let half_log_snr = |level: NoiseLevel| (level.signal / level.noise).ln();
         let length = half_log_snr(there) - half_log_snr(here);
         let gain = there.signal * -(-length).exp_m1();
         let is_last = step + 1 == n_steps;
@@ -69,13 +69,13 @@ impl Weights {
 }
 
 /// The variance of x_t given x_s: what the noise of level t adds to level s.
-fn added_variance(here: Level, there: Level) -> f64 {
+fn added_variance(here: NoiseLevel, there: NoiseLevel) -> f64 {
     // In this order the difference is exactly 0 where the levels are the same.
     let ratio = here.signal / there.signal;
     (here.noise.powi(2) - (ratio * there.noise).powi(2)).max(0.0)
 }
 
 /// The variance of x_s given x_t and x_0.
-fn posterior_variance(here: Level, there: Level) -> f64 {
+fn posterior_variance(here: NoiseLevel, there: NoiseLevel) -> f64 {
     added_variance(here, there) * (there.noise / here.noise).powi(2)
 }

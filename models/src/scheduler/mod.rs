@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdp::MdpError;
-use mdp::diffusion::{Level, NoiseSchedule, Prediction, Spacing};
+use mdp::diffusion::{NoiseLevel, NoiseSchedule, Prediction, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
@@ -195,8 +195,8 @@ impl Scheduler {
     ///
     /// # Errors
     /// A setting of the wrong type.
-    pub fn last_level(&self, sampler: Sampler) -> Result<Level, ModelError> {
-        Ok(if self.ends_at_image(sampler)? { Level::IMAGE } else { self.schedule.level(0) })
+    pub fn last_level(&self, sampler: Sampler) -> Result<NoiseLevel, ModelError> {
+        Ok(if self.ends_at_image(sampler)? { NoiseLevel::IMAGE } else { self.schedule.level(0) })
     }
 
     fn route(&self, sampler: Sampler, n: usize) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {
@@ -242,9 +242,9 @@ impl Scheduler {
 }
 
 /// diffusers' solvers divide by the signal, so where there is none they take it to be 2^-12 of the image.
-fn with_a_trace(level: Level) -> Level {
+fn with_a_trace(level: NoiseLevel) -> NoiseLevel {
     let least = 2f64.powi(-12);
-    if level.signal > 0.0 { level } else { Level { signal: least, noise: (1.0 - least * least).sqrt() } }
+    if level.signal > 0.0 { level } else { NoiseLevel { signal: least, noise: (1.0 - least * least).sqrt() } }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn defaults_are_those_of_the_sampler_not_of_the_file() {
         assert_eq!(scheduler.spacing(ddim), Spacing::Leading { offset: 1 }, "{class}");
         assert_eq!(scheduler.spacing(Sampler::Euler), Spacing::Linspace, "{class}");
         assert_eq!(scheduler.spacing(Sampler::DpmSolverPlusPlus2M), Spacing::Linspace, "{class}");
-        assert_eq!(scheduler.last_level(ddim).unwrap(), Level::IMAGE, "{class}");
+        assert_eq!(scheduler.last_level(ddim).unwrap(), NoiseLevel::IMAGE, "{class}");
         assert_eq!(scheduler.clip().unwrap(), Some(1.0), "{class}");
     }
     let large = of("EulerDiscreteScheduler", r#", "variance_type": "fixed_large""#).unwrap();

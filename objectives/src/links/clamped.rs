@@ -4,9 +4,9 @@ use crate::{Link, ObjectiveError, Point};
 
 /// D3PO, -log sigma(beta (log clamp(e^c) - log clamp(e^r))) with likelihood ratios kept within 1 - eps to 1 + eps.
 ///
-/// Meant for single denoising steps, whose log-ratios are means over a latent's numbers. A ratio outside the bounds has no
-/// slope, and the loss never falls below -log sigma(beta log((1 + eps) / (1 - eps))): with the released beta = eps = 0.1
-/// that is 0.6832, next to the 0.6931 it begins at, however much has been learned.
+/// For single denoising steps, whose log-ratios are means over a latent's elements. A ratio outside the bounds has no
+/// gradient, and the loss is bounded below by -log sigma(beta log((1 + eps) / (1 - eps))): 0.6832 with the released
+/// beta = eps = 0.1, close to the initial 0.6931.
 ///
 /// # References
 /// Yang et al. 2023, arXiv:2311.13231, and its released code.
@@ -24,7 +24,7 @@ impl Clamped {
         Ok(Self { beta: check.positive("beta", beta)?, bounds: ((-eps).ln_1p(), eps.ln_1p()) })
     }
 
-    /// The lowest loss there is.
+    /// The lower bound of the loss.
     pub fn floor(&self) -> f64 {
         softplus(-self.beta * (self.bounds.1 - self.bounds.0))
     }

@@ -1,7 +1,7 @@
-//! Losses that see only the margin.
+//! Losses of the margin alone.
 use crate::numbers::{sigmoid, sigmoid_slope, softplus};
 use crate::settings::Check;
-use crate::{Link, ObjectiveError, Point, Reading, Reduction, Reward};
+use crate::{Link, ObjectiveError, Point, Reduction, ReturnSpec, Reward};
 
 /// DPO, -log sigma(beta D); with label smoothing e conservative DPO, -(1 - e) log sigma(beta D) - e log sigma(-beta D).
 ///
@@ -14,12 +14,12 @@ pub struct Logistic {
 }
 
 impl Logistic {
-    /// `beta`, the strength of the pull to the reference, above 0.
+    /// `beta`, the strength of the KL penalty, above 0.
     pub fn new(beta: f64) -> Result<Self, ObjectiveError> {
         Ok(Self { beta: Check("dpo").positive("beta", beta)?, label_smoothing: 0.0 })
     }
 
-    /// With the share of labels thought wrong, from 0 to below 0.5.
+    /// Sets the assumed share of flipped labels, from 0 to below 0.5.
     pub fn smoothed(beta: f64, label_smoothing: f64) -> Result<Self, ObjectiveError> {
         let check = Check("cdpo");
         Ok(Self { beta: check.positive("beta", beta)?, label_smoothing: check.smoothing(label_smoothing)? })
@@ -74,9 +74,9 @@ impl Link for Robust {
     }
 }
 
-/// IPO, (D - 1/(2 beta))^2: the margin has a target.
+/// IPO, (D - 1/(2 beta))^2: a squared error with a target margin.
 ///
-/// Returns are sums unless [`Reduction::PerToken`] is asked for, which is what TRL does.
+/// Returns are sums unless [`Reduction::PerToken`] is set, as in TRL.
 ///
 /// # References
 /// Azar et al. 2023, arXiv:2310.12036, Eq. 17.
@@ -113,7 +113,7 @@ pub struct Hinge {
 }
 
 impl Hinge {
-    /// `beta` above 0: the margin asked for is 1/beta.
+    /// `beta` above 0; the target margin is 1/beta.
     pub fn new(beta: f64) -> Result<Self, ObjectiveError> {
         Ok(Self { beta: Check("hinge").positive("beta", beta)? })
     }
@@ -158,8 +158,8 @@ impl Link for Simpo {
         self.beta
     }
 
-    fn reading(&self) -> Reading {
-        Reading { reward: Reward::LogProb, reduction: Reduction::PerToken }
+    fn return_spec(&self) -> ReturnSpec {
+        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::PerToken }
     }
 }
 

@@ -1,7 +1,7 @@
-//! Losses that see the two returns, not only their difference.
+//! Losses of both returns, not only of their difference.
 use crate::numbers::{log_one_minus_exp, sigmoid, sigmoid_slope, softplus};
 use crate::settings::Check;
-use crate::{Link, ObjectiveError, Point, Reading, Reduction, Reward};
+use crate::{Link, ObjectiveError, Point, Reduction, ReturnSpec, Reward};
 
 /// NCA with two answers, -log sigma(beta c) - 0.5 log sigma(-beta c) - 0.5 log sigma(-beta r).
 ///
@@ -34,10 +34,10 @@ impl Link for Nca {
     }
 }
 
-/// BCO on pairs, -log sigma(beta c - delta) - log sigma(delta - beta r): each side is told from `delta` on its own.
+/// BCO on pairs, -log sigma(beta c - delta) - log sigma(delta - beta r): each side is classified against `delta`.
 ///
-/// With `delta` 0 it is TRL's `bco_pair`. The paper's `delta` is the running mean of the rewards of both sides: an
-/// objective has no memory, so whoever trains keeps that mean and makes the link anew.
+/// With `delta` 0 it is TRL's `bco_pair`. The paper's `delta` is the running mean of the rewards of both sides;
+/// objectives are stateless, so the trainer keeps that mean and rebuilds the link.
 ///
 /// # References
 /// Jung et al. 2024, arXiv:2404.04656.
@@ -53,7 +53,7 @@ impl Bco {
         Self::shifted(beta, 0.0)
     }
 
-    /// `beta` above 0; `delta`, the reward that is neither good nor bad, any finite number.
+    /// `beta` above 0; `delta`, the neutral reward, any finite number.
     pub fn shifted(beta: f64, delta: f64) -> Result<Self, ObjectiveError> {
         let check = Check("bco");
         Ok(Self { beta: check.positive("beta", beta)?, delta: check.finite("delta", delta)? })
@@ -71,7 +71,7 @@ impl Link for Bco {
     }
 }
 
-/// APO-zero, 1 - sigma(beta c) + sigma(beta r): for answers better than the policy's own.
+/// APO-zero, 1 - sigma(beta c) + sigma(beta r): for responses better than the policy's own.
 ///
 /// # References
 /// D'Oosterlinck et al. 2024, arXiv:2408.06266, Eq. 7.
@@ -102,7 +102,7 @@ impl Link for ApoZero {
     }
 }
 
-/// APO-down, sigma(beta c) + 1 - sigma(beta D): for answers worse than the policy's own.
+/// APO-down, sigma(beta c) + 1 - sigma(beta D): for responses worse than the policy's own.
 ///
 /// # References
 /// D'Oosterlinck et al. 2024, arXiv:2408.06266, Eq. 8.
@@ -130,7 +130,7 @@ impl Link for ApoDown {
     }
 }
 
-/// SPPO with hard labels, (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2: each side has a target.
+/// SPPO with hard labels, (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2: a target return for each side.
 ///
 /// # References
 /// Wu et al. 2024, arXiv:2405.00675, Eq. 4.7 with probabilities 1 and 0.
@@ -157,7 +157,7 @@ impl Link for Sppo {
     }
 }
 
-/// CPL, -log sigma(alpha (c - lambda r)): with `bias` lambda below 1, both segments being likely is not enough.
+/// CPL, -log sigma(alpha (c - lambda r)): a `bias` lambda below 1 penalises pairs in which both segments are likely.
 ///
 /// It reads the policy's own log-probabilities; with [`Reward::LogRatio`] it is CPL-KL. A preference of one half gives
 /// the mean of both orders.
@@ -171,7 +171,7 @@ pub struct Cpl {
 }
 
 impl Cpl {
-    /// `alpha`, the temperature, above 0; `bias` above 0 and at most 1. The authors' are 0.1 and 0.5.
+    /// `alpha`, the temperature, above 0; `bias` above 0 and at most 1. The authors use 0.1 and 0.5.
     pub fn new(alpha: f64, bias: f64) -> Result<Self, ObjectiveError> {
         let check = Check("cpl");
         let bias = check.that("bias", bias, bias > 0.0 && bias <= 1.0, "above 0 and at most 1")?;
@@ -190,17 +190,17 @@ impl Link for Cpl {
         self.alpha
     }
 
-    fn reading(&self) -> Reading {
-        Reading { reward: Reward::LogProb, reduction: Reduction::Sum }
+    fn return_spec(&self) -> ReturnSpec {
+        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::Sum }
     }
 }
 
 /// ORPO, -c - beta log sigma(log odds(c) - log odds(r)) with odds(x) = exp x / (1 - exp x), over log-probabilities per
 /// decision: likelihood of the chosen side and odds against the rejected one, with no reference.
 ///
-/// TRL's likelihood term counts the prompt's tokens too and is averaged over the tokens of the batch; here it is the
-/// response's, averaged example by example. The odds of a certain answer are infinite, so returns count as -1e-9 at
-/// most; densities, whose logarithms may be positive, have no odds.
+/// TRL's likelihood term includes the prompt's tokens and is averaged over the tokens of the batch; here it covers the
+/// response and is averaged over examples. Returns are clamped to at most -1e-9, because the odds of probability 1 are
+/// infinite; log-densities, which may be positive, have no odds.
 ///
 /// # References
 /// Hong et al. 2024, arXiv:2403.07691, Eq. 4 to 7.
@@ -210,10 +210,10 @@ pub struct Orpo {
 }
 
 impl Orpo {
-    /// The largest log-probability per decision whose odds are taken.
+    /// The clamp of the log-probability per decision before taking odds.
     const CERTAIN: f64 = -1e-9;
 
-    /// `beta` (the paper's lambda), the weight of the odds, above 0.
+    /// `beta` (the paper's lambda), the weight of the odds-ratio term, above 0.
     pub fn new(beta: f64) -> Result<Self, ObjectiveError> {
         Ok(Self { beta: Check("orpo").positive("beta", beta)? })
     }
@@ -241,8 +241,8 @@ impl Link for Orpo {
         self.beta
     }
 
-    fn reading(&self) -> Reading {
-        Reading { reward: Reward::LogProb, reduction: Reduction::PerToken }
+    fn return_spec(&self) -> ReturnSpec {
+        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::PerToken }
     }
 
     fn metrics(&self, chosen: f64, rejected: f64) -> Vec<(&'static str, f64)> {
@@ -254,7 +254,7 @@ impl Link for Orpo {
 
 /// Negative log-likelihood of the chosen side, -c: supervised fine-tuning as a term among comparisons.
 ///
-/// A sum per example as the original DPO code has it; [`Reduction::PerToken`] makes it a mean over decisions.
+/// The sum over an example's decisions, as in the original DPO code; [`Reduction::PerToken`] makes it a mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChosenLikelihood;
 
@@ -263,8 +263,8 @@ impl Link for ChosenLikelihood {
         Point { loss: -chosen, chosen: -1.0, rejected: 0.0 }
     }
 
-    fn reading(&self) -> Reading {
-        Reading { reward: Reward::LogProb, reduction: Reduction::Sum }
+    fn return_spec(&self) -> ReturnSpec {
+        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::Sum }
     }
 
     fn metrics(&self, chosen: f64, _rejected: f64) -> Vec<(&'static str, f64)> {

@@ -120,7 +120,7 @@ fn weights_reductions_and_metrics() {
     assert_eq!(metrics["rewards/accuracies"], 1.0);
     assert_eq!(metrics["logps/chosen"], -3.0);
     assert_eq!(metrics["logps/rejected"], -3.5);
-    assert_eq!(evaluation.verdicts, [Verdict::of_pair(0.5, 0.0)]);
+    assert_eq!(evaluation.implicit_rewards, [ImplicitRewards::of_pair(0.5, 0.0)]);
     // Half the slope for each of two decisions, and the loss is the same as the first return is 0.
     let evaluation = per_token.evaluate(&feedback, numbers.scores()).unwrap();
     check("loss", evaluation.loss, 1.0);

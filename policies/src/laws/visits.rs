@@ -1,10 +1,10 @@
-//! The law of visited gradients.
+//! The law of `visit_gradients`.
 use mdp::{Channels, EpisodeOf, Mdp};
 
 use super::gradient;
 use crate::{BoxError, Learner};
 
-/// Checks that what is visited is the gradient, and that what a visitor writes takes its place.
+/// Checks that `visit_gradients` visits the gradient, and that values written by the visitor replace it.
 pub(super) fn check<M, L>(
     mdp: &M,
     learner: &mut L,

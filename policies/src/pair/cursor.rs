@@ -1,4 +1,4 @@
-//! Two policies in the act of one hybrid problem.
+//! The cursor of two policies in a hybrid problem.
 
 use mdp::hybrid::{Half, Handoff, Hybrid};
 use mdp::{Mdp, Rng};
@@ -11,18 +11,18 @@ type State<A, B> = Half<<A as Mdp>::State, <B as Mdp>::State>;
 /// An action of either half.
 type Action<A, B> = Half<<A as Mdp>::Action, <B as Mdp>::Action>;
 
-/// A cursor for each half; rows that the outer problem is over for go over to the inner one together.
+/// A cursor for each half; rows whose outer problem has ended move to the inner cursor in one batch.
 pub(super) struct PairCursor<'a, A: Mdp, B: Mdp, H> {
     mdp: &'a Hybrid<A, B, H>,
     outer: Box<dyn Cursor<A> + 'a>,
     inner: Box<dyn Cursor<B> + 'a>,
-    /// Which row of which half's cursor each row is.
+    /// The cursor and row index of each row.
     places: Vec<Half<usize, usize>>,
     states: Vec<State<A, B>>,
 }
 
 impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
-    /// Of two cursors without a row.
+    /// Combines two empty cursors.
     pub(super) fn new(
         mdp: &'a Hybrid<A, B, H>,
         outer: Box<dyn Cursor<A> + 'a>,
@@ -31,7 +31,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
         Self { mdp, outer, inner, places: Vec::new(), states: Vec::new() }
     }
 
-    /// What belongs to the rows, as each half's cursor has its own.
+    /// Splits per-row values by half, in the order of each half's cursor.
     fn apart<T, O, I>(
         &self,
         of_rows: impl Iterator<Item = T>,
@@ -58,7 +58,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
         })
     }
 
-    /// What the halves answered, in the order of the rows.
+    /// Merges the halves' results in row order.
     fn together<O, I, T>(
         &self,
         outer: Vec<O>,
@@ -76,7 +76,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
         answers.ok_or_else(|| "a half's cursor gave fewer answers than it has rows".into())
     }
 
-    /// Takes rows whose outer problem is over to the inner one, and looks up where the rows from `from` on stand.
+    /// Moves rows with a finished outer problem to the inner cursor, and updates the states.
     fn hand_over(&mut self, from: usize) -> Result<(), BoxError> {
         let over = |state: &A::State| self.mdp.outer.is_terminal(state);
         let states = self.outer.states();

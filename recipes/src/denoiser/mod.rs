@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use datasets::images::Pixels;
 use engine::Noise;
 use engine::ops::Grid;
-use mdp::diffusion::{Latent, Level};
+use mdp::diffusion::{Latent, NoiseLevel};
 use models::clip::TextConditioner;
-use models::denoiser::{Denoiser, Framing, SamplerConfig, Shape};
+use models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
 use models::formats::{DiffusersExport, DiffusersFolder, UNetFiles, load_unet, load_unet_lora, merge_unet_lora};
 use models::sampler::{Sampler, SamplingPlan, Variance};
 use models::scheduler::Scheduler;
@@ -140,17 +140,17 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
 
 impl Loaded {
     /// The size of the latents that a model makes unless data says otherwise: `--image-size`, or the network's own.
-    pub(crate) fn shape(&self, values: &Values) -> Result<Shape, Failure> {
+    pub(crate) fn shape(&self, values: &Values) -> Result<LatentShape, Failure> {
         let channels = self.files.config.in_channels;
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
         if let Some(size) = values.data.image_size() {
             if size == 0 || !size.is_multiple_of(factor) {
                 return Err(Failure::usage(format!("`data.image_size` {size} is no positive multiple of {factor}")));
             }
-            return Ok(Shape { height: size / factor, width: size / factor, channels });
+            return Ok(LatentShape { height: size / factor, width: size / factor, channels });
         }
         match self.files.config.sample_size {
-            Some((height, width)) => Ok(Shape { height, width, channels }),
+            Some((height, width)) => Ok(LatentShape { height, width, channels }),
             None => {
                 Err(Failure::usage(format!("{}: its config names no sample_size: give `data.image_size`", self.name)))
             }
@@ -158,7 +158,7 @@ impl Loaded {
     }
 
     /// A denoiser that stays as it is.
-    pub(crate) fn frozen(&self, shape: Shape, acting: SamplerConfig) -> Result<Denoiser, Failure> {
+    pub(crate) fn frozen(&self, shape: LatentShape, acting: SamplerConfig) -> Result<Denoiser, Failure> {
         Ok(self.files.clone().frozen(self.scheduler.prediction, shape, acting)?)
     }
 
@@ -189,7 +189,7 @@ impl Loaded {
     }
 
     /// A line for people.
-    pub(crate) fn describe(&self, shape: Shape) -> String {
+    pub(crate) fn describe(&self, shape: LatentShape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
         let class = self.files.config.class.name();
         let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
@@ -210,7 +210,7 @@ impl Loaded {
 /// on.
 pub(crate) fn learner(
     loaded: &Loaded,
-    shape: Shape,
+    shape: LatentShape,
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
@@ -253,7 +253,7 @@ pub(crate) fn continues_adapter(loaded: &Loaded, values: &Values) -> Result<bool
 /// The denoiser as it is before it learns.
 pub(crate) fn start(
     loaded: &Loaded,
-    shape: Shape,
+    shape: LatentShape,
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
@@ -267,7 +267,7 @@ pub(crate) fn start(
 const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
 /// The sampler with which a denoiser's next latents are drawn or scored.
-pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<SamplerConfig, Failure> {
+pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
         // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
         Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
@@ -284,7 +284,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: Shape) -> Result<S
     };
     let last = match values.diffusion.scheme() {
         Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,
-        Scheme::Forward | Scheme::Half => Level::IMAGE,
+        Scheme::Forward | Scheme::Half => NoiseLevel::IMAGE,
     };
     Ok(SamplerConfig { sampler, last, clip: None, guidance })
 }
@@ -329,13 +329,13 @@ fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> 
 }
 
 /// The size conditioning of an SDXL model.
-pub(crate) fn framing(loaded: &Loaded, shape: Shape) -> Framing {
+pub(crate) fn framing(loaded: &Loaded, shape: LatentShape) -> Framing {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     Framing::whole(shape.height * factor, shape.width * factor)
 }
 
 /// The picture that a latent stands for.
-pub(crate) fn decode(vae: Option<&Vae>, shape: Shape, latent: &Latent) -> Result<Pixels, Failure> {
+pub(crate) fn decode(vae: Option<&Vae>, shape: LatentShape, latent: &Latent) -> Result<Pixels, Failure> {
     let grid = Grid { images: 1, height: shape.height, width: shape.width };
     let Some(vae) = vae else { return to_pixels(shape.height, shape.width, shape.channels, latent) };
     let rows = Tensor::from_slice(latent, (grid.rows(), shape.channels), &Device::Cpu)?;

@@ -1,5 +1,5 @@
 //! `builtin:tldr`: a language model summarises posts; see [`datasets::synthetic::tldr`].
-use datasets::synthetic::tldr::{Facts, Judgement, Oracle as Judge, Problem};
+use datasets::synthetic::tldr::{Facts, SummaryScore, Oracle as Judge, Problem};
 
 use super::model::language_model_files;
 use super::{AnyOracle, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ModelKind, Oracle};
@@ -40,7 +40,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
 };
 
 /// Judges a summary of a post.
-fn judged(post: &str, summary: &str) -> Option<Judgement> {
+fn judged(post: &str, summary: &str) -> Option<SummaryScore> {
     Some(Judge::score(&Facts::from_prompt(post)?, summary))
 }
 

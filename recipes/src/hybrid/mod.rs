@@ -10,7 +10,7 @@ use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
 use models::Prompted;
 use models::causal::{CausalLm, Sampling};
-use models::denoiser::{Denoiser, Shape};
+use models::denoiser::{Denoiser, LatentShape};
 use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Pair;
 use train::diffusion::ImageMdp;
@@ -33,7 +33,7 @@ pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
 pub(crate) struct Files {
     pub(crate) refiner: ModelFiles,
     pub(crate) generator: Loaded,
-    pub(crate) shape: Shape,
+    pub(crate) shape: LatentShape,
     pub(crate) prompt_format: PromptFormat,
 }
 

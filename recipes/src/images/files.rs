@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use datasets::Reading;
+use datasets::ReadOptions;
 use datasets::images::{
     Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
-    LatentShape, LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, Pixels, Preparation, Sides,
+    LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, PairFlip, Pixels, Preparation,
 };
 use engine::Noise;
 use engine::ops::Grid;
-use models::denoiser::{Condition, Shape};
+use models::denoiser::{Condition, LatentShape};
 use models::vae::Vae;
 use policies::BoxError;
 use train::diffusion::{ImageExample, Images};
@@ -87,7 +87,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
 }
 
 /// A model of latents needs an autoencoder to see pictures.
-fn check_channels(path: &Path, loaded: &Loaded, shape: Shape) -> Result<(), Failure> {
+fn check_channels(path: &Path, loaded: &Loaded, shape: LatentShape) -> Result<(), Failure> {
     if loaded.vae.is_some() || shape.channels == Pixels::CHANNELS {
         return Ok(());
     }
@@ -106,7 +106,13 @@ pub(crate) fn audit(data: &ImageDataset, captions: &Captions) -> Result<ImageAud
     Ok(ImageAudit { cut_captions: cut as u64, ..data.audit().clone() })
 }
 
-fn read(path: &Path, part: Part, loaded: &Loaded, shape: Shape, values: &Values) -> Result<ImageDataset, Failure> {
+fn read(
+    path: &Path,
+    part: Part,
+    loaded: &Loaded,
+    shape: LatentShape,
+    values: &Values,
+) -> Result<ImageDataset, Failure> {
     let factor = loaded.vae.as_ref().map_or(1, |vae| vae.config().factor());
     if shape.height != shape.width {
         return Err(Failure::usage(format!("the model makes {shape}; give `data.image_size` for square pictures")));
@@ -144,16 +150,16 @@ pub(crate) fn preparation(values: &Values) -> Preparation {
     }
 }
 
-fn sides(values: &Values) -> Sides {
+fn sides(values: &Values) -> PairFlip {
     match values.data.flip_sides() {
-        FlipSides::Apart => Sides::Apart,
-        FlipSides::Together => Sides::Together,
+        FlipSides::Apart => PairFlip::Apart,
+        FlipSides::Together => PairFlip::Together,
     }
 }
 
 /// How a file of pictures is to be read.
-pub(crate) fn reading(part: Part, values: &Values) -> Reading {
-    Reading {
+pub(crate) fn reading(part: Part, values: &Values) -> ReadOptions {
+    ReadOptions {
         format: None,
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
@@ -181,7 +187,7 @@ fn encoded(
     data: &ImageDataset,
     vae: &Vae,
     captions: &Captions,
-    shape: Shape,
+    shape: LatentShape,
     (call, loaded, name): (&Call<'_>, &Loaded, &str),
 ) -> Result<Arc<dyn Images>, Failure> {
     let values = &call.values;
@@ -209,7 +215,7 @@ fn write_cache(
     path: &Path,
     data: &ImageDataset,
     (vae, captions): (&Vae, &Captions),
-    shape: Shape,
+    shape: LatentShape,
     fingerprint: &str,
     call: &Call<'_>,
 ) -> Result<(), Failure> {
@@ -223,7 +229,7 @@ fn write_cache(
     let layout = LatentLayout {
         kind: data.settings().kind,
         examples: data.len(),
-        shape: LatentShape { channels: shape.channels, height: shape.height, width: shape.width },
+        shape,
         contexts: context_layout(&like, rows.len() + 1),
     };
     let mut writer = LatentWriter::create(path, layout)?;

@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datasets::holdout::{PromptHash, hold_out};
-use datasets::images::{HiddenValues, ImageKind, LatentContext, LatentShape, Latents};
-use models::denoiser::{Condition, Conditioning, Hidden, Shape};
+use datasets::images::{HiddenValues, ImageKind, LatentContext, Latents};
+use models::denoiser::{Condition, Conditioning, Hidden};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
@@ -81,11 +81,6 @@ pub(crate) fn kind(values: &Values) -> ImageKind {
     if values.objective.name() == Loss::Sft { ImageKind::Captioned } else { ImageKind::Pairs }
 }
 
-/// The shape of a file's latents.
-pub(crate) fn to_shape(LatentShape { channels, height, width }: LatentShape) -> Shape {
-    Shape { height, width, channels }
-}
-
 /// Contexts that the model can't read are refused before there is a folder.
 fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), Failure> {
     let Some(width) = loaded.context_width() else { return Ok(()) };
@@ -134,7 +129,7 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
 /// Opens `--latents`; a share of what is told is held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let latents = Latents::open(path, kind(values))?;
-    let shape = to_shape(latents.shape());
+    let shape = latents.shape();
     check_context(path, &latents, loaded)?;
     let n = latents.len().min(values.data.limit().unwrap_or(usize::MAX));
     let empty = latents.empty_context()?.map(|context| Arc::new(conditioning(&context)));
@@ -144,7 +139,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Imag
     let fingerprint = format!("{} {n} {}", latents.fingerprint(), blake3::hash(format!("{held_out:?}").as_bytes()));
     let held_out_images: Option<Arc<dyn Images>> = if let Some(other) = values.data.eval_data() {
         let latents = Latents::open(Path::new(other), kind(values))?;
-        if to_shape(latents.shape()) != shape {
+        if latents.shape() != shape {
             return Err(Failure::failed(format!("`data.eval_data` {other}: latents of another shape than {shape}")));
         }
         let all = (0..latents.len()).collect();
@@ -169,7 +164,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Imag
 
 #[cfg(test)]
 mod tests {
-    use datasets::images::{ContextLayout, LatentLayout, LatentNotes, LatentWriter};
+    use datasets::images::{ContextLayout, LatentLayout, LatentNotes, LatentShape, LatentWriter};
 
     use super::*;
 

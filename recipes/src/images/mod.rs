@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datasets::images::Pixels;
 use datasets::synthetic::Split;
 use models::clip::TextConditioner;
-use models::denoiser::{Condition, Conditioning, Framing, Shape};
+use models::denoiser::{Condition, Conditioning, Framing, LatentShape};
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
@@ -37,7 +37,7 @@ pub(crate) struct Captions {
 }
 
 impl Captions {
-    pub(crate) fn new(loaded: &Loaded, shape: Shape) -> Self {
+    pub(crate) fn new(loaded: &Loaded, shape: LatentShape) -> Self {
         let (texts, framing) = (loaded.texts.clone(), denoiser::framing(loaded, shape));
         Self { texts, framing, empty: None, kept: Mutex::default() }
     }
@@ -124,7 +124,7 @@ pub(crate) struct ImageData {
     pub(crate) held_out: Option<Arc<dyn Images>>,
     /// Which rows of a file the training examples are, for draws of that file.
     pub(crate) rows: Option<Vec<usize>>,
-    pub(crate) shape: Shape,
+    pub(crate) shape: LatentShape,
     /// Data and everything that decides its numbers.
     pub(crate) fingerprint: String,
     pub(crate) captions: Arc<Captions>,
@@ -175,8 +175,8 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failur
 
 /// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
 fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<ImageData, Failure> {
-    let file = datasets::images::Trajectories::open(path, loaded.scheduler.schedule.len())?;
-    let shape = latents::to_shape(file.shape());
+    let file = datasets::images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
+    let shape = file.shape();
     let mut watched_captions: Vec<String> = Vec::new();
     if loaded.takes_prompts() {
         let captions = (0..file.len()).filter_map(|index| file.caption(index));
@@ -205,7 +205,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, F
         let known = listed(EmbeddedImages::all().map(|(data, _)| data.name));
         return Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")));
     };
-    let shape = Shape { height: data.edge, width: data.edge, channels: Pixels::CHANNELS };
+    let shape = LatentShape { height: data.edge, width: data.edge, channels: Pixels::CHANNELS };
     let seed = values.run.seed();
     let captions = Arc::new(Captions::new(loaded, shape));
     let part = |split, n| -> Arc<dyn Images> {

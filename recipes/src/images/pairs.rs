@@ -7,7 +7,6 @@ use datasets::pairs::Modality;
 use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
-use super::latents::to_shape;
 use super::{Captions, ImageData};
 use crate::denoiser::Loaded;
 use crate::judged_pairs::{JudgedPairs, mark};
@@ -54,7 +53,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
     let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
     call.reporter.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));
-    let shape = to_shape(judged.folder.latent_shape().ok_or_else(missing)?);
+    let shape = judged.folder.latent_shape().ok_or_else(missing)?;
     let ours = loaded.shape(values)?;
     if shape != ours {
         return Err(Failure::failed(format!("{}: latents of {shape}, the model makes {ours}", path.display())));

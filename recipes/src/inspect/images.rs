@@ -2,10 +2,8 @@
 use std::path::Path;
 
 use candle_core::Tensor;
-use datasets::images::{
-    ImageKind, ImageSettings, LatentShape, Latents, TensorKind, Trajectories, picture_kind, tensor_kind,
-};
-use models::denoiser::Shape;
+use datasets::images::{ImageKind, ImageSettings, Latents, TensorKind, TrajectoryFile, picture_kind, tensor_kind};
+use models::denoiser::LatentShape;
 
 use super::page;
 use crate::Failure;
@@ -80,7 +78,7 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
     let settings = ImageSettings { kind, size, preparation: preparation(values), flip: None };
     let pictures = datasets::images::open(path, reading, settings)?;
     let audit = match &model {
-        Some(model) => audit(&pictures, &Captions::new(model, Shape { height: size, width: size, channels: 1 }))?,
+        Some(model) => audit(&pictures, &Captions::new(model, LatentShape { height: size, width: size, channels: 1 }))?,
         None => pictures.audit().clone(),
     };
     Ok(format!("{data}, pictures\n{audit}"))
@@ -89,7 +87,6 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
 /// Describes a file of tensors that a run reads: latents, draws or trajectories.
 pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
     let path = Path::new(name);
-    let shown = |LatentShape { channels, height, width }| format!("{height} x {width} pixels of {channels} channels");
     Ok(match tensor_kind(path)? {
         TensorKind::Latents(kind) => {
             let latents = Latents::open(path, kind)?;
@@ -99,15 +96,16 @@ pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
                 None => "nothing".to_owned(),
             };
             let what = if kind == ImageKind::Pairs { "latents, pairs" } else { "latents, to imitate" };
-            let rows = [("examples", latents.len().to_string()), ("images", shown(latents.shape())), ("told", told)];
+            let rows =
+                [("examples", latents.len().to_string()), ("images", latents.shape().to_string()), ("told", told)];
             page(&format!("{name}: {what}"), &rows)
         }
         TensorKind::Trajectories => {
-            let found = Trajectories::open(path, MANY)?;
+            let found = TrajectoryFile::open(path, MANY)?;
             let rows = [
                 ("examples", found.len().to_string()),
                 ("pairs", found.pairs().len().to_string()),
-                ("images", shown(found.shape())),
+                ("images", found.shape().to_string()),
                 ("timesteps", format!("{:?}", found.timesteps())),
                 ("made by", found.policy().chars().take(12).collect()),
             ];

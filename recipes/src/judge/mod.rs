@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use datasets::pairs::{Choice, Judge, Kept, Label, LabelLog, Modality, PairFolder, Side, Verdict};
+use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Kept, Modality, PairFolder, Side};
 use datasets::synthetic::Outcome;
 use train::RunFolder;
 use train::statistics::wilson;
@@ -115,7 +115,7 @@ fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
 pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn Reporter) -> Result<Counts, Failure> {
     check(judge)?;
     let pairs = PairFolder::open(path)?;
-    let mut log = LabelLog::open(&pairs)?;
+    let mut log = JudgementLog::open(&pairs)?;
     let (name, by) = match judge {
         "people" => {
             return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
@@ -130,7 +130,7 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
         let bar = reporter.bar("judge", open.len());
         for indices in open.chunks(AT_ONCE) {
             for (&index, choice) in indices.iter().zip(comparer.choices(&pairs, indices)?) {
-                log.append(&Label { index, labeller: name.clone(), by, verdict: Verdict::Chosen(choice) })?;
+                log.append(&Judgement { index, labeller: name.clone(), by, change: JudgementChange::Chosen(choice) })?;
             }
             bar.inc(indices.len() as u64);
         }

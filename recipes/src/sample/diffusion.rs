@@ -2,10 +2,10 @@
 use std::path::{Path, PathBuf};
 
 use datasets::Text;
-use datasets::images::{LatentShape, Pixels};
+use datasets::images::Pixels;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
-use models::denoiser::{Condition, Denoiser, Generated, Shape};
+use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::sampler::SamplingPlan;
 use policies::Persist;
 use serde_json::{Map, Value, json};
@@ -32,7 +32,7 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
 /// A model, and what it is asked.
 struct Inputs {
     loaded: Loaded,
-    shape: Shape,
+    shape: LatentShape,
     captions: Captions,
     prompts: Vec<String>,
 }
@@ -67,8 +67,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let seed = values.run.seed();
     let fingerprints = [Some(own.fingerprint()?), other.as_ref().map(Persist::fingerprint).transpose()?];
     let settings = pair_settings(values, &loaded.name, fingerprints);
-    let latents = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
-    let mut writer = PairWriter::create(path, Modality::Diffusion, settings, Some(latents))?;
+    let mut writer = PairWriter::create(path, Modality::Diffusion, settings, Some(shape))?;
     let bar = call.reporter.bar("pairs", prompts.len() * n);
     for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
         let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
@@ -100,7 +99,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
 }
 
 /// The model, and the one that makes side b where it is another.
-fn makers(values: &Values, loaded: &Loaded, shape: Shape) -> Result<(Denoiser, Option<Denoiser>), Failure> {
+fn makers(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<(Denoiser, Option<Denoiser>), Failure> {
     let acting = denoiser::acting(values, loaded, shape)?;
     let other = match values.model.reference() {
         Some(other) => Some(denoiser::load_reference(other, loaded, values)?.frozen(shape, acting.clone())?),

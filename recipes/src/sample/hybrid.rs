@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datasets::Text;
-use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter, Refined};
 use engine::Noise;
 use mdp::chance;
@@ -161,7 +160,6 @@ impl Work<'_> {
         let seed = values.run.seed();
         let sampler = self.sampler()?;
         let shape = self.files.shape;
-        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
         let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
         let bar = self.call.reporter.bar("pairs", self.requests.len() * n);
         let mut empty = 0;

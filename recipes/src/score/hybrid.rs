@@ -1,7 +1,6 @@
 //! A refiner and a generator together.
 use std::path::PathBuf;
 
-use datasets::images::LatentShape;
 use mdp::hybrid::{Half, Runs};
 use mdp::{EpisodeOf, Steps};
 use objectives::Comparison;
@@ -33,7 +32,6 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
     let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
     let shape = files.shape;
-    let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
     let given = match values.diffusion.draws() {
         Some(path) => {
             Some(draws::read_given_for(path.as_ref(), (opened.train.len(), shape), mdp.inner.schedule.len())?)

@@ -1,9 +1,9 @@
 //! Denoisers.
 use std::sync::Arc;
 
-use ::train::diffusion::{Draws, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
+use ::train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
-use ::train::{CacheKey, Ending, Hooks, Problem, Samples, Source};
+use ::train::{CacheKey, Ending, Hooks, RunInputs, Samples, Source};
 use datasets::holdout::{PromptHash, hold_out};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
@@ -107,7 +107,7 @@ impl<'a> Setup<'a> {
             )));
         }
         let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
-        let source = |images, draws: Draws| {
+        let source = |images, draws: DrawPlan| {
             ImageSource::<F>::new(images, self.mdp.clone(), draws, self.units, scheme)
                 .of_prediction(self.loaded.scheduler.prediction)
         };
@@ -125,7 +125,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Timesteps and noise: drawn, or from a file.
-    fn draws(&self) -> Result<Draws, Failure> {
+    fn draws(&self) -> Result<DrawPlan, Failure> {
         let values = &self.task.call.values;
         let given = match values.diffusion.draws() {
             Some(path) => {
@@ -138,7 +138,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Says what a margin is measured in.
-    fn describe(&self, draws: &Draws, is_half: bool) {
+    fn describe(&self, draws: &DrawPlan, is_half: bool) {
         let beta = self.task.call.values.objective.beta();
         self.task.call.reporter.info(&if is_half {
             format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, draws.per_example, 1))
@@ -195,7 +195,7 @@ impl<'a> Setup<'a> {
         let sampler = PictureSampler::new(&self.task.call, &self.loaded, &self.data)?;
         let needed = objective.needs().reference;
         let reference = Arc::clone(&self.reference);
-        let mut problem = Problem {
+        let mut problem = RunInputs {
             mdp,
             data,
             held_out,

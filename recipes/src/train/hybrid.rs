@@ -1,11 +1,10 @@
 //! A refiner and a generator, from one loss.
 
-use ::train::diffusion::{Draws, FromImages, Given, ImageSource, Scheme, Units};
+use ::train::diffusion::{DrawPlan, FixedDraws, FromImages, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Outcome, Problem, RunFolder, Samples};
-use datasets::images::LatentShape;
+use ::train::{CacheKey, Ending, Hooks, RunFolder, RunInputs, RunSummary, Samples};
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
@@ -140,14 +139,13 @@ impl<'a> Setup<'a> {
     }
 
     /// Timesteps and noise of every pair from a file; nothing can be held out then.
-    fn given(&self, path: &str) -> Result<Given, Failure> {
+    fn given(&self, path: &str) -> Result<FixedDraws, Failure> {
         if self.data.held_out.is_some() {
             return Err(Failure::usage(
                 "`diffusion.draws` gives every pair its draw: it goes with `data.eval_share` 0",
             ));
         }
         let shape = self.files.shape;
-        let shape = LatentShape { channels: shape.channels, height: shape.height, width: shape.width };
         let (n, timesteps) = (self.data.train.len(), self.mdp.inner.schedule.len());
         draws::read_given_for(path.as_ref(), (n, shape), timesteps)
     }
@@ -155,7 +153,7 @@ impl<'a> Setup<'a> {
     fn source<F: FromExample + FromImages>(
         &self,
         data: &'a PairData<'a>,
-        draws: Draws,
+        draws: DrawPlan,
     ) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
@@ -174,7 +172,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The key of the reference cache.
-    fn key(&self, draws: &Draws, feedback: &str) -> Result<CacheKey, Failure> {
+    fn key(&self, draws: &DrawPlan, feedback: &str) -> Result<CacheKey, Failure> {
         let refiner = self.reference.outer.fingerprint()?;
         let generator = self.reference.inner.fingerprint()?;
         // The reference's numbers are of its networks, of what they are asked in which words, and of the noise.
@@ -209,7 +207,7 @@ impl<'a> Setup<'a> {
         let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
-        let mut problem = Problem {
+        let mut problem = RunInputs {
             mdp: self.mdp,
             data: &train,
             held_out: held_out.as_ref(),
@@ -263,7 +261,7 @@ impl<'a> Setup<'a> {
     /// or how far the half was that was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
-        problem: &Problem<'_, PromptedMdp, Sources<'_, F>>,
+        problem: &RunInputs<'_, PromptedMdp, Sources<'_, F>>,
         learner: &Models,
         hooks: &Hooks<'_, PromptedMdp, Models>,
         judge: &HybridJudge<'_>,
@@ -302,7 +300,7 @@ impl<'a> Setup<'a> {
 /// Pictures of policies by name, judged, or how far a half was that was stopped before they could be made.
 enum Judged {
     All(Vec<(&'static str, Vec<JudgedPicture>)>),
-    Stopped(Box<Outcome>),
+    Stopped(Box<RunSummary>),
 }
 
 fn learns(update: Update) -> TrainedHalf {

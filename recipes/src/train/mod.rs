@@ -8,8 +8,8 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Decay, Hooks, Outcome, Problem, ReferenceCache, RunFolder, Settings, SettingsError, Source, can_write,
-    run, write_whole,
+    CacheKey, Decay, Hooks, ReferenceCache, RunFolder, RunInputs, RunSummary, Settings, SettingsError, Source,
+    can_write, run, write_whole,
 };
 use mdp::Mdp;
 use policies::{Learner, Persist};
@@ -77,7 +77,7 @@ pub struct Trained {
     /// How it ended.
     pub ended: Ended,
     /// The metrics of the run; of rounds none, as each has a run of its own.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<RunSummary>,
     /// The numbers of a run that is done, as a table for people.
     pub table: String,
     /// After which steps pictures lie in the folder's `samples`: the first, and the last.
@@ -131,7 +131,7 @@ pub enum Next {
 
 impl Trained {
     /// A run that was stopped after some steps.
-    fn interrupted(folder: &RunFolder, outcome: Outcome) -> Self {
+    fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
         let ended = Ended::Interrupted { after: Some(outcome.steps) };
         let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
         Self { folder, ended, outcome, table: String::new(), pictures: None, next: None }
@@ -168,7 +168,7 @@ impl Task<'_> {
 
 /// A run that was trained, and its folder, which nobody else writes to meanwhile.
 struct FinishedRun {
-    outcome: Outcome,
+    outcome: RunSummary,
     folder: RunFolder,
     _lock: std::fs::File,
 }
@@ -187,7 +187,7 @@ impl Task<'_> {
     /// Trains on what a kind of problem has made ready, the same way for all of them.
     fn learn<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &mut self,
-        problem: &mut Problem<'_, M, S>,
+        problem: &mut RunInputs<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
     ) -> Result<FinishedRun, Failure> {
@@ -202,10 +202,10 @@ impl Task<'_> {
     fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &self,
         folder: &RunFolder,
-        problem: &Problem<'_, M, S>,
+        problem: &RunInputs<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<RunSummary, Failure> {
         let reporter = self.call.reporter;
         let monitor = &mut *reporter.monitor();
         Ok(run(problem, learner, &self.settings, folder, hooks, monitor, reporter.stop())?)

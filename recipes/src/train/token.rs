@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Problem, Samples, TrainError};
+use ::train::{CacheKey, Ending, Hooks, RunInputs, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -147,7 +147,7 @@ impl<'a> Setup<'a> {
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
         let hooks = self.hooks();
-        let mut problem = Problem {
+        let mut problem = RunInputs {
             mdp: &self.mdp,
             data: &data,
             held_out: held_out.as_ref(),

@@ -3,71 +3,71 @@ use std::sync::Arc;
 use mdp::chance::{self, Noise};
 use mdp::diffusion::Latent;
 
-/// How timesteps are drawn.
+/// The distribution of timesteps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Timesteps {
-    /// Any timestep alike.
+    /// Uniform over the timesteps.
     Uniform,
-    /// Draw k of K from the k-th of K equal parts of the timesteps.
+    /// Stratified: draw k of K is uniform in the k-th of K equal parts of the timesteps.
     Stratified,
-    /// The timestep at the share sigma(n) of the way, n standard normal (Esser et al. 2024).
+    /// Logit-normal: the timestep at fraction sigma(n), n standard normal (Esser et al. 2024).
     LogitNormal,
 }
 
-/// Which noise the two images of a pair, and the draws of an image, get.
+/// How the two images of a pair, and the draws of an image, share noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseSharing {
-    /// Both images of a pair get the same timestep and noise, which takes most of its chance out of their difference.
+    /// Both images of a pair get the same timestep and noise, which lowers the variance of their difference.
     Shared,
-    /// Both get the same timestep, each noise of its own.
+    /// Both images get the same timestep and independent noise.
     Independent,
-    /// As shared, and every second draw has the timestep of the one before and its noise turned around.
+    /// As shared; every second draw repeats the timestep of the previous one with its noise negated.
     Antithetic,
 }
 
-/// What is drawn for an example, as a function of (seed, example, draw) and of nothing else.
+/// The timestep and noise draws of examples, a pure function of (seed, example, draw).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Draws {
-    /// Decides all.
+pub struct DrawPlan {
+    /// Seed of all draws.
     pub seed: u64,
-    /// Draws inside one sigmoid, K.
+    /// K, the number of draws inside one sigmoid.
     pub per_example: usize,
-    /// Sets of draws an example has: epoch e uses set e modulo this, so 1 reuses the same draws (and the reference's
+    /// Number of draw sets per example: epoch e uses set e modulo this, so 1 reuses the same draws (and the reference's
     /// numbers) in every epoch.
     pub sets: usize,
-    /// How timesteps are drawn.
+    /// The distribution of timesteps.
     pub timesteps: Timesteps,
-    /// How noise is shared.
+    /// The sharing of noise.
     pub noise: NoiseSharing,
-    /// Draws given from outside in place of all that: timesteps and noise.
-    pub given: Option<Arc<Given>>,
+    /// Timesteps and noise from a file, instead of random ones.
+    pub given: Option<Arc<FixedDraws>>,
 }
 
 /// Draws from a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
-    /// For each example its draws, [`Draws::per_example`] of them: timestep and noise of both images.
+pub struct FixedDraws {
+    /// The draws of each example, [`DrawPlan::per_example`] of them: timestep and noise of both images.
     pub draws: Vec<Vec<(usize, Latent)>>,
 }
 
 /// One draw of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
-    /// The timestep, of both images.
+    /// The timestep, shared by the images.
     pub timestep: usize,
     /// The noise of each image.
     pub noise: Vec<Latent>,
 }
 
-impl Draws {
-    /// The draws of held-out examples: of a seed of their own, the same at every evaluation, given by nobody.
+impl DrawPlan {
+    /// The draws of held-out examples: with a seed of their own, the same at every evaluation, never from a file.
     #[must_use]
     pub fn held_out(&self) -> Self {
         // The word "held".
         Self { seed: self.seed ^ 0x6865_6c64, sets: 1, given: None, ..self.clone() }
     }
 
-    /// A fingerprint of everything that decides the draws, for keys of caches.
+    /// A fingerprint of the draws, for cache keys.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let Self { seed, per_example, sets, timesteps, noise, given } = self;
@@ -83,9 +83,9 @@ impl Draws {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Draw `k` of example `example`, for images of `size` numbers and a schedule of `n_timesteps`.
+    /// Draw `k` of example `example`, for images of `size` elements and a schedule of `n_timesteps`.
     ///
-    /// `example` counts the sets too; `None` where draws are given and there is none for it.
+    /// `example` counts the sets too; `None` if the draws come from a file and it has none for the example.
     pub(crate) fn draw(&self, example: usize, k: usize, sides: usize, size: usize, n_timesteps: usize) -> Option<Draw> {
         if let Some(given) = &self.given {
             let (timestep, noise) = given.draws.get(example)?.get(k)?.clone();
@@ -122,11 +122,11 @@ impl Draws {
 mod tests {
     use super::*;
 
-    fn draws(timesteps: Timesteps, noise: NoiseSharing) -> Draws {
-        Draws { seed: 3, per_example: 4, sets: 1, timesteps, noise, given: None }
+    fn draws(timesteps: Timesteps, noise: NoiseSharing) -> DrawPlan {
+        DrawPlan { seed: 3, per_example: 4, sets: 1, timesteps, noise, given: None }
     }
 
-    fn draw(draws: &Draws, example: usize, k: usize) -> Draw {
+    fn draw(draws: &DrawPlan, example: usize, k: usize) -> Draw {
         draws.draw(example, k, 2, 5, 1000).unwrap()
     }
 
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(draw(&draws, 7, 2), draw(&draws, 7, 2));
         assert_ne!(draw(&draws, 7, 2), draw(&draws, 7, 3));
         assert_ne!(draw(&draws, 7, 2), draw(&draws, 8, 2));
-        assert_ne!(draw(&draws, 7, 2), draw(&Draws { seed: 4, ..draws.clone() }, 7, 2));
-        assert_eq!(draw(&draws, 7, 2), draw(&Draws { per_example: 9, ..draws.clone() }, 7, 2));
+        assert_ne!(draw(&draws, 7, 2), draw(&DrawPlan { seed: 4, ..draws.clone() }, 7, 2));
+        assert_eq!(draw(&draws, 7, 2), draw(&DrawPlan { per_example: 9, ..draws.clone() }, 7, 2));
     }
 
     #[test]

@@ -3,18 +3,18 @@ use objectives::Scores;
 
 use super::ImageMdp;
 use crate::step::Slice;
-use crate::{Measures, Sides};
+use crate::{Feedback, Measures};
 
-/// Bands of timesteps whose errors are told apart.
+/// Number of timestep bands with separate error metrics.
 const BANDS: usize = 4;
 
-/// What the field watches in diffusion runs, means per number of a latent:
+/// The usual metrics of diffusion runs, as means per latent element:
 ///
 /// - `diffusion/w_diff`, `diffusion/l_diff`: the policy's squared error less the reference's, of the better and of the
-///   worse images (below 0: better than the reference). Of decisions scored by density: the log-ratio turned around.
+///   worse images (below 0: better than the reference). For decisions scored by density: the negated log-ratio.
 /// - `implicit_accuracy`: the share of pairs whose return is strictly higher on the better side.
 /// - `diffusion/error/tA-B`: the policy's squared error at timesteps A to B.
-pub(super) fn measure<F: Sides>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
+pub(super) fn measure<F: Feedback>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
     let mut measures = Measures::default();
     let size = mdp.size.max(1) as f64;
     for (i, episode) in slice.episodes.iter().enumerate() {

@@ -1,14 +1,14 @@
 //! Finished images as episodes of the denoising problem.
 //!
-//! A preference is about two finished images; a denoiser is scored on decisions. A sampling scheme turns the one into the
-//! other (App. B.2 of the paper: all of them are valid off-policy data for the same objective):
+//! A preference compares two finished images; a denoiser is scored on decisions. A sampling scheme turns images into
+//! decisions (App. B.2 of the paper: all are valid off-policy data for the same objective):
 //!
-//! - [`Scheme::Forward`]: the image is noised, x_t ~ q(x_t | x_0), and the decision is to go on towards it. One timestep
-//!   or K of them inside the sigmoid.
-//! - [`Scheme::Half`]: x_t ~ q(x_t | x_0), and the next latent is drawn by a policy, x_{t-1} ~ p(x_{t-1} | x_t).
+//! - [`Scheme::Forward`]: the image is noised, x_t ~ q(x_t | x_0), and the decision is to denoise towards it, at one
+//!   timestep or at K inside the sigmoid.
+//! - [`Scheme::Half`]: x_t ~ q(x_t | x_0), and the next latent is sampled from a policy, x_{t-1} ~ p(x_{t-1} | x_t).
 //! - [`TrajectorySource`]: whole reverse trajectories of a policy, replayed.
 //!
-//! Everything drawn is a function of (seed, example, draw), so the reference's numbers can be computed once and kept.
+//! Every draw is a function of (seed, example, draw), so the reference's numbers can be computed once and cached.
 mod draws;
 mod measures;
 mod source;
@@ -22,22 +22,22 @@ use mdp::diffusion::{DenoisingMdp, Latent};
 use objectives::{Comparison, Demonstration};
 use policies::BoxError;
 
-use crate::Sides;
+use crate::Feedback;
 
-pub use draws::{Draw, Draws, Given, NoiseSharing, Timesteps};
+pub use draws::{Draw, DrawPlan, FixedDraws, NoiseSharing, Timesteps};
 pub use source::{ImageSource, Scheme};
 pub use trajectories::{Trajectories, TrajectorySource};
-pub use units::{Reduction, Units};
+pub use units::{ErrorReduction, Units};
 
-/// The problem of the denoisers that are built here.
+/// The denoising problem with this project's conditioning.
 pub type ImageMdp = DenoisingMdp<Condition>;
 
-/// A finished image as a denoiser sees it.
+/// A finished image with its conditioning, as a denoiser's training data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// The image, or its latent.
     pub latent: Latent,
-    /// What it is about.
+    /// Its conditioning.
     pub condition: Condition,
 }
 
@@ -50,17 +50,17 @@ pub struct ImageExample {
     pub preference: f64,
 }
 
-/// Finished images by position.
+/// An indexed collection of finished images.
 pub trait Images {
-    /// How many examples there are.
+    /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The one at `index`: the same every time.
+    /// The example at `index`; repeated calls return the same.
     fn example(&self, index: usize) -> Result<ImageExample, BoxError>;
 }
 
@@ -74,12 +74,12 @@ impl Images for Vec<ImageExample> {
     }
 }
 
-/// Feedback that can be read off finished images.
-pub trait FromImages: Sides {
-    /// How many of an example's images it is about.
+/// Feedback that can be derived from finished images.
+pub trait FromImages: Feedback {
+    /// Number of an example's images it refers to.
     const N_SIDES: usize;
 
-    /// The feedback on episodes 0 and, where there are two, 1.
+    /// The feedback on episodes 0 and, for pairs, 1.
     fn from_preference(preference: f64) -> Self;
 }
 

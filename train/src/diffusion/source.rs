@@ -9,17 +9,18 @@ use objectives::Scores;
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
-use super::{Draws, Finished, FromImages, ImageMdp, Images, Units};
+use super::{DrawPlan, Finished, FromImages, ImageMdp, Images, Units};
 use crate::step::Slice;
 use crate::{Item, Measures, Source};
 
-/// How a finished image becomes scored decisions.
+/// The conversion of a finished image to scored decisions.
 #[derive(Clone, Copy)]
 pub enum Scheme<'a> {
-    /// x_t ~ q(x_t | x_0), and on towards x_0: the decision's score is minus the squared error of the prediction.
+    /// x_t ~ q(x_t | x_0), then denoising towards x_0: the decision's score is minus the squared error of the
+    /// prediction.
     Forward,
-    /// x_t ~ q(x_t | x_0), and the next latent drawn by a policy: the half-and-half approximation of Wallace et al. 2023
-    /// (supplement S2). The decision's score is the log-density of that latent.
+    /// x_t ~ q(x_t | x_0), with the next latent sampled from a policy: the half-and-half approximation of Wallace et
+    /// al. 2023 (supplement S2). The decision's score is the log-density of that latent.
     Half(&'a dyn Policy<ImageMdp>),
 }
 
@@ -29,15 +30,15 @@ impl std::fmt::Debug for Scheme<'_> {
     }
 }
 
-/// Finished images with one kind of feedback, as the training loop takes them.
+/// A training source of finished images with one kind of feedback.
 pub struct ImageSource<'a, F> {
     images: &'a dyn Images,
     mdp: ImageMdp,
-    draws: Draws,
+    draws: DrawPlan,
     units: Units,
     scheme: Scheme<'a>,
     prediction: Prediction,
-    /// The share of examples whose condition is replaced by this one, for classifier-free guidance.
+    /// Probability of dropping the condition, and the empty condition that replaces it (classifier-free guidance).
     empty: Option<(f64, Condition)>,
     feedback: PhantomData<fn() -> F>,
 }
@@ -49,19 +50,19 @@ impl<F> std::fmt::Debug for ImageSource<'_, F> {
 }
 
 impl<'a, F: FromImages> ImageSource<'a, F> {
-    /// Looks at images through draws. `mdp` has a decision at every timestep of its schedule.
-    pub fn new(images: &'a dyn Images, mdp: ImageMdp, draws: Draws, units: Units, scheme: Scheme<'a>) -> Self {
+    /// Creates a source. `mdp` has a decision at every timestep of its schedule.
+    pub fn new(images: &'a dyn Images, mdp: ImageMdp, draws: DrawPlan, units: Units, scheme: Scheme<'a>) -> Self {
         let (prediction, empty, feedback) = (Prediction::Epsilon, None, PhantomData);
         Self { images, mdp, draws, units, scheme, prediction, empty, feedback }
     }
 
-    /// Says what the policy predicts, so that omega weighs errors of the noise.
+    /// Sets the policy's prediction type, so that omega weighs noise errors.
     #[must_use]
     pub fn of_prediction(self, prediction: Prediction) -> Self {
         Self { prediction, ..self }
     }
 
-    /// Replaces the condition of a share of the examples, both sides alike, by an empty one.
+    /// Replaces the condition of a share of the examples by an empty one, for both sides alike.
     #[must_use]
     pub fn with_empty_share(mut self, share: f64, empty: Condition) -> Self {
         self.empty = (share > 0.0).then_some((share, empty));
@@ -74,7 +75,7 @@ impl<'a, F: FromImages> ImageSource<'a, F> {
         DenoisingState { context: Arc::clone(&finished.condition), latent: Some(latent), done }
     }
 
-    /// The pieces of one image's episode, from the timesteps and the noise that were drawn for it.
+    /// The pieces of one image's episode, for its drawn timesteps and noise.
     fn episode(&self, finished: &Finished, drawn: &[(usize, Arc<[f32]>)], index: usize, side: usize) -> Piecewise {
         let (size, k, schedule) = (self.mdp.size, drawn.len(), &self.mdp.schedule);
         let states = drawn.iter().map(|(timestep, noise)| self.state(finished, *timestep, noise)).collect::<Vec<_>>();

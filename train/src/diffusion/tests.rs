@@ -17,7 +17,7 @@ use crate::Source as _;
 const SLOPE: f64 = 0.6;
 const IMAGES: [f32; 2] = [0.8, -0.3];
 const EXAMPLES: usize = 20_000;
-const UNITS: Units = Units { reduction: Reduction::Sum, half: false, horizon: 1.0, omega: Omega::Constant };
+const UNITS: Units = Units { reduction: ErrorReduction::Sum, half: false, horizon: 1.0, omega: Omega::Constant };
 
 /// Predicts the noise by a line; of drawn latents it says what it was told to.
 struct Line {
@@ -79,7 +79,7 @@ fn images() -> Vec<ImageExample> {
 }
 
 /// The mean weighted return of each side over many examples, with its standard error.
-fn mean_returns(draws: Draws) -> [(f64, f64); 2] {
+fn mean_returns(draws: DrawPlan) -> [(f64, f64); 2] {
     let (images, mdp) = (images(), ImageMdp::full(schedule(), 1));
     let source = ImageSource::<Comparison>::new(&images, mdp.clone(), draws, UNITS, Scheme::Forward);
     let policy = Line { log_probs: Vec::new() };
@@ -107,12 +107,12 @@ fn exact(image: f32, share: impl Fn(usize) -> f64) -> f64 {
     -(0..schedule.len()).map(|t| share(t) * error(t)).sum::<f64>()
 }
 
-fn draws(per_example: usize, timesteps: Timesteps, noise: NoiseSharing) -> Draws {
-    Draws { seed: 5, per_example, sets: 1, timesteps, noise, given: None }
+fn draws(per_example: usize, timesteps: Timesteps, noise: NoiseSharing) -> DrawPlan {
+    DrawPlan { seed: 5, per_example, sets: 1, timesteps, noise, given: None }
 }
 
 /// Within four standard errors: one honest run in sixteen thousand fails, and the seed is fixed.
-fn assert_unbiased(draws: Draws, share: impl Fn(usize) -> f64) {
+fn assert_unbiased(draws: DrawPlan, share: impl Fn(usize) -> f64) {
     let name = format!("{draws:?}");
     for ((mean, error), image) in mean_returns(draws).into_iter().zip(IMAGES) {
         let expected = exact(image, &share);

@@ -13,24 +13,24 @@ use super::{FromImages, ImageMdp, Units};
 use crate::step::Slice;
 use crate::{Item, Measures, Source};
 
-/// Reverse trajectories that were made before, and which of them are better.
+/// Recorded reverse trajectories and the preferences between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectories {
-    /// What each is about.
+    /// The condition of each trajectory.
     pub conditions: Vec<Condition>,
-    /// The latents of each: the noise, then one after every decision.
+    /// The latents of each trajectory: the noise, then one after every decision.
     pub latents: Vec<Vec<Latent>>,
-    /// The log-density of each decision under the policy that made it, nats; empty where it is not known.
+    /// The log-density of each decision under the behaviour policy, in nats; empty if unknown.
     pub behaviour: Vec<Vec<f64>>,
-    /// The better and the worse one of each pair.
+    /// The better and the worse trajectory of each pair.
     pub pairs: Vec<(usize, usize)>,
 }
 
-/// Decisions that are scored at once where a whole trajectory is.
+/// Number of decisions scored at once in [`Trajectories::importance`].
 const AT_ONCE: usize = 16;
 
 impl Trajectories {
-    /// Trajectory `i` from its noise on, in episodes of a bounded number of decisions.
+    /// Trajectory `i` from its noise on, as episodes of a bounded number of decisions.
     fn parts(&self, i: usize) -> impl Iterator<Item = EpisodeOf<ImageMdp>> + '_ {
         self.latents[i][1..].chunks(AT_ONCE).enumerate().map(move |(part, latents)| {
             let actions = latents.iter().map(|latent| DenoisingAction::Next(Arc::clone(latent)));
@@ -43,13 +43,12 @@ impl Trajectories {
         DenoisingState { context: Arc::clone(&self.conditions[i]), latent, done }
     }
 
-    /// How much likelier each decision is, with all before it on its trajectory, under `policy` than under the one that
-    /// made it, at most `most`: the weights that make sums over the decisions of these trajectories sums over those of
-    /// the policy's own (per-decision importance sampling, truncated). Without a limit the mean is exact, and the more
-    /// decisions there are before one, the wilder its weight.
+    /// Per-decision importance weights, truncated at `most`: the likelihood ratio of `policy` to the behaviour policy
+    /// over the trajectory up to each decision. They turn sums over recorded decisions into estimates of sums over the
+    /// policy's own. Without a limit the estimate is unbiased, but its variance grows with the number of decisions.
     ///
     /// # Errors
-    /// The policy's own; trajectories that do not say how likely they were.
+    /// An error of the policy; trajectories without behaviour log-densities.
     pub fn importance(
         &self,
         policy: &dyn Policy<ImageMdp>,
@@ -78,43 +77,43 @@ impl Trajectories {
     }
 }
 
-/// Pairs of trajectories, as the training loop takes them.
+/// A training source of trajectory pairs.
 #[derive(Debug)]
 pub struct TrajectorySource<'a, F> {
     trajectories: &'a Trajectories,
     mdp: ImageMdp,
     units: Units,
     seed: u64,
-    /// Decisions of a trajectory inside one sigmoid; all where `None`.
+    /// Number of decisions per trajectory inside one sigmoid; all if `None`.
     per_example: Option<usize>,
-    /// Whether every decision is a comparison of its own (D3PO), not a term of one return.
+    /// Whether each decision is a separate comparison (D3PO) instead of a term of one return.
     by_decision: bool,
     importance: Option<Vec<Vec<f64>>>,
     feedback: PhantomData<fn() -> F>,
 }
 
 impl<'a, F: FromImages> TrajectorySource<'a, F> {
-    /// Pairs of whole trajectories; `mdp` has the timesteps they were made with.
+    /// Creates a source of whole trajectories; `mdp` has the timesteps they were sampled with.
     pub fn new(trajectories: &'a Trajectories, mdp: ImageMdp, units: Units, seed: u64) -> Self {
         let (per_example, by_decision, importance) = (None, false, None);
         Self { trajectories, mdp, units, seed, per_example, by_decision, importance, feedback: PhantomData }
     }
 
-    /// Draws `k` decisions of each trajectory, the same of both sides, and lets them stand for all.
+    /// Subsamples `k` decisions of each trajectory, the same for both sides, scaled to stand for all.
     #[must_use]
     pub fn with_decisions(mut self, k: usize) -> Self {
         self.per_example = Some(k);
         self
     }
 
-    /// Compares decision by decision, as D3PO does.
+    /// Compares single decisions, as in D3PO.
     #[must_use]
     pub fn by_decision(mut self) -> Self {
         self.by_decision = true;
         self
     }
 
-    /// Weighs each decision ([`Trajectories::importance`]).
+    /// Weighs each decision by [`Trajectories::importance`].
     #[must_use]
     pub fn with_importance(mut self, weights: Vec<Vec<f64>>) -> Self {
         self.importance = Some(weights);

@@ -10,7 +10,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Arguments without names.
+    /// Positional arguments only.
     pub(super) fn of(positional: Vec<Value>) -> Self {
         Self { positional, named: Vec::new() }
     }
@@ -19,10 +19,10 @@ impl Arguments {
         self.named.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
-    /// The arguments by these names, in their order.
+    /// Binds the arguments to these parameter names, in order.
     ///
     /// # Errors
-    /// There are more, or others, or one is given twice.
+    /// There are too many, an unknown name, or a duplicate.
     pub(super) fn bind<const N: usize>(&self, what: &str, names: [&str; N]) -> Result<[Option<Value>; N]> {
         if self.positional.len() > N {
             return Err(Error::new(format!("{what} takes at most {N} arguments")));
@@ -50,18 +50,18 @@ impl Arguments {
     }
 }
 
-/// An argument that must be there.
+/// A required argument.
 ///
 /// # Errors
-/// It is not.
+/// It is missing.
 pub(super) fn required(value: Option<Value>, what: &str) -> Result<Value> {
     value.ok_or_else(|| Error::new(format!("{what} lacks an argument")))
 }
 
-/// An argument that is a text.
+/// A string argument.
 ///
 /// # Errors
-/// It is none.
+/// It is not a string.
 pub(super) fn text<'v>(value: &'v Value, what: &str) -> Result<&'v str> {
     match value {
         Value::Text(text) => Ok(text),
@@ -70,10 +70,10 @@ pub(super) fn text<'v>(value: &'v Value, what: &str) -> Result<&'v str> {
     }
 }
 
-/// An argument that is an int.
+/// An int argument.
 ///
 /// # Errors
-/// It is none.
+/// It is not an int.
 pub(super) fn int(value: &Value, what: &str) -> Result<i128> {
     match value {
         Value::Undefined(why) => Err(Error::new(&**why)),

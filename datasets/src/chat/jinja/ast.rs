@@ -1,9 +1,9 @@
-//! What a template is after parsing.
+//! The syntax tree of a template.
 use std::sync::Arc;
 
 use super::symbols::Scope;
 
-/// A statement and the line it begins in.
+/// A statement and its line number.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) line: usize,
@@ -27,7 +27,7 @@ pub(super) enum StatementKind {
     Continue,
 }
 
-/// Statements with names of their own.
+/// Statements with a scope.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) scope: Scope,
@@ -41,7 +41,7 @@ pub(super) struct For {
     pub(super) test: Option<Expression>,
     pub(super) test_scope: Scope,
     pub(super) is_recursive: bool,
-    /// Whether the body asks for `loop`.
+    /// Whether the body uses `loop`.
     pub(super) knows_loop: bool,
     pub(super) body: Block,
     pub(super) otherwise: Option<Block>,
@@ -60,7 +60,7 @@ pub(super) struct Macro {
     pub(super) body: Block,
 }
 
-/// What is assigned to.
+/// An assignment target.
 #[derive(Debug)]
 pub(super) enum Target {
     Name(String),
@@ -76,7 +76,7 @@ pub(super) enum Expression {
     Float(f64),
     Text(String),
     Name(String),
-    /// The text of the block that a filter stands at.
+    /// The captured text of a filter block.
     Captured,
     Tuple(Vec<Expression>),
     List(Vec<Expression>),
@@ -99,13 +99,13 @@ pub(super) enum Expression {
     Negative(Box<Expression>),
     Positive(Box<Expression>),
     Binary(Operator, Box<Expression>, Box<Expression>),
-    /// A power whose base is known when the template is read, and whose exponent isn't.
+    /// A power with a constant base and a variable exponent.
     PowerOfKnown(Box<Expression>, Box<Expression>),
     Compare(Box<Expression>, Vec<(Comparison, Expression)>),
     And(Box<Expression>, Box<Expression>),
     Or(Box<Expression>, Box<Expression>),
     Join(Vec<Expression>),
-    /// Test, value, and value otherwise.
+    /// A conditional expression: test, value, and alternative.
     Choice(Box<Expression>, Box<Expression>, Option<Box<Expression>>),
 }
 
@@ -154,7 +154,7 @@ impl ArgumentList {
 }
 
 impl Expression {
-    /// The expressions this one is made of, in the order in which they are read.
+    /// The direct subexpressions, in parsing order.
     pub(super) fn parts(&self) -> Vec<&Expression> {
         match self {
             Self::None
@@ -187,8 +187,8 @@ impl Expression {
             }
         }
     }
-    /// Whether Jinja works the value out when it reads the template. (Filters that look at the template, such as `map`,
-    /// are none, and nobody raises their results to a power.)
+    /// Whether Jinja folds the expression at compile time. (Filters that use the environment, such as `map`, are not
+    /// folded; they are irrelevant as bases of powers.)
     pub(super) fn is_known(&self) -> bool {
         let is_open = matches!(self, Self::Name(_) | Self::Captured | Self::Call(_));
         !is_open && self.parts().into_iter().all(Self::is_known)

@@ -8,10 +8,10 @@ use super::objects::{Cycler, Function, Object};
 use super::value::{Range, Value};
 
 impl Interpreter<'_> {
-    /// `value.name`: an attribute, or else an item.
+    /// `value.name`: an attribute, otherwise an item.
     ///
     /// # Errors
-    /// The value is undefined, or Python has such an attribute that isn't supported here.
+    /// The value is undefined, or the attribute exists in Python but is not supported.
     pub(super) fn attribute(&self, value: &Value, name: &str) -> Result<Value> {
         if let Some(found) = self.attribute_only(value, name)? {
             return Ok(found);
@@ -23,7 +23,7 @@ impl Interpreter<'_> {
         Ok(item.unwrap_or_else(|| missing(value, name)))
     }
 
-    /// An attribute, and no item.
+    /// An attribute only.
     pub(super) fn attribute_only(&self, value: &Value, name: &str) -> Result<Option<Value>> {
         if let Value::Undefined(why) = value {
             return Err(Error::new(&**why));
@@ -75,7 +75,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// `value[index]`: an item, or else an attribute.
+    /// `value[index]`: an item, otherwise an attribute.
     ///
     /// # Errors
     /// As [`Interpreter::attribute`].
@@ -114,13 +114,13 @@ fn missing(value: &Value, name: &str) -> Value {
     Value::undefined(format!("{kind:?} has no attribute or item {name:?}"))
 }
 
-/// What the sandbox does not show: undefined, so that using it is an error.
+/// An attribute hidden by the sandbox: undefined, so that using it is an error.
 fn unsafe_attribute(value: &Value, name: &str) -> Value {
     let kind = value.type_name();
     Value::undefined(format!("access to attribute {name:?} of a {kind} is unsafe in a template"))
 }
 
-/// The place of an index that may count from the end.
+/// The position of an index that may be negative.
 fn place(at: i128, length: usize) -> Option<usize> {
     let at = if at < 0 { at + length as i128 } else { at };
     usize::try_from(at).ok().filter(|at| *at < length)
@@ -141,7 +141,7 @@ fn at_index(value: &Value, at: i128) -> Result<Option<Value>> {
     })
 }
 
-/// Texts that are marked as safe mark what is made of them, and escape what is added: that isn't done here.
+/// The error for strings marked safe: autoescaping of combined strings is not supported.
 pub(super) fn marked() -> Error {
     Error::new("working on a text that is marked as safe (by safe or escape) is not supported: print it")
 }
@@ -181,14 +181,14 @@ pub(super) fn slice(value: &Value, ends: [Option<i128>; 3]) -> Result<Value> {
     })
 }
 
-/// How many steps lead from start to before the end.
+/// Number of steps of a slice.
 pub(super) fn span(start: i128, end: i128, step: i128) -> usize {
     let distance = if step > 0 { end.saturating_sub(start) } else { start.saturating_sub(end) };
     let step = step.saturating_abs().max(1);
     usize::try_from((distance.max(0) + step - 1) / step).unwrap_or(usize::MAX)
 }
 
-/// Start, end and step within a length, as Python clamps them.
+/// Start, end and step clamped to a length, as in Python.
 fn bounds([start, end, step]: [Option<i128>; 3], length: usize) -> Result<(i128, i128, i128)> {
     let step = step.unwrap_or(1);
     if step == 0 {

@@ -7,10 +7,10 @@ use super::numbers;
 use super::text::{ascii, repr, to_text};
 use super::value::Value;
 
-/// The text with its values put in.
+/// Formats the string.
 ///
 /// # Errors
-/// A value is missing, or a format is not one for its value.
+/// A value is missing, or a format does not fit its value.
 pub(super) fn format(interpreter: &Interpreter<'_>, text: &str, arguments: &Arguments) -> Result<String> {
     Fields { interpreter, arguments, next: Some(0) }.fill(text, 2)
 }
@@ -18,7 +18,7 @@ pub(super) fn format(interpreter: &Interpreter<'_>, text: &str, arguments: &Argu
 struct Fields<'f, 't> {
     interpreter: &'f Interpreter<'t>,
     arguments: &'f Arguments,
-    /// The number of the next field without a name; none once a field had a number of its own.
+    /// The next automatic field number; `None` after an explicit one.
     next: Option<usize>,
 }
 
@@ -102,8 +102,8 @@ impl Fields<'_, '_> {
         Ok(value)
     }
 
-    /// The argument that a field begins with. A number with a part behind it does not count as one: Python lets it
-    /// stand beside fields without.
+    /// The argument that a field refers to. An explicit number followed by an attribute or index does not switch off
+    /// automatic numbering, as in Python.
     fn first(&mut self, name: &str, has_parts: bool) -> Result<Value> {
         let number = name.parse::<usize>().ok().filter(|_| !name.starts_with('+'));
         let at = match (number, self.next) {
@@ -127,7 +127,7 @@ impl Fields<'_, '_> {
     }
 }
 
-/// Where the field ends that begins here.
+/// The end of a field.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, letter) in text.char_indices() {

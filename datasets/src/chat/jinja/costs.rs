@@ -1,4 +1,4 @@
-//! What the work of a template costs, in steps, so that it comes to an end.
+//! The cost of template operations, in steps, so that rendering terminates.
 use super::arguments::Arguments;
 use super::ast::{Comparison, Expression};
 use super::error::{Error, Result};
@@ -7,29 +7,29 @@ use super::objects::Object;
 use super::value::{Dict, Value};
 use super::{filters, operators, predicates};
 
-/// How many steps a template may take: a statement or an expression is one, and so are 64 bytes that are gone through
-/// and 16 that are made. What a template holds at a time is bounded by it too: 160 MB.
+/// Maximum number of steps: one per statement or expression, per 64 bytes read and per 16 bytes created. It also bounds
+/// a template's memory to 160 MB.
 const LONGEST: u64 = 10_000_000;
-/// Steps that a namespace costs, which lives until the template ends.
+/// Steps of a namespace, which lives until rendering ends.
 pub(super) const NAMESPACE: u64 = 64;
 
-/// What a filter costs beside what it makes: each has one in the table of filters.
+/// The cost of a filter in addition to its result, as listed in the table of filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cost {
     Nothing,
-    /// It goes through the value, but not through what lies in it.
+    /// Reads the value, but not nested values.
     Width,
-    /// It counts the letters of a text, and knows how many items there are.
+    /// Counts the characters of a string; the length of a list is known.
     LettersOfText,
-    /// It takes one of the items, and goes through what isn't a list.
+    /// Reads the value unless it is a list, of which it takes one item.
     WidthUnlessItems,
-    /// It goes through all that lies in the value.
+    /// Reads all nested values.
     Depth,
-    /// It compares the items, some often.
+    /// Compares the items, as in sorting.
     Order,
-    /// It looks for each item among those before.
+    /// Compares each item with all earlier ones.
     EachPair,
-    /// It adds up the items, and makes each sum anew.
+    /// Sums the items, creating each partial sum.
     Sums,
 }
 
@@ -54,7 +54,7 @@ impl Interpreter<'_> {
     /// Adds steps.
     ///
     /// # Errors
-    /// The template takes too many.
+    /// The limit is exceeded.
     pub(super) fn charge(&self, steps: u64) -> Result<()> {
         self.steps.set(self.steps.get().saturating_add(steps));
         if self.steps.get() > LONGEST {
@@ -63,10 +63,10 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Adds the steps of what an expression made.
+    /// Adds the steps of an expression's result.
     ///
     /// # Errors
-    /// There are too many, or the value is too large.
+    /// The limit is exceeded, or the value is too large.
     pub(super) fn admit(&self, expression: &Expression, value: &Value) -> Result<()> {
         match expression {
             Expression::Name(name) => value.extent().check_name(name)?,
@@ -87,7 +87,7 @@ impl Interpreter<'_> {
     /// `value | name(arguments)`.
     ///
     /// # Errors
-    /// There is no such filter here, it refuses the value or its arguments, or the template takes too long.
+    /// The filter is unknown or unsupported, rejects the value or arguments, or exceeds the limit.
     pub(super) fn filter(&self, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
         self.charge(filters::cost(name).steps(value, arguments))?;
         let made = filters::call(self, name, value, arguments)?;
@@ -99,7 +99,7 @@ impl Interpreter<'_> {
     /// `value is name(arguments)`.
     ///
     /// # Errors
-    /// There is no such test, it refuses the value or its arguments, or the template takes too long.
+    /// The test is unknown, rejects the value or arguments, or exceeds the limit.
     pub(super) fn test(&self, name: &str, value: &Value, arguments: &Arguments) -> Result<bool> {
         let others = arguments.positional.iter().chain(arguments.named.iter().map(|(_, value)| value));
         let deep: u64 = others.map(|value| value.extent().steps()).sum();
@@ -111,7 +111,7 @@ impl Interpreter<'_> {
     /// `left comparison right`.
     ///
     /// # Errors
-    /// Python does not compare the two, or the template takes too long.
+    /// Python can't compare the two, or the limit is exceeded.
     pub(super) fn compare(&self, comparison: Comparison, left: &Value, right: &Value) -> Result<bool> {
         let (first, second) = (left.extent().steps(), right.extent().steps());
         self.charge(match comparison {
@@ -122,7 +122,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// Steps that it takes to go through a value, but not through what lies in it.
+/// Steps to read a value without nested values.
 pub(super) fn width(value: &Value) -> u64 {
     let of_keys = |dict: &Dict| dict.entries().len() as u64;
     match value {

@@ -1,6 +1,6 @@
-//! Why a template can't be compiled or rendered.
+//! Errors of compiling and rendering templates.
 
-/// Why a template can't be compiled or rendered, and the line where it shows.
+/// An error of a template, and its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", .line.map(|line| format!(" (line {line} of the template)")).unwrap_or_default())]
 pub(crate) struct Error {
@@ -19,7 +19,7 @@ impl Error {
         Self { message: message.into(), line: Some(line) }
     }
 
-    /// The error in this line, unless it knows a nearer one.
+    /// Sets the line unless a more precise one is set.
     pub(super) fn on(self, line: usize) -> Self {
         Self { line: self.line.or(Some(line)), ..self }
     }

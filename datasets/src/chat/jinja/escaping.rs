@@ -1,6 +1,6 @@
-//! Letters that HTML reads as its own.
+//! HTML escaping.
 
-/// A text with `&`, `<`, `>` and quotes escaped.
+/// Escapes `&`, `<`, `>` and quotes.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {

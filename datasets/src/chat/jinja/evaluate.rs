@@ -1,4 +1,4 @@
-//! The values of expressions.
+//! Evaluation of expressions.
 use std::rc::Rc;
 
 use super::arguments::Arguments;
@@ -15,10 +15,10 @@ use super::value::{Dict, Value};
 use super::{functions, methods};
 
 impl Interpreter<'_> {
-    /// The value of an expression.
+    /// Evaluates an expression.
     ///
     /// # Errors
-    /// Python refuses it.
+    /// The operation is an error in Python.
     pub(super) fn evaluate(&self, expression: &Expression, frame: &Rc<Frame>) -> Result<Value> {
         let value = self.deeper(|| self.value(expression, frame))?;
         self.admit(expression, &value)?;
@@ -66,7 +66,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// The left value where its truth decides, else the right one.
+    /// `and` and `or`: the left value if its truth decides, else the right one.
     fn either(&self, left: &Expression, right: &Expression, decides: bool, frame: &Rc<Frame>) -> Result<Value> {
         let left = self.evaluate(left, frame)?;
         if left.is_true() == decides { Ok(left) } else { self.evaluate(right, frame) }
@@ -90,7 +90,7 @@ impl Interpreter<'_> {
         items.iter().map(|item| self.evaluate(item, frame)).collect()
     }
 
-    /// What a name stands for.
+    /// The value of a name.
     pub(super) fn name(name: &str, frame: &Frame) -> Result<Value> {
         let value = frame.get(name).ok_or_else(|| Error::new(format!("the name {name:?} can't be used here")))?;
         match (value, name) {
@@ -154,7 +154,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The arguments of a call.
+    /// Evaluates the arguments of a call.
     pub(super) fn arguments(&self, list: &ArgumentList, frame: &Rc<Frame>) -> Result<Arguments> {
         let mut arguments = Arguments::of(self.values(&list.positional, frame)?);
         for (name, value) in &list.named {
@@ -185,10 +185,10 @@ impl Interpreter<'_> {
         self.call(&target, &self.arguments(&call.arguments, frame)?)
     }
 
-    /// What a call gives.
+    /// Calls a value.
     ///
     /// # Errors
-    /// The value can't be called, or refuses its arguments.
+    /// The value is not callable, or rejects its arguments.
     pub(super) fn call(&self, target: &Value, arguments: &Arguments) -> Result<Value> {
         let object = match target {
             Value::Object(object) => object,

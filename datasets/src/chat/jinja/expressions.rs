@@ -5,7 +5,7 @@ use super::lexer::Kind;
 use super::parser::Parser;
 use super::{filters, predicates};
 
-/// How many links a chain such as `a + b + c` may have.
+/// Maximum length of a chain such as `a + b + c`.
 const LONGEST: usize = 150;
 
 const COMPARISONS: [(&str, Comparison); 6] = [
@@ -27,7 +27,7 @@ const POWERS: [(&str, Operator); 1] = [("**", Operator::Power)];
 type Part = fn(&mut Parser) -> Result<Expression>;
 
 impl Parser {
-    /// An expression, or several with commas, which make a tuple.
+    /// An expression, or a tuple of several with commas.
     pub(super) fn tuple(&mut self, may_choose: bool, ends: &[&str]) -> Result<Expression> {
         let mut items = Vec::new();
         let mut is_tuple = false;
@@ -140,7 +140,7 @@ impl Parser {
         self.chain(&PRODUCTS, |parser| parser.chain(&POWERS, |parser| parser.unary(true)))
     }
 
-    /// Operators of one rank, from left to right (powers, too: that is Jinja's way).
+    /// Operators of one precedence, left-associative (powers too, as in Jinja).
     fn chain(&mut self, operators: &[(&str, Operator)], part: Part) -> Result<Expression> {
         let mut left = part(self)?;
         for _ in 0..LONGEST {
@@ -290,7 +290,7 @@ impl Parser {
         self.too_long()
     }
 
-    /// Filters behind a value; in a filter block the first one has no bar before it.
+    /// Filters after a value; in a filter block the first one has no bar.
     pub(super) fn filters(&mut self, mut value: Expression, starts_inline: bool) -> Result<Expression> {
         let mut is_first = starts_inline;
         for _ in 0..LONGEST {
@@ -332,7 +332,7 @@ impl Parser {
         Ok(if is_negated { Expression::Not(Box::new(test)) } else { test })
     }
 
-    /// Whether what follows a test is its argument.
+    /// Whether the next token begins a test's argument.
     fn starts_argument(&self) -> bool {
         match &self.peek().kind {
             Kind::Name(name) => !matches!(&**name, "else" | "or" | "and"),

@@ -1,8 +1,8 @@
-//! How much a value holds, so that a template's work and memory are bounded.
+//! The size of values, to bound a template's work and memory.
 //!
-//! A template comes with a model, from anybody. Values are shared, so a few steps can build one that takes for ever to
-//! print, to compare or to let go. Every list and dict knows how deep and how large it is, and an expression that makes
-//! one beyond the limits is refused.
+//! A template comes with a model and is untrusted. Values are shared, so a few steps can build one that takes forever
+//! to print, compare or drop. Every list and dict knows its depth and size, and an expression whose result exceeds the
+//! limits is an error.
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -10,23 +10,23 @@ use std::ops::Deref;
 use super::error::{Error, Result};
 use super::value::{Dict, Value};
 
-/// The most bytes and items that one value may hold, with all that lies in it.
+/// Maximum size of a value, in bytes and items, nested values included.
 const LARGEST: usize = 1 << 22;
-/// How deep lists and dicts may lie in each other.
+/// Maximum nesting depth of lists and dicts.
 const DEEPEST: u32 = 200;
-/// The most keys of a dict that a template makes: they are searched one by one.
+/// Maximum number of keys of a dict that a template builds: lookup is linear.
 pub(super) const MOST_KEYS: usize = 1 << 12;
 
-/// How much a value holds.
+/// The size and depth of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     depth: u32,
-    /// Bytes and items, those of values that are held twice counted twice.
+    /// Bytes and items; shared values count every time.
     weight: usize,
 }
 
 impl Extent {
-    /// A text of so many bytes, or another value that holds nothing.
+    /// A string of this many bytes, or another scalar.
     pub(super) fn of_text(bytes: usize) -> Self {
         Self { depth: 0, weight: bytes.saturating_add(1) }
     }
@@ -37,13 +37,13 @@ impl Extent {
         Self { depth, weight: self.weight.saturating_add(inner.weight) }
     }
 
-    /// Steps that it takes to go through all of it.
+    /// Steps to read all of it.
     pub(super) fn steps(self) -> u64 {
         self.weight as u64 / 64
     }
 
     /// # Errors
-    /// A value is larger or deeper than a template may make.
+    /// The value exceeds the size or depth limit.
     pub(super) fn check(self) -> Result<()> {
         check_size(self.weight)?;
         if self.depth > DEEPEST {
@@ -53,7 +53,7 @@ impl Extent {
     }
 
     /// # Errors
-    /// What a name stands for is larger or deeper than a template may hold.
+    /// The value of a name exceeds the size or depth limit.
     pub(super) fn check_name(self, name: &str) -> Result<()> {
         if self.weight <= LARGEST {
             return self.check();
@@ -69,7 +69,7 @@ impl Extent {
 }
 
 /// # Errors
-/// A text or list is longer than a template may make one.
+/// A string or list exceeds the size limit.
 pub(super) fn check_size(size: usize) -> Result<()> {
     if size <= LARGEST {
         return Ok(());
@@ -77,7 +77,7 @@ pub(super) fn check_size(size: usize) -> Result<()> {
     Err(Error::new(format!("the template makes a value of more than {LARGEST} bytes or items")))
 }
 
-/// The items of a list or tuple.
+/// Items of a list or tuple.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Items {
     items: Vec<Value>,
@@ -105,11 +105,11 @@ impl Deref for Items {
     }
 }
 
-/// Items that can be gone through once.
+/// A single-pass iterator.
 #[derive(Debug)]
 pub(super) struct Stream {
     items: RefCell<VecDeque<Value>>,
-    /// That of all the items there were.
+    /// The total size of its initial items.
     extent: Extent,
 }
 
@@ -134,7 +134,7 @@ impl Deref for Stream {
     }
 }
 
-/// How much a dict with so many keys takes to be searched for each of them.
+/// The cost of looking up every key of a dict.
 pub(super) fn of_keys(dict: &Dict) -> Extent {
     let keys = dict.entries().len();
     let both = |extent: Extent, (key, value): &(Value, Value)| extent.with(key).with(value);

@@ -1,4 +1,4 @@
-//! What stands behind `|`.
+//! Filters.
 use std::rc::Rc;
 
 use super::arguments::{self, Arguments, required};
@@ -13,7 +13,7 @@ use super::{escaping, filters_of_lists, filters_of_texts, methods, operators, pr
 
 type Run = fn(&Interpreter<'_>, &Value, &Arguments) -> Result<Value>;
 
-/// A filter: its name, what it costs beside what it makes, and what it does.
+/// A filter: name, additional cost, implementation.
 type Filter = (&'static str, Cost, Run);
 
 /// Jinja's filters, with transformers' `tojson`.
@@ -66,24 +66,24 @@ const FILTERS: [Filter; 46] = [
     ("wordcount", Cost::Width, filters_of_texts::wordcount),
 ];
 
-/// Filters that Jinja has and that no chat template was seen to use.
+/// Filters of Jinja that no known chat template uses.
 const UNSUPPORTED: [&str; 8] =
     ["filesizeformat", "pprint", "random", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr"];
 
-/// Whether Jinja has a filter of this name.
+/// Whether Jinja has a filter with this name.
 pub(super) fn is_known(name: &str) -> bool {
     FILTERS.iter().any(|(known, ..)| *known == name) || UNSUPPORTED.contains(&name)
 }
 
-/// What the filter of this name costs beside what it makes.
+/// The additional cost of a filter.
 pub(super) fn cost(name: &str) -> Cost {
     FILTERS.iter().find(|(known, ..)| *known == name).map_or(Cost::Nothing, |(_, cost, _)| *cost)
 }
 
-/// What a filter makes of a value.
+/// Applies a filter.
 ///
 /// # Errors
-/// There is no such filter here, or it refuses the value or its arguments.
+/// The filter is unknown or unsupported, or rejects the value or arguments.
 pub(super) fn call(interpreter: &Interpreter<'_>, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
     let found = FILTERS.iter().find(|(known, ..)| *known == name);
     match found {
@@ -190,7 +190,7 @@ fn int(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Valu
     }
 }
 
-/// A float without its fraction; nothing for NaN and infinity.
+/// Truncates a float to an integer; `None` for NaN and infinity.
 fn whole(number: f64) -> Result<Option<Value>> {
     if number.is_finite() && number.abs() >= 2f64.powi(127) {
         return Err(Error::new("a number of more than 127 bits"));
@@ -228,7 +228,7 @@ fn round(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Va
     operators::binary(super::ast::Operator::Divide, &whole, &power)
 }
 
-/// JSON as `json.dumps` writes it, by the arguments that transformers passes on.
+/// JSON as `json.dumps` writes it, with the arguments that transformers supports.
 fn to_json(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [is_ascii, indent, separators, sorts_keys] = arguments.bind("tojson", names)?;

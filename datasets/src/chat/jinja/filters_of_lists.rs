@@ -1,4 +1,4 @@
-//! Filters that take what can be gone through.
+//! Filters over iterables.
 use super::arguments::{self, Arguments, required};
 use super::ast::Operator;
 use super::error::{Error, Result};
@@ -8,7 +8,7 @@ use super::text::to_text;
 use super::value::{Value, View};
 use super::{operators, sorting};
 
-/// The way to an attribute: `a.b.0`.
+/// An attribute path: `a.b.0`.
 struct Path(Vec<Value>);
 
 impl Path {
@@ -39,7 +39,7 @@ impl Path {
     }
 }
 
-/// A key to sort by: texts in lower case, unless case counts.
+/// A sort key: strings in lower case unless case-sensitive.
 fn key(value: Value, counts_case: bool) -> Value {
     match value {
         Value::Text(text) | Value::Markup(text) if !counts_case => Value::from(text.to_lowercase()),
@@ -47,10 +47,10 @@ fn key(value: Value, counts_case: bool) -> Value {
     }
 }
 
-/// The items of what a filter goes through when somebody asks for its results, which here is at once.
+/// The items of an iterable, consumed at once where Jinja is lazy.
 ///
 /// # Errors
-/// Where that would show: the result of another filter that still has a name.
+/// The difference would be visible: the iterator of another filter that a name still holds.
 fn gone_through(value: &Value) -> Result<Vec<Value>> {
     if let Value::Iterator(items) = value
         && std::rc::Rc::strong_count(items) > 1
@@ -61,7 +61,7 @@ fn gone_through(value: &Value) -> Result<Vec<Value>> {
     value.iterate()
 }
 
-/// `reverse` of a sort.
+/// The `reverse` argument of a sort.
 fn is_reversed(flag: Option<&Value>) -> Result<bool> {
     let Some(flag) = flag else { return Ok(false) };
     flag.as_int().map(|flag| flag != 0).ok_or_else(|| Error::new("reverse takes true or false"))
@@ -148,7 +148,7 @@ pub(super) fn map(interpreter: &Interpreter<'_>, value: &Value, arguments: &Argu
     Ok(Value::iterator(mapped))
 }
 
-/// The items of which a test is as expected: of an item, or of its attribute.
+/// The items for which a test, on the item or its attribute, has the expected result.
 fn choose(
     interpreter: &Interpreter<'_>,
     value: &Value,
@@ -196,7 +196,7 @@ pub(super) fn rejectattr(interpreter: &Interpreter<'_>, value: &Value, arguments
     choose(interpreter, value, arguments, (false, true))
 }
 
-/// How many, at least one.
+/// A count of at least one.
 fn count(value: Option<Value>, what: &str) -> Result<usize> {
     let count = arguments::int(&required(value, what)?, what)?;
     let count = usize::try_from(count).ok().filter(|count| (1..=1 << 20).contains(count));

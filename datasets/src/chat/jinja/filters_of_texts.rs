@@ -1,4 +1,4 @@
-//! Filters that make texts of texts.
+//! Filters from strings to strings.
 use super::arguments::{self, Arguments, required};
 use super::attributes::marked;
 use super::error::{Error, Result};
@@ -9,7 +9,7 @@ use super::text::{is_space, to_text};
 use super::value::Value;
 use super::{letters, splitting, text_methods};
 
-/// What a filter makes of a text; what is marked as safe stays so.
+/// Applies a string function; safe strings stay safe.
 fn on_text(value: &Value, change: impl FnOnce(&str) -> Result<String>) -> Result<Value> {
     let changed = change(&to_text(value)?)?;
     Ok(if matches!(value, Value::Markup(_)) { Value::Markup(changed.into()) } else { Value::from(changed) })
@@ -30,7 +30,7 @@ pub(super) fn capitalize(_: &Interpreter<'_>, value: &Value, arguments: &Argumen
     on_text(value, |text| Ok(letters::capitalize(text)))
 }
 
-/// Jinja's own rule: what follows white space, a dash or an opening bracket is upper, all else lower.
+/// Jinja's rule: a letter after white space, a dash or an opening bracket is upper case, others lower case.
 pub(super) fn title(_: &Interpreter<'_>, value: &Value, arguments: &Arguments) -> Result<Value> {
     arguments.bind::<0>("title", [])?;
     let text = to_text(value)?;

@@ -1,4 +1,4 @@
-//! The names of a block that runs, and their values.
+//! Variables of a running block.
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::symbols::{Scope, Source};
 use super::value::Value;
 
-/// The names of a block that runs. A name without a value is known here and not set yet.
+/// The variables of a running block. A declared variable without a value is unset.
 #[derive(Debug)]
 pub(super) struct Frame {
     names: RefCell<HashMap<String, Option<Value>>>,
@@ -14,7 +14,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of a block that begins, with the names that it is given.
+    /// The frame of a new block, with its initial variables.
     pub(super) fn enter(
         scope: &Scope,
         around: Option<Rc<Self>>,
@@ -34,7 +34,7 @@ impl Frame {
         Rc::new(Self { names: RefCell::new(names), around })
     }
 
-    /// The value of a name: nothing where no block around knows it, and `Some(None)` where it isn't set yet.
+    /// Looks up a name: `None` if undeclared, `Some(None)` if declared but unset.
     #[expect(clippy::option_option, reason = "unknown and not yet set are two things in Jinja's scopes")]
     pub(super) fn get(&self, name: &str) -> Option<Option<Value>> {
         let found = self.names.borrow().get(name).cloned();

@@ -1,4 +1,4 @@
-//! The functions that every template knows.
+//! Global functions.
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -11,13 +11,13 @@ use super::text::to_text;
 use super::value::{Dict, Range, Value};
 use crate::chat::Date;
 
-/// The longest range of Jinja's sandbox.
+/// Maximum length of a range in Jinja's sandbox.
 const LONGEST: usize = 100_000;
 
-/// What a function gives.
+/// Calls a function.
 ///
 /// # Errors
-/// It refuses its arguments, or is `raise_exception`.
+/// The function rejects its arguments, or is `raise_exception`.
 pub(super) fn call(function: Function, arguments: &Arguments, today: Date) -> Result<Value> {
     match function {
         Function::Range => range(arguments),
@@ -98,10 +98,10 @@ fn dict(arguments: &Arguments) -> Result<Dict> {
     Ok(dict)
 }
 
-/// The arguments with names, as a dict.
+/// Keyword arguments as a dict.
 ///
 /// # Errors
-/// None: the names are texts.
+/// Never, because names are strings.
 pub(super) fn named(arguments: &Arguments) -> Result<Value> {
     let arguments = Arguments { positional: Vec::new(), named: arguments.named.clone() };
     dict(&arguments).map(|dict| Value::Dict(Rc::new(dict)))
@@ -110,7 +110,7 @@ pub(super) fn named(arguments: &Arguments) -> Result<Value> {
 /// `dict.fromkeys(..)`.
 ///
 /// # Errors
-/// A key is none.
+/// A key is not hashable.
 pub(super) fn from_keys(arguments: &Arguments) -> Result<Value> {
     let [keys, value] = arguments.bind_positional("dict.fromkeys")?;
     let value = value.unwrap_or(Value::None);

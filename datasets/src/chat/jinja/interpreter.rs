@@ -1,4 +1,4 @@
-//! Runs the statements of a template.
+//! The interpreter of statements.
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,23 +15,23 @@ use super::text::to_text;
 use super::value::{Dict, Value};
 use crate::chat::Date;
 
-/// How deep statements, expressions and macros may run in each other.
+/// Maximum recursion depth of statements, expressions and macros.
 const DEEPEST: usize = 300;
 
-/// Runs the statements of a template.
+/// The state of rendering a template.
 #[derive(Debug)]
 pub(super) struct Interpreter<'t> {
     pub(super) today: Date,
-    /// What the template is told.
+    /// The variables passed to the template.
     given: &'t Dict,
-    /// What the template has set at its top.
+    /// Top-level assignments.
     top: RefCell<HashMap<String, Value>>,
-    /// The text of the block that a filter stands at.
+    /// Captured texts of filter blocks.
     pub(super) captured: RefCell<Vec<Value>>,
     pub(super) line: Cell<usize>,
     depth: Cell<usize>,
     pub(super) steps: Cell<u64>,
-    /// The namespaces there are: they can hold one another, and are emptied at the end.
+    /// All namespaces: they may form reference cycles, and are cleared at the end.
     pub(super) namespaces: RefCell<Vec<Value>>,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Interpreter<'_> {
     }
 }
 
-/// What to do after a statement.
+/// The control flow after a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     On,
@@ -65,10 +65,10 @@ impl<'t> Interpreter<'t> {
         }
     }
 
-    /// What a template writes.
+    /// Renders statements.
     ///
     /// # Errors
-    /// It refuses, or asks for what is not there.
+    /// The template raises an exception, or uses something undefined.
     pub(super) fn run(&self, body: &[Statement], scope: &Scope) -> Result<String> {
         let frame = self.enter(scope, None, Vec::new())?;
         let mut out = String::new();
@@ -76,7 +76,7 @@ impl<'t> Interpreter<'t> {
         Ok(out)
     }
 
-    /// A name as the template was told, or set at its top.
+    /// A name among top-level assignments and the template's variables.
     pub(super) fn context(&self, name: &str) -> Option<Value> {
         let set = self.top.borrow().get(name).cloned();
         set.or_else(|| self.given.get_text(name).cloned()).or_else(|| {
@@ -85,10 +85,10 @@ impl<'t> Interpreter<'t> {
         })
     }
 
-    /// The frame of a block that begins.
+    /// Creates the frame of a new block.
     ///
     /// # Errors
-    /// The template takes too many steps.
+    /// The step limit is exceeded.
     pub(super) fn enter(
         &self,
         scope: &Scope,
@@ -99,7 +99,7 @@ impl<'t> Interpreter<'t> {
         Ok(Frame::enter(scope, around.cloned(), given, |name| self.context(name)))
     }
 
-    /// Runs a part one level deeper.
+    /// Runs a part one recursion level deeper.
     pub(super) fn deeper<T>(&self, part: impl FnOnce() -> Result<T>) -> Result<T> {
         self.charge(1)?;
         if self.depth.get() >= DEEPEST {
@@ -123,7 +123,7 @@ impl<'t> Interpreter<'t> {
         Ok(Flow::On)
     }
 
-    /// The text that a block writes, and what to do after it.
+    /// Renders a block to a string; returns the control flow after it.
     fn block(&self, block: &Block, frame: &Rc<Frame>) -> Result<(String, Flow)> {
         let mut out = String::new();
         let flow = self.statements(&block.body, frame, &mut out)?;
@@ -236,7 +236,7 @@ impl<'t> Interpreter<'t> {
         self.statements(&body.body, &inner, out)
     }
 
-    /// The text of a block behind the filters that stand at it.
+    /// Applies the filters of a filter block to its text.
     fn filtered(&self, text: String, filter: &Expression, frame: &Rc<Frame>) -> Result<Value> {
         self.captured.borrow_mut().push(Value::from(text));
         let value = self.evaluate(filter, frame);
@@ -272,7 +272,7 @@ impl<'t> Interpreter<'t> {
         Ok(())
     }
 
-    /// What a macro writes for these arguments.
+    /// Calls a macro.
     pub(super) fn call_macro(&self, closure: &Closure, arguments: &Arguments) -> Result<Value> {
         let around = closure.around.upgrade();
         let around = around.ok_or_else(|| Error::new("a macro is called outside the block it was written in"))?;
@@ -297,10 +297,10 @@ fn closure(written: &Arc<Macro>, frame: &Rc<Frame>) -> Value {
     Value::Object(Rc::new(Object::Macro(Closure { written: Arc::clone(written), around })))
 }
 
-/// Namespaces of transformers refuse names that begin with an underscore.
+/// Checks the name of a namespace attribute: transformers' sandbox rejects a leading underscore.
 ///
 /// # Errors
-/// The name does.
+/// The name begins with one.
 pub(super) fn check_attribute(name: &str) -> Result<()> {
     if name.starts_with('_') {
         return Err(Error::new(format!("a namespace can't have an attribute that begins with an underscore: {name}")));
@@ -308,7 +308,7 @@ pub(super) fn check_attribute(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The values of a macro's names; a parameter that isn't given has none yet.
+/// Binds a macro's parameters; a missing one without default is unset.
 fn macro_arguments(written: &Macro, arguments: &Arguments) -> Result<Vec<(String, Option<Value>)>> {
     let what = || if written.name.is_empty() { "caller" } else { &*written.name };
     let Arguments { positional, mut named } = arguments.clone();
@@ -342,7 +342,7 @@ fn macro_arguments(written: &Macro, arguments: &Arguments) -> Result<Vec<(String
     Ok(given)
 }
 
-/// As many parts of a value as are to be assigned.
+/// Unpacks a value into `count` parts.
 pub(super) fn parts(value: &Value, count: usize) -> Result<Vec<Value>> {
     let parts = value.iterate()?;
     if parts.len() == count {
@@ -351,7 +351,7 @@ pub(super) fn parts(value: &Value, count: usize) -> Result<Vec<Value>> {
     Err(Error::new(format!("{} values can't be assigned to {count} names", parts.len())))
 }
 
-/// The names of a target with their values.
+/// Assigns the parts of a value to the names of a target.
 pub(super) fn unpack(target: &Target, value: Value, given: &mut Vec<(String, Option<Value>)>) -> Result<()> {
     match target {
         Target::Name(name) => given.push((name.clone(), Some(value))),

@@ -1,4 +1,4 @@
-//! JSON to values, and values to JSON as Python's `json.dumps` writes it.
+//! Conversion between JSON and values; output as Python's `json.dumps` writes it.
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -10,10 +10,10 @@ use super::text;
 use super::value::{Dict, Value};
 use crate::big_integers;
 
-/// A value of JSON as a template sees it.
+/// Converts JSON to a value.
 ///
 /// # Errors
-/// A whole number has more than 127 bits.
+/// An integer has more than 127 bits.
 fn from_json(value: &Json) -> Result<Value> {
     if let Some(digits) = big_integers::digits(value) {
         let number = digits.parse().map(Value::Int);
@@ -33,16 +33,16 @@ fn from_json(value: &Json) -> Result<Value> {
     })
 }
 
-/// An object of JSON as a dict.
+/// Converts a JSON object to a dict.
 ///
 /// # Errors
-/// A whole number in it has more than 127 bits.
+/// An integer in it has more than 127 bits.
 pub(super) fn dict(map: &Map<String, Json>) -> Result<Dict> {
     let entry = |(key, value): (&String, &Json)| Ok((Value::from(&**key), from_json(value)?));
     map.iter().map(entry).collect::<Result<Vec<_>>>().map(Dict::from)
 }
 
-/// How `json.dumps` is asked to write.
+/// Options of `json.dumps`.
 #[derive(Debug)]
 pub(super) struct Style {
     pub(super) is_ascii: bool,
@@ -55,7 +55,7 @@ pub(super) struct Style {
 /// `json.dumps(value)`.
 ///
 /// # Errors
-/// JSON has no such value.
+/// The value has no JSON form.
 pub(super) fn dumps(value: &Value, style: &Style) -> Result<String> {
     let mut out = String::new();
     push(&mut out, value, style, 0)?;

@@ -1,4 +1,4 @@
-//! Upper and lower case and kinds of letters, as Python has them.
+//! Case conversion and character classes as in Python.
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// `str.islower`: a letter with case, and none that is upper.
@@ -11,7 +11,7 @@ pub(super) fn is_upper(text: &str) -> bool {
     text.chars().any(char::is_uppercase) && !text.chars().any(|letter| letter.is_lowercase() || is_title(letter))
 }
 
-/// The letters that are two of which the first is upper.
+/// Whether the character is in title case (Lt).
 fn is_title(letter: char) -> bool {
     matches!(letter, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}' | '\u{1f98}'..='\u{1f9f}'
         | '\u{1fa8}'..='\u{1faf}' | '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}')
@@ -21,7 +21,7 @@ fn has_case(letter: char) -> bool {
     letter.is_uppercase() || letter.is_lowercase() || is_title(letter)
 }
 
-/// A letter as the first one of a title.
+/// The title case of a character.
 fn title_letter(letter: char) -> String {
     match letter {
         '\u{1c4}'..='\u{1c6}' => return '\u{1c5}'.to_string(),
@@ -66,7 +66,7 @@ fn title_of_iota(letter: char) -> char {
     }
 }
 
-/// The letters of a text, each with its lower case. That of a sigma depends on what stands around it.
+/// The characters of a string with their lower case. Final sigma depends on its context.
 fn lowered(text: &str) -> impl Iterator<Item = (char, String)> {
     let lower: Vec<char> = text.to_lowercase().chars().collect();
     let mut at = 0;
@@ -119,7 +119,7 @@ pub(super) fn swap_case(text: &str) -> String {
     lowered(text).map(swap).collect()
 }
 
-/// `str.casefold`: the lower case of the upper case, but for a few letters.
+/// `str.casefold`: lower case of the upper case, with a few exceptions.
 pub(super) fn fold_case(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
@@ -134,7 +134,7 @@ pub(super) fn fold_case(text: &str) -> String {
     out
 }
 
-/// `str.isalpha` of a letter.
+/// `str.isalpha` of a character.
 pub(super) fn is_alphabetic(letter: char) -> bool {
     use GeneralCategory::{LowercaseLetter, ModifierLetter, OtherLetter, TitlecaseLetter, UppercaseLetter};
     matches!(
@@ -143,12 +143,12 @@ pub(super) fn is_alphabetic(letter: char) -> bool {
     )
 }
 
-/// `str.isdecimal` of a letter: a digit of any script.
+/// `str.isdecimal` of a character: a digit of any script.
 pub(super) fn is_decimal(letter: char) -> bool {
     get_general_category(letter) == GeneralCategory::DecimalNumber
 }
 
-/// `str.isdigit` of a letter: also one that is set high or low, or within a circle.
+/// `str.isdigit` of a character: also super- and subscripts and circled digits.
 pub(super) fn is_digit(letter: char) -> bool {
     is_decimal(letter)
         || matches!(letter, '²' | '³' | '¹' | '\u{1369}'..='\u{1371}' | '\u{19da}' | '\u{2070}' | '\u{2074}'..='\u{2079}'
@@ -158,30 +158,30 @@ pub(super) fn is_digit(letter: char) -> bool {
             | '\u{11052}'..='\u{1105a}' | '\u{1f100}'..='\u{1f10a}')
 }
 
-/// The letters of Chinese that Unicode gives a number.
+/// Chinese characters with a numeric value in Unicode.
 const NUMERALS: &str = "\
     㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬\
     貮貳贰阡陆陌陸零\u{f96b}\u{f973}\u{f978}\u{f9b2}\u{f9d1}\u{f9d3}\u{f9fd}\u{20001}\u{20064}\u{200e2}\
     \u{20121}\u{2092a}\u{20983}\u{2098c}\u{2099c}\u{20aea}\u{20afd}\u{20b19}\u{22390}\u{22998}\u{23b1b}\
     \u{2626d}\u{2f890}";
 
-/// `str.isnumeric` of a letter.
+/// `str.isnumeric` of a character.
 pub(super) fn is_numeric(letter: char) -> bool {
     use GeneralCategory::{DecimalNumber, LetterNumber, OtherNumber};
     matches!(get_general_category(letter), DecimalNumber | LetterNumber | OtherNumber) || NUMERALS.contains(letter)
 }
 
-/// `str.isalnum` of a letter.
+/// `str.isalnum` of a character.
 pub(super) fn is_alphanumeric(letter: char) -> bool {
     is_alphabetic(letter) || is_numeric(letter)
 }
 
-/// The text with the digits of all scripts as those of ASCII, for numbers.
+/// Converts the digits of all scripts to ASCII, for parsing numbers.
 pub(super) fn with_ascii_digits(text: &str) -> String {
     text.chars().map(|letter| if letter.is_ascii() { letter } else { ascii_digit(letter).unwrap_or(letter) }).collect()
 }
 
-/// The digits of a script lie one behind the other, from zero.
+/// The ASCII digit of a digit of any script; each script's digits are consecutive.
 fn ascii_digit(letter: char) -> Option<char> {
     let is_digit = |number: u32| char::from_u32(number).is_some_and(is_decimal);
     let number = u32::from(letter);
@@ -206,12 +206,12 @@ mod tests {
     #[derive(Deserialize)]
     struct Golden {
         made_by: String,
-        /// The letters that Python's Unicode has.
+        /// The characters of Python's Unicode version.
         known: Ranges,
         answers: BTreeMap<String, Ranges>,
-        /// The sevens of all scripts.
+        /// The digit seven of every script.
         digits: String,
-        /// A letter, its title case, its case for comparing, and the other case.
+        /// A character, its title case, its case folding, and its swapped case.
         cases: Vec<[String; 4]>,
     }
 

@@ -3,14 +3,14 @@ use super::error::{Error, Result};
 use super::literal;
 use super::text::is_space;
 
-/// A token and the line it stands in.
+/// A token and its line number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
     pub(super) line: usize,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Data(String),
@@ -47,7 +47,7 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>> {
 struct Lexer<'s> {
     rest: &'s str,
     line: usize,
-    /// Whether what was read last ended in a line break.
+    /// Whether the last text ended in a line break.
     starts_line: bool,
     tokens: Vec<Token>,
 }
@@ -61,7 +61,7 @@ impl<'s> Lexer<'s> {
         Err(Error::at(message, self.line))
     }
 
-    /// Takes so many bytes off the front.
+    /// Consumes this many bytes.
     fn advance(&mut self, length: usize) -> &'s str {
         let (taken, rest) = self.rest.split_at(length);
         self.line += taken.matches('\n').count();
@@ -101,7 +101,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Text before a tag, without the white space that the tag takes.
+    /// The text before a tag, with white space removed as the tag requires.
     fn stripped<'t>(&self, text: &'t str, sign: Option<char>, takes_indent: bool) -> &'t str {
         match sign {
             Some('-') => text.trim_end_matches(is_space),
@@ -126,7 +126,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// What stands between `{% raw %}` and `{% endraw %}`.
+    /// The text between `{% raw %}` and `{% endraw %}`.
     fn raw(&mut self) -> Result<()> {
         let mut from = 0;
         while let Some(at) = self.rest[from..].find("{%").map(|at| at + from) {
@@ -141,7 +141,7 @@ impl<'s> Lexer<'s> {
         if self.rest.is_empty() { Ok(()) } else { self.error("a raw block has no {% endraw %}") }
     }
 
-    /// The tokens of a `{{ }}` or `{% %}`, to its end.
+    /// The tokens of a `{{ }}` or `{% %}` up to its end.
     fn expression(&mut self, begin: Kind) -> Result<()> {
         let is_block = begin == Kind::BlockBegin;
         self.push(begin);
@@ -210,7 +210,7 @@ fn first_tag(text: &str) -> Option<usize> {
     starts.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
-/// The length of `{% raw %}` with what it takes behind it: a line break stays unless the tag ends in a minus.
+/// The length of `{% raw %}` and the white space it removes: a line break stays unless the tag ends in a minus.
 fn raw_begin(tag: &str) -> Option<usize> {
     let inner = tag.strip_prefix("{%")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner).trim_start_matches(is_space);
@@ -222,7 +222,7 @@ fn raw_begin(tag: &str) -> Option<usize> {
     Some(tag.len() - rest.len())
 }
 
-/// The sign and the length of `{% endraw %}` with what it takes behind it.
+/// The sign and the length of `{% endraw %}` and the white space it removes.
 fn raw_end(tag: &str) -> Option<(Option<char>, usize)> {
     let inner = tag.strip_prefix("{%")?;
     let sign = inner.chars().next().filter(|sign| matches!(sign, '-' | '+'));
@@ -232,7 +232,7 @@ fn raw_end(tag: &str) -> Option<(Option<char>, usize)> {
     Some((sign, tag.len() - inner.len() + length))
 }
 
-/// The length of the end of a tag, if one stands here.
+/// The length of a tag's end at this position, if there is one.
 fn end_of_tag(text: &str, is_block: bool) -> Option<usize> {
     let close = if is_block { "%}" } else { "}}" };
     let sign = text.chars().next().filter(|&sign| sign == '-' || (is_block && sign == '+'));
@@ -241,7 +241,7 @@ fn end_of_tag(text: &str, is_block: bool) -> Option<usize> {
     Some(length + trailing(rest, sign, is_block))
 }
 
-/// How much white space a tag takes behind it.
+/// The length of the white space that a tag removes after it.
 fn trailing(rest: &str, sign: Option<char>, trims_line: bool) -> usize {
     match sign {
         Some('-') => rest.len() - rest.trim_start_matches(is_space).len(),

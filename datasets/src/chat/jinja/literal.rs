@@ -1,15 +1,15 @@
-//! Numbers and texts in a template, as Python reads them.
+//! Number and string literals, as in Python.
 use std::fmt::Write as _;
 
 use super::error::{Error, Result};
 use super::lexer::Kind;
 
-/// Whether a letter may stand in a name.
+/// Whether a character may be part of a name.
 pub(super) fn is_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// The number at the start of `text` and its length. After a dot there is no fraction: `x.1.2` is two indices.
+/// The number at the start of `text` and its length. After a dot it has no fraction: `x.1.2` is two indices.
 pub(super) fn number(text: &str, after_dot: bool) -> Result<Option<(Kind, usize)>> {
     if !text.starts_with(|letter: char| letter.is_ascii_digit()) {
         return Ok(None);
@@ -37,7 +37,7 @@ pub(super) fn number(text: &str, after_dot: bool) -> Result<Option<(Kind, usize)
     Ok(Some((Kind::Int(value), length)))
 }
 
-/// The length of digits with single underscores between them.
+/// The length of digits, with single underscores allowed between them.
 fn digits_length(text: &str, radix: u32, may_start_with_underscore: bool) -> usize {
     let (mut length, mut after_digit) = (0, may_start_with_underscore);
     for (at, letter) in text.char_indices() {
@@ -54,7 +54,7 @@ fn zeros_length(text: &str) -> usize {
     text.len() - text.trim_start_matches('0').len()
 }
 
-/// Digits, a fraction and an exponent, of which one of the last two must be there.
+/// The length of digits with a fraction or an exponent or both.
 fn float_length(text: &str) -> Option<usize> {
     let mut length = digits_length(text, 10, false);
     let fraction = text[length..].strip_prefix('.').map_or(0, |rest| digits_length(rest, 10, false));
@@ -69,7 +69,7 @@ fn float_length(text: &str) -> Option<usize> {
     (fraction > 0 || exponent.is_some()).then(|| length + exponent.unwrap_or(0))
 }
 
-/// The length of the quoted text at the start, quotes included.
+/// The length of the quoted string at the start, quotes included.
 pub(super) fn quoted(text: &str) -> Option<usize> {
     let quote = text.chars().next()?;
     let mut letters = text.char_indices().skip(1);
@@ -85,7 +85,7 @@ pub(super) fn quoted(text: &str) -> Option<usize> {
     None
 }
 
-/// What the text between quotes says, by Python's `unicode-escape` after `backslashreplace`.
+/// Decodes escapes by Python's `unicode-escape` after `backslashreplace`.
 pub(super) fn unescape(text: &str) -> Result<String> {
     let mut out = String::new();
     let mut letters = text.chars().peekable();
@@ -116,8 +116,7 @@ pub(super) fn unescape(text: &str) -> Result<String> {
     Ok(out)
 }
 
-/// An escape that Python does not know stays; a letter beyond ASCII has become an escape of its own by then, whose
-/// backslash the first one takes.
+/// Writes an unknown escape unchanged; non-ASCII characters were escaped before, so the first backslash takes theirs.
 fn push_unknown(out: &mut String, code: char) {
     out.push('\\');
     match u32::from(code) {

@@ -1,4 +1,4 @@
-//! Loops, and what `loop` tells about them.
+//! Loops and the `loop` variable.
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use super::interpreter::{Flow, Interpreter, parts, unpack};
 use super::objects::{Loop, Object, Place};
 use super::value::Value;
 
-/// Steps that a turn of a loop costs, which has names of its own.
+/// Steps of one loop iteration, which has a scope.
 const TURN: u64 = 4;
 
 impl Interpreter<'_> {
-    /// Runs a loop over items.
+    /// Runs a loop.
     pub(super) fn run_loop(
         &self,
         written: &Arc<For>,
@@ -46,7 +46,8 @@ impl Interpreter<'_> {
         self.statements(&otherwise.body, &inner, out)
     }
 
-    /// Whether a turn of the loop came to its end. (Jinja runs `else` also where each turn was left early.)
+    /// Runs the iterations; returns whether one ended normally. (Jinja runs `else` also if every iteration was left
+    /// early.)
     fn turns(&self, looped: &Loop, object: &Value, frame: &Rc<Frame>, out: &mut String) -> Result<bool> {
         let written = &looped.written;
         let mut is_complete = false;
@@ -76,7 +77,7 @@ impl Interpreter<'_> {
         if ready.is_some() { Ok(ready) } else { self.draw_new(looped) }
     }
 
-    /// The next item that the loop's test lets through.
+    /// The next item that passes the loop's test.
     fn draw_new(&self, looped: &Loop) -> Result<Option<Value>> {
         let written = &looped.written;
         loop {
@@ -166,7 +167,7 @@ impl Interpreter<'_> {
         Ok(Value::Bool(has_changed))
     }
 
-    /// `loop(items)`: the loop once more, over other items.
+    /// `loop(items)`: a recursive call of the loop.
     pub(super) fn call_loop(&self, looped: &Loop, arguments: &Arguments) -> Result<Value> {
         if !looped.written.is_recursive {
             return Err(Error::new("loop(..) needs a loop that is marked as recursive"));
@@ -180,7 +181,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// A value as a tuple of what is assigned to each name.
+/// Packs a value into a tuple of its parts.
 fn packed(target: &Target, value: &Value) -> Result<Value> {
     let Target::Tuple(targets) = target else { return Ok(value.clone()) };
     let items = parts(value, targets.len())?;

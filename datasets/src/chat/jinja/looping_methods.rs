@@ -5,10 +5,10 @@ use super::interpreter::Interpreter;
 use super::objects::Object;
 use super::value::Value;
 
-/// What the method of an object gives.
+/// Calls a method of an object.
 ///
 /// # Errors
-/// It refuses its arguments.
+/// The method rejects its arguments.
 pub(super) fn call(object: &Object, name: &str, arguments: &Arguments) -> Result<Value> {
     match object {
         Object::Loop(looped) => Interpreter::loop_method(looped, name, arguments),

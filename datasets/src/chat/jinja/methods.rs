@@ -1,4 +1,4 @@
-//! The methods of values, as far as Python has them.
+//! Methods of Python's types.
 use std::num::IntErrorKind;
 use std::rc::Rc;
 
@@ -11,13 +11,13 @@ use super::text::{float, view_of};
 use super::value::Value;
 use super::{looping_methods, text_methods};
 
-/// What a template may do with a method.
+/// The support of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Method,
-    /// It changes its value, which the sandbox does not allow.
+    /// It mutates its value, which the sandbox forbids.
     Mutator,
-    /// Python has it, and it isn't built here.
+    /// Python has it, but it is not implemented here.
     Unsupported,
 }
 
@@ -92,7 +92,7 @@ const ITERATOR: Names = &[
     ("throw", Unsupported),
 ];
 
-/// The method of a value, by the name in the table, if Python has one.
+/// Looks up a method in the table.
 pub(super) fn find(value: &Value, name: &str) -> Option<(&'static str, Known)> {
     let names = match value {
         Value::Text(_) => text_methods::NAMES,
@@ -109,10 +109,10 @@ pub(super) fn find(value: &Value, name: &str) -> Option<(&'static str, Known)> {
     names.iter().find(|(known, _)| *known == name).copied()
 }
 
-/// What `receiver.name(arguments)` gives.
+/// Calls `receiver.name(arguments)`.
 ///
 /// # Errors
-/// The method refuses its arguments.
+/// The method rejects its arguments.
 pub(super) fn call(
     interpreter: &Interpreter<'_>,
     receiver: &Value,
@@ -180,7 +180,7 @@ fn sequence(receiver: &Value, name: &'static str, arguments: &Arguments) -> Resu
     found.map(|at| Value::Int(at as i128)).ok_or_else(|| Error::new("index: there is no such item"))
 }
 
-/// `int(value)` of a text; `None` where Python raises ValueError.
+/// `int(value)` of a string; `None` for a ValueError.
 ///
 /// # Errors
 /// The number has more than 127 bits.
@@ -206,13 +206,13 @@ pub(super) fn parse_int(text: &str, base: u32) -> Result<Option<i128>> {
     }
 }
 
-/// Digits without the single underscores between them; `None` for signs and for underscores elsewhere.
+/// Removes single underscores between digits; `None` for signs and other underscores.
 fn without_underscores(text: &str) -> Option<String> {
     let is_wrong = text.starts_with(['_', '+', '-']) || text.ends_with('_') || text.contains("__") || text.is_empty();
     (!is_wrong).then(|| text.replace('_', ""))
 }
 
-/// `float(value)` of a text; `None` where Python raises ValueError.
+/// `float(value)` of a string; `None` for a ValueError.
 pub(super) fn parse_float(text: &str) -> Option<f64> {
     let text = with_ascii_digits(text.trim_matches(super::text::is_space));
     let bytes = text.as_bytes();
@@ -227,7 +227,7 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
 /// `round(value, digits)`.
 ///
 /// # Errors
-/// The value is no number, or the digits are out of range.
+/// The value is not a number, or the number of digits is out of range.
 pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     if let Some(number) = value.as_int() {
         return Ok(if digits >= 0 { Value::Int(number) } else { round_int(number, -digits)? });
@@ -245,7 +245,7 @@ pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     text.parse().map(Value::Float).map_err(|_| Error::new(format!("{} can't be rounded", float(*number))))
 }
 
-/// A float rounded to so many tens: the nearer one, or the even one.
+/// Rounds a float to a power of ten, ties to even.
 fn round_to_tens(number: f64, tens: i32) -> f64 {
     let text = format!("{number:e}");
     let exponent: i32 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);

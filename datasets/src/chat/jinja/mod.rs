@@ -1,10 +1,10 @@
-//! Jinja as transformers runs it: jinja2's sandbox with `trim_blocks`, `lstrip_blocks`, loop controls, the
-//! `generation` tag and a few functions, over Python's values.
+//! Jinja as used by transformers: jinja2's sandbox with `trim_blocks`, `lstrip_blocks`, loop controls, the `generation`
+//! tag and a few functions, over Python's values.
 //!
-//! A template engine of its own, since chat templates lean on Python: `x.items` is a method even where a key has that
-//! name, a name that is set later is undefined before, what `select` gives can be gone through once, `'%s' % x` writes,
-//! `[1, 'a']` prints in Python's quotes. An engine that reads Jinja's grammar with other values gives other texts, and
-//! no error. Here whatever isn't as in Python is an error that names it.
+//! Chat templates depend on Python semantics, hence a separate engine: `x.items` is a method even if a key has that
+//! name, a name that is set later is undefined before, the result of `select` is a single-pass iterator, `'%s' % x`
+//! formats, `[1, 'a']` prints with Python's quotes. An engine with Jinja's grammar but other values gives other texts
+//! without an error. Here every unsupported construct is an error that names it.
 mod arguments;
 mod ast;
 mod attributes;
@@ -51,7 +51,7 @@ use symbols::Scope;
 
 pub(super) use error::Error;
 
-/// A template that parses.
+/// A compiled template.
 #[derive(Debug)]
 pub(super) struct Template {
     body: Vec<Statement>,
@@ -62,17 +62,17 @@ impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// It does not parse, or uses a tag that chat templates can't have.
+    /// The source does not parse, or uses a tag unavailable in chat templates.
     pub(super) fn new(source: &str) -> Result<Self, Error> {
         let mut body = parser::parse(source)?;
         let scope = symbols::resolve(&mut body)?;
         Ok(Self { body, scope })
     }
 
-    /// What the template writes, told these names.
+    /// Renders the template with these variables.
     ///
     /// # Errors
-    /// It refuses, or asks for what is not there.
+    /// The template raises an exception, or uses something undefined.
     pub(super) fn render(&self, told: &Map<String, Json>, today: Date) -> Result<String, Error> {
         let told = json::dict(told)?;
         Interpreter::new(&told, today).run(&self.body, &self.scope)

@@ -1,9 +1,9 @@
-//! Numbers as texts, by a format such as `08.3f`.
+//! Number formatting by a specification such as `08.3f`.
 use super::error::{Error, Result};
 use super::text::{float, to_text};
 use super::value::Value;
 
-/// What stands behind the colon in `{:..}`, or between `%` and the letter.
+/// A format specification, after the colon in `{:..}` or between `%` and the letter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spec {
     pub(super) fill: Option<char>,
@@ -16,14 +16,14 @@ pub(super) struct Spec {
     pub(super) kind: Option<char>,
 }
 
-/// Wider than any column of a chat; a template that asks for more wants memory.
+/// Maximum width, to bound memory.
 pub(super) const WIDEST: usize = 100_000;
 
 impl Spec {
-    /// Reads `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
+    /// Parses `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
     ///
     /// # Errors
-    /// It is no format.
+    /// The specification is invalid.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let wrong = || Error::new(format!("{text:?} is no format"));
         let mut spec = Self::default();
@@ -54,7 +54,7 @@ impl Spec {
         if letters.next().is_some() { Err(wrong()) } else { Ok(spec) }
     }
 
-    /// The text with its sign, in its column.
+    /// Pads the text with its sign to the width.
     fn place(&self, sign: &str, body: &str, default_align: char) -> String {
         let length = sign.chars().count() + body.chars().count();
         let fill: String = std::iter::repeat_n(self.fill.unwrap_or(' '), self.width.saturating_sub(length)).collect();
@@ -78,7 +78,7 @@ fn take(rest: &mut &str, letters: &[char]) -> Option<char> {
 }
 
 /// # Errors
-/// The number is out of all proportion.
+/// The number is too large.
 pub(super) fn take_number(rest: &mut &str) -> Result<Option<usize>> {
     let length = rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     if length == 0 {
@@ -92,7 +92,7 @@ pub(super) fn take_number(rest: &mut &str) -> Result<Option<usize>> {
 /// `format(value, spec)`.
 ///
 /// # Errors
-/// The format is not one for such a value.
+/// The specification does not fit the value.
 pub(super) fn format(value: &Value, spec: &str) -> Result<String> {
     if spec.is_empty() {
         return to_text(value);
@@ -126,13 +126,13 @@ pub(super) fn format(value: &Value, spec: &str) -> Result<String> {
     }
 }
 
-/// A text cut to its precision, in its column.
+/// Truncates a string to the precision and pads it.
 pub(super) fn column(text: &str, spec: &Spec) -> String {
     let cut: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
     spec.place("", &cut, '<')
 }
 
-/// An int in its column, a precision being the least number of its digits; `None` for a type that is not supported.
+/// Formats an int, with the precision as its minimum number of digits; `None` for an unsupported type.
 pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
     let magnitude = number.unsigned_abs();
     let (prefix, digits) = match spec.kind {
@@ -151,14 +151,14 @@ pub(super) fn int_text(number: i128, spec: &Spec) -> Option<String> {
     grouped(&sign, &digits, "", every, spec)
 }
 
-/// The letter of a number.
+/// Formats a character code.
 fn letter_text(number: i128, spec: &Spec) -> Option<String> {
     let letter = u32::try_from(number).ok().and_then(char::from_u32)?;
     let is_wrong = spec.sign.is_some() || spec.is_alternate || spec.grouping.is_some();
     (!is_wrong).then(|| spec.place("", &letter.to_string(), '>'))
 }
 
-/// A float in its column; `None` for a type that is not supported.
+/// Formats a float; `None` for an unsupported type.
 pub(super) fn float_text(number: f64, spec: &Spec) -> Option<String> {
     let magnitude = number.abs();
     let body = if number.is_finite() {
@@ -194,7 +194,7 @@ fn sign(is_negative: bool, spec: &Spec) -> &'static str {
     }
 }
 
-/// A number with a point behind its digits, whether or not there is a fraction.
+/// Adds a decimal point after the digits if there is none.
 fn with_point(body: String) -> String {
     let digits = body.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(body.len());
     if digits == 0 || body[digits..].starts_with('.') {
@@ -204,8 +204,7 @@ fn with_point(body: String) -> String {
     format!("{digits}.{behind}")
 }
 
-/// Digits with commas or underscores, and so are zeros that fill the column; `None` for commas in other numbers than
-/// decimal ones.
+/// Groups digits, including padding zeros, with commas or underscores; `None` for commas in non-decimal numbers.
 fn grouped(sign: &str, digits: &str, behind: &str, every: usize, spec: &Spec) -> Option<String> {
     let Some(separator) = spec.grouping else { return Some(spec.place(sign, &format!("{digits}{behind}"), '>')) };
     if (separator == ',' && every != 3) || digits.is_empty() {
@@ -235,7 +234,7 @@ fn scientific(number: f64, precision: usize) -> String {
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// So many significant digits; zeros at the end are there only if they are kept.
+/// Formats significant digits; trailing zeros are kept on request.
 fn general(number: f64, precision: usize, has_point: bool, keeps_zeros: bool) -> String {
     let precision = precision.max(1);
     let text = scientific(number, precision - 1);

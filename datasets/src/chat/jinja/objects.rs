@@ -1,4 +1,4 @@
-//! Values with a life of their own: functions, macros, namespaces, loops.
+//! Values with identity: functions, macros, namespaces, loops.
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -11,7 +11,7 @@ use super::value::{Dict, Value};
 
 #[derive(Debug)]
 pub(super) enum Object {
-    /// A function that every template knows.
+    /// A global function.
     Function(Function),
     /// `dict.fromkeys`.
     FromKeys,
@@ -38,7 +38,7 @@ pub(super) enum Function {
     StrftimeNow,
 }
 
-/// The functions that every template knows, by name. `lipsum` is missing: it is random.
+/// The global functions by name. `lipsum` is missing: it is random.
 pub(super) const FUNCTIONS: [(&str, Function); 7] = [
     ("range", Function::Range),
     ("dict", Function::Dict),
@@ -49,7 +49,7 @@ pub(super) const FUNCTIONS: [(&str, Function); 7] = [
     ("strftime_now", Function::StrftimeNow),
 ];
 
-/// A macro and the names around it. They outlive it but for a macro that leaves the block it was written in.
+/// A macro and a weak reference to its enclosing scope, which outlives it unless the macro leaves its block.
 #[derive(Debug)]
 pub(super) struct Closure {
     pub(super) written: Arc<Macro>,
@@ -62,8 +62,7 @@ pub(super) struct Cycler {
     pub(super) at: Cell<usize>,
 }
 
-/// `loop`: where a loop stands. The items are drawn one by one, since a test behind `if` sees what the turns before it
-/// did.
+/// The `loop` object. Items are drawn one by one, since the loop's filter sees the effects of earlier iterations.
 #[derive(Debug)]
 pub(super) struct Loop {
     pub(super) written: Arc<For>,
@@ -73,14 +72,14 @@ pub(super) struct Loop {
     pub(super) place: RefCell<Place>,
 }
 
-/// Where a loop stands now.
+/// The position of a loop.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// How many turns have begun.
+    /// Number of iterations begun.
     pub(super) turns: usize,
     pub(super) before: Option<Value>,
     pub(super) current: Option<Value>,
-    /// The next items, where somebody asked for them.
+    /// The items read ahead.
     pub(super) ready: VecDeque<Value>,
     pub(super) length: Option<usize>,
     pub(super) changed: Option<Vec<Value>>,
@@ -99,7 +98,7 @@ impl Object {
         }
     }
 
-    /// How much it holds; what a namespace holds is not counted, since it changes.
+    /// The size; the contents of a namespace do not count, since they change.
     pub(super) fn extent(&self) -> Extent {
         let one = Extent::of_text(0);
         match self {
@@ -119,7 +118,7 @@ impl Object {
         matches!(self, Self::Loop(_))
     }
 
-    /// Equal in Python, though not the same object: methods of equal name of one value.
+    /// Whether two objects are equal in Python: identical, or methods of the same name of one value.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Function(left), Self::Function(right)) => left == right,

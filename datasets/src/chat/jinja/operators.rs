@@ -5,13 +5,13 @@ use super::extent::check_size;
 use super::printf;
 use super::value::Value;
 
-/// The largest whole number up to which floats are exact.
+/// The largest integer up to which floats are exact.
 const EXACT: u128 = 1 << 53;
 
-/// The value of `left operator right`.
+/// Evaluates `left operator right`.
 ///
 /// # Errors
-/// Python refuses, or the number has more than 127 bits.
+/// The operation is an error in Python, or the number has more than 127 bits.
 pub(super) fn binary(operator: Operator, left: &Value, right: &Value) -> Result<Value> {
     if operator == Operator::Remainder
         && let Value::Text(format) = left
@@ -92,7 +92,7 @@ fn ints(operator: Operator, left: i128, right: i128) -> Result<Value> {
     result.map(Value::Int).ok_or_else(|| Error::new("a number of more than 127 bits"))
 }
 
-/// The float that is nearest to a quotient of ints.
+/// The correctly rounded quotient of ints.
 pub(super) fn quotient(left: i128, right: i128) -> f64 {
     let (mut whole, divisor) = (left.unsigned_abs(), right.unsigned_abs());
     if left == 0 || whole <= EXACT && divisor <= EXACT {
@@ -127,7 +127,7 @@ fn floats(operator: Operator, left: f64, right: f64) -> Result<Value> {
     }))
 }
 
-/// Quotient and rest; the rest has the sign of the divisor.
+/// Quotient and remainder; the remainder has the divisor's sign.
 fn divide(left: f64, right: f64) -> (f64, f64) {
     let mut rest = left % right;
     let mut quotient = (left - rest) / right;
@@ -158,8 +158,8 @@ fn power(left: f64, right: f64) -> Result<f64> {
     Ok(result)
 }
 
-/// `base ** exponent`, where Jinja has written the base into Python's code as a number: the minus of `-2 ** n` is there
-/// that of the power.
+/// `base ** exponent` with a constant base, which Jinja compiles to a Python literal: the minus of `-2 ** n` applies to
+/// the power.
 ///
 /// # Errors
 /// As [`binary`].
@@ -178,7 +178,7 @@ pub(super) fn power_of_known(base: &Value, exponent: &Value) -> Result<Value> {
 /// `-value`.
 ///
 /// # Errors
-/// It is no number.
+/// The value is not a number.
 pub(super) fn negative(value: &Value) -> Result<Value> {
     match (value, value.as_int()) {
         (Value::Float(number), _) => Ok(Value::Float(-number)),
@@ -193,7 +193,7 @@ pub(super) fn negative(value: &Value) -> Result<Value> {
 /// `+value`.
 ///
 /// # Errors
-/// It is no number.
+/// The value is not a number.
 pub(super) fn positive(value: &Value) -> Result<Value> {
     match value {
         Value::Float(_) => Ok(value.clone()),
@@ -201,10 +201,10 @@ pub(super) fn positive(value: &Value) -> Result<Value> {
     }
 }
 
-/// Whether `left comparison right`.
+/// Evaluates `left comparison right`.
 ///
 /// # Errors
-/// Python does not compare the two.
+/// Python can't compare the two.
 pub(super) fn compare(comparison: Comparison, left: &Value, right: &Value) -> Result<bool> {
     let order = || left.compare(right);
     Ok(match comparison {
@@ -222,7 +222,7 @@ pub(super) fn compare(comparison: Comparison, left: &Value, right: &Value) -> Re
 /// `item in container`.
 ///
 /// # Errors
-/// The container can't hold anything, or not such an item.
+/// The value is not a container, or can't contain such an item.
 pub(super) fn contains(container: &Value, item: &Value) -> Result<bool> {
     let has = |items: &[Value]| items.iter().any(|found| found.equals(item));
     match container {

@@ -1,11 +1,11 @@
-//! Tokens to statements, by the grammar of Jinja's parser with its loop controls and transformers' `generation` tag.
+//! The parser: Jinja's grammar with its loop controls and transformers' `generation` tag.
 use std::sync::Arc;
 
 use super::ast::{Block, Expression, For, Macro, Statement, StatementKind};
 use super::error::{Error, Result};
 use super::lexer::{self, Kind, Token};
 
-/// How deep expressions and blocks may stand in each other.
+/// Maximum nesting of expressions and blocks.
 const DEEPEST: usize = 60;
 
 /// The statements of a template.
@@ -30,13 +30,13 @@ pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
-    /// Whether what is parsed may never run, so that Jinja looks for its filters and tests only when it does.
+    /// Whether the parsed code may never run; Jinja then looks up its filters and tests at run time.
     pub(super) is_optional: bool,
-    /// A filter or test that Jinja doesn't know, and that no `if` behind it has made optional.
+    /// An unknown filter or test not yet made optional by a following `if`.
     pub(super) unknown: Option<Error>,
-    /// How many loops stand around, within the same macro.
+    /// Number of enclosing loops within the same macro.
     loops: usize,
-    /// How many `for` tags stand around, with their `else`.
+    /// Number of enclosing `for` tags, including their `else`.
     fors: usize,
 }
 
@@ -45,7 +45,7 @@ impl Parser {
         &self.tokens[self.at.min(self.tokens.len() - 1)]
     }
 
-    /// The token behind the next one.
+    /// The token after the next one.
     pub(super) fn peek_second(&self) -> &Kind {
         &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
     }
@@ -94,14 +94,14 @@ impl Parser {
         }
     }
 
-    /// Notes a name that Jinja doesn't know, which is an error unless an `if` follows.
+    /// Records a name unknown to Jinja, which is an error unless an `if` follows.
     pub(super) fn check_known(&mut self, is_known: bool, kind: &str, name: &str) {
         if !is_known && !self.is_optional && self.unknown.is_none() {
             self.unknown = Some(Error::at(format!("no {kind} named {name:?}"), self.peek().line));
         }
     }
 
-    /// Runs a part of the parser one level deeper.
+    /// Runs a part of the parser one nesting level deeper.
     pub(super) fn nested<T>(&mut self, part: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth >= DEEPEST {
             return self.error(format!("more than {DEEPEST} levels stand in each other"));
@@ -112,7 +112,7 @@ impl Parser {
         parsed
     }
 
-    /// Runs a part of the parser with other circumstances, and restores them.
+    /// Runs a part of the parser with other state, and restores it.
     fn within<T>(&mut self, is_optional: bool, loops: usize, part: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = (self.is_optional, self.loops);
         (self.is_optional, self.loops) = (is_optional, loops);
@@ -121,7 +121,7 @@ impl Parser {
         parsed
     }
 
-    /// Statements up to one of the end tags, whose name stays to be read.
+    /// Statements up to one of the end tags, whose name is not consumed.
     fn statements(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         let mut body = Vec::new();
         loop {
@@ -172,7 +172,7 @@ impl Parser {
         Ok(body)
     }
 
-    /// A body with names of its own.
+    /// A body with its own scope.
     fn block(&mut self, end: &str, loops: usize) -> Result<Block> {
         let body = self.within(false, loops, |parser| parser.closed_body(end))?;
         Ok(Block { body, ..Block::default() })

@@ -1,4 +1,4 @@
-//! What stands behind `is`.
+//! Tests (`is`).
 use std::rc::Rc;
 
 use super::arguments::{Arguments, required};
@@ -54,15 +54,15 @@ const COMPARISONS: [(&str, Comparison); 15] = [
     ("le", Comparison::LessOrEqual),
 ];
 
-/// Whether Jinja has a test of this name.
+/// Whether Jinja has a test with this name.
 pub(super) fn is_known(name: &str) -> bool {
     NAMES.contains(&name) || COMPARISONS.iter().any(|(known, _)| *known == name)
 }
 
-/// Whether `value is name(arguments)`.
+/// Evaluates `value is name(arguments)`.
 ///
 /// # Errors
-/// There is no such test, or it refuses the value or its arguments.
+/// The test is unknown, or rejects the value or arguments.
 pub(super) fn call(name: &str, value: &Value, arguments: &Arguments) -> Result<bool> {
     let what = &format!("the test {name:?}");
     if let Some((_, comparison)) = COMPARISONS.into_iter().find(|(known, _)| *known == name) {
@@ -126,7 +126,7 @@ fn remainder_is(value: &Value, divisor: &Value, expected: i128) -> Result<bool> 
     Ok(operators::binary(Operator::Remainder, value, divisor)?.equals(&Value::Int(expected)))
 }
 
-/// Python's `is`. Whether equal numbers or texts are the same object is a matter of its memory, so that is an error.
+/// Python's `is`. The identity of equal numbers or strings depends on the implementation, so it is an error.
 fn is_same(left: &Value, right: &Value) -> Result<bool> {
     let same = match (left, right) {
         (Value::None, Value::None) => true,

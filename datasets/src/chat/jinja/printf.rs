@@ -5,10 +5,10 @@ use super::numbers::{self, Spec, take_number};
 use super::text::{ascii, repr, to_text};
 use super::value::Value;
 
-/// The text with its values put in.
+/// Formats the string.
 ///
 /// # Errors
-/// Too many or too few values, values of another type, or a format that Python does not know.
+/// Too many or too few values, values of another type, or an unknown format.
 pub(super) fn format(format: &str, values: &Value) -> Result<String> {
     let mut given = Given::new(values);
     let mut out = String::new();
@@ -24,7 +24,7 @@ pub(super) fn format(format: &str, values: &Value) -> Result<String> {
     Ok(out)
 }
 
-/// The values behind `%`: a tuple, or one value.
+/// The values after `%`: a tuple, or one value.
 struct Given<'v> {
     whole: &'v Value,
     items: &'v [Value],
@@ -58,7 +58,7 @@ impl<'v> Given<'v> {
         }
     }
 
-    /// What Python takes for a mapping need not be used.
+    /// Checks that all values are used; a mapping need not be.
     fn check_all_used(&self) -> Result<()> {
         let is_mapping = matches!(self.whole, Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_));
         if self.used == self.items.len() || is_mapping {

@@ -1,4 +1,4 @@
-//! Sorting as Python sorts.
+//! Sorting as in Python.
 use std::cmp::Ordering;
 
 use super::error::Result;
@@ -7,7 +7,7 @@ use super::value::Value;
 /// `sorted(items, key=key, reverse=is_reversed)`: stable in both directions.
 ///
 /// # Errors
-/// Two keys have no order.
+/// Two keys are not comparable.
 pub(super) fn sorted<T>(items: Vec<T>, is_reversed: bool, mut key: impl FnMut(&T) -> Result<Value>) -> Result<Vec<T>> {
     let mut keyed = items.into_iter().map(|item| Ok((key(&item)?, item))).collect::<Result<Vec<_>>>()?;
     let mut failure = None;

@@ -1,13 +1,13 @@
-//! The methods that split a text.
+//! Methods that split strings.
 use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
 use super::text::is_space;
 use super::value::Value;
 
-/// What a method that splits gives.
+/// Calls a splitting method.
 ///
 /// # Errors
-/// It refuses its arguments.
+/// The method rejects its arguments.
 pub(super) fn call(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
     match name {
         "splitlines" => {
@@ -81,7 +81,7 @@ fn split(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
     Ok(texts(parts))
 }
 
-/// The words between white space; what is left after so many cuts stays whole.
+/// Splits at white space, at most `most` times.
 fn words(text: &str, most: usize, from_right: bool) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = if from_right { text.trim_end_matches(is_space) } else { text.trim_start_matches(is_space) };

@@ -1,35 +1,35 @@
-//! Which names a block has of its own, and where each comes from when the block begins.
+//! Name resolution: the variables of each block and their initial source.
 //!
-//! Jinja decides this before a template runs, and templates see it: a name that is set somewhere at the top is
-//! undefined in a loop before that, even if the caller gave it; a name that is only read in a loop is looked up anew
-//! in each turn. So the same is decided here, in the same order.
+//! Jinja resolves names at compile time, visibly to templates: a name set somewhere at the top level is undefined in an
+//! earlier loop even if the caller passed it; a name only read in a loop is looked up in each iteration. This module
+//! follows the same rules in the same order.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ast::{Block, Expression, For, Macro, Statement, StatementKind, Target};
 use super::error::{Error, Result};
 
-/// Where a name of a block comes from when the block begins.
+/// The initial value of a block's variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// It is assigned before, as an argument or as the variable of a loop.
+    /// It is assigned before, as a parameter or loop variable.
     Given,
-    /// From what the template was told, and what is set at its top.
+    /// The template's variables and top-level assignments.
     Context,
-    /// From the block around.
+    /// The enclosing block.
     Around,
-    /// From nowhere: it will be set.
+    /// None: it is set later.
     Nowhere,
 }
 
-/// The names of a block.
+/// The variables of a block.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     pub(super) names: BTreeMap<String, Source>,
     stored: BTreeSet<String>,
 }
 
-/// The names of a template, and those of all its blocks, written into them.
+/// Resolves the names of a template and of all its blocks, and stores them there.
 pub(super) fn resolve(body: &mut [Statement]) -> Result<Scope> {
     let mut scope = Scope::default();
     let mut reader = Reader { scope: &mut scope, around: &Around { names: BTreeSet::new() } };
@@ -39,7 +39,7 @@ pub(super) fn resolve(body: &mut [Statement]) -> Result<Scope> {
     Ok(scope)
 }
 
-/// All names that the blocks around know.
+/// The names known to the enclosing blocks.
 struct Around {
     names: BTreeSet<String>,
 }
@@ -124,7 +124,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// An `if`: what only some of its branches set keeps, in the others, the value from outside.
+    /// Resolves an `if`: a variable set in only some branches keeps its outer value in the others.
     fn branches(
         &mut self,
         branches: &[(Expression, Vec<Statement>)],
@@ -161,12 +161,12 @@ impl Reader<'_> {
     }
 }
 
-/// Deep enough for every template, and not for the stack.
+/// Checks the nesting depth, to protect the stack.
 fn deeper(depth: usize) -> Result<usize> {
     if depth < 500 { Ok(depth + 1) } else { Err(Error::new("an expression is nested too deeply")) }
 }
 
-/// Resolves the blocks in these statements.
+/// Resolves nested blocks.
 fn inner(body: &mut [Statement], around: &Around) -> Result<()> {
     body.iter_mut().try_for_each(|statement| {
         let line = statement.line;
@@ -260,7 +260,7 @@ fn macro_body(written: &mut Macro, around: &Around) -> Result<()> {
     })
 }
 
-/// Whether a name is read in these statements, blocks in them included, before they set it.
+/// Whether a name is read in these statements, nested blocks included, before they set it.
 fn mentions(body: &[Statement], name: &str) -> bool {
     let mut search = Search { name, is_set: false, is_found: false };
     search.statements(body);
@@ -278,7 +278,7 @@ impl Search<'_> {
         self.nested_expression(expression, 0);
     }
 
-    /// What is nested deeper is refused by the reader of names.
+    /// Deeper nesting is refused by name resolution.
     fn nested_expression(&mut self, expression: &Expression, depth: usize) {
         self.is_found |= !self.is_set && matches!(expression, Expression::Name(name) if name == self.name);
         if let Ok(depth) = deeper(depth) {

@@ -1,10 +1,10 @@
-//! What is assigned to.
+//! Assignment targets.
 use super::ast::Target;
 use super::error::Result;
 use super::parser::Parser;
 
 impl Parser {
-    /// What is assigned to: a name, several with commas, or (in `set`) an attribute of a namespace.
+    /// Parses a target: a name, several with commas, or (in `set`) an attribute of a namespace.
     pub(super) fn target(&mut self, ends: &[&str], may_be_attribute: bool) -> Result<Target> {
         let mut targets = Vec::new();
         let mut is_tuple = false;
@@ -43,7 +43,7 @@ impl Parser {
 }
 
 impl Target {
-    /// The names that are assigned to.
+    /// The assigned names.
     pub(super) fn names(&self) -> Vec<&str> {
         match self {
             Self::Name(name) => vec![name],

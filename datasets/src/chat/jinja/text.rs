@@ -1,14 +1,14 @@
-//! Values as texts: Python's `str` and `repr`, and its classes of letters.
+//! Python's `str` and `repr`, and its character classes.
 use super::error::{Error, Result};
 use super::objects::Object;
 use super::value::{Dict, Range, Value, View};
 
-/// White space as Python's `str.isspace` and `\s` see it.
+/// White space by Python's `str.isspace` and `\s`.
 pub(super) fn is_space(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, '\u{1c}'..='\u{1f}')
 }
 
-/// Whether Python prints a letter as it is within `repr`.
+/// Whether `repr` prints a character unescaped.
 pub(super) fn is_printable(letter: char) -> bool {
     // Behind another letter, `escape_debug` escapes just what is not printable, quotes and backslashes.
     letter == '\'' || letter == '"' || letter == '\\' || !format!("a{letter}").escape_debug().any(|found| found == '\\')
@@ -17,7 +17,7 @@ pub(super) fn is_printable(letter: char) -> bool {
 /// `str(value)`.
 ///
 /// # Errors
-/// Python prints an address, or the value is one that only its type can tell.
+/// Python prints an address, or the type is not supported.
 pub(super) fn to_text(value: &Value) -> Result<String> {
     match value {
         Value::Undefined(_) => Ok(String::new()),
@@ -112,7 +112,7 @@ fn range_text(range: &Range) -> String {
     if range.step == 1 { format!("range({start}, {end})") } else { format!("range({start}, {end}, {})", range.step) }
 }
 
-/// A text in quotes, as `repr` writes it.
+/// Writes a quoted string as `repr` does.
 fn push_quoted(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -130,7 +130,7 @@ fn push_quoted(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// A letter by its number, as Python escapes it.
+/// A character's escape in Python.
 pub(super) fn escaped(letter: char) -> String {
     match u32::from(letter) {
         number @ 0..=0xff => format!("\\x{number:02x}"),
@@ -146,7 +146,7 @@ pub(super) fn ascii(value: &Value) -> Result<String> {
     Ok(text.chars().map(letter).collect())
 }
 
-/// A float as Python writes it: the shortest digits that read back, with an exponent below 1e-4 and from 1e16.
+/// A float as Python prints it: the shortest digits that round-trip, with an exponent below 1e-4 and from 1e16.
 pub(super) fn float(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
@@ -180,7 +180,7 @@ pub(super) fn float(value: f64) -> String {
     format!("{sign}{}.{}", &digits[..=before], &digits[before + 1..])
 }
 
-/// Which part of a dict is shown, by the name of its method.
+/// The view of a dict, by its method name.
 pub(super) fn view_of(name: &str) -> Option<View> {
     Some(match name {
         "keys" => View::Keys,

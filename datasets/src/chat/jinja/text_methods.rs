@@ -1,4 +1,4 @@
-//! The methods of texts.
+//! Methods of strings.
 use std::collections::HashSet;
 
 use super::arguments::{self, Arguments, required};
@@ -62,10 +62,10 @@ pub(super) const NAMES: &[(&str, Known)] = &[
     ("zfill", Method),
 ];
 
-/// What `text.name(arguments)` gives.
+/// Calls `text.name(arguments)`.
 ///
 /// # Errors
-/// The method refuses its arguments.
+/// The method rejects its arguments.
 pub(super) fn call(
     interpreter: &Interpreter<'_>,
     text: &str,
@@ -119,7 +119,7 @@ fn format_map(interpreter: &Interpreter<'_>, text: &str, arguments: &Arguments) 
     braces::format(interpreter, text, &arguments).map(Value::from)
 }
 
-/// A text in another case.
+/// Converts the case of a string.
 fn cased(text: &str, name: &str) -> String {
     match name {
         "lower" => text.to_lowercase(),
@@ -160,10 +160,10 @@ fn strip(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
     stripped(text, &letters, side, name).map(Value::from)
 }
 
-/// A text without white space, or without the given letters, at its left and right side.
+/// Strips white space, or the given characters, on the left and right.
 ///
 /// # Errors
-/// The letters are no text.
+/// The characters are not a string.
 pub(super) fn stripped(text: &str, letters: &Value, (left, right): (bool, bool), name: &str) -> Result<String> {
     let set: Option<HashSet<char>> = match letters {
         Value::None => None,
@@ -174,7 +174,7 @@ pub(super) fn stripped(text: &str, letters: &Value, (left, right): (bool, bool),
     Ok(if right { text.trim_end_matches(is_off) } else { text }.to_owned())
 }
 
-/// The part of a text that `start` and `end` name, and where it begins; `None` where the start is behind the end.
+/// The substring from `start` to `end`, and its offset; `None` if the start is past the end.
 fn part(text: &str, start: Option<Value>, end: Option<Value>, name: &str) -> Result<Option<(String, usize)>> {
     let letters: Vec<char> = text.chars().collect();
     let bound = |end: Option<Value>, default: usize| -> Result<usize> {
@@ -262,7 +262,7 @@ fn justify(text: &str, name: &str, arguments: &Arguments) -> Result<Value> {
     Ok(Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left))))
 }
 
-/// How much of what is missing stands left of a text in the middle, by Python's rule.
+/// The left padding of centred text, by Python's rule.
 pub(super) fn centred(missing: usize, width: usize) -> usize {
     missing / 2 + (missing & width & 1)
 }
@@ -270,7 +270,7 @@ pub(super) fn centred(missing: usize, width: usize) -> usize {
 /// `str.replace`; a negative count means all.
 ///
 /// # Errors
-/// The text grows too long.
+/// The result is too long.
 pub(super) fn replace(text: &str, old: &str, new: &str, count: i128) -> Result<String> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let growth = text.matches(old).take(count).count().saturating_mul(new.len());

@@ -1,4 +1,4 @@
-//! What expressions give: Python's values, as far as a chat template can meet them.
+//! Values of expressions: the subset of Python's types that chat templates use.
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -8,18 +8,17 @@ use super::error::{Error, Result};
 use super::extent::{self, Extent, Items, MOST_KEYS, Stream};
 use super::objects::Object;
 
-/// A value of Python's.
+/// A Python value.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// Something that isn't there. It prints as nothing and can be tested; whatever else is done with it is an error,
-    /// which says this.
+    /// Undefined. It prints as an empty string and can be tested; any other use is an error with this message.
     Undefined(Rc<str>),
     None,
     Bool(bool),
     Int(i128),
     Float(f64),
     Text(Rc<str>),
-    /// A text that is marked as safe (by `safe` or `escape`).
+    /// A string marked safe (by `safe` or `escape`).
     Markup(Rc<str>),
     List(Rc<Items>),
     Tuple(Rc<Items>),
@@ -27,15 +26,15 @@ pub(super) enum Value {
     Group(Rc<Items>),
     Dict(Rc<Dict>),
     Range(Rc<Range>),
-    /// What `keys()`, `values()` and `items()` give.
+    /// The result of `keys()`, `values()` or `items()`.
     View(View, Rc<Dict>),
-    /// What can be gone through once: the results of `map`, `select` and others.
+    /// A single-pass iterator: the result of `map`, `select` and others.
     Iterator(Rc<Stream>),
     Slice(Rc<[Option<i128>; 3]>),
     Object(Rc<Object>),
 }
 
-/// Which part of a dict a view shows.
+/// The kind of a dict view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
     Keys,
@@ -52,7 +51,7 @@ pub(super) struct Range {
     pub(super) length: usize,
 }
 
-/// A dict in the order of insertion. Those of chats are small, so keys are searched one by one.
+/// A dict in insertion order. Chats have small ones, so lookup is linear.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dict {
     entries: Vec<(Value, Value)>,
@@ -83,10 +82,10 @@ impl Dict {
         self.entries.iter().find(|(found, _)| found.as_text() == Some(key)).map(|(_, value)| value)
     }
 
-    /// Sets a value; a key that is there keeps its place.
+    /// Sets a value; an existing key keeps its position.
     ///
     /// # Errors
-    /// The key is a list, a dict or another value without a hash, or there are too many.
+    /// The key is unhashable, or there are too many keys.
     pub(super) fn insert(&mut self, key: Value, value: Value) -> Result<()> {
         key.check_hashable()?;
         if self.entries.len() >= MOST_KEYS {
@@ -149,7 +148,7 @@ impl Value {
         Self::Undefined(why.into())
     }
 
-    /// Whether a loop, a namespace or a function lies in it.
+    /// Whether it contains a loop, a namespace or a function.
     pub(super) fn holds_object(&self) -> bool {
         match self {
             Self::Object(_) | Self::Iterator(_) => true,
@@ -165,7 +164,7 @@ impl Value {
         matches!(self, Self::Undefined(_))
     }
 
-    /// The name of the type in Python.
+    /// The name of its Python type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "undefined",
@@ -195,7 +194,7 @@ impl Value {
         }
     }
 
-    /// An int, or a bool as one.
+    /// An int, or a bool converted to one.
     pub(super) fn as_int(&self) -> Option<i128> {
         match self {
             Self::Bool(value) => Some(i128::from(*value)),
@@ -229,7 +228,7 @@ impl Value {
         }
     }
 
-    /// Whether Python takes it for true.
+    /// The truth value in Python.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
@@ -242,7 +241,7 @@ impl Value {
         }
     }
 
-    /// How much it holds.
+    /// The size and depth.
     pub(super) fn extent(&self) -> Extent {
         match self {
             Self::Text(text) | Self::Markup(text) => Extent::of_text(text.len()),
@@ -267,10 +266,10 @@ impl Value {
         })
     }
 
-    /// What a loop over the value goes through. An iterator is empty afterwards.
+    /// The items of an iterable. An iterator is empty afterwards.
     ///
     /// # Errors
-    /// It can't be gone through.
+    /// The value is not iterable.
     pub(super) fn iterate(&self) -> Result<Vec<Self>> {
         Ok(match self {
             Self::Undefined(_) => Vec::new(),
@@ -293,7 +292,7 @@ impl Value {
     }
 
     /// # Errors
-    /// Python has no hash of the value.
+    /// The value is unhashable in Python.
     pub(super) fn check_hashable(&self) -> Result<()> {
         match self {
             Self::Tuple(items) | Self::Group(items) => items.iter().try_for_each(Self::check_hashable),
@@ -328,10 +327,10 @@ impl Value {
         }
     }
 
-    /// Python's order; `None` where NaN has none.
+    /// Python's ordering; `None` if NaN is involved.
     ///
     /// # Errors
-    /// Python does not order the two.
+    /// Python can't order the two.
     pub(super) fn compare(&self, other: &Self) -> Result<Option<Ordering>> {
         match (self, other) {
             (Self::List(left), Self::List(right)) => compare_items(left, right),
@@ -346,7 +345,7 @@ impl Value {
         }
     }
 
-    /// Why an operation on two values is refused.
+    /// The error of an unsupported operation on two values.
     pub(super) fn refused(&self, operation: &str, other: &Self) -> Error {
         match (self, other) {
             (Self::Undefined(why), _) | (_, Self::Undefined(why)) => Error::new(&**why),
@@ -377,7 +376,7 @@ fn compare_numbers(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// Exactly, as Python does: the int is not rounded to a float first.
+/// Compares exactly, as Python does, without rounding the int to a float.
 fn compare_with_float(left: i128, right: f64) -> Option<Ordering> {
     if right.is_nan() {
         return None;

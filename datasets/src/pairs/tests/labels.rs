@@ -4,22 +4,22 @@ use std::io;
 use super::{message, token};
 use crate::error::DatasetError;
 use crate::pairs::log::Appendable;
-use crate::pairs::{Choice, Judge, Label, LabelLog, Labels, PairFolder, Verdict};
+use crate::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Judgements, PairFolder};
 
-fn label(index: usize, labeller: &str, choice: Choice) -> Label {
-    Label { index, labeller: labeller.to_owned(), by: Judge::Person, verdict: Verdict::Chosen(choice) }
+fn label(index: usize, labeller: &str, choice: Choice) -> Judgement {
+    Judgement { index, labeller: labeller.to_owned(), by: Judge::Person, change: JudgementChange::Chosen(choice) }
 }
 
-fn undo(index: usize, labeller: &str) -> Label {
-    Label { verdict: Verdict::Undone, ..label(index, labeller, Choice::Skip) }
+fn undo(index: usize, labeller: &str) -> Judgement {
+    Judgement { change: JudgementChange::Undone, ..label(index, labeller, Choice::Skip) }
 }
 
 #[test]
 fn later_judgements_replace_earlier_ones_and_undo_takes_back() {
     let (_parent, path) = token(5);
     let folder = PairFolder::open(&path).unwrap();
-    assert_eq!(folder.labels().unwrap(), Labels::default());
-    let mut log = LabelLog::open(&folder).unwrap();
+    assert_eq!(folder.labels().unwrap(), Judgements::default());
+    let mut log = JudgementLog::open(&folder).unwrap();
     for entry in [
         label(0, "anna", Choice::A),
         label(1, "anna", Choice::B),
@@ -47,17 +47,17 @@ fn later_judgements_replace_earlier_ones_and_undo_takes_back() {
 fn one_process_at_a_time_adds() {
     let (_parent, path) = token(1);
     let folder = PairFolder::open(&path).unwrap();
-    let first = LabelLog::open(&folder).unwrap();
-    assert!(message(&LabelLog::open(&folder).unwrap_err()).contains("by another process"));
+    let first = JudgementLog::open(&folder).unwrap();
+    assert!(message(&JudgementLog::open(&folder).unwrap_err()).contains("by another process"));
     drop(first);
-    LabelLog::open(&folder).unwrap();
+    JudgementLog::open(&folder).unwrap();
 }
 
 #[test]
 fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
     let (_parent, path) = token(3);
     let folder = PairFolder::open(&path).unwrap();
-    let mut log = LabelLog::open(&folder).unwrap();
+    let mut log = JudgementLog::open(&folder).unwrap();
     log.append(&label(0, "anna", Choice::A)).unwrap();
     log.append(&label(1, "anna", Choice::A)).unwrap();
     drop(log);
@@ -68,7 +68,7 @@ fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
         let is_whole = end == whole.len() - 1;
         let labels = folder.labels().unwrap();
         assert_eq!((labels.count("anna"), labels.cut().is_some()), if is_whole { (2, false) } else { (1, true) });
-        let mut log = LabelLog::open(&folder).unwrap();
+        let mut log = JudgementLog::open(&folder).unwrap();
         log.append(&label(2, "anna", Choice::B)).unwrap();
         drop(log);
         let labels = folder.labels().unwrap();
@@ -96,7 +96,7 @@ fn any_other_broken_judgement_is_an_error() {
         fs::write(path.join("labels.jsonl"), format!("{}{bad}{}", line(1), line(2))).unwrap();
         let found = message(&folder.labels().unwrap_err());
         assert!(found.contains(says), "{bad}: {found}");
-        assert_eq!(message(&LabelLog::open(&folder).unwrap_err()), found);
+        assert_eq!(message(&JudgementLog::open(&folder).unwrap_err()), found);
     }
 }
 
@@ -138,7 +138,7 @@ fn a_full_disk_is_said_and_leaves_no_half_line() {
     for cuts_fail in [0, 1] {
         let (_parent, path) = token(3);
         let folder = PairFolder::open(&path).unwrap();
-        let mut log = LabelLog::open(&folder).unwrap();
+        let mut log = JudgementLog::open(&folder).unwrap();
         log.append(&label(0, "anna", Choice::A)).unwrap();
         let before = fs::read(path.join("labels.jsonl")).unwrap();
         let mut log = log.wrap_file(|file| Box::new(SmallDisk { file, room: 20, cuts_fail }));

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::DatasetError;
-use crate::images::{LatentShape, Pixels};
+use crate::images::Pixels;
+use mdp::diffusion::LatentShape;
 
 const SHAPE: LatentShape = LatentShape { channels: 2, height: 1, width: 3 };
 

@@ -1,11 +1,11 @@
-//! The creatures that requests name.
+//! The named creatures of requests.
 
 use super::scene::{Body, Head};
 
 /// A creature with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Creature {
-    /// Its word in requests.
+    /// The name in requests.
     pub name: &'static str,
     /// Its head.
     pub head: Head,
@@ -34,7 +34,7 @@ impl Creature {
         creature("sphinx", Head::Human, Body::Lion),
     ];
 
-    /// The creature of that name.
+    /// Looks up a creature by name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|creature| creature.name == name)
     }

@@ -1,24 +1,24 @@
 //! The embedded problem `builtin:chimera`: refine a request, then draw it.
 //!
-//! A [`Request`] asks for a creature by its name ("a red minotaur on a white field"). A refiner writes a prompt for it,
-//! best of all one that tells the creature's parts ("the head of a bull on the body of a man in red on a white field"),
-//! and a generator draws a picture of 24 x 24 pixels from the refined prompt alone: one [`Head`] on one [`Body`], of one
-//! [`Colour`] on one [`Field`]. [`Oracle`] reads any picture back and [`Wanted::from_request`] any request, so nothing
-//! but the two is needed to judge a refiner and a generator together.
+//! A [`Request`] names a creature ("a red minotaur on a white field"). A refiner writes a prompt for it, ideally one
+//! that describes the creature's parts ("the head of a bull on the body of a man in red on a white field"), and a
+//! generator draws an image of 24 x 24 pixels from the refined prompt alone: one [`Head`] on one [`Body`], of one
+//! [`Colour`] on one [`Field`]. [`Oracle`] recognises the attributes of any image and [`Wanted::from_request`] parses
+//! any request, which is enough to judge a refiner and a generator together.
 //!
-//! # What there is to learn
-//! The grammar knows several [`Manner`]s of refined prompts, and both halves of the embedded model are taught badly on
-//! purpose. The refiner's demonstrations ([`Problem::refinement`]) use every manner, now and then say something wrong or
-//! leave something out ([`Problem::WRONG_RATE`], [`Problem::OMISSION_RATE`]); the generator's
-//! ([`Problem::demonstration`]) are wrong more often in some manners than in others ([`Manner::error_rates`]). So a
-//! refiner gets better by refining well, in the manner that its generator knows best, a generator by drawing what it is
-//! told, and both at once by preferences over their joint answers ([`Problem::pair`]).
+//! # Training signal
+//! The grammar has several [`Manner`]s of refined prompts, and both halves of the embedded model are trained on
+//! imperfect data. The refiner's demonstrations ([`Problem::refinement`]) use every manner, and are sometimes wrong or
+//! incomplete ([`Problem::WRONG_RATE`], [`Problem::OMISSION_RATE`]); the generator's ([`Problem::demonstration`]) have
+//! different error rates for different manners ([`Manner::error_rates`]). So a refiner improves by refining correctly
+//! in the manner that its generator knows best, a generator by drawing its prompt, and both at once by preferences over
+//! their joint answers ([`Problem::pair`]).
 //!
-//! # What is held out
-//! A scene's split is decided by its four attributes ([`Scene::split`]), and a request's by the scene that it wants: of
-//! 576 scenes 58 are for validation and 58 for tests, of the 256 that can be asked for 25 and 26. Nothing of the training
-//! split, wrong prompts and rejected pictures included, tells or shows a scene that is held out; every two attributes do
-//! occur together in training.
+//! # Hold-out
+//! A scene's split is a function of its four attributes ([`Scene::split`]), and a request's split that of its scene: of
+//! 576 scenes 58 are for validation and 58 for tests, of the 256 that can be requested 25 and 26. The training split,
+//! wrong prompts and rejected images included, contains no held-out scene; every pair of attributes does occur in
+//! training.
 //!
 //! Everything is a pure function of `(seed, split, index)`.
 //!
@@ -47,7 +47,7 @@ mod tokens;
 mod words;
 
 pub use creatures::Creature;
-pub use oracle::{Oracle, Reading};
+pub use oracle::{Detection, Oracle};
 pub use problem::{ChimeraPair, Demonstration, Problem, Refinement, Side, refiner_prompt, refiner_response};
 pub use refined::{Manner, Said};
 pub use render::EDGE;

@@ -1,4 +1,4 @@
-//! The judge that knows the answers.
+//! The oracle: recognises and scores images.
 
 use std::sync::LazyLock;
 
@@ -9,33 +9,33 @@ use super::scene::{Attribute, Body, Colour, Field, Head, Scene};
 use crate::images::Pixels;
 use crate::synthetic::pattern::{Pattern, Picture, distance, nearest};
 
-/// Reads pictures, and scores them by what was wanted.
+/// Recognises the attributes of images, and scores them against the request.
 ///
-/// A picture is compared with the silhouette of every head on every body, up to two pixels out of place, each with the
-/// paint and the ground that fit best by least squares; the comparison that explains most of the picture is its reading.
-/// Paint and ground are named after the nearest of the colours.
+/// An image is compared with the silhouette of every head on every body, shifted by up to two pixels, each with the
+/// least-squares foreground and background colours; the best fit is the detection. Both colours are named after the
+/// nearest known colour.
 #[derive(Clone, Copy, Debug)]
 pub struct Oracle;
 
-/// What the oracle sees in a picture.
+/// The attributes recognised in an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
-    /// The head; `None` if there is nothing to be seen.
+pub struct Detection {
+    /// The head; `None` if nothing is recognised.
     pub head: Option<Head>,
-    /// The body; `None` if there is nothing to be seen.
+    /// The body; `None` if nothing is recognised.
     pub body: Option<Body>,
-    /// The creature's colour; `None` if there is nothing to be seen, or of a colour that is none of ours.
+    /// The creature's colour; `None` if nothing or an unknown colour is recognised.
     pub colour: Option<Colour>,
-    /// The field; `None` if there is nothing to be seen, or on a field that is none of ours.
+    /// The field; `None` if nothing or an unknown field is recognised.
     pub field: Option<Field>,
-    /// The share of the picture's variation that the reading explains, 0 to 1: how sure the oracle is.
+    /// Confidence: the explained share of the image's variance, 0 to 1.
     pub confidence: f64,
-    /// What the reading does not explain: root mean square over all values, which go from -1 to 1.
+    /// The root mean square residual over all values, which range from -1 to 1.
     pub residual: f64,
 }
 
-impl Reading {
-    /// Whether one attribute is as wanted.
+impl Detection {
+    /// Whether one attribute is as requested.
     pub fn agrees(&self, wanted: &Scene, attribute: Attribute) -> bool {
         match attribute {
             Attribute::Head => self.head == Some(wanted.head),
@@ -45,12 +45,12 @@ impl Reading {
         }
     }
 
-    /// How many of the four attributes are as wanted.
+    /// Number of attributes, of four, as requested.
     pub fn right(&self, wanted: &Scene) -> usize {
         Attribute::ALL.into_iter().filter(|attribute| self.agrees(wanted, *attribute)).count()
     }
 
-    /// The reading as one number: see [`Oracle::score`].
+    /// The score of the detection: see [`Oracle::score`].
     pub fn score(&self, wanted: &Wanted) -> f64 {
         let mess = (self.residual - Oracle::RESIDUAL_LIMIT).max(0.0);
         let points = self.right(&wanted.scene) as f64 - (Oracle::MESS_PRICE * mess).min(1.0);
@@ -59,22 +59,22 @@ impl Reading {
 }
 
 impl Oracle {
-    /// The share of a picture's variation that has to be explained before anything counts as seen.
+    /// Minimum explained share of variance for a detection.
     pub const CONFIDENCE_LIMIT: f64 = 0.25;
-    /// How far paint and ground have to be apart before anything counts as seen, as a distance in RGB.
+    /// Minimum distance in RGB of foreground and background for a detection.
     pub const CONTRAST_LIMIT: f32 = 0.6;
-    /// How far from the nearest colour a paint still has its name, as a distance in RGB.
+    /// Maximum distance in RGB from the nearest named colour.
     pub const COLOUR_LIMIT: f32 = 0.85;
-    /// The residual that costs nothing.
+    /// The residual without penalty.
     pub const RESIDUAL_LIMIT: f64 = 0.2;
-    /// What each unit of residual above the limit costs, in attributes.
+    /// Penalty per unit of residual above the limit, in attributes.
     pub const MESS_PRICE: f64 = 2.0;
-    /// Scores that differ by no more than this are a tie, so that a trace of noise decides nothing.
+    /// Scores within this difference are a tie, so that noise does not decide.
     pub const TIE: f64 = 0.05;
 
-    /// Reads a picture, as a file would hold it: values outside -1 to 1 are clipped. One of other than [`EDGE`] rows and
-    /// columns, or with values that are no numbers, shows nothing.
-    pub fn read(pixels: &Pixels) -> Reading {
+    /// Recognises an image as stored in a file: values outside -1 to 1 are clipped. An image of another size than
+    /// [`EDGE`] x [`EDGE`], or with non-finite values, gives no attributes.
+    pub fn read(pixels: &Pixels) -> Detection {
         let Some(picture) = Picture::of(pixels, EDGE) else { return nothing(0.0, 1.0) };
         let patterns = SILHOUETTES.iter().map(|(creature, pattern)| (*creature, pattern));
         let Some(seen) = picture.explain(patterns) else { return nothing(0.0, 1.0) };
@@ -82,7 +82,7 @@ impl Oracle {
             return nothing(seen.confidence, picture.spread());
         }
         let (head, body) = seen.what;
-        Reading {
+        Detection {
             head: Some(head),
             body: Some(body),
             colour: nearest(seen.paint, &Colour::ALL.map(|colour| (colour, colour.values())), Self::COLOUR_LIMIT),
@@ -92,25 +92,25 @@ impl Oracle {
         }
     }
 
-    /// How well a picture shows what was wanted, 0 to 1.
+    /// Scores an image against the request, from 0 to 1.
     ///
     /// `score = max(0, right - min(1, 2 * max(0, residual - 0.2))) / 4`, with `right` of the four attributes as wanted.
     pub fn score(wanted: &Wanted, pixels: &Pixels) -> f64 {
         Self::read(pixels).score(wanted)
     }
 
-    /// Judges two pictures of the same wish against each other: by their scores, within [`Oracle::TIE`] a tie.
+    /// Compares two images of the same request by score; within [`Oracle::TIE`] they are tied.
     pub fn compare(wanted: &Wanted, first: &Pixels, second: &Pixels) -> Outcome {
         let (first, second) = (Self::score(wanted, first), Self::score(wanted, second));
         if (first - second).abs() <= Self::TIE { Outcome::Tie } else { first.total_cmp(&second).into() }
     }
 }
 
-fn nothing(confidence: f64, residual: f64) -> Reading {
-    Reading { head: None, body: None, colour: None, field: None, confidence, residual }
+fn nothing(confidence: f64, residual: f64) -> Detection {
+    Detection { head: None, body: None, colour: None, field: None, confidence, residual }
 }
 
-/// Every head on every body, moved by up to two pixels down and right or up and left.
+/// Every head on every body, shifted by up to two pixels in each direction.
 static SILHOUETTES: LazyLock<Vec<((Head, Body), Pattern)>> = LazyLock::new(|| {
     let creatures = Head::ALL.into_iter().flat_map(|head| Body::ALL.map(|body| (head, body)));
     let moves = (0..5).flat_map(|down| (0..5).map(move |right| (down, right)));
@@ -121,7 +121,7 @@ static SILHOUETTES: LazyLock<Vec<((Head, Body), Pattern)>> = LazyLock::new(|| {
     creatures.flat_map(of_creature).collect()
 });
 
-/// A silhouette moved by `down - 2` and `right - 2` pixels; nothing comes in from outside.
+/// A silhouette shifted by `down - 2` and `right - 2` pixels, padded with background.
 fn moved(painted: &[bool], down: usize, right: usize) -> Vec<f32> {
     let at = |row: usize, column: usize| {
         let (row, column) = ((row + 2).checked_sub(down)?, (column + 2).checked_sub(right)?);

@@ -1,4 +1,4 @@
-//! The data of the problem, by seed, split and index.
+//! The problem's data by seed, split and index.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,58 +11,58 @@ use crate::images::CaptionedImage;
 use crate::record::{Answers, Origin, PreferenceRecord};
 use crate::synthetic::draw::Draw;
 
-/// One of two answers to a request: a refined prompt, and what was drawn for it.
+/// One of two answers to a request: a refined prompt and its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The refined prompt.
     pub refined: String,
-    /// What the picture shows.
+    /// The attributes of the image.
     pub scene: Scene,
 }
 
 /// A request with a better and a worse answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChimeraPair {
-    /// What was asked for.
+    /// The request.
     pub request: String,
-    /// What the request wants to see.
+    /// The requested scene.
     pub wanted: Wanted,
-    /// The answer whose picture has more of the wanted attributes.
+    /// The answer whose image has more of the requested attributes.
     pub chosen: Side,
     /// The answer whose picture has fewer.
     pub rejected: Side,
-    /// Whether there was no refiner: both refined prompts are the request, and only the pictures differ.
+    /// Whether there was no refiner: both refined prompts are the request, and only the images differ.
     pub is_null: bool,
 }
 
-/// A request with one refined prompt, helpful or not: what the refiner is taught by.
+/// A refiner demonstration: a request with one refined prompt, helpful or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refinement {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
     /// The refined prompt.
     pub refined: String,
-    /// How it is put.
+    /// The manner of the refined prompt.
     pub manner: Manner,
-    /// What it says; with [`Manner::Request`], what the request means.
+    /// The content of the refined prompt; with [`Manner::Request`], the meaning of the request.
     pub said: Said,
 }
 
-/// A refined prompt with one picture, right or wrong: what the generator is taught by.
+/// A generator demonstration: a refined prompt with one image, right or wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demonstration {
     /// The refined prompt.
     pub caption: String,
-    /// How it is put.
+    /// The manner of the refined prompt.
     pub manner: Manner,
-    /// What it says; with [`Manner::Request`], what the request means.
+    /// The content of the refined prompt; with [`Manner::Request`], the meaning of the request.
     pub said: Said,
-    /// What the picture shows.
+    /// The attributes of the image.
     pub shown: Scene,
 }
 
 impl Refinement {
-    /// The refinement as a record that was read at `origin`.
+    /// Converts the refinement to a record at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
         let answers = Answers::Demonstration(refiner_response(&self.refined).as_str().into());
         let prompt = refiner_prompt(&self.request.text()).as_str().into();
@@ -71,23 +71,23 @@ impl Refinement {
 }
 
 impl Demonstration {
-    /// The demonstration with its picture drawn.
+    /// Renders the demonstration.
     pub fn render(&self, index: usize) -> CaptionedImage {
         CaptionedImage { index, caption: self.caption.clone(), image: self.shown.render() }
     }
 }
 
-/// What the refiner reads.
+/// The refiner's prompt for a request.
 pub fn refiner_prompt(request: &str) -> String {
     format!("request: {request}\nprompt:")
 }
 
-/// What the refiner writes for a refined prompt, before the end of its text.
+/// The refiner's response for a refined prompt, without EOS.
 pub fn refiner_response(refined: &str) -> String {
     format!(" {refined}")
 }
 
-/// The problem of one seed.
+/// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     seed: u64,
@@ -95,28 +95,27 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// How often a refined prompt is wrong about one attribute.
+    /// Probability that a refined prompt is wrong about one attribute.
     pub const WRONG_RATE: f64 = 0.2;
-    /// How often a refined prompt leaves one attribute out; it may be wrong about another.
+    /// Probability that a refined prompt omits one attribute; it may be wrong about another.
     ///
-    /// With [`Manner::SHARES`] a quarter of all refined prompts say everything, rightly and in the best manner.
+    /// With [`Manner::SHARES`] a quarter of all refined prompts are complete, correct and in the best manner.
     pub const OMISSION_RATE: f64 = 0.2;
-    /// The share of pairs without a refiner, unless told otherwise.
+    /// Default share of pairs without a refiner.
     pub const NULL_SHARE: f64 = 0.25;
 
-    /// The problem of a seed, with [`Self::NULL_SHARE`].
+    /// Creates the problem of a seed, with [`Self::NULL_SHARE`].
     pub fn new(seed: u64) -> Self {
         Self { seed, null_share: Self::NULL_SHARE }
     }
 
-    /// The same problem with another share of pairs without a refiner, 0 to 1.
+    /// Sets the share of pairs without a refiner, 0 to 1.
     #[must_use]
     pub fn with_null_share(self, null_share: f64) -> Self {
         Self { null_share, ..self }
     }
 
-    /// The pair number `index` of a split: two answers as the embedded refiner and generator give them, of different
-    /// worth.
+    /// Pair `index` of a split: two answers as of the embedded refiner and generator, with different scores.
     pub fn pair(&self, split: Split, index: u64) -> ChimeraPair {
         let mut draw = self.stream("pair", split, index);
         let request = Request::draw(split, &mut draw);
@@ -133,7 +132,7 @@ impl Problem {
         }
     }
 
-    /// The refinement number `index` of a split.
+    /// Refinement `index` of a split.
     pub fn refinement(&self, split: Split, index: u64) -> Refinement {
         let mut draw = self.stream("refinement", split, index);
         let request = Request::draw(split, &mut draw);
@@ -141,7 +140,7 @@ impl Problem {
         Refinement { request, refined: said.text(manner, &request.text()), manner, said }
     }
 
-    /// The generator's demonstration number `index` of a split; any head may be on any body where no name is told.
+    /// Generator demonstration `index` of a split; without a creature's name, any head may be on any body.
     pub fn demonstration(&self, split: Split, index: u64) -> Demonstration {
         let mut draw = self.stream("demonstration", split, index);
         let manner = draw.choose_by(&Manner::ALL, &Manner::SHARES);
@@ -154,13 +153,13 @@ impl Problem {
         Demonstration { caption: said.text(manner, &request.text()), manner, said, shown }
     }
 
-    /// The first `count` refinements of a split as records; each one's line is its index plus one.
+    /// The first `count` refinements of a split as records; a record's line is its index plus one.
     pub fn refinement_records(self, split: Split, count: u64) -> impl Iterator<Item = PreferenceRecord> {
         let file: Arc<Path> = Path::new(&format!("builtin:chimera-refiner/{}", split.name())).into();
         (0..count).map(move |index| self.refinement(split, index).into_record(Origin::line(&file, index + 1)))
     }
 
-    /// The first `count` demonstrations of a split, drawn.
+    /// The first `count` demonstrations of a split, rendered.
     pub fn demonstrations(self, split: Split, count: usize) -> impl Iterator<Item = CaptionedImage> {
         (0..count).map(move |index| self.demonstration(split, index as u64).render(index))
     }
@@ -170,14 +169,14 @@ impl Problem {
     }
 }
 
-/// A refined prompt and a picture as the embedded models make them.
+/// A refined prompt and an image as of the embedded models.
 fn side(split: Split, request: &Request, is_null: bool, draw: &mut Draw) -> Side {
     let (manner, said) =
         if is_null { (Manner::Request, Said::all(request.scene())) } else { refine(split, request, draw) };
     Side { refined: said.text(manner, &request.text()), scene: imagine(split, manner, said, draw) }
 }
 
-/// What the embedded refiner makes of a request.
+/// A refined prompt as of the embedded refiner.
 fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
     let manner = draw.choose_by(&Manner::ALL, &Manner::SHARES);
     if manner == Manner::Request {
@@ -191,12 +190,12 @@ fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
     (manner, omitting(Said::all(scene), draw))
 }
 
-/// Leaves one attribute out as often as refined prompts do.
+/// Omits one attribute at the rate of refined prompts.
 fn omitting(said: Said, draw: &mut Draw) -> Said {
     if draw.chance(Problem::OMISSION_RATE) { said.without(draw.choose(&Attribute::ALL)) } else { said }
 }
 
-/// What the embedded generator makes of a refined prompt: what isn't told is anything.
+/// An image as of the embedded generator; attributes missing in the prompt are random.
 fn imagine(split: Split, manner: Manner, said: Said, draw: &mut Draw) -> Scene {
     until_allowed(split, || {
         let is_wrong = |attribute: &Attribute| said.tells(*attribute) && draw.chance(manner.error_rate(*attribute));
@@ -205,7 +204,7 @@ fn imagine(split: Split, manner: Manner, said: Said, draw: &mut Draw) -> Scene {
     })
 }
 
-/// Any scene of a split.
+/// A random scene of a split.
 fn any(split: Split, draw: &mut Draw) -> Scene {
     loop {
         let scene = Scene::any(draw);
@@ -215,7 +214,7 @@ fn any(split: Split, draw: &mut Draw) -> Scene {
     }
 }
 
-/// Draws until a split may show the scene: training shows and tells nothing that is held out.
+/// Draws until the scene is allowed in the split: training contains no held-out scene.
 fn until_allowed(split: Split, mut scene: impl FnMut() -> Scene) -> Scene {
     loop {
         let scene = scene();

@@ -1,12 +1,12 @@
-//! Refined prompts: the parts of a creature in words, as a generator may or may not know them.
+//! Refined prompts: descriptions of a creature's parts in several manners.
 
 use super::scene::{Attribute, Body, Colour, Field, Head, Scene};
 use super::words::{article, only};
 
-/// A way to say what is to be drawn.
+/// The phrasing of a refined prompt.
 ///
-/// The generator of the embedded problem draws the first well, the last hardly at all ([`Manner::error_rates`]); the
-/// refiner doesn't know which ([`Manner::SHARES`]).
+/// The generator of the embedded problem draws the first well and the last hardly at all ([`Manner::error_rates`]); the
+/// refiner's data do not depend on this ([`Manner::SHARES`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Manner {
     /// `the head of a bull on the body of a man in red on a white field`.
@@ -15,7 +15,7 @@ pub enum Manner {
     Terse,
     /// `half bull half man in red before white`.
     Halves,
-    /// The request as it is, in which only a name tells the parts.
+    /// The unchanged request, in which only the name implies the parts.
     Request,
 }
 
@@ -23,13 +23,13 @@ impl Manner {
     /// Every manner.
     pub const ALL: [Self; 4] = [Self::Parts, Self::Terse, Self::Halves, Self::Request];
 
-    /// How often the refiner's demonstrations use each, in the order of [`Self::ALL`].
+    /// Share of each manner in the refiner's demonstrations, in the order of [`Self::ALL`].
     pub const SHARES: [f64; 4] = [0.4, 0.15, 0.25, 0.2];
 
-    /// How often what the generator was taught by is wrong about a part (head, body) and about a colour (creature,
-    /// field) that a text in this manner tells.
+    /// Error rates of the generator's training images for a part (head, body) and for a colour (creature, field) that a
+    /// text in this manner describes.
     ///
-    /// A wrong part is any other of the six, a wrong colour any other of the four.
+    /// A wrong part is one of the five others, a wrong colour one of the three others.
     pub fn error_rates(self) -> (f64, f64) {
         match self {
             Self::Parts => (0.2, 0.15),
@@ -39,33 +39,33 @@ impl Manner {
         }
     }
 
-    /// How often an attribute is wrong: see [`Self::error_rates`].
+    /// The error rate of an attribute: see [`Self::error_rates`].
     pub(super) fn error_rate(self, attribute: Attribute) -> f64 {
         let (part, colour) = self.error_rates();
         if matches!(attribute, Attribute::Head | Attribute::Body) { part } else { colour }
     }
 }
 
-/// What a refined prompt says, as values.
+/// The content of a refined prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Said {
-    /// The head, if it is told.
+    /// The head, if described.
     pub head: Option<Head>,
-    /// The body, if it is told.
+    /// The body, if described.
     pub body: Option<Body>,
-    /// The creature's colour, if it is told.
+    /// The creature's colour, if described.
     pub colour: Option<Colour>,
-    /// The field, if it is told.
+    /// The field, if described.
     pub field: Option<Field>,
 }
 
 impl Said {
-    /// Everything about a scene.
+    /// All attributes of a scene.
     pub fn all(scene: Scene) -> Self {
         Self { head: Some(scene.head), body: Some(scene.body), colour: Some(scene.colour), field: Some(scene.field) }
     }
 
-    /// The same with one attribute left out.
+    /// Omits one attribute.
     #[must_use]
     pub fn without(mut self, attribute: Attribute) -> Self {
         match attribute {
@@ -77,7 +77,7 @@ impl Said {
         self
     }
 
-    /// Whether an attribute is told.
+    /// Whether an attribute is described.
     pub fn tells(&self, attribute: Attribute) -> bool {
         match attribute {
             Attribute::Head => self.head.is_some(),
@@ -87,8 +87,8 @@ impl Said {
         }
     }
 
-    /// What any text says, whoever wrote it: an attribute is told where one of its words stands, once. A creature's name
-    /// tells nothing here.
+    /// Parses any text: an attribute is described if exactly one of its words occurs, once. A creature's name describes
+    /// nothing here.
     pub fn read(text: &str) -> Self {
         let words: Vec<&str> = text.split_whitespace().collect();
         Self {
@@ -99,7 +99,7 @@ impl Said {
         }
     }
 
-    /// The scene that is said, with `otherwise`'s values where nothing is: what a perfect generator draws.
+    /// The described scene, with the values of `otherwise` for missing attributes: the image of a perfect generator.
     pub fn scene(&self, otherwise: Scene) -> Scene {
         Scene {
             head: self.head.unwrap_or(otherwise.head),
@@ -109,7 +109,7 @@ impl Said {
         }
     }
 
-    /// The text in a manner; `request` is the text that [`Manner::Request`] repeats.
+    /// Formats the text in a manner; `request` is the text that [`Manner::Request`] repeats.
     pub fn text(&self, manner: Manner, request: &str) -> String {
         let said = |before: &str, word: Option<&str>, after: &str| word.map(|word| format!("{before}{word}{after}"));
         let with_article = |before: &str, word: Option<&str>, after: &str| {

@@ -1,16 +1,16 @@
-//! Scenes to pixels.
+//! Rendering of scenes.
 
 use super::scene::{Body, Head, Scene};
 use crate::images::Pixels;
 
-/// Rows and columns of every picture.
+/// Height and width of images.
 pub const EDGE: usize = 24;
 
-/// The row at which the drawing of a head begins; there is nothing above it.
+/// The first row of a head's sprite; rows above are empty.
 const HEAD_ROW: usize = 1;
 
 impl Scene {
-    /// Draws the scene: every pixel is the creature's colour or the field's.
+    /// Renders the scene: every pixel has the creature's colour or the field's.
     pub fn render(&self) -> Pixels {
         let painted = silhouette(self.head, self.body);
         let (paint, ground) = (self.colour.values(), self.field.values());
@@ -24,7 +24,7 @@ impl Scene {
     }
 }
 
-/// The pixels that a creature covers, row by row.
+/// The creature's pixel mask in row-major order.
 pub(super) fn silhouette(head: Head, body: Body) -> Vec<bool> {
     let (body, head_column) = body.sprite();
     let mut painted = vec![false; EDGE * EDGE];

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! Requests.
 
 use super::Split;
 use super::creatures::Creature;
@@ -7,7 +7,7 @@ use super::scene::{Attribute, Colour, Field, Scene};
 use super::words::{article, only};
 use crate::synthetic::draw::Draw;
 
-/// A way to ask for the same.
+/// The phrasing of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Asking {
     /// `a red minotaur on a white field`.
@@ -24,25 +24,25 @@ pub enum Asking {
 }
 
 impl Asking {
-    /// Every way.
+    /// Every phrasing.
     pub const ALL: [Self; 5] = [Self::Plain, Self::Draw, Self::Paint, Self::Like, Self::FieldFirst];
 }
 
-/// A request: a creature by its name, and two colours.
+/// A request: a named creature and two colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// Who is asked for.
+    /// The creature.
     pub creature: Creature,
-    /// In which colour.
+    /// The creature's colour.
     pub colour: Colour,
-    /// On which field.
+    /// The field.
     pub field: Field,
-    /// In which words.
+    /// The phrasing.
     pub asking: Asking,
 }
 
 impl Request {
-    /// The request in words.
+    /// The text of the request.
     pub fn text(&self) -> String {
         let (name, colour, field) = (self.creature.name, self.colour.word(), self.field.word());
         let (a_name, a_colour, a_field) = (article(name), article(colour), article(field));
@@ -55,7 +55,7 @@ impl Request {
         }
     }
 
-    /// The request that a text is, word for word.
+    /// Parses the text of a request exactly.
     pub fn read(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split(' ').collect();
         let creature = Creature::ALL[only(&words, &Creature::ALL.map(|creature| creature.name))?];
@@ -65,12 +65,12 @@ impl Request {
         asked.into_iter().find(|request| request.text() == text)
     }
 
-    /// What a right picture shows.
+    /// The requested scene.
     pub fn scene(&self) -> Scene {
         Scene { head: self.creature.head, body: self.creature.body, colour: self.colour, field: self.field }
     }
 
-    /// A request of a split, each equally likely.
+    /// Draws a request of a split uniformly.
     pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
         loop {
             let request = Self {
@@ -86,25 +86,25 @@ impl Request {
     }
 }
 
-/// What a request wants to see.
+/// The scene that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
-    /// The scene in which everything is right.
+    /// The requested scene.
     pub scene: Scene,
 }
 
 impl Wanted {
-    /// What the request, in any of its phrasings, wants; nothing if the text is no request.
+    /// Parses a request in any phrasing; `None` if the text is not a request.
     pub fn from_request(text: &str) -> Option<Self> {
         Request::read(text).map(|request| Self { scene: request.scene() })
     }
 
-    /// The refined prompt that helps most: everything, rightly and in the best manner.
+    /// The best refined prompt: complete, correct and in the best manner.
     pub fn prompt(&self) -> String {
         Said::all(self.scene).text(Manner::Parts, "")
     }
 
-    /// The share of the attributes that a scene has right, 0 to 1: what [`super::Oracle::score`] makes of its picture.
+    /// The share of attributes that a scene has right, 0 to 1: the score of its image by [`super::Oracle::score`].
     pub fn share(&self, shown: &Scene) -> f64 {
         1.0 - self.scene.differing(shown).len() as f64 / Attribute::ALL.len() as f64
     }

@@ -1,4 +1,4 @@
-//! What a picture shows, as values.
+//! Scenes: the attributes of images.
 
 use super::Split;
 use crate::synthetic::draw::Draw;
@@ -24,7 +24,7 @@ impl Head {
     /// Every head.
     pub const ALL: [Self; 6] = [Self::Human, Self::Bull, Self::Eagle, Self::Goat, Self::Jackal, Self::Elephant];
 
-    /// Its word in texts; no body has the same.
+    /// The word in texts; no body has the same.
     pub fn word(self) -> &'static str {
         ["human", "bull", "eagle", "goat", "jackal", "elephant"][self as usize]
     }
@@ -51,13 +51,13 @@ impl Body {
     /// Every body.
     pub const ALL: [Self; 6] = [Self::Man, Self::Horse, Self::Lion, Self::Fish, Self::Snake, Self::Bird];
 
-    /// Its word in texts; no head has the same.
+    /// The word in texts; no head has the same.
     pub fn word(self) -> &'static str {
         ["man", "horse", "lion", "fish", "snake", "bird"][self as usize]
     }
 }
 
-/// What the creature is painted with.
+/// The creature's colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Colour {
     /// Red.
@@ -74,18 +74,18 @@ impl Colour {
     /// Every colour.
     pub const ALL: [Self; 4] = [Self::Red, Self::Green, Self::Blue, Self::Black];
 
-    /// Its word in texts; no field has the same.
+    /// The word in texts; no field has the same.
     pub fn word(self) -> &'static str {
         ["red", "green", "blue", "black"][self as usize]
     }
 
-    /// Its red, green and blue, from -1 to 1; any two colours are at least 1 apart.
+    /// The RGB values, from -1 to 1; any two colours are at least 1 apart.
     pub fn values(self) -> [f32; 3] {
         [[0.6, -0.8, -0.8], [-0.8, 0.1, -0.8], [-0.75, -0.7, 0.7], [-0.9, -0.9, -0.8]][self as usize]
     }
 }
 
-/// What is behind the creature: light, where creatures are dark.
+/// The background: light, whereas creatures are dark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Field {
     /// White.
@@ -102,18 +102,18 @@ impl Field {
     /// Every field.
     pub const ALL: [Self; 4] = [Self::White, Self::Yellow, Self::Pink, Self::Cyan];
 
-    /// Its word in texts; no creature's colour has the same.
+    /// The word in texts; no creature's colour has the same.
     pub fn word(self) -> &'static str {
         ["white", "yellow", "pink", "cyan"][self as usize]
     }
 
-    /// Its red, green and blue, from -1 to 1; any two fields are at least 1 apart.
+    /// The RGB values, from -1 to 1; any two fields are at least 1 apart.
     pub fn values(self) -> [f32; 3] {
         [[0.9, 0.9, 0.9], [0.95, 0.7, -0.4], [0.95, 0.05, 0.4], [-0.2, 0.6, 0.9]][self as usize]
     }
 }
 
-/// An attribute that texts tell and pictures show.
+/// An attribute of texts and images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Attribute {
     /// [`Head`].
@@ -130,13 +130,13 @@ impl Attribute {
     /// Every attribute.
     pub const ALL: [Self; 4] = [Self::Head, Self::Body, Self::Colour, Self::Field];
 
-    /// Its name in reports.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         ["head", "body", "colour", "field"][self as usize]
     }
 }
 
-/// What a picture shows.
+/// The attributes of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scene {
     /// The creature's head.
@@ -145,12 +145,12 @@ pub struct Scene {
     pub body: Body,
     /// The creature's colour.
     pub colour: Colour,
-    /// What is behind.
+    /// The background.
     pub field: Field,
 }
 
 impl Scene {
-    /// Every scene there is: 576.
+    /// All 576 scenes.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..6 * 6 * 4 * 4).map(|number: usize| Self {
             head: Head::ALL[number % 6],
@@ -160,9 +160,9 @@ impl Scene {
         })
     }
 
-    /// The split that the scene belongs to.
+    /// The split of the scene.
     ///
-    /// With every attribute as its place in `ALL`: test if `head + body + 2 colour + 3 field` is a multiple of ten,
+    /// With every attribute as its index in `ALL`: test if `head + body + 2 colour + 3 field` is a multiple of ten,
     /// validation if it is five more than one, training otherwise.
     pub fn split(&self) -> Split {
         match (self.head as usize + self.body as usize + 2 * self.colour as usize + 3 * self.field as usize) % 10 {
@@ -183,7 +183,7 @@ impl Scene {
         Attribute::ALL.into_iter().filter(differ).collect()
     }
 
-    /// Any scene, each equally likely.
+    /// Draws a scene uniformly.
     pub(super) fn any(draw: &mut Draw) -> Self {
         Self {
             head: draw.choose(&Head::ALL),
@@ -193,7 +193,7 @@ impl Scene {
         }
     }
 
-    /// The scene with another value for each of the attributes, each other value equally likely.
+    /// Changes each of the attributes to another value, drawn uniformly.
     pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut Draw) -> Self {
         for attribute in attributes {
             match attribute {
@@ -207,7 +207,7 @@ impl Scene {
     }
 }
 
-/// Any of the values but this one.
+/// Draws another value uniformly.
 fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut Draw) -> T {
     let others: Vec<T> = values.iter().copied().filter(|other| *other != value).collect();
     draw.choose(&others)

@@ -1,4 +1,4 @@
-//! The drawings of heads and bodies, as signs: `#` is painted.
+//! Sprites of heads and bodies: `#` is foreground.
 
 use super::scene::{Body, Head};
 
@@ -8,7 +8,7 @@ pub(super) type HeadSprite = [&'static str; 11];
 pub(super) type BodySprite = [&'static str; 12];
 
 impl Head {
-    /// How it is drawn.
+    /// The sprite.
     pub(super) fn sprite(self) -> &'static HeadSprite {
         match self {
             Self::Human => &HUMAN,
@@ -22,7 +22,7 @@ impl Head {
 }
 
 impl Body {
-    /// How it is drawn, and the column at which the drawing of its head begins.
+    /// The sprite, and the first column of its head.
     pub(super) fn sprite(self) -> (&'static BodySprite, usize) {
         match self {
             Self::Man => (&MAN, 6),

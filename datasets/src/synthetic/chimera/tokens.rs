@@ -1,4 +1,4 @@
-//! The refiner's tokenizer: one token a word.
+//! The refiner's tokenizer: one token per word.
 
 use tokenizers::Tokenizer;
 
@@ -7,18 +7,18 @@ use crate::synthetic::tokens;
 
 pub use crate::synthetic::tokens::END_OF_TEXT;
 
-/// What text is cut into before anything else: the two headings, words and single signs with the space before them.
+/// The pre-tokenisation pattern: the two headings, words and single signs with a leading space.
 const PATTERN: &str = r"request:|\nprompt:| ?[A-Za-z0-9_]+| ?[^A-Za-z0-9_]";
 
-/// The refiner's tokenizer: each word is one token together with the space before it.
+/// The refiner's tokenizer: each word with its leading space is one token.
 ///
 /// # Errors
-/// Passes on what the `tokenizers` crate makes of [`tokenizer_json`]; it accepts it in every tested version.
+/// An error of the `tokenizers` crate for [`tokenizer_json`]; none in any tested version.
 pub fn tokenizer() -> tokenizers::Result<Tokenizer> {
     Tokenizer::from_bytes(tokenizer_json().as_bytes())
 }
 
-/// The tokenizer as the text of a `tokenizer.json`, as transformers reads it.
+/// The tokenizer as the text of a `tokenizer.json` for transformers.
 pub fn tokenizer_json() -> String {
     let headings = ["request:", "\nprompt:"].map(str::to_owned);
     tokens::tokenizer_json(PATTERN, headings.into_iter().chain(WORDS.iter().map(|word| format!(" {word}"))))

@@ -1,7 +1,6 @@
-//! The words that requests and refined prompts share.
+//! The vocabulary of requests and refined prompts.
 
-/// Every word of every request and every refined prompt, in alphabetical order; a text is words with one space between
-/// them.
+/// Every word of requests and refined prompts, in alphabetical order; words are separated by one space.
 pub const WORDS: [&str; 51] = [
     "a",
     "an",
@@ -61,7 +60,7 @@ pub(super) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-/// Which of the known words is told, if one is, once.
+/// The index of the known word that occurs, if exactly one does, once.
 pub(super) fn only(words: &[&str], known: &[&str]) -> Option<usize> {
     let mut told = words.iter().filter_map(|word| known.iter().position(|name| name == word));
     told.next().filter(|_| told.next().is_none())

@@ -1,4 +1,4 @@
-//! From codes to pixels.
+//! Rendering of codes to clips.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use super::code::Code;
 use super::scene::Shape;
 use crate::images::Pixels;
 
-/// Frames of a clip.
+/// Number of frames of a clip.
 pub const FRAMES: usize = 8;
-/// Rows and columns of a frame.
+/// Height and width of a frame.
 pub const EDGE: usize = 16;
 
-/// The brightness of a shape, from -1 (black) to 1 (white).
+/// Brightness of a shape, from -1 (black) to 1 (white).
 pub(super) const PAINT: f32 = 0.8;
-/// The brightness of whatever nothing is in front of.
+/// Brightness of the background.
 pub(super) const GROUND: f32 = -0.8;
 
-/// The pixels of a shape, row by row.
+/// The pixel mask of each shape.
 const MASKS: [[&[u8; Code::SIZE]; Code::SIZE]; 3] = [
     [b" ### ", b"#####", b"#####", b"#####", b" ### "],
     [b"  #  ", b"  #  ", b"#####", b"  #  ", b"  #  "],
@@ -24,14 +24,14 @@ const MASKS: [[&[u8; Code::SIZE]; Code::SIZE]; 3] = [
 ];
 
 impl Shape {
-    /// Row and column of each of its pixels, from its top left corner.
+    /// Row and column of each of its pixels, relative to its top left corner.
     pub(super) fn pixels(self) -> impl Iterator<Item = (usize, usize)> {
         let places = (0..Code::SIZE).flat_map(|row| (0..Code::SIZE).map(move |column| (row, column)));
         places.filter(move |&(row, column)| MASKS[self as usize][row][column] == b'#')
     }
 }
 
-/// Frames of brightness from -1 to 1, side by side in every pixel: what a denoiser of [`FRAMES`] channels draws.
+/// Frames of brightness from -1 to 1, stored as channels: the output of a denoiser with [`FRAMES`] channels.
 ///
 /// # Shapes
 /// `[EDGE, EDGE, FRAMES]`: rows, columns, frames.
@@ -41,16 +41,16 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Numbers in all.
+    /// Number of elements.
     pub const SIZE: usize = EDGE * EDGE * FRAMES;
 
-    /// The clip of these numbers; `None` if they are not [`Self::SIZE`] of them.
+    /// Creates a clip; `None` if the number of elements is not [`Self::SIZE`].
     pub fn new(values: impl Into<Arc<[f32]>>) -> Option<Self> {
         let values = values.into();
         (values.len() == Self::SIZE).then_some(Self { values })
     }
 
-    /// Draws what codes say.
+    /// Renders codes.
     pub fn render(codes: &[Code; FRAMES]) -> Self {
         let mut values = vec![GROUND; Self::SIZE];
         for (frame, code) in codes.iter().enumerate() {
@@ -62,7 +62,7 @@ impl Clip {
         Self { values: values.into() }
     }
 
-    /// All numbers.
+    /// All elements.
     pub fn values(&self) -> &Arc<[f32]> {
         &self.values
     }
@@ -75,7 +75,7 @@ impl Clip {
         self.values[(row * EDGE + column) * FRAMES + frame]
     }
 
-    /// A frame as a grey picture.
+    /// A frame as a grey image.
     ///
     /// # Panics
     /// If there is no such frame.

@@ -1,44 +1,44 @@
-//! The latent codes: what is to be seen where in one frame.
+//! Latent codes: the shape and its position in one frame.
 
 use super::clip::EDGE;
 use super::scene::{Axis, Shape};
 
-/// What is to be seen in a frame: a shape, so many pixels along an axis, in the middle of the other.
+/// The content of a frame: a shape at a position along one axis, centred along the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
-    /// What.
+    /// The shape.
     pub shape: Shape,
-    /// Along what it moves.
+    /// The axis of motion.
     pub axis: Axis,
-    /// How many pixels the shape is from the left or from the top, below [`Self::POSITIONS`].
+    /// Distance of the shape from the left or the top in pixels, below [`Self::POSITIONS`].
     pub position: usize,
 }
 
 impl Code {
-    /// Rows and columns of a shape.
+    /// Height and width of a shape.
     pub const SIZE: usize = 5;
-    /// Places along an axis.
+    /// Number of positions along an axis.
     pub const POSITIONS: usize = EDGE - Self::SIZE + 1;
-    /// Where a shape is along the axis that it does not move along.
+    /// The position along the other axis.
     pub const MIDDLE: usize = (Self::POSITIONS - 1) / 2;
-    /// Positions that count as the rim, on either side.
+    /// Number of positions that count as the rim, on either side.
     pub const RIM: usize = 3;
-    /// How many codes there are. In the middle of both axes two of them look the same.
+    /// Number of codes. In the middle of both axes two of them look the same.
     pub const COUNT: usize = Shape::ALL.len() * Axis::ALL.len() * Self::POSITIONS;
-    /// Numbers of [`Self::vector`].
+    /// Length of [`Self::vector`].
     pub const WIDTH: usize = Shape::ALL.len() + 2 * EDGE;
 
-    /// Every code, by its index.
+    /// Every code, in index order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).filter_map(Self::of_index)
     }
 
-    /// The code's number, below [`Self::COUNT`].
+    /// The index, below [`Self::COUNT`].
     pub fn index(&self) -> usize {
         (self.shape as usize * Axis::ALL.len() + self.axis as usize) * Self::POSITIONS + self.position
     }
 
-    /// The code of a number; `None` for one beyond the last.
+    /// The code at an index; `None` beyond the last.
     pub fn of_index(index: usize) -> Option<Self> {
         let (kind, position) = (index / Self::POSITIONS, index % Self::POSITIONS);
         let shape = *Shape::ALL.get(kind / Axis::ALL.len())?;
@@ -53,13 +53,13 @@ impl Code {
         }
     }
 
-    /// Whether the shape is near the side that it comes from or goes to, where decoders are taught worst.
+    /// Whether the shape is near an end of its axis, where decoders have the most training errors.
     pub fn is_at_rim(&self) -> bool {
         !(Self::RIM..Self::POSITIONS - Self::RIM).contains(&self.position)
     }
 
-    /// The code as numbers: which shape it is, one in as many as there are, then for every row and for every column how
-    /// near it is to the shape's middle: `exp(-d^2 / 8)` at a distance of `d` pixels.
+    /// The code as a feature vector: the shape one-hot, then for every row and column `exp(-d^2 / 8)` with the distance
+    /// `d` in pixels from the shape's middle.
     pub fn vector(&self) -> [f32; Self::WIDTH] {
         let (row, column) = self.corner();
         let near = |pixel: usize, corner: usize| {

@@ -1,22 +1,22 @@
 //! The problem of the video example: plan a motion as a sequence of codes, then draw the clip.
 //!
-//! A [`Request`] asks for a shape that moves ("a circle moves right slowly"). A planner writes a [`Code`] for each of
-//! [`FRAMES`] frames, which says what is to be seen where in that frame, and a decoder draws the [`Clip`] from the codes
-//! alone: [`FRAMES`] frames of [`EDGE`] x [`EDGE`] pixels. [`Oracle`] reads any clip back, frame by frame and then as a
-//! motion, and [`Wanted::from_request`] any request, so nothing but the two is needed to judge a planner and a decoder
+//! A [`Request`] asks for a moving shape ("a circle moves right slowly"). A planner writes a [`Code`] for each of
+//! [`FRAMES`] frames, which gives the shape and its position, and a decoder draws the [`Clip`] from the codes alone:
+//! [`FRAMES`] frames of [`EDGE`] x [`EDGE`] pixels. [`Oracle`] recognises the shapes of any clip frame by frame and
+//! then the motion, and [`Wanted::from_request`] parses any request, which is enough to judge a planner and a decoder
 //! together.
 //!
-//! # What there is to learn
-//! Both halves are taught badly on purpose. The planner's demonstrations ([`Problem::plan`]) are now and then of another
-//! motion than was asked for ([`Problem::WRONG_RATE`]). The decoder's ([`Problem::drawn`]) show another shape or go the
-//! other way, the more often the more of the codes are near the rim ([`Code::is_at_rim`], [`Problem::error_rate`]). So a
-//! planner gets better by planning what is asked for and by keeping away from the rim where it can, a decoder by drawing
-//! what the codes say, and both at once by preferences over whole answers ([`Problem::pair`]).
+//! # Training signal
+//! Both halves are trained on imperfect data. The planner's demonstrations ([`Problem::plan`]) sometimes have another
+//! motion than requested ([`Problem::WRONG_RATE`]). The decoder's ([`Problem::drawn`]) sometimes show another shape or
+//! the opposite direction, more often the more codes are near the rim ([`Code::is_at_rim`], [`Problem::error_rate`]).
+//! So a planner improves by planning the request and avoiding the rim where it can, a decoder by drawing the codes, and
+//! both at once by preferences over whole answers ([`Problem::pair`]).
 //!
-//! # What is held out
-//! Each of the 24 motions (shape, direction, speed) can be asked for in four ways, one of which only tests use, and one
-//! more, for every other motion, only validation ([`Request::split`]). Motions are not held out: a planner that has never
-//! been shown one, not even by mistake, has been taught that it does not occur.
+//! # Hold-out
+//! Each of the 24 motions (shape, direction, speed) has four phrasings: one is used only in tests, and for every other
+//! motion a second one only in validation ([`Request::split`]). Motions are not held out: a planner that never saw one,
+//! not even by mistake, has learned that it does not occur.
 //!
 //! Everything is a pure function of `(seed, split, index)`.
 //!
@@ -42,7 +42,7 @@ mod tokens;
 
 pub use clip::{Clip, EDGE, FRAMES};
 pub use code::Code;
-pub use oracle::{Oracle, Reading, Seen};
+pub use oracle::{Detection, Oracle, Seen};
 pub use problem::{Drawn, MotionPair, Plan, Problem, Side};
 pub use request::{Asking, Request, WORDS};
 pub use scene::{Axis, Direction, Motion, Shape, Speed, Wanted};

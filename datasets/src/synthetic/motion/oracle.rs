@@ -1,21 +1,21 @@
-//! The judge that knows the answers.
+//! The oracle: recognises and scores clips.
 
 use super::Outcome;
 use super::clip::{Clip, EDGE, FRAMES, GROUND, PAINT};
 use super::code::Code;
 use super::scene::{Axis, Direction, Shape, Speed, Wanted};
 
-/// Reads clips, and scores them by what was wanted.
+/// Recognises the motion in clips, and scores them against the request.
 ///
-/// A frame is compared with every shape at every place on the plain ground; the nearest in squared error is what is to be
-/// seen, unless the empty ground is nearer. A line through the places, by least squares, is the motion.
+/// A frame is compared with every shape at every position on the plain background; the nearest in squared error is
+/// detected, unless the empty background is nearer. A least-squares line through the positions gives the motion.
 #[derive(Clone, Copy, Debug)]
 pub struct Oracle;
 
-/// What is to be seen in a frame.
+/// The shape detected in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Which shape.
+    /// The shape.
     pub shape: Shape,
     /// Row of its top left pixel.
     pub row: usize,
@@ -23,27 +23,27 @@ pub struct Seen {
     pub column: usize,
 }
 
-/// What the oracle sees in a clip.
+/// The motion detected in a clip.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
-    /// Frame by frame; `None` where there is nothing to be seen.
+pub struct Detection {
+    /// The detection of each frame; `None` for an empty frame.
     pub frames: [Option<Seen>; FRAMES],
-    /// Where it goes; `None` if it does not go steadily anywhere.
+    /// The direction; `None` without a steady motion.
     pub direction: Option<Direction>,
-    /// How fast; `None` if it does not go steadily anywhere.
+    /// The speed; `None` without a steady motion.
     pub speed: Option<Speed>,
-    /// What the reading does not explain: root mean square over all values, which go from -1 to 1.
+    /// The root mean square residual over all values, which range from -1 to 1.
     pub residual: f64,
 }
 
-impl Reading {
-    /// The share of the frames in which a shape is seen.
+impl Detection {
+    /// The share of the frames with a given shape.
     pub fn shows(&self, shape: Shape) -> f64 {
         let showing = self.frames.iter().filter(|seen| seen.is_some_and(|seen| seen.shape == shape));
         showing.count() as f64 / FRAMES as f64
     }
 
-    /// The reading as one number: see [`Oracle::score`].
+    /// The score of the detection: see [`Oracle::score`].
     pub fn score(&self, wanted: &Wanted) -> f64 {
         let is_right = [self.direction == Some(wanted.direction), self.speed == Some(wanted.speed)];
         let n_right = is_right.into_iter().filter(|is_right| *is_right).count();
@@ -52,21 +52,21 @@ impl Reading {
 }
 
 impl Oracle {
-    /// The fewest frames with something in them that make a motion.
+    /// Minimum number of non-empty frames for a motion.
     pub const LEAST_SEEN: usize = 6;
-    /// How far places may be from their line, root mean square, in pixels.
+    /// Maximum root mean square distance of positions from the line, in pixels.
     pub const UNSTEADY: f64 = 1.0;
-    /// Slower than this is no motion: pixels a frame.
+    /// Minimum speed of a motion, in pixels per frame.
     pub const STILL: f64 = 0.2;
-    /// From here on a motion is fast: pixels a frame.
+    /// Minimum speed of a fast motion, in pixels per frame.
     pub const FAST: f64 = 1.0;
-    /// From here on it is neither slow nor fast: pixels a frame.
+    /// Speed from which a motion is neither slow nor fast, in pixels per frame.
     pub const TOO_FAST: f64 = 2.2;
-    /// Scores that differ by no more than this are a tie: the shape of one frame decides nothing.
+    /// Scores within this difference are a tie: the shape of one frame does not decide.
     pub const TIE: f64 = 0.05;
 
-    /// Reads a clip, as a file would hold it: values outside -1 to 1 are clipped, one that is no number is taken for 0.
-    pub fn read(clip: &Clip) -> Reading {
+    /// Recognises a clip as stored in a file: values outside -1 to 1 are clipped, NaN is read as 0.
+    pub fn read(clip: &Clip) -> Detection {
         let (mut frames, mut unexplained) = ([None; FRAMES], 0.0);
         for (frame, seen) in frames.iter_mut().enumerate() {
             let (what, error) = read_frame(&differences(clip, frame));
@@ -74,24 +74,24 @@ impl Oracle {
             unexplained += error;
         }
         let (direction, speed) = motion(&frames).unzip();
-        Reading { frames, direction, speed, residual: (unexplained / Clip::SIZE as f64).sqrt() }
+        Detection { frames, direction, speed, residual: (unexplained / Clip::SIZE as f64).sqrt() }
     }
 
-    /// How well a clip shows what was wanted, 0 to 1: a third each for the share of frames with the right shape, for the
-    /// direction and for the speed.
+    /// Scores a clip against the request, from 0 to 1: a third each for the share of frames with the right shape, for
+    /// the direction and for the speed.
     pub fn score(wanted: &Wanted, clip: &Clip) -> f64 {
         Self::read(clip).score(wanted)
     }
 
-    /// Judges two clips of the same wish against each other: by their scores, within [`Oracle::TIE`] a tie.
+    /// Compares two clips of the same request by score; within [`Oracle::TIE`] they are tied.
     pub fn compare(wanted: &Wanted, first: &Clip, second: &Clip) -> Outcome {
         let (first, second) = (Self::score(wanted, first), Self::score(wanted, second));
         if (first - second).abs() <= Self::TIE { Outcome::Tie } else { first.total_cmp(&second).into() }
     }
 }
 
-/// How much nearer each pixel of a frame is to the paint than to the ground, in squared error, and how far the frame is
-/// from the ground.
+/// Per pixel, the squared error to the background minus that to the foreground, and the frame's total error to the
+/// background.
 struct Differences {
     nearer: [f64; EDGE * EDGE],
     from_ground: f64,
@@ -109,7 +109,7 @@ fn differences(clip: &Clip, frame: usize) -> Differences {
     differences
 }
 
-/// What is to be seen, and the squared error that it leaves.
+/// The detection of a frame, and its squared error.
 fn read_frame(differences: &Differences) -> (Option<Seen>, f64) {
     let places = (0..Code::POSITIONS).flat_map(|row| (0..Code::POSITIONS).map(move |column| (row, column)));
     let all = places.flat_map(|(row, column)| Shape::ALL.map(|shape| Seen { shape, row, column }));
@@ -124,7 +124,7 @@ fn read_frame(differences: &Differences) -> (Option<Seen>, f64) {
     }
 }
 
-/// Where what is seen goes, and how fast.
+/// The direction and speed of detections.
 fn motion(frames: &[Option<Seen>; FRAMES]) -> Option<(Direction, Speed)> {
     let seen: Vec<(f64, Seen)> =
         frames.iter().enumerate().filter_map(|(frame, seen)| Some((frame as f64, (*seen)?))).collect();
@@ -153,10 +153,10 @@ fn motion(frames: &[Option<Seen>; FRAMES]) -> Option<(Direction, Speed)> {
     Some((direction, speed))
 }
 
-/// A line of least squares.
+/// A least-squares line.
 struct Line {
     slope: f64,
-    /// How far the points are from it, root mean square.
+    /// Root mean square distance of the points from the line.
     unsteady: f64,
 }
 

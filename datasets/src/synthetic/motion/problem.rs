@@ -1,4 +1,4 @@
-//! The data of the problem, by seed, split and index.
+//! The problem's data by seed, split and index.
 
 use super::Split;
 use super::clip::FRAMES;
@@ -7,74 +7,74 @@ use super::request::Request;
 use super::scene::{Axis, Motion, Shape, Wanted};
 use crate::synthetic::draw::Draw;
 
-/// A request with one plan, right or wrong: what the planner is taught by.
+/// A planner demonstration: a request with one plan, right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
-    /// What was planned.
+    /// The planned motion.
     pub planned: Motion,
 }
 
-/// Codes with one clip, right or wrong: what the decoder is taught by.
+/// A decoder demonstration: codes with one clip, right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drawn {
-    /// What was to be drawn.
+    /// The codes to draw.
     pub codes: [Code; FRAMES],
-    /// What the clip shows.
+    /// The codes that the clip shows.
     pub shown: [Code; FRAMES],
 }
 
-/// One of two answers to a request: a plan, and what was drawn for it.
+/// One of two answers to a request: a plan and its clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Side {
-    /// What was planned.
+    /// The planned motion.
     pub planned: Motion,
-    /// What the clip shows.
+    /// The motion that the clip shows.
     pub shown: Motion,
 }
 
 /// A request with a better and a worse answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MotionPair {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
-    /// The answer whose clip has more of what was wanted.
+    /// The answer whose clip matches the request better.
     pub chosen: Side,
-    /// The answer whose clip has less.
+    /// The answer whose clip matches it worse.
     pub rejected: Side,
 }
 
-/// The problem of one seed.
+/// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     seed: u64,
 }
 
 impl Problem {
-    /// How often a plan is wrong about one of shape, direction and speed.
+    /// Probability that a plan is wrong about shape, direction or speed.
     pub const WRONG_RATE: f64 = 0.4;
-    /// How often a clip is drawn wrong none of whose codes is near the rim.
+    /// Error rate of a clip without codes near the rim.
     pub const INNER_ERROR_RATE: f64 = 0.05;
-    /// How often a clip would be drawn wrong all of whose codes are near the rim; no motion has more than six of eight there.
+    /// Error rate of a clip with all codes near the rim; no motion has more than six of eight there.
     pub const RIM_ERROR_RATE: f64 = 0.5;
-    /// The share of the decoder's demonstrations whose codes are no motion: each frame is anything, so that a decoder
-    /// learns to draw frame by frame what it is told, and not a few clips by heart.
+    /// Share of decoder demonstrations with independent random codes per frame, so that a decoder learns to draw single
+    /// frames instead of memorising clips.
     pub const SCRAMBLED_SHARE: f64 = 0.15;
 
-    /// The problem of a seed.
+    /// Creates the problem of a seed.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// How often codes are drawn wrong: between the two rates, by the share of them that is near the rim.
+    /// The error rate of codes: interpolated between the two rates by their share near the rim.
     pub fn error_rate(codes: &[Code; FRAMES]) -> f64 {
         let share = codes.iter().filter(|code| code.is_at_rim()).count() as f64 / FRAMES as f64;
         Self::INNER_ERROR_RATE + share * (Self::RIM_ERROR_RATE - Self::INNER_ERROR_RATE)
     }
 
-    /// The pair number `index` of a split: two answers of different worth, made of plans and clips as the two halves are
-    /// taught by.
+    /// Pair `index` of a split: two answers with different scores, with plans and clips distributed as in the
+    /// demonstrations.
     pub fn pair(self, split: Split, index: u64) -> MotionPair {
         let mut draw = self.stream("pair", split, index);
         let request = Request::draw(split, &mut draw);
@@ -91,14 +91,14 @@ impl Problem {
         }
     }
 
-    /// The planner's demonstration number `index` of a split.
+    /// Planner demonstration `index` of a split.
     pub fn plan(self, split: Split, index: u64) -> Plan {
         let mut draw = self.stream("plan", split, index);
         let request = Request::draw(split, &mut draw);
         Plan { request, planned: plan(request, &mut draw) }
     }
 
-    /// The decoder's demonstration number `index` of a split.
+    /// Decoder demonstration `index` of a split.
     pub fn drawn(self, split: Split, index: u64) -> Drawn {
         let mut draw = self.stream("drawn", split, index);
         if draw.chance(Self::SCRAMBLED_SHARE) {
@@ -114,13 +114,13 @@ impl Problem {
     }
 }
 
-/// What the planner is taught to make of a request.
+/// The planned motion of a demonstration.
 fn plan(request: Request, draw: &mut Draw) -> Motion {
     let is_wrong = draw.chance(Problem::WRONG_RATE);
     Motion::draw(if is_wrong { request.wanted.altered(draw) } else { request.wanted }, draw)
 }
 
-/// What the decoder is taught to make of a plan: where it is wrong, another shape and the other way are as likely.
+/// The motion drawn for a plan: if wrong, another shape and the opposite direction are equally likely.
 fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
     if !draw.chance(Problem::error_rate(&planned.codes())) {
         return planned;
@@ -133,7 +133,7 @@ fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
     Motion { wanted, ..planned }
 }
 
-/// A code of its own for every frame.
+/// Random codes for all frames.
 fn scrambled(draw: &mut Draw) -> [Code; FRAMES] {
     let mut code = || Code {
         shape: draw.choose(&Shape::ALL),

@@ -1,16 +1,16 @@
-//! What is asked for.
+//! Requests.
 
 use super::Split;
 use super::scene::{Direction, Shape, Speed, Wanted};
 use crate::synthetic::draw::Draw;
 
-/// Every word of every request, in alphabetical order; a text is words with one space between them.
+/// Every word of requests, in alphabetical order; words are separated by one space.
 pub const WORDS: [&str; 18] = [
     "a", "circle", "cross", "down", "fast", "goes", "going", "heads", "left", "moves", "quickly", "right", "show",
     "slow", "slowly", "triangle", "up", "watch",
 ];
 
-/// A way to ask for the same.
+/// The phrasing of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asking {
     /// `a circle moves right slowly`.
@@ -24,16 +24,16 @@ pub enum Asking {
 }
 
 impl Asking {
-    /// Every way.
+    /// Every phrasing.
     pub const ALL: [Self; 4] = [Self::Moves, Self::Show, Self::Heads, Self::Watch];
 }
 
-/// A request: what is wanted, in words.
+/// A request: a motion and its phrasing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// What is wanted.
+    /// The requested motion.
     pub wanted: Wanted,
-    /// In which words.
+    /// The phrasing.
     pub asking: Asking,
 }
 
@@ -43,7 +43,7 @@ impl Request {
         Wanted::all().flat_map(|wanted| Asking::ALL.map(|asking| Self { wanted, asking }))
     }
 
-    /// The request in words.
+    /// The text of the request.
     pub fn text(&self) -> String {
         let Wanted { shape, direction, speed } = self.wanted;
         let (shape, direction) = (shape.word(), direction.word());
@@ -59,13 +59,13 @@ impl Request {
         }
     }
 
-    /// The request that a text is, word for word.
+    /// Parses the text of a request exactly.
     pub fn read(text: &str) -> Option<Self> {
         Self::all().find(|request| request.text() == text)
     }
 
-    /// The split that it belongs to: of the four ways to ask for a motion one is for tests, and another one for validation
-    /// for every other motion.
+    /// The split: of a motion's four phrasings one is for tests, and for every other motion a second one for
+    /// validation.
     pub fn split(&self) -> Split {
         let Wanted { shape, direction, speed } = self.wanted;
         let turn = shape as usize + direction as usize + 2 * speed as usize;
@@ -76,7 +76,7 @@ impl Request {
         }
     }
 
-    /// A request of a split, each equally likely.
+    /// Draws a request of a split uniformly.
     pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
         loop {
             let (shape, direction) = (draw.choose(&Shape::ALL), draw.choose(&Direction::ALL));
@@ -90,7 +90,7 @@ impl Request {
 }
 
 impl Wanted {
-    /// What the request, in any of its phrasings, wants; nothing if the text is no request.
+    /// Parses a request in any phrasing; `None` if the text is not a request.
     pub fn from_request(text: &str) -> Option<Self> {
         Request::read(text).map(|request| request.wanted)
     }

@@ -1,10 +1,10 @@
-//! What can be asked for and shown.
+//! Shapes, directions, speeds and motions.
 
 use super::clip::FRAMES;
 use super::code::Code;
 use crate::synthetic::draw::Draw;
 
-/// What moves.
+/// A moving shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// A filled circle.
@@ -15,7 +15,7 @@ pub enum Shape {
     Triangle,
 }
 
-/// Where it goes.
+/// The direction of motion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// To the left.
@@ -28,7 +28,7 @@ pub enum Direction {
     Down,
 }
 
-/// Along what it goes.
+/// The axis of motion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
     /// Left and right.
@@ -37,7 +37,7 @@ pub enum Axis {
     Vertical,
 }
 
-/// How fast it goes.
+/// The speed of motion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Speed {
     /// Half a pixel a frame.
@@ -50,7 +50,7 @@ impl Shape {
     /// Every shape.
     pub const ALL: [Self; 3] = [Self::Circle, Self::Cross, Self::Triangle];
 
-    /// Its word in requests.
+    /// The word in requests.
     pub fn word(self) -> &'static str {
         ["circle", "cross", "triangle"][self as usize]
     }
@@ -60,12 +60,12 @@ impl Direction {
     /// Every direction.
     pub const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Up, Self::Down];
 
-    /// Its word in requests.
+    /// The word in requests.
     pub fn word(self) -> &'static str {
         ["left", "right", "up", "down"][self as usize]
     }
 
-    /// Along what it leads.
+    /// The axis of the direction.
     pub fn axis(self) -> Axis {
         match self {
             Self::Left | Self::Right => Axis::Horizontal,
@@ -73,51 +73,51 @@ impl Direction {
         }
     }
 
-    /// The other way.
+    /// The opposite direction.
     #[must_use]
     pub fn turned(self) -> Self {
         [Self::Right, Self::Left, Self::Down, Self::Up][self as usize]
     }
 
-    /// Whether positions grow on the way: rows are counted downwards.
+    /// Whether positions increase: rows are counted downwards.
     pub fn is_forward(self) -> bool {
         matches!(self, Self::Right | Self::Down)
     }
 }
 
 impl Axis {
-    /// Both.
+    /// Both axes.
     pub const ALL: [Self; 2] = [Self::Horizontal, Self::Vertical];
 }
 
 impl Speed {
-    /// Both.
+    /// Both speeds.
     pub const ALL: [Self; 2] = [Self::Slow, Self::Fast];
 
-    /// Pixels a frame.
+    /// Pixels per frame.
     pub fn pixels(self) -> f64 {
         [0.5, 1.5][self as usize]
     }
 
-    /// How far it has come by a frame, in whole pixels.
+    /// Distance travelled by a frame, in whole pixels.
     pub fn travelled(self, frame: usize) -> usize {
         frame * [1, 3][self as usize] / 2
     }
 
-    /// How many places a motion of this speed can start from and stay inside the frame.
+    /// Number of start positions from which a motion stays inside the frame.
     pub fn n_starts(self) -> usize {
         Code::POSITIONS - self.travelled(FRAMES - 1)
     }
 }
 
-/// What a request wants to see: the three things that the oracle looks at.
+/// The motion that a request asks for: the three attributes scored by the oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
-    /// What moves.
+    /// The shape.
     pub shape: Shape,
-    /// Where it goes.
+    /// The direction.
     pub direction: Direction,
-    /// How fast.
+    /// The speed.
     pub speed: Speed,
 }
 
@@ -129,14 +129,15 @@ impl Wanted {
         of_shape.flat_map(|(shape, direction)| Speed::ALL.map(|speed| Self { shape, direction, speed }))
     }
 
-    /// The share of shape, direction and speed that a motion has right: what [`super::Oracle::score`] makes of its clip.
+    /// The share of shape, direction and speed that a motion has right: the score of its clip by
+    /// [`super::Oracle::score`].
     pub fn share(&self, shown: &Motion) -> f64 {
         let (own, shown) = (*self, shown.wanted);
         let right = [own.shape == shown.shape, own.direction == shown.direction, own.speed == shown.speed];
         right.into_iter().filter(|is_right| *is_right).count() as f64 / 3.0
     }
 
-    /// The same with one of the three changed, each alike.
+    /// Changes one of the three attributes, drawn uniformly.
     pub(super) fn altered(self, draw: &mut Draw) -> Self {
         match draw.below(3) {
             0 => self.with_another_shape(draw),
@@ -155,12 +156,12 @@ fn other<T: Copy + PartialEq>(all: &[T], own: T, draw: &mut Draw) -> T {
     draw.choose(&others)
 }
 
-/// A motion: what was wanted, and from where.
+/// A motion with its start position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Motion {
     /// Shape, direction and speed.
     pub wanted: Wanted,
-    /// How many pixels from the side that it comes from, below [`Speed::n_starts`].
+    /// Distance of the start from the side that the motion begins at, in pixels, below [`Speed::n_starts`].
     pub start: usize,
 }
 
@@ -170,12 +171,12 @@ impl Motion {
         Wanted::all().flat_map(|wanted| (0..wanted.speed.n_starts()).map(move |start| Self { wanted, start }))
     }
 
-    /// A motion from anywhere.
+    /// Draws a start position uniformly.
     pub(super) fn draw(wanted: Wanted, draw: &mut Draw) -> Self {
         Self { wanted, start: draw.below(wanted.speed.n_starts()) }
     }
 
-    /// The codes of its frames.
+    /// The codes of the frames.
     pub fn codes(&self) -> [Code; FRAMES] {
         let Wanted { shape, direction, speed } = self.wanted;
         std::array::from_fn(|frame| {

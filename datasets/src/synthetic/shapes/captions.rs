@@ -1,14 +1,14 @@
-//! Scenes to words, and back.
+//! Captions of scenes, and their parser.
 
 use super::scene::{Background, Colour, Position, Scene, Shape, Size};
 
-/// Every word of every caption, in alphabetical order; a caption is words with one space between them.
+/// Every word of captions, in alphabetical order; words are separated by one space.
 pub const WORDS: [&str; 23] = [
     "a", "at", "blue", "bottom", "circle", "cross", "cyan", "green", "in", "is", "large", "left", "magenta", "middle",
     "red", "right", "small", "square", "the", "there", "top", "triangle", "yellow",
 ];
 
-/// A way to say the same.
+/// The phrasing of a caption.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phrasing {
     /// `a small red circle in the top left`.
@@ -49,9 +49,9 @@ impl Scene {
         }
     }
 
-    /// Reads what a caption asks for, whatever its phrasing; the background, which it doesn't tell, is dark.
+    /// Parses a caption in any phrasing; the background, which captions omit, is dark.
     ///
-    /// Each attribute must be told once, and nothing may be said in other words than [`WORDS`].
+    /// Each attribute must occur once, and all words must be in [`WORDS`].
     pub fn from_caption(caption: &str) -> Option<Self> {
         let words: Vec<&str> = caption.split(' ').collect();
         if !words.iter().all(|word| WORDS.contains(word)) {

@@ -1,4 +1,4 @@
-//! The shapes that a picture is compared with.
+//! The oracle's shape masks.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use super::render::coverage;
 use super::scene::{Position, Shape, Size};
 use crate::synthetic::pattern::Pattern;
 
-/// A shape of one size at one place, as a pattern over the pixels.
+/// A shape of one size at one position, as a pattern.
 pub(super) struct Mask {
     pub(super) shape: Shape,
     pub(super) size: Size,
@@ -14,7 +14,7 @@ pub(super) struct Mask {
     pub(super) pattern: Pattern,
 }
 
-/// Every shape and size around every whole pixel from 2 to 14; the drawn places are 4, 8 and 12.
+/// Every shape and size around every pixel from 2 to 14; scenes use 4, 8 and 12.
 pub(super) static MASKS: LazyLock<Vec<Mask>> = LazyLock::new(|| {
     let centres = (2..=14).flat_map(|down| (2..=14).map(move |right| (down, right)));
     let outlines = Shape::ALL.into_iter().flat_map(|shape| Size::ALL.map(|size| (shape, size)));

@@ -1,18 +1,18 @@
 //! The embedded problem `builtin:shapes`: draw the shape that the caption asks for.
 //!
-//! A picture of 16 x 16 pixels shows one [`Shape`] of one [`Colour`], [`Size`] and [`Position`] on a plain
-//! [`Background`], and its caption tells the four attributes ("a small red circle in the top left"); the background is
-//! nobody's wish. There are 432 combinations of attributes. [`Oracle`] reads any picture back, and
-//! [`Scene::from_caption`] any caption, so nothing but the two is needed to judge a model.
+//! An image of 16 x 16 pixels shows one [`Shape`] of one [`Colour`], [`Size`] and [`Position`] on a plain
+//! [`Background`], and its caption describes these four attributes ("a small red circle in the top left"), but not the
+//! background. There are 432 combinations of attributes. [`Oracle`] recognises the attributes of any image, and
+//! [`Scene::from_caption`] parses any caption, which is enough to judge a model.
 //!
-//! [`Problem::demonstration`] gives captions that are wrong on purpose, each attribute now and then: a model that
-//! imitates them draws the wrong thing as often, which is what preferences ([`Problem::pair`]) can then tell it.
+//! [`Problem::demonstration`] gives captions that are wrong at a known rate per attribute: a model that imitates them
+//! draws wrong images at that rate, which preferences ([`Problem::pair`]) can then correct.
 //!
-//! # What is held out
-//! A scene's split is decided by its shape, colour and position ([`Scene::split`]): of the 216 triples, 21 are for
-//! validation and 22 for tests, each in both sizes and on both backgrounds. No picture and no caption of the training
-//! split, wrong captions and rejected pictures included, shows a triple that is held out; every two of the three do
-//! occur together in training.
+//! # Hold-out
+//! A scene's split is a function of its shape, colour and position ([`Scene::split`]): of the 216 triples, 21 are for
+//! validation and 22 for tests, each in both sizes and on both backgrounds. No image and no caption of the training
+//! split, wrong captions and rejected images included, contains a held-out triple; every pair of the three does occur
+//! in training.
 //!
 //! Everything is a pure function of `(seed, split, index)`.
 //!
@@ -36,7 +36,7 @@ mod scene;
 mod tests;
 
 pub use captions::{Phrasing, WORDS};
-pub use oracle::{Oracle, Reading};
+pub use oracle::{Detection, Oracle};
 pub use problem::{Demonstration, Problem, ShapesPair};
 pub use render::EDGE;
 pub use scene::{Attribute, Background, Colour, Position, Scene, Shape, Size};

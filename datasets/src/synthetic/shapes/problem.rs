@@ -1,4 +1,4 @@
-//! The data of the problem, by seed, split and index.
+//! The problem's data by seed, split and index.
 
 use super::Split;
 use super::captions::Phrasing;
@@ -6,32 +6,32 @@ use super::scene::{Attribute, Scene};
 use crate::images::{CaptionedImage, ImagePair};
 use crate::synthetic::draw::Draw;
 
-/// A caption with a picture that agrees with it and one that does not.
+/// A caption with an image that matches it and one that does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapesPair {
-    /// What was asked for, in any of the phrasings.
+    /// The caption, in any phrasing.
     pub caption: String,
-    /// The preferred picture, which shows what the caption says.
+    /// The preferred image, which matches the caption.
     pub chosen: Scene,
-    /// The other picture, on the same background.
+    /// The rejected image, on the same background.
     pub rejected: Scene,
     /// The one to three attributes in which the two differ.
     pub differing: Vec<Attribute>,
 }
 
-/// A caption with one picture, which shows something else now and then.
+/// A caption with one image, which does not always match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demonstration {
-    /// What the caption says, in any of the phrasings.
+    /// The caption, in any phrasing.
     pub caption: String,
-    /// What the picture shows.
+    /// The attributes of the image.
     pub shown: Scene,
-    /// The attributes in which the caption is wrong.
+    /// The attributes that the caption has wrong.
     pub wrong: Vec<Attribute>,
 }
 
 impl ShapesPair {
-    /// The pair with its pictures drawn.
+    /// Renders the pair.
     pub fn render(&self, index: usize) -> ImagePair {
         let (chosen, rejected) = (self.chosen.render(), self.rejected.render());
         ImagePair { index, caption: self.caption.clone(), chosen, rejected }
@@ -39,13 +39,13 @@ impl ShapesPair {
 }
 
 impl Demonstration {
-    /// The demonstration with its picture drawn.
+    /// Renders the demonstration.
     pub fn render(&self, index: usize) -> CaptionedImage {
         CaptionedImage { index, caption: self.caption.clone(), image: self.shown.render() }
     }
 }
 
-/// The problem of one seed.
+/// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Problem {
     seed: u64,
@@ -53,24 +53,24 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// How often a demonstration's caption is wrong about each of shape, colour and position, unless told otherwise; it
-    /// is wrong about the size half as often.
+    /// Default probability that a demonstration's caption is wrong about each of shape, colour and position; it is
+    /// wrong about the size half as often.
     ///
-    /// Three captions in ten are right about everything.
+    /// Three captions in ten are entirely right.
     pub const ERROR_RATE: f64 = 0.3;
 
-    /// The problem of a seed, with [`Self::ERROR_RATE`].
+    /// Creates the problem of a seed, with [`Self::ERROR_RATE`].
     pub fn new(seed: u64) -> Self {
         Self { seed, error_rate: Self::ERROR_RATE }
     }
 
-    /// The same problem with another rate of errors in demonstrations, 0 to 1.
+    /// Sets the error rate of demonstrations, 0 to 1.
     #[must_use]
     pub fn with_error_rate(self, error_rate: f64) -> Self {
         Self { error_rate, ..self }
     }
 
-    /// The pair number `index` of a split.
+    /// Pair `index` of a split.
     pub fn pair(&self, split: Split, index: u64) -> ShapesPair {
         let (chosen, caption, mut draw) = self.scene("pair", split, index);
         loop {
@@ -83,7 +83,7 @@ impl Problem {
         }
     }
 
-    /// The demonstration number `index` of a split.
+    /// Demonstration `index` of a split.
     pub fn demonstration(&self, split: Split, index: u64) -> Demonstration {
         let (said, caption, mut draw) = self.scene("demonstration", split, index);
         loop {
@@ -99,17 +99,17 @@ impl Problem {
         }
     }
 
-    /// The first `count` pairs of a split, drawn.
+    /// The first `count` pairs of a split, rendered.
     pub fn pairs(self, split: Split, count: usize) -> impl Iterator<Item = ImagePair> {
         (0..count).map(move |index| self.pair(split, index as u64).render(index))
     }
 
-    /// The first `count` demonstrations of a split, drawn.
+    /// The first `count` demonstrations of a split, rendered.
     pub fn demonstrations(self, split: Split, count: usize) -> impl Iterator<Item = CaptionedImage> {
         (0..count).map(move |index| self.demonstration(split, index as u64).render(index))
     }
 
-    /// A scene of the split, its caption, and the draws that follow.
+    /// A scene of the split, its caption, and the stream for further draws.
     fn scene(&self, purpose: &str, split: Split, index: u64) -> (Scene, String, Draw) {
         let mut draw = Draw::new("hybrid-dpo builtin:shapes", purpose, &[self.seed, split as u64, index]);
         let scene = Scene::draw(split, &mut draw);
@@ -118,7 +118,7 @@ impl Problem {
     }
 }
 
-/// Whether a split may show a scene that its captions don't ask for: training shows nothing that is held out.
+/// Whether an image that does not match its caption is allowed in the split: training contains no held-out scene.
 fn may_show(split: Split, scene: Scene) -> bool {
     split != Split::Train || scene.split() == Split::Train
 }

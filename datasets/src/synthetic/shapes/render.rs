@@ -1,16 +1,16 @@
-//! Scenes to pixels.
+//! Rendering of scenes.
 
 use super::scene::{Position, Scene, Shape, Size};
 use crate::images::Pixels;
 
-/// Rows and columns of every picture.
+/// Height and width of images.
 pub const EDGE: usize = 16;
 
-/// Points a side at which each pixel is looked at; their share inside the shape is how much of the pixel it covers.
+/// Sampling points per pixel side; the share of points inside the shape is the pixel's coverage.
 const POINTS: usize = 8;
 
 impl Position {
-    /// The middle of the place, in pixels down and right from the top left corner of the picture.
+    /// The middle of the position, in pixels down and right from the top left corner.
     pub(super) fn centre(self) -> (f32, f32) {
         let (row, column) = self.place();
         (4.0 * (row + 1) as f32, 4.0 * (column + 1) as f32)
@@ -18,7 +18,7 @@ impl Position {
 }
 
 impl Scene {
-    /// Draws the scene; pixels at the edge of the shape are mixed by area.
+    /// Renders the scene with antialiasing by area.
     pub fn render(&self) -> Pixels {
         let covered = coverage(self.shape, self.size, self.position.centre());
         let (paint, ground) = (self.colour.values(), self.background.values());
@@ -28,7 +28,7 @@ impl Scene {
     }
 }
 
-/// How much of each pixel a shape covers, 0 to 1, row by row.
+/// The coverage of each pixel by a shape, 0 to 1, in row-major order.
 pub(super) fn coverage(shape: Shape, size: Size, (down, right): (f32, f32)) -> Vec<f32> {
     let offset = |point: usize| (point as f32 + 0.5) / POINTS as f32;
     let of_pixel = |pixel: usize| {
@@ -43,7 +43,7 @@ pub(super) fn coverage(shape: Shape, size: Size, (down, right): (f32, f32)) -> V
     (0..EDGE * EDGE).map(of_pixel).collect()
 }
 
-/// Whether a shape of radius 1 around the origin has a point in it; `y` goes down.
+/// Whether a shape of radius 1 around the origin contains a point; `y` goes down.
 fn contains(shape: Shape, x: f32, y: f32) -> bool {
     let (across, up_or_down) = (x.abs(), y.abs());
     match shape {

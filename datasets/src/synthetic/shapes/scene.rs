@@ -1,16 +1,16 @@
-//! What a picture shows, as values.
+//! Scenes: the attributes of images.
 
 use super::Split;
 use crate::synthetic::draw::Draw;
 
-/// The outline of what is drawn.
+/// The shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
     /// A disc.
     Circle,
-    /// A square that stands on a side.
+    /// An axis-aligned square.
     Square,
-    /// A triangle that stands on a side.
+    /// A triangle with a horizontal base.
     Triangle,
     /// A plus sign.
     Cross,
@@ -20,13 +20,13 @@ impl Shape {
     /// Every shape.
     pub const ALL: [Self; 4] = [Self::Circle, Self::Square, Self::Triangle, Self::Cross];
 
-    /// Its word in captions.
+    /// The word in captions.
     pub fn word(self) -> &'static str {
         ["circle", "square", "triangle", "cross"][self as usize]
     }
 }
 
-/// What it is painted with.
+/// The shape's colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Colour {
     /// Red.
@@ -47,12 +47,12 @@ impl Colour {
     /// Every colour.
     pub const ALL: [Self; 6] = [Self::Red, Self::Green, Self::Blue, Self::Yellow, Self::Cyan, Self::Magenta];
 
-    /// Its word in captions.
+    /// The word in captions.
     pub fn word(self) -> &'static str {
         ["red", "green", "blue", "yellow", "cyan", "magenta"][self as usize]
     }
 
-    /// Its red, green and blue, from -1 to 1; any two colours are at least 1.6 apart in some channel.
+    /// The RGB values, from -1 to 1; any two colours are at least 1.6 apart in some channel.
     pub fn values(self) -> [f32; 3] {
         let (low, high) = (-0.8, 0.9);
         match self {
@@ -66,7 +66,7 @@ impl Colour {
     }
 }
 
-/// How large it is drawn.
+/// The size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Size {
     /// Five pixels across.
@@ -79,7 +79,7 @@ impl Size {
     /// Every size.
     pub const ALL: [Self; 2] = [Self::Small, Self::Large];
 
-    /// Its word in captions.
+    /// The word in captions.
     pub fn word(self) -> &'static str {
         ["small", "large"][self as usize]
     }
@@ -90,7 +90,7 @@ impl Size {
     }
 }
 
-/// Where it is drawn: one of nine places, row by row.
+/// The position: one of nine, row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Position {
     /// Top left.
@@ -127,24 +127,24 @@ impl Position {
         Self::BottomRight,
     ];
 
-    /// Its words in captions.
+    /// The words in captions.
     pub fn words(self) -> &'static str {
         ["top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right"]
             [self as usize]
     }
 
-    /// The position in this row and column of the three by three places.
+    /// The position at a row and column of the three by three grid.
     pub(super) fn at(row: usize, column: usize) -> Option<Self> {
         Self::ALL.get(row * 3 + column).copied().filter(|_| column < 3)
     }
 
-    /// Its row and column among the three by three places.
+    /// The row and column in the three by three grid.
     pub(super) fn place(self) -> (usize, usize) {
         (self as usize / 3, self as usize % 3)
     }
 }
 
-/// What is behind it.
+/// The background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Background {
     /// Nearly black.
@@ -157,13 +157,13 @@ impl Background {
     /// Every background.
     pub const ALL: [Self; 2] = [Self::Dark, Self::Light];
 
-    /// Its red, green and blue, from -1 to 1.
+    /// The RGB values, from -1 to 1.
     pub fn values(self) -> [f32; 3] {
         [[-0.85; 3], [0.85; 3]][self as usize]
     }
 }
 
-/// An attribute that captions tell.
+/// An attribute that captions describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Attribute {
     /// [`Shape`].
@@ -180,29 +180,29 @@ impl Attribute {
     /// Every attribute.
     pub const ALL: [Self; 4] = [Self::Shape, Self::Colour, Self::Size, Self::Position];
 
-    /// Its name in reports.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         ["shape", "colour", "size", "position"][self as usize]
     }
 }
 
-/// What a picture shows.
+/// The attributes of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scene {
-    /// The outline.
+    /// The shape.
     pub shape: Shape,
     /// The colour.
     pub colour: Colour,
     /// The size.
     pub size: Size,
-    /// The place.
+    /// The position.
     pub position: Position,
-    /// What is behind; captions don't tell.
+    /// The background, which captions omit.
     pub background: Background,
 }
 
 impl Scene {
-    /// Every scene there is: 432 combinations of attributes on two backgrounds.
+    /// All scenes: 432 combinations of attributes on two backgrounds.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..4 * 6 * 2 * 9 * 2).map(|number: usize| Self {
             shape: Shape::ALL[number % 4],
@@ -213,9 +213,9 @@ impl Scene {
         })
     }
 
-    /// The split that the scene's shape, colour and position belong to.
+    /// The split of the scene's shape, colour and position.
     ///
-    /// With every attribute as its place in `ALL`: test if `position + 2 colour + 3 shape` is a multiple of ten,
+    /// With every attribute as its index in `ALL`: test if `position + 2 colour + 3 shape` is a multiple of ten,
     /// validation if it is five more than one, training otherwise.
     pub fn split(&self) -> Split {
         match (self.position as usize + 2 * self.colour as usize + 3 * self.shape as usize) % 10 {
@@ -236,7 +236,7 @@ impl Scene {
         Attribute::ALL.into_iter().filter(differ).collect()
     }
 
-    /// A scene of a split, each equally likely.
+    /// Draws a scene of a split uniformly.
     pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
         loop {
             let scene = Self {
@@ -252,7 +252,7 @@ impl Scene {
         }
     }
 
-    /// The scene with another value for each of the attributes, each other value equally likely.
+    /// Changes each of the attributes to another value, drawn uniformly.
     pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut Draw) -> Self {
         for attribute in attributes {
             match attribute {
@@ -266,7 +266,7 @@ impl Scene {
     }
 }
 
-/// Any of the values but this one.
+/// Draws another value uniformly.
 fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut Draw) -> T {
     let others: Vec<T> = values.iter().copied().filter(|other| *other != value).collect();
     draw.choose(&others)

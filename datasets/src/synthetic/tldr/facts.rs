@@ -1,12 +1,12 @@
-//! What a post says, as values.
+//! The facts of a post.
 
 use super::words;
 use crate::synthetic::draw::Draw;
 
-/// A kind of fact; every post tells one of each about its story and one of each about somebody else.
+/// A kind of fact; every post has one of each for its story and one of each for a second person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
-    /// Who the person is to the writer, such as `sister`.
+    /// The person's relation to the writer, such as `sister`.
     Relation,
     /// The person's name.
     Name,
@@ -14,11 +14,11 @@ pub enum Slot {
     Age,
     /// The town the person is from.
     Place,
-    /// A sum of money, such as `$300`.
+    /// An amount of money, such as `$300`.
     Amount,
-    /// What the money was for.
+    /// The item the money was for.
     Thing,
-    /// What the writer asks whether to do.
+    /// The decision that the writer asks about.
     Question,
 }
 
@@ -40,7 +40,7 @@ impl Slot {
         }
     }
 
-    /// The values a fact of this kind may take.
+    /// The possible values of the fact.
     pub fn values(self) -> &'static [&'static str] {
         match self {
             Slot::Relation => words::RELATIONS,
@@ -53,7 +53,7 @@ impl Slot {
         }
     }
 
-    /// The slot called `name`.
+    /// The slot of a name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|slot| slot.name() == name)
     }
@@ -64,17 +64,17 @@ impl Slot {
 pub struct Values([u8; Slot::ALL.len()]);
 
 impl Values {
-    /// The value of one slot, as it stands in the text.
+    /// The value of one slot, as it occurs in the text.
     pub fn get(self, slot: Slot) -> &'static str {
         slot.values()[usize::from(self.0[slot as usize])]
     }
 
-    /// The values with these positions in [`Slot::values`], in the order of [`Slot::ALL`].
+    /// The values at these indices of [`Slot::values`], in the order of [`Slot::ALL`].
     pub(super) fn from_positions(positions: [u8; Slot::ALL.len()]) -> Self {
         Self(positions)
     }
 
-    /// Draws a person and what goes with them; names suit relations.
+    /// Draws a person's facts; names match relations.
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let mut positions = Slot::ALL.map(|slot| draw.below(slot.values().len()) as u8);
         let relation = usize::from(positions[Slot::Relation as usize]);
@@ -93,14 +93,14 @@ impl Values {
     }
 }
 
-/// What happened in a post's story.
+/// The event of a post's story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The person asks for money.
     Asked,
     /// The person sold something that does not work.
     Sold,
-    /// The person broke something dear.
+    /// The person broke something expensive.
     Broke,
     /// The person took money and bought something.
     Took,
@@ -115,19 +115,19 @@ impl Event {
     pub const ALL: [Event; 6] = [Event::Asked, Event::Sold, Event::Broke, Event::Took, Event::Lost, Event::Owes];
 }
 
-/// Everything a post says that a summary may get right or wrong.
+/// The facts of a post that a summary may get right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// The facts of the story: what a good summary tells.
+    /// The facts of the story, which a good summary contains.
     pub story: Values,
-    /// The facts about somebody else in the same post; each differs from the story's.
+    /// The facts of the second person in the post; each differs from the story's.
     pub distraction: Values,
 }
 
 impl Facts {
-    /// Draws a story and a distraction that share no fact.
+    /// Draws a story and a distraction without common facts.
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let event = draw.choose(&Event::ALL);
         let story = Values::draw(draw);

@@ -1,14 +1,14 @@
-//! The embedded problem `builtin:tldr`: summarise a short post without getting its facts wrong.
+//! The embedded problem `builtin:tldr`: summarise a short post with correct facts.
 //!
-//! A grammar tells a small story: somebody the writer knows ([`Slot::Relation`], [`Slot::Name`], [`Slot::Age`],
-//! [`Slot::Place`]) did something with a [`Slot::Thing`] and a sum of money ([`Slot::Amount`]), and the writer asks
-//! one [`Slot::Question`]. A second person with seven facts of the same kinds appears in the same post, so that a
-//! summary has something to confuse. A good summary tells all seven facts of the story; a bad one alters some, leaves
-//! some out, or rambles ([`Damage`]). [`Oracle`] judges any text against the facts, and [`Facts::from_prompt`] reads
-//! the facts back from the post, so nothing but the two texts is needed.
+//! A grammar generates a small story: a person the writer knows ([`Slot::Relation`], [`Slot::Name`], [`Slot::Age`],
+//! [`Slot::Place`]) did something with a [`Slot::Thing`] and an amount of money ([`Slot::Amount`]), and the writer asks
+//! one [`Slot::Question`]. A second person with seven facts of the same kinds appears in the same post as a
+//! distraction. A good summary has all seven facts of the story; a bad one alters some, omits some, or rambles
+//! ([`Damage`]). [`Oracle`] scores any text against the facts, and [`Facts::from_prompt`] parses the facts of a post,
+//! so the two texts are enough to judge a model.
 //!
-//! Everything is a pure function of `(seed, split, index)`. A post's split is decided by a hash of its text alone, so
-//! two splits never share a post, whatever their seeds.
+//! Everything is a pure function of `(seed, split, index)`. A post's split is a hash of its text alone, so splits never
+//! share a post, whatever their seeds.
 //!
 //! # Examples
 //! ```
@@ -33,7 +33,7 @@ mod tokens;
 mod words;
 
 pub use facts::{Event, Facts, Slot, Values};
-pub use oracle::{Judgement, Oracle, Verdict};
+pub use oracle::{FactCheck, Oracle, SummaryScore};
 pub use problem::{Demonstration, Problem, TldrPair};
 pub use summary::{AlteredFact, Damage};
 pub use tokens::{END_OF_TEXT, token_indices, tokenizer, tokenizer_json};

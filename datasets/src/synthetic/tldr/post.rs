@@ -1,10 +1,10 @@
-//! Posts: facts to text, and back.
+//! Generation and parsing of posts.
 
 use super::facts::{Event, Facts};
 use super::template::{Readings, fill, read};
 use crate::synthetic::draw::Draw;
 
-/// Titles; all but the last name the person of the story.
+/// Titles; all but the last contain the name of the story's person.
 pub(super) const TITLES: &[&str] = &[
     "My {relation} {name} and a {thing}",
     "Trouble with my {relation} {name}",
@@ -12,17 +12,17 @@ pub(super) const TITLES: &[&str] = &[
     "I need advice about my {relation}",
 ];
 
-/// Where the person of the story is from.
+/// The origin of the story's person.
 const ORIGINS: &[&str] = &["{name} is from {place}.", "{name} grew up in {place}.", "{name} came here from {place}."];
 
-/// Somebody else.
+/// The second person.
 const STRANGERS: &[&str] = &[
     "I live in {place2} with my {relation2} {name2} ({age2}).",
     "My {relation2} {name2} ({age2}) knows about it and is from {place2}.",
     "I told my {relation2} {name2} ({age2}) in {place2} about it.",
 ];
 
-/// What somebody else did and says.
+/// The second person's actions and opinions.
 const OPINIONS: &[&str] = &[
     "{name2} lost {amount2} and a {thing2} once and says that I should {question2}.",
     "{name2} says that I should {question2} and gave me {amount2} and a {thing2}.",
@@ -33,12 +33,12 @@ const OPINIONS: &[&str] = &[
 const ASIDES: &[&str] =
     &["I am so tired of it.", "We were always close.", "It was a bad week.", "I can not sleep.", "I am sorry."];
 
-/// How a post ends.
+/// Final sentences of a post.
 const QUESTIONS: &[&str] =
     &["Should I {question}?", "Do you think that I should {question}?", "Would it be wrong to {question}?"];
 
 impl Event {
-    /// The forum that posts about this event go to.
+    /// The forum of posts about this event.
     pub(super) fn subreddit(self) -> &'static str {
         match self {
             Event::Asked => "personalfinance",
@@ -50,7 +50,7 @@ impl Event {
         }
     }
 
-    /// The sentences that tell the event.
+    /// The sentences about the event.
     pub(super) fn sentences(self) -> &'static [&'static str] {
         match self {
             Event::Asked => &[
@@ -81,12 +81,12 @@ impl Event {
     }
 }
 
-/// Every sentence without an event, for reading posts back and for the vocabulary.
+/// Every sentence without an event, for parsing and for the vocabulary.
 pub(super) fn sentences() -> impl Iterator<Item = &'static str> {
     [ORIGINS, STRANGERS, OPINIONS, ASIDES, QUESTIONS].into_iter().flatten().copied()
 }
 
-/// Writes a post about the facts; wording and order are drawn.
+/// Generates a post about the facts with random wording and order.
 pub(super) fn render(facts: &Facts, draw: &mut Draw) -> String {
     let mut body = vec![
         draw.choose(facts.event.sentences()),
@@ -104,9 +104,9 @@ pub(super) fn render(facts: &Facts, draw: &mut Draw) -> String {
 }
 
 impl Facts {
-    /// Reads the facts of a post of this grammar back from the prompt's text.
+    /// Parses the facts of a post of this grammar from the prompt's text.
     ///
-    /// Nothing but whole posts is understood: text of any other kind, or a post that was cut, gives nothing.
+    /// Other texts and truncated posts give `None`.
     pub fn from_prompt(prompt: &str) -> Option<Self> {
         let rest = prompt.strip_prefix("SUBREDDIT: r/")?;
         let (subreddit, rest) = rest.split_once("\n\nTITLE: ")?;

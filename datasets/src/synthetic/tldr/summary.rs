@@ -1,23 +1,23 @@
-//! Summaries: good ones, and bad ones whose damage is on record.
+//! Good summaries, and bad ones with recorded faults.
 
 use std::ops::Range;
 
 use super::facts::{Event, Facts, Slot};
 use crate::synthetic::draw::Draw;
 
-/// What is wrong with a bad summary.
+/// The fault of a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Some facts are told wrong.
+    /// Some facts are wrong.
     Altered(Vec<AlteredFact>),
-    /// Some facts are left out.
+    /// Some facts are omitted.
     Omitted(Vec<Slot>),
     /// All facts are right, but the text rambles or repeats itself.
     Padded,
 }
 
 impl Damage {
-    /// The kind's name in reports.
+    /// The name in reports.
     pub fn kind(&self) -> &'static str {
         match self {
             Damage::Altered(_) => "altered",
@@ -27,25 +27,25 @@ impl Damage {
     }
 }
 
-/// One fact that a bad summary tells wrong.
+/// A wrong fact of a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlteredFact {
-    /// Which fact.
+    /// The kind of fact.
     pub slot: Slot,
-    /// What the post says.
+    /// The value in the post.
     pub right: &'static str,
-    /// What the bad summary says.
+    /// The value in the bad summary.
     pub wrong: &'static str,
-    /// Where `wrong` stands in the bad summary, in bytes.
+    /// Byte range of `wrong` in the bad summary.
     pub span: Range<usize>,
-    /// Where `right` stands in the good summary of the same wording, in bytes.
+    /// Byte range of `right` in the good summary of the same wording.
     pub good_span: Range<usize>,
 }
 
-/// What a summary asks in the end; the question's value follows the first part and the second follows the value.
+/// The final question of a summary: the text before and after the question's value.
 const QUESTIONS: &[(&str, &str)] = &[(", should I ", "?"), (" and should I ", "?"), (". Should I ", "?")];
 
-/// Rambling that says nothing.
+/// Rambling without content.
 const RAMBLING: &[&str] = &[
     " and I do not know what to think about it any more",
     " and it is a long story that goes on and on",
@@ -54,7 +54,7 @@ const RAMBLING: &[&str] = &[
 ];
 
 impl Event {
-    /// How a summary tells the event: `#` stands for the sum, `@` for the thing with its article.
+    /// The clauses about the event: `#` stands for the amount, `@` for the thing with its article.
     fn clauses(self) -> &'static [&'static str] {
         match self {
             Event::Asked => &[" wants # for @", " asked me for # for @"],
@@ -67,7 +67,7 @@ impl Event {
     }
 }
 
-/// Every piece of text a summary may be built of, for the vocabulary.
+/// Every fragment of a summary, for the vocabulary.
 pub(super) fn fragments() -> impl Iterator<Item = String> {
     let clauses = Event::ALL.into_iter().flat_map(Event::clauses).map(|clause| clause.replace(['#', '@'], "money"));
     let fixed = [" So", " my", " from", " somebody", " something", " money", " a", " (", "),", ")"];
@@ -75,7 +75,7 @@ pub(super) fn fragments() -> impl Iterator<Item = String> {
     clauses.chain(fixed.into_iter().chain(questions).chain(RAMBLING.iter().copied()).map(str::to_owned))
 }
 
-/// The choices of wording that a good summary and its damaged twin share.
+/// The wording that a good summary and its bad variant share.
 #[derive(Clone, Copy)]
 pub(super) struct Wording {
     clause: &'static str,
@@ -88,24 +88,24 @@ impl Wording {
     }
 }
 
-/// The value told for each slot, if any.
+/// The value for each slot, if present.
 type Told = [Option<&'static str>; Slot::ALL.len()];
 
-/// A summary and where each told fact stands in it, in bytes.
+/// A summary and the byte range of each fact in it.
 struct Written {
     text: String,
     spans: [Option<Range<usize>>; Slot::ALL.len()],
 }
 
 impl Written {
-    /// Appends a fact and notes where it stands.
+    /// Appends a fact and records its range.
     fn tell(&mut self, slot: Slot, value: &str) {
         let start = self.text.len();
         self.text.push_str(value);
         self.spans[slot as usize] = Some(start..self.text.len());
     }
 
-    /// Appends a fact where it is told, between two literals.
+    /// Appends a fact, if present, between two literals.
     fn tell_between(&mut self, before: &str, slot: Slot, told: &Told, after: &str) {
         if let Some(value) = told[slot as usize] {
             self.text.push_str(before);
@@ -149,12 +149,12 @@ fn truth(facts: &Facts) -> Told {
     Slot::ALL.map(|slot| Some(facts.story.get(slot)))
 }
 
-/// The summary that tells every fact right.
+/// The summary with all facts right.
 pub(super) fn good(facts: &Facts, wording: Wording) -> String {
     write(wording, &truth(facts), "").text
 }
 
-/// A bad summary of the same wording; half are altered, a quarter lack facts, a quarter are padded.
+/// A bad summary of the same wording; half have altered facts, a quarter omit facts, a quarter are padded.
 pub(super) fn bad(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
     match draw.below(4) {
         0 | 1 => alter(facts, wording, draw),
@@ -163,7 +163,7 @@ pub(super) fn bad(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, 
     }
 }
 
-/// Between one and three slots.
+/// Draws one to three slots.
 fn some_slots(draw: &mut Draw) -> Vec<Slot> {
     let count = 1 + draw.below(3);
     draw.sample(&Slot::ALL, count)
@@ -192,7 +192,7 @@ fn alter(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
     (written.text, damage)
 }
 
-/// A value that is not the story's: the distraction's half of the time, else any other.
+/// A wrong value: the distraction's half of the time, else any other.
 fn wrong_value(facts: &Facts, slot: Slot, draw: &mut Draw) -> &'static str {
     if draw.chance(0.5) {
         return facts.distraction.get(slot);
@@ -215,7 +215,7 @@ fn omit(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
     (write(wording, &told, "").text, Damage::Omitted(slots))
 }
 
-/// Rambles before the question or says everything twice.
+/// Adds rambling before the question or repeats everything.
 fn pad(facts: &Facts, wording: Wording, draw: &mut Draw) -> String {
     if draw.chance(0.25) {
         let good = good(facts, wording);

@@ -1,15 +1,15 @@
-//! Sentences with named holes, filled and read back.
+//! Sentence templates with placeholders: filling and parsing.
 
 use super::facts::{Slot, Values};
 
-/// Whose fact a hole asks for: `{name}` is the story's, `{name2}` the distraction's.
+/// A placeholder: `{name}` is the story's, `{name2}` the distraction's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hole {
     slot: Slot,
     distraction: bool,
 }
 
-/// Splits a template into literals, each with the hole that follows it.
+/// Splits a template into literals, each with the placeholder after it.
 fn pieces(template: &'static str) -> impl Iterator<Item = (&'static str, Option<Hole>)> {
     template.split('}').map(|piece| match piece.split_once('{') {
         None => (piece, None),
@@ -20,7 +20,7 @@ fn pieces(template: &'static str) -> impl Iterator<Item = (&'static str, Option<
     })
 }
 
-/// Writes a template with its holes filled.
+/// Fills a template.
 pub(super) fn fill(template: &'static str, story: Values, distraction: Values) -> String {
     let mut text = String::with_capacity(template.len());
     for (literal, hole) in pieces(template) {
@@ -32,24 +32,24 @@ pub(super) fn fill(template: &'static str, story: Values, distraction: Values) -
     text
 }
 
-/// The values read so far, by person and slot.
+/// The values parsed so far, by person and slot.
 #[derive(Clone, Default)]
 pub(super) struct Readings([[Option<u8>; Slot::ALL.len()]; 2]);
 
 impl Readings {
-    /// Story and distraction, once every value has been read.
+    /// Story and distraction, once every value is known.
     pub(super) fn complete(&self) -> Option<(Values, Values)> {
         let [story, distraction] = self.0.map(complete);
         Some((story?, distraction?))
     }
 
-    /// Notes a value; false where an earlier reading says otherwise.
+    /// Records a value; false if it contradicts an earlier one.
     fn note(&mut self, hole: Hole, value: u8) -> bool {
         *self.0[usize::from(hole.distraction)][hole.slot as usize].get_or_insert(value) == value
     }
 }
 
-/// The values, where none is missing.
+/// The values, if complete.
 fn complete(readings: [Option<u8>; Slot::ALL.len()]) -> Option<Values> {
     let mut positions = [0; Slot::ALL.len()];
     for (position, reading) in positions.iter_mut().zip(readings) {
@@ -58,7 +58,7 @@ fn complete(readings: [Option<u8>; Slot::ALL.len()]) -> Option<Values> {
     Some(Values::from_positions(positions))
 }
 
-/// Reads a filled template from the front of `text`; gives the rest of the text and the readings with the new values.
+/// Parses a filled template at the start of `text`; returns the rest of the text and the updated values.
 pub(super) fn read<'t>(template: &'static str, text: &'t str, readings: &Readings) -> Option<(&'t str, Readings)> {
     let mut rest = text;
     let mut readings = readings.clone();

@@ -102,7 +102,7 @@ fn the_oracle_finds_every_fact_of_a_good_summary() {
         assert_eq!((found.right, found.wrong, found.missing, found.score), (7, 0, 0, 1.0), "{}", pair.chosen);
         assert!(
             found.words <= Oracle::WORD_LIMIT
-                && found.verdicts.iter().all(|verdict| verdict.told && verdict.wrong.is_empty())
+                && found.checks.iter().all(|verdict| verdict.told && verdict.wrong.is_empty())
         );
         assert_eq!(Oracle::compare(&pair.facts, &pair.chosen, &pair.rejected), Outcome::Win);
         assert_eq!(Oracle::compare(&pair.facts, &pair.rejected, &pair.chosen), Outcome::Loss);
@@ -123,7 +123,7 @@ fn the_oracle_finds_the_damage_of_a_bad_summary() {
         assert_eq!(found.words > Oracle::WORD_LIMIT, pair.damage == Damage::Padded, "{}", pair.rejected);
         assert!(found.score < 0.9);
         if let Damage::Omitted(slots) = &pair.damage {
-            assert!(found.verdicts.iter().all(|verdict| verdict.told != slots.contains(&verdict.slot)));
+            assert!(found.checks.iter().all(|verdict| verdict.told != slots.contains(&verdict.slot)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tokenizer made for the grammar: one token a word, and bytes for everything else.
+//! The grammar's tokenizer: one token per word, and bytes for other text.
 
 use std::ops::Range;
 
@@ -11,34 +11,33 @@ use crate::synthetic::tokens;
 
 pub use crate::synthetic::tokens::END_OF_TEXT;
 
-/// What text is cut into before anything else: the prompt's headings, words and numbers with the space before them,
-/// and single signs. Every character is part of some match.
+/// The pre-tokenisation pattern: the prompt's headings, words and numbers with a leading space, and single signs. Every
+/// character is part of a match.
 const PATTERN: &str = r"SUBREDDIT: r/|\n\n(?:TITLE|POST|TL;DR):| ?\$?[A-Za-z0-9_]+| ?[^A-Za-z0-9_]";
 
 /// The tokenizer of the grammar.
 ///
-/// A byte-level model without merges: each word of the grammar is one token together with the space before it, and
-/// text of any other kind falls apart into its bytes, so that any text encodes and decodes to itself. Nothing is added
-/// around a text; the end of a response is [`END_OF_TEXT`].
+/// A byte-level model without merges: each word of the grammar with its leading space is one token, and other text
+/// falls back to bytes, so that any text round-trips. No special tokens are added; a response ends with
+/// [`END_OF_TEXT`].
 ///
 /// # Errors
-/// Passes on what the `tokenizers` crate makes of [`tokenizer_json`]; it accepts it in every tested version.
+/// An error of the `tokenizers` crate for [`tokenizer_json`]; none in any tested version.
 pub fn tokenizer() -> tokenizers::Result<Tokenizer> {
     Tokenizer::from_bytes(tokenizer_json().as_bytes())
 }
 
-/// The tokenizer as the text of a `tokenizer.json`, as transformers reads it.
+/// The tokenizer as the text of a `tokenizer.json` for transformers.
 pub fn tokenizer_json() -> String {
     tokens::tokenizer_json(PATTERN, words())
 }
 
-/// The tokens of `text`, without special tokens, that share a byte with one of the spans.
+/// The indices of the tokens of `text`, without special tokens, that overlap one of the byte ranges.
 ///
-/// The indices are in order and each comes once. Spans and text must belong together: a span outside the text meets no
-/// token.
+/// The indices are sorted and distinct. A range outside the text overlaps no token.
 ///
 /// # Errors
-/// Passes on what `tokenizer` cannot encode.
+/// `tokenizer` cannot encode the text.
 pub fn token_indices(tokenizer: &Tokenizer, text: &str, spans: &[Range<usize>]) -> tokenizers::Result<Vec<usize>> {
     let encoding = tokenizer.encode(text, false)?;
     let meets = |&(start, end): &(usize, usize)| spans.iter().any(|span| start < span.end && span.start < end);
@@ -51,7 +50,7 @@ pub fn token_indices(tokenizer: &Tokenizer, text: &str, spans: &[Range<usize>]) 
         .collect())
 }
 
-/// The words of the grammar as the model spells them: headings, values, then what sentences are made of.
+/// The words of the grammar with their leading spaces: headings, values, then words of sentences.
 fn words() -> impl Iterator<Item = String> {
     let example = Values::from_positions([0; Slot::ALL.len()]);
     let headings = ["SUBREDDIT: r/", "\n\nTITLE:", "\n\nPOST:", "\n\nTL;DR:"].map(str::to_owned);
@@ -67,7 +66,7 @@ fn words() -> impl Iterator<Item = String> {
     headings.into_iter().chain(subreddits).chain(values).chain(written)
 }
 
-/// Cuts text as [`PATTERN`] does, headings aside.
+/// Splits text as [`PATTERN`] does, except for headings.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     for character in text.chars() {

@@ -1,9 +1,9 @@
-//! The closed lists that facts take their values from.
+//! The closed lists of fact values.
 //!
-//! The lists are disjoint and share no word with the grammar's sentences, so that a word names its fact wherever it
-//! stands; a test holds them to it.
+//! The lists are disjoint and share no word with the grammar's sentences, so that a word identifies its fact anywhere;
+//! a test checks this.
 
-/// Relations of women, then of men, then of anybody.
+/// Female, then male, then neutral relations.
 pub(super) const RELATIONS: &[&str] = &[
     "sister",
     "aunt",
@@ -22,16 +22,16 @@ pub(super) const RELATIONS: &[&str] = &[
     "neighbor",
     "coworker",
 ];
-/// How many of [`RELATIONS`] are women's; as many that follow are men's.
+/// Number of female relations in [`RELATIONS`]; as many male ones follow.
 pub(super) const N_GENDERED_RELATIONS: usize = 5;
 
-/// Names of women, then of men.
+/// Female, then male names.
 pub(super) const NAMES: &[&str] = &[
     "Anna", "Beth", "Carla", "Dora", "Emma", "Fiona", "Grace", "Helen", "Iris", "Julia", "Kate", "Laura", "Maria",
     "Nora", "Olga", "Paula", "Adam", "Ben", "Carl", "David", "Eric", "Frank", "George", "Henry", "Ivan", "Jack",
     "Kevin", "Leo", "Mark", "Nick", "Oscar", "Peter",
 ];
-/// How many of [`NAMES`] are women's.
+/// Number of female names in [`NAMES`].
 pub(super) const N_WOMEN: usize = 16;
 
 pub(super) const AGES: &[&str] = &[

@@ -1,23 +1,23 @@
 mod golden;
 mod unbiased;
 
-use mdp::diffusion::{Level, NoiseSchedule};
+use mdp::diffusion::{NoiseLevel, NoiseSchedule};
 
 use super::*;
 
-const HERE: Level = Level { signal: 0.6, noise: 0.8 };
-const THERE: Level = Level { signal: 0.8, noise: 0.6 };
+const HERE: NoiseLevel = NoiseLevel { signal: 0.6, noise: 0.8 };
+const THERE: NoiseLevel = NoiseLevel { signal: 0.8, noise: 0.6 };
 const ANCESTRAL: Sampler = Sampler::Ddpm { variance: Variance::Small };
 
 /// Steps from level to level; the last begins at the cleanest timestep.
-fn through(levels: &[Level]) -> Vec<Stride> {
+fn through(levels: &[NoiseLevel]) -> Vec<Stride> {
     let n = levels.len() - 1;
     let stride = |i: usize| Stride { from: levels[i], to: levels[i + 1], is_from_cleanest: i + 1 == n };
     (0..n).map(stride).collect()
 }
 
 fn sampling(sampler: Sampler, clip: Option<f64>) -> Sampling {
-    Sampling::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, Level::IMAGE]), clip).unwrap()
+    Sampling::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, NoiseLevel::IMAGE]), clip).unwrap()
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -55,7 +55,7 @@ fn the_last_step_to_the_image_is_no_decision() {
 
 #[test]
 fn a_last_step_from_elsewhere_draws_the_large_variance_only() {
-    let last = Stride { from: THERE, to: Level::IMAGE, is_from_cleanest: false };
+    let last = Stride { from: THERE, to: NoiseLevel::IMAGE, is_from_cleanest: false };
     let deviation = |variance| {
         let sampling = Sampling::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
         sampling.gaussian(0).deviation
@@ -68,7 +68,7 @@ fn a_last_step_from_elsewhere_draws_the_large_variance_only() {
 fn ddim_goes_down_by_equal_strides() {
     let schedule = NoiseSchedule::linear(10, 0.01, 0.3).unwrap();
     let last = schedule.level(0);
-    let ends = |sampler: Sampler, timesteps: &[usize]| -> Vec<Level> {
+    let ends = |sampler: Sampler, timesteps: &[usize]| -> Vec<NoiseLevel> {
         sampler.strides(&schedule, timesteps, last).into_iter().map(|stride| stride.to).collect()
     };
     // 10 / 4 is 2, rounded down.
@@ -115,7 +115,7 @@ fn slopes_are_those_of_the_log_density() {
 fn the_gaussian_is_the_mean_of_a_step() {
     for prediction in [Prediction::Epsilon, Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 0.4 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
-            let levels = [HERE, THERE, Level { signal: 0.9, noise: 0.2 }, Level::IMAGE];
+            let levels = [HERE, THERE, NoiseLevel { signal: 0.9, noise: 0.2 }, NoiseLevel::IMAGE];
             let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
             for (step, level) in levels[..3].iter().enumerate() {
                 let gaussian = sampling.gaussian(step);
@@ -139,10 +139,10 @@ fn guidance_goes_beyond_the_conditional_prediction() {
 
 #[test]
 fn bad_settings_are_refused() {
-    let refused = |sampler, prediction, levels: &[Level]| {
+    let refused = |sampler, prediction, levels: &[NoiseLevel]| {
         Sampling::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
     };
-    let blind = Level { signal: 0.0, noise: 1.0 };
+    let blind = NoiseLevel { signal: 0.0, noise: 1.0 };
     assert_eq!(
         refused(Sampler::Ddim { eta: 1.5 }, Prediction::Epsilon, &[HERE, THERE]),
         "eta: expected a number from 0 to 1, got 1.5"
@@ -154,7 +154,7 @@ fn bad_settings_are_refused() {
 
 #[test]
 fn without_signal_every_sampler_makes_numbers() {
-    let levels = [Level { signal: 0.0, noise: 1.0 }, HERE, THERE, Level::IMAGE];
+    let levels = [NoiseLevel { signal: 0.0, noise: 1.0 }, HERE, THERE, NoiseLevel::IMAGE];
     for prediction in [Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 1.0 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
             let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();

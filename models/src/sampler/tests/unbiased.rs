@@ -5,7 +5,7 @@
 //! reverse of noising is ancestral sampling with the large variance and the prediction E[eps | x_t] = noise (x_t - signal
 //! m): the reference. The policy predicts that plus u x + v. Its log-ratio's expected gradient has a closed form.
 use mdp::Rng;
-use mdp::diffusion::{Level, NoiseSchedule};
+use mdp::diffusion::{NoiseLevel, NoiseSchedule};
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
@@ -40,7 +40,7 @@ impl World {
         let schedule = NoiseSchedule::from_betas(&BETAS).unwrap();
         let timesteps: Vec<usize> = (0..BETAS.len()).rev().collect();
         let sampler = Sampler::Ddpm { variance: Variance::Large };
-        let strides = sampler.strides(&schedule, &timesteps, Level::IMAGE);
+        let strides = sampler.strides(&schedule, &timesteps, NoiseLevel::IMAGE);
         Self { sampling: Sampling::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
     }
 
@@ -49,7 +49,7 @@ impl World {
         0..self.sampling.n_steps() - 1
     }
 
-    fn level(&self, step: usize) -> Level {
+    fn level(&self, step: usize) -> NoiseLevel {
         self.sampling.strides[step].from
     }
 

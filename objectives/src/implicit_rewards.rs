@@ -1,26 +1,26 @@
-//! What the implicit rewards say of one feedback, and the field's metrics made of it.
+//! Implicit rewards of feedback, and the usual metrics of them.
 use std::collections::BTreeMap;
 
 use crate::{Comparison, ObjectiveError};
 
-/// The implicit rewards of one feedback, and how much of it they get right.
+/// The implicit rewards of one feedback item, and their accuracy.
 ///
-/// A comparison has both sides, a label or a demonstration one; of a ranking `chosen` is the best and `rejected` the
+/// A comparison has both sides, a label or a demonstration one; for a ranking `chosen` is the best and `rejected` the
 /// mean of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Verdict {
+pub struct ImplicitRewards {
     /// The reward of the better, desirable or demonstrated side: beta times its log-ratio, or beta times its
-    /// log-probability where there is no reference.
+    /// log-probability without a reference.
     pub chosen: Option<f64>,
     /// The reward of the worse or undesirable side.
     pub rejected: Option<f64>,
-    /// 1 if the better side's reward is strictly higher, else 0 (ties count as wrong). Of a ranking, the share of its
-    /// pairs in the right order; of a label, whether the reward is on the right side of the baseline.
+    /// 1 if the better side's reward is strictly higher, else 0 (ties count as wrong). For a ranking, the share of its
+    /// pairs in the right order; for a label, 1 if the reward is on the right side of the baseline.
     pub accuracy: Option<f64>,
 }
 
-impl Verdict {
-    /// The verdict on two sides.
+impl ImplicitRewards {
+    /// The implicit rewards of a pair.
     pub fn of_pair(chosen: f64, rejected: f64) -> Self {
         Self {
             chosen: Some(chosen),
@@ -29,21 +29,22 @@ impl Verdict {
         }
     }
 
-    /// `rewards/chosen`, `rewards/rejected`, `rewards/margins` (their difference) and `rewards/accuracies`, each the
-    /// mean over the verdicts that have it and left out where none has.
+    /// `rewards/chosen`, `rewards/rejected`, `rewards/margins` (their difference) and `rewards/accuracies`: means over
+    /// the items that have them, omitted if none has.
     ///
-    /// Use it to join the verdicts of several batches: where sides are missing, means of means would be wrong.
-    pub fn metrics(verdicts: &[Self]) -> BTreeMap<&'static str, f64> {
+    /// Use it to merge the items of several batches; means of batch means are wrong where sides are missing.
+    pub fn metrics(implicit_rewards: &[Self]) -> BTreeMap<&'static str, f64> {
         let mean = |side: fn(&Self) -> Option<f64>| {
-            let values: Vec<f64> = verdicts.iter().filter_map(side).collect();
+            let values: Vec<f64> = implicit_rewards.iter().filter_map(side).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let (chosen, rejected) = (mean(|verdict| verdict.chosen), mean(|verdict| verdict.rejected));
+        let (chosen, rejected) =
+            (mean(|implicit_rewards| implicit_rewards.chosen), mean(|implicit_rewards| implicit_rewards.rejected));
         [
             ("rewards/chosen", chosen),
             ("rewards/rejected", rejected),
             ("rewards/margins", chosen.zip(rejected).map(|(chosen, rejected)| chosen - rejected)),
-            ("rewards/accuracies", mean(|verdict| verdict.accuracy)),
+            ("rewards/accuracies", mean(|implicit_rewards| implicit_rewards.accuracy)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -51,7 +52,7 @@ impl Verdict {
     }
 }
 
-/// Checks the indices and the probability of every comparison.
+/// Checks the indices and probabilities of comparisons.
 pub(crate) fn check_comparisons(feedback: &[Comparison], episodes: usize) -> Result<(), ObjectiveError> {
     for (i, comparison) in feedback.iter().enumerate() {
         check_episode(i, comparison.first, episodes)?;
