@@ -1,7 +1,6 @@
 //! Matrix products on strided views, by the `gemm` crate.
 
 use super::Real;
-use gemm::Parallelism;
 use std::marker::PhantomData;
 
 /// A matrix to read.
@@ -176,7 +175,7 @@ impl<'a, T: Real> Shared<'a, T> {
     }
 }
 
-/// What a product does to the numbers already in the result.
+/// Whether a product overwrites the result or accumulates into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Into {
     /// Overwrites them.
@@ -185,7 +184,7 @@ pub(crate) enum Into {
     Add,
 }
 
-/// Who computes a product.
+/// The threads that compute a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
     /// The calling thread.
@@ -200,7 +199,7 @@ pub(crate) enum Threads {
 ///
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view to write through is used once")]
-#[expect(unsafe_code, reason = "the gemm crate takes raw pointers; the views have checked their bounds")]
+#[expect(unsafe_code, reason = "the product takes raw pointers; the views have checked their bounds")]
 pub(crate) fn multiply<T: Real>(
     result: ViewMut<'_, T>,
     into: Into,
@@ -213,13 +212,32 @@ pub(crate) fn multiply<T: Real>(
         result.rows == left.rows && result.columns == right.columns && left.columns == right.rows,
         "a product of shapes that do not fit"
     );
-    let parallelism = match threads {
-        Threads::One => Parallelism::None,
-        Threads::All => Parallelism::Rayon(0),
-    };
     // SAFETY: by the invariants of the views, and with shapes that fit, all that is read and written lies in slices that
     // are borrowed for the call, and `result` is the only way to its elements, each of which is in one place. Strides were
     // checked to be positive as `isize` too.
+    unsafe { product(&result, into, scale, left, right, threads) }
+}
+
+/// [`multiply`] by the `gemm` crate.
+///
+/// # Safety
+///
+/// The shapes must fit, and the views keep their invariants.
+#[cfg(not(miri))]
+#[expect(unsafe_code, reason = "the gemm crate takes raw pointers")]
+unsafe fn product<T: Real>(
+    result: &ViewMut<'_, T>,
+    into: Into,
+    scale: T,
+    left: View<'_, T>,
+    right: View<'_, T>,
+    threads: Threads,
+) {
+    let parallelism = match threads {
+        Threads::One => gemm::Parallelism::None,
+        Threads::All => gemm::Parallelism::Rayon(0),
+    };
+    // SAFETY: promised by the caller.
     unsafe {
         gemm::gemm(
             result.rows,
@@ -245,6 +263,39 @@ pub(crate) fn multiply<T: Real>(
     }
 }
 
+/// [`multiply`] term by term, for Miri: it reads and writes the same elements as the `gemm` crate, by the same pointers,
+/// and takes a second for what takes Miri minutes there.
+///
+/// # Safety
+///
+/// The shapes must fit, and the views keep their invariants.
+#[cfg(miri)]
+#[expect(unsafe_code, reason = "reads and writes by the pointers of the views")]
+unsafe fn product<T: Real>(
+    result: &ViewMut<'_, T>,
+    into: Into,
+    scale: T,
+    left: View<'_, T>,
+    right: View<'_, T>,
+    _threads: Threads,
+) {
+    // SAFETY: promised by the caller.
+    let at = |view: View<'_, T>, row: usize, column: usize| unsafe {
+        *view.data.add(row * view.row_stride + column * view.column_stride)
+    };
+    for row in 0..result.rows {
+        for column in 0..result.columns {
+            let terms = (0..left.columns).map(|inner| at(left, row, inner) * at(right, inner, column));
+            let sum = scale * terms.fold(T::zero(), |sum, term| sum + term);
+            // SAFETY: promised by the caller.
+            unsafe {
+                let place = result.data.add(row * result.row_stride + column);
+                *place = if into == Into::Add { *place + sum } else { sum };
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +303,7 @@ mod tests {
     use proptest::prelude::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// What a call says when it panics.
+    /// The message with which a call panics.
     fn refusal<R>(call: impl FnOnce() -> R) -> Option<String> {
         let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
         panic.downcast_ref::<&str>().map(|message| (*message).to_owned())

@@ -3,7 +3,7 @@
 use crate::ops::{Block, Forest};
 
 /// Queries per tile; few under Miri, which is slow and is to see several tiles.
-const TILE: usize = if cfg!(miri) { 4 } else { 64 };
+const TILE: usize = if cfg!(miri) { 2 } else { 64 };
 
 /// Consecutive rows.
 #[derive(Debug, Clone, Copy)]

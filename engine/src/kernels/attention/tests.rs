@@ -1,12 +1,17 @@
 //! Gradients written by several threads, in one buffer and in three, and targets that are refused.
 
 use super::*;
-use crate::ops::checks::numbers;
+use crate::ops::checks::{self, numbers};
 use crate::ops::{Block, Forest};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const HEADS: Heads = Heads { query: 4, key_value: 2, size: 3 };
 
-/// How heads lie in a matrix of its own, and where those of queries, keys and values begin in one matrix of all.
+/// The columns of heads in a matrix of their own, and of queries, keys and values in one matrix of all.
 fn columns(n_heads: usize) -> Columns {
     Columns { offset: 0, head_stride: HEADS.size, row_stride: n_heads * HEADS.size }
 }
@@ -50,15 +55,20 @@ fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
 }
 
 fn plans() -> [Plan; 2] {
+    // A third of the rows under Miri, which is slow and has smaller tiles.
+    let rows = |rows: usize| if cfg!(miri) { rows.div_ceil(3) } else { rows };
     let mut forest = Forest::default();
     // Two trees whose segments take turns, with queries for several tiles.
-    let (first, second) = (forest.push(None, 9), forest.push(None, 3));
-    let child = forest.push(Some(first), 5);
-    forest.push(Some(second), 2);
-    forest.push(Some(child), 1);
-    forest.push(Some(first), 4);
+    let (first, second) = (forest.push(None, rows(9)), forest.push(None, rows(3)));
+    let child = forest.push(Some(first), rows(5));
+    forest.push(Some(second), rows(2));
+    forest.push(Some(child), rows(1));
+    forest.push(Some(first), rows(4));
     // Blocks that share keys, all or some, and one that is alone.
-    let block = |queries, keys| Block { queries, keys };
+    let block = |queries: Range<usize>, keys: Range<usize>| {
+        let [queries, keys] = [queries, keys].map(|range| rows(range.start)..rows(range.end));
+        Block { queries, keys }
+    };
     let blocks = [block(0..9, 0..4), block(9..12, 10..17), block(12..17, 2..6), block(17..24, 0..4)];
     [Plan::of_forest(&forest), Plan::of_blocks(&blocks)]
 }
@@ -124,4 +134,47 @@ fn heads_past_the_end_of_a_row_are_refused() {
 fn targets_whose_rows_cross_are_refused() {
     let [queries, keys, values] = packed();
     target([queries, Columns { row_stride: 25, ..keys }, values]);
+}
+
+/// Columns of targets in one of two buffers: mostly small ones that fit, and some that wrap around.
+fn targets() -> impl Strategy<Value = Vec<Option<(usize, Columns)>>> {
+    let offset = prop_oneof![20 => 0..16usize, 1 => Just(usize::MAX)];
+    let row_stride = prop_oneof![4 => Just(20usize), 1 => 0..20usize];
+    let columns = (offset, 0..6usize, row_stride).prop_map(|(offset, head_stride, row_stride)| Columns {
+        offset,
+        head_stride,
+        row_stride,
+    });
+    vec(of((0..2usize, columns)), 3)
+}
+
+proptest! {
+    #![proptest_config(checks::config())]
+
+    #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
+    #[test]
+    fn targets_are_accepted_exactly_if_each_head_has_columns_of_its_own(
+        targets in targets(), group in 1..3usize, key_value in 1..3usize, size in 1..4usize
+    ) {
+        let heads = Heads { query: group * key_value, key_value, size };
+        let mut buffers = [[0f64; 4]; 2];
+        let buffers = buffers.each_mut().map(|buffer| Shared::new(buffer));
+        let targets = [0, 1, 2].map(|index: usize| targets[index]);
+        let given = targets.map(|target| target.map(|(buffer, columns)| Target { data: buffers[buffer], columns }));
+        let accepted = catch_unwind(AssertUnwindSafe(|| check_apart(given, heads))).is_ok();
+
+        // The first column of each head, with its buffer and the length of that buffer's rows.
+        let mut firsts = Vec::new();
+        for (target, n_heads) in targets.into_iter().zip([heads.query, key_value, key_value]) {
+            let Some((buffer, columns)) = target else { continue };
+            let first = |head| head as u128 * columns.head_stride as u128 + columns.offset as u128;
+            firsts.extend((0..n_heads).map(|head| (buffer, columns.row_stride, first(head))));
+        }
+        let fits = firsts.iter().all(|&(_, row_stride, first)| first + size as u128 <= row_stride as u128);
+        let apart = firsts.iter().enumerate().all(|(index, a)| {
+            let mut others = firsts[..index].iter().filter(|b| a.0 == b.0);
+            others.all(|b| a.1 == b.1 && a.2.abs_diff(b.2) >= size as u128)
+        });
+        prop_assert_eq!(accepted, fits && apart);
+    }
 }
