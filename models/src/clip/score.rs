@@ -34,7 +34,7 @@ impl Default for ClipNormalisation {
 pub struct ClipScore {
     tokenizer: ClipTokenizer,
     text: ClipText,
-    vision: ClipVision,
+    pub(super) vision: ClipVision,
     normalisation: ClipNormalisation,
     scale: f64,
 }

@@ -8,9 +8,9 @@ use candle_core::{Device, Tensor};
 use mdp::diffusion::{Condition, Framing};
 use serde_json::Value;
 
-use super::{ClipTokenizer, Reading, TextConditioner};
+use super::{ClipNormalisation, ClipScore, ClipTokenizer, Reading, TextConditioner};
 use crate::ModelError;
-use crate::formats::{load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as};
+use crate::formats::{load_clip_score, load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -212,4 +212,15 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
     let named = load_clip_tokenizer_as("CLIPTokenizer", folder.path()).unwrap();
     assert_eq!(named.encode(&["A"]).unwrap().ids[0], plain);
     assert!(encode("A").is_ok_and(|declared| declared != plain));
+}
+
+#[test]
+fn a_reward_of_pictures_has_one_space_for_both_halves() {
+    let (rewards, cpu) = (golden("../rewards/clip"), Device::Cpu);
+    let whole = load_clip_score(&rewards, &cpu).unwrap();
+    let (text, words) =
+        (load_clip_text(&golden("sd/text_encoder"), &cpu), load_clip_tokenizer(&golden("sd/tokenizer")));
+    let made = ClipScore::new(words.unwrap(), text.unwrap(), whole.vision, ClipNormalisation::default(), 1.0);
+    let error = made.unwrap_err().to_string();
+    assert!(error.starts_with("the projection of the text encoder") && error.ends_with("got none"), "{error}");
 }
