@@ -165,7 +165,7 @@ fn parts(path: &Path) -> Option<(String, String)> {
     if path.exists() {
         return None;
     }
-    if is_embedded(&text) {
+    if is_embedded(text) {
         return text.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned()));
     }
     let (base, adapter) = formats::split_adapter(path)?;

@@ -101,5 +101,5 @@ pub(crate) fn oracle_win_rate(
     let ours = sampler.decode(policy, &sampler.draw(policy, &conditions, "oracle, policy")?)?;
     let theirs = sampler.decode(reference, &sampler.draw(reference, &conditions, "oracle, reference")?)?;
     let answers = captions.iter().zip(&ours).zip(&theirs);
-    WinRate::of(oracle, answers.map(|((caption, a), b)| (caption.as_str(), a, b))).map(Some)
+    WinRate::of(oracle, &answers.map(|((caption, a), b)| (caption.as_str(), a, b))).map(Some)
 }

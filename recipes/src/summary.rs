@@ -27,7 +27,7 @@ pub(crate) fn oracle_win_rate(
     let (ours, theirs) = (draw(policy, seed)?, draw(reference, derived_seed(seed, "reference's samples", 0))?);
     let answers = requests.iter().zip(&ours).zip(&theirs);
     let answers = answers.map(|((request, a), b)| (request.as_str(), a.response.as_str(), b.response.as_str()));
-    WinRate::of(oracle, answers).map(Some)
+    WinRate::of(oracle, &answers).map(Some)
 }
 
 /// The metrics of a run's table, and what they are called there.

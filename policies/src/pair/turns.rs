@@ -8,6 +8,9 @@ use crate::PolicyError;
 use crate::cursor::one_each;
 use crate::policy::BoxError;
 
+/// An episode from each of some states, or why there is none.
+type Acted<M> = Result<Vec<EpisodeOf<M>>, BoxError>;
+
 /// Acts in a hybrid problem half by half: all episodes go to the end of the outer problem, are handed over together, and go on
 /// in the inner one.
 ///
@@ -22,9 +25,9 @@ use crate::policy::BoxError;
 pub fn act_in_turn<A, B, H>(
     mdp: &Hybrid<A, B, H>,
     starts: &[Half<A::State, B::State>],
-    outer: impl FnOnce(&[A::State]) -> Result<Vec<EpisodeOf<A>>, BoxError>,
-    inner: impl FnOnce(&[B::State]) -> Result<Vec<EpisodeOf<B>>, BoxError>,
-) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, BoxError>
+    outer: impl FnOnce(&[A::State]) -> Acted<A>,
+    inner: impl FnOnce(&[B::State]) -> Acted<B>,
+) -> Acted<Hybrid<A, B, H>>
 where
     A: Mdp,
     B: Mdp,

@@ -122,7 +122,7 @@ impl WinRate {
     /// Compares an answer of each model to each request.
     pub(crate) fn of<'a, A: ?Sized>(
         oracle: &Oracle<A>,
-        answers: impl Iterator<Item = (&'a str, &'a A, &'a A)> + Clone,
+        answers: &(impl Iterator<Item = (&'a str, &'a A, &'a A)> + Clone),
     ) -> Result<Self, Failure> {
         let (mut wins, mut n) = (0.0, 0.0);
         for (request, ours, theirs) in answers.clone() {
