@@ -253,6 +253,9 @@ impl<'a, M: Mdp> Rows<'a, M> {
     }
 
     /// Makes row i what row `rows[i]` was, with a generator of its own.
+    ///
+    /// # Panics
+    /// If there is no such row.
     pub fn select(&mut self, rows: &[usize]) {
         self.live = rows.iter().map(|&row| self.live[row].branch()).collect();
         self.cursor.select(rows);
@@ -263,6 +266,9 @@ impl<'a, M: Mdp> Rows<'a, M> {
     ///
     /// # Errors
     /// What a policy refuses; what the one who watches raises.
+    ///
+    /// # Panics
+    /// If a choice is of a row that is not there.
     pub fn take(&mut self, choices: Vec<Choice<M::Action>>) -> Result<()> {
         let parents: Vec<usize> = choices.iter().map(|choice| choice.row).collect();
         let mut child =
@@ -283,6 +289,9 @@ impl<'a, M: Mdp> Rows<'a, M> {
     }
 
     /// The row that a candidate leads to, where it ends with it.
+    ///
+    /// # Panics
+    /// If there is no such row.
     pub fn ending(&mut self, row: usize, candidate: &Candidate<M::Action>) -> Option<Row<M::Action>> {
         let next = self.search.mdp.step(&self.cursor.states()[row], &candidate.proposal.action);
         let Row { start, ref actions, .. } = self.live[row];
