@@ -2,7 +2,7 @@
 
 use super::composed;
 use super::slices::{fused_or, like, read, slice, stored};
-use crate::kernels::Real;
+use crate::kernels::Vectorised;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
 use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
@@ -34,7 +34,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     fused_or!(&tensors, T => apply::<T>(x, weight, bias, layout), composed::linear(x, weight, bias, layout))
 }
 
-fn apply<T: Real>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
+fn apply<T: Vectorised>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
     let op = Linear::<T> { layout, number: PhantomData };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
@@ -48,7 +48,7 @@ struct Linear<T> {
     number: PhantomData<T>,
 }
 
-impl<T: Real> Linear<T> {
+impl<T: Vectorised> Linear<T> {
     /// The weight as `[in, out]`.
     fn matrix<'a>(&self, weight: &'a [T], dims: &[usize]) -> View<'a, T> {
         let view = View::new(weight, dims[0], dims[1]);
@@ -100,7 +100,7 @@ impl<T: Real> Linear<T> {
     }
 }
 
-impl<T: Real> CustomOp2 for Linear<T> {
+impl<T: Vectorised> CustomOp2 for Linear<T> {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -123,7 +123,7 @@ impl<T: Real> CustomOp2 for Linear<T> {
     }
 }
 
-impl<T: Real> CustomOp3 for Linear<T> {
+impl<T: Vectorised> CustomOp3 for Linear<T> {
     fn name(&self) -> &'static str {
         "linear-with-bias"
     }
