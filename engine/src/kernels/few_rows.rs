@@ -10,13 +10,13 @@ use rayon::prelude::*;
 /// With more rows than this a product that packs the matrix is faster.
 pub(crate) const MOST_ROWS: usize = 128;
 
-/// Rows of the matrix per piece of work: a whole number of either tile.
+/// Rows of the matrix per piece of work, a whole number of tiles.
 const PIECE: usize = 48;
-/// Rows of the matrix whose sums are in registers together, with the 32 registers of AVX-512 and with the 16 of others.
-const WIDE_TILE: usize = 12;
-const NARROW_TILE: usize = 6;
-/// Vectors of rows whose sums are in registers together.
-const VECTORS: usize = 2;
+/// Rows of the matrix whose sums are in registers together.
+const TILE: usize = 6;
+/// Vectors of rows whose sums are in registers together, with the 32 registers of AVX-512 and with the 16 of others.
+const WIDE: usize = 4;
+const NARROW: usize = 2;
 
 /// `y = x W^T` for `x` `[T, n_in]`, `W` `[n_out, n_in]`, `y` `[T, n_out]`.
 ///
@@ -43,9 +43,10 @@ struct Panels<T> {
 impl<T: Vectorised> Panels<T> {
     fn of_rows(x: &[T], n_in: usize) -> Self {
         let (n_rows, lanes) = (x.len() / n_in, T::lanes());
-        let mut data = vec![T::zero(); n_rows.next_multiple_of(lanes) * n_in];
-        let widest = VECTORS * lanes;
-        for (panel, x) in data.chunks_mut(widest * n_in).zip(x.chunks(widest * n_in)) {
+        let data = vec![T::zero(); n_rows.next_multiple_of(lanes) * n_in];
+        let mut panels = Self { data, n_rows, n_in, lanes };
+        let widest = panels.widest();
+        for (panel, x) in panels.data.chunks_mut(widest * n_in).zip(x.chunks(widest * n_in)) {
             let width = panel.len() / n_in;
             for (row, x) in x.chunks_exact(n_in).enumerate() {
                 for (numbers, &value) in panel.chunks_exact_mut(width).zip(x) {
@@ -53,7 +54,7 @@ impl<T: Vectorised> Panels<T> {
                 }
             }
         }
-        Self { data, n_rows, n_in, lanes }
+        panels
     }
 
     /// The number of rows, those included that fill the last vector.
@@ -61,9 +62,14 @@ impl<T: Vectorised> Panels<T> {
         self.n_rows.next_multiple_of(self.lanes)
     }
 
-    /// The panels, each with its first row: of [`VECTORS`] vectors, and a last one that may have fewer.
+    /// Rows of a panel; the last one may have fewer.
+    fn widest(&self) -> usize {
+        self.lanes * if self.lanes * size_of::<T>() >= 64 { WIDE } else { NARROW }
+    }
+
+    /// The panels, each with its first row.
     fn iter(&self) -> impl Iterator<Item = (usize, &[T])> {
-        let widest = VECTORS * self.lanes;
+        let widest = self.widest();
         self.data.chunks(widest * self.n_in).enumerate().map(move |(index, panel)| (index * widest, panel))
     }
 }
@@ -86,17 +92,6 @@ impl<T: Vectorised> WithSimd for Piece<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if T::lanes_of(simd) * size_of::<T>() >= 64 {
-            self.compute::<S, WIDE_TILE>(simd);
-        } else {
-            self.compute::<S, NARROW_TILE>(simd);
-        }
-    }
-}
-
-impl<T: Vectorised> Piece<'_, T> {
-    #[inline(always)]
-    fn compute<S: Simd, const TILE: usize>(self, simd: S) {
         let (n_in, n_filled) = (self.rows.n_in, self.rows.n_filled());
         let n_columns = self.weight.len() / n_in;
         let mut by_column = vec![T::zero(); n_columns.next_multiple_of(TILE) * n_filled];
@@ -106,16 +101,19 @@ impl<T: Vectorised> Piece<'_, T> {
             let tile: [&[T]; TILE] = std::array::from_fn(|row| &weight[row.min(last) * n_in..][..n_in]);
             for (first, panel) in self.rows.iter() {
                 let y = &mut y[first..];
-                if panel.len() == VECTORS * self.rows.lanes * n_in {
-                    products::<T, S, TILE, VECTORS>(simd, y, n_filled, tile, panel);
-                } else {
-                    products::<T, S, TILE, 1>(simd, y, n_filled, tile, panel);
+                match panel.len() / (self.rows.lanes * n_in) {
+                    1 => products::<T, S, 1>(simd, y, n_filled, tile, panel),
+                    2 => products::<T, S, 2>(simd, y, n_filled, tile, panel),
+                    3 => products::<T, S, 3>(simd, y, n_filled, tile, panel),
+                    _ => products::<T, S, WIDE>(simd, y, n_filled, tile, panel),
                 }
             }
         }
         self.store(&by_column, n_columns);
     }
+}
 
+impl<T: Vectorised> Piece<'_, T> {
     /// Turns the columns into parts of the result's rows.
     #[expect(unsafe_code, reason = "writes columns of a buffer that other threads write other columns of")]
     fn store(&self, by_column: &[T], n_columns: usize) {
@@ -132,7 +130,7 @@ impl<T: Vectorised> Piece<'_, T> {
 
 /// The products of a tile of the matrix with a panel of rows, `stride` from column to column of `y`.
 #[inline(always)]
-fn products<T: Vectorised, S: Simd, const TILE: usize, const N: usize>(
+fn products<T: Vectorised, S: Simd, const N: usize>(
     simd: S,
     y: &mut [T],
     stride: usize,
@@ -161,7 +159,7 @@ mod tests {
         let (x, weight) = (numbers(n_rows * n_in, 5), numbers(n_out * n_in, 8));
         let y = multiply_few(&x, &weight, n_in);
         for (row, x) in x.chunks_exact(n_in).enumerate() {
-            assert_eq!(multiply_few(x, &weight, n_in), y[row * n_out..][..n_out]);
+            assert!(multiply_few(x, &weight, n_in) == y[row * n_out..][..n_out]);
             for (column, weight) in weight.chunks_exact(n_in).enumerate() {
                 let expected: f64 = x.iter().zip(weight).map(|(a, b)| a.wide() * b.wide()).sum();
                 let found = y[row * n_out + column].wide();

@@ -27,6 +27,12 @@ impl Cached {
         self.n_tokens
     }
 
+    /// Its blocks.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> &[Arc<CacheBlock>] {
+        &self.blocks
+    }
+
     /// Makes room for one token more, in a block that nobody else holds.
     fn grow(&mut self, heads: Heads, n_layers: usize) {
         match self.blocks.last_mut() {
