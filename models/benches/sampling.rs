@@ -2,7 +2,11 @@
 //!
 //! `benches/peers/sampling.py` measures transformers on the same files. Time is from the prompts to the last token, without
 //! loading; memory is the peak of the process.
-#![expect(clippy::print_stdout, reason = "a measurement says what it measured")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program that is told what to measure, and says it"
+)]
 
 use std::path::Path;
 use std::time::Instant;
@@ -94,15 +98,12 @@ fn main() {
     let kind = arguments.first().map_or("sample", String::as_str);
     let model = CausalLm::frozen(files(arguments.get(1))).expect("a checked model");
     let start = Instant::now();
-    let n = match kind {
-        "beams" => {
-            beams(&model, 5, n_tokens);
-            PROMPTS * n_tokens
-        }
-        _ => {
-            sample(&model, 8, n_tokens);
-            8 * PROMPTS * n_tokens
-        }
+    let n = if kind == "beams" {
+        beams(&model, 5, n_tokens);
+        PROMPTS * n_tokens
+    } else {
+        sample(&model, 8, n_tokens);
+        8 * PROMPTS * n_tokens
     };
     let result = serde_json::json!({
         "system": "hybrid-dpo", "kind": kind, "tokens_per_second": n as f64 / start.elapsed().as_secs_f64(),
