@@ -9,9 +9,10 @@ use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{Episode, Mdp, Rng};
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::CausalLm;
-use hybrid_dpo::models::denoiser::sampler::{Sampler, Variance};
-use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, SamplerConfig, Shape};
-use hybrid_dpo::models::formats::{self, DiffusersFolder, Scheduler};
+use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, LatentShape, SamplerConfig};
+use hybrid_dpo::models::formats::{self, DiffusersFolder};
+use hybrid_dpo::models::sampler::{Sampler, Variance};
+use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::policies::{Pair, Policy};
 use hybrid_dpo::search::{
     Beam, BestOfN, EarlyStopping, Greedy, LogProbs, Mcts, Method, OutcomeOf, Refinements, Reward, Sampling, Search, Smc,
@@ -20,7 +21,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 type Problem = Hybrid<TokenMdp, DenoisingMdp<Condition>, Prompted>;
 
-const SHAPE: Shape = Shape { height: 4, width: 4, channels: 4 };
+const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 4 };
 
 /// The tiny Stable Diffusion after the tiny Llama, with three steps of chance.
 fn world() -> (Problem, Pair<CausalLm, Denoiser>) {
@@ -36,8 +37,8 @@ fn world() -> (Problem, Pair<CausalLm, Denoiser>) {
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
     let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });
     let files = formats::load_unet(folder.unet(), &cpu).unwrap();
-    let generator = Denoiser::frozen(files, scheduler.prediction, SHAPE, acting).unwrap();
-    (mdp, Pair::new(CausalLm::frozen(refiner).unwrap(), generator))
+    let generator = files.frozen(scheduler.prediction, SHAPE, acting).unwrap();
+    (mdp, Pair::new(refiner.frozen().unwrap(), generator))
 }
 
 fn rngs(n: usize) -> Vec<Rng> {
