@@ -84,7 +84,9 @@ fn words_are_searched_with_their_cache() {
         assert_eq!(actions(&alone), actions(beam));
     }
     for method in [&Smc::new(5) as &dyn Method<_>, &BestOfN { n: 5, keep: 2 }, &Mcts::new(8, 3)] {
-        run(&search, method, &starts).iter().for_each(|outcome| check(&mdp, &model, outcome, 60));
+        for outcome in &run(&search, method, &starts) {
+            check(&mdp, &model, outcome, 60);
+        }
     }
 }
 
@@ -110,7 +112,9 @@ fn pictures_are_searched_step_by_step() {
     let search = Search::new(&mdp, &model, &score);
     let mean = |method: &dyn Method<_>| -> f64 {
         let outcomes = run(&search, method, &starts);
-        outcomes.iter().for_each(|outcome| check(&mdp, &model, outcome, 100));
+        for outcome in &outcomes {
+            check(&mdp, &model, outcome, 100);
+        }
         outcomes.iter().map(|outcome| outcome.found[0].score).sum::<f64>() / 2.0
     };
     // The noise and three steps of 8 samples, the start asked once.

@@ -37,6 +37,7 @@ pub mod lora;
 pub mod noise;
 pub mod optim;
 pub mod parameters;
+pub mod softmax;
 
 pub use error::EngineError;
 pub use gradients::Gradients;

@@ -1,12 +1,12 @@
-//! Causal attention over prefix forests, and over caches when generating.
+//! Causal attention over prefix forests.
 
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
-use super::slices::{fused_or, read};
+use super::slices::fused_or;
 use super::{Block, Forest, composed};
+use crate::kernels::Real;
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
-use crate::kernels::{Real, cached};
-use candle_core::{DType, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 use std::array;
 use std::sync::Arc;
 
@@ -100,37 +100,6 @@ pub(super) fn attend_blocks<T: Real>(
     blocks: &[Block],
 ) -> Result<Tensor> {
     ternary(Op::<T>::new(heads, None, Plan::of_blocks(blocks)), q, k, v)
-}
-
-/// Keys and values of a sequence generated so far, the current token's included: `[length, key_value * size]` each.
-#[derive(Debug, Clone, Copy)]
-pub struct CachedSequence<'a> {
-    /// Keys, row after row.
-    pub keys: &'a [f32],
-    /// Values, row after row.
-    pub values: &'a [f32],
-}
-
-/// Attention of one new token per sequence over that sequence's cache; records no gradient.
-///
-/// # Shapes
-///
-/// `q` and the result `[B, query * size]` in `f32`, one cache per row.
-pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
-    heads.check_groups()?;
-    if q.dims() != [caches.len(), heads.query * heads.size] {
-        bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
-    }
-    let width = heads.key_value * heads.size;
-    if let Some(cache) = caches.iter().find(|c| c.keys.len() != c.values.len() || !c.keys.len().is_multiple_of(width)) {
-        bail!("a cache of {} keys and {} values in rows of {width}", cache.keys.len(), cache.values.len());
-    }
-    if !q.device().is_cpu() || q.dtype() != DType::F32 {
-        return composed::cached_attention(q, heads, caches);
-    }
-    let q = q.contiguous()?;
-    let caches: Vec<_> = caches.iter().map(|cache| (cache.keys, cache.values)).collect();
-    Tensor::from_vec(cached::attention(&read(&q)?, heads, &caches), q.dims(), q.device())
 }
 
 struct Op<T> {

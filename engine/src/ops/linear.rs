@@ -3,7 +3,7 @@
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, affine};
 use super::slices::fused_or;
-use crate::kernels::Real;
+use crate::kernels::Vectorised;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
 use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
 use crate::kernels::rows;
@@ -40,13 +40,13 @@ struct Linear {
 
 impl Linear {
     /// The weight as `[in, out]`.
-    fn matrix<'a, T: Real>(&self, weight: Input<'a, T>) -> View<'a, T> {
+    fn matrix<'a, T: Vectorised>(&self, weight: Input<'a, T>) -> View<'a, T> {
         let view = View::new(weight.data, weight.dims[0], weight.dims[1]);
         if self.layout == WeightLayout::OutIn { view.t() } else { view }
     }
 
     /// `x W^T`.
-    fn product<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>) -> Vec<T> {
+    fn product<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>) -> Vec<T> {
         let (n_rows, n_in) = (x.dims[0], x.dims[1]);
         let n_out = weight.data.len() / n_in;
         if (1..=MOST_ROWS).contains(&n_rows) && self.layout == WeightLayout::OutIn {
@@ -60,7 +60,7 @@ impl Linear {
     }
 
     /// `dx = dy W`.
-    fn to_input<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
+    fn to_input<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
         let mut result = vec![T::zero(); x.data.len()];
         let view = ViewMut::new(&mut result, x.dims[0], x.dims[1]);
         multiply(view, Into::Replace, T::one(), gradient, self.matrix(weight).t(), Threads::All);
@@ -68,7 +68,7 @@ impl Linear {
     }
 
     /// `dW = dy^T x` (or its transpose).
-    fn to_weight<T: Real>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
+    fn to_weight<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
         let mut result = vec![T::zero(); weight.data.len()];
         let view = ViewMut::new(&mut result, weight.dims[0], weight.dims[1]);
         let x = View::new(x.data, x.dims[0], x.dims[1]);
@@ -78,7 +78,7 @@ impl Linear {
     }
 }
 
-impl<T: Real, const N: usize> Fused<T, N> for Linear {
+impl<T: Vectorised, const N: usize> Fused<T, N> for Linear {
     const NAME: &'static str = "linear";
 
     fn shape(&self, inputs: [&[usize]; N]) -> Shape {

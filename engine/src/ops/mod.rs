@@ -4,6 +4,7 @@
 //! costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
 
 mod attention;
+mod cached;
 pub mod composed;
 mod convolution;
 mod elementwise;
@@ -23,7 +24,8 @@ mod upsample;
 mod variable_gradients;
 mod vocabulary;
 
-pub use attention::{CachedSequence, Heads, QkvLayout, cached_attention, forest_attention, forest_attention_packed};
+pub use attention::{Heads, QkvLayout, forest_attention, forest_attention_packed};
+pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use convolution::{Convolution, Padding, conv2d};
 pub use elementwise::{add, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu};
 pub use embedding::embedding;

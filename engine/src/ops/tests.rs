@@ -2,8 +2,7 @@
 
 use super::checks::{check, check_at, tensor};
 use super::{
-    CachedSequence, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout,
-    cached_attention, composed, forest_attention,
+    Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed, forest_attention,
 };
 use candle_core::{DType, Device, Tensor, Var};
 use std::sync::Arc;
@@ -166,24 +165,6 @@ fn a_branch_attends_as_its_own_sequence() {
     let alone = forest_attention(&q, &k, &v, heads, &Arc::new(Forest::chains(&[16]))).unwrap();
     let difference = (packed.index_select(&rows, 0).unwrap() - alone).unwrap().abs().unwrap();
     assert!(difference.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12);
-}
-
-#[test]
-fn a_cache_gives_the_last_row_of_the_whole_sequence() {
-    let heads = Heads { query: 4, key_value: 2, size: 40 };
-    let single = |seed, width| tensor(seed, &[13, width]).to_dtype(DType::F32).unwrap();
-    let (q, k, v) = (single(1, 160), single(2, 80), single(3, 80));
-    let whole = forest_attention(&q, &k, &v, heads, &Arc::new(Forest::chains(&[6, 7]))).unwrap();
-    let rows =
-        |x: &Tensor, start, len| x.narrow(0, start, len).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let (keys, values) = ([rows(&k, 0, 6), rows(&k, 6, 7)], [rows(&v, 0, 6), rows(&v, 6, 7)]);
-    let caches = [0, 1].map(|i| CachedSequence { keys: &keys[i], values: &values[i] });
-    let last = Tensor::new(&[5u32, 12], &Device::Cpu).unwrap();
-    let q = q.index_select(&last, 0).unwrap();
-    for result in [cached_attention(&q, heads, &caches), composed::cached_attention(&q, heads, &caches)] {
-        let difference = (result.unwrap() - whole.index_select(&last, 0).unwrap()).unwrap().abs().unwrap();
-        assert!(difference.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-6);
-    }
 }
 
 #[test]

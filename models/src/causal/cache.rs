@@ -1,55 +1,89 @@
 //! Keys and values of what sequences have read, so that their next token costs one step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use engine::EngineError;
-use engine::ops::{CachedSequence, Forest, Heads, QkvLayout, cached_attention};
+use engine::ops::{CacheBlock, CachedSequence, Forest, Heads, QkvLayout, cached_attention};
+use rayon::prelude::*;
 
 use super::decoder::{Attend, Decoder, Pass, Projection, Reading};
 use super::packing::Packing;
 
-/// What one sequence has read, layer by layer.
+/// What one sequence has read: keys and values in blocks, which sequences that begin alike hold together.
+///
+/// A copy costs no more than the pointers to its blocks. A block that others hold too is copied when a sequence writes to it:
+/// at most the last, since only that has room.
 #[derive(Clone, Debug)]
 pub(super) struct Cached {
-    layers: Vec<KeysValues>,
+    blocks: Vec<Arc<CacheBlock>>,
+    n_tokens: usize,
 }
 
-#[derive(Clone, Debug)]
-struct KeysValues {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+impl Cached {
+    /// How many tokens were read.
+    pub(super) fn len(&self) -> usize {
+        self.n_tokens
+    }
+
+    /// Its blocks.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> &[Arc<CacheBlock>] {
+        &self.blocks
+    }
+
+    /// Makes room for one token more, in a block that nobody else holds.
+    fn grow(&mut self, heads: Heads, n_layers: usize) {
+        match self.blocks.last_mut() {
+            Some(last) if !self.n_tokens.is_multiple_of(CacheBlock::TOKENS) => {
+                Arc::make_mut(last);
+            }
+            _ => self.blocks.push(Arc::new(CacheBlock::new(heads, n_layers))),
+        }
+        self.n_tokens += 1;
+    }
+
+    /// Puts the last token's keys and values into a layer.
+    fn write(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
+        if let Some(last) = self.blocks.last_mut() {
+            Arc::make_mut(last).write(layer, (self.n_tokens - 1) % CacheBlock::TOKENS, keys, values);
+        }
+    }
 }
 
 impl Decoder {
-    /// Reads sequences, each shared prefix once: what is cached of each, and the last hidden state of each,
-    /// `[sequences, width]`.
-    pub(super) fn prefill(&self, sequences: &[Vec<u32>]) -> Result<(Vec<Cached>, Tensor), EngineError> {
+    /// Reads sequences, each shared prefix once: what is cached of each, which of the rows of hidden states is its last, and
+    /// those, `[distinct sequences, width]`.
+    pub(super) fn prefill(&self, sequences: &[Vec<u32>]) -> Result<(Vec<(Cached, usize)>, Tensor), EngineError> {
         let packing = Packing::of_prefixes(sequences);
         let mut recorder = Recorder { forest: Arc::clone(&packing.forest), layers: Vec::new() };
         let hidden = self.hidden(packing.reading(), &mut recorder, Pass::Scoring)?;
-        let kept_row = |&query: &u32| packing.queries[query as usize].0;
-        let kept: Vec<u32> = packing.query_of.iter().map(kept_row).collect();
-        let hidden = engine::ops::embedding(&kept, &hidden)?;
-        let width = self.heads().key_value * self.heads().size;
-        let gather = |all: &[f32], row: u32| -> Vec<f32> {
-            packing.path(row).flat_map(|rows| &all[rows.start * width..rows.end * width]).copied().collect()
-        };
-        let cached = kept.iter().map(|&kept| {
-            let row = packing.rows[kept as usize];
-            let layer = |(keys, values): &(Vec<f32>, Vec<f32>)| KeysValues {
-                keys: gather(keys, row),
-                values: gather(values, row),
-            };
-            Cached { layers: recorder.layers.iter().map(layer).collect() }
-        });
-        Ok((cached.collect(), hidden))
+        let paths: Vec<Vec<usize>> = packing.rows.iter().map(|&row| packing.path(row).flatten().collect()).collect();
+        // The last row of a block tells it from others: in a forest it has one way to the root.
+        let runs = paths.iter().flat_map(|path| path.chunks(CacheBlock::TOKENS));
+        let runs: BTreeMap<usize, &[usize]> = runs.filter_map(|run| Some((*run.last()?, run))).collect();
+        let runs: Vec<(usize, &[usize])> = runs.into_iter().collect();
+        let blocks: BTreeMap<usize, Arc<CacheBlock>> =
+            runs.par_iter().map(|&(last, run)| (last, Arc::new(recorder.block(self.heads(), run)))).collect();
+        let cached: Vec<Cached> = paths
+            .iter()
+            .map(|path| Cached {
+                blocks: path.chunks(CacheBlock::TOKENS).map(|run| Arc::clone(&blocks[&run[run.len() - 1]])).collect(),
+                n_tokens: path.len(),
+            })
+            .collect();
+        let kept = packing.query_of.iter().map(|&query| packing.queries[query as usize].0 as usize);
+        Ok((kept.map(|kept| (cached[kept].clone(), kept)).collect(), hidden))
     }
 
     /// Reads one more token of each sequence; also the hidden state of each, `[sequences, width]`.
-    pub(super) fn read_on(&self, tokens: &[(u32, u32)], cached: Vec<&mut Cached>) -> Result<Tensor, EngineError> {
+    pub(super) fn read_on(&self, tokens: &[(u32, u32)], mut cached: Vec<&mut Cached>) -> Result<Tensor, EngineError> {
         let (tokens, positions): (Vec<u32>, Vec<u32>) = tokens.iter().copied().unzip();
         let reading = Reading { tokens: &tokens, positions: &positions, rows: None };
+        for cached in &mut cached {
+            cached.grow(self.heads(), self.config.n_layers);
+        }
         self.hidden(reading, &mut Rows(cached), Pass::Scoring)
     }
 }
@@ -63,17 +97,11 @@ impl Attend for Rows<'_> {
         let [queries, keys, values] = split(projection, heads)?;
         let (keys, values) = (flat(&keys)?, flat(&values)?);
         let width = heads.key_value * heads.size;
-        for (index, row) in self.0.iter_mut().enumerate() {
-            let (own, sequence) = (index * width..(index + 1) * width, &mut row.layers[layer]);
-            sequence.keys.extend_from_slice(&keys[own.clone()]);
-            sequence.values.extend_from_slice(&values[own]);
-        }
-        let caches: Vec<CachedSequence<'_>> = self
-            .0
-            .iter()
-            .map(|row| CachedSequence { keys: &row.layers[layer].keys, values: &row.layers[layer].values })
-            .collect();
-        let attended = cached_attention(&queries.to_dtype(DType::F32)?.contiguous()?, heads, &caches)?;
+        let rows = self.0.par_iter_mut().zip(keys.par_chunks(width).zip(values.par_chunks(width)));
+        rows.for_each(|(row, (keys, values))| row.write(layer, keys, values));
+        let caches: Vec<CachedSequence<'_>> =
+            self.0.iter().map(|row| CachedSequence { blocks: &row.blocks, n_tokens: row.n_tokens }).collect();
+        let attended = cached_attention(&queries.to_dtype(DType::F32)?.contiguous()?, heads, layer, &caches)?;
         Ok(attended.to_dtype(queries.dtype())?)
     }
 }
@@ -82,6 +110,20 @@ impl Attend for Rows<'_> {
 struct Recorder {
     forest: Arc<Forest>,
     layers: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Recorder {
+    /// A block of rows of the forest.
+    fn block(&self, heads: Heads, rows: &[usize]) -> CacheBlock {
+        let width = heads.key_value * heads.size;
+        let mut block = CacheBlock::new(heads, self.layers.len());
+        for (layer, (keys, values)) in self.layers.iter().enumerate() {
+            for (token, row) in rows.iter().enumerate() {
+                block.write(layer, token, &keys[row * width..][..width], &values[row * width..][..width]);
+            }
+        }
+        block
+    }
 }
 
 impl Attend for Recorder {

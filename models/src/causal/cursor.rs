@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine::Rng;
 use mdp::token::{TokenMdp, TokenState};
 use policies::{BoxError, Cursor, Proposal, one_each};
+use rayon::prelude::*;
 
 use super::cache::Cached;
 use super::decoder::Pass;
@@ -17,8 +18,8 @@ use crate::ModelError;
 /// One sequence.
 #[derive(Clone, Debug)]
 struct Row {
-    /// What was read of it, and how many tokens that is.
-    cached: Option<(Cached, usize)>,
+    /// What was read of it.
+    cached: Option<Cached>,
     /// The logits of its next token, where they are known.
     logits: Option<Arc<Vec<f32>>>,
     /// Which of the states that were ever opened it began as: what errors call it.
@@ -77,22 +78,19 @@ impl<'a> TokenCursor<'a> {
             }
             let mut tokens = Vec::with_capacity(behind.len());
             for (row, state) in &behind {
-                let n_read = row.cached.as_ref().map_or(0, |(_, n)| *n);
+                let n_read = row.cached.as_ref().map_or(0, Cached::len);
                 if n_read >= self.model.limits().max_positions {
                     check_inputs(self.model.limits(), row.origin, n_read, &state.tokens().collect::<Vec<_>>())?;
                 }
                 let token = state.tokens().nth(n_read).unwrap_or_default();
                 tokens.push((token, n_read as u32));
             }
-            let cached =
-                behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut().map(|(cached, _)| cached)).collect();
+            let cached = behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut()).collect();
             let hidden = self.model.decoder.read_on(&tokens, cached)?;
             let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
             for ((row, state), logits) in behind.into_iter().zip(logits) {
-                if let Some((_, n_read)) = &mut row.cached {
-                    *n_read += 1;
-                    row.logits = (*n_read == state.len()).then_some(logits);
-                }
+                let is_read = row.cached.as_ref().is_some_and(|cached| cached.len() == state.len());
+                row.logits = is_read.then_some(logits);
             }
         }
     }
@@ -104,9 +102,9 @@ impl<'a> TokenCursor<'a> {
             let sequences: Vec<Vec<u32>> = fresh.iter().map(|(_, state)| state.tokens().collect()).collect();
             let (cached, hidden) = self.model.decoder.prefill(&sequences)?;
             let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
-            for (((row, state), cached), logits) in fresh.iter_mut().zip(cached).zip(logits) {
-                row.cached = Some((cached, state.len()));
-                row.logits = Some(logits);
+            for ((row, _), (cached, last)) in fresh.iter_mut().zip(cached) {
+                row.cached = Some(cached);
+                row.logits = Some(Arc::clone(&logits[last]));
             }
         }
         Ok(())
@@ -130,14 +128,15 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
     fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         let vocabulary = self.sampling.vocabulary.unwrap_or(usize::MAX);
-        Ok(self.logits()?.iter().map(|(logits, ..)| top_proposals(logits, vocabulary, k)).collect())
+        Ok(self.logits()?.par_iter().map(|(logits, ..)| top_proposals(logits, vocabulary, k)).collect())
     }
 
     fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<u32>, BoxError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         let logits = self.logits()?;
-        let drawn = logits.iter().zip(rngs).map(|((logits, episode, step), rng)| {
-            let token = self.sampling.draw(logits, rng);
+        let tokens: Vec<Option<u32>> =
+            logits.par_iter().zip(rngs).map(|((logits, ..), rng)| self.sampling.draw(logits, rng)).collect();
+        let drawn = tokens.into_iter().zip(&logits).map(|(token, (_, episode, step))| {
             token.ok_or_else(|| ModelError::not_finite("a logit", *episode, *step, f64::NAN))
         });
         Ok(drawn.collect::<Result<_, _>>()?)
@@ -146,7 +145,7 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
     fn log_probs(&mut self, actions: &[u32]) -> Result<Vec<f64>, BoxError> {
         one_each("actions", self.rows.len(), actions.len())?;
         self.model.limits().check_tokens(actions, format_args!("the actions"))?;
-        Ok(self.logits()?.iter().zip(actions).map(|((logits, ..), &token)| log_prob(logits, token)).collect())
+        Ok(self.logits()?.par_iter().zip(actions).map(|((logits, ..), &token)| log_prob(logits, token)).collect())
     }
 
     fn log_probs_of(&mut self, candidates: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, BoxError> {

@@ -1,6 +1,7 @@
 //! From logits to a token.
 
 use engine::Rng;
+use engine::softmax::Weights;
 use mdp::chance::unit;
 
 use mdp::token::TokenMdp;
@@ -68,18 +69,18 @@ impl Sampling {
     /// Draws a token; `None` where a logit is not a number.
     pub(super) fn draw(&self, logits: &[f32], rng: &mut Rng) -> Option<u32> {
         let logits = &logits[..self.vocabulary.unwrap_or(logits.len()).min(logits.len())];
-        if !logits.iter().all(|logit| logit.is_finite()) {
+        if !are_finite(logits) {
             return None;
         }
         if self.temperature == 0. {
             return most_likely(logits);
         }
         if self.top_k.is_none() && self.top_p.is_none() {
-            let weights = weights(logits.iter().copied(), self.temperature);
-            return pick(&weights, rng).map(|index| index as u32);
+            return Weights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
         }
         let mut tokens = best_first(logits, self.top_k.unwrap_or(logits.len()));
-        let mut weights = weights(tokens.iter().map(|&token| logits[token as usize]), self.temperature);
+        let kept: Vec<f32> = tokens.iter().map(|&token| logits[token as usize]).collect();
+        let mut weights = Weights::new(&kept, self.temperature).all();
         if let Some(top_p) = self.top_p {
             let n = nucleus(&weights, top_p);
             tokens.truncate(n);
@@ -112,9 +113,13 @@ pub(super) fn log_probs(logits: &[f32], tokens: &[u32]) -> Vec<f64> {
 
 /// The logarithm of the sum of exponentials.
 fn normaliser(logits: &[f32]) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - f64::from(largest)).exp()).sum();
-    f64::from(largest) + sum.ln()
+    let weights = Weights::new(logits, 1.);
+    weights.largest() + weights.sum().ln()
+}
+
+/// Whether no number is NaN or infinite; branch-free, so that it is one pass at the speed of memory.
+fn are_finite(logits: &[f32]) -> bool {
+    !logits.chunks(64).any(|chunk| chunk.iter().fold(false, |found, logit| found | !logit.is_finite()))
 }
 
 /// The first of the largest.
@@ -129,22 +134,36 @@ fn most_likely(logits: &[f32]) -> Option<u32> {
 /// The `k` tokens of the largest logits, best first, the lower of equals first.
 fn best_first(logits: &[f32], k: usize) -> Vec<u32> {
     let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    if k < tokens.len() {
-        if k > 0 {
-            tokens.select_nth_unstable_by(k - 1, order);
+    if k == 0 {
+        return Vec::new();
+    }
+    let mut tokens: Vec<u32> = Vec::new();
+    // No token below this one can be among the best.
+    let mut least = f32::NEG_INFINITY;
+    for (chunk, start) in logits.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+        // What is not a number is below nothing, and so compared in full.
+        let is_below = |logit: &f32| *logit < least;
+        if chunk.iter().fold(true, |all, logit| all & is_below(logit)) {
+            continue;
         }
+        tokens.extend(chunk.iter().zip(start..).filter(|(logit, _)| !is_below(logit)).map(|(_, token)| token));
+        // Sorted out when as many again have come, so that each costs little.
+        if tokens.len() >= k.saturating_mul(2).max(CHUNK) {
+            tokens.select_nth_unstable_by(k - 1, order);
+            tokens.truncate(k);
+            least = logits[tokens[k - 1] as usize];
+        }
+    }
+    if k < tokens.len() {
+        tokens.select_nth_unstable_by(k - 1, order);
         tokens.truncate(k);
     }
     tokens.sort_unstable_by(order);
     tokens
 }
 
-/// Unnormalised probabilities, the largest being 1.
-fn weights(logits: impl Iterator<Item = f32> + Clone, temperature: f64) -> Vec<f64> {
-    let largest = f64::from(logits.clone().fold(f32::NEG_INFINITY, f32::max));
-    logits.map(|logit| ((f64::from(logit) - largest) / temperature).exp()).collect()
-}
+/// Logits that are compared at a time.
+const CHUNK: usize = 64;
 
 /// How many of the weights, largest first, it takes to reach the share `top_p`.
 fn nucleus(weights: &[f64], top_p: f64) -> usize {
@@ -215,6 +234,25 @@ mod tests {
         let below = top_proposals(&logits, 2, 9);
         assert!(below.len() == 2 && (below[1].prior - 0.1).abs() < 1e-5);
         assert_eq!(top_proposals(&[1., 1., 1.], 3, 2).iter().map(|p| p.action).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn the_best_are_those_of_a_full_sort() {
+        let rng = &mut Noise::new(1).stream("best", 0);
+        for n in [1, 63, 64, 65, 1000, 5000] {
+            // A few values, so that many are equal; and one that is not a number.
+            let mut logits: Vec<f32> = (0..n).map(|_| (unit(rng) * 50.).floor() as f32 - 25.).collect();
+            for not_a_number in [false, true] {
+                if not_a_number {
+                    logits[n / 2] = f32::NAN;
+                }
+                let mut sorted: Vec<u32> = (0..n as u32).collect();
+                sorted.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+                for k in [0, 1, 2, 7, 64, 200, 4999, 9000] {
+                    assert_eq!(best_first(&logits, k), sorted[..k.min(n)], "{k} of {n}");
+                }
+            }
+        }
     }
 
     #[test]

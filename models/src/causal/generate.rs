@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 use engine::Rng;
 use mdp::EpisodeOf;
 use mdp::token::{TokenMdp, TokenState};
 use policies::{act, one_each};
+use rayon::prelude::*;
 
 use super::cursor::TokenCursor;
 use super::draw::Sampling;
@@ -90,7 +91,14 @@ impl CausalLm {
     }
 }
 
+/// Rows of logits, in this process's memory.
 pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
-    let rows = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    Ok(rows.into_iter().map(Arc::new).collect())
+    let width = logits.dim(1)?;
+    let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = logits.storage_and_layout();
+    let numbers = match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(numbers), Some((start, end))) => &numbers.as_slice::<f32>()?[start..end],
+        _ => &[],
+    };
+    Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
 }

@@ -1,6 +1,7 @@
 //! The laws of a language model, on tiny random ones of every architecture.
 
 mod adapters;
+mod cache;
 mod gradients;
 mod sampling;
 mod storage;

@@ -131,6 +131,9 @@ fn check_settings(values: &Values) -> Result<(), Failure> {
     Ok(values.run.out().map_or(Ok(()), |out| can_write(Path::new(out)))?)
 }
 
+/// Answers that are drawn at once: those of one prompt, or of as many prompts as fit.
+const ANSWERS_AT_ONCE: usize = 64;
+
 fn draw_all(
     call: &Call<'_>,
     model: &CausalLm,
@@ -143,22 +146,25 @@ fn draw_all(
     let noise = Noise::new(values.run.seed());
     let bar = call.reporter.bar("sample", encoded.len());
     let mut lines = Vec::new();
-    for (i, tokens) in encoded.iter().enumerate() {
-        let sampling = sampling(values, tokenizer, most - tokens.len());
-        let copies = vec![tokens.clone(); n];
-        let mut rngs: Vec<_> = (0..n).map(|j| noise.stream("sample", (i * n + j) as u64)).collect();
-        let answers =
-            model.generate(&copies, &sampling, &mut rngs).map_err(|error| Failure::failed(error.to_string()))?;
-        for tokens in answers {
+    let sampling = sampling(values, tokenizer, most);
+    let numbers: Vec<usize> = (0..encoded.len()).collect();
+    for numbers in numbers.chunks((ANSWERS_AT_ONCE / n).max(1)) {
+        let asked: Vec<usize> = numbers.iter().flat_map(|&i| i * n..(i + 1) * n).collect();
+        let copies: Vec<Vec<u32>> = asked.iter().map(|number| encoded[number / n].clone()).collect();
+        let longest: Vec<usize> = copies.iter().map(|tokens| most - tokens.len()).collect();
+        let mut rngs: Vec<_> = asked.iter().map(|&number| noise.stream("sample", number as u64)).collect();
+        let answers = model.generate_within(&copies, &longest, &sampling, &mut rngs);
+        let answers = answers.map_err(|error| Failure::failed(error.to_string()))?;
+        for (number, tokens) in asked.into_iter().zip(answers) {
             let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
             lines.push(Line {
-                prompt: prompt_text(&prompts[i]),
+                prompt: prompt_text(&prompts[number / n]),
                 response: response_text(tokenizer, &tokens)?,
                 tokens,
                 finished,
             });
         }
-        bar.inc(1);
+        bar.inc(numbers.len() as u64);
     }
     bar.finish_and_clear();
     Ok(lines)

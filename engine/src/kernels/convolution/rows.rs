@@ -2,7 +2,7 @@
 //! the input.
 
 use super::super::gemm::Shared;
-use super::super::vectors::Vectorised;
+use super::super::vectors::{Vectorised, accumulate};
 use super::panel_width;
 use super::taps::{NOTHING, Reach, Sizes};
 use pulp::{Arch, Simd, WithSimd};
@@ -238,28 +238,4 @@ impl<T: Vectorised> Work<'_, T> {
     fn input(&self, row: u32) -> &[T] {
         if row == NOTHING { self.zeros } else { &self.x[row as usize * self.panels.far..][..self.panels.far] }
     }
-}
-
-/// Adds the product of rows with one tap's matrix.
-#[inline(always)]
-#[expect(unsafe_code, reason = "the compiler keeps the checks of all rows in the innermost loop: a tenth of the time")]
-fn accumulate<T: Vectorised, S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    sums: &mut [[T::Vector<S>; VECTORS]; ROWS],
-    inputs: [&[T]; ROWS],
-    weights: &[T::Vector<S>],
-) {
-    let channels = weights.len() / VECTORS;
-    assert!(inputs.iter().all(|input| input.len() == channels), "a row of another width");
-    let mut local = *sums;
-    for (channel, weights) in (0..channels).zip(weights.chunks_exact(VECTORS)) {
-        for row in 0..ROWS {
-            // SAFETY: `channel` is below `channels`, the length that every row was checked to have.
-            let value = T::splat(simd, unsafe { *inputs[row].get_unchecked(channel) });
-            for vector in 0..VECTORS {
-                local[row][vector] = T::multiply_add(simd, value, weights[vector], local[row][vector]);
-            }
-        }
-    }
-    *sums = local;
 }

@@ -47,17 +47,17 @@ pub fn block_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks:
 }
 
 /// See [`crate::ops::cached_attention`].
-pub fn cached_attention(q: &Tensor, heads: Heads, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
+pub fn cached_attention(q: &Tensor, heads: Heads, layer: usize, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
     let width = heads.key_value * heads.size;
     if q.dims() != [caches.len(), heads.query * heads.size] {
         bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
     }
     let mut parts = Vec::with_capacity(caches.len());
     for (row, cache) in caches.iter().enumerate() {
-        let shape = (cache.keys.len() / width, width);
-        let keys = Tensor::from_slice(cache.keys, shape, q.device())?;
-        let values = Tensor::from_slice(cache.values, shape, q.device())?;
-        parts.push(attend(&q.narrow(0, row, 1)?.detach(), &keys, &values, heads, None)?);
+        let (keys, values) = cache.rows(layer);
+        let [keys, values] =
+            [keys, values].map(|rows| Tensor::from_vec(rows, (cache.n_tokens, width), q.device())?.to_dtype(q.dtype()));
+        parts.push(attend(&q.narrow(0, row, 1)?.detach(), &keys?, &values?, heads, None)?);
     }
     if parts.is_empty() { Ok(q.clone()) } else { Tensor::cat(&parts, 0) }
 }
