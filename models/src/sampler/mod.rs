@@ -7,14 +7,14 @@
 //! # Examples
 //! A model that always says "no noise" leaves the latent as it is, but for its scale.
 //! ```
-//! use mdp::diffusion::{Level, NoiseSchedule, Spacing};
+//! use mdp::diffusion::{NoiseLevel, NoiseSchedule, Spacing};
 //! use models::denoiser::Prediction;
 //! use models::sampler::{Sampler, Sampling};
 //!
 //! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
 //! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;
 //! let sampler = Sampler::Ddim { eta: 0.0 };
-//! let strides = sampler.strides(&schedule, &timesteps, Level::IMAGE);
+//! let strides = sampler.strides(&schedule, &timesteps, NoiseLevel::IMAGE);
 //! let sampling = Sampling::new(sampler, Prediction::Epsilon, strides, None)?;
 //! let mut latent = vec![0.01];
 //! for step in 0..sampling.n_steps() {
