@@ -9,6 +9,7 @@ mod hybrid;
 mod micro_batches;
 mod objectives_golden;
 mod rewards;
+mod search;
 mod video;
 
 use std::collections::BTreeSet;
