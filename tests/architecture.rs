@@ -17,7 +17,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("datasets", &["mdp", "objectives", "tensorfile"]),
     ("train", &["mdp", "objectives", "policies", "datasets"]),
     ("label", &["mdp", "objectives", "datasets"]),
-    ("recipes", &["mdp", "objectives", "engine", "policies", "models", "datasets", "train"]),
+    ("recipes", &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train"]),
     ("bins", &["datasets", "train", "label", "recipes"]),
     (
         "hybrid-dpo",

@@ -6,7 +6,7 @@ use recipes::settings::{Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use recipes::Failure;
-use recipes::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all, idle};
+use recipes::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
 
 /// A folder with all that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -131,6 +131,23 @@ const LINES: &[&str] = &[
     "sample --mdp diffusion --reference builtin:shapes --limit-prompts 2 --sample-steps 2 --pairs @new2",
     "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --out @made.jsonl",
     "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --refiner-reference builtin:chimera-refiner --pairs @new3",
+    "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --method diverse --out @found",
+    "search --model builtin:tldr --limit-prompts 1 --max-length 96 --method sample --top-k 5 --top-p 0.9 --out @found",
+    "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --method greedy --score implicit --reference \
+     builtin:tldr --width 2 --out @found",
+    "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --score ratio --guide builtin:tldr \
+     --guide-reference builtin:tldr --out @found",
+    "search --prompts @prompts.txt --max-length 40 --method verifier --verifier builtin:tldr --out @found",
+    "search --prompts @prompts.txt --max-length 40 --method mcts --simulations 2 --out @found",
+    "search --prompts @prompts.txt --max-length 40 --method smc --width 2 --out @found",
+    "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --method best-of --width 2 --out @found.jsonl",
+    "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --score ratio --guide builtin:shapes --guide-reference \
+     builtin:shapes --width 2 --out @found.jsonl",
+    "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --method verifier --verifier builtin:shapes --score \
+     implicit --reference builtin:shapes --width 2 --out @found.jsonl",
+    "search --mdp hybrid --limit-prompts 1 --sample-steps 2 --method refinements --width 2 --score implicit \
+     --refiner-reference builtin:chimera-refiner --out @found.jsonl",
+    "search --mdp hybrid --limit-prompts 1 --sample-steps 2 --method smc --width 2 --out @found.jsonl",
     "inspect builtin:tldr",
     "inspect builtin:shapes",
     "inspect --data builtin:tldr --limit 2",
@@ -172,7 +189,9 @@ fn what_the_table_says_is_read_is_read() {
     assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
     // A setting that no line has read in one of its verbs is one that no line has tried.
     for key in all() {
-        for verb in [TRAIN, SCORE, SAMPLE, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0) {
+        for verb in
+            [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0)
+        {
             assert!(ever.contains(&(verb, key.field.path)), "{} is never read in verb {verb}", key.field.path);
         }
     }
@@ -210,6 +229,9 @@ fn a_refusal_names_the_flag_why_and_what_would_read_it() {
             "--reference-cache would do nothing: --objective sft does not read it, others than sft, simpo, orpo or cpl do",
         ),
         (SCORE, "data.data=p.jsonl objective.beta=1", "--beta goes with --reference, and nothing reads it without"),
+        (SEARCH, "search.groups=2", "--groups is for --method diverse, beam does not read it"),
+        (SEARCH, "search.guide=m", "--guide is for --score ratio, likelihood does not read it"),
+        (SEARCH, "sample.temperature=0.5", "--temperature would do nothing: --method draws no tokens"),
         (SAMPLE, "label.pairs=p run.out=o", "--out is not for --pairs: it names the folder to write"),
     ] {
         assert_eq!(refused(verb, sets), says);

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, TRAIN, Verbs};
+use recipes::keys::{self, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Ended, Failure};
 
@@ -69,6 +69,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("train", sub)) => train(&asked(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
         Some(("score", sub)) => score(&asked(sub, SCORE)?),
         Some(("sample", sub)) => sample(&asked(sub, SAMPLE)?),
+        Some(("search", sub)) => search(&asked(sub, SEARCH)?),
         Some(("inspect", sub)) => {
             let text = recipes::inspect(&asked(sub, INSPECT)?.call(), sub.get_one::<PathBuf>("path").cloned())?;
             console::result(&console::with_flags(&text));
@@ -113,6 +114,12 @@ fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
         stop::listen("stopping after this step")?;
     }
     print(asked, &recipes::sample(asked.call())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn search(asked: &Invocation) -> Result<ExitCode, Failure> {
+    stop::listen("stopping after this step")?;
+    print(asked, &recipes::search(asked.call())?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -194,6 +201,7 @@ pub fn command() -> Command {
         )
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
+        .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", SEARCH_HELP))
         .subcommand(
             verb("inspect", INSPECT, "Says what a model, a data set or a run is", INSPECT_HELP).arg(
                 Arg::new("path")
@@ -281,7 +289,15 @@ fn flag(key: &'static keys::Key) -> Arg {
 /// What a text stands for in the help.
 fn what(name: &str) -> &'static str {
     match name {
-        "model" | "reference" | "refiner" | "generator" | "refiner-reference" | "generator-reference" => "MODEL",
+        "model"
+        | "reference"
+        | "refiner"
+        | "generator"
+        | "refiner-reference"
+        | "generator-reference"
+        | "verifier"
+        | "guide"
+        | "guide-reference" => "MODEL",
         "request-template" => "TEXT",
         "data" | "eval-data" => "DATA",
         "device" => "DEVICE",
@@ -308,6 +324,11 @@ const SAMPLE_HELP: &str = "Examples:
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --n 2 --out pictures.jsonl
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
   hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl";
+const SEARCH_HELP: &str = "Examples:
+  hybrid-dpo search --model runs/first --prompts prompts.txt --method beam --width 5
+  hybrid-dpo search --model runs/first --prompts prompts.txt --method best-of --width 16 --score implicit
+  hybrid-dpo search --mdp diffusion --method smc --score implicit --model runs/second --out pictures.jsonl
+  hybrid-dpo search --mdp hybrid --method refinements --prompts builtin:chimera --out pictures.jsonl";
 const INSPECT_HELP: &str = "Examples:
   hybrid-dpo inspect ./SmolLM2-135M
   hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";

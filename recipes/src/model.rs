@@ -45,6 +45,11 @@ pub(crate) fn say_ignored(files: &ModelFiles, reporter: &dyn Reporter) {
 
 /// Loads a reference for a model. Both must read tokens alike, or the margins would mean nothing.
 pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    load_alike(files, name, "the reference", values)
+}
+
+/// The same of a model in another role, which a message calls so.
+pub(crate) fn load_alike(files: &ModelFiles, name: &str, role: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let reference = load(name, values)?;
     let sizes = (files.config.vocabulary, reference.config.vocabulary);
     let alike = match (&files.tokenizer, &reference.tokenizer) {
@@ -53,7 +58,7 @@ pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Re
     };
     if sizes.0 != sizes.1 || !alike {
         let text = format!(
-            "the reference {name} has another vocabulary than {} ({} and {} tokens); both must share a tokenizer",
+            "{role} {name} has another vocabulary than {} ({} and {} tokens); both must share a tokenizer",
             files.path.display(),
             sizes.1,
             sizes.0

@@ -19,7 +19,7 @@ use models::vae::Vae;
 use tempfile::TempDir;
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
-use crate::settings::{PredictionName, SamplerName, Scheme, Values};
+use crate::settings::{Field, PredictionName, SamplerName, Scheme, Values, at};
 use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
@@ -71,18 +71,20 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
 
 /// Loads what `--reference` names, for a model whose errors are held against its errors.
 pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
+    load_alike(name, &at::model::reference, model, values)
+}
+
+/// The same of the model that a setting names.
+pub(crate) fn load_alike(name: &str, field: &Field, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
     let reference = load(name, values)?;
     let (own, other) = (&model.scheduler, &reference.scheduler);
     let what = if own.prediction != other.prediction {
-        format!(
-            "`model.reference` {name} predicts {:?}, `model.model` {} {:?}",
-            other.prediction, model.name, own.prediction
-        )
+        format!("{field} {name} predicts {:?}, `model.model` {} {:?}", other.prediction, model.name, own.prediction)
     } else if own.schedule != other.schedule {
-        format!("`model.reference` {name} has another noise schedule than `model.model` {}", model.name)
+        format!("{field} {name} has another noise schedule than `model.model` {}", model.name)
     } else if reference.texts.is_some() && reference.encoders_fingerprint()? != model.encoders_fingerprint()? {
         let text = format!(
-            "`model.reference` {name} has other text encoders or another autoencoder than `model.model` {}: the two would not be told \
+            "{field} {name} has other text encoders or another autoencoder than `model.model` {}: the two would not be told \
              or make the same",
             model.name
         );

@@ -24,8 +24,8 @@ use crate::{Call, Failure, Reporter, denoiser};
 pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
     /// The problem in which it acts: its pictures take the steps of the plan.
-    mdp: Hybrid<TokenMdp, ImageMdp, &'a Prompted>,
-    sampling: Sampling,
+    pub(crate) mdp: Hybrid<TokenMdp, ImageMdp, &'a Prompted>,
+    pub(crate) sampling: Sampling,
     plan: SamplingPlan,
     seed: u64,
     reporter: &'a dyn Reporter,
@@ -90,7 +90,7 @@ impl<'a> HybridSampler<'a> {
     }
 
     /// The state that a request begins in: before its refined prompt, or before its picture where no refiner is asked.
-    fn start(&self, request: &Request) -> Result<Half<TokenState, DenoisingState<Condition>>, Failure> {
+    pub(crate) fn start(&self, request: &Request) -> Result<Half<TokenState, DenoisingState<Condition>>, Failure> {
         if request.is_null {
             return Ok(Half::Inner(self.mdp.inner.start(&self.mdp.handoff.condition(&request.text)?)));
         }
@@ -134,7 +134,7 @@ impl<'a> HybridSampler<'a> {
     }
 
     /// Reads refined prompt and picture off an episode.
-    fn generation(
+    pub(crate) fn generation(
         &self,
         request: &Request,
         episode: &EpisodeOf<Hybrid<TokenMdp, ImageMdp, &'a Prompted>>,

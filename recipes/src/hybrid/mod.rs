@@ -10,7 +10,7 @@ use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
 use models::Prompted;
 use models::causal::{CausalLm, Sampling};
-use models::denoiser::{Denoiser, LatentShape};
+use models::denoiser::{Denoiser, LatentShape, SamplerConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Pair;
 use train::diffusion::ImageMdp;
@@ -80,7 +80,11 @@ impl Files {
 
     /// Both halves as they are, or as the references that the settings name.
     pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
-        let acting = denoiser::acting(values, &self.generator, self.shape)?;
+        self.reference_acting(values, denoiser::acting(values, &self.generator, self.shape)?)
+    }
+
+    /// The same, whose generator draws and scores by this sampler.
+    pub(crate) fn reference_acting(&self, values: &Values, acting: SamplerConfig) -> Result<Frozen, Failure> {
         let refiner = match values.hybrid.refiner_reference() {
             Some(name) => model::load_beside(&self.refiner, name, values)?.frozen()?,
             None => model::start(&self.refiner, values)?,

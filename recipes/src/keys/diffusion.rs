@@ -6,17 +6,17 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Absent, Files, Latents, Pairs};
 use super::needs::Need::{From, NotOne, One, Such, With, Without};
 use super::needs::{ANY, DIFFUSION, HYBRID, When};
-use super::{DATA, INSPECT, Key, SAMPLE, SCORE, TRAIN, key};
+use super::{DATA, INSPECT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::model::prediction, TRAIN | SCORE | SAMPLE).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::scheduler, TRAIN | SCORE | SAMPLE).only(Modality::Diffusion).in_hybrid(),
+    key(&at::model::prediction, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid(),
+    key(&at::model::scheduler, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid(),
     key(&at::data::latents, TRAIN | SCORE).only(Modality::Diffusion).when(&[
         When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         When(TRAIN, ANY, NotOne(&at::diffusion::scheme, &["trajectory"])),
     ]),
-    key(&at::data::image_size, DATA | SAMPLE)
+    key(&at::data::image_size, DATA | SAMPLE | SEARCH)
         .only(Modality::Diffusion)
         .in_hybrid()
         .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files, Pairs])), When(INSPECT, ANY, From(&[Absent, Files]))]),
@@ -117,17 +117,17 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         One(&at::objective::name, &["d3po"]),
     )]),
-    key(&at::sample::sampler, TRAIN | SAMPLE).only(Modality::Diffusion).in_hybrid().when(&[When(
+    key(&at::sample::sampler, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[When(
         TRAIN,
         ANY,
         Such(|here| here.draws_pictures(), "would do nothing: this run draws none, neither samples nor trajectories"),
     )]),
-    key(&at::sample::steps, TRAIN | SAMPLE).only(Modality::Diffusion).in_hybrid().when(&[When(
+    key(&at::sample::steps, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[When(
         TRAIN,
         ANY,
         Such(|here| here.draws_pictures(), "would do nothing: this run draws none, neither samples nor trajectories"),
     )]),
-    key(&at::sample::eta, TRAIN | SAMPLE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::sample::eta, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[
         When(
             TRAIN,
             ANY,
@@ -136,9 +136,9 @@ pub(super) const KEYS: &[Key] = &[
                 "would do nothing: this run draws none, neither samples nor trajectories",
             ),
         ),
-        When(TRAIN | SAMPLE, ANY, One(&at::sample::sampler, &["ddim"])),
+        When(TRAIN | SAMPLE | SEARCH, ANY, One(&at::sample::sampler, &["ddim"])),
     ]),
-    key(&at::sample::guidance, TRAIN | SAMPLE).only(Modality::Diffusion).in_hybrid().when(&[When(
+    key(&at::sample::guidance, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[When(
         TRAIN,
         ANY,
         Such(|here| here.is_guided(), "would do nothing: this run draws nothing, neither samples nor trajectories"),

@@ -9,6 +9,7 @@ pub mod idle;
 mod label;
 mod needs;
 mod rounds;
+mod search;
 mod shared;
 mod token;
 
@@ -32,6 +33,8 @@ pub const INSPECT: Verbs = 8;
 pub const LABEL: Verbs = 16;
 /// Comparing by a judge.
 pub const JUDGE: Verbs = 32;
+/// Searching.
+pub const SEARCH: Verbs = 64;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +102,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         .chain(hybrid::KEYS)
         .chain(label::KEYS)
         .chain(rounds::KEYS)
+        .chain(search::KEYS)
 }
 
 /// The values of the settings that a verb reads, as a config file.

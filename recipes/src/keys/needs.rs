@@ -242,6 +242,18 @@ impl Usage<'_> {
         !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || makes_pairs
     }
 
+    /// Whether a search draws tokens by chance.
+    pub(super) fn search_draws_words(&self) -> bool {
+        use crate::settings::SearchMethod::{BestOf, Mcts, Sample, Smc, Verifier};
+        matches!(self.values.search.method, Sample | BestOf | Mcts | Verifier | Smc)
+    }
+
+    /// Whether what a search of tokens finds, or is asked, depends on the seed.
+    pub(super) fn searches_by_chance(&self) -> bool {
+        let is_drawn = self.search_draws_words() && !self.is_greedy();
+        is_drawn || self.is_by_chance() || self.prompts_are_embedded()
+    }
+
     /// Whether nothing is left to chance in the answers that are drawn.
     pub(super) fn is_greedy(&self) -> bool {
         self.values.sample.temperature == 0.0

@@ -6,16 +6,16 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Embedded, Files, Latents, Pairs, Trajectories};
 use super::needs::Need::{From, Never, NotOne, One, Such, With, Without};
 use super::needs::{ANY, DIFFUSION, FIXED, HYBRID, TOKEN, WITHOUT_REFERENCE, When};
-use super::{ALL, DATA, INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, TRAIN, key};
+use super::{ALL, DATA, INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::run::mdp, TRAIN | SCORE | SAMPLE),
-    key(&at::run::seed, ALL | LABEL).when(&[When(SCORE, TOKEN, Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SAMPLE, TOKEN, Such(|here| here.samples_by_chance(), "would do nothing: `sample.temperature` 0 takes the likeliest token")), When(SCORE, DIFFUSION, Without(&at::diffusion::draws, "it gives every timestep and all noise")), When(INSPECT, TOKEN, From(&[Embedded])), When(INSPECT, DIFFUSION, Never("decides nothing that is shown here")), When(INSPECT, ANY, Such(|here| here.mdp.is_some(), "decides nothing that is shown here"))]),
-    key(&at::run::device, ALL | JUDGE).when(&[When(INSPECT, ANY, Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, ANY, NotOne(&at::judge::judge, &["oracle", "people"]))]),
-    key(&at::run::out, TRAIN | SCORE | SAMPLE).when(&[When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write"))]),
-    key(&at::model::model, TRAIN | SCORE | SAMPLE).when(&[When(TRAIN, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SCORE | SAMPLE, HYBRID, Such(|here| !here.names_both_halves(), "is for a hybrid run, and both of its halves are named: `hybrid.refiner` and `hybrid.generator`"))]),
-    key(&at::model::reference, TRAIN | SCORE | SAMPLE).when(&[When(TRAIN | SCORE | SAMPLE, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SAMPLE, ANY, With(&[&at::label::pairs])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED))]),
+    key(&at::run::mdp, TRAIN | SCORE | SAMPLE | SEARCH),
+    key(&at::run::seed, ALL | LABEL | SEARCH).when(&[When(SEARCH, TOKEN, Such(|here| here.searches_by_chance(), "would do nothing: this search draws nothing")), When(SCORE, TOKEN, Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SAMPLE, TOKEN, Such(|here| here.samples_by_chance(), "would do nothing: `sample.temperature` 0 takes the likeliest token")), When(SCORE, DIFFUSION, Without(&at::diffusion::draws, "it gives every timestep and all noise")), When(INSPECT, TOKEN, From(&[Embedded])), When(INSPECT, DIFFUSION, Never("decides nothing that is shown here")), When(INSPECT, ANY, Such(|here| here.mdp.is_some(), "decides nothing that is shown here"))]),
+    key(&at::run::device, ALL | JUDGE | SEARCH).when(&[When(INSPECT, ANY, Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, ANY, NotOne(&at::judge::judge, &["oracle", "people"]))]),
+    key(&at::run::out, TRAIN | SCORE | SAMPLE | SEARCH).when(&[When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write"))]),
+    key(&at::model::model, TRAIN | SCORE | SAMPLE | SEARCH).when(&[When(TRAIN, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SCORE | SAMPLE | SEARCH, HYBRID, Such(|here| !here.names_both_halves(), "is for a hybrid run, and both of its halves are named: `hybrid.refiner` and `hybrid.generator`"))]),
+    key(&at::model::reference, TRAIN | SCORE | SAMPLE | SEARCH).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN | SCORE | SAMPLE | SEARCH, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SAMPLE, ANY, With(&[&at::label::pairs])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED))]),
     key(&at::model::lora_rank, TRAIN),
     key(&at::model::lora_alpha, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
     key(&at::model::lora_targets, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
@@ -30,7 +30,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::data::limit, DATA).when(&[When(TRAIN, ANY, Without(&at::rounds::rounds, "`rounds.pairs` says how many pairs there are")), When(TRAIN, DIFFUSION, From(&[Embedded, Files, Pairs, Latents])), When(INSPECT, TOKEN, From(&[Embedded, Files, Pairs])), When(INSPECT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, Such(|here| here.mdp.is_some(), "is for data, and this is none"))]),
     key(&at::data::split, DATA).when(&[When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), When(TRAIN | SCORE, HYBRID, Never("would do nothing: hybrid records name no parts")), When(DATA, ANY, From(&[Files]))]),
     key(&at::objective::name, TRAIN),
-    key(&at::objective::beta, TRAIN | SCORE).when(&[When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, NotOne(&at::objective::name, &["sft"])), When(SCORE, TOKEN, With(&[&at::model::reference])), When(SCORE, DIFFUSION, With(&[&at::model::reference])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
+    key(&at::objective::beta, TRAIN | SCORE | SEARCH).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, NotOne(&at::objective::name, &["sft"])), When(SCORE, TOKEN, With(&[&at::model::reference])), When(SCORE, DIFFUSION, With(&[&at::model::reference])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
     key(&at::objective::gamma, TRAIN | SCORE).when(&[When(TRAIN, TOKEN, One(&at::objective::name, &["simpo"])), When(TRAIN, DIFFUSION, One(&at::objective::name, &["simpo"])), When(SCORE, ANY, One(&at::run::mdp, &["hybrid"])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
     key(&at::objective::label_smoothing, TRAIN).when(&[When(TRAIN, ANY, One(&at::objective::name, &["cdpo", "robust", "exo"]))]),
     key(&at::objective::bias, TRAIN).when(&[When(TRAIN, ANY, One(&at::objective::name, &["cpl"]))]),
@@ -53,7 +53,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::train::save_every, TRAIN),
     key(&at::train::keep_checkpoints, TRAIN),
     key(&at::train::reference_cache, TRAIN).when(&[When(TRAIN, ANY, NotOne(&at::objective::name, WITHOUT_REFERENCE)), When(TRAIN, ANY, Without(&at::rounds::rounds, "every round has other pairs"))]),
-    key(&at::sample::prompts, SAMPLE | TRAIN).when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))]),
-    key(&at::sample::n, SAMPLE),
-    key(&at::sample::limit, SAMPLE),
+    key(&at::sample::prompts, SAMPLE | SEARCH | TRAIN).when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))]),
+    key(&at::sample::n, SAMPLE | SEARCH).when(&[When(SEARCH, ANY, NotOne(&at::search::method, &["greedy", "smc"]))]),
+    key(&at::sample::limit, SAMPLE | SEARCH),
 ];

@@ -6,11 +6,14 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Embedded, Files, Pairs};
 use super::needs::Need::{From, One, Such, With};
 use super::needs::{ANY, HYBRID, TOKEN, When};
-use super::{ALL, DATA, INSPECT, Key, SAMPLE, TRAIN, key};
+use super::{ALL, DATA, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
+
+/// The refusal of a law of drawing where a search takes the best.
+const NO_DRAWS: &str = "would do nothing: `search.method` draws no tokens";
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::data::max_length, ALL).only(Modality::Token).in_hybrid().when(&[When(
+    key(&at::data::max_length, ALL | SEARCH).only(Modality::Token).in_hybrid().when(&[When(
         INSPECT,
         ANY,
         From(&[Embedded, Files, Pairs]),
@@ -47,7 +50,8 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         One(&at::objective::name, &["kto"]),
     )]),
-    key(&at::sample::temperature, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+    key(&at::sample::temperature, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
@@ -58,7 +62,8 @@ pub(super) const KEYS: &[Key] = &[
             ),
         ),
     ]),
-    key(&at::sample::top_k, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+    key(&at::sample::top_k, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
@@ -69,12 +74,13 @@ pub(super) const KEYS: &[Key] = &[
             ),
         ),
         When(
-            TRAIN | SAMPLE,
+            TRAIN | SAMPLE | SEARCH,
             ANY,
             Such(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
         ),
     ]),
-    key(&at::sample::top_p, SAMPLE | TRAIN).only(Modality::Token).in_hybrid().when(&[
+    key(&at::sample::top_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
@@ -85,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
             ),
         ),
         When(
-            TRAIN | SAMPLE,
+            TRAIN | SAMPLE | SEARCH,
             ANY,
             Such(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
         ),

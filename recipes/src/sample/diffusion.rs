@@ -2,21 +2,19 @@
 use std::path::{Path, PathBuf};
 
 use datasets::Text;
-use datasets::images::Pixels;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use engine::Noise;
 use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::sampler::SamplingPlan;
 use policies::Persist;
 use serde_json::{Map, Value, json};
-use train::pictures::{Picture, contact_sheet, save_png};
-use train::{can_write, write_lines};
+use train::can_write;
 
 use super::prompts::read_prompts;
 use crate::denoiser::{self, Loaded};
 use crate::embedded::{ModelKind, usual};
+use crate::gallery::Gallery;
 use crate::images::Captions;
-use crate::pictures::picture;
 use crate::settings::Values;
 use crate::trajectories::{self, TrajectoryFile};
 use crate::{Call, Failure, Reporter};
@@ -30,18 +28,18 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
 }
 
 /// A model, and what it is asked.
-struct Inputs {
-    loaded: Loaded,
-    shape: LatentShape,
-    captions: Captions,
-    prompts: Vec<String>,
+pub(crate) struct Inputs {
+    pub(crate) loaded: Loaded,
+    pub(crate) shape: LatentShape,
+    pub(crate) captions: Captions,
+    pub(crate) prompts: Vec<String>,
 }
 
 impl Inputs {
     /// Loads what the settings name, and says what it can't do with it, `n` times each.
-    fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
+    pub(crate) fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
-        let name = values.model.model().unwrap_or(usual(Modality::Diffusion).model_name(ModelKind::Denoiser));
+        let name = model_name(values);
         let loaded = denoiser::load(name, values)?;
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
@@ -51,6 +49,11 @@ impl Inputs {
         captions.say_cut(&prompts.iter().map(String::as_str).collect::<Vec<_>>(), call.reporter)?;
         Ok(Self { loaded, shape, captions, prompts })
     }
+}
+
+/// The name of the model that draws.
+pub(crate) fn model_name(values: &Values) -> &str {
+    values.model.model().unwrap_or(usual(Modality::Diffusion).model_name(ModelKind::Denoiser))
 }
 
 /// Pictures, or pairs of them, that are made at once: bounds the memory of a step, and how long a wish to stop waits.
@@ -134,21 +137,23 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     let made = draw(call, &denoiser, &plan, &conditions)?;
     let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
-    let folder = out.with_extension("");
-    std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+    let mut gallery = Gallery::create(&out)?;
     if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
         let made = TrajectoryFile { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
         trajectories::save(path.as_ref(), &made, &decoded)?;
     }
-    let n_lines = write_pictures(&out, &folder, &prompts, n, &made, &decoded)?;
-    call.reporter.info(&format!(
-        "{n_lines} pictures in {}, together in {}",
-        folder.display(),
-        out.with_extension("png").display()
-    ));
-    Ok(())
+    for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {
+        let prompt = &prompts[i / n];
+        let log_prob: f64 = made.log_probs.iter().sum();
+        gallery.push(
+            (&format!("{:05}-{}.png", i / n, i % n), prompt),
+            pixels,
+            |image| json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }),
+        )?;
+    }
+    gallery.finish(call.reporter)
 }
 
 /// Images for conditions, some at a time, each from a stream of its own.
@@ -169,32 +174,6 @@ fn draw(
     }
     bar.finish_and_clear();
     Ok(made)
-}
-
-/// A picture in the folder for each, `n` of each prompt; all of them on a sheet, and a line each in the file.
-fn write_pictures(
-    out: &Path,
-    folder: &Path,
-    prompts: &[String],
-    n: usize,
-    made: &[Generated],
-    decoded: &[Pixels],
-) -> Result<usize, Failure> {
-    let (mut lines, mut pictures): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
-    for (i, (made, pixels)) in made.iter().zip(decoded).enumerate() {
-        let prompt = &prompts[i / n];
-        let name = format!("{:05}-{}.png", i / n, i % n);
-        if let Some(picture) = picture(prompt, pixels) {
-            save_png(&folder.join(&name), &picture.pixels)?;
-            pictures.push(picture);
-        }
-        let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
-        let log_prob: f64 = made.log_probs.iter().sum();
-        lines.push(json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }));
-    }
-    save_png(&out.with_extension("png"), &contact_sheet(&pictures, 8, 64))?;
-    write_lines(out, &lines)?;
-    Ok(lines.len())
 }
 
 /// Checks the settings before anything is loaded.

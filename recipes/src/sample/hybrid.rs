@@ -10,11 +10,10 @@ use models::causal::CausalLm;
 use models::denoiser::Denoiser;
 use policies::Persist as _;
 use serde_json::{Value, json};
-use train::pictures::{Picture, contact_sheet, save_png};
-use train::write_lines;
 
 use super::prompts::read_prompts;
 use crate::embedded::ModelKind;
+use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
 use crate::hybrid::{Files, PromptedMdp};
 use crate::settings::Values;
@@ -55,7 +54,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
 }
 
 /// The embedded models where none are named; what is asked comes back.
-fn presets(values: &mut Values) -> Result<String, Failure> {
+pub(crate) fn presets(values: &mut Values) -> Result<String, Failure> {
     if values.hybrid.refiner().is_none() && values.model.model().is_none() {
         let usual = embedded::usual(Modality::Hybrid);
         values.preset(|settings| {
@@ -75,7 +74,7 @@ fn presets(values: &mut Values) -> Result<String, Failure> {
 }
 
 /// The requests of a file, as plain texts.
-fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
+pub(crate) fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
     let requests = read_prompts(prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
         Text::Plain(request) => Ok(request),
         Text::Chat(_) => Err(Failure::usage("`run.mdp` hybrid takes requests as plain text, not as chats")),
@@ -126,30 +125,23 @@ impl Work<'_> {
         let values = &self.call.values;
         let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
         let sampler = self.sampler()?;
-        let folder = out.with_extension("");
-        std::fs::create_dir_all(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+        let mut gallery = Gallery::create(&out)?;
         let bar = self.call.reporter.bar("sample", self.requests.len() * n);
-        let (mut lines, mut sheet): (Vec<_>, Vec<Picture>) = (Vec::new(), Vec::new());
         let asked = (0..self.requests.len() * n).map(|i| Request::number(&self.requests[i / n], i as u64));
         for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
             for (made, asked) in sampler.generate(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
-                let name = format!("{i:05}-{j}.png");
-                if let Some(picture) = picture(&asked.text, made) {
-                    save_png(&folder.join(&name), &picture.pixels)?;
-                    sheet.push(picture);
-                }
-                let image = folder.file_name().map_or_else(PathBuf::new, PathBuf::from).join(name);
-                lines.push(json!({ "prompt": asked.text, "refined": made.refined, "image": image, "sample": j }));
+                let (name, caption) = (format!("{i:05}-{j}.png"), format!("{}: {}", asked.text, made.refined));
+                gallery.push(
+                    (&name, &caption),
+                    &made.picture,
+                    |image| json!({ "prompt": asked.text, "refined": made.refined, "image": image, "sample": j }),
+                )?;
                 bar.inc(1);
             }
         }
         bar.finish_and_clear();
-        save_png(&out.with_extension("png"), &contact_sheet(&sheet, 8, 64))?;
-        write_lines(&out, &lines)?;
-        let (n, folder, sheet) = (lines.len(), folder.display(), out.with_extension("png"));
-        self.call.reporter.info(&format!("{n} pictures in {folder}, together in {}", sheet.display()));
-        Ok(())
+        gallery.finish(self.call.reporter)
     }
 
     /// Two refined prompts and two pictures of each request, `--n` times. In a share of the pairs no refiner is asked:
@@ -236,9 +228,4 @@ fn candidate<'a>(asked: &Request, made: &'a Generation) -> Candidate<Fresh<'a>> 
         seed: asked.number,
         log_probs: None,
     }
-}
-
-fn picture(request: &str, made: &Generation) -> Option<Picture> {
-    let size = (made.picture.width() as u32, made.picture.height() as u32);
-    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
 }

@@ -1,6 +1,6 @@
 //! `sample`.
-mod diffusion;
-mod hybrid;
+pub(crate) mod diffusion;
+pub(crate) mod hybrid;
 mod prompts;
 mod token;
 
@@ -10,7 +10,7 @@ use crate::settings::{Modality, Values};
 use crate::{Call, Failure};
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
-pub(crate) use token::{draw, sampling};
+pub(crate) use token::{Asked, draw, model_name, prompt_text, response_text, sampling};
 
 /// Draws answers or pictures.
 ///
@@ -55,7 +55,7 @@ fn settings_map(settings: &serde_json::Value) -> serde_json::Map<String, serde_j
 pub(crate) const MOST: usize = 16_384;
 
 /// More than can be held is refused before anything is drawn.
-fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
+pub(crate) fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
     if prompts.checked_mul(n).is_some_and(|all| all <= MOST) {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use datasets::{Origin, Prompt, Text};
 use engine::Noise;
 use models::causal::{CausalLm, Sampling};
-use models::formats::ModelTokenizer;
+use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Persist as _;
 use serde_json::{Map, Value, json};
 use train::token::Sample;
@@ -64,23 +64,8 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let files = model::load(name, values)?;
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
-    let tokenise = text::plain_tokenise(&files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    let source = values.sample.prompts().unwrap_or(usual(Modality::Token).name);
-    let mut prompts = read_prompts(source, values, call.reporter)?;
-    if let Some(limit) = values.sample.limit() {
-        prompts.truncate(limit);
-    }
-    let mut encoded = Vec::new();
-    for (i, prompt) in prompts.iter().enumerate() {
-        let origin = Origin::generated(source, i as u64 + 1);
-        let tokens = tokenise.prompt(&origin, &prompt.text, &prompt.variables)?;
-        if tokens.len() >= most {
-            let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
-            return Err(Failure::failed(text));
-        }
-        encoded.push(tokens);
-    }
+    let Asked { prompts, encoded } = Asked::read(call, &files)?;
     let n = values.sample.n();
     if values.label.pairs().is_some() {
         super::check_count(encoded.len(), n)?;
@@ -101,8 +86,39 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(lines.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
+/// The prompts, and their tokens.
+pub(crate) struct Asked {
+    pub(crate) prompts: Vec<Prompt>,
+    pub(crate) encoded: Vec<Vec<u32>>,
+}
+
+impl Asked {
+    /// Reads the prompts that the settings name; each must leave room for an answer.
+    pub(crate) fn read(call: &Call<'_>, files: &ModelFiles) -> Result<Self, Failure> {
+        let values = &call.values;
+        let tokenise = text::plain_tokenise(files)?;
+        let most = values.data.max_length().min(files.config.max_positions);
+        let source = values.sample.prompts().unwrap_or(usual(Modality::Token).name);
+        let mut prompts = read_prompts(source, values, call.reporter)?;
+        if let Some(limit) = values.sample.limit() {
+            prompts.truncate(limit);
+        }
+        let mut encoded = Vec::new();
+        for (i, prompt) in prompts.iter().enumerate() {
+            let origin = Origin::generated(source, i as u64 + 1);
+            let tokens = tokenise.prompt(&origin, &prompt.text, &prompt.variables)?;
+            if tokens.len() >= most {
+                let text = format!("{source}, prompt {}: {} tokens leave no room below {most}", i + 1, tokens.len());
+                return Err(Failure::failed(text));
+            }
+            encoded.push(tokens);
+        }
+        Ok(Self { prompts, encoded })
+    }
+}
+
 /// The name of the model that answers.
-fn model_name(values: &Values) -> &str {
+pub(crate) fn model_name(values: &Values) -> &str {
     values.model.model().unwrap_or(usual(Modality::Token).model_name(ModelKind::Language))
 }
 
@@ -252,7 +268,7 @@ pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usi
 }
 
 /// An answer without its end.
-fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
+pub(crate) fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
@@ -267,7 +283,7 @@ fn continuation_text(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32])
     Ok(rest.map_or(alone.clone(), str::to_owned))
 }
 
-fn prompt_text(prompt: &Prompt) -> String {
+pub(crate) fn prompt_text(prompt: &Prompt) -> String {
     match &prompt.text {
         Text::Plain(text) => text.clone(),
         Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),

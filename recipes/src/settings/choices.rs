@@ -310,6 +310,48 @@ choices! {
         Generator = "generator",
     }
 
+    /// The ways to search.
+    SearchMethod {
+        /// Always what adds most to the score.
+        Greedy = "greedy",
+        /// Draws.
+        Sample = "sample",
+        /// The best of some draws.
+        BestOf = "best-of",
+        /// Beam search.
+        Beam = "beam",
+        /// Diverse beam search.
+        Diverse = "diverse",
+        /// Monte-Carlo tree search.
+        Mcts = "mcts",
+        /// The best of some draws by another model's score.
+        Verifier = "verifier",
+        /// Sequential Monte Carlo.
+        Smc = "smc",
+        /// Refined prompts with pictures below each.
+        Refinements = "refinements",
+    }
+
+    /// What a search seeks.
+    SearchScore {
+        /// The log-likelihood.
+        Likelihood = "likelihood",
+        /// beta times the log-ratio to the reference.
+        Implicit = "implicit",
+        /// The log-likelihood and the log-ratio of a small pair of models.
+        Ratio = "ratio",
+    }
+
+    /// When a beam that is full ends, in transformers' words.
+    EarlyStoppingName {
+        /// At once.
+        True = "true",
+        /// When what goes on is no better at its present length.
+        False = "false",
+        /// When what goes on cannot become better.
+        Never = "never",
+    }
+
     /// What each round stays close to.
     RoundReference {
         /// The policy that made its pairs.

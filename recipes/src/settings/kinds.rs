@@ -6,7 +6,8 @@ use datasets::pairs::Modality;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Settings, Train, Values,
+    Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Search, Settings, Train,
+    Values,
 };
 
 /// Defines kinds of work: a struct of sections, for a verb and a kind of decision problem.
@@ -92,6 +93,21 @@ kinds! {
     /// Sampling of refined prompts with pictures, or of pairs of them.
     HybridSampling: SAMPLE, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, sample: Sample, label: Label
+    }
+
+    /// Search over the tokens of answers.
+    TokenSearch: SEARCH, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search
+    }
+
+    /// Search over the denoising steps of pictures.
+    DiffusionSearch: SEARCH, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search
+    }
+
+    /// Search over refined prompts and their pictures.
+    HybridSearch: SEARCH, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, sample: Sample, search: Search
     }
 
     /// Judging of a folder of pairs, whatever they are.

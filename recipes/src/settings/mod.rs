@@ -16,6 +16,7 @@ mod optimizer;
 mod rounds;
 mod run;
 mod sample;
+mod search;
 mod setting;
 mod train;
 mod values;
@@ -36,6 +37,7 @@ pub use self::optimizer::Optimizer;
 pub use self::rounds::Rounds;
 pub use self::run::Run;
 pub use self::sample::Sample;
+pub use self::search::Search;
 pub use self::setting::Setting;
 pub use self::train::Train;
 pub use self::values::Values;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub diffusion: Diffusion,
     /// How answers and pictures are drawn.
     pub sample: Sample,
+    /// How a policy's decisions are searched.
+    pub search: Search,
     /// A refiner and a generator as one problem.
     pub hybrid: Hybrid,
     /// Pairs to compare, and the page where people do.
@@ -84,6 +88,7 @@ pub mod at {
     pub use super::rounds::at as rounds;
     pub use super::run::at as run;
     pub use super::sample::at as sample;
+    pub use super::search::at as search;
     pub use super::train::at as train;
 }
 
@@ -98,6 +103,7 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
         at::train::ALL,
         at::diffusion::ALL,
         at::sample::ALL,
+        at::search::ALL,
         at::hybrid::ALL,
         at::label::ALL,
         at::rounds::ALL,

@@ -7,8 +7,7 @@ use crate::causal::cache::Cached;
 
 /// A model that reads more than one block.
 fn model(name: &str) -> CausalLm {
-    let config = CausalConfig { max_positions: 64, ..config(name) };
-    CausalLm::frozen(files(config, 1, DType::F32)).unwrap()
+    frozen(CausalConfig { max_positions: 64, ..config(name) }, 1, DType::F32)
 }
 
 fn tokens(n: usize) -> Vec<u32> {

@@ -1,0 +1,112 @@
+//! Checks of the settings of searches.
+use std::path::Path;
+
+use crate::Failure;
+use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
+
+/// Checks the settings before anything is loaded.
+pub(super) fn check(values: &Values) -> Result<(), Failure> {
+    check_counts(values)?;
+    check_numbers(values)?;
+    check_models(values)?;
+    let is_of_pictures = values.run.mdp() != Modality::Token;
+    let Some(out) = values.run.out() else {
+        let text = "pictures need `run.out` FILE.jsonl: they go beside it, with a contact sheet";
+        return if is_of_pictures { Err(Failure::usage(text)) } else { Ok(()) };
+    };
+    if is_of_pictures && Path::new(out).extension().is_none_or(|extension| extension == "png") {
+        let text = format!("`run.out` {out}: name a .jsonl file; pictures go into a folder beside it");
+        return Err(Failure::usage(text));
+    }
+    Ok(train::can_write(Path::new(out))?)
+}
+
+fn check_counts(values: &Values) -> Result<(), Failure> {
+    let (search, sample) = (&values.search, &values.sample);
+    let (method, width, n) = (search.method(), search.width(), sample.n());
+    for (field, count) in [
+        (&at::sample::n, Some(n)),
+        (&at::sample::limit, sample.limit()),
+        (&at::sample::top_k, sample.top_k()),
+        (&at::search::width, Some(width)),
+        (&at::search::budget, search.budget()),
+        (&at::search::groups, Some(search.groups())),
+        (&at::search::simulations, Some(search.simulations())),
+        (&at::search::pictures, Some(search.pictures())),
+    ] {
+        if count == Some(0) {
+            return Err(Failure::usage(format!("{field} takes at least 1")));
+        }
+    }
+    let most = match method {
+        SearchMethod::BestOf | SearchMethod::Beam | SearchMethod::Diverse | SearchMethod::Verifier => Some(width),
+        SearchMethod::Refinements => Some(width.saturating_mul(search.pictures())),
+        SearchMethod::Greedy | SearchMethod::Sample | SearchMethod::Mcts | SearchMethod::Smc => None,
+    };
+    if let Some(most) = most.filter(|most| n > *most) {
+        let (field, of) = (&at::sample::n, &at::search::width);
+        return Err(Failure::usage(format!("{field} is {n}, but a {method} of {of} {width} finds at most {most}")));
+    }
+    if method == SearchMethod::Diverse && !width.is_multiple_of(search.groups()) {
+        let (field, of, groups) = (&at::search::groups, &at::search::width, search.groups());
+        return Err(Failure::usage(format!("{field} {groups} does not divide {of} {width}")));
+    }
+    Ok(())
+}
+
+fn check_numbers(values: &Values) -> Result<(), Failure> {
+    let threshold = values.search.threshold();
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(Failure::usage(format!("{} takes a number from 0 to 1, not {threshold}", at::search::threshold)));
+    }
+    let positive = |field: &Field, number: f64| {
+        if number > 0.0 {
+            Ok(())
+        } else {
+            Err(Failure::usage(format!("{field} takes a positive number, not {number}")))
+        }
+    };
+    if values.search.score() == SearchScore::Implicit {
+        positive(&at::objective::beta, values.objective.beta())?;
+    }
+    let (temperature, top_p) = (values.sample.temperature(), values.sample.top_p().unwrap_or(1.0));
+    if temperature < 0.0 {
+        return Err(Failure::usage(format!("`sample.temperature` takes a number from 0 up, not {temperature}")));
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(Failure::usage(format!("`sample.top_p` takes a number above 0 and at most 1, not {top_p}")));
+    }
+    Ok(())
+}
+
+/// Checks that the models that method and score need are named, and that the two go with the kind of problem.
+fn check_models(values: &Values) -> Result<(), Failure> {
+    let (search, mdp) = (&values.search, values.run.mdp());
+    let (method, score) = (search.method(), search.score());
+    let refuse = |text: String| Err(Failure::usage(text));
+    if method == SearchMethod::Refinements && mdp != Modality::Hybrid {
+        return refuse(format!("`search.method` {method} is for `run.mdp` hybrid, which has something to refine"));
+    }
+    if method == SearchMethod::Diverse && mdp == Modality::Diffusion {
+        return refuse(format!("`search.method` {method} avoids equal actions, and no two latents are equal"));
+    }
+    if mdp == Modality::Hybrid && (method == SearchMethod::Verifier || score == SearchScore::Ratio) {
+        return refuse("a hybrid is searched by its own `search.score` likelihood or implicit".to_owned());
+    }
+    if method == SearchMethod::Verifier {
+        if search.verifier().is_none() {
+            return refuse(
+                "`search.method` verifier needs `search.verifier` MODEL: who ranks what is drawn".to_owned(),
+            );
+        }
+        if score == SearchScore::Ratio {
+            return refuse("a verifier ranks by its `search.score` likelihood or implicit, not by a ratio".to_owned());
+        }
+    }
+    if score == SearchScore::Ratio && (search.guide().is_none() || search.guide_reference().is_none()) {
+        let text = "`search.score` ratio needs `search.guide` and `search.guide_reference`: a small model after its tuning \
+                    and before";
+        return refuse(text.to_owned());
+    }
+    Ok(())
+}

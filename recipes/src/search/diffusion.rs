@@ -1,0 +1,89 @@
+//! Denoisers.
+use std::path::Path;
+
+use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
+use mdp::{EpisodeOf, Mdp as _};
+use models::denoiser::{Condition, SamplerConfig};
+use models::sampler::SamplingPlan;
+use serde_json::{Value, json};
+use train::diffusion::ImageMdp;
+
+use super::{Cast, methods};
+use crate::denoiser::{self, Loaded};
+use crate::gallery::Gallery;
+use crate::sample::diffusion::{Inputs, model_name};
+use crate::settings::{Values, at};
+use crate::{Call, Failure};
+
+pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+    call.values.preset(|settings| settings.sample.eta = 1.0);
+    let call = &*call;
+    let values = &call.values;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, methods::rows(values))?;
+    let plan = plan(values, &loaded)?;
+    let acting = acting(values, &loaded, shape)?;
+    let policy = loaded.frozen(shape, acting.clone())?;
+    let cast = Cast::of((model_name(values), policy), values, |field, name| {
+        denoiser::load_alike(name, field, &loaded, values)?.frozen(shape, acting.clone())
+    })?;
+    let mdp: ImageMdp = plan.problem(shape.size());
+    let start = |prompt: &String| Ok(mdp.start(&captions.condition(prompt)?));
+    let starts = prompts.iter().map(start).collect::<Result<Vec<DenoisingState<Condition>>, Failure>>()?;
+    // The noise, and the steps.
+    let longest = vec![plan.timesteps.len() + 1; starts.len()];
+    let outcomes = methods::all(call, &mdp, &cast, (&starts, &longest), |running| running.named(2))?;
+    for outcome in &outcomes {
+        check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
+    }
+    let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
+    for (i, (prompt, outcome)) in prompts.iter().zip(&outcomes).enumerate() {
+        for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
+            let pixels = denoiser::decode(loaded.vae.as_deref(), shape, &image(&found.episode)?)?;
+            gallery.push((&format!("{i:05}-{j}.png"), prompt), &pixels, |image| {
+                methods::line(json!({ "prompt": prompt, "image": image, "sample": j }), numbers)
+            })?;
+        }
+    }
+    gallery.finish(call.reporter)?;
+    Ok(Vec::new())
+}
+
+/// The steps, some of which leave something to chance.
+fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+    if !denoiser::plan(values, loaded)?.sampling.is_stochastic() {
+        let (eta, sampler) = (&at::sample::eta, &at::sample::sampler);
+        return Err(Failure::usage(format!(
+            "there is nothing to search: no step of this sampler draws anything; {eta} above 0 (ddim) or {sampler} ddpm do"
+        )));
+    }
+    denoiser::scored_plan(values, loaded, "`search.method`")
+}
+
+/// The sampler, which ends where the plan's steps do.
+pub(super) fn acting(
+    values: &Values,
+    loaded: &Loaded,
+    shape: models::denoiser::LatentShape,
+) -> Result<SamplerConfig, Failure> {
+    let acting = denoiser::acting(values, loaded, shape)?;
+    let last = loaded.scheduler.last_level(acting.sampler)?;
+    Ok(SamplerConfig { last, ..acting })
+}
+
+/// Refuses a budget that was spent before there was a picture.
+pub(super) fn check_found(values: &Values, is_found: bool) -> Result<(), Failure> {
+    if is_found {
+        return Ok(());
+    }
+    let (budget, given) = (&at::search::budget, values.search.budget().unwrap_or(0));
+    let (steps, field) = (values.sample.steps(), &at::sample::steps);
+    Err(Failure::usage(format!("{budget} {given} is spent before there is one picture of {field} {steps}; give more")))
+}
+
+/// What an episode ends with.
+fn image(episode: &EpisodeOf<ImageMdp>) -> Result<Latent, Failure> {
+    match episode.pieces.last().and_then(|piece| piece.actions.last()) {
+        Some(DenoisingAction::Next(latent)) => Ok(latent.clone()),
+        _ => Err(Failure::failed("an episode ends without an image")),
+    }
+}

@@ -1,0 +1,183 @@
+//! Runs the method that the settings name.
+use ::search::{
+    Beam, BestOfN, DiverseBeam, EarlyStopping, Evaluation, Found, Greedy, LogProbs, Mcts, Method, Outcome, OutcomeOf,
+    Rerank, Sampling, Search, Smc,
+};
+use engine::Noise;
+use mdp::{Mdp, Rng};
+use models::ModelError;
+use policies::Policy;
+use serde_json::{Value, json};
+
+use super::Cast;
+use crate::settings::{EarlyStoppingName, SearchMethod, SearchScore, Values};
+use crate::{Call, Failure};
+
+/// Rows that are searched side by side, about: bounds the memory of a step, and how long a wish to stop waits.
+const ROWS: usize = 64;
+
+/// Searches from every start, for at most `longest` decisions each, some starts at a time; each has a stream of chance of its
+/// own. `run` makes the method.
+pub(super) fn all<M: Mdp, P: Policy<M>>(
+    call: &Call<'_>,
+    mdp: &M,
+    cast: &Cast<P>,
+    (starts, longest): (&[M::State], &[usize]),
+    run: impl Fn(&mut Running<'_, '_, M>) -> ::search::Result<Vec<OutcomeOf<M>>>,
+) -> Result<Vec<OutcomeOf<M>>, Failure> {
+    let values = &call.values;
+    let (score, verifying) = sought::<M, P>(values, cast);
+    let search = Search { budget: values.search.budget(), ..Search::new(mdp, &cast.policy, &score) };
+    let noise = Noise::new(values.run.seed());
+    let mut rngs: Vec<Rng> = (0..starts.len()).map(|i| noise.stream("search", i as u64)).collect();
+    let at_once = (ROWS / rows(values).max(1)).max(1);
+    let bar = call.reporter.bar("search", starts.len());
+    let mut outcomes = Vec::with_capacity(starts.len());
+    let parts = starts.chunks(at_once).zip(longest.chunks(at_once));
+    for ((starts, longest), rngs) in parts.zip(rngs.chunks_mut(at_once)) {
+        let mut running = Running { call, search, verifying: verifying.as_ref(), starts, longest, rngs };
+        let found = run(&mut running).map_err(|error| {
+            if call.reporter.is_stopped() { ModelError::Interrupted.into() } else { Failure::from(error) }
+        });
+        outcomes.extend(found?);
+        bar.set_position(outcomes.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(outcomes)
+}
+
+/// How many rows a start has.
+pub(super) fn rows(values: &Values) -> usize {
+    match values.search.method() {
+        SearchMethod::Greedy | SearchMethod::Mcts => 1,
+        SearchMethod::Sample => values.sample.n(),
+        SearchMethod::Refinements => values.search.width().saturating_mul(values.search.pictures()),
+        _ => values.search.width(),
+    }
+}
+
+/// What guides the search, and what ranks what it drew where that is another's to do.
+fn sought<'p, M: Mdp, P: Policy<M>>(values: &Values, cast: &'p Cast<P>) -> (LogProbs<'p, M>, Option<LogProbs<'p, M>>) {
+    let beta = || values.objective.beta();
+    let reference = cast.reference.as_ref().filter(|_| values.search.score() == SearchScore::Implicit);
+    if let Some(verifier) = &cast.verifier {
+        let ranks = match reference {
+            Some(reference) => LogProbs::implicit_reward_of(beta(), verifier, reference),
+            None => LogProbs::likelihood_of(verifier),
+        };
+        return (LogProbs::likelihood(), Some(ranks));
+    }
+    let score = match (reference, &cast.guides) {
+        (Some(reference), _) => LogProbs::implicit_reward(beta(), reference),
+        (None, Some([tuned, untuned])) => LogProbs::weak_to_strong(values.search.strength(), tuned, untuned),
+        (None, None) => LogProbs::likelihood(),
+    };
+    (score, None)
+}
+
+/// A search that is about to run from some starts.
+pub(super) struct Running<'a, 's, M: Mdp> {
+    pub(super) call: &'a Call<'a>,
+    search: Search<'s, M>,
+    verifying: Option<&'a LogProbs<'s, M>>,
+    starts: &'a [M::State],
+    longest: &'a [usize],
+    rngs: &'a mut [Rng],
+}
+
+impl<M: Mdp> Running<'_, '_, M> {
+    /// Runs a method, unless somebody wants it to stop.
+    pub(super) fn by(&mut self, method: &dyn Method<M>) -> ::search::Result<Vec<OutcomeOf<M>>> {
+        let reporter = self.call.reporter;
+        let mut watch = |_: ::search::Progress<'_>| {
+            if reporter.is_stopped() { Err(ModelError::Interrupted.into()) } else { Ok(()) }
+        };
+        self.search.run_watched(method, self.starts, self.longest, self.rngs, &mut watch)
+    }
+}
+
+impl<M: Mdp<Action: PartialEq>> Running<'_, '_, M> {
+    /// Runs the method that the settings name; `candidates` continuations are looked at for each row of a beam.
+    pub(super) fn named(&mut self, candidates: usize) -> ::search::Result<Vec<OutcomeOf<M>>> {
+        let values = &self.call.values;
+        let (n, width) = (values.sample.n(), values.search.width());
+        match values.search.method() {
+            SearchMethod::Greedy => {
+                let is_likelihood = values.search.score() == SearchScore::Likelihood;
+                self.by(&Greedy { among: if is_likelihood { 1 } else { width } })
+            }
+            SearchMethod::Sample => self.by(&Sampling { n }),
+            SearchMethod::BestOf => self.by(&BestOfN { n: width, keep: n }),
+            SearchMethod::Beam | SearchMethod::Refinements => self.by(&beam(values, n, candidates)),
+            SearchMethod::Diverse => {
+                let (groups, penalty) = (values.search.groups(), values.search.diversity());
+                self.by(&DiverseBeam { beam: beam(values, n, candidates), groups, penalty })
+            }
+            SearchMethod::Mcts => {
+                let (simulations, exploration) = (values.search.simulations(), values.search.exploration());
+                self.by(&Mcts { simulations, width, exploration, evaluation: Evaluation::Rollouts(1), n })
+            }
+            SearchMethod::Smc => self.by(&Smc { n: width, threshold: values.search.threshold() }),
+            SearchMethod::Verifier => {
+                let (method, likelihood) = (Sampling { n: width }, LogProbs::likelihood());
+                let score = self.verifying.unwrap_or(&likelihood);
+                self.by(&Rerank { method: &method, score, keep: n })
+            }
+        }
+    }
+}
+
+/// A beam by the settings that returns its `n` best.
+pub(super) fn beam(values: &Values, n: usize, candidates: usize) -> Beam {
+    let early_stopping = match values.search.early_stopping() {
+        EarlyStoppingName::True => EarlyStopping::WhenFull,
+        EarlyStoppingName::False => EarlyStopping::Heuristic,
+        EarlyStoppingName::Never => EarlyStopping::Never,
+    };
+    let (width, length_penalty) = (values.search.width(), values.search.length_penalty());
+    Beam { width, n, length_penalty, early_stopping, candidates }
+}
+
+/// The finished pictures of an outcome, each with the numbers of its line.
+pub(super) fn described<'o, S, A>(
+    values: &Values,
+    outcome: &'o Outcome<S, A>,
+) -> impl Iterator<Item = (&'o Found<S, A>, Value)> {
+    all_described(values, outcome).filter(|(found, _)| found.is_finished)
+}
+
+/// All of an outcome, each with the numbers of its line.
+pub(super) fn all_described<'o, S, A>(
+    values: &Values,
+    outcome: &'o Outcome<S, A>,
+) -> impl Iterator<Item = (&'o Found<S, A>, Value)> {
+    let (evaluations, method) = (outcome.spent.evaluations, values.search.method());
+    outcome.found.iter().zip(ranks(&outcome.found)).map(move |(found, rank)| {
+        let mut numbers = json!({
+            "rank": rank, "score": found.score, "log_prob": found.log_prob(), "length": found.length(),
+            "evaluations": evaluations,
+        });
+        if method == SearchMethod::Smc {
+            numbers["weight"] = found.weight.into();
+        }
+        (found, numbers)
+    })
+}
+
+/// A line with numbers behind what it says.
+pub(super) fn line(mut line: Value, numbers: Value) -> Value {
+    if let (Value::Object(line), Value::Object(numbers)) = (&mut line, numbers) {
+        line.extend(numbers);
+    }
+    line
+}
+
+/// The place of each among what was found, from 1: the finished before the unfinished, and the best score first.
+fn ranks<S, A>(found: &[Found<S, A>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    let key = |index: &usize| (found[*index].is_finished, found[*index].score);
+    order.sort_by(|a, b| key(b).0.cmp(&key(a).0).then(key(b).1.total_cmp(&key(a).1)));
+    let mut ranks = vec![0; found.len()];
+    order.iter().zip(1..).for_each(|(&index, rank)| ranks[index] = rank);
+    ranks
+}

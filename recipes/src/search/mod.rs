@@ -1,0 +1,90 @@
+//! `search`.
+mod check;
+mod diffusion;
+mod hybrid;
+mod methods;
+mod token;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::settings::{Field, Modality, SearchScore, Values, at};
+use crate::{Call, Failure, denoiser, model};
+
+/// Searches the decisions of a policy for answers or pictures of a high score.
+///
+/// The lines of answers are those of [`sample`](crate::sample()) with `rank`, `score`, `log_prob`, `length` and `evaluations`;
+/// they are also written to `run.out` where that names a file. Of pictures only that is written, and no line comes back.
+///
+/// # Errors
+/// Settings that make no sense, and files that can't be read or written.
+pub fn search(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+    check::check(&call.values)?;
+    match call.values.run.mdp() {
+        Modality::Token => token::search(&call),
+        Modality::Diffusion => diffusion::search(&mut call),
+        Modality::Hybrid => hybrid::search(&mut call),
+    }
+}
+
+/// The reference of an implicit reward: the one that is named, what a run began with or stayed close to, the base of an
+/// adapter.
+fn reference(name: &str, values: &Values) -> Result<String, Failure> {
+    if let Some(reference) = values.model.reference() {
+        return Ok(reference.to_owned());
+    }
+    let config = Path::new(name).join("config.toml");
+    if config.is_file() {
+        let mut run = Values::default();
+        run.merge_file(&config)?;
+        if let Some(start) = run.model.reference().or(run.model.model()) {
+            return Ok(start.to_owned());
+        }
+    }
+    let base = match values.run.mdp() {
+        Modality::Diffusion => denoiser::base_of(name)?,
+        Modality::Token | Modality::Hybrid => model::base_of(name)?,
+    };
+    if base == name {
+        return Err(Failure::usage(format!(
+            "{} implicit needs {}: {name} is no run and no adapter, so nothing says what it came from",
+            at::search::score,
+            at::model::reference
+        )));
+    }
+    Ok(base)
+}
+
+/// The models behind a score, by their roles.
+struct Cast<P> {
+    policy: P,
+    reference: Option<P>,
+    /// The tuned one, and the one before.
+    guides: Option<[P; 2]>,
+    verifier: Option<P>,
+}
+
+impl<P> Cast<P> {
+    /// Loads those that the settings need; `load` gets a setting and the name of its model.
+    fn of(
+        (name, policy): (&str, P),
+        values: &Values,
+        load: impl Fn(&Field, &str) -> Result<P, Failure>,
+    ) -> Result<Self, Failure> {
+        let sought = values.search.score();
+        let reference = if sought == SearchScore::Implicit {
+            Some(load(&at::model::reference, &reference(name, values)?)?)
+        } else {
+            None
+        };
+        let guides = match (sought, values.search.guide(), values.search.guide_reference()) {
+            (SearchScore::Ratio, Some(tuned), Some(untuned)) => {
+                Some([load(&at::search::guide, tuned)?, load(&at::search::guide_reference, untuned)?])
+            }
+            _ => None,
+        };
+        let verifier = values.search.verifier().map(|name| load(&at::search::verifier, name)).transpose()?;
+        Ok(Self { policy, reference, guides, verifier })
+    }
+}
