@@ -9,7 +9,7 @@ use crate::Tabular;
 use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, check_proposals};
 use crate::policy::{Learner, Persist as _};
 
-/// What was said becomes the next problem's prompt.
+/// A hand-off that passes the response on as the next problem's prompt.
 struct Said;
 
 impl Handoff<TokenMdp, TokenMdp> for Said {
@@ -28,7 +28,7 @@ fn problem() -> Two {
 
 fn starts(n: usize) -> Vec<Half<TokenState, TokenState>> {
     let mut starts = vec![Half::Outer(TokenState::new([1])); n];
-    // One that is past the hand-off already.
+    // One start is already past the hand-off.
     starts.push(Half::Inner(TokenState::new([2, 0])));
     starts
 }
@@ -60,7 +60,7 @@ fn a_pair_of_lawful_policies_is_lawful() {
 fn a_pairs_cursor_goes_over_the_hand_off() {
     let mdp = problem();
     check_cursor(&mdp, &tables(), &starts(4), 0, 6, 1e-12).unwrap();
-    // Rows go over one after the other, and each keeps its place.
+    // Rows pass the hand-off at different steps, and each keeps its place.
     let (pair, all) = (tables(), starts(3));
     let mut cursor = pair.cursor(&mdp, &all).unwrap();
     let word = Half::Outer;
@@ -97,13 +97,13 @@ fn a_hand_off_that_fails_says_why() {
     let pair = tables();
     let mut cursor = pair.cursor(&mdp, &start).unwrap();
     assert_eq!(cursor.advance(&[Half::Outer(0)]).unwrap_err().to_string(), "nobody listens");
-    // As a state it is an end that leads nowhere.
+    // `step` itself returns a terminal state without successors.
     let stuck = mdp.step(&start[0], &Half::Outer(0));
     assert!(!mdp.is_terminal(&stuck) && !mdp.allows(&stuck, &Half::Outer(1)));
     assert_eq!(mdp.step(&stuck, &Half::Outer(1)), stuck);
 }
 
-/// Each half has generators of its own, in the order of its rows, and is asked once.
+/// Each half receives its own rows' generators in order and is called once.
 #[test]
 fn halves_act_in_turn_from_states_that_are_theirs() {
     let (mdp, starts) = (problem(), starts(2));
@@ -171,8 +171,8 @@ fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
     (total(0) - total(1), slopes)
 }
 
-/// Eq. 15: one loss of the sum of both halves' log-ratios. What a half learns from it is what it would learn alone, with
-/// the other half's margin as an offset.
+/// Eq. 15: one loss of the sum of both halves' log-ratios. A half's gradient is the one it has alone, with the other
+/// half's margin as an offset.
 #[test]
 fn each_half_learns_as_if_alone_with_the_others_margin_as_an_offset() {
     let (mdp, (beta, gamma)) = (problem(), (0.7, 1.9));
@@ -250,7 +250,7 @@ fn the_gradient_is_clipped_as_one() {
     let total = norm(&whole);
     assert!((norms[0].1.hypot(norms[1].1) - total).abs() < 1e-12 && norms.iter().all(|(_, norm)| *norm > 0.0));
 
-    // A step with half of the norm allowed is one with the rate halved.
+    // A step clipped to half of the norm equals a step at half the rate.
     let mut clipped = whole.clone();
     assert_eq!(Learner::<Two>::update(&mut clipped, 0.2, Some(total / 2.0)).unwrap(), total);
     Learner::<Two>::update(&mut whole, 0.1, None).unwrap();
