@@ -5,7 +5,7 @@ use super::problems::words;
 use super::{LONG, rngs, untidy};
 use crate::{LogProbs, Search};
 
-/// What is found from a start is the same alone and with others, in whatever order they come.
+/// The result of a start is the same alone and in any batch, in any order.
 #[test]
 fn no_start_depends_on_the_others() {
     let mdp = words(4, 6);

@@ -6,7 +6,7 @@ use crate::{Beam, BestOfN, DiverseBeam, Greedy, LogProbs, Mcts, Method, Rerank, 
 
 type Words = mdp::token::TokenMdp;
 
-/// One of every method, with what it is called.
+/// Checks one of every method, by name.
 pub(super) fn with_methods(verdict: &LogProbs<'_, Words>, mut check: impl FnMut(&str, &dyn Method<Words>)) {
     let beam = Beam { n: 2, length_penalty: 0.5, ..Beam::new(4) };
     check("greedy", &Greedy { among: 2 });

@@ -8,7 +8,7 @@ use crate::{
 
 type Maze = mdp::Finite;
 
-/// What is said of a method with a setting that makes no sense.
+/// The error of a method with an invalid parameter.
 fn said(method: &dyn Method<Maze>) -> String {
     let mdp = maze();
     let start = mdp.start(&0);
@@ -81,7 +81,7 @@ fn numbers_that_are_not_finite_are_told_by_start_and_decision() {
     assert_eq!(message, "the value of decision 0 from start 0 is inf; it must be finite");
 }
 
-/// A policy's own error comes through, and is told from a search's.
+/// A policy's own error is passed on, distinct from a search's.
 #[test]
 fn a_state_without_an_action_is_an_error() {
     let mdp = mdp::Finite::bandit(2);

@@ -82,7 +82,7 @@ fn episodes_are_as_long_as_they_may_be_and_over_where_they_are() {
     let search = Search::new(&mdp, &policy, &likelihood);
     let outcomes = search.run(&Sampling { n: 40 }, &starts, &[2, 5], &mut rngs).unwrap();
     assert!(outcomes[0].found.iter().all(|found| found.length() <= 2 && found.is_finished));
-    // The other has ended before it began: that is one episode, and nobody was asked.
+    // The other start is terminal: one empty episode, at no cost.
     let nothing = &outcomes[1];
     assert_eq!((nothing.found.len(), nothing.found[0].length(), nothing.spent.evaluations), (1, 0, 0));
 }
