@@ -12,7 +12,7 @@ use crate::denoiser::Loaded;
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::{Call, Failure, holdout};
 
-/// Some of a folder's judged pairs.
+/// Some judged pairs of a folder.
 struct JudgedImages {
     judged: Arc<JudgedPairs>,
     rows: Vec<usize>,
@@ -36,7 +36,7 @@ impl Images for JudgedImages {
     }
 }
 
-/// The first captions of some, each once.
+/// The distinct captions of some pairs, in order.
 fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for caption in captions {
@@ -47,7 +47,7 @@ fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
     found
 }
 
-/// Opens a folder of judged pairs; whole requests are held out.
+/// Opens a folder of judged pairs; all pairs of a request go to the same side of the hold-out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
