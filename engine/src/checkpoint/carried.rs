@@ -1,4 +1,4 @@
-//! Tensors that cross borders between segments, and the way back through one segment.
+//! Tensors carried across segment boundaries, and the backward pass of one segment.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{EngineError, Gradients, Parameters, ops};
 /// A tensor that is carried from segment to segment.
 #[derive(Clone, Debug)]
 pub(super) struct Carried {
-    /// The input of segments: a variable, if a gradient is required. It stays the same one as long as it is handed on.
+    /// The tensor as segment input: a variable, if a gradient is required; the same one until a segment replaces it.
     tensor: Tensor,
     detached: Tensor,
 }
@@ -33,27 +33,27 @@ impl Carried {
     }
 }
 
-/// A tracked tensor that a segment made.
+/// A tracked tensor that a segment computed.
 pub(super) struct Made {
     place: Place,
-    /// With the graph behind it.
+    /// The output with its graph.
     output: Tensor,
 }
 
-/// The index of a tensor among a segment's outputs, and the id of the tensor that it is carried as.
+/// The index of a tensor among a segment's outputs, and the id under which it is carried.
 pub(super) struct Place {
     index: usize,
     carried: TensorId,
 }
 
 impl Made {
-    /// Lets go of the graph.
+    /// Drops the graph.
     pub(super) fn into_place(self) -> Place {
         self.place
     }
 }
 
-/// Runs a segment's function: all of its outputs, and those that are new and tracked.
+/// Runs a segment's function; returns all outputs, and those that are new and tracked.
 pub(super) fn run(
     inputs: &[Carried],
     function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
@@ -89,9 +89,9 @@ pub(super) struct Segment<'f> {
 }
 
 enum Way<'f> {
-    /// Through the graph that was kept.
+    /// Backward through the stored graph.
     Kept(Vec<Made>),
-    /// Through the graph of another run.
+    /// Backward through the graph of a recomputation.
     Again(Vec<Place>, Function<'f>),
 }
 
@@ -104,7 +104,7 @@ impl<'f> Segment<'f> {
         Self { inputs, way: Way::Again(made, function) }
     }
 
-    /// Replaces the slopes of the segment's outputs by those of its inputs, and gathers the parameters'.
+    /// Replaces the slopes of the segment's outputs by those of its inputs, and accumulates the parameters' gradients.
     pub(super) fn backward(
         self,
         slopes: &mut Slopes,
@@ -117,7 +117,7 @@ impl<'f> Segment<'f> {
             return Ok(());
         }
         let mut store = pull_back(&pairs)?;
-        // The graph goes before the gradients are added, to keep the peak of memory low.
+        // The graph is dropped before the gradients are added, to lower the memory peak.
         drop(pairs);
         for input in &inputs {
             if let Some(slope) = store.remove(&input.tensor) {
@@ -128,7 +128,7 @@ impl<'f> Segment<'f> {
     }
 }
 
-/// The outputs of a segment, with the graph behind them, and the slope of each; nothing where no slope has come.
+/// The outputs of a segment with their graphs and slopes; outputs without a slope are left out.
 fn outputs_with_slopes(
     way: Way<'_>,
     inputs: &[Carried],
@@ -153,14 +153,14 @@ fn outputs_with_slopes(
     }
 }
 
-/// Gradients of carried tensors, summed over the segments gone through so far.
+/// Gradients of carried tensors, summed over the segments processed so far.
 #[derive(Default)]
 pub(super) struct Slopes {
     sums: HashMap<TensorId, Tensor>,
 }
 
 impl Slopes {
-    /// Adds a gradient, if one is wanted.
+    /// Adds a gradient, if one is required.
     pub(super) fn add(&mut self, of: &Carried, slope: Tensor) -> Result<(), EngineError> {
         if !of.tensor.track_op() {
             return Ok(());

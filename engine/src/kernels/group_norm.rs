@@ -1,8 +1,8 @@
-//! Normalisation over the pixels of an image and a group of neighbouring channels.
+//! Group normalisation over the pixels of an image and a group of adjacent channels.
 //!
-//! Every image is a task of its own with smaller ones inside, so that an image is still in the cache when it is read a
-//! second time. Loops run along the channels; sums over blocks of rows are in the kernel's own precision, those over
-//! blocks in `f64`, first to last.
+//! Every image is a task with smaller ones inside, so that an image is still in the cache on the second read. Loops run
+//! along the channels; sums over blocks of rows are in the kernel's own precision, those over blocks in `f64`, first to
+//! last.
 
 use super::Real;
 use super::elementwise::Curve;
@@ -11,13 +11,13 @@ use super::parallel::simd;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Rows whose sums are made in the kernel's own precision.
+/// Rows whose sums are in the kernel's own precision.
 const BLOCK: usize = 32;
 
 /// Mean and `1 / sqrt(variance + eps)` of every group of every image.
 pub(crate) type Moments = Vec<[f64; 2]>;
 
-/// A group norm with the activation `C` after it.
+/// A group norm followed by the activation `C`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GroupNorm<'a, T, C> {
     pub(crate) weight: &'a [T],
@@ -35,7 +35,7 @@ struct Channels<T> {
     scale: Vec<T>,
 }
 
-/// Number, mean and summed squares about the mean.
+/// Count, mean and sum of squared deviations.
 #[derive(Clone, Copy)]
 struct Spread {
     n: f64,
@@ -46,7 +46,7 @@ struct Spread {
 impl Spread {
     const NOTHING: Self = Self { n: 0., mean: 0., squares: 0. };
 
-    /// That of both, after Chan, Golub and LeVeque (1979).
+    /// The merged statistics of both, after Chan, Golub and LeVeque (1979).
     fn with(self, other: Self) -> Self {
         let n = self.n + other.n;
         let step = other.mean - self.mean;
@@ -97,7 +97,7 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
             .collect()
     }
 
-    /// Those of a few rows, about which nothing is known yet: read twice.
+    /// The statistics of a block of rows, in two passes.
     #[inline(always)]
     fn spreads(&self, block: &[T]) -> Vec<Spread> {
         let (width, size) = (self.width(), self.width() / self.groups);
@@ -150,7 +150,7 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
         });
     }
 
-    /// Gradients for input (empty unless wanted), weight and bias.
+    /// Gradients for input (empty unless required), weight and bias.
     ///
     /// With `n = (x - mean) scale`, `d = gradient * activation'(n weight + bias)` and `h = d * weight`: `dx = scale (h -
     /// mean(h) - n mean(h n))`, `dweight = sum d n`, `dbias = sum d`.

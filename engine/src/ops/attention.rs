@@ -1,4 +1,4 @@
-//! Causal attention over prefix forests, and over caches when generating.
+//! Causal attention over prefix forests, and over KV caches in generation.
 
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
 use super::slices::{fused_or, read};
@@ -10,7 +10,7 @@ use candle_core::{DType, Result, Shape, Tensor, bail};
 use std::array;
 use std::sync::Arc;
 
-/// Numbers of attention heads and their size.
+/// The number and size of attention heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
     /// Query heads.
@@ -60,8 +60,8 @@ impl Heads {
     }
 }
 
-/// Scaled dot-product attention in which each token sees itself, the tokens before it in its segment and all tokens of
-/// the segment's ancestors; the scale is `1 / sqrt(size)`.
+/// Scaled dot-product attention in which each token sees itself, earlier tokens of its segment and all tokens of the
+/// segment's ancestors; the scale is `1 / sqrt(size)`.
 ///
 /// # Shapes
 ///
@@ -102,16 +102,16 @@ pub(super) fn attend_blocks<T: Real>(
     ternary(Op::<T>::new(heads, None, Plan::of_blocks(blocks)), q, k, v)
 }
 
-/// Keys and values of a sequence generated so far, the current token's included: `[length, key_value * size]` each.
+/// The KV cache of a sequence, including the current token: `[length, key_value * size]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct CachedSequence<'a> {
-    /// Keys, row after row.
+    /// Keys, row-major.
     pub keys: &'a [f32],
-    /// Values, row after row.
+    /// Values, row-major.
     pub values: &'a [f32],
 }
 
-/// Attention of one new token per sequence over that sequence's cache; records no gradient.
+/// Attention of one new token per sequence over that sequence's KV cache; records no gradient.
 ///
 /// # Shapes
 ///
@@ -162,7 +162,7 @@ impl<T: Real> Op<T> {
         }
     }
 
-    /// The kernel, with one input for each of queries, keys and values or one for all of them.
+    /// The kernel, with separate inputs for queries, keys and values or one packed input.
     fn attention<'a, const N: usize>(&'a self, inputs: [Input<'a, T>; N]) -> Attention<'a, T> {
         let columns = self.columns();
         let operand = |which: usize| Operand { data: inputs[which.min(N - 1)].data, columns: columns[which] };

@@ -1,4 +1,4 @@
-//! Log-probabilities of given tokens without the logits of all others.
+//! Log-probabilities of given tokens without materialising all logits.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, Saved, binary};
@@ -21,7 +21,7 @@ pub struct VocabularyQuery<'a> {
 }
 
 impl VocabularyQuery<'_> {
-    /// Number of targets, once shapes and ranges are known to fit.
+    /// The number of targets, after checking shapes and ranges.
     pub(crate) fn check(&self, hidden: &Tensor, matrix: &Tensor) -> Result<usize> {
         let (n_rows, width) = hidden.dims2()?;
         let (vocabulary, matrix_width) = matrix.dims2()?;
@@ -56,9 +56,9 @@ pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 /// # Shapes
 ///
 /// `hidden` `[T, width]`, `matrix` `[V, width]`, result `[N, VOCABULARY_NUMBERS]` for N targets: log-probability,
-/// KL(reference || policy) over the whole vocabulary (0 without a reference), and, where diagnostics are asked for (else
-/// 0), the entropy, the mean of the V logits, and 1 where no token is likelier than the target. Gradients flow through
-/// the first two columns, to `hidden` and `matrix`.
+/// KL(reference || policy) over the whole vocabulary (0 without a reference), and, with diagnostics (else 0), the
+/// entropy, the mean of the V logits, and 1 if the target is the argmax. The first two columns are differentiable, with
+/// gradients for `hidden` and `matrix`.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ struct LogProb<T> {
 }
 
 impl<T: Real> LogProb<T> {
-    /// Calls `action` with everything that the kernel needs; `policy` holds the hidden states of the scored rows.
+    /// Calls `action` with the kernel's operands; `policy` holds the hidden states of the scored rows.
     fn with<R>(&self, policy: Side<'_, T>, action: impl FnOnce(Scoring<'_, T>) -> R) -> Result<R> {
         let matrix = self.reference.as_ref().map(|r| read(&r.matrix)).transpose()?;
         let reference = self.reference.as_ref().zip(matrix.as_ref());
