@@ -170,8 +170,8 @@ fn whole_words_are_padded_only_with_a_padding_token() {
     assert!(words(folder.path(), r#"{"model_max_length": 0}"#).unwrap_err().to_string().contains("no room"));
 }
 
-/// As `CLIPTokenizer` of transformers 5.23: the map goes before the settings in folders of older releases, tokens stand
-/// in several files, the class has its padding and its way to split, whatever `tokenizer.json` says.
+/// As `CLIPTokenizer` of transformers 5.23: in folders of older releases the map overrides the settings, tokens are
+/// listed in several files, and the class's own padding and splitting replace those of `tokenizer.json`.
 #[test]
 fn every_file_of_a_text_encoders_tokenizer_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
         "post_processor": null, "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}});
     write("tokenizer.json", &bare.to_string());
     assert_eq!(encode("A").unwrap(), plain);
-    // Another class that the files declare, and the class that a pipeline names all the same, as diffusers 0.42 loads it.
+    // Another class that the files declare, and the class that a pipeline names anyway, as diffusers 0.42 loads it.
     write("tokenizer_config.json", r#"{"model_max_length": 8, "tokenizer_class": "PreTrainedTokenizerFast"}"#);
     let named = load_clip_tokenizer_as("CLIPTokenizer", folder.path()).unwrap();
     assert_eq!(named.encode(&["A"]).unwrap().ids[0], plain);

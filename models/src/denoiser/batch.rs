@@ -1,9 +1,9 @@
-//! The decisions of episodes as questions to a network.
+//! Queries of a denoising network for the decisions of episodes.
 //!
-//! Every decision that has chance in it comes down to one squared error. Going on towards a finished image is scored by
-//! minus the squared error of the prediction. A drawn latent is scored by a Gaussian whose mean is affine in the
-//! prediction, a x_t + b p, so its log-density is -(b / deviation)^2 / 2 times the squared error of p against
-//! (x' - a x_t) / b, and a constant.
+//! Every stochastic decision reduces to one squared error. A `Toward` decision, to the finished image, scores minus
+//! the squared error of the prediction. A drawn latent is scored by a Gaussian whose mean is affine in the prediction,
+//! a x_t + b p, so its log-density is -(b / deviation)^2 / 2 times the squared error of p against (x' - a x_t) / b,
+//! plus a constant.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -31,27 +31,27 @@ pub(super) struct Question {
     pub(super) condition: Condition,
 }
 
-/// What a decision asks of a prediction.
+/// A decision's squared-error term.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) question: Question,
-    /// What the prediction is held against.
+    /// The target of the prediction.
     pub(super) target: Vec<f32>,
-    /// What a unit of summed squared error costs.
+    /// The weight of the summed squared error.
     pub(super) weight: f64,
-    /// What the score is at no error.
+    /// The score at zero error.
     pub(super) constant: f64,
-    /// The condition of the prediction that guidance leads away from, where there is guidance.
+    /// The unconditional condition, with classifier-free guidance.
     pub(super) unguided: Option<Condition>,
 }
 
-/// The decisions of episodes: those that are asked about, and where each stands.
+/// The decisions of episodes, with those that need a prediction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
     pub(super) asked: Vec<Asked>,
-    /// For every decision in order its place in `asked`; `None` where there is no chance in it, which scores 0.
+    /// The index in `asked` of every decision; `None` for a deterministic one, which scores 0.
     pub(super) of_decision: Vec<Option<usize>>,
-    /// How many decisions each episode has.
+    /// The number of decisions of each episode.
     pub(super) counts: Vec<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// A number for every decision, from one for every question.
+    /// Expands a number per query to a number per decision.
     pub(super) fn steps(&self, of_asked: impl Fn(usize) -> f64) -> Steps {
         let mut at = 0;
         let row = |&count: &usize| {
@@ -94,7 +94,7 @@ impl Decisions {
         self.counts.iter().map(row).collect()
     }
 
-    /// The score of a question, from the squared error of its prediction.
+    /// The score of a query from its squared error.
     pub(super) fn score(&self, asked: usize, error: f64) -> f64 {
         self.asked[asked].constant - self.asked[asked].weight * error
     }
@@ -112,12 +112,12 @@ fn not_allowed(mdp: &Problem, episode: usize, state: &State, action: &DenoisingA
     }
 }
 
-/// What turns decisions into questions.
+/// Converts decisions to queries.
 struct Scoring<'a> {
     mdp: &'a Problem,
     prediction: Prediction,
     acting: &'a SamplerConfig,
-    /// Made when the first drawn latent is met.
+    /// Created at the first drawn latent.
     sampling: Option<Sampling>,
 }
 
@@ -151,7 +151,7 @@ impl Scoring<'_> {
     }
 }
 
-/// Questions side by side, as the network takes them.
+/// Batches queries for the network.
 pub(super) fn network_batch(
     questions: &[Question],
     shape: LatentShape,
@@ -181,7 +181,7 @@ pub(super) fn network_batch(
     })
 }
 
-/// The hidden states of all texts, each text once.
+/// The hidden states of all texts; equal texts share rows.
 fn contexts(conditions: &[&Condition], dtype: DType, device: &Device) -> Result<Option<Contexts>, ModelError> {
     let Some(width) = conditions.iter().find_map(|c| c.hidden.as_ref()).map(|hidden| hidden.width) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A denoiser in the act: rows of latents on their way from noise to an image.
+//! The cursor of a denoiser: rows of latents on their way from noise to an image.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use super::model::Denoiser;
 use crate::ModelError;
 use crate::sampler::Sampling;
 
-/// What a row remembers.
+/// The cached state of a row.
 #[derive(Clone, Debug, Default)]
 struct Row {
-    /// The prediction at its state, where it was asked.
+    /// The prediction at its state, once computed.
     prediction: Option<Arc<[f32]>>,
-    /// The image as the prediction has it.
+    /// The clean image estimated from the prediction.
     clean: Option<Vec<f32>>,
-    /// The image as it was estimated one step before, which a multistep solver needs.
+    /// The clean image estimated one step before, for a multistep solver.
     previous: Option<Vec<f32>>,
 }
 
-/// Rows of latents. Each is predicted once a step, however often it is asked.
+/// Rows of latents. Each is predicted at most once per step.
 #[derive(Debug)]
 pub(super) struct DenoisingCursor<'a> {
     model: &'a Denoiser,
@@ -35,7 +35,7 @@ pub(super) struct DenoisingCursor<'a> {
 }
 
 impl<'a> DenoisingCursor<'a> {
-    /// Opens at states of a problem, whose timesteps the steps of `sampling` are.
+    /// Opens at states of a problem whose timesteps are the steps of `sampling`.
     pub(super) fn open(
         model: &'a Denoiser,
         mdp: &'a Problem,
@@ -54,7 +54,7 @@ impl<'a> DenoisingCursor<'a> {
         Ok(Self { model, mdp, sampling, initial_deviation, states: states.to_vec(), rows })
     }
 
-    /// Predicts where it was not done yet; rows before their noise have nothing to predict.
+    /// Predicts rows without a prediction; rows before their noise need none.
     fn predict(&mut self) -> Result<(), ModelError> {
         let mut questions = Vec::new();
         for (row, state) in self.rows.iter().zip(&self.states) {
@@ -78,7 +78,7 @@ impl<'a> DenoisingCursor<'a> {
         Ok(())
     }
 
-    /// Draws the next latent of a row that is predicted.
+    /// Draws the next latent of a predicted row.
     fn draw_row(&mut self, row: usize, rng: &mut Rng) -> Latent {
         let (row, state) = (&mut self.rows[row], &self.states[row]);
         let mut noise = |deviation: f64| -> Vec<f32> {
@@ -100,7 +100,7 @@ impl<'a> DenoisingCursor<'a> {
             (DenoisingAction::Next(next), Some(latent), Some(prediction)) => {
                 Ok(self.sampling.log_density(state.done, latent, prediction, next))
             }
-            // The noise is nobody's decision.
+            // The initial noise is not a decision of the policy.
             (DenoisingAction::Next(_), ..) => Ok(0.0),
             (DenoisingAction::Toward { .. }, ..) => {
                 let decision = Episode::whole(state.clone(), vec![action.clone()]);

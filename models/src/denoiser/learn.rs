@@ -1,4 +1,4 @@
-//! Scoring and learning.
+//! Scoring and training.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use super::batch::{Asked, Decisions, Problem, Question, network_batch};
 use super::model::Denoiser;
 use crate::ModelError;
 
-/// What a backward pass needs of a forward pass.
+/// The state of a forward pass that its backward pass needs.
 #[derive(Debug)]
 pub struct DenoiserTape {
-    /// `None` where there was nothing to ask.
+    /// `None` if no decision needs a prediction.
     tape: Option<Tape<'static>>,
     decisions: Decisions,
 }
 
 impl Denoiser {
-    /// The numbers of every decision, all at once as in [`forward_episodes`](Self::forward_episodes): a network rounds
-    /// otherwise in a batch of another size, and a reference must round as the policy that starts from it.
+    /// The numbers of every decision, in one batch as in [`forward_episodes`](Self::forward_episodes): rounding depends
+    /// on the batch size, and a reference must round like the policy that starts from it.
     pub(super) fn score_episodes(
         &self,
         mdp: &Problem,
@@ -37,7 +37,7 @@ impl Denoiser {
         channels(&decisions, &host(&self.errors(&prediction, &decisions.asked, n)?)?)
     }
 
-    /// The numbers of every decision, with a tape to learn from.
+    /// The numbers of every decision, with a tape for the backward pass.
     pub(super) fn forward_episodes(
         &self,
         mdp: &Problem,
@@ -79,7 +79,8 @@ impl Denoiser {
         self.unet.backward(tape, &gradient)
     }
 
-    /// The questions of some decisions: first one each, then those that guidance leads away from; and how many are first.
+    /// The queries of decisions: the conditional ones first, then the unconditional ones of guidance; and the number of
+    /// the former.
     fn questions(asked: &[Asked]) -> (Vec<Question>, usize) {
         let guided = asked.iter().map(|asked| asked.question.clone());
         let unguided = asked.iter().filter_map(|asked| {
@@ -101,7 +102,7 @@ impl Denoiser {
         Ok(ops::squared_errors(&prediction, &target.to_dtype(prediction.dtype())?, n)?)
     }
 
-    /// `u + scale (c - u)` where there are unguided predictions.
+    /// Applies guidance, `u + scale (c - u)`, where there are unconditional predictions.
     fn guided(
         &self,
         prediction: &Tensor,
@@ -115,7 +116,7 @@ impl Denoiser {
         }
         let scale = self.acting.guidance();
         let conditional = prediction.narrow(0, 0, n * rows)?;
-        // Decisions without guidance read their own prediction again, which the formula leaves as it is.
+        // Decisions without guidance use their own prediction twice, which the formula leaves unchanged.
         let mut from: Vec<u32> = (0..(n * rows) as u32).collect();
         for (k, &i) in places.iter().enumerate() {
             (0..rows).for_each(|row| from[i * rows + row] = ((n + k) * rows + row) as u32);

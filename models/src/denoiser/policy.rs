@@ -1,4 +1,4 @@
-//! Denoisers as policies and learners of the denoising problem.
+//! Implements `Policy` and `Learner` for denoisers.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::ModelError;
 use crate::sampler::guided;
 use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
 
-/// Images a network sees at once.
+/// Images per network batch.
 const AT_ONCE: usize = 32;
 
 impl Denoiser {
-    /// The network's predictions for latents at a time, led by guidance; one for each, flat.
+    /// The network's predictions, with guidance applied; one per query, flattened.
     pub(super) fn predict(&self, questions: &[Question]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut predictions = Vec::with_capacity(questions.len());
         for questions in questions.chunks(AT_ONCE) {
@@ -47,7 +47,7 @@ impl Denoiser {
     }
 }
 
-/// What is asked of single states is asked of a cursor opened there, each state with a generator that `rng` seeds.
+/// Single states are evaluated by a cursor opened there, with a generator per state seeded from `rng`.
 impl Policy<Problem> for Denoiser {
     fn propose(
         &self,

@@ -1,4 +1,4 @@
-//! Checkpoint files: trainable parameters, optimiser state, averages.
+//! Checkpoint files: trainable parameters, optimiser state, EMA.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 
-/// Writes all that the next step depends on into a folder.
+/// Writes all state that the next step depends on into a folder.
 pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Learning>) -> Result<(), ModelError> {
     let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
     write(&folder.join(WEIGHTS), weights)?;
@@ -26,7 +26,7 @@ pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Lea
     }
 }
 
-/// Restores it; all files are read and the weights checked before anything is changed.
+/// Restores a checkpoint; all files are read and the weights checked before any state changes.
 pub(super) fn restore(
     folder: &Path,
     parameters: &Parameters,
@@ -83,7 +83,7 @@ fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
     safetensors::save(&tensors, path).map_err(|e| ModelError::format(path, format!("cannot be written: {e}")))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads a file of [`write`].
 fn read(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
     let file = WeightsFile::open(path)?;
     let names: Vec<String> = file.entries().keys().cloned().collect();

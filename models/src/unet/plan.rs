@@ -1,4 +1,4 @@
-//! The parts of a UNet in the order in which they run.
+//! The blocks of a UNet in execution order.
 
 use engine::ops::Grid;
 
@@ -8,7 +8,7 @@ use super::shapes::Shapes;
 use crate::ModelError;
 use crate::network::GroupNorm;
 
-/// One segment of the chain from noise to prediction.
+/// A segment of the network from input to prediction.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     pub(super) part: Part,
@@ -17,7 +17,7 @@ pub(super) struct Segment {
 
 #[derive(Clone, Debug)]
 pub(super) enum Part {
-    /// A residual block and what follows it.
+    /// A residual block and its attention.
     Layer(Resnet, Option<Attention>),
     Down(Down),
     Up(Up),
@@ -29,13 +29,13 @@ pub(super) enum Attention {
     Caption(Transformer),
 }
 
-/// What a segment has to do with the way between the two sides.
+/// The skip connection of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skip {
     None,
-    /// Its output goes over to the other side.
+    /// Its output is a skip connection to the up side.
     Leaves,
-    /// It reads what was the last to go over, beside its input.
+    /// It reads the last unused skip connection besides its input.
     Takes,
 }
 
@@ -110,7 +110,7 @@ impl Plan<'_> {
         let level = levels[index];
         let name = format!("up_blocks.{}", levels.len() - 1 - index);
         let mut n_in = levels[(index + 1).min(levels.len() - 1)].width;
-        // The last block of a level reads what came in from the level above it on the way down.
+        // The last up block of a level reads the skip connection from the level above.
         let above = levels[index.saturating_sub(1)].width;
         for layer in 0..=level.n_layers {
             let n_skip = if layer == level.n_layers { above } else { level.width };
@@ -187,10 +187,10 @@ impl Segment {
     }
 }
 
-/// The grid of images after each segment.
+/// The grid after each segment.
 ///
 /// # Errors
-/// Images that become too small, or that don't fit again what comes over from the other side.
+/// Images that become too small, or that do not match their skip connections.
 pub(super) fn grids(config: &UNetConfig, segments: &[Segment], first: Grid) -> Result<Vec<Grid>, ModelError> {
     let wrong = |expected: String| ModelError::Argument {
         what: "the size of the images".to_owned(),
@@ -207,7 +207,7 @@ pub(super) fn grids(config: &UNetConfig, segments: &[Segment], first: Grid) -> R
         grid = match &segment.part {
             Part::Layer(resnet, _) => resnet.output(grid),
             Part::Down(down) => down.output(grid).unwrap_or(Grid { height: 0, ..grid }),
-            // Sizes that no whole number of halvings leads to come back by pixels repeated unevenly.
+            // Sizes that are not a multiple of the factor are restored by uneven nearest-neighbour upsampling.
             Part::Up(_) if config.class == UNetClass::Conditional => *over.last().unwrap_or(&grid),
             Part::Up(_) => grid.doubled(),
         };

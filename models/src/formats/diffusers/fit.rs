@@ -1,4 +1,4 @@
-//! Whether the parts of a folder fit each other.
+//! Checks that the components of a folder fit each other.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use crate::formats::component::read_config;
 use crate::formats::extras::read_object;
 use crate::vae::VaeConfig;
 
-/// Compares the widths that the parts' settings state.
+/// Compares the widths in the components' configs.
 ///
 /// # Errors
-/// Settings that can't be read or are not supported, and widths that differ; the message names both sides.
+/// Unreadable or unsupported settings, and widths that differ; the message names both sides.
 pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
     let Some(unet) = folder.part("unet") else { return Ok(()) };
     let config = read_object(&unet.path.join("config.json"))?;

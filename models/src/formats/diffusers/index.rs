@@ -1,4 +1,4 @@
-//! Which parts a folder has.
+//! The components of a diffusers folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,11 +46,11 @@ const SD_FIELDS: Table = Table(&[
     honoured("text_encoder", Any),
     honoured("tokenizer", Any),
     honoured("scheduler", Any),
-    // Pictures are made, and not looked over.
+    // Generated pictures are not checked.
     harmless("safety_checker", Any),
     harmless("requires_safety_checker", Flag),
     harmless("feature_extractor", Any),
-    // Of pictures as prompts.
+    // For image prompts.
     harmless("image_encoder", Any),
 ]);
 const SDXL_FIELDS: Table = Table(&[
@@ -62,19 +62,19 @@ const SDXL_FIELDS: Table = Table(&[
     honoured("tokenizer_2", Any),
     honoured("scheduler", Any),
     honoured("force_zeros_for_empty_prompt", Flag),
-    // No mark is put into pictures, as where diffusers finds no package for it.
+    // No watermark is added, as in diffusers without that package.
     harmless("add_watermarker", Flag),
-    // Of pictures as prompts.
+    // For image prompts.
     harmless("feature_extractor", Any),
     harmless("image_encoder", Any),
 ]);
 
-/// The classes of denoisers that stand alone.
+/// The classes of standalone denoisers.
 const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
 
-/// The pipeline of a `model_index.json` and the parts that it needs.
+/// The pipeline of a `model_index.json` and its required components.
 ///
-/// Others it lists (a safety checker) are not looked at; saving copies them.
+/// Other listed components (a safety checker) are not loaded; saving copies them.
 pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<String, Part>), ModelError> {
     let file = path.join("model_index.json");
     let Some(pipeline) = index["_class_name"].as_str() else {
@@ -91,7 +91,7 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     let mut parts = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, classes) in *needs {
-        // diffusers writes a part that is absent on purpose so; without an autoencoder the model makes pixels.
+        // diffusers writes an intentionally absent component so; without an autoencoder the model generates pixels.
         if *name == "vae" && index[*name] == json!([null, null]) {
             continue;
         }
@@ -116,7 +116,7 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     Err(ModelError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
 }
 
-/// A UNet alone: `config.json` here, or in `unet/` with a scheduler beside it perhaps.
+/// A standalone UNet: `config.json` here, or in `unet/` with an optional scheduler beside it.
 pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>, ModelError> {
     let nested = path.join("unet");
     let folder = if path.join("config.json").is_file() { path } else { &nested };
@@ -147,7 +147,7 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>,
     Ok(parts)
 }
 
-/// The class that a folder's `config.json` names, if it can be read.
+/// The class in a folder's `config.json`, if it can be read.
 pub(super) fn class_of(folder: &Path) -> Option<String> {
     let config = read_object(&folder.join("config.json")).ok()?;
     config["_class_name"].as_str().map(str::to_owned)

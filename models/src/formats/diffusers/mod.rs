@@ -1,4 +1,4 @@
-//! Whole diffusers folders: a denoiser with what surrounds it.
+//! Diffusers folders: a denoiser with its other components.
 
 mod fit;
 mod index;
@@ -16,27 +16,27 @@ use crate::ModelError;
 use crate::clip::{Reading, TextConditioner};
 use crate::vae::Vae;
 
-/// What a path may be, for messages.
+/// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ alone (config.json of a UNet2DModel \
                         or UNet2DConditionModel), or a run folder";
 
-/// A diffusers folder that has been looked over: its parts are there, are of classes that are built, and fit each other.
+/// A validated diffusers folder: its components exist, are of supported classes, and fit each other.
 ///
-/// The weights are read by those who need them, so a denoiser on latents loads no text encoder.
+/// Weights are loaded on demand, so a denoiser trained on latents loads no text encoder.
 #[derive(Clone, Debug)]
 pub struct DiffusersFolder {
     /// The folder.
     pub path: PathBuf,
-    /// The class of its pipeline; `None` for a UNet alone.
+    /// The class of its pipeline; `None` for a standalone UNet.
     pub pipeline: Option<String>,
     parts: BTreeMap<String, Part>,
     index: Value,
 }
 
-/// A part of a diffusers folder.
+/// A component of a diffusers folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The class that loads it.
+    /// Its class.
     pub class: String,
     /// Its folder.
     pub path: PathBuf,
@@ -52,11 +52,11 @@ impl DiffusersFolder {
             || path.join("unet/config.json").is_file()
     }
 
-    /// Looks a folder over. A run folder stands for its `model/`.
+    /// Validates a folder. A run folder resolves to its `model/`.
     ///
     /// # Errors
-    /// A path that is none of the accepted kinds, sub-folders that are missing, classes that are not built, and parts
-    /// whose widths do not fit each other; the message names them.
+    /// A path of no accepted kind, missing sub-folders, unsupported classes, and components whose widths do not fit;
+    /// the message names them.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         if !path.exists() {
             return Err(ModelError::format(path, format!("not found; {ACCEPTED}")));
@@ -74,12 +74,12 @@ impl DiffusersFolder {
         Ok(folder)
     }
 
-    /// A part, where there is one of this name: `unet`, `vae`, `text_encoder`, `scheduler`, ..
+    /// A component by name, if present: `unet`, `vae`, `text_encoder`, `scheduler`, ..
     pub fn part(&self, name: &str) -> Option<&Part> {
         self.parts.get(name)
     }
 
-    /// All parts by name.
+    /// All components by name.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &Part)> {
         self.parts.iter().map(|(name, part)| (name.as_str(), part))
     }
@@ -89,7 +89,7 @@ impl DiffusersFolder {
         self.part("unet").map_or(&self.path, |part| &part.path)
     }
 
-    /// Loads the autoencoder; `None` where the denoiser works on pictures themselves, or is alone.
+    /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
     ///
     /// # Errors
     /// As [`load_vae`].
@@ -100,7 +100,7 @@ impl DiffusersFolder {
         Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
     }
 
-    /// Loads the tokenizers and text encoders; `None` where there are none.
+    /// Loads the tokenizers and text encoders; `None` if there are none.
     ///
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`] and [`TextConditioner::new`].
@@ -126,10 +126,10 @@ impl DiffusersFolder {
         TextConditioner::new(encoders, reading).map(Some)
     }
 
-    /// A hash of all files of the named parts, for keys of caches of what they compute.
+    /// A hash of all files of the named components, for cache keys.
     ///
     /// # Errors
-    /// A file that can't be read.
+    /// An unreadable file.
     pub fn fingerprint(&self, names: &[&str]) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
         for (name, part) in self.parts().filter(|(name, _)| names.contains(name)) {

@@ -1,8 +1,8 @@
-//! What becomes of each key of a GGUF file's metadata.
+//! The handling of each key of a GGUF file's metadata.
 //!
-//! Keys of the architecture (`llama.*`) are the model's settings: each one that gguf declares is followed, harmless, or
-//! refused by name where its value would change the numbers, and so is one that is not known here. `general.*`,
-//! `tokenizer.*`, `split.*` and `imatrix.*` describe the file; they are read where they are needed.
+//! Keys of the architecture (`llama.*`) are model settings: each key that gguf declares is followed, harmless, or
+//! refused by name where its value would change the output; unknown ones are refused too. `general.*`, `tokenizer.*`,
+//! `split.*` and `imatrix.*` describe the file; they are read where needed.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ use super::header::{Header, Meta};
 use crate::ModelError;
 use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, find, is_nothing, refused, refused_unless_true};
 
-/// A factor: of one, as of none, the numbers stay as they are.
+/// A factor: a value of one has no effect.
 const fn factor(what: &'static str) -> Use {
     Use::Refused { what, is_off: |value| is_nothing(value) || value.as_f64() == Some(1.0) }
 }
 
-/// Sections of rotary dimensions: of sizes of zero there are none.
+/// Sections of rotary dimensions: sizes of zero have no effect.
 const fn sections(what: &'static str) -> Use {
     Use::Refused {
         what,
@@ -102,7 +102,7 @@ const KEYS: Table = &[
     ("{arch}.moe_latent_size", EXPERTS),
     ("{arch}.n_deepstack_layers", refused("pictures")),
     ("{arch}.nextn_predict_layers", refused("layers that predict further tokens")),
-    // Of embedding models: what is made of the states of a text.
+    // For embedding models: the pooling of a text's states.
     ("{arch}.pooling_type", Harmless),
     ("{arch}.posnet.block_count", refused("convolutions")),
     ("{arch}.posnet.embedding_length", refused("convolutions")),
@@ -118,7 +118,7 @@ const KEYS: Table = &[
     ("{arch}.rope.scaling.attn_factor", factor("scaled attention")),
     ("{arch}.rope.scaling.factor", Honoured),
     ("{arch}.rope.scaling.finetuned", Harmless),
-    // Of YaRN, as are the three below: that is refused by its type.
+    // For YaRN, like the three below; YaRN is refused by its type.
     ("{arch}.rope.scaling.original_context_length", Harmless),
     ("{arch}.rope.scaling.type", Honoured),
     ("{arch}.rope.scaling.yarn_attn_factor", factor("YaRN")),
@@ -137,20 +137,20 @@ const KEYS: Table = &[
     ("{arch}.swiglu_clamp_exp", refused("clamped activations")),
     ("{arch}.swiglu_clamp_shexp", refused("clamped activations")),
     ("{arch}.swin_norm", refused("norms behind the layers")),
-    // Where a file's rows of queries and keys came from; they are in llama.cpp's order all the same.
+    // The original order of query and key rows; in the file they are in llama.cpp's order anyway.
     ("{arch}.tensor_data_layout", Harmless),
     ("{arch}.time_decay_extra_dim", RECURRENT),
     ("{arch}.time_mix_extra_dim", RECURRENT),
     ("{arch}.token_shift_count", RECURRENT),
     ("{arch}.use_parallel_residual", Honoured),
-    // The embedding's rows are counted.
+    // The vocabulary size is taken from the embedding's rows.
     ("{arch}.vocab_size", Harmless),
     ("{arch}.wkv.head_size", RECURRENT),
     ("{arch}.{dense}_feat_in", refused("layers behind the decoder")),
     ("{arch}.{dense}_feat_out", refused("layers behind the decoder")),
 ];
 
-/// Keys of other kinds of files, by how they begin.
+/// Key prefixes of other kinds of files.
 const OTHER_FILES: [(&str, &str); 4] = [
     ("adapter.", "an adapter"),
     ("clip.", "an encoder of pictures or sounds"),
@@ -158,11 +158,11 @@ const OTHER_FILES: [(&str, &str); 4] = [
     ("xielu.", "the activation xIELU"),
 ];
 
-/// How the keys begin that describe the file.
+/// Key prefixes of metadata that describes the file.
 #[cfg(test)]
 const DESCRIBING: [&str; 4] = ["general.", "tokenizer.", "split.", "imatrix."];
 
-/// Refuses settings that would change the numbers and are not followed.
+/// Refuses unsupported settings that would change the output.
 ///
 /// # Errors
 /// Such a setting, by name.

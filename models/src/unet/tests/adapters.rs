@@ -1,4 +1,4 @@
-//! Adapters in the files of each writer (`tests/golden/unet_adapters.py` made the numbers), and what is refused in them.
+//! Adapters in the files of each writer (`tests/golden/unet_adapters.py` made the numbers), and refused ones.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn only_plain_adapters_go_on_learning() {
     assert!(load(&golden("memory"), &config).unwrap().trained(&config).is_ok());
 }
 
-/// A folder that is written anew for each file.
+/// A folder that is rewritten for each file.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -67,7 +67,7 @@ impl Place {
     }
 }
 
-/// A safetensors file by hand: its header with what is said of it, and the numbers.
+/// A hand-written safetensors file with this metadata.
 fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashMap<String, String>>) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, tensor) in tensors {
@@ -129,7 +129,7 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
     refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
     refused(&[("unet.nowhere.weight", &[1, 1])], None, "nor one of the model's");
-    // A tensor in the place of the base's must be as large.
+    // A tensor that replaces the base's must have its shape.
     place.write(FILE, &[(&a, &[2, 12]), (&b, &[12, 2]), ("conv_in.bias", &[9])], None);
     let lora = load(place.0.path(), &config).unwrap();
     let message = merge_unet_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();
@@ -148,7 +148,7 @@ fn folders_without_a_file_that_is_read_say_so() {
     for name in ["adapter_config.json", "adapter_model.safetensors"] {
         std::fs::copy(golden("peft").join(name), place.path().join(name)).unwrap();
     }
-    // Either of the two files, and the folder.
+    // Either of the two files, or the folder.
     assert!(
         load(place.path(), &config).is_ok() && load(&place.path().join("adapter_model.safetensors"), &config).is_ok()
     );
@@ -156,7 +156,7 @@ fn folders_without_a_file_that_is_read_say_so() {
     assert!(message().contains("name the file of adapters that is meant"), "{}", message());
 }
 
-/// PEFT leaves such factors out, without a word; of a file of diffusers' it takes the file's layers, whatever is meant.
+/// PEFT ignores such factors silently; in a file of diffusers' the layers of the file count, whatever the targets are.
 #[test]
 fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
     let place = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
     }
 }
 
-/// As peft 0.21.2 leaves them out; a file of diffusers' has either name.
+/// As peft 0.21.2 ignores them; a file of diffusers' has either name.
 #[test]
 fn names_that_peft_does_not_read_are_refused_in_its_folders() {
     let (config, place) = (files("sd1").config, tempfile::tempdir().unwrap());
