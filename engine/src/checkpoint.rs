@@ -43,7 +43,7 @@ use std::fmt;
 use candle_core::Tensor;
 
 use crate::{EngineError, Gradients, Parameters};
-use carried::{Carried, Made, Segment, Slopes};
+use carried::{Carried, Slopes, TapeSegment, TrackedOutput};
 
 /// Selects the activations that a tape recomputes in the backward pass (activation checkpointing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Tape<'f> {
     inputs: Vec<Carried>,
     /// The outputs of the last segment; never empty.
     outputs: Vec<Carried>,
-    segments: Vec<Segment<'f>>,
+    segments: Vec<TapeSegment<'f>>,
 }
 
 impl<'f> Tape<'f> {
@@ -148,8 +148,8 @@ impl<'f> Tape<'f> {
             Recompute::Nothing => self.run_all_kept(function),
             Recompute::Blocks => {
                 let (outputs, made) = carried::run(&self.outputs, &function)?;
-                let made = made.into_iter().map(Made::into_place).collect();
-                self.push(outputs, |inputs| Segment::again(inputs, made, Box::new(function)))
+                let made = made.into_iter().map(TrackedOutput::into_place).collect();
+                self.push(outputs, |inputs| TapeSegment::again(inputs, made, Box::new(function)))
             }
         }
     }
@@ -177,13 +177,13 @@ impl<'f> Tape<'f> {
         function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
     ) -> Result<(), EngineError> {
         let (outputs, made) = carried::run(&self.outputs, function)?;
-        self.push(outputs, |inputs| Segment::kept(inputs, made))
+        self.push(outputs, |inputs| TapeSegment::kept(inputs, made))
     }
 
     fn push(
         &mut self,
         outputs: Vec<Carried>,
-        segment: impl FnOnce(Vec<Carried>) -> Segment<'f>,
+        segment: impl FnOnce(Vec<Carried>) -> TapeSegment<'f>,
     ) -> Result<(), EngineError> {
         check_some(&outputs)?;
         let inputs = std::mem::replace(&mut self.outputs, outputs);

@@ -34,21 +34,21 @@ impl Carried {
 }
 
 /// A tracked tensor that a segment computed.
-pub(super) struct Made {
-    place: Place,
+pub(super) struct TrackedOutput {
+    place: OutputSlot,
     /// The output with its graph.
     output: Tensor,
 }
 
 /// The index of a tensor among a segment's outputs, and the id under which it is carried.
-pub(super) struct Place {
+pub(super) struct OutputSlot {
     index: usize,
     carried: TensorId,
 }
 
-impl Made {
+impl TrackedOutput {
     /// Drops the graph.
-    pub(super) fn into_place(self) -> Place {
+    pub(super) fn into_place(self) -> OutputSlot {
         self.place
     }
 }
@@ -57,7 +57,7 @@ impl Made {
 pub(super) fn run(
     inputs: &[Carried],
     function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
-) -> Result<(Vec<Carried>, Vec<Made>), EngineError> {
+) -> Result<(Vec<Carried>, Vec<TrackedOutput>), EngineError> {
     let tensors: Vec<Tensor> = inputs.iter().map(|input| input.tensor.clone()).collect();
     let results = function(&tensors)?;
     let (mut outputs, mut made) = (Vec::<Carried>::with_capacity(results.len()), Vec::new());
@@ -73,7 +73,10 @@ pub(super) fn run(
         };
         let is_new = same.is_none() && outputs.iter().all(|other| other.tensor.id() != carried.tensor.id());
         if is_new && output.track_op() {
-            made.push(Made { place: Place { index, carried: carried.tensor.id() }, output: output.clone() });
+            made.push(TrackedOutput {
+                place: OutputSlot { index, carried: carried.tensor.id() },
+                output: output.clone(),
+            });
         }
         outputs.push(carried);
     }
@@ -83,24 +86,24 @@ pub(super) fn run(
 type Function<'f> = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f>;
 
 /// A segment that has run, for its backward pass.
-pub(super) struct Segment<'f> {
+pub(super) struct TapeSegment<'f> {
     inputs: Vec<Carried>,
     way: Way<'f>,
 }
 
 enum Way<'f> {
     /// Backward through the stored graph.
-    Kept(Vec<Made>),
+    Kept(Vec<TrackedOutput>),
     /// Backward through the graph of a recomputation.
-    Again(Vec<Place>, Function<'f>),
+    Again(Vec<OutputSlot>, Function<'f>),
 }
 
-impl<'f> Segment<'f> {
-    pub(super) fn kept(inputs: Vec<Carried>, made: Vec<Made>) -> Self {
+impl<'f> TapeSegment<'f> {
+    pub(super) fn kept(inputs: Vec<Carried>, made: Vec<TrackedOutput>) -> Self {
         Self { inputs, way: Way::Kept(made) }
     }
 
-    pub(super) fn again(inputs: Vec<Carried>, made: Vec<Place>, function: Function<'f>) -> Self {
+    pub(super) fn again(inputs: Vec<Carried>, made: Vec<OutputSlot>, function: Function<'f>) -> Self {
         Self { inputs, way: Way::Again(made, function) }
     }
 
@@ -136,11 +139,11 @@ fn outputs_with_slopes(
 ) -> Result<Vec<(Tensor, Tensor)>, EngineError> {
     match way {
         Way::Kept(made) => {
-            let pair = |made: Made| Some((made.output, slopes.take(made.place.carried)?));
+            let pair = |made: TrackedOutput| Some((made.output, slopes.take(made.place.carried)?));
             Ok(made.into_iter().filter_map(pair).collect())
         }
         Way::Again(places, function) => {
-            let wanted = |place: Place| Some((place.index, slopes.take(place.carried)?));
+            let wanted = |place: OutputSlot| Some((place.index, slopes.take(place.carried)?));
             let wanted: Vec<(usize, Tensor)> = places.into_iter().filter_map(wanted).collect();
             if wanted.is_empty() {
                 return Ok(Vec::new());

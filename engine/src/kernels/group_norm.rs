@@ -37,13 +37,13 @@ struct Channels<T> {
 
 /// Count, mean and sum of squared deviations.
 #[derive(Clone, Copy)]
-struct Spread {
+struct BlockMoments {
     n: f64,
     mean: f64,
     squares: f64,
 }
 
-impl Spread {
+impl BlockMoments {
     const NOTHING: Self = Self { n: 0., mean: 0., squares: 0. };
 
     /// The merged statistics of both, after Chan, Golub and LeVeque (1979).
@@ -81,16 +81,16 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
 
     fn moments(&self, x: &[T]) -> Moments {
         let rows = BLOCK * self.width();
-        let blocks: Vec<Vec<Spread>> = x
+        let blocks: Vec<Vec<BlockMoments>> = x
             .par_chunks(rows)
             .map(|block| {
                 simd(
                     #[inline(always)]
-                    || self.spreads(block),
+                    || self.block_moments(block),
                 )
             })
             .collect();
-        let total = |group: usize| blocks.iter().fold(Spread::NOTHING, |sum, block| sum.with(block[group]));
+        let total = |group: usize| blocks.iter().fold(BlockMoments::NOTHING, |sum, block| sum.with(block[group]));
         (0..self.groups)
             .map(total)
             .map(|spread| [spread.mean, 1. / (spread.squares / spread.n + self.eps).sqrt()])
@@ -99,7 +99,7 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
 
     /// The statistics of a block of rows, in two passes.
     #[inline(always)]
-    fn spreads(&self, block: &[T]) -> Vec<Spread> {
+    fn block_moments(&self, block: &[T]) -> Vec<BlockMoments> {
         let (width, size) = (self.width(), self.width() / self.groups);
         let n = (block.len() / self.groups) as f64;
         let mut sums = vec![T::zero(); width];
@@ -108,21 +108,21 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
                 *sum += x;
             }
         }
-        let mut spreads: Vec<Spread> = sums
+        let mut block_moments: Vec<BlockMoments> = sums
             .chunks_exact(size)
-            .map(|sums| Spread { n, mean: sums.iter().map(|sum| sum.wide()).sum::<f64>() / n, squares: 0. })
+            .map(|sums| BlockMoments { n, mean: sums.iter().map(|sum| sum.wide()).sum::<f64>() / n, squares: 0. })
             .collect();
         let mut squares = vec![T::zero(); width];
-        let centres = by_channel(spreads.iter().map(|spread| spread.mean), size);
+        let centres = by_channel(block_moments.iter().map(|spread| spread.mean), size);
         for row in block.chunks_exact(width) {
             for ((square, &x), &centre) in squares.iter_mut().zip(row).zip(&centres) {
                 *square = (x - centre).fused(x - centre, *square);
             }
         }
-        for (spread, squares) in spreads.iter_mut().zip(squares.chunks_exact(size)) {
+        for (spread, squares) in block_moments.iter_mut().zip(squares.chunks_exact(size)) {
             spread.squares = squares.iter().map(|square| square.wide()).sum();
         }
-        spreads
+        block_moments
     }
 
     fn channels(&self, moments: &[[f64; 2]]) -> Channels<T> {

@@ -20,7 +20,7 @@ pub(crate) const COLUMNS: usize = 5;
 
 /// One model's operands of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Side<'a, T> {
+pub(crate) struct LogitOperands<'a, T> {
     pub(crate) hidden: &'a [T],
     pub(crate) matrix: &'a [T],
     pub(crate) width: usize,
@@ -29,8 +29,8 @@ pub(crate) struct Side<'a, T> {
 /// The operands of a scoring pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scoring<'a, T> {
-    pub(crate) policy: Side<'a, T>,
-    pub(crate) reference: Option<Side<'a, T>>,
+    pub(crate) policy: LogitOperands<'a, T>,
+    pub(crate) reference: Option<LogitOperands<'a, T>>,
     pub(crate) targets: &'a [u32],
     pub(crate) vocabulary: usize,
     /// Whether the diagnostics, the columns from the entropy on, are computed.
@@ -65,7 +65,7 @@ impl Running {
     }
 }
 
-impl<T: Real> Side<'_, T> {
+impl<T: Real> LogitOperands<'_, T> {
     /// Logits of tokens `start..end`, `[n, end - start]`.
     fn logits(self, tile: &mut [T], n: usize, start: usize, end: usize) {
         let hidden = View::new(self.hidden, n, self.width);

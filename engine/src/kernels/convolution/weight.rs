@@ -29,7 +29,7 @@ pub(super) fn gradient<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) ->
         .with_max_len(1)
         .map(|part| {
             let (panel, tap) = (part / meetings.len(), part % meetings.len());
-            Arch::new().dispatch(Part { panel, meetings: &meetings[tap], work: &work })
+            Arch::new().dispatch(TapPanel { panel, meetings: &meetings[tap], work: &work })
         })
         .collect();
     let mut result = vec![T::zero(); sizes.n_out * meetings.len() * sizes.n_in];
@@ -65,13 +65,13 @@ struct Work<'a, T> {
 }
 
 /// One tap, for the inputs of one panel.
-struct Part<'a, T> {
+struct TapPanel<'a, T> {
     panel: usize,
     meetings: &'a [(u32, u32)],
     work: &'a Work<'a, T>,
 }
 
-impl<T: Vectorised> WithSimd for Part<'_, T> {
+impl<T: Vectorised> WithSimd for TapPanel<'_, T> {
     /// `[out (filled up to whole tiles), width]`.
     type Output = Vec<T>;
 
@@ -87,7 +87,7 @@ impl<T: Vectorised> WithSimd for Part<'_, T> {
     }
 }
 
-impl<T: Vectorised> Part<'_, T> {
+impl<T: Vectorised> TapPanel<'_, T> {
     #[inline(always)]
     fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Vec<T> {
         let Work { sizes, panels, tiles, width } = self.work;
