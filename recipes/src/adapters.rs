@@ -69,7 +69,7 @@ pub(crate) fn refuse_other(
 }
 
 /// Whether the base model that an adapter names is embedded or exists on disk.
-pub(crate) fn is_here(base: &str) -> bool {
+pub(crate) fn base_exists(base: &str) -> bool {
     is_embedded(base) || Path::new(base).exists()
 }
 

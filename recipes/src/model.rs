@@ -75,7 +75,7 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
 /// The base that an adapter's folder names, if it can be loaded.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = formats::adapter_base(adapter)?;
-    Ok(base.filter(|base| adapters::is_here(base)))
+    Ok(base.filter(|base| adapters::base_exists(base)))
 }
 
 /// The base model of a name: that of an adapter, with or without the base's name, else the name itself.

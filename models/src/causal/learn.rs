@@ -48,7 +48,7 @@ impl CausalLm {
         let pass = Pass::Scoring;
         let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
         let reference = self.reference_numbers(&packing)?;
-        let (rows, targets) = packing.questions();
+        let (rows, targets) = packing.rows_and_tokens();
         let query = VocabularyQuery {
             rows: &rows,
             targets: &targets,
@@ -70,13 +70,13 @@ impl CausalLm {
             return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
         }
         let reference = self.reference_numbers(&packing)?;
-        let pass = Pass::Learning;
+        let pass = Pass::Training;
         let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), recompute)?;
         for layer in 0..self.config().n_layers {
             let (decoder, packing) = (Arc::clone(self.decoder.network()), Arc::clone(&packing));
             tape.run(move |x| decoder.block(layer, x, packing.reading(), &mut &packing.forest, pass))?;
         }
-        let (rows, targets) = packing.questions();
+        let (rows, targets) = packing.rows_and_tokens();
         let query = VocabularyQuery {
             rows: &rows,
             targets: &targets,
@@ -109,7 +109,7 @@ impl CausalLm {
             });
         }
         let Some(passed) = tape.tape else { return Ok(()) };
-        let gradient = question_slopes(&tape.packing, slopes, passed.output())?;
+        let gradient = query_slopes(&tape.packing, slopes, passed.output())?;
         self.decoder.backward(passed, &gradient)
     }
 
@@ -131,7 +131,7 @@ impl CausalLm {
 }
 
 /// Sums the slopes of decisions by query, `[N, VOCABULARY_NUMBERS]` in the dtype of `like`.
-fn question_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, ModelError> {
+fn query_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, ModelError> {
     let mut sums = vec![0.; packing.queries.len() * VOCABULARY_NUMBERS];
     for (column, steps) in [(0, Some(&slopes.log_probs)), (1, slopes.divergence.as_ref())] {
         let Some(steps) = steps else { continue };

@@ -80,7 +80,7 @@ impl Packing {
     }
 
     /// The rows and the tokens of all queries.
-    pub(super) fn questions(&self) -> (Vec<u32>, Vec<u32>) {
+    pub(super) fn rows_and_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         self.queries.iter().copied().unzip()
     }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     /// The prefix that each decision's row has read, and the token to score.
-    fn questions(packing: &Packing) -> Vec<(Vec<u32>, u32)> {
+    fn scored_prefixes(packing: &Packing) -> Vec<(Vec<u32>, u32)> {
         packing.forest.check().unwrap();
         let path = |row: usize| {
             let forest = &packing.forest;
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(packing.tokens, [1, 2, 3, 4, 5, 7, 9, 9]);
         assert_eq!(packing.forest.positions(), [0, 1, 2, 3, 4, 5, 0, 1]);
         assert_eq!(packing.lengths, [3, 2, 4, 3]);
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.queries.len(), 7);
         assert_eq!(packing.steps(|query| query as f64).row(0), packing.steps(|query| query as f64).row(3));
     }
@@ -280,7 +280,7 @@ mod tests {
     fn a_branch_inside_a_run_splits_it() {
         let episodes = [episode(&[1, 2], &[3, 4, 5]), episode(&[1], &[7, 8]), episode(&[1, 2, 3], &[9, 9])];
         let packing = Packing::of_episodes(&episodes, LIMITS).unwrap();
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.tokens.len(), 6);
         assert!(packing.forest.segments.len() >= 4, "{:?}", packing.forest);
     }
@@ -307,7 +307,7 @@ mod tests {
         ];
         let episodes = [Episode { pieces }, episode(&[1], &[])];
         let packing = Packing::of_episodes(&episodes, LIMITS).unwrap();
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.lengths, [3, 0]);
         assert_eq!(Packing::of_episodes(&[], LIMITS).unwrap().tokens.len(), 0);
     }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::config::{Architecture, CausalConfig};
 use crate::ModelError;
 use crate::fields::table::{
-    Table, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, refused_unless_true, unknown,
+    SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused,
+    refused_unless_true, unknown,
 };
 
 /// Settings common to all classes, and those that transformers reads although no class declares them.

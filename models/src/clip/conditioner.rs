@@ -12,12 +12,12 @@ use crate::ModelError;
 #[derive(Debug)]
 pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
-    reading: Reading,
+    reading: TextFeatures,
 }
 
 /// The hidden states that a denoiser reads from its text encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum TextFeatures {
     /// The last hidden states of the only encoder (SD 1 and 2).
     Last,
     /// The penultimate hidden states of all encoders, concatenated, and the last one's projection (SDXL).
@@ -42,10 +42,12 @@ impl TextConditioner {
     /// # Errors
     /// A number of encoders that `reading` does not fit, a tokenizer with more tokens than its encoder, a last encoder
     /// without the required projection.
-    pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: Reading) -> Result<Self, ModelError> {
+    pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: TextFeatures) -> Result<Self, ModelError> {
         let fits = match reading {
-            Reading::Last => encoders.len() == 1,
-            Reading::Penultimate { .. } => encoders.last().is_some_and(|(_, last)| last.config().projection.is_some()),
+            TextFeatures::Last => encoders.len() == 1,
+            TextFeatures::Penultimate { .. } => {
+                encoders.last().is_some_and(|(_, last)| last.config().projection.is_some())
+            }
         };
         if !fits {
             return Err(ModelError::Argument {
@@ -73,8 +75,8 @@ impl TextConditioner {
     /// The width of the pooled state, if one is read.
     pub fn pooled_width(&self) -> Option<usize> {
         match self.reading {
-            Reading::Last => None,
-            Reading::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
+            TextFeatures::Last => None,
+            TextFeatures::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
         }
     }
 
@@ -122,7 +124,7 @@ impl TextConditioner {
     /// A tokenizer or encoder error for the empty text.
     pub fn none(&self, framing: Framing) -> Result<Condition, ModelError> {
         let empty = self.encode_distinct(&[""], framing)?.0.swap_remove(0);
-        if self.reading != (Reading::Penultimate { zeros_for_none: true }) {
+        if self.reading != (TextFeatures::Penultimate { zeros_for_none: true }) {
             return Ok(empty);
         }
         let mut zeros = Conditioning::clone(&empty);
@@ -152,7 +154,7 @@ impl TextConditioner {
     ) -> Result<Conditioning, ModelError> {
         let widths: Vec<usize> = self.encoders.iter().map(|(_, encoder)| encoder.config().width).collect();
         let of_text: Vec<&ClipOutput> = outputs.iter().map(|output| &output[text]).collect();
-        if self.reading == Reading::Last {
+        if self.reading == TextFeatures::Last {
             let values = of_text[0].last.clone();
             return Ok(Conditioning::of_hidden(values, of_text[0].last.len() / widths[0]));
         }

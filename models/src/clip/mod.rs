@@ -13,7 +13,7 @@ mod text;
 mod tokenizer;
 mod vision;
 
-pub use conditioner::{ConditionedTexts, Reading, TextConditioner};
+pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
 pub use config::{ClipActivation, ClipTextConfig};
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};

@@ -7,10 +7,10 @@ use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Episode, Mdp as _, Rng};
 use policies::{BoxError, Cursor, Policy as _, Proposal, one_each};
 
-use super::batch::{Problem, Question, State};
+use super::batch::{ConditionedMdp, NetworkQuery, State};
 use super::model::Denoiser;
 use crate::ModelError;
-use crate::sampler::Sampling;
+use crate::sampler::SamplerSteps;
 
 /// The cached state of a row.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +27,8 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct DenoisingCursor<'a> {
     model: &'a Denoiser,
-    mdp: &'a Problem,
-    sampling: Sampling,
+    mdp: &'a ConditionedMdp,
+    sampling: SamplerSteps,
     initial_deviation: f64,
     states: Vec<State>,
     rows: Vec<Row>,
@@ -38,9 +38,9 @@ impl<'a> DenoisingCursor<'a> {
     /// Opens at states of a problem whose timesteps are the steps of `sampling`.
     pub(super) fn open(
         model: &'a Denoiser,
-        mdp: &'a Problem,
+        mdp: &'a ConditionedMdp,
         states: &[State],
-        sampling: Sampling,
+        sampling: SamplerSteps,
         initial_deviation: f64,
     ) -> Result<Self, ModelError> {
         if sampling.n_steps() != mdp.timesteps.len() || mdp.size != model.shape.size() {
@@ -56,7 +56,7 @@ impl<'a> DenoisingCursor<'a> {
 
     /// Predicts rows without a prediction; rows before their noise need none.
     fn predict(&mut self) -> Result<(), ModelError> {
-        let mut questions = Vec::new();
+        let mut queries = Vec::new();
         for (row, state) in self.rows.iter().zip(&self.states) {
             let Some(latent) = state.latent.as_ref().filter(|_| row.prediction.is_none()) else { continue };
             let Some(t) = self.mdp.timestep(state) else {
@@ -67,9 +67,9 @@ impl<'a> DenoisingCursor<'a> {
                 });
             };
             let (latent, condition) = (Arc::clone(latent), Arc::clone(&state.context));
-            questions.push(Question { latent, time: self.mdp.schedule.time(t), condition });
+            queries.push(NetworkQuery { latent, time: self.mdp.schedule.time(t), condition });
         }
-        let mut predictions = self.model.predict(&questions)?.into_iter();
+        let mut predictions = self.model.predict(&queries)?.into_iter();
         for (row, state) in self.rows.iter_mut().zip(&self.states) {
             if state.latent.is_some() && row.prediction.is_none() {
                 row.prediction = predictions.next().map(Arc::from);
@@ -110,7 +110,7 @@ impl<'a> DenoisingCursor<'a> {
     }
 }
 
-impl Cursor<Problem> for DenoisingCursor<'_> {
+impl Cursor<ConditionedMdp> for DenoisingCursor<'_> {
     fn states(&self) -> &[State] {
         &self.states
     }

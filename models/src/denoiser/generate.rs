@@ -7,7 +7,7 @@ use mdp::{Mdp as _, Rng};
 use policies::{Cursor, Taking, act};
 
 use super::Condition;
-use super::batch::{Problem, State};
+use super::batch::{ConditionedMdp, State};
 use super::cursor::DenoisingCursor;
 use super::model::Denoiser;
 use crate::ModelError;
@@ -38,9 +38,9 @@ impl Denoiser {
     pub fn cursor_along<'a>(
         &'a self,
         plan: &SamplingPlan,
-        mdp: &'a Problem,
+        mdp: &'a ConditionedMdp,
         states: &[State],
-    ) -> Result<Box<dyn Cursor<Problem> + 'a>, ModelError> {
+    ) -> Result<Box<dyn Cursor<ConditionedMdp> + 'a>, ModelError> {
         let cursor = DenoisingCursor::open(self, mdp, states, plan.sampling.clone(), plan.initial_deviation)?;
         Ok(Box::new(cursor))
     }
@@ -68,7 +68,7 @@ impl Denoiser {
         let cursor = self.cursor_along(plan, &mdp, &starts)?;
         let mut log_probs = vec![Vec::with_capacity(plan.timesteps.len()); starts.len()];
         let longest = vec![usize::MAX; starts.len()];
-        let mut watch = |taking: Taking<'_, '_, Problem>| {
+        let mut watch = |taking: Taking<'_, '_, ConditionedMdp>| {
             // The initial noise is not counted as a step.
             if taking.step == 0 {
                 return Ok(());

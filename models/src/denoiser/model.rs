@@ -8,12 +8,12 @@ use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
 use mdp::diffusion::{LatentShape, NoiseLevel};
 
-use super::batch::Problem;
+use super::batch::ConditionedMdp;
 use super::{Condition, Prediction};
 use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::network::{Trained, Training};
-use crate::sampler::{Sampler, Sampling};
+use crate::sampler::{Sampler, SamplerSteps};
 use crate::unet::{UNet, UNetConfig};
 
 /// The sampler of a denoiser, which turns its predictions into a distribution over next latents.
@@ -45,13 +45,17 @@ impl SamplerConfig {
     }
 
     /// The sampling steps of a problem's timesteps.
-    pub(super) fn sampling(&self, mdp: &Problem, prediction: Prediction) -> Result<Sampling, ModelError> {
+    pub(super) fn sampling(&self, mdp: &ConditionedMdp, prediction: Prediction) -> Result<SamplerSteps, ModelError> {
         let strides = self.sampler.strides(&mdp.schedule, &mdp.timesteps, self.last);
-        Sampling::new(self.sampler, prediction, strides, self.clip)
+        SamplerSteps::new(self.sampler, prediction, strides, self.clip)
     }
 
     /// The sampling steps for scoring decisions.
-    pub(super) fn scored_sampling(&self, mdp: &Problem, prediction: Prediction) -> Result<Sampling, ModelError> {
+    pub(super) fn scored_sampling(
+        &self,
+        mdp: &ConditionedMdp,
+        prediction: Prediction,
+    ) -> Result<SamplerSteps, ModelError> {
         let sampling = self.sampling(mdp, prediction)?;
         if self.clip.is_some() || !sampling.is_stochastic() {
             return Err(ModelError::Argument {

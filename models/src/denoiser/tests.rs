@@ -23,7 +23,7 @@ use crate::scheduler::Scheduler;
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
 
-type Problem = DenoisingMdp<Condition>;
+type ConditionedMdp = DenoisingMdp<Condition>;
 
 const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 
@@ -70,7 +70,7 @@ fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
     Training { lora, seed: 3, recompute, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
-fn problem() -> Problem {
+fn problem() -> ConditionedMdp {
     let schedule = Arc::new(NoiseSchedule::linear(12, 1e-3, 0.3).unwrap());
     DenoisingMdp::new(schedule, vec![9, 6, 3, 0], SHAPE.size())
 }
@@ -80,7 +80,7 @@ fn latent(rng: &mut Rng) -> Latent {
 }
 
 /// A trajectory from its initial noise, and an episode of two forward-noised decisions.
-fn episodes(mdp: &Problem) -> Vec<EpisodeOf<Problem>> {
+fn episodes(mdp: &ConditionedMdp) -> Vec<EpisodeOf<ConditionedMdp>> {
     let rng = &mut rng(1);
     let start = mdp.start(&condition(1));
     let actions = (0..5).map(|_| DenoisingAction::Next(latent(rng))).collect();
@@ -222,9 +222,9 @@ fn a_density_is_a_squared_error() {
         let DenoisingAction::Next(next) = action else { panic!("a trajectory draws its latents") };
         if let Some(latent) = &state.latent {
             let time = mdp.schedule.time(mdp.timesteps[state.done]);
-            let question =
-                super::batch::Question { latent: Arc::clone(latent), time, condition: Arc::clone(&state.context) };
-            let prediction = policy.predict(&[question]).unwrap().remove(0);
+            let query =
+                super::batch::NetworkQuery { latent: Arc::clone(latent), time, condition: Arc::clone(&state.context) };
+            let prediction = policy.predict(&[query]).unwrap().remove(0);
             let expected = sampling.log_density(state.done, latent, &prediction, next);
             let got = scores.row(0)[decision];
             assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "decision {decision}: {got} {expected}");
@@ -304,7 +304,7 @@ fn a_fingerprint_is_of_settings_and_not_of_their_file() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let mdp = problem();
-    let refuse = |acting: SamplerConfig, episode: EpisodeOf<Problem>| {
+    let refuse = |acting: SamplerConfig, episode: EpisodeOf<ConditionedMdp>| {
         let policy = frozen(DType::F32, Prediction::Epsilon, acting);
         policy.score(&mdp, &[episode]).unwrap_err().to_string()
     };

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 
 /// The handling of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum FieldHandling {
     /// It is read.
     Honoured,
     /// It does not affect any result here.
@@ -47,23 +47,23 @@ pub(crate) enum Fate {
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) fate: Fate,
+    pub(crate) fate: FieldHandling,
     pub(crate) may_be_null: bool,
 }
 
 /// A field that is read.
 pub(crate) const fn honoured(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, fate: Fate::Honoured, may_be_null: false }
+    Field { name, kind, fate: FieldHandling::Honoured, may_be_null: false }
 }
 
 /// A field that does not affect any result here; a comment beside it says why.
 pub(crate) const fn harmless(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, fate: Fate::Harmless, may_be_null: true }
+    Field { name, kind, fate: FieldHandling::Harmless, may_be_null: true }
 }
 
 /// A field that is accepted only with the supported values.
 pub(crate) const fn refused(name: &'static str, built: &'static [&'static str]) -> Field {
-    Field { name, kind: Kind::Any, fate: Fate::Refused(built), may_be_null: true }
+    Field { name, kind: Kind::Any, fate: FieldHandling::Refused(built), may_be_null: true }
 }
 
 impl Field {
@@ -97,7 +97,7 @@ impl Table {
     /// The first unsupported field.
     pub(crate) fn refuse(self, source: &Map<String, Value>) -> Result<(), Misfit> {
         for field in self.0 {
-            let (Fate::Refused(built), Some(value)) = (field.fate, source.get(field.name)) else { continue };
+            let (FieldHandling::Refused(built), Some(value)) = (field.fate, source.get(field.name)) else { continue };
             let printed = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             if !value.is_null() && !built.contains(&printed.as_str()) {
                 let built = if built.is_empty() { "null".to_owned() } else { built.join(", ") };

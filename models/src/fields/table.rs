@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The handling of a setting.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Use {
+pub(crate) enum SettingHandling {
     /// Read and followed.
     Honoured,
     /// It does not affect any result here.
@@ -23,16 +23,16 @@ pub(crate) enum Use {
 }
 
 /// The settings of one class, by name.
-pub(crate) type Table = &'static [(&'static str, Use)];
+pub(crate) type Table = &'static [(&'static str, SettingHandling)];
 
 /// A setting that is refused whenever it is present.
-pub(crate) const fn refused(what: &'static str) -> Use {
-    Use::Refused { what, is_off: is_nothing }
+pub(crate) const fn refused(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: is_nothing }
 }
 
 /// A setting that is refused unless it is true.
-pub(crate) const fn refused_unless_true(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(true)) }
+pub(crate) const fn refused_unless_true(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(true)) }
 }
 
 /// Whether a value is null, false, zero or empty.
@@ -48,14 +48,14 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
 }
 
 /// Looks a setting up.
-pub(crate) fn find(tables: &[Table], key: &str) -> Option<Use> {
+pub(crate) fn find(tables: &[Table], key: &str) -> Option<SettingHandling> {
     tables.iter().flat_map(|table| table.iter()).find(|(name, _)| *name == key).map(|(_, found)| *found)
 }
 
 /// The first refused setting of `object`, and its effect.
 pub(crate) fn first_refused<'a>(tables: &[Table], object: &'a Value) -> Option<(&'a str, &'static str)> {
     object.as_object()?.iter().find_map(|(key, value)| match find(tables, key) {
-        Some(Use::Refused { what, is_off }) if !is_off(value) => Some((key.as_str(), what)),
+        Some(SettingHandling::Refused { what, is_off }) if !is_off(value) => Some((key.as_str(), what)),
         _ => None,
     })
 }

@@ -143,15 +143,19 @@ fn explain_no_weights(folder: &Path, head: Head) -> Result<String, ModelError> {
 
 /// The location, type and shape of a tensor.
 #[derive(Debug)]
-struct Place {
+struct TensorLocation {
     file: usize,
     stored: String,
     shape: Vec<usize>,
 }
 
 /// The location of each tensor of the architecture.
-fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BTreeMap<String, Place>, ModelError> {
-    let mut places: BTreeMap<String, Place> = BTreeMap::new();
+fn places(
+    config: &CausalConfig,
+    files: &[WeightsFile],
+    head: Head,
+) -> Result<BTreeMap<String, TensorLocation>, ModelError> {
+    let mut places: BTreeMap<String, TensorLocation> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         if let Some(stored) = file.entries().keys().find(|stored| is_quantised(stored)) {
             let reason = "the weights are quantised; bring the model as it was before, in F32, F16, BF16 or F64";
@@ -163,7 +167,7 @@ fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BT
                 Head::Reward => config.canonical_reward_name(stored),
             };
             let Some(name) = name else { continue };
-            let place = Place { file: index, stored: stored.clone(), shape: entry.shape.clone() };
+            let place = TensorLocation { file: index, stored: stored.clone(), shape: entry.shape.clone() };
             if let Some(twin) = places.insert(name, place) {
                 let reason = format!("also stored as `{}` in {}", twin.stored, files[twin.file].path().display());
                 return Err(ModelError::tensor(file.path(), stored, reason));
@@ -184,7 +188,7 @@ fn is_quantised(stored: &str) -> bool {
 /// embedding too; if a different embedding is stored beside it, the two are untied, whatever the config says.
 fn settle_tie(
     config: &mut CausalConfig,
-    places: &mut BTreeMap<String, Place>,
+    places: &mut BTreeMap<String, TensorLocation>,
     files: &[WeightsFile],
 ) -> Result<(), ModelError> {
     let (embedding, head) = (config.embedding_name(), config.head_name());
@@ -200,8 +204,8 @@ fn settle_tie(
     Ok(())
 }
 
-fn same_numbers(files: &[WeightsFile], a: &Place, b: &Place) -> Result<bool, ModelError> {
-    let numbers = |place: &Place| {
+fn same_numbers(files: &[WeightsFile], a: &TensorLocation, b: &TensorLocation) -> Result<bool, ModelError> {
+    let numbers = |place: &TensorLocation| {
         let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
         Ok::<_, ModelError>(tensor.flatten_all()?.to_vec1::<f32>()?)
     };

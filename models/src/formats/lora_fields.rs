@@ -6,11 +6,14 @@
 
 use serde_json::Value;
 
-use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, unknown};
+use crate::fields::table::{
+    SettingHandling, SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused,
+    unknown,
+};
 
 /// A variant that an object enables, even an empty one.
-const fn variant(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(false)) }
+const fn variant(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(false)) }
 }
 
 const LORA: Table = &[

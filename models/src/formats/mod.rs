@@ -40,7 +40,7 @@ use candle_core::{Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
-pub use diffusers::{DiffusersFolder, Part};
+pub use diffusers::{Component, DiffusersFolder};
 pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
 pub use huggingface::{is_reward, load_reward};

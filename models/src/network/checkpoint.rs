@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{Tensor, safetensors};
 use engine::Parameters;
 
-use super::trained::Learning;
+use super::trained::LearnerState;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
@@ -15,7 +15,7 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 
 /// Writes all state that the next step depends on into a folder.
-pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Learning>) -> Result<(), ModelError> {
+pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&LearnerState>) -> Result<(), ModelError> {
     let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
     write(&folder.join(WEIGHTS), weights)?;
     let Some(learning) = learning else { return Ok(()) };
@@ -30,7 +30,7 @@ pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Lea
 pub(super) fn restore(
     folder: &Path,
     parameters: &Parameters,
-    learning: Option<&mut Learning>,
+    learning: Option<&mut LearnerState>,
 ) -> Result<(), ModelError> {
     let [weights_path, optimizer_path, average_path] = [WEIGHTS, OPTIMIZER, AVERAGE].map(|name| folder.join(name));
     let averages = learning.as_ref().is_some_and(|learning| learning.ema.is_some());

@@ -58,7 +58,7 @@ fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
 fn step(line: &mut Trained<Line>) {
     let x = tensor(&[1., -1., 0.5, 2.]);
     let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
-    tape.run_kept(|x| line.run(x, Pass::Learning)).unwrap();
+    tape.run_kept(|x| line.run(x, Pass::Training)).unwrap();
     line.backward(tape, &tensor(&[1.; 4])).unwrap();
     line.update(0.1, Some(1.)).unwrap();
 }

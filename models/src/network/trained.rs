@@ -58,13 +58,13 @@ pub(crate) trait Network {
 #[derive(Debug)]
 pub(crate) struct Trained<N> {
     network: Arc<N>,
-    learning: Option<Learning>,
+    learning: Option<LearnerState>,
     fingerprint: Mutex<Option<String>>,
 }
 
 /// The learner's state, kept between steps.
 #[derive(Debug)]
-pub(super) struct Learning {
+pub(super) struct LearnerState {
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) gradients: Gradients,
     pub(super) recompute: Recompute,
@@ -81,7 +81,7 @@ impl<N: Network> Trained<N> {
     pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
-        Ok(Self { learning: Some(Learning { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
+        Ok(Self { learning: Some(LearnerState { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
     }
 
     /// Shares the network, now and after every update, without the learner's state.
@@ -137,7 +137,7 @@ impl<N: Network> Trained<N> {
     /// A non-finite gradient is discarded without a step.
     pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
         let parameters = &self.network.weights().parameters;
-        let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let LearnerState { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         let norm = match max_norm {
             Some(max_norm) => gradients.clip(max_norm)?,
             None => gradients.norm()?,

@@ -80,7 +80,7 @@ pub enum Variance {
 
 /// The steps of a sampler through given noise levels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
+pub struct SamplerSteps {
     sampler: Sampler,
     prediction: Prediction,
     strides: Vec<Stride>,
@@ -117,7 +117,7 @@ impl StepGaussian {
     }
 }
 
-impl Sampling {
+impl SamplerSteps {
     /// The steps of `sampler` along strides ([`Sampler::strides`]), noisiest first. DDPM and DDIM clip the estimated
     /// image to plus and minus `clip`, the others never do.
     ///

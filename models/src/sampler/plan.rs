@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mdp::diffusion::{Condition, DenoisingMdp, NoiseSchedule};
 
-use super::Sampling;
+use super::SamplerSteps;
 
 /// A sampler's complete path through a schedule.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct SamplingPlan {
     /// The timesteps of the decisions, noisiest first.
     pub timesteps: Vec<usize>,
     /// The steps.
-    pub sampling: Sampling,
+    pub sampling: SamplerSteps,
     /// The standard deviation of the initial noise; not exactly 1 for some Euler schedules.
     pub initial_deviation: f64,
 }

@@ -12,7 +12,7 @@ use mdp::diffusion::{NoiseLevel, NoiseSchedule, Prediction, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::sampler::{Sampler, Sampling, SamplingPlan, Variance};
+use crate::sampler::{Sampler, SamplerSteps, SamplingPlan, Variance};
 use settings::Settings;
 
 /// The supported schedulers.
@@ -139,7 +139,7 @@ impl Scheduler {
     /// timestep, -1, by a rounding error. It is omitted here.
     ///
     /// # Errors
-    /// An unsupported setting that affects sampling; more steps than timesteps; errors of [`Sampling::new`].
+    /// An unsupported setting that affects sampling; more steps than timesteps; errors of [`SamplerSteps::new`].
     pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, ModelError> {
         self.check_sampling(sampler)?;
         let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
@@ -154,7 +154,7 @@ impl Scheduler {
         let visits_the_noisiest = !matches!(self.spacing(sampler), Spacing::Leading { .. });
         let is_short = sampler == Sampler::Euler && self.kind != SchedulerKind::FlowMatch && visits_the_noisiest;
         let initial_deviation = if is_short { strides[0].from.noise } else { 1.0 };
-        let sampling = Sampling::new(sampler, self.prediction, strides, self.clip()?)?;
+        let sampling = SamplerSteps::new(sampler, self.prediction, strides, self.clip()?)?;
         Ok(SamplingPlan { schedule, timesteps, sampling, initial_deviation })
     }
 

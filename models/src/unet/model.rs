@@ -9,7 +9,7 @@ use engine::{EngineError, Parameters};
 
 use super::batch::{Contexts, UNetBatch};
 use super::config::UNetConfig;
-use super::plan::{Attention, Part, Segment, Skip, grids, segments};
+use super::plan::{Attention, Skip, UNetBlock, UNetSegment, grids, segments};
 use crate::ModelError;
 use crate::network::{GroupNorm, Layers, Network, Pass, Weights};
 use crate::tensors;
@@ -23,7 +23,7 @@ pub struct UNet {
     /// The model's config.
     pub config: UNetConfig,
     pub(crate) weights: Weights,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<UNetSegment>,
 }
 
 /// The first layer's output, and the timestep embedding after its activation.
@@ -110,7 +110,7 @@ impl UNet {
     /// # Errors
     /// A batch of the wrong widths, or images of an unsupported size.
     pub fn forward(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::Learning)
+        self.predict(batch, Pass::Training)
     }
 
     /// The prediction without a graph.
@@ -189,7 +189,7 @@ impl UNet {
 /// A segment with its grids in a pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
-    pub(super) segment: &'a Segment,
+    pub(super) segment: &'a UNetSegment,
     /// The input grid.
     pub(super) grid: Grid,
     /// The output grid.
@@ -206,9 +206,9 @@ impl Step<'_> {
         layers: Layers<'_>,
     ) -> Result<Tensor, EngineError> {
         let (resnet, attention) = match &self.segment.part {
-            Part::Down(down) => return down.run(x, self.grid, layers),
-            Part::Up(up) => return up.run(x, self.grid, self.next, layers),
-            Part::Layer(resnet, attention) => (resnet, attention),
+            UNetBlock::Down(down) => return down.run(x, self.grid, layers),
+            UNetBlock::Up(up) => return up.run(x, self.grid, self.next, layers),
+            UNetBlock::Layer(resnet, attention) => (resnet, attention),
         };
         let x = match skip {
             None => resnet.run(x, time, self.grid, layers)?,

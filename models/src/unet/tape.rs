@@ -35,7 +35,7 @@ impl UNet {
     ) -> Result<Tape<'static>, ModelError> {
         batch.check(&self.config)?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
-        let pass = Arc::new(Learning { model: Arc::clone(self), batch, grids });
+        let pass = Arc::new(TapeContext { model: Arc::clone(self), batch, grids });
         let mut tape = Tape::from_sources(|| pass.enter(), recompute)?;
         for index in 0..self.segments.len() {
             let pass = Arc::clone(&pass);
@@ -47,16 +47,16 @@ impl UNet {
 }
 
 /// The state shared by the segments of a tape.
-struct Learning {
+struct TapeContext {
     model: Arc<UNet>,
     batch: Arc<UNetBatch>,
     /// The output grid of each segment.
     grids: Vec<Grid>,
 }
 
-impl Learning {
+impl TapeContext {
     fn layers(&self) -> Layers<'_> {
-        self.model.layers(Pass::Learning)
+        self.model.layers(Pass::Training)
     }
 
     fn enter(&self) -> Result<Vec<Tensor>, EngineError> {

@@ -107,7 +107,7 @@ fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Val
 
 /// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
 fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
-    let own = folder.part("scheduler").map(|part| part.path.join("scheduler_config.json"));
+    let own = folder.component("scheduler").map(|part| part.path.join("scheduler_config.json"));
     let path = values.model.scheduler().map(PathBuf::from).or(own);
     let (path, text) = match path {
         Some(path) => {
@@ -170,8 +170,8 @@ impl Loaded {
     }
 
     /// The components of its folder by name, each with its class.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.folder.parts().map(|(name, part)| (name, part.class.as_str()))
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.folder.components().map(|(name, part)| (name, part.class.as_str()))
     }
 
     /// Whether it can sample pictures: it takes text prompts or is unconditional.

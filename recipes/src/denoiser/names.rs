@@ -46,14 +46,14 @@ fn split(name: &str) -> Option<(&str, &str)> {
         return None;
     }
     places
-        .find(|(base, adapter)| adapters::is_here(base) && Path::new(adapter).exists())
+        .find(|(base, adapter)| adapters::base_exists(base) && Path::new(adapter).exists())
         .or_else(|| name.split_once('+'))
 }
 
 /// The base that an adapter file names, if it can be loaded.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = unet_lora_base(adapter)?;
-    Ok(base.filter(|base| adapters::is_here(base)))
+    Ok(base.filter(|base| adapters::base_exists(base)))
 }
 
 /// The base model of a name: that of an adapter, else the name itself.

@@ -37,7 +37,7 @@ impl Images for JudgedImages {
 }
 
 /// The distinct captions of some pairs, in order.
-fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn distinct<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for caption in captions {
         if found.len() < 64 && !found.iter().any(|known| known == caption) {
@@ -65,7 +65,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
     holdout::check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
-    let watched_captions = different(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));
+    let watched_captions = distinct(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));
     let images = |rows| -> Arc<dyn Images> {
         Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
     };

@@ -36,7 +36,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
         Err(_) => format!("of any size, {} channels", config.in_channels),
     };
     let widths: Vec<String> = config.levels.iter().map(|level| level.width.to_string()).collect();
-    let parts: Vec<String> = loaded.parts().map(|(part, class)| format!("{part} ({class})")).collect();
+    let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();
     Ok(page(
         name,

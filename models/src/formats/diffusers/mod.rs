@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::extras::read_object;
 use super::{load_clip_text, load_clip_tokenizer_as, load_vae, resolve};
 use crate::ModelError;
-use crate::clip::{Reading, TextConditioner};
+use crate::clip::{TextConditioner, TextFeatures};
 use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
@@ -29,13 +29,13 @@ pub struct DiffusersFolder {
     pub path: PathBuf,
     /// The class of its pipeline; `None` for a standalone UNet.
     pub pipeline: Option<String>,
-    parts: BTreeMap<String, Part>,
+    parts: BTreeMap<String, Component>,
     index: Value,
 }
 
 /// A component of a diffusers folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct Component {
     /// Its class.
     pub class: String,
     /// Its folder.
@@ -75,18 +75,18 @@ impl DiffusersFolder {
     }
 
     /// A component by name, if present: `unet`, `vae`, `text_encoder`, `scheduler`, ..
-    pub fn part(&self, name: &str) -> Option<&Part> {
+    pub fn component(&self, name: &str) -> Option<&Component> {
         self.parts.get(name)
     }
 
     /// All components by name.
-    pub fn parts(&self) -> impl Iterator<Item = (&str, &Part)> {
+    pub fn components(&self) -> impl Iterator<Item = (&str, &Component)> {
         self.parts.iter().map(|(name, part)| (name.as_str(), part))
     }
 
     /// The denoiser's folder.
     pub fn unet(&self) -> &Path {
-        self.part("unet").map_or(&self.path, |part| &part.path)
+        self.component("unet").map_or(&self.path, |part| &part.path)
     }
 
     /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
@@ -94,7 +94,7 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`load_vae`].
     pub fn vae(&self, device: &Device) -> Result<Option<Vae>, ModelError> {
-        let Some(part) = self.part("vae") else { return Ok(None) };
+        let Some(part) = self.component("vae") else { return Ok(None) };
         let vae = load_vae(&part.path, device)?;
         let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
         Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
@@ -107,7 +107,7 @@ impl DiffusersFolder {
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
-            let parts = (self.part(&format!("tokenizer{end}")), self.part(&format!("text_encoder{end}")));
+            let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
             if let (Some(tokenizer), Some(encoder)) = parts {
                 let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
                 encoders.push((words, load_clip_text(&encoder.path, device)?));
@@ -115,12 +115,12 @@ impl DiffusersFolder {
         }
         let reading = match encoders.len() {
             0 => return Ok(None),
-            1 => Reading::Last,
+            1 => TextFeatures::Last,
             _ => {
                 // Null is false in Python.
                 let given = self.index.get("force_zeros_for_empty_prompt");
                 let zeros_for_none = given.is_none_or(|given| given.as_bool().unwrap_or(false));
-                Reading::Penultimate { zeros_for_none }
+                TextFeatures::Penultimate { zeros_for_none }
             }
         };
         TextConditioner::new(encoders, reading).map(Some)
@@ -132,7 +132,7 @@ impl DiffusersFolder {
     /// An unreadable file.
     pub fn fingerprint(&self, names: &[&str]) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
-        for (name, part) in self.parts().filter(|(name, _)| names.contains(name)) {
+        for (name, part) in self.components().filter(|(name, _)| names.contains(name)) {
             for file in save::files(&part.path)? {
                 let path = part.path.join(&file);
                 hasher.update(format!("{name}/{file}\n").as_bytes());

@@ -28,7 +28,7 @@ impl DiffusersFolder {
         let staging = Staging::new(target)?;
         write_unet(&staging.path("unet"))?;
         if self.pipeline.is_none() {
-            if let Some(scheduler) = self.part("scheduler") {
+            if let Some(scheduler) = self.component("scheduler") {
                 copy(&scheduler.path, &staging.path("scheduler"))?;
             }
             return staging.publish();

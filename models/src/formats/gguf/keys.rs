@@ -8,25 +8,28 @@ use serde_json::Value;
 
 use super::header::{Header, Meta};
 use crate::ModelError;
-use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, find, is_nothing, refused, refused_unless_true};
+use crate::fields::table::{
+    SettingHandling, SettingHandling::Harmless, SettingHandling::Honoured, Table, find, is_nothing, refused,
+    refused_unless_true,
+};
 
 /// A factor: a value of one has no effect.
-const fn factor(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| is_nothing(value) || value.as_f64() == Some(1.0) }
+const fn factor(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| is_nothing(value) || value.as_f64() == Some(1.0) }
 }
 
 /// Sections of rotary dimensions: sizes of zero have no effect.
-const fn sections(what: &'static str) -> Use {
-    Use::Refused {
+const fn sections(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused {
         what,
         is_off: |value| is_nothing(value) || value.as_array().is_some_and(|l| l.iter().all(is_nothing)),
     }
 }
 
-const EXPERTS: Use = refused("a mixture of experts");
-const RECURRENT: Use = refused("a recurrent layer");
-const LATENT: Use = refused("attention through latent vectors");
-const WINDOW: Use = refused("sliding-window attention");
+const EXPERTS: SettingHandling = refused("a mixture of experts");
+const RECURRENT: SettingHandling = refused("a recurrent layer");
+const LATENT: SettingHandling = refused("attention through latent vectors");
+const WINDOW: SettingHandling = refused("sliding-window attention");
 
 /// The keys of an architecture, with `{arch}` for its name.
 const KEYS: Table = &[
@@ -174,7 +177,7 @@ pub(super) fn check(header: &Header, architecture: &str) -> Result<(), ModelErro
         let Some(setting) = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) else { continue };
         let value = value_of(meta);
         match find(&[KEYS], &format!("{{arch}}.{setting}")) {
-            Some(Use::Refused { what, is_off }) if !is_off(&value) => {
+            Some(SettingHandling::Refused { what, is_off }) if !is_off(&value) => {
                 return Err(ModelError::config(key, format!("{what} is not supported")));
             }
             None if !is_nothing(&value) => {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::architecture::Settings;
 use self::header::Header;
-use self::parts::Parts;
+use self::parts::SplitFiles;
 use self::weights::Layout;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
@@ -29,7 +29,7 @@ use crate::causal::{Architecture, CausalConfig};
 /// A damaged header, an unsupported architecture, storage type or tokenizer, tensors that are missing, unknown, of the
 /// wrong shape or not finite.
 pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
-    let mut parts = Parts::open(path)?;
+    let mut parts = SplitFiles::open(path)?;
     let header = std::mem::take(&mut parts.header);
     let named = |e: ModelError| match e {
         ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(path, e.to_string()),
@@ -87,7 +87,7 @@ fn places<'a>(
 }
 
 /// Whether the output matrix is a copy of the embedding, which converters write for GPT-2.
-fn same_matrices(parts: &Parts, header: &Header) -> Result<bool, ModelError> {
+fn same_matrices(parts: &SplitFiles, header: &Header) -> Result<bool, ModelError> {
     let (Some(a), Some(b)) = (header.tensors.get("token_embd.weight"), header.tensors.get("output.weight")) else {
         return Ok(false);
     };
@@ -101,7 +101,7 @@ fn same_matrices(parts: &Parts, header: &Header) -> Result<bool, ModelError> {
 ///
 /// # Errors
 /// Other factors, which would change the output.
-fn rotary_factors(parts: &Parts, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
+fn rotary_factors(parts: &SplitFiles, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
     const NAME: &str = "rope_freqs.weight";
     let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
     let file = parts.file(info.part);

@@ -11,13 +11,13 @@ use tensorfile::SizedFile;
 
 /// The files of a model and their combined header.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct SplitFiles {
     files: Vec<SizedFile>,
     /// The metadata of the first file, the tensors of all.
     pub(super) header: Header,
 }
 
-impl Parts {
+impl SplitFiles {
     /// Opens a model; any of its files may be named.
     ///
     /// # Errors

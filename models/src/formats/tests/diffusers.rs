@@ -46,7 +46,7 @@ fn sound_folders_say_what_they_have() {
         let folder = DiffusersFolder::open(&golden(name)).unwrap();
         assert!(DiffusersFolder::is_one(&golden(name)));
         assert_eq!(folder.pipeline.as_deref(), pipeline);
-        assert_eq!(folder.parts().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
+        assert_eq!(folder.components().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
         assert!(folder.unet().join("config.json").is_file());
         let has_text = folder.conditioner(&Device::Cpu).unwrap().map(|c| c.width());
         let has_vae = folder.vae(&Device::Cpu).unwrap().map(|v| v.config().latent_channels);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Most classes use `tokenizer.json` unchanged. Those with their own constructor use only its vocabulary, merges and
 /// post-processor, and define pre-tokenisation themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum TokenizerClass {
     /// `TokenizersBackend`: the file unchanged.
     AsIs,
     Llama,
@@ -88,7 +88,7 @@ const FOREIGN: [&str; 63] = [
     "XLNetTokenizer",
 ];
 
-impl Class {
+impl TokenizerClass {
     /// The class that `AutoTokenizer` chooses for a model of this `model_type` whose files declare `declared`.
     pub(super) fn choose(model_type: &str, declared: Option<&str>, is_byte_level: bool) -> Self {
         // As in transformers' list of models whose files often name the wrong class.
@@ -254,25 +254,25 @@ mod tests {
     #[test]
     fn the_class_is_the_one_that_transformers_takes() {
         let choose = |model: &str, class: &str, is_byte_level| {
-            Class::choose(model, Some(class).filter(|class| !class.is_empty()), is_byte_level)
+            TokenizerClass::choose(model, Some(class).filter(|class| !class.is_empty()), is_byte_level)
         };
         for (model, class, is_byte_level, expected) in [
-            ("llama", "", false, Class::AsIs),
-            ("llama", "PreTrainedTokenizerFast", false, Class::AsIs),
-            ("llama", "LlamaTokenizerFast", true, Class::AsIs),
-            ("llama", "LlamaTokenizerFast", false, Class::Llama),
-            ("llama", "GPT2TokenizerFast", true, Class::Gpt2),
-            ("llama", "NoSuchTokenizer", false, Class::AsIs),
-            ("llama", "Phi3Tokenizer", true, Class::Llama),
-            ("llama", "BartTokenizerFast", true, Class::Foreign("BartTokenizer".to_owned())),
-            ("llama", "CodeLlamaTokenizer", false, Class::Foreign("CodeLlamaTokenizer".to_owned())),
-            ("gpt2", "", true, Class::Gpt2),
-            ("gpt2", "PreTrainedTokenizerFast", true, Class::AsIs),
-            ("gpt_neox", "", true, Class::GptNeoX),
-            ("gpt_neox", "TokenizersBackend", true, Class::AsIs),
-            ("gpt_neox", "LlamaTokenizer", false, Class::Llama),
-            ("qwen2", "PreTrainedTokenizerFast", true, Class::Qwen2),
-            ("qwen2", "LlamaTokenizer", false, Class::Qwen2),
+            ("llama", "", false, TokenizerClass::AsIs),
+            ("llama", "PreTrainedTokenizerFast", false, TokenizerClass::AsIs),
+            ("llama", "LlamaTokenizerFast", true, TokenizerClass::AsIs),
+            ("llama", "LlamaTokenizerFast", false, TokenizerClass::Llama),
+            ("llama", "GPT2TokenizerFast", true, TokenizerClass::Gpt2),
+            ("llama", "NoSuchTokenizer", false, TokenizerClass::AsIs),
+            ("llama", "Phi3Tokenizer", true, TokenizerClass::Llama),
+            ("llama", "BartTokenizerFast", true, TokenizerClass::Foreign("BartTokenizer".to_owned())),
+            ("llama", "CodeLlamaTokenizer", false, TokenizerClass::Foreign("CodeLlamaTokenizer".to_owned())),
+            ("gpt2", "", true, TokenizerClass::Gpt2),
+            ("gpt2", "PreTrainedTokenizerFast", true, TokenizerClass::AsIs),
+            ("gpt_neox", "", true, TokenizerClass::GptNeoX),
+            ("gpt_neox", "TokenizersBackend", true, TokenizerClass::AsIs),
+            ("gpt_neox", "LlamaTokenizer", false, TokenizerClass::Llama),
+            ("qwen2", "PreTrainedTokenizerFast", true, TokenizerClass::Qwen2),
+            ("qwen2", "LlamaTokenizer", false, TokenizerClass::Qwen2),
         ] {
             assert_eq!(choose(model, class, is_byte_level), expected, "{model} {class} {is_byte_level}");
         }

@@ -22,7 +22,7 @@ use super::extras::{Extras, token_ids};
 use super::tokenizer_json;
 use crate::ModelError;
 use crate::causal::CausalConfig;
-use class::Class;
+use class::TokenizerClass;
 use settings::Settings;
 use spelling::Spelling;
 pub(super) use templates::ADDITIONAL as ADDITIONAL_TEMPLATES;
@@ -96,14 +96,14 @@ impl ModelTokenizer {
         let mut file: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(&path, &e))?;
         let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
         let declared = settings.declared_class().or(class_of_model);
-        let class = Class::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
+        let class = TokenizerClass::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
         settings.complete(&class);
         let notes = notes(&class, &file, &settings.source);
         class.rebuild(&mut file, &settings.source);
         let spelling = Spelling::of_decoder(&file["decoder"]);
         // Files that the class uses unchanged need no rewriting.
         let tokenizer = match class {
-            Class::AsIs | Class::Foreign(_) => build(&path, bytes, &settings)?,
+            TokenizerClass::AsIs | TokenizerClass::Foreign(_) => build(&path, bytes, &settings)?,
             _ => build(&path, file.to_string().as_bytes(), &settings)?,
         };
         drop(file);
@@ -236,9 +236,9 @@ pub(crate) fn clip(
     let is_clips = matches!(declared, None | Some("CLIPTokenizer" | "CLIPTokenizerFast"));
     let has_pairs = matches!(file["model"]["type"].as_str(), None | Some("BPE"));
     let class = if is_clips && has_pairs {
-        Class::Clip
+        TokenizerClass::Clip
     } else {
-        Class::choose("", declared, file.to_string().contains("\"ByteLevel\""))
+        TokenizerClass::choose("", declared, file.to_string().contains("\"ByteLevel\""))
     };
     settings.complete(&class);
     class.rebuild(&mut file, &settings.source);
@@ -249,7 +249,7 @@ pub(crate) fn clip(
             return Err(error(format!("special token `{text}` is not in its vocabulary")));
         }
     }
-    if class == Class::Clip {
+    if class == TokenizerClass::Clip {
         begin_and_end(&mut file, &settings);
     }
     let tokenizer = build(path, file.to_string().as_bytes(), &settings)?;
@@ -307,9 +307,9 @@ fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
 }
 
 /// Notes where the class tokenises differently from the file, or is not supported.
-fn notes(class: &Class, file: &Value, settings: &Value) -> Vec<String> {
+fn notes(class: &TokenizerClass, file: &Value, settings: &Value) -> Vec<String> {
     let name = settings["tokenizer_class"].as_str().unwrap_or("the model's own");
-    if let Class::Foreign(name) = class {
+    if let TokenizerClass::Foreign(name) = class {
         return vec![format!(
             "tokenizer_class {name} splits text in its own way in transformers 5; here tokenizer.json is read as it is"
         )];

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::class::Class;
+use super::class::TokenizerClass;
 use crate::ModelError;
 use crate::formats::Extras;
 
@@ -66,7 +66,7 @@ impl Settings {
     }
 
     /// Adds the class's own tokens for names that no file has, not even as null.
-    pub(super) fn complete(&mut self, class: &Class) {
+    pub(super) fn complete(&mut self, class: &TokenizerClass) {
         for (name, text) in class.default_tokens() {
             if self.source.get(*name).is_none() {
                 self.named.push(((*name).to_owned(), AddedToken::from(*text, true)));

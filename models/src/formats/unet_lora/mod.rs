@@ -19,7 +19,7 @@ use super::component::from_file;
 use super::lora_settings::{Halves, Settings, TrainedLora};
 use crate::ModelError;
 use crate::unet::UNetConfig;
-use names::Part;
+use names::TensorRole;
 use source::Source;
 pub use source::is_unet_lora;
 pub use write::save_unet_lora;
@@ -129,12 +129,12 @@ struct Found {
 
 impl Found {
     /// Inserts a tensor; two spellings of one tensor are ambiguous and refused.
-    fn insert(&mut self, layer: String, part: Part, tensor: Tensor) -> Result<(), String> {
+    fn insert(&mut self, layer: String, part: TensorRole, tensor: Tensor) -> Result<(), String> {
         let before = match part {
-            Part::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
-            Part::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
-            Part::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
-            Part::Replaced => self.replaced.insert(layer, tensor).map(drop),
+            TensorRole::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
+            TensorRole::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
+            TensorRole::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
+            TensorRole::Replaced => self.replaced.insert(layer, tensor).map(drop),
         };
         before.map_or(Ok(()), |()| Err("is there twice, under two names".to_owned()))
     }

@@ -11,7 +11,7 @@ const PEFT_PREFIX: &str = "base_model.model.";
 
 /// The role of a tensor in its layer's adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum TensorRole {
     A,
     B,
     Alpha,
@@ -20,15 +20,15 @@ pub(super) enum Part {
 }
 
 /// PEFT's infixes of the two factors.
-const MARKS: [(&str, Part); 2] = [(".lora_A.", Part::A), (".lora_B.", Part::B)];
+const MARKS: [(&str, TensorRole); 2] = [(".lora_A.", TensorRole::A), (".lora_B.", TensorRole::B)];
 
 /// Suffixes of other spellings: diffusers', those of attention processors, and an alpha.
-const ENDS: [(&str, Part); 5] = [
-    (".lora.down.weight", Part::A),
-    (".lora.up.weight", Part::B),
-    ("_lora.down.weight", Part::A),
-    ("_lora.up.weight", Part::B),
-    (".alpha", Part::Alpha),
+const ENDS: [(&str, TensorRole); 5] = [
+    (".lora.down.weight", TensorRole::A),
+    (".lora.up.weight", TensorRole::B),
+    ("_lora.down.weight", TensorRole::A),
+    ("_lora.up.weight", TensorRole::B),
+    (".alpha", TensorRole::Alpha),
 ];
 
 /// Name components of unsupported adapters, and what to do about them.
@@ -56,7 +56,7 @@ pub(super) fn check_pefts(name: &str) -> Result<(), String> {
     Err(format!("its name does not begin with `{PEFT_PREFIX}`, so peft would leave it out"))
 }
 
-/// The layer of a tensor and its role in the adapter; for [`Part::Replaced`] the full name of the replaced tensor.
+/// The layer of a tensor and its role in the adapter; for [`TensorRole::Replaced`] the full name of the replaced tensor.
 /// `shapes` are the model's tensors.
 ///
 /// # Errors
@@ -65,7 +65,7 @@ pub(super) fn parse(
     name: &str,
     config: &UNetConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
-) -> Result<(String, Part), String> {
+) -> Result<(String, TensorRole), String> {
     let is_kind = |mark: &str| match mark {
         // A UNet module may have these further inside its name.
         "text_encoder" | "lora_te" | "lora_unet_" | "transformer." => name.starts_with(mark),
@@ -81,13 +81,13 @@ pub(super) fn parse(
     let plain = path.replace(".modules_to_save.default", "").replace(".base_layer", "");
     let plain = config.canonical_name(&plain);
     if shapes.contains_key(&plain) {
-        return Ok((plain, Part::Replaced));
+        return Ok((plain, TensorRole::Replaced));
     }
     Err("not a tensor of a LoRA adapter, nor one of the model's".to_owned())
 }
 
 /// The layer and role of a factor by its name, if it is one.
-fn factor(path: &str) -> Result<Option<(&str, Part)>, String> {
+fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
     for (mark, part) in MARKS {
         let Some((layer, rest)) = path.split_once(mark) else { continue };
         // An in-memory state dict has the adapter's name there.

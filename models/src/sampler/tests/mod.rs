@@ -16,8 +16,8 @@ fn through(levels: &[NoiseLevel]) -> Vec<Stride> {
     (0..n).map(stride).collect()
 }
 
-fn sampling(sampler: Sampler, clip: Option<f64>) -> Sampling {
-    Sampling::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, NoiseLevel::IMAGE]), clip).unwrap()
+fn sampling(sampler: Sampler, clip: Option<f64>) -> SamplerSteps {
+    SamplerSteps::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, NoiseLevel::IMAGE]), clip).unwrap()
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -57,7 +57,7 @@ fn the_last_step_to_the_image_is_no_decision() {
 fn a_last_step_from_elsewhere_draws_the_large_variance_only() {
     let last = Stride { from: THERE, to: NoiseLevel::IMAGE, is_from_cleanest: false };
     let deviation = |variance| {
-        let sampling = Sampling::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
+        let sampling = SamplerSteps::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
         sampling.gaussian(0).deviation
     };
     assert_eq!(deviation(Variance::Small), 0.0);
@@ -116,7 +116,7 @@ fn the_gaussian_is_the_mean_of_a_step() {
     for prediction in [Prediction::Epsilon, Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 0.4 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
             let levels = [HERE, THERE, NoiseLevel { signal: 0.9, noise: 0.2 }, NoiseLevel::IMAGE];
-            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
+            let sampling = SamplerSteps::new(sampler, prediction, through(&levels), None).unwrap();
             for (step, level) in levels[..3].iter().enumerate() {
                 let gaussian = sampling.gaussian(step);
                 let mean = sampling.mean(step, &[0.7], &[-0.4], None)[0];
@@ -140,7 +140,7 @@ fn guidance_goes_beyond_the_conditional_prediction() {
 #[test]
 fn bad_settings_are_refused() {
     let refused = |sampler, prediction, levels: &[NoiseLevel]| {
-        Sampling::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
+        SamplerSteps::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
     };
     let blind = NoiseLevel { signal: 0.0, noise: 1.0 };
     assert_eq!(
@@ -157,7 +157,7 @@ fn without_signal_every_sampler_makes_numbers() {
     let levels = [NoiseLevel { signal: 0.0, noise: 1.0 }, HERE, THERE, NoiseLevel::IMAGE];
     for prediction in [Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 1.0 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
-            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
+            let sampling = SamplerSteps::new(sampler, prediction, through(&levels), None).unwrap();
             let (mut latent, mut previous) = (vec![0.3, -1.0], None);
             for step in 0..3 {
                 let made = sampling.step(step, &latent, &[0.1, 0.2], previous.as_deref(), &[1.0, -1.0]);
@@ -171,7 +171,7 @@ fn without_signal_every_sampler_makes_numbers() {
 #[test]
 fn public_types_can_cross_threads() {
     fn check<T: Send + Sync>() {}
-    check::<(Sampling, Sampler, Stride, Step, StepGaussian)>();
+    check::<(SamplerSteps, Sampler, Stride, Step, StepGaussian)>();
     check::<SamplingPlan>();
     check::<crate::scheduler::Scheduler>();
 }

@@ -29,7 +29,7 @@ type Gradient = [f64; 2];
 
 struct World {
     schedule: NoiseSchedule,
-    sampling: Sampling,
+    sampling: SamplerSteps,
 }
 
 /// A decision: its step, the latent before and after.
@@ -41,7 +41,7 @@ impl World {
         let timesteps: Vec<usize> = (0..BETAS.len()).rev().collect();
         let sampler = Sampler::Ddpm { variance: Variance::Large };
         let strides = sampler.strides(&schedule, &timesteps, NoiseLevel::IMAGE);
-        Self { sampling: Sampling::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
+        Self { sampling: SamplerSteps::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
     }
 
     /// The stochastic steps: all but the last.
@@ -157,7 +157,8 @@ fn forward_noising_is_unbiased() {
             let (noise, x) = world.noised(step, rng);
             let strides = vec![world.sampling.strides[step]];
             let posterior =
-                Sampling::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, strides, None).unwrap();
+                SamplerSteps::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, strides, None)
+                    .unwrap();
             let made = posterior.step(0, &[x as f32], &[noise as f32], None, &[normal(rng) as f32]);
             world.gradient((step, x, f64::from(made.next[0])))
         }))

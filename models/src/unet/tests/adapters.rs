@@ -48,9 +48,9 @@ fn only_plain_adapters_go_on_learning() {
 }
 
 /// A folder that is rewritten for each file.
-struct Place(tempfile::TempDir);
+struct AdapterFolder(tempfile::TempDir);
 
-impl Place {
+impl AdapterFolder {
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -68,7 +68,7 @@ impl Place {
 }
 
 /// A hand-written safetensors file with this metadata.
-fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashMap<String, String>>) {
+fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], metadata: Option<&HashMap<String, String>>) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, tensor) in tensors {
         let start = data.len();
@@ -76,8 +76,8 @@ fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashM
         header
             .insert(name.clone(), json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [start, data.len()]}));
     }
-    if let Some(said) = said {
-        header.insert("__metadata__".to_owned(), json!(said));
+    if let Some(metadata) = metadata {
+        header.insert("__metadata__".to_owned(), json!(metadata));
     }
     let header = Value::Object(header).to_string();
     let length = (header.len() as u64).to_le_bytes();
@@ -88,7 +88,7 @@ const FILE: &str = "pytorch_lora_weights.safetensors";
 
 #[test]
 fn settings_are_found_with_and_without_the_name_of_their_part() {
-    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
     let (a, b) = (format!("{LAYER}.lora_A.weight"), format!("{LAYER}.lora_B.weight"));
     let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
     for (settings, scale, base) in [
@@ -107,7 +107,7 @@ fn settings_are_found_with_and_without_the_name_of_their_part() {
 
 #[test]
 fn what_else_a_file_may_hold_is_refused_by_name() {
-    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
     let name = |end: &str| format!("{LAYER}{end}");
     let (a, b) = (name(".lora_A.weight"), name(".lora_B.weight"));
     let refused = |more: &[(&str, &[usize])], settings: Option<&Value>, expected: &str| {
@@ -181,7 +181,7 @@ fn names_that_peft_does_not_read_are_refused_in_its_folders() {
     for (prefix, is_read) in [("base_model.model.", true), ("", false), ("unet.", false)] {
         let (a, b) = (format!("{prefix}{LAYER}.lora_A.weight"), format!("{prefix}{LAYER}.lora_B.weight"));
         let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
-        let inside = Place(tempfile::tempdir_in(place.path()).unwrap());
+        let inside = AdapterFolder(tempfile::tempdir_in(place.path()).unwrap());
         inside.write("adapter_model.safetensors", pair, None);
         std::fs::write(inside.0.path().join("adapter_config.json"), settings.to_string()).unwrap();
         match load(inside.0.path(), &config) {

@@ -237,7 +237,7 @@ impl Rounds<'_> {
             settings.data.data = Some(pairs.display().to_string());
             settings.run.out = Some(run.display().to_string());
         });
-        let resume = if run.exists() { begun(&run)? } else { None };
+        let resume = if run.exists() { resumable_run(&run)? } else { None };
         one(Call { values, reporter: self.call.reporter }, resume)?;
         Ok(run.join("model").is_dir())
     }
@@ -293,7 +293,7 @@ fn clear_references(values: &mut Values) {
 }
 
 /// A started run that can be resumed; one without a checkpoint is deleted.
-fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
+fn resumable_run(run: &Path) -> Result<Option<PathBuf>, Failure> {
     let is_begun = run.join("config.toml").is_file() && !RunFolder::open(run)?.checkpoints()?.is_empty();
     if is_begun {
         return Ok(Some(run.to_owned()));
