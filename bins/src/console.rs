@@ -60,13 +60,13 @@ pub(crate) struct Console {
     quiet: bool,
     json: bool,
     bar: Option<ProgressBar>,
-    said: Instant,
+    reported_at: Instant,
     total: usize,
 }
 
 impl Console {
     pub(crate) fn start(quiet: bool, json: bool) -> Self {
-        Self { quiet, json, bar: None, said: Instant::now(), total: 0 }
+        Self { quiet, json, bar: None, reported_at: Instant::now(), total: 0 }
     }
 
     /// A line of information.
@@ -161,8 +161,8 @@ impl Monitor for Console {
         if !bar.is_hidden() {
             bar.set_position(record.step as u64);
             bar.set_message(message);
-        } else if self.said.elapsed() >= Duration::from_secs(5) || record.step == self.total {
-            self.said = Instant::now();
+        } else if self.reported_at.elapsed() >= Duration::from_secs(5) || record.step == self.total {
+            self.reported_at = Instant::now();
             let left = self.total.saturating_sub(record.step) as f64 * record.examples as f64
                 / (record.step as f64 * value("pairs_per_second")).max(1e-9);
             self.info(&format!("step {}/{} {message}, {left:.0} s left", record.step, self.total));

@@ -169,7 +169,7 @@ fn faulty(fault: Fault) -> Faulty {
 }
 
 /// Checks all laws in turn; returns the message of the first violation.
-fn verdict(fault: Fault) -> Option<String> {
+fn first_violation(fault: Fault) -> Option<String> {
     let mdp = Finite::bandit(3);
     let starts = [FiniteState::default(); 4];
     let episodes: Vec<_> = [0, 2, 1, 1].map(|arm| Episode::whole(starts[0], vec![arm])).into();
@@ -186,10 +186,10 @@ fn verdict(fault: Fault) -> Option<String> {
 #[test]
 fn each_broken_law_is_found() {
     let check = |fault, expected: &str| {
-        let message = verdict(fault).unwrap_or_else(|| panic!("{fault:?} is not found"));
+        let message = first_violation(fault).unwrap_or_else(|| panic!("{fault:?} is not found"));
         assert!(message.contains(expected), "{fault:?}: {message}");
     };
-    assert_eq!(verdict(Fault::None), None);
+    assert_eq!(first_violation(Fault::None), None);
     check(Fault::ForgetsTheGenerator, "the same generator gave different actions");
     check(Fault::SamplesTheForbidden, "sample gave an action that is not allowed");
     check(Fault::LooksAtTheBatch, "batch composition: the log-probabilities of decision 0 of episode 0");

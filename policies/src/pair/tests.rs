@@ -10,20 +10,20 @@ use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, che
 use crate::policy::{Learner, Persist as _};
 
 /// A hand-off that passes the response on as the next problem's prompt.
-struct Said;
+struct ResponseAsPrompt;
 
-impl Handoff<TokenMdp, TokenMdp> for Said {
+impl Handoff<TokenMdp, TokenMdp> for ResponseAsPrompt {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
         Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
-type Two = Hybrid<TokenMdp, TokenMdp, Said>;
+type Two = Hybrid<TokenMdp, TokenMdp, ResponseAsPrompt>;
 type Tables = Pair<Tabular<TokenMdp>, Tabular<TokenMdp>>;
 
 fn problem() -> Two {
     let words = |vocabulary, max_length| TokenMdp { vocabulary, eos: vec![0], max_length };
-    Hybrid { outer: words(3, 4), inner: words(2, 5), handoff: Said }
+    Hybrid { outer: words(3, 4), inner: words(2, 5), handoff: ResponseAsPrompt }
 }
 
 fn starts(n: usize) -> Vec<Half<TokenState, TokenState>> {
@@ -65,20 +65,20 @@ fn a_pairs_cursor_goes_over_the_hand_off() {
     let mut cursor = pair.cursor(&mdp, &all).unwrap();
     let word = Half::Outer;
     cursor.advance(&[word(1), word(0), word(2), Half::Inner(1)]).unwrap();
-    let said = |prompt: &[u32], response: &[u32]| TokenState { prompt: prompt.into(), response: response.to_vec() };
+    let state = |prompt: &[u32], response: &[u32]| TokenState { prompt: prompt.into(), response: response.to_vec() };
     let expected = [
-        Half::Outer(said(&[1], &[1])),
-        Half::Inner(said(&[0], &[])),
-        Half::Outer(said(&[1], &[2])),
-        Half::Inner(said(&[2, 0], &[1])),
+        Half::Outer(state(&[1], &[1])),
+        Half::Inner(state(&[0], &[])),
+        Half::Outer(state(&[1], &[2])),
+        Half::Inner(state(&[2, 0], &[1])),
     ];
     assert_eq!(cursor.states(), expected);
     cursor.advance(&[word(0), Half::Inner(1), word(2), Half::Inner(0)]).unwrap();
-    assert_eq!(cursor.states()[0], Half::Inner(said(&[1, 0], &[])));
+    assert_eq!(cursor.states()[0], Half::Inner(state(&[1, 0], &[])));
     cursor.select(&[2, 0, 0]);
-    assert_eq!(cursor.states()[1..], [Half::Inner(said(&[1, 0], &[])), Half::Inner(said(&[1, 0], &[]))]);
+    assert_eq!(cursor.states()[1..], [Half::Inner(state(&[1, 0], &[])), Half::Inner(state(&[1, 0], &[]))]);
     cursor.advance(&[word(1), Half::Inner(0), Half::Inner(1)]).unwrap();
-    assert_eq!(cursor.states()[0], Half::Inner(said(&[2, 2, 1], &[])));
+    assert_eq!(cursor.states()[0], Half::Inner(state(&[2, 2, 1], &[])));
 }
 
 #[test]

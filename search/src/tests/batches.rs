@@ -12,8 +12,8 @@ fn no_start_depends_on_the_others() {
     let starts = [[1].as_slice(), &[2, 3], &[3; 6], &[1, 1, 1, 1, 1], &[1]].map(TokenState::new);
     let [policy, reference, verifier] = [1, 2, 3].map(|seed| untidy(&mdp, &starts[0], seed));
     let score = LogProbs::implicit_reward(0.3, &reference);
-    let verdict = LogProbs::likelihood_of(&verifier);
-    with_methods(&verdict, |name, method| {
+    let verifier_score = LogProbs::likelihood_of(&verifier);
+    with_methods(&verifier_score, |name, method| {
         for budget in [usize::MAX, 25] {
             let search = Search::new(&mdp, &policy, &score).within(budget);
             let (longest, mut generators) = ([LONG, LONG, LONG, LONG, 2], rngs(5, 40));

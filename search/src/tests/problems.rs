@@ -23,18 +23,18 @@ pub(super) fn words(vocabulary: u32, max_length: usize) -> TokenMdp {
 
 /// A hand-off that passes the response on as the next problem's prompt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said;
+pub(super) struct ResponseAsPrompt;
 
-impl Handoff<TokenMdp, TokenMdp> for Said {
+impl Handoff<TokenMdp, TokenMdp> for ResponseAsPrompt {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
         Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
-pub(super) type Two = Hybrid<TokenMdp, TokenMdp, Said>;
+pub(super) type Two = Hybrid<TokenMdp, TokenMdp, ResponseAsPrompt>;
 
 pub(super) fn two() -> Two {
-    Hybrid { outer: words(3, 3), inner: words(2, 5), handoff: Said }
+    Hybrid { outer: words(3, 3), inner: words(2, 5), handoff: ResponseAsPrompt }
 }
 
 /// A custom problem: stones across a river.

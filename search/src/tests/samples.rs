@@ -41,8 +41,8 @@ fn a_verifier_ranks_what_another_policy_proposed() {
     let mdp = words(4, 5);
     let start = TokenState::new([1]);
     let [policy, verifier, reference] = [1, 2, 3].map(|seed| untidy(&mdp, &start, seed));
-    let verdict = LogProbs::implicit_reward_of(0.5, &verifier, &reference);
-    let rerank = Rerank { method: &Sampling { n: 30 }, score: &verdict, keep: 30 };
+    let verifier_score = LogProbs::implicit_reward_of(0.5, &verifier, &reference);
+    let rerank = Rerank { method: &Sampling { n: 30 }, score: &verifier_score, keep: 30 };
     let starts = [start.clone(), TokenState::new([2, 0]), start];
     let ranked = run((&mdp, &policy), &LogProbs::likelihood(), &rerank, &starts).unwrap();
     let plain = run((&mdp, &policy), &LogProbs::likelihood(), &Sampling { n: 30 }, &starts).unwrap();
@@ -50,7 +50,7 @@ fn a_verifier_ranks_what_another_policy_proposed() {
         assert!(ranked.found.windows(2).all(|pair| pair[0].score >= pair[1].score));
         assert_eq!(ranked.found.len(), plain.found.len());
         for found in &ranked.found {
-            assert!((found.score - score_of(&mdp, &policy, &verdict, &found.episode)).abs() < 1e-9);
+            assert!((found.score - score_of(&mdp, &policy, &verifier_score, &found.episode)).abs() < 1e-9);
             assert!((found.gains.iter().sum::<f64>() - found.score).abs() < 1e-12);
             assert!(plain.found.iter().any(|sample| sample.log_probs == found.log_probs));
         }
