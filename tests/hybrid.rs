@@ -35,7 +35,7 @@ fn world() -> (Problem, Models) {
     let tokenizer = refiner.tokenizer().unwrap().clone();
     let folder = DiffusersFolder::open(&golden("companions/sd")).unwrap();
     let texts = Arc::new(folder.conditioner(&cpu).unwrap().unwrap());
-    let scheduler = folder.part("scheduler").unwrap().path.join("scheduler_config.json");
+    let scheduler = folder.component("scheduler").unwrap().path.join("scheduler_config.json");
     let scheduler = Scheduler::parse(&scheduler, &std::fs::read_to_string(&scheduler).unwrap()).unwrap();
     let outer = TokenMdp { vocabulary: refiner.config.vocabulary as u32, eos: tokenizer.eos.clone(), max_length: 12 };
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());

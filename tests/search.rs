@@ -30,7 +30,7 @@ fn world() -> (Problem, Pair<CausalLm, Denoiser>) {
     let tokenizer = refiner.tokenizer().unwrap().clone();
     let folder = DiffusersFolder::open(&root.join("tests/golden/companions/sd")).unwrap();
     let texts = Arc::new(folder.conditioner(&cpu).unwrap().unwrap());
-    let scheduler = folder.part("scheduler").unwrap().path.join("scheduler_config.json");
+    let scheduler = folder.component("scheduler").unwrap().path.join("scheduler_config.json");
     let scheduler = Scheduler::parse(&scheduler, &std::fs::read_to_string(&scheduler).unwrap()).unwrap();
     let outer = TokenMdp { vocabulary: refiner.config.vocabulary as u32, eos: tokenizer.eos.clone(), max_length: 9 };
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());

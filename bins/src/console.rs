@@ -1,4 +1,4 @@
-//! Everything that is printed.
+//! Output of the program: results to stdout; progress, logs and errors to stderr.
 #![expect(clippy::print_stderr, reason = "this is where printing happens")]
 
 use std::fmt::Write as _;
@@ -18,10 +18,10 @@ pub(crate) fn error(message: &str) {
     eprintln!("error: {}", with_flags(message));
 }
 
-/// What the libraries call the run that goes on, which is no setting.
+/// The libraries' word for resuming a run, which is not a setting.
 const RESUME: &str = "`resume`";
 
-/// The libraries call a setting by its place in config files; here it is a flag. Where they speak of the key, it stays.
+/// Replaces setting paths such as `run.out` in a library's message by flags; messages about config keys keep the path.
 pub(crate) fn with_flags(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -43,12 +43,12 @@ pub(crate) fn with_flags(text: &str) -> String {
     shown + rest
 }
 
-/// Prints what the user must know though nothing went wrong, such as that an interrupt was heard.
+/// Prints a notice that is not an error, such as the reply to an interrupt.
 pub(crate) fn notice(message: &str) {
     eprintln!("{}", with_flags(message));
 }
 
-/// Prints a result to stdout. A reader that has gone away (`| head`) is not an error.
+/// Prints a result to stdout; a closed pipe (`| head`) is not an error.
 pub(crate) fn result(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -60,13 +60,13 @@ pub(crate) struct Console {
     quiet: bool,
     json: bool,
     bar: Option<ProgressBar>,
-    said: Instant,
+    reported_at: Instant,
     total: usize,
 }
 
 impl Console {
     pub(crate) fn start(quiet: bool, json: bool) -> Self {
-        Self { quiet, json, bar: None, said: Instant::now(), total: 0 }
+        Self { quiet, json, bar: None, reported_at: Instant::now(), total: 0 }
     }
 
     /// A line of information.
@@ -82,7 +82,7 @@ impl Console {
         }
     }
 
-    /// A bar for work of `total` parts; hidden where nobody looks.
+    /// A progress bar for work of `total` parts; hidden where stderr is not a terminal.
     fn progress(&self, what: &'static str, total: usize) -> ProgressBar {
         let visible = !self.quiet && !self.json && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -161,8 +161,8 @@ impl Monitor for Console {
         if !bar.is_hidden() {
             bar.set_position(record.step as u64);
             bar.set_message(message);
-        } else if self.said.elapsed() >= Duration::from_secs(5) || record.step == self.total {
-            self.said = Instant::now();
+        } else if self.reported_at.elapsed() >= Duration::from_secs(5) || record.step == self.total {
+            self.reported_at = Instant::now();
             let left = self.total.saturating_sub(record.step) as f64 * record.examples as f64
                 / (record.step as f64 * value("pairs_per_second")).max(1e-9);
             self.info(&format!("step {}/{} {message}, {left:.0} s left", record.step, self.total));

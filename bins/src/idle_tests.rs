@@ -1,4 +1,4 @@
-//! The table against the program: what it says is read, is.
+//! Checks the settings table against the program: every setting that the table says is read is read.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use recipes::Failure;
 use recipes::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
 
-/// A folder with all that the command lines below name.
+/// A folder with the files that the command lines below name.
 struct Scene(tempfile::TempDir);
 
 impl Scene {
@@ -74,10 +74,10 @@ fn tensors(names: &[&'static str], shape: &[usize]) -> Vec<u8> {
 /// Settings of a run of one step.
 const SHORT: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 --n-samples 1 --eval-share 0.3";
 
-/// The same of one that shows nothing.
+/// Settings of a one-step run that shows no samples.
 const BARE: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0";
 
-/// What is made first, each by a command of its own.
+/// Commands that create the files first.
 const MADE: &[&str] = &[
     "sample --model builtin:tldr --limit-prompts 6 --pairs @texts",
     "judge --pairs @texts",
@@ -90,7 +90,7 @@ const MADE: &[&str] = &[
      --save-trajectories @ways.safetensors",
 ];
 
-/// Every verb with every kind of problem and source, and with what else decides what is read.
+/// Every verb with every kind of problem and source, and every other condition of the table.
 const LINES: &[&str] = &[
     "train --model builtin:tldr --data builtin:tldr --limit 4 --eval-examples 2 SHORT",
     "train --model builtin:tldr --data @pairs.jsonl --lora-rank 2 SHORT",
@@ -187,7 +187,7 @@ fn what_the_table_says_is_read_is_read() {
         }
     }
     assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
-    // A setting that no line has read in one of its verbs is one that no line has tried.
+    // A setting that no line reads in one of its verbs is untested.
     for key in all() {
         for verb in
             [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0)
@@ -197,7 +197,7 @@ fn what_the_table_says_is_read_is_read() {
     }
 }
 
-/// What is said of settings that are typed, with spaces between; nothing where they are not refused.
+/// The refusal of typed settings, separated by spaces; empty where none is refused.
 fn refused(verb: Verbs, sets: &str) -> String {
     let mut values = Values::default();
     sets.split_whitespace().for_each(|set| values.merge_set(set).unwrap());

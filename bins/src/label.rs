@@ -29,7 +29,7 @@ pub(crate) fn label(call: &Invocation) -> Result<ExitCode, Failure> {
     })?;
     let (stop, stopped) = label::stop();
     ctrlc::set_handler(move || stop.now())?;
-    // Browsers send nobody what stands behind the `#`.
+    // Browsers do not send the fragment after `#` to the server.
     let secret = token.map(|token| format!("#token={}", percent_encoded(&token))).unwrap_or_default();
     call.console.info(&format!("{n} pairs to compare; ctrl-C ends this, and nothing is lost"));
     console::result(&format!("http://{}/{secret}", server.address()));
@@ -49,7 +49,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
     Ok(Settings { host, port, token, labeller, seed, ..Settings::default() })
 }
 
-/// Who has answered how much, and how much they agree.
+/// Prints judgements per labeller and their agreement.
 fn summarise(call: &Invocation, labels: &Judgements, n: usize) {
     for labeller in labels.labellers() {
         call.console.info(&format!("{labeller}: {} of {n} pairs", labels.count(labeller)));

@@ -22,8 +22,8 @@ use recipes::{Call, Ended, Failure};
 
 use crate::console::Console;
 
-/// Runs the command line `arguments`, the program's name first, to the process's exit code: 0 done, 1 failed, 2 wrong
-/// usage, 130 interrupted after a checkpoint.
+/// Runs the command line `arguments`, program name first, and returns the exit code: 0 done, 1 failed, 2 wrong usage,
+/// 130 interrupted after a checkpoint.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = match command().try_get_matches_from(join_switches(arguments)) {
         Ok(matches) => matches,
@@ -52,7 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What every verb gets.
+/// The input of every verb.
 struct Invocation {
     values: Values,
     console: Console,
@@ -95,7 +95,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 fn train(asked: &Invocation, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
-    // From here on an interrupt is a wish to stop at the next step.
+    // From here on an interrupt asks for a stop at the next step.
     stop::listen("stopping after this step, with a checkpoint")?;
     let trained = recipes::train(asked.call(), resume.map(PathBuf::as_path))?;
     Ok(match trained.ended {
@@ -123,7 +123,7 @@ fn search(asked: &Invocation) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints lines where no file was named for them.
+/// Prints lines unless a file was named for them.
 fn print(asked: &Invocation, lines: &[serde_json::Value]) {
     if asked.values.run.out().is_none() {
         for line in lines {
@@ -132,7 +132,7 @@ fn print(asked: &Invocation, lines: &[serde_json::Value]) {
     }
 }
 
-/// Puts the sources of settings together and starts logging.
+/// Merges the sources of settings and starts logging.
 fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     let mut values = Values::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
@@ -286,7 +286,7 @@ fn flag(key: &'static keys::Key) -> Arg {
     }
 }
 
-/// What a text stands for in the help.
+/// The placeholder of a text setting in the help.
 fn what(name: &str) -> &'static str {
     match name {
         "model"

@@ -1,4 +1,4 @@
-//! What is said of a training run that is over.
+//! Prints the summary of a finished training run.
 use std::fmt::Write as _;
 
 use recipes::settings::{Modality, fields};
@@ -6,7 +6,7 @@ use recipes::{Ended, Next, Trained};
 
 use crate::console;
 
-/// Prints what came of a run, and what to do next.
+/// Prints a run's result and the suggested next command.
 pub(crate) fn print(trained: &Trained) {
     let folder = trained.folder.display();
     match &trained.ended {
@@ -41,7 +41,7 @@ fn done(trained: &Trained) -> String {
     text
 }
 
-/// The command that shows best what a run has learned.
+/// The suggested next command.
 fn command(next: &Next, run: &str) -> String {
     match next {
         Next::Sample { mdp: Modality::Token, prompts } => format!("sample --model {run} --prompts {prompts} --n 2"),

@@ -1,16 +1,17 @@
-//! The wish to stop: ctrl-C, or the system's.
+//! Stop requests: ctrl-C and termination signals.
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::Failure;
 
 use crate::console;
 
-/// Whether somebody wants the program to stop.
+/// Whether a stop was requested.
 pub(crate) static WANTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on the first interrupt is a wish, which is answered with these words; the second ends the program at once.
+/// Installs the signal handler: the first interrupt requests a stop and prints `answer`; the second ends the program at
+/// once.
 ///
-/// Who listens already is not asked again: rounds go on listening as they began.
+/// Later calls keep the first handler, so rounds install it once.
 pub(crate) fn listen(answer: &'static str) -> Result<(), Failure> {
     static LISTENING: AtomicBool = AtomicBool::new(false);
     if !LISTENING.swap(true, Ordering::Relaxed) {

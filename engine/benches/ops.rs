@@ -13,7 +13,7 @@ use engine::ops::{
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// As in the program: much of a step in candle is memory given back and asked for again.
+/// The allocator of the program: much of a candle step is allocation.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -21,7 +21,7 @@ const WIDTH: usize = 512;
 const VOCABULARY: usize = 50_304;
 const HEADS: Heads = Heads { query: 8, key_value: 8, size: 64 };
 
-/// Numbers that look random, the same in every run.
+/// Pseudo-random numbers, the same in every run.
 fn tensor(shape: &[usize], scale: f32) -> Tensor {
     let mut state = 1u64;
     let number = |_| {

@@ -1,4 +1,4 @@
-//! From the text of a setting to a device.
+//! Parses device names.
 
 use candle_core::Device;
 
@@ -7,7 +7,7 @@ use crate::EngineError;
 /// Opens the device that `text` names: `cpu`, `cuda` (the first one) or `cuda:N`.
 ///
 /// # Errors
-/// Text that names no device, a CUDA device in a build without CUDA, and a device that the driver cannot open.
+/// Text that names no device, a CUDA device in a build without CUDA, a device that the driver cannot open.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! Averages of weights over training.
+//! Exponential moving averages (EMA) of weights.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::parameters::check_like;
 use crate::{EngineError, Parameters, host};
 
 const OWNER: &str = "the moving average";
-/// The prefix of the name of a saved average.
+/// The name prefix of a saved average.
 const SHADOW: &str = "shadow";
 
-/// Exponential moving averages of the trainable tensors of a model: after each step, average = decay average +
-/// (1 - decay) weight.
+/// Exponential moving averages (EMA) of the trainable tensors of a model: after each step, average = decay average + (1
+/// - decay) weight.
 ///
-/// An average starts at the weight as it was when the average was made. Those of half-precision weights are in `f32`,
-/// for a decay of 0.9999 would not move them.
+/// An average starts at the weight's value at creation. Averages of half-precision weights are in `f32`, since a step
+/// at decay 0.9999 would round to nothing.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -41,10 +41,10 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Averages that start at the trainable tensors as they are.
+    /// Starts averages at the present trainable tensors.
     ///
     /// # Errors
-    /// Unless 0 <= decay < 1, and when the device has no room.
+    /// Unless 0 <= decay < 1; the device is out of memory.
     pub fn new(decay: f64, parameters: &Parameters) -> Result<Self, EngineError> {
         check_setting((0. ..1.).contains(&decay), OWNER, "the decay", "in [0, 1)", decay)?;
         let mut shadows = BTreeMap::new();
@@ -55,12 +55,12 @@ impl Ema {
         Ok(Self { decay, shadows })
     }
 
-    /// The share of an average that is kept in a step.
+    /// The decay.
     pub fn decay(&self) -> f64 {
         self.decay
     }
 
-    /// Moves every average towards its weight, in place. To be called after each step.
+    /// Updates every average from its weight, in place. Call it after each step.
     ///
     /// # Errors
     /// A weight without an average, or of another shape.
@@ -72,7 +72,7 @@ impl Ema {
             if shadow.dtype() == var.dtype() {
                 check_like(name, shadow, var)?;
             }
-            // A loaded average may lie elsewhere.
+            // A loaded average may be on another device.
             *shadow = shadow.to_device(var.device()).map_err(named())?;
             move_towards(shadow, var, 1. - self.decay).map_err(named())?;
         }
@@ -87,7 +87,7 @@ impl Ema {
     /// Writes the averages into the tensors of their names, rounded to their type.
     ///
     /// # Errors
-    /// When `parameters` lacks one, or its shape is another.
+    /// `parameters` lacks a tensor, or its shape differs.
     pub fn apply_to(&self, parameters: &mut Parameters) -> Result<(), EngineError> {
         for (name, shadow) in &self.shadows {
             let (dtype, device) = {
@@ -100,10 +100,10 @@ impl Ema {
         Ok(())
     }
 
-    /// A copy of everything that later averages depend on, as named tensors: `shadow.PARAMETER`.
+    /// A copy of the averages as named tensors: `shadow.PARAMETER`.
     ///
     /// # Errors
-    /// When the device has no room for the copy.
+    /// The device is out of memory.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
         let copy = |(name, shadow): (&String, &Tensor)| {
             let shadow = shadow.force_contiguous().map_err(EngineError::named("copy the average of", name))?;
@@ -112,10 +112,10 @@ impl Ema {
         self.shadows.iter().map(copy).collect()
     }
 
-    /// Takes up from a saved state of averages of the same parameters.
+    /// Restores the saved averages of the same parameters.
     ///
     /// # Errors
-    /// Tensors that are missing, that there is no parameter for, or of another shape or type.
+    /// Tensors that are missing, have no parameter, or are of another shape or type.
     pub fn load_state(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<(), EngineError> {
         let mut shadows = BTreeMap::new();
         for (name, shadow) in &self.shadows {
@@ -134,7 +134,7 @@ impl Ema {
     }
 }
 
-/// The weight's numbers in memory of their own, in a type that averages can be made in.
+/// A copy of the weight, in a dtype that averages need.
 fn copy(var: &Var) -> candle_core::Result<Tensor> {
     let weight = var.as_detached_tensor();
     match weight.dtype() {
@@ -206,7 +206,7 @@ mod tests {
             let applied = parameters.get("a").unwrap();
             assert_eq!((applied.dtype(), parameters.is_trainable("a")), (dtype, true));
             assert_eq!(applied.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap(), [3., 0.5]);
-            // What was applied is a copy.
+            // Applied values are copies.
             take_steps(&mut parameters, &mut ema, 9..10);
             assert_eq!(averages(&ema), [6., 0.25]);
         }

@@ -9,10 +9,10 @@ pub enum EngineError {
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 
-    /// A tensor operation failed, and the tensor it was about is known.
+    /// A tensor operation failed on a known tensor.
     #[error("cannot {action} `{name}`")]
     Named {
-        /// The action that failed, as in "update".
+        /// The failed action, as in "update".
         action: &'static str,
         /// The tensor's name.
         name: String,
@@ -34,25 +34,25 @@ pub enum EngineError {
         name: String,
     },
 
-    /// A tensor has another shape than is needed.
+    /// A tensor has the wrong shape.
     #[error("`{name}` has shape {got:?}, expected {expected:?}")]
     Shape {
         /// The tensor's name.
         name: String,
-        /// The shape needed.
+        /// The required shape.
         expected: Vec<usize>,
-        /// The shape it has.
+        /// The actual shape.
         got: Vec<usize>,
     },
 
-    /// A tensor has another type than is needed.
+    /// A tensor has the wrong dtype.
     #[error("`{name}` is {got:?}, expected {expected:?}")]
     DType {
         /// The tensor's name.
         name: String,
-        /// The type needed.
+        /// The required dtype.
         expected: DType,
-        /// The type it has.
+        /// The actual dtype.
         got: DType,
     },
 
@@ -63,12 +63,12 @@ pub enum EngineError {
         name: String,
     },
 
-    /// A tape carries another number of tensors from segment to segment than is needed.
+    /// A tape carries another number of tensors between segments than required.
     #[error("{got} tensors where a tape should carry {expected}")]
     Carried {
-        /// The number needed.
+        /// The required number.
         expected: usize,
-        /// The number there is.
+        /// The actual number.
         got: usize,
     },
 
@@ -102,9 +102,9 @@ pub enum EngineError {
         owner: &'static str,
         /// Its name.
         setting: &'static str,
-        /// The values it may have.
+        /// The valid values.
         expected: &'static str,
-        /// The value it has.
+        /// The given value.
         got: f64,
     },
 
@@ -131,7 +131,7 @@ pub enum EngineError {
     NoSuchTarget {
         /// The target that matched nothing.
         target: String,
-        /// The names, without their numbered parents, that do exist.
+        /// The existing names, without layer numbers.
         known: Vec<String>,
     },
 
@@ -140,19 +140,19 @@ pub enum EngineError {
     LoraRank {
         /// The rank.
         rank: usize,
-        /// The widest layer's inputs or outputs, whichever are more.
+        /// The larger of inputs and outputs of the widest layer.
         widest: usize,
     },
 }
 
 impl EngineError {
-    /// Says which tensor an operation was about; made for `map_err`.
+    /// Adds the name of the tensor to an error; for `map_err`.
     pub(crate) fn named(action: &'static str, name: &str) -> impl FnOnce(candle_core::Error) -> Self {
         move |source| Self::Named { action, name: name.to_owned(), source }
     }
 }
 
-/// Refuses a setting that fails its test; NaN fails every comparison, so it is refused too.
+/// Refuses a setting that fails its check; NaN fails every comparison, so it is refused too.
 pub(crate) fn check_setting(
     is_good: bool,
     owner: &'static str,

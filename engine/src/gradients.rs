@@ -1,4 +1,4 @@
-//! Gradients gathered over micro-batches.
+//! Gradients accumulated over micro-batches.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use candle_core::{DType, Device, Tensor};
 use crate::parameters::{Parameters, check_like};
 use crate::{EngineError, host};
 
-/// The gradients of a model's trainable parameters, by name, summed over as many backward passes as one likes.
+/// The gradients of a model's trainable parameters, by name, summed over any number of backward passes.
 ///
-/// On the CPU the sum is made in place, and [`Gradients::clear`] keeps the memory for the next step. Half-precision
+/// On the CPU the sum is in place, and [`Gradients::clear`] keeps the memory for the next step. Half-precision
 /// gradients are summed in `f32`.
 #[derive(Debug, Default)]
 pub struct Gradients {
-    /// `is_stale` marks memory that is kept but holds an earlier step's numbers.
+    /// `is_stale` marks kept memory with the numbers of an earlier step.
     sums: BTreeMap<String, Sum>,
 }
 
@@ -25,10 +25,10 @@ struct Sum {
 }
 
 impl Gradients {
-    /// Adds the gradient of every trainable parameter that `store` has one for. The store is left as it is.
+    /// Adds the gradient of every trainable parameter in `store`, which is left unchanged.
     ///
     /// # Errors
-    /// When a gradient does not have its parameter's shape.
+    /// A gradient does not have its parameter's shape.
     pub fn add_from(&mut self, store: &GradStore, parameters: &Parameters) -> Result<(), EngineError> {
         for (name, var) in parameters.trainable() {
             if let Some(gradient) = store.get(var) {
@@ -39,16 +39,16 @@ impl Gradients {
         Ok(())
     }
 
-    /// Adds as [`Gradients::add_from`] does, and takes over the memory of first gradients in place of copying them.
+    /// Adds as [`Gradients::add_from`] does, and takes ownership of first gradients instead of copying them.
     ///
     /// # Errors
-    /// When a gradient does not have its parameter's shape.
+    /// A gradient does not have its parameter's shape.
     pub fn absorb(&mut self, mut store: GradStore, parameters: &Parameters) -> Result<(), EngineError> {
         for (name, var) in parameters.trainable() {
             let Some(gradient) = store.remove(var) else { continue };
             check_shape(name, var, &gradient)?;
             if !self.sums.contains_key(name) && host::is_host_f32(&gradient) {
-                // Candle makes a leaf's gradient by an addition, so its memory belongs to nobody else.
+                // Candle computes a leaf's gradient by an addition, so its memory is not shared.
                 self.sums.insert(name.to_owned(), Sum { tensor: gradient.detach(), is_stale: false });
             } else {
                 self.add(name, &gradient)?;
@@ -60,7 +60,7 @@ impl Gradients {
     /// Adds one gradient.
     ///
     /// # Errors
-    /// When it does not have the shape of those before.
+    /// It does not have the shape of earlier ones.
     pub fn add(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
         let gradient = prepare(gradient).map_err(EngineError::named("add a gradient of", name))?;
         if let Some(sum) = self.sums.get_mut(name) {
@@ -72,7 +72,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// The gradient of the parameter of this name, if it has got one.
+    /// The gradient of a parameter, if it has one.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.sums.get(name).filter(|sum| !sum.is_stale).map(|sum| &sum.tensor)
     }
@@ -87,13 +87,13 @@ impl Gradients {
         self.iter().next().is_none()
     }
 
-    /// The names of the trainable parameters that have got no gradient: after a backward pass through the whole model
-    /// there should be none.
+    /// The names of trainable parameters without a gradient: after a backward pass through the whole model there should
+    /// be none.
     pub fn missing<'p>(&self, parameters: &'p Parameters) -> Vec<&'p str> {
         parameters.trainable().map(|(name, _)| name).filter(|name| self.get(name).is_none()).collect()
     }
 
-    /// The length of all gradients as one vector, summed in `f64` in a fixed order.
+    /// The L2 norm of all gradients as one vector, summed in `f64` in a fixed order.
     ///
     /// # Errors
     /// A gradient that is not finite, by its name.
@@ -112,7 +112,7 @@ impl Gradients {
     /// Multiplies all gradients by `factor`.
     ///
     /// # Errors
-    /// When the device fails.
+    /// The device fails.
     pub fn scale(&mut self, factor: f64) -> Result<(), EngineError> {
         for (name, sum) in self.sums.iter_mut().filter(|(_, sum)| !sum.is_stale) {
             if host::is_host_f32(&sum.tensor) {
@@ -124,7 +124,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// Scales all gradients down, where their norm is above `max_norm`, to that norm. Returns the norm before.
+    /// Clips the gradients to the norm `max_norm`; returns the norm before.
     ///
     /// As in torch the factor is `max_norm` / (norm + 1e-6).
     ///
@@ -139,11 +139,11 @@ impl Gradients {
         Ok(norm)
     }
 
-    /// Hands every trainable parameter's gradient to `visit`, in the order of their names; the numbers it writes replace
-    /// those gathered. A parameter that has got no gradient gets zeros.
+    /// Passes every trainable parameter's gradient to `visit`, in name order; values that it writes replace the
+    /// gradient. A parameter without a gradient gets zeros.
     ///
     /// # Errors
-    /// The visitor's own, and when the device fails.
+    /// The visitor's own; the device fails.
     pub fn visit<E: From<EngineError>>(
         &mut self,
         parameters: &Parameters,
@@ -162,7 +162,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// Forgets all gradients but keeps their memory.
+    /// Clears all gradients but keeps their memory.
     pub fn clear(&mut self) {
         for sum in self.sums.values_mut() {
             sum.is_stale = true;
@@ -202,7 +202,7 @@ fn add_all(sum: &mut [f32], gradient: &[f32]) {
     }
 }
 
-/// One run of numbers, in a type that sums can be made in.
+/// A contiguous tensor, in a dtype for sums.
 fn prepare(gradient: &Tensor) -> candle_core::Result<Tensor> {
     let gradient = gradient.detach();
     match gradient.dtype() {
@@ -317,7 +317,7 @@ mod tests {
         let expected = [("a".to_owned(), vec![0., 0.]), ("b".to_owned(), vec![f64::from(0.1f32), -7.])];
         assert_eq!(seen, expected);
         assert_eq!((numbers(&gradients, "a"), numbers(&gradients, "b")), (vec![0., 0.5], vec![0.1, -6.5]));
-        // What was there before is no part of the next step.
+        // Earlier numbers are not part of the next step.
         gradients.clear();
         gradients
             .visit(&parameters, &mut |_, numbers| {

@@ -1,4 +1,4 @@
-//! Work on the numbers of CPU tensors in place, on all cores, with the same bits at any number of cores.
+//! In-place, multi-threaded work on the numbers of CPU tensors, with the same bits at any number of cores.
 
 use std::cell::RefCell;
 
@@ -7,15 +7,15 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Numbers per task. Fixed, so that sums over tasks do not depend on the number of threads; 128 KiB of `f32`, so that
-/// the streams of an update stay in the second-level cache.
+/// the streams of an update fit in the L2 cache.
 pub(crate) const CHUNK: usize = 32 * 1024;
 
-/// Whether the tensor's numbers are one run of `f32` in this process's memory.
+/// Whether the tensor is a contiguous `f32` CPU tensor.
 pub(crate) fn is_host_f32(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32 && tensor.is_contiguous()
 }
 
-/// Calls `kernel(target, source)` on matching runs of both tensors.
+/// Calls `kernel(target, source)` on matching chunks of both tensors.
 pub(crate) fn zip_in_place(target: &Tensor, source: &Tensor, kernel: impl Fn(&mut [f32], &[f32]) + Sync) -> Result<()> {
     with_mut(target, source, |target, source| {
         let arch = Arch::new();
@@ -42,7 +42,7 @@ pub(crate) fn scale_in_place(target: &Tensor, factor: f32) -> Result<()> {
     })
 }
 
-/// Lends the numbers of all tensors to `action`, all but the source's to be changed.
+/// Borrows the numbers of all tensors for `action`, all but the source's mutably.
 ///
 /// All must satisfy [`is_host_f32`], have the same shape and not share memory.
 pub(crate) fn with_all_mut<const N: usize>(
@@ -61,7 +61,7 @@ pub(crate) fn with_all_mut<const N: usize>(
     outcome
 }
 
-/// Borrows one tensor after the other, then calls `action` with the runs of all.
+/// Borrows one tensor after another, then calls `action` with all slices.
 fn lend(tensors: &[Tensor], lent: Vec<&mut [f32]>, action: &mut dyn FnMut(Vec<&mut [f32]>)) -> Result<()> {
     let Some((first, rest)) = tensors.split_first() else {
         action(lent);
@@ -76,7 +76,7 @@ fn lend(tensors: &[Tensor], lent: Vec<&mut [f32]>, action: &mut dyn FnMut(Vec<&m
     outcome
 }
 
-/// Calls `kernel` on every number of `target`, with its fellows of `source` and `moments`.
+/// Calls `kernel` on every number of `target`, with the corresponding numbers of `source` and `moments`.
 pub(crate) fn for_each_number<const N: usize>(
     target: &mut [f32],
     source: &[f32],
@@ -107,14 +107,14 @@ fn update_run<const N: usize>(
     kernel: &impl Fn(&mut f32, f32, [&mut f32; N]),
 ) {
     let n = target.len();
-    // Slices of one known length let the compiler drop the bounds checks and use vectors.
+    // Slices of one known length let the compiler drop bounds checks and vectorise.
     let (source, mut moments) = (&source[..n], moments.map(|moment| &mut moment[..n]));
     for i in 0..n {
         kernel(&mut target[i], source[i], moments.each_mut().map(|moment| &mut moment[i]));
     }
 }
 
-/// Lends the numbers of both tensors to `action`, the first to be changed.
+/// Borrows the numbers of both tensors for `action`, the first mutably.
 fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
     if target.shape() != source.shape() {
         let (lhs, rhs) = (target.shape().clone(), source.shape().clone());
@@ -123,7 +123,7 @@ fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f
     target.inplace_op2(source, &Edit(RefCell::new(action)))
 }
 
-/// Lends the numbers of a tensor to `action`, to be changed.
+/// Borrows the numbers of a tensor mutably for `action`.
 fn edit(target: &Tensor, action: impl FnMut(&mut [f32])) -> Result<()> {
     target.inplace_op1(&Edit(RefCell::new(action)))
 }
@@ -145,7 +145,7 @@ fn squares<T: WithDType>(values: &[T]) -> f64 {
     sums.iter().sum()
 }
 
-/// A sum with 16 running totals, which the compiler can keep in vector registers.
+/// A sum with 16 accumulators, which the compiler can keep in vector registers.
 struct SumOfSquares<'a, T>(&'a [T]);
 
 impl<T: WithDType> pulp::WithSimd for SumOfSquares<'_, T> {
@@ -191,7 +191,7 @@ fn f32s_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut 
     }
 }
 
-/// An action on borrowed numbers, in the form of a candle op. Candle gives ops out by shared reference, hence the cell.
+/// An action on borrowed numbers, as a candle op. Candle passes ops by shared reference, hence the cell.
 struct Edit<F>(RefCell<F>);
 
 impl<F: FnMut(&mut [f32])> InplaceOp1 for Edit<F> {

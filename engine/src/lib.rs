@@ -1,14 +1,13 @@
 //! The device side of training: differentiable layers over [`candle_core::Tensor`] that run at the speed of matrix
 //! products on the CPU.
 //!
-//! Candle's elementwise ops, reductions and copies are single-threaded, and several of its layers cut gradients without
-//! an error. [`ops`] has the few layers that language models need, each with a backward pass of its own: fused kernels on
-//! the CPU (`f32` and `f64`), plain candle ops elsewhere. The two are tested against each other and against finite
-//! differences.
+//! Candle's elementwise ops, reductions and copies are single-threaded, and several of its layers silently cut
+//! gradients. [`ops`] has the layers that the models need, each with its own backward pass: fused kernels on the CPU
+//! (`f32` and `f64`), plain candle ops elsewhere. The two are tested against each other and against finite differences.
 //!
-//! Around them is what a training step needs: named [`Parameters`] and the [`Gradients`] gathered for them, optimisers
-//! ([`optim`]), averages of weights ([`ema`]), low-rank adapters ([`lora`]), backward passes segment by segment
-//! ([`checkpoint`]), seeded noise that does not depend on order ([`noise`]).
+//! The other modules serve a training step: named [`Parameters`] and their accumulated [`Gradients`], optimisers
+//! ([`optim`]), EMA ([`ema`]), LoRA ([`lora`]), segmented backward passes and activation checkpointing
+//! ([`checkpoint`]), order-independent seeded noise ([`noise`]).
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};

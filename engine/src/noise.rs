@@ -1,4 +1,4 @@
-//! Tensors of seeded noise. The streams they are drawn from, [`Noise`], are those of [`mdp::chance`].
+//! Tensors of seeded noise, drawn from the streams of [`mdp::chance`] ([`Noise`]).
 
 use candle_core::{Device, Shape, Tensor};
 use mdp::Rng;
@@ -13,7 +13,7 @@ use crate::EngineError;
 /// `shape`, in `f32`.
 ///
 /// # Errors
-/// When the device cannot hold the tensor.
+/// The device is out of memory.
 pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, std: f64, device: &Device) -> Result<Tensor, EngineError> {
     let shape = shape.into();
     let n = shape.elem_count();
@@ -33,7 +33,7 @@ pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, std: f64, device: &Device)
 /// `shape`, in `f32`.
 ///
 /// # Errors
-/// When the device cannot hold the tensor.
+/// The device is out of memory.
 pub fn uniform(
     rng: &mut Rng,
     shape: impl Into<Shape>,
@@ -46,15 +46,15 @@ pub fn uniform(
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
-/// The start of a linear layer's weight: uniform within the square root of 6 / ((1 + `slope`^2) n_in).
+/// Kaiming initialisation of a linear layer's weight: uniform within the square root of 6 / ((1 + `slope`^2) n_in).
 ///
-/// A slope of sqrt 5 makes the bound 1 / sqrt n_in, torch's start for linear layers and PEFT's for LoRA's A.
+/// A slope of sqrt 5 makes the bound 1 / sqrt n_in, torch's initialisation of linear layers and PEFT's of LoRA's A.
 ///
 /// # Shapes
 /// [`n_out`, `n_in`], in `f32`.
 ///
 /// # Errors
-/// When the device cannot hold the tensor.
+/// The device is out of memory.
 ///
 /// # References
 /// He et al., Delving Deep into Rectifiers, <https://arxiv.org/abs/1502.01852>.

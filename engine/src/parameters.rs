@@ -8,12 +8,12 @@ use crate::EngineError;
 
 /// The named tensors of a model, in the order of their names, each either trainable or frozen.
 ///
-/// The order makes everything that walks over them (norms, checkpoints, fingerprints) come out the same in every run.
-/// Tied weights are one parameter under one name: the layers that share them ask for the same name, and the gradients
-/// of all their uses add up.
+/// The order makes everything that iterates over them (norms, checkpoints, fingerprints) deterministic. Tied weights
+/// are one parameter under one name: the layers that share them use the same name, and the gradients of all uses add
+/// up.
 ///
-/// An update changes a trainable tensor in place: what [`Parameters::get`] gave before sees the new numbers too. What
-/// must not move (a reference policy) is a [`Parameters::frozen_copy`].
+/// An update changes a trainable tensor in place: a tensor from an earlier [`Parameters::get`] sees the new numbers
+/// too. A fixed copy, such as a reference policy's, is a [`Parameters::frozen_copy`].
 ///
 /// # Examples
 /// ```
@@ -50,10 +50,10 @@ impl Parameter {
 }
 
 impl Parameters {
-    /// Tensors of which none learns.
+    /// Frozen tensors.
     ///
     /// # Errors
-    /// A name that is there twice, and when the device has no room for a copy of a variable.
+    /// A duplicate name; the device is out of memory for a copy of a variable.
     pub fn frozen(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self, EngineError> {
         let mut parameters = Self::default();
         for (name, tensor) in tensors {
@@ -62,25 +62,25 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Adds a tensor that learns. Its numbers are copied, so no other tensor moves when it does.
+    /// Adds a trainable tensor. Its numbers are copied, so training changes no other tensor.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// The name is taken.
     pub fn insert_trainable(&mut self, name: impl Into<String>, tensor: Tensor) -> Result<(), EngineError> {
         let name = name.into();
-        // `Var::from_tensor` copies, except that it hands a variable back as it is: hence the detour.
+        // `Var::from_tensor` copies, except that it returns a variable itself: hence the detour.
         let var = Var::from_tensor(&tensor.detach()).map_err(EngineError::named("copy", &name))?;
-        // While a model is loaded, no more than one tensor is in memory twice.
+        // At most one tensor is in memory twice while a model is loaded.
         drop(tensor);
         self.insert(name, Parameter::Trainable(var))
     }
 
-    /// Adds a tensor that stays as it is: it gets no gradient, and ops spend no time on one.
+    /// Adds a frozen tensor: it gets no gradient, and ops spend no time on one.
     ///
-    /// A variable's numbers are copied, for they might move; any other tensor's are shared.
+    /// A variable is copied, since it may change; any other tensor is shared.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// The name is taken.
     pub fn insert_frozen(&mut self, name: impl Into<String>, tensor: Tensor) -> Result<(), EngineError> {
         let name = name.into();
         let tensor = if tensor.is_variable() {
@@ -104,17 +104,17 @@ impl Parameters {
     /// The tensor of this name.
     ///
     /// # Errors
-    /// When there is none.
+    /// There is no such tensor.
     pub fn get(&self, name: &str) -> Result<&Tensor, EngineError> {
         self.find(name).ok_or_else(|| EngineError::MissingTensor { name: name.to_owned() })
     }
 
-    /// The tensor of this name, where it is optional (a bias, an adapter).
+    /// An optional tensor (a bias, an adapter) by name.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name).map(Parameter::tensor)
     }
 
-    /// Whether the tensor of this name exists and learns.
+    /// Whether the tensor exists and is trainable.
     pub fn is_trainable(&self, name: &str) -> bool {
         matches!(self.tensors.get(name), Some(Parameter::Trainable(_)))
     }
@@ -124,7 +124,7 @@ impl Parameters {
         self.tensors.iter().map(|(name, parameter)| (name.as_str(), parameter.tensor()))
     }
 
-    /// The tensors that learn, in the order of their names.
+    /// The trainable tensors, in the order of their names.
     pub fn trainable(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.tensors.iter().filter_map(|(name, parameter)| match parameter {
             Parameter::Trainable(var) => Some((name.as_str(), var)),
@@ -132,17 +132,17 @@ impl Parameters {
         })
     }
 
-    /// Makes every tensor stay as it is from now on.
+    /// Freezes every tensor.
     pub fn freeze_all(&mut self) {
         for parameter in self.tensors.values_mut() {
             *parameter = Parameter::Frozen(parameter.tensor().detach());
         }
     }
 
-    /// Writes new numbers into a tensor, trainable or frozen; it keeps its kind.
+    /// Writes new numbers into a tensor, trainable or frozen.
     ///
     /// # Errors
-    /// When there is no tensor of this name, or its shape or type is another.
+    /// There is no such tensor, or its shape or dtype differs.
     pub fn set(&mut self, name: &str, value: &Tensor) -> Result<(), EngineError> {
         let missing = || EngineError::MissingTensor { name: name.to_owned() };
         let parameter = self.tensors.get_mut(name).ok_or_else(missing)?;
@@ -154,12 +154,12 @@ impl Parameters {
         Ok(())
     }
 
-    /// The same numbers in memory of their own, all frozen: a reference that stays when this one learns.
+    /// A frozen copy: a reference that does not change when this one is trained.
     ///
-    /// Frozen tensors cannot move, so their memory is shared.
+    /// Frozen tensors cannot change, so their memory is shared.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// The device is out of memory.
     pub fn frozen_copy(&self) -> Result<Self, EngineError> {
         Self::frozen(self.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())))
     }
@@ -175,7 +175,7 @@ impl Parameters {
     }
 }
 
-/// Refuses a value that cannot take the place of `like`.
+/// Refuses a value that cannot replace `like`.
 pub(crate) fn check_like(name: &str, like: &Tensor, value: &Tensor) -> Result<(), EngineError> {
     if like.dims() != value.dims() {
         let (expected, got) = (like.dims().to_vec(), value.dims().to_vec());

@@ -1,4 +1,4 @@
-//! From latent tokens that a language model wrote to what a denoiser is told: the hand-off of a planner.
+//! The hand-off of a planner: latent tokens of a language model to a denoiser's condition.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,30 +9,30 @@ use mdp::token::{TokenMdp, TokenState};
 
 use crate::ModelError;
 
-/// Sequences of codes that are kept; beyond that all are forgotten and made again when they come.
+/// The capacity of the cache of conditions; a full cache is cleared.
 const KEPT: usize = 4096;
 
-/// Looks latent tokens up in a fixed codebook, place by place: a frame, a patch or a note each.
+/// Looks up latent tokens in a fixed codebook, by position: a frame, a patch or a note each.
 ///
-/// Some of the outer problem's tokens stand for codes; the others (words, the end of the text) say nothing to the
-/// denoiser. What passes between the two models is the sequence of codes, so the codebook is part of the problem, as the
-/// text between a refiner and a generator is, and does not learn.
+/// Some tokens of the outer problem are codes; others (words, EOS) do not affect the condition. The two models exchange
+/// the sequence of codes, so the codebook is part of the problem, like the text between a refiner and a generator, and
+/// is not trained.
 ///
 /// # Laws
-/// The condition is a function of the codes alone: of the first [`length`](Self::length) of them, in order, whatever
-/// stands between. Equal codes are told by the same `Arc` for as long as it is kept.
+/// The condition is a function of the first [`length`](Self::length) codes, in order; tokens between them do not
+/// matter. Equal codes share an `Arc` while it is cached.
 ///
 /// # Shapes
-/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers: a block of numbers for each place.
-/// Row `i` has the vector of code `i` in block `i`, and 0 everywhere else; where there are fewer codes it is 0 altogether.
-/// So a code stays bound to its place in any mean of rows, which is all that attention sees before it has learned where to
-/// look. [`with_pooled`](Self::with_pooled) tells the sum of the rows besides: all vectors one after the other.
+/// Cross-attention reads [`length`](Self::length) rows of [`width`](Self::width) numbers, a block of numbers for each
+/// position. Row `i` has the vector of code `i` in block `i`, and 0 elsewhere; missing codes are rows of 0. So a code
+/// keeps its position in any mean of rows, which is all that untrained attention computes.
+/// [`with_pooled`](Self::with_pooled) adds the sum of the rows as the pooled vector: all code vectors concatenated.
 ///
 /// # Examples
 /// ```
 /// use models::Codebook;
 ///
-/// // Tokens 5, 6 and 7 are codes of two numbers, and two of them make a whole.
+/// // Tokens 5, 6 and 7 are codes of two numbers; a sequence has two codes.
 /// let coded = Codebook::new(5, vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3, 2)?;
 /// let told = coded.condition(&[7, 1, 5, 0]);
 /// assert_eq!(told.hidden.as_ref().unwrap().row(0), [0.5, 0.6, 0.0, 0.0]);
@@ -50,11 +50,11 @@ pub struct Codebook {
 }
 
 impl Codebook {
-    /// A codebook of `n_codes` rows, `[n_codes, numbers]`; the token of code `i` is `first + i`, and `length` codes make a
-    /// whole.
+    /// A codebook of `n_codes` rows, `[n_codes, numbers]`; the token of code `i` is `first + i`, and a sequence has
+    /// `length` codes.
     ///
     /// # Errors
-    /// No codes, no places, or numbers that are no table or not finite.
+    /// No codes, no positions, or numbers that are no table or not finite.
     pub fn new(first: u32, table: Vec<f32>, n_codes: usize, length: usize) -> Result<Self, ModelError> {
         let is_table = n_codes > 0 && !table.is_empty() && table.len().is_multiple_of(n_codes);
         if !is_table || length == 0 || table.iter().any(|number| !number.is_finite()) {
@@ -67,35 +67,35 @@ impl Codebook {
         Ok(Self { first, table, n_codes, length, pooled: None, kept: Mutex::default() })
     }
 
-    /// Tells all vectors one after the other too, as SDXL is told a pooled text: with the numbers of a framing, which is the
-    /// same for all. It reaches every block of a network, which a small one learns to heed sooner than cross-attention.
+    /// Adds the concatenated vectors as a pooled vector, as SDXL's pooled text, with the numbers of a constant framing.
+    /// It reaches every block of a network, and a small network learns to use it sooner than cross-attention.
     #[must_use]
     pub fn with_pooled(self, framing: Framing) -> Self {
         Self { pooled: Some(framing), kept: Mutex::default(), ..self }
     }
 
-    /// How many codes make a whole.
+    /// The number of codes in a sequence.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Numbers of a row, and of all vectors one after the other.
+    /// The width of a row, and of the concatenated vectors.
     pub fn width(&self) -> usize {
         self.numbers() * self.length
     }
 
-    /// Numbers of a code.
+    /// The width of a code's vector.
     fn numbers(&self) -> usize {
         self.table.len() / self.n_codes
     }
 
-    /// The codes among tokens, as many as make a whole.
+    /// The codes among tokens, at most [`length`](Self::length).
     pub fn codes(&self, tokens: &[u32]) -> Vec<u32> {
         let codes = tokens.iter().filter_map(|token| token.checked_sub(self.first));
         codes.filter(|code| (*code as usize) < self.n_codes).take(self.length).collect()
     }
 
-    /// What the denoiser is told for tokens.
+    /// The condition of a token sequence.
     pub fn condition(&self, tokens: &[u32]) -> Condition {
         let codes = self.codes(tokens);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ impl Codebook {
         condition
     }
 
-    /// The codes' vectors one after the other.
+    /// The concatenated vectors of codes.
     fn vectors(&self, codes: &[u32]) -> Vec<f32> {
         let mut vectors = vec![0.0; self.width()];
         for (vector, &code) in vectors.chunks_exact_mut(self.numbers()).zip(codes) {
@@ -124,7 +124,7 @@ impl Codebook {
         vectors
     }
 
-    /// A row for each vector, which has it in its own place.
+    /// A row for each vector, in its own block.
     fn rows(&self, vectors: &[f32]) -> Vec<f32> {
         let mut rows = vec![0.0; self.length * vectors.len()];
         for (place, row) in rows.chunks_exact_mut(vectors.len()).enumerate() {

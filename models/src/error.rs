@@ -1,23 +1,22 @@
-//! What can go wrong in a model: its files, its tensors, its numbers.
+//! Errors of model files, tensors and numbers.
 
 use std::path::{Path, PathBuf};
 
 /// An error of loading, saving or running a model.
 ///
-/// Every variant carries the facts a person needs to act: the file, the tensor or setting, what was expected and what
-/// was found.
+/// Every variant carries the facts needed to act: the file, the tensor or setting, the expected and the actual value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// Whoever asked for the work wanted it no more before it was done.
+    /// The caller requested a stop.
     #[error("interrupted")]
     Interrupted,
-    /// The operating system refused to read or write.
+    /// An I/O error.
     #[error("{}: {source}", path.display())]
     Io {
         /// File or folder in question.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -33,41 +32,41 @@ pub enum ModelError {
         /// What the parser said.
         reason: String,
     },
-    /// A model file is damaged, incomplete, or of a kind that is not read here.
+    /// A model file is damaged, incomplete, or of an unsupported kind.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do about it.
+        /// The reason, and what to do about it.
         reason: String,
     },
-    /// One tensor of a file is wrong: its header, its shape, its numbers.
+    /// A tensor of a file has an invalid header, shape or number.
     #[error("{}: tensor `{tensor}`: {reason}", path.display())]
     Tensor {
         /// The file.
         path: PathBuf,
         /// Name of the tensor in that file.
         tensor: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A setting of a model's configuration is missing, impossible or not supported.
+    /// A setting of a model's config is missing, invalid or not supported.
     #[error("setting `{key}`: {reason}")]
     Config {
         /// The key, as in `config.json`.
         key: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// The model is of an architecture that is not built here.
+    /// The architecture is not supported.
     #[error("architecture `{found}` is not supported; supported: {supported}")]
     Architecture {
-        /// What the file says.
+        /// The architecture in the file.
         found: String,
-        /// What would be accepted.
+        /// The supported ones.
         supported: String,
     },
-    /// Text must be tokenised, and the model came without a tokenizer.
+    /// Text must be tokenised, but the model has no tokenizer.
     #[error("{}: no tokenizer.json, so text can't be turned into tokens; put the model's tokenizer.json beside its weights", path.display())]
     NoTokenizer {
         /// The model's file or folder.
@@ -78,20 +77,20 @@ pub enum ModelError {
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// An argument of a call is out of range, or two arguments do not fit each other.
+    /// An argument is out of range, or two arguments do not fit each other.
     #[error("{what}: expected {expected}, got {got}")]
     Argument {
         /// The argument.
         what: String,
-        /// What it must be.
+        /// The valid values.
         expected: String,
-        /// What it was.
+        /// The given value.
         got: String,
     },
-    /// The model as a policy: a number that must be finite is not.
+    /// A policy's number is not finite.
     #[error("{0}")]
     Policy(#[from] policies::PolicyError),
     /// A tensor operation failed.
@@ -102,7 +101,7 @@ pub enum ModelError {
     Engine(engine::EngineError),
 }
 
-/// A gradient that is not finite is the policy's affair: the loop tells by it that a run diverged.
+/// A non-finite gradient becomes a policy error, by which the training loop detects divergence.
 impl From<engine::EngineError> for ModelError {
     fn from(error: engine::EngineError) -> Self {
         match error {
@@ -115,7 +114,7 @@ impl From<engine::EngineError> for ModelError {
 }
 
 impl ModelError {
-    /// Takes back an error that a model raised as a policy.
+    /// Recovers a model error that was raised as a policy error.
     pub(crate) fn of_policy(error: policies::BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(own) => return *own,
@@ -131,12 +130,12 @@ impl ModelError {
         }
     }
 
-    /// Wraps a system error with the path it is about.
+    /// Wraps an I/O error with its path.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 
-    /// Reports a number of a policy's that must be finite.
+    /// Reports a non-finite number of a policy.
     pub fn not_finite(what: impl Into<String>, episode: usize, step: usize, value: f64) -> Self {
         Self::Policy(policies::PolicyError::NotFinite { what: what.into(), episode, step, value })
     }

@@ -1,7 +1,7 @@
-//! The interface through which a model is written for other software.
+//! The interface for exporting a model to other software.
 //!
-//! A model holds a configuration and tensors and knows no file. What else its export needs (a tokenizer's files, the
-//! other parts of a pipeline, the name of a base) belongs to whoever writes it, an [`Export`] that the model keeps.
+//! A model holds a config and tensors and knows no file. Everything else that an export needs (tokenizer files, other
+//! components of a pipeline, the name of the base) is held by an [`Export`], which the model keeps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,23 +12,23 @@ use engine::lora::LoraConfig;
 
 use crate::ModelError;
 
-/// Writes models of one kind for other software; [`formats`](crate::formats) has those of the ecosystem.
+/// Writes models of one kind for other software; [`formats`](crate::formats) has the implementations.
 pub trait Export<C>: fmt::Debug + Send + Sync {
     /// Writes a model into a folder, which it replaces.
     ///
     /// # Errors
-    /// The system refuses to write, or the tensors are none that this can write.
+    /// An I/O error, or tensors that this exporter can't write.
     fn export(&self, folder: &Path, model: &Exported<'_, C>) -> Result<(), ModelError>;
 }
 
-/// What a model hands over to be written.
+/// The contents of an export.
 #[derive(Debug)]
 pub struct Exported<'a, C> {
-    /// The model's shape.
+    /// The model's config.
     pub config: &'a C,
-    /// The settings of its adapters, where it has some.
+    /// The config of its adapters, if it has any.
     pub lora: Option<&'a LoraConfig>,
-    /// The adapters (`P.lora_A.weight` and `P.lora_B.weight` for a layer `P`) where there are some, else all tensors; of
-    /// what is averaged the average.
+    /// The adapters (`P.lora_A.weight` and `P.lora_B.weight` for a layer `P`) if there are any, else all tensors;
+    /// averaged tensors (EMA) replace the trained ones.
     pub tensors: BTreeMap<String, Tensor>,
 }

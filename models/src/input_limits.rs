@@ -1,25 +1,25 @@
-//! What a model of tokens can read.
+//! Input limits of token models.
 
 use std::fmt::Display;
 
 use crate::ModelError;
 
-/// The tokens that a model can take.
+/// The valid tokens and lengths of a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Tokens are below it.
+    /// The vocabulary size.
     pub(crate) vocabulary: usize,
-    /// The most tokens a model can read.
+    /// The context length.
     pub(crate) max_positions: usize,
 }
 
 impl Limits {
-    /// Checks texts that are read whole.
+    /// Checks texts of which all tokens are read.
     pub(crate) fn check_texts(self, texts: &[Vec<u32>]) -> Result<(), ModelError> {
         texts.iter().enumerate().try_for_each(|(index, text)| self.check_read(text, format_args!("text {index}")))
     }
 
-    /// Checks tokens that are all read; `whose` is what they are called in messages.
+    /// Checks tokens that are all read; `whose` names them in messages.
     pub(crate) fn check_read(self, tokens: &[u32], whose: impl Display) -> Result<(), ModelError> {
         let most = self.max_positions;
         let wrong = |expected: String, got: String| {

@@ -1,10 +1,10 @@
-//! Models as policies: networks, and the files they come in.
+//! Models as policies: networks, and their file formats.
 //!
-//! [`causal`] has the language models and reward models, [`denoiser`] turns a [`unet`] and a schedule into a policy of the
-//! denoising problem, which a [`sampler`] with the settings of a [`scheduler`] walks; [`clip`] and [`vae`] are what stands
-//! around it. A model is made of a configuration and tensors and knows no file: [`formats`] reads and writes those of Hugging
-//! Face, diffusers, PEFT and llama.cpp, and an [`Export`] is what a model keeps to be written with. [`Prompted`] and
-//! [`Codebook`] hand a text from a language model to a denoiser.
+//! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
+//! [`unet`] and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`]; [`clip`] and [`vae`]
+//! are the encoders around it. A model is made from a config and tensors and knows no file: [`formats`] reads and
+//! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
+//! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
 pub mod causal;
 pub mod clip;
 mod codebook;

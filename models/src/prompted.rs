@@ -1,4 +1,4 @@
-//! From what a language model wrote to what a denoiser is told: the hand-off of a prompt refiner.
+//! The hand-off of a prompt refiner: a language model's text to a denoiser's condition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,12 @@ use crate::ModelError;
 use crate::clip::TextConditioner;
 use crate::formats::ModelTokenizer;
 
-/// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
+/// The capacity of the text-encoding cache; a full cache is cleared.
 const KEPT: usize = 4096;
 
-/// Reads a refined prompt as text, and has the generator's own tokenizer and text encoder read that.
+/// Decodes a refined prompt to text, and encodes that with the generator's own tokenizer and text encoder.
 ///
-/// The two models share no vocabulary: what passes between them is words.
+/// The two models share no vocabulary: they exchange text.
 #[derive(Debug)]
 pub struct Prompted {
     tokenizer: ModelTokenizer,
@@ -32,28 +32,28 @@ struct Kept {
 }
 
 impl Prompted {
-    /// From a refiner's tokenizer to a generator's text encoders.
+    /// A hand-off from a refiner's tokenizer to a generator's text encoders.
     pub fn new(tokenizer: ModelTokenizer, texts: Arc<TextConditioner>, framing: Framing) -> Self {
         Self { tokenizer, texts, framing, kept: Mutex::default() }
     }
 
-    /// The refined prompt that tokens spell: without special tokens, and without space around it.
+    /// Decodes tokens to the refined prompt, without special tokens and surrounding space.
     ///
     /// # Errors
-    /// The tokenizer refuses the tokens.
+    /// A tokenizer error.
     pub fn text(&self, tokens: &[u32]) -> Result<String, ModelError> {
         Ok(self.tokenizer.decode(tokens)?.trim().to_owned())
     }
 
-    /// What the generator is told for a refined prompt.
+    /// The condition of a refined prompt.
     ///
     /// # Errors
-    /// The generator's tokenizer or encoder refuses the text.
+    /// An error of the generator's tokenizer or encoder.
     pub fn condition(&self, text: &str) -> Result<Condition, ModelError> {
         Ok(self.conditions(&[text])?.pop().unwrap_or_default())
     }
 
-    /// The same for many.
+    /// The conditions of several refined prompts.
     ///
     /// # Errors
     /// As [`condition`](Self::condition).
@@ -67,8 +67,8 @@ impl Prompted {
             kept.conditions.clear();
             unknown = texts.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         }
-        // One at a time: a network rounds otherwise in a batch of another size, and what a text says may not depend on what
-        // it came with.
+        // Encoded one at a time: rounding depends on the batch size, and the encoding of a text must not depend on its
+        // batch.
         for text in unknown {
             let encoded = self.texts.encode(&[text], self.framing)?;
             kept.truncated += encoded.truncated;
@@ -78,15 +78,15 @@ impl Prompted {
         Ok(texts.iter().map(|text| Arc::clone(&kept.conditions[*text])).collect())
     }
 
-    /// What the generator is told where there is no prompt, as in the unconditional half of guidance.
+    /// The unconditional condition, for classifier-free guidance.
     ///
     /// # Errors
-    /// The generator's tokenizer or encoder refuses the empty text.
+    /// An error of the generator's tokenizer or encoder for the empty text.
     pub fn none(&self) -> Result<Condition, ModelError> {
         self.texts.none(self.framing)
     }
 
-    /// How many different refined prompts so far were longer than the text encoder reads, and lost their end.
+    /// The number of distinct refined prompts so far that the text encoder truncated.
     pub fn truncated(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated
     }

@@ -1,4 +1,4 @@
-//! Tensors by name, compared with those that a configuration has.
+//! Comparison of named tensors with those of a config.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ pub(crate) fn shapes(tensors: &BTreeMap<String, Tensor>) -> Shapes {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect()
 }
 
-/// Checks that tensors are those that a model of class `what` has.
+/// Checks that tensors are those of a model of class `what`.
 ///
 /// # Errors
-/// [`ModelError::Argument`] that lists some of the missing, unknown and misshapen tensors.
+/// [`ModelError::Argument`] that lists some of the missing, unknown and wrongly shaped tensors.
 pub(crate) fn check(what: &str, expected: &Shapes, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
     differences(expected, &shapes(tensors)).map_or(Ok(()), |got| {
         let what = format!("the tensors of the {what} model");
@@ -28,7 +28,7 @@ pub(crate) fn check(what: &str, expected: &Shapes, tensors: &BTreeMap<String, Te
     })
 }
 
-/// Lists some of the missing, unknown and misshapen tensors; `None` where there are none.
+/// Lists some of the missing, unknown and wrongly shaped tensors; `None` if there are none.
 pub(crate) fn differences(expected: &Shapes, found: &Shapes) -> Option<String> {
     let missing: Vec<&str> = expected.keys().filter(|n| !found.contains_key(*n)).map(String::as_str).collect();
     let extra: Vec<&str> = found.keys().filter(|n| !expected.contains_key(*n)).map(String::as_str).collect();

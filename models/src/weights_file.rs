@@ -13,7 +13,7 @@ use crate::ModelError;
 pub(crate) struct WeightsFile(SafetensorsFile);
 
 impl WeightsFile {
-    /// Opens a file and checks its whole header.
+    /// Opens a file and validates its header.
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         Ok(Self(SafetensorsFile::open(path)?))
     }
@@ -28,7 +28,7 @@ impl WeightsFile {
         self.0.entries()
     }
 
-    /// The header's texts about the file as a whole.
+    /// The header's metadata.
     pub(crate) fn metadata(&self) -> &BTreeMap<String, String> {
         self.0.metadata()
     }
@@ -36,7 +36,7 @@ impl WeightsFile {
     /// Reads one tensor as f32.
     ///
     /// # Errors
-    /// A tensor that isn't there, isn't of floating point, or holds NaN or an infinity.
+    /// A missing tensor, a tensor that is not floating-point or holds NaN or an infinity.
     pub(crate) fn read(&self, name: &str, device: &Device) -> Result<Tensor, ModelError> {
         let values = self.0.floats(name)?;
         check_finite(self.path(), name, &values)?;
@@ -46,7 +46,7 @@ impl WeightsFile {
     /// Reads one tensor in its stored type.
     ///
     /// # Errors
-    /// A tensor that isn't there, or of a type that no tensor here has.
+    /// A missing tensor, or one of an unsupported type.
     pub(crate) fn read_as_stored(&self, name: &str) -> Result<Tensor, ModelError> {
         let entry = self.0.entry(name)?;
         let dtype = match entry.dtype.as_str() {
@@ -63,7 +63,7 @@ impl WeightsFile {
     }
 }
 
-/// Refuses weights that are not numbers.
+/// Refuses non-finite weights.
 pub(crate) fn check_finite(path: &Path, tensor: &str, values: &[f32]) -> Result<(), ModelError> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),

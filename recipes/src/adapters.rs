@@ -1,4 +1,4 @@
-//! Adapters: what the settings ask for, and what one that goes on learning allows.
+//! LoRA settings, and the checks of an adapter that continues training.
 use std::path::Path;
 
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
@@ -7,7 +7,7 @@ use crate::Failure;
 use crate::embedded::is_embedded;
 use crate::settings::{Field, Values, at};
 
-/// The adapters that the settings ask for, on `usual` layers unless they name others.
+/// The LoRA config of the settings, on `usual` layers unless they name others.
 pub(crate) fn lora_config(values: &Values, usual: &[&str]) -> Result<Option<LoraConfig>, Failure> {
     let Some(rank) = values.model.lora_rank() else { return Ok(None) };
     let names = values.model.lora_targets();
@@ -25,7 +25,7 @@ pub(crate) fn lora_config(values: &Values, usual: &[&str]) -> Result<Option<Lora
     Ok(Some(LoraConfig { rank, alpha, rslora: values.model.rslora(), targets }))
 }
 
-/// Writes down what the adapters are, where a file has decided that.
+/// Copies an adapter file's config into the settings.
 pub(crate) fn set_lora(lora: Option<&LoraConfig>, values: &mut Values) {
     let Some(lora) = lora else { return };
     values.set(|settings| {
@@ -37,7 +37,7 @@ pub(crate) fn set_lora(lora: Option<&LoraConfig>, values: &mut Values) {
     });
 }
 
-/// An adapter that goes on learning stays of the rank, strength and layers that it has.
+/// Refuses LoRA settings other than those of an adapter that continues training.
 pub(crate) fn refuse_other(
     requested: &LoraConfig,
     own: &LoraConfig,
@@ -52,7 +52,7 @@ pub(crate) fn refuse_other(
     if requested.rank != own.rank {
         return wrong(&at::model::lora_rank, requested.rank.to_string(), own.rank.to_string());
     }
-    // A run's config file gives all values, meant or not.
+    // A run's config file gives all values, whether the user chose them or not.
     let is_meant = |field| values.is_typed(field) || values.is_changed(field);
     if is_meant(&at::model::lora_alpha) && (requested.alpha - own.alpha).abs() > 1e-9 {
         return wrong(&at::model::lora_alpha, requested.alpha.to_string(), own.alpha.to_string());
@@ -68,12 +68,12 @@ pub(crate) fn refuse_other(
     Ok(())
 }
 
-/// Whether the base that an adapter names can be loaded: it is embedded, or it is there.
-pub(crate) fn is_here(base: &str) -> bool {
+/// Whether the base model that an adapter names is embedded or exists on disk.
+pub(crate) fn base_exists(base: &str) -> bool {
     is_embedded(base) || Path::new(base).exists()
 }
 
-/// An adapter's file names one base, which can't be a base with another adapter.
+/// The error of stacked adapters: an adapter file can name only a plain base model.
 pub(crate) fn refuse_nested(adapter: &str, base: &str) -> Failure {
     Failure::usage(format!(
         "`model.lora_rank`: the base of {adapter} is {base}, an adapter itself, which an adapter's file can't name; merge the \

@@ -32,7 +32,7 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
     Ok(Units { reduction, half: values.diffusion.half(), horizon, omega })
 }
 
-/// The draws of a training run; those from a file need `n` examples of one shape.
+/// The draws of a training run; those from a file must cover `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
     for (field, n) in [(&at::diffusion::draws_per_pair, per_example), (&at::diffusion::draw_sets, sets)] {
@@ -62,12 +62,12 @@ pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPl
     })
 }
 
-/// DrawPlan inside one sigmoid: as many as a file gives, else as many as are asked for.
+/// Draws inside one sigmoid: the number in the file, else the requested one.
 fn inside(given: Option<&FixedDraws>, asked: usize) -> usize {
     given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
 }
 
-/// The draws of `score`: those of a file where it gives them, else `--draws-per-pair`, one unless told otherwise.
+/// The draws of `score`: those of a draw file, else `--draws-per-pair`, 1 by default.
 pub(crate) fn for_scores(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
     if per_example == 0 {
@@ -92,7 +92,7 @@ pub(crate) fn read_given(path: &Path, values: &Values, n_timesteps: usize) -> Re
     given(&draws, latents.len())
 }
 
-/// The draws of some rows of the file, in their order.
+/// The draws of some rows of a file, in their order.
 pub(crate) fn of_rows(given: FixedDraws, rows: Option<&[usize]>) -> FixedDraws {
     match rows {
         None => given,
@@ -100,7 +100,7 @@ pub(crate) fn of_rows(given: FixedDraws, rows: Option<&[usize]>) -> FixedDraws {
     }
 }
 
-/// A file of draws for so many examples with latents of this shape.
+/// Reads a draw file for `n` examples with latents of this shape.
 pub(crate) fn read_given_for(
     path: &Path,
     examples: (usize, LatentShape),

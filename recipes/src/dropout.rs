@@ -1,5 +1,5 @@
-//! Dropout that a model's files ask for. Nothing here drops anything: every run says so once, as trainers elsewhere differ
-//! (TRL's preference trainers turn it off, its others do not).
+//! Dropout rates in model configs. Training here never applies dropout; a run reports configured rates once, since
+//! other trainers differ (TRL's preference trainers turn it off, its others do not).
 use std::path::{Path, PathBuf};
 
 use models::formats::split_adapter;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Reporter;
 
-/// The names of dropout in config files.
+/// Names of dropout settings in config files.
 const KEYS: &[&str] = &[
     "attention_dropout",
     "attn_pdrop",
@@ -21,10 +21,10 @@ const KEYS: &[&str] = &[
     "lora_dropout",
 ];
 
-/// The dropout that GPT-2's code defaults to.
+/// The settings that are 0.1 by default in GPT-2's code.
 const OF_GPT2: [&str; 3] = ["attn_pdrop", "resid_pdrop", "embd_pdrop"];
 
-/// Says which dropout the files of a model ask for, where they ask for some.
+/// Reports the dropout rates that a model's config sets.
 pub(crate) fn note(path: &Path, reporter: &dyn Reporter) {
     let shares = dropout_shares(path);
     if !shares.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn note(path: &Path, reporter: &dyn Reporter) {
     }
 }
 
-/// Every share above 0, as `name share`.
+/// Every rate above 0, as `name rate`.
 fn dropout_shares(path: &Path) -> Vec<String> {
     let folders = match split_adapter(path).filter(|_| !path.exists()) {
         Some((base, adapter)) => vec![base, adapter],
@@ -45,7 +45,7 @@ fn dropout_shares(path: &Path) -> Vec<String> {
     folders.iter().map(|folder| of_run(folder)).flat_map(|folder| of_folder(&folder)).collect()
 }
 
-/// A run's folder stands for the model in it.
+/// The model folder of a run folder; any other folder unchanged.
 fn of_run(folder: &Path) -> PathBuf {
     let model = folder.join("model");
     if folder.join("config.toml").is_file() && model.is_dir() { model } else { folder.to_owned() }
@@ -54,7 +54,7 @@ fn of_run(folder: &Path) -> PathBuf {
 fn of_folder(folder: &Path) -> Vec<String> {
     let mut shares = Vec::new();
     for file in ["config.json", "adapter_config.json"] {
-        // Files that can't be read are refused by who reads the model.
+        // Unreadable files are refused by the model loader.
         let Some(config) = std::fs::read(folder.join(file)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         else {
             continue;

@@ -23,22 +23,22 @@ impl Failure {
         Self { kind: Kind::Failed, message: message.into() }
     }
 
-    /// The settings make no sense.
+    /// Wrong usage: the settings are invalid.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, message: message.into() }
     }
 
-    /// Whether nothing is wrong but that somebody wanted it to stop.
+    /// Whether it is an interrupt rather than an error.
     pub fn is_interrupt(&self) -> bool {
         self.kind == Kind::Interrupted
     }
 
-    /// Whether the settings make no sense.
+    /// Whether the settings are invalid.
     pub fn is_usage(&self) -> bool {
         self.kind == Kind::Usage
     }
 
-    /// The same failure, said to be of `place`.
+    /// The same failure with a prefix that names its place.
     #[must_use]
     pub fn within(self, place: &str) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
@@ -51,7 +51,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Any error is a failure; causes that its text does not mention are appended.
+/// Converts any error; causes that its text does not mention are appended.
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();

@@ -1,8 +1,8 @@
-//! How much of the data is held out, for every kind of it.
+//! The held-out share of every kind of data.
 use crate::Failure;
 use crate::settings::Values;
 
-/// The share of the data that is held out where no `data.eval_data` is named.
+/// The held-out share of the data, used unless `data.eval_data` is set.
 pub(crate) fn eval_share(values: &Values) -> Result<f64, Failure> {
     let share = values.data.eval_share();
     if (0.0..1.0).contains(&share) {
@@ -11,7 +11,7 @@ pub(crate) fn eval_share(values: &Values) -> Result<f64, Failure> {
     Err(Failure::usage(format!("`data.eval_share` takes a number from 0 to below 1, not {share}")))
 }
 
-/// Data of which the held-out share is all leaves nothing to learn from.
+/// Refuses a hold-out that leaves no training data.
 pub(crate) fn check_rest(share: f64, rest: usize, all: usize, what: &str) -> Result<(), Failure> {
     if rest > 0 || all == 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Folders of pairs as something to learn from: the judgements in them, whatever their sides are.
+//! Pair folders as training data: their judgements, for any kind of side.
 use std::path::Path;
 
 use datasets::PairFolder;
@@ -7,12 +7,12 @@ use datasets::pairs::{Modality, Preference, Side};
 use crate::settings::Values;
 use crate::{Failure, Reporter};
 
-/// Whether a path names a folder of pairs.
+/// Whether a path is a pair folder.
 pub(crate) fn is_pair_folder(path: &Path) -> bool {
     path.join("pairs.json").is_file()
 }
 
-/// A folder's pairs of which somebody has said something.
+/// The judged pairs of a folder.
 pub(crate) struct JudgedPairs {
     pub(crate) folder: PairFolder,
     pub(crate) preferences: Vec<Preference>,
@@ -20,7 +20,7 @@ pub(crate) struct JudgedPairs {
 }
 
 impl JudgedPairs {
-    /// Opens a folder whose pairs are of this kind; with `--all-pairs` every pair counts, `a` first.
+    /// Opens a folder of pairs of this kind; with `--all-pairs` it takes every pair, with `a` preferred.
     pub(crate) fn open(
         path: &Path,
         modality: Modality,
@@ -52,7 +52,7 @@ impl JudgedPairs {
         Ok(Self { folder, preferences, summary })
     }
 
-    /// For losses that can't take a tie.
+    /// Drops ties, for losses without them.
     pub(crate) fn leave_ties_out(&mut self, path: &Path) -> Result<(), Failure> {
         self.preferences.retain(|preference| preference.a_is_better != 0.5);
         if self.preferences.is_empty() {
@@ -64,12 +64,12 @@ impl JudgedPairs {
         Ok(())
     }
 
-    /// A line for people.
+    /// A one-line description.
     pub(crate) fn describe(&self) -> &str {
         &self.summary
     }
 
-    /// Changes with the pairs and with what is said of them.
+    /// A fingerprint of pairs and judgements.
     pub(crate) fn fingerprint(&self) -> String {
         let mut judgements = blake3::Hasher::new();
         for preference in &self.preferences {
@@ -85,7 +85,7 @@ impl JudgedPairs {
     }
 }
 
-/// The part of a fingerprint that changes with the rows that are held out; empty where none is.
+/// The fingerprint part of the held-out rows; empty if there are none.
 pub(crate) fn mark(held_out: &[usize]) -> String {
     if held_out.is_empty() { String::new() } else { format!(" {}", blake3::hash(format!("{held_out:?}").as_bytes())) }
 }

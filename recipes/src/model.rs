@@ -31,7 +31,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     Ok(formats::load(Path::new(name), &device)?)
 }
 
-/// Says which settings of a model's `config.json` are ignored, as they are by transformers.
+/// Reports settings of a model's `config.json` that are ignored, as by transformers.
 pub(crate) fn say_ignored(files: &ModelFiles, reporter: &dyn Reporter) {
     let ignored = files.config.ignored_settings();
     if !ignored.is_empty() {
@@ -43,7 +43,7 @@ pub(crate) fn say_ignored(files: &ModelFiles, reporter: &dyn Reporter) {
     }
 }
 
-/// Loads a reference for a model. Both must read tokens alike, or the margins would mean nothing.
+/// Loads a reference for a model. Both need the same tokenizer, or margins are meaningless.
 pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     load_alike(files, name, "the reference", values)
 }
@@ -68,7 +68,7 @@ pub(crate) fn load_alike(files: &ModelFiles, name: &str, role: &str, values: &Va
     Ok(reference)
 }
 
-/// The two parts of `builtin:NAME+ADAPTER`, or of an adapter that was trained on an embedded model.
+/// Splits `builtin:NAME+ADAPTER`, or an adapter trained on an embedded model, into base and adapter.
 fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
     if is_embedded(name) {
         return Ok(name.split_once('+').map(|(base, adapter)| (base.to_owned(), adapter.to_owned())));
@@ -77,10 +77,10 @@ fn embedded_base(name: &str) -> Result<Option<(String, String)>, Failure> {
     Ok(base.map(|base| (base, name.to_owned())))
 }
 
-/// The base that an adapter's folder names, if it is here.
+/// The base that an adapter's folder names, if it can be loaded.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = formats::adapter_base(adapter)?;
-    Ok(base.filter(|base| adapters::is_here(base)))
+    Ok(base.filter(|base| adapters::base_exists(base)))
 }
 
 /// The base model of a name: that of an adapter, with or without the base's name, else the name itself.
@@ -94,7 +94,7 @@ pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     Ok(formats::adapter_base(Path::new(name))?.unwrap_or_else(|| name.to_owned()))
 }
 
-/// `owner/name`, and no such path.
+/// Whether a name looks like a Hub id, `owner/name`, and is no path.
 fn is_hub_id(name: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('+');
     let parts = name.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name) && !name.contains('/'));
@@ -108,7 +108,7 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
         let folder = model.unpacked()?;
         return Ok(ModelFiles { path, ..formats::load(folder.path(), device)? });
     }
-    // A fresh model of the embedded model's shape, drawn from the seed.
+    // A randomly initialised model of the embedded model's shape, from the seed.
     let seed = values.run.seed();
     let config = CausalConfig::from_json(serde_json::from_slice(model.file("config.json"))?)?;
     let tensors = config.initial_tensors(&Noise::new(seed), device)?;
@@ -120,12 +120,12 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
     Ok(ModelFiles { path, config, tensors, tokenizer, extras })
 }
 
-/// Makes the learner. Where it is a base with an adapter and adapters are asked for, that adapter goes on learning.
+/// The model to train. A base with an adapter continues training that adapter if adapters are configured.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
     let requested = adapters::lora_config(values, &["all-linear"])?;
     let (files, lora, trained) = match (requested, parts(&files.path)) {
         (Some(requested), Some((base, adapter))) => {
-            // Its weights hold the adapter; they make room for those without it.
+            // Frees the merged weights before the base is loaded without the adapter.
             drop(files);
             let base = load(&base, values)?;
             if parts(&base.path).is_some() {
@@ -149,13 +149,13 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
     })
 }
 
-/// Whether it is an adapter of the model that goes on learning. What it starts from is then best copied from the learner:
-/// the two share the base and agree to the last bit.
+/// Whether the model's own adapter continues training. Its starting point is then copied from the learner, so that the
+/// two share the base and agree bit for bit.
 pub(crate) fn continues_adapter(files: &ModelFiles, values: &Values) -> bool {
     values.model.lora_rank().is_some() && parts(&files.path).is_some()
 }
 
-/// The model as it is before it learns.
+/// The model before training.
 pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
     if continues_adapter(files, values) {
         return Ok(learner(files.clone(), values)?.frozen_copy()?);
@@ -163,10 +163,10 @@ pub(crate) fn start(files: &ModelFiles, values: &Values) -> Result<CausalLm, Fai
     Ok(files.clone().frozen()?)
 }
 
-/// The base and the adapter of what was loaded as both.
+/// Splits a loaded `base+adapter` path.
 fn parts(path: &Path) -> Option<(String, String)> {
     let text = path.to_str()?;
-    // As when it was loaded: what is there under the whole name is meant.
+    // As in loading, a path that exists under the whole name takes precedence.
     if path.exists() {
         return None;
     }
@@ -187,7 +187,7 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Trai
     Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), recompute, ema })
 }
 
-/// The options of saved weights.
+/// The export options of weights.
 pub(crate) fn save_options(values: &Values) -> SaveOptions {
     let dtype = match values.model.save_dtype() {
         SaveDtype::F16 => DType::F16,
@@ -197,7 +197,7 @@ pub(crate) fn save_options(values: &Values) -> SaveOptions {
     SaveOptions { dtype, ..SaveOptions::default() }
 }
 
-/// The optimiser that the settings name.
+/// The optimiser of the settings.
 pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> {
     let name = values.optimizer.name();
     let made: Result<Box<dyn Optimizer>, _> = match name {
@@ -211,7 +211,7 @@ pub(crate) fn optimizer(values: &Values) -> Result<Box<dyn Optimizer>, Failure> 
     made.map_err(|error| Failure::usage(format!("{field}: {error}")))
 }
 
-/// A tokenizer's chat template for conversations with or without tools, where it has one.
+/// The chat template of a tokenizer for conversations with or without tools, if it has one.
 pub(crate) fn template(tokenizer: &ModelTokenizer, with_tools: bool) -> Result<Option<ChatTemplate>, DatasetError> {
     let Some(text) = tokenizer.chat_template(with_tools) else { return Ok(None) };
     let tokens: Vec<(&str, &str)> =

@@ -1,4 +1,4 @@
-//! The loss by name.
+//! The loss of the settings.
 use objectives::{
     ApoDown, ApoZero, Bco, BoxObjective, ChosenLikelihood, Clamped, Comparison, Cpl, Demonstration, Exo, Hinge, Ipo,
     Kto, Label, Link, Logistic, Nca, Orpo, Pairwise, PlackettLuce, Ranking, Reduction, Robust, Sft, Simpo, Sppo, Tdpo,
@@ -8,7 +8,7 @@ use objectives::{
 use crate::Failure;
 use crate::settings::{Loss, Modality, Values, at};
 
-/// A loss, by the kind of feedback it learns from.
+/// A loss, by its kind of feedback.
 pub(crate) enum AnyObjective {
     Comparisons(BoxObjective<Comparison>),
     Rankings(BoxObjective<Ranking>),
@@ -62,9 +62,9 @@ fn pairwise<L: Link + Send + Sync + 'static>(link: L) -> BoxObjective<Comparison
     Box::new(Pairwise::new(link))
 }
 
-/// Losses that are squares of a margin and its target, 1 / (2 beta), times beta^2: squares of beta times the margin and one
-/// half. The optimum is the same. At a denoiser's beta of 2000 the bare loss is 6e-8 and its gradients drown in Adam's
-/// epsilon.
+/// Rescales squared losses. Their target margin is 1 / (2 beta); times beta^2 they are squares of beta times the margin
+/// minus one half, with the same optimum. At a denoiser's beta of 2000 the unscaled loss is 6e-8, and its gradients
+/// vanish beside Adam's epsilon.
 fn in_units_of_beta(
     name: Loss,
     beta: f64,
@@ -84,7 +84,7 @@ fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjec
     Ok(Box::new(usage(WeightedSum::new(vec![(1.0, objective), (weight, likelihood)]))?))
 }
 
-/// A setting that makes no sense is wrong usage.
+/// Turns an invalid setting of a loss into wrong usage.
 fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure> {
     result.map_err(|error| match error {
         objectives::ObjectiveError::Setting { objective, field, value, allowed } => {
@@ -94,7 +94,7 @@ fn usage<T>(result: Result<T, objectives::ObjectiveError>) -> Result<T, Failure>
     })
 }
 
-/// A loss's own word for one of its settings, as the setting is called here.
+/// The settings path of a loss's own parameter name.
 fn setting(of_loss: &str) -> String {
     let sections = [at::objective::ALL, at::diffusion::ALL];
     let field = sections.into_iter().flatten().find(|field| field.path.split('.').next_back() == Some(of_loss));

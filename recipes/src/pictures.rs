@@ -1,4 +1,4 @@
-//! Pictures that denoisers make: on contact sheets during a run, judged by the oracle after it.
+//! Pictures sampled from denoisers: contact sheets during a run, oracle win rates after it.
 use std::sync::Arc;
 
 use datasets::images::Pixels;
@@ -13,7 +13,7 @@ use crate::embedded::{EmbeddedProblem, WinRate};
 use crate::images::ImageData;
 use crate::{Call, Failure, Reporter};
 
-/// Draws pictures for captions, the same captions and the same noise every time.
+/// Samples pictures for captions, from the same noise every time.
 pub(crate) struct PictureSampler<'a> {
     plan: SamplingPlan,
     asked: Vec<(String, Condition)>,
@@ -42,12 +42,12 @@ impl<'a> PictureSampler<'a> {
         })
     }
 
-    /// Whether it has anything to draw that can be looked at.
+    /// Whether it has captions to sample for.
     pub(crate) fn wants_samples(&self) -> bool {
         !self.asked.is_empty()
     }
 
-    /// Pictures of the captions that are watched; none where somebody wants the run to stop.
+    /// Pictures of the watched captions; none if a stop was requested.
     pub(crate) fn samples(&self, denoiser: &Denoiser) -> Result<Vec<Picture>, Failure> {
         let conditions: Vec<Condition> = self.asked.iter().map(|(_, condition)| Arc::clone(condition)).collect();
         let made = match self.draw(denoiser, &conditions, "picture") {
@@ -62,7 +62,7 @@ impl<'a> PictureSampler<'a> {
         Ok(pictures)
     }
 
-    /// Images for conditions, each from a stream of its own.
+    /// Samples images for conditions, each from its own random stream.
     pub(crate) fn draw(
         &self,
         denoiser: &Denoiser,
@@ -74,13 +74,13 @@ impl<'a> PictureSampler<'a> {
         Ok(denoiser.generate(&self.plan, conditions, &mut rngs, &mut self.reporter.unless_stopped(|_| ()))?)
     }
 
-    /// The pictures that latents stand for.
+    /// Decodes latents to pictures.
     pub(crate) fn decode(&self, denoiser: &Denoiser, made: &[Generated]) -> Result<Vec<Pixels>, Failure> {
         made.iter().map(|made| denoiser::decode(self.vae.as_deref(), denoiser.shape(), made.image())).collect()
     }
 }
 
-/// A picture with its caption; `None` for latents that nothing makes a picture of.
+/// A picture with its caption; `None` for unsupported channels.
 pub(crate) fn picture(caption: &str, pixels: &Pixels) -> Option<Picture> {
     Picture::from_unit(caption, (pixels.width() as u32, pixels.height() as u32), pixels.values())
 }

@@ -5,7 +5,7 @@ use ::train::{Monitor, Silent};
 
 use crate::Trained;
 
-/// Receives progress and messages, and may ask the work to stop.
+/// Receives progress and messages, and can request a stop.
 pub trait Reporter {
     /// A line of information.
     fn info(&self, line: &str);
@@ -19,7 +19,7 @@ pub trait Reporter {
     /// A training loop begins.
     fn monitor(&self) -> Box<dyn Monitor + '_>;
 
-    /// A training run is over; rounds have several.
+    /// A training run has ended; rounds have several.
     fn trained(&self, trained: &Trained);
 
     /// Whether the work should stop at its next step; a run then leaves a checkpoint.
@@ -32,7 +32,7 @@ impl dyn Reporter + '_ {
         self.stop().load(Ordering::Relaxed)
     }
 
-    /// Progress that ends the work where it should stop.
+    /// A progress callback that returns an error once a stop is requested.
     pub(crate) fn unless_stopped(&self, mut progress: impl FnMut(usize)) -> impl FnMut(usize) -> ControlFlow<()> {
         move |step| {
             progress(step);
@@ -41,23 +41,23 @@ impl dyn Reporter + '_ {
     }
 }
 
-/// Shows how far some work is.
+/// A progress bar.
 pub trait Bar {
-    /// So many parts are done.
+    /// Sets the number of finished parts.
     fn set_position(&self, done: u64);
 
-    /// So many more are.
+    /// Adds to the number of finished parts.
     fn inc(&self, more: u64);
 
-    /// All is done.
+    /// Removes the finished bar.
     fn finish_and_clear(&self);
 }
 
-/// A reporter that says nothing and never stops.
+/// A reporter without output that never stops.
 #[derive(Debug, Default)]
 pub struct Quiet(AtomicBool);
 
-/// A quiet reporter to refer to.
+/// A shared quiet reporter.
 pub static QUIET: Quiet = Quiet(AtomicBool::new(false));
 
 impl Reporter for Quiet {

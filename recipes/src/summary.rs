@@ -9,7 +9,7 @@ use train::{Evaluated, RunSummary};
 use crate::Failure;
 use crate::embedded::{EmbeddedProblem, WinRate};
 
-/// Compares one sample of each model for each of some test prompts, where the problem's oracle judges texts.
+/// The oracle win rate: compares one sample of each model per test prompt, if the problem's oracle judges texts.
 pub(crate) fn oracle_win_rate(
     problem: &EmbeddedProblem,
     policy: &CausalLm,
@@ -23,14 +23,14 @@ pub(crate) fn oracle_win_rate(
     let sampling = Sampling { eos: tokenizer.eos.clone(), max_new: 96, ..Sampling::default() };
     let most = policy.config().max_positions;
     let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
-    // A stream of the reference's own: not that of the policy under the next seed.
+    // The reference's own random stream, distinct from the policy's under any seed.
     let (ours, theirs) = (draw(policy, seed)?, draw(reference, derived_seed(seed, "reference's samples", 0))?);
     let answers = requests.iter().zip(&ours).zip(&theirs);
     let answers = answers.map(|((request, a), b)| (request.as_str(), a.response.as_str(), b.response.as_str()));
     WinRate::of(oracle, &answers).map(Some)
 }
 
-/// The metrics of a run's table, and what they are called there.
+/// The metrics in a run's table, with their labels.
 const SHOWN: [(&str, &str); 7] = [
     ("loss", "loss"),
     ("reward accuracy", "rewards/accuracies"),
@@ -41,7 +41,7 @@ const SHOWN: [(&str, &str); 7] = [
     ("entropy per token", "entropy"),
 ];
 
-/// Formats the metrics of a run, before and after.
+/// Formats the metrics of a run before and after training.
 pub(crate) fn table(outcome: &RunSummary, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
@@ -75,7 +75,7 @@ pub(crate) fn table(outcome: &RunSummary, win_rate: Option<&WinRate>, unit: &str
     text
 }
 
-/// The most memory the process has had, in MB, where the system tells.
+/// The peak memory of the process in MB, if the system reports it.
 pub(crate) fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

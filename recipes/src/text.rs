@@ -1,4 +1,4 @@
-//! Text data: what `--data` names, tokenised for a model.
+//! Text data from `--data`, tokenised for a model.
 use std::path::Path;
 
 use datasets::pairs::Modality;
@@ -11,20 +11,20 @@ use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 use crate::{Failure, Reporter, holdout, model};
 
-/// How many embedded pairs a run sees unless `--limit` says otherwise.
+/// The default number of embedded pairs in a run; `--limit` sets another.
 const BUILTIN_PAIRS: usize = 12_000;
 
-/// Losses of answers that are good or bad: a tie says nothing to them.
+/// Losses of labelled answers, which can't use a tie.
 const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
 
-/// Which part of embedded data is meant.
+/// A part of embedded data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Train,
     HeldOut,
 }
 
-/// The tokeniser of a model, with the settings.
+/// The tokenisation of a model under the settings.
 pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, Failure> {
     let settings = TokenSettings {
         max_length: values.data.max_length(),
@@ -51,17 +51,17 @@ pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, 
     })
 }
 
-/// The tokeniser of a model for texts whose lengths others look after.
+/// The tokenisation of a model without length limits, for callers that check lengths.
 pub(crate) fn plain_tokenise(files: &ModelFiles) -> Result<Tokenise, Failure> {
     plain_tokenise_of(files.tokenizer()?)
 }
 
-/// The same of a tokenizer alone.
+/// The same for a tokenizer alone.
 pub(crate) fn plain_tokenise_of(tokenizer: &ModelTokenizer) -> Result<Tokenise, Failure> {
     Ok(with_templates(tokenizer, settings_of(tokenizer)?)?)
 }
 
-/// The tokens that begin and end texts.
+/// The tokens that begin and end texts, BOS and EOS.
 fn settings_of(tokenizer: &ModelTokenizer) -> Result<TokenSettings, Failure> {
     let Some(&eos) = tokenizer.eos.first() else {
         let text = format!("{}: the model names no end-of-text token (eos_token)", tokenizer.path.display());
@@ -75,8 +75,8 @@ fn with_templates(tokenizer: &ModelTokenizer, settings: TokenSettings) -> Result
     Ok(Tokenise::new(tokenizer.tokenizer(), model::template(tokenizer, false)?, settings)?.with_tool_template(tools))
 }
 
-/// Lengths within what the model can see, and room for an answer: defaults shrink to fit, a given length that is more
-/// than the model's is an error.
+/// Fits lengths to the model's context and leaves room for an answer: defaults shrink, a given length above the model's
+/// is an error.
 pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(), Failure> {
     let most = files.config.max_positions;
     let mut wanted = values.data.max_length();
@@ -100,7 +100,7 @@ pub(crate) fn fit_lengths(values: &mut Values, files: &ModelFiles) -> Result<(),
     Ok(())
 }
 
-/// Opens the data set that a setting names.
+/// Opens the data set of a setting.
 pub(crate) fn open(
     name: &str,
     part: Part,
@@ -134,7 +134,7 @@ pub(crate) fn open(
     datasets::open(path, reading.clone(), tokenise).map_err(|error| unread(error, &reading))
 }
 
-/// Why data can't be read, with the setting that might be to blame.
+/// Turns a read error into a failure that names the setting to change.
 pub(crate) fn unread(error: DatasetError, reading: &ReadOptions) -> Failure {
     match (&error, &reading.split) {
         (DatasetError::NoShards { .. }, Some(_)) => {
@@ -144,7 +144,7 @@ pub(crate) fn unread(error: DatasetError, reading: &ReadOptions) -> Failure {
     }
 }
 
-/// How a file is to be read. Held-out data that the user names has no limit.
+/// The read options of a file; a held-out file that the user names has no limit.
 fn reading(part: Part, values: &Values) -> ReadOptions {
     ReadOptions {
         format: format_of(values.data.format()),
@@ -154,7 +154,7 @@ fn reading(part: Part, values: &Values) -> ReadOptions {
     }
 }
 
-/// The format that a setting names; none: that of the first record.
+/// The format of a setting; `None`: detected from the first record.
 fn format_of(name: FormatName) -> Option<Format> {
     Some(match name {
         FormatName::Auto => return None,
@@ -169,7 +169,7 @@ fn format_of(name: FormatName) -> Option<Format> {
     })
 }
 
-/// The way in which broken records are handled.
+/// The policy for broken records.
 pub(crate) fn on_bad(broken: Broken) -> OnBad {
     match broken {
         Broken::Skip => OnBad::Skip,
@@ -177,7 +177,7 @@ pub(crate) fn on_bad(broken: Broken) -> OnBad {
     }
 }
 
-/// Which part of files with parts is read; `None`: all of them.
+/// The split to read of files with splits; `None`: all.
 pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
     match (values.data.split(), part) {
         ("all", _) => None,
@@ -218,7 +218,7 @@ pub(crate) fn open_split(
         return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values, reporter)?)));
     }
     let share = holdout::eval_share(values)?;
-    // Of embedded data as many are held out as evaluations look at.
+    // Embedded data holds out as many examples as an evaluation uses.
     let is_none_made = is_embedded(name) && values.train.eval_examples() == 0;
     if share == 0.0 || is_none_made {
         return Ok((data, None));

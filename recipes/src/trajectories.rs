@@ -1,4 +1,4 @@
-//! Reverse trajectories: made, judged, kept, and taken up again.
+//! Reverse trajectories: sampled, judged, saved and loaded.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::images::latents::{conditioning, context};
 use crate::settings::Modality;
 use crate::{Call, Failure};
 
-/// Captions of the embedded problem that trajectories are made for, unless `--limit` says otherwise.
+/// The default number of captions of an embedded problem to sample trajectories for; `--limit` sets another.
 const CAPTIONS: usize = 384;
 /// Trajectories of each caption; the best and the worst become a pair.
 const EACH: usize = 3;
 
-/// Trajectories with the way they were made.
+/// Trajectories with their sampling plan.
 pub(crate) struct TrajectoryData {
     pub(crate) trajectories: Trajectories,
-    /// For each pair a text that is equal where the same is told.
+    /// For each pair a text that is equal for equal captions or contexts.
     pub(crate) pair_captions: Vec<String>,
     pub(crate) schedule: Arc<NoiseSchedule>,
     pub(crate) timesteps: Vec<usize>,
     pub(crate) fingerprint: String,
 }
 
-/// Reads `--trajectories`, or makes some with the starting policy where an oracle can judge them.
+/// Reads `--trajectories`, or samples some from the starting policy if an oracle can judge them.
 pub(crate) fn open(
     call: &mut Call,
     loaded: &Loaded,
@@ -54,7 +54,7 @@ pub(crate) fn open(
     judged(call, plan, loaded, policy, data, judge)
 }
 
-/// Trajectories of the starting policy, of which the oracle says which is better.
+/// Trajectories of the starting policy, with the oracle's preferences.
 fn judged(
     call: &Call,
     plan: SamplingPlan,
@@ -94,8 +94,8 @@ fn judged(
     Ok(TrajectoryData { trajectories, pair_captions, schedule: plan.schedule, timesteps: plan.timesteps, fingerprint })
 }
 
-/// The places of the pictures with the highest and the lowest score; `None` where they are a tie, or where the oracle does not
-/// know the caption.
+/// The indices of the pictures with the highest and the lowest score; `None` for a tie, or if the oracle does not
+/// recognise the caption.
 fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) -> Option<(usize, usize)> {
     let scores: Vec<f64> = pictures.iter().map(|picture| (oracle.score)(caption, picture)).collect::<Option<_>>()?;
     let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
@@ -103,7 +103,7 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
     (scores[best] - scores[worst] > oracle.tie).then_some((best, worst))
 }
 
-/// A file that `sample --save-trajectories` wrote.
+/// Reads a file of `sample --save-trajectories`.
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
     let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
@@ -144,20 +144,20 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
     problems().filter(|problem| problem.modality == Modality::Diffusion).filter_map(|problem| problem.oracle.pictures())
 }
 
-/// The contents of a file of trajectories.
+/// The contents of a trajectory file.
 pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: LatentShape,
     pub(crate) prompts: &'a [String],
     pub(crate) conditions: &'a [Condition],
-    /// `each` for every prompt, in their order.
+    /// `each` per prompt, in prompt order.
     pub(crate) trajectories: &'a [Generated],
     pub(crate) each: usize,
-    /// The fingerprint of the policy that made them.
+    /// The fingerprint of the policy that sampled them.
     pub(crate) policy: &'a str,
 }
 
-/// Writes trajectories, with the oracle's preferences where `pictures` of embedded captions show how good they are.
+/// Writes trajectories, with the oracle's preferences if `pictures` of embedded captions allow them.
 pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {

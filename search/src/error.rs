@@ -1,51 +1,51 @@
 use policies::BoxError;
 
-/// Why a search could not be made, or did not come to an end.
+/// Why a search failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// A number of a method, or the budget, that must be at least 1 is 0.
+    /// A parameter of a method, or the budget, is 0 but must be at least 1.
     #[error("{what} is 0, but it must be at least 1")]
     Zero {
-        /// Which number.
+        /// The parameter.
         what: &'static str,
     },
-    /// A number of a method is larger than another allows.
+    /// A parameter of a method exceeds another.
     #[error("{what} is {got}, but there are only {most} {of}")]
     TooMany {
-        /// Which number.
+        /// The parameter.
         what: &'static str,
-        /// What was given.
+        /// Its value.
         got: usize,
-        /// Of what there are not so many.
+        /// The quantity that bounds it.
         of: &'static str,
-        /// The most that it may be.
+        /// The largest allowed value.
         most: usize,
     },
-    /// A number of a method makes no sense.
+    /// A parameter of a method is invalid.
     #[error("{what} is {got}, but it must be {expected}")]
     Setting {
-        /// Which number.
+        /// The parameter.
         what: &'static str,
-        /// What was given.
+        /// Its value.
         got: f64,
-        /// What it must be.
+        /// The valid values.
         expected: &'static str,
     },
-    /// There is not one of something for each start, or for each candidate.
+    /// The number of inputs differs from the number of starts, or of gains from candidates.
     #[error("{what}: expected {expected}, got {got}")]
     Count {
-        /// What was counted.
+        /// The inputs.
         what: &'static str,
-        /// How many there must be.
+        /// The required number.
         expected: usize,
-        /// How many there are.
+        /// The given number.
         got: usize,
     },
     /// A score or a log-probability is not finite.
     #[error("{what} of decision {step} from start {start} is {value}; it must be finite")]
     NotFinite {
-        /// Which number.
+        /// The number's name.
         what: &'static str,
         /// Index of the start.
         start: usize,
@@ -54,7 +54,7 @@ pub enum SearchError {
         /// The number itself.
         value: f64,
     },
-    /// The policy proposes nothing in a state that is not terminal.
+    /// The policy proposes no action in a non-terminal state.
     #[error("no action is on offer for decision {step} from start {start}")]
     Stuck {
         /// Index of the start.
@@ -62,7 +62,7 @@ pub enum SearchError {
         /// Index of the decision in its episode.
         step: usize,
     },
-    /// An action was drawn or proposed that the problem does not allow.
+    /// A drawn or proposed action is not allowed by the problem.
     #[error("the action on offer for decision {step} from start {start} is not one that the problem allows")]
     NotAllowed {
         /// Index of the start.
@@ -70,25 +70,25 @@ pub enum SearchError {
         /// Index of the decision in its episode.
         step: usize,
     },
-    /// A policy failed, or whoever watched ended the search.
+    /// A policy failed, or the `watch` callback returned an error.
     #[error("{0}")]
     Policy(#[source] BoxError),
 }
 
-/// What comes out of a search.
+/// The result of a search.
 pub type Result<T> = std::result::Result<T, SearchError>;
 
-/// Checks that there are as many of something as there must be.
+/// Checks the number of inputs.
 pub(crate) fn count(what: &'static str, expected: usize, got: usize) -> Result<()> {
     if expected == got { Ok(()) } else { Err(SearchError::Count { what, expected, got }) }
 }
 
-/// Checks that a number of a method is at least 1.
+/// Checks that a parameter of a method is at least 1.
 pub(crate) fn at_least_one(what: &'static str, number: usize) -> Result<()> {
     if number > 0 { Ok(()) } else { Err(SearchError::Zero { what }) }
 }
 
-/// Checks that a number of a method is finite.
+/// Checks that a parameter of a method is finite.
 pub(crate) fn finite(what: &'static str, got: f64) -> Result<()> {
     if got.is_finite() { Ok(()) } else { Err(SearchError::Setting { what, got, expected: "finite" }) }
 }

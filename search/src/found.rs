@@ -5,22 +5,22 @@ use crate::rows::Row;
 /// An episode that a search found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found<S, A> {
-    /// Start and actions, in one piece.
+    /// The start and the actions, in one piece.
     pub episode: Episode<S, A>,
-    /// What it is ranked by: the sum of the score's gains, which a beam divides by the length to the power of the penalty.
+    /// The ranking key: the sum of gains, which a beam divides by the length to the power of the penalty.
     pub score: f64,
-    /// log pi(a|s) of each decision, in nats, of the policy that proposed it.
+    /// log pi(a|s) of each decision under the proposing policy, in nats.
     pub log_probs: Vec<f64>,
-    /// What each decision added to the score.
+    /// The gain of each decision in the score.
     pub gains: Vec<f64>,
-    /// Its share among the particles of a start, which sum to 1; of other methods 1.
+    /// The normalised weight among the particles of a start, which sum to 1; 1 for other methods.
     pub weight: f64,
-    /// Whether it came to an end: the problem's, the longest that was allowed, or where the search was told to stop. Else the
-    /// budget was spent before.
+    /// Whether it reached an end: a terminal state, the maximum length, or a state of `until`. Otherwise the budget ran
+    /// out before.
     pub is_finished: bool,
 }
 
-/// What is found of a problem.
+/// A found episode of a problem.
 pub type FoundOf<M> = Found<<M as Mdp>::State, <M as Mdp>::Action>;
 
 impl<S: Clone, A> Found<S, A> {
@@ -37,34 +37,34 @@ impl<S, A> Found<S, A> {
         self.log_probs.iter().sum()
     }
 
-    /// How many decisions it has.
+    /// The number of decisions.
     pub fn length(&self) -> usize {
         self.log_probs.len()
     }
 }
 
-/// What a search cost.
+/// The cost of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// How many times a state was put to a policy: one evaluation is one state asked of one policy once, of the one that
-    /// proposes and of those behind the score.
+    /// The number of policy evaluations: one state scored once by one policy, either the proposing one or one behind
+    /// the score.
     pub evaluations: usize,
 }
 
-/// What a search from one start comes to.
+/// The result of a search from one start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome<S, A> {
-    /// What was found, the finished before the unfinished, and best first among them (but for [`Sampling`](crate::Sampling) and
-    /// [`Smc`](crate::Smc), which keep the order of their draws).
+    /// The episodes, finished before unfinished and best first within each ([`Sampling`](crate::Sampling) and
+    /// [`Smc`](crate::Smc) keep the order of their draws).
     pub found: Vec<Found<S, A>>,
-    /// What it cost.
+    /// The cost.
     pub spent: Spent,
-    /// What the method estimates for the start: [`Smc`](crate::Smc) the log of the normaliser, [`Mcts`](crate::Mcts) the mean
-    /// score of the tree. Others estimate nothing.
+    /// The method's estimate for the start: the log normaliser of [`Smc`](crate::Smc), the mean score of the tree of
+    /// [`Mcts`](crate::Mcts); `None` for others.
     pub estimate: Option<f64>,
 }
 
-/// What a search of a problem comes to.
+/// The result of a search of a problem.
 pub type OutcomeOf<M> = Outcome<<M as Mdp>::State, <M as Mdp>::Action>;
 
 impl<S, A> Outcome<S, A> {
@@ -73,7 +73,7 @@ impl<S, A> Outcome<S, A> {
     }
 }
 
-/// Puts the finished first, and the best of them.
+/// Sorts finished episodes first, then by score, best first.
 pub(crate) fn rank<S, A>(found: &mut [Found<S, A>]) {
     found.sort_by(|a, b| b.is_finished.cmp(&a.is_finished).then(b.score.total_cmp(&a.score)));
 }

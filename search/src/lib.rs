@@ -1,36 +1,36 @@
 //! Search over the decisions of a policy, whatever the problem.
 //!
-//! A policy gives every decision a log-probability; a search looks for episodes that are worth most by a [`Score`]: likelihood,
-//! implicit reward, a reward with a value function, what one pair of models says about a third, or a function of one's own. It
-//! works on `policies::Cursor` alone, so it is the same for tokens, for denoising steps, for the two in a row, and for a problem
-//! that somebody brings along.
+//! A policy gives every decision a log-probability; a search looks for episodes with a high [`Score`]: likelihood,
+//! implicit reward, a reward with a value function, the log-ratio of one pair of models applied to a third, or a custom
+//! function. It uses only `policies::Cursor`, so the same code searches tokens, denoising steps, hybrids of both, and
+//! custom problems.
 //!
-//! All methods are one loop over [`Rows`]: ask for candidates, choose among them, take the choices. They differ only in what they
-//! choose:
+//! All methods are one loop over [`Rows`]: get candidates, choose among them, take the choices. They differ only in the
+//! choice:
 //!
-//! | method | goes on with |
+//! | method | takes |
 //! |---|---|
 //! | [`Greedy`] | the best candidate of each row |
 //! | [`Sampling`], [`BestOfN`] | a draw in each row |
 //! | [`Beam`], [`DiverseBeam`] | the best candidates of all rows of a start, or of a group of them |
-//! | [`Smc`] | a draw in each row, and rows by their weights |
-//! | [`Mcts`] | a row where the tree promises most |
+//! | [`Smc`] | a draw in each row, and resamples rows by their weights |
+//! | [`Mcts`] | the leaf with the largest upper bound in the tree |
 //! | [`Rerank`] | another method's rows, ranked by another score |
 //! | [`Refinements`] | a method's rows to the hand-off of a hybrid problem, and another's below each |
 //!
-//! Likelihood search on an optimal policy is reward search (Rafailov et al. 2024, "From r to Q*", Eq. 12 and 13), so a beam over a
-//! policy that learned from preferences searches the reward it stands for, and searched too far it over-optimises it. So what a
-//! search costs is counted, in evaluations of policies, and told beside what it found ([`Spent`]); a budget ends it.
+//! Likelihood search on an optimal policy is reward search (Rafailov et al. 2024, "From r to Q*", Eq. 12 and 13), so a
+//! beam over a policy trained on preferences searches its implicit reward, and a wide beam over-optimises it. The cost
+//! is therefore counted in policy evaluations and reported with the result ([`Spent`]); a budget bounds it.
 //!
 //! # Examples
-//! Likelihood on offer at two widths: greedy takes the larger half first and is led to the smaller whole.
+//! Likelihood search at two widths: greedy takes the likelier first action and misses the likeliest episode.
 //! ```
 //! use mdp::{Finite, FiniteState, Mdp, Rng};
 //! use policies::Tabular;
 //! use rand::SeedableRng;
 //! use search::{Beam, Greedy, LogProbs, Search};
 //!
-//! // From place 0 to 1 or 2, and from each of them to an end, by one way or by the other.
+//! // From place 0 to 1 or 2, and from each of them to a terminal place, by one action or the other.
 //! let mdp = Finite::new(vec![vec![Some(1), Some(2)], vec![Some(3), Some(3)], vec![Some(3), Some(3)], vec![None; 2]], 2)?;
 //! let mut policy = Tabular::new(&mdp);
 //! policy.set_logits(FiniteState { time: 0, place: 0 }, vec![0.6f64.ln(), 0.4f64.ln()]);
@@ -43,15 +43,15 @@
 //! let beam = search.run(&Beam::new(2), &starts, &longest, &mut rngs)?.remove(0);
 //! assert!((greedy.found[0].log_prob().exp() - 0.6 * 0.5).abs() < 1e-12);
 //! assert!((beam.found[0].log_prob().exp() - 0.4 * 0.9).abs() < 1e-12);
-//! // The start and one state after it, or two.
+//! // The start and one later state, or two.
 //! assert_eq!((greedy.spent.evaluations, beam.spent.evaluations), (2, 3));
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
 //! # Where to go next
-//! [`Search`] is where a search begins, [`Outcome`] what comes of it. [`LogProbs`] has the scores that are sums of
-//! log-probabilities, [`Guided`] Eq. 12, [`Reward`] any function. A method of one's own implements [`Method`] over [`Rows`];
-//! [`Greedy`] is the shortest to read.
+//! [`Search`] runs a method, [`Outcome`] is its result. [`LogProbs`] has the scores that are sums of log-probabilities,
+//! [`Guided`] Eq. 12, [`Reward`] any function. A custom method implements [`Method`] over [`Rows`]; [`Greedy`] is the
+//! shortest example.
 mod beam;
 mod error;
 mod found;

@@ -6,12 +6,12 @@ use crate::error::{Result, count};
 use crate::found::{Found, FoundOf, OutcomeOf, rank};
 use crate::task::{Method, Search, Task};
 
-/// Refinements with results below them: one method searches a hybrid problem to its hand-off, another goes on from each
-/// refinement that was found.
+/// Nested search of a hybrid problem: one method searches to the hand-off, another continues from each refinement
+/// found.
 ///
-/// A beam over prompts and a few [`Sampling`](crate::Sampling) rollouts of images for each is
-/// `Refinements { outer: &Beam::new(4), inner: &Sampling { n: 2 } }`. What is found is ranked by the score of the whole. Of a
-/// budget, what the outer method left is divided equally among the refinements.
+/// A beam over prompts with a few [`Sampling`](crate::Sampling) rollouts of images for each is `Refinements { outer:
+/// &Beam::new(4), inner: &Sampling { n: 2 } }`. Episodes are ranked by the score of the whole. The budget left by the
+/// outer method is divided equally among the refinements.
 pub struct Refinements<'a, M: Mdp> {
     /// Searches the outer problem.
     pub outer: &'a dyn Method<M>,
@@ -56,7 +56,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Method<Hybrid<A, B, H>> for Refinements<'
     }
 }
 
-/// What the outer search found, as starts of the inner one.
+/// Results of the outer search as starts of the inner one.
 struct Refined<M: Mdp> {
     found: Vec<(usize, FoundOf<M>)>,
     states: Vec<M::State>,
@@ -66,7 +66,7 @@ struct Refined<M: Mdp> {
 }
 
 impl<M: Mdp> Refined<M> {
-    /// Takes from the outcomes what can be gone on from; what the budget stopped, or does not reach for, stays there.
+    /// Takes the results that can be continued; those that the budget stopped, or can't cover, stay in the outcomes.
     fn of(
         search: &Search<'_, M>,
         outcomes: &mut [OutcomeOf<M>],
@@ -100,7 +100,7 @@ impl<M: Mdp> Refined<M> {
     }
 }
 
-/// An episode and what follows it, as one.
+/// Joins an episode and its continuation.
 fn joined<S: Clone, A: Clone>(outer: &Found<S, A>, inner: Found<S, A>) -> Found<S, A> {
     let mut whole = outer.clone();
     whole.episode.pieces.extend(inner.episode.pieces);

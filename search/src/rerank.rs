@@ -6,20 +6,20 @@ use crate::found::{Found, FoundOf, Outcome, OutcomeOf, rank};
 use crate::score::{Score, Scorer};
 use crate::task::{Method, Search, Task};
 
-/// Verifier re-ranking: one method finds episodes, another score ranks them.
+/// Verifier re-ranking: one method finds episodes, another score ranks them (best of n with a verifier).
 ///
-/// With [`Sampling`](crate::Sampling) and the likelihood or the implicit reward of another policy this is V-STaR: what the one
-/// proposes the other verifies. Of a budget the finding gets its part: 1 of 1 + p, where p policies are behind the score that
-/// ranks; what the rest does not reach for is left out.
+/// With [`Sampling`](crate::Sampling) and the likelihood or implicit reward of another policy as the score this is
+/// V-STaR. The method gets 1 / (1 + p) of the budget, with p policies behind the ranking score; episodes that the rest
+/// of the budget can't score are dropped.
 ///
 /// # References
 /// Hosseini et al., "V-STaR: Training Verifiers for Self-Taught Reasoners", 2024.
 pub struct Rerank<'a, M: Mdp> {
-    /// What finds.
+    /// The method that finds episodes.
     pub method: &'a dyn Method<M>,
-    /// What ranks.
+    /// The score that ranks them.
     pub score: &'a dyn Score<M>,
-    /// How many are kept.
+    /// The number of episodes to keep.
     pub keep: usize,
 }
 
@@ -50,7 +50,8 @@ impl<M: Mdp> Method<M> for Rerank<'_, M> {
     }
 }
 
-/// Leaves out what can't be ranked for so many evaluations, and counts those of the rest: the start once, and every state after.
+/// Drops episodes that the budget can't score, and counts the evaluations of the others: one for the start and each
+/// later state.
 fn afford<S, A>(outcome: &mut Outcome<S, A>, n_policies: usize, budget: usize) {
     let mut cost = 0;
     let mut reaches = |found: &Found<S, A>| {
@@ -64,9 +65,9 @@ fn afford<S, A>(outcome: &mut Outcome<S, A>, n_policies: usize, budget: usize) {
     outcome.spent.evaluations += cost;
 }
 
-/// Gives every episode the sum of another score's gains.
+/// Replaces the score of every episode by the sum of another score's gains.
 fn score<M: Mdp>(search: &Search<'_, M>, scorer: &mut dyn Scorer<M>, outcomes: &mut [OutcomeOf<M>]) -> Result<()> {
-    // One row for each start; its first actions are scored together, and then it branches.
+    // One row per start: its first actions are scored together, then it branches.
     let has_actions = |outcome: &OutcomeOf<M>| outcome.found.iter().any(|found| found.length() > 0);
     let asked: Vec<usize> = (0..outcomes.len()).filter(|&start| has_actions(&outcomes[start])).collect();
     scorer.select(&asked);
@@ -84,11 +85,11 @@ fn score<M: Mdp>(search: &Search<'_, M>, scorer: &mut dyn Scorer<M>, outcomes: &
     Ok(())
 }
 
-/// An episode that is walked along.
+/// An episode being scored.
 struct Walk<M: Mdp> {
-    /// Its row in the scorer, which others may share before the first action.
+    /// Its row in the scorer, shared with others before the first action.
     row: usize,
-    /// Where the episode is among the outcomes.
+    /// The index of its start and of the episode in the outcome.
     place: (usize, usize),
     state: M::State,
     left: std::vec::IntoIter<Proposal<M::Action>>,
@@ -105,7 +106,7 @@ impl<M: Mdp> Walk<M> {
     }
 }
 
-/// Scores the next action of every walk, takes it, and drops the walks that are over.
+/// Scores the next action of every walk, takes it, and drops finished walks.
 fn step<M: Mdp>(
     search: &Search<'_, M>,
     scorer: &mut dyn Scorer<M>,

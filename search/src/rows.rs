@@ -7,53 +7,53 @@ use crate::found::{Found, Outcome, OutcomeOf};
 use crate::score::Scorer;
 use crate::task::{Progress, Search, Task, Watch};
 
-/// An action that may be taken, and what it adds to the score of its episode.
+/// A candidate action with its gain in the score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate<A> {
-    /// The action, as the policy proposes it.
+    /// The policy's proposal of the action.
     pub proposal: Proposal<A>,
-    /// What it adds to the score.
+    /// The gain in the score.
     pub gain: f64,
 }
 
-/// An episode so far.
+/// A partial episode.
 #[derive(Clone, Debug)]
 pub struct Row<A> {
-    /// Which start it is from.
+    /// The index of its start.
     pub start: usize,
-    /// What was done.
+    /// The actions taken.
     pub actions: Vec<A>,
     /// log pi(a|s) of each decision, in nats.
     pub log_probs: Vec<f64>,
-    /// What each decision added to the score.
+    /// The gain of each decision.
     pub gains: Vec<f64>,
     /// The sum of the gains.
     pub score: f64,
-    /// Whether it ends here.
+    /// Whether the episode has ended.
     pub is_over: bool,
-    /// The method's own: which of its groups the row is in.
+    /// For the method's use: the group of the row.
     pub group: usize,
-    /// The method's own: what it selects by, or weighs with.
+    /// For the method's use: a ranking key or weight.
     pub key: f64,
     rng: Rng,
     is_asked: bool,
 }
 
 impl<A: Clone> Row<A> {
-    /// The same with what is the method's own in it.
+    /// Sets the method's fields.
     #[must_use]
     pub fn noted(self, group: usize, key: f64) -> Self {
         Self { group, key, ..self }
     }
 
-    /// The same once more, with a generator forked from its own.
+    /// A copy with a generator forked from this row's.
     #[must_use]
     pub fn branch(&mut self) -> Self {
         let rng = fork(&mut self.rng);
         Self { rng, ..self.clone() }
     }
 
-    /// The same after one more decision, with a generator forked from its own.
+    /// The row after one more decision, with a generator forked from this row's.
     #[must_use]
     pub fn child(&mut self, candidate: &Candidate<A>) -> Self {
         let rng = fork(&mut self.rng);
@@ -65,12 +65,12 @@ impl<A: Clone> Row<A> {
     }
 }
 
-/// A candidate to take: which row's, and what the method notes in the row that it becomes.
+/// A chosen candidate of a row, with the method's fields of the new row.
 #[derive(Clone, Debug)]
 pub struct Choice<A> {
     /// The row.
     pub row: usize,
-    /// What is taken in it.
+    /// The chosen candidate.
     pub candidate: Candidate<A>,
     /// Becomes [`Row::group`].
     pub group: usize,
@@ -78,11 +78,11 @@ pub struct Choice<A> {
     pub key: f64,
 }
 
-/// The episodes that a search goes on with, those of all starts in one cursor, the score's cursors beside it.
+/// The partial episodes of all starts in one cursor, with the score's cursors.
 ///
-/// Every method is one loop: ask for candidates, choose among them, take the choices. What is left out is dropped, what is chosen
-/// twice branches, and what policies remember branches with it. Evaluations are counted here: a row that is asked counts once
-/// for every policy, however often it is asked and however many rows branch from it.
+/// Every method is one loop: get candidates, choose among them, take the choices. Rows without a choice are dropped,
+/// rows with several branch, and the policies' caches follow. Evaluations are counted here: a row's state counts once
+/// per policy, however often it is scored and however many rows branch from it.
 pub struct Rows<'a, M: Mdp> {
     pub(crate) search: Search<'a, M>,
     pub(crate) starts: &'a [M::State],
@@ -103,10 +103,10 @@ impl<M: Mdp> std::fmt::Debug for Rows<'_, M> {
 }
 
 impl<'a, M: Mdp> Rows<'a, M> {
-    /// Opens with a row for each start.
+    /// Opens with one row per start.
     ///
     /// # Errors
-    /// States that a policy can't act in.
+    /// States in which a policy can't act.
     pub fn open(task: Task<'a, M>) -> Result<Self> {
         let Task { search, starts, longest, budgets, rngs, watch } = task;
         let cursor = search.policy.cursor(search.mdp, starts).map_err(SearchError::Policy)?;
@@ -136,12 +136,12 @@ impl<'a, M: Mdp> Rows<'a, M> {
         &self.live
     }
 
-    /// The rows, for what is the method's own in them.
+    /// Mutable rows, for the method's fields.
     pub fn rows_mut(&mut self) -> &mut [Row<M::Action>] {
         &mut self.live
     }
 
-    /// Which rows each start has.
+    /// Row indices by start.
     pub fn by_start(&self) -> Vec<Vec<usize>> {
         let mut by_start = vec![Vec::new(); self.starts.len()];
         self.live.iter().enumerate().for_each(|(index, row)| by_start[row.start].push(index));
@@ -153,20 +153,20 @@ impl<'a, M: Mdp> Rows<'a, M> {
         self.cursor.states()
     }
 
-    /// How many starts there are.
+    /// The number of starts.
     pub fn n_starts(&self) -> usize {
         self.starts.len()
     }
 
-    /// How many evaluations a start has cost.
+    /// Evaluations spent on a start.
     pub fn spent(&self, start: usize) -> usize {
         self.spent[start]
     }
 
-    /// The policy's `k` best actions of each row, or `k` draws of a continuous policy, with what each adds to the score.
+    /// The policy's `k` best actions of each row, or `k` draws of a continuous policy, with their gains.
     ///
     /// # Errors
-    /// A row without an action, one that the problem does not allow, numbers that are not finite; what a policy refuses.
+    /// A row without an action, an action that the problem does not allow, non-finite numbers, errors of a policy.
     pub fn candidates(&mut self, k: usize) -> Result<Vec<Vec<Candidate<M::Action>>>> {
         let mut forks: Vec<Rng> = self.live.iter_mut().map(|row| fork(&mut row.rng)).collect();
         let mut rngs: Vec<&mut Rng> = forks.iter_mut().collect();
@@ -174,7 +174,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         self.scored(proposals)
     }
 
-    /// `n` actions drawn in each row, with what each adds to the score; the prior of each is 1/n.
+    /// `n` actions sampled in each row, with their gains; the prior of each is 1/n.
     ///
     /// # Errors
     /// As [`candidates`](Self::candidates).
@@ -194,7 +194,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         self.scored(actions.into_iter().zip(log_probs).map(list).collect())
     }
 
-    /// Counts the rows as asked, and says what each proposal adds to the score.
+    /// Counts an evaluation of each row, and computes the gains.
     fn scored(&mut self, proposals: Vec<Vec<Proposal<M::Action>>>) -> Result<Vec<Vec<Candidate<M::Action>>>> {
         let cost = self.cost();
         for row in self.live.iter_mut().filter(|row| !row.is_asked) {
@@ -217,12 +217,12 @@ impl<'a, M: Mdp> Rows<'a, M> {
         lists.map(|(row, (proposals, gains))| candidates_of(row, proposals, gains)).collect()
     }
 
-    /// What asking a row costs: an evaluation of the policy that proposes, and one of each behind the score.
+    /// The cost of evaluating a row: one for the proposing policy, and one per policy behind the score.
     fn cost(&self) -> usize {
         1 + self.scorer.n_policies()
     }
 
-    /// Drops the rows of starts whose budget does not reach for asking all of them, and returns them.
+    /// Removes and returns the rows of starts whose budget can't cover all of them.
     pub fn unaffordable(&mut self) -> Vec<Row<M::Action>> {
         let cost = self.cost();
         let mut needed = self.spent.clone();
@@ -233,12 +233,12 @@ impl<'a, M: Mdp> Rows<'a, M> {
         self.part(|row| needed[row.start] > budgets[row.start])
     }
 
-    /// Drops the rows that ended, and returns them.
+    /// Removes and returns the finished rows.
     pub fn ended(&mut self) -> Vec<Row<M::Action>> {
         self.part(|row| row.is_over)
     }
 
-    /// Drops rows of a kind, and returns them.
+    /// Removes and returns the rows with a property.
     pub fn part(&mut self, leaves: impl Fn(&Row<M::Action>) -> bool) -> Vec<Row<M::Action>> {
         let (left, stays): (Vec<usize>, Vec<usize>) = (0..self.live.len()).partition(|&row| leaves(&self.live[row]));
         if left.is_empty() {
@@ -252,23 +252,23 @@ impl<'a, M: Mdp> Rows<'a, M> {
         left
     }
 
-    /// Makes row i what row `rows[i]` was, with a generator of its own.
+    /// Row i becomes the former row `rows[i]`, with a forked generator.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// An index out of range.
     pub fn select(&mut self, rows: &[usize]) {
         self.live = rows.iter().map(|&row| self.live[row].branch()).collect();
         self.cursor.select(rows);
         self.scorer.select(rows);
     }
 
-    /// Takes candidates: the rows become what they lead to, in their order.
+    /// Takes candidates: the rows become their successors, in the order of the choices.
     ///
     /// # Errors
-    /// What a policy refuses; what the one who watches raises.
+    /// Errors of a policy or of the `watch` callback.
     ///
     /// # Panics
-    /// If a choice is of a row that is not there.
+    /// A choice of a row out of range.
     pub fn take(&mut self, choices: Vec<Choice<M::Action>>) -> Result<()> {
         let parents: Vec<usize> = choices.iter().map(|choice| choice.row).collect();
         let mut child =
@@ -288,10 +288,10 @@ impl<'a, M: Mdp> Rows<'a, M> {
         (self.watch)(progress).map_err(SearchError::Policy)
     }
 
-    /// The row that a candidate leads to, where it ends with it.
+    /// The finished row that a candidate leads to; `None` if it does not end there.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// An index out of range.
     pub fn ending(&mut self, row: usize, candidate: &Candidate<M::Action>) -> Option<Row<M::Action>> {
         let next = self.search.mdp.step(&self.cursor.states()[row], &candidate.proposal.action);
         let Row { start, ref actions, .. } = self.live[row];
@@ -299,11 +299,11 @@ impl<'a, M: Mdp> Rows<'a, M> {
         is_over.then(|| Row { is_over, ..self.live[row].child(candidate) })
     }
 
-    /// Steps until every row has ended or can't be paid for: takes what `choose` chooses among the candidates that it asks for.
-    /// Returns all rows that ended.
+    /// Steps until every row is finished or unaffordable, taking the choices of `choose` among the candidates. Returns
+    /// the finished rows.
     ///
     /// # Errors
-    /// As [`take`](Self::take); what `choose` raises.
+    /// As [`take`](Self::take); errors of `choose`.
     pub fn walk(
         &mut self,
         mut choose: impl FnMut(&mut Self) -> Result<Vec<Choice<M::Action>>>,
@@ -320,7 +320,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         }
     }
 
-    /// Puts other rows, which stand at these states, in the place of all.
+    /// Replaces all rows by rows at the given states.
     pub(crate) fn reopen(&mut self, rows: Vec<Row<M::Action>>, states: &[M::State]) -> Result<()> {
         self.cursor.select(&[]);
         self.cursor.extend(states).map_err(SearchError::Policy)?;
@@ -330,7 +330,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         Ok(())
     }
 
-    /// An outcome for each start of the rows that ended, in their order.
+    /// The outcome of each start from finished rows, in their order.
     pub(crate) fn outcomes(&self, ended: Vec<Row<M::Action>>) -> Vec<OutcomeOf<M>> {
         let mut outcomes: Vec<OutcomeOf<M>> = self.spent.iter().map(|&spent| Outcome::new(Vec::new(), spent)).collect();
         for row in ended {
@@ -340,7 +340,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         outcomes
     }
 
-    /// Whether an episode ends in a state after so many decisions.
+    /// Whether an episode ends in a state after `n_decisions`.
     pub(crate) fn is_end(&self, state: &M::State, start: usize, n_decisions: usize) -> bool {
         n_decisions >= self.longest[start]
             || self.search.mdp.is_terminal(state)
@@ -348,7 +348,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
     }
 }
 
-/// The proposals of a row with their gains, if all numbers are finite.
+/// The candidates of a row, if all numbers are finite.
 fn candidates_of<A>(row: &Row<A>, proposals: Vec<Proposal<A>>, gains: Vec<f64>) -> Result<Vec<Candidate<A>>> {
     let (start, step) = (row.start, row.actions.len());
     count("gains of a row", proposals.len(), gains.len())?;

@@ -1,4 +1,4 @@
-//! A row for each episode: the best candidate of each, or a draw.
+//! Greedy search, sampling, and best of n.
 
 use mdp::Mdp;
 
@@ -7,10 +7,10 @@ use crate::found::{OutcomeOf, rank};
 use crate::rows::{Candidate, Choice, Rows};
 use crate::task::{Method, Task};
 
-/// Greedy search: always the candidate that adds most to the score.
+/// Greedy search: always the candidate with the largest gain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greedy {
-    /// How many of the policy's proposals are compared. One is enough for the likelihood.
+    /// The number of the policy's proposals to compare; 1 suffices for the likelihood.
     pub among: usize,
 }
 
@@ -34,27 +34,27 @@ impl<M: Mdp> Method<M> for Greedy {
     }
 }
 
-/// The first of the candidates that add most.
+/// The first candidate with the largest gain.
 fn best<A>(list: Vec<Candidate<A>>) -> Option<Candidate<A>> {
     let better = |best: Candidate<A>, next: Candidate<A>| if next.gain > best.gain { next } else { best };
     list.into_iter().reduce(better)
 }
 
-/// Draws episodes from the policy.
+/// Samples episodes from the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
-    /// How many from each start.
+    /// Episodes per start.
     pub n: usize,
 }
 
 impl<M: Mdp> Method<M> for Sampling {
-    /// What was drawn stays in the order of the draws.
+    /// Results keep the order of the draws.
     fn search(&self, task: Task<'_, M>) -> Result<Vec<OutcomeOf<M>>> {
         at_least_one("the number of samples", self.n)?;
         let mut rows = Rows::open(task)?;
         let mut n = self.n;
         let mut ended = rows.walk(|rows| {
-            // The start is asked once, and branches into as many rows as are drawn from it.
+            // The start is evaluated once and branches into one row per draw.
             let lists = rows.draws(n)?;
             let is_first = std::mem::replace(&mut n, 1) > 1;
             let choices = lists.into_iter().enumerate().flat_map(|(row, list)| {
@@ -72,15 +72,15 @@ impl<M: Mdp> Method<M> for Sampling {
     }
 }
 
-/// Best of n: draws episodes from the policy and keeps those of the highest score.
+/// Best of n: samples episodes from the policy and keeps those with the highest score.
 ///
 /// # References
 /// Stiennon et al., "Learning to summarize from human feedback", 2020.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BestOfN {
-    /// How many are drawn from each start.
+    /// Episodes sampled per start.
     pub n: usize,
-    /// How many are kept.
+    /// Episodes kept.
     pub keep: usize,
 }
 
@@ -103,7 +103,7 @@ impl<M: Mdp> Method<M> for BestOfN {
     }
 }
 
-/// Checks that a number of a method is at least 1 and not above what there is.
+/// Checks that a parameter of a method is at least 1 and at most `most`.
 pub(crate) fn at_most(what: &'static str, got: usize, of: &'static str, most: usize) -> Result<()> {
     at_least_one(what, got)?;
     if got <= most || most == 0 { Ok(()) } else { Err(SearchError::TooMany { what, got, of, most }) }

@@ -1,4 +1,4 @@
-//! Particles: rows that are drawn, weighed and resampled.
+//! Sequential Monte Carlo: rows are sampled, weighted and resampled.
 
 use mdp::chance::{fork, unit};
 use mdp::{Mdp, Rng};
@@ -8,14 +8,15 @@ use crate::found::OutcomeOf;
 use crate::rows::{Choice, Row, Rows};
 use crate::task::{Method, Task};
 
-/// Sequential Monte Carlo: draws from the policy, weighed with the exponential of the score, so that rows that promise more are
+/// Sequential Monte Carlo: samples from the policy with weights exp(score), and resamples, so that promising rows are
 /// continued more often.
 ///
-/// The particles follow `pi(episode) exp(score)`, normalised, where pi is what the policy draws from, and whatever the steps
-/// are: tokens, denoising steps, or both in a row. Each decision weighs a particle with the exponential of its gain (the
-/// incremental score, or the twist); where the effective sample size falls below `threshold * n`, particles are resampled,
-/// systematically, those that have ended with the others. [`Outcome::estimate`](crate::Outcome::estimate) is the logarithm of an unbiased estimate of the
-/// normaliser, the policy's mean of exp(score); [`Found::weight`](crate::Found::weight) the share of each particle.
+/// The particles follow the normalised `pi(episode) exp(score)`, with pi the sampling policy, for any kind of steps:
+/// tokens, denoising steps, or both in a row. Each decision multiplies a particle's weight by the exponential of its
+/// gain (the incremental score, or twist); below an effective sample size of `threshold * n`, all particles of a start
+/// are resampled systematically, finished ones included. [`Outcome::estimate`](crate::Outcome::estimate) is the
+/// logarithm of an unbiased estimate of the normaliser, the policy's mean of exp(score);
+/// [`Found::weight`](crate::Found::weight) is the normalised weight of each particle.
 ///
 /// # References
 /// Doucet and Johansen, "A Tutorial on Particle Filtering and Smoothing", 2009; Zhao et al., "Probabilistic Inference in Language
@@ -23,10 +24,10 @@ use crate::task::{Method, Task};
 /// of Diffusion Models", 2025.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Smc {
-    /// How many particles from each start.
+    /// Particles per start.
     pub n: usize,
-    /// The share of `n` that the effective sample size may fall to: 0 never resamples (importance sampling), 1 always does where
-    /// weights differ.
+    /// The fraction of `n` below which the effective sample size triggers resampling: 0 never resamples (importance
+    /// sampling), 1 resamples whenever weights differ.
     pub threshold: f64,
 }
 
@@ -38,7 +39,7 @@ impl Smc {
 }
 
 impl<M: Mdp> Method<M> for Smc {
-    /// Particles stay in no order.
+    /// Particles are not sorted.
     fn search(&self, task: Task<'_, M>) -> Result<Vec<OutcomeOf<M>>> {
         at_least_one("the number of particles", self.n)?;
         if !(0.0..=1.0).contains(&self.threshold) {
@@ -66,7 +67,7 @@ impl<M: Mdp> Method<M> for Smc {
     }
 }
 
-/// The particles of each start, beside the rows that go on.
+/// The particles of each start, besides the unfinished rows.
 struct Particles<A> {
     rngs: Vec<Rng>,
     log_normalisers: Vec<f64>,
@@ -87,7 +88,7 @@ impl<A: Clone> Particles<A> {
         }
     }
 
-    /// Resamples the particles of every start whose effective sample size is low and that has one to go on with.
+    /// Resamples the particles of every start with a low effective sample size and an unfinished particle.
     fn resample<M: Mdp<Action = A>>(&mut self, rows: &mut Rows<'_, M>, threshold: f64) {
         let (mut selected, mut is_new) = (Vec::new(), vec![false; self.rngs.len()]);
         for (start, live) in rows.by_start().into_iter().enumerate() {
@@ -113,7 +114,7 @@ impl<A: Clone> Particles<A> {
         }
     }
 
-    /// All particles with their shares, and the estimates.
+    /// All particles with their normalised weights, and the estimates.
     fn outcomes<M: Mdp<Action = A>>(self, rows: &Rows<'_, M>) -> Vec<OutcomeOf<M>> {
         let keys_of = |rows: &Vec<Row<A>>| rows.iter().map(|row| row.key).collect();
         let keys: Vec<Vec<f64>> = self.ended.iter().map(keys_of).collect();
@@ -126,7 +127,7 @@ impl<A: Clone> Particles<A> {
     }
 }
 
-/// Weights from their logarithms, which sum to 1.
+/// Normalised weights from log weights.
 fn shares(keys: &[f64]) -> Vec<f64> {
     let total = log_mean(keys) + (keys.len() as f64).ln();
     keys.iter().map(|key| (key - total).exp()).collect()
@@ -139,12 +140,13 @@ fn log_mean(keys: &[f64]) -> f64 {
     largest + (sum / keys.len() as f64).ln()
 }
 
-/// The effective sample size, 1 over the sum of squared shares.
+/// The effective sample size, 1 over the sum of squared weights.
 fn effective(keys: &[f64]) -> f64 {
     1.0 / shares(keys).iter().map(|share| share * share).sum::<f64>()
 }
 
-/// As many parents as there are weights, each as often as its share of them, rounded up or down, by one uniform number.
+/// Systematic resampling: as many parents as weights, each as often as its expected count rounded up or down, from one
+/// uniform number.
 fn systematic(keys: &[f64], uniform: f64) -> Vec<usize> {
     let n = keys.len() as f64;
     let mut ends = shares(keys);

@@ -4,47 +4,47 @@ use policies::{BoxError, Policy};
 use crate::error::{Result, SearchError, count};
 use crate::{OutcomeOf, Score};
 
-/// What is searched: a problem, the policy that proposes, and what is sought.
+/// A search: a problem, the proposing policy, and the score to maximise.
 pub struct Search<'a, M: Mdp> {
     /// The problem.
     pub mdp: &'a M,
-    /// The policy that proposes actions.
+    /// The proposing policy.
     pub policy: &'a dyn Policy<M>,
-    /// What is sought.
+    /// The score to maximise.
     pub score: &'a dyn Score<M>,
-    /// The most evaluations for each start; a search ends before it needs more, with the best found so far.
+    /// The maximum number of evaluations per start; a search stops before it exceeds them, with the best found so far.
     pub budget: Option<usize>,
-    /// Where episodes end, beside the problem's own ends.
+    /// A stopping condition on states, besides the problem's terminal ones.
     pub until: Option<IsEnd<'a, M::State>>,
 }
 
-/// Says where episodes end.
+/// A stopping condition on states.
 pub type IsEnd<'a, S> = &'a dyn Fn(&S) -> bool;
 
 impl<'a, M: Mdp> Search<'a, M> {
-    /// Without a budget, to the problem's ends.
+    /// A search without a budget, to terminal states.
     pub fn new(mdp: &'a M, policy: &'a dyn Policy<M>, score: &'a dyn Score<M>) -> Self {
         Self { mdp, policy, score, budget: None, until: None }
     }
 
-    /// The same, for at most so many evaluations for each start.
+    /// Sets the maximum number of evaluations per start.
     #[must_use]
     pub fn within(self, evaluations: usize) -> Self {
         Self { budget: Some(evaluations), ..self }
     }
 
-    /// The same, to states of a kind where they come before the problem's end.
+    /// Sets a stopping condition on states.
     #[must_use]
     pub fn until(self, is_end: IsEnd<'a, M::State>) -> Self {
         Self { until: Some(is_end), ..self }
     }
 
-    /// Searches from every start, all side by side: for at most `longest[i]` decisions, with a generator of its own, so that what
-    /// is found from one does not depend on the others (to rounding).
+    /// Searches from all starts in parallel, for at most `longest[i]` decisions, with a generator per start, so that
+    /// the result of a start does not depend on the others (to rounding).
     ///
     /// # Errors
-    /// Not one length and one generator for each start, a budget of 0, a setting of the method that makes no sense, a score that
-    /// is not finite; what a policy refuses.
+    /// Another number of lengths or generators than of starts, a budget of 0, an invalid parameter of the method, a
+    /// non-finite score, errors of a policy.
     pub fn run(
         &self,
         method: &(impl Method<M> + ?Sized),
@@ -55,10 +55,10 @@ impl<'a, M: Mdp> Search<'a, M> {
         self.run_watched(method, starts, longest, rngs, &mut |_| Ok(()))
     }
 
-    /// The same, watched: `watch` sees every step after it is taken, and an error of it ends all.
+    /// As [`run`](Self::run), with a callback after every step, whose error ends the search.
     ///
     /// # Errors
-    /// As [`run`](Self::run); what `watch` raises.
+    /// As [`run`](Self::run); errors of `watch`.
     pub fn run_watched(
         &self,
         method: &(impl Method<M> + ?Sized),
@@ -77,7 +77,7 @@ impl<'a, M: Mdp> Search<'a, M> {
     }
 }
 
-// Derived, these would ask the problem itself to be copied and printed.
+// Derived impls would require the problem itself to be `Clone` and `Debug`.
 impl<M: Mdp> Clone for Search<'_, M> {
     fn clone(&self) -> Self {
         *self
@@ -92,33 +92,33 @@ impl<M: Mdp> std::fmt::Debug for Search<'_, M> {
     }
 }
 
-/// What a search shows of a step once it is taken.
+/// The progress of a search after a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// How many steps were taken.
+    /// The number of steps taken.
     pub step: usize,
-    /// How many rows go on.
+    /// The number of unfinished rows.
     pub n_rows: usize,
-    /// How many evaluations each start has cost.
+    /// Evaluations spent per start.
     pub evaluations: &'a [usize],
 }
 
-/// What looks on, and may end all with an error.
+/// A progress callback, whose error ends the search.
 pub type Watch<'w> = dyn FnMut(Progress<'_>) -> std::result::Result<(), BoxError> + 'w;
 
-/// A search with all that it takes: what a [`Method`] works on.
+/// A search with all its inputs: the argument of a [`Method`].
 pub struct Task<'a, M: Mdp> {
-    /// What is searched.
+    /// The search.
     pub search: Search<'a, M>,
-    /// Where it starts.
+    /// The start states.
     pub starts: &'a [M::State],
-    /// The most decisions from each start.
+    /// The maximum number of decisions per start.
     pub longest: &'a [usize],
-    /// The most evaluations of each start.
+    /// The maximum number of evaluations per start.
     pub budgets: Vec<usize>,
     /// A generator for each start.
     pub rngs: &'a mut [Rng],
-    /// What looks on.
+    /// The progress callback.
     pub watch: &'a mut Watch<'a>,
 }
 
@@ -128,9 +128,9 @@ impl<M: Mdp> std::fmt::Debug for Task<'_, M> {
     }
 }
 
-/// A way to search. Methods differ only in which of the candidates they take: see [`Rows`](crate::Rows).
+/// A search method. Methods differ only in the candidates they take: see [`Rows`](crate::Rows).
 pub trait Method<M: Mdp> {
-    /// An outcome for each start.
+    /// Searches from all starts; one outcome each.
     ///
     /// # Errors
     /// As [`Search::run`].

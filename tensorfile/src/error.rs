@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-/// An error of reading a file of tensors.
+/// An error in reading a tensor file.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFileError {
     /// The operating system refused to read.

@@ -21,7 +21,7 @@ impl SizedFile {
     /// Opens a file and measures it.
     ///
     /// # Errors
-    /// What is no file, what is empty, what the system refuses.
+    /// Not a file, an empty file, an I/O error.
     pub fn open(path: &Path) -> Result<Self, TensorFileError> {
         let io = |source| TensorFileError::io(path, source);
         let file = File::open(path).map_err(io)?;
@@ -49,7 +49,7 @@ impl SizedFile {
     /// Reads `buffer.len()` bytes from `offset`.
     ///
     /// # Errors
-    /// A file that ends before, what the system refuses.
+    /// The file ends before, an I/O error.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TensorFileError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(buffer));
@@ -71,7 +71,7 @@ impl SizedFile {
     }
 }
 
-/// A stored type of floating-point numbers.
+/// A stored floating-point type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Floats {
     /// IEEE double precision.
@@ -85,7 +85,7 @@ pub enum Floats {
 }
 
 impl Floats {
-    /// The type that safetensors calls so; none for integers and narrower floats.
+    /// The type of a safetensors dtype string; `None` for integers and narrower floats.
     pub fn of_safetensors(dtype: &str) -> Option<Self> {
         match dtype {
             "F64" => Some(Self::F64),
@@ -96,7 +96,7 @@ impl Floats {
         }
     }
 
-    /// Bytes a number takes.
+    /// Bytes per number.
     pub fn size(self) -> usize {
         match self {
             Self::F64 => 8,
@@ -119,7 +119,7 @@ impl Floats {
 /// Reads `count` numbers from `offset` and widens them to f32, a megabyte at a time.
 ///
 /// # Errors
-/// Numbers beyond the end of the file, what the system refuses.
+/// Numbers beyond the end of the file, an I/O error.
 pub fn read_floats(file: &SizedFile, offset: u64, count: usize, kind: Floats) -> Result<Vec<f32>, TensorFileError> {
     const PIECE: usize = 1 << 20;
     let size = count.checked_mul(kind.size()).filter(|&size| {

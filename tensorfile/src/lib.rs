@@ -1,8 +1,8 @@
-//! Files of tensors, read header first and suspicious of it.
+//! Tensor files, read header first; a header is validated before it is trusted.
 //!
-//! [`SafetensorsFile`] is the one reader of safetensors: weights and datasets both stand on it, so a damaged header is found the
-//! same way in both. [`SizedFile`] and [`read_floats`] also serve formats whose headers are read elsewhere (GGUF, llama2.c).
-//! Nothing is allocated before the file has been seen to be long enough for it.
+//! [`SafetensorsFile`] is the one reader of safetensors, for weights and datasets, so both report a damaged header the
+//! same way. [`SizedFile`] and [`read_floats`] also serve formats whose headers are read elsewhere (GGUF, llama2.c).
+//! Memory is allocated only after the file's length has been checked.
 
 mod error;
 mod file;

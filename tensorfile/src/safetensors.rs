@@ -10,7 +10,7 @@ use crate::{Floats, SizedFile, TensorFileError, read_floats};
 /// The longest header that is read; the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// An open safetensors file whose header has been found sound.
+/// An open safetensors file with a validated header.
 ///
 /// The header is checked against the file before anything is allocated: its length, its JSON, every tensor's name, type, shape
 /// and place. The format is that of <https://github.com/huggingface/safetensors>: eight bytes of little-endian header length, the
@@ -26,11 +26,11 @@ pub struct SafetensorsFile {
 /// One tensor as the header describes it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Entry {
-    /// The stored type as the format calls it: `F32`, `BF16`, `I64`.
+    /// The stored type in the format's spelling: `F32`, `BF16`, `I64`.
     pub dtype: String,
     /// The dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Begin and end in bytes, after the header.
+    /// Begin and end in bytes, from the end of the header.
     data_offsets: (u64, u64),
 }
 
@@ -74,7 +74,7 @@ impl SafetensorsFile {
         order.into_iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The header's texts about the file as a whole; entries that are no text are left out.
+    /// The file's `__metadata__`; entries that are not strings are dropped.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -82,24 +82,24 @@ impl SafetensorsFile {
     /// The entry of a tensor.
     ///
     /// # Errors
-    /// A tensor that isn't there.
+    /// A missing tensor.
     pub fn entry(&self, name: &str) -> Result<&Entry, TensorFileError> {
         self.entries.get(name).ok_or_else(|| self.wrong(name, "not in this file"))
     }
 
-    /// Reads all numbers of a tensor of floating-point numbers, row-major.
+    /// Reads all numbers of a floating-point tensor, row-major.
     ///
     /// # Errors
-    /// A tensor that isn't there or holds no floating-point numbers, what the system refuses.
+    /// A missing tensor, a tensor of integers, an I/O error.
     pub fn floats(&self, name: &str) -> Result<Vec<f32>, TensorFileError> {
         let (entry, kind) = self.float_entry(name)?;
         read_floats(&self.file, self.data_start + entry.data_offsets.0, entry.shape.iter().product(), kind)
     }
 
-    /// Reads the numbers of one row, `[i, ..]`, of a tensor of floating-point numbers.
+    /// Reads one row, `[i, ..]`, of a floating-point tensor.
     ///
     /// # Errors
-    /// As [`SafetensorsFile::floats`]; a row that isn't there.
+    /// As [`SafetensorsFile::floats`]; a row out of range.
     pub fn float_row(&self, name: &str, index: usize) -> Result<Vec<f32>, TensorFileError> {
         let (entry, kind) = self.float_entry(name)?;
         let (begin, len) = self.row_place(name, entry, index)?;
@@ -109,7 +109,7 @@ impl SafetensorsFile {
     /// Reads the bytes of a tensor as they are stored, row-major and little-endian.
     ///
     /// # Errors
-    /// A tensor that isn't there, what the system refuses.
+    /// A missing tensor, an I/O error.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, TensorFileError> {
         let (begin, end) = self.entry(name)?.data_offsets;
         self.file.bytes(self.data_start + begin, end - begin)
@@ -122,7 +122,7 @@ impl SafetensorsFile {
         Ok((entry, kind))
     }
 
-    /// Where a row begins in the file, and how many bytes it has.
+    /// The offset of a row in the file and its length in bytes.
     fn row_place(&self, name: &str, entry: &Entry, index: usize) -> Result<(u64, u64), TensorFileError> {
         let rows = entry.shape.first().copied().unwrap_or_default();
         if index >= rows {
@@ -165,7 +165,7 @@ fn parse_header(path: &Path, header: &[u8]) -> Result<Header, TensorFileError> {
     let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in pairs {
         if name == "__metadata__" {
-            // Of use to some formats only, so whatever isn't text is passed over.
+            // Metadata matters to some formats only, so entries that are not strings are skipped.
             let texts = value.as_object().into_iter().flatten();
             metadata.extend(texts.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned()))));
             continue;
@@ -180,7 +180,7 @@ fn parse_header(path: &Path, header: &[u8]) -> Result<Header, TensorFileError> {
     Ok((entries, metadata))
 }
 
-/// A JSON object with its keys as they came, so that one that comes twice is seen.
+/// A JSON object's entries in file order, so that duplicate keys are found.
 struct Pairs(Vec<(String, serde_json::Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -203,7 +203,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// Bytes an element takes, for the types a file of weights and buffers may hold.
+/// Bytes per element of the types that a file of weights and buffers may hold.
 fn element_size(dtype: &str) -> Option<u64> {
     match dtype {
         "BOOL" | "U8" | "I8" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" => Some(1),
@@ -231,7 +231,7 @@ fn check_entry(path: &Path, name: &str, entry: &Entry) -> Result<(), TensorFileE
     }
 }
 
-/// Checks that the tensors follow one another from the first byte to the last.
+/// Checks that the tensors are contiguous from the first byte to the last.
 fn check_places(path: &Path, entries: &BTreeMap<String, Entry>, room: u64) -> Result<(), TensorFileError> {
     let mut order: Vec<_> = entries.iter().collect();
     order.sort_by_key(|(_, e)| e.data_offsets);
@@ -264,7 +264,7 @@ fn check_places(path: &Path, entries: &BTreeMap<String, Entry>, room: u64) -> Re
 mod tests {
     use super::*;
 
-    /// A file with this header and so many bytes after it.
+    /// A file with this header followed by `data`.
     fn written(header: &str, data: &[u8]) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();

@@ -1,4 +1,4 @@
-//! safetensors files, read and written row by row, so that memory does not grow with them.
+//! safetensors files, read and written row by row, so that memory does not grow with the file.
 //!
 //! A tensor's first dimension counts its rows. Numbers are f32 here; f16, bf16 and f64 are converted.
 
@@ -33,7 +33,7 @@ impl TensorFile {
         malformed(self.0.path(), message)
     }
 
-    /// What the file says about itself under this name.
+    /// A metadata entry by name.
     pub(crate) fn note(&self, name: &str) -> Option<&str> {
         self.0.metadata().get(name).map(String::as_str)
     }
@@ -43,12 +43,12 @@ impl TensorFile {
         self.0.names()
     }
 
-    /// The shape of a tensor, if it is there.
+    /// The shape of a tensor, if it exists.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.entries().get(name).map(|entry| &entry.shape[..])
     }
 
-    /// The shape of a tensor that must be there, have as many dimensions as this text names, and none of them 0.
+    /// The shape of a required tensor, which must have the dimensions that this text names, none of them 0.
     pub(crate) fn expect(&self, name: &str, dimensions: &str) -> Result<&[usize], DatasetError> {
         let shape = self.shape(name).ok_or_else(|| {
             self.error(format!("has no tensor `{name}` {dimensions}; it has {}", self.names().join(", ")))
@@ -59,7 +59,7 @@ impl TensorFile {
         Ok(shape)
     }
 
-    /// One row of a tensor of floats. A number that is none is an error that names it.
+    /// One row of a floating-point tensor. A NaN or infinity is an error that names it.
     pub(crate) fn row(&self, name: &str, index: usize) -> Result<Vec<f32>, DatasetError> {
         let values = self.0.float_row(name, index).map_err(wrong)?;
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
@@ -68,7 +68,7 @@ impl TensorFile {
         Ok(values)
     }
 
-    /// All numbers of a tensor of integers, row after row.
+    /// All numbers of an integer tensor, row-major.
     pub(crate) fn integers(&self, name: &str, dimensions: &str) -> Result<Vec<i64>, DatasetError> {
         self.expect(name, dimensions)?;
         let bytes = self.0.bytes(name).map_err(wrong)?;
@@ -79,7 +79,7 @@ impl TensorFile {
         }
     }
 
-    /// Integers that number things of which there are `count`.
+    /// Integers that must be indices below `count`.
     pub(crate) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
         let found = self.integers(name, dimensions)?;
         let per_row = found.len() / self.shape(name).map_or(1, |shape| shape[0]);
@@ -108,7 +108,7 @@ impl TensorFile {
     }
 }
 
-/// What is wrong with a file that was whole when it was opened.
+/// The reason of an error in a file that was valid when it was opened.
 fn wrong(error: TensorFileError) -> DatasetError {
     match error {
         TensorFileError::Io { path, source } => DatasetError::Io { path, source },
@@ -127,7 +127,7 @@ fn malformed(path: &Path, message: impl Into<String>) -> DatasetError {
     DatasetError::Tensors { path: path.to_owned(), message: message.into() }
 }
 
-/// A file being written, its rows in any order. It appears under its name when it is finished, whole or not at all.
+/// A file being written, its rows in any order; it is renamed to its final name when complete.
 #[derive(Debug)]
 pub(crate) struct TensorWriter {
     path: PathBuf,
@@ -140,7 +140,7 @@ struct Declared {
     name: &'static str,
     shape: Vec<usize>,
     start: usize,
-    /// Which rows are there.
+    /// Flags of the written rows.
     written: Vec<bool>,
 }
 
@@ -151,7 +151,7 @@ impl Declared {
 }
 
 impl TensorWriter {
-    /// Begins a file of these f32 tensors.
+    /// Starts a file of these f32 tensors.
     pub(crate) fn create(path: &Path, shapes: Vec<(&'static str, Vec<usize>)>) -> Result<Self, DatasetError> {
         let io = |source| DatasetError::Io { path: path.to_owned(), source };
         let body = tempfile::tempfile_in(folder_of(path)).map_err(io)?;
@@ -186,7 +186,7 @@ impl TensorWriter {
         written.map_err(|source| DatasetError::Io { path: self.path.clone(), source })
     }
 
-    /// Adds tensors of integers and what the file says about itself, and puts the file in its place.
+    /// Adds integer tensors and metadata, and renames the file to its final name.
     pub(crate) fn finish(
         mut self,
         integers: &[(&str, Vec<i64>)],
@@ -218,7 +218,7 @@ impl TensorWriter {
         Ok(())
     }
 
-    /// The length of the header and the header; integers lie before floats, so that all are aligned.
+    /// The header, preceded by its length; integers lie before floats, so that all are aligned.
     fn header(&self, integers: &[(&str, Vec<i64>)], notes: &[(&str, String)]) -> Result<Vec<u8>, DatasetError> {
         let notes: Map<String, Value> = notes.iter().map(|(name, text)| ((*name).into(), json!(text))).collect();
         let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(notes))]);
@@ -247,7 +247,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A file beside the one to be, readable by whoever may read new files (temporary ones are their owner's only).
+/// A temporary file in the target's folder, with the permissions of ordinary new files (temporary files are private by
+/// default).
 fn building() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".building-");
@@ -259,13 +260,13 @@ fn building() -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// Numbers in the order channel, row, column, put in the order row, column, channel.
+/// Transposes channel, row, column to row, column, channel.
 pub(crate) fn channels_last(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % channels * pixels + at / channels]).collect()
 }
 
-/// Numbers in the order row, column, channel, put in the order channel, row, column.
+/// Transposes row, column, channel to channel, row, column.
 pub(crate) fn channels_first(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % pixels * channels + at / pixels]).collect()

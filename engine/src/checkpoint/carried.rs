@@ -1,4 +1,4 @@
-//! Tensors that cross borders between segments, and the way back through one segment.
+//! Tensors carried across segment boundaries, and the backward pass of one segment.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{EngineError, Gradients, Parameters, ops};
 /// A tensor that is carried from segment to segment.
 #[derive(Clone, Debug)]
 pub(super) struct Carried {
-    /// The input of segments: a variable, if a gradient is required. It stays the same one as long as it is handed on.
+    /// The tensor as segment input: a variable, if a gradient is required; the same one until a segment replaces it.
     tensor: Tensor,
     detached: Tensor,
 }
@@ -33,31 +33,31 @@ impl Carried {
     }
 }
 
-/// A tracked tensor that a segment made.
-pub(super) struct Made {
-    place: Place,
-    /// With the graph behind it.
+/// A tracked tensor that a segment computed.
+pub(super) struct TrackedOutput {
+    place: OutputSlot,
+    /// The output with its graph.
     output: Tensor,
 }
 
-/// The index of a tensor among a segment's outputs, and the id of the tensor that it is carried as.
-pub(super) struct Place {
+/// The index of a tensor among a segment's outputs, and the id under which it is carried.
+pub(super) struct OutputSlot {
     index: usize,
     carried: TensorId,
 }
 
-impl Made {
-    /// Lets go of the graph.
-    pub(super) fn into_place(self) -> Place {
+impl TrackedOutput {
+    /// Drops the graph.
+    pub(super) fn into_place(self) -> OutputSlot {
         self.place
     }
 }
 
-/// Runs a segment's function: all of its outputs, and those that are new and tracked.
+/// Runs a segment's function; returns all outputs, and those that are new and tracked.
 pub(super) fn run(
     inputs: &[Carried],
     function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
-) -> Result<(Vec<Carried>, Vec<Made>), EngineError> {
+) -> Result<(Vec<Carried>, Vec<TrackedOutput>), EngineError> {
     let tensors: Vec<Tensor> = inputs.iter().map(|input| input.tensor.clone()).collect();
     let results = function(&tensors)?;
     let (mut outputs, mut made) = (Vec::<Carried>::with_capacity(results.len()), Vec::new());
@@ -73,7 +73,10 @@ pub(super) fn run(
         };
         let is_new = same.is_none() && outputs.iter().all(|other| other.tensor.id() != carried.tensor.id());
         if is_new && output.track_op() {
-            made.push(Made { place: Place { index, carried: carried.tensor.id() }, output: output.clone() });
+            made.push(TrackedOutput {
+                place: OutputSlot { index, carried: carried.tensor.id() },
+                output: output.clone(),
+            });
         }
         outputs.push(carried);
     }
@@ -83,28 +86,28 @@ pub(super) fn run(
 type Function<'f> = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f>;
 
 /// A segment that has run, for its backward pass.
-pub(super) struct Segment<'f> {
+pub(super) struct TapeSegment<'f> {
     inputs: Vec<Carried>,
     way: Way<'f>,
 }
 
 enum Way<'f> {
-    /// Through the graph that was kept.
-    Kept(Vec<Made>),
-    /// Through the graph of another run.
-    Again(Vec<Place>, Function<'f>),
+    /// Backward through the stored graph.
+    Kept(Vec<TrackedOutput>),
+    /// Backward through the graph of a recomputation.
+    Again(Vec<OutputSlot>, Function<'f>),
 }
 
-impl<'f> Segment<'f> {
-    pub(super) fn kept(inputs: Vec<Carried>, made: Vec<Made>) -> Self {
+impl<'f> TapeSegment<'f> {
+    pub(super) fn kept(inputs: Vec<Carried>, made: Vec<TrackedOutput>) -> Self {
         Self { inputs, way: Way::Kept(made) }
     }
 
-    pub(super) fn again(inputs: Vec<Carried>, made: Vec<Place>, function: Function<'f>) -> Self {
+    pub(super) fn again(inputs: Vec<Carried>, made: Vec<OutputSlot>, function: Function<'f>) -> Self {
         Self { inputs, way: Way::Again(made, function) }
     }
 
-    /// Replaces the slopes of the segment's outputs by those of its inputs, and gathers the parameters'.
+    /// Replaces the slopes of the segment's outputs by those of its inputs, and accumulates the parameters' gradients.
     pub(super) fn backward(
         self,
         slopes: &mut Slopes,
@@ -117,7 +120,7 @@ impl<'f> Segment<'f> {
             return Ok(());
         }
         let mut store = pull_back(&pairs)?;
-        // The graph goes before the gradients are added, to keep the peak of memory low.
+        // The graph is dropped before the gradients are added, to lower the memory peak.
         drop(pairs);
         for input in &inputs {
             if let Some(slope) = store.remove(&input.tensor) {
@@ -128,7 +131,7 @@ impl<'f> Segment<'f> {
     }
 }
 
-/// The outputs of a segment, with the graph behind them, and the slope of each; nothing where no slope has come.
+/// The outputs of a segment with their graphs and slopes; outputs without a slope are left out.
 fn outputs_with_slopes(
     way: Way<'_>,
     inputs: &[Carried],
@@ -136,11 +139,11 @@ fn outputs_with_slopes(
 ) -> Result<Vec<(Tensor, Tensor)>, EngineError> {
     match way {
         Way::Kept(made) => {
-            let pair = |made: Made| Some((made.output, slopes.take(made.place.carried)?));
+            let pair = |made: TrackedOutput| Some((made.output, slopes.take(made.place.carried)?));
             Ok(made.into_iter().filter_map(pair).collect())
         }
         Way::Again(places, function) => {
-            let wanted = |place: Place| Some((place.index, slopes.take(place.carried)?));
+            let wanted = |place: OutputSlot| Some((place.index, slopes.take(place.carried)?));
             let wanted: Vec<(usize, Tensor)> = places.into_iter().filter_map(wanted).collect();
             if wanted.is_empty() {
                 return Ok(Vec::new());
@@ -153,14 +156,14 @@ fn outputs_with_slopes(
     }
 }
 
-/// Gradients of carried tensors, summed over the segments gone through so far.
+/// Gradients of carried tensors, summed over the segments processed so far.
 #[derive(Default)]
 pub(super) struct Slopes {
     sums: HashMap<TensorId, Tensor>,
 }
 
 impl Slopes {
-    /// Adds a gradient, if one is wanted.
+    /// Adds a gradient, if one is required.
     pub(super) fn add(&mut self, of: &Carried, slope: Tensor) -> Result<(), EngineError> {
         if !of.tensor.track_op() {
             return Ok(());

@@ -5,14 +5,14 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor, WithDType
 
 use crate::{EngineError, ops};
 
-/// The gradients of everything behind the outputs, given those of the outputs (a vector-Jacobian product): a tensor behind
-/// several outputs gets the sum.
+/// The vector-Jacobian product: gradients of everything the outputs depend on, given those of the outputs; a tensor
+/// behind several outputs gets the sum.
 ///
-/// Candle starts a backward pass at ones only, so it is started at a number whose gradients with respect to the outputs
-/// are those given.
+/// Candle starts a backward pass only from ones, so it is started at a scalar whose gradients with respect to the
+/// outputs are the given ones.
 ///
 /// # Errors
-/// When shapes differ or an op behind an output has no backward pass.
+/// Shapes differ, or an op behind an output has no backward pass.
 pub(super) fn pull_back(outputs: &[(Tensor, Tensor)]) -> Result<GradStore, EngineError> {
     let mut total = Tensor::zeros((), DType::F32, &candle_core::Device::Cpu)?;
     for (index, (output, gradient)) in outputs.iter().enumerate() {
@@ -22,7 +22,7 @@ pub(super) fn pull_back(outputs: &[(Tensor, Tensor)]) -> Result<GradStore, Engin
     Ok(ops::backward(&total)?)
 }
 
-/// A number, in `f32`, whose gradient with respect to `output` is the one given.
+/// A scalar, in `f32`, whose gradient with respect to `output` is the given one.
 fn seed(output: &Tensor, gradient: &Tensor) -> Result<Tensor, EngineError> {
     let gradient = gradient.detach();
     if gradient.dims() != output.dims() {
@@ -36,7 +36,7 @@ fn seed(output: &Tensor, gradient: &Tensor) -> Result<Tensor, EngineError> {
     Ok((output * gradient)?.sum_all()?.to_dtype(DType::F32)?)
 }
 
-/// A zero whose gradient with respect to its argument is given: a product and a sum that need not be computed.
+/// A zero with a given gradient: the scalar product without its computation.
 struct Seed {
     gradient: Tensor,
 }

@@ -124,7 +124,7 @@ fn a_given_input_gets_its_gradient() {
 type Many = Result<Vec<Tensor>, EngineError>;
 type Function<'f> = Box<dyn Fn(&[Tensor]) -> Many + Send + Sync + 'f>;
 
-/// Down, down, up, up: the carried tensors are the hidden rows, what every block adds, and a stack of skip connections.
+/// Down, down, up, up; carried are the hidden rows, the term that every block adds, and a stack of skip connections.
 fn segments(parameters: &Parameters) -> Vec<Function<'_>> {
     let down = |i: u64| {
         move |x: &[Tensor]| -> Many {
@@ -190,7 +190,7 @@ fn what_is_handed_on_is_not_copied() {
         let before = tape.outputs().nth(1).unwrap().id();
         tape.run_all(|x| Ok(vec![block(&parameters, 0, &x[0])?, x[1].clone()])).unwrap();
         assert_eq!(tape.outputs().nth(1).unwrap().id(), before);
-        // A segment that nothing depends on is not run again, and gets nothing.
+        // A segment that the output does not depend on is not recomputed and gets no gradient.
         tape.run_all(|x| Ok(vec![x[1].clone()])).unwrap();
         let one = random("gradient", 0, (5, WIDTH));
         let mut gradients = Gradients::default();
@@ -213,7 +213,7 @@ fn one_tensor_is_not_several() {
 
 type Op = Box<dyn CustomOp1 + Send + Sync>;
 
-/// An op lives as long as the graph that it is part of; each segment has three of its own.
+/// An op lives as long as its graph; each segment has three of its own.
 #[test]
 fn only_one_segment_is_alive_at_a_time() {
     let n_runs = AtomicUsize::new(0);
@@ -291,7 +291,7 @@ fn pulling_back_is_the_product_with_the_jacobian() {
     let gradient = Tensor::new(&[1f64, 10., 100.], &Device::Cpu).unwrap();
     let store = pull_back(&[(x.sqr().unwrap(), gradient.clone())]).unwrap();
     assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
-    // A gradient in another type goes the long way round.
+    // A gradient of another dtype takes the composed path.
     let store = pull_back(&[(x.sqr().unwrap(), gradient.to_dtype(DType::F32).unwrap())]).unwrap();
     assert_eq!(store.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2., 40., 600.]);
 }

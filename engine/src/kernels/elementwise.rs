@@ -1,4 +1,4 @@
-//! Activations and their slopes.
+//! Activation functions and their derivatives.
 
 use super::Real;
 use super::parallel::{PIECE, for_row_pieces, simd};

@@ -3,11 +3,11 @@
 use super::Real;
 use std::marker::PhantomData;
 
-/// A matrix to read.
+/// A read-only matrix view.
 ///
 /// # Safety invariants
 ///
-/// All of its elements lie in a slice that is borrowed for `'a`.
+/// All of its elements lie in a slice borrowed for `'a`.
 #[derive(Debug)]
 pub(crate) struct View<'a, T> {
     data: *const T,
@@ -18,12 +18,12 @@ pub(crate) struct View<'a, T> {
     lifetime: PhantomData<&'a [T]>,
 }
 
-/// A matrix to write.
+/// A mutable matrix view.
 ///
 /// # Safety invariants
 ///
-/// All of its elements lie in a slice that is borrowed for `'a`, no two of them in one place, and nobody else reads or
-/// writes them while the view lives.
+/// All of its elements lie in a slice borrowed for `'a`, no two of them alias, and no other reference accesses them
+/// while the view lives.
 #[derive(Debug)]
 pub(crate) struct ViewMut<'a, T> {
     data: *mut T,
@@ -40,9 +40,9 @@ impl<T> Clone for View<'_, T> {
 }
 impl<T> Copy for View<'_, T> {}
 
-/// Panics unless a matrix lies inside `len`, an empty one at a place that is in the slice or right after it.
+/// Panics unless a matrix lies inside `len`; an empty one may start right after it.
 ///
-/// Strides must fit the signed ones of the `gemm` crate, also where there is no second row to step to.
+/// Strides must fit the signed ones of the `gemm` crate, even without a second row.
 fn check_bounds(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
     let last_row = if columns == 0 { Some(0) } else { rows.saturating_sub(1).checked_mul(row_stride) };
     let length = last_row.and_then(|row| row.checked_add(if rows == 0 { 0 } else { columns }));
@@ -51,14 +51,14 @@ fn check_bounds(len: usize, offset: usize, rows: usize, columns: usize, row_stri
     assert!(isize::try_from(row_stride).is_ok(), "rows of a matrix too far apart");
 }
 
-/// [`check_bounds`] for a matrix to write, whose rows must not overlap either.
+/// [`check_bounds`] for a mutable matrix, whose rows must not overlap either.
 fn check_result(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
     check_bounds(len, offset, rows, columns, row_stride);
     assert!(columns <= row_stride || rows <= 1, "rows of a result overlap");
 }
 
 impl<'a, T: Real> View<'a, T> {
-    /// A matrix with contiguous rows, all of `data`.
+    /// A matrix with contiguous rows that spans `data`.
     pub(crate) fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
         Self::strided(data, 0, rows, columns, columns)
     }
@@ -87,7 +87,7 @@ impl<'a, T: Real> View<'a, T> {
 }
 
 impl<'a, T: Real> ViewMut<'a, T> {
-    /// A matrix with contiguous rows, all of `data`.
+    /// A matrix with contiguous rows that spans `data`.
     pub(crate) fn new(data: &'a mut [T], rows: usize, columns: usize) -> Self {
         Self::strided(data, 0, rows, columns, columns)
     }
@@ -104,11 +104,11 @@ impl<'a, T: Real> ViewMut<'a, T> {
     }
 }
 
-/// A buffer that several threads write at once, each to its own places.
+/// A buffer that several threads write concurrently, at disjoint places.
 ///
 /// # Safety invariants
 ///
-/// The `len` numbers from `data` on are borrowed for `'a` by this value and its copies alone.
+/// The `len` numbers from `data` on are borrowed for `'a` by this value and its copies only.
 #[derive(Debug)]
 pub(crate) struct Shared<'a, T> {
     data: *mut T,
@@ -123,21 +123,21 @@ impl<T> Clone for Shared<'_, T> {
 }
 impl<T> Copy for Shared<'_, T> {}
 
-// SAFETY: it stands for a `&mut [T]`, which may go to another thread if `T` may.
+// SAFETY: it stands for a `&mut [T]`, which is `Send` if `T` is.
 #[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
 unsafe impl<T: Send> Send for Shared<'_, T> {}
-// SAFETY: through a shared one a thread reaches elements only by `view` and `slice`, whose callers promise that no other
-// thread has them meanwhile. So an element is never shared, only sent: `T: Send` is enough.
+// SAFETY: through a shared reference a thread reaches elements only by `view` and `slice`, whose callers guarantee
+// exclusive access. So an element is never shared, only sent: `T: Send` is enough.
 #[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T: Real> Shared<'a, T> {
-    /// Takes a buffer over.
+    /// Takes a mutable buffer.
     pub(crate) fn new(data: &'a mut [T]) -> Self {
         Self { data: data.as_mut_ptr(), len: data.len(), lifetime: PhantomData }
     }
 
-    /// Where its numbers begin, if it has any. Those of another buffer begin elsewhere.
+    /// The address of its first number, if it has any; distinct for distinct buffers.
     pub(crate) fn place(self) -> Option<*const T> {
         (self.len > 0).then_some(self.data.cast_const())
     }
@@ -150,7 +150,7 @@ impl<'a, T: Real> Shared<'a, T> {
     ///
     /// # Safety
     ///
-    /// While the view lives nobody else may read or write its elements.
+    /// No other reference may access its elements while the view lives.
     #[expect(unsafe_code, reason = "hands out writable views of one buffer")]
     pub(crate) unsafe fn view(self, offset: usize, rows: usize, columns: usize, row_stride: usize) -> ViewMut<'a, T> {
         check_result(self.len, offset, rows, columns, row_stride);
@@ -166,11 +166,11 @@ impl<'a, T: Real> Shared<'a, T> {
     ///
     /// # Safety
     ///
-    /// While the slice lives nobody else may read or write its elements.
+    /// No other reference may access its elements while the slice lives.
     #[expect(unsafe_code, reason = "hands out writable slices of one buffer")]
     pub(crate) unsafe fn slice(self, offset: usize, len: usize) -> &'a mut [T] {
         check_bounds(self.len, offset, 1, len, 0);
-        // SAFETY: it was checked to lie inside the buffer, also when it is empty, and the caller keeps others away.
+        // SAFETY: it was checked to lie inside the buffer, also when empty, and the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(offset), len) }
     }
 }
@@ -193,7 +193,7 @@ pub(crate) enum Threads {
     All,
 }
 
-/// `result = scale * left * right`, or `result += ..`. Takes the only right to write `result`.
+/// `result = scale * left * right`, or `result += ..`. Takes `result` by value, the only access to its elements.
 ///
 /// # Panics
 ///
@@ -212,9 +212,9 @@ pub(crate) fn multiply<T: Real>(
         result.rows == left.rows && result.columns == right.columns && left.columns == right.rows,
         "a product of shapes that do not fit"
     );
-    // SAFETY: by the invariants of the views, and with shapes that fit, all that is read and written lies in slices that
-    // are borrowed for the call, and `result` is the only way to its elements, each of which is in one place. Strides were
-    // checked to be positive as `isize` too.
+    // SAFETY: by the invariants of the views, and with matching shapes, all reads and writes lie in slices borrowed for
+    // the call, and `result` is the only access to its elements, none of which alias. Strides were checked to be
+    // positive as `isize` too.
     unsafe { product(&result, into, scale, left, right, threads) }
 }
 
@@ -263,8 +263,8 @@ unsafe fn product<T: Real>(
     }
 }
 
-/// [`multiply`] term by term, for Miri: it reads and writes the same elements as the `gemm` crate, by the same pointers,
-/// and takes a second for what takes Miri minutes there.
+/// [`multiply`] term by term, for Miri: it accesses the same elements as the `gemm` crate through the same pointers, in
+/// a second instead of minutes.
 ///
 /// # Safety
 ///
@@ -303,13 +303,13 @@ mod tests {
     use proptest::prelude::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// The message with which a call panics.
+    /// The panic message of a call.
     fn refusal<R>(call: impl FnOnce() -> R) -> Option<String> {
         let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
         panic.downcast_ref::<&str>().map(|message| (*message).to_owned())
     }
 
-    /// Small numbers, and those at which sums and products of them wrap around.
+    /// Small numbers, and numbers whose sums and products overflow.
     fn extents() -> impl Strategy<Value = usize> {
         let huge = prop_oneof![0..4usize, Just(isize::MAX as usize), Just(1 << 63), Just(1 << 32)];
         prop_oneof![4 => 0..7usize, 1 => huge.prop_map(|small| usize::MAX - small)]
@@ -332,7 +332,7 @@ mod tests {
             let write = refusal(|| ViewMut::strided(&mut data, offset, rows, columns, row_stride));
             prop_assert_eq!(write.is_some(), outside || overlap, "{:?}", write);
             let shared = Shared::new(&mut data);
-            // SAFETY: one view at a time, and nothing is done with it.
+            // SAFETY: one view at a time, and it is not used.
             #[expect(unsafe_code, reason = "what is refused is tested")]
             let view = refusal(|| unsafe { shared.view(offset, rows, columns, row_stride) });
             prop_assert_eq!(view, write);
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn threads_write_parts_of_one_buffer() {
-        // Two rows of four blocks, each `[2, 3] [3, 2]` and written by a task of its own.
+        // Two rows of four blocks, each `[2, 3] [3, 2]` and written by its own task.
         let (left, right) = (checks::numbers(1, 24), checks::numbers(2, 24));
         let mut result = vec![7.; 32];
         let shared = Shared::new(&mut result);
@@ -367,7 +367,7 @@ mod tests {
             for index in 0..8 {
                 scope.spawn(move |_| {
                     let (left, right) = block(index);
-                    // SAFETY: each task has a block of its own.
+                    // SAFETY: each task has its own block.
                     #[expect(unsafe_code, reason = "tasks write disjoint blocks of one buffer")]
                     let part = unsafe { shared.view(index / 4 * 16 + index % 4 * 2, 2, 2, 8) };
                     multiply(part, Into::Replace, 2., left, right, Threads::One);
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn products_go_by_the_transpose_and_may_be_added() {
         let (left, right) = (checks::numbers(3, 12), checks::numbers(4, 20));
-        // `[4, 3]^T [4, 5]`, with every row of the result followed by a number that stays.
+        // `[4, 3]^T [4, 5]`; after every row of the result there is a number that must not change.
         let mut result = vec![1.; 18];
         let view = ViewMut::strided(&mut result, 0, 3, 5, 6);
         multiply(view, Into::Add, 1., View::new(&left, 4, 3).t(), View::new(&right, 4, 5), Threads::All);

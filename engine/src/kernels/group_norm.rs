@@ -1,8 +1,8 @@
-//! Normalisation over the pixels of an image and a group of neighbouring channels.
+//! Group normalisation over the pixels of an image and a group of adjacent channels.
 //!
-//! Every image is a task of its own with smaller ones inside, so that an image is still in the cache when it is read a
-//! second time. Loops run along the channels; sums over blocks of rows are in the kernel's own precision, those over
-//! blocks in `f64`, first to last.
+//! Every image is a task with smaller ones inside, so that an image is still in the cache on the second read. Loops run
+//! along the channels; sums over blocks of rows are in the kernel's own precision, those over blocks in `f64`, first to
+//! last.
 
 use super::Real;
 use super::elementwise::Curve;
@@ -11,13 +11,13 @@ use super::parallel::simd;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Rows whose sums are made in the kernel's own precision.
+/// Rows whose sums are in the kernel's own precision.
 const BLOCK: usize = 32;
 
 /// Mean and `1 / sqrt(variance + eps)` of every group of every image.
 pub(crate) type Moments = Vec<[f64; 2]>;
 
-/// A group norm with the activation `C` after it.
+/// A group norm followed by the activation `C`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GroupNorm<'a, T, C> {
     pub(crate) weight: &'a [T],
@@ -35,18 +35,18 @@ struct Channels<T> {
     scale: Vec<T>,
 }
 
-/// Number, mean and summed squares about the mean.
+/// Count, mean and sum of squared deviations.
 #[derive(Clone, Copy)]
-struct Spread {
+struct BlockMoments {
     n: f64,
     mean: f64,
     squares: f64,
 }
 
-impl Spread {
+impl BlockMoments {
     const NOTHING: Self = Self { n: 0., mean: 0., squares: 0. };
 
-    /// That of both, after Chan, Golub and LeVeque (1979).
+    /// The merged statistics of both, after Chan, Golub and LeVeque (1979).
     fn with(self, other: Self) -> Self {
         let n = self.n + other.n;
         let step = other.mean - self.mean;
@@ -81,25 +81,25 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
 
     fn moments(&self, x: &[T]) -> Moments {
         let rows = BLOCK * self.width();
-        let blocks: Vec<Vec<Spread>> = x
+        let blocks: Vec<Vec<BlockMoments>> = x
             .par_chunks(rows)
             .map(|block| {
                 simd(
                     #[inline(always)]
-                    || self.spreads(block),
+                    || self.block_moments(block),
                 )
             })
             .collect();
-        let total = |group: usize| blocks.iter().fold(Spread::NOTHING, |sum, block| sum.with(block[group]));
+        let total = |group: usize| blocks.iter().fold(BlockMoments::NOTHING, |sum, block| sum.with(block[group]));
         (0..self.groups)
             .map(total)
             .map(|spread| [spread.mean, 1. / (spread.squares / spread.n + self.eps).sqrt()])
             .collect()
     }
 
-    /// Those of a few rows, about which nothing is known yet: read twice.
+    /// The statistics of a block of rows, in two passes.
     #[inline(always)]
-    fn spreads(&self, block: &[T]) -> Vec<Spread> {
+    fn block_moments(&self, block: &[T]) -> Vec<BlockMoments> {
         let (width, size) = (self.width(), self.width() / self.groups);
         let n = (block.len() / self.groups) as f64;
         let mut sums = vec![T::zero(); width];
@@ -108,21 +108,21 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
                 *sum += x;
             }
         }
-        let mut spreads: Vec<Spread> = sums
+        let mut block_moments: Vec<BlockMoments> = sums
             .chunks_exact(size)
-            .map(|sums| Spread { n, mean: sums.iter().map(|sum| sum.wide()).sum::<f64>() / n, squares: 0. })
+            .map(|sums| BlockMoments { n, mean: sums.iter().map(|sum| sum.wide()).sum::<f64>() / n, squares: 0. })
             .collect();
         let mut squares = vec![T::zero(); width];
-        let centres = by_channel(spreads.iter().map(|spread| spread.mean), size);
+        let centres = by_channel(block_moments.iter().map(|spread| spread.mean), size);
         for row in block.chunks_exact(width) {
             for ((square, &x), &centre) in squares.iter_mut().zip(row).zip(&centres) {
                 *square = (x - centre).fused(x - centre, *square);
             }
         }
-        for (spread, squares) in spreads.iter_mut().zip(squares.chunks_exact(size)) {
+        for (spread, squares) in block_moments.iter_mut().zip(squares.chunks_exact(size)) {
             spread.squares = squares.iter().map(|square| square.wide()).sum();
         }
-        spreads
+        block_moments
     }
 
     fn channels(&self, moments: &[[f64; 2]]) -> Channels<T> {
@@ -150,7 +150,7 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
         });
     }
 
-    /// Gradients for input (empty unless wanted), weight and bias.
+    /// Gradients for input (empty unless required), weight and bias.
     ///
     /// With `n = (x - mean) scale`, `d = gradient * activation'(n weight + bias)` and `h = d * weight`: `dx = scale (h -
     /// mean(h) - n mean(h n))`, `dweight = sum d n`, `dbias = sum d`.

@@ -1,8 +1,7 @@
-//! Loops over plain slices: vectorised for the machine they run on, spread over rayon's threads, generic over `f32` and
-//! `f64`.
+//! Loops over plain slices: vectorised for the host CPU, parallel on rayon's threads, generic over `f32` and `f64`.
 //!
-//! Work is cut into pieces whose size depends on the shapes only and partial sums are added in piece order, so results
-//! do not depend on scheduling.
+//! Work is cut into pieces whose size depends on shapes only, and partial sums are added in piece order, so results do
+//! not depend on scheduling.
 
 #![expect(clippy::inline_always, reason = "loops must be inlined where the vector instructions are turned on")]
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// Rows per piece of a backward pass, each with partial sums of the weight's gradient.
 const ROWS: usize = 32;
 
-/// The number subtracted from a row before its scale is measured.
+/// The centre subtracted from a row before its scale is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Centre {
     /// Its mean (layer norm).

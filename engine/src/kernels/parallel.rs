@@ -2,16 +2,16 @@
 
 use rayon::prelude::*;
 
-/// Elements per piece: large against the cost of handing a piece to a thread, small against a cache.
+/// Elements per piece: large against the scheduling overhead, small against a cache.
 pub(super) const PIECE: usize = 16 * 1024;
 
-/// Runs `f` compiled for the widest vector instructions that this machine has.
+/// Runs `f` compiled for the widest vector instructions of this CPU.
 #[inline(always)]
 pub(super) fn simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// Calls `f(first row, rows)` on runs of whole rows of `data`, in parallel.
+/// Calls `f(first row, rows)` on blocks of whole rows of `data`, in parallel.
 pub(super) fn for_row_pieces<T: Send>(data: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let rows = (PIECE / width.max(1)).max(1);
     if data.len() <= rows * width {

@@ -1,4 +1,4 @@
-//! Rows of pixels: side by side, with a row for each image, and summed over images.
+//! Rows of pixels: concatenation, per-image sums and errors.
 
 use super::Real;
 use super::parallel::{PIECE, for_row_pieces, simd};
@@ -71,7 +71,7 @@ pub(crate) fn squared_errors<T: Real>(a: &[T], b: &[T], image: usize) -> Vec<f64
         .collect()
 }
 
-/// Numbers whose squares are summed in the kernel's own precision, 16 to a lane.
+/// Numbers whose squares are summed in the kernel's own precision, 16 per lane.
 const RUN: usize = 512;
 
 #[inline(always)]

@@ -1,28 +1,28 @@
-//! Turning coordinate pairs in place.
+//! Rotation of coordinate pairs in place (rotary embedding).
 
 use super::Real;
 use super::parallel::{for_row_pieces, simd};
 use crate::ops::Pairing;
 
-/// Cosines and sines of every angle that packed rows turn by.
+/// Cosines and sines of the rotation angles of packed rows.
 #[derive(Debug)]
 pub(crate) struct Angles<T> {
     /// `[n, half]` each.
     pub(crate) cos: Vec<T>,
     pub(crate) sin: Vec<T>,
-    /// Row of the table for each packed row.
+    /// The table row of each packed row.
     pub(crate) rows: Vec<u32>,
     pub(crate) half: usize,
 }
 
-/// The direction of a rotation; gradients rotate back.
+/// The direction of a rotation; gradients rotate backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Forward,
     Back,
 }
 
-/// Turns the heads that start at columns `heads` of every row of `x`, a matrix of the given width.
+/// Rotates the heads that start at columns `heads` of every row of `x`, a matrix of the given width.
 pub(crate) fn turn<T: Real>(
     x: &mut [T],
     width: usize,

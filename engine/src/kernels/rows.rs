@@ -4,7 +4,7 @@ use super::Real;
 use super::parallel::{for_row_pieces, simd};
 use rayon::prelude::*;
 
-/// Vector lanes that reductions keep apart; a loop over them fills the widest registers.
+/// Accumulator lanes of reductions; a loop over them fills the widest registers.
 const LANES: usize = 32;
 
 /// Sum of `f(x)`, in lanes.
@@ -43,7 +43,7 @@ pub(super) fn sum_of_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> 
     total
 }
 
-/// The largest element, NaN if there is one, minus infinity of nothing.
+/// The largest element, NaN if there is one, minus infinity if empty.
 #[inline(always)]
 pub(super) fn maximum<T: Real>(x: &[T]) -> T {
     let mut lanes = [T::of(f64::NEG_INFINITY); LANES];
@@ -51,7 +51,7 @@ pub(super) fn maximum<T: Real>(x: &[T]) -> T {
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            // Keeps a NaN that it holds and takes one that it meets.
+            // The comparison propagates NaN on either side.
             *lane = if *lane >= value { *lane } else { value };
         }
     }
@@ -85,7 +85,7 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     sum_pieces(&pieces, width)
 }
 
-/// [`sum_rows`] of each image, its `pixels` rows after those of the image before.
+/// [`sum_rows`] of each image, whose `pixels` rows are consecutive.
 pub(crate) fn sum_rows_of_images<T: Real>(x: &[T], width: usize, pixels: usize) -> Vec<T> {
     let images: Vec<Vec<T>> = x.par_chunks(pixels * width).map(|image| sum_rows(image, width)).collect();
     images.concat()
@@ -106,7 +106,7 @@ fn sum_piece<T: Real>(rows: &[T], width: usize) -> Vec<T> {
     total
 }
 
-/// Elementwise sum of equally long pieces, first to last.
+/// The elementwise sum of equally long pieces, first to last.
 pub(super) fn sum_pieces<T: Real>(pieces: &[Vec<T>], width: usize) -> Vec<T> {
     let mut total = vec![T::zero(); width];
     for piece in pieces {
@@ -130,7 +130,7 @@ pub(crate) fn gather<T: Real>(matrix: &[T], width: usize, indices: &[u32]) -> Ve
 
 /// A matrix of `n_rows` rows in which row `indices[i]` is the sum of rows `i` of `values`, in order of `i`.
 pub(crate) fn scatter_add<T: Real>(values: &[T], width: usize, indices: &[u32], n_rows: usize) -> Vec<T> {
-    // Fresh pages are zero already, and only the rows that are met get written.
+    // Fresh pages are zero already, and only touched rows are written.
     let mut result = vec![T::zero(); n_rows * width];
     for (value, &index) in values.chunks_exact(width).zip(indices) {
         let row = &mut result[index as usize * width..][..width];

@@ -1,24 +1,24 @@
-//! The two number types of the kernels, with the functions that std has no vectorisable form of.
+//! The two number types of the kernels, with functions that std lacks in vectorisable form.
 
 use candle_core::WithDType;
 use std::ops::Neg;
 
 /// `f32` or `f64`. All functions are branch-free, so that loops over them vectorise.
 pub(crate) trait Real: WithDType + Neg<Output = Self> {
-    /// Rounded from `f64`.
+    /// Converts from `f64` with rounding.
     fn of(x: f64) -> Self;
-    /// As `f64`, exactly.
+    /// Converts to `f64`, exactly.
     fn wide(self) -> f64;
     /// `self * a + b` with one rounding.
     fn fused(self, a: Self, b: Self) -> Self;
     /// Square root.
     fn root(self) -> Self;
-    /// `e^x`; 0 where the result would be below the normal numbers, NaN for NaN.
+    /// `e^x`; 0 where the result would be subnormal, NaN for NaN.
     fn exponential(self) -> Self;
     /// `e^(z^2) erfc(z)` for `z >= 0`, by a polynomial in `1 / (1 + 0.3 z)`.
     fn scaled_erfc(self) -> Self;
 
-    /// The larger of two, `self` if it is NaN.
+    /// The larger of two; `self` if it is NaN.
     #[inline(always)]
     fn larger(self, other: Self) -> Self {
         if other > self { other } else { self }
@@ -30,12 +30,12 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> {
         Self::one() / (Self::one() + (-self).exponential())
     }
 
-    /// The standard normal distribution function at `self`, and its density.
+    /// The standard normal distribution function at `self`, and the density.
     #[inline(always)]
     fn normal(self) -> (Self, Self) {
         let magnitude = if self < Self::zero() { -self } else { self };
         let bell = (self * self * Self::of(-0.5)).exponential();
-        // Past 40 both the bell and the tail are 0 and infinity times 0 must not become NaN.
+        // Beyond 40 density and tail are 0, and infinity times 0 must not become NaN.
         let bounded = if magnitude > Self::of(40.) { Self::of(40.) } else { magnitude };
         let tail = Self::of(0.5) * bell * (bounded * Self::of(std::f64::consts::FRAC_1_SQRT_2)).scaled_erfc();
         let distribution = if self < Self::zero() { tail } else { Self::one() - tail };
@@ -86,7 +86,7 @@ macro_rules! implement {
                 let shifted = x.mul_add(std::f64::consts::LOG2_E as $real, $shifter);
                 let n = shifted - $shifter;
                 let r = n.mul_add(-$ln2_low, n.mul_add(-$ln2_high, x));
-                // 2^(n - 1), doubled at the end: n itself may be one too large for the exponent.
+                // 2^(n - 1), doubled at the end: the exponent n may overflow by one.
                 let exponent = shifted.to_bits().wrapping_sub(<$real>::to_bits($shifter)).wrapping_add($bias - 1);
                 let power = <$real>::from_bits(exponent << $mantissa);
                 let result = polynomial(r, $taylor) * power * 2.;

@@ -1,10 +1,10 @@
-//! Images at twice their size, pixels being rows.
+//! Nearest-neighbour upsampling of images stored as rows of pixels.
 
 use super::Real;
 use super::parallel::simd;
 use rayon::prelude::*;
 
-/// Each pixel of lines of `line` numbers, `width` to a pixel, four times.
+/// Repeats each pixel four times; `line` numbers per image row, `width` per pixel.
 pub(crate) fn double<T: Real>(x: &[T], line: usize, width: usize) -> Vec<T> {
     let mut result = vec![T::zero(); 4 * x.len()];
     result.par_chunks_exact_mut(4 * line).zip(x.par_chunks_exact(line)).for_each(|(result, x)| {
@@ -19,7 +19,7 @@ pub(crate) fn double<T: Real>(x: &[T], line: usize, width: usize) -> Vec<T> {
     result
 }
 
-/// The gradient of [`double`]: sums of four.
+/// The gradient of [`double`]: sums of four pixels.
 pub(crate) fn sum_fours<T: Real>(gradient: &[T], line: usize, width: usize) -> Vec<T> {
     let mut result = vec![T::zero(); gradient.len() / 4];
     result.par_chunks_exact_mut(line).zip(gradient.par_chunks_exact(4 * line)).for_each(|(result, gradient)| {

@@ -1,20 +1,20 @@
-//! Numbers in vector registers, for products whose sums must stay there.
+//! Vector registers for products that accumulate in registers.
 
 use super::Real;
 use pulp::{Arch, Simd, WithSimd};
 
-/// A number type with vectors of the machine's width.
+/// A number type with vectors of the CPU's width.
 pub(crate) trait Vectorised: Real {
-    /// As many numbers as fit a register.
+    /// A vector register.
     type Vector<S: Simd>: Copy;
 
-    /// A slice as whole vectors; what is left over is not among them.
+    /// A slice as whole vectors, without the remainder.
     fn vectors<S: Simd>(simd: S, data: &[Self]) -> &[Self::Vector<S>];
-    /// [`Vectorised::vectors`] to write to.
+    /// [`Vectorised::vectors`], mutable.
     fn vectors_mut<S: Simd>(simd: S, data: &mut [Self]) -> &mut [Self::Vector<S>];
     /// One number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
-    /// `a * b + c`, with one rounding where the machine can.
+    /// `a * b + c`, fused where the CPU supports it.
     fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
 
     /// The number of lanes.

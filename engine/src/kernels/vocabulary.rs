@@ -1,7 +1,7 @@
 //! Log-probabilities of tokens from hidden states and a vocabulary matrix, tile by tile of the vocabulary.
 //!
-//! The forward pass keeps a running maximum and running sums per row (in `f64`); the backward pass computes each tile of
-//! logits again. At no time are there more than about a million of them.
+//! The forward pass keeps a running maximum and running sums per row (in `f64`); the backward pass recomputes each tile
+//! of logits. At most about a million logits are in memory.
 
 use super::Real;
 use super::gemm::{Into, Threads, View, ViewMut, multiply};
@@ -12,15 +12,15 @@ use rayon::prelude::*;
 /// Logits in a tile: 4 MB of `f32`, which stay in the cache between the product and its use.
 const TILE: usize = 1 << 20;
 
-/// Terms of a sum that are added in the kernel's own precision before they go to `f64`.
+/// Terms that are summed in the kernel's own precision before they go to `f64`.
 const BLOCK: usize = 512;
 
-/// Numbers of each row: log-probability, divergence, entropy, mean logit, whether the target is the likeliest token.
+/// Numbers per row: log-probability, divergence, entropy, mean logit, whether the target is the argmax.
 pub(crate) const COLUMNS: usize = 5;
 
-/// A model's half of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
+/// One model's operands of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Side<'a, T> {
+pub(crate) struct LogitOperands<'a, T> {
     pub(crate) hidden: &'a [T],
     pub(crate) matrix: &'a [T],
     pub(crate) width: usize,
@@ -29,15 +29,15 @@ pub(crate) struct Side<'a, T> {
 /// The operands of a scoring pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scoring<'a, T> {
-    pub(crate) policy: Side<'a, T>,
-    pub(crate) reference: Option<Side<'a, T>>,
+    pub(crate) policy: LogitOperands<'a, T>,
+    pub(crate) reference: Option<LogitOperands<'a, T>>,
     pub(crate) targets: &'a [u32],
     pub(crate) vocabulary: usize,
     /// Whether the diagnostics, the columns from the entropy on, are computed.
     pub(crate) diagnostics: bool,
 }
 
-/// Logarithms of the sums of exponentials of each row, which the backward pass needs.
+/// Log-sum-exp of each row, for the backward pass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Normalisers {
     policy: Vec<f64>,
@@ -65,7 +65,7 @@ impl Running {
     }
 }
 
-impl<T: Real> Side<'_, T> {
+impl<T: Real> LogitOperands<'_, T> {
     /// Logits of tokens `start..end`, `[n, end - start]`.
     fn logits(self, tile: &mut [T], n: usize, start: usize, end: usize) {
         let hidden = View::new(self.hidden, n, self.width);
@@ -103,8 +103,8 @@ impl<T: Real> Scoring<'_, T> {
         }
     }
 
-    /// `[n, COLUMNS]`: log-probability, KL(reference || policy), entropy, mean logit, 1 where no token is likelier than the
-    /// target; and what the backward pass needs.
+    /// `[n, COLUMNS]`: log-probability, KL(reference || policy), entropy, mean logit, 1 if the target is the argmax;
+    /// and the normalisers for the backward pass.
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers) {
         let mut running = vec![Running::START; self.targets.len()];
         self.for_tiles(|start, policy, reference, width| {
@@ -163,15 +163,15 @@ impl<T: Real> Scoring<'_, T> {
         (columns, normalisers)
     }
 
-    /// Entropy, mean logit, whether the target is the likeliest token.
+    /// Entropy, mean logit, whether the target is the argmax.
     fn diagnostics_of(&self, row: &Running, normaliser: f64) -> [f64; 3] {
         let entropy = normaliser - row.policy[2] / row.policy[1];
         let is_likeliest = if row.target >= row.policy[0] { 1. } else { 0. };
         [entropy, row.sum / self.vocabulary.max(1) as f64, is_likeliest]
     }
 
-    /// Gradients for the scored hidden states `[n, width]` and, if wanted, for the matrix `[V, width]`, given those of
-    /// [`Scoring::forward`]'s columns.
+    /// Gradients for the scored hidden states `[n, width]` and, if required, for the matrix `[V, width]`, given those
+    /// of [`Scoring::forward`]'s columns.
     ///
     /// The gradient of the log-probability for logit `v` is `[v is the target] - p(v)`, that of the divergence is
     /// `p(v) - r(v)`, p and r being the policy's and the reference's probabilities.
@@ -211,7 +211,7 @@ impl<T: Real> Scoring<'_, T> {
     }
 }
 
-/// Takes a tile into `[max, sum e^(x - max), sum e^(x - max) f(x, y)]`, the last only if it is wanted.
+/// Adds a tile to `[max, sum e^(x - max), sum e^(x - max) f(x, y)]`, the last only if required.
 #[inline(always)]
 fn accumulate<T: Real>(sums: &mut [f64; 3], x: &[T], y: &[T], wants_mean: bool, f: impl Fn(T, T) -> T) {
     let largest = T::of(sums[0]).larger(maximum(x));
@@ -252,7 +252,7 @@ fn total<T: Real>(x: &[T]) -> f64 {
     x.chunks(BLOCK).map(block).sum()
 }
 
-/// A number as a sum of two, so that little is lost when logits near it are subtracted.
+/// A number as a sum of two, to lose little precision when it is subtracted from logits near it.
 fn split<T: Real>(x: f64) -> [T; 2] {
     let high = T::of(x);
     [high, T::of(x - high.wide())]

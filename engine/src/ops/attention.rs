@@ -10,7 +10,7 @@ use candle_core::{Result, Shape, Tensor, bail};
 use std::array;
 use std::sync::Arc;
 
-/// Numbers of attention heads and their size.
+/// The number and size of attention heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
     /// Query heads.
@@ -60,8 +60,8 @@ impl Heads {
     }
 }
 
-/// Scaled dot-product attention in which each token sees itself, the tokens before it in its segment and all tokens of
-/// the segment's ancestors; the scale is `1 / sqrt(size)`.
+/// Scaled dot-product attention in which each token sees itself, earlier tokens of its segment and all tokens of the
+/// segment's ancestors; the scale is `1 / sqrt(size)`.
 ///
 /// # Shapes
 ///
@@ -131,7 +131,7 @@ impl<T: Real> Op<T> {
         }
     }
 
-    /// The kernel, with one input for each of queries, keys and values or one for all of them.
+    /// The kernel, with separate inputs for queries, keys and values or one packed input.
     fn attention<'a, const N: usize>(&'a self, inputs: [Input<'a, T>; N]) -> Attention<'a, T> {
         let columns = self.columns();
         let operand = |which: usize| Operand { data: inputs[which.min(N - 1)].data, columns: columns[which] };

@@ -6,13 +6,13 @@ use proptest::test_runner::{Config, RngSeed};
 
 type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
-/// The same random cases each time, fewer where each takes a thousand times as long.
+/// The same random cases each time; fewer under Miri, which is a thousand times slower.
 pub(crate) fn config() -> Config {
     let cases = if cfg!(miri) { 16 } else { 256 };
     Config { cases, rng_seed: RngSeed::Fixed(64), failure_persistence: None, ..Config::default() }
 }
 
-/// Numbers that look random: a hash of seed and index, spread over (-1, 1).
+/// Pseudo-random numbers: a hash of seed and index, spread over (-1, 1).
 pub(crate) fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let number = |index: u64| {
         let mut z = (seed << 32).wrapping_add(index).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -68,7 +68,7 @@ fn flat(x: &Tensor) -> Vec<f64> {
     x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// A fixed weighted sum of the result: a scalar whose gradient meets every element with another weight.
+/// A fixed weighted sum of the result: a scalar whose gradient has a different weight for each element.
 fn loss(result: &Tensor) -> Tensor {
     let weights = tensor(99, result.dims()).to_dtype(result.dtype()).unwrap();
     (result * weights).unwrap().sum_all().unwrap()

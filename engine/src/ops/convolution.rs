@@ -7,21 +7,21 @@ use crate::kernels::convolution::{self as kernel, Sizes};
 use crate::kernels::{Vectorised, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 
-/// Rows and columns of zeros put around each image.
+/// The zero padding of each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Padding {
-    /// Rows above it.
+    /// Rows above.
     pub top: usize,
-    /// Rows below it.
+    /// Rows below.
     pub bottom: usize,
-    /// Columns to its left.
+    /// Columns to the left.
     pub left: usize,
-    /// Columns to its right.
+    /// Columns to the right.
     pub right: usize,
 }
 
 impl Padding {
-    /// The same on all four sides.
+    /// The same padding on all four sides.
     pub fn all(size: usize) -> Self {
         Self { top: size, bottom: size, left: size, right: size }
     }
@@ -30,19 +30,19 @@ impl Padding {
 /// The stride and padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Convolution {
-    /// Pixels from one place of the kernel to the next, in both directions; at least 1.
+    /// The stride in both directions; at least 1.
     pub stride: usize,
-    /// The zeros around each image.
+    /// The zero padding.
     pub padding: Padding,
 }
 
 impl Convolution {
-    /// Stride 1, with the padding at which a square kernel of odd size leaves the size of images as it is.
+    /// Stride 1, with the padding that preserves the image size for a square kernel of odd size.
     pub fn same(kernel: usize) -> Self {
         Self { stride: 1, padding: Padding::all(kernel / 2) }
     }
 
-    /// The grid that comes out, by a kernel of (height, width); `None` if the kernel fits nowhere.
+    /// The output grid for a kernel of (height, width); `None` if the kernel does not fit.
     pub fn output(&self, grid: Grid, kernel: (usize, usize)) -> Option<Grid> {
         let places = |size: usize, kernel: usize| {
             Some(size.checked_sub(kernel)?.checked_div(self.stride)? + 1).filter(|_| kernel > 0)
@@ -53,7 +53,7 @@ impl Convolution {
     }
 }
 
-/// A convolution (as deep learning has it: a correlation) of each image with a kernel.
+/// A convolution (in deep learning's sense: a cross-correlation) of each image with a kernel.
 ///
 /// # Shapes
 ///
@@ -62,7 +62,7 @@ impl Convolution {
 ///
 /// # Errors
 ///
-/// When the shapes do not fit.
+/// Shapes that do not fit.
 pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,

@@ -16,15 +16,15 @@ const CASES: [Case; 13] = [
     ([2, 3, 5], [1, 1], [5, 3], 1, [0, 0, 0, 0]),
     ([2, 5, 6], [1, 1], [3, 4], 2, [0, 0, 0, 0]),
     ([1, 6, 9], [2, 5], [3, 2], 3, [1, 0, 2, 2]),
-    // A kernel that steps over pixels.
+    // A kernel that skips pixels.
     ([1, 8, 8], [2, 2], [2, 2], 3, [0, 0, 0, 0]),
-    // Patches, and more padding than the kernel has pixels.
+    // Patches, and more padding than the kernel size.
     ([2, 4, 4], [2, 2], [3, 6], 2, [3, 2, 0, 4]),
-    // More channels than fit a pair of vectors, both ways.
+    // More channels than a pair of vectors holds, both ways.
     ([1, 4, 5], [3, 3], [35, 37], 1, [1, 1, 1, 1]),
     ([2, 5, 6], [3, 3], [37, 35], 2, [1, 1, 1, 1]),
     ([2, 4, 5], [1, 1], [33, 70], 1, [0, 0, 0, 0]),
-    // More pixels than are taken at a time.
+    // More pixels than one block holds.
     ([2, 24, 25], [3, 3], [2, 3], 1, [1, 1, 1, 1]),
 ];
 

@@ -1,11 +1,11 @@
-//! Packed sequences that share prefixes.
+//! Prefix forests: packed sequences that share prefixes.
 
 use candle_core::{Result, bail};
 
-/// A segment of packed tokens that continues another one (or starts a tree).
+/// A segment of packed tokens that continues another one or starts a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// The segment whose last token comes right before this one's first; `None` starts a tree.
+    /// The segment that this one continues; `None` starts a tree.
     pub parent: Option<usize>,
     /// First packed row.
     pub start: usize,
@@ -36,7 +36,7 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// Sequences that share nothing, of the given lengths.
+    /// Independent sequences of the given lengths.
     pub fn chains(lengths: &[usize]) -> Self {
         let mut forest = Self::default();
         for &len in lengths {
@@ -77,7 +77,7 @@ impl Forest {
         path
     }
 
-    /// Fails unless rows follow one another, parents come first and positions continue their parent's.
+    /// Fails unless rows are consecutive, parents come first and positions continue their parent's.
     pub fn check(&self) -> Result<()> {
         let mut start = 0;
         for (index, segment) in self.segments.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Attention without a mask, block by block: over the pixels of an image, or from them to its caption.
+//! Full (unmasked) attention, block by block: over the pixels of an image, or cross-attention to its caption.
 
 use super::attention::attend_blocks;
 use super::slices::fused_or;
@@ -7,12 +7,12 @@ use candle_core::{Result, Tensor, bail};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Queries that all see the same keys.
+/// Queries with the same keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// Rows of the queries and of the result.
     pub queries: Range<usize>,
-    /// Rows of the keys and values. Blocks may share them, as two images do that have one caption.
+    /// Rows of the keys and values. Blocks may share them, as images with one caption do.
     pub keys: Range<usize>,
 }
 
@@ -25,7 +25,7 @@ pub struct Block {
 ///
 /// # Errors
 ///
-/// Unless the blocks' queries follow one another from row 0 to the last, and each block with queries has keys.
+/// Unless the blocks' queries are consecutive from row 0 to the last, and each block with queries has keys.
 pub fn block_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, blocks: &Arc<[Block]>) -> Result<Tensor> {
     check(q, k, v, heads, blocks)?;
     fused_or!(&[q, k, v], T => attend_blocks::<T>(q, k, v, heads, blocks), composed::block_attention(q, k, v, heads, blocks))

@@ -1,4 +1,4 @@
-//! Custom ops of candle from a kernel and its derivative.
+//! Custom candle ops from a kernel and its derivative.
 
 use super::slices::{ReadGuard, read, slice};
 use super::variable_gradients;
@@ -21,7 +21,7 @@ pub(super) trait Fused<T: Real, const N: usize, R: Real = T>: Send + Sync + 'sta
     /// The elements of the result.
     fn forward(&self, inputs: [Input<'_, T>; N]) -> Result<Vec<R>>;
 
-    /// The gradient of each input (a vector-Jacobian product). One that is not required may be anything: it is dropped.
+    /// The gradient of each input (a vector-Jacobian product). A gradient that is not required is dropped.
     fn backward(&self, pass: &Backward<'_, T, N, R>) -> Result<[Gradient<T>; N]>;
 }
 
@@ -60,16 +60,16 @@ impl<T, const N: usize, R> Backward<'_, T, N, R> {
 /// The gradient of an input.
 #[derive(Debug)]
 pub(super) enum Gradient<T> {
-    /// None: the result is constant in this input, or nobody requires it.
+    /// None: the result is constant in this input, or no gradient is required.
     None,
-    /// The result's gradient itself, which is not copied.
+    /// The result's gradient itself, not copied.
     Same,
     /// These elements, in the shape of the input.
     Values(Vec<T>),
 }
 
 impl<T: Real> Gradient<T> {
-    /// The gradients of the N inputs that there are, of all that there may be.
+    /// The gradients of the N given inputs, of all possible ones.
     pub(super) fn first<const N: usize, const ALL: usize>(gradients: [Vec<T>; ALL]) -> [Self; N] {
         let mut gradients = gradients.into_iter();
         array::from_fn(|_| gradients.next().map_or(Self::None, Self::Values))
@@ -96,7 +96,7 @@ impl<S> Saved<S> {
     }
 
     pub(super) fn set(&self, values: S) {
-        // Ops run forward once; a second time would leave the same numbers.
+        // Ops run forward once; a second run would give the same numbers.
         let _ = self.0.set(values);
     }
 
@@ -125,7 +125,7 @@ pub(super) fn ternary<T: Real, R: Real, F: Fused<T, 3, R>>(
     a.contiguous()?.apply_op3(&b.contiguous()?, &c.contiguous()?, Custom::new(op))
 }
 
-/// Applies an op of an input, a weight and perhaps a bias.
+/// Applies an op of an input, a weight and an optional bias.
 pub(super) fn affine<T: Real, F: Fused<T, 2> + Fused<T, 3>>(
     op: F,
     x: &Tensor,
@@ -138,7 +138,7 @@ pub(super) fn affine<T: Real, F: Fused<T, 2> + Fused<T, 3>>(
     }
 }
 
-/// A [`Fused`] op as a custom op of candle. Its inputs are contiguous, as the functions above make them.
+/// A [`Fused`] op as a candle custom op. The functions above make its inputs contiguous.
 struct Custom<F, T, R> {
     op: F,
     numbers: PhantomData<(T, R)>,

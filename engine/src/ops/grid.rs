@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-/// The shape of a batch of images stored as a matrix with one row per pixel (NHWC order): image by image, from top to
-/// bottom and from left to right.
+/// The shape of a batch of images stored as a matrix with one row per pixel (NHWC order): image by image, top to
+/// bottom, left to right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// The number of images.
@@ -31,11 +31,11 @@ impl Grid {
         Self { height: 2 * self.height, width: 2 * self.width, ..self }
     }
 
-    /// The number of channels of `x`, if it is a matrix with a row for each pixel.
+    /// The number of channels of `x`, a matrix with a row per pixel.
     ///
     /// # Errors
     ///
-    /// If it is not.
+    /// `x` is no such matrix.
     pub(super) fn channels(&self, what: &str, x: &Tensor) -> Result<usize> {
         match *x.dims() {
             [rows, channels] if rows == self.rows() => Ok(channels),

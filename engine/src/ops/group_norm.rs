@@ -9,17 +9,17 @@ use crate::kernels::group_norm::{GroupNorm, Moments};
 use candle_core::{Result, Tensor, bail};
 use std::marker::PhantomData;
 
-/// The activation that [`group_norm`] applies to its result.
+/// The activation after [`group_norm`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormActivation {
     /// Nothing.
     None,
-    /// [`silu`](super::silu), in the same pass over the memory.
+    /// [`silu`](super::silu), in the same memory pass.
     Silu,
 }
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias`, mean and variance being those of an image's pixels in a group
-/// of neighbouring channels, and an activation after it.
+/// `(x - mean) / sqrt(variance + eps) * weight + bias`, with mean and variance over an image's pixels and a group of
+/// adjacent channels, followed by an activation.
 ///
 /// # Shapes
 ///

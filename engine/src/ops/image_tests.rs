@@ -1,4 +1,4 @@
-//! The layers of image models: fused equals composed, gradients equal finite differences, and values by hand.
+//! The layers of image models: fused equals composed, gradients equal finite differences, values derived by hand.
 
 use super::checks::{check, check_at, tensor};
 use super::{Block, Grid, Heads, NormActivation, TimestepEmbedding, block_attention, composed};
@@ -46,7 +46,7 @@ fn a_group_norm_far_from_zero_keeps_its_digits() {
     let grid = Grid { images: 2, height: 16, width: 16 };
     let near = tensor(1, &[grid.rows(), 8]);
     let far = (&near + 1000.).unwrap().to_dtype(DType::F32).unwrap();
-    // The same numbers, as far as single precision can hold them.
+    // The same numbers, up to single precision.
     let near = (far.to_dtype(DType::F64).unwrap() - 1000.).unwrap();
     let ones = |dtype| Tensor::ones(8, dtype, &Device::Cpu).unwrap();
     let norm = |x: &Tensor| {
@@ -64,7 +64,7 @@ fn gates_and_sums() {
     assert!(super::geglu(&tensor(1, &[2, 3])).is_err());
     check(&[&[6, 5], &[6, 9]], &|x| super::concat(&x[0], &x[1]), &|x| composed::concat(&x[0], &x[1]));
     assert!(super::concat(&tensor(1, &[2, 3]), &tensor(1, &[3, 3])).is_err());
-    // More rows than one piece of a sum takes.
+    // More rows than one piece of a sum.
     let grid = Grid { images: 3, height: 10, width: 7 };
     check(&[&[210, 9], &[3, 9]], &|x| super::add_per_image(&x[0], &x[1], grid), &|x| {
         composed::add_per_image(&x[0], &x[1], grid)
@@ -84,7 +84,7 @@ fn gates_by_hand() {
 
 #[test]
 fn errors_of_images() {
-    // 40,000 numbers make several pieces to an image. There the errors are small, for the finite differences' sake.
+    // 40,000 numbers make several pieces per image. The errors are small there, for the accuracy of finite differences.
     for (shape, target) in [([6, 3], tensor(7, &[6, 3])), ([200, 400], (tensor(1, &[200, 400]) * 0.95).unwrap())] {
         let against = |x: &Tensor| target.to_dtype(x.dtype()).unwrap();
         check(&[&shape], &|x| super::squared_errors(&x[0], &against(&x[0]), 2), &|x| {

@@ -6,7 +6,7 @@ use super::{Grid, composed};
 use crate::kernels::{Real, pixels as kernel, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 
-/// Two tensors side by side.
+/// Concatenates two tensors along the channels.
 ///
 /// # Shapes
 ///
@@ -25,7 +25,7 @@ pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// `x + y`, each image's row of `y` being added to all of its pixels.
+/// `x + y`, with an image's row of `y` added to all of its pixels.
 ///
 /// # Shapes
 ///
@@ -45,13 +45,13 @@ pub fn add_per_image(x: &Tensor, y: &Tensor, grid: Grid) -> Result<Tensor> {
     )
 }
 
-/// The sum of `(prediction - target)^2` over each image's pixels and channels, added up in `f64`. No gradient flows to
-/// the target.
+/// The sum of `(prediction - target)^2` over each image's pixels and channels, accumulated in `f64`. The target gets no
+/// gradient.
 ///
 /// # Shapes
 ///
-/// `prediction` and `target` `[T, C]`, T a multiple of `images`, result `[images]` in `f64` whatever the inputs' type,
-/// for what counts is often the small difference between two such sums.
+/// `prediction` and `target` `[T, C]`, T a multiple of `images`, result `[images]` in `f64` for any input dtype, since
+/// losses use small differences of such sums.
 pub fn squared_errors(prediction: &Tensor, target: &Tensor, images: usize) -> Result<Tensor> {
     let n_rows = prediction.dims2()?.0;
     if prediction.dims() != target.dims() || images == 0 || !n_rows.is_multiple_of(images) {

@@ -1,7 +1,7 @@
 //! Differentiable layers: one function each, fused on the CPU, composed of plain candle ops on other devices.
 //!
-//! Activations are `[T, width]`, T packed tokens. A weight that is a plain tensor and not a `Var` gets no gradient and
-//! costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
+//! Activations are `[T, width]`, T packed tokens. A weight that is a plain tensor rather than a `Var` gets no gradient
+//! and costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
 
 mod attention;
 mod cached;

@@ -9,7 +9,7 @@ use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The pairing of the coordinates of a head that rotate together.
+/// The pairing of a head's coordinates for rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
     /// `i` with `i + rotated / 2` (GPT-NeoX, Llama in the Hugging Face layout, Qwen2).
@@ -21,37 +21,37 @@ pub enum Pairing {
 /// The scaling of the frequencies for contexts longer than the trained one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
-    /// As trained.
+    /// No scaling.
     None,
     /// All frequencies divided by `factor`.
     Linear {
-        /// The stretch.
+        /// The scaling factor.
         factor: f64,
     },
     /// Llama 3's: low frequencies divided by `factor`, high ones kept, a linear blend between.
     Llama3 {
-        /// The stretch of the low frequencies.
+        /// The scaling factor of the low frequencies.
         factor: f64,
-        /// Wavelengths longer than `original_context / low_frequency` are stretched in full.
+        /// Wavelengths longer than `original_context / low_frequency` are scaled in full.
         low_frequency: f64,
         /// Wavelengths shorter than `original_context / high_frequency` are kept.
         high_frequency: f64,
-        /// Context length the model was first trained with.
+        /// The context length of pre-training.
         original_context: f64,
     },
 }
 
-/// Angles of a rotary embedding: coordinate pair `i` of `rotated / 2` turns by `position * base^(-2 i / width)`.
+/// Angles of a rotary embedding: coordinate pair `i` of `rotated / 2` rotates by `position * base^(-2 i / width)`.
 ///
-/// The width is the number of coordinates that were asked for. An odd one turns one more, as in transformers, and keeps
-/// its own frequencies.
+/// The width is the requested number of coordinates. An odd one rotates one more, as in transformers, and keeps its own
+/// frequencies.
 ///
 /// # References
 ///
 /// Su et al., *RoFormer* (2021).
 #[derive(Debug, Clone)]
 pub struct Rope {
-    /// Number of leading coordinates of each head that turn; even, at most the head's size.
+    /// The number of leading coordinates of each head that rotate; even, at most the head's size.
     pub rotated: usize,
     /// The pairing of the coordinates.
     pub pairing: Pairing,
@@ -59,7 +59,7 @@ pub struct Rope {
     turns: Arc<Mutex<Turns>>,
 }
 
-/// Cosines and sines of the first positions, `[n, rotated / 2]` each: every layer and step needs the same ones.
+/// Cosines and sines of the first positions, `[n, rotated / 2]` each, shared by all layers and steps.
 #[derive(Debug, Default)]
 struct Turns {
     cos: Vec<f64>,
@@ -88,7 +88,7 @@ impl Rope {
     /// [`Rope::table`] of positions `0..n`, computed once.
     fn first_turns<T: Real>(&self, n: usize) -> (Vec<T>, Vec<T>) {
         let len = n * self.frequencies.len();
-        // Each table is assigned whole, so it is sound even if another thread panicked.
+        // Each table is assigned whole, so it is valid even if another thread panicked.
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         if turns.cos.len() < len {
             let positions: Vec<u32> = (0..n as u32).collect();
@@ -120,7 +120,7 @@ impl RopeScaling {
     }
 }
 
-/// Turns every head of `x` by the angles of its row's position.
+/// Rotates every head of `x` by the angles of its row's position.
 ///
 /// # Shapes
 ///
@@ -138,7 +138,7 @@ pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rop
     )
 }
 
-/// Turns queries and keys inside a packed projection and leaves the values as they are.
+/// Rotates queries and keys inside a packed projection; values are unchanged.
 ///
 /// # Shapes
 ///
@@ -158,19 +158,19 @@ pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLay
     )
 }
 
-/// Positions up to which the cosines and sines are kept.
+/// The number of positions whose cosines and sines are cached.
 const LONGEST_TABLE: usize = 1 << 15;
 
 struct Turning<T> {
     angles: Angles<T>,
     pairing: Pairing,
-    /// First column of each head that turns.
+    /// The first column of each rotated head.
     heads: Vec<usize>,
 }
 
 impl<T: Real> Turning<T> {
     fn new(rope: &Rope, positions: &[u32], heads: Vec<usize>) -> Self {
-        // Packed rows share positions; one row of the table serves all that are equal.
+        // Packed rows share positions: equal positions share a table row.
         let n = positions.iter().max().map_or(0, |&largest| largest as usize + 1);
         let half = rope.rotated / 2;
         let angles = if n <= LONGEST_TABLE {

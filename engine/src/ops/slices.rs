@@ -1,18 +1,18 @@
-//! Between tensors and slices.
+//! Conversion between tensors and slices.
 
 use crate::kernels::Real;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// The number type the fused kernels can use for these tensors; `None` sends them to the composed form.
+/// The number type that the fused kernels use for these tensors; `None` selects the composed form.
 pub(super) fn fused_dtype(tensors: &[&Tensor]) -> Option<DType> {
     let dtype = tensors.first()?.dtype();
     let fits = |t: &&Tensor| t.device().is_cpu() && t.dtype() == dtype;
     (matches!(dtype, DType::F32 | DType::F64) && tensors.iter().all(fits)).then_some(dtype)
 }
 
-/// Evaluates `$fused` with `$T` the number type of the tensors, or `$composed` if no kernel fits them.
+/// Evaluates `$fused` with `$T` the number type of the tensors, or `$composed` if no kernel supports them.
 macro_rules! fused_or {
     ($tensors:expr, $T:ident => $fused:expr, $composed:expr) => {
         match $crate::ops::slices::fused_dtype($tensors) {
@@ -30,11 +30,11 @@ macro_rules! fused_or {
 }
 pub(super) use fused_or;
 
-/// The numbers of an op's argument.
+/// The numbers of an op's argument as a slice.
 ///
 /// # Errors
 ///
-/// If they do not lie in one run.
+/// The argument is not contiguous.
 pub(super) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 #[test]
 fn activations() {
-    // Wide enough to reach both tails, long enough for several lanes and a remainder.
+    // Wide enough for both tails, long enough for several lanes and a remainder.
     let x = (tensor(1, &[7, 19]) * 6.).unwrap();
     check_at(std::slice::from_ref(&x), &|x| super::gelu(&x[0]), &|x| composed::gelu(&x[0]));
     check_at(std::slice::from_ref(&x), &|x| super::gelu_tanh(&x[0]), &|x| composed::gelu_tanh(&x[0]));
@@ -75,7 +75,7 @@ fn ropes() -> impl Iterator<Item = Rope> {
         (8, Pairing::Halves, RopeScaling::Linear { factor: 2. }),
         (6, Pairing::Interleaved, RopeScaling::None),
         (8, Pairing::Interleaved, llama3),
-        // Three coordinates turn as two pairs.
+        // Three coordinates rotate as two pairs.
         (3, Pairing::Halves, RopeScaling::None),
     ]
     .into_iter()
@@ -84,7 +84,7 @@ fn ropes() -> impl Iterator<Item = Rope> {
 
 #[test]
 fn rotary_embeddings() {
-    // The last one is past the positions whose angles are kept.
+    // The last position is past the cached angles.
     let positions = [0, 1, 2, 1, 40_000];
     let near = [3, 0, 700, 2, 2];
     let heads = Heads { query: 3, key_value: 3, size: 8 };
@@ -103,7 +103,7 @@ fn rotary_embeddings() {
 
 #[test]
 fn rotary_embedding_of_a_unit_vector() {
-    // One pair, frequency 1: (1, 0) at position 2 turns to (cos 2, sin 2).
+    // One pair, frequency 1: (1, 0) at position 2 rotates to (cos 2, sin 2).
     let rope = Rope::new(10_000., 2, Pairing::Halves, RopeScaling::None);
     let turned = super::rope(&Tensor::new(&[[1f64, 0.]], &Device::Cpu).unwrap(), &[2], 1, 2, &rope).unwrap();
     let turned = turned.to_vec2::<f64>().unwrap();
@@ -118,7 +118,7 @@ fn an_odd_width_turns_one_coordinate_more() {
     assert!((rope.frequencies()[1] - 0.002_154_434_69).abs() < 1e-12);
 }
 
-/// Two trees: a prompt with two answers, one of which branches again, and a lone chain longer than a block of queries.
+/// Two trees: a prompt with two answers, one of which branches again, and a chain longer than a block of queries.
 fn forest() -> Arc<Forest> {
     let mut forest = Forest::default();
     let prompt = forest.push(None, 9);
@@ -182,7 +182,7 @@ fn token_log_probabilities() {
             reference: with_reference.then(|| &others[usize::from(dtype == DType::F64)]).map(|(h, m)| (h, m)),
             diagnostics,
         };
-        // The columns from the entropy on are for reading; their gradients are not.
+        // Diagnostic columns, from the entropy on, have no gradient.
         let read = |x: Tensor| if diagnostics { x.narrow(1, 0, 2) } else { Ok(x) };
         check_at(
             &[hidden.clone(), matrix.clone()],
@@ -214,7 +214,7 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
 fn gradients_of_a_variable_used_by_several_ops_are_summed() {
     for dtype in [DType::F32, DType::F64] {
         let x = Var::from_tensor(&tensor(1, &[4, 4]).to_dtype(dtype).unwrap()).unwrap();
-        // By ops of ours, by one that shares its gradient's memory, and by candle's.
+        // Products by ops of this crate, by one that shares its gradient's memory, and by candle's.
         let product = super::linear(&x, &x, None, WeightLayout::OutIn).unwrap();
         let sum = super::add(&super::gelu(&x).unwrap(), &x).unwrap();
         let loss = ((product * sum).unwrap() + x.sqr().unwrap()).unwrap().sum_all().unwrap();

@@ -2,23 +2,23 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-/// The longest period, over 2 pi.
+/// The longest period, divided by 2 pi.
 const LARGEST_PERIOD: f64 = 10_000.;
 
-/// A sinusoidal timestep embedding; the fields are diffusers' settings.
+/// A sinusoidal timestep embedding; the fields are diffusers' parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimestepEmbedding {
-    /// Length of a time's vector.
+    /// The embedding size.
     pub channels: usize,
     /// Cosines before sines.
     pub flip_sin_to_cos: bool,
     /// The number subtracted from the count of frequencies in the exponent's denominator: with 1 the lowest frequency
-    /// is 1 / 10000, with 0 it is a little higher.
+    /// is 1 / 10000, with 0 a little higher.
     pub downscale_freq_shift: f64,
 }
 
 impl TimestepEmbedding {
-    /// Sines and cosines of each time at `channels / 2` frequencies that fall off geometrically from 1; an odd last
+    /// Sines and cosines of each time at `channels / 2` frequencies that decrease geometrically from 1; an odd last
     /// channel is 0. Computed in `f64`, then rounded; there is no gradient.
     ///
     /// # Shapes
@@ -27,7 +27,7 @@ impl TimestepEmbedding {
     ///
     /// # Errors
     ///
-    /// A shift that is not below `channels / 2`, and a device without room.
+    /// A shift that is not below `channels / 2`; the device is out of memory.
     ///
     /// # References
     ///

@@ -6,7 +6,7 @@ use super::{Grid, composed};
 use crate::kernels::{Real, upsample as kernel};
 use candle_core::{Result, Shape, Tensor};
 
-/// Nearest-neighbour upsampling by two: each pixel four times, at twice the height and width.
+/// Nearest-neighbour upsampling by two: repeats each pixel four times, at twice the height and width.
 ///
 /// # Shapes
 ///
@@ -14,7 +14,7 @@ use candle_core::{Result, Shape, Tensor};
 ///
 /// # Errors
 ///
-/// When the shapes do not fit.
+/// Shapes that do not fit.
 pub fn upsample_nearest(x: &Tensor, grid: Grid) -> Result<Tensor> {
     let channels = grid.channels("upsampling", x)?;
     if x.elem_count() == 0 {
@@ -28,7 +28,7 @@ pub fn upsample_nearest(x: &Tensor, grid: Grid) -> Result<Tensor> {
 }
 
 struct Upsample {
-    /// Numbers in a line of an image.
+    /// Numbers per image row.
     line: usize,
 }
 

@@ -1,7 +1,7 @@
-//! Accumulation of the gradients of variables, in place.
+//! In-place accumulation of the gradients of variables.
 //!
-//! Candle makes a zero of a variable's size and adds each gradient to it out of place, on one thread. For weights that
-//! is more memory traffic than their products need. [`backward`] lets this crate's ops hand theirs over as they are.
+//! Candle allocates a zero of a variable's size and adds each gradient out of place, on one thread. For weights that is
+//! more memory traffic than their products. [`backward`] lets this crate's ops accumulate theirs in place.
 
 use crate::host;
 use candle_core::backprop::GradStore;
@@ -9,24 +9,24 @@ use candle_core::{Result, Tensor, TensorId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// A variable and the sum of its gradients so far, in memory of its own.
+/// A variable and the sum of its gradients so far, in its own memory.
 struct Leaf {
     variable: Tensor,
     sum: Tensor,
 }
 
 thread_local! {
-    /// The variables met by the [`backward`] that runs on this thread.
+    /// The variables of the [`backward`] pass on this thread.
     static LEAVES: RefCell<Option<HashMap<TensorId, Leaf>>> = const { RefCell::new(None) };
 }
 
-/// Computes the gradients of `loss` like `loss.backward()`, with less copying of those of variables.
+/// Computes the gradients of `loss` like `loss.backward()`, with fewer copies for variables.
 ///
 /// # Errors
 ///
 /// Those of `backward`: an op without a backward pass, or one that fails.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    // While a kernel waits for its threads this one may take up another backward pass, so there can be one within one.
+    // While a kernel waits for its threads this thread may start another backward pass, so passes can nest.
     let outer = LEAVES.replace(Some(HashMap::new()));
     let store = loss.backward();
     let leaves = LEAVES.replace(outer).unwrap_or_default();
@@ -43,7 +43,7 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 
 /// Accumulates the gradient of a variable if a [`backward`] runs; returns any other gradient.
 ///
-/// Nobody else may refer to the gradient: later ones are added to it in place.
+/// The gradient must not be shared: later ones are added to it in place.
 pub(super) fn accumulate(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
     if !argument.is_variable() {
         return Ok(Some(gradient));

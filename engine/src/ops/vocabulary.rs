@@ -1,9 +1,9 @@
-//! Log-probabilities of given tokens without the logits of all others.
+//! Log-probabilities of given tokens without materialising all logits.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, Saved, binary};
 use super::slices::{fused_or, read};
-use crate::kernels::vocabulary::{COLUMNS, Normalisers, Scoring, Side};
+use crate::kernels::vocabulary::{COLUMNS, LogitOperands, Normalisers, Scoring};
 use crate::kernels::{Real, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 
@@ -21,7 +21,7 @@ pub struct VocabularyQuery<'a> {
 }
 
 impl VocabularyQuery<'_> {
-    /// Number of targets, once shapes and ranges are known to fit.
+    /// The number of targets, after checking shapes and ranges.
     pub(crate) fn check(&self, hidden: &Tensor, matrix: &Tensor) -> Result<usize> {
         let (n_rows, width) = hidden.dims2()?;
         let (vocabulary, matrix_width) = matrix.dims2()?;
@@ -56,9 +56,9 @@ pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 /// # Shapes
 ///
 /// `hidden` `[T, width]`, `matrix` `[V, width]`, result `[N, VOCABULARY_NUMBERS]` for N targets: log-probability,
-/// KL(reference || policy) over the whole vocabulary (0 without a reference), and, where diagnostics are asked for (else
-/// 0), the entropy, the mean of the V logits, and 1 where no token is likelier than the target. Gradients flow through
-/// the first two columns, to `hidden` and `matrix`.
+/// KL(reference || policy) over the whole vocabulary (0 without a reference), and, with diagnostics (else 0), the
+/// entropy, the mean of the V logits, and 1 if the target is the argmax. The first two columns are differentiable, with
+/// gradients for `hidden` and `matrix`.
 ///
 /// # Errors
 ///
@@ -103,11 +103,11 @@ struct LogProb<T> {
 }
 
 impl<T: Real> LogProb<T> {
-    /// Calls `action` with everything that the kernel needs; `policy` holds the hidden states of the scored rows.
-    fn with<R>(&self, policy: Side<'_, T>, action: impl FnOnce(Scoring<'_, T>) -> R) -> Result<R> {
+    /// Calls `action` with the kernel's operands; `policy` holds the hidden states of the scored rows.
+    fn with<R>(&self, policy: LogitOperands<'_, T>, action: impl FnOnce(Scoring<'_, T>) -> R) -> Result<R> {
         let matrix = self.reference.as_ref().map(|r| read(&r.matrix)).transpose()?;
         let reference = self.reference.as_ref().zip(matrix.as_ref());
-        let reference = reference.map(|(r, matrix)| Side { hidden: &r.scored[..], matrix, width: r.width });
+        let reference = reference.map(|(r, matrix)| LogitOperands { hidden: &r.scored[..], matrix, width: r.width });
         let vocabulary = policy.matrix.len() / policy.width.max(1);
         Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, diagnostics: self.diagnostics }))
     }
@@ -123,7 +123,7 @@ impl<T: Real> Fused<T, 2> for LogProb<T> {
     fn forward(&self, [hidden, matrix]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
         let width = hidden.dims[1];
         let scored = rows::gather(hidden.data, width, &self.rows);
-        let policy = Side { hidden: &scored, matrix: matrix.data, width };
+        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width };
         let (columns, normalisers) = self.with(policy, |scoring| scoring.forward())?;
         self.normalisers.set(normalisers);
         Ok(columns)
@@ -134,7 +134,7 @@ impl<T: Real> Fused<T, 2> for LogProb<T> {
         let (n_rows, width) = (hidden.dims[0], hidden.dims[1]);
         let normalisers = self.normalisers.get()?;
         let scored = rows::gather(hidden.data, width, &self.rows);
-        let policy = Side { hidden: &scored, matrix: matrix.data, width };
+        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width };
         let (to_scored, to_matrix) =
             self.with(policy, |scoring| scoring.backward(pass.gradient, normalisers, pass.requires_grad[1]))?;
         let to_hidden = pass.if_required(0, || rows::scatter_add(&to_scored, width, &self.rows, n_rows));

@@ -7,7 +7,7 @@ use super::slots::{Form, Rule, Slots};
 use crate::error::check_setting;
 use crate::{EngineError, Gradients, Parameters, host};
 
-/// AdamW as torch has it: Adam with bias correction, and a weight decay that does not pass through the moments.
+/// AdamW as in torch: Adam with bias correction and decoupled weight decay.
 ///
 /// weight *= 1 - rate decay; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// weight -= rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) at a parameter's t-th step.
@@ -22,8 +22,8 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// `betas` are the shares of the past in the mean and the mean square, `eps` keeps the divisor from zero,
-    /// `weight_decay` is the part of a weight that goes at a rate of 1 (0 makes it plain Adam).
+    /// `betas` are the decay rates of the two moments, `eps` keeps the divisor from zero, `weight_decay` is the share
+    /// of a weight removed at a rate of 1 (0 makes it plain Adam).
     ///
     /// # Errors
     /// Unless both betas are in [0, 1), eps is positive, the decay is not negative, and all are finite.
@@ -54,8 +54,8 @@ struct Constants {
     weight_decay: f64,
 }
 
-/// The bias corrections are taken out of the per-number work as torch does: the first into the size of the step, the
-/// square root of the second into the divisor (as a factor).
+/// As in torch, the bias corrections are factored out of the per-number work: the first into the step size, the square
+/// root of the second into the divisor (as a factor).
 #[derive(Debug)]
 struct Scalars {
     betas: (f64, f64),

@@ -1,8 +1,8 @@
-//! Optimisers that do what torch's do, with state that can be saved.
+//! Optimisers with the arithmetic of torch's, and state that can be saved.
 //!
 //! On the CPU an update is one pass over the numbers, in place and on all cores: weight, gradient and moments are read
-//! once and written once. Elsewhere, and for types other than `f32`, the same rule is composed of tensor operations. A
-//! weight in half precision gets a copy in `f32` that the updates gather in, for a rate of 1e-6 would not move it.
+//! and written once. Elsewhere, and for dtypes other than `f32`, the same rule is composed of tensor operations.
+//! Half-precision weights keep an `f32` master copy, because an update of 1e-6 would round to nothing.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -65,29 +65,29 @@ pub use adamw::AdamW;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-/// Moves parameters along their gradients.
+/// Updates parameters from their gradients.
 ///
 /// # Laws
-/// A step changes the trainable parameters that have a gradient, and no others. `load_state` of another optimiser's
-/// `state` makes the two take the same steps from there on, to the bit.
+/// A step changes exactly the trainable parameters that have a gradient. Two optimisers with the same `state`, after
+/// `load_state`, take the same steps from there on, bit for bit.
 pub trait Optimizer: Debug + Send + Sync {
     /// The rule's name, as settings spell it.
     fn name(&self) -> &'static str;
 
-    /// Takes one step of size `rate`, in place. A rate of zero moves no parameter but still updates the moments.
+    /// Takes one step of size `rate`, in place. A rate of zero changes no parameter but still updates the moments.
     ///
     /// # Errors
     /// A rate that is negative or not finite, a gradient or a loaded state that does not have its parameter's shape.
     fn step(&mut self, parameters: &Parameters, gradients: &Gradients, rate: f64) -> Result<(), EngineError>;
 
-    /// A copy of everything that the next step depends on, as named tensors: `MOMENT.PARAMETER` in the parameter's
-    /// shape and `step.PARAMETER`, a scalar.
+    /// A copy of all state that the next step depends on, as named tensors: `MOMENT.PARAMETER` in the parameter's shape
+    /// and `step.PARAMETER`, a scalar.
     ///
     /// # Errors
-    /// When the device has no room for the copy.
+    /// The device is out of memory.
     fn state(&self) -> Result<BTreeMap<String, Tensor>, EngineError>;
 
-    /// Loads a saved state in place of the present one.
+    /// Replaces the state by a saved one.
     ///
     /// # Errors
     /// Tensors that are missing, or that this optimiser does not know.

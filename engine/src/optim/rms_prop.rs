@@ -7,7 +7,7 @@ use super::slots::{Form, Rule, Slots};
 use crate::error::check_setting;
 use crate::{EngineError, Gradients, Parameters, host};
 
-/// RMSprop as torch has it, without momentum and not centred: the optimiser of the original DPO runs.
+/// RMSprop as in torch, not centred and without momentum: the optimiser of the original DPO runs.
 ///
 /// s = alpha s + (1 - alpha) g^2; weight -= rate g / (sqrt s + eps).
 ///
@@ -21,7 +21,7 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// `alpha` is the share of the past in the mean square, `eps` keeps the divisor from zero.
+    /// `alpha` is the decay rate of the mean square, `eps` keeps the divisor from zero.
     ///
     /// # Errors
     /// Unless 0 <= alpha < 1 and eps is positive and finite.

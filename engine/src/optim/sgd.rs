@@ -7,7 +7,7 @@ use super::slots::{Form, Rule, Slots};
 use crate::error::check_setting;
 use crate::{EngineError, Gradients, Parameters, host};
 
-/// Gradient descent with momentum as torch has it, without dampening.
+/// SGD with momentum as in torch, without dampening.
 ///
 /// b = momentum b + g; weight -= rate b.
 ///
@@ -20,7 +20,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// `momentum` is the share of the last change that is made again; 0 is plain gradient descent.
+    /// `momentum` is the decay rate of the velocity; 0 is plain gradient descent.
     ///
     /// # Errors
     /// Unless 0 <= momentum < 1.

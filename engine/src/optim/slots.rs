@@ -12,16 +12,16 @@ use crate::{EngineError, Gradients, Parameters, host};
 /// An update rule with `N` moments per number.
 pub(super) trait Rule<const N: usize> {
     const NAME: &'static str;
-    /// The moments' names, torch's.
+    /// The moments' names in torch.
     const MOMENTS: [&'static str; N];
     /// Coefficients of one step, the same for all elements of a parameter.
     type Scalars;
 
     /// `step` counts from 1.
     fn scalars(&self, step: u64, rate: f64) -> Self::Scalars;
-    /// Updates weight and moments in place.
+    /// Updates weight and moments in place, by a fused kernel.
     fn fused(scalars: &Self::Scalars, weight: &mut [f32], gradient: &[f32], moments: [&mut [f32]; N]);
-    /// The same in tensor operations: the new weight and the new moments.
+    /// Computes the new weight and moments by tensor operations.
     fn composed(
         scalars: &Self::Scalars,
         weight: &Tensor,
@@ -30,7 +30,7 @@ pub(super) trait Rule<const N: usize> {
     ) -> candle_core::Result<(Tensor, [Tensor; N])>;
 }
 
-/// The state of an optimiser: one slot for every parameter that has ever had a gradient.
+/// The state of an optimiser: a slot for every parameter that has had a gradient.
 #[derive(Debug)]
 pub(super) struct Slots<const N: usize> {
     slots: BTreeMap<String, Slot<N>>,
@@ -40,7 +40,7 @@ pub(super) struct Slots<const N: usize> {
 struct Slot<const N: usize> {
     n_steps: u64,
     moments: [Tensor; N],
-    /// The weight in `f32`, where the parameter itself is in half precision.
+    /// The `f32` master weight of a half-precision parameter.
     master: Option<Tensor>,
 }
 
@@ -127,7 +127,7 @@ impl<const N: usize> Slot<N> {
         let mut take = |kind: &str| {
             let key = format!("{kind}.{name}");
             match state.remove(&key) {
-                // The copy keeps later steps out of the caller's tensors.
+                // The copy isolates the caller's tensors from later steps.
                 Some(tensor) => tensor.force_contiguous().map_err(EngineError::named("copy", &key)),
                 None => Err(EngineError::MissingState { optimizer: R::NAME, name: key }),
             }
@@ -144,7 +144,7 @@ impl<const N: usize> Slot<N> {
         Ok(Self { n_steps, moments, master })
     }
 
-    /// Brings a loaded slot to the gradient's device, and refuses one that is not the parameter's.
+    /// Moves a loaded slot to the gradient's device, and refuses one of another shape.
     fn settle<R: Rule<N>>(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
         for (moment, kind) in self.moments.iter_mut().zip(R::MOMENTS) {
             check_like(&format!("{kind}.{name}"), gradient, moment)?;

@@ -9,7 +9,7 @@ use super::{AdamW, Optimizer, RmsProp, Sgd};
 use crate::noise::{self, Noise};
 use crate::{EngineError, Gradients, Parameters};
 
-/// More than one chunk, and not a whole number of vectors.
+/// More than one chunk, and no multiple of a vector.
 const N: usize = 2 * crate::host::CHUNK + 77;
 
 fn all() -> Vec<Box<dyn Optimizer>> {
@@ -70,8 +70,8 @@ struct Golden {
     weights: Vec<Vec<f32>>,
 }
 
-/// Torch's numbers, from `tests/golden/optimizers.py`. The bound is a few roundings of an `f32`
-/// of the weight's size on its way.
+/// Torch's numbers, from `tests/golden/optimizers.py`. The bound is a few `f32` roundings of a number of the weight's
+/// size.
 #[test]
 fn ten_steps_are_torchs() {
     let cases: [(&str, Box<dyn Optimizer>); 6] = [
@@ -115,7 +115,7 @@ fn a_saved_state_resumes_to_the_bit() {
             copy.insert_trainable(name, tensor.clone()).unwrap();
         }
         take_steps(straight.as_mut(), &parameters, 4..8);
-        // The steps since must not have touched what was saved.
+        // Later steps must not have touched the saved state.
         resumed.load_state(saved).unwrap();
         take_steps(resumed.as_mut(), &copy, 4..8);
         assert!(numbers(&parameters) == numbers(&copy), "{}", straight.name());

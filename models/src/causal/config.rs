@@ -1,4 +1,4 @@
-//! What a `config.json` says of a causal language model, checked.
+//! The configuration of a causal language model, read from `config.json` and validated.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::{settings, windows};
 use crate::ModelError;
 use crate::fields::Fields;
 
-/// The families of decoders that are built here.
+/// The supported decoder architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
     /// GPT-NeoX (Pythia): LayerNorm, partial rotary embedding, one packed projection for queries, keys and values.
@@ -42,7 +42,7 @@ impl Architecture {
     }
 }
 
-/// The function between the two halves of an MLP.
+/// The activation function of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x Phi(x)` with the exact normal distribution function.
@@ -69,14 +69,14 @@ impl Activation {
     }
 }
 
-/// A causal language model's shape, checked, whatever its architecture calls the parts.
+/// The validated shape of a causal language model, in terms common to all architectures.
 ///
 /// It is read from the contents of a Hugging Face `config.json`, in the spellings of transformers 4 and 5, with
-/// transformers' defaults. Sizes have no defaults: a config without them is a broken one.
+/// transformers' defaults. Sizes have no defaults: a config without them is an error.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in config.json")]
 pub struct CausalConfig {
-    /// The family.
+    /// The architecture.
     pub architecture: Architecture,
     /// Rows of the embedding.
     pub vocabulary: usize,
@@ -90,13 +90,13 @@ pub struct CausalConfig {
     pub n_key_value_heads: usize,
     /// Coordinates per head.
     pub head_size: usize,
-    /// Width inside the MLP.
+    /// Width of the MLP's hidden layer.
     pub inner: usize,
-    /// The longest sequence the model was made for.
+    /// The context length.
     pub max_positions: usize,
-    /// Added to the variance in norms.
+    /// Epsilon of the norms.
     pub norm_epsilon: f64,
-    /// The MLP's function.
+    /// The MLP's activation.
     pub activation: Activation,
     /// Whether the output matrix is the embedding.
     pub tied: bool,
@@ -119,7 +119,7 @@ pub struct CausalConfig {
 }
 
 impl CausalConfig {
-    /// Everything that changes the model's numbers, as text for a fingerprint.
+    /// All settings that affect the model's output, as text for a fingerprint.
     pub(crate) fn settings(&self) -> String {
         format!("{:?}", Self { source: Value::Null, ..self.clone() })
     }
@@ -127,8 +127,8 @@ impl CausalConfig {
     /// Reads and checks the contents of a `config.json`.
     ///
     /// # Errors
-    /// An architecture that is not built here, a missing or impossible size, an activation, rotary scaling or attention
-    /// variant that is not supported; each names the key.
+    /// An unsupported architecture, activation, rotary scaling or attention variant, a missing or invalid size; each
+    /// names the key.
     pub fn from_json(source: Value) -> Result<Self, ModelError> {
         if !source.is_object() {
             return Err(ModelError::config("config.json", "the file must hold an object"));
@@ -164,20 +164,20 @@ impl CausalConfig {
         self.rotary.map_or(Ok(()), |rotary| rotary.check(self.head_size))
     }
 
-    /// Takes note of how many tokens there are now, in the file as well.
+    /// Sets the vocabulary size, in the source too.
     pub(crate) fn widen(&mut self, vocabulary: usize) {
         self.vocabulary = vocabulary;
         self.source["vocab_size"] = Value::from(vocabulary);
     }
 
-    /// Takes note that the output matrix is one of its own, in the file as well, so that both are saved.
+    /// Marks the output matrix as untied, in the source too, so that both matrices are saved.
     pub(crate) fn untie(&mut self) {
         self.tied = false;
         self.source["tie_word_embeddings"] = Value::Bool(false);
     }
 }
 
-/// The size of a head that is not given, refusing a width that does not divide.
+/// The head size if none is given; refuses a width that the heads do not divide.
 fn head_size(width: usize, heads: usize) -> Result<usize, ModelError> {
     if !width.is_multiple_of(heads) {
         let reason = format!("a width of {width} is not a multiple of {heads} heads");
@@ -191,7 +191,7 @@ fn gpt_neox(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
     let heads = fields.required_size("num_attention_heads")?;
     let size = head_size(width, heads)?;
     let max_positions = fields.size("max_position_embeddings")?.unwrap_or(2048);
-    // transformers counts the coordinates that turn from this key, and makes heads without it.
+    // transformers computes the rotated coordinates from this key, but the heads without it.
     let turning = fields.size("head_dim")?.unwrap_or(size);
     let attention_bias = fields.flag("attention_bias", true)?;
     Ok(CausalConfig {

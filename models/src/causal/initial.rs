@@ -1,4 +1,4 @@
-//! Fresh models.
+//! Initialisation of new models.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::config::{Architecture, CausalConfig};
 use crate::ModelError;
 
 impl CausalConfig {
-    /// The tensors of a model that knows nothing yet: weights normal with deviation `initializer_range` (0.02 where the
-    /// config does not say), biases zero, norms one; GPT-2's projections back into the residual stream are smaller by
-    /// the square root of twice the number of blocks, as in transformers.
+    /// Random initial tensors: weights normal with standard deviation `initializer_range` (0.02 by default), biases
+    /// zero, norms one; as in transformers, GPT-2's projections back into the residual stream are divided by the square
+    /// root of twice the number of blocks.
     ///
     /// Each tensor depends on the seed and its name only.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// The device is out of memory.
     pub fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let std = self.source.get("initializer_range").and_then(serde_json::Value::as_f64).unwrap_or(0.02);
         let mut tensors = BTreeMap::new();

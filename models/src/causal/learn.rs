@@ -1,4 +1,4 @@
-//! Scoring and learning over prefix forests.
+//! Scoring and training over prefix forests.
 
 use std::sync::Arc;
 
@@ -13,22 +13,23 @@ use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
 
-/// Scoring keeps nothing, so its memory is that of the widest activation of this many packed tokens.
+/// Packed tokens per scoring pass: scoring stores nothing, so its memory is that of the widest activation of this many
+/// tokens.
 const SLICE_TOKENS: usize = 4096;
 
-/// What is known of a question.
+/// The numbers of a query.
 type Numbers = [f64; VOCABULARY_NUMBERS];
 
-/// What a backward pass needs of a forward pass.
+/// The state of a forward pass that its backward pass needs.
 #[derive(Debug)]
 pub struct TokenTape {
-    /// `None` where there was nothing to score.
+    /// `None` if there is nothing to score.
     tape: Option<Tape<'static>>,
     packing: Arc<Packing>,
 }
 
 impl CausalLm {
-    /// The numbers of every decision, a bounded number of tokens at a time.
+    /// The numbers of every decision, in passes of a bounded number of tokens.
     pub(super) fn score_episodes(&self, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, ModelError> {
         let mut all = self.no_numbers();
         for slice in slices(episodes, SLICE_TOKENS) {
@@ -47,7 +48,7 @@ impl CausalLm {
         let pass = Pass::Scoring;
         let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
         let reference = self.reference_numbers(&packing)?;
-        let (rows, targets) = packing.questions();
+        let (rows, targets) = packing.rows_and_tokens();
         let query = VocabularyQuery {
             rows: &rows,
             targets: &targets,
@@ -58,7 +59,7 @@ impl CausalLm {
         Ok(self.channels(&packing, &host_rows(&numbers)?))
     }
 
-    /// The numbers of every decision, with a tape to learn from.
+    /// The numbers of every decision, with a tape for the backward pass.
     pub(super) fn forward_episodes(
         &self,
         episodes: &[EpisodeOf<TokenMdp>],
@@ -69,13 +70,13 @@ impl CausalLm {
             return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
         }
         let reference = self.reference_numbers(&packing)?;
-        let pass = Pass::Learning;
+        let pass = Pass::Training;
         let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), recompute)?;
         for layer in 0..self.config().n_layers {
             let (decoder, packing) = (Arc::clone(self.decoder.network()), Arc::clone(&packing));
             tape.run(move |x| decoder.block(layer, x, packing.reading(), &mut &packing.forest, pass))?;
         }
-        let (rows, targets) = packing.questions();
+        let (rows, targets) = packing.rows_and_tokens();
         let query = VocabularyQuery {
             rows: &rows,
             targets: &targets,
@@ -108,7 +109,7 @@ impl CausalLm {
             });
         }
         let Some(passed) = tape.tape else { return Ok(()) };
-        let gradient = question_slopes(&tape.packing, slopes, passed.output())?;
+        let gradient = query_slopes(&tape.packing, slopes, passed.output())?;
         self.decoder.backward(passed, &gradient)
     }
 
@@ -116,7 +117,7 @@ impl CausalLm {
         self.channels(&Packing::default(), &[])
     }
 
-    /// The numbers of every decision from those of every question.
+    /// Expands the numbers of queries to those of decisions.
     fn channels(&self, packing: &Packing, numbers: &[Numbers]) -> Channels {
         let column = |column: usize| packing.steps(|query| numbers[query][column]);
         Channels {
@@ -129,8 +130,8 @@ impl CausalLm {
     }
 }
 
-/// The slopes of decisions added up by question, `[N, VOCABULARY_NUMBERS]` in the type of `like`.
-fn question_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, ModelError> {
+/// Sums the slopes of decisions by query, `[N, VOCABULARY_NUMBERS]` in the dtype of `like`.
+fn query_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<Tensor, ModelError> {
     let mut sums = vec![0.; packing.queries.len() * VOCABULARY_NUMBERS];
     for (column, steps) in [(0, Some(&slopes.log_probs)), (1, slopes.divergence.as_ref())] {
         let Some(steps) = steps else { continue };
@@ -178,7 +179,8 @@ fn append(all: &mut Channels, part: &Channels) {
     }
 }
 
-/// Ranges of episodes of at most so many tokens each (or one episode), not counting a prompt right after itself.
+/// Ranges of episodes with at most `most` tokens each (or one episode); a prompt that repeats the previous one is not
+/// counted.
 fn slices(episodes: &[EpisodeOf<TokenMdp>], most: usize) -> Vec<std::ops::Range<usize>> {
     let mut slices: Vec<std::ops::Range<usize>> = Vec::new();
     let mut n_tokens = 0;

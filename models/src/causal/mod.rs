@@ -1,8 +1,8 @@
 //! Causal language models as policies of the token MDP.
 //!
-//! GPT-NeoX, GPT-2, Llama and Qwen2 are one decoder: [`CausalConfig`] says which norm, which projections, which residual.
-//! A batch of episodes is packed into a forest of prefixes, so that a prompt is computed once for all its responses, and
-//! the vocabulary is met by scored tokens only.
+//! GPT-NeoX, GPT-2, Llama and Qwen2 are one decoder, whose norm, projections and residual [`CausalConfig`] selects. A
+//! batch of episodes is packed into a prefix forest, so that a prompt is computed once for all its responses, and
+//! vocabulary logits are computed for scored tokens only.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The model as its users hold it.
+//! The public causal language model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::input_limits::Limits;
 use crate::network::{Trained, Training, Weights};
 use crate::tensors;
 
-/// A causal language model: a policy of the token MDP, a learner, and a thing that persists.
+/// A causal language model: a policy of the token MDP, and a learner with checkpoints and export.
 ///
-/// A batch of episodes is packed into a forest of prefixes, so a prompt, and whatever responses have in common after it,
-/// is computed once. Numbers are those of the whole vocabulary of the model, in nats.
+/// A batch of episodes is packed into a prefix forest, so shared prompts and prefixes of responses are computed once.
+/// Numbers are over the model's whole vocabulary, in nats.
 ///
 /// # Laws
 /// The numbers of a decision do not depend on the rest of the batch, to rounding, nor on the order of the batch, to the
@@ -27,29 +27,28 @@ use crate::tensors;
 #[derive(Debug)]
 pub struct CausalLm {
     pub(crate) decoder: Trained<Decoder>,
-    /// What the divergence channel is measured against.
+    /// The reference of the divergence channel.
     pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
-    /// How it draws tokens where nothing else is said.
+    /// The default sampling parameters.
     pub(super) acting: Sampling,
     pub(super) exporter: Option<Arc<dyn Export<CausalConfig>>>,
 }
 
 impl CausalLm {
-    /// A model that stays as it is: a reference, a judge, something to sample from. `tensors` are those of
-    /// [`CausalConfig::expected_tensors`].
+    /// A frozen model: a reference, a judge, a sampler. `tensors` are those of [`CausalConfig::expected_tensors`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn frozen(config: CausalConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
         Ok(Self::with_decoder(Trained::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
     }
 
-    /// A model that learns: all its weights, or adapters on frozen ones.
+    /// A trainable model: all weights, or adapters on a frozen base.
     ///
     /// # Errors
-    /// As [`CausalLm::frozen`], and adapter settings that fit no layer.
+    /// As [`CausalLm::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         config: CausalConfig,
         tensors: BTreeMap<String, Tensor>,
@@ -64,7 +63,7 @@ impl CausalLm {
         Self { decoder, reference: None, with_diagnostics: false, acting: Sampling::default(), exporter: None }
     }
 
-    /// Measures, for every decision, KL(reference || policy): the divergence channel (Eq. 14 without its -beta).
+    /// Adds the divergence channel: KL(reference || policy) of every decision (Eq. 14 without its -beta).
     ///
     /// # Errors
     /// A reference with another vocabulary.
@@ -81,7 +80,7 @@ impl CausalLm {
         Ok(self)
     }
 
-    /// Measures the divergence from the model without its adapters, which needs no second model in memory.
+    /// Adds the divergence channel against the model's own base, which needs no second model in memory.
     ///
     /// # Errors
     /// A model without adapters.
@@ -90,40 +89,39 @@ impl CausalLm {
         self.with_reference(base)
     }
 
-    /// Measures what is only looked at too: the entropy of every decision's distribution, the mean logit, and whether the
-    /// token is the likeliest.
+    /// Adds diagnostic channels: the entropy of every decision's distribution, the mean logit, and whether the token is
+    /// the argmax.
     #[must_use]
     pub fn with_diagnostics(mut self) -> Self {
         self.with_diagnostics = true;
         self
     }
 
-    /// The same, its weights or adapters written by this exporter
-    /// ([`HuggingFaceExport`](crate::formats::HuggingFaceExport), say).
+    /// Sets the exporter of its weights or adapters ([`HuggingFaceExport`](crate::formats::HuggingFaceExport), for
+    /// example).
     #[must_use]
     pub fn with_exporter(self, exporter: impl Export<CausalConfig> + 'static) -> Self {
         Self { exporter: Some(Arc::new(exporter)), ..self }
     }
 
-    /// The same with its adapters as they were left by an earlier training.
+    /// Loads adapters of an earlier training run.
     ///
     /// # Errors
-    /// Other layers or shapes than those of its adapters.
+    /// Layers or shapes other than those of its adapters.
     pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         self.decoder.start_from(adapters)?;
         Ok(self)
     }
 
-    /// A copy that stays as it is now, adapters included.
+    /// A frozen copy, adapters included.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// The device is out of memory.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
         Ok(self.frozen_with(self.decoder.weights.frozen_copy()?))
     }
 
-    /// The model under its adapters, which stays as it is: a reference. The two share their tensors, so it takes no memory
-    /// of its own.
+    /// The frozen base without its adapters: a reference. The two share their tensors, so it takes no extra memory.
     ///
     /// # Errors
     /// A model without adapters.
@@ -136,8 +134,8 @@ impl CausalLm {
         Self { exporter: self.exporter.clone(), ..Self::with_decoder(decoder) }
     }
 
-    /// The same weights, now and after every update, seen with the divergence from `reference` and diagnostics: for
-    /// evaluations, where these channels are worth what they cost.
+    /// A view of the same weights, now and after every update, with the divergence from `reference` and diagnostics:
+    /// for evaluations, which can afford these channels.
     ///
     /// # Errors
     /// A reference with another vocabulary.
@@ -152,32 +150,32 @@ impl CausalLm {
         view.with_reference(reference)
     }
 
-    /// The model's shape.
+    /// The model's config.
     pub fn config(&self) -> &CausalConfig {
         &self.decoder.config
     }
 
-    /// The settings of its adapters, where it has some.
+    /// The config of its adapters, if it has any.
     pub fn lora(&self) -> Option<&LoraConfig> {
         self.decoder.weights.lora.as_ref()
     }
 
-    /// The model's numbers by name.
+    /// The model's tensors by name.
     pub fn parameters(&self) -> &Parameters {
         &self.decoder.weights.parameters
     }
 
-    /// The gradient gathered since the last update; `None` for a model that does not learn.
+    /// The gradient accumulated since the last update; `None` for a frozen model.
     pub fn gradients(&self) -> Option<&Gradients> {
         self.decoder.gradients()
     }
 
-    /// What writes it for other software, where it was given one.
+    /// Its exporter, if one was set.
     pub fn exporter(&self) -> Option<&dyn Export<CausalConfig>> {
         self.exporter.as_deref()
     }
 
-    /// What is written of it.
+    /// The contents of an export.
     pub fn exported(&self) -> Exported<'_, CausalConfig> {
         Exported { config: self.config(), lora: self.lora(), tensors: self.decoder.exported() }
     }
@@ -186,7 +184,7 @@ impl CausalLm {
         Limits { vocabulary: self.config().vocabulary, max_positions: self.config().max_positions }
     }
 
-    /// Hidden states and vocabulary matrix of what the divergence is measured against.
+    /// Hidden states and vocabulary matrix of the reference of the divergence channel.
     pub(super) fn reference_numbers(
         &self,
         packing: &super::packing::Packing,
@@ -199,7 +197,7 @@ impl CausalLm {
 }
 
 impl CausalConfig {
-    /// The linear layers that can get an adapter: all of every block.
+    /// The layers that can get an adapter: all linear layers of every block.
     pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
         let expected = self.expected_tensors();
         let layers = self.linear_names().into_iter().filter_map(|name| {

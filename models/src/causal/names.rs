@@ -4,29 +4,29 @@ use std::collections::BTreeMap;
 
 use super::config::{Architecture, CausalConfig};
 
-/// What turns the last state of a reward model into its reward.
+/// The reward head's weight.
 pub(crate) const SCORE: &str = "score.weight";
-/// What every architecture calls its output matrix in memory.
+/// The name of the output matrix in memory, for every architecture.
 const HEAD_IN_MEMORY: &str = "lm_head.weight";
 
-/// What the parts of a block are called, each name without its `.weight`.
+/// The names of a block's layers, each without its `.weight`.
 #[derive(Clone, Debug)]
 pub(super) struct BlockNames {
     pub(super) attention_norm: String,
-    /// One packed projection, or queries, keys and values.
+    /// One packed projection, or separate queries, keys and values.
     pub(super) qkv: Vec<String>,
     pub(super) attention_output: String,
     pub(super) mlp_norm: String,
-    /// The MLP's gate, where it has one.
+    /// The MLP's gate, if it has one.
     pub(super) gate: Option<String>,
     pub(super) up: String,
     pub(super) down: String,
 }
 
 impl CausalConfig {
-    /// Every tensor a model of this shape has, with its shape; a tied output matrix is not one of its own.
+    /// Every tensor of the model with its shape; a tied output matrix is not listed.
     ///
-    /// Linear weights are `[out, in]`, but GPT-2's, which are `[in, out]`.
+    /// Linear weights are `[out, in]`, except GPT-2's, which are `[in, out]`.
     pub fn expected_tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let mut tensors = Expected { tensors: BTreeMap::new(), transposed: self.is_transposed() };
         tensors.add(self.embedding_name(), vec![self.vocabulary, self.width]);
@@ -43,12 +43,12 @@ impl CausalConfig {
         tensors.tensors
     }
 
-    /// The canonical name of a tensor in a checkpoint: the architecture's prefix is added where a checkpoint leaves it
-    /// out (as GPT-2's original files do).
+    /// The canonical name of a tensor in a checkpoint: adds the architecture's prefix if the checkpoint omits it (as
+    /// GPT-2's original files do).
     ///
-    /// GPT-NeoX's output matrix goes by two names: `embed_out` on disk, `lm_head` in transformers 5's memory.
+    /// GPT-NeoX's output matrix has two names: `embed_out` on disk, `lm_head` in transformers 5's memory.
     ///
-    /// `None` for what a model does not need: rotary and mask buffers.
+    /// `None` for tensors that are not weights: rotary and mask buffers.
     pub fn canonical_name(&self, found: &str) -> Option<String> {
         const BUFFERS: [&str; 6] = [
             ".attn.bias",
@@ -69,7 +69,7 @@ impl CausalConfig {
         Some(if is_whole { found.to_owned() } else { format!("{}{found}", self.prefix()) })
     }
 
-    /// Every tensor of a reward model: those of the decoder, and a row that makes a number of its last state.
+    /// Every tensor of a reward model: those of the decoder, and a linear head with one output.
     pub fn reward_tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let mut tensors = self.expected_tensors();
         tensors.remove(self.head_name());
@@ -77,7 +77,7 @@ impl CausalConfig {
         tensors
     }
 
-    /// As [`CausalConfig::canonical_name`], in a reward model, which has no use for an output matrix.
+    /// As [`CausalConfig::canonical_name`] for a reward model, which has no output matrix.
     pub(crate) fn canonical_reward_name(&self, found: &str) -> Option<String> {
         if found == SCORE {
             return Some(found.to_owned());
@@ -85,7 +85,7 @@ impl CausalConfig {
         self.canonical_name(found).filter(|name| name != self.head_name())
     }
 
-    /// The embedding's name.
+    /// The name of the embedding.
     pub fn embedding_name(&self) -> String {
         let name = match self.architecture {
             Architecture::GptNeoX => "embed_in.weight",
@@ -95,7 +95,7 @@ impl CausalConfig {
         format!("{}{name}", self.prefix())
     }
 
-    /// The output matrix's name in an untied model.
+    /// The name of the output matrix of an untied model.
     pub fn head_name(&self) -> &'static str {
         match self.architecture {
             Architecture::GptNeoX => "embed_out.weight",
@@ -103,12 +103,12 @@ impl CausalConfig {
         }
     }
 
-    /// What a tensor is called in transformers 5's memory, which is what PEFT's names and patterns are about.
+    /// The name of a tensor in transformers 5's memory, to which PEFT's names and patterns refer.
     pub(crate) fn name_in_memory<'a>(&self, name: &'a str) -> &'a str {
         if name == self.head_name() { HEAD_IN_MEMORY } else { name }
     }
 
-    /// The learned positions' name.
+    /// The name of the learned position embedding.
     pub(super) fn positions_name(&self) -> Option<String> {
         (self.architecture == Architecture::Gpt2).then(|| format!("{}wpe.weight", self.prefix()))
     }
@@ -122,7 +122,7 @@ impl CausalConfig {
         format!("{}{name}", self.prefix())
     }
 
-    /// The linear layers of every block, each name without its `.weight`: what an adapter may be attached to.
+    /// The linear layers of every block, each name without its `.weight`: the possible LoRA targets.
     pub fn linear_names(&self) -> Vec<String> {
         let linears = (0..self.n_layers).map(|layer| self.block_names(layer)).flat_map(|names| {
             let mut linears = names.qkv;
@@ -189,12 +189,12 @@ impl CausalConfig {
         tensors.add_linear(&names.down, self.width, self.inner, self.mlp_bias);
     }
 
-    /// Whether linear weights are `[in, out]` (GPT-2) and not `[out, in]`.
+    /// Whether linear weights are `[in, out]` (GPT-2) rather than `[out, in]`.
     pub fn is_transposed(&self) -> bool {
         self.architecture == Architecture::Gpt2
     }
 
-    /// Whether norms centre and have a bias (LayerNorm) or not (RMSNorm).
+    /// Whether norms are LayerNorm (with a bias) rather than RMSNorm.
     pub(super) fn has_layer_norm(&self) -> bool {
         matches!(self.architecture, Architecture::GptNeoX | Architecture::Gpt2)
     }

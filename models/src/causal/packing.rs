@@ -1,4 +1,4 @@
-//! Episodes to one packed forest of tokens, in which every shared prefix is computed once.
+//! Packs episodes into a prefix forest of tokens, in which every shared prefix is computed once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use super::decoder::Reading;
 use crate::ModelError;
 use crate::input_limits::Limits;
 
-/// A batch of token sequences as a forest of prefixes, and which rows predict which tokens.
+/// A batch of token sequences as a prefix forest, with the rows and tokens to score.
 ///
 /// Sequences are sorted, so neighbours share the longest prefixes and the packing does not depend on the order of the
 /// batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packing {
-    /// Where the rows lie in their trees.
+    /// The forest of packed rows.
     pub(super) forest: Arc<Forest>,
     /// The token of each packed row.
     pub(super) tokens: Vec<u32>,
     /// The position of each packed row in its sequence.
     pub(super) positions: Vec<u32>,
-    /// The rows whose next token is wanted, each once, ascending.
+    /// The rows that predict a scored token, each once, ascending.
     pub(super) rows: Vec<u32>,
-    /// Distinct questions: the index in `rows` of the predicting row, and the token asked for.
+    /// Distinct queries: the index in `rows` of the predicting row, and the token to score.
     pub(super) queries: Vec<(u32, u32)>,
-    /// For each decision of the batch in order, its question.
+    /// The query of each decision, in batch order.
     pub(super) query_of: Vec<u32>,
     /// Number of decisions of each episode.
     pub(super) lengths: Vec<usize>,
 }
 
 impl Packing {
-    /// Packs episodes, each decision being a question.
+    /// Packs episodes; each decision becomes a query.
     ///
-    /// A token that is only ever asked for is no row: a response of n tokens adds at most n - 1.
+    /// A token without a successor is scored but needs no row: a response of n tokens adds at most n - 1.
     pub(super) fn of_episodes(episodes: &[EpisodeOf<TokenMdp>], limits: Limits) -> Result<Self, ModelError> {
         let mut sequences = Vec::new();
         for (index, episode) in episodes.iter().enumerate() {
@@ -67,20 +67,20 @@ impl Packing {
         Ok(Self::of_prefixes(&sequences))
     }
 
-    /// Packs sequences that are not empty; `rows[queries[query_of[i]].0]` is the last row of sequence `i`.
+    /// Packs non-empty sequences; `rows[queries[query_of[i]].0]` is the last row of sequence `i`.
     pub(super) fn of_prefixes(sequences: &[Vec<u32>]) -> Self {
         let trie = Trie::build(sequences.iter().map(Vec::as_slice));
         let asked: Vec<(u32, u32)> = trie.rows.iter().filter_map(|rows| Some((*rows.last()?, 0))).collect();
         trie.into_packing(&asked)
     }
 
-    /// What a decoder reads of it.
+    /// The decoder's input.
     pub(super) fn reading(&self) -> Reading<'_> {
         Reading { tokens: &self.tokens, positions: &self.positions, rows: Some(&self.rows) }
     }
 
-    /// The rows and tokens of all questions, apart.
-    pub(super) fn questions(&self) -> (Vec<u32>, Vec<u32>) {
+    /// The rows and the tokens of all queries.
+    pub(super) fn rows_and_tokens(&self) -> (Vec<u32>, Vec<u32>) {
         self.queries.iter().copied().unzip()
     }
 
@@ -95,7 +95,7 @@ impl Packing {
         })
     }
 
-    /// One number per decision from one per question.
+    /// Expands a number per query to a number per decision.
     pub(super) fn steps(&self, of_query: impl Fn(usize) -> f64) -> Steps {
         let mut queries = self.query_of.iter();
         let rows = self
@@ -106,13 +106,13 @@ impl Packing {
     }
 }
 
-/// Checks a sequence whose tokens from `first` on are decisions: the last one is never read.
+/// Checks a sequence whose decisions start at token `first`: the last token is scored but not read.
 fn check(limits: Limits, episode: usize, first: usize, tokens: &[u32]) -> Result<(), ModelError> {
     check_inputs(limits, episode, first, &tokens[..tokens.len() - 1])?;
     limits.check_tokens(tokens, format_args!("episode {episode}"))
 }
 
-/// Checks tokens that are all read, `n_given` of which came before the first decision.
+/// Checks tokens that are all read; the first `n_given` are the prompt.
 pub(super) fn check_inputs(limits: Limits, episode: usize, n_given: usize, tokens: &[u32]) -> Result<(), ModelError> {
     if n_given == 0 {
         return Err(ModelError::Argument {
@@ -126,16 +126,16 @@ pub(super) fn check_inputs(limits: Limits, episode: usize, n_given: usize, token
 
 struct Sequence {
     tokens: Vec<u32>,
-    /// Index of the first token that is a decision.
+    /// The index of the first decision.
     first: usize,
 }
 
-/// The distinct prefixes of some sequences, a row each.
+/// The distinct prefixes of sequences, one row each.
 struct Trie {
     tokens: Vec<u32>,
-    /// The row before each row in its sequence.
+    /// The predecessor of each row.
     parents: Vec<Option<u32>>,
-    /// Each sequence's rows, in the order the sequences were given.
+    /// The rows of each sequence, in the given order.
     rows: Vec<Vec<u32>>,
 }
 
@@ -165,7 +165,7 @@ impl Trie {
         trie
     }
 
-    /// Runs of rows between branches: a run ends where the next row does not continue it, or something else does too.
+    /// Splits rows at branches: a segment ends where the next row is not its continuation, or not the only one.
     fn forest(&self) -> Forest {
         let mut n_children = vec![0u32; self.tokens.len()];
         for parent in self.parents.iter().flatten() {
@@ -228,8 +228,8 @@ mod tests {
         Episode::whole(TokenState::new(prompt), response.to_vec())
     }
 
-    /// What each decision's row has read, and the token it is asked for.
-    fn questions(packing: &Packing) -> Vec<(Vec<u32>, u32)> {
+    /// The prefix that each decision's row has read, and the token to score.
+    fn scored_prefixes(packing: &Packing) -> Vec<(Vec<u32>, u32)> {
         packing.forest.check().unwrap();
         let path = |row: usize| {
             let forest = &packing.forest;
@@ -267,11 +267,11 @@ mod tests {
             episode(&[1, 2, 3], &[4, 5, 6]),
         ];
         let packing = Packing::of_episodes(&episodes, LIMITS).unwrap();
-        // 1 2 3 4 5, then 7 of the third; 9 9 has its second token read, and its last one not.
+        // 1 2 3 4 5, then 7 of the third; of 9 9 the second token is read and the last one is not.
         assert_eq!(packing.tokens, [1, 2, 3, 4, 5, 7, 9, 9]);
         assert_eq!(packing.forest.positions(), [0, 1, 2, 3, 4, 5, 0, 1]);
         assert_eq!(packing.lengths, [3, 2, 4, 3]);
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.queries.len(), 7);
         assert_eq!(packing.steps(|query| query as f64).row(0), packing.steps(|query| query as f64).row(3));
     }
@@ -280,7 +280,7 @@ mod tests {
     fn a_branch_inside_a_run_splits_it() {
         let episodes = [episode(&[1, 2], &[3, 4, 5]), episode(&[1], &[7, 8]), episode(&[1, 2, 3], &[9, 9])];
         let packing = Packing::of_episodes(&episodes, LIMITS).unwrap();
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.tokens.len(), 6);
         assert!(packing.forest.segments.len() >= 4, "{:?}", packing.forest);
     }
@@ -307,7 +307,7 @@ mod tests {
         ];
         let episodes = [Episode { pieces }, episode(&[1], &[])];
         let packing = Packing::of_episodes(&episodes, LIMITS).unwrap();
-        assert_eq!(questions(&packing), expected(&episodes));
+        assert_eq!(scored_prefixes(&packing), expected(&episodes));
         assert_eq!(packing.lengths, [3, 0]);
         assert_eq!(Packing::of_episodes(&[], LIMITS).unwrap().tokens.len(), 0);
     }

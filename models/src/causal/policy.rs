@@ -1,4 +1,4 @@
-//! Causal models as policies and learners of the token MDP.
+//! Implements `Policy` and `Learner` for causal models in the token MDP.
 
 use std::sync::Arc;
 
@@ -16,22 +16,21 @@ use super::packing::Packing;
 use crate::ModelError;
 use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
 
-/// States whose next token is asked for together; bounds the logits in memory.
+/// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
 
 impl CausalLm {
-    /// The same, acting by these settings where nothing else is said: temperature, top-k, top-p. What ends a response is the
-    /// problem's to say.
+    /// Sets the default sampling parameters: temperature, top-k, top-p. EOS tokens are the problem's.
     #[must_use]
     pub fn acting(mut self, sampling: Sampling) -> Self {
         self.acting = sampling;
         self
     }
 
-    /// Opens at states, to act by these settings: [`Policy::cursor`] with others than the model's own.
+    /// Opens a cursor with the given sampling parameters: [`Policy::cursor`] uses the model's own.
     ///
     /// # Errors
-    /// Settings that make no sense; a state that is empty, too long, or of tokens that the model does not know.
+    /// Invalid parameters; a state that is empty, too long, or has tokens outside the vocabulary.
     pub fn cursor_by<'a>(
         &'a self,
         mdp: &'a TokenMdp,
@@ -41,7 +40,7 @@ impl CausalLm {
         Ok(Box::new(TokenCursor::open(self, mdp, states, sampling)?))
     }
 
-    /// The logits of the next token of each state.
+    /// The next-token logits of each state.
     fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         self.check_vocabulary(mdp)?;
         let mut all = Vec::with_capacity(states.len());

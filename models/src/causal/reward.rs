@@ -1,4 +1,4 @@
-//! Decoders that say how good a text is.
+//! Reward models: decoders with a scalar head.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::input_limits::Limits;
 use crate::network::Weights;
 use crate::tensors;
 
-/// How many tokens are in memory at once, unless one text has more.
+/// Tokens per batch, unless one text has more.
 const TOKENS_AT_ONCE: usize = 8192;
 
-/// A reward model: a causal decoder whose last state one row of numbers turns into a reward. It is what transformers
-/// calls `LlamaForSequenceClassification` (and its kin) with one label, and what TRL's `RewardTrainer` writes.
+/// A reward model: a causal decoder with a linear head of one output on the last hidden state. It is transformers'
+/// `LlamaForSequenceClassification` (and similar classes) with one label, as TRL's `RewardTrainer` writes it.
 #[derive(Debug)]
 pub struct RewardModel {
     decoder: Decoder,
@@ -27,10 +27,10 @@ pub struct RewardModel {
 }
 
 impl RewardModel {
-    /// Makes a reward model of its configuration and the tensors of [`CausalConfig::reward_tensors`].
+    /// Makes a reward model from its config and the tensors of [`CausalConfig::reward_tensors`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: CausalConfig, mut tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         let what = format!("{} reward", config.architecture.model_type());
         tensors::check(&what, &config.reward_tensors(), &tensors)?;
@@ -40,16 +40,16 @@ impl RewardModel {
         Ok(Self { decoder: Decoder::new(config, Weights::frozen(tensors)?), score, padding })
     }
 
-    /// The most tokens of a text.
+    /// The maximum number of tokens of a text.
     pub fn max_positions(&self) -> usize {
         self.decoder.config.max_positions
     }
 
-    /// The reward of each text: of the state at its last token that is no padding, as in transformers. Where the
-    /// padding token is the end token, that is the one before the end.
+    /// The reward of each text, at its last token that is not padding, as in transformers. If the padding token is EOS,
+    /// that is the token before EOS.
     ///
     /// # Errors
-    /// A text without tokens or with too many, a token outside the vocabulary.
+    /// A text that is empty or too long, a token outside the vocabulary.
     pub fn score(&self, texts: &[Vec<u32>]) -> Result<Vec<f64>, ModelError> {
         let vocabulary = self.decoder.config.vocabulary;
         Limits { vocabulary, max_positions: self.max_positions() }.check_texts(texts)?;

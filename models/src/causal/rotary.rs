@@ -1,4 +1,4 @@
-//! The rotary embedding of a model, from the spellings that a `config.json` has for it.
+//! Rotary embedding settings, in the spellings of `config.json`.
 
 use serde_json::Value;
 
@@ -6,25 +6,25 @@ use crate::ModelError;
 use crate::fields::Fields;
 use crate::fields::table::is_nothing;
 
-/// How rotary frequencies are stretched beyond the context a model was first trained with.
+/// The scaling of rotary frequencies for contexts longer than that of pre-training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RotaryScaling {
-    /// Not at all.
+    /// No scaling.
     Default,
     /// All frequencies divided by `factor`.
     Linear {
-        /// The stretch.
+        /// The scaling factor.
         factor: f64,
     },
     /// Llama 3's blend: low frequencies divided by `factor`, high ones kept.
     Llama3 {
-        /// The stretch of the low frequencies.
+        /// The scaling factor of the low frequencies.
         factor: f64,
-        /// Wavelengths above `original_context / low_frequency` are stretched in full.
+        /// Wavelengths above `original_context / low_frequency` are scaled in full.
         low_frequency: f64,
         /// Wavelengths below `original_context / high_frequency` are kept.
         high_frequency: f64,
-        /// The context the model was first trained with.
+        /// The context length of pre-training.
         original_context: f64,
     },
 }
@@ -34,28 +34,28 @@ pub enum RotaryScaling {
 pub struct Rotary {
     /// The base of the geometric series of frequencies.
     pub base: f64,
-    /// How many leading coordinates of each head are to turn. They turn in pairs: an odd number takes one more along, and
-    /// keeps its own frequencies, as in transformers.
+    /// The number of leading coordinates of each head to rotate. They rotate in pairs: an odd number rotates one more,
+    /// with its own frequencies, as in transformers.
     pub rotated: usize,
-    /// The stretch for long contexts.
+    /// The scaling for long contexts.
     pub scaling: RotaryScaling,
 }
 
-/// Where a family has its rotary settings beside the nested ones.
+/// An architecture's rotary keys besides the nested ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RotaryKeys {
-    /// Llama and Qwen2: all coordinates turn, whatever share a file names.
+    /// Llama and Qwen2: all coordinates rotate, whatever share the config names.
     Whole,
-    /// GPT-NeoX: a share of the coordinates turns.
+    /// GPT-NeoX: a share of the coordinates rotates.
     Partial,
 }
 
 impl Rotary {
-    /// Reads the settings as transformers 5 does: a `rope_scaling` that says something takes the place of
-    /// `rope_parameters`; what neither has comes from the keys beside them.
+    /// Reads the settings as transformers 5 does: a non-empty `rope_scaling` replaces `rope_parameters`; keys missing
+    /// in both are read from the top level.
     ///
     /// # Errors
-    /// Settings that are not numbers, for each kind of layer, or of a kind that is not built.
+    /// Settings that are not numbers, that differ by layer type, or of an unsupported type.
     pub(super) fn read(
         fields: Fields<'_>,
         keys: RotaryKeys,
@@ -79,10 +79,10 @@ impl Rotary {
         Ok(Self { base, rotated: (head_size as f64 * share) as usize, scaling })
     }
 
-    /// Checks that the coordinates that turn are there.
+    /// Checks the number of rotated coordinates.
     ///
     /// # Errors
-    /// None, or more than a head has.
+    /// Zero, or more than the head size.
     pub(super) fn check(&self, head_size: usize) -> Result<(), ModelError> {
         if self.rotated > 0 && self.rotated.next_multiple_of(2) <= head_size {
             return Ok(());
@@ -92,7 +92,7 @@ impl Rotary {
     }
 }
 
-/// The object with the settings, and its name.
+/// The object with the settings, and its key.
 fn nested(fields: Fields<'_>) -> Result<(&'static str, Fields<'_>), ModelError> {
     let says_something = |key: &&str| fields.value(key).is_some_and(|value| !is_nothing(value));
     let key = ["rope_scaling", "rope_parameters"].into_iter().find(says_something).unwrap_or("rope_parameters");
@@ -108,7 +108,8 @@ fn nested(fields: Fields<'_>) -> Result<(&'static str, Fields<'_>), ModelError> 
     Ok((key, Fields::new(value)))
 }
 
-/// With a stretch, transformers makes frequencies for a share of the coordinates and then fails to turn the whole head.
+/// With scaling, transformers computes frequencies for a share of the coordinates and then fails to rotate the whole
+/// head.
 fn refuse_share(fields: Fields<'_>) -> Result<(), ModelError> {
     match fields.number("partial_rotary_factor")? {
         Some(share) if share < 1.0 => {
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
     use crate::causal::CausalConfig;
 
-    /// The rotary settings of a model with heads of eight and these settings, or why there are none.
+    /// The rotary settings of a model with head size 8, or the error.
     fn read(family: &str, settings: &Value) -> Result<Rotary, String> {
         let mut source = json!({ "model_type": family, "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2,
             "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 64 });
@@ -189,7 +190,7 @@ mod tests {
                 8,
                 default,
             );
-            // All of a head turns, whatever share is named.
+            // The whole head rotates, whatever share is named.
             check(family, &json!({ "partial_rotary_factor": 0.5, "rotary_pct": 0.5 }), 10_000.0, 8, default);
             check(family, &json!({ "rope_parameters": { "partial_rotary_factor": 0.5 } }), 10_000.0, 8, default);
         }
@@ -197,9 +198,9 @@ mod tests {
         check("gpt_neox", &json!({ "rotary_pct": 0.5, "rotary_emb_base": 1e3 }), 1e3, 4, default);
         let nested = json!({ "rope_parameters": { "rope_theta": 1e3, "partial_rotary_factor": 0.5 } });
         check("gpt_neox", &nested, 1e3, 4, default);
-        // Keys of other families at the top are none of GPT-NeoX's.
+        // Top-level keys of other architectures are not GPT-NeoX's.
         check("gpt_neox", &json!({ "rope_theta": 1e3, "partial_rotary_factor": 0.5 }), 10_000.0, 2, default);
-        // 3.2 coordinates are three, which take a fourth along.
+        // 3.2 coordinates round down to three, which rotate with a fourth.
         check("gpt_neox", &json!({ "rotary_pct": 0.4 }), 10_000.0, 3, default);
     }
 
@@ -211,7 +212,7 @@ mod tests {
         check("llama", &both, 10_000.0, 8, LINEAR);
         let beside = json!({ "rope_parameters": nested, "rope_scaling": scaling, "rope_theta": 700.0 });
         check("llama", &beside, 700.0, 8, LINEAR);
-        // One that says nothing does not.
+        // An empty one does not.
         let empty = json!({ "rope_parameters": nested, "rope_scaling": {} });
         check("llama", &empty, 500.0, 8, RotaryScaling::Default);
     }
@@ -248,7 +249,7 @@ mod tests {
             let message = read(family, &settings).unwrap_err();
             assert!(message.contains(expected), "`{message}` does not say `{expected}`");
         }
-        // GPT-NeoX turns a share under scaling, too.
+        // GPT-NeoX rotates a share under scaling, too.
         let share = json!({ "rope_scaling": linear, "rotary_pct": 0.5 });
         check("gpt_neox", &share, 10_000.0, 4, LINEAR);
     }

@@ -1,19 +1,20 @@
-//! What becomes of each setting of a `config.json`.
+//! The handling of each setting of a `config.json`.
 //!
-//! The rule: a setting that transformers' class of the architecture declares is followed, harmless, or refused by name. So
-//! are the settings that transformers heeds in every class, such as `quantization_config`. Whatever else a file has,
-//! transformers puts on the configuration and no model of that class ever looks at it (a `sliding_window` in a Llama,
-//! `attn_logit_softcapping` in a Qwen2): it is ignored here, too, and [`CausalConfig::ignored_settings`] names it.
+//! The rule: a setting that transformers' class of the architecture declares is followed, harmless, or refused by name.
+//! So are settings that transformers uses for every class, such as `quantization_config`. transformers stores other
+//! settings on the config, but no code of that class reads them (a `sliding_window` in a Llama,
+//! `attn_logit_softcapping` in a Qwen2): they are ignored here too, and [`CausalConfig::ignored_settings`] lists them.
 
 use serde_json::Value;
 
 use super::config::{Architecture, CausalConfig};
 use crate::ModelError;
 use crate::fields::table::{
-    Table, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, refused_unless_true, unknown,
+    SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused,
+    refused_unless_true, unknown,
 };
 
-/// What all classes share, and what transformers heeds though no class declares it.
+/// Settings common to all classes, and those that transformers reads although no class declares them.
 const COMMON: Table = &[
     ("_name_or_path", Harmless),
     ("architectures", Honoured),
@@ -44,8 +45,7 @@ const COMMON: Table = &[
     ("vocab_size", Honoured),
 ];
 
-/// Settings of generation, which older versions kept here and which say nothing about a model's numbers; and marks that
-/// tools leave behind.
+/// Generation settings that older versions kept here, which do not affect the model's output; and metadata of tools.
 const LEFT_BEHIND: Table = &[
     ("_commit_hash", Harmless),
     ("attn_implementation", Harmless),
@@ -54,7 +54,7 @@ const LEFT_BEHIND: Table = &[
     ("unsloth_version", Harmless),
 ];
 
-/// Rotary settings in every spelling that is followed.
+/// Rotary settings in every supported spelling.
 const ROTARY: Table =
     &[("original_max_position_embeddings", Honoured), ("rope_parameters", Honoured), ("rope_scaling", Honoured)];
 
@@ -70,7 +70,7 @@ const LLAMA: Table = &[
     ("num_attention_heads", Honoured),
     ("num_hidden_layers", Honoured),
     ("num_key_value_heads", Honoured),
-    // Slices of the same product.
+    // Splits the same product into slices.
     ("pretraining_tp", Harmless),
     ("rms_norm_eps", Honoured),
     ("rope_theta", Honoured),
@@ -129,12 +129,12 @@ const GPT2: Table = &[
     ("n_positions", Honoured),
     ("num_attention_heads", Honoured),
     ("num_hidden_layers", Honoured),
-    // Another order of the same multiplications, for half precision.
+    // The same multiplications in another order, for half precision.
     ("reorder_and_upcast_attn", Harmless),
     ("resid_pdrop", Harmless),
     ("scale_attn_by_inverse_layer_idx", refused("attention scaled by layer")),
     ("scale_attn_weights", refused_unless_true("attention without a scale")),
-    // A head for multiple choice, which a language model doesn't have.
+    // A head for multiple choice, which a language model does not have.
     ("summary_activation", Harmless),
     ("summary_first_dropout", Harmless),
     ("summary_proj_to_labels", Harmless),
@@ -142,8 +142,8 @@ const GPT2: Table = &[
     ("summary_use_proj", Harmless),
 ];
 
-/// A `generation_config.json`: its special tokens count; how to draw is told by the flags of `sample`, and the file goes
-/// along with the model.
+/// A `generation_config.json`: its special tokens are used; sampling parameters come from the flags of `sample`, and
+/// the file is copied with the model.
 const GENERATION: Table = &[
     ("_from_model_config", Harmless),
     ("assistant_confidence_threshold", Harmless),
@@ -230,10 +230,10 @@ fn tables(architecture: Architecture) -> Vec<Table> {
     }
 }
 
-/// Refuses what is not built.
+/// Refuses unsupported settings.
 ///
 /// # Errors
-/// Quantised weights, or a setting that would change the numbers and is not followed; each by name.
+/// Quantised weights, or an unsupported setting that would change the output; each by name.
 pub(super) fn check(architecture: Architecture, source: &Value) -> Result<(), ModelError> {
     check_plain(&source["quantization_config"])?;
     match first_refused(&tables(architecture), source) {
@@ -242,7 +242,7 @@ pub(super) fn check(architecture: Architecture, source: &Value) -> Result<(), Mo
     }
 }
 
-/// Refuses quantised weights, and says how they are quantised.
+/// Refuses quantised weights, with the method in the message.
 fn check_plain(quantization: &Value) -> Result<(), ModelError> {
     if is_nothing(quantization) {
         return Ok(());
@@ -259,7 +259,7 @@ fn check_plain(quantization: &Value) -> Result<(), ModelError> {
 }
 
 impl CausalConfig {
-    /// The settings of the file that transformers' class of this architecture ignores, and so are ignored here.
+    /// The settings in the file that transformers' class of this architecture ignores, and so are ignored here.
     pub fn ignored_settings(&self) -> Vec<String> {
         let mut tables = tables(self.architecture);
         tables.extend([LEFT_BEHIND, GENERATION]);
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(ignored("sliding_window", json!(4)), ["sliding_window"]);
         assert_eq!(ignored("attn_logit_softcapping", json!(50.0)), ["attn_logit_softcapping"]);
         assert_eq!(ignored("partial_rotary_factor", json!(0.5)), ["partial_rotary_factor"]);
-        // What says nothing, and what is no business of a model's.
+        // Null values, and settings that do not concern the model.
         let silent = [("sliding_window", Value::Null), ("temperature", json!(0.6)), ("auto_map", json!({ "a": "b" }))];
         for (key, value) in silent {
             assert!(ignored(key, value).is_empty(), "{key}");

@@ -1,4 +1,4 @@
-//! Windows of attention, which are accepted where they hide nothing.
+//! Sliding-window attention, accepted where no window is shorter than the context.
 
 use crate::ModelError;
 use crate::fields::Fields;
@@ -7,13 +7,13 @@ use crate::fields::Fields;
 const WINDOW: usize = 4096;
 const FIRST_LAYER: usize = 28;
 
-/// Refuses a Qwen2 in which a layer does not see the whole text: one whose window is shorter than the model's context.
+/// Refuses a Qwen2 with a layer whose window is shorter than the model's context.
 ///
 /// # Errors
-/// Such a layer, or kinds of layers that are not those of Qwen2.
+/// Such a layer, or layer types other than Qwen2's.
 pub(super) fn refuse_windows(fields: Fields<'_>, n_layers: usize, max_positions: usize) -> Result<(), ModelError> {
     let in_use = fields.flag("use_sliding_window", false)?;
-    // A window that is null is none, one that is missing has the default size.
+    // A null window disables windows; a missing one has the default size.
     let default = (!fields.is_null("sliding_window")).then_some(WINDOW);
     let window = fields.size("sliding_window")?.or(default).filter(|_| in_use);
     let first = fields.count("max_window_layers")?.unwrap_or(FIRST_LAYER);
@@ -36,7 +36,7 @@ pub(super) fn refuse_windows(fields: Fields<'_>, n_layers: usize, max_positions:
     }
 }
 
-/// The first layer that slides, of a list of the kinds of all layers.
+/// The first sliding layer in a list of layer types.
 fn first_sliding(kinds: &[String], n_layers: usize) -> Result<Option<usize>, ModelError> {
     if kinds.len() != n_layers {
         let reason = format!("{} kinds for {n_layers} layers", kinds.len());

@@ -1,4 +1,4 @@
-//! From texts to what a denoiser is told.
+//! Text conditioning: texts to a denoiser's conditions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,44 +8,46 @@ use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 use super::{ClipOutput, ClipText, ClipTokenizer};
 use crate::ModelError;
 
-/// The text half of a diffusers folder: its tokenizers with their encoders.
+/// The text encoders of a diffusers folder with their tokenizers.
 #[derive(Debug)]
 pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
-    reading: Reading,
+    reading: TextFeatures,
 }
 
-/// What a denoiser reads of its text encoders.
+/// The hidden states that a denoiser reads from its text encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum TextFeatures {
     /// The last hidden states of the only encoder (SD 1 and 2).
     Last,
-    /// The states before the last block of all encoders, side by side, and the last one's projection (SDXL).
+    /// The penultimate hidden states of all encoders, concatenated, and the last one's projection (SDXL).
     Penultimate {
-        /// Whether the absence of a text is all zeros; else it is the empty text.
+        /// Whether the unconditional input is all zeros; otherwise it is the encoding of the empty text.
         zeros_for_none: bool,
     },
 }
 
-/// Texts as a denoiser reads them.
+/// Encoded texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConditionedTexts {
-    /// One for each text, equal texts sharing one.
+    /// One condition per text; equal texts share one.
     pub conditions: Vec<Condition>,
-    /// How many texts were too long for an encoder and lost their end.
+    /// The number of texts that an encoder truncated.
     pub truncated: usize,
 }
 
 impl TextConditioner {
-    /// Pairs each encoder with its tokenizer; texts are cut to the positions of the encoder.
+    /// Pairs each encoder with its tokenizer; texts are truncated to the encoder's positions.
     ///
     /// # Errors
-    /// A number of encoders that the reading does not fit, a tokenizer with more tokens than its encoder, a last
-    /// encoder without the projection that is read.
-    pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: Reading) -> Result<Self, ModelError> {
+    /// A number of encoders that `reading` does not fit, a tokenizer with more tokens than its encoder, a last encoder
+    /// without the required projection.
+    pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: TextFeatures) -> Result<Self, ModelError> {
         let fits = match reading {
-            Reading::Last => encoders.len() == 1,
-            Reading::Penultimate { .. } => encoders.last().is_some_and(|(_, last)| last.config().projection.is_some()),
+            TextFeatures::Last => encoders.len() == 1,
+            TextFeatures::Penultimate { .. } => {
+                encoders.last().is_some_and(|(_, last)| last.config().projection.is_some())
+            }
         };
         if !fits {
             return Err(ModelError::Argument {
@@ -65,23 +67,23 @@ impl TextConditioner {
         Ok(Self { encoders, reading })
     }
 
-    /// Numbers of a hidden state: the width that cross-attention must have.
+    /// The width of hidden states, which cross-attention must have.
     pub fn width(&self) -> usize {
         self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
     }
 
-    /// Numbers of the pooled state, where one is read.
+    /// The width of the pooled state, if one is read.
     pub fn pooled_width(&self) -> Option<usize> {
         match self.reading {
-            Reading::Last => None,
-            Reading::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
+            TextFeatures::Last => None,
+            TextFeatures::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
         }
     }
 
-    /// Encodes texts; each distinct one once.
+    /// Encodes texts; distinct texts are encoded once.
     ///
     /// # Errors
-    /// A tokenizer or encoder refuses a text.
+    /// A tokenizer or encoder error.
     pub fn encode(&self, texts: &[&str], framing: Framing) -> Result<ConditionedTexts, ModelError> {
         let mut places = BTreeMap::new();
         let mut distinct = Vec::new();
@@ -98,10 +100,10 @@ impl TextConditioner {
         })
     }
 
-    /// Which texts are too long for an encoder and lose their end; nothing is encoded for it.
+    /// Flags texts that an encoder would truncate; runs no encoder.
     ///
     /// # Errors
-    /// A tokenizer refuses a text.
+    /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
         let mut truncated = vec![false; texts.len()];
         for (tokenizer, _) in &self.encoders {
@@ -111,18 +113,18 @@ impl TextConditioner {
         Ok(truncated)
     }
 
-    /// The most tokens of a text that every encoder reads, begin and end included, if there is a limit.
+    /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
     pub fn max_length(&self) -> Option<usize> {
         self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
     }
 
-    /// What the denoiser is told where there is no text, as in the unconditional half of guidance.
+    /// The unconditional condition, for classifier-free guidance.
     ///
     /// # Errors
-    /// A tokenizer or encoder refuses the empty text.
+    /// A tokenizer or encoder error for the empty text.
     pub fn none(&self, framing: Framing) -> Result<Condition, ModelError> {
         let empty = self.encode_distinct(&[""], framing)?.0.swap_remove(0);
-        if self.reading != (Reading::Penultimate { zeros_for_none: true }) {
+        if self.reading != (TextFeatures::Penultimate { zeros_for_none: true }) {
             return Ok(empty);
         }
         let mut zeros = Conditioning::clone(&empty);
@@ -131,7 +133,7 @@ impl TextConditioner {
         Ok(Arc::new(zeros))
     }
 
-    /// The conditions, and which texts lost their end in one of the encoders.
+    /// The conditions, and flags of truncated texts.
     fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
         let mut outputs = Vec::new();
         let mut truncated = vec![false; texts.len()];
@@ -152,7 +154,7 @@ impl TextConditioner {
     ) -> Result<Conditioning, ModelError> {
         let widths: Vec<usize> = self.encoders.iter().map(|(_, encoder)| encoder.config().width).collect();
         let of_text: Vec<&ClipOutput> = outputs.iter().map(|output| &output[text]).collect();
-        if self.reading == Reading::Last {
+        if self.reading == TextFeatures::Last {
             let values = of_text[0].last.clone();
             return Ok(Conditioning::of_hidden(values, of_text[0].last.len() / widths[0]));
         }

@@ -1,4 +1,4 @@
-//! The settings of a CLIP text encoder, from its `config.json`.
+//! The config of a CLIP text encoder.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use crate::fields::Fields;
 use crate::fields::declared::Kind::{Number, Text, Whole};
 use crate::fields::declared::{Table, harmless, honoured, refused};
 
-/// The nonlinearity of the feed-forward layers.
+/// The activation of the MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClipActivation {
     /// `x sigmoid(1.702 x)`, OpenAI's.
     QuickGelu,
-    /// The exact one, OpenCLIP's.
+    /// Exact GELU, OpenCLIP's.
     Gelu,
 }
 
 /// The shape of a CLIP text encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipTextConfig {
-    /// Tokens of the vocabulary.
+    /// The vocabulary size.
     pub vocabulary: usize,
-    /// Numbers of a hidden state.
+    /// The width of hidden states.
     pub width: usize,
-    /// Numbers between the two feed-forward layers.
+    /// The width of the MLP's hidden layer.
     pub inner: usize,
     /// Transformer blocks.
     pub n_layers: usize,
     /// Attention heads of each block.
     pub n_heads: usize,
-    /// The most tokens of a text.
+    /// The maximum number of tokens of a text.
     pub max_positions: usize,
-    /// The nonlinearity of the feed-forward layers.
+    /// The activation of the MLP.
     pub activation: ClipActivation,
-    /// What is added to a variance before its root is taken.
+    /// Epsilon of the norms.
     pub norm_epsilon: f64,
-    /// The token whose state stands for the whole text. 2 stands for the highest token of the text, whatever it is:
-    /// released encoders say so by an old mistake that has become a convention.
+    /// The token whose state is pooled. 2 means the highest token id of the text: released encoders have this wrong
+    /// value, and transformers treats it so.
     pub eos: u32,
-    /// Numbers of the projected state; `None` for a class without a projection.
+    /// The width of the projected state; `None` for a class without a projection.
     pub projection: Option<usize>,
 }
 
@@ -49,7 +49,7 @@ impl ClipTextConfig {
     /// Reads the settings of a `CLIPTextModel` or a `CLIPTextModelWithProjection`.
     ///
     /// # Errors
-    /// Another class of model, and settings that are missing, impossible or not supported.
+    /// Another class of model; settings that are missing, invalid or not supported.
     pub fn from_json(source: &Value) -> Result<Self, ModelError> {
         let has_projection = has_projection(source)?;
         let given = source.as_object().ok_or_else(|| ModelError::config("config.json", "must hold an object"))?;
@@ -76,7 +76,7 @@ impl ClipTextConfig {
         })
     }
 
-    /// The class of transformers that has this shape.
+    /// The class in transformers.
     pub fn class(&self) -> &'static str {
         if self.projection.is_some() { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
     }
@@ -86,7 +86,7 @@ impl ClipTextConfig {
         Blocks { width, inner, n_layers, n_heads, activation, norm_epsilon }
     }
 
-    /// Every tensor, by its name without `text_model.`, and its shape.
+    /// Every tensor with its shape; names are without `text_model.`.
     pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let width = self.width;
         let mut shapes = self.blocks().shapes();
@@ -99,7 +99,7 @@ impl ClipTextConfig {
         shapes
     }
 
-    /// The name of a stored tensor without `text_model.`; `None` for buffers and for the other half of a whole CLIP.
+    /// The name of a stored tensor without `text_model.`; `None` for buffers and for the vision half of a CLIP.
     pub(crate) fn canonical_name(&self, stored: &str) -> Option<String> {
         let name = stored.strip_prefix("text_model.").unwrap_or(stored);
         let other_half = ["vision_model.", "visual_projection."].iter().any(|prefix| name.starts_with(prefix));
@@ -123,7 +123,7 @@ fn has_projection(source: &Value) -> Result<bool, ModelError> {
     }
 }
 
-/// The fields of `CLIPTextConfig`, and what becomes of each.
+/// The fields of `CLIPTextConfig`, and their handling.
 const DECLARED: Table = Table(&[
     honoured("vocab_size", Whole),
     honoured("hidden_size", Whole),
@@ -135,9 +135,9 @@ const DECLARED: Table = Table(&[
     honoured("hidden_act", Text),
     honoured("layer_norm_eps", Number),
     honoured("eos_token_id", Whole),
-    // Only while it learns, which it never does here or in pipelines.
+    // Training only, which never happens here or in pipelines.
     harmless("attention_dropout", Number),
-    // Of fresh weights.
+    // Initialisation only.
     harmless("initializer_range", Number),
     harmless("initializer_factor", Number),
     // The tokenizer's are used.
@@ -146,7 +146,7 @@ const DECLARED: Table = Table(&[
     refused("quantization_config", &[]),
 ]);
 
-/// The nonlinearity that `hidden_act` names.
+/// The activation that `hidden_act` names.
 pub(super) fn activation(fields: Fields<'_>) -> Result<ClipActivation, ModelError> {
     match fields.text("hidden_act")?.as_deref() {
         None | Some("quick_gelu") => Ok(ClipActivation::QuickGelu),

@@ -1,4 +1,4 @@
-//! The transformer blocks that both halves of CLIP are built of.
+//! The transformer blocks of both halves of CLIP.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::config::activation;
 use crate::ModelError;
 use crate::fields::Fields;
 
-/// More layers than any encoder has; a damaged file's count must not be spelled out.
+/// An upper bound on layers, so that the count of a damaged file allocates little.
 const MOST_LAYERS: usize = 1000;
 
 /// The shape of the blocks.
@@ -76,7 +76,7 @@ pub(super) fn with_bias(shapes: &mut BTreeMap<String, Vec<usize>>, name: &str, s
     shapes.insert(format!("{name}.bias"), shape[..1].to_vec());
 }
 
-/// The frozen weights of one half, and its blocks.
+/// The frozen weights of one half with its blocks.
 #[derive(Debug)]
 pub(super) struct Encoder {
     blocks: Blocks,
@@ -88,7 +88,7 @@ impl Encoder {
         Ok(Self { blocks, parameters: Parameters::frozen(tensors)? })
     }
 
-    /// One block on the residual stream, `[T, width]`; `attend` says which tokens see which.
+    /// One block on the residual stream, `[T, width]`; `attend` is its attention pattern.
     pub(super) fn block(
         &self,
         x: &Tensor,

@@ -1,7 +1,7 @@
-//! CLIP: its text half, tokenizer and encoder, as what a denoiser is told; and both halves as a judge of pictures.
+//! CLIP: text encoder and tokenizer for conditioning a denoiser, and both halves as a reward model of pictures.
 //!
-//! Encoders are frozen: they are part of the context, not of the policy. Their outputs are plain numbers, so that they
-//! can be computed once and kept.
+//! Encoders are frozen: they are part of the context, not of the policy. Their outputs are plain numbers, which can be
+//! cached.
 
 mod conditioner;
 mod config;
@@ -13,7 +13,7 @@ mod text;
 mod tokenizer;
 mod vision;
 
-pub use conditioner::{ConditionedTexts, Reading, TextConditioner};
+pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
 pub use config::{ClipActivation, ClipTextConfig};
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};

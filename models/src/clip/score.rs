@@ -1,4 +1,4 @@
-//! How well a picture fits a text.
+//! CLIP scores: the match between a picture and a text.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::{ClipText, ClipTextConfig, ClipTokenizer, ClipVision, ClipVisionConfi
 use crate::ModelError;
 use crate::fields::Fields;
 
-/// Channels' means and deviations that OpenAI's encoders were trained with, and all that came after them.
+/// The channel means and deviations of OpenAI's encoders, which later ones share.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
-/// What is subtracted from each channel of a picture, whose values are from 0 to 1, and what the rest is divided by.
+/// The normalisation of a picture with values from 0 to 1: per channel `(x - mean) / deviation`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipNormalisation {
     /// The channels' means.
@@ -28,8 +28,8 @@ impl Default for ClipNormalisation {
     }
 }
 
-/// A whole CLIP as a reward of pictures: `exp(logit_scale) cos(text, image)`, as `CLIPModel` of transformers has it in
-/// its `logits_per_image`. CLIP itself, and models of its shape that learned from preferences (PickScore).
+/// A whole CLIP as a reward model of pictures: `exp(logit_scale) cos(text, image)`, the `logits_per_image` of
+/// transformers' `CLIPModel`. For CLIP itself and for models of its shape trained on preferences (PickScore).
 #[derive(Debug)]
 pub struct ClipScore {
     tokenizer: ClipTokenizer,
@@ -40,12 +40,10 @@ pub struct ClipScore {
 }
 
 impl ClipScore {
-    /// Puts both halves together; `scale` is what the cosines are multiplied by. Texts are cut to the positions of the text
-    /// encoder.
+    /// Combines both halves; `scale` multiplies the cosine. Texts are truncated to the positions of the text encoder.
     ///
     /// # Errors
-    /// A tokenizer with more tokens than the text encoder; a text encoder whose projection is not as wide as that of the
-    /// image encoder.
+    /// A tokenizer with more tokens than the text encoder; projections of different widths.
     pub fn new(
         mut tokenizer: ClipTokenizer,
         text: ClipText,
@@ -70,26 +68,26 @@ impl ClipScore {
         Ok(Self { tokenizer, text, vision, normalisation, scale })
     }
 
-    /// Rows and columns of a picture.
+    /// The side length of a picture in pixels.
     pub fn image_size(&self) -> usize {
         self.vision.config().image_size
     }
 
-    /// How many texts are too long for the text encoder and lose their end.
+    /// The number of texts that the text encoder truncates.
     ///
     /// # Errors
-    /// The tokenizer refuses a text.
+    /// A tokenizer error.
     pub fn n_truncated(&self, texts: &[&str]) -> Result<usize, ModelError> {
         Ok(self.tokenizer.encode(texts)?.n_truncated())
     }
 
-    /// The rewards of pictures, each beside the text it is for. Equal texts are encoded once.
+    /// The rewards of pictures, each with its text. Equal texts are encoded once.
     ///
     /// # Shapes
     /// A picture is `[image_size, image_size, 3]`: rows, columns, channels, values from -1 to 1.
     ///
     /// # Errors
-    /// A picture of another size, a text that the tokenizer refuses.
+    /// A picture of another size, a tokenizer error.
     pub fn score(&self, pictures: &[(&str, &[f32])]) -> Result<Vec<f64>, ModelError> {
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         let mut texts = Vec::new();
@@ -121,14 +119,14 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The shapes of both halves, from the `config.json` of a `CLIPModel`.
+/// The configs of both halves, from the `config.json` of a `CLIPModel`.
 pub(crate) fn halves(source: &Value) -> Result<(ClipTextConfig, ClipVisionConfig), ModelError> {
     if source["model_type"] != "clip" {
         let found = source["model_type"].as_str().unwrap_or("(none)").to_owned();
         return Err(ModelError::Architecture { found, supported: "clip (CLIPModel)".to_owned() });
     }
     let projection = Fields::new(source).size("projection_dim")?.unwrap_or(512);
-    // Files leave out what is as in the first CLIP. Old ones say some things twice, and transformers believes the second.
+    // Files omit the values of the first CLIP. Old files have some settings twice, and transformers uses the second.
     let half = |name: &str, width: u64, inner: u64, n_heads: u64| {
         let mut half = json!({ "hidden_size": width, "intermediate_size": inner, "num_attention_heads": n_heads,
             "num_hidden_layers": 12 });
@@ -145,7 +143,7 @@ pub(crate) fn halves(source: &Value) -> Result<(ClipTextConfig, ClipVisionConfig
     Ok((ClipTextConfig::from_json(&text)?, ClipVisionConfig::from_json(&vision, projection)?))
 }
 
-/// The settings of a half: `text_config`, or `text_config_dict` in place of all of it.
+/// The config of a half: `text_config`, or `text_config_dict` in its place.
 fn given<'a>(source: &'a Value, name: &str) -> &'a Value {
     let second = &source[format!("{name}_dict")];
     if second.is_null() { &source[name] } else { second }

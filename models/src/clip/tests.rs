@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use mdp::diffusion::{Condition, Framing};
 use serde_json::Value;
 
-use super::{ClipNormalisation, ClipScore, ClipTokenizer, Reading, TextConditioner};
+use super::{ClipNormalisation, ClipScore, ClipTokenizer, TextConditioner, TextFeatures};
 use crate::ModelError;
 use crate::formats::{load_clip_score, load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as};
 
@@ -97,7 +97,7 @@ fn tokenizers_agree_with_transformers() {
     }
 }
 
-fn conditioner(folder: &str, parts: &[&str], reading: Reading) -> TextConditioner {
+fn conditioner(folder: &str, parts: &[&str], reading: TextFeatures) -> TextConditioner {
     let load = |part: &&str| {
         let tokenizer = load_clip_tokenizer(&golden(&format!("{folder}/tokenizer{part}"))).unwrap();
         let encoder = load_clip_text(&golden(&format!("{folder}/text_encoder{part}")), &Device::Cpu).unwrap();
@@ -116,14 +116,14 @@ fn prompts_become_what_pipelines_make_of_them() {
     let prompts: Vec<&str> =
         expected["prompts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     let framing = Framing { original: (20, 30), crop: (2, 3), target: (16, 24) };
-    let plain = conditioner("sd", &[""], Reading::Last);
+    let plain = conditioner("sd", &[""], TextFeatures::Last);
     let texts = plain.encode(&prompts, framing).unwrap();
     check_texts("sd", texts.conditions.iter().map(hidden), &tensors["sd.hidden"]);
     assert_eq!((texts.truncated, plain.width(), plain.pooled_width()), (2, 16, None));
     let none = plain.none(framing).unwrap();
     check_texts("sd, nothing", prompts.iter().map(|_| hidden(&none)), &tensors["sd.negative"]);
 
-    let double = conditioner("sdxl", &["", "_2"], Reading::Penultimate { zeros_for_none: true });
+    let double = conditioner("sdxl", &["", "_2"], TextFeatures::Penultimate { zeros_for_none: true });
     let texts = double.encode(&prompts, framing).unwrap();
     check_texts("sdxl", texts.conditions.iter().map(hidden), &tensors["sdxl.hidden"]);
     check_texts("sdxl", texts.conditions.iter().map(|c| c.pooled.clone().unwrap()), &tensors["sdxl.pooled"]);
@@ -140,7 +140,7 @@ fn prompts_become_what_pipelines_make_of_them() {
 
 #[test]
 fn equal_texts_share_one_condition() {
-    let conditioner = conditioner("sd", &[""], Reading::Last);
+    let conditioner = conditioner("sd", &[""], TextFeatures::Last);
     let texts = conditioner.encode(&["a cat", "a dog", "a cat"], Framing::whole(8, 8)).unwrap();
     assert!(std::sync::Arc::ptr_eq(&texts.conditions[0], &texts.conditions[2]));
     assert_ne!(texts.conditions[0], texts.conditions[1]);
@@ -170,8 +170,8 @@ fn whole_words_are_padded_only_with_a_padding_token() {
     assert!(words(folder.path(), r#"{"model_max_length": 0}"#).unwrap_err().to_string().contains("no room"));
 }
 
-/// As `CLIPTokenizer` of transformers 5.23: the map goes before the settings in folders of older releases, tokens stand
-/// in several files, the class has its padding and its way to split, whatever `tokenizer.json` says.
+/// As `CLIPTokenizer` of transformers 5.23: in folders of older releases the map overrides the settings, tokens are
+/// listed in several files, and the class's own padding and splitting replace those of `tokenizer.json`.
 #[test]
 fn every_file_of_a_text_encoders_tokenizer_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
         "post_processor": null, "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}});
     write("tokenizer.json", &bare.to_string());
     assert_eq!(encode("A").unwrap(), plain);
-    // Another class that the files declare, and the class that a pipeline names all the same, as diffusers 0.42 loads it.
+    // Another class that the files declare, and the class that a pipeline names anyway, as diffusers 0.42 loads it.
     write("tokenizer_config.json", r#"{"model_max_length": 8, "tokenizer_class": "PreTrainedTokenizerFast"}"#);
     let named = load_clip_tokenizer_as("CLIPTokenizer", folder.path()).unwrap();
     assert_eq!(named.encode(&["A"]).unwrap().ids[0], plain);

@@ -12,7 +12,7 @@ use crate::ModelError;
 use crate::input_limits::Limits;
 use crate::tensors;
 
-/// How many texts are in memory at once.
+/// Texts per batch.
 const TEXTS_AT_ONCE: usize = 16;
 
 /// A frozen CLIP text encoder: `CLIPTextModel` or `CLIPTextModelWithProjection` of transformers.
@@ -22,39 +22,38 @@ pub struct ClipText {
     encoder: Encoder,
 }
 
-/// What the encoder says of one text of L tokens.
+/// The encoder's output for one text of L tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipOutput {
-    /// The last hidden states after the final norm, `[L, width]`, row after row.
+    /// The last hidden states after the final norm, `[L, width]`, row-major.
     pub last: Vec<f32>,
     /// The hidden states before the last block, without a norm, `[L, width]`.
     pub penultimate: Vec<f32>,
-    /// The last hidden state of the end token, `[width]`.
+    /// The last hidden state of the EOS token, `[width]`.
     pub pooled: Vec<f32>,
-    /// The pooled state projected, `[projection]`, where the class has a projection.
+    /// The projection of the pooled state, `[projection]`, if the class has one.
     pub projected: Option<Vec<f32>>,
 }
 
 impl ClipText {
-    /// Makes an encoder of its configuration and the tensors of [`ClipTextConfig::tensor_shapes`].
+    /// Makes an encoder from its config and the tensors of [`ClipTextConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: ClipTextConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(config.class(), &config.tensor_shapes(), &tensors)?;
         Ok(Self { encoder: Encoder::new(config.blocks(), tensors)?, config })
     }
 
-    /// The encoder's shape.
+    /// The encoder's config.
     pub fn config(&self) -> &ClipTextConfig {
         &self.config
     }
 
-    /// Encodes texts. Padding tokens are tokens like any others: where the denoiser was trained to read them, the
-    /// tokenizer puts them in.
+    /// Encodes texts. Padding tokens are not masked: the tokenizer adds them if the denoiser was trained with them.
     ///
     /// # Errors
-    /// A text without tokens or with too many, a token outside the vocabulary.
+    /// A text that is empty or too long, a token outside the vocabulary.
     pub fn encode(&self, texts: &[Vec<u32>]) -> Result<Vec<ClipOutput>, ModelError> {
         let ClipTextConfig { vocabulary, max_positions, .. } = self.config;
         Limits { vocabulary, max_positions }.check_texts(texts)?;
@@ -98,7 +97,7 @@ impl ClipText {
         Ok(())
     }
 
-    /// Where the token is whose state stands for the text; 0 where there is none, as in transformers.
+    /// The index of the pooled token; 0 if it is absent, as in transformers.
     fn end(&self, text: &[u32]) -> usize {
         let end = if self.config.eos == 2 { text.iter().max().copied().unwrap_or(0) } else { self.config.eos };
         text.iter().position(|&token| token == end).unwrap_or(0)

@@ -6,39 +6,38 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
 use crate::ModelError;
 
-/// Turns texts into tokens as the text encoder was trained to read them: with begin and end, cut to the model's length
-/// and padded to it.
+/// The tokenizer of a text encoder: adds begin and end tokens, truncates and pads.
 #[derive(Clone, Debug)]
 pub struct ClipTokenizer {
     path: PathBuf,
     tokenizer: Tokenizer,
     max_length: Option<usize>,
     padding: Option<u32>,
-    /// Where texts that are too long lose tokens.
+    /// The truncation side.
     cut: TruncationDirection,
-    /// Where texts that are too short are filled up.
+    /// The padding side.
     filled: TruncationDirection,
 }
 
-/// Texts as tokens.
+/// Tokenised texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenizedTexts {
     /// The tokens of each text.
     pub ids: Vec<Vec<u32>>,
-    /// Which texts were too long and lost their end.
+    /// Flags of truncated texts.
     pub truncated: Vec<bool>,
 }
 
 impl TokenizedTexts {
-    /// Counts the texts that lost their end.
+    /// The number of truncated texts.
     pub fn n_truncated(&self) -> usize {
         self.truncated.iter().filter(|truncated| **truncated).count()
     }
 }
 
 impl ClipTokenizer {
-    /// Makes a tokenizer without a limit of its own. `path` is where the vocabulary came from, for messages; `sides` are
-    /// where texts that are too long lose tokens and where those that are too short get `padding`.
+    /// Makes a tokenizer without a length limit. `path` is the vocabulary's file, for messages; `sides` are the
+    /// truncation and the padding side, `padding` the padding token.
     pub fn new(
         path: impl Into<PathBuf>,
         tokenizer: Tokenizer,
@@ -48,10 +47,10 @@ impl ClipTokenizer {
         Self { path: path.into(), tokenizer, max_length: None, padding, cut: sides.0, filled: sides.1 }
     }
 
-    /// Cuts texts to `length` tokens, if they aren't cut to fewer already.
+    /// Truncates texts to `length` tokens, unless a lower limit is set already.
     ///
     /// # Errors
-    /// A length that has no room for begin, end and a token between them.
+    /// A length without room for begin, end and a token between them.
     pub fn limit(&mut self, length: usize) -> Result<(), ModelError> {
         let length = self.max_length.map_or(length, |known| known.min(length));
         let added = self.n_added();
@@ -63,10 +62,10 @@ impl ClipTokenizer {
         Ok(())
     }
 
-    /// Turns texts into tokens.
+    /// Tokenises texts.
     ///
     /// # Errors
-    /// The tokenizer refuses a text.
+    /// The tokenizer fails.
     pub fn encode(&self, texts: &[&str]) -> Result<TokenizedTexts, ModelError> {
         let mut tokenized = TokenizedTexts { ids: Vec::with_capacity(texts.len()), truncated: Vec::new() };
         for text in texts {
@@ -84,7 +83,7 @@ impl ClipTokenizer {
         Ok(tokenized)
     }
 
-    /// A text's tokens between begin and end, and whether there were too many.
+    /// The tokens of a text with begin and end, and whether it was truncated.
     fn encode_one(&self, text: &str) -> tokenizers::Result<(Vec<u32>, bool)> {
         let mut encoding = self.tokenizer.encode_fast(text, false)?;
         let room = self.max_length.map(|length| length - self.n_added());
@@ -95,22 +94,22 @@ impl ClipTokenizer {
         Ok((self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec(), truncated))
     }
 
-    /// How many tokens begin and end are.
+    /// The number of begin and end tokens.
     fn n_added(&self) -> usize {
         self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
     }
 
-    /// Counts the tokens of the vocabulary, special ones included.
+    /// The vocabulary size, special tokens included.
     pub fn n_tokens(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The most tokens of a text, if there is a limit.
+    /// The maximum number of tokens of a text, if there is a limit.
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
     }
 
-    /// The file the vocabulary came from.
+    /// The vocabulary's file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -12,26 +12,26 @@ use crate::ModelError;
 use crate::fields::Fields;
 use crate::tensors;
 
-/// How many images are in memory at once.
+/// Images per batch.
 const IMAGES_AT_ONCE: usize = 8;
 
-/// The shape of a CLIP image encoder, with its projection.
+/// The config of a CLIP image encoder with its projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipVisionConfig {
-    /// Rows and columns of an image.
+    /// The side length of an image in pixels.
     pub image_size: usize,
-    /// Rows and columns of a patch; what remains of an image is not seen.
+    /// The side length of a patch; remaining pixels are ignored.
     pub patch_size: usize,
-    /// Numbers of the projected state.
+    /// The width of the projected state.
     pub projection: usize,
     blocks: Blocks,
 }
 
 impl ClipVisionConfig {
-    /// Reads the `vision_config` of a `CLIPModel`, whose projection has `projection` numbers.
+    /// Reads the `vision_config` of a `CLIPModel` with a projection to `projection` numbers.
     ///
     /// # Errors
-    /// Settings that are missing, impossible or not supported.
+    /// Settings that are missing, invalid or not supported.
     pub fn from_json(source: &Value, projection: usize) -> Result<Self, ModelError> {
         let fields = Fields::new(source);
         let config = Self {
@@ -56,14 +56,14 @@ impl ClipVisionConfig {
         (self.image_size / self.patch_size).pow(2)
     }
 
-    /// Every tensor, by its name without `vision_model.`, and its shape in memory.
+    /// Every tensor with its shape in memory; names are without `vision_model.`.
     pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let (width, patch) = (self.blocks.width, self.patch_size);
         let mut shapes = self.blocks.shapes();
         shapes.insert("embeddings.class_embedding".into(), vec![width]);
         shapes.insert("embeddings.patch_embedding.weight".into(), vec![width, patch, patch, CHANNELS]);
         shapes.insert("embeddings.position_embedding.weight".into(), vec![self.n_patches() + 1, width]);
-        // The name is misspelled in every file there is.
+        // Every published file has this misspelling.
         with_bias(&mut shapes, "pre_layrnorm", &[width]);
         with_bias(&mut shapes, "post_layernorm", &[width]);
         shapes.insert("visual_projection.weight".into(), vec![self.projection, width]);
@@ -81,7 +81,7 @@ impl ClipVisionConfig {
 
 const CHANNELS: usize = 3;
 
-/// Larger images than any encoder reads.
+/// An upper bound on the image size.
 const MOST_PIXELS: usize = 4096;
 
 /// A frozen CLIP image encoder: the vision half of a `CLIPModel` of transformers.
@@ -92,16 +92,16 @@ pub struct ClipVision {
 }
 
 impl ClipVision {
-    /// Makes an encoder of its configuration and the tensors of [`ClipVisionConfig::tensor_shapes`].
+    /// Makes an encoder from its config and the tensors of [`ClipVisionConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: ClipVisionConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check("CLIP vision", &config.tensor_shapes(), &tensors)?;
         Ok(Self { encoder: Encoder::new(config.blocks, tensors)?, config })
     }
 
-    /// The encoder's shape.
+    /// The encoder's config.
     pub fn config(&self) -> &ClipVisionConfig {
         &self.config
     }
@@ -109,7 +109,7 @@ impl ClipVision {
     /// The projected state of each image, `[projection]`.
     ///
     /// # Shapes
-    /// An image is `[image_size, image_size, 3]`: rows, columns, channels, normalised as the encoder was trained.
+    /// An image is `[image_size, image_size, 3]`: rows, columns, channels, normalised as for the encoder.
     ///
     /// # Errors
     /// An image of another size.
@@ -138,7 +138,7 @@ impl ClipVision {
         let moves = Convolution { stride: patch_size, padding: Padding::default() };
         let kernel = self.encoder.weight("embeddings.patch_embedding")?;
         let patches = ops::conv2d(&pixels, kernel, None, grid, moves)?;
-        // Each image is its class token and its patches.
+        // An image's class token and patches.
         let table = Tensor::cat(&[&class.unsqueeze(0)?, &patches], 0)?;
         let row = |i: usize| if i.is_multiple_of(tokens) { 0 } else { i - i / tokens };
         let rows: Vec<u32> = (0..n * tokens).map(|i| row(i) as u32).collect();

@@ -1,9 +1,9 @@
-//! The decisions of episodes as questions to a network.
+//! Queries of a denoising network for the decisions of episodes.
 //!
-//! Every decision that has chance in it comes down to one squared error. Going on towards a finished image is scored by
-//! minus the squared error of the prediction. A drawn latent is scored by a Gaussian whose mean is affine in the
-//! prediction, a x_t + b p, so its log-density is -(b / deviation)^2 / 2 times the squared error of p against
-//! (x' - a x_t) / b, and a constant.
+//! Every stochastic decision reduces to one squared error. A `Toward` decision, to the finished image, scores minus
+//! the squared error of the prediction. A drawn latent is scored by a Gaussian whose mean is affine in the prediction,
+//! a x_t + b p, so its log-density is -(b / deviation)^2 / 2 times the squared error of p against (x' - a x_t) / b,
+//! plus a constant.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,48 +17,48 @@ use mdp::{EpisodeOf, Mdp as _, Steps};
 use super::model::SamplerConfig;
 use super::{Condition, Prediction};
 use crate::ModelError;
-use crate::sampler::Sampling;
+use crate::sampler::SamplerSteps;
 use crate::unet::{Contexts, UNetBatch};
 
-pub(super) type Problem = DenoisingMdp<Condition>;
+pub(super) type ConditionedMdp = DenoisingMdp<Condition>;
 pub(super) type State = DenoisingState<Condition>;
 
 /// One evaluation of the network.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct NetworkQuery {
     pub(super) latent: Latent,
     pub(super) time: f64,
     pub(super) condition: Condition,
 }
 
-/// What a decision asks of a prediction.
+/// A decision's squared-error term.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) question: Question,
-    /// What the prediction is held against.
+pub(super) struct ErrorTerm {
+    pub(super) query: NetworkQuery,
+    /// The target of the prediction.
     pub(super) target: Vec<f32>,
-    /// What a unit of summed squared error costs.
+    /// The weight of the summed squared error.
     pub(super) weight: f64,
-    /// What the score is at no error.
+    /// The score at zero error.
     pub(super) constant: f64,
-    /// The condition of the prediction that guidance leads away from, where there is guidance.
+    /// The unconditional condition, with classifier-free guidance.
     pub(super) unguided: Option<Condition>,
 }
 
-/// The decisions of episodes: those that are asked about, and where each stands.
+/// The decisions of episodes, with those that need a prediction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
-    pub(super) asked: Vec<Asked>,
-    /// For every decision in order its place in `asked`; `None` where there is no chance in it, which scores 0.
+    pub(super) terms: Vec<ErrorTerm>,
+    /// The index in `terms` of every decision; `None` for a deterministic one, which scores 0.
     pub(super) of_decision: Vec<Option<usize>>,
-    /// How many decisions each episode has.
+    /// The number of decisions of each episode.
     pub(super) counts: Vec<usize>,
 }
 
 impl Decisions {
     pub(super) fn of_episodes(
-        mdp: &Problem,
-        episodes: &[EpisodeOf<Problem>],
+        mdp: &ConditionedMdp,
+        episodes: &[EpisodeOf<ConditionedMdp>],
         prediction: Prediction,
         acting: &SamplerConfig,
     ) -> Result<Self, ModelError> {
@@ -71,9 +71,9 @@ impl Decisions {
                     if mdp.is_terminal(&state) || !mdp.allows(&state, action) {
                         return Err(not_allowed(mdp, index, &state, action));
                     }
-                    let asked = scoring.ask(&state, action)?;
-                    decisions.of_decision.push(asked.is_some().then_some(decisions.asked.len()));
-                    decisions.asked.extend(asked);
+                    let term = scoring.term(&state, action)?;
+                    decisions.of_decision.push(term.is_some().then_some(decisions.terms.len()));
+                    decisions.terms.extend(term);
                     state = mdp.step(&state, action);
                 }
             }
@@ -82,25 +82,25 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// A number for every decision, from one for every question.
-    pub(super) fn steps(&self, of_asked: impl Fn(usize) -> f64) -> Steps {
+    /// Expands a number per query to a number per decision.
+    pub(super) fn steps(&self, of_term: impl Fn(usize) -> f64) -> Steps {
         let mut at = 0;
         let row = |&count: &usize| {
             let row: Vec<f64> =
-                self.of_decision[at..at + count].iter().map(|place| place.map_or(0.0, &of_asked)).collect();
+                self.of_decision[at..at + count].iter().map(|place| place.map_or(0.0, &of_term)).collect();
             at += count;
             row
         };
         self.counts.iter().map(row).collect()
     }
 
-    /// The score of a question, from the squared error of its prediction.
-    pub(super) fn score(&self, asked: usize, error: f64) -> f64 {
-        self.asked[asked].constant - self.asked[asked].weight * error
+    /// The score of a query from its squared error.
+    pub(super) fn score(&self, term: usize, error: f64) -> f64 {
+        self.terms[term].constant - self.terms[term].weight * error
     }
 }
 
-fn not_allowed(mdp: &Problem, episode: usize, state: &State, action: &DenoisingAction) -> ModelError {
+fn not_allowed(mdp: &ConditionedMdp, episode: usize, state: &State, action: &DenoisingAction) -> ModelError {
     let latent = match action {
         DenoisingAction::Next(latent) => latent,
         DenoisingAction::Toward { clean, .. } => clean,
@@ -112,30 +112,35 @@ fn not_allowed(mdp: &Problem, episode: usize, state: &State, action: &DenoisingA
     }
 }
 
-/// What turns decisions into questions.
+/// Converts decisions to queries.
 struct Scoring<'a> {
-    mdp: &'a Problem,
+    mdp: &'a ConditionedMdp,
     prediction: Prediction,
     acting: &'a SamplerConfig,
-    /// Made when the first drawn latent is met.
-    sampling: Option<Sampling>,
+    /// Created at the first drawn latent.
+    sampling: Option<SamplerSteps>,
 }
 
 impl Scoring<'_> {
-    fn ask(&mut self, state: &State, action: &DenoisingAction) -> Result<Option<Asked>, ModelError> {
+    fn term(&mut self, state: &State, action: &DenoisingAction) -> Result<Option<ErrorTerm>, ModelError> {
         let (Some(latent), Some(t)) = (&state.latent, self.mdp.timestep(state)) else { return Ok(None) };
         let (time, condition) = (self.mdp.schedule.time(t), Arc::clone(&state.context));
-        let question = Question { latent: Arc::clone(latent), time, condition };
+        let query = NetworkQuery { latent: Arc::clone(latent), time, condition };
         match action {
             DenoisingAction::Toward { clean, noise } => {
                 let target = self.prediction.target(self.mdp.schedule.level(t), clean, noise);
-                Ok(Some(Asked { question, target, weight: 1.0, constant: 0.0, unguided: None }))
+                Ok(Some(ErrorTerm { query, target, weight: 1.0, constant: 0.0, unguided: None }))
             }
-            DenoisingAction::Next(next) => self.ask_density(question, state.done, next),
+            DenoisingAction::Next(next) => self.density_term(query, state.done, next),
         }
     }
 
-    fn ask_density(&mut self, question: Question, done: usize, next: &Latent) -> Result<Option<Asked>, ModelError> {
+    fn density_term(
+        &mut self,
+        query: NetworkQuery,
+        done: usize,
+        next: &Latent,
+    ) -> Result<Option<ErrorTerm>, ModelError> {
         if self.sampling.is_none() {
             self.sampling = Some(self.acting.scored_sampling(self.mdp, self.prediction)?);
         }
@@ -145,43 +150,49 @@ impl Scoring<'_> {
             return Ok(None);
         }
         let target = |(y, x): (&f32, &f32)| ((f64::from(*y) - a * f64::from(*x)) / b) as f32;
-        let target = next.iter().zip(question.latent.iter()).map(target).collect();
+        let target = next.iter().zip(query.latent.iter()).map(target).collect();
         let constant = -0.5 * next.len() as f64 * (std::f64::consts::TAU * variance).ln();
-        Ok(Some(Asked { question, target, weight: 0.5 * b * b / variance, constant, unguided: self.acting.unguided() }))
+        Ok(Some(ErrorTerm {
+            query,
+            target,
+            weight: 0.5 * b * b / variance,
+            constant,
+            unguided: self.acting.unguided(),
+        }))
     }
 }
 
-/// Questions side by side, as the network takes them.
+/// Batches queries for the network.
 pub(super) fn network_batch(
-    questions: &[Question],
+    queries: &[NetworkQuery],
     shape: LatentShape,
     (dtype, device): (DType, &Device),
 ) -> Result<UNetBatch, ModelError> {
-    let n = questions.len();
+    let n = queries.len();
     let mut pixels = Vec::with_capacity(n * shape.size());
-    for question in questions {
-        if question.latent.len() != shape.size() {
+    for query in queries {
+        if query.latent.len() != shape.size() {
             return Err(ModelError::Argument {
                 what: "a latent".into(),
                 expected: format!("{} numbers ({shape})", shape.size()),
-                got: question.latent.len().to_string(),
+                got: query.latent.len().to_string(),
             });
         }
-        pixels.extend_from_slice(&question.latent);
+        pixels.extend_from_slice(&query.latent);
     }
     let grid = Grid { images: n, height: shape.height, width: shape.width };
-    let conditions: Vec<&Condition> = questions.iter().map(|question| &question.condition).collect();
+    let conditions: Vec<&Condition> = queries.iter().map(|query| &query.condition).collect();
     Ok(UNetBatch {
         x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
         grid,
-        times: questions.iter().map(|question| question.time).collect(),
+        times: queries.iter().map(|query| query.time).collect(),
         contexts: contexts(&conditions, dtype, device)?,
         pooled: pooled(&conditions, device)?.map(|pooled| pooled.to_dtype(dtype)).transpose()?,
         time_ids: conditions.iter().map(|condition| condition.time_ids).collect(),
     })
 }
 
-/// The hidden states of all texts, each text once.
+/// The hidden states of all texts; equal texts share rows.
 fn contexts(conditions: &[&Condition], dtype: DType, device: &Device) -> Result<Option<Contexts>, ModelError> {
     let Some(width) = conditions.iter().find_map(|c| c.hidden.as_ref()).map(|hidden| hidden.width) else {
         return Ok(None);

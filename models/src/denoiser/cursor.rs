@@ -1,4 +1,4 @@
-//! A denoiser in the act: rows of latents on their way from noise to an image.
+//! The cursor of a denoiser: rows of latents on their way from noise to an image.
 
 use std::sync::Arc;
 
@@ -7,40 +7,40 @@ use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Episode, Mdp as _, Rng};
 use policies::{BoxError, Cursor, Policy as _, Proposal, one_each};
 
-use super::batch::{Problem, Question, State};
+use super::batch::{ConditionedMdp, NetworkQuery, State};
 use super::model::Denoiser;
 use crate::ModelError;
-use crate::sampler::Sampling;
+use crate::sampler::SamplerSteps;
 
-/// What a row remembers.
+/// The cached state of a row.
 #[derive(Clone, Debug, Default)]
 struct Row {
-    /// The prediction at its state, where it was asked.
+    /// The prediction at its state, once computed.
     prediction: Option<Arc<[f32]>>,
-    /// The image as the prediction has it.
+    /// The clean image estimated from the prediction.
     clean: Option<Vec<f32>>,
-    /// The image as it was estimated one step before, which a multistep solver needs.
+    /// The clean image estimated one step before, for a multistep solver.
     previous: Option<Vec<f32>>,
 }
 
-/// Rows of latents. Each is predicted once a step, however often it is asked.
+/// Rows of latents. Each is predicted at most once per step.
 #[derive(Debug)]
 pub(super) struct DenoisingCursor<'a> {
     model: &'a Denoiser,
-    mdp: &'a Problem,
-    sampling: Sampling,
+    mdp: &'a ConditionedMdp,
+    sampling: SamplerSteps,
     initial_deviation: f64,
     states: Vec<State>,
     rows: Vec<Row>,
 }
 
 impl<'a> DenoisingCursor<'a> {
-    /// Opens at states of a problem, whose timesteps the steps of `sampling` are.
+    /// Opens at states of a problem whose timesteps are the steps of `sampling`.
     pub(super) fn open(
         model: &'a Denoiser,
-        mdp: &'a Problem,
+        mdp: &'a ConditionedMdp,
         states: &[State],
-        sampling: Sampling,
+        sampling: SamplerSteps,
         initial_deviation: f64,
     ) -> Result<Self, ModelError> {
         if sampling.n_steps() != mdp.timesteps.len() || mdp.size != model.shape.size() {
@@ -54,9 +54,9 @@ impl<'a> DenoisingCursor<'a> {
         Ok(Self { model, mdp, sampling, initial_deviation, states: states.to_vec(), rows })
     }
 
-    /// Predicts where it was not done yet; rows before their noise have nothing to predict.
+    /// Predicts rows without a prediction; rows before their noise need none.
     fn predict(&mut self) -> Result<(), ModelError> {
-        let mut questions = Vec::new();
+        let mut queries = Vec::new();
         for (row, state) in self.rows.iter().zip(&self.states) {
             let Some(latent) = state.latent.as_ref().filter(|_| row.prediction.is_none()) else { continue };
             let Some(t) = self.mdp.timestep(state) else {
@@ -67,9 +67,9 @@ impl<'a> DenoisingCursor<'a> {
                 });
             };
             let (latent, condition) = (Arc::clone(latent), Arc::clone(&state.context));
-            questions.push(Question { latent, time: self.mdp.schedule.time(t), condition });
+            queries.push(NetworkQuery { latent, time: self.mdp.schedule.time(t), condition });
         }
-        let mut predictions = self.model.predict(&questions)?.into_iter();
+        let mut predictions = self.model.predict(&queries)?.into_iter();
         for (row, state) in self.rows.iter_mut().zip(&self.states) {
             if state.latent.is_some() && row.prediction.is_none() {
                 row.prediction = predictions.next().map(Arc::from);
@@ -78,7 +78,7 @@ impl<'a> DenoisingCursor<'a> {
         Ok(())
     }
 
-    /// Draws the next latent of a row that is predicted.
+    /// Draws the next latent of a predicted row.
     fn draw_row(&mut self, row: usize, rng: &mut Rng) -> Latent {
         let (row, state) = (&mut self.rows[row], &self.states[row]);
         let mut noise = |deviation: f64| -> Vec<f32> {
@@ -100,7 +100,7 @@ impl<'a> DenoisingCursor<'a> {
             (DenoisingAction::Next(next), Some(latent), Some(prediction)) => {
                 Ok(self.sampling.log_density(state.done, latent, prediction, next))
             }
-            // The noise is nobody's decision.
+            // The initial noise is not a decision of the policy.
             (DenoisingAction::Next(_), ..) => Ok(0.0),
             (DenoisingAction::Toward { .. }, ..) => {
                 let decision = Episode::whole(state.clone(), vec![action.clone()]);
@@ -110,7 +110,7 @@ impl<'a> DenoisingCursor<'a> {
     }
 }
 
-impl Cursor<Problem> for DenoisingCursor<'_> {
+impl Cursor<ConditionedMdp> for DenoisingCursor<'_> {
     fn states(&self) -> &[State] {
         &self.states
     }

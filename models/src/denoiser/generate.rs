@@ -1,4 +1,4 @@
-//! Images from nothing but noise and a condition.
+//! Image generation from noise and a condition.
 
 use std::ops::ControlFlow;
 
@@ -7,54 +7,54 @@ use mdp::{Mdp as _, Rng};
 use policies::{Cursor, Taking, act};
 
 use super::Condition;
-use super::batch::{Problem, State};
+use super::batch::{ConditionedMdp, State};
 use super::cursor::DenoisingCursor;
 use super::model::Denoiser;
 use crate::ModelError;
 use crate::sampler::SamplingPlan;
 
-/// An image and the way to it.
+/// A generated image with its trajectory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
     /// The noise, and the latent after every step; the last is the image.
     pub latents: Vec<Latent>,
-    /// The log-density of every step, nats; 0 where nothing was left to chance.
+    /// The log-density of every step in nats; 0 for deterministic steps.
     pub log_probs: Vec<f64>,
 }
 
 impl Generated {
-    /// The image, or the latent that an autoencoder makes one of.
+    /// The image, or the latent to decode by an autoencoder.
     pub fn image(&self) -> &Latent {
         &self.latents[self.latents.len() - 1]
     }
 }
 
 impl Denoiser {
-    /// Opens at states, to act along a plan: [`policies::Policy::cursor`] with other steps than the denoiser's own. `mdp` is the
+    /// Opens a cursor along a plan: [`policies::Policy::cursor`] with other steps than the denoiser's own. `mdp` is the
     /// plan's problem ([`SamplingPlan::problem`]).
     ///
     /// # Errors
-    /// A problem of other timesteps, or of other latents.
+    /// A problem with other timesteps or latents.
     pub fn cursor_along<'a>(
         &'a self,
         plan: &SamplingPlan,
-        mdp: &'a Problem,
+        mdp: &'a ConditionedMdp,
         states: &[State],
-    ) -> Result<Box<dyn Cursor<Problem> + 'a>, ModelError> {
+    ) -> Result<Box<dyn Cursor<ConditionedMdp> + 'a>, ModelError> {
         let cursor = DenoisingCursor::open(self, mdp, states, plan.sampling.clone(), plan.initial_deviation)?;
         Ok(Box::new(cursor))
     }
 
-    /// Draws an image for each condition along a plan, each from a generator of its own, so that an image does not depend on
-    /// the others.
+    /// Generates an image for each condition along a plan, each from its own generator, so that an image does not
+    /// depend on the others.
     ///
-    /// `progress` is told after every step how many there have been, and says whether to go on.
+    /// `progress` receives the number of finished steps, and returns whether to continue.
     ///
     /// # Errors
-    /// Conditions or timesteps that do not fit the model; numbers that are not finite; `progress` says to stop.
+    /// Conditions or timesteps that do not fit the model; non-finite numbers; a stop by `progress`.
     ///
     /// # Panics
-    /// If there are not as many generators as conditions.
+    /// The number of generators differs from the number of conditions.
     pub fn generate(
         &self,
         plan: &SamplingPlan,
@@ -68,8 +68,8 @@ impl Denoiser {
         let cursor = self.cursor_along(plan, &mdp, &starts)?;
         let mut log_probs = vec![Vec::with_capacity(plan.timesteps.len()); starts.len()];
         let longest = vec![usize::MAX; starts.len()];
-        let mut watch = |taking: Taking<'_, '_, Problem>| {
-            // The noise is no step.
+        let mut watch = |taking: Taking<'_, '_, ConditionedMdp>| {
+            // The initial noise is not counted as a step.
             if taking.step == 0 {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! Scoring and learning.
+//! Scoring and training.
 
 use std::sync::Arc;
 
@@ -7,51 +7,51 @@ use engine::checkpoint::Tape;
 use engine::ops;
 use mdp::{Channels, EpisodeOf};
 
-use super::batch::{Asked, Decisions, Problem, Question, network_batch};
+use super::batch::{ConditionedMdp, Decisions, ErrorTerm, NetworkQuery, network_batch};
 use super::model::Denoiser;
 use crate::ModelError;
 
-/// What a backward pass needs of a forward pass.
+/// The state of a forward pass that its backward pass needs.
 #[derive(Debug)]
 pub struct DenoiserTape {
-    /// `None` where there was nothing to ask.
+    /// `None` if no decision needs a prediction.
     tape: Option<Tape<'static>>,
     decisions: Decisions,
 }
 
 impl Denoiser {
-    /// The numbers of every decision, all at once as in [`forward_episodes`](Self::forward_episodes): a network rounds
-    /// otherwise in a batch of another size, and a reference must round as the policy that starts from it.
+    /// The numbers of every decision, in one batch as in [`forward_episodes`](Self::forward_episodes): rounding depends
+    /// on the batch size, and a reference must round like the policy that starts from it.
     pub(super) fn score_episodes(
         &self,
-        mdp: &Problem,
-        episodes: &[EpisodeOf<Problem>],
+        mdp: &ConditionedMdp,
+        episodes: &[EpisodeOf<ConditionedMdp>],
     ) -> Result<Channels, ModelError> {
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
-        if decisions.asked.is_empty() {
+        if decisions.terms.is_empty() {
             return channels(&decisions, &[]);
         }
-        let (questions, n) = Self::questions(&decisions.asked);
-        let batch = network_batch(&questions, self.shape, (self.dtype(), &self.device()))?;
+        let (queries, n) = Self::queries(&decisions.terms);
+        let batch = network_batch(&queries, self.shape, (self.dtype(), &self.device()))?;
         let prediction = self.unet.score(&batch)?;
-        channels(&decisions, &host(&self.errors(&prediction, &decisions.asked, n)?)?)
+        channels(&decisions, &host(&self.errors(&prediction, &decisions.terms, n)?)?)
     }
 
-    /// The numbers of every decision, with a tape to learn from.
+    /// The numbers of every decision, with a tape for the backward pass.
     pub(super) fn forward_episodes(
         &self,
-        mdp: &Problem,
-        episodes: &[EpisodeOf<Problem>],
+        mdp: &ConditionedMdp,
+        episodes: &[EpisodeOf<ConditionedMdp>],
     ) -> Result<(Channels, DenoiserTape), ModelError> {
         let recompute = self.unet.recompute()?;
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
-        if decisions.asked.is_empty() {
+        if decisions.terms.is_empty() {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
         }
-        let (questions, n) = Self::questions(&decisions.asked);
-        let batch = Arc::new(network_batch(&questions, self.shape, (self.dtype(), &self.device()))?);
+        let (queries, n) = Self::queries(&decisions.terms);
+        let batch = Arc::new(network_batch(&queries, self.shape, (self.dtype(), &self.device()))?);
         let mut tape = self.unet.network().run_tape(batch, recompute)?;
-        let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.asked, n))?;
+        let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.terms, n))?;
         let errors = host(errors)?;
         Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions }))
     }
@@ -68,54 +68,55 @@ impl Denoiser {
             });
         }
         let Some(tape) = tape else { return Ok(()) };
-        let mut of_errors = vec![0.0; decisions.asked.len()];
+        let mut of_errors = vec![0.0; decisions.terms.len()];
         for (place, slope) in decisions.of_decision.iter().zip(slopes.log_probs.values()) {
             if let Some(place) = *place {
-                of_errors[place] -= decisions.asked[place].weight * slope;
+                of_errors[place] -= decisions.terms[place].weight * slope;
             }
         }
         let output = tape.output();
-        let gradient = Tensor::from_vec(of_errors, decisions.asked.len(), output.device())?.to_dtype(output.dtype())?;
+        let gradient = Tensor::from_vec(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
         self.unet.backward(tape, &gradient)
     }
 
-    /// The questions of some decisions: first one each, then those that guidance leads away from; and how many are first.
-    fn questions(asked: &[Asked]) -> (Vec<Question>, usize) {
-        let guided = asked.iter().map(|asked| asked.question.clone());
-        let unguided = asked.iter().filter_map(|asked| {
-            let condition = Arc::clone(asked.unguided.as_ref()?);
-            Some(Question { condition, ..asked.question.clone() })
+    /// The queries of decisions: the conditional ones first, then the unconditional ones of guidance; and the number of
+    /// the former.
+    fn queries(terms: &[ErrorTerm]) -> (Vec<NetworkQuery>, usize) {
+        let guided = terms.iter().map(|term| term.query.clone());
+        let unguided = terms.iter().filter_map(|term| {
+            let condition = Arc::clone(term.unguided.as_ref()?);
+            Some(NetworkQuery { condition, ..term.query.clone() })
         });
-        (guided.chain(unguided).collect(), asked.len())
+        (guided.chain(unguided).collect(), terms.len())
     }
 
     /// The squared error of each decision's prediction, `[n]`.
-    fn errors(&self, prediction: &Tensor, asked: &[Asked], n: usize) -> Result<Tensor, engine::EngineError> {
+    fn errors(&self, prediction: &Tensor, terms: &[ErrorTerm], n: usize) -> Result<Tensor, engine::EngineError> {
         let rows = self.shape.height * self.shape.width;
-        let prediction = self.guided(prediction, asked, n, rows)?;
+        let prediction = self.guided(prediction, terms, n, rows)?;
         let mut target = Vec::with_capacity(n * self.shape.size());
-        for asked in asked {
-            target.extend_from_slice(&asked.target);
+        for term in terms {
+            target.extend_from_slice(&term.target);
         }
         let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
         Ok(ops::squared_errors(&prediction, &target.to_dtype(prediction.dtype())?, n)?)
     }
 
-    /// `u + scale (c - u)` where there are unguided predictions.
+    /// Applies guidance, `u + scale (c - u)`, where there are unconditional predictions.
     fn guided(
         &self,
         prediction: &Tensor,
-        asked: &[Asked],
+        terms: &[ErrorTerm],
         n: usize,
         rows: usize,
     ) -> Result<Tensor, engine::EngineError> {
-        let places: Vec<usize> = (0..n).filter(|&i| asked[i].unguided.is_some()).collect();
+        let places: Vec<usize> = (0..n).filter(|&i| terms[i].unguided.is_some()).collect();
         if places.is_empty() {
             return Ok(prediction.clone());
         }
         let scale = self.acting.guidance();
         let conditional = prediction.narrow(0, 0, n * rows)?;
-        // Decisions without guidance read their own prediction again, which the formula leaves as it is.
+        // Decisions without guidance use their own prediction twice, which the formula leaves unchanged.
         let mut from: Vec<u32> = (0..(n * rows) as u32).collect();
         for (k, &i) in places.iter().enumerate() {
             (0..rows).for_each(|row| from[i * rows + row] = ((n + k) * rows + row) as u32);
@@ -131,7 +132,7 @@ fn host(errors: &Tensor) -> Result<Vec<f64>, ModelError> {
 }
 
 fn channels(decisions: &Decisions, errors: &[f64]) -> Result<Channels, ModelError> {
-    let log_probs = decisions.steps(|asked| decisions.score(asked, errors[asked]));
+    let log_probs = decisions.steps(|term| decisions.score(term, errors[term]));
     for (episode, row) in log_probs.rows().enumerate() {
         if let Some(step) = row.iter().position(|value| !value.is_finite()) {
             return Err(ModelError::not_finite("the score", episode, step, row[step]));

@@ -1,7 +1,8 @@
 //! Denoisers as policies of the denoising problem.
 //!
-//! A [`Denoiser`] is a network with a schedule's reading of it: it scores how well it goes on towards a finished image,
-//! how likely it draws a given next latent, and makes images of its own. What it is told is a [`Condition`].
+//! A [`Denoiser`] is a network with a prediction type and a sampler: it scores decisions towards a finished image,
+//! scores the density of a given next latent, and generates images. Its input besides latent and time is a
+//! [`Condition`].
 
 mod batch;
 mod cursor;

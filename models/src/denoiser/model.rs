@@ -1,4 +1,4 @@
-//! The denoiser as its users hold it.
+//! The public denoiser.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,30 +8,29 @@ use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
 use mdp::diffusion::{LatentShape, NoiseLevel};
 
-use super::batch::Problem;
+use super::batch::ConditionedMdp;
 use super::{Condition, Prediction};
 use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::network::{Trained, Training};
-use crate::sampler::{Sampler, Sampling};
+use crate::sampler::{Sampler, SamplerSteps};
 use crate::unet::{UNet, UNetConfig};
 
-/// How a denoiser acts: what makes its predictions a distribution over next latents.
+/// The sampler of a denoiser, which turns its predictions into a distribution over next latents.
 #[derive(Clone, Debug)]
 pub struct SamplerConfig {
     /// The rule from a prediction to the next latent.
     pub sampler: Sampler,
-    /// Where the last step leads: [`NoiseLevel::IMAGE`], or the schedule's cleanest.
+    /// The noise level after the last step: [`NoiseLevel::IMAGE`], or the schedule's cleanest.
     pub last: NoiseLevel,
-    /// Estimated images are kept within plus and minus this. A policy that clips is for sampling: its decisions have no
-    /// score.
+    /// Clips estimated images to plus and minus this. A clipping policy can only sample: its decisions have no score.
     pub clip: Option<f64>,
-    /// Classifier-free guidance: its scale, and the condition it leads away from.
+    /// Classifier-free guidance: its scale and the unconditional condition.
     pub guidance: Option<(f64, Condition)>,
 }
 
 impl SamplerConfig {
-    /// A rule that ends at the image, without clipping and guidance.
+    /// A sampler that ends at the image, without clipping and guidance.
     pub fn plain(sampler: Sampler) -> Self {
         Self { sampler, last: NoiseLevel::IMAGE, clip: None, guidance: None }
     }
@@ -45,14 +44,18 @@ impl SamplerConfig {
         self.guidance.as_ref().map(|(_, empty)| Arc::clone(empty))
     }
 
-    /// The sampler on its way through a problem's timesteps.
-    pub(super) fn sampling(&self, mdp: &Problem, prediction: Prediction) -> Result<Sampling, ModelError> {
+    /// The sampling steps of a problem's timesteps.
+    pub(super) fn sampling(&self, mdp: &ConditionedMdp, prediction: Prediction) -> Result<SamplerSteps, ModelError> {
         let strides = self.sampler.strides(&mdp.schedule, &mdp.timesteps, self.last);
-        Sampling::new(self.sampler, prediction, strides, self.clip)
+        SamplerSteps::new(self.sampler, prediction, strides, self.clip)
     }
 
-    /// The same, for decisions that are to be scored.
-    pub(super) fn scored_sampling(&self, mdp: &Problem, prediction: Prediction) -> Result<Sampling, ModelError> {
+    /// The sampling steps for scoring decisions.
+    pub(super) fn scored_sampling(
+        &self,
+        mdp: &ConditionedMdp,
+        prediction: Prediction,
+    ) -> Result<SamplerSteps, ModelError> {
         let sampling = self.sampling(mdp, prediction)?;
         if self.clip.is_some() || !sampling.is_stochastic() {
             return Err(ModelError::Argument {
@@ -67,9 +70,9 @@ impl SamplerConfig {
 
 /// A denoising network as a policy of the denoising problem.
 ///
-/// Going on towards a finished image is scored by minus the summed squared error of the prediction; a drawn latent by its
-/// log-density under the step's Gaussian, in nats, summed over the latent's numbers; the noise at the start, which no
-/// policy decides, by 0.
+/// A decision towards the finished image scores minus the summed squared error of the prediction; a drawn latent scores
+/// its log-density under the step's Gaussian, in nats, summed over the latent's numbers; the initial noise, which is
+/// not the policy's, scores 0.
 ///
 /// # Laws
 /// The numbers of a decision do not depend on the rest of the batch, to rounding.
@@ -83,11 +86,10 @@ pub struct Denoiser {
 }
 
 impl Denoiser {
-    /// A denoiser that stays as it is: a reference, something to sample from. `tensors` are those of
-    /// [`UNetConfig::tensor_shapes`].
+    /// A frozen denoiser: a reference, a sampler. `tensors` are those of [`UNetConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape; latents of other channels.
+    /// Tensors that are missing, unknown or of the wrong shape; latents with another number of channels.
     pub fn frozen(
         config: UNetConfig,
         tensors: BTreeMap<String, Tensor>,
@@ -100,10 +102,10 @@ impl Denoiser {
         Ok(Self::new(unet, prediction, shape, acting))
     }
 
-    /// A denoiser that learns: all its weights, or adapters on frozen ones.
+    /// A trainable denoiser: all weights, or adapters on a frozen base.
     ///
     /// # Errors
-    /// As [`Denoiser::frozen`], and adapter settings that fit no layer.
+    /// As [`Denoiser::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         config: UNetConfig,
         tensors: BTreeMap<String, Tensor>,
@@ -121,25 +123,24 @@ impl Denoiser {
         Self { unet, prediction, shape, acting, exporter: None }
     }
 
-    /// The same with its adapters as they were left by an earlier training.
+    /// Loads adapters of an earlier training run.
     ///
     /// # Errors
-    /// Other layers or shapes than those of its adapters.
+    /// Layers or shapes other than those of its adapters.
     pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         self.unet.start_from(adapters)?;
         Ok(self)
     }
 
-    /// A copy that stays as it is now, adapters included.
+    /// A frozen copy, adapters included.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// The device is out of memory.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
         Ok(self.frozen_with(self.unet.frozen_copy()?))
     }
 
-    /// The denoiser under its adapters, which stays as it is: a reference. The two share their tensors, so it takes no
-    /// memory of its own.
+    /// The frozen base without its adapters: a reference. The two share their tensors, so it takes no extra memory.
     ///
     /// # Errors
     /// A denoiser without adapters.
@@ -152,8 +153,8 @@ impl Denoiser {
         Self { exporter: self.exporter.clone(), ..frozen }
     }
 
-    /// The same, its weights or adapters written by this exporter ([`DiffusersExport`](crate::formats::DiffusersExport),
-    /// say).
+    /// Sets the exporter of its weights or adapters ([`DiffusersExport`](crate::formats::DiffusersExport), for
+    /// example).
     #[must_use]
     pub fn with_exporter(self, exporter: impl Export<UNetConfig> + 'static) -> Self {
         Self { exporter: Some(Arc::new(exporter)), ..self }
@@ -164,42 +165,42 @@ impl Denoiser {
         &self.unet
     }
 
-    /// What the network predicts.
+    /// The prediction type of the network.
     pub fn prediction(&self) -> Prediction {
         self.prediction
     }
 
-    /// The size of its latents.
+    /// The shape of its latents.
     pub fn shape(&self) -> LatentShape {
         self.shape
     }
 
-    /// How it acts.
+    /// Its sampler settings.
     pub fn acting(&self) -> &SamplerConfig {
         &self.acting
     }
 
-    /// The settings of its adapters, where it has some.
+    /// The config of its adapters, if it has any.
     pub fn lora(&self) -> Option<&LoraConfig> {
         self.unet.lora()
     }
 
-    /// The network's numbers by name.
+    /// The network's tensors by name.
     pub fn parameters(&self) -> &Parameters {
         self.unet.parameters()
     }
 
-    /// The gradient gathered since the last update; `None` for a denoiser that does not learn.
+    /// The gradient accumulated since the last update; `None` for a frozen denoiser.
     pub fn gradients(&self) -> Option<&Gradients> {
         self.unet.gradients()
     }
 
-    /// What writes it for other software, where it was given one.
+    /// Its exporter, if one was set.
     pub fn exporter(&self) -> Option<&dyn Export<UNetConfig>> {
         self.exporter.as_deref()
     }
 
-    /// What is written of it.
+    /// The contents of an export.
     pub fn exported(&self) -> Exported<'_, UNetConfig> {
         Exported { config: &self.unet.config, lora: self.lora(), tensors: self.unet.exported() }
     }
@@ -213,7 +214,7 @@ impl Denoiser {
     }
 }
 
-/// Checks that a network takes and predicts latents of these channels; `what` names them in messages.
+/// Checks the channels of a network's input and prediction; `what` names them in messages.
 pub(crate) fn check_channels(shape: LatentShape, config: &UNetConfig, what: &str) -> Result<(), ModelError> {
     if shape.channels == config.in_channels && shape.channels == config.out_channels {
         return Ok(());

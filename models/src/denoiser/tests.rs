@@ -23,7 +23,7 @@ use crate::scheduler::Scheduler;
 use crate::unet::UNetConfig;
 use policies::{Learner as _, Persist as _, Policy as _, laws};
 
-type Problem = DenoisingMdp<Condition>;
+type ConditionedMdp = DenoisingMdp<Condition>;
 
 const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 
@@ -70,7 +70,7 @@ fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
     Training { lora, seed: 3, recompute, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
-fn problem() -> Problem {
+fn problem() -> ConditionedMdp {
     let schedule = Arc::new(NoiseSchedule::linear(12, 1e-3, 0.3).unwrap());
     DenoisingMdp::new(schedule, vec![9, 6, 3, 0], SHAPE.size())
 }
@@ -79,8 +79,8 @@ fn latent(rng: &mut Rng) -> Latent {
     (0..SHAPE.size()).map(|_| standard_normal(rng) as f32).collect()
 }
 
-/// A trajectory from nothing on, and an episode of two forward-noised decisions.
-fn episodes(mdp: &Problem) -> Vec<EpisodeOf<Problem>> {
+/// A trajectory from its initial noise, and an episode of two forward-noised decisions.
+fn episodes(mdp: &ConditionedMdp) -> Vec<EpisodeOf<ConditionedMdp>> {
     let rng = &mut rng(1);
     let start = mdp.start(&condition(1));
     let actions = (0..5).map(|_| DenoisingAction::Next(latent(rng))).collect();
@@ -103,7 +103,7 @@ fn denoisers_obey_the_laws() {
         laws::check_cursor(&mdp, &policy, &starts, 5, 6, 1e-3).unwrap();
         let drawn = policy.rollout(&mdp, &starts, &mut rng(6)).unwrap();
         let scores = policy.score(&mdp, &drawn).unwrap().log_probs;
-        // The noise is scored 0, and so is the last step, which leads to the image without a chance.
+        // The initial noise scores 0, and so does the last step, which is deterministic.
         assert_eq!((scores.row(0).len(), scores.row(0)[0], scores.row(0)[4]), (5, 0.0, 0.0));
         let states: Vec<_> =
             drawn.iter().map(|episode| mdp.step(&episode.pieces[0].start, &episode.pieces[0].actions[0])).collect();
@@ -121,8 +121,8 @@ fn denoisers_obey_the_laws() {
     }
 }
 
-/// A stored trajectory is scored as it was drawn, in every spacing, also where the last step leads to the cleanest
-/// timestep only (`set_alpha_to_one: false`) and so keeps some chance.
+/// A stored trajectory has the score recorded when it was drawn, in every spacing, also where the last step leads only
+/// to the cleanest timestep (`set_alpha_to_one: false`) and so is stochastic.
 #[test]
 fn a_stored_trajectory_scores_what_its_drawing_noted() {
     for spacing in ["leading", "linspace", "trailing"] {
@@ -148,7 +148,7 @@ fn a_stored_trajectory_scores_what_its_drawing_noted() {
         for (step, pair) in scores.row(0).iter().zip(&drawn.log_probs).enumerate() {
             assert!(ratio(pair) < 1e-4, "{spacing}, step {step}: {} scored, {} drawn", pair.0, pair.1);
         }
-        // An even row ends at timestep 0, which is the cleanest already.
+        // A trajectory with even spacing ends at timestep 0, which is the cleanest already.
         assert_eq!(drawn.log_probs[6] != 0.0, spacing != "linspace", "{spacing}");
     }
 }
@@ -181,7 +181,7 @@ fn every_parameter_follows_finite_differences() {
         let mdp = problem();
         let mut policy = trainable(DType::F64, acting(guidance), training(lora, recompute, None));
         if lora {
-            // An adapter that begins at zero would hide half of its gradient.
+            // A zero-initialised adapter would hide half of its gradient.
             for (name, var) in policy.parameters().trainable().filter(|(name, _)| name.contains("lora_B")) {
                 let value = normal(&mut Noise::new(2).stream(name, 0), var.shape(), 0.3, &Device::Cpu).unwrap();
                 var.set(&value.to_dtype(DType::F64).unwrap()).unwrap();
@@ -222,9 +222,9 @@ fn a_density_is_a_squared_error() {
         let DenoisingAction::Next(next) = action else { panic!("a trajectory draws its latents") };
         if let Some(latent) = &state.latent {
             let time = mdp.schedule.time(mdp.timesteps[state.done]);
-            let question =
-                super::batch::Question { latent: Arc::clone(latent), time, condition: Arc::clone(&state.context) };
-            let prediction = policy.predict(&[question]).unwrap().remove(0);
+            let query =
+                super::batch::NetworkQuery { latent: Arc::clone(latent), time, condition: Arc::clone(&state.context) };
+            let prediction = policy.predict(&[query]).unwrap().remove(0);
             let expected = sampling.log_density(state.done, latent, &prediction, next);
             let got = scores.row(0)[decision];
             assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "decision {decision}: {got} {expected}");
@@ -256,7 +256,7 @@ fn a_checkpoint_brings_everything_back() {
     other.restore_checkpoint(folder.path()).unwrap();
     step(&mut other);
     assert_eq!(policy.fingerprint().unwrap(), other.fingerprint().unwrap());
-    // What is exported is the average.
+    // The export has the average.
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     policy.export(&ours.path().join("unet")).unwrap();
     other.export(&theirs.path().join("unet")).unwrap();
@@ -304,7 +304,7 @@ fn a_fingerprint_is_of_settings_and_not_of_their_file() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let mdp = problem();
-    let refuse = |acting: SamplerConfig, episode: EpisodeOf<Problem>| {
+    let refuse = |acting: SamplerConfig, episode: EpisodeOf<ConditionedMdp>| {
         let policy = frozen(DType::F32, Prediction::Epsilon, acting);
         policy.score(&mdp, &[episode]).unwrap_err().to_string()
     };

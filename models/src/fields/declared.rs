@@ -1,14 +1,14 @@
-//! Tables of the fields that a configuration may have, and what becomes of each.
+//! Tables of the fields that a config may have, and their handling.
 //!
-//! A class of diffusers or transformers declares its fields. For each class that is read here a table says of every one
-//! whether it is read, changes nothing, or is refused, so that none is read past. Tests hold the tables against the
-//! names that the libraries declare. A field that the class does not declare is passed over there, and here.
+//! A class of diffusers or transformers declares its fields. For each supported class a table marks each field as
+//! honoured, harmless or refused, so that none is overlooked. Tests compare the tables with the names that the
+//! libraries declare. Fields that the class does not declare are ignored, as in the libraries.
 
 use serde_json::{Map, Value};
 
 use crate::ModelError;
 
-/// What a field's value must be.
+/// The type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// True or false; null is false, as in Python.
@@ -27,18 +27,18 @@ pub(crate) enum Kind {
     Text,
     /// A list of words.
     Texts,
-    /// Whatever reads it looks at it itself.
+    /// Checked by its reader.
     Any,
 }
 
-/// What becomes of a field.
+/// The handling of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum FieldHandling {
     /// It is read.
     Honoured,
-    /// It changes no number that is computed here.
+    /// It does not affect any result here.
     Harmless,
-    /// It is refused, unless it is null or one of these.
+    /// It is refused, unless it is null or one of these values.
     Refused(&'static [&'static str]),
 }
 
@@ -47,33 +47,33 @@ pub(crate) enum Fate {
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) fate: Fate,
+    pub(crate) fate: FieldHandling,
     pub(crate) may_be_null: bool,
 }
 
 /// A field that is read.
 pub(crate) const fn honoured(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, fate: Fate::Honoured, may_be_null: false }
+    Field { name, kind, fate: FieldHandling::Honoured, may_be_null: false }
 }
 
-/// A field that changes no number that is computed here; a comment beside it says why.
+/// A field that does not affect any result here; a comment beside it says why.
 pub(crate) const fn harmless(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, fate: Fate::Harmless, may_be_null: true }
+    Field { name, kind, fate: FieldHandling::Harmless, may_be_null: true }
 }
 
-/// A field that may only say what is built.
+/// A field that is accepted only with the supported values.
 pub(crate) const fn refused(name: &'static str, built: &'static [&'static str]) -> Field {
-    Field { name, kind: Kind::Any, fate: Fate::Refused(built), may_be_null: true }
+    Field { name, kind: Kind::Any, fate: FieldHandling::Refused(built), may_be_null: true }
 }
 
 impl Field {
-    /// The same, where null has a meaning.
+    /// Allows null, which has a meaning of its own.
     pub(crate) const fn or_null(self) -> Self {
         Self { may_be_null: true, ..self }
     }
 }
 
-/// A field that is wrong, and how.
+/// A field with an invalid value, and the reason.
 #[derive(Debug)]
 pub(crate) struct Misfit {
     pub(crate) key: &'static str,
@@ -91,13 +91,13 @@ impl From<Misfit> for ModelError {
 pub(crate) struct Table(pub(crate) &'static [Field]);
 
 impl Table {
-    /// Refuses values that are not built here.
+    /// Refuses unsupported values.
     ///
     /// # Errors
-    /// The first such field.
+    /// The first unsupported field.
     pub(crate) fn refuse(self, source: &Map<String, Value>) -> Result<(), Misfit> {
         for field in self.0 {
-            let (Fate::Refused(built), Some(value)) = (field.fate, source.get(field.name)) else { continue };
+            let (FieldHandling::Refused(built), Some(value)) = (field.fate, source.get(field.name)) else { continue };
             let printed = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             if !value.is_null() && !built.contains(&printed.as_str()) {
                 let built = if built.is_empty() { "null".to_owned() } else { built.join(", ") };
@@ -110,10 +110,10 @@ impl Table {
         Ok(())
     }
 
-    /// Checks that values are of the kinds that their fields have.
+    /// Checks the types of values.
     ///
     /// # Errors
-    /// The first that is not.
+    /// The first field of another type.
     pub(crate) fn check_kinds(self, source: &Map<String, Value>) -> Result<(), Misfit> {
         for field in self.0 {
             let Some(value) = source.get(field.name) else { continue };
@@ -130,7 +130,7 @@ impl Table {
         Ok(())
     }
 
-    /// The fields that the class declares, as it understands them: others are not in it, and a flag of null is false.
+    /// The fields that the class declares, as it reads them: others are dropped, and a flag of null is false.
     pub(crate) fn known(self, source: &Map<String, Value>) -> Map<String, Value> {
         let understood = |field: &Field| {
             let value = source.get(field.name)?;
@@ -172,14 +172,14 @@ impl Kind {
     }
 }
 
-/// Holds a table against the fields that a class of the libraries declares.
+/// Compares a table with the fields that a class of the libraries declares.
 #[cfg(test)]
 pub(crate) mod golden {
     use serde_json::{Map, Value};
 
     use super::Table;
 
-    /// Fields that a library reads though no class declares them.
+    /// Fields that a library reads although no class declares them.
     const BESIDE: [&str; 1] = ["quantization_config"];
 
     /// The declared fields of a class, with their defaults.
@@ -189,7 +189,7 @@ pub(crate) mod golden {
         all["classes"][class].as_object().unwrap().clone()
     }
 
-    /// Every declared field is in the table, nothing else is, and null is allowed where it is the default.
+    /// Checks that the table has exactly the declared fields, and allows null where it is the default.
     pub(crate) fn check(class: &str, table: Table) {
         let declared = declared(class);
         for (name, default) in &declared {

@@ -1,4 +1,4 @@
-//! Typed reads from a `config.json`, each error naming its key; and the tables of what becomes of every field.
+//! Typed reads from a `config.json`, each error naming its key; and tables of the handling of every field.
 
 pub(crate) mod declared;
 pub(crate) mod table;
@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         self.text(key)?.ok_or_else(|| ModelError::config(key, "is missing"))
     }
 
-    /// A positive whole number that fits 32 bits, the most any size of a model can be.
+    /// A positive integer of at most 32 bits, the largest size of a model.
     pub(crate) fn size(self, key: &str) -> Result<Option<usize>, ModelError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_u64().filter(|size| (1..=u64::from(u32::MAX)).contains(size)) {
@@ -44,7 +44,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number, zero included.
+    /// A non-negative integer.
     pub(crate) fn count(self, key: &str) -> Result<Option<usize>, ModelError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_u64().filter(|count| u32::try_from(*count).is_ok()) {
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
         texts.map(Some).ok_or_else(|| Self::wrong(key, "a list of texts", value))
     }
 
-    /// Whether the key is there and null, where that is another thing than absent.
+    /// Whether the key is present and null, where that differs from absent.
     pub(crate) fn is_null(self, key: &str) -> bool {
         self.source.get(key).is_some_and(Value::is_null)
     }
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         self.number(key)?.ok_or_else(|| ModelError::config(key, "is missing"))
     }
 
-    /// A token, `default` where the key is absent; a key that is null means there is none.
+    /// A token id, `default` if the key is absent; null means no token.
     pub(crate) fn token(self, key: &str, default: Option<u32>) -> Result<Option<u32>, ModelError> {
         Ok(self.tokens(key, default)?.first().copied())
     }

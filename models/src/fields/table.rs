@@ -1,41 +1,41 @@
-//! Tables of what is done with each setting of a file, so that none is read past.
+//! Tables of the handling of each setting of a file, so that none is overlooked.
 //!
-//! Libraries grow: a field that a new version declares changes numbers, and a reader that looks up the keys it knows
-//! never sees it. So every field of every class that is read here is in a table, and a test holds the tables against the
-//! fields that the libraries declare (`tests/golden/settings`).
+//! A field added by a new library version may change results, and a reader that looks up known keys misses it. So every
+//! field of every supported class is in a table, and a test compares the tables with the fields that the libraries
+//! declare (`tests/golden/settings`).
 
 use serde_json::Value;
 
-/// What is done with a setting.
+/// The handling of a setting.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Use {
+pub(crate) enum SettingHandling {
     /// Read and followed.
     Honoured,
-    /// Changes no number that is computed here.
+    /// It does not affect any result here.
     Harmless,
-    /// Not built: refused, unless its value is one that switches it off.
+    /// Not supported: refused, unless its value disables it.
     Refused {
-        /// What it would do, for the message.
+        /// Its effect, for the message.
         what: &'static str,
-        /// Whether a value leaves the numbers as they are.
+        /// Whether a value disables it.
         is_off: fn(&Value) -> bool,
     },
 }
 
 /// The settings of one class, by name.
-pub(crate) type Table = &'static [(&'static str, Use)];
+pub(crate) type Table = &'static [(&'static str, SettingHandling)];
 
-/// A setting that is refused wherever it is given at all.
-pub(crate) const fn refused(what: &'static str) -> Use {
-    Use::Refused { what, is_off: is_nothing }
+/// A setting that is refused whenever it is present.
+pub(crate) const fn refused(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: is_nothing }
 }
 
 /// A setting that is refused unless it is true.
-pub(crate) const fn refused_unless_true(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(true)) }
+pub(crate) const fn refused_unless_true(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(true)) }
 }
 
-/// Whether a value says nothing: null, false, zero, or empty.
+/// Whether a value is null, false, zero or empty.
 pub(crate) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -48,26 +48,26 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
 }
 
 /// Looks a setting up.
-pub(crate) fn find(tables: &[Table], key: &str) -> Option<Use> {
+pub(crate) fn find(tables: &[Table], key: &str) -> Option<SettingHandling> {
     tables.iter().flat_map(|table| table.iter()).find(|(name, _)| *name == key).map(|(_, found)| *found)
 }
 
-/// The first setting of `object` that is refused, and what it would do.
+/// The first refused setting of `object`, and its effect.
 pub(crate) fn first_refused<'a>(tables: &[Table], object: &'a Value) -> Option<(&'a str, &'static str)> {
     object.as_object()?.iter().find_map(|(key, value)| match find(tables, key) {
-        Some(Use::Refused { what, is_off }) if !is_off(value) => Some((key.as_str(), what)),
+        Some(SettingHandling::Refused { what, is_off }) if !is_off(value) => Some((key.as_str(), what)),
         _ => None,
     })
 }
 
-/// The settings of `object` that no table has and whose values say something.
+/// The settings of `object` that are in no table and have a non-empty value.
 pub(crate) fn unknown<'a>(tables: &[Table], object: &'a Value) -> Vec<&'a str> {
     let settings = object.as_object().into_iter().flatten();
     let unknown = settings.filter(|(key, value)| !is_nothing(value) && find(tables, key).is_none());
     unknown.map(|(key, _)| key.as_str()).collect()
 }
 
-/// Fails where a class declares a setting that the tables do not have.
+/// Fails if a class declares a setting that is missing in the tables.
 #[cfg(test)]
 pub(crate) fn check_complete(class: &str, tables: &[Table]) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/settings/settings.json");

@@ -1,4 +1,4 @@
-//! CLIP as transformers keeps it: `config.json` and `model.safetensors` of its text half, or of both.
+//! CLIP in transformers' format: `config.json` and `model.safetensors` of its text half, or of both halves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use crate::clip::{ClipNormalisation, ClipScore, ClipText, ClipTextConfig, ClipVi
 
 /// The class of a whole CLIP.
 const WHOLE: &str = "CLIPModel";
-/// What bicubic is called in files.
+/// The code of bicubic resampling in config files.
 const BICUBIC: u64 = 3;
 
-/// Loads a text encoder's folder of `config.json` and `model.safetensors`.
+/// Loads a text encoder from a folder of `config.json` and `model.safetensors`.
 ///
 /// # Errors
-/// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
+/// Files that are missing or damaged, another class of model, tensors that do not match the config.
 pub fn load_clip_text(folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
     load_text_half(read_config(folder, ClipTextConfig::from_json)?, folder, device)
 }
 
-/// Loads the text half of whatever is in a folder.
+/// Loads the text half of a text encoder's folder or a whole CLIP's.
 fn load_text_half(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
     let shapes = config.tensor_shapes();
     let canonical = |stored: &str| config.canonical_name(stored);
@@ -43,16 +43,16 @@ fn load_vision_half(config: ClipVisionConfig, folder: &Path, device: &Device) ->
     ClipVision::new(config, tensors)
 }
 
-/// Says whether the `config.json` in a folder is one of a whole CLIP.
+/// Whether the `config.json` in a folder is that of a whole CLIP.
 pub fn is_clip_score(folder: &Path) -> bool {
     read_config(folder, |source| Ok(source["model_type"] == "clip")).unwrap_or(false)
 }
 
-/// Loads a whole CLIP's folder of `config.json`, weights, tokenizer and, where there is one, `preprocessor_config.json`.
+/// Loads a whole CLIP from a folder of `config.json`, weights, tokenizer and an optional `preprocessor_config.json`.
 ///
 /// # Errors
-/// Files that are missing or damaged, another class of model, tensors that are not those of the configuration, a
-/// preprocessing that is not CLIP's.
+/// Files that are missing or damaged, another class of model, tensors that do not match the config, preprocessing other
+/// than CLIP's.
 pub fn load_clip_score(folder: &Path, device: &Device) -> Result<ClipScore, ModelError> {
     let (text, vision) = read_config(folder, halves)?;
     let normalisation = preprocessing(folder, vision.image_size)?;
@@ -62,7 +62,7 @@ pub fn load_clip_score(folder: &Path, device: &Device) -> Result<ClipScore, Mode
     ClipScore::new(tokenizer, text, vision, normalisation, logit_scale(folder)?.exp())
 }
 
-/// The file that says how pictures are prepared, and what it says; nothing where there is none.
+/// The preprocessing file and its contents; empty if there is none.
 fn read_preprocessing(folder: &Path) -> Result<(PathBuf, Value), ModelError> {
     let [own, shared] = ["preprocessor_config.json", "processor_config.json"].map(|name| folder.join(name));
     if own.is_file() {
@@ -76,7 +76,7 @@ fn read_preprocessing(folder: &Path) -> Result<(PathBuf, Value), ModelError> {
     Ok((own, Value::Null))
 }
 
-/// Means and deviations of the channels, checked to belong to the pictures that the encoder reads.
+/// Channel means and deviations; checks that the preprocessing produces the encoder's pictures.
 fn preprocessing(folder: &Path, image_size: usize) -> Result<ClipNormalisation, ModelError> {
     let (path, settings) = read_preprocessing(folder)?;
     let wrong = |key: &str, expected: &str| {
@@ -117,7 +117,7 @@ fn preprocessing(folder: &Path, image_size: usize) -> Result<ClipNormalisation, 
     Ok(ClipNormalisation { mean, deviation })
 }
 
-/// What the cosines are multiplied by.
+/// The factor of the cosine.
 fn logit_scale(folder: &Path) -> Result<f64, ModelError> {
     const NAME: &str = "logit_scale";
     let shapes = BTreeMap::from([(NAME.to_owned(), Vec::new())]);

@@ -10,19 +10,19 @@ use super::tokenizer::{self, ClipParts};
 use crate::ModelError;
 use crate::clip::ClipTokenizer;
 
-/// Loads a folder of `tokenizer.json`, or of `vocab.json` and `merges.txt`, with `tokenizer_config.json` and
-/// `special_tokens_map.json` where there are some.
+/// Loads a tokenizer from `tokenizer.json`, or from `vocab.json` and `merges.txt`, with optional
+/// `tokenizer_config.json` and `special_tokens_map.json`.
 ///
-/// Text is read as the class that the files declare reads it, and as transformers' `CLIPTokenizer` does where they
-/// declare none. A text becomes as long as `model_max_length` says; without that it keeps its own length.
+/// Text is tokenised as by the class that the files declare, or by transformers' `CLIPTokenizer` if they declare none.
+/// Texts are padded and truncated to `model_max_length`; without it they keep their own length.
 ///
 /// # Errors
-/// Files that are missing or damaged, special tokens that are not in the vocabulary.
+/// Files that are missing or damaged, special tokens outside the vocabulary.
 pub fn load_clip_tokenizer(folder: &Path) -> Result<ClipTokenizer, ModelError> {
     load(folder, None)
 }
 
-/// Loads the same files as those of the class that a pipeline names, whatever class they declare themselves.
+/// Loads the same files as a given class, such as a pipeline names, regardless of the class they declare.
 ///
 /// # Errors
 /// As [`load_clip_tokenizer`].
@@ -50,14 +50,14 @@ fn load(folder: &Path, class: Option<&str>) -> Result<ClipTokenizer, ModelError>
     Ok(loaded)
 }
 
-/// The vocabulary of the files of released models as a `tokenizer.json` has it; the class knows the rest.
+/// The vocabulary of released models' files in the form of a `tokenizer.json`; the class adds the rest.
 fn byte_pairs(folder: &Path, files: &Extras) -> Result<Value, ModelError> {
     let vocabulary = files.json(folder, "vocab.json")?.unwrap_or(Value::Null);
     Ok(json!({ "version": "1.0", "added_tokens": [],
         "model": { "vocab": vocabulary, "merges": merges(folder, files)? } }))
 }
 
-/// Reads `merges.txt`: a line for each pair, in the order they are merged.
+/// Reads `merges.txt`: one pair per line, in merge order.
 fn merges(folder: &Path, files: &Extras) -> Result<Vec<[String; 2]>, ModelError> {
     let path = folder.join("merges.txt");
     let Some(bytes) = files.get("merges.txt") else {

@@ -1,7 +1,7 @@
-//! The parts of diffusers folders: a `config.json` and weights whose convolutions lie `[out, in, height, width]`.
+//! Components of diffusers folders: a `config.json` and weights with convolution kernels `[out, in, height, width]`.
 //!
-//! In memory a convolution's kernel is `[out, height, width, in]`, as the engine wants it; every tensor of four
-//! dimensions is one, and is turned on its way in and out.
+//! In memory a kernel is `[out, height, width, in]`, the engine's layout; every four-dimensional tensor is a kernel and
+//! is transposed when read and written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,22 +18,22 @@ use super::staging::Staging;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
-/// What the weights of a part must be.
+/// The required weights of a component.
 pub(crate) struct Expected<'a> {
-    /// The class that diffusers or transformers loads them with, for messages.
+    /// Its class in diffusers or transformers, for messages.
     pub(crate) class: &'a str,
     /// The name of the file without `.safetensors`: `diffusion_pytorch_model`, `model`.
     pub(crate) stem: &'a str,
     /// Every tensor with its shape in memory.
     pub(crate) shapes: &'a BTreeMap<String, Vec<usize>>,
-    /// The canonical name of a tensor of the file; `None` for one that is of no use.
+    /// The canonical name of a tensor of the file; `None` for an unused one.
     pub(crate) canonical: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Reads and checks the `config.json` of a part; errors name the file.
+/// Reads and validates the `config.json` of a component; errors name the file.
 ///
 /// # Errors
-/// A file that is missing or broken, and whatever `parse` refuses.
+/// A missing or damaged file, and errors of `parse`.
 pub(crate) fn read_config<T>(
     folder: &Path,
     parse: impl FnOnce(&Value) -> Result<T, ModelError>,
@@ -45,10 +45,10 @@ pub(crate) fn read_config<T>(
     })
 }
 
-/// Reads the weights of a part, f32, kernels turned.
+/// Reads the weights of a component as f32, with kernels transposed.
 ///
 /// # Errors
-/// No weights in the folder, damaged files, tensors that are missing, unknown, misshapen or not finite.
+/// No weights in the folder, damaged files, tensors that are missing, unknown, of the wrong shape or not finite.
 pub(crate) fn read_tensors(
     folder: &Path,
     expected: &Expected<'_>,
@@ -75,10 +75,10 @@ pub(crate) fn read_tensors(
     places.into_iter().map(read).collect()
 }
 
-/// Writes weights into a folder under construction, kernels turned back.
+/// Writes weights into a staging folder, with kernels transposed back.
 ///
 /// # Errors
-/// The system refuses to write, or a tensor can't be brought to the host.
+/// An I/O error, or a tensor can't be copied to the host.
 pub(crate) fn write_tensors(
     staging: &Staging,
     stem: &str,
@@ -90,7 +90,7 @@ pub(crate) fn write_tensors(
     write_weights(staging, stem, &turned, options)
 }
 
-/// A kernel as the engine wants it; any other tensor as it is.
+/// Transposes a kernel to the engine's layout; other tensors are unchanged.
 pub(crate) fn from_file(tensor: Tensor) -> Result<Tensor, ModelError> {
     if tensor.rank() != 4 {
         return Ok(tensor);
@@ -98,7 +98,7 @@ pub(crate) fn from_file(tensor: Tensor) -> Result<Tensor, ModelError> {
     Ok(tensor.permute((0, 2, 3, 1))?.contiguous()?)
 }
 
-/// A kernel as files have it; any other tensor as it is.
+/// Transposes a kernel to the file's layout; other tensors are unchanged.
 pub(crate) fn to_file(tensor: &Tensor) -> Result<Tensor, ModelError> {
     if tensor.rank() != 4 {
         return Ok(tensor.clone());
@@ -113,7 +113,7 @@ fn turned_shape(shape: &[usize]) -> Vec<usize> {
     }
 }
 
-/// The files that hold the weights: full numbers before halves, one file before shards.
+/// The weight files: full precision before half, one file before shards.
 fn weight_files(folder: &Path, stem: &str) -> Result<Vec<PathBuf>, ModelError> {
     for (single, index) in [
         (format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json")),

@@ -1,7 +1,7 @@
-//! How models are saved: checkpoints in their own form, exports in the ecosystem's.
+//! Saving of models: checkpoints in this crate's format, exports in the ecosystem's.
 //!
-//! A model keeps what its files came with as an [`Export`]; one that was made in memory has none and is written as the
-//! ecosystem's plainest folder.
+//! A model keeps the files it was loaded with as an [`Export`]; one made in memory has none and is written as a minimal
+//! folder.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ use crate::unet::UNetConfig;
 /// Writes a language model as a Hugging Face folder, or its adapters as a PEFT folder.
 #[derive(Clone, Debug, Default)]
 pub struct HuggingFaceExport {
-    /// What the model is called where it was found: what adapters name as their base.
+    /// The model's name or path, which adapters record as their base.
     pub base: PathBuf,
-    /// The files that are written beside the weights as they are: tokenizer, chat templates, generation settings.
+    /// Files copied beside the weights: tokenizer, chat templates, generation settings.
     pub extras: Extras,
-    /// How the weights or adapters are written.
+    /// The options of written weights or adapters.
     pub save: SaveOptions,
 }
 
@@ -31,24 +31,24 @@ impl Export<CausalConfig> for HuggingFaceExport {
         let Some(lora) = lora else {
             return save_huggingface(folder, config, tensors, &self.extras, self.save);
         };
-        // A base that is no file (an embedded model) keeps its name.
+        // A base that is not a path (an embedded model) keeps its name.
         let base = if self.base.exists() { std::path::absolute(&self.base).ok() } else { None };
         let base = base.unwrap_or_else(|| self.base.clone());
         save_peft(folder, config, &base.to_string_lossy(), lora, tensors, &self.extras, self.save)
     }
 }
 
-/// Writes a denoiser as a diffusers folder: the network, and everything it came with as it was. Adapters are written as a
+/// Writes a denoiser as a diffusers folder: the network, with copies of the other components. Adapters are written as a
 /// LoRA file that diffusers loads.
 #[derive(Clone, Debug, Default)]
 pub struct DiffusersExport {
-    /// The folder whose other parts (autoencoder, text encoders, tokenizers) are written beside the network.
+    /// The folder of the other components (autoencoder, text encoders, tokenizers).
     pub folder: Option<DiffusersFolder>,
     /// The scheduler's file, as text.
     pub scheduler: Option<String>,
-    /// What the model is called where it was found: what adapters name as their base.
+    /// The model's name or path, which adapters record as their base.
     pub base: String,
-    /// How the network's weights or adapters are written.
+    /// The options of the network's written weights or adapters.
     pub save: SaveOptions,
 }
 
@@ -74,8 +74,8 @@ impl Export<UNetConfig> for DiffusersExport {
 }
 
 impl Persist for CausalLm {
-    /// Writes what learns (all weights, or the adapters, whose base is the one the run began with), the optimiser's state
-    /// and the average of the weights, where there is one.
+    /// Writes trainable tensors (all weights, or the adapters, which need the same base on resume), the optimiser
+    /// state, and the EMA if there is one.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
         Ok(self.decoder.save_checkpoint(folder)?)
     }
@@ -84,8 +84,8 @@ impl Persist for CausalLm {
         Ok(self.decoder.restore_checkpoint(folder)?)
     }
 
-    /// Writes what the model's exporter writes; without one a Hugging Face folder without a tokenizer, or a PEFT folder
-    /// whose base has no name. Where there is an average of the weights, it is what is written.
+    /// Exports by the model's exporter; without one as a Hugging Face folder without a tokenizer, or a PEFT folder with
+    /// an empty base name. An EMA replaces the weights.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         let plain = HuggingFaceExport::default();
         Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)
@@ -97,7 +97,7 @@ impl Persist for CausalLm {
 }
 
 impl Persist for Denoiser {
-    /// Writes what learns, the optimiser's state and the average of the weights, where there is one.
+    /// Writes trainable tensors, the optimiser state, and the EMA if there is one.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
         Ok(self.unet.save_checkpoint(folder)?)
     }
@@ -106,8 +106,8 @@ impl Persist for Denoiser {
         Ok(self.unet.restore_checkpoint(folder)?)
     }
 
-    /// Writes what the denoiser's exporter writes; without one the network alone, or adapters whose base has no name.
-    /// Where there is an average of the weights, it is what is written.
+    /// Exports by the denoiser's exporter; without one the network alone, or adapters with an empty base name. An EMA
+    /// replaces the weights.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         let plain = DiffusersExport::default();
         Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)

@@ -1,4 +1,4 @@
-//! The files beside the weights, kept as bytes so that saving writes back what was read.
+//! Files beside the weights, kept as bytes so that saving preserves them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ const CARRIED: [&str; 10] = [
     GENERATION,
 ];
 
-/// The one of the carried files that is not about how text is read.
+/// The only one of these files that does not concern tokenisation.
 const GENERATION: &str = "generation_config.json";
 
 /// File names and their bytes: tokenizer, chat template, generation settings.
@@ -32,10 +32,10 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// Reads those of the carried files that a folder has.
+    /// Reads the extra files of a folder.
     ///
     /// # Errors
-    /// A file that is there and can't be read.
+    /// A file that exists and can't be read.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let mut extras = Self::default();
         for name in CARRIED {
@@ -48,7 +48,7 @@ impl Extras {
         Ok(extras)
     }
 
-    /// Reads the chat templates beside the default one, where there is a folder of them.
+    /// Reads additional chat templates, if there is a folder of them.
     fn read_templates(&mut self, folder: &Path) -> Result<(), ModelError> {
         if !folder.is_dir() {
             return Ok(());
@@ -64,8 +64,8 @@ impl Extras {
         Ok(())
     }
 
-    /// Puts the way in which another folder reads text in place of this one's: all of it where that folder has its own
-    /// `tokenizer.json`, else its chat templates where it has any. Says whether anything changed.
+    /// Replaces tokeniser files by another folder's: all of them if that folder has its own `tokenizer.json`, else its
+    /// chat templates if it has any. Returns whether anything changed.
     pub(crate) fn take_tokenizer_of(&mut self, other: &Self) -> bool {
         let is_template = |name: &str| name.starts_with(ADDITIONAL_TEMPLATES) || name == "chat_template.jinja";
         let has_tokenizer = other.get("tokenizer.json").is_some();
@@ -79,7 +79,7 @@ impl Extras {
         true
     }
 
-    /// Adds or replaces a file; a name with a `/` is a file in a folder.
+    /// Adds or replaces a file; a name with a `/` is in a subfolder.
     pub fn insert(&mut self, name: impl Into<String>, bytes: Vec<u8>) {
         self.files.insert(name.into(), bytes);
     }
@@ -94,12 +94,12 @@ impl Extras {
         self.files.get(name).map(Vec::as_slice)
     }
 
-    /// Lists files and bytes in the order of their names.
+    /// Files and bytes, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 
-    /// Parses one of the files as a JSON object; `None` when it isn't there.
+    /// Parses one of the files as a JSON object; `None` if it is absent.
     pub(crate) fn json(&self, folder: &Path, name: &str) -> Result<Option<Value>, ModelError> {
         self.get(name).map(|bytes| parse_object(&folder.join(name), bytes)).transpose()
     }

@@ -1,4 +1,4 @@
-//! Reading Hugging Face model folders.
+//! Reads Hugging Face model folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,12 +15,13 @@ use crate::weights_file::WeightsFile;
 /// Loads a folder of `config.json`, safetensors (one file, or shards and their index) and tokenizer files.
 ///
 /// # Errors
-/// A file that is missing, damaged or of another kind; tensors that are missing, unknown, misshapen or not finite.
+/// A file that is missing, damaged or of another kind; tensors that are missing, unknown, of the wrong shape or not
+/// finite.
 pub(super) fn load(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     load_headed(folder, device, Head::Vocabulary)
 }
 
-/// Says whether the `config.json` in a folder names the class of a reward model.
+/// Whether the `config.json` in a folder names the class of a reward model.
 pub fn is_reward(folder: &Path) -> bool {
     let class = read_object(&folder.join("config.json"))
         .ok()
@@ -28,17 +29,17 @@ pub fn is_reward(folder: &Path) -> bool {
     class.is_some_and(|class| class.ends_with("ForSequenceClassification"))
 }
 
-/// Loads the Hugging Face folder of a reward model, a decoder with a score in place of an output matrix; its configuration
-/// and tensors make a [`RewardModel`](crate::causal::RewardModel).
+/// Loads a reward model from a Hugging Face folder, a decoder with a scalar head; its config and tensors make a
+/// [`RewardModel`](crate::causal::RewardModel).
 ///
 /// # Errors
-/// Files that are missing or damaged, an architecture that is not built here, tensors that are not those of the
-/// configuration, more than one label.
+/// Files that are missing or damaged, an unsupported architecture, tensors that do not match the config, more than one
+/// label.
 pub fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     load_headed(folder, device, Head::Reward)
 }
 
-/// What stands on a decoder.
+/// The head of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
     Vocabulary,
@@ -71,7 +72,7 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras })
 }
 
-/// Checks a configuration; its errors name the file.
+/// Validates a config; errors name the file.
 pub(super) fn parse_config(path: &Path, value: serde_json::Value) -> Result<CausalConfig, ModelError> {
     CausalConfig::from_json(value).map_err(|e| match e {
         ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(path, e.to_string()),
@@ -92,7 +93,7 @@ fn weight_files(folder: &Path, head: Head) -> Result<Vec<PathBuf>, ModelError> {
     Err(ModelError::format(folder, explain_no_weights(folder, head)?))
 }
 
-/// The shards that an index lists.
+/// The shards in an index.
 pub(super) fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let value = read_object(index)?;
     let Some(map) = value["weight_map"].as_object().filter(|map| !map.is_empty()) else {
@@ -100,7 +101,7 @@ pub(super) fn sharded(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Model
     };
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
-        // Only a bare file name may be meant: anything else would read outside the folder.
+        // Only bare file names are accepted: others would read outside the folder.
         match file.as_str().filter(|f| Path::new(f).file_name().is_some_and(|n| n == *f)) {
             Some(file) => names.insert(file),
             None => return Err(ModelError::tensor(index, tensor, format!("its file is {file}, not a file name"))),
@@ -140,17 +141,21 @@ fn explain_no_weights(folder: &Path, head: Head) -> Result<String, ModelError> {
     })
 }
 
-/// Where a tensor is, and what it is like.
+/// The location, type and shape of a tensor.
 #[derive(Debug)]
-struct Place {
+struct TensorLocation {
     file: usize,
     stored: String,
     shape: Vec<usize>,
 }
 
-/// Where each tensor of the architecture is.
-fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BTreeMap<String, Place>, ModelError> {
-    let mut places: BTreeMap<String, Place> = BTreeMap::new();
+/// The location of each tensor of the architecture.
+fn places(
+    config: &CausalConfig,
+    files: &[WeightsFile],
+    head: Head,
+) -> Result<BTreeMap<String, TensorLocation>, ModelError> {
+    let mut places: BTreeMap<String, TensorLocation> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         if let Some(stored) = file.entries().keys().find(|stored| is_quantised(stored)) {
             let reason = "the weights are quantised; bring the model as it was before, in F32, F16, BF16 or F64";
@@ -162,7 +167,7 @@ fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BT
                 Head::Reward => config.canonical_reward_name(stored),
             };
             let Some(name) = name else { continue };
-            let place = Place { file: index, stored: stored.clone(), shape: entry.shape.clone() };
+            let place = TensorLocation { file: index, stored: stored.clone(), shape: entry.shape.clone() };
             if let Some(twin) = places.insert(name, place) {
                 let reason = format!("also stored as `{}` in {}", twin.stored, files[twin.file].path().display());
                 return Err(ModelError::tensor(file.path(), stored, reason));
@@ -172,18 +177,18 @@ fn places(config: &CausalConfig, files: &[WeightsFile], head: Head) -> Result<BT
     Ok(places)
 }
 
-/// Whether a tensor is a part of a quantised weight, by the names that the common quantisers give them.
+/// Whether a tensor is part of a quantised weight, by the names of common quantisers.
 fn is_quantised(stored: &str) -> bool {
     const PARTS: [&str; 8] =
         ["qweight", "qzeros", "absmax", "quant_map", "SCB", "weight_packed", "weight_scale", "weight_scale_inv"];
     stored.rsplit('.').next().is_some_and(|part| PARTS.contains(&part))
 }
 
-/// Decides what the output matrix of a tied model is, as transformers 5 does. One that is stored alone is the embedding
-/// as well; one that is stored beside another embedding is a matrix of its own, whatever the configuration says.
+/// Resolves the output matrix of a tied model as transformers 5 does. If only the output matrix is stored, it is the
+/// embedding too; if a different embedding is stored beside it, the two are untied, whatever the config says.
 fn settle_tie(
     config: &mut CausalConfig,
-    places: &mut BTreeMap<String, Place>,
+    places: &mut BTreeMap<String, TensorLocation>,
     files: &[WeightsFile],
 ) -> Result<(), ModelError> {
     let (embedding, head) = (config.embedding_name(), config.head_name());
@@ -199,18 +204,18 @@ fn settle_tie(
     Ok(())
 }
 
-fn same_numbers(files: &[WeightsFile], a: &Place, b: &Place) -> Result<bool, ModelError> {
-    let numbers = |place: &Place| {
+fn same_numbers(files: &[WeightsFile], a: &TensorLocation, b: &TensorLocation) -> Result<bool, ModelError> {
+    let numbers = |place: &TensorLocation| {
         let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
         Ok::<_, ModelError>(tensor.flatten_all()?.to_vec1::<f32>()?)
     };
     Ok(numbers(a)? == numbers(b)?)
 }
 
-/// Compares the tensors that are there with those the configuration needs.
+/// Compares the stored tensors with those of the config.
 ///
 /// # Errors
-/// One message that lists some of the missing, unknown and misshapen tensors.
+/// One message that lists some of the missing, unknown and wrongly shaped tensors.
 pub(super) fn check_tensors(
     path: &Path,
     config: &CausalConfig,
@@ -220,7 +225,7 @@ pub(super) fn check_tensors(
     compare(path, config.architecture.model_type(), &config.expected_tensors(), found)
 }
 
-/// Compares the tensors that are there with those of a reward model.
+/// Compares the stored tensors with those of a reward model.
 fn check_reward(path: &Path, config: &CausalConfig, found: &BTreeMap<String, Vec<usize>>) -> Result<(), ModelError> {
     check_layers(path, config, found.len())?;
     if let Some([labels @ (0 | 2..), _]) = found.get(SCORE).map(Vec::as_slice) {
@@ -230,7 +235,7 @@ fn check_reward(path: &Path, config: &CausalConfig, found: &BTreeMap<String, Vec
     compare(path, "reward model's", &config.reward_tensors(), found)
 }
 
-/// A configuration that claims a billion layers must not be spelled out.
+/// Refuses a config with more layers than tensors, before names are generated for a billion of them.
 fn check_layers(path: &Path, config: &CausalConfig, n_tensors: usize) -> Result<(), ModelError> {
     if config.n_layers <= n_tensors {
         return Ok(());
@@ -239,10 +244,10 @@ fn check_layers(path: &Path, config: &CausalConfig, n_tensors: usize) -> Result<
     Err(ModelError::format(path, reason))
 }
 
-/// Compares tensors with those that a model of kind `what` has.
+/// Compares tensors with those of a model of kind `what`.
 ///
 /// # Errors
-/// One message that lists some of the missing, unknown and misshapen tensors.
+/// One message that lists some of the missing, unknown and wrongly shaped tensors.
 pub(super) fn compare(
     path: &Path,
     what: &str,

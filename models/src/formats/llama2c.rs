@@ -1,8 +1,8 @@
-//! llama2.c files: a Llama in one `.bin`, its tokenizer in another beside it.
+//! llama2.c files: a Llama in a `.bin`, with its tokenizer in another.
 //!
-//! The format is that of <https://github.com/karpathy/llama2.c>'s first version: seven 32-bit integers (width, inner width,
-//! layers, heads, key and value heads, vocabulary, context; a negative vocabulary means an output matrix of its own),
-//! then the weights as f32, all layers of a kind together.
+//! The format is that of <https://github.com/karpathy/llama2.c>'s first version: seven 32-bit integers (width, MLP
+//! width, layers, heads, key and value heads, vocabulary, context; a negative vocabulary means an untied output
+//! matrix), then the weights as f32, grouped by kind over all layers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ use tensorfile::{Floats, SizedFile, read_floats};
 
 /// Bytes of the header.
 const HEADER: u64 = 28;
-/// Ids of the tokens that are always there: unknown, start, end; then 256 bytes.
+/// Ids of the fixed tokens: unknown, start, end; then 256 bytes.
 const UNKNOWN: u32 = 0;
 const START: u32 = 1;
 const END: u32 = 2;
 const FIRST_TEXT: usize = 259;
 
-/// The sizes in the header, checked.
+/// The validated sizes in the header.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     width: usize,
@@ -38,16 +38,15 @@ struct Sizes {
     tied: bool,
 }
 
-/// Whether a file can be a llama2.c model: its header is possible and the file as long as it says.
+/// Whether a file can be a llama2.c model: a valid header that matches the file's length.
 pub(super) fn looks_like(path: &Path) -> bool {
     SizedFile::open(path).is_ok_and(|file| Sizes::read(&file).is_ok())
 }
 
-/// Loads a model, and its tokenizer where a `tok*.bin` of as many tokens lies beside it.
+/// Loads a model, with its tokenizer if a `tok*.bin` with the same vocabulary size is in its folder.
 ///
 /// # Errors
-/// An impossible header, a file that is shorter or longer than its header says, numbers that aren't finite, a damaged
-/// tokenizer.
+/// An invalid header, a file whose length does not match its header, non-finite numbers, a damaged tokenizer.
 pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     let file = SizedFile::open(path)?;
     let sizes = Sizes::read(&file)?;
@@ -80,7 +79,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
 }
 
 impl Sizes {
-    /// Reads the header and holds it against the length of the file.
+    /// Reads the header and checks it against the file's length.
     fn read(file: &SizedFile) -> Result<Self, ModelError> {
         let bytes = file.bytes(0, HEADER)?;
         let mut numbers = [0_i64; 7];
@@ -117,12 +116,12 @@ impl Sizes {
         self.width / self.heads
     }
 
-    /// Numbers of the rotary tables that old versions stored and that are skipped.
+    /// The size of the rotary tables that old versions stored, which are skipped.
     fn legacy(self) -> usize {
         self.context * self.head_size()
     }
 
-    /// Length of the file; `None` beyond 64 bits.
+    /// The file's length; `None` beyond 64 bits.
     fn bytes(self) -> Option<u64> {
         let product = |factors: &[usize]| factors.iter().try_fold(1_u64, |n, f| n.checked_mul(*f as u64));
         let keys = self.key_value_heads * self.head_size();
@@ -140,7 +139,7 @@ impl Sizes {
     }
 }
 
-/// Reads the weights in the order of the file.
+/// Reads the weights in file order.
 struct Weights<'a> {
     file: &'a SizedFile,
     at: u64,
@@ -175,7 +174,7 @@ impl Weights<'_> {
         (0..self.sizes.layers).try_for_each(|layer| self.one(&format!("model.layers.{layer}.{name}"), shape, turned))
     }
 
-    /// Reads a tensor; `turned` is the number of heads whose rotary pairs are neighbours here.
+    /// Reads a tensor; `turned` is the number of heads if its rows have interleaved rotary pairs.
     fn one(&mut self, name: &str, shape: &[usize], turned: Option<usize>) -> Result<(), ModelError> {
         let count = shape.iter().product();
         let mut values = read_floats(self.file, self.at, count, Floats::F32)?;
@@ -216,7 +215,7 @@ fn read_tokenizer(path: &Path, n: usize) -> Result<Vocabulary, ModelError> {
     let file = SizedFile::open(path)?;
     let bytes = file.bytes(0, file.len())?;
     let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
-    // Four bytes of the longest length, eight of each token.
+    // Four bytes of the maximum length, eight per token.
     if n.checked_mul(8).is_none_or(|least| least + 4 > bytes.len()) || n < FIRST_TEXT {
         return Err(error(format!("{} bytes can't hold {n} tokens; a model needs at least {FIRST_TEXT}", bytes.len())));
     }
@@ -266,7 +265,7 @@ fn pieces(mut rest: &[u8], n: usize) -> Result<(Vec<String>, Vec<f32>), String> 
     Err(format!("{} bytes after the last of {n} tokens; is it another model's?", rest.len()))
 }
 
-/// Splits one token off: its score, its bytes, what follows.
+/// Splits off one token: its score, its bytes, the rest.
 fn split_token(bytes: &[u8]) -> Option<(f32, &[u8], &[u8])> {
     let (score, rest) = bytes.split_first_chunk()?;
     let (len, rest) = rest.split_first_chunk()?;

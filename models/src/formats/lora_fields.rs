@@ -1,16 +1,19 @@
-//! What becomes of each setting of an `adapter_config.json`.
+//! The handling of each setting of an `adapter_config.json`.
 //!
-//! Every field that PEFT declares is followed, harmless, or refused by name, and must be of its type. A setting that PEFT
-//! does not declare, as a later version may write, is refused where it switches something on: where it is true, or a list
-//! or an object with something in it.
+//! Every field that PEFT declares is followed, harmless, or refused by name, and its type is checked. A setting that
+//! PEFT does not declare, such as a later version's, is refused if it enables something: if it is true, or a non-empty
+//! list or object.
 
 use serde_json::Value;
 
-use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, first_refused, is_nothing, refused, unknown};
+use crate::fields::table::{
+    SettingHandling, SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused,
+    unknown,
+};
 
-/// A variant that an object switches on, even an empty one.
-const fn variant(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(false)) }
+/// A variant that an object enables, even an empty one.
+const fn variant(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| matches!(value, Value::Null | Value::Bool(false)) }
 }
 
 const LORA: Table = &[
@@ -20,12 +23,12 @@ const LORA: Table = &[
     ("auto_mapping", Harmless),
     ("base_model_name_or_path", Honoured),
     ("bias", Honoured),
-    // How a start is found, which the start itself is told by: `init_lora_weights` says which of them are refused.
+    // The computation of an initialisation; `init_lora_weights` selects it and refuses the unsupported ones.
     ("corda_config", Harmless),
     ("ensure_weight_tying", Honoured),
     ("eva_config", Harmless),
     ("exclude_modules", Honoured),
-    // PEFT, too, goes by the layer's class.
+    // PEFT, too, decides by the layer's class.
     ("fan_in_fan_out", Harmless),
     ("inference_mode", Harmless),
     ("init_lora_weights", Honoured),
@@ -36,7 +39,7 @@ const LORA: Table = &[
     ("loftq_config", Harmless),
     ("lora_alpha", Honoured),
     ("lora_bias", refused("a bias beside lora_B")),
-    // Of training; nothing is dropped here.
+    // Training only; dropout is not applied here.
     ("lora_dropout", Harmless),
     ("lora_ga_config", Harmless),
     ("megatron_config", refused("Megatron's parallel layers")),
@@ -61,7 +64,7 @@ const LORA: Table = &[
     ("velora_config", variant("VeLoRA")),
 ];
 
-/// What older versions and other tools write.
+/// Fields of older versions and other tools.
 const OLDER: Table = &[
     ("enable_lora", refused("LoRA of parts of a layer")),
     ("merge_weights", Harmless),
@@ -69,7 +72,7 @@ const OLDER: Table = &[
     ("use_lora", Harmless),
 ];
 
-/// A type that a setting has in PEFT.
+/// The type of a setting in PEFT.
 struct Type {
     name: &'static str,
     is: fn(&Value) -> bool,
@@ -114,7 +117,7 @@ const TYPES: &[(&str, &Type)] = &[
 /// Checks the settings of an adapter.
 ///
 /// # Errors
-/// Another kind than LoRA, a value of another type, a variant that is not built; the reason, with the setting's name.
+/// A method other than LoRA, a value of another type, an unsupported variant; the message has the setting's name.
 pub(super) fn check(settings: &Value) -> Result<(), String> {
     match settings["peft_type"].as_str() {
         Some("LORA") => {}
@@ -122,7 +125,7 @@ pub(super) fn check(settings: &Value) -> Result<(), String> {
         None => return Err("`peft_type` is missing; it must be LORA".to_owned()),
     }
     for (key, of_type) in TYPES {
-        // Null is Python's None: nothing, but where a number is needed.
+        // Null is Python's None, valid except where a number is required.
         let may_be_null = !matches!(*key, "r" | "lora_alpha");
         match settings.get(*key) {
             Some(Value::Null) if may_be_null => {}
@@ -145,10 +148,10 @@ fn is_switched_on(value: &Value) -> bool {
     !is_nothing(value) && matches!(value, Value::Bool(_) | Value::Array(_) | Value::Object(_))
 }
 
-/// Accepts the starts after which the base is what it was; the others take a part of its weights away, and PEFT does so
-/// again when it loads the adapter.
+/// Accepts initialisations that keep the base unchanged; others subtract from its weights, and PEFT does so again when
+/// it loads the adapter.
 fn check_start(start: &Value) -> Result<(), String> {
-    // PEFT compares this one without regard to case.
+    // PEFT compares this value case-insensitively.
     match start.as_str() {
         None | Some("eva" | "orthogonal") => Ok(()),
         Some(name) if name.eq_ignore_ascii_case("gaussian") => Ok(()),
@@ -179,7 +182,7 @@ mod tests {
         assert!(TYPES.iter().all(|(key, _)| find(&[LORA], key).is_some()));
     }
 
-    /// Settings of which one is `value`.
+    /// Settings with one key set to `value`.
     fn with(key: &str, value: Value) -> Result<(), String> {
         let mut settings = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"] });
         settings[key] = value;

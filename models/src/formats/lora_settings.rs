@@ -1,4 +1,4 @@
-//! The settings of LoRA adapters as PEFT writes them: `adapter_config.json`, or an entry in a diffusers file's header.
+//! LoRA settings in PEFT's format: `adapter_config.json`, or an entry in the header of a diffusers file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::lora_targets::{Names, Numbers};
 use super::{LoraLayer, lora_fields};
 use crate::ModelError;
 
-/// A layer's factors while they are collected.
+/// A layer's factors, while a file is read.
 #[derive(Debug, Default)]
 pub(super) struct Halves {
     pub(super) a: Option<Tensor>,
@@ -19,18 +19,18 @@ pub(super) struct Halves {
     pub(super) embedding: bool,
 }
 
-/// Adapters of a file as what a model learns: their settings, and the parameters as they stand.
+/// Loaded adapters for further training: their config and parameters.
 #[derive(Clone, Debug)]
 pub struct TrainedLora {
-    /// What they were made with.
+    /// Their config.
     pub config: LoraConfig,
-    /// Both halves of each, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    /// Both factors of each layer `P`, `P.lora_A.weight` and `P.lora_B.weight`.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
 impl TrainedLora {
     /// # Errors
-    /// Adapters that one rank and one scale do not describe; the reason.
+    /// Adapters with several ranks or scales.
     pub(super) fn new(layers: &BTreeMap<String, LoraLayer>, all: &[AdaptableLayer]) -> Result<Self, String> {
         let Some(first) = layers.values().next() else { return Err("it has no adapters".to_owned()) };
         let rank = first.a.dim(0).unwrap_or(0);
@@ -48,7 +48,7 @@ impl TrainedLora {
             let (a, b) = parameter_names(name);
             tensors.extend([(a, layer.a.clone()), (b, layer.b.clone())]);
         }
-        // What was divided is multiplied again: rounding must not make 15.999999999999998 of 16.
+        // The scale is multiplied back to alpha: rounding must not make 15.999999999999998 of 16.
         let width = if first.rslora { (rank as f64).sqrt() } else { rank as f64 };
         let alpha = (first.scale * width * 1e9).round() / 1e9;
         let targets = LoraTargets::exactly(&layers.keys().map(String::as_str).collect(), all);
@@ -56,13 +56,13 @@ impl TrainedLora {
     }
 }
 
-/// The parts of `adapter_config.json` that matter.
+/// The relevant settings of `adapter_config.json`.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) base: Option<String>,
-    /// The ends of the names of modules that are saved whole.
+    /// Name suffixes of modules that are saved whole.
     pub(super) modules_to_save: Vec<String>,
-    /// Whether what is done to an embedding is done to the output matrix that is tied to it.
+    /// Whether a change of the embedding also applies to the tied output matrix.
     pub(super) ensures_tying: bool,
     rank: usize,
     alpha: f64,
@@ -74,10 +74,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks the settings, which are in the file at `path`.
+    /// Reads and checks the settings; `path` is their file.
     ///
     /// # Errors
-    /// Adapters of another kind or of a variant that is not built, settings of another type.
+    /// Another method, an unsupported variant, settings of another type.
     pub(super) fn of(path: &Path, value: &Value) -> Result<Self, ModelError> {
         Self::read(value).map_err(|reason| ModelError::format(path, reason))
     }
@@ -100,21 +100,21 @@ impl Settings {
         })
     }
 
-    /// Whether a layer gets an adapter; PEFT leaves out the factors of one that doesn't.
+    /// Whether a layer is a target; PEFT ignores the factors of other layers.
     fn is_target(&self, layer: &str, is_output_or_embedding: bool) -> bool {
         let meant = |names: &Option<Names>| names.as_ref().map(|names| names.mean(layer, is_output_or_embedding));
         meant(&self.targets).unwrap_or(true) && !meant(&self.excluded).unwrap_or(false)
     }
 
-    /// Whether a module is saved whole, beside the adapters.
+    /// Whether a module is saved whole, besides the adapters.
     pub(super) fn is_saved_whole(&self, module: &str) -> bool {
         self.modules_to_save.iter().any(|end| module.ends_with(end.as_str()))
     }
 
-    /// The adapter of one layer, which the settings must mean.
+    /// The adapter of a layer, which must be a target.
     ///
     /// # Errors
-    /// They don't, or as [`Settings::layer`]; the reason.
+    /// The layer is not a target, or as [`Settings::layer`].
     pub(super) fn targeted_layer(
         &self,
         name: &str,
@@ -130,7 +130,7 @@ impl Settings {
     /// The adapter of one layer.
     ///
     /// # Errors
-    /// Half an adapter, or one of another rank than the settings give it; the reason.
+    /// Only one factor, or another rank than in the settings.
     pub(super) fn layer(&self, name: &str, halves: Halves) -> Result<LoraLayer, String> {
         let Halves { a: Some(a), b: Some(b), embedding } = halves else {
             return Err("one of lora_A and lora_B is missing".to_owned());

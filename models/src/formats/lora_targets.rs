@@ -1,23 +1,24 @@
-//! Which layers an adapter's settings mean, by PEFT's rules of names and patterns.
+//! Matches layers to target settings, by PEFT's rules of names and patterns.
 //!
-//! Names are those that the layers have in memory, where GPT-NeoX's output matrix is `lm_head`.
+//! Names are those in memory, where GPT-NeoX's output matrix is `lm_head`.
 
 use serde_json::Value;
 use tokenizers::utils::SysRegex;
 
-/// Numbers for the layers that match a pattern: `rank_pattern` or `alpha_pattern`.
+/// Values for layers that match a pattern: `rank_pattern` or `alpha_pattern`.
 #[derive(Debug)]
 pub(super) struct Numbers(Vec<(SysRegex, f64)>);
 
 impl Numbers {
-    /// Reads an object of patterns and numbers.
+    /// Reads an object of patterns and values.
     ///
     /// # Errors
-    /// What is no pattern, or no number as `is_number` wants it; the reason.
+    /// An invalid pattern, or a value that fails `is_number`.
     pub(super) fn read(settings: &Value, key: &str, is_number: fn(&Value) -> bool) -> Result<Self, String> {
         let Some(map) = settings[key].as_object() else { return Ok(Self(Vec::new())) };
         let one = |(pattern, number): (&String, &Value)| {
-            // A pattern is about the end of a name, after a dot, unless it begins with ^: then about the whole.
+            // A pattern matches at the end of a name, after a dot, unless it begins with ^: then it matches the whole
+            // name.
             let anchored = format!("\\A(.*\\.)?({pattern})$");
             let compiled = SysRegex::new(&anchored)
                 .map_err(|e| format!("`{pattern}` in `{key}` is not a pattern of layers: {e}"))?;
@@ -29,7 +30,7 @@ impl Numbers {
         map.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The number of the first pattern that a layer matches.
+    /// The value of the first pattern that matches a layer.
     pub(super) fn find(&self, layer: &str) -> Option<f64> {
         self.0.iter().find(|(pattern, _)| pattern.find_iter(layer).next().is_some()).map(|(_, number)| *number)
     }
@@ -38,19 +39,19 @@ impl Numbers {
 /// `target_modules` or `exclude_modules`.
 #[derive(Debug)]
 pub(super) enum Names {
-    /// Names, or the ends of names after a dot, of some layers.
+    /// Names, or name suffixes after a dot, of some layers.
     Ends(Vec<String>, Layers),
-    /// A pattern of whole names.
+    /// A pattern for whole names.
     Pattern(SysRegex),
     /// Every linear layer but the output layer.
     AllLinear,
 }
 
 impl Names {
-    /// Reads a list or a pattern; `None` where there is neither.
+    /// Reads a list or a pattern; `None` if there is neither.
     ///
     /// # Errors
-    /// What is no pattern; the reason.
+    /// An invalid pattern.
     pub(super) fn read(settings: &Value, key: &str) -> Result<Option<Self>, String> {
         Ok(match &settings[key] {
             Value::String(text) if text.eq_ignore_ascii_case("all-linear") => Some(Self::AllLinear),
@@ -60,7 +61,7 @@ impl Names {
             }
             Value::Array(names) => {
                 let names = names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
-                // What is left out is left out of all layers.
+                // Exclusions apply to all layers.
                 let layers = if key == "target_modules" { Layers::read(settings)? } else { Layers::default() };
                 Some(Self::Ends(names, layers))
             }
@@ -68,7 +69,7 @@ impl Names {
         })
     }
 
-    /// Whether a layer is meant.
+    /// Whether a layer matches.
     pub(super) fn mean(&self, layer: &str, is_output_or_embedding: bool) -> bool {
         match self {
             Self::AllLinear => !is_output_or_embedding,
@@ -81,12 +82,12 @@ impl Names {
     }
 }
 
-/// `layers_to_transform` and `layers_pattern`: the layers, by their number in a name.
+/// `layers_to_transform` and `layers_pattern`: layers by the number in their name.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// All of them, if there are none.
+    /// The layer numbers; empty for all layers.
     numbers: Vec<u64>,
-    /// What stands before the number, if that matters.
+    /// The name components before the number; empty for any.
     before: Vec<String>,
 }
 
@@ -94,7 +95,7 @@ impl Layers {
     fn read(settings: &Value) -> Result<Self, String> {
         let list = |key: &str| match &settings[key] {
             Value::Null => Vec::new(),
-            // Nothing in Python either.
+            // An empty text is false in Python too.
             Value::String(text) if text.is_empty() => Vec::new(),
             Value::Array(values) => values.clone(),
             one => vec![one.clone()],
@@ -113,7 +114,7 @@ impl Layers {
         })
     }
 
-    /// Whether a module belongs to one of the layers: the first number in its name is the layer's.
+    /// Whether a module belongs to one of the layers, by the first number in its name.
     fn have(&self, module: &str) -> bool {
         if self.numbers.is_empty() {
             return true;
@@ -145,18 +146,18 @@ mod tests {
         let layer = "model.layers.0.self_attn.q_proj";
         assert!(find("q_proj", layer) && find("self_attn.q_proj", layer) && find("layers.0.*q_proj", layer));
         assert!(!find("proj", layer) && !find("layers.0", layer) && !find("_proj", layer));
-        // With ^ a pattern is about the whole name.
+        // With ^ a pattern matches the whole name.
         assert!(find("^model.layers.0.*", layer) && find("^model\\.layers\\.\\d+\\..*q_proj", layer));
         assert!(!find("^layers.0.self_attn.q_proj", layer) && !find("^q_proj", layer));
         assert!(find("k_proj|q_proj", layer));
-        // The first one wins, in the order of the file.
+        // The first pattern wins, in file order.
         assert_eq!(numbers(json!({ "p": { "q_proj": 1, "^model.*": 2 } })).unwrap().find(layer), Some(1.0));
         assert_eq!(numbers(json!({ "p": { "^model.*": 2, "q_proj": 1 } })).unwrap().find(layer), Some(2.0));
         assert!(numbers(json!({ "p": { "(": 2 } })).unwrap_err().contains("not a pattern"));
         assert!(numbers(json!({ "p": { "q": "2" } })).unwrap_err().contains("`q` in `p` is \"2\""));
     }
 
-    /// As `check_target_module_exists` of peft 0.21 had it.
+    /// As `check_target_module_exists` of peft 0.21.
     #[test]
     fn some_layers_are_meant_by_their_numbers() {
         let meant = |layers: Value, pattern: Value, name: &str| {
@@ -171,7 +172,7 @@ mod tests {
         }
         assert!(meant(json!(null), json!(null), first) && meant(json!([]), json!(null), first));
         assert!(!meant(json!([1]), json!(["h"]), second));
-        // A whole name is meant whatever its number; an end without one is not.
+        // A whole name matches whatever its number; a suffix without a number does not.
         assert!(meant(json!([1]), json!(null), "lm_head") && !meant(json!([1]), json!(null), "model.q_proj"));
         let refused = |settings| Names::read(&settings, "target_modules").unwrap_err();
         assert!(

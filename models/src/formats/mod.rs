@@ -1,12 +1,12 @@
 //! Models on disk: Hugging Face folders, GGUF files, llama2.c files, PEFT adapters.
 //!
-//! [`load`] looks at what a path is and reads it into [`ModelFiles`]: a checked configuration, every tensor of the
-//! architecture under its Hugging Face name as f32, and the tokenizer with its chat template. Whatever the format, the
+//! [`load`] detects the kind of a path and reads it into [`ModelFiles`]: a validated config, every tensor of the
+//! architecture under its Hugging Face name as f32, and the tokenizer with its chat template. From any format, the
 //! result can be saved with [`save_huggingface`] as a folder that transformers loads. [`ModelFiles::frozen`] and
-//! [`ModelFiles::trainable`] make a model of it that keeps what it is saved with.
+//! [`ModelFiles::trainable`] make a model of it with the matching exporter.
 //!
-//! Headers are believed only as far as the file bears them out, so a damaged file is an error that names what is wrong,
-//! never a crash and never a huge allocation.
+//! Headers are validated against the file, so a damaged file gives an error that names the problem, never a panic or a
+//! huge allocation.
 
 mod clip;
 mod clip_tokenizer;
@@ -40,7 +40,7 @@ use candle_core::{Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
-pub use diffusers::{DiffusersFolder, Part};
+pub use diffusers::{Component, DiffusersFolder};
 pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
 pub use huggingface::{is_reward, load_reward};
@@ -59,15 +59,15 @@ use crate::causal::{CausalConfig, CausalLm, Training};
 /// A causal language model as read from disk.
 #[derive(Clone, Debug)]
 pub struct ModelFiles {
-    /// Where it was read from.
+    /// Its path.
     pub path: PathBuf,
-    /// The checked configuration.
+    /// The validated config.
     pub config: CausalConfig,
     /// Every tensor of the architecture, f32, under its Hugging Face name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The tokenizer, where there is one.
+    /// The tokenizer, if there is one.
     pub tokenizer: Option<ModelTokenizer>,
-    /// Files to carry over when the model is saved.
+    /// Files copied when the model is saved.
     pub extras: Extras,
 }
 
@@ -75,44 +75,43 @@ impl ModelFiles {
     /// Returns the tokenizer.
     ///
     /// # Errors
-    /// [`ModelError::NoTokenizer`] when the model came without one.
+    /// [`ModelError::NoTokenizer`] if the model has no tokenizer.
     pub fn tokenizer(&self) -> Result<&ModelTokenizer, ModelError> {
         self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { path: self.path.clone() })
     }
 
-    /// The tokens that end a text: the tokenizer's, or those of the configuration where there is no tokenizer.
+    /// The EOS tokens: the tokenizer's, or the config's if there is no tokenizer.
     pub fn eos(&self) -> &[u32] {
         self.tokenizer.as_ref().map_or(&self.config.eos, |t| &t.eos)
     }
 
-    /// Makes a model that stays as it is of the files: [`CausalLm::frozen`] that is exported with what they came with.
+    /// Makes a frozen model: [`CausalLm::frozen`] with an exporter that copies its files.
     ///
     /// # Errors
-    /// Tensors that are not those of the configuration.
+    /// Tensors that do not match the config.
     pub fn frozen(self) -> Result<CausalLm, ModelError> {
         let Self { path: base, config, tensors, extras, .. } = self;
         let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
         Ok(CausalLm::frozen(config, tensors)?.with_exporter(exporter))
     }
 
-    /// Makes a model that learns of the files: [`CausalLm::trainable`] that is exported with what they came with.
+    /// Makes a trainable model: [`CausalLm::trainable`] with an exporter that copies its files.
     ///
     /// # Errors
-    /// As [`ModelFiles::frozen`], and adapter settings that fit no layer.
+    /// As [`ModelFiles::frozen`], and LoRA settings that match no layer.
     pub fn trainable(self, training: Training) -> Result<CausalLm, ModelError> {
         let Self { path: base, config, tensors, extras, .. } = self;
         let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
         Ok(CausalLm::trainable(config, tensors, training)?.with_exporter(exporter))
     }
 
-    /// Returns what writes a model of these files: as a folder with the files it came with, or as adapters that name its
-    /// path as their base.
+    /// The exporter of a model of these files: a folder with copies of them, or adapters whose base is this path.
     pub fn exporter(&self) -> HuggingFaceExport {
         HuggingFaceExport { base: self.path.clone(), extras: self.extras.clone(), ..HuggingFaceExport::default() }
     }
 }
 
-/// What [`load`] reads, for messages.
+/// The kinds of paths that [`load`] reads, for messages.
 const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors), a .gguf file, a llama2.c .bin \
                         file, a run folder, or BASE+ADAPTER with a PEFT folder";
 
@@ -128,13 +127,13 @@ fn explain_missing(path: &Path) -> String {
     }
 }
 
-/// Loads a model from whatever the path is.
+/// Loads a model from a path of any accepted kind.
 ///
-/// A run folder stands for its `model/`. `base+adapter` is a model with a PEFT adapter added to its weights; a PEFT
-/// folder alone is that too where its `base_model_name_or_path` is a path that is there.
+/// A run folder resolves to its `model/`. `base+adapter` is a model with a PEFT adapter merged into its weights; so is
+/// a PEFT folder alone if its `base_model_name_or_path` is an existing path.
 ///
 /// # Errors
-/// A path that is not there or is none of the accepted kinds, and everything that can be wrong inside.
+/// A missing path, a path of no accepted kind, and all errors of its files.
 pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     if !path.exists() {
         return match split_adapter(path) {
@@ -151,7 +150,7 @@ fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError>
     }
     if peft::is_adapter(folder) {
         let base = peft::base_of(folder)?.unwrap_or_default();
-        // An adapter that names itself would be followed for ever.
+        // An adapter that names itself would recurse for ever.
         if !base.is_empty() && Path::new(&base).exists() && !peft::is_adapter(Path::new(&base)) {
             return load_adapted(Path::new(&base), folder, device);
         }
@@ -174,7 +173,7 @@ fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
         _ if start == *b"GGUF" || extension == "gguf" => gguf::load(path, device),
-        // PyTorch's files are zip archives.
+        // PyTorch files are zip archives.
         _ if start == *b"PK\x03\x04" => {
             let reason = "a PyTorch pickle, which is not read; save the model again with transformers, as safetensors";
             Err(ModelError::format(path, reason))
@@ -186,24 +185,24 @@ fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     }
 }
 
-/// The base that an adapter was made for, as it names it; `None` where the path is no adapter's folder or run.
+/// The base that an adapter names; `None` if the path is no adapter folder or run.
 ///
 /// # Errors
-/// The adapter's configuration can't be read.
+/// An unreadable adapter config.
 pub fn adapter_base(path: &Path) -> Result<Option<String>, ModelError> {
     let folder = resolve(path);
     if folder.join("config.json").is_file() || !peft::is_adapter(&folder) { Ok(None) } else { peft::base_of(&folder) }
 }
 
-/// Loads a base and adds an adapter to its weights.
+/// Loads a base and merges an adapter into its weights.
 fn load_adapted(base: &Path, adapter: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
     add_adapter(load(base, device)?, base, adapter, device)
 }
 
-/// Adds the adapter in a PEFT folder, or in a run, to the weights of `files`, which `base` names.
+/// Merges the adapter in a PEFT folder or a run into the weights of `files`, whose name is `base`.
 ///
 /// # Errors
-/// The adapter can't be read, or was made for another model.
+/// An unreadable adapter, or one of another model.
 pub fn add_adapter(
     mut files: ModelFiles,
     base: &Path,
@@ -214,7 +213,7 @@ pub fn add_adapter(
     peft_merge::check_fits(&folder, &lora, &files.config, &files.tensors)?;
     peft_merge::grow(&folder, &lora, &mut files.config, &mut files.tensors)?;
     merge_peft(&lora, &mut files.config, &mut files.tensors)?;
-    // What an adapter learned was read by the tokenizer that was saved beside it.
+    // The adapter was trained with the tokenizer that was saved beside it.
     if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
         files.tokenizer = ModelTokenizer::of_its_own(&folder, &files.extras, Some(&files.config))?;
         if let Some(tokenizer) = &files.tokenizer {
@@ -225,7 +224,7 @@ pub fn add_adapter(
     Ok(files)
 }
 
-/// Loads the adapter in a PEFT folder, or in a run, for a model of this configuration.
+/// Loads the adapter in a PEFT folder or a run, for a model of this config.
 ///
 /// # Errors
 /// As [`load_peft`].
@@ -233,7 +232,7 @@ pub fn load_adapter(adapter: &Path, config: &CausalConfig, device: &Device) -> R
     load_peft(&resolve(adapter), config, device)
 }
 
-/// Splits `base+adapter` where both are there; either may have a `+` of its own.
+/// Splits `base+adapter` if both exist; either may contain a `+`.
 pub fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let text = path.to_str()?;
     text.match_indices('+')
@@ -241,13 +240,13 @@ pub fn split_adapter(path: &Path) -> Option<(PathBuf, PathBuf)> {
         .find(|(base, adapter)| base.exists() && peft::is_adapter(&resolve(adapter)))
 }
 
-/// A run folder stands for the model it holds.
+/// Resolves a run folder to its model folder.
 fn resolve(path: &Path) -> PathBuf {
     let model = path.join("model");
     if path.join("config.toml").is_file() && model.is_dir() { model } else { path.to_path_buf() }
 }
 
-/// The first four bytes of a file, fewer where it has fewer.
+/// The first four bytes of a file, fewer if it is shorter.
 fn first_bytes(path: &Path) -> Result<Vec<u8>, ModelError> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| ModelError::io(path, e))?;

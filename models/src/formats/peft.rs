@@ -1,11 +1,11 @@
-//! LoRA adapters as PEFT keeps them: `adapter_config.json` and `adapter_model.safetensors`.
+//! LoRA adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 //!
 //! A layer with the Hugging Face name `P` has the tensors `base_model.model.P.lora_A.weight` [rank, in] and
 //! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A. An embedding's are
-//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Beside the factors, PEFT saves modules
-//! that were trained whole (`modules_to_save`), biases, and the base's own embedding and output matrix where one of them
-//! is adapted (`P.base_layer.weight`) or both have rows for new tokens. Of a module that was trained whole there may be
-//! three tensors then: `P.weight`, the same as `P.modules_to_save.weight`, and `P.original_module.weight`, the base's.
+//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Besides the factors, PEFT saves fully
+//! trained modules (`modules_to_save`), biases, and the base's embedding and output matrix if one of them is adapted
+//! (`P.base_layer.weight`) or both have rows for new tokens. A fully trained module may then have three tensors:
+//! `P.weight`, the identical `P.modules_to_save.weight`, and `P.original_module.weight`, the base's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,42 +26,42 @@ use crate::weights_file::WeightsFile;
 
 const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT puts before the name of a module.
+/// PEFT's prefix of module names.
 const PREFIX: &str = "base_model.model.";
 
 /// A LoRA adapter as read from disk.
 #[derive(Clone, Debug)]
 pub struct PeftAdapter {
-    /// What the adapter was trained on, as its configuration says.
+    /// The base model that its config names.
     pub base: Option<String>,
     /// The change to each weight, by the layer's Hugging Face name without `.weight`.
     pub layers: BTreeMap<String, LoraLayer>,
-    /// Tensors that take the place of the base's in the adapted model (PEFT's `modules_to_save`).
+    /// Tensors that replace the base's in the adapted model (PEFT's `modules_to_save`).
     pub replaced: BTreeMap<String, Tensor>,
-    /// Tensors of the base itself: the weights under an adapter, and biases.
+    /// The base's own tensors: weights under an adapter, and biases.
     pub base_weights: BTreeMap<String, Tensor>,
 }
 
-/// The two factors of a change, and its scale.
+/// The two factors of a weight change, and its scale.
 #[derive(Clone, Debug)]
 pub struct LoraLayer {
     /// A, [rank, in].
     pub a: Tensor,
     /// B, [out, rank].
     pub b: Tensor,
-    /// What their product is multiplied by.
+    /// The factor of their product.
     pub scale: f64,
-    /// Whether the scale is alpha / sqrt(rank), not alpha / rank.
+    /// Whether the scale is alpha / sqrt(rank) rather than alpha / rank.
     pub rslora: bool,
     /// Whether the layer is the embedding, whose weight is `[in, out]`.
     pub embedding: bool,
 }
 
 impl PeftAdapter {
-    /// The adapters as parameters of a model of this configuration, to go on learning.
+    /// The adapters as parameters of a model of this config, for further training.
     ///
     /// # Errors
-    /// Tensors in place of the base's, adapters of the embedding, of several ranks or strengths.
+    /// Replaced tensors, adapters of the embedding, several ranks or scales.
     pub fn trained(&self, config: &CausalConfig) -> Result<TrainedLora, ModelError> {
         let trained = match self.replaced.keys().chain(self.base_weights.keys()).next() {
             Some(name) => Err(format!("it replaces `{name}` of its base")),
@@ -75,11 +75,11 @@ impl PeftAdapter {
     }
 }
 
-/// Loads an adapter for a model of this configuration.
+/// Loads an adapter for a model of this config.
 ///
 /// # Errors
-/// An adapter of another kind than LoRA, DoRA and other variants included; damaged files; tensors without their partner,
-/// or of another rank than the configuration's.
+/// A method other than LoRA (DoRA and other variants included), damaged files, a factor without its partner or with
+/// another rank than in the config.
 pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, ModelError> {
     let path = folder.join(CONFIG);
     let settings = Settings::of(&path, &read_object(&path)?)?;
@@ -106,7 +106,7 @@ pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Resul
     Ok(adapter)
 }
 
-/// An adapter's whole tensors in their places, and its layers' halves.
+/// The whole tensors of an adapter by name, and the factors of its layers.
 fn read_tensors(
     weights: &Path,
     config: &CausalConfig,
@@ -141,8 +141,7 @@ fn read_tensors(
     Ok((adapter, halves))
 }
 
-/// Puts a module's tensor in its place, and gives the other one that was there if it is another: peft may write both names
-/// of one.
+/// Inserts a module's tensor; returns the previous one if it differs, since peft may write both names of one tensor.
 fn same_or_twice(
     replaced: &mut BTreeMap<String, Tensor>,
     name: String,
@@ -156,7 +155,7 @@ fn same_or_twice(
     Ok(replaced.insert(name, tensor).filter(|_| !is_same))
 }
 
-/// The adapter of one layer, which the settings must mean by the name it has in memory.
+/// The adapter of one layer, which must be a target by its name in memory.
 fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves) -> Result<LoraLayer, String> {
     let weight = format!("{layer}.weight");
     let name = config.name_in_memory(&weight).trim_end_matches(".weight");
@@ -164,13 +163,13 @@ fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves
     settings.targeted_layer(name, halves, is_output_or_embedding)
 }
 
-/// Writes a PEFT folder, whole or not at all.
+/// Writes a PEFT folder, atomically.
 ///
 /// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`, with `P` a layer's Hugging Face
-/// name; `base` is what they were trained on and is written as it is. They lie in one file, whatever its size.
+/// name; `base` is the base model's name, written verbatim. All tensors go into one file of any size.
 ///
 /// # Errors
-/// No adapters, a name of another form, or the system refuses to write.
+/// No adapters, an invalid tensor name, an I/O error.
 pub fn save_peft(
     folder: &Path,
     config: &CausalConfig,
@@ -207,7 +206,7 @@ pub fn save_peft(
 fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers: &BTreeSet<String>) -> Value {
     let targets: BTreeSet<&str> = match &lora.targets {
         LoraTargets::Named(names) => names.iter().map(String::as_str).collect(),
-        // PEFT, too, writes the names that stand for "all-linear".
+        // PEFT, too, writes the names that "all-linear" expands to.
         LoraTargets::AllLinear => layers.iter().filter_map(|layer| layer.rsplit('.').next()).collect(),
     };
     json!({
@@ -236,17 +235,17 @@ fn layout(config: &CausalConfig) -> WeightLayout {
     if config.architecture == Architecture::Gpt2 { WeightLayout::InOut } else { WeightLayout::OutIn }
 }
 
-/// What `base_model_name_or_path` of an adapter folder says.
+/// The `base_model_name_or_path` of an adapter folder.
 pub(super) fn base_of(folder: &Path) -> Result<Option<String>, ModelError> {
     Ok(read_object(&folder.join(CONFIG))?["base_model_name_or_path"].as_str().map(str::to_owned))
 }
 
-/// Whether a folder is an adapter's.
+/// Whether a folder is an adapter folder.
 pub(super) fn is_adapter(folder: &Path) -> bool {
     folder.join(CONFIG).is_file()
 }
 
-/// What a tensor of the file is.
+/// The kind of a tensor in the file.
 enum Key {
     Half { layer: String, second: bool, embedding: bool },
     Replaced(String),
@@ -279,7 +278,7 @@ impl Key {
             (".lora_embedding_B", true, true),
         ];
         for (mark, second, embedding) in kinds {
-            // After the mark: nothing, `.weight`, or an adapter's name that older versions left there.
+            // After the mark: nothing, `.weight`, or an adapter name left by older versions.
             let Some((module, rest)) = path.split_once(mark) else { continue };
             match rest {
                 "" | ".weight" | ".default" | ".default.weight" => {
@@ -292,7 +291,7 @@ impl Key {
         Self::whole(path, config, settings)
     }
 
-    /// A tensor of its own, of a module that is saved whole or of the base.
+    /// A whole tensor, of a fully trained module or of the base.
     fn whole(path: &str, config: &CausalConfig, settings: &Settings) -> Result<Self, String> {
         let is_marked = path.contains(".modules_to_save.");
         let is_under = [".base_layer.", ".original_module."].into_iter().any(|mark| path.contains(mark));

@@ -1,4 +1,4 @@
-//! What a PEFT adapter makes of its base's weights.
+//! Merges PEFT adapters into their base's weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::causal::CausalConfig;
 use crate::tensors::some;
 
 impl PeftAdapter {
-    /// Whether it makes two matrices of the one that a tied model embeds with and reads out with.
+    /// Whether it unties the embedding and output matrix of a tied model.
     ///
-    /// PEFT changes the module it is told to and leaves its twin alone, so that the two are tied no longer.
+    /// PEFT changes only the target module and not its tied twin, so the two become different.
     pub(super) fn parts_the_tie(&self, config: &CausalConfig) -> bool {
         self.changes_an_end(config, self.layers.keys())
     }
 
-    /// Whether one end of a tied model is replaced, or is among the layers that have factors.
+    /// Whether the embedding or output matrix of a tied model is replaced or has factors.
     pub(super) fn changes_an_end<'a>(
         &self,
         config: &CausalConfig,
@@ -30,18 +30,18 @@ impl PeftAdapter {
     }
 }
 
-/// Adds an adapter to a model's weights, as PEFT's `merge_and_unload` would. Where it changes one of the two ends of a
-/// tied model, the model is tied no longer, and `config` says so.
+/// Merges an adapter into a model's weights, like PEFT's `merge_and_unload`. If it changes one of two tied matrices,
+/// they are untied, in `config` too.
 ///
 /// # Errors
-/// A layer the model doesn't have, or one of another shape.
+/// A layer that the model does not have, or of another shape.
 pub fn merge_peft(
     adapter: &PeftAdapter,
     config: &mut CausalConfig,
     tensors: &mut BTreeMap<String, Tensor>,
 ) -> Result<(), ModelError> {
     let (embedding, head) = (config.embedding_name(), config.head_name());
-    // The base's own weights come first, in PEFT's order: the embedding, and at last the head that may be tied to it.
+    // The base's own weights come first, in PEFT's order: the embedding, then the output matrix that may be tied to it.
     let is_head = |name: &str| name == head;
     let (last, first): (Vec<_>, Vec<_>) = adapter.base_weights.iter().partition(|(name, _)| is_head(name));
     for (name, tensor) in first.into_iter().chain(last) {
@@ -58,7 +58,7 @@ pub fn merge_peft(
         replace(tensors, name, tensor)?;
     }
     for (layer, lora) in &adapter.layers {
-        // GPT-2's linear layers lie the other way round, but for its head.
+        // GPT-2's linear layers are transposed, except its output matrix.
         let is_turned = lora.embedding || (config.is_transposed() && !is_head(&format!("{layer}.weight")));
         change(tensors, layer, lora, is_turned)?;
     }
@@ -100,11 +100,11 @@ fn change(
     Ok(())
 }
 
-/// Gives a base as many rows as an adapter that was trained with new tokens has, as peft does where it loads the base
-/// itself. All of those rows come from the adapter.
+/// Resizes a base to the vocabulary of an adapter with new tokens, as peft does when it loads the base itself. All rows
+/// come from the adapter.
 ///
 /// # Errors
-/// The adapter has rows for new tokens in one of the two matrices alone.
+/// The adapter has rows for new tokens in only one of the two matrices.
 pub(super) fn grow(
     folder: &Path,
     adapter: &PeftAdapter,
@@ -118,7 +118,7 @@ pub(super) fn grow(
     };
     let found = [rows(&embedding), rows(&head)];
     let Some(most) = found.into_iter().flatten().max().filter(|most| *most > config.vocabulary) else { return Ok(()) };
-    // Either end of a tied base is both.
+    // Either tensor of a tied base stands for both.
     let is_whole = |name: &String| adapter.base_weights.get(name).is_some_and(|tensor| tensor.dims()[0] == most);
     let is_told = if config.tied { is_whole(&embedding) || is_whole(&head) } else { found == [Some(most); 2] };
     if !is_told {
@@ -138,10 +138,10 @@ pub(super) fn grow(
     Ok(())
 }
 
-/// Compares an adapter with the model it is to be added to, so that a misfit names the adapter's file.
+/// Compares an adapter with its model, so that errors name the adapter's file.
 ///
 /// # Errors
-/// Tensors that the model doesn't have.
+/// Tensors that the model does not have.
 pub(super) fn check_fits(
     folder: &Path,
     adapter: &PeftAdapter,

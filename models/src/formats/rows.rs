@@ -1,4 +1,4 @@
-//! Orders of a projection's rows: which of two formats' rows is which.
+//! Row orders of projections in different formats.
 
 /// Copies rows into a new order: row `i` of the result is row `source(i)` of `values`.
 pub(crate) fn reorder(values: &[f32], n_rows: usize, source: impl Fn(usize) -> usize) -> Vec<f32> {
@@ -6,10 +6,10 @@ pub(crate) fn reorder(values: &[f32], n_rows: usize, source: impl Fn(usize) -> u
     (0..n_rows).flat_map(|row| values[source(row) * width..][..width].iter().copied()).collect()
 }
 
-/// From rotary pairs that are neighbours to pairs that are half a head apart.
+/// Permutes rows from interleaved rotary pairs to pairs half a head apart.
 ///
-/// llama.cpp and llama2.c turn coordinates `2j` and `2j + 1` of a head together, Hugging Face's Llama `j` and
-/// `j + size / 2`; with the rows moved, both give the same scores.
+/// llama.cpp and llama2.c rotate coordinates `2j` and `2j + 1` of a head together, Hugging Face's Llama `j` and `j +
+/// size / 2`; with permuted rows both give the same scores.
 pub(crate) fn halves(n_rows: usize, heads: usize) -> impl Fn(usize) -> usize {
     let size = n_rows / heads;
     move |row| {
@@ -18,7 +18,7 @@ pub(crate) fn halves(n_rows: usize, heads: usize) -> impl Fn(usize) -> usize {
     }
 }
 
-/// From all queries, all keys, all values to queries, keys and values head by head.
+/// Permutes rows from blocks of queries, keys and values to the three per head.
 pub(crate) fn per_head(n_rows: usize, heads: usize) -> impl Fn(usize) -> usize {
     let size = n_rows / 3 / heads;
     move |row| {

@@ -1,4 +1,4 @@
-//! Writing Hugging Face model folders.
+//! Writes Hugging Face model folders.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,12 +15,12 @@ use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
 use crate::tensors::shapes;
 
-/// How weights are written.
+/// Options of written weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// Type of the numbers: F32, F16 or BF16.
+    /// The dtype: F32, F16 or BF16.
     pub dtype: DType,
-    /// Bytes of weights a file holds at most; a tensor larger than this has a file of its own.
+    /// The maximum size of a weight file in bytes; a larger tensor gets its own file.
     pub max_shard_bytes: u64,
 }
 
@@ -31,13 +31,13 @@ impl Default for SaveOptions {
     }
 }
 
-/// Writes a folder that transformers loads: configuration, weights, and the files carried over byte for byte.
+/// Writes a folder that transformers loads: config, weights, and byte-identical copies of the extra files.
 ///
-/// The folder is written beside its place and renamed, so it is there whole or not at all; one that was there before is
-/// replaced. Tensors go by their Hugging Face names.
+/// The write is atomic: a staging folder beside the target is renamed and replaces an existing one. Tensors have their
+/// Hugging Face names.
 ///
 /// # Errors
-/// Tensors that are not those of `config`, a type that isn't a floating-point one, or the system refuses to write.
+/// Tensors that do not match `config`, a dtype that is not floating-point, an I/O error.
 pub fn save_huggingface(
     folder: &Path,
     config: &CausalConfig,
@@ -55,7 +55,7 @@ pub fn save_huggingface(
     staging.publish()
 }
 
-/// The configuration as it was, with the type of the numbers and the class that loads them.
+/// The source config with the written dtype and class.
 fn written_config(config: &CausalConfig, options: SaveOptions) -> Result<Value, ModelError> {
     let mut value = config.source.clone();
     let name = match options.dtype {
@@ -64,7 +64,7 @@ fn written_config(config: &CausalConfig, options: SaveOptions) -> Result<Value, 
         DType::BF16 => "bfloat16",
         other => return Err(wrong_dtype(other)),
     };
-    // Both spellings may be there, and transformers takes the newer.
+    // Both spellings may exist, and transformers reads the newer one.
     let has_older = value.get("torch_dtype").is_some();
     for key in ["torch_dtype", "dtype"] {
         if value.get(key).is_some() || (key == "dtype" && !has_older) {
@@ -88,10 +88,10 @@ fn wrong_dtype(found: DType) -> ModelError {
     ModelError::Argument { what: "type of saved weights".to_owned(), expected, got: format!("{found:?}") }
 }
 
-/// Writes weights as `STEM.safetensors`, or as shards with their index where they are too large for one file.
+/// Writes weights as `STEM.safetensors`, or as shards with their index if they exceed the maximum file size.
 ///
 /// # Errors
-/// The system refuses to write, or a tensor can't be brought to the host.
+/// An I/O error, or a tensor can't be copied to the host.
 pub(super) fn write_weights(
     staging: &Staging,
     stem: &str,
@@ -114,7 +114,7 @@ pub(super) fn write_weights(
     staging.write(&format!("{stem}.safetensors.index.json"), format!("{index:#}\n").as_bytes())
 }
 
-/// Fills one file after the other, in the order of the names.
+/// Fills files in turn, in name order.
 fn shards(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Vec<Vec<(&str, &Tensor)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
@@ -135,7 +135,7 @@ fn shards(tensors: &BTreeMap<String, Tensor>, options: SaveOptions) -> Vec<Vec<(
 /// Writes tensors as one safetensors file, one tensor in memory at a time.
 ///
 /// # Errors
-/// The system refuses to write, or a tensor can't be brought to the host.
+/// An I/O error, or a tensor can't be copied to the host.
 pub(super) fn write_safetensors(path: &Path, tensors: &[(&str, &Tensor)], dtype: DType) -> Result<(), ModelError> {
     write_described(path, tensors, dtype, &[])
 }
@@ -143,7 +143,7 @@ pub(super) fn write_safetensors(path: &Path, tensors: &[(&str, &Tensor)], dtype:
 /// [`write_safetensors`] with more entries in the header's metadata.
 ///
 /// # Errors
-/// The system refuses to write, or a tensor can't be brought to the host.
+/// An I/O error, or a tensor can't be copied to the host.
 pub(super) fn write_described(
     path: &Path,
     tensors: &[(&str, &Tensor)],
@@ -167,7 +167,7 @@ pub(super) fn write_described(
     out.into_inner().map_err(|e| io(e.into_error()))?.sync_all().map_err(io)
 }
 
-/// The header: every tensor's type, shape and place, padded so that the numbers begin at a multiple of eight.
+/// The header with every tensor's type, shape and offsets, padded to a multiple of eight bytes.
 fn header(tensors: &[(&str, &Tensor)], dtype: DType, metadata: &[(&str, String)]) -> Result<Vec<u8>, ModelError> {
     let name = match dtype {
         DType::F32 => "F32",
@@ -176,7 +176,7 @@ fn header(tensors: &[(&str, &Tensor)], dtype: DType, metadata: &[(&str, String)]
         other => return Err(wrong_dtype(other)),
     };
     let mut entries = Map::new();
-    // transformers refuses a file that doesn't say which library's tensors it holds.
+    // transformers refuses a file that does not name its framework.
     let mut described = json!({ "format": "pt" });
     for (key, text) in metadata {
         described[*key] = json!(text);

@@ -1,4 +1,4 @@
-//! Folders that appear whole or not at all.
+//! Atomic writes of folders.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ModelError;
 
-/// A folder under construction beside its final place.
+/// A folder under construction beside its target.
 ///
 /// It is removed when dropped before [`Staging::publish`].
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Staging {
         self.folder.join(name)
     }
 
-    /// Writes a whole file; a name with a `/` is a file in a folder.
+    /// Writes a whole file; a name with a `/` is in a subfolder.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
         let path = self.path(name);
         if let Some(folder) = path.parent() {
@@ -48,7 +48,7 @@ impl Staging {
             .map_err(|e| ModelError::io(&path, e))
     }
 
-    /// Moves the folder to its place; a folder that was there before is replaced.
+    /// Renames the folder to its target, replacing an existing one.
     pub(crate) fn publish(self) -> Result<(), ModelError> {
         let old = beside(&self.target, "old")?;
         let replaces = self.target.exists();
@@ -73,7 +73,7 @@ impl Drop for Staging {
     }
 }
 
-/// A hidden sibling of `target`; the process id keeps two writers apart.
+/// A hidden sibling of `target`; the process id separates concurrent writers.
 fn beside(target: &Path, purpose: &str) -> Result<PathBuf, ModelError> {
     let Some(name) = target.file_name() else {
         return Err(ModelError::format(target, "a folder name is expected"));

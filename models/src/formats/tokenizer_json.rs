@@ -1,4 +1,4 @@
-//! `tokenizer.json`, checked for what the tokenizers crate takes for granted and panics without.
+//! `tokenizer.json`, checked for conditions under which the tokenizers crate panics.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use tokenizers::Tokenizer;
 use super::tokenizer::patterns;
 use crate::ModelError;
 
-/// Builds a tokenizer that neither cuts nor pads, and gives the JSON it was built from.
+/// Builds a tokenizer without truncation and padding; also returns its JSON.
 ///
 /// # Errors
-/// Broken JSON, a tokenizer that can't be built, a template that names what there is none of.
+/// Broken JSON, an invalid tokenizer, a template that names an undefined token.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Value), ModelError> {
     let error = |reason: String| ModelError::Tokenizer { path: path.to_path_buf(), reason };
     let value: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(path, &e))?;
@@ -24,13 +24,13 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Value), Mod
         return Err(error(reason.to_owned()));
     }
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| error(e.to_string()))?;
-    // Limits left over from somebody's training run would cut texts without a word.
+    // Limits left from a training run would truncate texts silently.
     tokenizer.with_truncation(None).map_err(|e| error(e.to_string()))?;
     tokenizer.with_padding(None);
     Ok((tokenizer, value))
 }
 
-/// What two pieces make is no longer than the longest piece: the crate joins them in a buffer of that size.
+/// A merged piece must not be longer than the longest piece: the crate joins pieces in a buffer of that size.
 fn check_merges(model: &Value) -> Result<(), String> {
     let longest = model["vocab"].as_object().and_then(|pieces| pieces.keys().map(String::len).max()).unwrap_or(0);
     let prefix = model["continuing_subword_prefix"].as_str().map_or(0, str::len);
@@ -39,7 +39,7 @@ fn check_merges(model: &Value) -> Result<(), String> {
             Value::String(line) => line.split_once(' '),
             pair => pair[0].as_str().zip(pair[1].as_str()),
         };
-        // What is no pair of pieces the crate refuses itself.
+        // The crate itself refuses entries that are no pair of pieces.
         let Some((first, second)) = halves else { continue };
         if second.get(prefix..).is_none_or(|rest| first.len() + rest.len() > longest) {
             return Err(format!("its merge of `{first}` and `{second}` makes no piece of its vocabulary"));
@@ -48,7 +48,7 @@ fn check_merges(model: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// A template's special tokens are described beside it, and the template of one text has one text.
+/// A template's special tokens must be defined beside it, and a single template has one text.
 fn check_templates(processor: &Value) -> Result<(), String> {
     for step in processor["processors"].as_array().into_iter().flatten() {
         check_templates(step)?;

@@ -1,4 +1,4 @@
-//! UNets as diffusers keeps them: `config.json` and `diffusion_pytorch_model.safetensors`.
+//! UNets in diffusers' format: `config.json` and `diffusion_pytorch_model.safetensors`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,19 +20,19 @@ const STEM: &str = "diffusion_pytorch_model";
 /// A UNet as read from disk.
 #[derive(Clone, Debug)]
 pub struct UNetFiles {
-    /// Where it was read from.
+    /// Its path.
     pub path: PathBuf,
-    /// The checked configuration.
+    /// The validated config.
     pub config: UNetConfig,
-    /// Every tensor, f32, under diffusers' name; kernels are `[out, height, width, in]`.
+    /// Every tensor, f32, under its diffusers name; kernels are `[out, height, width, in]`.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
 impl UNetFiles {
-    /// Makes a denoiser that stays as it is of the files: [`Denoiser::frozen`].
+    /// Makes a frozen denoiser: [`Denoiser::frozen`].
     ///
     /// # Errors
-    /// Tensors that are not those of the configuration; latents of other channels.
+    /// Tensors that do not match the config; latents with another number of channels.
     pub fn frozen(
         self,
         prediction: Prediction,
@@ -43,10 +43,10 @@ impl UNetFiles {
         Denoiser::frozen(self.config, self.tensors, prediction, shape, acting)
     }
 
-    /// Makes a denoiser that learns of the files: [`Denoiser::trainable`].
+    /// Makes a trainable denoiser: [`Denoiser::trainable`].
     ///
     /// # Errors
-    /// As [`UNetFiles::frozen`], and adapter settings that fit no layer.
+    /// As [`UNetFiles::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         self,
         prediction: Prediction,
@@ -58,17 +58,17 @@ impl UNetFiles {
         Denoiser::trainable(self.config, self.tensors, prediction, shape, acting, training)
     }
 
-    /// The check of the denoiser itself, with the path in its message.
+    /// The denoiser's own check, with the path in its message.
     fn check_channels(&self, shape: LatentShape) -> Result<(), ModelError> {
         check_channels(shape, &self.config, &format!("the latents for {}", self.path.display()))
     }
 }
 
-/// Loads a `unet/` folder: one file of weights or shards and their index, of full numbers or (`.fp16`) halves.
+/// Loads a `unet/` folder: one weight file or shards with their index, in full or half (`.fp16`) precision.
 ///
 /// # Errors
-/// A file that is missing, damaged or of another kind; a variant of UNet that is not built here; tensors that are
-/// missing, unknown, misshapen or not finite.
+/// A file that is missing, damaged or of another kind; an unsupported variant of UNet; tensors that are missing,
+/// unknown, of the wrong shape or not finite.
 pub fn load_unet(folder: &Path, device: &Device) -> Result<UNetFiles, ModelError> {
     let path = folder.join("config.json");
     let config = UNetConfig::from_json(read_object(&path)?).map_err(|error| match error {
@@ -85,10 +85,10 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNetFiles, ModelError
     Ok(UNetFiles { path: folder.to_path_buf(), config, tensors })
 }
 
-/// Writes a folder that diffusers loads, whole or not at all; one that was there before is replaced.
+/// Writes a folder that diffusers loads, atomically; an existing one is replaced.
 ///
 /// # Errors
-/// Tensors that are not those of `config`, a type that isn't a floating-point one, or the system refuses to write.
+/// Tensors that do not match `config`, a dtype that is not floating-point, an I/O error.
 pub fn save_unet(
     folder: &Path,
     config: &UNetConfig,
@@ -100,7 +100,7 @@ pub fn save_unet(
     staging.publish()
 }
 
-/// Writes a UNet into a folder under construction, which will be `folder`.
+/// Writes a UNet into a staging folder for `folder`.
 ///
 /// # Errors
 /// As [`save_unet`].

@@ -1,4 +1,4 @@
-//! Autoencoders as diffusers keeps them: `config.json` and `diffusion_pytorch_model.safetensors`.
+//! Autoencoders in diffusers' format: `config.json` and `diffusion_pytorch_model.safetensors`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::vae::{Vae, VaeConfig};
 /// Loads a folder of `config.json` and `diffusion_pytorch_model.safetensors`.
 ///
 /// # Errors
-/// Files that are missing or damaged, another class of model, tensors that are not those of the configuration.
+/// Files that are missing or damaged, another class of model, tensors that do not match the config.
 pub fn load_vae(folder: &Path, device: &Device) -> Result<Vae, ModelError> {
     let config = read_config(folder, VaeConfig::from_json)?;
     let expected = Expected {

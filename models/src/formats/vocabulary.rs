@@ -1,4 +1,4 @@
-//! Tokenizers made from the vocabularies of other formats, as the files of a Hugging Face folder.
+//! Tokenizer files in Hugging Face's format, from the vocabularies of other formats.
 
 use std::collections::HashMap;
 
@@ -6,30 +6,30 @@ use serde_json::{Map, Value, json};
 
 use super::Extras;
 
-/// What a token of a foreign vocabulary is.
+/// The kind of a token of a foreign vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Text, or one byte.
     Normal,
-    /// Never made from text's pieces; left out when tokens are turned into text.
+    /// A special token, never produced from text; omitted in decoding.
     Control,
-    /// Found in text as a whole, before anything else.
+    /// Matched in text as a whole, before anything else.
     UserDefined,
     /// `<0xNN>`.
     Byte,
 }
 
-/// A vocabulary in Hugging Face's terms.
+/// A vocabulary in Hugging Face's form.
 #[derive(Clone, Debug)]
 pub(super) struct Vocabulary {
     /// Pieces by id, spelled as in a `tokenizer.json`.
     pub(super) pieces: Vec<String>,
-    /// What each piece is.
+    /// The kind of each piece.
     pub(super) kinds: Vec<Kind>,
     /// `model`, `normalizer`, `pre_tokenizer` and `decoder` of the `tokenizer.json`.
     pub(super) parts: Map<String, Value>,
     pub(super) bos: Option<u32>,
-    /// The first ends a response; all of them stop a generation.
+    /// The EOS tokens: the first one ends a response; each of them stops generation.
     pub(super) eos: Vec<u32>,
     pub(super) unknown: Option<u32>,
     pub(super) padding: Option<u32>,
@@ -38,7 +38,7 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Puts the special tokens into a model's configuration.
+    /// Adds the special tokens to a model's config.
     pub(super) fn describe(&self, config: &mut Value) {
         config["bos_token_id"] = json!(self.bos);
         config["eos_token_id"] = ids(&self.eos);
@@ -123,7 +123,7 @@ fn ids(ids: &[u32]) -> Value {
     }
 }
 
-/// A post-processor that puts the start token first, where special tokens are asked for.
+/// A post-processor that prepends BOS when special tokens are requested.
 fn begins_with(bos: &str, id: Option<u32>) -> Value {
     let token = |type_id: u32| json!({ "SpecialToken": { "id": bos, "type_id": type_id } });
     let text = |name: &str, type_id: u32| json!({ "Sequence": { "id": name, "type_id": type_id } });
@@ -135,7 +135,7 @@ fn begins_with(bos: &str, id: Option<u32>) -> Value {
     })
 }
 
-/// Reads pieces into the `vocab` of a model; `Err` has the piece that comes twice.
+/// Reads pieces into the `vocab` of a model; `Err` has a duplicate piece.
 pub(super) fn ids_by_piece(pieces: &[String]) -> Result<Map<String, Value>, String> {
     let mut vocabulary = Map::new();
     for (id, piece) in pieces.iter().enumerate() {
@@ -146,13 +146,13 @@ pub(super) fn ids_by_piece(pieces: &[String]) -> Result<Map<String, Value>, Stri
     Ok(vocabulary)
 }
 
-/// The parts of a SentencePiece-style tokenizer: spaces are `▁`, characters without a piece are spelled in bytes, and the
-/// neighbours that make the piece of the highest score are joined first.
+/// The components of a SentencePiece-style BPE tokenizer: spaces are `▁`, characters without a piece are spelled in
+/// bytes, and the adjacent pair that forms the piece of the highest score is merged first.
 ///
-/// `scores[i]` belongs to `pieces[i]`; `add_prefix` puts a space before every text.
+/// `scores[i]` belongs to `pieces[i]`; `add_prefix` prepends a space to every text.
 ///
 /// # Errors
-/// The piece that comes twice.
+/// A duplicate piece.
 pub(super) fn sentencepiece(
     pieces: &[String],
     kinds: &[Kind],
@@ -186,11 +186,11 @@ pub(super) fn sentencepiece(
     Ok(parts)
 }
 
-/// Every way to make a piece from two others, best score first.
+/// All merges of two pieces to a third, best score first.
 ///
-/// Of two ways to make the same piece the order doesn't matter for the outcome: both give that piece.
+/// The order of two merges to the same piece does not affect the result.
 fn merges_by_score(pieces: &[String], kinds: &[Kind], scores: &[f32]) -> Vec<[String; 2]> {
-    // No real piece is that long; a damaged file's may be, and every way to split it would be tried.
+    // No valid piece is that long; a damaged file's may be, and all its splits would be tried.
     const LONGEST: usize = 1024;
     let usable = |id: usize| matches!(kinds[id], Kind::Normal | Kind::UserDefined) && pieces[id].len() <= LONGEST;
     let normal: HashMap<&str, usize> =

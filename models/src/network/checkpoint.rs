@@ -1,4 +1,4 @@
-//! Checkpoint files: trainable parameters, optimiser state, averages.
+//! Checkpoint files: trainable parameters, optimiser state, EMA.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{Tensor, safetensors};
 use engine::Parameters;
 
-use super::trained::Learning;
+use super::trained::LearnerState;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
@@ -14,8 +14,8 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
 
-/// Writes all that the next step depends on into a folder.
-pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Learning>) -> Result<(), ModelError> {
+/// Writes all state that the next step depends on into a folder.
+pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&LearnerState>) -> Result<(), ModelError> {
     let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
     write(&folder.join(WEIGHTS), weights)?;
     let Some(learning) = learning else { return Ok(()) };
@@ -26,11 +26,11 @@ pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Lea
     }
 }
 
-/// Restores it; all files are read and the weights checked before anything is changed.
+/// Restores a checkpoint; all files are read and the weights checked before any state changes.
 pub(super) fn restore(
     folder: &Path,
     parameters: &Parameters,
-    learning: Option<&mut Learning>,
+    learning: Option<&mut LearnerState>,
 ) -> Result<(), ModelError> {
     let [weights_path, optimizer_path, average_path] = [WEIGHTS, OPTIMIZER, AVERAGE].map(|name| folder.join(name));
     let averages = learning.as_ref().is_some_and(|learning| learning.ema.is_some());
@@ -83,7 +83,7 @@ fn write(path: &Path, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
     safetensors::save(&tensors, path).map_err(|e| ModelError::format(path, format!("cannot be written: {e}")))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads a file of [`write`].
 fn read(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
     let file = WeightsFile::open(path)?;
     let names: Vec<String> = file.entries().keys().cloned().collect();

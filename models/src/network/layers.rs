@@ -1,4 +1,4 @@
-//! Named layers: the weights of a network, applied.
+//! Applies the weights of a network by layer name.
 
 use candle_core::Tensor;
 use engine::EngineError;
@@ -7,12 +7,12 @@ use engine::ops::{self, Convolution, Grid, NormActivation, WeightLayout};
 
 use super::Weights;
 
-/// Says whether a pass records a graph for its backward pass.
+/// Whether a pass records a graph for its backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// It does.
-    Learning,
-    /// It records nothing.
+    /// It records one.
+    Training,
+    /// It records none.
     Scoring,
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum Pass {
 pub(crate) struct Layers<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) pass: Pass,
-    /// How the matrices lie.
+    /// The layout of the matrices.
     pub(crate) layout: WeightLayout,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct GroupNorm {
 }
 
 impl Layers<'_> {
-    /// Returns the tensor of this name.
+    /// A tensor by name.
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, EngineError> {
         Ok(self.of_pass(self.weights.parameters.get(name)?))
     }
@@ -48,18 +48,18 @@ impl Layers<'_> {
 
     fn of_pass(&self, tensor: &Tensor) -> Tensor {
         match self.pass {
-            Pass::Learning => tensor.clone(),
+            Pass::Training => tensor.clone(),
             Pass::Scoring => tensor.detach(),
         }
     }
 
-    /// Returns a layer's adapter, A, B and their scale, where it has one.
+    /// A layer's adapter, A, B and their scale, if it has one.
     fn adapter(&self, layer: &str) -> Option<(Tensor, Tensor, f64)> {
         let Adapter { a, b, scale } = self.weights.lora.as_ref()?.adapter(&self.weights.parameters, layer)?;
         Some((self.of_pass(a), self.of_pass(b), scale))
     }
 
-    /// Maps each row by a linear layer.
+    /// Applies a linear layer to each row.
     pub(crate) fn linear(&self, x: &Tensor, layer: &str) -> Result<Tensor, EngineError> {
         let (weight, bias, layout) = (self.weight(layer)?, self.bias(layer), self.layout);
         Ok(match self.adapter(layer) {

@@ -1,9 +1,9 @@
-//! This module holds what every trained network has, whatever it computes: weights, adapters and the learner's state.
+//! Shared parts of all trained networks: weights, adapters and the learner's state.
 //!
-//! [`Weights`] holds a network's tensors by name, with or without adapters on them, and [`Layers`] applies them in a
-//! pass. [`Trained`] adds the learner's state: gradients, optimiser, EMA, checkpoints, the fingerprint. Language models
-//! and denoisers stand on it, so what one can do the other can; reward models, which learn nothing here, have the weights
-//! alone.
+//! [`Weights`] holds a network's tensors by name, with optional adapters, and [`Layers`] applies them in a pass.
+//! [`Trained`] adds the learner's state: gradients, optimiser, EMA, checkpoints, the fingerprint. Language models and
+//! denoisers both use it, so they have the same features; reward models, which are not trained here, use only the
+//! weights.
 
 mod checkpoint;
 mod layers;

@@ -1,4 +1,4 @@
-//! What every network can do, on the smallest one there is.
+//! The features of every trained network, tested on the smallest one.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ fn learner(lora: bool, ema: Option<f64>) -> Trained<Line> {
     adapted(lora.then_some(2.), ema)
 }
 
-/// With adapters of this strength, or none.
+/// A network with adapters of this alpha, or without.
 fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
     let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
     let training = Training { lora, ema, ..Training::new(Box::new(Sgd::new(0.9).unwrap())) };
@@ -54,11 +54,11 @@ fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
     Trained::learner(Line(weights), training).unwrap()
 }
 
-/// Adds the gradient of the sum of all outputs, and takes a step.
+/// Backpropagates the sum of all outputs, and takes a step.
 fn step(line: &mut Trained<Line>) {
     let x = tensor(&[1., -1., 0.5, 2.]);
     let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
-    tape.run_kept(|x| line.run(x, Pass::Learning)).unwrap();
+    tape.run_kept(|x| line.run(x, Pass::Training)).unwrap();
     line.backward(tape, &tensor(&[1.; 4])).unwrap();
     line.update(0.1, Some(1.)).unwrap();
 }
@@ -85,7 +85,7 @@ fn averages_are_exported_and_follow_a_resumed_run_to_the_bit() {
             assert_ne!(numbers(average), numbers(weight), "{name} is the average, not the weight");
         }
         assert_eq!(straight.fingerprint("").unwrap(), resumed.fingerprint("").unwrap());
-        // Without an average of its own a learner takes the same checkpoint, and exports its weights.
+        // A learner without an EMA restores the same checkpoint, and exports its weights.
         let mut plain = learner(lora, None);
         plain.restore_checkpoint(folder.path()).unwrap();
         assert!(

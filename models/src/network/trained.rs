@@ -16,55 +16,55 @@ use policies::{BoxError, VisitGradient};
 use super::{Weights, checkpoint};
 use crate::ModelError;
 
-/// Says how a network learns.
+/// The training options of a network.
 #[derive(Debug)]
 pub struct Training {
-    /// The rule of its updates.
+    /// The optimiser.
     pub optimizer: Box<dyn Optimizer>,
-    /// Adapters to learn in place of the model's own weights.
+    /// LoRA adapters to train in place of the model's own weights.
     pub lora: Option<LoraConfig>,
-    /// Where fresh adapters start from.
+    /// The seed of new adapters.
     pub seed: u64,
-    /// Whether activations are kept for the way back or computed again.
+    /// Whether activations are stored or recomputed in the backward pass.
     pub recompute: Recompute,
-    /// The decay of the weights' exponential moving average, which is what [`policies::Persist::export`] then writes.
+    /// The decay of the EMA of the weights, which [`policies::Persist::export`] then writes.
     pub ema: Option<f64>,
 }
 
 impl Training {
-    /// Makes all weights learn, keeps activations, averages nothing.
+    /// Trains all weights, stores activations, keeps no EMA.
     pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
         Self { optimizer, lora: None, seed: 0, recompute: Recompute::Nothing, ema: None }
     }
 
-    /// Returns the adapters' settings and the seed that they are drawn from.
+    /// The config and the seed of the adapters.
     pub(crate) fn adapters(&self) -> Option<(LoraConfig, u64)> {
         self.lora.clone().map(|lora| (lora, self.seed))
     }
 }
 
-/// Computes something with weights.
+/// A function with weights.
 pub(crate) trait Network {
-    /// The name that messages give it.
+    /// Its name in messages.
     const NAME: &'static str;
 
-    /// Returns its weights.
+    /// Its weights.
     fn weights(&self) -> &Weights;
 }
 
-/// Holds a network, and its learner's state where it learns.
+/// A network, with the learner's state if it is trainable.
 ///
-/// The network is shared with the tapes of its passes; an update changes its numbers in place.
+/// The network is shared with the tapes of its passes; an update changes its tensors in place.
 #[derive(Debug)]
 pub(crate) struct Trained<N> {
     network: Arc<N>,
-    learning: Option<Learning>,
+    learning: Option<LearnerState>,
     fingerprint: Mutex<Option<String>>,
 }
 
-/// Holds the learner's state: what is kept from step to step.
+/// The learner's state, kept between steps.
 #[derive(Debug)]
-pub(super) struct Learning {
+pub(super) struct LearnerState {
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) gradients: Gradients,
     pub(super) recompute: Recompute,
@@ -72,16 +72,16 @@ pub(super) struct Learning {
 }
 
 impl<N: Network> Trained<N> {
-    /// Makes a network that does not learn.
+    /// Makes a frozen network.
     pub(crate) fn frozen(network: N) -> Self {
         Self { network: Arc::new(network), learning: None, fingerprint: Mutex::default() }
     }
 
-    /// Makes a network whose trainable weights learn.
+    /// Makes a learner of a network with trainable weights.
     pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
-        Ok(Self { learning: Some(Learning { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
+        Ok(Self { learning: Some(LearnerState { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
     }
 
     /// Shares the network, now and after every update, without the learner's state.
@@ -89,54 +89,55 @@ impl<N: Network> Trained<N> {
         Self { network: Arc::clone(&self.network), learning: None, fingerprint: Mutex::default() }
     }
 
-    /// Returns the network, for the segments of a tape.
+    /// The network, for the segments of a tape.
     pub(crate) fn network(&self) -> &Arc<N> {
         &self.network
     }
 
-    /// Says whether a tape keeps activations or recomputes them.
+    /// Whether tapes store or recompute activations.
     ///
     /// # Errors
-    /// A network that does not learn, as of all methods below that learn.
+    /// A frozen network, as for all methods below that train.
     pub(crate) fn recompute(&self) -> Result<Recompute, ModelError> {
         Ok(self.learning.as_ref().ok_or_else(Self::does_not_learn)?.recompute)
     }
 
-    /// Returns the gradient gathered since the last update; `None` for a network that does not learn.
+    /// The gradient accumulated since the last update; `None` for a frozen network.
     pub(crate) fn gradients(&self) -> Option<&Gradients> {
         self.learning.as_ref().map(|learning| &learning.gradients)
     }
 
-    /// Runs the backward pass from the output's gradient and adds up what it gives.
+    /// Runs the backward pass from the output's gradient and accumulates the parameters'.
     pub(crate) fn backward(&mut self, tape: Tape<'static>, gradient: &Tensor) -> Result<(), ModelError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?;
         Ok(())
     }
 
-    /// Hands the gathered gradient of every parameter that learns to `visit`.
+    /// Passes the accumulated gradient of every trainable parameter to `visit`.
     pub(crate) fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         learning.gradients.visit(&self.network.weights().parameters, visit)
     }
 
-    /// Returns the norm of the gathered gradient.
+    /// The norm of the accumulated gradient.
     pub(crate) fn gradient_norm(&self) -> Result<f64, ModelError> {
         Ok(self.gradients().ok_or_else(Self::does_not_learn)?.norm()?)
     }
 
-    /// Multiplies the gathered gradient.
+    /// Multiplies the accumulated gradient.
     pub(crate) fn scale_gradient(&mut self, factor: f64) -> Result<(), ModelError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         Ok(learning.gradients.scale(factor)?)
     }
 
-    /// Takes one optimiser step on the gathered gradient, clipped to `max_norm`, and returns its norm before clipping.
+    /// Takes one optimiser step with the accumulated gradient, clipped to `max_norm`, and returns its norm before
+    /// clipping.
     ///
-    /// A gradient that is not finite is thrown away and moves nothing.
+    /// A non-finite gradient is discarded without a step.
     pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
         let parameters = &self.network.weights().parameters;
-        let Learning { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let LearnerState { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         let norm = match max_norm {
             Some(max_norm) => gradients.clip(max_norm)?,
             None => gradients.norm()?,
@@ -154,10 +155,10 @@ impl<N: Network> Trained<N> {
         Ok(norm)
     }
 
-    /// Sets the adapters to those of an earlier training; averages start from them.
+    /// Sets the adapters to those of an earlier training run; averages restart from them.
     ///
     /// # Errors
-    /// Other layers or shapes than those of the network's adapters.
+    /// Layers or shapes other than those of the network's adapters.
     pub(crate) fn start_from(&mut self, adapters: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
         let weights = self.network.weights();
         weights.start_from(adapters)?;
@@ -169,7 +170,7 @@ impl<N: Network> Trained<N> {
         Ok(())
     }
 
-    /// Writes a checkpoint: trainable weights, the optimiser's state, the EMA.
+    /// Writes a checkpoint: trainable weights, optimiser state, EMA.
     pub(crate) fn save_checkpoint(&self, folder: &Path) -> Result<(), ModelError> {
         checkpoint::save(folder, &self.network.weights().parameters, self.learning.as_ref())
     }
@@ -181,7 +182,7 @@ impl<N: Network> Trained<N> {
         Ok(())
     }
 
-    /// Returns the tensors to export: the adapters where there are some, else all; of what is averaged the average.
+    /// The tensors to export: the adapters if there are any, else all; averaged ones (EMA) replace the trained ones.
     pub(crate) fn exported(&self) -> BTreeMap<String, Tensor> {
         let weights = self.network.weights();
         let mut tensors = if weights.lora.is_some() { weights.adapter_tensors() } else { weights.base_tensors() };
@@ -191,7 +192,7 @@ impl<N: Network> Trained<N> {
         tensors
     }
 
-    /// Returns [`Weights::hash`], computed once between updates.
+    /// [`Weights::hash`], cached between updates.
     pub(crate) fn fingerprint(&self, settings: &str) -> Result<String, ModelError> {
         let mut known = self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*known {
@@ -215,7 +216,7 @@ impl<N: Network> Trained<N> {
     }
 }
 
-/// Computes as its network does.
+/// A trained network derefs to its network.
 impl<N> Deref for Trained<N> {
     type Target = N;
 

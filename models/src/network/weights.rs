@@ -1,4 +1,4 @@
-//! Weights: the tensors of a network, and adapters on them.
+//! The tensors of a network, and adapters on them.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use engine::{Noise, Parameters};
 
 use crate::ModelError;
 
-/// Holds the tensors of a network by name.
+/// The tensors of a network by name.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    /// The tensors, those of adapters among them.
+    /// The tensors, including those of adapters.
     pub(crate) parameters: Parameters,
-    /// The settings of the adapters, where it has them.
+    /// The config of the adapters, if it has any.
     pub(crate) lora: Option<LoraConfig>,
 }
 
@@ -24,7 +24,7 @@ impl Weights {
         Ok(Self { parameters: Parameters::frozen(tensors)?, lora: None })
     }
 
-    /// Makes weights that learn: all of them, or adapters on some `layers` of a frozen base, drawn from the seed.
+    /// Makes trainable weights: all of them, or adapters on some `layers` of a frozen base, initialised from the seed.
     pub(crate) fn trainable(
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
@@ -43,15 +43,15 @@ impl Weights {
         Ok(Self { lora: Some(lora), ..weights })
     }
 
-    /// Copies the weights as they are now, adapters included; the copy is frozen.
+    /// A frozen copy of the weights, adapters included.
     pub(crate) fn frozen_copy(&self) -> Result<Self, ModelError> {
         Ok(Self { parameters: self.parameters.frozen_copy()?, lora: self.lora.clone() })
     }
 
-    /// Returns the base under the adapters. It is frozen, so its memory is shared.
+    /// The base without its adapters. It is frozen, so its memory is shared.
     ///
     /// # Errors
-    /// Weights without adapters: these learn themselves, and what they were is gone.
+    /// Weights without adapters: these are trained themselves, and their initial values are gone.
     pub(crate) fn base(&self) -> Result<Self, ModelError> {
         if self.lora.is_some() {
             return Self::frozen(self.base_tensors());
@@ -63,12 +63,12 @@ impl Weights {
         })
     }
 
-    /// Returns the network's own tensors, without adapters.
+    /// The network's own tensors, without adapters.
     pub(crate) fn base_tensors(&self) -> BTreeMap<String, Tensor> {
         self.tensors().filter(|(name, _)| !is_adapter(name)).collect()
     }
 
-    /// Returns the adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
     pub(crate) fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
         self.tensors().filter(|(name, _)| is_adapter(name)).collect()
     }
@@ -77,7 +77,7 @@ impl Weights {
         self.parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()))
     }
 
-    /// Merges the adapters into the base: the tensors of the plain network that computes the same.
+    /// Merges the adapters into the base: the tensors of the equivalent plain network.
     pub(crate) fn merged_tensors(&self, layout: WeightLayout) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let mut tensors = self.base_tensors();
         let Some(lora) = &self.lora else { return Ok(tensors) };
@@ -90,7 +90,7 @@ impl Weights {
         Ok(tensors)
     }
 
-    /// Sets the trainable tensors to those of an earlier training; all are checked before any is changed.
+    /// Sets the trainable tensors to those of an earlier training run; all are checked before any is changed.
     pub(crate) fn start_from(&self, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
         let misfit = |name: &str, expected: String, got: String| {
             Err(ModelError::Argument { what: format!("adapter `{name}`"), expected, got })
@@ -115,17 +115,17 @@ impl Weights {
         Ok(())
     }
 
-    /// Returns the type of the numbers.
+    /// The dtype.
     pub(crate) fn dtype(&self) -> DType {
         self.parameters.iter().next().map_or(DType::F32, |(_, tensor)| tensor.dtype())
     }
 
-    /// Returns the device that the numbers are on.
+    /// The device.
     pub(crate) fn device(&self) -> Device {
         self.parameters.iter().next().map_or(Device::Cpu, |(_, tensor)| tensor.device().clone())
     }
 
-    /// Hashes all numbers, and the settings that decide what they mean.
+    /// A hash of all tensors and the settings that affect the output.
     pub(crate) fn hash(&self, settings: &str) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(settings.as_bytes());

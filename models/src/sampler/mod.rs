@@ -1,11 +1,11 @@
-//! Samplers: how a denoiser's prediction becomes the next, less noisy latent.
+//! Samplers: the steps from a denoiser's prediction to the next, less noisy latent.
 //!
-//! Plain arithmetic on slices. Latents are always x = signal x_0 + noise eps with the levels of a schedule; samplers that
-//! are usually written on x / signal (Euler) are the same steps in these units. A step's mean is a mixture of the latent,
-//! the estimates of image and noise, and for the solver of second order the image estimated one step before.
+//! Plain arithmetic on slices. Latents are always x = signal x_0 + noise eps with the levels of a schedule; samplers
+//! usually written in x / signal (Euler) are the same steps in these units. A step's mean is a linear combination of
+//! the latent, the estimates of image and noise, and, for the second-order solver, the previous estimate of the image.
 //!
 //! # Examples
-//! A model that always says "no noise" leaves the latent as it is, but for its scale.
+//! A model that always predicts no noise only rescales the latent.
 //! ```
 //! use mdp::diffusion::{NoiseLevel, NoiseSchedule, Spacing};
 //! use models::denoiser::Prediction;
@@ -35,7 +35,7 @@ pub use plan::SamplingPlan;
 pub use strides::Stride;
 use weights::Weights;
 
-/// How the next latent is made.
+/// The update rule from a latent to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sampler {
     /// Ancestral sampling: x_s from q(x_s | x_t, x_0) with the estimated image.
@@ -43,10 +43,10 @@ pub enum Sampler {
     /// # References
     /// Ho et al., "Denoising Diffusion Probabilistic Models", 2020, Eq. 7.
     Ddpm {
-        /// How wide the draw is.
+        /// The variance of a step.
         variance: Variance,
     },
-    /// Between the deterministic path (`eta` 0) and ancestral sampling (`eta` 1).
+    /// Interpolates between the deterministic path (`eta` 0) and ancestral sampling (`eta` 1).
     ///
     /// # References
     /// Song et al., "Denoising Diffusion Implicit Models", 2020, Eq. 12 and 16.
@@ -54,33 +54,33 @@ pub enum Sampler {
         /// The share of DDPM's standard deviation.
         eta: f64,
     },
-    /// Euler's method on the probability flow. In these units it is the step to signal' x_0 + noise' eps of the
-    /// estimates: DDIM with `eta` 0 that never clips. For flow matching too.
+    /// Euler's method on the probability flow. In these units it steps to signal' x_0 + noise' eps of the estimates:
+    /// DDIM with `eta` 0 without clipping. Also for flow matching.
     Euler,
-    /// To signal' x_0 + noise' z with the estimated image and all noise drawn anew: Euler's method of flow matching with
+    /// Steps to signal' x_0 + noise' z with the estimated image and fresh noise: Euler's method of flow matching with
     /// diffusers' `stochastic_sampling`.
     Renoise,
-    /// DPM-Solver++ of second order, multistep, midpoint. First order at both ends, as fits.
+    /// DPM-Solver++ of second order, multistep, midpoint; first order at both ends, as in diffusers.
     ///
     /// # References
     /// Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022, algorithm 2.
     DpmSolverPlusPlus2M,
 }
 
-/// The variance of an ancestral step from noise level t to s, where b is the noise that t adds to s.
+/// The variance of an ancestral step from noise level t to s; b is the variance that t adds to s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Variance {
-    /// b noise(s)^2 / noise(t)^2: that of q(x_s | x_t, x_0), right for data of one point.
+    /// b noise(s)^2 / noise(t)^2: that of q(x_s | x_t, x_0), optimal for data of one point.
     #[default]
     Small,
-    /// b itself, right for data as wide as the noise. A last step to the image that does not begin at timestep 0 draws
-    /// it too, as diffusers' does.
+    /// b itself, optimal for data of unit variance. A last step to the image that does not start at timestep 0 is
+    /// stochastic too, as in diffusers.
     Large,
 }
 
-/// One sampler on its way through the noise levels.
+/// The steps of a sampler through given noise levels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
+pub struct SamplerSteps {
     sampler: Sampler,
     prediction: Prediction,
     strides: Vec<Stride>,
@@ -88,41 +88,41 @@ pub struct Sampling {
     weights: Vec<Weights>,
 }
 
-/// What a step gives.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The next latent.
     pub next: Vec<f32>,
-    /// The image as it was estimated, which the next step of a multistep solver needs.
+    /// The estimated clean image, which the next step of a multistep solver needs.
     pub clean: Vec<f32>,
 }
 
-/// A decision as a Gaussian: the mean is `of_latent` x_t + `of_prediction` times the model's prediction.
+/// The Gaussian of a decision: its mean is `of_latent` x_t + `of_prediction` times the model's prediction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepGaussian {
     /// The factor of the latent in the mean.
     pub of_latent: f64,
     /// The factor of the prediction in the mean.
     pub of_prediction: f64,
-    /// The standard deviation of every element, 0 where nothing is left to chance.
+    /// The standard deviation of every element; 0 for a deterministic step.
     pub deviation: f64,
 }
 
 impl StepGaussian {
-    /// How much log-density, in nats, a unit of the prediction's squared error costs on average: the expectation of
-    /// log p(next | latent) over q(next | latent, image) is a constant less this times the squared error. It is infinite
-    /// where nothing is left to chance.
+    /// The expected cost in log-density, in nats, per unit of the prediction's squared error: the expectation of log
+    /// p(next | latent) over q(next | latent, image) is a constant minus this times the squared error. Infinite for a
+    /// deterministic step.
     pub fn error_weight(self) -> f64 {
         0.5 * (self.of_prediction / self.deviation).powi(2)
     }
 }
 
-impl Sampling {
-    /// A way of these steps ([`Sampler::strides`]), from the noisiest. DDPM and DDIM keep the estimated image within plus
-    /// and minus `clip`, the others never do.
+impl SamplerSteps {
+    /// The steps of `sampler` along strides ([`Sampler::strides`]), noisiest first. DDPM and DDIM clip the estimated
+    /// image to plus and minus `clip`, the others never do.
     ///
     /// # Errors
-    /// No step; eta outside 0 to 1; epsilon prediction where there is no signal.
+    /// No strides; eta outside 0 to 1; epsilon prediction at a level without signal.
     pub fn new(
         sampler: Sampler,
         prediction: Prediction,
@@ -146,7 +146,7 @@ impl Sampling {
         Ok(Self { sampler, prediction, strides, clip, weights })
     }
 
-    /// How many steps, and decisions after the noise, there are.
+    /// The number of steps, and of decisions after the initial noise.
     pub fn n_steps(&self) -> usize {
         self.weights.len()
     }
@@ -156,16 +156,16 @@ impl Sampling {
         self.sampler
     }
 
-    /// Whether some decision of it is left to chance, so that trajectories have log-probabilities.
+    /// Whether some step is stochastic, so that trajectories have log-probabilities.
     pub fn is_stochastic(&self) -> bool {
         self.weights.iter().any(|weights| weights.deviation > 0.0)
     }
 
-    /// The next latent. `previous` is the clean image that the step before estimated, `noise` a standard normal draw,
-    /// which is not read where the step's deviation is 0.
+    /// Takes a step. `previous` is the clean image estimated one step before, `noise` a standard normal draw, not read
+    /// if the step is deterministic.
     ///
     /// # Panics
-    /// If there is no such step.
+    /// A step out of range.
     pub fn step(
         &self,
         step: usize,
@@ -187,16 +187,16 @@ impl Sampling {
         }
     }
 
-    /// The mean of the next latent; all of it where the step's deviation is 0.
+    /// The mean of the next latent, which is the next latent if the step is deterministic.
     ///
     /// # Panics
-    /// If there is no such step.
+    /// A step out of range.
     pub fn mean(&self, step: usize, latent: &[f32], prediction: &[f32], previous: Option<&[f32]>) -> Vec<f64> {
         let weights = &self.weights[step];
         let noise = self.prediction.noise(self.strides[step].from);
         let clean = self.clean(step, latent, prediction);
         let mean = latent.iter().zip(prediction).zip(clean).enumerate().map(|(i, ((&x, &p), clean))| {
-            // Without a step before, the solver is of first order: as if that step had said the same.
+            // Without a previous estimate the solver is of first order, as if that estimate were equal.
             let before = previous.map_or(clean, |previous| f64::from(previous[i]));
             weights.latent * f64::from(x)
                 + weights.clean * clean
@@ -206,10 +206,10 @@ impl Sampling {
         mean.collect()
     }
 
-    /// The decision as a Gaussian whose mean is a mixture of latent and prediction. Clipping is not in it.
+    /// The Gaussian of a decision, whose mean is a combination of latent and prediction, without clipping.
     ///
     /// # Panics
-    /// If there is no such step.
+    /// A step out of range.
     pub fn gaussian(&self, step: usize) -> StepGaussian {
         let weights = &self.weights[step];
         let (clean, noise) =
@@ -221,19 +221,19 @@ impl Sampling {
         }
     }
 
-    /// log p(next | latent), in nats, summed over the elements; 0 for a decision that leaves nothing to chance.
+    /// log p(next | latent), in nats, summed over the elements; 0 for a deterministic step.
     ///
     /// # Panics
-    /// If there is no such step.
+    /// A step out of range.
     pub fn log_density(&self, step: usize, latent: &[f32], prediction: &[f32], next: &[f32]) -> f64 {
         log_density(&self.mean(step, latent, prediction, None), self.weights[step].deviation, next)
     }
 
-    /// d [`log_density`](Self::log_density) / d prediction, element by element: 0 for a decision that leaves nothing to
-    /// chance. Where the estimated image is clipped, the prediction moves nothing through it.
+    /// d [`log_density`](Self::log_density) / d prediction, element by element: 0 for a deterministic step, and 0
+    /// through a clipped estimate of the image.
     ///
     /// # Panics
-    /// If there is no such step.
+    /// A step out of range.
     pub fn slopes(&self, step: usize, latent: &[f32], prediction: &[f32], next: &[f32]) -> Vec<f64> {
         let weights = &self.weights[step];
         if weights.deviation == 0.0 {
@@ -251,7 +251,7 @@ impl Sampling {
         (0..latent.len()).map(slope).collect()
     }
 
-    /// The image that the prediction stands for, clipped.
+    /// The clean image estimated from the prediction, clipped.
     fn clean(&self, step: usize, latent: &[f32], prediction: &[f32]) -> Vec<f64> {
         let clean = self.prediction.clean(self.strides[step].from);
         let clipped = |value: f64| self.clip.map_or(value, |clip| value.clamp(-clip, clip));
@@ -260,7 +260,7 @@ impl Sampling {
 }
 
 /// The log-density of `next` under independent Gaussians with these means and one standard deviation, in nats, summed
-/// over the elements. A deviation of 0 scores 0: the decision was no decision.
+/// over the elements; 0 for a deviation of 0, a deterministic decision.
 pub fn log_density(mean: &[f64], deviation: f64, next: &[f32]) -> f64 {
     if deviation == 0.0 {
         return 0.0;
@@ -270,8 +270,8 @@ pub fn log_density(mean: &[f64], deviation: f64, next: &[f32]) -> f64 {
     -0.5 * squares - next.len() as f64 * constant
 }
 
-/// Classifier-free guidance: `unconditional` + `scale` (`conditional` - `unconditional`). 1 is the conditional
-/// prediction as it is.
+/// Classifier-free guidance: `unconditional` + `scale` (`conditional` - `unconditional`). A scale of 1 gives the
+/// conditional prediction.
 ///
 /// # References
 /// Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022; the scale here is 1 + w of Eq. 6.

@@ -2,27 +2,27 @@ use mdp::diffusion::{NoiseLevel, NoiseSchedule};
 
 use super::Sampler;
 
-/// From where to where one step goes.
+/// The noise levels before and after a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stride {
-    /// The level of the latent it begins with.
+    /// The level before.
     pub from: NoiseLevel,
-    /// The level it leads to.
+    /// The level after.
     pub to: NoiseLevel,
-    /// Whether it begins at timestep 0, where DDPM draws nothing, however wide its variance.
+    /// Whether it starts at timestep 0, where DDPM adds no noise, whatever its variance.
     pub is_from_cleanest: bool,
 }
 
 impl Sampler {
-    /// Where every step leads that is made at these timesteps of a schedule, which go from noisy to clean. This is the
-    /// one place that says so, for sampling, for scoring and for stored trajectories.
+    /// The strides of steps at these timesteps of a schedule, noisiest first. Sampling, scoring and stored trajectories
+    /// all use this definition.
     ///
-    /// Most samplers step to the timestep that they visit next. DDIM always goes down by the same number of timesteps,
-    /// that of the schedule over that of the steps (a whole number, rounded down), as diffusers' `DDIMScheduler` does. With
-    /// [`Spacing::Leading`](mdp::diffusion::Spacing::Leading) this is the timestep visited next. With the others it need
-    /// not be, and what the network is told then is not quite the level of the latent that it sees.
+    /// Most samplers step to the next visited timestep. DDIM always steps down by the same number of timesteps, the
+    /// schedule's number over the number of steps (rounded down), as diffusers' `DDIMScheduler` does. With
+    /// [`Spacing::Leading`](mdp::diffusion::Spacing::Leading) this is the next visited timestep. With other spacings it
+    /// may not be, and the time given to the network then differs slightly from the level of its latent.
     ///
-    /// A step that goes below timestep 0 leads to `last`: the image, or the schedule's cleanest level.
+    /// A step below timestep 0 leads to `last`: the image, or the schedule's cleanest level.
     pub fn strides(self, schedule: &NoiseSchedule, timesteps: &[usize], last: NoiseLevel) -> Vec<Stride> {
         let down = schedule.len() / timesteps.len().max(1);
         let stride = |(i, &t): (usize, &usize)| {

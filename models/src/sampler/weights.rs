@@ -2,8 +2,8 @@ use mdp::diffusion::NoiseLevel;
 
 use super::{Sampler, Stride, Variance};
 
-/// One step: next = latent x_t + clean x_0 + noise eps + previous x_0' + deviation z, where x_0 and eps are estimated now,
-/// x_0' was estimated one step before and z is drawn.
+/// The weights of a step: next = latent x_t + clean x_0 + noise eps + previous x_0' + deviation z, where x_0 and eps
+/// are the present estimates, x_0' the previous one and z is standard normal.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Weights {
     pub(super) latent: f64,
@@ -13,7 +13,7 @@ pub(super) struct Weights {
     pub(super) deviation: f64,
 }
 
-/// From this many steps on, the last step of a solver that does not end without noise is of second order.
+/// From this many steps on, the last step of a solver that ends above zero noise is of second order.
 const MANY_STEPS: usize = 15;
 
 impl Weights {
@@ -24,7 +24,7 @@ impl Weights {
             Sampler::Ddpm { variance } => Self::ancestral(strides[step], variance),
             Sampler::Ddim { eta } => {
                 let deviation = eta * posterior_variance(here, there).sqrt();
-                // Rounding may take a hair too much where all of the noise is drawn.
+                // Rounding may make it slightly negative if all of the noise is redrawn.
                 let noise = (there.noise.powi(2) - deviation.powi(2)).max(0.0).sqrt();
                 Self { clean: there.signal, noise, deviation, ..Self::default() }
             }
@@ -57,8 +57,8 @@ impl Weights {
         let gain = there.signal * -(-length).exp_m1();
         let is_last = step + 1 == n_steps;
         let of_first_order = step == 0 || (is_last && (there.noise == 0.0 || n_steps < MANY_STEPS));
-        // Half of how far the estimate moves on, if it goes on as it did in the step before. That is nothing where the
-        // step before began without any signal, from infinitely far away.
+        // Half of the extrapolated change of the estimate; zero if the previous step started without signal, infinitely
+        // far away.
         let ahead = if of_first_order {
             0.0
         } else {
@@ -68,9 +68,9 @@ impl Weights {
     }
 }
 
-/// The variance of x_t given x_s: what the noise of level t adds to level s.
+/// The variance of x_t given x_s: the noise that level t adds to level s.
 fn added_variance(here: NoiseLevel, there: NoiseLevel) -> f64 {
-    // In this order the difference is exactly 0 where the levels are the same.
+    // In this order the difference is exactly 0 for equal levels.
     let ratio = here.signal / there.signal;
     (here.noise.powi(2) - (ratio * there.noise).powi(2)).max(0.0)
 }

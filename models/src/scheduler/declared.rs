@@ -1,15 +1,15 @@
-//! The fields of diffusers' schedulers, and what becomes of each.
+//! The fields of diffusers' schedulers, and their handling.
 //!
-//! Whatever scheduler a file names, a sampler is made from it as diffusers makes that scheduler from another one's file: the
-//! fields that it declares are looked for, and the others passed over. So what hinders sampling is looked up in the table
-//! of the sampler, and the types of all of them are checked in any file.
+//! Whatever scheduler a file names, a sampler is made from it as diffusers makes its scheduler from another one's file:
+//! declared fields are read and others ignored. So unsupported settings are looked up in the sampler's table, and types
+//! are checked for all declared fields of any file.
 
 use super::SchedulerKind;
 use crate::fields::declared::Kind::{Flag, Number, Numbers, Text, Whole};
 use crate::fields::declared::{Field, Table, harmless, honoured, refused};
 use crate::sampler::Sampler;
 
-/// All tables, by the class that declares the fields.
+/// All tables, by class.
 pub(super) const TABLES: [(SchedulerKind, Table); 6] = [
     (SchedulerKind::Ddpm, DDPM),
     (SchedulerKind::Ddim, DDIM),
@@ -19,7 +19,7 @@ pub(super) const TABLES: [(SchedulerKind, Table); 6] = [
     (SchedulerKind::FlowMatch, FLOW),
 ];
 
-/// The table of the scheduler that a sampler is; flow matching has one for all.
+/// The table of a sampler's scheduler class; flow matching has one for all.
 pub(super) fn of_sampler(kind: SchedulerKind, sampler: Sampler) -> Table {
     match (kind, sampler) {
         (SchedulerKind::FlowMatch, _) => FLOW,
@@ -32,7 +32,7 @@ pub(super) fn of_sampler(kind: SchedulerKind, sampler: Sampler) -> Table {
 
 const NO: &[&str] = &["false"];
 
-// What all but flow matching share.
+// Common to all but flow matching.
 const TIMESTEPS: Field = honoured("num_train_timesteps", Whole);
 const BETA_START: Field = honoured("beta_start", Number);
 const BETA_END: Field = honoured("beta_end", Number);
@@ -70,7 +70,7 @@ const DDPM: Table = Table(&[
     THRESHOLDING,
     THRESHOLD_RATIO,
     THRESHOLD_MAX,
-    // Null where it comes from a solver's file.
+    // Null if it comes from a solver's file.
     honoured("variance_type", Text).or_null(),
 ]);
 
@@ -102,7 +102,7 @@ const PNDM: Table = Table(&[
     SPACING,
     OFFSET,
     honoured("set_alpha_to_one", Flag),
-    // Of its own steps, for which DDIM's stand in.
+    // Settings of its own steps, for which DDIM's are used.
     harmless("skip_prk_steps", Flag),
 ]);
 
@@ -146,7 +146,7 @@ const SOLVER: Table = Table(&[
     TIME_SHIFT,
     refused("use_lu_lambdas", NO),
     refused("use_flow_sigmas", NO),
-    // Only with flow's noise levels.
+    // Only with flow noise levels.
     harmless("flow_shift", Number),
     harmless("use_dynamic_shifting", Flag),
     refused("solver_order", &["2"]),
@@ -155,7 +155,7 @@ const SOLVER: Table = Table(&[
     refused("lower_order_final", &["true"]),
     refused("euler_at_final", NO),
     refused("lambda_min_clipped", &["-Infinity", "-inf"]),
-    // Nothing is drawn; a learned one would come out of the network.
+    // The solver draws no noise; a learned variance would be a network output.
     refused("variance_type", &["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"]),
 ]);
 
@@ -167,7 +167,7 @@ const FLOW: Table = Table(&[
     BETA_SIGMAS,
     honoured("shift", Number),
     honoured("stochastic_sampling", Flag),
-    // A shift that depends on the size of the picture.
+    // A shift that depends on the size of the image.
     refused("use_dynamic_shifting", NO),
     harmless("base_shift", Number),
     harmless("max_shift", Number),

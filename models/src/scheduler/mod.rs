@@ -1,4 +1,4 @@
-//! `scheduler_config.json` of a diffusers folder: the noise schedule, what the model predicts, how it is sampled.
+//! `scheduler_config.json` of a diffusers folder: noise schedule, prediction type, sampling.
 
 mod declared;
 mod python_json;
@@ -12,17 +12,17 @@ use mdp::diffusion::{NoiseLevel, NoiseSchedule, Prediction, Spacing};
 use serde_json::Value;
 
 use crate::ModelError;
-use crate::sampler::{Sampler, Sampling, SamplingPlan, Variance};
+use crate::sampler::{Sampler, SamplerSteps, SamplingPlan, Variance};
 use settings::Settings;
 
-/// The schedulers whose settings are read.
+/// The supported schedulers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchedulerKind {
     /// `DDPMScheduler`
     Ddpm,
     /// `DDIMScheduler`
     Ddim,
-    /// `PNDMScheduler`, as in Stable Diffusion 1.x; DDIM's steps stand in for its own.
+    /// `PNDMScheduler`, as in Stable Diffusion 1.x; DDIM's steps are used instead of its own.
     Pndm,
     /// `EulerDiscreteScheduler`
     Euler,
@@ -41,17 +41,17 @@ const KINDS: [(&str, SchedulerKind); 6] = [
     ("FlowMatchEulerDiscreteScheduler", SchedulerKind::FlowMatch),
 ];
 
-/// A scheduler's settings, checked. Those that only change sampling are looked at when it is sampled
-/// ([`Scheduler::plan`]), so a model can be trained whose own sampler is not built here.
+/// A scheduler's validated settings. Those that affect only sampling are checked by [`Scheduler::plan`], so a model
+/// with an unsupported sampler can still be trained.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    /// Which scheduler it is.
+    /// The kind of scheduler.
     pub kind: SchedulerKind,
-    /// How much signal and noise each of the training timesteps has.
+    /// The signal and noise levels of the training timesteps.
     pub schedule: Arc<NoiseSchedule>,
-    /// What the model predicts.
+    /// The prediction type.
     pub prediction: Prediction,
-    /// What the file says of the timesteps that a sampler visits.
+    /// The timestep spacing in the file.
     spacing: Option<Spacing>,
     steps_offset: usize,
     settings: Settings,
@@ -62,16 +62,16 @@ impl Scheduler {
     /// Reads a scheduler's file.
     ///
     /// # Errors
-    /// The file can't be read, or as for [`parse`](Self::parse).
+    /// An unreadable file, or as for [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let text = std::fs::read_to_string(path).map_err(|e| ModelError::io(path, e))?;
         Self::parse(path, &text)
     }
 
-    /// Checks a scheduler's file; `path` is for messages.
+    /// Parses a scheduler's file; `path` is for messages.
     ///
     /// # Errors
-    /// Broken JSON; a scheduler, a beta schedule or a prediction that isn't built here; numbers that make no schedule.
+    /// Broken JSON; an unsupported scheduler, beta schedule or prediction type; numbers that make no schedule.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ModelError> {
         let settings = Settings::parse(path, text)?;
         let kind = settings.one_of("_class_name", None, &KINDS)?;
@@ -89,10 +89,10 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// The same file with another `prediction_type`, for a network that predicts something else than the file says.
+    /// The scheduler with another `prediction_type`, for a network that differs from its file.
     ///
     /// # Errors
-    /// As for [`parse`](Self::parse), and a scheduler of flow matching, which knows one prediction.
+    /// As for [`parse`](Self::parse), and flow matching, which has only one prediction type.
     pub fn with_prediction(&self, name: &str) -> Result<Self, ModelError> {
         if self.kind == SchedulerKind::FlowMatch {
             let reason = format!("is of flow matching, which predicts no {name}");
@@ -108,10 +108,10 @@ impl Scheduler {
         &self.text
     }
 
-    /// The sampler that the file names.
+    /// The sampler of the named scheduler.
     ///
     /// # Errors
-    /// A variance that is learned, or isn't known.
+    /// A learned or unknown variance.
     pub fn sampler(&self) -> Result<Sampler, ModelError> {
         Ok(match self.kind {
             SchedulerKind::Ddpm => Sampler::Ddpm { variance: self.variance()? },
@@ -121,7 +121,8 @@ impl Scheduler {
         })
     }
 
-    /// Euler's method as the file has it: flow matching may draw all noise anew in every step (`stochastic_sampling`).
+    /// Euler's method with the file's settings: flow matching may redraw all noise in every step
+    /// (`stochastic_sampling`).
     ///
     /// # Errors
     /// A setting of the wrong type.
@@ -130,16 +131,15 @@ impl Scheduler {
         Ok(if draws { Sampler::Renoise } else { Sampler::Euler })
     }
 
-    /// The way of `sampler` through `n_steps` steps: what diffusers' scheduler of that name does when it is made from this
-    /// file (`DDIMScheduler.from_config` and its like), whatever scheduler the file names. A setting that the file does
-    /// not have is that scheduler's default, not the default of the one the file names.
+    /// The plan of `sampler` with `n_steps` steps: the steps of diffusers' scheduler of that name made from this file
+    /// (`DDIMScheduler.from_config` and similar), whatever scheduler the file names. A missing setting has that
+    /// scheduler's default, not that of the named one.
     ///
-    /// With [`Spacing::Trailing`] some numbers of steps (61 of 1000, say) make diffusers visit one timestep more, -1, by
-    /// a rounding error. It is left out here.
+    /// With [`Spacing::Trailing`] some numbers of steps (61 of 1000, for example) make diffusers visit an extra
+    /// timestep, -1, by a rounding error. It is omitted here.
     ///
     /// # Errors
-    /// A setting that changes sampling and isn't built here; more steps than timesteps; what
-    /// [`Sampling::new`] refuses.
+    /// An unsupported setting that affects sampling; more steps than timesteps; errors of [`SamplerSteps::new`].
     pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, ModelError> {
         self.check_sampling(sampler)?;
         let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
@@ -150,15 +150,15 @@ impl Scheduler {
                 (stride.from, stride.to) = (with_a_trace(stride.from), with_a_trace(stride.to));
             }
         }
-        // diffusers scales Euler's first noise by the largest noise / signal, which forgets the image's share.
+        // diffusers scales Euler's initial noise by the largest noise / signal, which ignores the image's share.
         let visits_the_noisiest = !matches!(self.spacing(sampler), Spacing::Leading { .. });
         let is_short = sampler == Sampler::Euler && self.kind != SchedulerKind::FlowMatch && visits_the_noisiest;
         let initial_deviation = if is_short { strides[0].from.noise } else { 1.0 };
-        let sampling = Sampling::new(sampler, self.prediction, strides, self.clip()?)?;
+        let sampling = SamplerSteps::new(sampler, self.prediction, strides, self.clip()?)?;
         Ok(SamplingPlan { schedule, timesteps, sampling, initial_deviation })
     }
 
-    /// Which timesteps `sampler` visits.
+    /// The timestep spacing of `sampler`.
     pub fn spacing(&self, sampler: Sampler) -> Spacing {
         self.spacing.unwrap_or(match sampler {
             Sampler::Ddpm { .. } | Sampler::Ddim { .. } => Spacing::Leading { offset: self.steps_offset },
@@ -166,8 +166,8 @@ impl Scheduler {
         })
     }
 
-    /// How far from 0 DDPM and DDIM let an estimated image be: diffusers' clip by default, also where they stand in for a
-    /// scheduler that never does.
+    /// The clipping range of an estimated image in DDPM and DDIM: diffusers clip by default, also where they replace a
+    /// scheduler that does not.
     ///
     /// # Errors
     /// A setting of the wrong type.
@@ -179,19 +179,19 @@ impl Scheduler {
     /// The variance of ancestral sampling.
     ///
     /// # Errors
-    /// One that is learned, or isn't known.
+    /// A learned or unknown variance.
     pub fn variance(&self) -> Result<Variance, ModelError> {
         self.settings.variance()
     }
 
-    /// The same, with estimated images as they are: a clipped decision has no score.
+    /// Disables clipping of estimated images: a clipped decision has no score.
     #[must_use]
     pub fn without_clipping(mut self) -> Self {
         self.settings.map.insert("clip_sample".to_owned(), Value::Bool(false));
         self
     }
 
-    /// Where the steps of `sampler` lead that end below timestep 0: to the image, or to the cleanest timestep only.
+    /// The level after steps of `sampler` below timestep 0: the image, or the cleanest timestep.
     ///
     /// # Errors
     /// A setting of the wrong type.
@@ -218,7 +218,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether the last step leads to the image, or to the cleanest timestep only.
+    /// Whether the last step leads to the image rather than the cleanest timestep.
     fn ends_at_image(&self, sampler: Sampler) -> Result<bool, ModelError> {
         match sampler {
             _ if self.kind == SchedulerKind::FlowMatch => Ok(true),
@@ -230,7 +230,7 @@ impl Scheduler {
         }
     }
 
-    /// Refuses settings of the file under which diffusers would sample otherwise.
+    /// Refuses settings with which diffusers would sample differently.
     fn check_sampling(&self, sampler: Sampler) -> Result<(), ModelError> {
         if self.euler()? == Sampler::Renoise && sampler != Sampler::Renoise {
             let reason = "the noise is drawn anew in every step by the euler sampler only";
@@ -241,7 +241,7 @@ impl Scheduler {
     }
 }
 
-/// diffusers' solvers divide by the signal, so where there is none they take it to be 2^-12 of the image.
+/// diffusers' solvers divide by the signal, so zero signal is replaced by 2^-12 of the image.
 fn with_a_trace(level: NoiseLevel) -> NoiseLevel {
     let least = 2f64.powi(-12);
     if level.signal > 0.0 { level } else { NoiseLevel { signal: least, noise: (1.0 - least * least).sqrt() } }

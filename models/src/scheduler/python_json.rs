@@ -1,19 +1,19 @@
-//! JSON as Python writes it, with `NaN`, `Infinity` and `-Infinity`, which are no JSON.
+//! JSON as Python writes it, with the invalid literals `NaN`, `Infinity` and `-Infinity`.
 
 use serde_json::Value;
 
-/// What Python's json writes for numbers that are none.
+/// Python's literals for non-finite numbers.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// Reads JSON in which a number may be one of Python's words; it becomes a text.
+/// Parses JSON with Python's non-finite literals, which become strings.
 ///
 /// # Errors
-/// What is neither JSON nor Python's.
+/// Text that is neither JSON nor Python's.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str(&quoted(text))
 }
 
-/// Writes what [`parse`] read: a text that is one of Python's words is that number again.
+/// Writes the output of [`parse`]: strings that are Python's literals become numbers again.
 pub(crate) fn print(value: &Value) -> String {
     match value {
         Value::String(word) if WORDS.contains(&word.as_str()) => word.clone(),
@@ -37,7 +37,7 @@ fn quoted(text: &str) -> String {
                 rest = &rest[word.len()..];
                 continue;
             }
-            // What is escaped ends no text.
+            // An escaped quote does not end a string.
             (None, '\\') if is_text => first.len_utf8() + rest.chars().nth(1).map_or(0, char::len_utf8),
             _ => first.len_utf8(),
         };

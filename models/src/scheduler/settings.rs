@@ -9,7 +9,7 @@ use super::python_json;
 use crate::ModelError;
 use crate::sampler::Variance;
 
-/// A schedule of so many timesteps, from one beta to another.
+/// A constructor of a schedule from the number of timesteps and the first and last beta.
 type Make = fn(usize, f64, f64) -> Result<NoiseSchedule, MdpError>;
 
 /// The file's fields, with its path for messages.
@@ -42,7 +42,7 @@ impl Settings {
         ModelError::format(&self.path, error.to_string())
     }
 
-    /// A field; `null` is as good as none.
+    /// A field; `null` counts as missing.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
@@ -62,12 +62,12 @@ impl Settings {
     pub(super) fn count(&self, key: &str, default: usize) -> Result<usize, ModelError> {
         let Some(value) = self.get(key) else { return Ok(default) };
         let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
-        // A schedule has a few numbers for each timestep, and nobody has a million.
+        // A schedule stores a few numbers per timestep; more than a million timesteps are unrealistic.
         let count = count.filter(|count| *count <= 1_000_000);
         count.ok_or_else(|| self.error(key, &format!("expected a count of at most a million, got {value}")))
     }
 
-    /// The meaning of a field that names one of `choices`.
+    /// The value of a field that names one of `choices`.
     pub(super) fn one_of<T: Copy>(
         &self,
         key: &str,
@@ -124,7 +124,7 @@ impl Settings {
 
     pub(super) fn flow(&self) -> Result<NoiseSchedule, ModelError> {
         let (n, shift) = (self.count("num_train_timesteps", 1000)?, self.number("shift", 1.0)?);
-        // A shift that depends on the size of the image is not in the training levels.
+        // A shift that depends on the image size is not part of the training levels.
         let shift = if self.flag("use_dynamic_shifting", false)? { 1.0 } else { shift };
         NoiseSchedule::flow(n, shift).map_err(|e| self.refuse(&e))
     }

@@ -50,7 +50,7 @@ fn stable_diffusion_is_read_and_kept_as_it_is() {
     let plan = scheduler.plan(scheduler.sampler().unwrap(), 4).unwrap();
     assert_eq!(plan.timesteps, [751, 501, 251, 1]);
     assert!(!plan.sampling.is_stochastic());
-    // Its last step goes to the cleanest timestep, not to the image, and keeps some chance there.
+    // Its last step leads to the cleanest timestep, not to the image, and is stochastic there.
     let ancestral = scheduler.plan(Sampler::Ddim { eta: 1.0 }, 4).unwrap();
     assert!(ancestral.sampling.gaussian(3).deviation > 0.0);
     assert!(scheduler.plan(Sampler::DpmSolverPlusPlus2M, 4).is_ok());
@@ -93,7 +93,7 @@ fn settings_of_sampling_hinder_sampling_only() {
     let learned = of("DDPMScheduler", r#", "variance_type": "learned_range""#).unwrap();
     assert!(learned.sampler().unwrap_err().to_string().contains("`variance_type`"));
     assert!(karras.plan(Sampler::Ddim { eta: 0.0 }, 1001).unwrap_err().to_string().contains("number of steps"));
-    // Epsilon can't be sampled from where there is no signal.
+    // Epsilon prediction can't be sampled at a level without signal.
     let blind = of("DDIMScheduler", r#", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing""#).unwrap();
     assert!(blind.plan(Sampler::Ddim { eta: 0.0 }, 10).unwrap_err().to_string().contains("no signal"));
 }

@@ -1,4 +1,4 @@
-//! What a UNet is asked: noisy images, times, captions.
+//! The input of a UNet: noisy images, times, captions.
 
 use std::ops::Range;
 
@@ -8,37 +8,37 @@ use engine::ops::Grid;
 use super::config::UNetConfig;
 use crate::ModelError;
 
-/// Noisy images, each with a time of its own.
+/// Noisy images, each with its own time.
 #[derive(Clone, Debug)]
 pub struct UNetBatch {
     /// The pixels, `[N*H*W, in_channels]`.
     pub x: Tensor,
-    /// What the rows of `x` are.
+    /// The grid of the rows of `x`.
     pub grid: Grid,
     /// The time of each image.
     pub times: Vec<f64>,
-    /// What the images are about, for a model that looks at captions.
+    /// The captions of the images, for a model with cross-attention.
     pub contexts: Option<Contexts>,
-    /// The pooled captions, `[N, ..]`, for a model that wants them.
+    /// The pooled captions, `[N, ..]`, for a model that uses them.
     pub pooled: Option<Tensor>,
-    /// Original size, crop and wanted size of each image, for a model that wants them.
+    /// Original size, crop and target size of each image, for a model that uses them.
     pub time_ids: Option<Vec<[f32; 6]>>,
 }
 
 /// The hidden states of captions.
 #[derive(Clone, Debug)]
 pub struct Contexts {
-    /// All captions' rows, `[sum of lengths, width]`.
+    /// The rows of all captions, `[sum of lengths, width]`.
     pub rows: Tensor,
-    /// The rows of each image's caption. Images may share them; they are computed once then.
+    /// The rows of each image's caption; shared rows are projected once.
     pub of_image: Vec<Range<usize>>,
 }
 
 impl UNetBatch {
-    /// Checks that the batch is one for this model.
+    /// Checks that the batch fits this model.
     ///
     /// # Errors
-    /// Pixels, times, captions or pooled captions that are missing, or of another number or width.
+    /// Pixels, times, captions or pooled captions that are missing, or of the wrong number or width.
     pub(super) fn check(&self, config: &UNetConfig) -> Result<(), ModelError> {
         let n = self.grid.images;
         let rows = n * self.grid.height * self.grid.width;

@@ -1,4 +1,4 @@
-//! What a `config.json` says of a UNet, checked.
+//! The config of a UNet, read from `config.json` and validated.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use super::settings::Settings;
 use crate::ModelError;
 use crate::fields::Fields;
 
-/// The classes of diffusers that are built here.
+/// The supported classes of diffusers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UNetClass {
     /// `UNet2DModel`: images without a caption.
     Unconditional,
-    /// `UNet2DConditionModel`: images that look at a caption.
+    /// `UNet2DConditionModel`: images conditioned on a caption.
     Conditional,
 }
 
@@ -36,123 +36,123 @@ impl UNetClass {
     }
 }
 
-/// What follows the residual blocks of a level.
+/// The attention after the residual blocks of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockAttention {
     /// Nothing (`DownBlock2D`, `UpBlock2D`).
     None,
-    /// Attention over the pixels (`AttnDownBlock2D`, `AttnUpBlock2D`).
+    /// Self-attention over the pixels (`AttnDownBlock2D`, `AttnUpBlock2D`).
     Pixels,
-    /// Transformers over the pixels that look at the caption too (`CrossAttnDownBlock2D`, `CrossAttnUpBlock2D`).
+    /// Transformers with cross-attention to the caption (`CrossAttnDownBlock2D`, `CrossAttnUpBlock2D`).
     Caption,
 }
 
-/// How the size of images changes between two levels.
+/// The size change between two levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resampling {
     /// By a convolution.
     Convolution,
-    /// By a residual block around a mean of four pixels, or around pixels repeated four times.
+    /// By a residual block with average pooling, or with nearest-neighbour upsampling.
     Resnet,
 }
 
-/// One side of a level: its way down, or its way up.
+/// One side of a level: its down block or its up block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Side {
-    /// What follows each residual block.
+    /// The attention after each residual block.
     pub attention: BlockAttention,
-    /// How the size of images changes after it, if it does.
+    /// The size change after it, if any.
     pub resampling: Option<Resampling>,
-    /// Coordinates of a head of [`BlockAttention::Pixels`].
+    /// The head size of [`BlockAttention::Pixels`].
     pub head_size: usize,
 }
 
-/// One size of images, on the way down and on the way up.
+/// A resolution level, with its down and up block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Channels.
     pub width: usize,
-    /// Residual blocks on the way down; there is one more on the way up.
+    /// Residual blocks of the down block; the up block has one more.
     pub n_layers: usize,
-    /// The way down.
+    /// The down block.
     pub down: Side,
-    /// The way up.
+    /// The up block.
     pub up: Side,
-    /// Heads of [`BlockAttention::Caption`].
+    /// The number of heads of [`BlockAttention::Caption`].
     pub n_heads: usize,
     /// Width of the caption's hidden states.
     pub context: usize,
     /// Transformer blocks after each residual block.
     pub n_transformer_layers: usize,
-    /// Whether the transformers look at the caption only, twice, and not at the pixels.
+    /// Whether the transformers have cross-attention twice and no self-attention.
     pub only_caption: bool,
 }
 
-/// What lies between the way down and the way up.
+/// The middle block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {
     /// Nothing.
     None,
     /// One residual block.
     Resnet,
-    /// Two residual blocks, and attention over the pixels between them, with heads of so many coordinates, if any.
+    /// Two residual blocks with self-attention of the given head size between them, if any.
     Resnets(Option<usize>),
-    /// Two residual blocks and a transformer between them.
+    /// Two residual blocks with a transformer between them.
     Caption,
 }
 
-/// What is added to the embedding of the time (SDXL's `text_time`).
+/// SDXL's addition to the timestep embedding (`text_time`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextTime {
-    /// Coordinates of the embedding of each of the six sizes.
+    /// The embedding size of each of the six sizes.
     pub channels: usize,
     /// Width of the pooled caption and the six embeddings together.
     pub input: usize,
 }
 
-/// A UNet's shape, checked.
+/// The validated shape of a UNet.
 ///
 /// It is read from diffusers' `config.json` of a `UNet2DModel` or `UNet2DConditionModel`, with diffusers' defaults for
-/// switches; sizes have none, as a config without them is a broken one. Dropout is not applied.
+/// switches; sizes have no defaults: a config without them is an error. Dropout is not applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UNetConfig {
     /// The class.
     pub class: UNetClass,
-    /// Channels of images that come in.
+    /// Channels of the input.
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
-    /// Height and width of the images that the model was made for, if the file says so.
+    /// Height and width of the training images, if the file has them.
     pub sample_size: Option<(usize, usize)>,
-    /// Whether images come in between 0 and 1, to be moved to between -1 and 1.
+    /// Whether inputs are between 0 and 1, to be mapped to -1 and 1.
     pub center_input: bool,
-    /// Whether cosines come before sines in the embedding of a time.
+    /// Whether cosines come before sines in the timestep embedding.
     pub flip_sin_to_cos: bool,
-    /// How many fewer steps the frequencies of that embedding take to their end.
+    /// diffusers' `freq_shift` (`downscale_freq_shift` of the timestep embedding).
     pub frequency_shift: f64,
-    /// Width of the embedding of a time after its MLP.
+    /// Width of the timestep embedding after its MLP.
     pub time_width: usize,
-    /// What SDXL adds to that embedding.
+    /// SDXL's addition to that embedding.
     pub text_time: Option<TextTime>,
-    /// The sizes of images, from the largest to the smallest.
+    /// The resolution levels, largest first.
     pub levels: Vec<Level>,
-    /// What lies between.
+    /// The middle block.
     pub middle: Middle,
-    /// What the sums of the middle's residual blocks are divided by.
+    /// The divisor of the residual sums in the middle block.
     pub middle_scale: f64,
-    /// Groups of channels in a norm.
+    /// Groups of a group norm.
     pub n_groups: usize,
-    /// Groups in the norm of the middle's attention over pixels.
+    /// Groups of the norm of the middle block's self-attention.
     pub n_middle_groups: usize,
-    /// Added to the variance in norms of residual blocks.
+    /// Epsilon of the norms of residual blocks.
     pub norm_epsilon: f64,
-    /// Zeros around images that a convolution makes smaller; with 0 there is a row below and a column to the right.
+    /// Zero padding of downsampling convolutions; 0 pads a row below and a column to the right.
     pub downsample_padding: usize,
-    /// Whether transformers are entered and left by matrices and not by convolutions of one pixel.
+    /// Whether the projections of transformers are linear layers rather than 1x1 convolutions.
     pub linear_projection: bool,
-    /// Height and width of the first convolution's kernel.
+    /// The kernel size of the first convolution.
     pub in_kernel: usize,
-    /// Height and width of the last convolution's kernel.
+    /// The kernel size of the last convolution.
     pub out_kernel: usize,
     /// The whole file, for saving.
     pub source: Value,
@@ -162,8 +162,8 @@ impl UNetConfig {
     /// Reads and checks the contents of a `config.json`.
     ///
     /// # Errors
-    /// A class that is not built here, a missing or impossible size, a block, a norm, an embedding or another variant
-    /// that is not built here; each names the key and its value.
+    /// An unsupported class, block, norm, embedding or other variant, a missing or invalid size; each names the key and
+    /// its value.
     pub fn from_json(source: Value) -> Result<Self, ModelError> {
         let Value::Object(fields) = &source else {
             return Err(ModelError::config("config.json", "the file must hold an object"));
@@ -179,22 +179,22 @@ impl UNetConfig {
         Ok(config)
     }
 
-    /// The file as it was read.
+    /// The file's contents.
     pub fn to_json(&self) -> Value {
         self.source.clone()
     }
 
-    /// Everything that changes the model's numbers, as text for a fingerprint.
+    /// All settings that affect the model's output, as text for a fingerprint.
     pub fn settings(&self) -> String {
         format!("{:?}", Self { source: Value::Null, sample_size: None, ..self.clone() })
     }
 
-    /// What the height and the width of images should be a multiple of.
+    /// The recommended factor of image height and width.
     pub fn size_factor(&self) -> usize {
         self.levels[1..].iter().fold(1, |factor, _| factor * 2)
     }
 
-    /// Width of the caption's hidden states, where the model looks at a caption.
+    /// Width of the caption's hidden states, if the model has cross-attention.
     pub fn context_width(&self) -> Option<usize> {
         let looks = |side: Side| side.attention == BlockAttention::Caption;
         let looking = self.levels.iter().find(|level| looks(level.down) || looks(level.up));
@@ -202,7 +202,7 @@ impl UNetConfig {
         looking.or(middle).map(|level| level.context)
     }
 
-    /// Width of the pooled caption, where the model wants one.
+    /// Width of the pooled caption, if the model uses one.
     pub fn pooled_width(&self) -> Option<usize> {
         self.text_time.map(|text_time| text_time.input - 6 * text_time.channels)
     }

@@ -1,4 +1,4 @@
-//! The fields of diffusers' UNets, and what becomes of each.
+//! The fields of diffusers' UNets, and their handling.
 
 use super::config::UNetClass;
 use crate::fields::declared::Kind::{Any, Flag, Flags, Number, Numbers, Text, Texts, Whole, Wholes};
@@ -33,15 +33,15 @@ const UNCONDITIONAL: Table = Table(&[
     honoured("downsample_padding", Whole),
     honoured("downsample_type", Text),
     honoured("upsample_type", Text),
-    // One head as wide as the level.
+    // Null: one head as wide as the level.
     honoured("attention_head_dim", Whole).or_null(),
     honoured("norm_num_groups", Whole),
     honoured("attn_norm_num_groups", Whole).or_null(),
     honoured("norm_eps", Number),
     honoured("add_attention", Flag),
-    // Never applied; training scripts of diffusers do apply it.
+    // Not applied here; diffusers' training scripts do apply it.
     harmless("dropout", Number),
-    // The size of a learned embedding of times, which is not built.
+    // The size of a learned timestep embedding, which is not supported.
     harmless("num_train_timesteps", Whole),
     refused("act_fn", SILU),
     refused("time_embedding_type", &["positional"]),
@@ -78,11 +78,11 @@ const CONDITIONAL: Table = Table(&[
     honoured("conv_in_kernel", Whole),
     honoured("conv_out_kernel", Whole),
     honoured("projection_class_embeddings_input_dim", Whole).or_null(),
-    // Never applied; training scripts of diffusers do apply it.
+    // Not applied here; diffusers' training scripts do apply it.
     harmless("dropout", Number),
-    // Attention is computed in full precision anyway.
+    // Attention is always computed in full precision.
     harmless("upcast_attention", Flag),
-    // Of an embedding that is not built (`addition_embed_type` text).
+    // For an unsupported embedding (`addition_embed_type` text).
     harmless("addition_embed_type_num_heads", Whole),
     refused("addition_embed_type", &["text_time"]),
     refused("act_fn", SILU),

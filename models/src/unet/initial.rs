@@ -1,4 +1,4 @@
-//! The tensors of a model: names, shapes, and where fresh ones start.
+//! The tensors of a model: names, shapes and initial values.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::shapes::Shapes;
 use crate::ModelError;
 
 impl UNetConfig {
-    /// Every tensor a model of this shape has, under diffusers' name.
+    /// Every tensor of the model, under its diffusers name.
     ///
     /// # Shapes
     /// Matrices are `[out, in]`, kernels `[out, height, width, in]`.
@@ -34,13 +34,13 @@ impl UNetConfig {
         shapes.tensors
     }
 
-    /// The tensors of a model that knows nothing yet, as PyTorch starts its layers: weights and biases uniform within
-    /// one over the square root of the number of inputs of an output, norms one and zero.
+    /// Random initial tensors, as PyTorch initialises its layers: weights and biases uniform within one over the square
+    /// root of the fan-in, norm weights one and biases zero.
     ///
     /// Each tensor depends on the seed and its name only.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// The device is out of memory.
     pub fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let shapes = self.tensor_shapes();
         let start = |(name, shape): (&String, &Vec<usize>)| {
@@ -61,7 +61,7 @@ impl UNetConfig {
         shapes.iter().map(start).collect()
     }
 
-    /// The matrices and convolutions, each of which can get an adapter.
+    /// The layers that can get an adapter: linear layers and convolutions.
     pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
         let layer = |(name, shape): (String, Vec<usize>)| {
             let (name, is_output_layer) = (name.strip_suffix(".weight")?.to_owned(), false);
@@ -76,7 +76,7 @@ impl UNetConfig {
         self.tensor_shapes().into_iter().filter_map(layer).collect()
     }
 
-    /// The canonical name of a tensor in a file: attention over pixels had other names in diffusers before 0.15.
+    /// The canonical name of a tensor in a file: diffusers before 0.15 had other names for self-attention.
     pub fn canonical_name(&self, found: &str) -> String {
         const RENAMED: [(&str, &str); 4] =
             [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];

@@ -1,8 +1,8 @@
 //! UNets: the denoisers of diffusers, trainable.
 //!
 //! [`UNetConfig`] is read from the `config.json` of a `UNet2DModel` or a `UNet2DConditionModel` (Stable Diffusion 1 and
-//! 2, SDXL, unconditional DDPM). A [`UNet`] predicts for a [`UNetBatch`], in which each image has a time and a caption of
-//! its own, and pixels are rows: `[N*H*W, channels]`.
+//! 2, SDXL, unconditional DDPM). A [`UNet`] predicts for a [`UNetBatch`], in which each image has its own time and
+//! caption, and pixels are rows: `[N*H*W, channels]`.
 
 mod batch;
 mod blocks;

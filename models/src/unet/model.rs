@@ -1,4 +1,4 @@
-//! The model as its users hold it.
+//! The public UNet.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use engine::{EngineError, Parameters};
 
 use super::batch::{Contexts, UNetBatch};
 use super::config::UNetConfig;
-use super::plan::{Attention, Part, Segment, Skip, grids, segments};
+use super::plan::{Attention, Skip, UNetBlock, UNetSegment, grids, segments};
 use crate::ModelError;
 use crate::network::{GroupNorm, Layers, Network, Pass, Weights};
 use crate::tensors;
@@ -17,32 +17,32 @@ use crate::tensors;
 /// A denoiser: diffusers' `UNet2DModel` or `UNet2DConditionModel`.
 ///
 /// # Laws
-/// The numbers of an image do not depend on the other images of its batch, to rounding.
+/// The prediction for an image does not depend on the other images of its batch, to rounding.
 #[derive(Debug)]
 pub struct UNet {
-    /// The model's shape.
+    /// The model's config.
     pub config: UNetConfig,
     pub(crate) weights: Weights,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<UNetSegment>,
 }
 
-/// The first layer's output, and the time after its activation.
+/// The first layer's output, and the timestep embedding after its activation.
 pub(super) type Entered = (Tensor, Tensor);
 
 impl UNet {
-    /// A model that stays as it is: a reference, something to sample from.
+    /// A frozen model: a reference, a sampler.
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn frozen(config: UNetConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(config.class.name(), &config.tensor_shapes(), &tensors)?;
         Ok(Self::new(config, Weights::frozen(tensors)?))
     }
 
-    /// A model that learns: all its weights, or adapters on frozen ones, which start from `seed`.
+    /// A trainable model: all weights, or adapters on a frozen base, initialised from `seed`.
     ///
     /// # Errors
-    /// As [`UNet::frozen`], and adapter settings that fit no layer.
+    /// As [`UNet::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         config: UNetConfig,
         tensors: BTreeMap<String, Tensor>,
@@ -58,15 +58,15 @@ impl UNet {
         Self { config, weights, segments }
     }
 
-    /// A copy that stays as it is now, adapters included.
+    /// A frozen copy, adapters included.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// The device is out of memory.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
         Ok(Self::new(self.config.clone(), self.weights.frozen_copy()?))
     }
 
-    /// The model under its adapters, which stays as it is. The two share their tensors, so it takes no memory of its own.
+    /// The frozen base without its adapters. The two share their tensors, so it takes no extra memory.
     ///
     /// # Errors
     /// A model without adapters.
@@ -74,12 +74,12 @@ impl UNet {
         Ok(Self::new(self.config.clone(), self.weights.base()?))
     }
 
-    /// The model's numbers by name.
+    /// The model's tensors by name.
     pub fn parameters(&self) -> &Parameters {
         &self.weights.parameters
     }
 
-    /// The settings of its adapters, where it has some.
+    /// The config of its adapters, if it has any.
     pub fn lora(&self) -> Option<&LoraConfig> {
         self.weights.lora.as_ref()
     }
@@ -94,26 +94,26 @@ impl UNet {
         self.weights.adapter_tensors()
     }
 
-    /// The tensors of the plain model that predicts what this one does with its adapters.
+    /// The merged tensors: the plain model with the same output as this one with its adapters.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// The device is out of memory.
     pub fn merged_tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
         self.weights.merged_tensors(WeightLayout::OutIn)
     }
 
-    /// The prediction, with one graph behind it that leads to everything that learns.
+    /// The prediction, with one graph that reaches all trainable tensors.
     ///
     /// # Shapes
     /// `[N*H*W, out_channels]`, rows as in the batch.
     ///
     /// # Errors
-    /// A batch of other widths, or images of a size that the model can't take.
+    /// A batch of the wrong widths, or images of an unsupported size.
     pub fn forward(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::Learning)
+        self.predict(batch, Pass::Training)
     }
 
-    /// The prediction without anything to learn from.
+    /// The prediction without a graph.
     ///
     /// # Shapes
     /// As in [`UNet::forward`].
@@ -146,7 +146,7 @@ impl UNet {
         Layers { weights: &self.weights, pass, layout: WeightLayout::OutIn }
     }
 
-    /// What comes before the segments.
+    /// The layers before the segments.
     pub(super) fn enter(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Entered, EngineError> {
         let x = if self.config.center_input { batch.x.affine(2., -1.)? } else { batch.x.clone() };
         let convolution = Convolution::same(self.config.in_kernel);
@@ -154,7 +154,7 @@ impl UNet {
         Ok((x, self.time(batch, layers)?))
     }
 
-    /// The embedding of each image's time, activated as every residual block wants it.
+    /// Each image's timestep embedding, with the activation of the residual blocks applied.
     fn time(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let (dtype, device) = (batch.x.dtype(), batch.x.device());
         let waves = |channels: usize, times: &[f64]| {
@@ -178,7 +178,7 @@ impl UNet {
         Ok(ops::silu(&time)?)
     }
 
-    /// What comes after the segments.
+    /// The layers after the segments.
     pub(super) fn leave(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let norm = GroupNorm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon };
         let x = layers.group_norm(x, "conv_norm_out", norm, grid, NormActivation::Silu)?;
@@ -186,13 +186,13 @@ impl UNet {
     }
 }
 
-/// A segment at its place in a pass.
+/// A segment with its grids in a pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
-    pub(super) segment: &'a Segment,
-    /// The images that come in.
+    pub(super) segment: &'a UNetSegment,
+    /// The input grid.
     pub(super) grid: Grid,
-    /// The images that come out.
+    /// The output grid.
     pub(super) next: Grid,
     pub(super) contexts: Option<&'a Contexts>,
 }
@@ -206,9 +206,9 @@ impl Step<'_> {
         layers: Layers<'_>,
     ) -> Result<Tensor, EngineError> {
         let (resnet, attention) = match &self.segment.part {
-            Part::Down(down) => return down.run(x, self.grid, layers),
-            Part::Up(up) => return up.run(x, self.grid, self.next, layers),
-            Part::Layer(resnet, attention) => (resnet, attention),
+            UNetBlock::Down(down) => return down.run(x, self.grid, layers),
+            UNetBlock::Up(up) => return up.run(x, self.grid, self.next, layers),
+            UNetBlock::Layer(resnet, attention) => (resnet, attention),
         };
         let x = match skip {
             None => resnet.run(x, time, self.grid, layers)?,
@@ -217,7 +217,7 @@ impl Step<'_> {
         match (attention, self.contexts) {
             (Some(Attention::Pixels(attention)), _) => attention.run(&x, self.next, layers),
             (Some(Attention::Caption(transformer)), Some(contexts)) => transformer.run(&x, contexts, self.next, layers),
-            // A batch was checked to have captions where they are looked at.
+            // The batch was checked to have captions if there is cross-attention.
             (Some(Attention::Caption(_)), None) | (None, _) => Ok(x),
         }
     }

@@ -1,4 +1,4 @@
-//! The parts of a UNet in the order in which they run.
+//! The blocks of a UNet in execution order.
 
 use engine::ops::Grid;
 
@@ -8,16 +8,16 @@ use super::shapes::Shapes;
 use crate::ModelError;
 use crate::network::GroupNorm;
 
-/// One segment of the chain from noise to prediction.
+/// A segment of the network from input to prediction.
 #[derive(Clone, Debug)]
-pub(super) struct Segment {
-    pub(super) part: Part,
+pub(super) struct UNetSegment {
+    pub(super) part: UNetBlock,
     pub(super) skip: Skip,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Part {
-    /// A residual block and what follows it.
+pub(super) enum UNetBlock {
+    /// A residual block and its attention.
     Layer(Resnet, Option<Attention>),
     Down(Down),
     Up(Up),
@@ -29,18 +29,18 @@ pub(super) enum Attention {
     Caption(Transformer),
 }
 
-/// What a segment has to do with the way between the two sides.
+/// The skip connection of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skip {
     None,
-    /// Its output goes over to the other side.
+    /// Its output is a skip connection to the up side.
     Leaves,
-    /// It reads what was the last to go over, beside its input.
+    /// It reads the last unused skip connection besides its input.
     Takes,
 }
 
 /// All segments between the first convolution and the last norm.
-pub(super) fn segments(config: &UNetConfig) -> Vec<Segment> {
+pub(super) fn segments(config: &UNetConfig) -> Vec<UNetSegment> {
     let mut plan = Plan { config, segments: Vec::new() };
     for index in 0..config.levels.len() {
         plan.way_down(index);
@@ -54,7 +54,7 @@ pub(super) fn segments(config: &UNetConfig) -> Vec<Segment> {
 
 struct Plan<'a> {
     config: &'a UNetConfig,
-    segments: Vec<Segment>,
+    segments: Vec<UNetSegment>,
 }
 
 impl Plan<'_> {
@@ -65,18 +65,18 @@ impl Plan<'_> {
         for layer in 0..level.n_layers {
             let resnet = self.resnet(format!("{name}.resnets.{layer}"), n_in, level.width);
             let attention = self.attention(format!("{name}.attentions.{layer}"), level, level.down);
-            self.push(Part::Layer(resnet, attention), Skip::Leaves);
+            self.push(UNetBlock::Layer(resnet, attention), Skip::Leaves);
             n_in = level.width;
         }
         match level.down.resampling {
             None => {}
             Some(Resampling::Convolution) => {
                 let (name, padding) = (format!("{name}.downsamplers.0.conv"), self.config.downsample_padding);
-                self.push(Part::Down(Down { name, width: level.width, padding }), Skip::Leaves);
+                self.push(UNetBlock::Down(Down { name, width: level.width, padding }), Skip::Leaves);
             }
             Some(Resampling::Resnet) => {
                 let resnet = self.resnet(format!("{name}.downsamplers.0"), level.width, level.width);
-                self.push(Part::Layer(Resnet { change: Change::Down, ..resnet }, None), Skip::Leaves);
+                self.push(UNetBlock::Layer(Resnet { change: Change::Down, ..resnet }, None), Skip::Leaves);
             }
         }
     }
@@ -99,9 +99,9 @@ impl Plan<'_> {
             }
             Middle::Caption => Some(Attention::Caption(self.transformer(name, Level { only_caption: false, ..level }))),
         };
-        self.push(Part::Layer(resnet(self, 0), attention), Skip::None);
+        self.push(UNetBlock::Layer(resnet(self, 0), attention), Skip::None);
         if config.middle != Middle::Resnet {
-            self.push(Part::Layer(resnet(self, 1), None), Skip::None);
+            self.push(UNetBlock::Layer(resnet(self, 1), None), Skip::None);
         }
     }
 
@@ -110,30 +110,30 @@ impl Plan<'_> {
         let level = levels[index];
         let name = format!("up_blocks.{}", levels.len() - 1 - index);
         let mut n_in = levels[(index + 1).min(levels.len() - 1)].width;
-        // The last block of a level reads what came in from the level above it on the way down.
+        // The last up block of a level reads the skip connection from the level above.
         let above = levels[index.saturating_sub(1)].width;
         for layer in 0..=level.n_layers {
             let n_skip = if layer == level.n_layers { above } else { level.width };
             let resnet = self.resnet(format!("{name}.resnets.{layer}"), n_in + n_skip, level.width);
             let attention = self.attention(format!("{name}.attentions.{layer}"), level, level.up);
-            self.push(Part::Layer(resnet, attention), Skip::Takes);
+            self.push(UNetBlock::Layer(resnet, attention), Skip::Takes);
             n_in = level.width;
         }
         match level.up.resampling {
             None => {}
             Some(Resampling::Convolution) => {
                 let up = Up { name: format!("{name}.upsamplers.0.conv"), width: level.width };
-                self.push(Part::Up(up), Skip::None);
+                self.push(UNetBlock::Up(up), Skip::None);
             }
             Some(Resampling::Resnet) => {
                 let resnet = self.resnet(format!("{name}.upsamplers.0"), level.width, level.width);
-                self.push(Part::Layer(Resnet { change: Change::Up, ..resnet }, None), Skip::None);
+                self.push(UNetBlock::Layer(Resnet { change: Change::Up, ..resnet }, None), Skip::None);
             }
         }
     }
 
-    fn push(&mut self, part: Part, skip: Skip) {
-        self.segments.push(Segment { part, skip });
+    fn push(&mut self, part: UNetBlock, skip: Skip) {
+        self.segments.push(UNetSegment { part, skip });
     }
 
     fn norm(&self) -> GroupNorm {
@@ -170,12 +170,12 @@ impl Plan<'_> {
     }
 }
 
-impl Segment {
+impl UNetSegment {
     pub(super) fn add_shapes(&self, shapes: &mut Shapes) {
         match &self.part {
-            Part::Down(down) => down.add_shapes(shapes),
-            Part::Up(up) => up.add_shapes(shapes),
-            Part::Layer(resnet, attention) => {
+            UNetBlock::Down(down) => down.add_shapes(shapes),
+            UNetBlock::Up(up) => up.add_shapes(shapes),
+            UNetBlock::Layer(resnet, attention) => {
                 resnet.add_shapes(shapes);
                 match attention {
                     None => {}
@@ -187,11 +187,11 @@ impl Segment {
     }
 }
 
-/// The grid of images after each segment.
+/// The grid after each segment.
 ///
 /// # Errors
-/// Images that become too small, or that don't fit again what comes over from the other side.
-pub(super) fn grids(config: &UNetConfig, segments: &[Segment], first: Grid) -> Result<Vec<Grid>, ModelError> {
+/// Images that become too small, or that do not match their skip connections.
+pub(super) fn grids(config: &UNetConfig, segments: &[UNetSegment], first: Grid) -> Result<Vec<Grid>, ModelError> {
     let wrong = |expected: String| ModelError::Argument {
         what: "the size of the images".to_owned(),
         expected,
@@ -205,11 +205,11 @@ pub(super) fn grids(config: &UNetConfig, segments: &[Segment], first: Grid) -> R
             return Err(wrong(format!("multiples of {factor}, as {class} has it with these blocks")));
         }
         grid = match &segment.part {
-            Part::Layer(resnet, _) => resnet.output(grid),
-            Part::Down(down) => down.output(grid).unwrap_or(Grid { height: 0, ..grid }),
-            // Sizes that no whole number of halvings leads to come back by pixels repeated unevenly.
-            Part::Up(_) if config.class == UNetClass::Conditional => *over.last().unwrap_or(&grid),
-            Part::Up(_) => grid.doubled(),
+            UNetBlock::Layer(resnet, _) => resnet.output(grid),
+            UNetBlock::Down(down) => down.output(grid).unwrap_or(Grid { height: 0, ..grid }),
+            // Sizes that are not a multiple of the factor are restored by uneven nearest-neighbour upsampling.
+            UNetBlock::Up(_) if config.class == UNetClass::Conditional => *over.last().unwrap_or(&grid),
+            UNetBlock::Up(_) => grid.doubled(),
         };
         if grid.height == 0 || grid.width == 0 {
             return Err(wrong(format!("at least {factor} by {factor}")));

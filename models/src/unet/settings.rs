@@ -1,4 +1,4 @@
-//! From the keys of diffusers' `config.json` to the shape of a UNet.
+//! Converts diffusers' `config.json` to the shape of a UNet.
 
 use serde_json::Value;
 
@@ -6,9 +6,9 @@ use super::config::{BlockAttention, Level, Middle, Resampling, Side, TextTime, U
 use crate::ModelError;
 use crate::fields::Fields;
 
-/// More than any model has, of anything that is counted; a file that claims more must not be spelled out.
+/// An upper bound on all counts, so that the count of a damaged file allocates little.
 const MOST: usize = 1 << 20;
-/// More layers than any level has.
+/// An upper bound on the layers of a level.
 const MOST_LAYERS: usize = 256;
 
 /// A `config.json` with its class.
@@ -19,7 +19,7 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Reads the fields that the class declares.
+    /// Selects the fields that the class declares.
     pub(super) fn new(source: &'a Value, class: UNetClass) -> Self {
         Self { source, fields: Fields::new(source), class }
     }
@@ -89,7 +89,7 @@ impl<'a> Settings<'a> {
         Ok(sides.into_iter().enumerate().map(level).collect())
     }
 
-    /// Both sides of each level, from blocks as they come on the way down and on the way up.
+    /// Both sides of each level, from the lists of down and up blocks.
     fn sides(
         &self,
         widths: &[usize],
@@ -101,12 +101,12 @@ impl<'a> Settings<'a> {
         let n = widths.len();
         let side = |index: usize, place: usize, attention, resampling, is_end: bool| Side {
             attention,
-            // Blocks without attention over the pixels know convolutions only, whatever the setting says.
+            // Blocks without self-attention support only convolutions, whatever the setting says.
             resampling: (!is_end).then_some(match attention {
                 BlockAttention::Pixels => resampling,
                 _ => Resampling::Convolution,
             }),
-            // In diffusers the list of blocks is turned round for the way up, that of their heads' sizes is not.
+            // In diffusers the list of blocks is reversed for the up side, but that of head sizes is not.
             head_size: if has_one_head { widths[index] } else { heads[place] },
         };
         let both = |index: usize| {
@@ -117,7 +117,7 @@ impl<'a> Settings<'a> {
         Ok((0..n).map(both).collect())
     }
 
-    /// Whether attention over the pixels has one head, as wide as the level.
+    /// Whether self-attention has one head, as wide as the level.
     fn has_one_head(&self) -> bool {
         self.class == UNetClass::Unconditional && self.source.get("attention_head_dim").is_some_and(Value::is_null)
     }
@@ -177,7 +177,7 @@ impl<'a> Settings<'a> {
         Ok(Some(TextTime { channels, input }))
     }
 
-    /// Widths of the caption at each level; one that no block looks at needs none.
+    /// Caption widths of the levels; levels without cross-attention need none.
     fn contexts(&self, n: usize, blocks: &[BlockAttention]) -> Result<Vec<usize>, ModelError> {
         let looks = blocks.contains(&BlockAttention::Caption) || self.middle()? == Middle::Caption;
         self.per_level("cross_attention_dim", n, (!looks).then_some(1))
@@ -220,7 +220,7 @@ impl<'a> Settings<'a> {
         bounded(key, self.fields.required_size(key)?)
     }
 
-    /// A number that may be zero or below.
+    /// A number of any sign.
     fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         match self.source.get(key).filter(|value| !value.is_null()) {
             None => Ok(default),

@@ -1,4 +1,4 @@
-//! Names and shapes of tensors, as layers list them.
+//! Names and shapes of tensors, collected layer by layer.
 
 use std::collections::BTreeMap;
 

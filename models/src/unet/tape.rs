@@ -1,4 +1,4 @@
-//! The way to learn: a pass in segments.
+//! The segmented forward pass for training.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use super::plan::{Skip, grids};
 use crate::ModelError;
 use crate::network::{Layers, Pass};
 
-/// Where among what is carried from segment to segment the pixels, the time and the first skip are.
+/// Indices of the pixels, the timestep embedding and the first skip connection among the carried tensors.
 const PIXELS: usize = 0;
 const TIME: usize = 1;
 const SKIPS: usize = 2;
 
 impl UNet {
-    /// The prediction as the output of a tape, each residual block with its attention a segment of its own.
+    /// The prediction as the output of a tape; each residual block with its attention is a segment.
     ///
-    /// The tape's numbers are those of [`UNet::forward`], to the bit.
+    /// The output equals [`UNet::forward`]'s bit for bit.
     ///
     /// # Shapes
     /// `[N*H*W, out_channels]`, rows as in the batch.
     ///
     /// # Errors
-    /// A batch of other widths, or images of a size that the model can't take.
+    /// A batch of the wrong widths, or images of an unsupported size.
     pub fn run_tape(
         self: &Arc<Self>,
         batch: Arc<UNetBatch>,
@@ -35,7 +35,7 @@ impl UNet {
     ) -> Result<Tape<'static>, ModelError> {
         batch.check(&self.config)?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
-        let pass = Arc::new(Learning { model: Arc::clone(self), batch, grids });
+        let pass = Arc::new(TapeContext { model: Arc::clone(self), batch, grids });
         let mut tape = Tape::from_sources(|| pass.enter(), recompute)?;
         for index in 0..self.segments.len() {
             let pass = Arc::clone(&pass);
@@ -46,17 +46,17 @@ impl UNet {
     }
 }
 
-/// What the segments of a tape share.
-struct Learning {
+/// The state shared by the segments of a tape.
+struct TapeContext {
     model: Arc<UNet>,
     batch: Arc<UNetBatch>,
-    /// The images that come out of each segment.
+    /// The output grid of each segment.
     grids: Vec<Grid>,
 }
 
-impl Learning {
+impl TapeContext {
     fn layers(&self) -> Layers<'_> {
-        self.model.layers(Pass::Learning)
+        self.model.layers(Pass::Training)
     }
 
     fn enter(&self) -> Result<Vec<Tensor>, EngineError> {

@@ -1,4 +1,4 @@
-//! The settings of an autoencoder, from its `config.json`.
+//! The config of an autoencoder, from its `config.json`.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::fields::Fields;
 use crate::fields::declared::Kind::{Flag, Number, Numbers, Texts, Whole, Wholes};
 use crate::fields::declared::{Table, harmless, honoured, refused};
 
-/// More of anything than an autoencoder has; a damaged file's count must not be spelled out.
+/// An upper bound on all counts, so that the count of a damaged file allocates little.
 const MOST: usize = 1000;
 
 /// The shape of an `AutoencoderKL`.
@@ -19,9 +19,9 @@ pub struct VaeConfig {
     pub out_channels: usize,
     /// Channels of a latent.
     pub latent_channels: usize,
-    /// Channels of each block, from large pictures to small ones.
+    /// Channels of each block, highest resolution first.
     pub block_channels: Vec<usize>,
-    /// Residual layers of a block of the encoder; the decoder's have one more.
+    /// Residual layers of an encoder block; a decoder block has one more.
     pub layers_per_block: usize,
     /// Groups of each group norm.
     pub groups: usize,
@@ -29,22 +29,22 @@ pub struct VaeConfig {
     pub quantised: bool,
     /// Whether a 1x1 convolution precedes the decoder.
     pub post_quantised: bool,
-    /// Whether the innermost blocks attend.
+    /// Whether the middle blocks have self-attention.
     pub attention: bool,
-    /// What brings latents to the scale of the denoiser.
+    /// The factor from latents to the denoiser's scale.
     pub scaling: f64,
-    /// Mean and deviation of each channel of a latent, where the settings have both. Only SDXL's pipeline reads them.
+    /// Mean and deviation of each latent channel, if the config has both. Only SDXL's pipeline uses them.
     pub statistics: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl VaeConfig {
-    /// The class of diffusers that is built here.
+    /// The supported class of diffusers.
     pub(crate) const CLASS: &'static str = "AutoencoderKL";
 
-    /// Reads the settings; what is absent is as diffusers has it.
+    /// Reads the config, with diffusers' defaults.
     ///
     /// # Errors
-    /// Another class of model, and settings that are impossible or not supported.
+    /// Another class of model; settings that are invalid or not supported.
     pub fn from_json(source: &Value) -> Result<Self, ModelError> {
         let class = Fields::new(source).text("_class_name")?;
         if let Some(found) = class.filter(|class| class != Self::CLASS) {
@@ -57,7 +57,7 @@ impl VaeConfig {
         Ok(config)
     }
 
-    /// Reads the fields that the class declares.
+    /// Reads the declared fields.
     fn from_known(source: &Value) -> Result<Self, ModelError> {
         let fields = Fields::new(source);
         let size = |key: &str, default: usize| fields.size(key).map(|size| size.unwrap_or(default));
@@ -81,7 +81,7 @@ impl VaeConfig {
         Ok(config)
     }
 
-    /// How many pixels of a picture, in each direction, are one of its latent.
+    /// The downsampling factor from pictures to latents.
     pub fn factor(&self) -> usize {
         1 << (self.block_channels.len() - 1)
     }
@@ -140,7 +140,7 @@ fn sizes(source: &Value, key: &str) -> Result<Option<Vec<usize>>, ModelError> {
     }
 }
 
-/// A number for each channel, if there are any.
+/// A number per channel, if there are any.
 fn per_channel(source: &Value, key: &str, channels: usize) -> Result<Option<Vec<f64>>, ModelError> {
     let value = &source[key];
     if value.is_null() {
@@ -153,7 +153,7 @@ fn per_channel(source: &Value, key: &str, channels: usize) -> Result<Option<Vec<
     }
 }
 
-/// The fields of `AutoencoderKL`, and what becomes of each.
+/// The fields of `AutoencoderKL`, and their handling.
 const DECLARED: Table = Table(&[
     honoured("in_channels", Whole),
     honoured("out_channels", Whole),
@@ -164,17 +164,17 @@ const DECLARED: Table = Table(&[
     honoured("latent_channels", Whole),
     honoured("norm_num_groups", Whole),
     honoured("scaling_factor", Number),
-    // Both or none, and by SDXL's pipeline only.
+    // Both or none, and used by SDXL's pipeline only.
     honoured("latents_mean", Numbers).or_null(),
     honoured("latents_std", Numbers).or_null(),
     honoured("use_quant_conv", Flag),
     honoured("use_post_quant_conv", Flag),
     honoured("mid_block_add_attention", Flag),
-    // No pipeline of a UNet takes it from latents, though other pipelines do.
+    // Pipelines with a UNet do not subtract it from latents, though other pipelines do.
     harmless("shift_factor", Number),
     // Latents may have any size.
     harmless("sample_size", Wholes),
-    // It is computed in full precision anyway.
+    // It is always computed in full precision.
     harmless("force_upcast", Flag),
     refused("act_fn", &["silu", "swish"]),
     refused("quantization_config", &[]),

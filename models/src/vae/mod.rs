@@ -1,6 +1,6 @@
 //! The autoencoder between pictures and latents: `AutoencoderKL` of diffusers, frozen.
 //!
-//! Pictures and latents are rows, one for each pixel, channels last; pictures have values from -1 to 1.
+//! Pictures and latents have one row per pixel, channels last; pictures have values from -1 to 1.
 
 mod config;
 mod model;

@@ -1,4 +1,4 @@
-//! The autoencoder itself.
+//! The autoencoder's encoder and decoder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,36 +11,36 @@ use super::VaeConfig;
 use crate::ModelError;
 use crate::tensors;
 
-/// The epsilon of every norm.
+/// Epsilon of every norm.
 const EPSILON: f64 = 1e-6;
-/// Pixels that are in memory at once, unless one picture has more.
+/// Pixels per batch, unless one picture has more.
 const PIXELS_AT_ONCE: usize = 1 << 18;
 
 /// A frozen `AutoencoderKL` of diffusers.
 #[derive(Debug)]
 pub struct Vae {
     config: VaeConfig,
-    /// Whether the denoiser's latents are normalised by the settings' statistics.
+    /// Whether latents are normalised by the config's statistics for the denoiser.
     is_normalised: bool,
     parameters: Parameters,
 }
 
-/// The distribution of a picture's latent: independent normal numbers.
+/// The distribution of a picture's latent: a diagonal Gaussian.
 #[derive(Clone, Debug)]
 pub struct LatentGaussian {
     /// Means, `[grid.rows(), latent_channels]`.
     pub mean: Tensor,
     /// Logarithms of the variances, from -30 to 20, of the same shape.
     pub log_variance: Tensor,
-    /// What the rows are.
+    /// The grid of the rows.
     pub grid: Grid,
 }
 
 impl LatentGaussian {
-    /// `mean + deviation * noise`, the noise being drawn from `rng`.
+    /// Samples `mean + deviation * noise`, with noise from `rng`.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// The device is out of memory.
     pub fn sample(&self, rng: &mut Rng) -> Result<Tensor, ModelError> {
         let noise = noise::normal(rng, self.mean.dims(), 1.0, self.mean.device())?;
         Ok(((self.log_variance.affine(0.5, 0.)?.exp()? * noise)? + &self.mean)?)
@@ -48,23 +48,23 @@ impl LatentGaussian {
 }
 
 impl Vae {
-    /// Makes an autoencoder of its configuration and the tensors of [`VaeConfig::tensor_shapes`].
+    /// Makes an autoencoder from its config and the tensors of [`VaeConfig::tensor_shapes`].
     ///
     /// # Errors
-    /// Tensors that are missing, that no model of this shape has, or of another shape.
+    /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: VaeConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(VaeConfig::CLASS, &config.tensor_shapes(), &tensors)?;
         Ok(Self { config, is_normalised: false, parameters: Parameters::frozen(tensors)? })
     }
 
-    /// The same for a denoiser that knows latents normalised by the settings' statistics too, where there are any, as
-    /// SDXL's does. Others know them by the scaling factor only, whatever the settings have beside it.
+    /// Normalises latents by the config's statistics too, if it has any, for denoisers such as SDXL's. By default only
+    /// the scaling factor is applied, whatever else the config has.
     #[must_use]
     pub fn normalised(self) -> Self {
         Self { is_normalised: true, ..self }
     }
 
-    /// The autoencoder's shape.
+    /// The autoencoder's config.
     pub fn config(&self) -> &VaeConfig {
         &self.config
     }
@@ -72,7 +72,7 @@ impl Vae {
     /// Encodes pictures, `[grid.rows(), in_channels]`.
     ///
     /// # Errors
-    /// Pictures of another shape, or whose height or width is no multiple of [`VaeConfig::factor`].
+    /// Pictures of another shape, or with a height or width that is not a multiple of [`VaeConfig::factor`].
     pub fn encode(&self, pictures: &Tensor, grid: Grid) -> Result<LatentGaussian, ModelError> {
         let factor = self.config.factor();
         if !(grid.height.is_multiple_of(factor) && grid.width.is_multiple_of(factor)) {
@@ -101,7 +101,7 @@ impl Vae {
         Ok((pictures, Grid { height: grid.height * factor, width: grid.width * factor, ..grid }))
     }
 
-    /// From latents as [`Vae::encode`] gives them to latents as the denoiser knows them.
+    /// Converts latents of [`Vae::encode`] to the denoiser's scale.
     ///
     /// # Errors
     /// Latents of another number of channels.
@@ -110,7 +110,7 @@ impl Vae {
         Ok(latents.broadcast_sub(&shift)?.broadcast_mul(&scale)?)
     }
 
-    /// From latents as the denoiser knows them to latents for [`Vae::decode`].
+    /// Converts latents from the denoiser's scale to those of [`Vae::decode`].
     ///
     /// # Errors
     /// Latents of another number of channels.
@@ -189,7 +189,7 @@ impl Vae {
         self.resnet(&x, &format!("{name}.resnets.1"), grid)
     }
 
-    /// One head over all pixels of each picture.
+    /// Single-head attention over all pixels of each picture.
     fn attention(&self, x: &Tensor, name: &str, grid: Grid) -> Result<Tensor, ModelError> {
         let normal = self.norm(x, &format!("{name}.group_norm"), grid, NormActivation::None)?;
         let linear = |x: &Tensor, part: &str| -> Result<Tensor, ModelError> {
@@ -208,13 +208,13 @@ impl Vae {
 
     fn downsample(&self, x: &Tensor, name: &str, grid: Grid) -> Result<(Tensor, Grid), ModelError> {
         let (weight, bias) = self.layer(name)?;
-        // One row below and one column to the right, as in the code the first weights came from.
+        // Pads a row below and a column to the right, as in the original code of the weights.
         let convolution = Convolution { stride: 2, padding: Padding { bottom: 1, right: 1, ..Padding::default() } };
         let halved = Grid { height: grid.height / 2, width: grid.width / 2, ..grid };
         Ok((ops::conv2d(x, weight, Some(bias), grid, convolution)?, halved))
     }
 
-    /// A convolution that leaves the size as it is.
+    /// A convolution that preserves the size.
     fn conv(&self, x: &Tensor, name: &str, grid: Grid) -> Result<Tensor, ModelError> {
         let (weight, bias) = self.layer(name)?;
         Ok(ops::conv2d(x, weight, Some(bias), grid, Convolution::same(weight.dim(1)?))?)

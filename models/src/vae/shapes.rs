@@ -1,4 +1,4 @@
-//! The tensors of an autoencoder, by the names diffusers gives them.
+//! The tensors of an autoencoder under their diffusers names.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl VaeConfig {
         shapes.0
     }
 
-    /// The name that current versions write, for one that older versions wrote.
+    /// The current name of a tensor that older versions named differently.
     pub(crate) fn canonical_name(stored: &str) -> String {
         let Some((block, part)) = stored.split_once(".attentions.0.") else { return stored.to_owned() };
         let (layer, kind) = part.rsplit_once('.').unwrap_or((part, ""));

@@ -19,7 +19,7 @@ fn tensors() -> HashMap<String, Tensor> {
     candle_core::safetensors::load(golden("expected.safetensors"), &Device::Cpu).unwrap()
 }
 
-/// From `[N, C, H, W]` to rows.
+/// Converts `[N, C, H, W]` to rows.
 fn rows(tensor: &Tensor) -> (Tensor, Grid) {
     let (images, channels, height, width) = tensor.dims4().unwrap();
     let grid = Grid { images, height, width };
@@ -70,8 +70,8 @@ fn a_sample_is_a_function_of_the_generator() {
         let one = |at: usize| f64::from(sample[at] - mean[at]) / f64::from(log_variance[at] / 2.).exp();
         (0..sample.len()).map(one).collect()
     };
-    // Of n standard normal numbers the mean has deviation 1 / sqrt(n), the mean square sqrt(2 / n); the bounds are five of
-    // each. A variance in place of a deviation, or a factor of 1.1, would be seen.
+    // The mean of n standard normal numbers has standard deviation 1 / sqrt(n), the mean square sqrt(2 / n); the bounds
+    // are five of each. They detect a variance used as a deviation, or a factor of 1.1.
     let numbers: Vec<f64> = (0..400).flat_map(standardised).collect();
     let n = numbers.len() as f64;
     let (first, second) = (numbers.iter().sum::<f64>() / n, numbers.iter().map(|z| z * z).sum::<f64>() / n);
@@ -101,7 +101,7 @@ fn units_of_the_denoiser_and_back() {
         check_close("and back", &vae.from_denoiser(&scaled).unwrap(), &latents);
     };
     let plain = [0.3611, 0.5 * 0.3611, -2. * 0.3611];
-    // The file has a shift, which no pipeline of a UNet reads.
+    // The file has a shift, which pipelines with a UNet ignore.
     check(&[], false, plain);
     check(&[], true, plain);
     let (mean, deviation) = (("latents_mean", json!([0.5, 1, -1])), ("latents_std", json!([2, 1, 0.5])));

@@ -1,9 +1,9 @@
-//! What a broken law is, and how numbers are held against each other.
+//! Violations of the laws, and the comparison of numbers.
 use mdp::{Channels, Steps};
 
 use crate::BoxError;
 
-/// A law that does not hold.
+/// A violated law.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BrokenLaw {
     /// The same generator gave different actions.
@@ -12,23 +12,23 @@ pub enum BrokenLaw {
         /// Actions or episodes.
         what: &'static str,
     },
-    /// A state got another number of answers than asked for.
+    /// A state got another number of results than requested.
     #[error("{function} gave {got} answers for {expected} questions")]
     Count {
-        /// Which function.
+        /// The function.
         function: &'static str,
-        /// How many answers were due.
+        /// The requested number.
         expected: usize,
-        /// How many came.
+        /// The returned number.
         got: usize,
     },
     /// An action that was sampled or proposed is not allowed.
     #[error("{function} gave an action that is not allowed")]
     NotAllowed {
-        /// Which function.
+        /// The function.
         function: &'static str,
     },
-    /// A number is not finite, or a log-probability is above 0 where actions can be counted.
+    /// A number is not finite, or a log-probability of an enumerable policy is above 0.
     #[error("decision {decision} of episode {episode} is scored {value}")]
     Score {
         /// Row.
@@ -38,48 +38,48 @@ pub enum BrokenLaw {
         /// The number.
         value: f64,
     },
-    /// Proposals are not what `score` says, or not best first.
+    /// Proposals disagree with `score`, or are not sorted best first.
     #[error("proposal {rank} says {proposed}, but it should be {expected}")]
     Proposal {
         /// Its place in the list.
         rank: usize,
         /// Its log-probability.
         proposed: f64,
-        /// What it should be.
+        /// The log-probability from `score`.
         expected: f64,
     },
-    /// Two ways to the same numbers differ.
+    /// Two computations of the same numbers differ.
     #[error("{law}: the {channel} of decision {decision} of episode {episode} is {one} one way and {other} the other")]
     Differs {
-        /// Which law.
+        /// The law.
         law: &'static str,
-        /// Which numbers.
+        /// The channel.
         channel: &'static str,
         /// Row.
         episode: usize,
         /// Column.
         decision: usize,
-        /// One way.
+        /// The first value.
         one: f64,
-        /// The other.
+        /// The second value.
         other: f64,
     },
-    /// Two ways to the same numbers have different shapes.
+    /// Two computations of the same numbers have different shapes.
     #[error("{law}: the {channel} have another shape one way than the other")]
     Shape {
-        /// Which law.
+        /// The law.
         law: &'static str,
-        /// Which numbers.
+        /// The channel.
         channel: &'static str,
     },
     /// A gradient is wrong.
     #[error("{law}: expected {expected}, got {got}")]
     Gradient {
-        /// Which law.
+        /// The law.
         law: &'static str,
-        /// One way.
+        /// The expected value.
         expected: f64,
-        /// The other.
+        /// The computed value.
         got: f64,
     },
 }
@@ -96,7 +96,7 @@ pub(super) fn compare(law: &'static str, one: &Channels, other: &Channels, toler
         let (one, other) = match (one, other) {
             (Some(one), Some(other)) if one.same_shape(other) => (one, other),
             (None, None) => continue,
-            // No rows at all carry no channels either.
+            // A batch without rows has no channels.
             _ if one.or(other).is_some_and(Steps::is_empty) => continue,
             _ => return Err(BrokenLaw::Shape { law, channel }.into()),
         };
@@ -129,7 +129,7 @@ pub(super) fn gradient(law: &'static str, expected: f64, got: f64, tolerance: f6
     if near(expected, got, tolerance) { Ok(()) } else { Err(BrokenLaw::Gradient { law, expected, got }.into()) }
 }
 
-/// Absolute where numbers are small, relative where they are large.
+/// Whether two numbers agree: an absolute tolerance for small numbers, a relative one for large ones.
 pub(super) fn near(one: f64, other: f64, tolerance: f64) -> bool {
     (one - other).abs() <= tolerance * (1.0 + one.abs().max(other.abs()))
 }

@@ -1,11 +1,11 @@
-//! The law of several actions of one row.
+//! The law of scoring several candidate actions of a row.
 use mdp::{Mdp, Rng, Steps};
 use rand::SeedableRng as _;
 
 use super::{compare, count};
 use crate::{BoxError, Cursor};
 
-/// Checks that `log_probs_of` gives what `log_probs` gives action by action, on lists of up to three draws.
+/// Checks that `log_probs_of` agrees with `log_probs` action by action, on lists of up to three draws.
 pub(super) fn check<M: Mdp>(cursor: &mut dyn Cursor<M>, seed: u64, tolerance: f64) -> Result<(), BoxError> {
     let n = cursor.states().len();
     let mut draws = Vec::with_capacity(3);

@@ -1,8 +1,8 @@
-//! Channels of numbers, cut, joined and multiplied.
+//! Slicing, joining and weighting of channels.
 use mdp::{Channels, Rng, Steps};
 use rand::RngExt as _;
 
-/// Slopes between -1 and 1 for every number that takes one (diagnostics do not).
+/// Random slopes between -1 and 1 for every differentiable number (diagnostics have none).
 pub fn random_slopes(numbers: &Channels, rng: &mut Rng) -> Channels {
     let mut draw = |steps: &Steps| {
         let mut slopes = steps.clone();

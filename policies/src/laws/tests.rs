@@ -1,4 +1,4 @@
-//! Laws that nothing can break are worth nothing: each is broken here, once.
+//! Every law is broken here once, by a policy with one fault.
 use std::cell::Cell;
 
 use mdp::{Channels, Episode, Finite, FiniteState};
@@ -10,9 +10,9 @@ use crate::{Cursor, Proposal, Replay, Tabular, VisitGradient};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
-    /// Draws without the generator.
+    /// Ignores the generator.
     ForgetsTheGenerator,
-    /// Samples an arm that is not there.
+    /// Samples an action that does not exist.
     SamplesTheForbidden,
     /// Numbers depend on the size of the batch.
     LooksAtTheBatch,
@@ -20,17 +20,17 @@ enum Fault {
     ScoresInfinity,
     /// Proposals say twice the log-probability.
     ProposesWrongNumbers,
-    /// Rows that were selected say something else.
+    /// Rows that were selected have other log-probabilities.
     CursorForgets,
     /// Several actions of a row are scored as if they were one.
     CursorMixesCandidates,
-    /// `forward` is not `score`.
+    /// `forward` disagrees with `score`.
     ForwardDiffers,
-    /// A backward pass forgets the ones before it.
+    /// `backward` overwrites the gradient instead of adding to it.
     Overwrites,
-    /// The gradient is that of another table.
+    /// The gradient is that of a uniform table.
     TurnsTheGradient,
-    /// What a visitor writes into the gradient is lost.
+    /// Writes of a gradient visitor are lost.
     ShowsACopy,
 }
 
@@ -84,7 +84,8 @@ impl Policy<Finite> for Faulty {
     }
 }
 
-/// A cursor that is so much off, for every time that rows were selected; or gives every candidate the number of the first.
+/// A cursor that is off by an amount for every row selection, or gives every candidate the log-probability of the
+/// first.
 struct Off<'a>(Box<dyn Cursor<Finite> + 'a>, f64, f64);
 
 impl Cursor<Finite> for Off<'_> {
@@ -167,8 +168,8 @@ fn faulty(fault: Fault) -> Faulty {
     Faulty { table, fault, calls: Cell::new(0) }
 }
 
-/// All laws in turn; the message of the first that is broken.
-fn verdict(fault: Fault) -> Option<String> {
+/// Checks all laws in turn; returns the message of the first violation.
+fn first_violation(fault: Fault) -> Option<String> {
     let mdp = Finite::bandit(3);
     let starts = [FiniteState::default(); 4];
     let episodes: Vec<_> = [0, 2, 1, 1].map(|arm| Episode::whole(starts[0], vec![arm])).into();
@@ -185,10 +186,10 @@ fn verdict(fault: Fault) -> Option<String> {
 #[test]
 fn each_broken_law_is_found() {
     let check = |fault, expected: &str| {
-        let message = verdict(fault).unwrap_or_else(|| panic!("{fault:?} is not found"));
+        let message = first_violation(fault).unwrap_or_else(|| panic!("{fault:?} is not found"));
         assert!(message.contains(expected), "{fault:?}: {message}");
     };
-    assert_eq!(verdict(Fault::None), None);
+    assert_eq!(first_violation(Fault::None), None);
     check(Fault::ForgetsTheGenerator, "the same generator gave different actions");
     check(Fault::SamplesTheForbidden, "sample gave an action that is not allowed");
     check(Fault::LooksAtTheBatch, "batch composition: the log-probabilities of decision 0 of episode 0");

@@ -16,7 +16,7 @@ pub(super) struct PairCursor<'a, A: Mdp, B: Mdp, H> {
     mdp: &'a Hybrid<A, B, H>,
     outer: Box<dyn Cursor<A> + 'a>,
     inner: Box<dyn Cursor<B> + 'a>,
-    /// The cursor and row index of each row.
+    /// The half and row index of each row.
     places: Vec<Half<usize, usize>>,
     states: Vec<State<A, B>>,
 }
@@ -106,7 +106,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
     }
 }
 
-/// The values at some places; only what is named more than once is copied.
+/// The values at some places; values named more than once are cloned.
 fn chosen<T: Clone>(values: Vec<T>, places: &[usize]) -> Vec<T> {
     let mut left = vec![0; values.len()];
     for &place in places {

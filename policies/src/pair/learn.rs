@@ -1,4 +1,4 @@
-//! A pair learns and is kept: each half from its own slopes, in a folder of its own.
+//! Training and saving of a pair: each half from its own slopes, in its own folder.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Pair, Parts, nothing, weave_channels};
 use crate::PolicyError;
 use crate::policy::{BoxError, Learner, Persist, VisitGradient};
 
-/// What a pair's backward pass needs: the tapes of the halves that learn, and where their numbers stand.
+/// The state of a pair's backward pass: the tapes of the trained halves and the positions of their numbers.
 #[derive(Debug)]
 pub struct PairTape<S, T> {
     outer: Option<S>,
@@ -17,7 +17,7 @@ pub struct PairTape<S, T> {
     runs: Runs,
 }
 
-/// A half's numbers, with a tape where it learns and has decisions.
+/// Scores a half, with a tape if it is trained and has decisions.
 fn forward_half<M: Mdp, P: Learner<M>>(
     policy: &P,
     mdp: &M,
@@ -71,7 +71,7 @@ where
         Ok(())
     }
 
-    /// The halves that learn, one after the other, each under its name.
+    /// The trained halves in turn, each under its name.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
         let [outer, inner] = self.names;
         if self.outer_learns() {
@@ -110,8 +110,8 @@ where
         Ok(())
     }
 
-    /// The gradient is clipped as one: both halves are scaled by the same factor, and where either's is not finite neither
-    /// moves.
+    /// Clips both gradients as one: both halves are scaled by the same factor, and if either gradient is not finite
+    /// neither half is updated.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
         let norm = Learner::<Hybrid<A, B, H>>::gradient_norm(self)?;
         if !norm.is_finite() {
@@ -130,9 +130,9 @@ where
     }
 }
 
-/// Each half in a folder of its name, as its own ecosystem lays it out.
+/// Each half is saved in a subfolder of its name, in its own format.
 impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
-    /// Writes the halves that learn.
+    /// Writes the trained halves.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
         let [outer, inner] = self.names.map(|name| folder.join(name));
         if self.outer_learns() {
@@ -155,7 +155,7 @@ impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
         Ok(())
     }
 
-    /// Writes both halves, whether they learn or not.
+    /// Writes both halves, trained or not.
     fn export(&self, folder: &Path) -> Result<(), BoxError> {
         let [outer, inner] = self.names.map(|name| folder.join(name));
         self.outer.export(&made(&outer)?)?;

@@ -9,26 +9,26 @@ use crate::Tabular;
 use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, check_proposals};
 use crate::policy::{Learner, Persist as _};
 
-/// What was said becomes the next problem's prompt.
-struct Said;
+/// A hand-off that passes the response on as the next problem's prompt.
+struct ResponseAsPrompt;
 
-impl Handoff<TokenMdp, TokenMdp> for Said {
+impl Handoff<TokenMdp, TokenMdp> for ResponseAsPrompt {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
         Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
-type Two = Hybrid<TokenMdp, TokenMdp, Said>;
+type Two = Hybrid<TokenMdp, TokenMdp, ResponseAsPrompt>;
 type Tables = Pair<Tabular<TokenMdp>, Tabular<TokenMdp>>;
 
 fn problem() -> Two {
     let words = |vocabulary, max_length| TokenMdp { vocabulary, eos: vec![0], max_length };
-    Hybrid { outer: words(3, 4), inner: words(2, 5), handoff: Said }
+    Hybrid { outer: words(3, 4), inner: words(2, 5), handoff: ResponseAsPrompt }
 }
 
 fn starts(n: usize) -> Vec<Half<TokenState, TokenState>> {
     let mut starts = vec![Half::Outer(TokenState::new([1])); n];
-    // One that is past the hand-off already.
+    // One start is already past the hand-off.
     starts.push(Half::Inner(TokenState::new([2, 0])));
     starts
 }
@@ -60,25 +60,25 @@ fn a_pair_of_lawful_policies_is_lawful() {
 fn a_pairs_cursor_goes_over_the_hand_off() {
     let mdp = problem();
     check_cursor(&mdp, &tables(), &starts(4), 0, 6, 1e-12).unwrap();
-    // Rows go over one after the other, and each keeps its place.
+    // Rows pass the hand-off at different steps, and each keeps its place.
     let (pair, all) = (tables(), starts(3));
     let mut cursor = pair.cursor(&mdp, &all).unwrap();
     let word = Half::Outer;
     cursor.advance(&[word(1), word(0), word(2), Half::Inner(1)]).unwrap();
-    let said = |prompt: &[u32], response: &[u32]| TokenState { prompt: prompt.into(), response: response.to_vec() };
+    let state = |prompt: &[u32], response: &[u32]| TokenState { prompt: prompt.into(), response: response.to_vec() };
     let expected = [
-        Half::Outer(said(&[1], &[1])),
-        Half::Inner(said(&[0], &[])),
-        Half::Outer(said(&[1], &[2])),
-        Half::Inner(said(&[2, 0], &[1])),
+        Half::Outer(state(&[1], &[1])),
+        Half::Inner(state(&[0], &[])),
+        Half::Outer(state(&[1], &[2])),
+        Half::Inner(state(&[2, 0], &[1])),
     ];
     assert_eq!(cursor.states(), expected);
     cursor.advance(&[word(0), Half::Inner(1), word(2), Half::Inner(0)]).unwrap();
-    assert_eq!(cursor.states()[0], Half::Inner(said(&[1, 0], &[])));
+    assert_eq!(cursor.states()[0], Half::Inner(state(&[1, 0], &[])));
     cursor.select(&[2, 0, 0]);
-    assert_eq!(cursor.states()[1..], [Half::Inner(said(&[1, 0], &[])), Half::Inner(said(&[1, 0], &[]))]);
+    assert_eq!(cursor.states()[1..], [Half::Inner(state(&[1, 0], &[])), Half::Inner(state(&[1, 0], &[]))]);
     cursor.advance(&[word(1), Half::Inner(0), Half::Inner(1)]).unwrap();
-    assert_eq!(cursor.states()[0], Half::Inner(said(&[2, 2, 1], &[])));
+    assert_eq!(cursor.states()[0], Half::Inner(state(&[2, 2, 1], &[])));
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn a_hand_off_that_fails_says_why() {
     let pair = tables();
     let mut cursor = pair.cursor(&mdp, &start).unwrap();
     assert_eq!(cursor.advance(&[Half::Outer(0)]).unwrap_err().to_string(), "nobody listens");
-    // As a state it is an end that leads nowhere.
+    // `step` itself returns a terminal state without successors.
     let stuck = mdp.step(&start[0], &Half::Outer(0));
     assert!(!mdp.is_terminal(&stuck) && !mdp.allows(&stuck, &Half::Outer(1)));
     assert_eq!(mdp.step(&stuck, &Half::Outer(1)), stuck);
 }
 
-/// Each half has generators of its own, in the order of its rows, and is asked once.
+/// Each half receives its own rows' generators in order and is called once.
 #[test]
 fn halves_act_in_turn_from_states_that_are_theirs() {
     let (mdp, starts) = (problem(), starts(2));
@@ -171,8 +171,8 @@ fn logistic(numbers: &Steps, weights: &Steps, offset: f64) -> (f64, Steps) {
     (total(0) - total(1), slopes)
 }
 
-/// Eq. 15: one loss of the sum of both halves' log-ratios. What a half learns from it is what it would learn alone, with
-/// the other half's margin as an offset.
+/// Eq. 15: one loss of the sum of both halves' log-ratios. A half's gradient is the one it has alone, with the other
+/// half's margin as an offset.
 #[test]
 fn each_half_learns_as_if_alone_with_the_others_margin_as_an_offset() {
     let (mdp, (beta, gamma)) = (problem(), (0.7, 1.9));
@@ -250,7 +250,7 @@ fn the_gradient_is_clipped_as_one() {
     let total = norm(&whole);
     assert!((norms[0].1.hypot(norms[1].1) - total).abs() < 1e-12 && norms.iter().all(|(_, norm)| *norm > 0.0));
 
-    // A step with half of the norm allowed is one with the rate halved.
+    // A step clipped to half of the norm equals a step at half the rate.
     let mut clipped = whole.clone();
     assert_eq!(Learner::<Two>::update(&mut clipped, 0.2, Some(total / 2.0)).unwrap(), total);
     Learner::<Two>::update(&mut whole, 0.1, None).unwrap();

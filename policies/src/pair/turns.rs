@@ -1,4 +1,4 @@
-//! Acting in one half after the other.
+//! Rollouts of one half after the other.
 
 use mdp::hybrid::{Half, Handoff, Hybrid};
 use mdp::{Episode, EpisodeOf, Mdp};
@@ -8,20 +8,21 @@ use crate::PolicyError;
 use crate::cursor::one_each;
 use crate::policy::BoxError;
 
-/// An episode from each of some states, or why there is none.
+/// An episode from each of some states, or the error.
 type Acted<M> = Result<Vec<EpisodeOf<M>>, BoxError>;
 
-/// Acts in a hybrid problem half by half: all episodes go to the end of the outer problem, are handed over together, and go on
-/// in the inner one.
+/// Rolls out a hybrid problem half by half: all episodes run to the end of the outer problem, pass the hand-off
+/// together, and continue in the inner one.
 ///
-/// `outer` and `inner` act from states of their half to its end, one episode for each state; how, and with which generators,
-/// is theirs to say. A start in the inner half is no business of `outer`. The states of a half are asked together, so a network
-/// sees the same batches as without the other half; a [`Cursor`](crate::Cursor) of a [`Pair`](crate::Pair) takes each row on as
-/// soon as it can, in batches of both halves. Each episode has a piece for each half, of weight 1.
+/// `outer` and `inner` roll out from states of their half to its end, one episode per state, with generators of their
+/// choice. Starts in the inner half are not passed to `outer`. The states of a half are passed in one batch, so a
+/// network sees the same batches as without the other half; a [`Cursor`](crate::Cursor) of a [`Pair`](crate::Pair)
+/// instead advances each row as soon as possible, in batches of both halves. Each episode has one piece per half, of
+/// weight 1.
 ///
 /// # Errors
-/// As many episodes as states did not come; an outer episode that stops before its end; what the hand-off, `outer` or `inner`
-/// refuses.
+/// Another number of episodes than of states; an outer episode that stops before its end; errors of the hand-off,
+/// `outer` or `inner`.
 pub fn act_in_turn<A, B, H>(
     mdp: &Hybrid<A, B, H>,
     starts: &[Half<A::State, B::State>],
@@ -57,7 +58,7 @@ where
     Ok(before.into_iter().zip(drawn).map(|(outer, inner)| mdp.join(outer, inner, (1.0, 1.0))).collect())
 }
 
-/// Where an episode of the outer half ends, which must be where the problem does.
+/// The final state of an outer episode, which must be terminal.
 fn end<A: Mdp>(mdp: &A, start: &A::State, episode: &EpisodeOf<A>) -> Result<A::State, PolicyError> {
     let actions = episode.pieces.iter().flat_map(|piece| &piece.actions);
     let end = actions.fold(start.clone(), |state, action| mdp.step(&state, action));

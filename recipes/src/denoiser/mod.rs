@@ -25,15 +25,15 @@ use crate::{Failure, adapters, model};
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
 
-/// A UNet without a scheduler is taken to have been trained with Stable Diffusion's noise.
+/// The scheduler of a bare UNet: Stable Diffusion's noise schedule.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
 "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
-/// The strength of the pull to the reference unless the user or a preset says otherwise; docs/diffusion.md has its units.
+/// The default beta, the strength of the pull to the reference; docs/diffusion.md has its units.
 pub(crate) const USUAL_BETA: f64 = 2000.0;
 
-/// A denoiser with everything around it.
+/// A denoiser with its scheduler, autoencoder and text encoders.
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) files: UNetFiles,
@@ -69,7 +69,8 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
 }
 
-/// Loads what `--reference` names, for a model whose errors are held against its errors.
+/// Loads `--reference` for a model. Prediction type, noise schedule and encoders must match, or errors are not
+/// comparable.
 pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
     load_alike(name, &at::model::reference, model, values)
 }
@@ -97,7 +98,7 @@ pub(crate) fn load_alike(name: &str, field: &Field, model: &Loaded, values: &Val
     )))
 }
 
-/// A fresh network of the embedded one's shape, drawn from the seed.
+/// A randomly initialised network of the embedded model's shape, from the seed.
 fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
     let path = folder.unet().join("config.json");
     let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
@@ -108,7 +109,7 @@ fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Val
 
 /// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
 fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
-    let own = folder.part("scheduler").map(|part| part.path.join("scheduler_config.json"));
+    let own = folder.component("scheduler").map(|part| part.path.join("scheduler_config.json"));
     let path = values.model.scheduler().map(PathBuf::from).or(own);
     let (path, text) = match path {
         Some(path) => {
@@ -127,7 +128,7 @@ fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Fai
     Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
 }
 
-/// The scheduler of flow matching in place of one of another kind.
+/// A flow-matching scheduler, in place of one of another kind.
 fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
     let scheduler = Scheduler::parse(path, text)?;
     if scheduler.prediction == models::denoiser::Prediction::Flow {
@@ -141,7 +142,7 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
 }
 
 impl Loaded {
-    /// The size of the latents that a model makes unless data says otherwise: `--image-size`, or the network's own.
+    /// The latent shape that a model generates unless data sets another: `--image-size`, or the network's own.
     pub(crate) fn shape(&self, values: &Values) -> Result<LatentShape, Failure> {
         let channels = self.files.config.in_channels;
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
@@ -159,23 +160,23 @@ impl Loaded {
         }
     }
 
-    /// A denoiser that stays as it is.
+    /// A frozen denoiser.
     pub(crate) fn frozen(&self, shape: LatentShape, acting: SamplerConfig) -> Result<Denoiser, Failure> {
         Ok(self.files.clone().frozen(self.scheduler.prediction, shape, acting)?)
     }
 
-    /// The edge of its pictures; an autoencoder makes them larger than the latents.
+    /// The side length of its pictures; an autoencoder makes them larger than the latents.
     pub(crate) fn picture_size(&self, values: &Values) -> Result<usize, Failure> {
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
         Ok(self.shape(values)?.height * factor)
     }
 
-    /// The parts of its folder by name, each with its class.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.folder.parts().map(|(name, part)| (name, part.class.as_str()))
+    /// The components of its folder by name, each with its class.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.folder.components().map(|(name, part)| (name, part.class.as_str()))
     }
 
-    /// Whether pictures can be asked of it: it reads texts, or nothing at all.
+    /// Whether it can sample pictures: it takes text prompts or is unconditional.
     pub(crate) fn takes_prompts(&self) -> bool {
         self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
     }
@@ -185,12 +186,12 @@ impl Loaded {
         self.takes_prompts() && (self.vae.is_some() || [1, 3].contains(&self.files.config.in_channels))
     }
 
-    /// The width of the hidden states of texts that the network reads, if it reads any.
+    /// The width of the text hidden states for cross-attention, if the network has it.
     pub(crate) fn context_width(&self) -> Option<usize> {
         self.files.config.context_width()
     }
 
-    /// A line for people.
+    /// A one-line description.
     pub(crate) fn describe(&self, shape: LatentShape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
         let class = self.files.config.class.name();
@@ -208,8 +209,7 @@ impl Loaded {
     }
 }
 
-/// The denoiser that learns. Where it is a base with an adapter and adapters are asked for, it is that adapter that goes
-/// on.
+/// The denoiser to train. A base with an adapter continues training that adapter if adapters are configured.
 pub(crate) fn learner(
     loaded: &Loaded,
     shape: LatentShape,
@@ -230,7 +230,7 @@ pub(crate) fn learner(
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
     let training = model::training(values, lora)?;
-    // An adapter must find its base from anywhere.
+    // The adapter file must find its base from any working directory.
     let is_here = Path::new(&name).exists();
     let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
     let exporter = DiffusersExport {
@@ -247,12 +247,12 @@ pub(crate) fn learner(
     })
 }
 
-/// Whether it is an adapter of the model that goes on learning; see [`model::continues_adapter`].
+/// Whether the model's own adapter continues training; see [`model::continues_adapter`].
 pub(crate) fn continues_adapter(loaded: &Loaded, values: &Values) -> Result<bool, Failure> {
     Ok(values.model.lora_rank().is_some() && base_and_adapter(&loaded.name)?.1.is_some())
 }
 
-/// The denoiser as it is before it learns.
+/// The denoiser before training.
 pub(crate) fn start(
     loaded: &Loaded,
     shape: LatentShape,
@@ -265,19 +265,19 @@ pub(crate) fn start(
     loaded.frozen(shape, acting)
 }
 
-/// The layers that diffusers' own LoRA training adapts.
+/// The default target modules of diffusers' LoRA training.
 const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
 
-/// The sampler with which a denoiser's next latents are drawn or scored.
+/// The sampler that draws or scores a denoiser's next latents.
 pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
-        // One step of the full schedule, as wide as q(x_{t-1} | x_t, x_0).
+        // One step of the full schedule, with the variance of q(x_{t-1} | x_t, x_0).
         Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
         Scheme::Forward | Scheme::Trajectory => sampler(values, &loaded.scheduler)?,
     };
     let scale = values.sample.guidance();
     let guidance = match (&loaded.texts, scale) {
-        // As in diffusers' pipelines, which guide beyond 1 only.
+        // As in diffusers' pipelines, guidance applies only above 1.
         (_, 1.0) => None,
         (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
         (Some(texts), scale) if scale.is_finite() && scale > 1.0 => Some((scale, texts.none(framing(loaded, shape))?)),
@@ -310,7 +310,7 @@ pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Fai
     way(values, &loaded.scheduler)
 }
 
-/// A way whose decisions have log-densities: some of them are drawn, and none clips its estimated image.
+/// A sampling plan with log-densities: some of its decisions are drawn, and none clips its estimated image.
 pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
     let plan = way(values, &loaded.scheduler.clone().without_clipping())?;
     if !plan.sampling.is_stochastic() {
@@ -336,7 +336,7 @@ pub(crate) fn framing(loaded: &Loaded, shape: LatentShape) -> Framing {
     Framing::whole(shape.height * factor, shape.width * factor)
 }
 
-/// The picture that a latent stands for.
+/// Decodes a latent to a picture.
 pub(crate) fn decode(vae: Option<&Vae>, shape: LatentShape, latent: &Latent) -> Result<Pixels, Failure> {
     let grid = Grid { images: 1, height: shape.height, width: shape.width };
     let Some(vae) = vae else { return to_pixels(shape.height, shape.width, shape.channels, latent) };

@@ -13,7 +13,7 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
         return Ok((base.to_owned(), Some(PathBuf::from(adapter))));
     }
     let adapter = Path::new(name);
-    // A whole model may have a file of adapters beside it; it is named without them.
+    // A whole model folder may also hold an adapter file; its plain name means the model without it.
     if DiffusersFolder::is_one(adapter) || !is_unet_lora(adapter) {
         return Ok((name.to_owned(), None));
     }
@@ -38,7 +38,7 @@ pub(crate) fn is_one(name: &str) -> bool {
     }
 }
 
-/// `base+adapter` taken apart: where a path has a `+` of its own, at the one that has both on its sides.
+/// Splits `base+adapter`; a path that contains `+` itself is split where both sides exist.
 fn split(name: &str) -> Option<(&str, &str)> {
     let at = |at: usize| (&name[..at], &name[at + 1..]);
     let mut places = name.match_indices('+').map(|(place, _)| at(place));
@@ -46,14 +46,14 @@ fn split(name: &str) -> Option<(&str, &str)> {
         return None;
     }
     places
-        .find(|(base, adapter)| adapters::is_here(base) && Path::new(adapter).exists())
+        .find(|(base, adapter)| adapters::base_exists(base) && Path::new(adapter).exists())
         .or_else(|| name.split_once('+'))
 }
 
-/// The base that an adapter's file names, if it is here.
+/// The base that an adapter file names, if it can be loaded.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
     let base = unet_lora_base(adapter)?;
-    Ok(base.filter(|base| adapters::is_here(base)))
+    Ok(base.filter(|base| adapters::base_exists(base)))
 }
 
 /// The base model of a name: that of an adapter, else the name itself.

@@ -1,4 +1,4 @@
-//! `builtin:chimera`: a refiner rewrites requests, and a generator draws them; see [`datasets::synthetic::chimera`].
+//! `builtin:chimera`: a refiner rewrites requests and a generator draws them; see [`datasets::synthetic::chimera`].
 use datasets::synthetic::chimera::{EDGE, Oracle as Judge, Problem, Split, Wanted};
 
 use super::model::{denoiser_files, language_model_files};
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::settings::{Modality, ScheduleName, Settings};
 
-/// How the refiner is asked.
+/// The refiner's prompt template.
 const TEMPLATE: &str = "request: {request}\\nprompt:";
 
 /// Tokens of a request and its refined prompt.
@@ -68,7 +68,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     preset: |values| values.preset(run),
 };
 
-/// The embedded run, with the halves alone beside it.
+/// The embedded run, compared with runs of each half alone.
 fn run(settings: &mut Settings) {
     settings.hybrid.refiner = Some("builtin:chimera-refiner".to_owned());
     settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());

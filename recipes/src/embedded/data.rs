@@ -1,4 +1,4 @@
-//! Embedded data, by the kind of model that learns from it; all of it is a function of seed, split and number.
+//! Embedded data by the kind of model it trains; all of it is a function of seed, split and index.
 use datasets::PreferenceRecord;
 use datasets::images::Pixels;
 use datasets::synthetic::Split;
@@ -8,39 +8,39 @@ use super::{EmbeddedProblem, problems};
 /// Records for a language model.
 pub(crate) struct EmbeddedTexts {
     pub(crate) name: &'static str,
-    /// The first so many of a split.
+    /// The first `n` records of a split, by seed.
     pub(crate) records: fn(u64, Split, u64) -> Box<dyn Iterator<Item = PreferenceRecord>>,
 }
 
 /// Pictures for a denoiser.
 pub(crate) struct EmbeddedImages {
     pub(crate) name: &'static str,
-    /// Rows and columns of its pictures.
+    /// Height and width of its pictures.
     pub(crate) edge: usize,
     pub(crate) example: fn(u64, Split, u64) -> ImageExample,
-    /// A held-out caption for pictures that a run shows.
+    /// A held-out caption for the samples that a run shows.
     pub(crate) watched_caption: fn(u64, u64) -> String,
-    /// The part of a cache key for so many examples of a seed.
+    /// The cache-key part of `n` examples of a seed.
     pub(crate) fingerprint: fn(u64, usize) -> String,
 }
 
-/// A caption with a picture to imitate, or with a better and a worse one.
+/// A caption with one picture (a demonstration) or two (the better one first).
 pub(crate) struct ImageExample {
     pub(crate) caption: String,
     pub(crate) pictures: Vec<Pixels>,
 }
 
-/// How a refiner is asked, and judged pairs of both halves.
+/// The refiner's prompt template and the judged pairs of both halves.
 pub(crate) struct EmbeddedHybrid {
     /// The prompt template of the refiner.
     pub(crate) template: &'static str,
-    /// Tokens of request and refined prompt together.
+    /// The maximum number of tokens of request and refined prompt together.
     pub(crate) max_length: usize,
-    /// Rows and columns of its pictures.
+    /// Height and width of its pictures.
     pub(crate) edge: usize,
-    /// The pair of a number in a split, by seed and share of pairs without a refiner.
+    /// The pair of an index in a split, by seed and share of pairs without a refiner.
     pub(crate) pair: fn(u64, f64, Split, u64) -> RefinedPair,
-    /// Its pictures, drawn apart from its texts.
+    /// The pair's pictures; a separate function, so that texts can be read without drawing them.
     pub(crate) pictures: fn(u64, f64, Split, u64) -> [Pixels; 2],
 }
 
@@ -48,19 +48,19 @@ pub(crate) struct EmbeddedHybrid {
 pub(crate) struct RefinedPair {
     pub(crate) request: String,
     pub(crate) refined: [String; 2],
-    /// Whether both are the request itself, which no refiner was asked about.
+    /// Whether both are the unrefined request.
     pub(crate) is_null: bool,
 }
 
 impl EmbeddedTexts {
-    /// All there are.
+    /// All embedded texts.
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
         problems().flat_map(|problem| problem.texts)
     }
 }
 
 impl EmbeddedImages {
-    /// All there are, each with its problem.
+    /// All embedded images, each with its problem.
     pub(crate) fn all() -> impl Iterator<Item = (&'static Self, &'static EmbeddedProblem)> {
         problems().flat_map(|problem| problem.images.iter().map(move |images| (images, problem)))
     }

@@ -1,7 +1,7 @@
-//! The problems that the program brings with it, each one value in one file.
+//! The embedded problems of the program, one value in one file each.
 //!
-//! An [`EmbeddedProblem`] has everything that is known of it: models, data, prompts, an oracle, the settings of its run. Those
-//! who load, open, ask or judge look it up here by the name that the settings give it, and know no problem by name. A new
+//! An [`EmbeddedProblem`] holds everything specific to one problem: models, data, prompts, an oracle, the settings of
+//! its run. The rest of the crate looks problems up here by the name in the settings and knows none by name. A new
 //! problem is a file with a `PROBLEM` in it and a word in the list below.
 mod data;
 mod model;
@@ -20,7 +20,7 @@ macro_rules! problems {
     ($($problem:ident),+) => {
         $(mod $problem;)+
 
-        /// All problems. The first of a kind is the one that is meant where none is named.
+        /// All problems; the first of a modality is its default.
         const ALL: &[&EmbeddedProblem] = &[$(&$problem::PROBLEM),+];
     };
 }
@@ -30,30 +30,30 @@ problems!(tldr, shapes, chimera);
 /// The prefix of names of embedded models, data and prompts.
 const PREFIX: &str = "builtin:";
 
-/// A problem with known answers, and models that solve it badly on purpose.
+/// A problem with known optimal answers, and models that are deliberately imperfect at it.
 pub(crate) struct EmbeddedProblem {
     /// The name of its prompts and of its hybrid pairs.
     pub(crate) name: &'static str,
     /// The kind of decision problem that it is.
     pub(crate) modality: Modality,
-    /// Its models; of a hybrid one of each kind.
+    /// Its models; a hybrid has one of each kind.
     pub(crate) models: &'static [EmbeddedModel],
     /// Data for language models.
     pub(crate) texts: &'static [EmbeddedTexts],
     /// Data for denoisers.
     pub(crate) images: &'static [EmbeddedImages],
-    /// How a hybrid asks its refiner, and pairs for both halves.
+    /// The refiner's template and the pairs of a hybrid.
     pub(crate) hybrid: Option<EmbeddedHybrid>,
-    /// The prompt of a number in a split, by seed.
+    /// The prompt of an index in a split, by seed.
     pub(crate) prompt: fn(u64, Split, u64) -> String,
-    /// The judge of answers.
+    /// The oracle that judges answers.
     pub(crate) oracle: AnyOracle,
-    /// The defaults of its run, once the loss and the scheme are known.
+    /// The defaults of its run, applied after loss and scheme are known.
     pub(crate) preset: fn(&mut Values),
 }
 
 impl EmbeddedProblem {
-    /// The name of its model of a kind; of a hybrid its refiner or its generator.
+    /// The name of its model of a kind: of a hybrid the refiner or the generator.
     pub(crate) fn model_name(&self, kind: ModelKind) -> &'static str {
         self.models.iter().find(|model| model.kind == kind).map_or("", |model| model.name)
     }
@@ -69,28 +69,28 @@ pub(crate) fn problems() -> impl Iterator<Item = &'static EmbeddedProblem> {
     ALL.iter().copied()
 }
 
-/// The problem whose prompts or pairs have this name.
+/// Finds a problem by the name of its prompts or pairs.
 pub(crate) fn find(name: &str) -> Option<&'static EmbeddedProblem> {
     problems().find(|problem| problem.name == name)
 }
 
-/// The problem of a kind that is meant where none is named.
+/// The default problem of a modality.
 pub(crate) fn usual(modality: Modality) -> &'static EmbeddedProblem {
     problems().find(|problem| problem.modality == modality).unwrap_or(ALL[0])
 }
 
-/// The problem of a kind that a name of a model or of data belongs to.
+/// The problem that owns a name of a model or of data.
 pub(crate) fn owner(name: &str, modality: Modality) -> Option<&'static EmbeddedProblem> {
     problems().find(|problem| problem.modality == modality && name.starts_with(problem.name))
 }
 
-/// How a hybrid asks the refiner of this name, where it is an embedded one.
+/// The hybrid problem of an embedded refiner.
 pub(crate) fn of_refiner(name: &str) -> Option<&'static EmbeddedHybrid> {
     let is_own = |problem: &&EmbeddedProblem| name.starts_with(problem.model_name(ModelKind::Language));
     problems().filter(|problem| problem.hybrid.is_some()).find(is_own)?.hybrid.as_ref()
 }
 
-/// Whether a name is one of the program's own, known or not.
+/// Whether a name has the embedded prefix, known or not.
 pub(crate) fn is_embedded(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
@@ -104,7 +104,7 @@ pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// Defaults where requests of an embedded hybrid are answered.
+/// Defaults for sampling answers to an embedded hybrid's requests.
 pub(crate) fn answer_requests(problem: &EmbeddedProblem, settings: &mut Settings) {
     if let Some(hybrid) = &problem.hybrid {
         hybrid.template.clone_into(&mut settings.hybrid.template);

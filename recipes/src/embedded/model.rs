@@ -1,4 +1,4 @@
-//! The files of embedded models; `scripts/train-embedded*.sh` make them.
+//! Files of embedded models; `scripts/train-embedded*.sh` create them.
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -6,22 +6,22 @@ use tempfile::TempDir;
 use super::{listed, problems};
 use crate::Failure;
 
-/// A file's name within its model's folder, and what it holds.
+/// The name of a file within its model's folder, and its contents.
 pub(crate) type File = (&'static str, &'static [u8]);
 
-/// The ending of a name that asks for a model of the same shape, drawn from the seed.
+/// The suffix of a model's name that selects random weights, initialised from the seed.
 const UNTRAINED: &str = "-untrained";
 
 /// The architecture of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModelKind {
-    /// A language model; of a hybrid the refiner.
+    /// A language model; in a hybrid the refiner.
     Language,
-    /// A denoiser with its text encoders; of a hybrid the generator.
+    /// A denoiser with its text encoders; in a hybrid the generator.
     Denoiser,
 }
 
-/// A model in the program: its name, and the files of its folder.
+/// An embedded model: its name, and the files of its folder.
 pub(crate) struct EmbeddedModel {
     pub(crate) name: &'static str,
     pub(crate) kind: ModelKind,
@@ -29,12 +29,12 @@ pub(crate) struct EmbeddedModel {
 }
 
 impl EmbeddedModel {
-    /// One of its files.
+    /// The contents of one file.
     pub(crate) fn file(&self, name: &str) -> &'static [u8] {
         self.files.iter().find(|(known, _)| *known == name).map_or(&[], |(_, bytes)| bytes)
     }
 
-    /// Its files in a folder that goes away when it is dropped.
+    /// Writes its files to a temporary folder.
     pub(crate) fn unpacked(&self) -> Result<TempDir, Failure> {
         let folder = tempfile::tempdir()?;
         for (name, bytes) in self.files {
@@ -51,10 +51,10 @@ fn models(kind: ModelKind) -> impl Iterator<Item = &'static EmbeddedModel> {
     problems().flat_map(|problem| problem.models).filter(move |model| model.kind == kind)
 }
 
-/// The model of a kind that a name calls, and whether its trained weights are meant.
+/// Finds the model of a kind by name; true for its trained weights, false for random ones.
 ///
 /// # Errors
-/// There is no such model.
+/// No such model.
 pub(crate) fn find_model(name: &str, kind: ModelKind) -> Result<(&'static EmbeddedModel, bool), Failure> {
     let base = name.strip_suffix(UNTRAINED);
     let found = models(kind).find(|model| model.name == base.unwrap_or(name));
@@ -66,7 +66,7 @@ pub(crate) fn find_model(name: &str, kind: ModelKind) -> Result<(&'static Embedd
     })
 }
 
-/// Whether a name calls a model of a kind, or an adapter or variant of one.
+/// Whether a name is that of a model of a kind, or of an adapter or variant of one.
 pub(crate) fn is_model(name: &str, kind: ModelKind) -> bool {
     models(kind).any(|model| name.starts_with(model.name))
 }

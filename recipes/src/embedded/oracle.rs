@@ -11,21 +11,21 @@ use crate::Failure;
 /// Prompts on which an oracle compares two models.
 const PROMPTS: u64 = 256;
 
-/// A judge of answers, which knows what a request wants by reading it. `None` where it is no request of its problem.
+/// A programmatic judge of answers, which parses the request. `None` for a request of another problem.
 pub(crate) struct Oracle<A: ?Sized + 'static> {
-    /// How good an answer is.
+    /// The score of an answer.
     pub(crate) score: fn(&str, &A) -> Option<f64>,
-    /// How the first of two answers fares against the second.
+    /// The outcome of the first of two answers against the second.
     pub(crate) compare: fn(&str, &A, &A) -> Option<Outcome>,
     /// Scores that differ by no more than this are a tie.
     pub(crate) tie: f64,
-    /// Numbers of an answer that a table shows beside the win rate, each with its name.
+    /// Metrics of an answer that a table shows beside the win rate, each with its name.
     pub(crate) details: &'static [Detail<A>],
-    /// The word for its requests in tables.
+    /// The noun for its requests in tables.
     pub(crate) unit: &'static str,
 }
 
-/// The name of a number, and the number.
+/// A metric's name and function.
 pub(crate) type Detail<A> = (&'static str, fn(&str, &A) -> Option<f64>);
 
 /// A judge of texts.
@@ -34,14 +34,14 @@ pub(crate) type TextOracle = Oracle<str>;
 /// A judge of pictures.
 pub(crate) type PictureOracle = Oracle<Pixels>;
 
-/// A judge, by what it judges.
+/// A judge of either kind of answer.
 pub(crate) enum AnyOracle {
     Texts(TextOracle),
     Pictures(PictureOracle),
 }
 
 impl AnyOracle {
-    /// The judge of texts, if it is one.
+    /// The text judge, if it is one.
     pub(crate) fn texts(&self) -> Option<&TextOracle> {
         match self {
             Self::Texts(oracle) => Some(oracle),
@@ -49,7 +49,7 @@ impl AnyOracle {
         }
     }
 
-    /// The judge of pictures, if it is one.
+    /// The picture judge, if it is one.
     pub(crate) fn pictures(&self) -> Option<&PictureOracle> {
         match self {
             Self::Pictures(oracle) => Some(oracle),
@@ -68,32 +68,32 @@ impl AnyOracle {
 }
 
 impl Oracle<str> {
-    /// How the oracle that knows a request compares two texts.
+    /// Compares two texts with the oracle that recognises the request.
     pub(crate) fn compare_texts(request: &str, a: &str, b: &str) -> Option<Outcome> {
         problems().filter_map(|problem| problem.oracle.texts()).find_map(|oracle| (oracle.compare)(request, a, b))
     }
 }
 
 impl Oracle<Pixels> {
-    /// How the oracle that knows a request compares two pictures.
+    /// Compares two pictures with the oracle that recognises the request.
     pub(crate) fn compare_pictures(request: &str, a: &Pixels, b: &Pixels) -> Option<Outcome> {
         problems().filter_map(|problem| problem.oracle.pictures()).find_map(|oracle| (oracle.compare)(request, a, b))
     }
 }
 
 impl<A: ?Sized> Oracle<A> {
-    /// How good an answer to a request of its problem is.
+    /// The score of an answer to a request.
     ///
     /// # Errors
-    /// It is no request of its problem.
+    /// A request of another problem.
     pub(crate) fn score(&self, request: &str, answer: &A) -> Result<f64, Failure> {
         (self.score)(request, answer).ok_or_else(|| unknown(request))
     }
 
-    /// How much of a win an answer is over another: 1, 0.5 or 0.
+    /// The win of an answer over another: 1, 0.5 or 0.
     ///
     /// # Errors
-    /// It is no request of its problem.
+    /// A request of another problem.
     pub(crate) fn win(&self, request: &str, a: &A, b: &A) -> Result<f64, Failure> {
         (self.compare)(request, a, b).map(Outcome::value).ok_or_else(|| unknown(request))
     }
@@ -103,18 +103,18 @@ fn unknown(request: &str) -> Failure {
     Failure::failed(format!("the oracle knows no request `{request}`"))
 }
 
-/// How often one model's answers beat another's.
+/// The win rate of one model over another.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinRate {
     rate: f64,
     interval: (f64, f64),
-    /// The means of the oracle's details, of the model and of the other.
+    /// Means of the oracle's metrics, of the model and of the other.
     details: Vec<(&'static str, f64, f64)>,
     unit: &'static str,
 }
 
 impl WinRate {
-    /// The test prompts of a problem that two models are compared on; training has seen none of them.
+    /// The test prompts of a problem on which two models are compared; they are not in the training data.
     pub(crate) fn prompts(problem: &EmbeddedProblem, seed: u64) -> Vec<String> {
         problem.prompts(seed, Split::Test, PROMPTS)
     }

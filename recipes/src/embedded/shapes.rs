@@ -1,4 +1,4 @@
-//! `builtin:shapes`: a denoiser draws what captions ask for; see [`datasets::synthetic::shapes`].
+//! `builtin:shapes`: a denoiser draws captions; see [`datasets::synthetic::shapes`].
 use datasets::synthetic::shapes::{EDGE, Oracle as Judge, Problem, Scene, Split};
 
 use super::model::denoiser_files;
@@ -55,9 +55,9 @@ fn preset(values: &mut Values) {
     values.preset(run);
     match (values.diffusion.scheme(), values.objective.name()) {
         (Scheme::Trajectory, _) => values.preset(run_on_trajectories),
-        // Some of the better picture's own likelihood keeps a small model from making both sides unlikely.
+        // An SFT term on the better picture keeps a small model from lowering the likelihood of both sides.
         (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
-        // A square has a target, and the rate of a slope steps beyond it.
+        // Squared losses have a target margin, which the learning rate of a logistic loss overshoots.
         (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
         _ => {}
     }
@@ -80,7 +80,7 @@ fn run(settings: &mut Settings) {
     settings.train.n_samples = 24;
 }
 
-/// The embedded run on trajectories of the embedded denoiser's own.
+/// The embedded run on trajectories sampled from the embedded denoiser.
 fn run_on_trajectories(settings: &mut Settings) {
     settings.objective.beta = 0.1;
     settings.diffusion.reduction = ReductionName::Sum;

@@ -39,7 +39,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     preset: |values| values.preset(run),
 };
 
-/// Judges a summary of a post.
+/// Scores a summary of a post.
 fn judged(post: &str, summary: &str) -> Option<SummaryScore> {
     Some(Judge::score(&Facts::from_prompt(post)?, summary))
 }

@@ -1,4 +1,4 @@
-//! Samples a refiner and a generator together, and has an oracle compare policies.
+//! Samples a refiner and a generator together, and compares policies by an oracle.
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{Call, Failure, Reporter, denoiser};
 /// Samples refined prompts and pictures for requests.
 pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
-    /// The problem in which it acts: its pictures take the steps of the plan.
+    /// The hybrid problem with the plan's timesteps.
     pub(crate) mdp: Hybrid<TokenMdp, ImageMdp, &'a Prompted>,
     pub(crate) sampling: Sampling,
     plan: SamplingPlan,
@@ -31,12 +31,12 @@ pub(crate) struct HybridSampler<'a> {
     reporter: &'a dyn Reporter,
 }
 
-/// A request, and the number of the streams that its answer is drawn from.
+/// A request with the index of its random streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) text: String,
     pub(crate) number: u64,
-    /// Whether the generator is given the request itself, and no refiner is asked.
+    /// Whether the refiner is skipped and the generator receives the request itself.
     pub(crate) is_null: bool,
 }
 
@@ -46,10 +46,10 @@ impl Request {
     }
 }
 
-/// A refined prompt and a picture.
+/// A refined prompt and its picture.
 pub(crate) struct Generation {
     pub(crate) refined: String,
-    /// The refiner's tokens, end included; none where it was not asked.
+    /// The refiner's tokens, including EOS; empty if the refiner was skipped.
     pub(crate) tokens: Vec<u32>,
     pub(crate) latent: Latent,
     pub(crate) picture: Pixels,
@@ -64,8 +64,8 @@ impl<'a> HybridSampler<'a> {
         Ok(Self { files, mdp, sampling, plan, seed: values.run.seed(), reporter })
     }
 
-    /// A refined prompt and a picture for each request, each from streams of its own: the same ones for every policy, so
-    /// that two policies differ by what they do and not by their luck.
+    /// Samples a refined prompt and a picture for each request, from random streams of the request's own: the same for
+    /// every policy, so that two policies are compared under common random numbers.
     pub(crate) fn generate(
         &self,
         refiner: &CausalLm,
@@ -89,7 +89,7 @@ impl<'a> HybridSampler<'a> {
         generations.map(|(request, episode)| self.generation(request, episode)).collect()
     }
 
-    /// The state that a request begins in: before its refined prompt, or before its picture where no refiner is asked.
+    /// The start state of a request: the outer one, or the inner one if the refiner is skipped.
     pub(crate) fn start(&self, request: &Request) -> Result<Half<TokenState, DenoisingState<Condition>>, Failure> {
         if request.is_null {
             return Ok(Half::Inner(self.mdp.inner.start(&self.mdp.handoff.condition(&request.text)?)));
@@ -104,7 +104,8 @@ impl<'a> HybridSampler<'a> {
         Ok(Half::Outer(TokenState::new(prompt)))
     }
 
-    /// The refiner's episodes. Each has all the room that its own prompt leaves, whatever it is asked together with.
+    /// The refiner's episodes. Each may use the whole context that its own prompt leaves, whatever the rest of the
+    /// batch is.
     fn refine(
         &self,
         refiner: &CausalLm,
@@ -133,7 +134,7 @@ impl<'a> HybridSampler<'a> {
         Ok(episodes.collect())
     }
 
-    /// Reads refined prompt and picture off an episode.
+    /// Extracts refined prompt and picture from an episode.
     pub(crate) fn generation(
         &self,
         request: &Request,
@@ -152,7 +153,8 @@ impl<'a> HybridSampler<'a> {
     }
 }
 
-/// An oracle that judges policies by their pictures of an embedded problem's test requests, none of which training has seen.
+/// An oracle that judges policies by pictures of an embedded problem's test requests, which are not in the training
+/// data.
 pub(crate) struct HybridJudge<'a> {
     pub(crate) sampler: &'a HybridSampler<'a>,
     pub(crate) problem: &'a EmbeddedProblem,
@@ -167,7 +169,7 @@ pub(crate) struct JudgedPicture {
 }
 
 impl HybridJudge<'_> {
-    /// A policy's picture of every request.
+    /// Generates and scores a policy's picture of every request.
     pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<JudgedPicture>, Failure> {
         let requests = WinRate::prompts(self.problem, self.sampler.seed);
         let numbered: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
@@ -179,7 +181,7 @@ impl HybridJudge<'_> {
         judged.collect()
     }
 
-    /// Policies side by side against the first; the last is compared with each, request by request.
+    /// A table of policies against the first; the last is also compared with each, paired by request.
     pub(crate) fn table(&self, policies: &[(&str, Vec<JudgedPicture>)]) -> Result<String, Failure> {
         let mut text =
             format!("{:<28}{:>8}{:>11}   {}\n", "oracle, test requests", "score", "win rate", "95% interval");
@@ -210,7 +212,7 @@ impl HybridJudge<'_> {
     }
 }
 
-/// The mean difference of scores, request by request, and half the width of its 95% interval.
+/// The mean paired difference of scores, and half the width of its 95% interval.
 fn paired_difference(ours: &[JudgedPicture], theirs: &[JudgedPicture]) -> (f64, f64) {
     let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a.score - b.score).collect();
     let n = differences.len().max(2) as f64;

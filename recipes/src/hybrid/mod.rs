@@ -19,17 +19,17 @@ use crate::denoiser::{self, Loaded};
 use crate::settings::{Field, Modality, OptimizerName, Settings, Values, at};
 use crate::{Failure, embedded, model, text};
 
-/// The problem: words, then a picture.
+/// The problem: a refined prompt, then an image.
 pub(crate) type PromptedMdp = Hybrid<TokenMdp, ImageMdp, Prompted>;
-/// A policy of it.
+/// The trained policy.
 pub(crate) type Models = Pair<CausalLm, Denoiser>;
-/// One that stays as it is.
+/// A frozen policy.
 pub(crate) type Frozen = Pair<Arc<CausalLm>, Arc<Denoiser>>;
 
 /// The names of the halves.
 pub(crate) const NAMES: [&str; 2] = ["refiner", "generator"];
 
-/// Both halves' files with everything around them.
+/// Both models with their tokenizer, scheduler and encoders.
 pub(crate) struct Files {
     pub(crate) refiner: ModelFiles,
     pub(crate) generator: Loaded,
@@ -78,7 +78,7 @@ impl Files {
         Ok(Hybrid { outer, inner, handoff: Prompted::new(self.prompt_format.tokenizer.clone(), texts, framing) })
     }
 
-    /// Both halves as they are, or as the references that the settings name.
+    /// Both halves, or the references that the settings name, frozen.
     pub(crate) fn reference(&self, values: &Values) -> Result<Frozen, Failure> {
         self.reference_acting(values, denoiser::acting(values, &self.generator, self.shape)?)
     }
@@ -109,7 +109,7 @@ pub(crate) fn weights(values: &Values) -> Result<(f64, f64), Failure> {
     ))
 }
 
-/// beta is per nat of a refined prompt, gamma per unit of mean squared error halved, as in Diffusion-DPO.
+/// Units: beta per nat of a refined prompt, gamma per half mean squared error, as in Diffusion-DPO.
 fn general(settings: &mut Settings) {
     settings.objective.beta = 0.1;
     settings.objective.gamma = 2000.0;
@@ -117,12 +117,12 @@ fn general(settings: &mut Settings) {
     settings.optimizer.lr = 1e-6;
 }
 
-/// Defaults of every hybrid run.
+/// Defaults of hybrid runs.
 pub(crate) fn general_presets(values: &mut Values) {
     values.preset(general);
 }
 
-/// The names of the two models: their own flags, or a run's two halves.
+/// The names of the two models: from their own flags, or from a run's two halves.
 fn names(values: &Values) -> Result<(String, String), Failure> {
     let own = [values.hybrid.refiner(), values.hybrid.generator()].map(|name| name.map(str::to_owned));
     let of_run = match values.model.model() {
@@ -138,9 +138,9 @@ fn names(values: &Values) -> Result<(String, String), Failure> {
     }
 }
 
-/// A refiner is asked as it was when it learned, unless the user says otherwise: a run's own template, or the embedded one.
+/// Uses the template that the refiner was trained with unless the user sets one: a run's own, or the embedded one.
 fn set_template(refiner: &str, values: &mut Values) -> Result<(), Failure> {
-    // The half of a run, with or without the base of its adapter.
+    // The half of a run, with or without its adapter's base.
     let half = refiner.rsplit('+').next().unwrap_or(refiner);
     let run = Path::new(half).parent().and_then(Path::parent).map(|run| run.join("config.toml"));
     if let Some(config) = run.filter(|config| config.is_file()) {
@@ -173,7 +173,7 @@ pub(crate) fn halves_of_run(run: &Path) -> Result<[String; 2], Failure> {
     };
     let (is_refiner, is_generator) =
         (refiner.join("adapter_config.json").is_file(), generator.join(denoiser::LORA_FILE).is_file());
-    // Adapters name their bases themselves, where they still are; else what the run began with says it.
+    // Adapter files name their bases, if those still exist; else the run's config does.
     let refiner_base = match model::named_base(&refiner)? {
         None if is_refiner => model::base_of(settings.hybrid.refiner().unwrap_or_default())?,
         base => base.unwrap_or_default(),
@@ -200,13 +200,13 @@ impl PromptFormat {
         Ok(Self { tokenizer, tokenise, template, eos, max_length: values.data.max_length() })
     }
 
-    /// The prompt that asks a refiner for a request.
+    /// The token ids of the refiner's prompt for a request.
     pub(crate) fn prompt(&self, request: &str) -> Result<Vec<u32>, DatasetError> {
         let prompt = Text::Plain(self.template.replace("{request}", request));
         self.tokenise.prompt(&Origin::generated("a request", 1), &prompt, &serde_json::Map::new())
     }
 
-    /// A refined prompt as a refiner would have written it: a space after a template that ends in none, and an end.
+    /// The token ids of a refined prompt as a refiner writes it: a leading space if the template ends in none, and EOS.
     pub(crate) fn answer(&self, refined: &str) -> Result<Vec<u32>, DatasetError> {
         let space = if self.template.ends_with(char::is_whitespace) { "" } else { " " };
         let origin = Origin::generated("a refined prompt", 1);

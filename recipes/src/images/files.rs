@@ -1,4 +1,4 @@
-//! Pictures from files.
+//! Image files.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName,
 use crate::text::{Part, on_bad, split, unread};
 use crate::{Call, Failure, holdout};
 
-/// Pictures as they are, for a model without an autoencoder.
+/// Pictures as pixels, for a model without an autoencoder.
 struct Pictures {
     data: ImageDataset,
     captions: Arc<Captions>,
@@ -86,7 +86,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
     })
 }
 
-/// A model of latents needs an autoencoder to see pictures.
+/// A latent model needs an autoencoder to encode pictures.
 fn check_channels(path: &Path, loaded: &Loaded, shape: LatentShape) -> Result<(), Failure> {
     if loaded.vae.is_some() || shape.channels == Pixels::CHANNELS {
         return Ok(());
@@ -131,7 +131,7 @@ fn read(
     datasets::images::open(path, reading.clone(), settings).map_err(|error| unread(error, &reading))
 }
 
-/// How the pictures of files are made ready.
+/// The preprocessing of image files.
 pub(crate) fn preparation(values: &Values) -> Preparation {
     let is_torchvision = values.data.resize_rounding() == ResizeRounding::Torchvision;
     Preparation {
@@ -157,7 +157,7 @@ fn sides(values: &Values) -> PairFlip {
     }
 }
 
-/// How a file of pictures is to be read.
+/// The read options of an image file.
 pub(crate) fn reading(part: Part, values: &Values) -> ReadOptions {
     ReadOptions {
         format: None,
@@ -167,7 +167,7 @@ pub(crate) fn reading(part: Part, values: &Values) -> ReadOptions {
     }
 }
 
-/// The first different captions.
+/// The first distinct captions.
 fn watched_captions(data: &ImageDataset) -> Result<Vec<String>, Failure> {
     let mut watched_captions: Vec<String> = Vec::new();
     for index in 0..data.len() {
@@ -182,7 +182,7 @@ fn watched_captions(data: &ImageDataset) -> Result<Vec<String>, Failure> {
     Ok(watched_captions)
 }
 
-/// Latents and conditions of all pictures, encoded once: from the cache where it fits, else into it.
+/// Latents and conditions of all pictures, encoded once: read from the cache if it matches, else written to it.
 fn encoded(
     data: &ImageDataset,
     vae: &Vae,
@@ -206,7 +206,7 @@ fn encoded(
     let latents = Latents::open_cache(&path, kind, &fingerprint)?;
     let n = latents.len();
     let images = LatentImages::new(latents, (0..n).collect());
-    // The file stays readable: it is open.
+    // The open handle keeps the deleted file readable.
     drop(scratch);
     Ok(Arc::new(images))
 }
@@ -260,7 +260,7 @@ fn write_cache(
     Ok(writer.finish(notes)?)
 }
 
-/// The layout of conditions like this one.
+/// The layout of a condition in the cache.
 pub(crate) fn context_layout(condition: &Condition, rows: usize) -> ContextLayout {
     ContextLayout {
         rows,
@@ -270,7 +270,7 @@ pub(crate) fn context_layout(condition: &Condition, rows: usize) -> ContextLayou
     }
 }
 
-/// A sample of a picture's latent, as the denoiser knows it.
+/// A sample of a picture's latent, scaled for the denoiser.
 fn encode(vae: &Vae, pixels: &Pixels, rng: &mut engine::Rng) -> Result<Vec<f32>, Failure> {
     let grid = Grid { images: 1, height: pixels.height(), width: pixels.width() };
     let rows = Tensor::from_slice(pixels.values(), (grid.rows(), Pixels::CHANNELS), &Device::Cpu)?;

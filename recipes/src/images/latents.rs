@@ -1,4 +1,4 @@
-//! Latents from a file, with what is told of them.
+//! Latent files with their captions or contexts.
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,14 +13,14 @@ use crate::denoiser::Loaded;
 use crate::settings::{Loss, Values, at};
 use crate::{Failure, holdout};
 
-/// A file of latents by position; equal contexts are one condition.
+/// A latent file by index; examples with equal contexts share one condition.
 pub(super) struct LatentImages {
     pub(super) latents: Latents,
     pub(super) positions: Vec<usize>,
     conditions: Mutex<std::collections::HashMap<usize, Condition>>,
 }
 
-/// Conditions that are kept; beyond that all are forgotten and read again.
+/// The capacity of the condition cache; a full cache is cleared.
 const KEPT: usize = 4096;
 
 impl LatentImages {
@@ -28,7 +28,7 @@ impl LatentImages {
         Self { latents, positions, conditions: Mutex::default() }
     }
 
-    /// The condition of a row of the contexts, once in memory.
+    /// The condition of a context row, cached.
     fn condition(&self, row: Option<usize>, context: &LatentContext) -> Condition {
         let Some(row) = row else { return Arc::new(conditioning(context)) };
         let mut kept = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,12 +76,12 @@ pub(crate) fn context(conditioning: &Conditioning) -> LatentContext {
     LatentContext { hidden, pooled: conditioning.pooled.clone(), time_ids: conditioning.time_ids }
 }
 
-/// Which examples are wanted of a file.
+/// The kind of examples to read.
 pub(crate) fn kind(values: &Values) -> ImageKind {
     if values.objective.name() == Loss::Sft { ImageKind::Captioned } else { ImageKind::Pairs }
 }
 
-/// Contexts that the model can't read are refused before there is a folder.
+/// Refuses contexts that the model can't read, before a run folder is made.
 fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), Failure> {
     let Some(width) = loaded.context_width() else { return Ok(()) };
     let found = latents.get(0)?.chosen_context.hidden.as_ref().map(|hidden| hidden.width);
@@ -92,7 +92,7 @@ fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), 
     Err(Failure::failed(format!("{}: the model reads contexts of width {width}, and {found}", path.display())))
 }
 
-/// A model that reads texts is told something where captions are hidden, and only the file or an encoder knows what.
+/// Caption dropout needs the condition of an empty caption, from the file or an encoder.
 fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Values) -> Result<(), Failure> {
     let share = values.diffusion.empty_share();
     if share <= 0.0 || loaded.context_width().is_none() {
@@ -114,7 +114,7 @@ fn check_empty(path: &Path, loaded: &Loaded, captions: &Captions, values: &Value
     )))
 }
 
-/// Which of `n` examples are learned from and which are held out: those that are told the same go to the same side.
+/// Splits `n` examples into training and held-out ones; equal captions or contexts go to the same side.
 fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let share = holdout::eval_share(values)?;
     if share == 0.0 || values.data.eval_data().is_some() {
@@ -126,7 +126,7 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
     Ok((rest, held_out))
 }
 
-/// Opens `--latents`; a share of what is told is held out.
+/// Opens `--latents`; a share of the captions or contexts is held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = latents.shape();
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// Twelve examples that are told four things in turn, each three times.
+    /// Twelve examples with four captions or contexts in turn, each three times.
     fn latents(path: &Path, is_indexed: bool, captions: &[String]) -> Latents {
         let rows = if is_indexed { 4 } else { 12 };
         let shape = LatentShape { channels: 1, height: 1, width: 1 };
@@ -218,7 +218,7 @@ mod tests {
                 let held_out = held_out(&latents, seed);
                 assert_eq!(held_out, self::held_out(&latents, seed));
                 if !captions.is_empty() {
-                    // As files of pictures hold these captions out.
+                    // Files of pictures hold out the same captions.
                     let captions = captions.iter().map(|caption| PromptHash::of_plain(caption));
                     assert_eq!(held_out, hold_out(captions, 0.25, seed.parse().unwrap()).unwrap().1);
                 }

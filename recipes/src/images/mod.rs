@@ -1,4 +1,4 @@
-//! Image data: what `--data` and `--latents` name, as finished images for a denoiser.
+//! Image data from `--data` and `--latents`: finished images for a denoiser.
 pub(crate) mod files;
 pub(crate) mod latents;
 mod pairs;
@@ -20,18 +20,18 @@ use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Modality, Scheme, Values};
 use crate::{Call, Failure, Reporter};
 
-/// How many embedded pairs a run sees unless `--limit` says otherwise.
+/// The default number of embedded pairs in a run; `--limit` sets another.
 const BUILTIN_PAIRS: usize = 4096;
 
-/// Texts that are kept encoded; beyond that all are forgotten and encoded again when they come.
+/// The capacity of the text-encoding cache; a full cache is cleared.
 const TEXTS_KEPT: usize = 4096;
 
-/// Captions as conditions.
+/// Encodes captions as conditions.
 #[derive(Debug)]
 pub(crate) struct Captions {
     texts: Option<Arc<TextConditioner>>,
     framing: Framing,
-    /// The condition of an empty caption, where a file of latents has one.
+    /// The condition of an empty caption, if a latent file has one.
     empty: Option<Condition>,
     kept: Mutex<HashMap<String, Condition>>,
 }
@@ -42,12 +42,12 @@ impl Captions {
         Self { texts, framing, empty: None, kept: Mutex::default() }
     }
 
-    /// The same with a condition for where there is no caption.
+    /// Sets the condition of an empty caption.
     pub(crate) fn with_empty(self, empty: Option<Condition>) -> Self {
         Self { empty, ..self }
     }
 
-    /// The condition of a caption; nothing for a model that reads no texts.
+    /// The condition of a caption; unconditional if the model reads no texts.
     pub(crate) fn condition(&self, caption: &str) -> Result<Condition, BoxError> {
         let Some(texts) = &self.texts else { return Ok(Arc::new(Conditioning::none())) };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,13 +63,13 @@ impl Captions {
         Ok(condition)
     }
 
-    /// How many of some captions the text encoders don't read to their end.
+    /// The number of captions that the text encoders truncate.
     pub(crate) fn n_cut(&self, captions: &[&str]) -> Result<usize, Failure> {
         let Some(texts) = &self.texts else { return Ok(0) };
         Ok(texts.truncated(captions)?.into_iter().filter(|is_cut| *is_cut).count())
     }
 
-    /// Says how many of some captions the text encoders don't read to their end, if any.
+    /// Reports the number of captions that the text encoders truncate, if any.
     pub(crate) fn say_cut(&self, captions: &[&str], reporter: &dyn Reporter) -> Result<(), Failure> {
         let (n, of) = (self.n_cut(captions)?, captions.len());
         let most = self.texts.as_ref().and_then(|texts| texts.max_length()).unwrap_or_default();
@@ -91,7 +91,7 @@ impl Captions {
     }
 }
 
-/// Embedded pictures, drawn when they are asked for.
+/// Embedded pictures, drawn on demand.
 struct DrawnImages {
     data: &'static EmbeddedImages,
     seed: u64,
@@ -118,30 +118,30 @@ fn of_pixels(caption: &str, pictures: &[&Pixels], captions: &Captions) -> Result
     Ok(ImageExample { sides: pictures.iter().map(side).collect(), preference: 1.0 })
 }
 
-/// Image data as a run takes it.
+/// Image data of a run.
 pub(crate) struct ImageData {
     pub(crate) train: Arc<dyn Images>,
     pub(crate) held_out: Option<Arc<dyn Images>>,
-    /// Which rows of a file the training examples are, for draws of that file.
+    /// The file rows of the training examples, to index draws of that file.
     pub(crate) rows: Option<Vec<usize>>,
     pub(crate) shape: LatentShape,
-    /// Data and everything that decides its numbers.
+    /// Identifies the data and the settings that affect it.
     pub(crate) fingerprint: String,
     pub(crate) captions: Arc<Captions>,
-    /// The embedded problem whose captions it has, and whose oracle can judge pictures of them.
+    /// The embedded problem of its captions, whose oracle can judge pictures.
     pub(crate) problem: Option<&'static EmbeddedProblem>,
-    /// The captions that samples are drawn for.
+    /// Captions of the samples that a run shows.
     watched_captions: Vec<String>,
     summary: String,
 }
 
 impl ImageData {
-    /// Up to `n` captions to draw samples for.
+    /// Up to `n` captions to sample for.
     pub(crate) fn watched_captions(&self, n: usize) -> impl Iterator<Item = String> + '_ {
         self.watched_captions.iter().take(n).cloned()
     }
 
-    /// A line for people.
+    /// A one-line description.
     pub(crate) fn describe(&self) -> String {
         if self.train.is_empty() {
             return self.summary.clone();
@@ -173,7 +173,7 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failur
     }
 }
 
-/// No finished images: a run on trajectories needs their shape, and their captions for the pictures it shows.
+/// The shape and captions of a trajectory file, for a run that needs no finished images.
 fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<ImageData, Failure> {
     let file = datasets::images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shape = file.shape();
@@ -220,7 +220,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, F
         fingerprint: format!("{} {}", (data.fingerprint)(seed, n), loaded.encoders_fingerprint()?),
         captions: Arc::clone(&captions),
         rows: None,
-        // What a hybrid's generator is taught by tells refined prompts, and its oracle reads requests.
+        // A hybrid's generator is trained on refined prompts, and its oracle reads requests.
         problem: (problem.modality == Modality::Diffusion).then_some(problem),
         watched_captions: (0..64).map(|index| (data.watched_caption)(seed, index)).collect(),
         summary: String::new(),

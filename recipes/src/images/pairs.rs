@@ -12,7 +12,7 @@ use crate::denoiser::Loaded;
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::{Call, Failure, holdout};
 
-/// Some of a folder's judged pairs.
+/// Some judged pairs of a folder.
 struct JudgedImages {
     judged: Arc<JudgedPairs>,
     rows: Vec<usize>,
@@ -36,8 +36,8 @@ impl Images for JudgedImages {
     }
 }
 
-/// The first captions of some, each once.
-fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// The distinct captions of some pairs, in order.
+fn distinct<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for caption in captions {
         if found.len() < 64 && !found.iter().any(|known| known == caption) {
@@ -47,7 +47,7 @@ fn different<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
     found
 }
 
-/// Opens a folder of judged pairs; whole requests are held out.
+/// Opens a folder of judged pairs; all pairs of a request go to the same side of the hold-out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
@@ -65,7 +65,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
     holdout::check_rest(share, rest.len(), n, "pairs")?;
     let captions = Arc::new(Captions::new(loaded, shape));
     captions.say_cut(&requests, call.reporter)?;
-    let watched_captions = different(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));
+    let watched_captions = distinct(held_out.iter().chain(&rest).map(|&row| request(&judged, row)));
     let images = |rows| -> Arc<dyn Images> {
         Arc::new(JudgedImages { judged: Arc::clone(&judged), rows, captions: Arc::clone(&captions) })
     };

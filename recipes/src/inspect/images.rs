@@ -1,4 +1,4 @@
-//! What is about pictures: denoisers, pictures, latents, trajectories.
+//! Inspection of denoisers, pictures, latents and trajectories.
 use std::path::Path;
 
 use candle_core::Tensor;
@@ -14,18 +14,18 @@ use crate::images::files::{audit, preparation, reading};
 use crate::settings::{Modality, Values};
 use crate::text::Part;
 
-/// Pictures are looked at in this size where nothing says which is wanted, that of Stable Diffusion.
+/// The default size for inspecting pictures, that of Stable Diffusion.
 const SIZE: usize = 512;
 
 /// More timesteps than any schedule has.
 const MANY: usize = 1 << 20;
 
-/// Whether data is pictures; what can't be read is told by who reads it.
+/// Whether data is pictures; unreadable data is reported by its reader.
 pub(super) fn is_pictures(name: &str) -> bool {
     owner(name, Modality::Diffusion).is_some() || matches!(picture_kind(Path::new(name)), Ok(Some(_)))
 }
 
-/// Describes a denoiser and what surrounds it.
+/// Describes a denoiser and its components.
 pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Failure> {
     let loaded = denoiser::load(name, values)?;
     let files = &loaded.files;
@@ -36,7 +36,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
         Err(_) => format!("of any size, {} channels", config.in_channels),
     };
     let widths: Vec<String> = config.levels.iter().map(|level| level.width.to_string()).collect();
-    let parts: Vec<String> = loaded.parts().map(|(part, class)| format!("{part} ({class})")).collect();
+    let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();
     Ok(page(
         name,
@@ -54,7 +54,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
     ))
 }
 
-/// The audit of pictures, at the size that a model or `--image-size` wants.
+/// The audit of pictures, at the size of a model or `--image-size`.
 pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<String, Failure> {
     if is_embedded(data) {
         let named = EmbeddedImages::all().find(|(images, _)| images.name == data);
@@ -84,7 +84,7 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
     Ok(format!("{data}, pictures\n{audit}"))
 }
 
-/// Describes a file of tensors that a run reads: latents, draws or trajectories.
+/// Describes a tensor file: latents, draws or trajectories.
 pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
     let path = Path::new(name);
     Ok(match tensor_kind(path)? {

@@ -17,19 +17,19 @@ use crate::{Call, Failure, denoiser, model, text};
 pub(crate) enum Subject {
     Model,
     Denoiser,
-    /// Data, as a model's tokenizer reads it.
+    /// Text data, with the model whose tokenizer reads it.
     Texts(String, String),
-    /// Data, at the size that a model wants where one is named.
+    /// Picture data, with the model that sets its size, if named.
     Pictures(String, Option<String>),
     Run,
     Pairs,
     Tensors,
 }
 
-/// Describes a model, a data set, a run, a folder of pairs or a file of tensors, in lines for people.
+/// Describes a model, a data set, a run, a pair folder or a tensor file.
 ///
 /// # Errors
-/// Settings that nothing reads, and files that can't be read.
+/// Settings that nothing reads; unreadable files.
 pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure> {
     let subject = Subject::of(path.as_deref(), call.values.data.data())?;
     idle::refuse_beside(&subject, &call.values)?;
@@ -48,7 +48,7 @@ pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure
 
 impl Subject {
     fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
-        // Where no model is named, the embedded one's tokenizer reads texts.
+        // Without `--model`, the embedded model's tokenizer reads texts.
         let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
         let reader = usual(Modality::Token).model_name(ModelKind::Language);
         let Some(path) = path else {
@@ -71,7 +71,7 @@ impl Subject {
     }
 }
 
-/// Whether a name is that of embedded texts, and of no model.
+/// Whether a name is that of embedded texts rather than a model.
 fn is_text_data(name: &str) -> bool {
     owner(name, Modality::Token)
         .is_some_and(|problem| name != problem.name && problem.texts.iter().any(|texts| texts.name == name))
@@ -130,13 +130,13 @@ fn inspect_model(files: &ModelFiles) -> String {
     page(&files.path.display().to_string(), &rows)
 }
 
-/// A heading and what is said under it.
+/// A heading with its rows.
 fn page(heading: &str, rows: &[(&str, String)]) -> String {
     let rows = rows.iter().map(|(name, value)| format!("\n  {name:<14}{value}"));
     format!("{heading}{}", rows.collect::<String>())
 }
 
-/// A folder of pairs, and what has been said of them.
+/// Describes a pair folder and its judgements.
 fn inspect_pairs(path: &Path) -> Result<String, Failure> {
     let pairs = PairFolder::open(path)?;
     let labels = pairs.labels()?;

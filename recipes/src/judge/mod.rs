@@ -1,4 +1,4 @@
-//! `judge`: an oracle, a reward model, or what a run has learned to reward, compares the pairs of a folder.
+//! `judge`: an oracle, a reward model, or the implicit reward of a run compares the pairs of a folder.
 mod reward;
 
 use std::cmp::Ordering;
@@ -15,19 +15,19 @@ use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, Values, at};
 use crate::{Call, Failure, Reporter, score};
 
-/// The name that the oracle's judgements are under.
+/// The labeller name of the oracle.
 const ORACLE: &str = "oracle";
 
-/// Pairs that are judged before what is said of them is written down.
+/// Pairs that are judged between writes of the label log.
 const AT_ONCE: usize = 16;
 
-/// Noisy images of each side that a denoiser judges by, unless its run had more.
+/// The default number of noise draws per side with which a denoiser judges; a run with more uses its own.
 const DRAWS: usize = 16;
 
-/// Compares the pairs of a folder that the judge has not compared yet, and adds what it says to the folder's labels.
+/// Compares the pairs that the judge has not compared yet, and adds its judgements to the folder's labels.
 ///
 /// # Errors
-/// Settings that make no sense, a judge that can't read such pairs, and files that can't be read or written.
+/// Invalid settings, a judge for other kinds of pairs, unreadable or unwritable files.
 pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
     let folder =
         call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: `label.pairs` DIR"))?;
@@ -39,7 +39,7 @@ pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
 pub struct Counts {
     /// Side a is better.
     pub a: usize,
-    /// Neither is.
+    /// Ties.
     pub ties: usize,
     /// Side b is better.
     pub b: usize,
@@ -56,7 +56,7 @@ impl fmt::Display for Counts {
 }
 
 impl Counts {
-    /// How often a won, ties being halves.
+    /// The number of wins of side a, with ties as one half.
     pub fn won(&self) -> f64 {
         self.a as f64 + 0.5 * self.ties as f64
     }
@@ -71,7 +71,7 @@ impl Counts {
     }
 }
 
-/// Says who may judge, before there is anything to judge.
+/// Checks the name of a judge before any pairs exist.
 pub(crate) fn check(judge: &str) -> Result<(), Failure> {
     let path = Path::new(judge);
     match judge {
@@ -85,7 +85,7 @@ pub(crate) fn check(judge: &str) -> Result<(), Failure> {
     }
 }
 
-/// Says whether a judge is for pairs of this kind, before there are any: a model is loaded to know.
+/// Checks that a judge can compare pairs of this kind before any exist; loads a reward model to do so.
 pub(crate) fn check_for(judge: &str, modality: Modality, device: &str) -> Result<(), Failure> {
     check(judge)?;
     match judge {
@@ -111,7 +111,7 @@ fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
     Ok(values)
 }
 
-/// Adds a judgement of every pair, where there is none by this judge yet.
+/// Adds a judgement of every pair that this judge has not judged.
 pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn Reporter) -> Result<Counts, Failure> {
     check(judge)?;
     let pairs = PairFolder::open(path)?;
@@ -144,7 +144,7 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
 enum Comparer {
     Oracle,
     Reward(Reward),
-    /// The reward margins of a run, side a less side b, pair by pair.
+    /// The reward margins of a run, side a minus side b, by pair.
     Run(Vec<f64>),
 }
 
@@ -180,8 +180,8 @@ impl Comparer {
     }
 }
 
-/// A model's name among labellers: what it is, its folder's name, and a hash of the model, as others may be called the
-/// same.
+/// The labeller name of a model: kind, folder name, and a hash of the weights, to tell models with the same folder name
+/// apart.
 fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
     let wrong = |path: &Path, error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
     let mut files: Vec<PathBuf> = Vec::new();
@@ -189,7 +189,7 @@ fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|error| wrong(&folder, error))? {
             let path = entry.map_err(|error| wrong(&folder, error))?.path();
-            // Beside a reward model lie checkpoints and notes of its training, which are not what judges.
+            // A reward model's folder may hold checkpoints and training logs, which do not affect its scores.
             if kind == "run" && path.is_dir() {
                 folders.push(path);
             } else if kind == "run" || is_of_model(&path) {
@@ -209,7 +209,7 @@ fn labeller(kind: &str, folder: &str, model: &Path) -> Result<String, Failure> {
     Ok(format!("{kind} {name} {}", &hasher.finalize().to_hex()[..8]))
 }
 
-/// Whether a file decides what a Hugging Face model computes.
+/// Whether a file affects the output of a Hugging Face model.
 fn is_of_model(path: &Path) -> bool {
     const SETTINGS: [&str; 8] = [
         "config.json",
@@ -226,14 +226,14 @@ fn is_of_model(path: &Path) -> bool {
     is_weight || name == "chat_template.jinja" || SETTINGS.contains(&name)
 }
 
-/// The implicit reward margins of a run, `a` less `b`: beta times the log-ratio of its policy to the one it started from.
+/// The implicit reward margins of a run, `a` minus `b`: beta times the log-ratio of its policy to its reference.
 fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
     let mut values = settings_of(run, pairs.modality())?;
     for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
         values.reset(field);
     }
     values.set(|settings| {
-        // The run's model against what the run began with, or stayed close to.
+        // The run's policy and its reference, or its starting model.
         let (model, hybrid) = (&mut settings.model, &mut settings.hybrid);
         for (model, reference) in [
             (&mut model.model, &mut model.reference),
@@ -268,7 +268,7 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
     Ok(margins)
 }
 
-/// The oracle that knows the request.
+/// Compares a pair with the oracle that recognises its request.
 fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     let name = pairs.path().display();
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;

@@ -1,4 +1,4 @@
-//! Models that score one side at a time.
+//! Reward models that score one side at a time.
 use std::path::Path;
 
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
@@ -9,13 +9,13 @@ use models::formats;
 
 use crate::{Failure, Reporter, text};
 
-/// A reward model that somebody has trained.
+/// A trained reward model.
 pub(super) enum Reward {
     Texts(Box<TextReward>),
     Pictures(Box<ClipScore>),
 }
 
-/// A model that reads texts.
+/// A text reward model.
 pub(super) struct TextReward {
     model: RewardModel,
     tokenise: Tokenise,
@@ -23,12 +23,12 @@ pub(super) struct TextReward {
 }
 
 impl Reward {
-    /// Whether a folder holds such a model, to judge by its `config.json`.
+    /// Whether a folder holds a reward model, by its `config.json`.
     pub(super) fn is_folder(path: &Path) -> bool {
         formats::is_reward(path) || formats::is_clip_score(path)
     }
 
-    /// Loads the model, which must be for pairs of this kind.
+    /// Loads the model; it must score pairs of this kind.
     pub(super) fn load(name: &str, modality: Modality, device: &str) -> Result<Self, Failure> {
         let device = engine::device::parse(device).map_err(|e| Failure::usage(e.to_string()))?;
         let path = Path::new(name);
@@ -47,7 +47,7 @@ impl Reward {
         Ok(Self::Texts(Box::new(TextReward { model, tokenise, name: name.to_owned() })))
     }
 
-    /// Says how many requests a judge of pictures can't read to their end.
+    /// Reports the number of requests that a picture judge truncates.
     pub(super) fn say_truncated(&self, name: &str, pairs: &PairFolder, reporter: &dyn Reporter) -> Result<(), Failure> {
         let Self::Pictures(model) = self else { return Ok(()) };
         let requests: Vec<&str> = pairs.pairs().iter().map(|pair| pair.request.as_str()).collect();
@@ -58,7 +58,7 @@ impl Reward {
         Ok(())
     }
 
-    /// How much more side a is rewarded than side b, for each of some pairs.
+    /// Reward margins, side a minus side b, of some pairs.
     pub(super) fn margins(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
         let rewards = match self {
             Self::Texts(texts) => texts.rewards(pairs, indices)?,
@@ -94,7 +94,7 @@ impl TextReward {
     }
 }
 
-/// The rewards of both sides of each pair: how well each picture fits the request, whatever it was refined to.
+/// The rewards of both sides of each pair: how well each picture matches the request, not its refined prompt.
 fn of_pictures(model: &ClipScore, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
     let mut requests = Vec::with_capacity(2 * indices.len());
     for &index in indices {

@@ -1,4 +1,4 @@
-//! Denoisers.
+//! Scores pairs of images by a denoiser.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn with_index(index: usize, line: Value) -> Value {
     whole
 }
 
-/// The errors of both sides, sums of squares over all draws, and beta times the weighted margin.
+/// The summed squared errors of both sides over all draws, and beta times the weighted margin.
 fn score_pair(
     mdp: &ImageMdp,
     policy: &Denoiser,

@@ -1,4 +1,4 @@
-//! A refiner and a generator together.
+//! Scores hybrid pairs by a refiner and a generator.
 use std::path::PathBuf;
 
 use mdp::hybrid::{Half, Runs};
@@ -57,7 +57,7 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(lines)
 }
 
-/// Scores a pair's episodes by both halves, with the margin of each.
+/// Scores the episodes of a pair by both halves, with each half's margin.
 fn line(
     index: usize,
     mdp: &PromptedMdp,
@@ -92,7 +92,7 @@ fn line(
     }))
 }
 
-/// By how much the first episode's weighed log-ratios are more than the second's.
+/// The weighted log-ratio of the first episode minus that of the second.
 fn gain(own: &Steps, other: &Steps, weights: &Steps) -> f64 {
     let sum = |i: usize| -> f64 {
         own.row(i).iter().zip(other.row(i)).zip(weights.row(i)).map(|((p, r), w)| w * (p - r)).sum()

@@ -13,10 +13,10 @@ use crate::{Call, Failure, denoiser};
 /// Scores every example of a data set: a line for each, also written to `run.out` where that names a file.
 ///
 /// # Errors
-/// Settings that make no sense, and files that can't be read or written.
+/// Invalid settings; files that can't be read or written.
 pub fn score(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
     if call.values.run.mdp() != Modality::Token {
-        // A config file of a training run may say otherwise.
+        // The config file of a training run may set another share.
         call.values.set(|settings| settings.data.eval_share = 0.0);
     }
     match call.values.run.mdp() {
@@ -29,18 +29,18 @@ pub fn score(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// The timesteps of a pair's draws: a number where there is one, as with most, else a list.
+/// The timesteps of a pair's draws: a number for one draw, else a list.
 fn timesteps(drawn: impl IntoIterator<Item = usize>) -> Value {
     let drawn: Vec<usize> = drawn.into_iter().collect();
     if let [one] = drawn[..] { one.into() } else { drawn.into() }
 }
 
-/// Lines to a file, whole or not at all, where one is named.
+/// Writes lines to a file atomically, if one is named.
 fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
     Ok(out.map_or(Ok(()), |out| train::write_lines(out, lines))?)
 }
 
-/// The strength of the pull to the reference, which margins are multiplied with.
+/// beta, the strength of the pull to the reference, which multiplies margins.
 fn beta(values: &Values) -> Result<f64, Failure> {
     let beta = values.objective.beta();
     if beta > 0.0 {

@@ -1,4 +1,4 @@
-//! Language models.
+//! Scores text examples by a language model.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ fn score_examples(
     Ok(lines)
 }
 
-/// An example whose answers are the rows from `at` on.
+/// An example whose responses are the rows from `at` on.
 fn line(example: &Example, at: usize, log_probs: &Steps, reference: Option<&Steps>, beta: f64) -> Value {
     let answer = |i: usize| {
         json!({

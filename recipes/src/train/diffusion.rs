@@ -1,4 +1,4 @@
-//! Denoisers.
+//! Trains denoisers.
 use std::sync::Arc;
 
 use ::train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
@@ -39,7 +39,7 @@ pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, 
     }
 }
 
-/// Refuses settings that make no sense for a denoiser.
+/// Refuses invalid settings of a denoiser.
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
     let name = values.objective.name();
     if matches!(name, Loss::Orpo | Loss::Tdpo) {
@@ -55,7 +55,7 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
     Ok(())
 }
 
-/// Model, reference and data of a run.
+/// The model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     data: ImageData,
@@ -124,7 +124,7 @@ impl<'a> Setup<'a> {
         self.run(objective, &mdp, &train, held_out.as_ref(), &key)
     }
 
-    /// Timesteps and noise: drawn, or from a file.
+    /// Timesteps and noise: random, or from a file.
     fn draws(&self) -> Result<DrawPlan, Failure> {
         let values = &self.task.call.values;
         let given = match values.diffusion.draws() {
@@ -137,7 +137,7 @@ impl<'a> Setup<'a> {
         draws::draws(values, given)
     }
 
-    /// Says what a margin is measured in.
+    /// Reports the units of margins.
     fn describe(&self, draws: &DrawPlan, is_half: bool) {
         let beta = self.task.call.values.objective.beta();
         self.task.call.reporter.info(&if is_half {
@@ -187,7 +187,7 @@ impl<'a> Setup<'a> {
         held_out: Option<&S>,
         key: &str,
     ) -> Result<Trained, Failure> {
-        // The reference's numbers are of its network, of the noise, and of the way it acts.
+        // The reference's log-densities depend on its network, the noise, and its sampler.
         let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
         let way = blake3::hash(way.as_bytes()).to_hex();
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
@@ -244,7 +244,7 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// Suggests sampling where the model can make pictures, else scoring.
+    /// The suggested next verb: sampling if the model can make pictures, else scoring.
     fn next(&self) -> Next {
         let values = &self.task.call.values;
         if self.loaded.makes_pictures() {
@@ -260,7 +260,7 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// A share of what is told is held out, with all its pairs.
+/// Holds out a share of the captions, with all their pairs.
 fn split(found: &TrajectoryData, share: f64, seed: u64) -> Result<(Trajectories, Option<Trajectories>), Failure> {
     let all = &found.trajectories;
     let (rest, held_out) =

@@ -1,4 +1,4 @@
-//! A refiner and a generator, from one loss.
+//! Trains a refiner and a generator from one loss.
 
 use ::train::diffusion::{DrawPlan, FixedDraws, FromImages, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
@@ -17,7 +17,7 @@ use crate::objective::{AnyObjective, choose};
 use crate::settings::{Loss, Modality, Update, Values};
 use crate::{Failure, denoiser, draws, dropout, model, summary};
 
-/// The losses of pairs that have a meaning where log-ratios of words and of pictures add up.
+/// The pairwise losses that accept a sum of token and image log-ratios.
 const OBJECTIVES: [Loss; 8] =
     [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
 
@@ -27,7 +27,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
     if given == [false; 3] {
         (usual(Modality::Hybrid).preset)(values);
-        // One half alone is no comparison.
+        // A comparison needs both halves.
         if values.hybrid.update() != Update::Both {
             values.preset(|settings| settings.hybrid.compare = false);
         }
@@ -43,8 +43,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The loss that the settings name. The weights of the halves' decisions hold beta and gamma, so the loss itself has
-/// beta 1.
+/// The loss of the settings. The decisions' weights carry beta and gamma, so the loss itself has beta 1.
 pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
     let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
@@ -71,7 +70,7 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
         return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
-    // The weights of the halves' decisions hold beta.
+    // The decisions' weights carry beta.
     task.settings.beta = 1.0;
     let setup = Setup { task, files: &files, mdp: &mdp, reference, data: &data, units };
     setup.describe()?;
@@ -84,7 +83,7 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
     }
 }
 
-/// Model, reference and data of a run.
+/// The model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     files: &'a Files,
@@ -122,7 +121,7 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    /// Fresh learners, of which so much learns.
+    /// New learners; `learns` selects the trained half.
     fn learner(&self, learns: TrainedHalf) -> Result<Models, Failure> {
         let values = self.values();
         let acting = denoiser::acting(values, &self.files.generator, self.files.shape)?;
@@ -138,7 +137,7 @@ impl<'a> Setup<'a> {
         Ok(pair)
     }
 
-    /// Timesteps and noise of every pair from a file; nothing can be held out then.
+    /// Timesteps and noise of every pair from a file, which excludes a hold-out.
     fn given(&self, path: &str) -> Result<FixedDraws, Failure> {
         if self.data.held_out.is_some() {
             return Err(Failure::usage(
@@ -175,7 +174,7 @@ impl<'a> Setup<'a> {
     fn key(&self, draws: &DrawPlan, feedback: &str) -> Result<CacheKey, Failure> {
         let refiner = self.reference.outer.fingerprint()?;
         let generator = self.reference.inner.fingerprint()?;
-        // The reference's numbers are of its networks, of what they are asked in which words, and of the noise.
+        // The reference's numbers depend on its networks, the prompt template, and the noise.
         let way =
             format!("{:?} {:?} {:?}", self.mdp.inner.schedule, Some(self.values().hybrid.template()), self.mdp.outer);
         let way = blake3::hash(way.as_bytes());
@@ -247,7 +246,7 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Says how many more refined prompts than were known the text encoder cut during a run.
+    /// Reports the number of refined prompts that the text encoder truncated during a run, above `known`.
     fn say_cut(&self, known: usize) {
         let cut = self.mdp.handoff.truncated() - known;
         if cut > 0 {
@@ -257,8 +256,8 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The oracle's judgements of the start, of what learned, and, where they are compared, of each half that learned alone;
-    /// or how far the half was that was stopped.
+    /// Judges the starting policy, the trained one and, in a comparison, each half trained alone; or returns the
+    /// summary of a half whose training was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
         problem: &RunInputs<'_, PromptedMdp, Sources<'_, F>>,
@@ -297,7 +296,7 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// Pictures of policies by name, judged, or how far a half was that was stopped before they could be made.
+/// Judged pictures of policies by name, or the summary of a half whose training was stopped before.
 enum Judged {
     All(Vec<(&'static str, Vec<JudgedPicture>)>),
     Stopped(Box<RunSummary>),
@@ -311,7 +310,7 @@ fn learns(update: Update) -> TrainedHalf {
     }
 }
 
-/// Pictures of the requests that are watched, each under its request and its refined prompt.
+/// Samples pictures of the watched requests, each with its request and its refined prompt.
 fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
     Hooks {
         diagnose: None,

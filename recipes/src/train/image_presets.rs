@@ -37,13 +37,13 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
         });
     }
     if sft {
-        // What the field calls the loss of a denoiser: the mean squared error, whole.
+        // The usual denoiser loss: the mean squared error without the factor 1/2.
         values.preset(|settings| settings.diffusion.half = false);
     }
     of_name(values)
 }
 
-/// Defaults of the preset that is named.
+/// Defaults of the named preset.
 fn of_name(values: &mut Values) -> Result<(), Failure> {
     match values.train.preset() {
         None => {}
@@ -72,18 +72,18 @@ fn of_name(values: &mut Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Eq. 15's sum with its T outside; beta as strong as the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
+/// Eq. 15's sum with its T outside; beta matches the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
 fn paper(settings: &mut Settings) {
     settings.objective.beta = 1.526e-4;
     settings.diffusion.reduction = ReductionName::Sum;
     settings.diffusion.half = false;
     settings.diffusion.horizon = 1000.0;
-    // Eq. 15 draws for each side by itself.
+    // Eq. 15 draws noise for each side independently.
     settings.diffusion.noise = NoiseName::Independent;
 }
 
-/// Pictures as both published scripts see them: Pillow's `convert("RGB")`, torchvision's `Resize` (bilinear), `CenterCrop`
-/// and `RandomHorizontalFlip`, each picture of a pair by itself.
+/// The preprocessing of both published scripts: Pillow's `convert("RGB")`, torchvision's `Resize` (bilinear),
+/// `CenterCrop` and `RandomHorizontalFlip`, independently for each picture of a pair.
 fn pictures_of_scripts(settings: &mut Settings) {
     settings.data.transparency = TransparencyName::Drop;
     settings.data.exif = false;

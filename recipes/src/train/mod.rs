@@ -19,12 +19,12 @@ use crate::objective::choose;
 use crate::settings::{Modality, ScheduleName, Values, at, fields};
 use crate::{Call, Failure, model};
 
-/// Trains, or goes on training.
+/// Trains, or resumes training.
 ///
-/// `resume` names the folder of a run that was stopped, which has its settings.
+/// `resume` names the folder of a stopped run, which holds its settings.
 ///
 /// # Errors
-/// Settings that make no sense or that nothing reads, files that can't be read or written, a loss that diverges.
+/// Invalid settings or settings that nothing reads, files that can't be read or written, a diverging loss.
 pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
     if let Some(path) = resume {
         load_resumed(&mut call.values, path)?;
@@ -46,14 +46,14 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     one(call, resume.map(Path::to_owned))
 }
 
-/// A number of steps alone decides how long a run is: then a default's epochs do not end it earlier.
+/// Makes `--max-steps` alone determine the length of a run: default epochs do not end it earlier.
 fn decide_length(values: &mut Values) {
     if values.train.max_steps.is_some() && !values.is_given(&at::train::epochs) {
         values.set(|settings| settings.train.epochs = None);
     }
 }
 
-/// One run, all of whose settings are known.
+/// One run with final settings.
 fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
@@ -72,17 +72,17 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
 /// The result of a training run.
 #[derive(Debug)]
 pub struct Trained {
-    /// Its folder; of rounds the one that holds them all.
+    /// Its folder; for rounds the folder of all rounds.
     pub folder: PathBuf,
     /// How it ended.
     pub ended: Ended,
-    /// The metrics of the run; of rounds none, as each has a run of its own.
+    /// The summary of the run; `None` for rounds, each of which is a run.
     pub outcome: Option<RunSummary>,
-    /// The numbers of a run that is done, as a table for people.
+    /// The metrics of a finished run as a printable table.
     pub table: String,
-    /// After which steps pictures lie in the folder's `samples`: the first, and the last.
+    /// The first and the last step with pictures in the folder's `samples`.
     pub pictures: Option<(usize, usize)>,
-    /// The verb that shows best what it has learned.
+    /// The suggested next verb.
     pub next: Option<Next>,
 }
 
@@ -91,38 +91,38 @@ pub struct Trained {
 pub enum Ended {
     /// All steps are done.
     Done,
-    /// All rounds are done; the last one's run is there.
+    /// All rounds are done.
     Rounds {
         /// The folder of the last run.
         last: PathBuf,
     },
-    /// It was stopped, and can be resumed.
+    /// It was stopped and can be resumed.
     Interrupted {
-        /// The steps that are done, where it was one run.
+        /// The number of finished steps of a single run.
         after: Option<usize>,
     },
-    /// A round waits until people have judged its pairs.
+    /// A round waits for human judgements of its pairs.
     Waits {
-        /// Which round.
+        /// The round.
         round: usize,
         /// The folder of its pairs.
         pairs: PathBuf,
     },
 }
 
-/// A verb to go on with after a run.
+/// A suggested next verb after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Its answers or pictures.
+    /// Sample answers or pictures.
     Sample {
         /// The kind of problem.
         mdp: Modality,
-        /// What to ask.
+        /// The prompts to sample for.
         prompts: String,
     },
-    /// Its errors beside those of what it started from.
+    /// Score beside the starting model.
     Score {
-        /// What it started from.
+        /// The starting model.
         reference: String,
         /// The data: the setting's path, and its value.
         data: (&'static str, String),
@@ -130,7 +130,7 @@ pub enum Next {
 }
 
 impl Trained {
-    /// A run that was stopped after some steps.
+    /// A stopped run.
     fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
         let ended = Ended::Interrupted { after: Some(outcome.steps) };
         let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
@@ -138,7 +138,7 @@ impl Trained {
     }
 }
 
-/// A training run whose settings are known.
+/// A training run with final settings.
 struct Task<'a> {
     call: Call<'a>,
     settings: Settings,
@@ -146,7 +146,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// A new run's folder with its settings in it, or that of the run that goes on.
+    /// The folder of a new run with its settings written, or that of the resumed run.
     fn folder(&mut self) -> Result<RunFolder, Failure> {
         let values = &mut self.call.values;
         if let Some(path) = &self.resume {
@@ -166,7 +166,7 @@ impl Task<'_> {
     }
 }
 
-/// A run that was trained, and its folder, which nobody else writes to meanwhile.
+/// A trained run and its folder, which stays locked.
 struct FinishedRun {
     outcome: RunSummary,
     folder: RunFolder,
@@ -174,7 +174,7 @@ struct FinishedRun {
 }
 
 impl Task<'_> {
-    /// A reference cache that is of others, or can't be written, is refused before there is a folder and before hours of work.
+    /// Refuses a reference cache with another key or an unwritable path, before a folder is made.
     fn check_cache(&self, key: &CacheKey) -> Result<(), Failure> {
         match self.call.values.train.reference_cache().map(Path::new) {
             Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, key)?),
@@ -184,7 +184,7 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Trains on what a kind of problem has made ready, the same way for all of them.
+    /// Trains in the run's folder; the same code for every kind of problem.
     fn learn<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &mut self,
         problem: &mut RunInputs<'_, M, S>,
@@ -198,7 +198,7 @@ impl Task<'_> {
         Ok(FinishedRun { outcome, folder, _lock: lock })
     }
 
-    /// The same in a folder that is there.
+    /// Trains in a given folder.
     fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &self,
         folder: &RunFolder,
@@ -212,7 +212,7 @@ impl Task<'_> {
     }
 }
 
-/// A resumed run has the settings it was started with.
+/// Loads the settings with which a resumed run was started.
 fn load_resumed(values: &mut Values, path: &Path) -> Result<(), Failure> {
     if let Some(key) =
         keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))

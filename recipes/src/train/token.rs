@@ -1,4 +1,4 @@
-//! Language models.
+//! Trains language models.
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
@@ -75,7 +75,7 @@ fn trl(settings: &mut Settings) {
     settings.train.epochs = Some(3);
 }
 
-/// Model, reference and data of a run.
+/// The model, reference and data of a run.
 struct Setup<'a> {
     task: Task<'a>,
     learner: CausalLm,
@@ -116,14 +116,14 @@ impl<'a> Setup<'a> {
         if continues_adapter {
             adapters::set_lora(learner.lora(), &mut call.values);
         }
-        // The two must agree on the vocabulary whether or not this run measures their divergence.
+        // Both need the same vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
         let learner = learner.with_diagnostics();
         let held_out = held_out.filter(|data| !data.is_empty());
         Ok(Self { task, learner, reference, tokenizer, data, held_out, mdp })
     }
 
-    /// Whether the data has the objective's kind of feedback, by the first examples.
+    /// Checks that the data has the objective's kind of feedback, by its first examples.
     fn check_fits<F: FromExample>(&self) -> Result<(), Failure> {
         for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
             let Some(data) = data else { continue };
@@ -191,7 +191,7 @@ impl<'a> Setup<'a> {
         if outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&folder, outcome));
         }
-        // The oracle of embedded data can compare answers.
+        // The oracle of embedded data compares sampled answers.
         let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
         let win_rate = match problem {
             Some(problem) => {
@@ -224,7 +224,7 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
     )
 }
 
-/// Up to `n` different prompts, which the seed chooses.
+/// Up to `n` distinct prompts, chosen by the seed.
 fn sample_prompts(data: &Dataset, n: usize, seed: u64) -> Vec<Vec<u32>> {
     let mut prompts: Vec<Vec<u32>> = Vec::new();
     let order = Order::new(derived_seed(seed, "samples to look at", 0), 0, data.len());

@@ -3,11 +3,11 @@ use mdp::Mdp;
 use super::{Beam, EarlyStopping};
 use crate::rows::{Choice, Row, Rows};
 
-/// One beam from one start: what ended, and whether more may come of it.
+/// The beam of one group and start: its finished rows, and whether it may improve.
 pub(super) struct Lane<A> {
     beam: Beam,
     longest: usize,
-    /// The best rows that ended, best first, with what they are ranked by.
+    /// The best finished rows, best first, with their ranking keys.
     ended: Vec<(f64, Row<A>)>,
 }
 
@@ -16,7 +16,7 @@ impl<A: Clone> Lane<A> {
         Self { beam: *beam, longest, ended: Vec::new() }
     }
 
-    /// The rows that ended.
+    /// The finished rows.
     pub(super) fn into_ended(self) -> impl Iterator<Item = Row<A>> {
         self.ended.into_iter().map(|(_, row)| row)
     }
@@ -25,7 +25,8 @@ impl<A: Clone> Lane<A> {
         self.ended.len() >= self.beam.width
     }
 
-    /// Keeps those of the continuations, best first, that end, and returns those that go on; `taken` gets the actions of both.
+    /// Keeps the finished ones of the continuations, which come best first, and returns the unfinished ones; `taken`
+    /// gets the actions of both.
     pub(super) fn step<M: Mdp<Action = A>>(
         &mut self,
         rows: &mut Rows<'_, M>,
@@ -36,7 +37,8 @@ impl<A: Clone> Lane<A> {
         let mut ended = Vec::new();
         for (rank, choice) in continuations.into_iter().enumerate() {
             if let Some(row) = rows.ending(choice.row, &choice.candidate) {
-                // What ends below the width is only passed over: nothing worse may go on in its place.
+                // A finished candidate ranked below the width is dropped, as in transformers: no worse one takes its
+                // place.
                 if rank < self.beam.width {
                     let row = row.noted(choice.group, choice.key);
                     taken.push(choice.candidate.proposal.action);
@@ -57,7 +59,7 @@ impl<A: Clone> Lane<A> {
         goes_on
     }
 
-    /// Whether a row of a score and length could still be better than what ended.
+    /// Whether a row of this score and length could still beat a finished one.
     fn may_improve(&self, score: f64, length: usize) -> bool {
         let Some((worst, _)) = self.ended.last().filter(|_| self.is_full()) else { return true };
         match self.beam.early_stopping {

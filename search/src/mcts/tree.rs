@@ -3,18 +3,18 @@ use mdp::Mdp;
 use crate::error::{Result, SearchError};
 use crate::rows::{Candidate, Row, Rows};
 
-/// What was tried from one start.
+/// The search tree of one start.
 pub(super) struct Tree<M: Mdp> {
     nodes: Vec<Node<M>>,
-    /// The edges from the root to the leaf that is being evaluated: a node and which of its edges.
+    /// The path from the root to the leaf under evaluation: nodes with an edge index each.
     path: Vec<(usize, usize)>,
-    /// The least and the most that a simulation was worth.
+    /// The least and the largest value of a simulation.
     range: (f64, f64),
     visits: usize,
     total: f64,
     found: Vec<Row<M::Action>>,
     n_found: usize,
-    /// Whether there are simulations left to make.
+    /// Whether simulations remain.
     pub(super) is_open: bool,
 }
 
@@ -31,7 +31,7 @@ struct Edge<A> {
     total: f64,
 }
 
-/// A state of the tree that has no edges yet.
+/// A state of the tree without edges.
 pub(super) struct Leaf<M: Mdp> {
     pub(super) row: Row<M::Action>,
     pub(super) state: M::State,
@@ -51,7 +51,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         (self.visits > 0).then(|| self.total / self.visits as f64)
     }
 
-    /// Walks down to a leaf; an end counts as a simulation at once, and is none.
+    /// Descends to a leaf; a terminal state completes the simulation at once and returns `None`.
     pub(super) fn descend(&mut self, rows: &Rows<'_, M>, exploration: f64) -> Option<Leaf<M>> {
         self.path.clear();
         let mut at = 0;
@@ -72,7 +72,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         Some(Leaf { row: row.branch(), state: state.clone() })
     }
 
-    /// The edge of the largest upper bound; the first of equals.
+    /// The edge of the largest upper bound; ties go to the first.
     fn choose(&self, at: usize, exploration: f64) -> usize {
         let edges = &self.nodes[at].edges;
         let (visits, total) = edges.iter().fold((0, 0.0), |(n, sum), edge| (n + edge.visits, sum + edge.total));
@@ -80,7 +80,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         let within = |worth: f64| if most > least { (worth - least) / (most - least) } else { 0.5 };
         let mean = |visits: usize, total: f64| within(total / visits as f64);
         let unseen = if visits == 0 { 0.5 } else { mean(visits, total) };
-        // One more than the visits, so that priors count from the first.
+        // One more than the visits, so that priors matter from the first.
         let root = (visits as f64 + 1.0).sqrt();
         let bound = |edge: &Edge<M::Action>| {
             let worth = if edge.visits == 0 { unseen } else { mean(edge.visits, edge.total) };
@@ -90,7 +90,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         edges.iter().map(bound).enumerate().reduce(better).map_or(0, |(edge, _)| edge)
     }
 
-    /// Adds the node that an edge leads to, and returns it.
+    /// Adds the child node of an edge, and returns its index.
     fn grow(&mut self, rows: &Rows<'_, M>, at: usize, edge: usize) -> usize {
         let Node { row, state, edges } = &mut self.nodes[at];
         let candidate = &edges[edge].candidate;
@@ -106,7 +106,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         child
     }
 
-    /// Gives the leaf that was descended to its edges.
+    /// Adds edges to the leaf.
     pub(super) fn expand(&mut self, candidates: Vec<Candidate<M::Action>>) {
         let leaf = self.path.last().map_or(Some(0), |&(at, edge)| self.nodes[at].edges[edge].child);
         let edge = |candidate| Edge { candidate, child: None, visits: 0, total: 0.0 };
@@ -115,7 +115,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         }
     }
 
-    /// Adds what the leaf is worth to every edge on the way to it.
+    /// Backs a value up along the path.
     pub(super) fn add(&mut self, worth: f64) -> Result<()> {
         if !worth.is_finite() {
             let (start, step) = (self.nodes[0].row.start, self.path.len());
@@ -136,7 +136,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         }
     }
 
-    /// Notes an episode that was found, if it is among the best and new.
+    /// Records a found episode if it is among the best and new.
     pub(super) fn keep(&mut self, row: Row<M::Action>) {
         if self.found.iter().any(|found| found.actions == row.actions) {
             return;
@@ -146,7 +146,7 @@ impl<M: Mdp<Action: PartialEq>> Tree<M> {
         self.found.truncate(self.n_found);
     }
 
-    /// What was found, best first; where no episode was, the way that was taken most often.
+    /// The found episodes, best first; if there are none, the most visited path.
     pub(super) fn take_found(&mut self) -> Vec<Row<M::Action>> {
         if !self.found.is_empty() {
             return std::mem::take(&mut self.found);

@@ -4,7 +4,8 @@ use policies::{BoxError, Policy, Proposal};
 use super::log_probs::WeightedSum;
 use super::{LogProbs, Score, Scorer};
 
-/// Guided decoding: a reward and a pull to the reference so far, and the value of where they lead (Eq. 12 of the paper).
+/// Guided decoding: the reward and the reference's log-probability so far plus the value of the next state (Eq. 12 of
+/// the paper).
 ///
 /// ```text
 /// r(s_0, a_0) + beta log pi_ref(a_0|s_0) + .. + r(s_K, a_K) + beta log pi_ref(a_K|s_K) + V(s_{K+1}) - V(s_0)
@@ -14,8 +15,8 @@ use super::{LogProbs, Score, Scorer};
 /// V(s_0). With the optimal value function that is beta log pi*(a|s) of the optimal policy (Eq. 10): reward search is likelihood
 /// search on the optimal policy (Eq. 13).
 ///
-/// `mdp::soft_q` has reward and value of finite problems; elsewhere the value is a function of one's own. It is not asked about
-/// terminal states, whose value is 0.
+/// `mdp::soft_q` computes reward and value of finite problems; elsewhere the value is a custom function. It is not
+/// called for terminal states, whose value is 0.
 pub struct Guided<'p, M: Mdp, R, V> {
     pull: LogProbs<'p, M>,
     reward: R,
@@ -27,7 +28,7 @@ where
     R: Fn(&M::State, &M::Action) -> f64,
     V: Fn(&M::State) -> f64,
 {
-    /// A reward, a reference with the strength of the pull to it, and a value function, all in the reward's unit.
+    /// A reward, a reference with its strength beta, and a value function, all in the unit of the reward.
     pub fn new(reward: R, beta: f64, reference: &'p dyn Policy<M>, value: V) -> Self {
         Self { pull: LogProbs::new(0.0, vec![(beta, reference)]), reward, value }
     }

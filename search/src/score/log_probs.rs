@@ -3,7 +3,7 @@ use policies::{BoxError, Cursor, Policy, Proposal, one_each};
 
 use super::{Score, Scorer};
 
-/// A weighted sum of the log-probabilities that several policies have of a decision, in nats times the weights.
+/// A weighted sum of several policies' log-probabilities of a decision, in nats times the weights.
 ///
 /// | score | weight of the proposer | other policies |
 /// |---|---|---|
@@ -13,34 +13,35 @@ use super::{Score, Scorer};
 /// | [`implicit_reward_of`](Self::implicit_reward_of) a verifier | 0 | beta the verifier, -beta the reference |
 /// | [`weak_to_strong`](Self::weak_to_strong) | 1 | strength the tuned, -strength the untuned |
 ///
-/// What the proposer says comes with its proposals and costs nothing; every other policy costs an evaluation of each state.
+/// The proposer's log-probability comes with its proposals at no cost; every other policy costs an evaluation per
+/// state.
 pub struct LogProbs<'p, M: Mdp> {
     proposer: f64,
     others: Vec<(f64, &'p dyn Policy<M>)>,
 }
 
 impl<'p, M: Mdp> LogProbs<'p, M> {
-    /// A weight for the policy that proposes, and one for each of the others.
+    /// The weight of the proposing policy, and those of the others.
     pub fn new(proposer: f64, others: Vec<(f64, &'p dyn Policy<M>)>) -> Self {
         Self { proposer, others }
     }
 
-    /// log pi(a|s) of the policy that proposes: what a beam search maximises (Eq. 13 of the paper).
+    /// log pi(a|s) of the proposing policy: what beam search maximises (Eq. 13 of the paper).
     pub fn likelihood() -> Self {
         Self::new(1.0, Vec::new())
     }
 
-    /// log pi(a|s) of another policy than the one that proposes.
+    /// log pi(a|s) of another policy.
     pub fn likelihood_of(policy: &'p dyn Policy<M>) -> Self {
         Self::new(0.0, vec![(1.0, policy)])
     }
 
-    /// beta (log pi(a|s) - log pi_ref(a|s)), the implicit reward of the policy that proposes (Eq. 11 of the paper).
+    /// beta (log pi(a|s) - log pi_ref(a|s)), the implicit reward of the proposing policy (Eq. 11 of the paper).
     pub fn implicit_reward(beta: f64, reference: &'p dyn Policy<M>) -> Self {
         Self::new(beta, vec![(-beta, reference)])
     }
 
-    /// beta (log pi(a|s) - log pi_ref(a|s)) of another policy than the one that proposes, a verifier.
+    /// beta (log pi(a|s) - log pi_ref(a|s)) of another policy, a verifier.
     ///
     /// # References
     /// Hosseini et al., "V-STaR: Training Verifiers for Self-Taught Reasoners", 2024.
@@ -48,8 +49,8 @@ impl<'p, M: Mdp> LogProbs<'p, M> {
         Self::new(0.0, vec![(beta, policy), (-beta, reference)])
     }
 
-    /// log pi(a|s) + strength (log pi_tuned(a|s) - log pi_untuned(a|s)): what tuning did to a small pair of models guides a large
-    /// one that was not tuned, which proposes.
+    /// log pi(a|s) + strength (log pi_tuned(a|s) - log pi_untuned(a|s)): the log-ratio of a small tuned model to its
+    /// untuned base guides a large untuned one, the proposer.
     ///
     /// # References
     /// Zhou et al., "Weak-to-Strong Search: Align Large Language Models via Searching over Small Language Models", 2024.
@@ -79,7 +80,7 @@ impl<M: Mdp> LogProbs<'_, M> {
     }
 }
 
-/// A weighted sum in the act: a cursor for each policy but the one that proposes.
+/// A running weighted sum: a cursor for each policy but the proposer.
 pub(super) struct WeightedSum<'a, M: Mdp> {
     proposer: f64,
     others: Vec<(f64, Box<dyn Cursor<M> + 'a>)>,

@@ -5,15 +5,15 @@ use super::problems::words;
 use super::{LONG, rngs, untidy};
 use crate::{LogProbs, Search};
 
-/// What is found from a start is the same alone and with others, in whatever order they come.
+/// The result of a start is the same alone and in any batch, in any order.
 #[test]
 fn no_start_depends_on_the_others() {
     let mdp = words(4, 6);
     let starts = [[1].as_slice(), &[2, 3], &[3; 6], &[1, 1, 1, 1, 1], &[1]].map(TokenState::new);
     let [policy, reference, verifier] = [1, 2, 3].map(|seed| untidy(&mdp, &starts[0], seed));
     let score = LogProbs::implicit_reward(0.3, &reference);
-    let verdict = LogProbs::likelihood_of(&verifier);
-    with_methods(&verdict, |name, method| {
+    let verifier_score = LogProbs::likelihood_of(&verifier);
+    with_methods(&verifier_score, |name, method| {
         for budget in [usize::MAX, 25] {
             let search = Search::new(&mdp, &policy, &score).within(budget);
             let (longest, mut generators) = ([LONG, LONG, LONG, LONG, 2], rngs(5, 40));

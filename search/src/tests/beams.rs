@@ -9,12 +9,12 @@ use super::problems::{River, maze, two, words};
 use super::{brute_force, run, untidy};
 use crate::{Beam, DiverseBeam, EarlyStopping, Greedy, LogProbs, Reward, Score};
 
-/// As wide as there are episodes, to the end of each.
+/// A beam wide enough for all episodes, run to exhaustion.
 fn full(n: usize) -> Beam {
     Beam { n, length_penalty: 0.0, early_stopping: EarlyStopping::Exhausted, ..Beam::new(n) }
 }
 
-/// Holds a beam that is wide enough for everything against all episodes.
+/// Compares an exhaustive beam with brute force.
 fn check_full<M>(mdp: &M, policy: &dyn Policy<M>, score: &dyn Score<M>, start: M::State)
 where
     M: Enumerable<State: PartialEq + std::fmt::Debug, Action: PartialEq + std::fmt::Debug>,
@@ -66,14 +66,14 @@ fn a_beam_of_one_is_greedy() {
         let start = mdp.start(&0);
         let policy = untidy(&mdp, &start, seed);
         let greedy = run((&mdp, &policy), &LogProbs::likelihood(), &Greedy::default(), &[start]).unwrap();
-        // The first that ends is all that there is: a second candidate would go on below it.
+        // With one candidate per row an ended row has no replacement: a second candidate would continue below it.
         let beam = Beam { candidates: 1, early_stopping: EarlyStopping::WhenFull, ..Beam::new(1) };
         let beam = run((&mdp, &policy), &LogProbs::likelihood(), &beam, &[start]).unwrap();
         assert_eq!(beam[0].found[0].episode, greedy[0].found[0].episode, "seed {seed}");
     }
 }
 
-/// What a beam finds by the likelihood is never less likely than what a narrower one finds, on this problem and to its end.
+/// A wider beam never finds a less likely episode, on this problem and run to exhaustion.
 #[test]
 fn wider_beams_find_likelier_episodes() {
     let mdp = words(6, 6);
@@ -119,7 +119,7 @@ fn groups_of_a_diverse_beam_differ() {
         found.iter().map(|found| found.episode.pieces[0].actions[0]).collect()
     };
     assert_eq!(firsts(100.0).len(), 4);
-    // Without a penalty all groups are the same beam.
+    // Without a penalty all groups find the same beam.
     assert_eq!(firsts(0.0).len(), 1);
 }
 

@@ -6,8 +6,8 @@ use crate::{Beam, BestOfN, DiverseBeam, Greedy, LogProbs, Mcts, Method, Rerank, 
 
 type Words = mdp::token::TokenMdp;
 
-/// One of every method, with what it is called.
-pub(super) fn with_methods(verdict: &LogProbs<'_, Words>, mut check: impl FnMut(&str, &dyn Method<Words>)) {
+/// Checks one of every method, by name.
+pub(super) fn with_methods(verifier_score: &LogProbs<'_, Words>, mut check: impl FnMut(&str, &dyn Method<Words>)) {
     let beam = Beam { n: 2, length_penalty: 0.5, ..Beam::new(4) };
     check("greedy", &Greedy { among: 2 });
     check("sampling", &Sampling { n: 3 });
@@ -16,7 +16,7 @@ pub(super) fn with_methods(verdict: &LogProbs<'_, Words>, mut check: impl FnMut(
     check("diverse beam", &DiverseBeam { beam, groups: 2, penalty: 0.7 });
     check("tree", &Mcts::new(12, 3));
     check("particles", &Smc::new(6));
-    check("verifier", &Rerank { method: &Sampling { n: 4 }, score: verdict, keep: 2 });
+    check("verifier", &Rerank { method: &Sampling { n: 4 }, score: verifier_score, keep: 2 });
 }
 
 #[test]
@@ -26,8 +26,8 @@ fn every_evaluation_is_counted_once() {
     let policy = Counting::new(untidy(&mdp, &starts[0], 1));
     let reference = Counting::new(untidy(&mdp, &starts[0], 2));
     let verifier = Counting::new(untidy(&mdp, &starts[0], 3));
-    let verdict = LogProbs::likelihood_of(&verifier);
-    with_methods(&verdict, |name, method| {
+    let verifier_score = LogProbs::likelihood_of(&verifier);
+    with_methods(&verifier_score, |name, method| {
         for cell in [&policy.asked, &reference.asked, &verifier.asked] {
             cell.set(0);
         }
@@ -46,8 +46,8 @@ fn a_search_ends_before_its_budget_does() {
     let starts = [TokenState::new([1]), TokenState::new([2, 3])];
     let [policy, reference, verifier] = [1, 2, 3].map(|seed| untidy(&mdp, &starts[0], seed));
     let score = LogProbs::implicit_reward(0.3, &reference);
-    let verdict = LogProbs::likelihood_of(&verifier);
-    with_methods(&verdict, |name, method| {
+    let verifier_score = LogProbs::likelihood_of(&verifier);
+    with_methods(&verifier_score, |name, method| {
         let whole = run((&mdp, &policy), &score, method, &starts).unwrap();
         let most = whole.iter().map(|outcome| outcome.spent.evaluations).max().unwrap();
         for budget in (1..most + 4).chain([10 * most]) {

@@ -1,4 +1,4 @@
-//! Searches of small problems, beside their exact answers.
+//! Searches of small problems against exact answers.
 
 mod batches;
 mod beams;
@@ -18,7 +18,7 @@ use rand::SeedableRng as _;
 
 use crate::{Method, OutcomeOf, Result, Score, Search};
 
-/// More than any episode here is long.
+/// More decisions than any episode here has.
 const LONG: usize = 50;
 
 fn rngs(n: usize, seed: u64) -> Vec<Rng> {
@@ -36,7 +36,7 @@ fn run<M: Mdp>(
     Search::new(mdp, policy, score).run(method, starts, &longest, &mut rngs(starts.len(), 0))
 }
 
-/// What a score gives the decisions of an episode, by a walk of its own.
+/// The gains of an episode's decisions, by a separate walk.
 fn score_of<M: Mdp>(mdp: &M, policy: &dyn Policy<M>, score: &dyn Score<M>, episode: &EpisodeOf<M>) -> f64 {
     let start = episode.pieces[0].start.clone();
     let mut cursor = policy.cursor(mdp, std::slice::from_ref(&start)).unwrap();
@@ -66,7 +66,7 @@ fn brute_force<M: Enumerable>(
     scored
 }
 
-/// Logits that differ in every state, as a function of a seed.
+/// Logits that differ in every state, from a seed.
 fn untidy<M: Enumerable<State: Ord>>(mdp: &M, start: &M::State, seed: u64) -> Tabular<M> {
     let mut policy = Tabular::new(mdp);
     let rng = &mut Rng::seed_from_u64(seed);

@@ -8,7 +8,7 @@ use super::problems::{maze, two, words};
 use super::{brute_force, run, untidy};
 use crate::{LogProbs, Reward, Score, Smc};
 
-/// Holds the mean of many estimates against the exact normaliser: within five standard errors of it, which must be small.
+/// Compares the mean of many estimates with the exact normaliser: within five standard errors, which must be small.
 fn check_unbiased<M: Enumerable>(mdp: &M, policy: &dyn Policy<M>, score: &dyn Score<M>, start: &M::State, smc: Smc) {
     let likelihood = LogProbs::likelihood();
     let exact: f64 = brute_force(mdp, policy, &likelihood, start)
@@ -56,7 +56,7 @@ fn the_normaliser_is_unbiased_in_words_and_over_a_hand_off() {
     check_unbiased(&mdp, &one, &reference, &start, Smc::new(8));
 }
 
-/// The weighted particles follow pi exp(score), normalised.
+/// The weighted particles follow the normalised pi exp(score).
 #[test]
 fn particles_follow_the_weighed_policy() {
     let mdp = words(3, 4);

@@ -1,4 +1,4 @@
-//! Beams against `generate` of transformers (`tests/golden/search/beams.py` made the numbers).
+//! Beams compared with `generate` of transformers (`tests/golden/search/beams.py` made the numbers).
 
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, EpisodeOf, Rng, Steps};

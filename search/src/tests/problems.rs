@@ -1,4 +1,4 @@
-//! The problems: a table, words, words after words, and one that somebody brings along.
+//! The problems: a table, token sequences, a hybrid of two, and a custom one.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, Enumerable, EpisodeOf, Finite, Mdp, Rng};
 use policies::{BoxError, Cursor, Policy, Proposal, Replay};
 
-/// Four places on a circle with three ways on, and an exit from one of them.
+/// Four places on a circle with three actions each, and an exit from one of them.
 pub(super) fn maze() -> Finite {
     let mut places: Vec<Vec<Option<usize>>> =
         (0..4).map(|i| (1..=3).map(|way| Some((i + way) % 5)).collect()).collect();
@@ -21,23 +21,23 @@ pub(super) fn words(vocabulary: u32, max_length: usize) -> TokenMdp {
     TokenMdp { vocabulary, eos: vec![0], max_length }
 }
 
-/// What was said becomes the next problem's prompt.
+/// A hand-off that passes the response on as the next problem's prompt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said;
+pub(super) struct ResponseAsPrompt;
 
-impl Handoff<TokenMdp, TokenMdp> for Said {
+impl Handoff<TokenMdp, TokenMdp> for ResponseAsPrompt {
     fn enter(&self, outer: &[&TokenState]) -> Result<Vec<Arc<[u32]>>, HandoffError> {
         Ok(outer.iter().map(|state| state.response.clone().into()).collect())
     }
 }
 
-pub(super) type Two = Hybrid<TokenMdp, TokenMdp, Said>;
+pub(super) type Two = Hybrid<TokenMdp, TokenMdp, ResponseAsPrompt>;
 
 pub(super) fn two() -> Two {
-    Hybrid { outer: words(3, 3), inner: words(2, 5), handoff: Said }
+    Hybrid { outer: words(3, 3), inner: words(2, 5), handoff: ResponseAsPrompt }
 }
 
-/// Somebody's own problem: stones across a river.
+/// A custom problem: stones across a river.
 pub(super) struct River {
     pub(super) length: usize,
     pub(super) width: usize,
@@ -86,7 +86,7 @@ impl Enumerable for River {
     }
 }
 
-/// A policy that counts how many states it was asked about, each once; what comes of its cursor is another's.
+/// A policy that counts the states it evaluates, each once; its cursor delegates to another's.
 pub(super) struct Counting<P> {
     pub(super) policy: P,
     pub(super) asked: Cell<usize>,
@@ -123,7 +123,7 @@ impl<M: Mdp, P: Policy<M>> Policy<M> for Counting<P> {
     }
 }
 
-/// A cursor that notes which of its rows were asked where they stand.
+/// A cursor that records the rows evaluated at their present state.
 struct CountingCursor<'a, M: Mdp, P> {
     cursor: Replay<'a, M, P>,
     is_asked: Vec<bool>,

@@ -30,7 +30,7 @@ fn every_refinement_has_its_results_below_it() {
     assert!(outcome.found.windows(2).all(|pair| pair[0].score >= pair[1].score));
     let mut refinements = std::collections::BTreeMap::new();
     for found in &outcome.found {
-        // A piece for each half, as policies want them.
+        // One piece per half, as policies require.
         let (outer, inner) = mdp.split(&found.episode).expect("no piece crosses the hand-off");
         assert_eq!(inner.pieces[0].start.prompt[..], outer.pieces[0].actions[..]);
         *refinements.entry(outer.pieces[0].actions.clone()).or_insert(0) += 1;
@@ -69,7 +69,7 @@ fn a_budget_holds_for_both_halves_together() {
         let search = Search::new(&mdp, &pair, &likelihood).within(budget);
         let outcome = search.run(&method, std::slice::from_ref(&start), &[LONG], &mut rngs(1, 0)).unwrap().remove(0);
         assert!(outcome.spent.evaluations <= budget && !outcome.found.is_empty(), "{budget}");
-        // The finished ones come first, and are what they say.
+        // Finished episodes come first.
         for found in &outcome.found {
             let last = &found.episode.pieces[found.episode.pieces.len() - 1];
             let end = last.actions.iter().fold(last.start.clone(), |state, action| mdp.step(&state, action));

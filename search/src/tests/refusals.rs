@@ -8,8 +8,8 @@ use crate::{
 
 type Maze = mdp::Finite;
 
-/// What is said of a method with a setting that makes no sense.
-fn said(method: &dyn Method<Maze>) -> String {
+/// The error of a method with an invalid parameter.
+fn error_of(method: &dyn Method<Maze>) -> String {
     let mdp = maze();
     let start = mdp.start(&0);
     run((&mdp, &untidy(&mdp, &start, 1)), &LogProbs::likelihood(), method, &[start]).unwrap_err().to_string()
@@ -18,7 +18,7 @@ fn said(method: &dyn Method<Maze>) -> String {
 #[test]
 fn settings_that_make_no_sense_are_refused() {
     let beam = Beam::new(4);
-    let check = |method: &dyn Method<Maze>, expected: &str| assert_eq!(said(method), expected);
+    let check = |method: &dyn Method<Maze>, expected: &str| assert_eq!(error_of(method), expected);
     check(&Beam::new(0), "the width of the beam is 0, but it must be at least 1");
     check(&Beam { n: 0, ..beam }, "the number of episodes to return is 0, but it must be at least 1");
     check(&Beam { n: 5, ..beam }, "the number of episodes to return is 5, but there are only 4 rows of the beam");
@@ -50,13 +50,13 @@ fn lengths_generators_and_budgets_that_do_not_fit_are_refused() {
     let start = mdp.start(&0);
     let (policy, likelihood) = (untidy(&mdp, &start, 1), LogProbs::likelihood());
     let search = Search::new(&mdp, &policy, &likelihood);
-    let said = |search: Search<'_, Maze>, n_longest: usize, n_rngs: usize| {
+    let error_of = |search: Search<'_, Maze>, n_longest: usize, n_rngs: usize| {
         let found = search.run(&Greedy::default(), &[start], &vec![LONG; n_longest], &mut rngs(n_rngs, 0));
         found.unwrap_err().to_string()
     };
-    assert_eq!(said(search, 2, 1), "lengths: expected 1, got 2");
-    assert_eq!(said(search, 1, 0), "generators: expected 1, got 0");
-    assert_eq!(said(search.within(0), 1, 1), "the budget of evaluations is 0, but it must be at least 1");
+    assert_eq!(error_of(search, 2, 1), "lengths: expected 1, got 2");
+    assert_eq!(error_of(search, 1, 0), "generators: expected 1, got 0");
+    assert_eq!(error_of(search.within(0), 1, 1), "the budget of evaluations is 0, but it must be at least 1");
     assert!(search.run(&Greedy::default(), &[], &[], &mut []).unwrap().is_empty());
 }
 
@@ -81,7 +81,7 @@ fn numbers_that_are_not_finite_are_told_by_start_and_decision() {
     assert_eq!(message, "the value of decision 0 from start 0 is inf; it must be finite");
 }
 
-/// A policy's own error comes through, and is told from a search's.
+/// A policy's own error is passed on, distinct from a search's.
 #[test]
 fn a_state_without_an_action_is_an_error() {
     let mdp = mdp::Finite::bandit(2);

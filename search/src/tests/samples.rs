@@ -41,8 +41,8 @@ fn a_verifier_ranks_what_another_policy_proposed() {
     let mdp = words(4, 5);
     let start = TokenState::new([1]);
     let [policy, verifier, reference] = [1, 2, 3].map(|seed| untidy(&mdp, &start, seed));
-    let verdict = LogProbs::implicit_reward_of(0.5, &verifier, &reference);
-    let rerank = Rerank { method: &Sampling { n: 30 }, score: &verdict, keep: 30 };
+    let verifier_score = LogProbs::implicit_reward_of(0.5, &verifier, &reference);
+    let rerank = Rerank { method: &Sampling { n: 30 }, score: &verifier_score, keep: 30 };
     let starts = [start.clone(), TokenState::new([2, 0]), start];
     let ranked = run((&mdp, &policy), &LogProbs::likelihood(), &rerank, &starts).unwrap();
     let plain = run((&mdp, &policy), &LogProbs::likelihood(), &Sampling { n: 30 }, &starts).unwrap();
@@ -50,7 +50,7 @@ fn a_verifier_ranks_what_another_policy_proposed() {
         assert!(ranked.found.windows(2).all(|pair| pair[0].score >= pair[1].score));
         assert_eq!(ranked.found.len(), plain.found.len());
         for found in &ranked.found {
-            assert!((found.score - score_of(&mdp, &policy, &verdict, &found.episode)).abs() < 1e-9);
+            assert!((found.score - score_of(&mdp, &policy, &verifier_score, &found.episode)).abs() < 1e-9);
             assert!((found.gains.iter().sum::<f64>() - found.score).abs() < 1e-12);
             assert!(plain.found.iter().any(|sample| sample.log_probs == found.log_probs));
         }
@@ -82,7 +82,7 @@ fn episodes_are_as_long_as_they_may_be_and_over_where_they_are() {
     let search = Search::new(&mdp, &policy, &likelihood);
     let outcomes = search.run(&Sampling { n: 40 }, &starts, &[2, 5], &mut rngs).unwrap();
     assert!(outcomes[0].found.iter().all(|found| found.length() <= 2 && found.is_finished));
-    // The other has ended before it began: that is one episode, and nobody was asked.
+    // The other start is terminal: one empty episode, at no cost.
     let nothing = &outcomes[1];
     assert_eq!((nothing.found.len(), nothing.found[0].length(), nothing.spent.evaluations), (1, 0, 0));
 }

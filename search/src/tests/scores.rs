@@ -5,7 +5,7 @@ use super::problems::maze;
 use super::{brute_force, run, score_of, untidy};
 use crate::{Beam, EarlyStopping, Guided, LogProbs};
 
-/// The policy that has these log-probabilities.
+/// The policy with these log-probabilities.
 fn table(mdp: &mdp::Finite, log_probs: &Table) -> Tabular<mdp::Finite> {
     let mut policy = Tabular::new(mdp);
     for state in mdp.states().filter(|state| !mdp.is_terminal(state)) {
@@ -29,12 +29,12 @@ fn reward_search_is_likelihood_search_on_the_optimal_policy() {
     for (score, episode) in brute_force(&mdp, &optimal, &guided, &start) {
         let likelihood = score_of(&mdp, &optimal, &LogProbs::likelihood(), &episode);
         assert!((score - beta * likelihood).abs() < 1e-9);
-        // The whole of it is what was earned, less the pull, less the constant V(s_0).
+        // The whole score is the reward plus the reference term minus the constant V(s_0).
         let pull: f64 = beta
             * reference.score(&mdp, std::slice::from_ref(&episode)).unwrap().log_probs.values().iter().sum::<f64>();
         assert!((score - (rewards.sum(&mdp, &episode) + pull - solved.value(start))).abs() < 1e-9);
     }
-    // Whoever proposes, and at every width at which all actions are looked at: prefixes are ranked alike.
+    // For any proposer, and at every width that considers all actions: prefixes are ranked alike.
     for width in [2, 3, 5, 9] {
         let beam = Beam { n: width, candidates: 3, early_stopping: EarlyStopping::Never, ..Beam::new(width) };
         let by_reward = run((&mdp, &reference), &guided, &beam, &[start]).unwrap().remove(0).found;

@@ -5,7 +5,7 @@ use super::problems::{River, maze, words};
 use super::{brute_force, run, untidy};
 use crate::{Evaluation, LogProbs, Mcts, Reward};
 
-/// The tree's best is the best of all, and its mean goes there as simulations are made.
+/// The tree finds the best episode, and its mean approaches the best score as simulations grow.
 #[test]
 fn a_tree_search_converges_to_the_exact_value() {
     let mdp = maze();
@@ -43,21 +43,21 @@ fn a_tree_search_finds_the_likeliest_words_and_crossings() {
     assert_eq!(outcome.found[0].episode, best);
 }
 
-/// With the exact value of every state the tree needs no rollout, and goes down the best way at once.
+/// With the exact value of every state the tree needs no rollouts and descends to the best episode at once.
 #[test]
 fn a_value_function_stands_in_for_rollouts() {
     let mdp = maze();
     let start = mdp.start(&0);
-    // Every way is as likely, so the value alone leads.
+    // All actions are equally likely, so the value alone guides.
     let policy = policies::Tabular::new(&mdp);
     let reward = Reward(|s: &FiniteState, a: &usize| ((s.place + a * 3 + s.time) % 5) as f64);
     let exact = |state: &FiniteState| brute_force(&mdp, &policy, &reward, state)[0].0;
     let mcts = Mcts { evaluation: Evaluation::Value(&exact), ..Mcts::new(60, 3) };
     let outcome = run((&mdp, &policy), &reward, &mcts, &[start]).unwrap().remove(0);
     assert!((outcome.found[0].score - exact(&start)).abs() < 1e-9);
-    // An evaluation opens a state, so there are no more of them than states are opened.
+    // One evaluation per opened state, so no more than opened states.
     assert!(outcome.spent.evaluations <= 60);
-    // Before an end is found, the way that was taken most often is all there is.
+    // Before an episode ends, the result is the most visited path.
     let outcome = run((&mdp, &policy), &reward, &Mcts { simulations: 1, ..mcts }, &[start]).unwrap().remove(0);
     assert!(!outcome.found[0].is_finished);
 }

@@ -2,7 +2,7 @@
 
 use crate::ops::{Block, Forest};
 
-/// Queries per tile; few under Miri, which is slow and is to see several tiles.
+/// Queries per tile; few under Miri, which is slow and should still see several tiles.
 const TILE: usize = if cfg!(miri) { 2 } else { 64 };
 
 /// Consecutive rows.
@@ -12,7 +12,7 @@ pub(crate) struct Rows {
     pub(super) len: usize,
 }
 
-/// A few queries: their rows, and the runs of rows that they see, in causal attention their own last.
+/// Some queries: their rows, and the runs of rows visible to them, in causal attention their own last.
 #[derive(Debug)]
 pub(crate) struct Tile {
     pub(super) queries: Rows,
@@ -27,12 +27,12 @@ impl Tile {
         Self { queries, seen, n_seen, is_causal }
     }
 
-    /// Number of keys that query `index` of the tile sees, from the first on.
+    /// The number of keys visible to query `index` of the tile, from the first on.
     pub(super) fn n_visible(&self, index: usize) -> usize {
         if self.is_causal { self.n_seen - self.queries.len + index + 1 } else { self.n_seen }
     }
 
-    /// Runs with the column at which each starts in a matrix of scores.
+    /// Runs with the column at which each starts in the score matrix.
     pub(super) fn runs(&self) -> impl Iterator<Item = (usize, Rows)> {
         self.seen.iter().scan(0, |column, &rows| {
             let start = *column;
@@ -42,12 +42,12 @@ impl Tile {
     }
 }
 
-/// All queries in tiles, put together in groups.
+/// All queries in tiles, in groups.
 ///
 /// # Safety invariants
 ///
-/// Threads write gradients at the same time, each for the rows of one group or tile. So no two tiles have a query in
-/// common, and no two groups a row that their tiles see.
+/// Threads write gradients concurrently, each for the rows of one group or tile. So no two tiles share a query, and no
+/// two groups share a visible row.
 #[derive(Debug)]
 pub(crate) struct Plan {
     groups: Vec<Vec<Tile>>,
@@ -71,7 +71,7 @@ impl Plan {
         &self.groups
     }
 
-    /// Each token sees itself, those before it in its segment and its segment's ancestors; a group is a tree.
+    /// Each token sees itself, earlier tokens of its segment and the segment's ancestors; a group is a tree.
     ///
     /// # Panics
     ///
@@ -104,7 +104,7 @@ impl Plan {
     /// If the blocks share queries.
     pub(crate) fn of_blocks(blocks: &[Block]) -> Self {
         let mut by_keys: Vec<&Block> = blocks.iter().filter(|block| !block.queries.is_empty()).collect();
-        // Stable, so that blocks with the same keys stay in their order.
+        // The sort is stable, so blocks with the same keys keep their order.
         by_keys.sort_by_key(|block| block.keys.start);
         let (mut groups, mut end) = (Vec::<Vec<Tile>>::new(), 0);
         for block in by_keys {
@@ -125,13 +125,13 @@ impl Plan {
     }
 }
 
-/// Whether rows with different owners are different rows.
+/// Whether rows of different owners are disjoint.
 fn are_apart(mut runs: Vec<(Rows, usize)>) -> bool {
     runs.retain(|(rows, _)| rows.len > 0);
     runs.sort_unstable_by_key(|&(rows, _)| rows.start);
     let (mut end, mut last) = (0, None);
     runs.into_iter().all(|(rows, owner)| {
-        // Runs that hang together have had one owner so far: it is enough to look at the last one's.
+        // Overlapping runs have had one owner so far, so comparing with the last one suffices.
         let is_apart = rows.start >= end || last == Some(owner);
         (end, last) = (end.max(rows.start.saturating_add(rows.len)), Some(owner));
         is_apart
@@ -151,7 +151,7 @@ mod tests {
     use proptest::prelude::*;
     use std::ops::Range;
 
-    /// Forests whose segments continue one of the few before them, or none.
+    /// Forests whose segments continue one of the few before them, or start a tree.
     fn forests() -> impl Strategy<Value = Forest> {
         vec((proptest::option::of(0..4usize), 0..150usize), 0..8).prop_map(|segments| {
             let mut forest = Forest::default();
@@ -162,7 +162,7 @@ mod tests {
         })
     }
 
-    /// Blocks over 40 keys, which they may share in any way.
+    /// Blocks over 40 keys, with arbitrary overlaps.
     fn blocks() -> impl Strategy<Value = Vec<Block>> {
         vec((0..150usize, 0..30usize, 1..11usize), 0..6).prop_map(|blocks| {
             let next = |end: &mut usize, (queries, first, keys)| {
@@ -177,7 +177,7 @@ mod tests {
         rows.start..rows.start + rows.len
     }
 
-    /// The keys that each query sees, once the invariants are known to hold.
+    /// Checks the invariants, and returns the keys visible to each query.
     fn lawful(plan: &Plan, n_keys: usize) -> Vec<Vec<usize>> {
         let mut group_of = vec![None; n_keys];
         let mut visible = vec![None; plan.n_queries];

@@ -1,4 +1,4 @@
-//! Gradients written by several threads, in one buffer and in three, and targets that are refused.
+//! Gradients written concurrently, in one buffer and in three, and refused targets.
 
 use super::*;
 use crate::ops::checks::{self, numbers};
@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const HEADS: Heads = Heads { query: 4, key_value: 2, size: 3 };
 
-/// The columns of heads in a matrix of their own, and of queries, keys and values in one matrix of all.
+/// The columns of heads in separate matrices, and of queries, keys and values in one packed matrix.
 fn columns(n_heads: usize) -> Columns {
     Columns { offset: 0, head_stride: HEADS.size, row_stride: n_heads * HEADS.size }
 }
@@ -32,7 +32,7 @@ fn together(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) 
     (output, gradients)
 }
 
-/// [`together`] by matrices of their own.
+/// [`together`] with separate matrices.
 fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let heads = [HEADS.query, HEADS.key_value, HEADS.key_value];
     let all = columns(heads.iter().sum());
@@ -58,13 +58,13 @@ fn plans() -> [Plan; 2] {
     // A third of the rows under Miri, which is slow and has smaller tiles.
     let rows = |rows: usize| if cfg!(miri) { rows.div_ceil(3) } else { rows };
     let mut forest = Forest::default();
-    // Two trees whose segments take turns, with queries for several tiles.
+    // Two interleaved trees, with queries for several tiles.
     let (first, second) = (forest.push(None, rows(9)), forest.push(None, rows(3)));
     let child = forest.push(Some(first), rows(5));
     forest.push(Some(second), rows(2));
     forest.push(Some(child), rows(1));
     forest.push(Some(first), rows(4));
-    // Blocks that share keys, all or some, and one that is alone.
+    // Blocks that share all or some keys, and a separate one.
     let block = |queries: Range<usize>, keys: Range<usize>| {
         let [queries, keys] = [queries, keys].map(|range| rows(range.start)..rows(range.end));
         Block { queries, keys }
@@ -73,7 +73,7 @@ fn plans() -> [Plan; 2] {
     [Plan::of_forest(&forest), Plan::of_blocks(&blocks)]
 }
 
-/// A way to run an attention forward and back: its output, and the gradient of queries, keys and values.
+/// A forward and backward pass: the output, and the gradient of queries, keys and values.
 type Run = fn(&Plan, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>);
 
 #[test]
@@ -94,7 +94,7 @@ fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() 
     }
 }
 
-/// Runs a backward pass of nothing with targets at these columns, all in one buffer.
+/// Runs an empty backward pass with targets at these columns of one buffer.
 fn target(columns: [Columns; 3]) {
     let plan = Plan::of_forest(&Forest::default());
     let nothing = |columns| Operand { data: &[0f64; 0][..], columns };
@@ -136,7 +136,7 @@ fn targets_whose_rows_cross_are_refused() {
     target([queries, Columns { row_stride: 25, ..keys }, values]);
 }
 
-/// Columns of targets in one of two buffers: mostly small ones that fit, and some that wrap around.
+/// Columns of targets in one of two buffers: mostly small ones that fit, and some that overflow.
 fn targets() -> impl Strategy<Value = Vec<Option<(usize, Columns)>>> {
     let offset = prop_oneof![20 => 0..16usize, 1 => Just(usize::MAX)];
     let row_stride = prop_oneof![4 => Just(20usize), 1 => 0..20usize];
@@ -163,7 +163,7 @@ proptest! {
         let given = targets.map(|target| target.map(|(buffer, columns)| Target { data: buffers[buffer], columns }));
         let accepted = catch_unwind(AssertUnwindSafe(|| check_apart(given, heads))).is_ok();
 
-        // The first column of each head, with its buffer and the length of that buffer's rows.
+        // The first column of each head, with its buffer and that buffer's row length.
         let mut firsts = Vec::new();
         for (target, n_heads) in targets.into_iter().zip([heads.query, key_value, key_value]) {
             let Some((buffer, columns)) = target else { continue };

@@ -1,4 +1,4 @@
-//! Implicit matrix-product convolutions of images whose pixels are rows (no im2col): products read the pixels in place, by
+//! Implicit-GEMM convolutions of images stored as one row per pixel (no im2col): products read the pixels in place, by
 //! a table of the pixels under each tap of the kernel.
 
 mod rows;
@@ -21,12 +21,12 @@ pub(crate) fn forward<T: Vectorised>(x: &[T], weight: &[T], bias: Option<&[T]>, 
     products(x, &Panels::by_output(weight, sizes), bias, &sizes.reach(), sizes.images)
 }
 
-/// Its gradient for `x`.
+/// The gradient for `x`.
 pub(crate) fn to_input<T: Vectorised>(gradient: &[T], weight: &[T], sizes: &Sizes) -> Vec<T> {
     products(gradient, &Panels::by_input(weight, sizes), None, &sizes.reached_from(), sizes.images)
 }
 
-/// Its gradient for `weight`.
+/// The gradient for `weight`.
 pub(crate) fn to_weight<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) -> Vec<T> {
     weight::gradient(x, gradient, sizes)
 }

@@ -1,5 +1,5 @@
-//! For each pixel the sum over taps of the far pixel's row times the tap's matrix: the way forward, and the way back to
-//! the input.
+//! For each pixel the sum over taps of the far pixel's row times the tap's matrix: the forward pass, and the gradient
+//! for the input.
 
 use super::super::gemm::Shared;
 use super::super::vectors::{Vectorised, accumulate};
@@ -8,17 +8,17 @@ use super::taps::{NOTHING, Reach, Sizes};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Pixels whose sums are in registers together, with the 32 registers of AVX-512 and with the 16 of others.
+/// Pixels per register tile, with the 32 registers of AVX-512 and with the 16 of others.
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
-/// With fewer far channels than this, the pixels under the taps are gathered: their products alone would be too short.
+/// Below this many far channels the pixels under the taps are gathered: single products would be too short.
 const FEW: usize = 16;
 
 /// The taps' matrices in the order of use: `[panel, tap, far channel, near channel of the panel]`.
 #[derive(Debug)]
 pub(super) struct Panels<T> {
     data: Vec<T>,
-    /// Near channels of a panel; the last one is filled up with zeros.
+    /// Near channels of a panel; the last one is zero-padded.
     width: usize,
     /// The number of near channels.
     near: usize,
@@ -29,7 +29,7 @@ pub(super) struct Panels<T> {
 impl<T: Vectorised> Panels<T> {
     /// From `[out, taps, in]`, with outputs near.
     pub(super) fn by_output(weight: &[T], sizes: &Sizes) -> Self {
-        /// Numbers of one row that are taken at a time: a cache line or two.
+        /// Numbers of a row copied at a time: a cache line or two.
         const RUN: usize = 16;
         let depth = sizes.taps() * sizes.n_in;
         Self::fill(sizes, sizes.n_out, sizes.n_in, |panel, first, width| {
@@ -85,7 +85,7 @@ pub(super) fn products<T: Vectorised>(
     }
     let zeros = vec![T::zero(); panels.far];
     let work = Work { x, panels, start: &start, reach, zeros: &zeros };
-    // Many pieces, so that no thread waits long for another; large ones, so that a panel is read for many pixels.
+    // Many pieces for load balance; large ones, so that a panel is reused for many pixels.
     let rows = (n_rows / 32).next_multiple_of(2 * WIDE_TILE).clamp(2 * WIDE_TILE, 16 * WIDE_TILE);
     let y_rows = Shared::new(&mut y);
     // By the invariants of `Reach` each row is in one piece.
@@ -98,7 +98,7 @@ pub(super) fn products<T: Vectorised>(
 struct Work<'a, T> {
     x: &'a [T],
     panels: &'a Panels<T>,
-    /// The initial value of the sums: the bias, filled up like the panels.
+    /// The initial value of the sums: the bias, padded like the panels.
     start: &'a [T],
     reach: &'a Reach,
     zeros: &'a [T],
@@ -108,14 +108,14 @@ struct Work<'a, T> {
 ///
 /// # Safety invariants
 ///
-/// While it lives nobody else touches these rows of `y`, and none of them is in `rows` twice.
+/// While it lives no other reference accesses these rows of `y`, and `rows` has no duplicates.
 struct Piece<'a, T> {
     y: Shared<'a, T>,
     rows: &'a [u32],
     work: &'a Work<'a, T>,
 }
 
-/// A few rows of the result, and the taps that reach something, each with the rows of the input that it reaches.
+/// A few rows of the result, and the taps in range, each with the input rows under it.
 struct Tile<'a, const ROWS: usize> {
     rows: &'a [u32],
     taps: Vec<(usize, [u32; ROWS])>,
@@ -151,7 +151,7 @@ impl<T: Vectorised> Piece<'_, T> {
             for tile in &tiles {
                 let sums = self.work.sums::<S, ROWS, VECTORS>(simd, weights, start, tile, &mut scratch);
                 for (&row, sums) in tile.rows.iter().zip(&sums) {
-                    // SAFETY: only this piece has the row, and this reference to it is gone before the next is made.
+                    // SAFETY: only this piece has the row, and this reference is dropped before the next is made.
                     let y = unsafe { self.y.slice(row as usize * near + panel * width, columns) };
                     store::<T, S, VECTORS>(simd, y, sums);
                 }
@@ -160,7 +160,7 @@ impl<T: Vectorised> Piece<'_, T> {
     }
 }
 
-/// Writes vectors, the last ones in part if `y` is shorter than they are.
+/// Stores vectors, the last ones partially if `y` is shorter.
 #[inline(always)]
 fn store<T: Vectorised, S: Simd, const VECTORS: usize>(simd: S, y: &mut [T], sums: &[T::Vector<S>; VECTORS]) {
     let lanes = T::lanes_of(simd);

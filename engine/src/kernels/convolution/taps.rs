@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Stands for "no pixel": padding, or a place that a stride leaves out.
+/// The index of no pixel: padding, or a position skipped by a stride.
 pub(super) const NOTHING: u32 = u32::MAX;
 
 /// The sizes of a convolution. Heights come before widths.
@@ -10,39 +10,39 @@ pub(super) const NOTHING: u32 = u32::MAX;
 pub(crate) struct Sizes {
     /// The number of images.
     pub(crate) images: usize,
-    /// The size of the images that go in.
+    /// The size of the input images.
     pub(crate) input: [usize; 2],
-    /// The size of the images that come out.
+    /// The size of the output images.
     pub(crate) output: [usize; 2],
     /// The size of the kernel.
     pub(crate) kernel: [usize; 2],
-    /// The distance of neighbouring places.
+    /// The stride.
     pub(crate) stride: usize,
-    /// The rows of zeros above and the columns of zeros to the left.
+    /// Rows of zeros above and columns of zeros to the left.
     pub(crate) padding: [usize; 2],
-    /// The number of channels that go in.
+    /// The number of input channels.
     pub(crate) n_in: usize,
-    /// The number of channels that come out.
+    /// The number of output channels.
     pub(crate) n_out: usize,
 }
 
-/// For each pixel of one side and each tap of the kernel the pixel of the other side.
+/// For each pixel of one side and each tap of the kernel the corresponding pixel of the other side.
 ///
 /// # Safety invariants
 ///
-/// Threads write the rows of near pixels at the same time, each those of one piece of [`Reach::order`]. So the groups
-/// have each of the pixels `0..near` once.
+/// Threads write the rows of near pixels concurrently, each those of one piece of [`Reach::order`]. So the groups hold
+/// each of the pixels `0..near` exactly once.
 #[derive(Debug)]
 pub(super) struct Reach {
     /// The number of taps.
     pub(super) taps: usize,
-    /// Pixels of an image on the near side, for which something is computed.
+    /// Pixels of an image on the near side, which is computed.
     pub(super) near: usize,
-    /// Pixels of an image on the far side.
+    /// Pixels of an image on the far side, which is read.
     pub(super) far: usize,
     /// `[near, taps]`: the pixel within the far image, or [`NOTHING`].
     pub(super) pixels: Vec<u32>,
-    /// The near pixels, in groups whose taps reach something together.
+    /// The near pixels, grouped by their taps in range.
     groups: Vec<Vec<u32>>,
 }
 
@@ -52,7 +52,7 @@ impl Sizes {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// From the pixels that come out to those they are computed from.
+    /// From output pixels to the input pixels under the kernel.
     pub(super) fn reach(&self) -> Reach {
         let axis = |axis: usize| {
             let far = |near: usize, tap: usize| (near * self.stride + tap).checked_sub(self.padding[axis]);
@@ -61,7 +61,7 @@ impl Sizes {
         self.combine(&axis(0), &axis(1), self.output, self.input)
     }
 
-    /// From the pixels that go in to those computed from them.
+    /// From input pixels to the output pixels that read them.
     pub(super) fn reached_from(&self) -> Reach {
         let axis = |axis: usize| {
             let far = |near: usize, tap: usize| {
@@ -73,7 +73,7 @@ impl Sizes {
         self.combine(&axis(0), &axis(1), self.input, self.output)
     }
 
-    /// By tap: the pixels (out, in) of one image that meet under it.
+    /// By tap: the pairs (out, in) of pixels of one image.
     pub(super) fn meetings(&self) -> Vec<Vec<(u32, u32)>> {
         let reach = self.reach();
         let of_tap = |tap: usize| {
@@ -113,7 +113,7 @@ impl Sizes {
 }
 
 impl Reach {
-    /// The near pixels of all images, group by group: each row once, whatever the number of images.
+    /// The near pixels of all images, group by group: each row once.
     ///
     /// # Panics
     ///
@@ -129,7 +129,7 @@ impl Reach {
     }
 }
 
-/// Near pixels by which of their taps reach something.
+/// Near pixels grouped by their taps in range.
 fn groups(pixels: &[u32], taps: usize) -> Vec<Vec<u32>> {
     let mut groups: BTreeMap<Vec<bool>, Vec<u32>> = BTreeMap::new();
     for (near, reached) in (0..).zip(pixels.chunks_exact(taps)) {
@@ -145,7 +145,7 @@ mod tests {
     use crate::ops::checks;
     use proptest::prelude::*;
 
-    /// Sizes at which the kernel fits somewhere, with and without pixels that no place of it reaches.
+    /// Sizes that fit the kernel, with and without pixels that no position of it covers.
     fn sizes() -> impl Strategy<Value = Sizes> {
         let axis = || (1..7usize, 1..4usize, 0..4usize, 0..4usize);
         (1..4usize, axis(), axis(), 1..4usize).prop_filter_map(

@@ -1,4 +1,4 @@
-//! The gradient for the kernel: for each tap a sum over the pixels that meet under it.
+//! The gradient for the kernel: for each tap a sum over pairs of input and output pixels.
 
 use super::super::vectors::Vectorised;
 use super::panel_width;
@@ -6,16 +6,16 @@ use super::taps::Sizes;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Outputs whose sums are in registers together, with the 32 registers of AVX-512 and with the 16 of others. Five of
-/// the wide tiles hold 64 outputs and waste one.
+/// Outputs per register tile, with the 32 registers of AVX-512 and with the 16 of others. Five of the wide tiles hold
+/// 64 outputs and waste one.
 const WIDE_TILE: usize = 13;
 const NARROW_TILE: usize = 4;
-/// Pixels whose rows stay in the cache for all outputs.
+/// Pixels per block, whose rows stay in the cache for all outputs.
 const PIXELS: usize = 512;
 
 /// `[out, taps, in]` from `x` `[rows, in]` and the gradient `[rows, out]`.
 ///
-/// Each number is one sum in the order of the pixels, so threads do not matter.
+/// Each number is one sum in pixel order, so the result does not depend on the number of threads.
 pub(super) fn gradient<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) -> Vec<T> {
     let tile = if T::lanes() * size_of::<T>() >= 64 { WIDE_TILE } else { NARROW_TILE };
     let width = panel_width::<T>(sizes.n_in);
@@ -29,7 +29,7 @@ pub(super) fn gradient<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) ->
         .with_max_len(1)
         .map(|part| {
             let (panel, tap) = (part / meetings.len(), part % meetings.len());
-            Arch::new().dispatch(Part { panel, meetings: &meetings[tap], work: &work })
+            Arch::new().dispatch(TapPanel { panel, meetings: &meetings[tap], work: &work })
         })
         .collect();
     let mut result = vec![T::zero(); sizes.n_out * meetings.len() * sizes.n_in];
@@ -43,7 +43,7 @@ pub(super) fn gradient<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) ->
     result
 }
 
-/// `[strip, row, column of the strip]` of `[row, column]`, the last strip filled up with zeros.
+/// `[strip, row, column of the strip]` of `[row, column]`, the last strip zero-padded.
 fn strips<T: Vectorised>(matrix: &[T], columns: usize, width: usize) -> Vec<T> {
     let rows = matrix.len() / columns;
     let mut result = vec![T::zero(); columns.div_ceil(width) * rows * width];
@@ -65,13 +65,13 @@ struct Work<'a, T> {
 }
 
 /// One tap, for the inputs of one panel.
-struct Part<'a, T> {
+struct TapPanel<'a, T> {
     panel: usize,
     meetings: &'a [(u32, u32)],
     work: &'a Work<'a, T>,
 }
 
-impl<T: Vectorised> WithSimd for Part<'_, T> {
+impl<T: Vectorised> WithSimd for TapPanel<'_, T> {
     /// `[out (filled up to whole tiles), width]`.
     type Output = Vec<T>;
 
@@ -87,7 +87,7 @@ impl<T: Vectorised> WithSimd for Part<'_, T> {
     }
 }
 
-impl<T: Vectorised> Part<'_, T> {
+impl<T: Vectorised> TapPanel<'_, T> {
     #[inline(always)]
     fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) -> Vec<T> {
         let Work { sizes, panels, tiles, width } = self.work;
@@ -95,7 +95,7 @@ impl<T: Vectorised> Part<'_, T> {
         let x = T::vectors(simd, &panels[self.panel * sizes.images * far * width..][..sizes.images * far * width]);
         let n_tiles = sizes.n_out.div_ceil(ROWS);
         let mut result = vec![T::zero(); n_tiles * ROWS * width];
-        // Small images go together, large ones in parts.
+        // Small images are processed together, large ones in parts.
         let together = (PIXELS / self.meetings.len().max(1)).max(1);
         for first in (0..sizes.images).step_by(together) {
             for meetings in self.meetings.chunks(PIXELS) {
@@ -129,7 +129,7 @@ fn load<T: Vectorised, S: Simd, const ROWS: usize, const VECTORS: usize>(
     sums
 }
 
-/// Adds gradient times input over pixels that meet.
+/// Adds gradient times input over pairs of pixels.
 #[inline(always)]
 fn accumulate<T: Vectorised, S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,

@@ -81,13 +81,13 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, mask: Option<&Tensor
     output.transpose(0, 1)?.contiguous()?.reshape((len, heads.query * heads.size))
 }
 
-/// Softmax over the last dimension that lets gradients through.
+/// Differentiable softmax over the last dimension.
 fn softmax(x: &Tensor) -> Result<Tensor> {
     let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }
 
-/// `[len, n]`: 0 where a row may look, minus infinity on the own tokens that come after it.
+/// `[len, n]`: 0 where visible, minus infinity on later tokens of the same segment.
 fn causal_mask(len: usize, n: usize, device: &Device) -> Result<Tensor> {
     let before = n - len;
     let cell = |row: usize, column: usize| if column > before + row { f32::NEG_INFINITY } else { 0. };

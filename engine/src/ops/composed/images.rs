@@ -16,7 +16,7 @@ pub fn conv2d(
     let Some(output) = convolution.output(grid, (height, width)) else {
         bail!("{convolution:?} of {grid:?} by {:?}", weight.dims())
     };
-    // What each place of the kernel sees, by row of x; one more row of zeros stands for the padding.
+    // The pixel under each tap, by row of x; an extra row of zeros stands for the padding.
     let pixels = seen(grid, output, (height, width), convolution);
     let pixels = Tensor::from_vec(pixels, output.rows() * height * width, x.device())?;
     let padded = Tensor::cat(&[x, &Tensor::zeros((1, n_in), x.dtype(), x.device())?], 0)?;
@@ -24,7 +24,7 @@ pub fn conv2d(
     linear(&columns, &weight.reshape((n_out, height * width * n_in))?, bias, WeightLayout::OutIn)
 }
 
-/// For each place of the kernel and each of its pixels the row it lies on, one past the last for padding.
+/// For each tap and output pixel the row under it, one past the last for padding.
 fn seen(grid: Grid, output: Grid, kernel: (usize, usize), convolution: Convolution) -> Vec<u32> {
     let Convolution { stride, padding } = convolution;
     let mut rows = Vec::with_capacity(output.rows() * kernel.0 * kernel.1);

@@ -1,5 +1,5 @@
-//! Every layer in plain candle ops: the implementation for other devices, and the reference that tests compare the fused
-//! kernels with.
+//! Every layer in plain candle ops: the implementation for other devices, and the reference for tests of the fused
+//! kernels.
 
 mod attention;
 mod groups;
@@ -80,7 +80,7 @@ pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rop
     rope.check(head_size)?;
     let (n_rows, half) = (positions.len(), rope.rotated / 2);
     let (cos, sin) = rope.table(positions);
-    // Pairs lie along `dim` of `[T, heads, ..]`, the table is spread over the heads.
+    // Pairs lie along `dim` of `[T, heads, ..]`; the table is broadcast over the heads.
     let (pairs, angles, dim) = match rope.pairing {
         Pairing::Halves => ([n_rows, n_heads, 2, half], [n_rows, 1, 1, half], 2),
         Pairing::Interleaved => ([n_rows, n_heads, half, 2], [n_rows, 1, half, 1], 3),

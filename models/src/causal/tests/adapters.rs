@@ -10,7 +10,7 @@ fn adapted(config: CausalConfig) -> CausalLm {
     trainable(config, DType::F32, training(Some(lora), Recompute::Nothing))
 }
 
-/// A step, so that the adapters do something.
+/// Takes a step, so that the adapters change the output.
 fn step(model: &mut CausalLm) {
     let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
     model.backward(tape, &numbers.log_probs.filled(-1.).into()).unwrap();

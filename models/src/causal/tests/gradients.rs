@@ -28,7 +28,7 @@ fn backward(model: &mut CausalLm, slopes: impl Fn(&Channels) -> Channels) -> Cha
     slopes
 }
 
-/// Moves each trainable tensor along a random direction and compares with the gradient's share of it.
+/// Moves each trainable tensor along a random direction and compares with the directional derivative.
 fn check_every_parameter(name: &str, model: &mut CausalLm) {
     let slopes = backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
     let gradients = model.gradients().unwrap();

@@ -1,4 +1,4 @@
-//! Sampling with a cache.
+//! Sampling with a KV cache.
 
 use super::*;
 use crate::causal::Sampling;
@@ -27,7 +27,7 @@ fn the_cache_changes_nothing() {
     }
 }
 
-/// Branched, reordered, joined by others and read late: the cache is that of a model which reads it all anew.
+/// Branched, reordered, extended and evaluated late: the cache equals a fresh reading of the tokens.
 #[test]
 fn a_cursor_is_one_opened_where_it_stands() {
     for (name, config) in configs() {
@@ -36,7 +36,7 @@ fn a_cursor_is_one_opened_where_it_stands() {
         let starts: Vec<TokenState> = [&[1, 2, 3][..], &[4], &[1, 2]].map(TokenState::new).into();
         laws::check_cursor(&mdp, &model, &starts, 2, 6, 1e-4).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut cursor = model.cursor(&mdp, &starts).unwrap();
-        // Two tokens are taken before anybody asks, and then two more with an answer in between.
+        // Two tokens are taken before the first evaluation, then two more with one in between.
         for actions in [[5, 6, 7], [8, 9, 10]] {
             cursor.advance(&actions).unwrap();
         }
@@ -93,7 +93,7 @@ fn responses_end_where_they_should() {
     let prompts = vec![vec![1; 16], vec![2; 12], vec![3]];
     let sampling = Sampling { max_new: 10, ..Default::default() };
     let lengths = |responses: Vec<Vec<u32>>| responses.iter().map(Vec::len).collect::<Vec<_>>();
-    // The model reads at most 16 tokens, so it can say one more than that.
+    // The model reads at most 16 tokens, so it can generate a 17th.
     assert_eq!(lengths(model.generate(&prompts, &sampling, &mut rngs(0..3)).unwrap()), [1, 5, 10]);
     let nothing = Sampling { max_new: 0, ..sampling.clone() };
     assert_eq!(lengths(model.generate(&prompts, &nothing, &mut rngs(0..3)).unwrap()), [0, 0, 0]);

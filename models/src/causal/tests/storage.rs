@@ -81,7 +81,7 @@ fn a_model_is_written_with_the_files_it_came_with() {
     }
 }
 
-/// Notes what it was given.
+/// Records the exported contents.
 #[derive(Debug)]
 struct Note;
 
@@ -113,7 +113,7 @@ fn exported_adapters_come_back_on_their_base() {
     let mut model = files.trainable(training(Some(lora), Recompute::Nothing)).unwrap();
     (0..3).for_each(|_| step(&mut model));
     model.export(&adapter).unwrap();
-    // The adapter names its base, so its folder alone is the adapted model.
+    // The adapter names its base, so its folder alone loads as the adapted model.
     let merged = crate::formats::load(&adapter, &Device::Cpu).unwrap().frozen().unwrap();
     let [merged, expected] = [merged, model].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
     assert!(merged.same_shape(&expected) && !merged.is_empty());

@@ -1,4 +1,4 @@
-//! Whether the parts of a folder fit each other.
+//! Checks that the components of a folder fit each other.
 
 use serde_json::Value;
 
@@ -9,14 +9,14 @@ use crate::formats::component::read_config;
 use crate::formats::extras::read_object;
 use crate::vae::VaeConfig;
 
-/// Compares the widths that the parts' settings state.
+/// Compares the widths in the components' configs.
 ///
 /// # Errors
-/// Settings that can't be read or are not supported, and widths that differ; the message names both sides.
+/// Unreadable or unsupported settings, and widths that differ; the message names both sides.
 pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
-    let Some(unet) = folder.part("unet") else { return Ok(()) };
+    let Some(unet) = folder.component("unet") else { return Ok(()) };
     let config = read_object(&unet.path.join("config.json"))?;
-    if let Some(vae) = folder.part("vae") {
+    if let Some(vae) = folder.component("vae") {
         let vae = read_config(&vae.path, VaeConfig::from_json)?;
         let channels = config["in_channels"].as_u64().unwrap_or(4);
         let (latent, what) = (vae.latent_channels as u64, "unet `in_channels`");
@@ -24,7 +24,7 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
     }
     let mut texts = Vec::new();
     for name in ["text_encoder", "text_encoder_2"] {
-        if let Some(part) = folder.part(name) {
+        if let Some(part) = folder.component(name) {
             texts.push(read_config(&part.path, ClipTextConfig::from_json)?);
         }
     }

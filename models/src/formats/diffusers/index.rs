@@ -1,29 +1,29 @@
-//! Which parts a folder has.
+//! The components of a diffusers folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ACCEPTED, Part};
+use super::{ACCEPTED, Component};
 use crate::ModelError;
 use crate::fields::declared::Kind::{Any, Flag};
 use crate::fields::declared::{Table, harmless, honoured};
 use crate::formats::extras::read_object;
 
 /// The parts a pipeline needs, each with the classes that are built; none listed means any.
-type Needs = &'static [(&'static str, &'static [&'static str])];
+type RequiredComponents = &'static [(&'static str, &'static [&'static str])];
 
-const UNCONDITIONAL: Needs = &[("unet", &["UNet2DModel"]), ("scheduler", &[])];
+const UNCONDITIONAL: RequiredComponents = &[("unet", &["UNet2DModel"]), ("scheduler", &[])];
 const TOKENIZERS: &[&str] = &["CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"];
-const SD: Needs = &[
+const SD: RequiredComponents = &[
     ("unet", &["UNet2DConditionModel"]),
     ("vae", &["AutoencoderKL"]),
     ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
     ("tokenizer", TOKENIZERS),
     ("scheduler", &[]),
 ];
-const SDXL: Needs = &[
+const SDXL: RequiredComponents = &[
     ("unet", &["UNet2DConditionModel"]),
     ("vae", &["AutoencoderKL"]),
     ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
@@ -32,7 +32,7 @@ const SDXL: Needs = &[
     ("tokenizer_2", TOKENIZERS),
     ("scheduler", &[]),
 ];
-const PIPELINES: [(&str, Needs, Table); 4] = [
+const PIPELINES: [(&str, RequiredComponents, Table); 4] = [
     ("StableDiffusionPipeline", SD, SD_FIELDS),
     ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
     ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
@@ -46,11 +46,11 @@ const SD_FIELDS: Table = Table(&[
     honoured("text_encoder", Any),
     honoured("tokenizer", Any),
     honoured("scheduler", Any),
-    // Pictures are made, and not looked over.
+    // Generated pictures are not checked.
     harmless("safety_checker", Any),
     harmless("requires_safety_checker", Flag),
     harmless("feature_extractor", Any),
-    // Of pictures as prompts.
+    // For image prompts.
     harmless("image_encoder", Any),
 ]);
 const SDXL_FIELDS: Table = Table(&[
@@ -62,20 +62,20 @@ const SDXL_FIELDS: Table = Table(&[
     honoured("tokenizer_2", Any),
     honoured("scheduler", Any),
     honoured("force_zeros_for_empty_prompt", Flag),
-    // No mark is put into pictures, as where diffusers finds no package for it.
+    // No watermark is added, as in diffusers without that package.
     harmless("add_watermarker", Flag),
-    // Of pictures as prompts.
+    // For image prompts.
     harmless("feature_extractor", Any),
     harmless("image_encoder", Any),
 ]);
 
-/// The classes of denoisers that stand alone.
+/// The classes of standalone denoisers.
 const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
 
-/// The pipeline of a `model_index.json` and the parts that it needs.
+/// The pipeline of a `model_index.json` and its required components.
 ///
-/// Others it lists (a safety checker) are not looked at; saving copies them.
-pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<String, Part>), ModelError> {
+/// Other listed components (a safety checker) are not loaded; saving copies them.
+pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<String, Component>), ModelError> {
     let file = path.join("model_index.json");
     let Some(pipeline) = index["_class_name"].as_str() else {
         return Err(ModelError::format(&file, "`_class_name` must name a pipeline"));
@@ -91,7 +91,7 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     let mut parts = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, classes) in *needs {
-        // diffusers writes a part that is absent on purpose so; without an autoencoder the model makes pixels.
+        // diffusers writes an intentionally absent component so; without an autoencoder the model generates pixels.
         if *name == "vae" && index[*name] == json!([null, null]) {
             continue;
         }
@@ -105,7 +105,7 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
         }
         let folder = path.join(name);
         if folder.is_dir() {
-            parts.insert((*name).to_owned(), Part { class: class.to_owned(), path: folder });
+            parts.insert((*name).to_owned(), Component { class: class.to_owned(), path: folder });
         } else {
             missing.push(format!("sub-folder {name}/ ({class}) is not there"));
         }
@@ -116,8 +116,8 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     Err(ModelError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
 }
 
-/// A UNet alone: `config.json` here, or in `unet/` with a scheduler beside it perhaps.
-pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>, ModelError> {
+/// A standalone UNet: `config.json` here, or in `unet/` with an optional scheduler beside it.
+pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Component>, ModelError> {
     let nested = path.join("unet");
     let folder = if path.join("config.json").is_file() { path } else { &nested };
     let config = folder.join("config.json");
@@ -136,18 +136,18 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Part>,
         let reason = format!("class `{class}` is not a denoiser that is built; supported: {}", UNETS.join(", "));
         return Err(ModelError::format(&config, reason));
     }
-    let mut parts = BTreeMap::from([("unet".to_owned(), Part { class, path: folder.to_path_buf() })]);
+    let mut parts = BTreeMap::from([("unet".to_owned(), Component { class, path: folder.to_path_buf() })]);
     for scheduler in [path.join("scheduler"), path.with_file_name("scheduler")] {
         let settings = scheduler.join("scheduler_config.json");
         if settings.is_file() && !parts.contains_key("scheduler") {
             let class = read_object(&settings)?["_class_name"].as_str().unwrap_or_default().to_owned();
-            parts.insert("scheduler".to_owned(), Part { class, path: scheduler });
+            parts.insert("scheduler".to_owned(), Component { class, path: scheduler });
         }
     }
     Ok(parts)
 }
 
-/// The class that a folder's `config.json` names, if it can be read.
+/// The class in a folder's `config.json`, if it can be read.
 pub(super) fn class_of(folder: &Path) -> Option<String> {
     let config = read_object(&folder.join("config.json")).ok()?;
     config["_class_name"].as_str().map(str::to_owned)

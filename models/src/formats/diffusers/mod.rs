@@ -1,4 +1,4 @@
-//! Whole diffusers folders: a denoiser with what surrounds it.
+//! Diffusers folders: a denoiser with its other components.
 
 mod fit;
 mod index;
@@ -13,30 +13,30 @@ use serde_json::Value;
 use super::extras::read_object;
 use super::{load_clip_text, load_clip_tokenizer_as, load_vae, resolve};
 use crate::ModelError;
-use crate::clip::{Reading, TextConditioner};
+use crate::clip::{TextConditioner, TextFeatures};
 use crate::vae::Vae;
 
-/// What a path may be, for messages.
+/// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ alone (config.json of a UNet2DModel \
                         or UNet2DConditionModel), or a run folder";
 
-/// A diffusers folder that has been looked over: its parts are there, are of classes that are built, and fit each other.
+/// A validated diffusers folder: its components exist, are of supported classes, and fit each other.
 ///
-/// The weights are read by those who need them, so a denoiser on latents loads no text encoder.
+/// Weights are loaded on demand, so a denoiser trained on latents loads no text encoder.
 #[derive(Clone, Debug)]
 pub struct DiffusersFolder {
     /// The folder.
     pub path: PathBuf,
-    /// The class of its pipeline; `None` for a UNet alone.
+    /// The class of its pipeline; `None` for a standalone UNet.
     pub pipeline: Option<String>,
-    parts: BTreeMap<String, Part>,
+    parts: BTreeMap<String, Component>,
     index: Value,
 }
 
-/// A part of a diffusers folder.
+/// A component of a diffusers folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The class that loads it.
+pub struct Component {
+    /// Its class.
     pub class: String,
     /// Its folder.
     pub path: PathBuf,
@@ -52,11 +52,11 @@ impl DiffusersFolder {
             || path.join("unet/config.json").is_file()
     }
 
-    /// Looks a folder over. A run folder stands for its `model/`.
+    /// Validates a folder. A run folder resolves to its `model/`.
     ///
     /// # Errors
-    /// A path that is none of the accepted kinds, sub-folders that are missing, classes that are not built, and parts
-    /// whose widths do not fit each other; the message names them.
+    /// A path of no accepted kind, missing sub-folders, unsupported classes, and components whose widths do not fit;
+    /// the message names them.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         if !path.exists() {
             return Err(ModelError::format(path, format!("not found; {ACCEPTED}")));
@@ -74,40 +74,40 @@ impl DiffusersFolder {
         Ok(folder)
     }
 
-    /// A part, where there is one of this name: `unet`, `vae`, `text_encoder`, `scheduler`, ..
-    pub fn part(&self, name: &str) -> Option<&Part> {
+    /// A component by name, if present: `unet`, `vae`, `text_encoder`, `scheduler`, ..
+    pub fn component(&self, name: &str) -> Option<&Component> {
         self.parts.get(name)
     }
 
-    /// All parts by name.
-    pub fn parts(&self) -> impl Iterator<Item = (&str, &Part)> {
+    /// All components by name.
+    pub fn components(&self) -> impl Iterator<Item = (&str, &Component)> {
         self.parts.iter().map(|(name, part)| (name.as_str(), part))
     }
 
     /// The denoiser's folder.
     pub fn unet(&self) -> &Path {
-        self.part("unet").map_or(&self.path, |part| &part.path)
+        self.component("unet").map_or(&self.path, |part| &part.path)
     }
 
-    /// Loads the autoencoder; `None` where the denoiser works on pictures themselves, or is alone.
+    /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
     ///
     /// # Errors
     /// As [`load_vae`].
     pub fn vae(&self, device: &Device) -> Result<Option<Vae>, ModelError> {
-        let Some(part) = self.part("vae") else { return Ok(None) };
+        let Some(part) = self.component("vae") else { return Ok(None) };
         let vae = load_vae(&part.path, device)?;
         let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
         Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
     }
 
-    /// Loads the tokenizers and text encoders; `None` where there are none.
+    /// Loads the tokenizers and text encoders; `None` if there are none.
     ///
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
-            let parts = (self.part(&format!("tokenizer{end}")), self.part(&format!("text_encoder{end}")));
+            let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
             if let (Some(tokenizer), Some(encoder)) = parts {
                 let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
                 encoders.push((words, load_clip_text(&encoder.path, device)?));
@@ -115,24 +115,24 @@ impl DiffusersFolder {
         }
         let reading = match encoders.len() {
             0 => return Ok(None),
-            1 => Reading::Last,
+            1 => TextFeatures::Last,
             _ => {
                 // Null is false in Python.
                 let given = self.index.get("force_zeros_for_empty_prompt");
                 let zeros_for_none = given.is_none_or(|given| given.as_bool().unwrap_or(false));
-                Reading::Penultimate { zeros_for_none }
+                TextFeatures::Penultimate { zeros_for_none }
             }
         };
         TextConditioner::new(encoders, reading).map(Some)
     }
 
-    /// A hash of all files of the named parts, for keys of caches of what they compute.
+    /// A hash of all files of the named components, for cache keys.
     ///
     /// # Errors
-    /// A file that can't be read.
+    /// An unreadable file.
     pub fn fingerprint(&self, names: &[&str]) -> Result<String, ModelError> {
         let mut hasher = blake3::Hasher::new();
-        for (name, part) in self.parts().filter(|(name, _)| names.contains(name)) {
+        for (name, part) in self.components().filter(|(name, _)| names.contains(name)) {
             for file in save::files(&part.path)? {
                 let path = part.path.join(&file);
                 hasher.update(format!("{name}/{file}\n").as_bytes());

@@ -1,4 +1,4 @@
-//! Writing a folder with a new denoiser and everything else as it was.
+//! Saves a diffusers folder with a new denoiser and copies of its other components.
 
 use std::fs;
 use std::path::Path;
@@ -9,17 +9,17 @@ use super::DiffusersFolder;
 use crate::ModelError;
 use crate::formats::staging::Staging;
 
-/// Ends of files that hold the same weights for other software.
+/// Suffixes of files with the same weights for other software.
 const OTHER_WEIGHTS: [&str; 7] = [".bin", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb", ".pt"];
 
 impl DiffusersFolder {
-    /// Writes a folder that diffusers loads whole: this one with another denoiser, which `write_unet` writes into the
-    /// path that it is given. A UNet alone is written alone, with the scheduler if there is one.
+    /// Writes a folder that diffusers loads whole: this one with another denoiser, which `write_unet` writes to the
+    /// path it receives. A standalone UNet is written alone, with its scheduler if there is one.
     ///
-    /// The folder is written beside its place and renamed, so it is there whole or not at all.
+    /// The write is atomic: a staging folder beside the target is renamed.
     ///
     /// # Errors
-    /// The system refuses to read or write, or `write_unet` fails.
+    /// An I/O error, or `write_unet` fails.
     pub fn save(
         &self,
         target: &Path,
@@ -28,7 +28,7 @@ impl DiffusersFolder {
         let staging = Staging::new(target)?;
         write_unet(&staging.path("unet"))?;
         if self.pipeline.is_none() {
-            if let Some(scheduler) = self.part("scheduler") {
+            if let Some(scheduler) = self.component("scheduler") {
                 copy(&scheduler.path, &staging.path("scheduler"))?;
             }
             return staging.publish();
@@ -47,16 +47,16 @@ impl DiffusersFolder {
         staging.publish()
     }
 
-    /// The parts that the index lists, those that are not looked at too.
+    /// The components in the index, including those that are not loaded.
     fn listed(&self) -> impl Iterator<Item = String> {
         let entries = self.index.as_object().into_iter().flatten();
-        // Only a bare name may be meant: anything else would read outside the folder.
+        // Only bare names are accepted: others would read outside the folder.
         let is_name = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
         entries.filter(move |(name, value)| value[1].is_string() && is_name(name)).map(|(name, _)| name.clone())
     }
 }
 
-/// Takes an optional part that is not there out of the index, which would not load with it.
+/// Removes a missing optional component from the index, which would not load with it.
 fn forget(index: &mut Value, name: &str) {
     index[name] = json!([null, null]);
     if name == "safety_checker" {
@@ -64,7 +64,7 @@ fn forget(index: &mut Value, name: &str) {
     }
 }
 
-/// The names of a folder's files, in order; folders in it are not looked into.
+/// The sorted names of a folder's files, without subfolders.
 pub(super) fn files(folder: &Path) -> Result<Vec<String>, ModelError> {
     let entries = fs::read_dir(folder).map_err(|e| ModelError::io(folder, e))?;
     let mut names = Vec::new();
@@ -78,9 +78,9 @@ pub(super) fn files(folder: &Path) -> Result<Vec<String>, ModelError> {
     Ok(names)
 }
 
-/// Copies a part, without weights for other software.
+/// Copies a component without weights for other software.
 ///
-/// Weights that are there in half precision only get the name under which they are looked for.
+/// Weights that exist only in half precision get the default file name.
 fn copy(source: &Path, target: &Path) -> Result<(), ModelError> {
     fs::create_dir(target).map_err(|e| ModelError::io(target, e))?;
     let names = files(source)?;

@@ -1,4 +1,4 @@
-//! What a GGUF file says of its model, as a Hugging Face configuration and Hugging Face names.
+//! Converts GGUF metadata to a Hugging Face config and tensor names.
 
 use serde_json::{Value, json};
 
@@ -12,15 +12,15 @@ use crate::causal::Architecture;
 pub(super) struct Settings<'a> {
     header: &'a Header,
     name: &'a str,
-    /// The architecture, as it is called here.
+    /// The architecture.
     pub(super) architecture: Architecture,
 }
 
 impl<'a> Settings<'a> {
-    /// Finds out the architecture.
+    /// Detects the architecture.
     ///
     /// # Errors
-    /// None is named, or one that isn't built here.
+    /// No architecture, or an unsupported one.
     pub(super) fn new(header: &'a Header) -> Result<Self, ModelError> {
         let name = match header.metadata.get("general.architecture") {
             Some(Meta::Text(name)) => name.as_str(),
@@ -39,10 +39,10 @@ impl<'a> Settings<'a> {
         Ok(Self { header, name, architecture })
     }
 
-    /// Writes the configuration a Hugging Face folder would have.
+    /// The equivalent Hugging Face config.
     ///
     /// # Errors
-    /// A missing or impossible setting, or a variant of the architecture that isn't built here.
+    /// A missing or invalid setting, or an unsupported variant of the architecture.
     pub(super) fn config(&self, tied: bool) -> Result<Value, ModelError> {
         keys::check(self.header, self.name)?;
         let vocabulary = self.header.tensors.get("token_embd.weight").map(|info| info.shape[0]);
@@ -93,7 +93,7 @@ impl<'a> Settings<'a> {
         Ok(config)
     }
 
-    /// The factor of linear rotary scaling, where there is one.
+    /// The factor of linear rotary scaling, if there is one.
     fn linear_scaling(&self) -> Result<Option<f64>, ModelError> {
         let kind = match self.meta("rope.scaling.type") {
             None => "linear",
@@ -134,12 +134,12 @@ impl<'a> Settings<'a> {
         let head_size = width / heads.max(1);
         let rotated = self.optional("rope.dimension_count")?.unwrap_or(head_size);
         if !rotated.is_multiple_of(2) {
-            // llama.cpp and transformers turn other pairs then.
+            // llama.cpp and transformers would rotate different pairs.
             let reason = format!("{rotated} coordinates of a head cannot turn in pairs");
             return Err(ModelError::config(self.key("rope.dimension_count"), reason));
         }
         let share = rotated as f64 / head_size.max(1) as f64;
-        // Rounding must not make one coordinate less of it.
+        // Rounding must not lose a coordinate.
         let is_kept = (head_size as f64 * share) as usize == rotated;
         let share = if is_kept { share } else { (rotated as f64 + 0.5) / head_size.max(1) as f64 };
         let parallel = match self.meta("use_parallel_residual") {
@@ -178,7 +178,7 @@ impl<'a> Settings<'a> {
         self.optional(key)?.ok_or_else(|| ModelError::config(self.key(key), "missing"))
     }
 
-    /// A whole number; a list with one for each layer counts where all are the same.
+    /// An integer; a list per layer is accepted if all entries are equal.
     fn optional(&self, key: &str) -> Result<Option<usize>, ModelError> {
         let size = |n: i64| u32::try_from(n).ok().map(|n| n as usize);
         let found = match self.meta(key) {
@@ -198,7 +198,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// The Hugging Face name of a tensor and how it lies in the file; `None` for what isn't a weight.
+    /// The Hugging Face name of a tensor and its layout in the file; `None` for tensors that are not weights.
     pub(super) fn place(&self, stored: &str, query: usize, key_value: usize) -> Option<(String, Layout)> {
         if stored == "rope_freqs.weight" || stored.ends_with(".attn_rot_embd.weight") {
             return None;
@@ -228,7 +228,7 @@ impl<'a> Settings<'a> {
             Architecture::GptNeoX => gpt_neox_part(part, query),
             Architecture::Llama | Architecture::Qwen2 => {
                 let (name, heads) = llama_part(part, query, key_value)?;
-                // The converter moves the rows of Llama's queries and keys, and leaves Qwen2's alone.
+                // The converter permutes the rows of Llama's queries and keys, but not Qwen2's.
                 let moved = heads.filter(|_| self.architecture == Architecture::Llama);
                 Some((name, moved.map_or(Layout::Same, |heads| Layout::Interleaved { heads })))
             }

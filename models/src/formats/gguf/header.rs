@@ -1,4 +1,4 @@
-//! The header of a GGUF file, walked with every length held against the file's size.
+//! Parser of the GGUF header; every length is checked against the file's size.
 //!
 //! The format is that of <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 
@@ -10,12 +10,12 @@ use candle_core::quantized::GgmlDType;
 use crate::ModelError;
 use tensorfile::{Floats, SizedFile};
 
-/// More elements than any vocabulary has; the longest list that is read.
+/// The maximum list length, above any vocabulary size.
 const MAX_LIST: u64 = 1 << 24;
-/// The longest string that is read: chat templates and licences are far shorter.
+/// The maximum string length; chat templates and licences are far shorter.
 const MAX_STRING: u64 = 1 << 26;
 
-/// A value of the metadata; integers and floats of all widths are one each.
+/// A metadata value; integers and floats of all widths are one variant each.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Meta {
     Integer(i64),
@@ -27,7 +27,7 @@ pub(super) enum Meta {
     Texts(Vec<String>),
 }
 
-/// How a tensor's numbers are stored.
+/// The storage type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     Plain(Floats),
@@ -55,7 +55,7 @@ impl Stored {
         })
     }
 
-    /// Elements and bytes of the unit that numbers are stored in.
+    /// Elements and bytes per block.
     fn unit(self) -> (u64, u64) {
         match self {
             Self::Plain(kind) => (1, kind.size() as u64),
@@ -64,18 +64,18 @@ impl Stored {
     }
 }
 
-/// One tensor: its storage, its shape in row-major order (outermost first), its place in the file.
+/// A tensor's storage type, row-major shape (outermost dimension first) and offset in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Info {
     pub(super) stored: Stored,
     pub(super) shape: Vec<usize>,
     pub(super) begin: u64,
     pub(super) bytes: u64,
-    /// The part it is in, where a model is in several files.
+    /// The index of its file, for a split model.
     pub(super) part: usize,
 }
 
-/// A GGUF file whose header has been found sound.
+/// A GGUF file with a validated header.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Meta>,
@@ -83,11 +83,11 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads and checks the header.
+    /// Reads and validates the header.
     ///
     /// # Errors
-    /// Another format or version, a length beyond the file, unknown types, names that come twice, tensors that overlap
-    /// or lie outside the file.
+    /// Another format or version, a length beyond the file, unknown types, duplicate names, tensors that overlap or lie
+    /// outside the file.
     pub(super) fn read(file: &SizedFile) -> Result<Self, ModelError> {
         let mut reader = Reader { file, at: 0, window: Vec::new(), window_start: 0 };
         let (n_tensors, n_metadata) = reader.preamble()?;
@@ -118,7 +118,7 @@ impl Header {
     }
 }
 
-/// Turns offsets into places in the file and checks them.
+/// Converts offsets to positions in the file and checks them.
 fn place(path: &Path, len: u64, start: u64, tensors: &mut BTreeMap<String, Info>) -> Result<(), ModelError> {
     for (name, info) in tensors.iter_mut() {
         let begin = info.begin.checked_add(start);
@@ -144,7 +144,7 @@ fn place(path: &Path, len: u64, start: u64, tensors: &mut BTreeMap<String, Info>
     Ok(())
 }
 
-/// Reads forward through the header.
+/// A sequential reader of the header.
 struct Reader<'a> {
     file: &'a SizedFile,
     at: u64,
@@ -157,7 +157,7 @@ impl Reader<'_> {
         ModelError::format(self.file.path(), reason)
     }
 
-    /// Refuses to read what the file doesn't have.
+    /// Refuses to read beyond the end of the file.
     fn check_room(&self, bytes: u64, what: &str) -> Result<(), ModelError> {
         let room = self.file.len() - self.at;
         if bytes <= room {
@@ -166,7 +166,7 @@ impl Reader<'_> {
         Err(self.damaged(format!("truncated or damaged header: {what} of {bytes} bytes at {}, {room} left", self.at)))
     }
 
-    /// Fills `out` from the current position, through a window so that small reads are cheap.
+    /// Fills `out` from the current position, through a buffer that makes small reads cheap.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), ModelError> {
         const WINDOW: u64 = 1 << 16;
         self.check_room(out.len() as u64, "a value")?;
@@ -210,7 +210,7 @@ impl Reader<'_> {
         String::from_utf8(bytes).map_err(|_| self.damaged("a string in the header is not UTF-8"))
     }
 
-    /// Reads magic, version and counts: of tensors, of metadata.
+    /// Reads magic, version and counts: tensors, then metadata.
     fn preamble(&mut self) -> Result<(u64, u64), ModelError> {
         if &self.array::<4>()? != b"GGUF" {
             return Err(self.damaged("not a GGUF file (it doesn't begin with `GGUF`)"));
@@ -221,7 +221,7 @@ impl Reader<'_> {
             version => return Err(self.damaged(format!("GGUF version {version}; versions 2 and 3 are supported"))),
         }
         let (n_tensors, n_metadata) = (self.u64()?, self.u64()?);
-        // The least an entry takes: 24 bytes for a tensor, 13 for metadata.
+        // The minimum size of an entry: 24 bytes for a tensor, 13 for metadata.
         let least = n_tensors.checked_mul(24).and_then(|t| t.checked_add(n_metadata.checked_mul(13)?));
         match least {
             Some(least) => self.check_room(least, &format!("{n_tensors} tensors and {n_metadata} metadata entries"))?,
@@ -249,7 +249,7 @@ impl Reader<'_> {
             3 => i64::from(i16::from_le_bytes(self.array()?)),
             4 => i64::from(self.u32()?),
             5 => i64::from(i32::from_le_bytes(self.array()?)),
-            // Nothing that is read here comes near 2^63; a larger number is as wrong as a negative one.
+            // No value comes near 2^63; a larger number is as invalid as a negative one.
             _ => i64::from_le_bytes(self.array()?),
         })
     }
@@ -258,7 +258,7 @@ impl Reader<'_> {
         if kind == 12 {
             return self.array().map(f64::from_le_bytes);
         }
-        // The decimal number that was meant: an epsilon of 1e-5, not of 9.999999747378752e-6.
+        // The intended decimal number: an epsilon of 1e-5, not of 9.999999747378752e-6.
         let value = f32::from_le_bytes(self.array()?);
         Ok(value.to_string().parse().unwrap_or(f64::from(value)))
     }

@@ -1,32 +1,35 @@
-//! What becomes of each key of a GGUF file's metadata.
+//! The handling of each key of a GGUF file's metadata.
 //!
-//! Keys of the architecture (`llama.*`) are the model's settings: each one that gguf declares is followed, harmless, or
-//! refused by name where its value would change the numbers, and so is one that is not known here. `general.*`,
-//! `tokenizer.*`, `split.*` and `imatrix.*` describe the file; they are read where they are needed.
+//! Keys of the architecture (`llama.*`) are model settings: each key that gguf declares is followed, harmless, or
+//! refused by name where its value would change the output; unknown ones are refused too. `general.*`, `tokenizer.*`,
+//! `split.*` and `imatrix.*` describe the file; they are read where needed.
 
 use serde_json::Value;
 
 use super::header::{Header, Meta};
 use crate::ModelError;
-use crate::fields::table::{Table, Use, Use::Harmless, Use::Honoured, find, is_nothing, refused, refused_unless_true};
+use crate::fields::table::{
+    SettingHandling, SettingHandling::Harmless, SettingHandling::Honoured, Table, find, is_nothing, refused,
+    refused_unless_true,
+};
 
-/// A factor: of one, as of none, the numbers stay as they are.
-const fn factor(what: &'static str) -> Use {
-    Use::Refused { what, is_off: |value| is_nothing(value) || value.as_f64() == Some(1.0) }
+/// A factor: a value of one has no effect.
+const fn factor(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused { what, is_off: |value| is_nothing(value) || value.as_f64() == Some(1.0) }
 }
 
-/// Sections of rotary dimensions: of sizes of zero there are none.
-const fn sections(what: &'static str) -> Use {
-    Use::Refused {
+/// Sections of rotary dimensions: sizes of zero have no effect.
+const fn sections(what: &'static str) -> SettingHandling {
+    SettingHandling::Refused {
         what,
         is_off: |value| is_nothing(value) || value.as_array().is_some_and(|l| l.iter().all(is_nothing)),
     }
 }
 
-const EXPERTS: Use = refused("a mixture of experts");
-const RECURRENT: Use = refused("a recurrent layer");
-const LATENT: Use = refused("attention through latent vectors");
-const WINDOW: Use = refused("sliding-window attention");
+const EXPERTS: SettingHandling = refused("a mixture of experts");
+const RECURRENT: SettingHandling = refused("a recurrent layer");
+const LATENT: SettingHandling = refused("attention through latent vectors");
+const WINDOW: SettingHandling = refused("sliding-window attention");
 
 /// The keys of an architecture, with `{arch}` for its name.
 const KEYS: Table = &[
@@ -102,7 +105,7 @@ const KEYS: Table = &[
     ("{arch}.moe_latent_size", EXPERTS),
     ("{arch}.n_deepstack_layers", refused("pictures")),
     ("{arch}.nextn_predict_layers", refused("layers that predict further tokens")),
-    // Of embedding models: what is made of the states of a text.
+    // For embedding models: the pooling of a text's states.
     ("{arch}.pooling_type", Harmless),
     ("{arch}.posnet.block_count", refused("convolutions")),
     ("{arch}.posnet.embedding_length", refused("convolutions")),
@@ -118,7 +121,7 @@ const KEYS: Table = &[
     ("{arch}.rope.scaling.attn_factor", factor("scaled attention")),
     ("{arch}.rope.scaling.factor", Honoured),
     ("{arch}.rope.scaling.finetuned", Harmless),
-    // Of YaRN, as are the three below: that is refused by its type.
+    // For YaRN, like the three below; YaRN is refused by its type.
     ("{arch}.rope.scaling.original_context_length", Harmless),
     ("{arch}.rope.scaling.type", Honoured),
     ("{arch}.rope.scaling.yarn_attn_factor", factor("YaRN")),
@@ -137,20 +140,20 @@ const KEYS: Table = &[
     ("{arch}.swiglu_clamp_exp", refused("clamped activations")),
     ("{arch}.swiglu_clamp_shexp", refused("clamped activations")),
     ("{arch}.swin_norm", refused("norms behind the layers")),
-    // Where a file's rows of queries and keys came from; they are in llama.cpp's order all the same.
+    // The original order of query and key rows; in the file they are in llama.cpp's order anyway.
     ("{arch}.tensor_data_layout", Harmless),
     ("{arch}.time_decay_extra_dim", RECURRENT),
     ("{arch}.time_mix_extra_dim", RECURRENT),
     ("{arch}.token_shift_count", RECURRENT),
     ("{arch}.use_parallel_residual", Honoured),
-    // The embedding's rows are counted.
+    // The vocabulary size is taken from the embedding's rows.
     ("{arch}.vocab_size", Harmless),
     ("{arch}.wkv.head_size", RECURRENT),
     ("{arch}.{dense}_feat_in", refused("layers behind the decoder")),
     ("{arch}.{dense}_feat_out", refused("layers behind the decoder")),
 ];
 
-/// Keys of other kinds of files, by how they begin.
+/// Key prefixes of other kinds of files.
 const OTHER_FILES: [(&str, &str); 4] = [
     ("adapter.", "an adapter"),
     ("clip.", "an encoder of pictures or sounds"),
@@ -158,11 +161,11 @@ const OTHER_FILES: [(&str, &str); 4] = [
     ("xielu.", "the activation xIELU"),
 ];
 
-/// How the keys begin that describe the file.
+/// Key prefixes of metadata that describes the file.
 #[cfg(test)]
 const DESCRIBING: [&str; 4] = ["general.", "tokenizer.", "split.", "imatrix."];
 
-/// Refuses settings that would change the numbers and are not followed.
+/// Refuses unsupported settings that would change the output.
 ///
 /// # Errors
 /// Such a setting, by name.
@@ -174,7 +177,7 @@ pub(super) fn check(header: &Header, architecture: &str) -> Result<(), ModelErro
         let Some(setting) = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) else { continue };
         let value = value_of(meta);
         match find(&[KEYS], &format!("{{arch}}.{setting}")) {
-            Some(Use::Refused { what, is_off }) if !is_off(&value) => {
+            Some(SettingHandling::Refused { what, is_off }) if !is_off(&value) => {
                 return Err(ModelError::config(key, format!("{what} is not supported")));
             }
             None if !is_nothing(&value) => {

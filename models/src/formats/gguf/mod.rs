@@ -1,4 +1,4 @@
-//! GGUF files, whole or in parts: weights dequantised to f32, a configuration and a tokenizer made from the metadata.
+//! GGUF files, whole or split: weights dequantised to f32, with a config and a tokenizer converted from the metadata.
 
 mod architecture;
 mod header;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::architecture::Settings;
 use self::header::Header;
-use self::parts::Parts;
+use self::parts::SplitFiles;
 use self::weights::Layout;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
@@ -23,13 +23,13 @@ use super::{ModelFiles, ModelTokenizer};
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
 
-/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox; of a model in parts, any one may be named.
+/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox; any file of a split model may be named.
 ///
 /// # Errors
-/// A damaged header, an architecture, storage type or tokenizer that isn't supported, tensors that are missing, unknown,
-/// misshapen or not finite.
+/// A damaged header, an unsupported architecture, storage type or tokenizer, tensors that are missing, unknown, of the
+/// wrong shape or not finite.
 pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
-    let mut parts = Parts::open(path)?;
+    let mut parts = SplitFiles::open(path)?;
     let header = std::mem::take(&mut parts.header);
     let named = |e: ModelError| match e {
         ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(path, e.to_string()),
@@ -62,7 +62,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         }
     }
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
-    // The file says itself how text is split, whatever the architecture.
+    // The file itself defines pre-tokenisation, whatever the architecture.
     let mut tokenizer = ModelTokenizer::of_its_own(path, &extras, Some(&config))?;
     if let Some(tokenizer) = &mut tokenizer {
         tokenizer.notes.extend(vocabulary::note(path, &header));
@@ -70,7 +70,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
     Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
 }
 
-/// Hugging Face name of every weight, with its stored name and layout.
+/// The Hugging Face name of every weight, with its stored name and layout.
 fn places<'a>(
     settings: &Settings<'_>,
     header: &'a Header,
@@ -86,8 +86,8 @@ fn places<'a>(
         .collect()
 }
 
-/// Whether the output matrix is a copy of the embedding, as converters write for GPT-2.
-fn same_matrices(parts: &Parts, header: &Header) -> Result<bool, ModelError> {
+/// Whether the output matrix is a copy of the embedding, which converters write for GPT-2.
+fn same_matrices(parts: &SplitFiles, header: &Header) -> Result<bool, ModelError> {
     let (Some(a), Some(b)) = (header.tensors.get("token_embd.weight"), header.tensors.get("output.weight")) else {
         return Ok(false);
     };
@@ -97,11 +97,11 @@ fn same_matrices(parts: &Parts, header: &Header) -> Result<bool, ModelError> {
     Ok(parts.file(a.part).bytes(a.begin, a.bytes)? == parts.file(b.part).bytes(b.begin, b.bytes)?)
 }
 
-/// Recognises Llama 3's rotary scaling by the factors that converters store in its place.
+/// Detects Llama 3's rotary scaling by the frequency factors that converters store instead.
 ///
 /// # Errors
-/// Factors of another origin: they would change what the model says.
-fn rotary_factors(parts: &Parts, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
+/// Other factors, which would change the output.
+fn rotary_factors(parts: &SplitFiles, header: &Header, config: &Value) -> Result<Option<Value>, ModelError> {
     const NAME: &str = "rope_freqs.weight";
     let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
     let file = parts.file(info.part);
@@ -125,7 +125,7 @@ fn rotary_factors(parts: &Parts, header: &Header, config: &Value) -> Result<Opti
     })))
 }
 
-/// By how much Llama 3 divides each frequency, for an original context of 8192.
+/// Llama 3's divisor of each frequency, for an original context of 8192.
 fn llama3_factors(base: f64, n: usize, factor: f64) -> impl Iterator<Item = f64> {
     const CONTEXT: f64 = 8192.0;
     const HIGH: f64 = 4.0;

@@ -1,7 +1,7 @@
-//! A model in one file or in several, as llama.cpp's `gguf-split` writes them.
+//! Split GGUF models, as written by llama.cpp's `gguf-split`.
 //!
-//! The parts of a model are called `NAME-00001-of-00003.gguf` and so on. The first has the metadata, each says which part
-//! it is (`split.no`, from zero) and of how many (`split.count`), and has tensors of its own.
+//! The files of a model are named `NAME-00001-of-00003.gguf` and so on. The first one has the metadata; each one has
+//! its index (`split.no`, from zero), their number (`split.count`), and some of the tensors.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use super::header::{Header, Info, Meta};
 use crate::ModelError;
 use tensorfile::SizedFile;
 
-/// The files of a model, and what their headers say together.
+/// The files of a model and their combined header.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct SplitFiles {
     files: Vec<SizedFile>,
-    /// The metadata of the first part, the tensors of all.
+    /// The metadata of the first file, the tensors of all.
     pub(super) header: Header,
 }
 
-impl Parts {
-    /// Opens a model, of which any part may be named.
+impl SplitFiles {
+    /// Opens a model; any of its files may be named.
     ///
     /// # Errors
-    /// A damaged header, parts that are not there or do not belong together.
+    /// A damaged header, missing files, or files of different models.
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let file = SizedFile::open(path)?;
         let header = Header::read(&file)?;
@@ -48,13 +48,13 @@ impl Parts {
         Ok(Self { files, header })
     }
 
-    /// The file that a tensor is in.
+    /// The file of a tensor.
     pub(super) fn file(&self, part: usize) -> &SizedFile {
         &self.files[part]
     }
 }
 
-/// The metadata of the first part, and all tensors.
+/// The metadata of the first file with the tensors of all.
 fn joined(files: &[SizedFile], headers: Vec<Header>) -> Result<Header, ModelError> {
     let mut headers = headers.into_iter();
     let mut all = headers.next().unwrap_or_default();
@@ -69,7 +69,7 @@ fn joined(files: &[SizedFile], headers: Vec<Header>) -> Result<Header, ModelErro
     Ok(all)
 }
 
-/// Which part of how many a file is.
+/// The index of a file and the number of files.
 #[derive(Clone, Copy, Debug)]
 struct Split {
     number: usize,
@@ -77,7 +77,7 @@ struct Split {
 }
 
 impl Split {
-    /// `None` for a file that is a whole model.
+    /// `None` for an unsplit model.
     fn of(path: &Path, header: &Header) -> Result<Option<Self>, ModelError> {
         // The names have five digits.
         let number = |key: &str| match header.metadata.get(key) {
@@ -92,7 +92,7 @@ impl Split {
         }
     }
 
-    /// Where another part is, whose name follows from that of this one.
+    /// The path of another file of the model, derived from this one's name.
     fn path_of(self, own: &Path, part: usize) -> Result<PathBuf, ModelError> {
         let end = |part: usize| format!("-{:05}-of-{:05}.gguf", part + 1, self.count);
         let name = own.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The tokenizer inside a GGUF file.
+//! The tokenizer in a GGUF file.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use super::super::vocabulary::{Kind, Vocabulary, ids_by_piece, sentencepiece};
 use super::header::{Header, Meta};
 use crate::ModelError;
 
-/// Reads the tokenizer; `None` when the file has none.
+/// Reads the tokenizer; `None` if the file has none.
 ///
 /// # Errors
-/// A kind of tokenizer or of splitting text that isn't known here, lists that don't fit each other.
+/// An unknown kind of tokenizer or pre-tokenisation, inconsistent lists.
 pub(super) fn read(path: &Path, header: &Header) -> Result<Option<Vocabulary>, ModelError> {
     let source = Source { path, header };
     let Some(Meta::Texts(pieces)) = source.meta("tokens") else { return Ok(None) };
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path, header: &Header) -> Result<Option<Vocabulary>, M
     }))
 }
 
-/// What is to be said of how the file has text split.
+/// A warning about the file's pre-tokenisation, if any.
 pub(super) fn note(path: &Path, header: &Header) -> Option<String> {
     let source = Source { path, header };
     let is_unsaid = source.text("model") == Some("gpt2") && matches!(source.text("pre"), None | Some("default"));
@@ -92,7 +92,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A token, which must be in the vocabulary; some converters write -1 or 2^32 - 1 for none.
+    /// A token id within the vocabulary; some converters write -1 or 2^32 - 1 for none.
     fn id(&self, key: &str, n: usize) -> Result<Option<u32>, ModelError> {
         match self.meta(key) {
             None | Some(Meta::Integer(-1 | 0xFFFF_FFFF)) => Ok(None),
@@ -116,7 +116,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The parts of a byte-level tokenizer with merges.
+    /// The parts of a byte-level BPE tokenizer.
     fn byte_level(&self, pieces: &[String], pre: &str) -> Result<Map<String, Value>, ModelError> {
         let Some(Meta::Texts(merges)) = self.meta("merges") else {
             return Err(self.error("tokenizer.ggml.merges is missing".to_owned()));
@@ -128,7 +128,7 @@ impl<'a> Source<'a> {
         let vocabulary = ids_by_piece(pieces).map_err(|piece| self.error(format!("token `{piece}` comes twice")))?;
         let mut pairs = Vec::with_capacity(merges.len());
         for merge in merges {
-            // A piece may begin with what looks like a space only in broken files: spaces are spelled `Ġ`.
+            // A piece starts with a literal space only in damaged files: spaces are spelled `Ġ`.
             match merge.split_once(' ') {
                 Some((left, right)) if vocabulary.contains_key(left) && vocabulary.contains_key(right) => {
                     pairs.push([left, right]);
@@ -166,12 +166,12 @@ fn kind(code: i64) -> Kind {
     }
 }
 
-/// How a byte-level tokenizer prepares text.
+/// The pre-tokenisation of a byte-level tokenizer.
 struct Splitting {
     pre_tokenizer: Value,
-    /// Whether text is brought into Unicode's composed form first.
+    /// Whether text is normalised to NFC first.
     composed: bool,
-    /// Whether a word that is a token is taken as it is, whatever the merges say.
+    /// Whether a whole word in the vocabulary bypasses the merges (`ignore_merges`).
     whole_words_first: bool,
 }
 
@@ -224,7 +224,7 @@ fn byte_level_step(use_regex: bool) -> Value {
     json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
 }
 
-/// The splitting that Llama 3 and Qwen2 share but for their numbers.
+/// The pre-tokenisation of Llama 3 and Qwen2, which differ only in digits.
 fn by_pattern(numbers: &str) -> Value {
     let pattern = [
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",

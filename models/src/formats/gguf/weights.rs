@@ -1,4 +1,4 @@
-//! The numbers of a GGUF tensor as f32, and their way from llama.cpp's order of rows to Hugging Face's.
+//! GGUF tensors as f32, reordered from llama.cpp's row order to Hugging Face's.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use crate::ModelError;
 use crate::weights_file::check_finite;
 use tensorfile::{SizedFile, read_floats};
 
-/// How a tensor lies in the file, compared with Hugging Face.
+/// The layout of a tensor in the file, relative to Hugging Face's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     /// The same.
     Same,
     /// `[out, in]` where GPT-2's Conv1D has `[in, out]`.
     Transposed,
-    /// Rows of each head in the order for interleaved rotary pairs.
+    /// Rows of each head permuted for interleaved rotary pairs.
     Interleaved { heads: usize },
-    /// GPT-NeoX's queries, keys and values one after the other, where Hugging Face has them head by head.
+    /// GPT-NeoX's queries, keys and values in blocks, where Hugging Face has them per head.
     Blocks { heads: usize },
 }
 
@@ -39,7 +39,7 @@ impl Layout {
 /// Reads a tensor as f32 in Hugging Face's layout.
 ///
 /// # Errors
-/// The system refuses, or a number isn't finite.
+/// An I/O error, or a non-finite number.
 pub(super) fn read(
     file: &SizedFile,
     name: &str,
@@ -63,14 +63,14 @@ pub(super) fn read(
     if layout == Layout::Transposed { Ok(tensor.t()?.contiguous()?) } else { Ok(tensor) }
 }
 
-/// Turns blocks into numbers, a few thousand blocks a task.
+/// Dequantises blocks, a few thousand per task.
 fn dequantize(bytes: &[u8], kind: GgmlDType, count: usize) -> CandleResult<Vec<f32>> {
     const BLOCKS: usize = 1 << 12;
     let mut values = vec![0_f32; count];
     let pieces = bytes.par_chunks(BLOCKS * kind.type_size());
     let places = values.par_chunks_mut(BLOCKS * kind.block_size());
     pieces.zip(places).try_for_each(|(piece, place)| {
-        // Blocks begin with 16-bit numbers; candle insists on their alignment, which a byte buffer doesn't promise.
+        // Blocks start with 16-bit numbers; candle requires their alignment, which a byte buffer does not guarantee.
         let mut aligned = vec![0_u8; piece.len() + 16];
         let skip = aligned.as_ptr().align_offset(16).min(16);
         aligned[skip..skip + piece.len()].copy_from_slice(piece);

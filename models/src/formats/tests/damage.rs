@@ -1,4 +1,4 @@
-//! Every truncation and every damaged header byte is an error or harmless, and never a panic.
+//! Every truncated file and every damaged header byte gives an error or is harmless, and never panics.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,8 @@ use super::super::{load, load_peft};
 use super::write::{Meta, gguf, llama_config, llama_folder, llama_tensors, llama2c, llama2c_tokenizer, safetensors};
 use crate::causal::CausalConfig;
 
-/// Loads `model` with `file` cut at many lengths, which must all fail, and with each of its first `header` bytes changed,
-/// which must not panic.
+/// Loads `model` with `file` truncated at many lengths, which must all fail, and with each of its first `header` bytes
+/// changed, which must not panic.
 fn torture(model: &Path, file: &Path, header: usize) {
     let sound = fs::read(file).unwrap();
     load(model, &Device::Cpu).unwrap();
@@ -27,7 +27,7 @@ fn torture(model: &Path, file: &Path, header: usize) {
         let mut damaged = sound.clone();
         damaged[at] ^= [0x01, 0x80, 0xFF][at % 3];
         fs::write(file, &damaged).unwrap();
-        // Some changes are harmless, as one in a comment is; what counts is that none is fatal.
+        // Some changes are harmless, as in a comment; none may panic.
         let _ = load(model, &Device::Cpu);
     }
     fs::write(file, &sound).unwrap();

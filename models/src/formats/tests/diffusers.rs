@@ -1,4 +1,4 @@
-//! Whole diffusers folders: sound ones (`tests/golden/companions.py` made them), and what is said of others.
+//! Diffusers folders: valid ones (`tests/golden/companions.py` made them), and the errors of invalid ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ fn sound_folders_say_what_they_have() {
         let folder = DiffusersFolder::open(&golden(name)).unwrap();
         assert!(DiffusersFolder::is_one(&golden(name)));
         assert_eq!(folder.pipeline.as_deref(), pipeline);
-        assert_eq!(folder.parts().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
+        assert_eq!(folder.components().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
         assert!(folder.unet().join("config.json").is_file());
         let has_text = folder.conditioner(&Device::Cpu).unwrap().map(|c| c.width());
         let has_vae = folder.vae(&Device::Cpu).unwrap().map(|v| v.config().latent_channels);
@@ -132,7 +132,7 @@ fn a_saved_folder_is_the_old_one_with_another_denoiser() {
     let root = tempfile::tempdir().unwrap();
     let (source, target) = (root.path().join("source"), root.path().join("target"));
     copy(&golden("sd"), &source);
-    // What only other software reads is left out, halves get their full name, what is missing is forgotten.
+    // Files for other software are skipped, half-precision files are renamed, missing components leave the index.
     fs::write(source.join("vae/diffusion_pytorch_model.bin"), "pickle").unwrap();
     let half = source.join("text_encoder/model.fp16.safetensors");
     fs::rename(source.join("text_encoder/model.safetensors"), half).unwrap();
@@ -157,7 +157,7 @@ fn a_saved_folder_is_the_old_one_with_another_denoiser() {
     let index: Value = serde_json::from_slice(&fs::read(target.join("model_index.json")).unwrap()).unwrap();
     assert_eq!((&index["safety_checker"], &index["vae"][1]), (&json!([null, null]), &json!("AutoencoderKL")));
 
-    // A failure leaves what was there.
+    // A failure keeps the existing folder.
     let fail = |path: &Path| Err(ModelError::format(path, "no room"));
     check_refused(folder.save(&target, fail), &["no room"]);
     assert!(target.join("unet/config.json").is_file());
@@ -176,11 +176,12 @@ fn fingerprints_see_every_file_of_their_parts() {
     assert_ne!(fingerprint(&["tokenizer", "text_encoder"]), text);
 }
 
-/// Loads with `file` cut at many lengths, which must all fail, and with some of its bytes changed, which must not panic.
+/// Loads with `file` truncated at many lengths, which must all fail, and with some of its bytes changed, which must not
+/// panic.
 fn torture(file: &Path, load: &dyn Fn() -> Result<(), ModelError>) {
     let sound = fs::read(file).unwrap();
     load().unwrap();
-    // A line's end after the last bracket says nothing.
+    // A newline after the last bracket may be missing.
     let end = sound.len() - usize::from(sound.ends_with(b"\n"));
     for length in (0..end).step_by((end / 60).max(1)).chain([end - 1]) {
         fs::write(file, &sound[..length]).unwrap();
@@ -190,7 +191,7 @@ fn torture(file: &Path, load: &dyn Fn() -> Result<(), ModelError>) {
         let mut damaged = sound.clone();
         damaged[at] ^= [0x01, 0x80, 0xFF][at % 3];
         fs::write(file, &damaged).unwrap();
-        // Some changes are harmless; what counts is that none is fatal.
+        // Some changes are harmless; none may panic.
         let _ = load();
     }
     fs::write(file, &sound).unwrap();

@@ -1,4 +1,4 @@
-//! Hugging Face folders: what is accepted, what is refused and with which words.
+//! Hugging Face folders: accepted ones, and the errors of refused ones.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::super::{Extras, SaveOptions, load, save_huggingface};
 use super::write::{folder, llama_config, llama_folder, llama_tensors, safetensors, with_header};
 use super::{check_refused, read};
 
-/// A folder whose weights have this header and this much data.
+/// A folder whose weight file has this header and this many bytes of data.
 fn with_weights(at: &Path, header: &str, data: usize) {
     folder(at, &llama_config(), &with_header(header, &vec![0; data]));
 }
@@ -21,7 +21,7 @@ fn names_may_lack_the_prefix_and_buffers_are_ignored() {
     let mut tensors: Vec<_> =
         llama_tensors().into_iter().map(|(name, shape)| (name.replacen("model.", "", 1), shape)).collect();
     tensors.push(("layers.0.self_attn.rotary_emb.inv_freq".to_owned(), vec![2]));
-    // A head with the embedding's numbers is the embedding.
+    // An output matrix equal to the embedding is tied.
     tensors.push(("lm_head.weight".to_owned(), vec![10, 8]));
     let path = folder(at.path(), &llama_config(), &safetensors(&tensors));
     let names: Vec<String> = read(&path).tensors.into_keys().collect();
@@ -163,7 +163,7 @@ fn saving_replaces_the_whole_folder_and_keeps_the_config() {
     assert_eq!(written["torch_dtype"], "float32");
     assert_eq!(written["something_of_its_own"], json!([1, 2]));
     assert_eq!(read(&out).extras, extras);
-    // What can't be saved leaves what was there.
+    // A failed save keeps the existing folder.
     let mut broken = files.tensors.clone();
     broken.pop_first();
     save_huggingface(&out, &files.config, &broken, &extras, SaveOptions::default()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Small files of every format, and what becomes of them when they are damaged.
+//! Small files of every format, valid and damaged.
 
 mod damage;
 mod diffusers;
@@ -19,7 +19,7 @@ fn read(path: &Path) -> ModelFiles {
     load(path, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Checks that a path is refused with a message that says all of `expected`.
+/// Checks that a path is refused with a message that contains all of `expected`.
 fn check_refused(path: &Path, expected: &[&str]) {
     let message = load(path, &Device::Cpu).map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
     for part in expected {

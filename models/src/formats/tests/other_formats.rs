@@ -1,4 +1,4 @@
-//! GGUF, llama2.c and PEFT: what is accepted, what is refused and with which words.
+//! GGUF, llama2.c and PEFT: accepted files, and the errors of refused ones.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::write::{Meta, gguf, llama_config, llama_folder, llama2c, llama2c_toke
 use super::{check_refused, read};
 use crate::causal::CausalConfig;
 
-/// Metadata on top of a sound file's, and what the refusal says.
+/// Metadata added to a valid file's, and the expected message.
 type Case<'a> = (Vec<(&'a str, Meta<'a>)>, &'a [&'a str]);
 
 #[test]
@@ -110,7 +110,8 @@ fn llama2c_models_bring_their_head_and_their_tokenizer() {
     let files = read(&path);
     assert!(!files.tensors.contains_key("lm_head.weight") && files.config.tied);
     let tokenizer = files.tokenizer().unwrap();
-    // A space goes before the text; ` a` is one piece; `b` has none and is spelled in bytes, three before its own.
+    // A space is prepended to the text; ` a` is one piece; `b` has none and is spelled in bytes, with an offset of
+    // three.
     assert_eq!(tokenizer.encode("ab").unwrap(), [261, 101]);
     assert_eq!(tokenizer.encode("").unwrap(), [0_u32; 0]);
     assert_eq!(tokenizer.decode(&[1, 261, 101, 2]).unwrap(), "ab");

@@ -1,4 +1,4 @@
-//! GGUF files in parts, and the settings of GGUF files.
+//! Split GGUF files, and settings of GGUF files.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ fn parts_that_do_not_belong_together_are_refused() {
     let parts = [1, 2].map(|part| at.path().join(format!("model-0000{part}-of-00002.gguf")));
     fs::write(&parts[0], &first).unwrap();
     check_refused(&parts[0], &["part 1 of 2", "model-00002-of-00002.gguf is not beside it"]);
-    // The first one again, by the name of the second.
+    // The first file again, under the name of the second.
     fs::write(&parts[1], &first).unwrap();
     check_refused(&parts[0], &["model-00002-of-00002.gguf", "not part 2 of 2"]);
     fs::write(&parts[1], gguf(&[])).unwrap();
@@ -45,7 +45,7 @@ fn parts_that_do_not_belong_together_are_refused() {
         fs::write(&renamed, gguf(&[("split.count", Meta::Number(count)), ("split.no", Meta::Number(number))])).unwrap();
         check_refused(&renamed, &["split."]);
     }
-    // A model that says it is the only part is whole.
+    // A model with a split count of one is whole.
     fs::write(&renamed, gguf(&[("split.count", Meta::Number(1))])).unwrap();
     assert!(!read(&renamed).tensors.is_empty());
 }

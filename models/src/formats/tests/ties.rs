@@ -17,14 +17,14 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The tied model's file with these tensors more, and without its embedding where `alone`.
+/// The tied model's file with additional tensors, and without its embedding if `alone`.
 fn tied(at: &Path, more: &[&str], alone: bool) -> ModelFiles {
     let mut tensors: Vec<_> = llama_tensors().into_iter().filter(|(name, _)| !(alone && name == EMBEDDING)).collect();
     tensors.extend(more.iter().map(|name| ((*name).to_owned(), vec![10, 8])));
     read(&folder(at, &llama_config(), &safetensors(&tensors)))
 }
 
-/// Gives a stored tensor another first number, in place.
+/// Changes the first number of a stored tensor in place.
 fn change_first_number(at: &Path, name: &str) {
     let path = at.join("model.safetensors");
     let mut bytes = fs::read(&path).unwrap();
@@ -39,13 +39,13 @@ fn change_first_number(at: &Path, name: &str) {
 fn a_head_of_its_own_is_used_whatever_the_configuration_says() {
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("in");
-    // Both matrices have the same numbers: they are tied.
+    // Equal matrices are tied.
     assert!(tied(&path, &[HEAD], false).config.tied);
     change_first_number(&path, HEAD);
     let files = read(&path);
     assert!(!files.config.tied);
     assert_eq!((values(&files.tensors[HEAD])[0], values(&files.tensors[EMBEDDING])[0]), (7.0, -0.3));
-    // What is saved says what it holds.
+    // The saved config agrees with the saved tensors.
     let out = at.path().join("out");
     save_huggingface(&out, &files.config, &files.tensors, &files.extras, SaveOptions::default()).unwrap();
     let written: Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
@@ -75,7 +75,7 @@ fn quantised_weights_are_called_so() {
     }
 }
 
-/// The tied base with an adapter of these settings and tensors; names are those of peft.
+/// The tied base with an adapter of these settings and tensors, under peft's names.
 fn adapted(at: &Path, settings: &Value, tensors: &[(&str, [usize; 2])]) -> std::path::PathBuf {
     let (base, adapter) = (llama_folder(&at.join("base")), at.join("adapter"));
     let mut all = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 2 });
@@ -110,7 +110,7 @@ fn adapters_of_one_end_of_a_tied_model_leave_the_other_alone() {
         (json!({ "target_modules": ["embed_tokens"] }), &embedding, [true, false]),
         (json!({ "target_modules": ["lm_head"] }), &head, [false, true]),
         (json!({ "target_modules": ["embed_tokens", "lm_head"] }), &both, [true, true]),
-        // The factors' own layer only: the base's weights come along as peft saves them.
+        // Factors on their own layer only: the base's weights are saved beside them by peft.
         (json!({ "target_modules": ["q_proj"] }), &whole, [false, false]),
     ];
     for (settings, tensors, changed) in table {
@@ -134,7 +134,7 @@ fn a_module_saved_whole_takes_the_place_of_one_end() {
     change_first_number(&llama_folder(&at.path().join("base")), EMBEDDING);
     let files = read(&path);
     assert_eq!((values(&files.tensors[EMBEDDING])[0], values(&files.tensors[HEAD])[0]), (-0.3, 7.0));
-    // The same tensor as the base's own goes into both.
+    // The same tensor as the base's own applies to both.
     let path = adapted(at.path(), &json!({ "target_modules": ["q_proj"] }), &tensors);
     change_first_number(&llama_folder(&at.path().join("base")), EMBEDDING);
     let files = read(&path);
@@ -160,7 +160,7 @@ fn what_peft_would_do_otherwise_is_refused() {
     let head = [("lm_head.lora_A.weight", [2, 8]), ("lm_head.lora_B.weight", [10, 2])];
     let tying = json!({ "target_modules": ["lm_head"], "ensure_weight_tying": true });
     check_refused(&adapted(at.path(), &tying, &head), &["adapter_config.json", "ensure_weight_tying"]);
-    // peft adapts the twin as well, which no target means.
+    // peft adapts the tied twin as well, which is no target.
     let embedding = json!({ "target_modules": ["embed_tokens"], "ensure_weight_tying": true });
     check_refused(&adapted(at.path(), &embedding, &head), &["adapter_config.json", "ensure_weight_tying"]);
     let other = json!({ "target_modules": ["q_proj"] });
@@ -169,8 +169,8 @@ fn what_peft_would_do_otherwise_is_refused() {
     check_refused(&adapted(at.path(), &other, &twice), &["twice"]);
 }
 
-/// As `AutoPeftModelForCausalLM` of peft 0.21.2 loads what `resize_token_embeddings` and `save_pretrained` left: all rows
-/// are the adapter's. Of a module trained whole all three names are there.
+/// As `AutoPeftModelForCausalLM` of peft 0.21.2 loads the output of `resize_token_embeddings` and `save_pretrained`:
+/// all rows are the adapter's. A fully trained module has all three names.
 #[test]
 fn adapters_with_new_tokens_bring_their_rows() {
     let at = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ fn adapters_with_new_tokens_bring_their_rows() {
             assert_eq!((numbers.len(), numbers[95]), (96, 95.0 * 0.01 - 0.3), "{name}");
         }
     }
-    // The other end would be made up.
+    // The other matrix would have no data.
     let one: Vec<_> = LAYER.iter().copied().chain([more[0]]).collect();
     check_refused(
         &adapted(at.path(), &saved, &one),

@@ -1,4 +1,4 @@
-//! Tokenizers: special tokens and templates in all their spellings, and how text is split.
+//! Tokenizers: special tokens and templates in all their spellings, and pre-tokenisation.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::read;
 use super::write::{Meta, gguf, gguf_qwen2};
 use crate::causal::CausalConfig;
 
-/// A tokenizer of words.
+/// A word-level tokenizer.
 fn extras(files: &[(&str, Value)]) -> Extras {
     let added = json!([{ "id": 3, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": false, "special": true }]);
@@ -26,7 +26,7 @@ fn extras(files: &[(&str, Value)]) -> Extras {
     extras
 }
 
-/// A model whose class ends texts with 2 and whose file says nothing of it.
+/// A model whose class has EOS 2 and whose file has none.
 fn config() -> CausalConfig {
     CausalConfig::from_json(json!({ "model_type": "llama", "vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1,
         "num_attention_heads": 1, "intermediate_size": 4 }))
@@ -44,15 +44,15 @@ fn end_tokens_are_found_wherever_they_are() {
     assert_eq!(eos(&[("generation_config.json", json!({ "eos_token_id": 1 }))]), [1]);
     let settings = ("tokenizer_config.json", json!({ "eos_token": "<end>" }));
     assert_eq!(eos(std::slice::from_ref(&settings)), [3]);
-    // The tokenizer's own comes first: it is the one that ends a response.
+    // The tokenizer's EOS comes first: it ends a response.
     assert_eq!(eos(&[settings, ("generation_config.json", json!({ "eos_token_id": [2, 3] }))]), [3, 2]);
     let object =
         json!({ "eos_token": { "content": "<end>", "special": true }, "bos_token": "a", "add_bos_token": true });
     let tokenizer = build(&[("tokenizer_config.json", object)]);
-    // `add_bos_token` says nothing where there is a tokenizer.json: its post-processor does.
+    // `add_bos_token` has no effect with a tokenizer.json: its post-processor decides.
     assert_eq!((tokenizer.eos, tokenizer.bos, tokenizer.prefix), (vec![3], Some(1), vec![]));
     assert_eq!(tokenizer.named_tokens["eos_token"], "<end>");
-    // The model's own settings count too, after the others.
+    // The model's own settings count too, last.
     let stated = CausalConfig::from_json({
         let mut source = config().source;
         source["eos_token_id"] = json!([5, 3]);
@@ -68,7 +68,7 @@ fn older_folders_keep_their_special_tokens_in_a_map() {
     let settings = ("tokenizer_config.json", json!({ "eos_token": "<end>" }));
     let map = ("special_tokens_map.json", json!({ "eos_token": { "content": "b", "lstrip": false } }));
     assert_eq!(build(&[settings.clone(), map.clone()]).eos, [2]);
-    // Settings that list the added tokens are newer, and the map says nothing.
+    // Settings that list added tokens are newer, and the map is ignored.
     let newer =
         json!({ "eos_token": "<end>", "added_tokens_decoder": { "3": { "content": "<end>", "special": true } } });
     assert_eq!(build(&[("tokenizer_config.json", newer), map]).eos, [3]);
@@ -87,7 +87,7 @@ fn added_tokens_are_found_in_all_their_places() {
     assert_eq!(build(&[("tokenizer_config.json", split)]).encode("<end>").unwrap(), [0, 0, 0]);
 }
 
-/// A tokenizer of letters and spaces, with a token `<x>` of these properties or without one.
+/// A tokenizer of letters and spaces, with or without a token `<x>` of these properties.
 fn letters(stored: Option<Value>, settings: &Value, map: Option<Value>) -> [Vec<u32>; 2] {
     let mut vocabulary = json!({ " ": 0, "a": 1, "b": 2 });
     let added: Vec<Value> = stored.into_iter().map(|stored| token("<x>", 3, &stored)).collect();
@@ -104,7 +104,7 @@ fn letters(stored: Option<Value>, settings: &Value, map: Option<Value>) -> [Vec<
     ["a <x> b", "a<x>b"].map(|text| tokenizer.encode(text).unwrap())
 }
 
-/// A token as `tokenizer.json` lists it.
+/// An entry of `tokenizer.json`'s added tokens.
 fn token(content: &str, id: u32, properties: &Value) -> Value {
     let mut token = json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": false, "special": true });
@@ -142,7 +142,7 @@ fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
             vec![1, 3, 2],
         ),
         (None, json!({ "pad_token": named(&["lstrip", "rstrip"]) }), vec![1, 3, 2], vec![1, 3, 2]),
-        // Two names for what is stored nowhere: the last one decides.
+        // Two names for a token without a stored entry: the last one decides.
         (
             None,
             json!({ "pad_token": named(&["lstrip"]), "mask_token": named(&["rstrip"]) }),
@@ -155,7 +155,7 @@ fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
             vec![1, 0, 3, 0, 2],
             vec![1, 3, 2],
         ),
-        // A name of the model's own is a token where it says that it is one.
+        // A custom name is a token if it is declared as one.
         (None, json!({ "x_token": named(&["lstrip"]) }), vec![1, 3, 0, 2], vec![1, 3, 2]),
         (None, json!({ "x_token": { "content": "<x>", "lstrip": true } }), vec![1, 0, 0, 2], vec![1, 2]),
     ] {
@@ -170,7 +170,7 @@ fn a_stored_token_is_found_as_it_is_stored_whatever_names_it() {
     assert_eq!(of(Some(stored), map("pad_token", json!({ "lstrip": false }))), [1, 3, 2]);
 }
 
-/// An adapter's folder has no `config.json`, and transformers 5.23 asks no other for a class.
+/// An adapter's folder has no `config.json`, and transformers 5.23 uses no other for the class.
 #[test]
 fn the_class_in_a_models_settings_says_nothing_of_an_adapters_tokenizer() {
     let mut source = config().source;
@@ -257,8 +257,8 @@ fn chat_templates_come_in_three_forms() {
     assert_eq!((tokenizer.chat_template(false), tokenizer.chat_template(true)), (Some("file"), Some("tools")));
 }
 
-/// Encodes through a GGUF file whose tokenizer splits text in this way, and returns the pieces. What the file says counts,
-/// whatever the architecture.
+/// Encodes through a GGUF file with this pre-tokenisation, and returns the pieces. The file's setting applies to any
+/// architecture.
 fn pieces(pre: &str, text: &str) -> Vec<String> {
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("model.gguf");
@@ -283,18 +283,18 @@ fn pieces(pre: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn each_way_of_splitting_keeps_its_own_digits_and_line_ends() {
-    // GPT-2: runs of digits and of marks are words; line ends are apart from marks.
+    // GPT-2: runs of digits and of punctuation are words; line ends are separate from punctuation.
     assert_eq!(pieces("gpt-2", "1212!\n"), ["1212", "!", "Ċ"]);
     assert_eq!(pieces("olmo", "1212"), ["1212"]);
     // SmolLM: every digit is a word.
     assert_eq!(pieces("smollm", "1212!\n"), ["1", "2", "1", "2", "!", "Ċ"]);
-    // Llama 3: three digits at a time, and line ends stay with the marks before them.
+    // Llama 3: up to three digits per word, and line ends join the punctuation before them.
     assert_eq!(pieces("llama-bpe", "1212!\n"), ["12", "1", "2", "!Ċ"]);
     // Qwen2: every digit is a word, line ends as in Llama 3.
     assert_eq!(pieces("qwen2", "12!\n"), ["1", "2", "!Ċ"]);
 }
 
-/// As transformers 5.23 reads them: an object names tokens, and the older list goes with it.
+/// As transformers 5.23 reads them: an object names tokens, and the list keeps its older name.
 #[test]
 fn an_object_of_special_tokens_leaves_the_list_to_its_older_name() {
     let ids = |settings: Value| build(&[("tokenizer_config.json", settings)]).encode("a <more>").unwrap().len();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// A Llama of two small heads, as `config.json` has it.
+/// The `config.json` of a Llama with two small heads.
 pub(super) fn llama_config() -> Value {
     json!({ "model_type": "llama", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
         "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": true })
@@ -58,7 +58,7 @@ pub(super) fn folder(at: &Path, config: &Value, weights: &[u8]) -> PathBuf {
     at.to_path_buf()
 }
 
-/// A sound folder.
+/// A valid folder.
 pub(super) fn llama_folder(at: &Path) -> PathBuf {
     folder(at, &llama_config(), &safetensors(&llama_tensors()))
 }
@@ -107,7 +107,7 @@ impl Meta<'_> {
     }
 }
 
-/// A GGUF file of the same small Llama, with any metadata on top of its own.
+/// A GGUF file of the same small Llama, with additional metadata.
 pub(super) fn gguf(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
     let own = gguf_settings();
     gguf_file(&entries(own.iter().chain(extra)), &gguf_tensors())

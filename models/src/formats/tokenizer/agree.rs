@@ -1,4 +1,4 @@
-//! What is saved agrees with what was learned.
+//! Makes saved generation settings agree with the tokenizer.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::ModelError;
 use crate::causal::CausalConfig;
 
 impl ModelTokenizer {
-    /// Makes the settings that `generate` of transformers reads stop at the token that answers learn to end with, which is
-    /// the tokenizer's. Files that agree already stay as they are, byte for byte.
+    /// Adds the EOS token that training appended, the tokenizer's, to the settings that transformers' `generate` stops
+    /// at. Files that agree already are kept byte for byte.
     ///
     /// # Errors
-    /// A `generation_config.json` that is no JSON object.
+    /// A `generation_config.json` that is not a JSON object.
     pub(in crate::formats) fn agree(
         &self,
         folder: &Path,

@@ -1,27 +1,27 @@
-//! What the class of a tokenizer makes of a `tokenizer.json`, as in transformers 5.
+//! Tokenizer classes of transformers 5, applied to a `tokenizer.json`.
 
 use serde_json::{Value, json};
 
-/// A tokenizer class of transformers 5, as far as it matters to the four families of language models.
+/// A tokenizer class of transformers 5, as far as it affects the four supported architectures.
 ///
-/// Most classes take `tokenizer.json` as it is. Those with a constructor of their own take only its vocabulary, merges and
-/// post-processor, and split text in their own way, whatever the file says.
+/// Most classes use `tokenizer.json` unchanged. Those with their own constructor use only its vocabulary, merges and
+/// post-processor, and define pre-tokenisation themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// `TokenizersBackend`: the file as it is.
+pub(super) enum TokenizerClass {
+    /// `TokenizersBackend`: the file unchanged.
     AsIs,
     Llama,
     Gpt2,
     GptNeoX,
     Qwen2,
-    /// That of text encoders, whatever their files declare.
+    /// The class of text encoders, whatever their files declare.
     Clip,
-    /// A class with its own constructor that is not built here; the file is read as it is, and that is said.
+    /// An unsupported class with its own constructor; the file is used unchanged, with a note.
     Foreign(String),
 }
 
-/// Classes of other families that split text in their own way in transformers 5.23, their other names among them: those
-/// with a constructor of their own that start from a `tokenizer.json`, and those that read bytes or letters.
+/// Classes of other architectures with their own pre-tokenisation in transformers 5.23, aliases included: those with a
+/// constructor that starts from a `tokenizer.json`, and those that read bytes or letters.
 const FOREIGN: [&str; 63] = [
     "AlbertTokenizer",
     "BartTokenizer",
@@ -88,10 +88,10 @@ const FOREIGN: [&str; 63] = [
     "XLNetTokenizer",
 ];
 
-impl Class {
+impl TokenizerClass {
     /// The class that `AutoTokenizer` chooses for a model of this `model_type` whose files declare `declared`.
     pub(super) fn choose(model_type: &str, declared: Option<&str>, is_byte_level: bool) -> Self {
-        // Its entry in transformers' list of models whose files often name the wrong class.
+        // As in transformers' list of models whose files often name the wrong class.
         if model_type == "qwen2" {
             return Self::Qwen2;
         }
@@ -101,7 +101,7 @@ impl Class {
             None if model_type == "gpt_neox" => Self::GptNeoX,
             // Llama 3's files name Llama's class beside a byte-level tokenizer.
             Some("LlamaTokenizer") if !is_byte_level => Self::Llama,
-            // Another name of the class, to which that mending does not apply.
+            // An alias of the class, to which that correction does not apply.
             Some("Phi3Tokenizer") => Self::Llama,
             Some("GPT2Tokenizer") => Self::Gpt2,
             Some("GPTNeoXTokenizer") => Self::GptNeoX,
@@ -111,7 +111,7 @@ impl Class {
         }
     }
 
-    /// Special tokens that the class has where the files name none.
+    /// The class's default special tokens, used where the files name none.
     pub(super) fn default_tokens(&self) -> &'static [(&'static str, &'static str)] {
         const END: &str = "<|endoftext|>";
         match self {
@@ -128,8 +128,8 @@ impl Class {
         }
     }
 
-    /// Rewrites a `tokenizer.json` as the class would build it; `settings` is `tokenizer_config.json`. Added tokens are left
-    /// out: the class adds them again.
+    /// Rewrites a `tokenizer.json` as the class would build it; `settings` is `tokenizer_config.json`. Added tokens are
+    /// removed: the class adds them again.
     pub(super) fn rebuild(&self, file: &mut Value, settings: &Value) {
         let prefix = settings["add_prefix_space"].as_bool();
         let byte_level = |add_prefix: bool, use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": add_prefix, "trim_offsets": true, "use_regex": use_regex });
@@ -164,7 +164,7 @@ impl Class {
         self.replace(file, [model, normalizer, pre_tokenizer, decoder]);
     }
 
-    /// Puts the class's parts around a file's vocabulary and merges.
+    /// Puts the class's components around a file's vocabulary and merges.
     fn replace(&self, file: &mut Value, [model, normalizer, pre_tokenizer, decoder]: [Value; 4]) {
         let vocabulary = ids(file["model"]["vocab"].take());
         let merges = match file["model"]["merges"].take() {
@@ -179,14 +179,14 @@ impl Class {
         file["decoder"] = decoder;
         file["added_tokens"] = json!([]);
         if matches!(self, Self::GptNeoX | Self::Clip) {
-            // The class writes its post-processor anew, and the settings that could put BOS or EOS into it are dropped
-            // where there is a tokenizer.json.
+            // The class rebuilds its post-processor, and the settings that could add BOS or EOS to it are dropped if
+            // there is a tokenizer.json.
             file["post_processor"] = Value::Null;
         }
     }
 }
 
-/// A vocabulary as ids by piece; a list is pieces in the order of their ids, with or without scores.
+/// A vocabulary as ids by piece; a list has pieces in id order, with or without scores.
 fn ids(vocabulary: Value) -> Value {
     let Value::Array(list) = vocabulary else { return vocabulary };
     let piece = |entry: Value| match entry {
@@ -197,7 +197,7 @@ fn ids(vocabulary: Value) -> Value {
     pieces.filter_map(|(id, piece)| Some((piece.as_str()?.to_owned(), json!(id)))).collect()
 }
 
-/// Llama's reading of spaces: the first of a text has one put before it, or every part between special tokens does.
+/// Llama's handling of spaces: one is prepended to the text, or to every part between special tokens.
 fn metaspace(add_prefix: bool, settings: &Value) -> Value {
     let scheme = match (add_prefix, settings["legacy"].as_bool()) {
         (false, _) => "never",
@@ -219,7 +219,7 @@ fn llama_decoder(add_prefix: bool) -> Value {
     json!({ "type": "Sequence", "decoders": steps })
 }
 
-/// CLIP's words.
+/// CLIP's pre-tokenisation.
 const CLIP_PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -231,7 +231,8 @@ fn clip_normalizer() -> Value {
     ] })
 }
 
-/// Qwen2's words: contractions, letters with one mark before them, single digits, marks, line ends, spaces.
+/// Qwen2's pre-tokenisation: contractions, letters with an optional preceding mark, single digits, punctuation, line
+/// ends, spaces.
 fn qwen2_pattern() -> String {
     let parts = [
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
@@ -249,29 +250,29 @@ fn qwen2_pattern() -> String {
 mod tests {
     use super::*;
 
-    /// As `AutoTokenizer` of transformers 5.23 chose, model by model and class by class.
+    /// The choices of `AutoTokenizer` of transformers 5.23, model by model and class by class.
     #[test]
     fn the_class_is_the_one_that_transformers_takes() {
         let choose = |model: &str, class: &str, is_byte_level| {
-            Class::choose(model, Some(class).filter(|class| !class.is_empty()), is_byte_level)
+            TokenizerClass::choose(model, Some(class).filter(|class| !class.is_empty()), is_byte_level)
         };
         for (model, class, is_byte_level, expected) in [
-            ("llama", "", false, Class::AsIs),
-            ("llama", "PreTrainedTokenizerFast", false, Class::AsIs),
-            ("llama", "LlamaTokenizerFast", true, Class::AsIs),
-            ("llama", "LlamaTokenizerFast", false, Class::Llama),
-            ("llama", "GPT2TokenizerFast", true, Class::Gpt2),
-            ("llama", "NoSuchTokenizer", false, Class::AsIs),
-            ("llama", "Phi3Tokenizer", true, Class::Llama),
-            ("llama", "BartTokenizerFast", true, Class::Foreign("BartTokenizer".to_owned())),
-            ("llama", "CodeLlamaTokenizer", false, Class::Foreign("CodeLlamaTokenizer".to_owned())),
-            ("gpt2", "", true, Class::Gpt2),
-            ("gpt2", "PreTrainedTokenizerFast", true, Class::AsIs),
-            ("gpt_neox", "", true, Class::GptNeoX),
-            ("gpt_neox", "TokenizersBackend", true, Class::AsIs),
-            ("gpt_neox", "LlamaTokenizer", false, Class::Llama),
-            ("qwen2", "PreTrainedTokenizerFast", true, Class::Qwen2),
-            ("qwen2", "LlamaTokenizer", false, Class::Qwen2),
+            ("llama", "", false, TokenizerClass::AsIs),
+            ("llama", "PreTrainedTokenizerFast", false, TokenizerClass::AsIs),
+            ("llama", "LlamaTokenizerFast", true, TokenizerClass::AsIs),
+            ("llama", "LlamaTokenizerFast", false, TokenizerClass::Llama),
+            ("llama", "GPT2TokenizerFast", true, TokenizerClass::Gpt2),
+            ("llama", "NoSuchTokenizer", false, TokenizerClass::AsIs),
+            ("llama", "Phi3Tokenizer", true, TokenizerClass::Llama),
+            ("llama", "BartTokenizerFast", true, TokenizerClass::Foreign("BartTokenizer".to_owned())),
+            ("llama", "CodeLlamaTokenizer", false, TokenizerClass::Foreign("CodeLlamaTokenizer".to_owned())),
+            ("gpt2", "", true, TokenizerClass::Gpt2),
+            ("gpt2", "PreTrainedTokenizerFast", true, TokenizerClass::AsIs),
+            ("gpt_neox", "", true, TokenizerClass::GptNeoX),
+            ("gpt_neox", "TokenizersBackend", true, TokenizerClass::AsIs),
+            ("gpt_neox", "LlamaTokenizer", false, TokenizerClass::Llama),
+            ("qwen2", "PreTrainedTokenizerFast", true, TokenizerClass::Qwen2),
+            ("qwen2", "LlamaTokenizer", false, TokenizerClass::Qwen2),
         ] {
             assert_eq!(choose(model, class, is_byte_level), expected, "{model} {class} {is_byte_level}");
         }

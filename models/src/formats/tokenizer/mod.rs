@@ -1,8 +1,9 @@
-//! A model's tokenizer with what surrounds it: special tokens, start and end of a text, chat templates.
+//! A model's tokenizer with its special tokens, prefix and chat templates.
 //!
-//! Whatever reads text for a model reads it through [`ModelTokenizer`], which is what transformers 5 makes of the same
-//! folder: `class` is what the declared class does to `tokenizer.json`, `settings` the special and added tokens in their
-//! old and new places, `templates` the chat templates, `spelling` the way back to bytes, `agree` what is saved again.
+//! All text for a model is tokenised by [`ModelTokenizer`], which agrees with transformers 5 on the same folder:
+//! `class` is the effect of the declared class on `tokenizer.json`, `settings` the special and added tokens in their
+//! old and new places, `templates` the chat templates, `spelling` the decoding to bytes, `agree` the saved generation
+//! settings.
 
 mod agree;
 mod class;
@@ -21,43 +22,44 @@ use super::extras::{Extras, token_ids};
 use super::tokenizer_json;
 use crate::ModelError;
 use crate::causal::CausalConfig;
-use class::Class;
+use class::TokenizerClass;
 use settings::Settings;
 use spelling::Spelling;
 pub(super) use templates::ADDITIONAL as ADDITIONAL_TEMPLATES;
 
-/// The most bytes of a text: a tokenizer takes some hundred bytes of memory for each of them.
+/// The maximum text size in bytes: a tokenizer takes some hundred bytes of memory per byte of text.
 const TEXT_LIMIT: usize = 2 << 20;
 
-/// A tokenizer as the model's files describe it.
+/// A tokenizer as the model's files define it.
 #[derive(Clone, Debug)]
 pub struct ModelTokenizer {
-    /// Where it came from, for messages.
+    /// Its path, for messages.
     pub path: PathBuf,
-    /// Tokens that end a text. The first is the one that is appended to a response; all of them stop a generation.
+    /// The EOS tokens. The first one is appended to a response; each of them stops generation.
     pub eos: Vec<u32>,
-    /// The token that starts a text, where there is one; `prefix` says whether texts get it.
+    /// The BOS token, if there is one; `prefix` has it if texts start with it.
     pub bos: Option<u32>,
-    /// The tokens that the post-processor puts before every text that is no chat.
+    /// The tokens that the post-processor prepends to every non-chat text.
     pub prefix: Vec<u32>,
-    /// The special tokens by name (`eos_token`, `pad_token`, a model's own), as chat templates see them.
+    /// The special tokens by name (`eos_token`, `pad_token`, custom ones), as chat templates see them.
     pub named_tokens: BTreeMap<String, String>,
-    /// All chat templates (Jinja) by name; `default` is used unless another is asked for.
+    /// All chat templates (Jinja) by name; `default` is used unless another is selected.
     pub chat_templates: BTreeMap<String, String>,
-    /// What a user should know of how the files were read.
+    /// Notes on how the files were read, for the user.
     pub notes: Vec<String>,
     tokenizer: Tokenizer,
     spelling: Spelling,
 }
 
 impl ModelTokenizer {
-    /// Builds the tokenizer from a model's files; `None` when there is no `tokenizer.json`.
+    /// Builds the tokenizer from a model's files; `None` if there is no `tokenizer.json`.
     ///
-    /// `folder` is named in errors; `config` is the model's, where there is one. The end tokens are the tokenizer's own, then those of `generation_config.json`, then
-    /// those that `config.json` states; the default of the model's class counts only where none of them knows one.
+    /// `folder` is for messages; `config` is the model's, if known. The EOS tokens are the tokenizer's own, then those
+    /// of `generation_config.json`, then those stated in `config.json`; the default of the model's class is used only
+    /// if none of them has one.
     ///
     /// # Errors
-    /// Broken JSON in one of the files, a tokenizer that can't be built, a special token that is no text.
+    /// Broken JSON in one of the files, an invalid tokenizer, a special token that is not a text.
     pub fn from_extras(
         folder: &Path,
         extras: &Extras,
@@ -68,9 +70,9 @@ impl ModelTokenizer {
         Self::build(folder, extras, config, of("model_type").unwrap_or_default(), of("tokenizer_class"))
     }
 
-    /// Builds the tokenizer of files that say by themselves how text is split, whatever model they belong to: those beside
-    /// an adapter, whose folder has no `config.json`, and those that a single file of another format describes. The class
-    /// is the one that the tokenizer's own files declare.
+    /// Builds the tokenizer of files that define pre-tokenisation themselves, for any model: those beside an adapter,
+    /// whose folder has no `config.json`, and those converted from a single file of another format. The class is the
+    /// one that the tokenizer's own files declare.
     ///
     /// # Errors
     /// As [`ModelTokenizer::from_extras`].
@@ -94,14 +96,14 @@ impl ModelTokenizer {
         let mut file: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(&path, &e))?;
         let mut settings = Settings::read(folder, extras, &file["added_tokens"])?;
         let declared = settings.declared_class().or(class_of_model);
-        let class = Class::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
+        let class = TokenizerClass::choose(model_type, declared, contains(bytes, b"\"ByteLevel\""));
         settings.complete(&class);
         let notes = notes(&class, &file, &settings.source);
         class.rebuild(&mut file, &settings.source);
         let spelling = Spelling::of_decoder(&file["decoder"]);
-        // Files that the class takes as they are need not be written again.
+        // Files that the class uses unchanged need no rewriting.
         let tokenizer = match class {
-            Class::AsIs | Class::Foreign(_) => build(&path, bytes, &settings)?,
+            TokenizerClass::AsIs | TokenizerClass::Foreign(_) => build(&path, bytes, &settings)?,
             _ => build(&path, file.to_string().as_bytes(), &settings)?,
         };
         drop(file);
@@ -129,18 +131,18 @@ impl ModelTokenizer {
         }))
     }
 
-    /// The chat template for a conversation with or without tools, as transformers chooses it: `tool_use` where there are
-    /// tools and such a template, else the default, or the only one there is.
+    /// The chat template for a conversation with or without tools, by transformers' rule: `tool_use` if there are tools
+    /// and such a template, else the default, or the only one.
     pub fn chat_template(&self, with_tools: bool) -> Option<&str> {
         let tools = with_tools.then(|| self.chat_templates.get("tool_use")).flatten();
         let only = || (self.chat_templates.len() == 1).then(|| self.chat_templates.values().next()).flatten();
         tools.or_else(|| self.chat_templates.get("default")).or_else(only).map(String::as_str)
     }
 
-    /// Turns text into tokens, without any token the text doesn't spell.
+    /// Tokenises text without adding tokens.
     ///
     /// # Errors
-    /// The tokenizer refuses the text, or it is longer than any model reads.
+    /// A tokenizer error, or a text above the size limit.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         if text.len() > TEXT_LIMIT {
             return Err(self.error(format!("a text is {} bytes long, and at most {TEXT_LIMIT} are read", text.len())));
@@ -149,18 +151,18 @@ impl ModelTokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Turns tokens into text; special tokens are left out.
+    /// Decodes tokens to text, without special tokens.
     ///
     /// # Errors
-    /// The tokenizer refuses the tokens.
+    /// A tokenizer error.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
         self.tokenizer.decode(ids, true).map_err(|e| self.error(e.to_string()))
     }
 
-    /// Turns tokens into the very bytes they stand for, be they UTF-8 or not; special tokens are left out.
+    /// Decodes tokens to bytes, which may be invalid UTF-8, without special tokens.
     ///
     /// # Errors
-    /// The tokenizer refuses the tokens.
+    /// A tokenizer error.
     pub fn decode_bytes(&self, ids: &[u32]) -> Result<Vec<u8>, ModelError> {
         if self.spelling == Spelling::Text {
             return self.decode(ids).map(String::into_bytes);
@@ -181,17 +183,17 @@ impl ModelTokenizer {
         Ok(bytes)
     }
 
-    /// Returns the id of a token given as its text.
+    /// The id of a token by its text.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)
     }
 
-    /// Returns a token's piece as the vocabulary spells it.
+    /// The piece of a token as the vocabulary spells it.
     pub fn piece(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
     }
 
-    /// Counts the tokens, added ones included.
+    /// The vocabulary size, added tokens included.
     pub fn n_tokens(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
@@ -206,20 +208,21 @@ impl ModelTokenizer {
     }
 }
 
-/// A text encoder's tokenizer, and what is said about it.
+/// A text encoder's tokenizer with its settings.
 pub(crate) struct ClipParts {
     pub(crate) tokenizer: Tokenizer,
-    /// The token that fills texts up.
+    /// The padding token.
     pub(crate) padding: Option<u32>,
     /// `tokenizer_config.json`, with what `special_tokens_map.json` overrides in it.
     pub(crate) settings: Value,
 }
 
-/// What the class `named` makes of a folder, whose `tokenizer.json` or older files are `file`. Where nobody names one it is
-/// the class that the folder declares, and `CLIPTokenizer` where it declares none; that class takes byte pairs alone.
+/// The tokenizer of a folder by the class `named`; `file` is its `tokenizer.json` or a conversion of older files.
+/// Without a name it is the class that the folder declares, and `CLIPTokenizer` if it declares none; that class takes
+/// only byte pairs.
 ///
 /// # Errors
-/// Broken JSON, a tokenizer that can't be built, special tokens that are not in its vocabulary.
+/// Broken JSON, an invalid tokenizer, special tokens outside its vocabulary.
 pub(crate) fn clip(
     folder: &Path,
     path: &Path,
@@ -233,9 +236,9 @@ pub(crate) fn clip(
     let is_clips = matches!(declared, None | Some("CLIPTokenizer" | "CLIPTokenizerFast"));
     let has_pairs = matches!(file["model"]["type"].as_str(), None | Some("BPE"));
     let class = if is_clips && has_pairs {
-        Class::Clip
+        TokenizerClass::Clip
     } else {
-        Class::choose("", declared, file.to_string().contains("\"ByteLevel\""))
+        TokenizerClass::choose("", declared, file.to_string().contains("\"ByteLevel\""))
     };
     settings.complete(&class);
     class.rebuild(&mut file, &settings.source);
@@ -246,7 +249,7 @@ pub(crate) fn clip(
             return Err(error(format!("special token `{text}` is not in its vocabulary")));
         }
     }
-    if class == Class::Clip {
+    if class == TokenizerClass::Clip {
         begin_and_end(&mut file, &settings);
     }
     let tokenizer = build(path, file.to_string().as_bytes(), &settings)?;
@@ -254,7 +257,7 @@ pub(crate) fn clip(
     Ok(ClipParts { tokenizer, padding, settings: settings.source })
 }
 
-/// Puts CLIP's begin and end around texts.
+/// Sets CLIP's post-processor: begin and end tokens around texts.
 fn begin_and_end(file: &mut Value, settings: &Settings) {
     let end = |name: &str| json!([settings.named_token(name), id_of(file, settings, name)]);
     let (begin, end) = (end("bos_token"), end("eos_token"));
@@ -263,14 +266,14 @@ fn begin_and_end(file: &mut Value, settings: &Settings) {
     file["model"]["unk_token"] = json!(settings.named_token("unk_token"));
 }
 
-/// The id of a named token: in the vocabulary, or among the added.
+/// The id of a named token, in the vocabulary or among the added tokens.
 fn id_of(file: &Value, settings: &Settings, name: &str) -> Option<u64> {
     let text = settings.named_token(name)?;
     let added = || settings.added.iter().find(|(_, token)| token.content == text).map(|(id, _)| u64::from(*id));
     file["model"]["vocab"][text].as_u64().or_else(added)
 }
 
-/// Whether a vocabulary, an object of pieces or a list of them with scores, has a piece.
+/// Whether a vocabulary (an object of pieces, or a list of pieces with scores) has a piece.
 fn has_piece(vocabulary: &Value, text: &str) -> bool {
     match vocabulary {
         Value::Array(pieces) => pieces.iter().any(|piece| piece[0] == text || *piece == text),
@@ -278,7 +281,7 @@ fn has_piece(vocabulary: &Value, text: &str) -> bool {
     }
 }
 
-/// Builds the tokenizer and adds the tokens that the files beside it name and it lacks.
+/// Builds the tokenizer and adds missing tokens that the files beside it name.
 fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, ModelError> {
     let (mut tokenizer, _) = tokenizer_json::parse(path, bytes)?;
     tokenizer.set_encode_special_tokens(settings.source["split_special_tokens"].as_bool().unwrap_or(false));
@@ -291,7 +294,7 @@ fn build(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Tokenizer, Mo
     Ok(tokenizer)
 }
 
-/// What the post-processor puts before a text, seen on texts that are not empty.
+/// The tokens that the post-processor prepends, found by encoding non-empty texts.
 fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
     let probes = ["a", "0", ".", " ", "the", "\n"];
     let encoded = probes.into_iter().filter_map(|text| tokenizer.encode_fast(text, true).ok());
@@ -303,10 +306,10 @@ fn prefix(tokenizer: &Tokenizer) -> Vec<u32> {
     })
 }
 
-/// Says where a class reads text otherwise than the file beside it, or should and is not known here.
-fn notes(class: &Class, file: &Value, settings: &Value) -> Vec<String> {
+/// Notes where the class tokenises differently from the file, or is not supported.
+fn notes(class: &TokenizerClass, file: &Value, settings: &Value) -> Vec<String> {
     let name = settings["tokenizer_class"].as_str().unwrap_or("the model's own");
-    if let Class::Foreign(name) = class {
+    if let TokenizerClass::Foreign(name) = class {
         return vec![format!(
             "tokenizer_class {name} splits text in its own way in transformers 5; here tokenizer.json is read as it is"
         )];
@@ -321,7 +324,7 @@ fn notes(class: &Class, file: &Value, settings: &Value) -> Vec<String> {
     })
 }
 
-/// Whether two parts of a `tokenizer.json` say the same, an unnamed default or not.
+/// Whether two parts of a `tokenizer.json` are equal, up to omitted defaults.
 fn alike(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
@@ -335,9 +338,9 @@ fn alike(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// The tokens that end a text by any of a model's files, each once; `own` is the tokenizer's.
+/// The EOS tokens of a model's files, each once; `own` is the tokenizer's.
 fn ends(settings: &Settings, own: Option<u32>, generation: &Value, config: Option<&CausalConfig>) -> Vec<u32> {
-    // A token that only the class names may be none of the model's.
+    // A token that only the class names may be outside the model's vocabulary.
     let rows = config.map_or(usize::MAX, |config| config.vocabulary);
     let is_meant = |id: &u32| settings.is_in_a_file("eos_token") || (*id as usize) < rows;
     let mut eos: Vec<u32> = own.filter(is_meant).into_iter().collect();

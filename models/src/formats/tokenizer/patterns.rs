@@ -1,14 +1,14 @@
-//! Patterns of a tokenizer that would panic or take for ever.
+//! Checks for tokenizer patterns that would panic or take for ever.
 use serde_json::Value;
 
-/// The most characters that a pattern may stand for once its counts are written out: `a{20}` stands for 20.
+/// The maximum number of characters of a pattern with counts expanded: `a{20}` has 20.
 const LONGEST: usize = 4000;
 
 /// Checks the patterns of normalizers, pre-tokenizers and decoders.
 ///
 /// # Errors
-/// A pattern is empty, which the crate panics on, or its counts multiply to more than texts are matched with in a
-/// reasonable time, or it refers back to what it has matched, which takes a time that grows with the square of a text.
+/// An empty pattern, on which the crate panics; counts that multiply to an excessive matching time; a back reference,
+/// whose matching time is quadratic in the text.
 pub(crate) fn check(tokenizer: &Value) -> Result<(), String> {
     ["normalizer", "pre_tokenizer", "decoder"].into_iter().try_for_each(|part| {
         patterns(&tokenizer[part]).into_iter().try_for_each(|pattern| {
@@ -28,7 +28,7 @@ pub(crate) fn check(tokenizer: &Value) -> Result<(), String> {
     })
 }
 
-/// The patterns in a part and in those within it, and whether each is a regular expression.
+/// The patterns in a component and its nested ones, and whether each is a regular expression.
 fn patterns(part: &Value) -> Vec<(bool, &str)> {
     match part {
         Value::Array(parts) => parts.iter().flat_map(patterns).collect(),
@@ -53,7 +53,7 @@ fn refers_back(pattern: &str) -> bool {
     false
 }
 
-/// How many characters a regular expression stands for, its counts written out.
+/// The number of characters of a regular expression with counts expanded.
 fn written_out(pattern: &str) -> usize {
     let mut letters = pattern.chars().peekable();
     let (mut groups, mut length, mut atom) = (Vec::new(), 0_usize, 0_usize);
@@ -70,7 +70,7 @@ fn written_out(pattern: &str) -> usize {
             }
             '{' => {
                 let count: String = letters.by_ref().take_while(|letter| *letter != '}').collect();
-                // The larger count; what is no count stands for itself.
+                // The larger count; braces that are no count stand for themselves.
                 let most = count.split(',').filter_map(|count| count.trim().parse::<usize>().ok()).max();
                 let more = atom.saturating_mul(most.unwrap_or(1).max(1) - 1);
                 (length, atom) = (length.saturating_add(more), atom.saturating_add(more));
@@ -81,7 +81,7 @@ fn written_out(pattern: &str) -> usize {
                 atom = 1;
             }
             '\\' => {
-                // The braces of `\x{10000}`, a letter by its number, and of `\p{L}` are no count.
+                // The braces of `\x{10000}` (a character code) and of `\p{L}` are no count.
                 let is_named = letters.next().is_some_and(|letter| matches!(letter, 'x' | 'p' | 'P'));
                 if is_named && letters.peek() == Some(&'{') {
                     letters.by_ref().find(|letter| *letter == '}');
@@ -96,7 +96,7 @@ fn written_out(pattern: &str) -> usize {
     groups.into_iter().fold(length, usize::saturating_add)
 }
 
-/// Skips what is left of a class of letters.
+/// Skips the rest of a character class.
 fn skip_class(letters: &mut impl Iterator<Item = char>) {
     let mut is_escaped = false;
     letters.find(|letter| {

@@ -1,4 +1,4 @@
-//! Which tokens a folder calls special, and which it adds to the vocabulary, as transformers 5 collects them.
+//! Special and added tokens of a folder, as transformers 5 collects them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,31 +6,31 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::class::Class;
+use super::class::TokenizerClass;
 use crate::ModelError;
 use crate::formats::Extras;
 
 /// The special tokens that every tokenizer may have, in transformers' order.
 const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// What the settings call an object that is a token.
+/// The type tag of a token object in the settings.
 const TOKEN: &str = "AddedToken";
 
-/// What `tokenizer_config.json` and its older companions say.
+/// The contents of `tokenizer_config.json` and its older companions.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// `tokenizer_config.json`, with what `special_tokens_map.json` overrides in it.
+    /// `tokenizer_config.json`, with the overrides of `special_tokens_map.json`.
     pub(super) source: Value,
     /// Named tokens, the standard ones first.
     pub(super) named: Vec<(String, AddedToken)>,
     /// Special tokens without a name.
     pub(super) extra: Vec<AddedToken>,
-    /// Tokens added to the vocabulary, by the id that the files give.
+    /// Tokens added to the vocabulary, by their id in the files.
     pub(super) added: BTreeMap<u32, AddedToken>,
 }
 
 impl Settings {
-    /// Reads the files beside a `tokenizer.json`, whose own added tokens are `stored`.
+    /// Reads the files beside a `tokenizer.json` whose own added tokens are `stored`.
     ///
     /// # Errors
     /// Broken JSON, or a token that is neither a text nor an object with `content`.
@@ -45,7 +45,7 @@ impl Settings {
                 added.insert(id, token(&path, "added_tokens_decoder", value)?);
             }
         }
-        // Older folders: the map's tokens win over the settings', and added tokens stand in files of their own.
+        // Older folders: the map's tokens override the settings', and added tokens are in their own files.
         if !is_complete && let Some(map) = extras.json(folder, "special_tokens_map.json")? {
             overlay(&mut source, map);
         }
@@ -65,8 +65,8 @@ impl Settings {
         self.source["tokenizer_class"].as_str()
     }
 
-    /// Gives the named tokens that no file names, not even as none, the class's own.
-    pub(super) fn complete(&mut self, class: &Class) {
+    /// Adds the class's own tokens for names that no file has, not even as null.
+    pub(super) fn complete(&mut self, class: &TokenizerClass) {
         for (name, text) in class.default_tokens() {
             if self.source.get(*name).is_none() {
                 self.named.push(((*name).to_owned(), AddedToken::from(*text, true)));
@@ -76,7 +76,7 @@ impl Settings {
         self.named.sort_by_key(|(name, _)| place(name));
     }
 
-    /// The named token of this name.
+    /// A named token.
     pub(super) fn named_token(&self, name: &str) -> Option<&str> {
         self.named.iter().find(|(known, _)| known == name).map(|(_, token)| token.content.as_str())
     }
@@ -86,10 +86,10 @@ impl Settings {
         self.source.get(name).is_some()
     }
 
-    /// The tokens that are missing in a tokenizer whose added tokens are `known`, in the order in which they are added.
+    /// The tokens missing in a tokenizer whose added tokens are `known`, in the order of addition.
     ///
-    /// How a token is found in texts (with the spaces around it, only as a word) is what its entry among the added tokens
-    /// says; a name says it of tokens without such an entry alone. Of two names for one of those the last one decides.
+    /// The matching of a token in texts (surrounding spaces, whole words) is that of its entry among the added tokens;
+    /// a name defines it only for tokens without an entry. If two names have one such token, the last one decides.
     pub(super) fn missing(&self, known: &[AddedToken]) -> Vec<AddedToken> {
         let mut missing: Vec<AddedToken> =
             self.added.values().filter(|token| !known.contains(token)).cloned().collect();
@@ -106,7 +106,7 @@ impl Settings {
     }
 }
 
-/// Writes what a `special_tokens_map.json` says over the settings. Its objects are tokens, and special, without saying so.
+/// Merges `special_tokens_map.json` into the settings. Its objects are special tokens, without a type tag.
 fn overlay(source: &mut Value, map: Value) {
     let Value::Object(map) = map else { return };
     for (key, mut value) in map {
@@ -123,7 +123,7 @@ fn named(path: &Path, source: &Value) -> Result<Vec<(String, AddedToken)>, Model
     let Some(settings) = source.as_object() else { return Ok(named) };
     for (name, value) in settings {
         let is_standard = NAMED.contains(&name.as_str());
-        // A model's own, such as `image_token`; what is no token under such a name is a setting.
+        // A custom token, such as `image_token`; other values under such a name are settings.
         let is_own = name.ends_with("_token") && (value.is_string() || value["__type"] == TOKEN);
         if (is_standard || is_own) && !value.is_null() {
             named.push((name.clone(), token(path, name, value)?));
@@ -138,7 +138,7 @@ fn named(path: &Path, source: &Value) -> Result<Vec<(String, AddedToken)>, Model
 }
 
 fn extra(path: &Path, source: &Value) -> Result<Vec<AddedToken>, ModelError> {
-    // An object there names tokens, and leaves the list to its older name.
+    // An object there names tokens, and the list keeps its older name.
     let is_list = source["extra_special_tokens"].as_array().is_some_and(|list| !list.is_empty());
     let key = if is_list { "extra_special_tokens" } else { "additional_special_tokens" };
     let list = source[key].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -169,14 +169,14 @@ fn older_added(
     Ok(())
 }
 
-/// Reads a token: a text, or an object with `content` and how it is found in texts.
+/// Reads a token: a text, or an object with `content` and matching properties.
 fn token(path: &Path, name: &str, value: &Value) -> Result<AddedToken, ModelError> {
     if let Some(text) = value.as_str() {
         return Ok(AddedToken::from(text, true));
     }
     let Some(text) = value["content"].as_str() else { return Err(refuse(path, name, value)) };
     let flag = |key: &str, default: bool| value[key].as_bool().unwrap_or(default);
-    // An object that calls itself a token is special where it says so; a name makes it special after that.
+    // A tagged token object is special if it says so; a name makes it special after that.
     let is_special = flag("special", name.ends_with("_token") && value["__type"] != TOKEN);
     Ok(AddedToken::from(text, is_special)
         .single_word(flag("single_word", false))

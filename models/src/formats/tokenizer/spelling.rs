@@ -1,20 +1,20 @@
-//! The bytes that the pieces of a vocabulary stand for.
+//! Decoding of vocabulary pieces to bytes.
 
 use serde_json::Value;
 
-/// How the pieces of a vocabulary spell bytes.
+/// The byte encoding of a vocabulary's pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spelling {
     /// GPT-2's: every byte has a printable character.
     ByteLevel,
     /// SentencePiece's: `▁` is a space, `<0xNN>` a byte; whether the first space of a text is dropped.
     Pieces { drop_first_space: bool },
-    /// Neither: the decoder's text is all there is.
+    /// Neither: only the decoder's text is known.
     Text,
 }
 
 impl Spelling {
-    /// Reads it off the `decoder` of a `tokenizer.json`.
+    /// Detects the encoding from the `decoder` of a `tokenizer.json`.
     pub(super) fn of_decoder(decoder: &Value) -> Self {
         let steps: Vec<&Value> = match decoder["decoders"].as_array() {
             Some(steps) => steps.iter().collect(),
@@ -52,9 +52,9 @@ fn spell_byte_level(piece: &str, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Returns the byte that a character stands for in GPT-2's byte-level alphabet.
+/// The byte of a character in GPT-2's byte-level alphabet.
 ///
-/// Printable bytes stand for themselves; the 68 others, in order, are the characters from U+0100 on.
+/// Printable bytes map to themselves; the 68 others, in order, to the characters from U+0100 on.
 fn byte_of_char(c: char) -> Option<u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     match u32::from(c) {

@@ -6,13 +6,12 @@ use serde_json::Value;
 
 use crate::formats::Extras;
 
-/// The folder of templates beside the default one, each in a file of its name.
+/// The folder of additional chat templates, one per file.
 pub(in crate::formats) const ADDITIONAL: &str = "additional_chat_templates";
 
-/// Collects the templates by name; the one that is used unless another is asked for is called `default`.
+/// Collects the templates by name; the one used unless another is selected is called `default`.
 ///
-/// As in transformers, templates in files stand in for all of `tokenizer_config.json`'s, whether they have the same name
-/// or not.
+/// As in transformers, template files replace all templates of `tokenizer_config.json`, whatever their names.
 pub(super) fn collect(extras: &Extras, settings: &Value) -> BTreeMap<String, String> {
     let in_files: BTreeMap<String, String> = extras.iter().filter_map(|(name, bytes)| in_file(name, bytes)).collect();
     if !in_files.is_empty() {

@@ -1,7 +1,7 @@
-//! LoRA adapters of UNets, in every file that diffusers and PEFT keep them in.
+//! LoRA adapters of UNets, in all file layouts of diffusers and PEFT.
 //!
-//! A layer `P` has two factors, `P.lora_A.weight` and `P.lora_B.weight`; those of a convolution are kernels. [`source`] finds
-//! the file and its settings, [`names`] knows the older spellings, [`write`] writes what diffusers' pipelines load.
+//! A layer `P` has two factors, `P.lora_A.weight` and `P.lora_B.weight`; those of a convolution are kernels. [`source`]
+//! finds the file and its settings, [`names`] parses older spellings, [`write`] writes what diffusers' pipelines load.
 
 mod names;
 mod source;
@@ -19,7 +19,7 @@ use super::component::from_file;
 use super::lora_settings::{Halves, Settings, TrainedLora};
 use crate::ModelError;
 use crate::unet::UNetConfig;
-use names::Part;
+use names::TensorRole;
 use source::Source;
 pub use source::is_unet_lora;
 pub use write::save_unet_lora;
@@ -27,21 +27,21 @@ pub use write::save_unet_lora;
 /// Adapters as read from disk.
 #[derive(Clone, Debug)]
 pub struct UNetLora {
-    /// The file they were read from.
+    /// Their file.
     pub path: PathBuf,
-    /// What they were trained on, if the file says so.
+    /// Their base model, if the file names it.
     pub base: Option<String>,
     /// The change to each weight, by the layer's name without `.weight`; kernels are `[out, height, width, in]`.
     pub layers: BTreeMap<String, LoraLayer>,
-    /// Tensors that take the place of the base's (PEFT's `modules_to_save` and trained biases).
+    /// Tensors that replace the base's (PEFT's `modules_to_save` and trained biases).
     pub replaced: BTreeMap<String, Tensor>,
 }
 
 impl UNetLora {
-    /// The adapters as parameters of a model of this configuration, to go on learning.
+    /// The adapters as parameters of a model of this config, for further training.
     ///
     /// # Errors
-    /// Adapters of several ranks or strengths, tensors in place of the base's.
+    /// Several ranks or scales, replaced tensors.
     pub fn trained(&self, config: &UNetConfig) -> Result<TrainedLora, ModelError> {
         if let Some(name) = self.replaced.keys().next() {
             let reason = "takes the place of the base's, and adapters that learn are nothing but their factors";
@@ -54,11 +54,11 @@ impl UNetLora {
     }
 }
 
-/// Loads adapters for a model of this configuration: from a file, the folder it is in (diffusers' or PEFT's), or a run.
+/// Loads adapters for a model of this config: from a file, its folder (diffusers' or PEFT's), or a run.
 ///
 /// # Errors
-/// Damaged files, adapters of another kind or of a text encoder, layers that the model doesn't have, tensors without
-/// their partner or of another shape.
+/// Damaged files, adapters of another kind or of a text encoder, layers that the model does not have, factors without a
+/// partner or of another shape.
 pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNetLora, ModelError> {
     let Source { file, settings, is_pefts } = Source::open(path)?;
     let path = file.path().to_path_buf();
@@ -82,7 +82,7 @@ pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Resu
     Ok(UNetLora { path, base, layers, replaced: found.replaced })
 }
 
-/// What adapters were trained on, as their file says; `path` is as for [`load_unet_lora`].
+/// The base model that an adapter file names; `path` is as for [`load_unet_lora`].
 ///
 /// # Errors
 /// A damaged file.
@@ -90,12 +90,12 @@ pub fn unet_lora_base(path: &Path) -> Result<Option<String>, ModelError> {
     Ok(Source::open(path)?.settings.and_then(|settings| settings.base))
 }
 
-/// Adds adapters to a model's weights.
+/// Merges adapters into a model's weights.
 ///
 /// # Errors
-/// A layer the model doesn't have, or one of another shape.
+/// A layer that the model does not have, or of another shape.
 pub fn merge_unet_lora(lora: &UNetLora, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ModelError> {
-    // A layer may have both: then its factors were trained on top of what takes the base's place.
+    // A layer may have both: its factors were then trained on top of the replaced tensor.
     for (name, tensor) in &lora.replaced {
         let Some(old) = tensors.get_mut(name) else {
             return Err(ModelError::tensor(&lora.path, name, "the model has no such tensor"));
@@ -117,32 +117,32 @@ pub fn merge_unet_lora(lora: &UNetLora, tensors: &mut BTreeMap<String, Tensor>) 
     Ok(())
 }
 
-/// A file's tensors while they are collected, by layer.
+/// A file's tensors by layer, while it is read.
 #[derive(Default)]
 struct Found {
     halves: BTreeMap<String, Halves>,
     alphas: BTreeMap<String, f64>,
     replaced: BTreeMap<String, Tensor>,
-    /// Whether only layers that the settings mean may have factors: PEFT leaves the others out, diffusers does not.
+    /// Whether layers with factors must be targets of the settings: PEFT ignores other layers, diffusers does not.
     obeys_targets: bool,
 }
 
 impl Found {
-    /// Puts a tensor where it belongs; two spellings of one would leave open which is meant.
-    fn insert(&mut self, layer: String, part: Part, tensor: Tensor) -> Result<(), String> {
+    /// Inserts a tensor; two spellings of one tensor are ambiguous and refused.
+    fn insert(&mut self, layer: String, part: TensorRole, tensor: Tensor) -> Result<(), String> {
         let before = match part {
-            Part::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
-            Part::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
-            Part::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
-            Part::Replaced => self.replaced.insert(layer, tensor).map(drop),
+            TensorRole::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
+            TensorRole::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
+            TensorRole::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
+            TensorRole::Replaced => self.replaced.insert(layer, tensor).map(drop),
         };
         before.map_or(Ok(()), |()| Err("is there twice, under two names".to_owned()))
     }
 
-    /// The change to each layer of a model whose tensors have these shapes.
+    /// The weight change of each layer of a model whose tensors have these shapes.
     ///
     /// # Errors
-    /// A layer that is wrong, and how.
+    /// An invalid layer, with the reason.
     fn layers(
         &mut self,
         settings: Option<&Settings>,
@@ -171,7 +171,7 @@ impl Found {
     }
 }
 
-/// The only number of a tensor.
+/// The value of a one-element tensor.
 fn number(tensor: &Tensor) -> Result<f64, String> {
     let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(|e| e.to_string())?;
     match values[..] {
@@ -180,7 +180,7 @@ fn number(tensor: &Tensor) -> Result<f64, String> {
     }
 }
 
-/// An adapter without settings: its alpha is its rank, if the file does not have another.
+/// An adapter without settings: alpha is its rank unless the file has another.
 fn plain(halves: Halves, alpha: Option<f64>) -> Result<LoraLayer, String> {
     let Halves { a: Some(a), b: Some(b), embedding } = halves else {
         return Err("one of lora_A and lora_B is missing".to_owned());

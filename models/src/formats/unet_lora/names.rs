@@ -1,37 +1,37 @@
-//! The names under which diffusers and PEFT have kept the tensors of adapters.
+//! Names of adapter tensors in diffusers and PEFT, current and older.
 
 use std::collections::BTreeMap;
 
 use crate::unet::UNetConfig;
 
-/// What diffusers puts before the name of a UNet's module.
+/// diffusers' prefix of a UNet's modules.
 pub(super) const PREFIX: &str = "unet.";
-/// What PEFT puts there.
+/// PEFT's prefix of modules.
 const PEFT_PREFIX: &str = "base_model.model.";
 
-/// Which part of its layer's adapter a tensor is.
+/// The role of a tensor in its layer's adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum TensorRole {
     A,
     B,
     Alpha,
-    /// No part of an adapter: it takes the place of the base's tensor of this name.
+    /// Not a factor: it replaces the base's tensor of this name.
     Replaced,
 }
 
-/// PEFT's marks of the two factors.
-const MARKS: [(&str, Part); 2] = [(".lora_A.", Part::A), (".lora_B.", Part::B)];
+/// PEFT's infixes of the two factors.
+const MARKS: [(&str, TensorRole); 2] = [(".lora_A.", TensorRole::A), (".lora_B.", TensorRole::B)];
 
-/// The ends of other names: diffusers', those of attention processors, and an alpha.
-const ENDS: [(&str, Part); 5] = [
-    (".lora.down.weight", Part::A),
-    (".lora.up.weight", Part::B),
-    ("_lora.down.weight", Part::A),
-    ("_lora.up.weight", Part::B),
-    (".alpha", Part::Alpha),
+/// Suffixes of other spellings: diffusers', those of attention processors, and an alpha.
+const ENDS: [(&str, TensorRole); 5] = [
+    (".lora.down.weight", TensorRole::A),
+    (".lora.up.weight", TensorRole::B),
+    ("_lora.down.weight", TensorRole::A),
+    ("_lora.up.weight", TensorRole::B),
+    (".alpha", TensorRole::Alpha),
 ];
 
-/// Parts of names that say that the tensor is of something that is not built, and what to do.
+/// Name components of unsupported adapters, and what to do about them.
 const OTHERS: [(&str, &str); 10] = [
     ("text_encoder", "adapters of a text encoder are not supported; only the UNet's are"),
     ("lora_te", "a file of kohya's scripts; load it with diffusers and save it again"),
@@ -45,10 +45,10 @@ const OTHERS: [(&str, &str); 10] = [
     ("custom_diffusion", "custom diffusion is not supported; only LoRA is"),
 ];
 
-/// Whether a tensor of PEFT's own file has a name that PEFT reads.
+/// Checks that PEFT reads a tensor of this name in its own file.
 ///
 /// # Errors
-/// It hasn't; the reason.
+/// It does not; the reason.
 pub(super) fn check_pefts(name: &str) -> Result<(), String> {
     if name.starts_with(PEFT_PREFIX) {
         return Ok(());
@@ -56,18 +56,18 @@ pub(super) fn check_pefts(name: &str) -> Result<(), String> {
     Err(format!("its name does not begin with `{PEFT_PREFIX}`, so peft would leave it out"))
 }
 
-/// The layer that a tensor belongs to, and which part of its adapter it is; for [`Part::Replaced`] the whole name of the
-/// tensor that it replaces. `shapes` are the model's tensors.
+/// The layer of a tensor and its role in the adapter; for [`TensorRole::Replaced`] the full name of the replaced tensor.
+/// `shapes` are the model's tensors.
 ///
 /// # Errors
-/// A tensor of something else than a UNet's LoRA; the reason.
+/// A tensor of something other than a UNet's LoRA; the reason.
 pub(super) fn parse(
     name: &str,
     config: &UNetConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
-) -> Result<(String, Part), String> {
+) -> Result<(String, TensorRole), String> {
     let is_kind = |mark: &str| match mark {
-        // A module of a UNet may have these in its name, further in.
+        // A UNet module may have these further inside its name.
         "text_encoder" | "lora_te" | "lora_unet_" | "transformer." => name.starts_with(mark),
         _ => name.contains(mark),
     };
@@ -81,16 +81,16 @@ pub(super) fn parse(
     let plain = path.replace(".modules_to_save.default", "").replace(".base_layer", "");
     let plain = config.canonical_name(&plain);
     if shapes.contains_key(&plain) {
-        return Ok((plain, Part::Replaced));
+        return Ok((plain, TensorRole::Replaced));
     }
     Err("not a tensor of a LoRA adapter, nor one of the model's".to_owned())
 }
 
-/// The layer and the part of a factor's name, if it is one.
-fn factor(path: &str) -> Result<Option<(&str, Part)>, String> {
+/// The layer and role of a factor by its name, if it is one.
+fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
     for (mark, part) in MARKS {
         let Some((layer, rest)) = path.split_once(mark) else { continue };
-        // A state as it is in memory has the adapter's name there.
+        // An in-memory state dict has the adapter's name there.
         match rest.split_once('.').map_or(rest, |(_, end)| end) {
             "weight" => return Ok(Some((layer, part))),
             "bias" => return Err("a bias of its own in LoRA (lora_bias) is not supported".to_owned()),
@@ -100,11 +100,11 @@ fn factor(path: &str) -> Result<Option<(&str, Part)>, String> {
     Ok(ENDS.iter().find_map(|(end, part)| Some((path.strip_suffix(end)?, *part))))
 }
 
-/// The name of a layer as the model has it.
+/// The name of a layer in the model.
 fn layer_name(stored: &str, config: &UNetConfig) -> String {
     let layer = stored.replace(".processor.", ".");
     let canonical = config.canonical_name(&format!("{layer}.weight"));
     let layer = canonical.strip_suffix(".weight").unwrap_or(&layer).to_owned();
-    // Names of attention processors leave out that the output projection is a list.
+    // Attention-processor names omit the list index of the output projection.
     if layer.ends_with(".to_out") { format!("{layer}.0") } else { layer }
 }

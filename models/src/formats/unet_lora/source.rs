@@ -1,4 +1,4 @@
-//! Where adapters and their settings are: diffusers' file with its header, or PEFT's folder of two files.
+//! Locates adapters and their settings: diffusers' file with its header, or PEFT's folder of two files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,34 +11,34 @@ use crate::formats::lora_settings::Settings;
 use crate::formats::resolve;
 use crate::weights_file::WeightsFile;
 
-/// The name that diffusers gives a file of adapters.
+/// diffusers' name of an adapter file.
 pub(super) const FILE: &str = "pytorch_lora_weights.safetensors";
-/// Where in its header PEFT's settings are.
+/// The header key of PEFT's settings.
 pub(super) const SETTINGS: &str = "lora_adapter_metadata";
 /// PEFT's two files.
 const PEFT_FILE: &str = "adapter_model.safetensors";
 const PEFT_CONFIG: &str = "adapter_config.json";
 
-/// Whether a path is one of adapters, by its name: diffusers' or PEFT's file, or a folder (or a run) that has one.
+/// Whether a path names adapters: diffusers' or PEFT's file, or a folder (or a run) with one.
 pub fn is_unet_lora(path: &Path) -> bool {
     let path = resolve(path);
     let is_named = path.file_name().is_some_and(|name| name == FILE || name == PEFT_FILE);
     (is_named && path.is_file()) || path.join(FILE).is_file() || path.join(PEFT_CONFIG).is_file()
 }
 
-/// A file of adapters, open, with its settings if there are any.
+/// An open adapter file, with its settings if there are any.
 pub(super) struct Source {
     pub(super) file: WeightsFile,
     pub(super) settings: Option<Settings>,
-    /// Whether they lie beside it, as PEFT writes them, and not in its header.
+    /// Whether settings are in a separate file, as in PEFT's folders, rather than in the header.
     pub(super) is_pefts: bool,
 }
 
 impl Source {
-    /// Opens the adapters at a path: a file, a folder that diffusers or PEFT wrote, or a run.
+    /// Opens the adapters at a path: a file, a folder of diffusers or PEFT, or a run.
     ///
     /// # Errors
-    /// No such file, a damaged one, or settings of adapters that are not built here.
+    /// No such file, a damaged one, or unsupported settings.
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let path = resolve(path);
         let (weights, config) = places(&path)?;
@@ -52,10 +52,10 @@ impl Source {
     }
 }
 
-/// The file of weights, and that of settings where they are not in its header.
+/// The weight file, and the settings file if they are not in its header.
 fn places(path: &Path) -> Result<(PathBuf, Option<PathBuf>), ModelError> {
     if !path.is_dir() {
-        // PEFT's weights say nothing without the file beside them.
+        // PEFT's weights need the settings beside them.
         let config = path.with_file_name(PEFT_CONFIG);
         let is_pefts = path.file_name().is_some_and(|name| name == PEFT_FILE) && config.is_file();
         return Ok((path.to_path_buf(), is_pefts.then_some(config)));
@@ -80,10 +80,10 @@ fn nothing_here(path: &Path) -> String {
     }
 }
 
-/// PEFT's settings of the UNet in a header, if they are there.
+/// PEFT's settings of the UNet in a header, if present.
 ///
-/// Pipelines write the settings of all their parts, each key with the part's name before it; a UNet alone
-/// (`unet.save_lora_adapter`) writes its own as they are.
+/// Pipelines write the settings of all their components, each key prefixed by the component's name; a UNet alone
+/// (`unet.save_lora_adapter`) writes its own without a prefix.
 fn header_settings(path: &Path, text: Option<&String>) -> Result<Option<Settings>, ModelError> {
     let Some(text) = text else { return Ok(None) };
     let wrong = |e: &serde_json::Error| ModelError::format(path, format!("broken `{SETTINGS}` in the header: {e}"));

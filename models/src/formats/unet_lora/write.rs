@@ -15,13 +15,13 @@ use crate::formats::component::to_file;
 use crate::formats::save::write_described;
 use crate::formats::staging::Staging;
 
-/// Writes a folder with the file that diffusers' `load_lora_weights` loads, whole or not at all.
+/// Writes a folder with the file that diffusers' `load_lora_weights` loads, atomically.
 ///
-/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is what they were trained
-/// on and is written as it is. They lie in one file, whatever its size.
+/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is the base model's name,
+/// written verbatim. All tensors go into one file of any size.
 ///
 /// # Errors
-/// No adapters, a name of another form, or the system refuses to write.
+/// No adapters, an invalid tensor name, an I/O error.
 pub fn save_unet_lora(
     folder: &Path,
     base: &str,
@@ -51,7 +51,7 @@ pub fn save_unet_lora(
     staging.publish()
 }
 
-/// PEFT's settings as diffusers puts them into the header.
+/// PEFT's settings as diffusers stores them in the header.
 fn written_settings(base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
     let settings = json!({
         "alpha_pattern": {},

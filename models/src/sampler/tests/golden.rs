@@ -12,7 +12,7 @@ fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }
 
-/// The toy model of the script.
+/// The toy model of the golden script.
 fn model(latent: &[f32], time: f64) -> Vec<f32> {
     latent.iter().map(|x| 0.3 * x + 0.1 * (time / 100.0).sin() as f32).collect()
 }
@@ -20,12 +20,12 @@ fn model(latent: &[f32], time: f64) -> Vec<f32> {
 fn check_close(name: &str, step: usize, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{name} {step}");
     for (got, expected) in got.iter().zip(expected) {
-        // Their tables are f32; latents without a bound grow to 30.
+        // diffusers' tables are f32; unclipped latents grow to 30.
         assert!((got - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name} {step}: {got} is not {expected}");
     }
 }
 
-/// The sampler of a case, through the file that diffusers writes of its scheduler, or made from another's file.
+/// The plan of a case, from diffusers' own file of its scheduler, or from another scheduler's file.
 fn plan(case: &Value) -> SamplingPlan {
     let scheduler = Scheduler::parse(Path::new("golden"), case["config"].as_str().unwrap()).unwrap();
     let sampler = match (case["eta"].as_f64(), case["sampler"].as_str()) {

@@ -9,15 +9,15 @@ const HERE: NoiseLevel = NoiseLevel { signal: 0.6, noise: 0.8 };
 const THERE: NoiseLevel = NoiseLevel { signal: 0.8, noise: 0.6 };
 const ANCESTRAL: Sampler = Sampler::Ddpm { variance: Variance::Small };
 
-/// Steps from level to level; the last begins at the cleanest timestep.
+/// Strides between levels; the last starts at the cleanest timestep.
 fn through(levels: &[NoiseLevel]) -> Vec<Stride> {
     let n = levels.len() - 1;
     let stride = |i: usize| Stride { from: levels[i], to: levels[i + 1], is_from_cleanest: i + 1 == n };
     (0..n).map(stride).collect()
 }
 
-fn sampling(sampler: Sampler, clip: Option<f64>) -> Sampling {
-    Sampling::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, NoiseLevel::IMAGE]), clip).unwrap()
+fn sampling(sampler: Sampler, clip: Option<f64>) -> SamplerSteps {
+    SamplerSteps::new(sampler, Prediction::Epsilon, through(&[HERE, THERE, NoiseLevel::IMAGE]), clip).unwrap()
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -33,7 +33,7 @@ fn an_ancestral_step_by_hand() {
     assert!(near(weights.deviation.powi(2), 63.0 / 256.0));
     let large = sampling(Sampler::Ddpm { variance: Variance::Large }, None).weights[0];
     assert!(near(large.deviation.powi(2), 7.0 / 16.0));
-    // DDIM with eta 1 is the same draw.
+    // DDIM with eta 1 has the same Gaussian.
     let (ddpm, ddim) = (sampling(ANCESTRAL, None).gaussian(0), sampling(Sampler::Ddim { eta: 1.0 }, None).gaussian(0));
     assert!(near(ddpm.of_latent, ddim.of_latent) && near(ddpm.of_prediction, ddim.of_prediction));
     assert!(near(ddpm.deviation, ddim.deviation));
@@ -47,7 +47,7 @@ fn the_last_step_to_the_image_is_no_decision() {
         assert_eq!(sampling.gaussian(1).deviation, 0.0);
         assert_eq!(sampling.log_density(1, &[1.0], &[0.5], &[7.0]), 0.0);
         assert_eq!(sampling.slopes(1, &[1.0], &[0.5], &[7.0]), [0.0]);
-        // (x - .6 eps) / .8, whatever the draw.
+        // (x - .6 eps) / .8, for any draw.
         assert!(near(f64::from(sampling.step(1, &[1.0], &[0.5], None, &[9.0]).next[0]), 0.875));
     }
     assert!(!sampling(Sampler::Euler, None).is_stochastic());
@@ -57,7 +57,7 @@ fn the_last_step_to_the_image_is_no_decision() {
 fn a_last_step_from_elsewhere_draws_the_large_variance_only() {
     let last = Stride { from: THERE, to: NoiseLevel::IMAGE, is_from_cleanest: false };
     let deviation = |variance| {
-        let sampling = Sampling::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
+        let sampling = SamplerSteps::new(Sampler::Ddpm { variance }, Prediction::Epsilon, vec![last], None).unwrap();
         sampling.gaussian(0).deviation
     };
     assert_eq!(deviation(Variance::Small), 0.0);
@@ -84,7 +84,7 @@ fn ddim_goes_down_by_equal_strides() {
 
 #[test]
 fn log_densities_by_hand() {
-    // Two elements, one and two deviations off: -(1 + 4) / 2 - 2 ln 0.5 - ln tau.
+    // Two elements, one and two standard deviations off: -(1 + 4) / 2 - 2 ln 0.5 - ln tau.
     let expected = -2.5 - 2.0 * 0.5f64.ln() - std::f64::consts::TAU.ln();
     assert!(near(log_density(&[1.0, 2.0], 0.5, &[1.5, 3.0]), expected));
     assert_eq!(log_density(&[1.0], 0.0, &[3.0]), 0.0);
@@ -116,12 +116,12 @@ fn the_gaussian_is_the_mean_of_a_step() {
     for prediction in [Prediction::Epsilon, Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 0.4 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
             let levels = [HERE, THERE, NoiseLevel { signal: 0.9, noise: 0.2 }, NoiseLevel::IMAGE];
-            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
+            let sampling = SamplerSteps::new(sampler, prediction, through(&levels), None).unwrap();
             for (step, level) in levels[..3].iter().enumerate() {
                 let gaussian = sampling.gaussian(step);
                 let mean = sampling.mean(step, &[0.7], &[-0.4], None)[0];
                 let mixed = gaussian.of_latent * f64::from(0.7f32) + gaussian.of_prediction * f64::from(-0.4f32);
-                // The solver's mean has the previous estimate in it, which is this one where there is none.
+                // The solver's mean includes the previous estimate, which equals this one if there is none.
                 let previous = sampling.weights[step].previous;
                 let clean = prediction.clean(*level).of(0.7, -0.4);
                 assert!(near(mean, mixed + previous * clean), "{prediction:?} {sampler:?} {step}");
@@ -140,7 +140,7 @@ fn guidance_goes_beyond_the_conditional_prediction() {
 #[test]
 fn bad_settings_are_refused() {
     let refused = |sampler, prediction, levels: &[NoiseLevel]| {
-        Sampling::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
+        SamplerSteps::new(sampler, prediction, through(levels), None).unwrap_err().to_string()
     };
     let blind = NoiseLevel { signal: 0.0, noise: 1.0 };
     assert_eq!(
@@ -157,7 +157,7 @@ fn without_signal_every_sampler_makes_numbers() {
     let levels = [NoiseLevel { signal: 0.0, noise: 1.0 }, HERE, THERE, NoiseLevel::IMAGE];
     for prediction in [Prediction::Velocity, Prediction::Flow] {
         for sampler in [ANCESTRAL, Sampler::Ddim { eta: 1.0 }, Sampler::Euler, Sampler::DpmSolverPlusPlus2M] {
-            let sampling = Sampling::new(sampler, prediction, through(&levels), None).unwrap();
+            let sampling = SamplerSteps::new(sampler, prediction, through(&levels), None).unwrap();
             let (mut latent, mut previous) = (vec![0.3, -1.0], None);
             for step in 0..3 {
                 let made = sampling.step(step, &latent, &[0.1, 0.2], previous.as_deref(), &[1.0, -1.0]);
@@ -171,7 +171,7 @@ fn without_signal_every_sampler_makes_numbers() {
 #[test]
 fn public_types_can_cross_threads() {
     fn check<T: Send + Sync>() {}
-    check::<(Sampling, Sampler, Stride, Step, StepGaussian)>();
+    check::<(SamplerSteps, Sampler, Stride, Step, StepGaussian)>();
     check::<SamplingPlan>();
     check::<crate::scheduler::Scheduler>();
 }

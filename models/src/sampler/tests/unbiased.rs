@@ -1,5 +1,5 @@
-//! Every way of drawing decisions estimates the same gradient: that of the expected sum of log-ratios over the decisions
-//! that lead to the data.
+//! Every scheme of drawing decisions estimates the same gradient: that of the expected sum of log-ratios over the
+//! decisions that lead to the data.
 //!
 //! The data are one number from N(m, 1). With noise that keeps the variance all latents have variance 1, and the exact
 //! reverse of noising is ancestral sampling with the large variance and the prediction E[eps | x_t] = noise (x_t - signal
@@ -12,13 +12,13 @@ use super::*;
 
 const MEAN: f64 = 0.7;
 const BETAS: [f64; 4] = [0.2, 0.3, 0.4, 0.5];
-/// Of the policy that learns, and of another one that made the trajectories which are replayed.
+/// The trained policy, and the behaviour policy of replayed trajectories.
 const LEARNER: Offset = Offset { slope: 0.3, shift: -0.2 };
 const BEHAVIOUR: Offset = Offset { slope: -0.15, shift: 0.25 };
 const REFERENCE: Offset = Offset { slope: 0.0, shift: 0.0 };
 const DRAWS: usize = 40_000;
 
-/// What a policy predicts beyond the reference.
+/// A policy's prediction minus the reference's.
 #[derive(Clone, Copy)]
 struct Offset {
     slope: f64,
@@ -29,10 +29,10 @@ type Gradient = [f64; 2];
 
 struct World {
     schedule: NoiseSchedule,
-    sampling: Sampling,
+    sampling: SamplerSteps,
 }
 
-/// A decision: where, from what to what.
+/// A decision: its step, the latent before and after.
 type Decision = (usize, f64, f64);
 
 impl World {
@@ -41,10 +41,10 @@ impl World {
         let timesteps: Vec<usize> = (0..BETAS.len()).rev().collect();
         let sampler = Sampler::Ddpm { variance: Variance::Large };
         let strides = sampler.strides(&schedule, &timesteps, NoiseLevel::IMAGE);
-        Self { sampling: Sampling::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
+        Self { sampling: SamplerSteps::new(sampler, Prediction::Epsilon, strides, None).unwrap(), schedule }
     }
 
-    /// The steps whose decisions are left to chance: all but the last.
+    /// The stochastic steps: all but the last.
     fn steps(&self) -> std::ops::Range<usize> {
         0..self.sampling.n_steps() - 1
     }
@@ -70,7 +70,7 @@ impl World {
         self.sampling.log_density(step, &[x as f32], &[prediction], &[next as f32])
     }
 
-    /// A draw of the next latent.
+    /// Draws the next latent.
     fn act(&self, policy: Offset, step: usize, x: f64, rng: &mut Rng) -> f64 {
         let gaussian = self.sampling.gaussian(step);
         let mean = gaussian.of_latent * x + gaussian.of_prediction * self.predict(policy, step, x);
@@ -88,7 +88,7 @@ impl World {
         self.steps().map(&mut decide).collect()
     }
 
-    /// The noise, and what it makes of an image at a step.
+    /// The noise and the noised image at a step.
     fn noised(&self, step: usize, rng: &mut Rng) -> (f64, f64) {
         let (clean, noise) = (MEAN + normal(rng), normal(rng));
         let level = self.level(step);
@@ -119,7 +119,7 @@ fn sum(gradients: impl Iterator<Item = Gradient>) -> Gradient {
     gradients.fold([0.0; 2], |total, gradient| [total[0] + gradient[0], total[1] + gradient[1]])
 }
 
-/// How many standard errors the mean of many draws is from the exact gradient, the larger of both parameters.
+/// The distance of the mean of many draws from the exact gradient in standard errors, the larger of both parameters.
 fn distance(seed: u64, mut draw: impl FnMut(&World, &mut Rng) -> Gradient) -> f64 {
     let (world, mut rng) = (World::new(), Rng::seed_from_u64(seed));
     let draws: Vec<Gradient> = (0..DRAWS).map(|_| draw(&world, &mut rng)).collect();
@@ -132,14 +132,14 @@ fn distance(seed: u64, mut draw: impl FnMut(&World, &mut Rng) -> Gradient) -> f6
     of(0).max(of(1))
 }
 
-/// The stated interval: four standard errors, which chance leaves in one of 8000 such tests. The seeds are fixed.
+/// The confidence interval: four standard errors, exceeded by chance in one of 8000 such tests. The seeds are fixed.
 fn check(name: &str, distance: f64) {
     assert!(distance < 4.0, "{name} is {distance} standard errors from the exact gradient");
 }
 
 #[test]
 fn the_reference_is_exact() {
-    // Its reverse chain has the marginals of noising: mean signal m and variance 1 before the last step.
+    // The reverse chain has the marginals of noising: mean signal m and variance 1 before the last step.
     let (world, mut rng) = (World::new(), Rng::seed_from_u64(1));
     let ends: Vec<f64> = (0..DRAWS).map(|_| world.trajectory(REFERENCE, &mut rng).pop().unwrap().2).collect();
     let mean = ends.iter().sum::<f64>() / DRAWS as f64;
@@ -151,13 +151,14 @@ fn the_reference_is_exact() {
 
 #[test]
 fn forward_noising_is_unbiased() {
-    // x_t from q(x_t | x_0), x_s from q(x_s | x_t, x_0): noising done in the other order.
+    // x_t from q(x_t | x_0), x_s from q(x_s | x_t, x_0): noising in the other order.
     let drawn = distance(2, |world, rng| {
         sum(world.steps().map(|step| {
             let (noise, x) = world.noised(step, rng);
             let strides = vec![world.sampling.strides[step]];
             let posterior =
-                Sampling::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, strides, None).unwrap();
+                SamplerSteps::new(Sampler::Ddpm { variance: Variance::Small }, Prediction::Epsilon, strides, None)
+                    .unwrap();
             let made = posterior.step(0, &[x as f32], &[noise as f32], None, &[normal(rng) as f32]);
             world.gradient((step, x, f64::from(made.next[0])))
         }))
@@ -167,7 +168,7 @@ fn forward_noising_is_unbiased() {
 
 #[test]
 fn squared_errors_are_the_same_gradient() {
-    // All next latents at once: minus the weight times the squared error between the noise and the prediction.
+    // All next latents in expectation: minus the weight times the squared error between the noise and the prediction.
     let errors = distance(3, |world, rng| {
         sum(world.steps().map(|step| {
             let (noise, x) = world.noised(step, rng);
@@ -217,7 +218,7 @@ fn replayed_trajectories_are_unbiased_with_importance_weights() {
         distance(7, |world, rng| {
             let mut log_weight = 0.0;
             sum(world.trajectory(BEHAVIOUR, rng).into_iter().map(|decision| {
-                // A decision counts by how likely it and all before it are under the reference.
+                // A decision is weighted by the likelihood ratio of it and all earlier ones under the reference.
                 log_weight += world.log_density(REFERENCE, decision) - world.log_density(BEHAVIOUR, decision);
                 let weight = if is_weighted { log_weight.exp() } else { 1.0 };
                 world.gradient(decision).map(|slope| weight * slope)
@@ -225,6 +226,6 @@ fn replayed_trajectories_are_unbiased_with_importance_weights() {
         })
     };
     check("a replayed trajectory", replayed(true));
-    // The interval is narrow enough to see what the weights are for.
+    // The interval is narrow enough to detect missing weights.
     assert!(replayed(false) > 20.0);
 }

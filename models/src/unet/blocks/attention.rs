@@ -1,4 +1,4 @@
-//! Attention over the pixels of an image.
+//! Self-attention over the pixels of an image.
 
 use candle_core::Tensor;
 use engine::EngineError;
@@ -8,14 +8,14 @@ use super::own_pixels;
 use crate::network::{GroupNorm, Layers};
 use crate::unet::shapes::Shapes;
 
-/// A norm, attention, and the sum with what came in (`Attention` of diffusers' blocks without a caption).
+/// A norm, attention and a residual connection (`Attention` of diffusers' blocks without a caption).
 #[derive(Clone, Debug)]
 pub(in crate::unet) struct PixelAttention {
     pub(in crate::unet) name: String,
     pub(in crate::unet) width: usize,
     pub(in crate::unet) head_size: usize,
     pub(in crate::unet) norm: GroupNorm,
-    /// What the sum is divided by.
+    /// The divisor of the residual sum.
     pub(in crate::unet) scale: f64,
 }
 

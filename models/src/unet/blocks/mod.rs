@@ -1,4 +1,4 @@
-//! What a UNet is made of; the names are diffusers'.
+//! The building blocks of a UNet; their names are diffusers'.
 
 mod attention;
 mod resample;
@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 use engine::ops::{Block, Grid};
 
-/// Each image's pixels see all pixels of the image.
+/// Self-attention blocks: each image's pixels see all pixels of the image.
 pub(super) fn own_pixels(grid: Grid) -> Arc<[Block]> {
     let pixels = grid.height * grid.width;
     let rows = |image: usize| image * pixels..(image + 1) * pixels;
     (0..grid.images).map(|image| Block { queries: rows(image), keys: rows(image) }).collect()
 }
 
-/// Each image's pixels see the rows of its caption.
+/// Cross-attention blocks: each image's pixels see the rows of its caption.
 pub(super) fn captions(grid: Grid, of_image: &[Range<usize>]) -> Arc<[Block]> {
     let pixels = grid.height * grid.width;
     let block = |(image, keys): (usize, &Range<usize>)| Block {

@@ -1,4 +1,4 @@
-//! From one size of images to the next.
+//! Downsampling and upsampling of images.
 
 use candle_core::Tensor;
 use engine::EngineError;
@@ -7,7 +7,7 @@ use engine::ops::{self, Convolution, Grid, Padding};
 use crate::network::Layers;
 use crate::unet::shapes::Shapes;
 
-/// To half the size by a convolution of stride 2 (`Downsample2D`).
+/// Halves the size by a convolution of stride 2 (`Downsample2D`).
 #[derive(Clone, Debug)]
 pub(in crate::unet) struct Down {
     pub(in crate::unet) name: String,
@@ -15,7 +15,7 @@ pub(in crate::unet) struct Down {
     pub(in crate::unet) padding: usize,
 }
 
-/// To twice the size by repeated pixels and a convolution (`Upsample2D`).
+/// Doubles the size by nearest-neighbour upsampling and a convolution (`Upsample2D`).
 #[derive(Clone, Debug)]
 pub(in crate::unet) struct Up {
     pub(in crate::unet) name: String,
@@ -35,7 +35,7 @@ impl Down {
         Convolution { stride: 2, padding }
     }
 
-    /// The grid that comes out; `None` for images that are too small.
+    /// The output grid; `None` for images that are too small.
     pub(in crate::unet) fn output(&self, grid: Grid) -> Option<Grid> {
         self.convolution().output(grid, (3, 3))
     }
@@ -63,7 +63,7 @@ impl Up {
     }
 }
 
-/// Images of another size, each pixel the one at its place; PyTorch's `nearest` for any two sizes.
+/// Nearest-neighbour resizing, as PyTorch's `nearest` for any two sizes.
 fn gather_nearest(x: &Tensor, grid: Grid, target: Grid) -> Result<Tensor, EngineError> {
     let place = |to: usize, from: usize, at: usize| (at * from / to).min(from - 1);
     let mut rows = Vec::with_capacity(target.rows());
@@ -76,7 +76,7 @@ fn gather_nearest(x: &Tensor, grid: Grid, target: Grid) -> Result<Tensor, Engine
     Ok(ops::embedding(&rows, x)?)
 }
 
-/// Images of half the size, each pixel the mean of four; an odd last row or column is left out.
+/// 2x2 average pooling; an odd last row or column is dropped.
 pub(super) fn mean_of_four(x: &Tensor, grid: Grid) -> Result<Tensor, EngineError> {
     let (height, width) = (grid.height / 2, grid.width / 2);
     let corner = |dy: usize, dx: usize| {

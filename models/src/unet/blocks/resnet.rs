@@ -1,4 +1,4 @@
-//! The residual block, which also tells the pixels the time.
+//! Residual block with timestep conditioning.
 
 use candle_core::Tensor;
 use engine::EngineError;
@@ -8,27 +8,28 @@ use super::mean_of_four;
 use crate::network::{GroupNorm, Layers};
 use crate::unet::shapes::Shapes;
 
-/// Two convolutions with norms before them, the time added in between, and the sum with what came in (`ResnetBlock2D`).
+/// Two convolutions with norms before them, the timestep embedding added in between, and a residual connection
+/// (`ResnetBlock2D`).
 #[derive(Clone, Debug)]
 pub(in crate::unet) struct Resnet {
     pub(in crate::unet) name: String,
     pub(in crate::unet) n_in: usize,
     pub(in crate::unet) n_out: usize,
-    /// Width of the embedding of the time.
+    /// Width of the timestep embedding.
     pub(in crate::unet) time: usize,
     pub(in crate::unet) norm: GroupNorm,
-    /// What the sum is divided by.
+    /// The divisor of the residual sum.
     pub(in crate::unet) scale: f64,
     pub(in crate::unet) change: Change,
 }
 
-/// Whether a residual block changes the size of images.
+/// The size change of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::unet) enum Change {
     None,
-    /// To half, as means of four pixels.
+    /// Downsampling by 2x2 average pooling.
     Down,
-    /// To twice, with each pixel four times.
+    /// Nearest-neighbour upsampling.
     Up,
 }
 
@@ -49,7 +50,7 @@ impl Resnet {
         self.n_in != self.n_out
     }
 
-    /// The grid that comes out.
+    /// The output grid.
     pub(in crate::unet) fn output(&self, grid: Grid) -> Grid {
         match self.change {
             Change::None => grid,
@@ -58,7 +59,7 @@ impl Resnet {
         }
     }
 
-    /// `time` is the embedding of each image's time after its activation.
+    /// Applies the block; `time` is each image's timestep embedding after its activation.
     pub(in crate::unet) fn run(
         &self,
         x: &Tensor,

@@ -1,4 +1,4 @@
-//! Transformers over the pixels of an image that look at its caption.
+//! Transformers over the pixels of an image, with cross-attention to its caption.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::network::{GroupNorm, Layers};
 use crate::unet::batch::Contexts;
 use crate::unet::shapes::Shapes;
 
-/// What is added to the variance in norms of rows: the one value that diffusers gives it.
+/// Epsilon of the layer norms, a constant in diffusers.
 const EPSILON: f64 = 1e-5;
 
-/// A norm, a way in, blocks, a way out, and the sum with what came in (`Transformer2DModel`).
+/// A norm, an input projection, blocks, an output projection and a residual connection (`Transformer2DModel`).
 #[derive(Clone, Debug)]
 pub(in crate::unet) struct Transformer {
     pub(in crate::unet) name: String,
@@ -24,13 +24,13 @@ pub(in crate::unet) struct Transformer {
     /// Width of the caption's hidden states.
     pub(in crate::unet) context: usize,
     pub(in crate::unet) n_groups: usize,
-    /// Whether it is entered and left by matrices.
+    /// Whether the projections are linear layers rather than 1x1 convolutions.
     pub(in crate::unet) linear_projection: bool,
-    /// Whether the first attention of a block looks at the caption too.
+    /// Whether the first attention of a block is cross-attention to the caption too.
     pub(in crate::unet) only_caption: bool,
 }
 
-/// Who sees whom.
+/// The attention patterns of a block.
 struct Sight<'a> {
     contexts: &'a Contexts,
     captions: Arc<[Block]>,
@@ -119,7 +119,7 @@ impl Transformer {
     }
 }
 
-/// Attention of the rows of `x` to those of `seen`. A caption of several images is projected once.
+/// Attention of the rows of `x` to those of `seen`. A caption shared by several images is projected once.
 fn attend(
     x: &Tensor,
     seen: &Tensor,

@@ -1,4 +1,4 @@
-//! Adapters in the files of each writer (`tests/golden/unet_adapters.py` made the numbers), and what is refused in them.
+//! Adapters in the files of each writer (`tests/golden/unet_adapters.py` made the numbers), and refused ones.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,10 +47,10 @@ fn only_plain_adapters_go_on_learning() {
     assert!(load(&golden("memory"), &config).unwrap().trained(&config).is_ok());
 }
 
-/// A folder that is written anew for each file.
-struct Place(tempfile::TempDir);
+/// A folder that is rewritten for each file.
+struct AdapterFolder(tempfile::TempDir);
 
-impl Place {
+impl AdapterFolder {
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -67,8 +67,8 @@ impl Place {
     }
 }
 
-/// A safetensors file by hand: its header with what is said of it, and the numbers.
-fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashMap<String, String>>) {
+/// A hand-written safetensors file with this metadata.
+fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], metadata: Option<&HashMap<String, String>>) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, tensor) in tensors {
         let start = data.len();
@@ -76,8 +76,8 @@ fn safetensors_of(path: &Path, tensors: &[(String, Tensor)], said: Option<&HashM
         header
             .insert(name.clone(), json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [start, data.len()]}));
     }
-    if let Some(said) = said {
-        header.insert("__metadata__".to_owned(), json!(said));
+    if let Some(metadata) = metadata {
+        header.insert("__metadata__".to_owned(), json!(metadata));
     }
     let header = Value::Object(header).to_string();
     let length = (header.len() as u64).to_le_bytes();
@@ -88,7 +88,7 @@ const FILE: &str = "pytorch_lora_weights.safetensors";
 
 #[test]
 fn settings_are_found_with_and_without_the_name_of_their_part() {
-    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
     let (a, b) = (format!("{LAYER}.lora_A.weight"), format!("{LAYER}.lora_B.weight"));
     let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
     for (settings, scale, base) in [
@@ -107,7 +107,7 @@ fn settings_are_found_with_and_without_the_name_of_their_part() {
 
 #[test]
 fn what_else_a_file_may_hold_is_refused_by_name() {
-    let (config, place) = (files("sd1").config, Place(tempfile::tempdir().unwrap()));
+    let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
     let name = |end: &str| format!("{LAYER}{end}");
     let (a, b) = (name(".lora_A.weight"), name(".lora_B.weight"));
     let refused = |more: &[(&str, &[usize])], settings: Option<&Value>, expected: &str| {
@@ -129,7 +129,7 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
     refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
     refused(&[("unet.nowhere.weight", &[1, 1])], None, "nor one of the model's");
-    // A tensor in the place of the base's must be as large.
+    // A tensor that replaces the base's must have its shape.
     place.write(FILE, &[(&a, &[2, 12]), (&b, &[12, 2]), ("conv_in.bias", &[9])], None);
     let lora = load(place.0.path(), &config).unwrap();
     let message = merge_unet_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();
@@ -148,7 +148,7 @@ fn folders_without_a_file_that_is_read_say_so() {
     for name in ["adapter_config.json", "adapter_model.safetensors"] {
         std::fs::copy(golden("peft").join(name), place.path().join(name)).unwrap();
     }
-    // Either of the two files, and the folder.
+    // Either of the two files, or the folder.
     assert!(
         load(place.path(), &config).is_ok() && load(&place.path().join("adapter_model.safetensors"), &config).is_ok()
     );
@@ -156,7 +156,7 @@ fn folders_without_a_file_that_is_read_say_so() {
     assert!(message().contains("name the file of adapters that is meant"), "{}", message());
 }
 
-/// PEFT leaves such factors out, without a word; of a file of diffusers' it takes the file's layers, whatever is meant.
+/// PEFT ignores such factors silently; in a file of diffusers' the layers of the file count, whatever the targets are.
 #[test]
 fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
     let place = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn factors_that_the_settings_of_peft_do_not_mean_are_refused() {
     }
 }
 
-/// As peft 0.21.2 leaves them out; a file of diffusers' has either name.
+/// As peft 0.21.2 ignores them; a file of diffusers' has either name.
 #[test]
 fn names_that_peft_does_not_read_are_refused_in_its_folders() {
     let (config, place) = (files("sd1").config, tempfile::tempdir().unwrap());
@@ -181,7 +181,7 @@ fn names_that_peft_does_not_read_are_refused_in_its_folders() {
     for (prefix, is_read) in [("base_model.model.", true), ("", false), ("unet.", false)] {
         let (a, b) = (format!("{prefix}{LAYER}.lora_A.weight"), format!("{prefix}{LAYER}.lora_B.weight"));
         let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
-        let inside = Place(tempfile::tempdir_in(place.path()).unwrap());
+        let inside = AdapterFolder(tempfile::tempdir_in(place.path()).unwrap());
         inside.write("adapter_model.safetensors", pair, None);
         std::fs::write(inside.0.path().join("adapter_config.json"), settings.to_string()).unwrap();
         match load(inside.0.path(), &config) {

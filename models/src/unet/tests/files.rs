@@ -1,4 +1,4 @@
-//! Folders and adapters that diffusers wrote, and ours read again.
+//! Folders and adapters written by diffusers, and this crate's own read back.
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ fn halves_are_written_on_request() {
     let folder = place.path().join("unet");
     let options = SaveOptions { dtype: DType::F16, ..SaveOptions::default() };
     save_unet(&folder, &files.config, &files.tensors, options).unwrap();
-    // The golden weights are halves already, so nothing is lost.
+    // The golden weights are representable in half precision, so nothing is lost.
     let again = Arc::new(load_unet(&folder, &Device::Cpu).unwrap());
     assert!(files.tensors.iter().all(|(name, tensor)| flat(tensor) == flat(&again.tensors[name])));
 }

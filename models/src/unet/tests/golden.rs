@@ -33,7 +33,7 @@ pub(super) fn grid(call: &Value) -> Grid {
     Grid { images: N, height, width }
 }
 
-/// From torch's channels first to rows of pixels.
+/// Converts torch's channels-first layout to rows of pixels.
 pub(super) fn rows(value: &Value, grid: Grid) -> Tensor {
     let values = numbers(value);
     let channels = values.len() / grid.rows();
@@ -72,7 +72,7 @@ fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
     assert!(error <= 1e-4 * largest, "{what}: off by {error} where the largest is {largest}");
 }
 
-/// A gradient as torch has it.
+/// A gradient in torch's layout.
 fn as_torch(gradient: &Tensor) -> Vec<f32> {
     flat(&if gradient.rank() == 4 { gradient.permute((0, 3, 1, 2)).unwrap() } else { gradient.clone() })
 }
@@ -94,7 +94,7 @@ fn check(case: &str) {
             let gradient = as_torch(gradients.get(parameter).unwrap_or_else(|| panic!("{case}: {name}")));
             let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let theirs = call["gradient_norms"][name].as_f64().unwrap();
-            // A bias of keys moves nothing but by rounding: softmax looks at differences.
+            // A bias of keys has no effect beyond rounding: softmax is invariant to it.
             let bound = 2e-4 * theirs + if name.ends_with("to_k.bias") { 1e-5 } else { 0. };
             assert!((norm - theirs).abs() <= bound, "{case}: {name}: {norm}, torch has {theirs}");
             if let Some(theirs) = call["gradients"].get(name) {

@@ -1,4 +1,4 @@
-//! Tapes, adapters, and that everything learns.
+//! Tapes and adapters, and gradients of every trainable tensor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn a_tape_is_the_graph_in_pieces() {
             assert!(largest > 0., "{case}: {name} does not learn");
             assert_eq!(kept[name].len(), of_graph.len(), "{case}: {name}");
             for (a, b) in kept[name].iter().zip(&of_graph) {
-                // A bias of keys moves nothing but by rounding: softmax looks at differences.
+                // A bias of keys has no effect beyond rounding: softmax is invariant to it.
                 let bound = if name.ends_with("to_k.bias") { 1e-5 } else { 1e-4 * largest };
                 assert!((a - b).abs() <= bound, "{case}: {name}: {a} in pieces, {b} in one graph");
             }
@@ -92,7 +92,7 @@ fn lora(targets: &[&str]) -> LoraConfig {
     LoraConfig { rank: 2, alpha: 3., rslora: false, targets }
 }
 
-/// The model with its adapters moved away from where they start, where they do nothing.
+/// The model with its adapters moved from their initial values, which have no effect.
 fn moved(mut model: UNet) -> UNet {
     let names: Vec<String> = model.adapter_tensors().into_keys().collect();
     for name in names {

@@ -1,4 +1,4 @@
-//! Configurations, shapes, and what is refused.
+//! Configs, shapes, and refused settings.
 
 use candle_core::{Device, Tensor};
 use engine::Noise;
@@ -41,7 +41,7 @@ fn a_file_of_stable_diffusion_is_understood() {
     assert_eq!((config.context_width(), config.pooled_width(), config.size_factor()), (Some(768), None, 8));
     assert_eq!((config.middle, config.levels[3].up.attention), (Middle::Caption, BlockAttention::None));
     let shapes = config.tensor_shapes();
-    // As many as the published model has.
+    // The parameter count of the published model.
     assert_eq!(shapes.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>(), 859_520_964);
     assert_eq!(shapes.len(), 686);
     assert_eq!(shapes["up_blocks.1.resnets.2.conv1.weight"], [1280, 3, 3, 1920]);
@@ -61,7 +61,7 @@ fn a_file_of_sdxl_is_understood() {
     let config = UNetConfig::from_json(source).unwrap();
     assert_eq!(config.pooled_width(), Some(1280));
     let shapes = config.tensor_shapes();
-    // As many as the published model has.
+    // The parameter count of the published model.
     assert_eq!(shapes.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>(), 2_567_463_684);
 }
 

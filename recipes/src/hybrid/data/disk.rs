@@ -1,4 +1,4 @@
-//! Pairs from disk: folders of pairs with their judgements, and records.
+//! Hybrid pairs from disk: pair folders with judgements, and records.
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::hybrid::Files;
 use crate::judged_pairs::{JudgedPairs, mark};
 use crate::{Call, Failure, holdout};
 
-/// A pair folder with the judgements that have one side ahead, or records that other programs made.
+/// Opens the judged pairs of a pair folder that are not ties, or records from other programs.
 pub(super) fn open<'a>(
     path: &Path,
     files: &'a Files,
@@ -54,7 +54,7 @@ pub(super) fn open<'a>(
     Ok(HybridData { train: data(rest), held_out, fingerprint, problem: None })
 }
 
-/// Every picture and prompt is looked at once, so that what is broken is said before training begins.
+/// Reads every picture and prompt once, so that broken data is reported before training.
 fn check_all(all: &PairData<'_>, path: &Path, files: &Files) -> Result<(), Failure> {
     for index in 0..all.len() {
         let broken = |error: BoxError| Failure::failed(format!("{}: pair {index}: {error}", path.display()));
@@ -69,7 +69,8 @@ fn check_all(all: &PairData<'_>, path: &Path, files: &Files) -> Result<(), Failu
     Ok(())
 }
 
-/// Refined prompts that the generator can't tell apart don't reach it; empty ones are counted.
+/// Checks that tokens decode to the recorded prompts and that the generator's tokenizer distinguishes prompts; counts
+/// empty ones.
 fn check_texts(all: &PairData<'_>, path: &Path, call: &Call<'_>) -> Result<(), Failure> {
     let broken = |error: BoxError| Failure::failed(format!("{}: {error}", path.display()));
     let (mut texts, mut n_empty) = (BTreeSet::new(), 0);
@@ -157,7 +158,7 @@ impl PairSource for FolderPairs {
     }
 }
 
-/// Judged records that other programs made: pictures in files, for a generator without an autoencoder.
+/// Judged records from other programs: picture files, for a generator without an autoencoder.
 struct RecordPairs {
     records: Vec<HybridRecord>,
     size: usize,

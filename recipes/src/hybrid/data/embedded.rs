@@ -13,10 +13,10 @@ use crate::embedded::{EmbeddedHybrid, find, listed, problems};
 use crate::hybrid::Files;
 use crate::settings::Values;
 
-/// How many embedded pairs a run sees unless `--limit` says otherwise.
+/// The default number of embedded pairs in a run; `--limit` sets another.
 const BUILTIN_PAIRS: usize = 2048;
 
-/// An embedded problem's pairs, drawn when they are asked for.
+/// The pairs of an embedded problem, generated on demand.
 struct EmbeddedPairs {
     hybrid: &'static EmbeddedHybrid,
     seed: u64,

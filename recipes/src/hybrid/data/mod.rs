@@ -1,4 +1,4 @@
-//! Preferences over refined prompts and pictures: what `--data` names, for both halves.
+//! Preferences over refined prompts and pictures, from `--data`, for both halves.
 mod disk;
 mod embedded;
 
@@ -20,20 +20,20 @@ use crate::{Call, Failure};
 /// A refined prompt.
 struct RefinedSide {
     text: String,
-    /// The tokens that were drawn, where they are known.
+    /// The sampled tokens, if known.
     tokens: Vec<u32>,
-    /// Whether it is the request itself, which no refiner was asked about.
+    /// Whether it is the unrefined request.
     is_null: bool,
 }
 
-/// A request with two sides, the first preferred by so much.
+/// A request with two sides, the first preferred with a weight.
 struct JudgedPair {
     request: String,
     sides: [RefinedSide; 2],
     preference: f64,
 }
 
-/// A source of judged pairs, by number.
+/// An indexed source of judged pairs.
 trait PairSource: Send + Sync {
     fn len(&self) -> usize;
     fn judged(&self, index: usize) -> Result<JudgedPair, BoxError>;
@@ -55,7 +55,7 @@ pub(crate) struct HybridData<'a> {
     pub(crate) train: PairData<'a>,
     pub(crate) held_out: Option<PairData<'a>>,
     pub(crate) fingerprint: String,
-    /// The embedded problem that it is of, whose oracle can judge pictures.
+    /// Its embedded problem, whose oracle can judge pictures.
     pub(crate) problem: Option<&'static EmbeddedProblem>,
 }
 
@@ -64,7 +64,7 @@ impl PairData<'_> {
         self.rows.len()
     }
 
-    /// Up to `n` different requests, which the seed chooses.
+    /// Up to `n` distinct requests, chosen by the seed.
     pub(crate) fn requests(&self, n: usize, seed: u64) -> Result<Vec<String>, Failure> {
         let mut requests: Vec<String> = Vec::new();
         for place in Order::new(derived_seed(seed, "samples to look at", 0), 0, self.rows.len()).from(0) {
@@ -111,7 +111,7 @@ impl Examples for PairData<'_> {
         Ok(Example { index: index as u64, prompt, responses, kind: ExampleKind::Pair, preference: judged.preference })
     }
 
-    /// A request that nobody refined is not what the refiner said.
+    /// Marks sides whose text is the unrefined request, which the refiner did not write.
     fn given(&self, index: usize) -> Result<Vec<bool>, BoxError> {
         Ok(self.judged(index)?.sides.iter().map(|side| side.is_null).collect())
     }
@@ -122,7 +122,7 @@ impl Images for PairData<'_> {
         self.rows.len()
     }
 
-    /// Each side under the prompt it was made of: never under the other's.
+    /// Each side is conditioned on its own prompt, never on the other side's.
     fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
         let judged = self.judged(index)?;
         let mut sides = Vec::with_capacity(2);
@@ -134,7 +134,7 @@ impl Images for PairData<'_> {
     }
 }
 
-/// Opens the pairs that `--data` names.
+/// Opens the pairs of `--data`.
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {

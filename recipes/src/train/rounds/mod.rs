@@ -1,8 +1,8 @@
-//! `train --rounds`: pairs are made by the policy as it is, judged, learned from, and again.
+//! `train --rounds`: iterated sampling of pairs, judging, and training on them.
 //!
-//! A round is the verbs in a row: `sample --pairs`, `judge`, `train --data`, and for its result `sample --pairs
-//! --reference` against the policy at the start, `judge`. All that a round makes stays in its folder, and what is there
-//! already is not made again: that is how rounds go on after they were stopped.
+//! A round runs verbs in a row: `sample --pairs`, `judge`, `train --data`, and for its result `sample --pairs
+//! --reference` against the starting policy, `judge`. All outputs of a round stay in its folder, and existing ones are
+//! not made again, so that stopped rounds can be resumed.
 mod prompts;
 mod settings;
 
@@ -26,7 +26,7 @@ use crate::sample;
 use crate::settings::{Modality, RoundReference, Values, at};
 use crate::{Call, Failure};
 
-/// Trains in rounds, or goes on with them.
+/// Trains in rounds, or resumes them.
 pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
     check(&call.values)?;
     let source = source(&mut call.values)?;
@@ -124,8 +124,8 @@ impl Rounds<'_> {
         self.call.reporter.is_stopped()
     }
 
-    /// Settings of a verb within a round: chance of its own, which no other verb, round or seed has, and the policy that
-    /// the rounds before have made.
+    /// Settings of a verb within a round: a seed derived from verb, round and seed, and the policy of the rounds
+    /// before.
     fn values(&self, purpose: &str, round: usize, policy_of: usize) -> Result<Values, Failure> {
         let mut values = self.call.values.clone();
         let seed = derived_seed(values.run.seed(), purpose, round as u64);
@@ -165,7 +165,7 @@ impl Rounds<'_> {
         Ok(values)
     }
 
-    /// Makes the policy at the start the one that others are compared with, or stay close to where no other was named.
+    /// Sets the starting policy as the reference to compare with, or as the training reference if none was named.
     fn against_start(&self, values: &mut Values, or: Named) {
         let start = &self.call.values;
         let named = |reference: Option<&str>, model: Option<&str>| {
@@ -205,7 +205,7 @@ impl Rounds<'_> {
         sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
     }
 
-    /// Counts the judge's choices of a folder of pairs; nothing where people have not judged any yet.
+    /// Counts the judge's choices in a pair folder; `None` if people have not judged any yet.
     fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
         if judge != "people" {
             let device = self.call.values.run.device();
@@ -222,7 +222,7 @@ impl Rounds<'_> {
         Ok(people_counts)
     }
 
-    /// Trains on a round's pairs; false if that was interrupted.
+    /// Trains on a round's pairs; false if interrupted.
     fn learn(&self, round: usize, pairs: &Path) -> Result<bool, Failure> {
         let run = self.run(round);
         if run.join("model").is_dir() {
@@ -237,12 +237,12 @@ impl Rounds<'_> {
             settings.data.data = Some(pairs.display().to_string());
             settings.run.out = Some(run.display().to_string());
         });
-        let resume = if run.exists() { begun(&run)? } else { None };
+        let resume = if run.exists() { resumable_run(&run)? } else { None };
         one(Call { values, reporter: self.call.reporter }, resume)?;
         Ok(run.join("model").is_dir())
     }
 
-    /// The share of prompts on which the judge prefers a round's policy to the one at the start.
+    /// The wins of a round's policy over the starting one, ties as one half, and the number of pairs.
     fn compare(&self, round: usize, judge: &str) -> Result<Option<(f64, usize)>, Failure> {
         if self.prompts.held_out.is_empty() {
             return Ok(None);
@@ -271,29 +271,29 @@ impl Rounds<'_> {
     }
 }
 
-/// The policy that makes side b of a pair.
+/// The policy of side b.
 #[derive(Clone, Copy)]
 enum Against {
     Itself,
     Start,
 }
 
-/// Whether a reference that the user named counts.
+/// Whether a reference that the user named takes precedence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Named {
     Counts,
     IsLeftOut,
 }
 
-/// Resets the references: the model as it is becomes the one.
+/// Clears the references, so that the model itself is the reference.
 fn clear_references(values: &mut Values) {
     for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
         values.reset(reference);
     }
 }
 
-/// A run that was begun and has something to go on from; one that has not is put away.
-fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
+/// A started run that can be resumed; one without a checkpoint is deleted.
+fn resumable_run(run: &Path) -> Result<Option<PathBuf>, Failure> {
     let is_begun = run.join("config.toml").is_file() && !RunFolder::open(run)?.checkpoints()?.is_empty();
     if is_begun {
         return Ok(Some(run.to_owned()));
@@ -302,7 +302,7 @@ fn begun(run: &Path) -> Result<Option<PathBuf>, Failure> {
     Ok(None)
 }
 
-/// Counts people's choices of a folder of pairs, if there are any; several of one pair are decided by their mean.
+/// Counts people's choices in a pair folder, if there are any; several judgements of a pair are averaged.
 fn people_counts(path: &Path) -> Result<Option<Counts>, Failure> {
     let preferences = PairFolder::open(path)?.labels()?.preferences();
     let choices = preferences.iter().map(|preference| match preference.a_is_better {

@@ -12,7 +12,7 @@ use crate::sample::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter, embedded, holdout};
 
-/// Where the prompts come from: an embedded model has its problem's.
+/// The source of the prompts; an embedded model defaults to its problem's.
 pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
     let mdp = values.run.mdp();
     let model = match mdp {
@@ -33,14 +33,14 @@ pub(super) fn source(values: &mut Values) -> Result<String, Failure> {
 /// Training and evaluation prompts of rounds.
 pub(super) struct Prompts {
     source: String,
-    /// Those of a file; the embedded ones are made as they are needed.
+    /// The prompts of a file; embedded ones are generated on demand.
     asked: Vec<Prompt>,
     pub(super) held_out: Vec<Prompt>,
-    /// A hash of which of a file's prompts are held out.
+    /// A hash of the held-out prompts of a file.
     split: Option<String>,
 }
 
-/// The file that has it, in the folder of rounds.
+/// The file with that hash, in the folder of rounds.
 const SPLIT: &str = "held-out.hash";
 
 impl Prompts {
@@ -62,8 +62,8 @@ impl Prompts {
         Ok(Self { source, asked: pick(asked), held_out: pick(held_out), split: Some(split) })
     }
 
-    /// Notes in a new folder which prompts are held out; in one that goes on they must be the same, or it would learn from
-    /// some that it is evaluated on.
+    /// Records the held-out prompts in a new folder; resumed rounds must hold out the same ones, or they would train on
+    /// evaluation prompts.
     pub(super) fn keep_split(&self, folder: &Path) -> Result<(), Failure> {
         let Some(split) = &self.split else { return Ok(()) };
         let path = folder.join(SPLIT);
@@ -82,7 +82,7 @@ impl Prompts {
         Ok(write_whole(&path, |file| std::io::Write::write_all(file, split.as_bytes()))?)
     }
 
-    /// The prompts of a round; each goes on where the one before ended.
+    /// The prompts of a round; each round continues where the one before ended.
     pub(super) fn of_round(&self, round: usize, n: usize, values: &Values) -> Result<Vec<Prompt>, Failure> {
         let numbers = (round - 1) * n..round * n;
         if is_embedded(&self.source) {
@@ -92,7 +92,7 @@ impl Prompts {
     }
 }
 
-/// A prompt as a line of a file of prompts.
+/// A prompt as a line of a prompt file.
 pub(super) fn line(prompt: &Prompt) -> String {
     prompt.to_json().to_string()
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::QUIET;
 
-    /// As the files of pairs that hold these prompts do.
+    /// The split agrees with that of pair files with these prompts.
     #[test]
     fn prompts_are_held_out_by_their_text_whatever_file_they_are_in() {
         let folder = tempfile::tempdir().unwrap();

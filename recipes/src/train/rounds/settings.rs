@@ -8,7 +8,7 @@ use crate::sample::MOST;
 use crate::settings::{Loss, Scheme, Values, at};
 use crate::{Failure, denoiser, model, text};
 
-/// Checks the settings before anything is made.
+/// Checks the settings before any work.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
     judge::check(values.judge.judge())?;
     if values.rounds.pairs() == 0 {
@@ -52,7 +52,7 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Loads the models once, so that what can't be is said before there is a folder, and fits lengths to them.
+/// Loads the models once, so that load errors are reported before a folder is made, and fits lengths to them.
 pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
     let name = values.model.model().unwrap_or_default().to_owned();
     match values.run.mdp() {

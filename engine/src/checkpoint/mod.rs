@@ -1,16 +1,16 @@
 //! Backward passes segment by segment, and activation checkpointing.
 //!
-//! A deep model is a chain: an embedding, block after block on the residual stream, a head. A [`Tape`] runs such a chain
-//! and keeps its segments apart: candle's graph never reaches across a border. That bounds candle's recursion by the
-//! size of one segment, frees a segment's activations as soon as its backward pass is done, and makes it a matter of one
-//! setting ([`Recompute`]) whether activations are kept at all or computed a second time on the way back, which is activation
-//! checkpointing: time for memory.
+//! A deep model is a chain: an embedding, block after block on the residual stream, a head. A [`Tape`] runs such a
+//! chain as separate segments: candle's graph never crosses a segment boundary. That bounds candle's recursion by the
+//! size of one segment, frees a segment's activations right after its backward pass, and lets one setting
+//! ([`Recompute`]) decide whether activations are stored or recomputed in the backward pass (activation checkpointing:
+//! time for memory).
 //!
-//! One tensor or several are carried across a border: a U-Net has its skip connections, and a time embedding that every
-//! block reads. A segment hands on an unchanged tensor by returning it as it got it; that costs neither time nor memory.
+//! A boundary carries one tensor or several: a U-Net has skip connections and a time embedding that every block reads.
+//! A segment passes a tensor on unchanged by returning it; that costs neither time nor memory.
 //!
-//! A segment may use any number of parameters (variables); their gradients go straight into [`Gradients`]. It must not
-//! use activations that are not handed to it, for these are detached.
+//! A segment may use any number of parameters (variables); their gradients are added to [`Gradients`]. It must not use
+//! activations other than its inputs, which are detached.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -43,39 +43,37 @@ use std::fmt;
 use candle_core::Tensor;
 
 use crate::{EngineError, Gradients, Parameters};
-use carried::{Carried, Made, Segment, Slopes};
+use carried::{Carried, Slopes, TapeSegment, TrackedOutput};
 
 /// Selects the activations that a tape recomputes in the backward pass (activation checkpointing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing: all activations of a segment are kept.
     Nothing,
-    /// Each segment, of which only the inputs are kept: a step takes about a third more time, and the memory for activations
-    /// is that of one segment.
+    /// Every segment: only inputs are stored. A step takes about a third more time, and the activation memory is that
+    /// of one segment.
     Blocks,
 }
 
-/// A chain of segments that has been run, and can be gone through backward once.
+/// A chain of segments that has been run forward; it can be run backward once.
 ///
-/// Between segments it carries one tensor or several. The methods that speak of one tensor are for a tape that carries
-/// one, and fail on others.
+/// Boundaries carry one tensor or several. Methods for one tensor fail on a tape that carries several.
 ///
-/// # Laws
-/// The gradients are those of one graph over the whole chain, and have the same bits whatever is recomputed. A segment's
-/// function, run again, gives the same numbers.
+/// Gradients are those of one graph over the whole chain, bit for bit, whatever is recomputed. A segment's function
+/// must be deterministic.
 pub struct Tape<'f> {
     recompute: Recompute,
     inputs: Vec<Carried>,
     /// The outputs of the last segment; never empty.
     outputs: Vec<Carried>,
-    segments: Vec<Segment<'f>>,
+    segments: Vec<TapeSegment<'f>>,
 }
 
 impl<'f> Tape<'f> {
     /// Starts a chain at `input`. [`Tape::backward`] will return its gradient.
     ///
     /// # Errors
-    /// When the device has no room for a copy.
+    /// The device is out of memory.
     pub fn from_input(input: &Tensor, recompute: Recompute) -> Result<Self, EngineError> {
         Self::from_inputs(std::slice::from_ref(input), recompute)
     }
@@ -83,14 +81,14 @@ impl<'f> Tape<'f> {
     /// Starts a chain at `inputs`. [`Tape::backward_all`] will return their gradients.
     ///
     /// # Errors
-    /// When there are none, or the device has no room for copies.
+    /// No inputs, or the device is out of memory.
     pub fn from_inputs(inputs: &[Tensor], recompute: Recompute) -> Result<Self, EngineError> {
         let inputs = inputs.iter().map(|input| Carried::tracked(&input.detach())).collect::<Result<Vec<_>, _>>()?;
         check_some(&inputs)?;
         Ok(Self { recompute, outputs: inputs.clone(), inputs, segments: Vec::new() })
     }
 
-    /// Starts a chain at a tensor that `function` makes of parameters alone, such as an embedding of token ids.
+    /// Starts a chain at a tensor that `function` computes from parameters alone, such as an embedding of token ids.
     ///
     /// # Errors
     /// The function's own.
@@ -101,10 +99,10 @@ impl<'f> Tape<'f> {
         Self::from_sources(|| Ok(vec![function()?]), recompute)
     }
 
-    /// Starts a chain at several tensors, made of parameters and of constants.
+    /// Starts a chain at several tensors, computed from parameters and constants.
     ///
     /// # Errors
-    /// The function's own, and when it makes nothing.
+    /// The function's own, or no tensor.
     pub fn from_sources(
         function: impl FnOnce() -> Result<Vec<Tensor>, EngineError>,
         recompute: Recompute,
@@ -124,8 +122,8 @@ impl<'f> Tape<'f> {
         self.outputs.iter().map(Carried::detached)
     }
 
-    /// Runs one more segment on the last one's output and returns its output, detached. The tape's [`Recompute`] says
-    /// whether its activations are kept.
+    /// Runs one more segment on the last output and returns its output, detached. The tape's [`Recompute`] decides
+    /// whether its activations are stored.
     ///
     /// # Errors
     /// The function's own.
@@ -138,10 +136,10 @@ impl<'f> Tape<'f> {
         Ok(self.output())
     }
 
-    /// Runs one more segment on the last one's outputs. The tape's [`Recompute`] says whether its activations are kept.
+    /// Runs one more segment on the last outputs. The tape's [`Recompute`] decides whether its activations are stored.
     ///
     /// # Errors
-    /// The function's own, and when it returns nothing.
+    /// The function's own, or no output.
     pub fn run_all(
         &mut self,
         function: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'f,
@@ -150,14 +148,14 @@ impl<'f> Tape<'f> {
             Recompute::Nothing => self.run_all_kept(function),
             Recompute::Blocks => {
                 let (outputs, made) = carried::run(&self.outputs, &function)?;
-                let made = made.into_iter().map(Made::into_place).collect();
-                self.push(outputs, |inputs| Segment::again(inputs, made, Box::new(function)))
+                let made = made.into_iter().map(TrackedOutput::into_place).collect();
+                self.push(outputs, |inputs| TapeSegment::again(inputs, made, Box::new(function)))
             }
         }
     }
 
-    /// Runs one more segment and keeps its activations whatever the tape recomputes: for a head, which is large to compute
-    /// and is the first thing on the way back.
+    /// Runs one more segment and always stores its activations: for a head, which is expensive to compute and comes
+    /// first in the backward pass.
     ///
     /// # Errors
     /// The function's own.
@@ -173,19 +171,19 @@ impl<'f> Tape<'f> {
     /// [`Tape::run_kept`] on all outputs of the last segment.
     ///
     /// # Errors
-    /// The function's own, and when it returns nothing.
+    /// The function's own, or no output.
     pub fn run_all_kept(
         &mut self,
         function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
     ) -> Result<(), EngineError> {
         let (outputs, made) = carried::run(&self.outputs, function)?;
-        self.push(outputs, |inputs| Segment::kept(inputs, made))
+        self.push(outputs, |inputs| TapeSegment::kept(inputs, made))
     }
 
     fn push(
         &mut self,
         outputs: Vec<Carried>,
-        segment: impl FnOnce(Vec<Carried>) -> Segment<'f>,
+        segment: impl FnOnce(Vec<Carried>) -> TapeSegment<'f>,
     ) -> Result<(), EngineError> {
         check_some(&outputs)?;
         let inputs = std::mem::replace(&mut self.outputs, outputs);
@@ -193,8 +191,8 @@ impl<'f> Tape<'f> {
         Ok(())
     }
 
-    /// Goes backward through the chain: adds the gradients of the trainable `parameters` to `gradients` and returns that
-    /// of the input, if the tape was made from one and the output depends on it.
+    /// Runs the backward pass: adds the gradients of the trainable `parameters` to `gradients` and returns that of the
+    /// input, if the tape was made from one and the output depends on it.
     ///
     /// # Shapes
     /// `gradient` has the shape of the last output.
@@ -215,7 +213,7 @@ impl<'f> Tape<'f> {
     /// [`Tape::backward`] from all outputs of the last segment to all inputs of the first.
     ///
     /// # Shapes
-    /// One gradient per output, in its shape; the result has a place for each of [`Tape::from_inputs`]' tensors.
+    /// One gradient per output, in its shape; the result has an entry for each of [`Tape::from_inputs`]' tensors.
     ///
     /// # Errors
     /// Gradients of another number or shape, and the errors of the segments.
@@ -233,7 +231,7 @@ impl<'f> Tape<'f> {
             check_gradient(output.detached(), gradient)?;
             slopes.add(output, gradient.detach())?;
         }
-        // Nothing but the segments may hold on to what they carry, for it is to be freed on the way.
+        // Only the segments may hold the tensors they carry, so that they are freed during the backward pass.
         drop(self.outputs);
         for segment in self.segments.into_iter().rev() {
             segment.backward(&mut slopes, parameters, gradients)?;

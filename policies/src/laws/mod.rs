@@ -1,7 +1,7 @@
-//! The laws of [`Policy`] and [`Learner`], to check a policy of one's own with.
+//! The laws of [`Policy`] and [`Learner`], as checks for custom policies.
 //!
-//! They hold for every policy, so they are the first test to write for a new one; the tolerance says how exact its
-//! arithmetic is (1e-9 for a table in f64, about 1e-4 for a language model in f32).
+//! They hold for every policy, so they are the first test of a new one; the tolerance states its numerical precision
+//! (1e-9 for a table in f64, about 1e-4 for a language model in f32).
 mod broken;
 mod candidates;
 mod channels;
@@ -18,10 +18,10 @@ pub use self::channels::random_slopes;
 use self::channels::{joined, linear, scaled, sliced};
 use crate::{BoxError, Learner, Policy};
 
-/// Checks a policy on episodes it makes itself from `starts`, and returns them.
+/// Checks a policy on episodes that it rolls out from `starts`, and returns them.
 ///
-/// The same generator gives the same actions and episodes; actions are allowed; episodes are scored finite; scores do
-/// not depend on what else is in the batch.
+/// The same generator gives the same actions and episodes; actions are allowed; scores of episodes are finite and do
+/// not depend on the rest of the batch.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -56,7 +56,7 @@ where
     Ok(episodes)
 }
 
-/// Checks that given episodes are scored finite, and the same whatever else is in the batch.
+/// Checks that scores of given episodes are finite and do not depend on the rest of the batch.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -79,8 +79,8 @@ where
     compare(law, &scores, &joined(&apart), tolerance)
 }
 
-/// Checks that a cursor that was moved, branched and reordered gives the log-probabilities of one opened where it stands, that
-/// rows keep their places, and that several actions of a row are scored as each alone.
+/// Checks that a cursor that was advanced, branched and reordered gives the log-probabilities of a new cursor at the
+/// same states, that rows keep their places, and that several actions of a row are scored as each alone.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -132,8 +132,8 @@ where
     Ok(())
 }
 
-/// Checks the proposals of a policy whose actions can be counted: allowed, best first, as `score` says, `prior` their
-/// probability.
+/// Checks the proposals of an enumerable policy: allowed, sorted best first, with the log-probabilities of `score` and
+/// their probabilities as `prior`.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the policy itself.
@@ -168,11 +168,11 @@ where
     Ok(())
 }
 
-/// Checks a learner: `forward` gives the numbers of `score`, `backward` in parts adds up to `backward` of the whole, on
-/// random slopes, and what is visited is the gradient.
+/// Checks a learner: `forward` agrees with `score`, `backward` in parts adds up to `backward` of the whole for random
+/// slopes, and `visit_gradients` visits that gradient.
 ///
-/// It calls `update` at a rate of 0, which forgets the gradient and leaves the weights (but not the state of an
-/// optimiser) as they were.
+/// It calls `update` at a rate of 0, which clears the gradient and keeps the weights, but changes the state of an
+/// optimiser.
 ///
 /// # Errors
 /// The first [`BrokenLaw`], or an error of the learner itself.
@@ -203,7 +203,7 @@ where
         }
         gradient("backward adds up", whole, learner.update(0.0, None)?, tolerance)?;
     }
-    // The whole and its negative leave nothing.
+    // The whole and its negative cancel.
     for sign in [1.0, -1.0] {
         let (_, tape) = learner.forward(mdp, episodes)?;
         learner.backward(tape, &scaled(&slopes, sign))?;
@@ -213,11 +213,11 @@ where
     visits::check(mdp, learner, episodes, &slopes, tolerance)
 }
 
-/// Checks the gradient against finite differences along itself, for a learner whose `update` is a plain gradient step.
+/// Checks the gradient by a finite difference along its own direction, for a learner whose `update` is a plain gradient
+/// step.
 ///
-/// A step of size `h` against the gradient `g` lowers the sum of slope times number by `h |g|^2`. `fresh` makes the
-/// same learner each time. The gradient of a parameter that gets none at all is not missed by this check: look at each
-/// parameter for that.
+/// A step of size `h` against the gradient `g` lowers the sum of slope times number by `h |g|^2`. `fresh` creates the
+/// same learner each time. This check does not notice a parameter without a gradient: check each parameter for that.
 ///
 /// # Errors
 /// A [`BrokenLaw::Gradient`], or an error of the learner itself.
@@ -246,7 +246,7 @@ where
     gradient("finite differences along the gradient", norm, along, tolerance)
 }
 
-/// Checks a slope against the central difference of `loss`, a function of how far one number is moved.
+/// Checks a slope against the central difference of `loss`, a function of the offset of one number.
 ///
 /// # Errors
 /// A [`BrokenLaw::Gradient`], or an error of `loss` itself.

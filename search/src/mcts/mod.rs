@@ -1,4 +1,4 @@
-//! Tree search: rows are opened where the tree promises most.
+//! Monte-Carlo tree search.
 
 mod tree;
 
@@ -10,11 +10,11 @@ use crate::found::OutcomeOf;
 use crate::rows::{Choice, Row, Rows};
 use crate::task::{Method, Task};
 
-/// What a new leaf of the tree is worth.
+/// The evaluation of a new leaf of the tree.
 pub enum Evaluation<'a, S> {
-    /// The mean score of so many episodes that the policy goes on with from there.
+    /// The mean score of this number of rollouts from the leaf.
     Rollouts(usize),
-    /// The score so far and a function's value of the state, in the unit of the score.
+    /// The score so far plus a value function of the state, in the unit of the score.
     Value(&'a dyn Fn(&S) -> f64),
 }
 
@@ -29,39 +29,40 @@ impl<S> std::fmt::Debug for Evaluation<'_, S> {
 
 /// Monte-Carlo tree search: PUCT on the priors of the policy's proposals.
 ///
-/// Every simulation walks down the tree to the edge of the largest
+/// Every simulation descends by the edge of the largest
 ///
 /// ```text
 /// Q(s, a) + exploration prior(a|s) sqrt(sum_b N(s, b)) / (1 + N(s, a))
 /// ```
 ///
-/// opens the leaf it comes to, evaluates it, and adds what it is worth to every edge on the way. An episode is worth its score.
-/// Q is the mean of an edge, between the least and the most that the tree has seen, as 0 and 1 (Schrittwieser et al.); an edge
-/// that was never taken has the mean of its state. All that was found is kept, so the best episode of the tree and of its
-/// rollouts is returned, and [`Outcome::estimate`](crate::Outcome::estimate) is the mean over all simulations, which nears the score of the best.
+/// expands the leaf, evaluates it, and backs its value up along the path. The value of an episode is its score. Q is
+/// the mean of an edge, normalised to 0..1 by the least and the largest value in the tree (Schrittwieser et al.); an
+/// unvisited edge has the mean of its state. All episodes are kept, so the best one of the tree and of its rollouts is
+/// returned, and [`Outcome::estimate`](crate::Outcome::estimate) is the mean over all simulations, which approaches the
+/// best score.
 ///
-/// A leaf is opened at its state, so a language model reads its tokens anew, all at once; the steps of its rollouts cost one
-/// each. One simulation of every start is made at a time.
+/// A leaf is opened at its state, so a language model encodes all its tokens again in one pass; each step of a rollout
+/// costs one evaluation. The starts run in parallel, one simulation each at a time.
 ///
 /// # References
-/// Silver et al., "Mastering the game of Go without human knowledge", 2017; Schrittwieser et al., "Mastering Atari, Go, Chess and
-/// Shogi by Planning with a Learned Model", 2020 (how values are brought between 0 and 1).
+/// Silver et al., "Mastering the game of Go without human knowledge", 2017; Schrittwieser et al., "Mastering Atari, Go,
+/// Chess and Shogi by Planning with a Learned Model", 2020 (normalisation of values).
 #[derive(Debug)]
 pub struct Mcts<'a, S> {
-    /// How many simulations from each start.
+    /// Simulations per start.
     pub simulations: usize,
-    /// How many proposals each state of the tree has.
+    /// Proposals per state of the tree.
     pub width: usize,
     /// The weight of the prior.
     pub exploration: f64,
-    /// What leaves are worth.
+    /// The evaluation of leaves.
     pub evaluation: Evaluation<'a, S>,
-    /// How many episodes are returned, the best; as many as were found where those are fewer.
+    /// The number of best episodes to return; fewer if fewer are found.
     pub n: usize,
 }
 
 impl<S> Mcts<'_, S> {
-    /// One rollout for each leaf, an exploration of 1.25, and the best episode alone.
+    /// One rollout per leaf, an exploration of 1.25, returning the best episode.
     pub fn new(simulations: usize, width: usize) -> Self {
         Self { simulations, width, exploration: 1.25, evaluation: Evaluation::Rollouts(1), n: 1 }
     }
@@ -100,7 +101,7 @@ impl<M: Mdp<Action: PartialEq>> Method<M> for Mcts<'_, M::State> {
 }
 
 impl<S> Mcts<'_, S> {
-    /// Opens leaves, one of a tree at most, and tells the trees what they are worth.
+    /// Expands leaves, at most one per tree, and backs up their values.
     fn evaluate<M: Mdp<State = S, Action: PartialEq>>(
         &self,
         rows: &mut Rows<'_, M>,
@@ -133,7 +134,7 @@ impl<S> Mcts<'_, S> {
     }
 }
 
-/// Goes on from every row to the end, `n` times, and tells the trees the mean score.
+/// Runs `n` rollouts from every row and backs up their mean score.
 fn roll_out<M: Mdp<Action: PartialEq>>(rows: &mut Rows<'_, M>, trees: &mut [Tree<M>], n: usize) -> Result<()> {
     let mut n_draws = n;
     let ended = rows.walk(|rows| {

@@ -1,11 +1,11 @@
-//! Low-rank adapters for linear layers and convolutions, with PEFT's names and numbers.
+//! LoRA: low-rank adapters for linear layers and convolutions, with PEFT's names and scales.
 //!
 //! The adapter of a linear layer named `P` is two parameters: `P.lora_A.weight` [rank, in] and `P.lora_B.weight`
 //! [out, rank], whatever the layout of the base weight. The layer becomes y = base(x) + scale (x A^T) B^T, with the base
 //! frozen. B starts at zero, so the first output is the base's.
 //!
-//! A convolution's A is a convolution like the base's, to `rank` channels: [rank, height, width, in]. Its B is one of
-//! single pixels: [out, 1, 1, rank].
+//! The A of a convolution is a convolution of the same kernel size to `rank` channels: [rank, height, width, in]. Its B
+//! is a 1x1 convolution: [out, 1, 1, rank].
 //!
 //! # References
 //! Hu et al., LoRA, <https://arxiv.org/abs/2106.09685>; Kalajdzievski, rsLoRA, <https://arxiv.org/abs/2312.03732>.
@@ -41,7 +41,7 @@ pub struct LoraConfig {
     pub targets: LoraTargets,
 }
 
-/// A layer that might get an adapter.
+/// A layer that can get an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdaptableLayer {
     /// Its name: the weight's, without `.weight`.
@@ -68,8 +68,8 @@ pub struct Adapter<'a> {
 }
 
 impl LoraTargets {
-    /// Names exactly the `chosen` of `all` layers: by the ends of their names, where no other layer has such an end, else
-    /// in full.
+    /// Targets that name exactly the `chosen` of `all` layers: by name suffixes if no other layer shares them, else in
+    /// full.
     pub fn exactly(chosen: &BTreeSet<&str>, all: &[AdaptableLayer]) -> Self {
         let ends: BTreeSet<&str> = chosen.iter().map(|name| end(name)).collect();
         let is_other = |layer: &AdaptableLayer| !chosen.contains(layer.name.as_str());
@@ -79,7 +79,7 @@ impl LoraTargets {
     }
 }
 
-/// The last word of a layer's name, with the one before where the last is a number (`to_out.0`).
+/// The last component of a layer's name, with the one before if the last is a number (`to_out.0`).
 fn end(name: &str) -> &str {
     let mut ends = name.rmatch_indices('.').map(|(at, _)| &name[at + 1..]);
     let last = ends.next().unwrap_or(name);
@@ -101,14 +101,14 @@ impl LoraConfig {
         }
     }
 
-    /// Freezes all parameters and adds a fresh adapter for each target: A uniform within 1 / sqrt(in) (of a
-    /// convolution 1 / sqrt(height width in)), B zero.
+    /// Freezes all parameters and adds a new adapter for each target: A uniform within 1 / sqrt(in) (of a convolution 1
+    /// / sqrt(height width in)), B zero.
     ///
-    /// A layer's A depends on the seed and on its name, and on no other layer. Returns the adapted layers' names.
+    /// A layer's A depends on the seed and its name only. Returns the adapted layers' names.
     ///
     /// # Errors
-    /// A rank of zero or above the width of every adapted layer, an alpha that is not positive and finite, a target that matches no layer, an adapter that is
-    /// there already.
+    /// A rank of zero or above the width of every adapted layer, an alpha that is not positive and finite, a target
+    /// that matches no layer, an existing adapter.
     pub fn attach(
         &self,
         parameters: &mut Parameters,
@@ -145,7 +145,7 @@ impl LoraConfig {
         Ok(adapted)
     }
 
-    /// The adapter of the layer of this name, if it has one.
+    /// The adapter of a layer, if it has one.
     pub fn adapter<'a>(&self, parameters: &'a Parameters, layer: &str) -> Option<Adapter<'a>> {
         let (a, b) = parameter_names(layer);
         Some(Adapter { a: parameters.find(&a)?, b: parameters.find(&b)?, scale: self.scale() })
@@ -176,11 +176,11 @@ pub fn parameter_names(layer: &str) -> (String, String) {
 /// A linear layer with an adapter: base(x) + scale (x A^T) B^T.
 ///
 /// # Shapes
-/// `x` [T, in], `weight` and `bias` as in [`linear`], result [T, out]. A weight that is a plain tensor is frozen: its
-/// gradient is not computed.
+/// `x` [T, in], `weight` and `bias` as in [`linear`], result [T, out]. A weight that is a plain tensor is frozen and
+/// gets no gradient.
 ///
 /// # Errors
-/// When the shapes do not fit.
+/// Shapes that do not fit.
 pub fn lora_linear(
     x: &Tensor,
     weight: &Tensor,
@@ -189,7 +189,7 @@ pub fn lora_linear(
     adapter: Adapter<'_>,
 ) -> candle_core::Result<Tensor> {
     let base = linear(x, weight, bias, layout)?;
-    // Scaling in the middle touches rank numbers per token, not a whole row of the output.
+    // Scaling in the middle touches `rank` numbers per token instead of a whole output row.
     let narrow = (linear(x, adapter.a, None, WeightLayout::OutIn)? * adapter.scale)?;
     crate::ops::add(&base, &linear(&narrow, adapter.b, None, WeightLayout::OutIn)?)
 }
@@ -197,10 +197,10 @@ pub fn lora_linear(
 /// A convolution with an adapter: base(x) + scale B(A(x)), A with the base's stride and padding.
 ///
 /// # Shapes
-/// Those of [`conv2d`]. A weight that is a plain tensor is frozen: its gradient is not computed.
+/// Those of [`conv2d`]. A weight that is a plain tensor is frozen and gets no gradient.
 ///
 /// # Errors
-/// When the shapes do not fit.
+/// Shapes that do not fit.
 pub fn lora_conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -212,18 +212,18 @@ pub fn lora_conv2d(
     let base = conv2d(x, weight, bias, grid, convolution)?;
     let narrow = (conv2d(x, adapter.a, None, grid, convolution)? * adapter.scale)?;
     let (_, height, width, _) = adapter.a.dims4()?;
-    // The convolution by A has shown that it fits.
+    // The convolution by A has checked that it fits.
     let output = convolution.output(grid, (height, width)).unwrap_or(grid);
     crate::ops::add(&base, &conv2d(&narrow, adapter.b, None, output, Convolution::same(1))?)
 }
 
-/// The weight of the plain layer that does what the adapted one does, for export.
+/// Merges an adapter: the weight of the equivalent plain layer, for export.
 ///
 /// # Shapes
 /// `weight` and the result in `layout`, which is `OutIn` for convolutions.
 ///
 /// # Errors
-/// When the shapes do not fit.
+/// Shapes that do not fit.
 pub fn merged_weight(weight: &Tensor, layout: WeightLayout, adapter: Adapter<'_>) -> candle_core::Result<Tensor> {
     let (a, b) = (adapter.a.detach().flatten_from(1)?, adapter.b.detach().flatten_from(1)?);
     let change = (b.matmul(&a)? * adapter.scale)?;

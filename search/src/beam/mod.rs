@@ -1,4 +1,4 @@
-//! Beam search: the best rows of each step go on.
+//! Beam search: keeps the best partial episodes of each step.
 
 mod lane;
 
@@ -11,50 +11,51 @@ use crate::rows::{Candidate, Choice, Row, Rows};
 use crate::sampling::at_most;
 use crate::task::{Method, Task};
 
-/// When a beam search ends, once as many episodes as it is wide have ended.
+/// The stopping rule of a beam search, once as many episodes as its width have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlyStopping {
-    /// At once: `early_stopping=True` of transformers.
+    /// Stops at once: `early_stopping=True` of transformers.
     WhenFull,
-    /// When the best row that goes on, at its present length, is no better than the worst that ended: `early_stopping=False`.
+    /// Stops when the best unfinished row, at its present length, is no better than the worst finished one:
+    /// `early_stopping=False`.
     #[default]
     Heuristic,
-    /// When the best row that goes on is no better than the worst that ended, whatever its length will be as far as the penalty
-    /// counts it: `early_stopping="never"`. Exact for scores that only fall, such as the likelihood.
+    /// Stops when the best unfinished row is no better than the worst finished one, at the length most favourable under
+    /// the penalty: `early_stopping="never"`. Exact for scores that only fall, such as the likelihood.
     Never,
-    /// When no row goes on: for scores that may rise.
+    /// Stops when no row is unfinished, for scores that may rise.
     Exhausted,
 }
 
 /// Beam search, as `generate(num_beams=..)` of transformers 5 does it.
 ///
-/// In each step the `candidates * width` best continuations of a start's rows are looked at, best first. Those that go on fill
-/// the next `width` rows. Those that end are kept if they are among the first `width`, ranked by `score / length^penalty`, the
-/// best `width` of all steps. The score is compared over the policy's best `candidates * width` actions of each row.
+/// Each step considers the `candidates * width` best continuations of a start's rows, best first. Unfinished ones fill
+/// the next `width` rows. Finished ones are kept if they are among the first `width`, ranked by `score /
+/// length^penalty`, the best `width` of all steps. Scores are computed for the policy's best `candidates * width`
+/// actions of each row.
 ///
-/// With a width that no step fills it looks at every episode, and so finds the best one.
+/// A width that no step fills makes the search exhaustive, so it finds the best episode.
 ///
 /// # References
 /// transformers, `GenerationMixin._beam_search`; Wu et al., "Google's Neural Machine Translation System", 2016 (the length
 /// penalty in another form).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Beam {
-    /// How many rows each start has.
+    /// Rows per start.
     pub width: usize,
-    /// How many episodes are returned, the best; as many as are found where those are fewer.
+    /// The number of best episodes to return; fewer if fewer are found.
     pub n: usize,
-    /// What the length is raised to before the score is divided by it: above 0 favours long episodes (of negative scores),
+    /// The exponent of the length by which the score is divided: above 0 favours long episodes (of negative scores),
     /// below 0 short ones.
     pub length_penalty: f64,
-    /// When it ends.
+    /// The stopping rule.
     pub early_stopping: EarlyStopping,
-    /// How many continuations are looked at for each row of the width: 2, or 1 and the number of actions that end an episode,
-    /// as transformers has it.
+    /// Continuations per row of the width: 2, or 1 plus the number of EOS actions, as in transformers.
     pub candidates: usize,
 }
 
 impl Beam {
-    /// The settings of transformers, and the best episode alone.
+    /// The defaults of transformers, returning the best episode.
     pub fn new(width: usize) -> Self {
         Self { width, n: 1, length_penalty: 1.0, early_stopping: EarlyStopping::Heuristic, candidates: 2 }
     }
@@ -74,21 +75,21 @@ impl<M: Mdp> Method<M> for Beam {
     }
 }
 
-/// Diverse beam search: groups of beams, each of which avoids the actions that the groups before it took in the same step.
+/// Diverse beam search: groups of beams, each penalised for actions that earlier groups took in the same step.
 ///
-/// A candidate loses the penalty for every row of an earlier group that took its action in this step, or ended with it (the
-/// Hamming diversity). What a row lost it keeps, so groups grow apart; the episodes that are returned are ranked by their
-/// score without that.
+/// A candidate loses the penalty for every row of an earlier group that took its action in this step or ended with it
+/// (Hamming diversity). Penalties accumulate over a row, so groups diverge; returned episodes are ranked by their score
+/// without penalties.
 ///
 /// # References
 /// Vijayakumar et al., "Diverse Beam Search: Decoding Diverse Solutions from Neural Sequence Models", 2016.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DiverseBeam {
-    /// The beams of all groups together: its width is divided among them.
+    /// The beams of all groups together; the width is divided among the groups.
     pub beam: Beam,
-    /// How many groups there are.
+    /// The number of groups.
     pub groups: usize,
-    /// What an action costs for each row of an earlier group that took it, in the unit of the score.
+    /// The penalty of an action for each row of an earlier group that took it, in the unit of the score.
     pub penalty: f64,
 }
 
@@ -108,10 +109,10 @@ impl<M: Mdp<Action: PartialEq>> Method<M> for DiverseBeam {
     }
 }
 
-/// What an action loses when earlier groups took these in the same step.
+/// The penalty of an action, given the actions of earlier groups in the same step.
 type Penalty<'p, A> = &'p dyn Fn(&A, &[A]) -> f64;
 
-/// Searches with a lane for each group of each start; `beam` is that of one group.
+/// Searches with a lane per group and start; `beam` is the beam of one group.
 fn search<M: Mdp>(
     task: Task<'_, M>,
     beam: &Beam,
@@ -122,7 +123,7 @@ fn search<M: Mdp>(
     let mut rows = Rows::open(task)?;
     let lane = |group: usize| Lane::new(beam, longest[group / groups]);
     let mut lanes: Vec<Lane<M::Action>> = (0..longest.len() * groups).map(lane).collect();
-    // As many more as may be the actions that earlier groups took.
+    // Extra candidates make up for actions that earlier groups took.
     let k = beam.looked_at().saturating_add((groups - 1).saturating_mul(beam.width));
     let mut ended = rows.walk(|rows| {
         let lists = rows.candidates(k)?;
@@ -143,7 +144,7 @@ fn search<M: Mdp>(
     Ok(ranked(&rows, beam, ended))
 }
 
-/// Everything that a group's rows, among those of its start, can go on with, best first.
+/// All continuations of a group's rows of a start, best first.
 fn continuations<'r, A: Clone + 'r>(
     rows: impl Iterator<Item = (usize, &'r Row<A>, &'r Vec<Candidate<A>>)>,
     group: usize,
@@ -157,12 +158,12 @@ fn continuations<'r, A: Clone + 'r>(
             Choice { row: index, candidate: candidate.clone(), group, key }
         }));
     }
-    // Stable, so ties stay in the order of the rows and of the policy.
+    // The sort is stable, so ties keep the order of rows and of the policy.
     all.sort_by(|a, b| b.key.total_cmp(&a.key));
     all
 }
 
-/// The best of what ended, from each start.
+/// The best finished rows of each start.
 fn ranked<M: Mdp>(rows: &Rows<'_, M>, beam: &Beam, ended: Vec<Row<M::Action>>) -> Vec<OutcomeOf<M>> {
     let mut outcomes = rows.outcomes(ended);
     for outcome in &mut outcomes {
@@ -176,12 +177,12 @@ fn ranked<M: Mdp>(rows: &Rows<'_, M>, beam: &Beam, ended: Vec<Row<M::Action>>) -
 }
 
 impl Beam {
-    /// How many continuations are looked at.
+    /// The number of continuations to consider.
     fn looked_at(&self) -> usize {
         self.candidates.saturating_mul(self.width)
     }
 
-    /// A score of an episode of so many decisions, its length counted.
+    /// The length-normalised score of an episode of `length` decisions.
     fn normalised(&self, score: f64, length: usize) -> f64 {
         score / (length.max(1) as f64).powf(self.length_penalty)
     }

@@ -1,4 +1,4 @@
-//! What is sought: what each decision adds to the score of its episode.
+//! Scores of decisions.
 
 mod guided;
 mod log_probs;
@@ -9,57 +9,57 @@ use policies::{BoxError, Proposal};
 pub use guided::Guided;
 pub use log_probs::LogProbs;
 
-/// Says what each decision adds to the score of its episode, which is the sum over all decisions.
+/// The score of an episode: the sum of the gains of its decisions.
 ///
 /// [`LogProbs`] is every weighted sum of log-probabilities (likelihood, implicit reward, weak-to-strong), [`Guided`] adds a reward
 /// and a value function (Eq. 12 of the paper), [`Reward`] is any function of state and action.
 ///
 /// # Laws
-/// What a decision adds depends on the decision alone: not on the other rows, nor on the way to its state.
+/// The gain of a decision depends on state and action alone: not on the other rows, nor on the path to the state.
 pub trait Score<M: Mdp> {
-    /// Opens at states, beside the cursor of the policy that proposes.
+    /// Opens a scorer at states, to follow the cursor of the proposing policy.
     ///
     /// # Errors
-    /// States that a policy behind the score can't act in.
+    /// States in which a policy behind the score can't act.
     fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, BoxError>;
 }
 
-/// A score in the act: rows that are selected, advanced and extended together with the rows of the cursor that proposes, so
-/// that whatever a policy behind it remembers branches with them.
+/// A running score: its rows are selected, advanced and extended with those of the proposing cursor, so that the caches
+/// of its policies branch with them.
 pub trait Scorer<M: Mdp> {
-    /// How many policies are asked of each state: what a state costs beside its proposals.
+    /// The number of policies evaluated in each state, besides the proposing one.
     fn n_policies(&self) -> usize;
 
-    /// What each proposal of each row adds to the score of its episode.
+    /// The gain of each proposal of each row.
     ///
     /// # Shapes
-    /// A state and a list of at least one proposal for each row; the answer has the same lengths.
+    /// A state and a list of at least one proposal per row; the result has the same lengths.
     ///
     /// # Errors
-    /// What a policy behind the score refuses.
+    /// Errors of a policy behind the score.
     fn gains(&mut self, states: &[M::State], proposals: &[Vec<Proposal<M::Action>>])
     -> Result<Vec<Vec<f64>>, BoxError>;
 
     /// Takes an action in each row.
     ///
     /// # Errors
-    /// What a policy behind the score refuses.
+    /// Errors of a policy behind the score.
     fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError>;
 
-    /// Makes row i what row `rows[i]` was.
+    /// Row i becomes the former row `rows[i]`.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// An index out of range.
     fn select(&mut self, rows: &[usize]);
 
-    /// Adds a row for each state, behind the others.
+    /// Appends a row for each state.
     ///
     /// # Errors
-    /// What a policy behind the score refuses.
+    /// Errors of a policy behind the score.
     fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError>;
 }
 
-/// A function of state and action as a score; it asks no policy.
+/// A function of state and action as a score; it evaluates no policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Reward<F>(pub F);
 
@@ -69,7 +69,7 @@ impl<M: Mdp, F: Fn(&M::State, &M::Action) -> f64> Score<M> for Reward<F> {
     }
 }
 
-/// It remembers nothing, so there is nothing to move.
+/// Stateless: there are no caches to move.
 impl<M: Mdp, F: Fn(&M::State, &M::Action) -> f64> Scorer<M> for Reward<&F> {
     fn n_policies(&self) -> usize {
         0

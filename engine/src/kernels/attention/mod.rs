@@ -1,9 +1,9 @@
 //! Attention, tile by tile of queries.
 //!
 //! A task of the backward pass is one group of tiles and one key head: it writes rows of that group in columns of that
-//! head only, in a fixed order; one of the forward pass is a tile and a query head. That tasks write apart rests on what
-//! [`Plan`] says of rows and [`check_apart`] of columns. The backward pass computes each tile of probabilities again from
-//! the normalisers of the forward pass.
+//! head only, in a fixed order; a task of the forward pass is a tile and a query head. That tasks write disjoint
+//! elements follows from [`Plan`] for rows and [`check_apart`] for columns. The backward pass recomputes each tile of
+//! probabilities from the normalisers of the forward pass.
 
 mod plan;
 #[cfg(test)]
@@ -28,7 +28,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// The first number of a head in a row; where it would wrap around, a place that no buffer has.
+    /// The first number of a head in a row; an out-of-bounds index on overflow.
     fn start(self, head: usize, row: usize) -> usize {
         let column = head.saturating_mul(self.head_stride).saturating_add(self.offset);
         row.saturating_mul(self.row_stride).saturating_add(column)
@@ -52,7 +52,7 @@ impl<'a, T: Real> Operand<'a, T> {
     }
 }
 
-/// A place for gradients of queries, keys or values, which may share a buffer.
+/// A gradient buffer of queries, keys or values, which may be shared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a, T> {
     pub(crate) data: Shared<'a, T>,
@@ -62,7 +62,7 @@ pub(crate) struct Target<'a, T> {
 impl<'a, T: Real> Target<'a, T> {
     /// # Safety
     ///
-    /// Nobody else may touch these rows of this head while the view lives.
+    /// No other reference may access these rows of this head while the view lives.
     #[expect(unsafe_code, reason = "tasks write disjoint parts of one matrix")]
     unsafe fn view(self, head: usize, rows: Rows, size: usize) -> ViewMut<'a, T> {
         let start = self.columns.start(head, rows.start);
@@ -93,7 +93,7 @@ impl<T: Real> Attention<'_, T> {
         Columns { offset: 0, head_stride: self.heads.size, row_stride: self.heads.query * self.heads.size }
     }
 
-    /// Query heads that read a key head.
+    /// Query heads of a key head.
     fn group(&self, key_head: usize) -> std::ops::Range<usize> {
         let group = self.heads.query / self.heads.key_value;
         key_head * group..(key_head + 1) * group
@@ -123,13 +123,13 @@ impl<T: Real> Attention<'_, T> {
         (output, normalisers)
     }
 
-    /// `scores = scale Q K^T`, `[queries, seen]`.
+    /// `scores = scale Q K^T`, `[queries, visible keys]`.
     fn scores(&self, scores: &mut Vec<T>, tile: &Tile, head: usize, key_head: usize) {
         let queries = self.queries.view(head, tile.queries, self.heads.size);
         self.products(scores, tile, queries, self.keys, key_head, self.scale());
     }
 
-    /// `result = scale left right^T`, right being keys or values of all seen rows.
+    /// `result = scale left right^T`, right being keys or values of all visible rows.
     fn products(
         &self,
         result: &mut Vec<T>,
@@ -148,11 +148,11 @@ impl<T: Real> Attention<'_, T> {
         }
     }
 
-    /// `target rows = weights right`, right being keys or values of all seen rows.
+    /// `target rows = weights right`, right being keys or values of all visible rows.
     ///
     /// # Safety
     ///
-    /// Nobody else may touch the rows of the tile's queries in this head of the target meanwhile.
+    /// No other reference may access the rows of the tile's queries in this head of the target during the call.
     #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
     unsafe fn weighted(
         &self,
@@ -166,7 +166,7 @@ impl<T: Real> Attention<'_, T> {
         let size = self.heads.size;
         let mut into = Into::Replace;
         for (column, rows) in tile.runs() {
-            // SAFETY: the caller keeps others away, and there is one view at a time.
+            // SAFETY: by the caller's contract no one else has these rows, and there is one view at a time.
             let result = unsafe { target.view(head, tile.queries, size) };
             let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, into, T::one(), weights, right.view(key_head, rows, size), Threads::One);
@@ -174,7 +174,7 @@ impl<T: Real> Attention<'_, T> {
         }
     }
 
-    /// Writes gradients of queries, keys and values into zeroed targets, where there is one.
+    /// Writes gradients of queries, keys and values into zeroed targets, where given.
     ///
     /// # Panics
     ///
@@ -203,8 +203,9 @@ impl<T: Real> Attention<'_, T> {
                     let normalisers = &normalisers[(firsts[group] + index) * self.heads.query + head];
                     self.scores(&mut weights, tile, head, key_head);
                     exponentiate(&mut weights, tile, normalisers);
-                    // SAFETY: no other group has these queries or sees these keys, no other task has this group and this
-                    // key head or a query head that reads it, and `check_apart` has seen that heads are apart.
+                    // SAFETY: no other group has these queries or sees these keys, no other task has this group and
+                    // this key head or a query head that reads it, and `check_apart` has verified that heads are
+                    // disjoint.
                     unsafe {
                         self.backward_tile(&weights, &mut slopes, tile, output, gradient, targets, head, key_head);
                     }
@@ -217,8 +218,8 @@ impl<T: Real> Attention<'_, T> {
     ///
     /// # Safety
     ///
-    /// Nobody else may touch the rows of the tile's queries in `head` of the first target meanwhile, nor the rows that it
-    /// sees in `key_head` of the others.
+    /// No other reference may access the rows of the tile's queries in `head` of the first target during the call, nor
+    /// the rows visible to it in `key_head` of the others.
     #[expect(unsafe_code, reason = "writes parts of shared matrices")]
     #[expect(clippy::too_many_arguments, reason = "all that the tiles of a task share, and the tile")]
     unsafe fn backward_tile(
@@ -285,15 +286,15 @@ impl<T: Real> Attention<'_, T> {
         );
     }
 
-    /// Adds `weights^T left` to the seen rows of a target.
+    /// Adds `weights^T left` to the visible rows of a target.
     ///
     /// # Safety
     ///
-    /// Nobody else may touch the rows that the tile sees in this head of the target meanwhile.
+    /// No other reference may access the rows visible to the tile in this head of the target during the call.
     #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
     unsafe fn spread(&self, weights: &[T], tile: &Tile, left: View<'_, T>, target: Target<'_, T>, key_head: usize) {
         for (column, rows) in tile.runs() {
-            // SAFETY: the caller keeps others away, and there is one view at a time.
+            // SAFETY: by the caller's contract no one else has these rows, and there is one view at a time.
             let result = unsafe { target.view(key_head, rows, self.heads.size) };
             let weights = View::strided(weights, column, tile.queries.len, rows.len, tile.n_seen);
             multiply(result, Into::Add, T::one(), weights.t(), left, Threads::One);
@@ -301,7 +302,7 @@ impl<T: Real> Attention<'_, T> {
     }
 }
 
-/// Panics unless every head of the targets has columns of its own.
+/// Panics unless all heads of the targets have disjoint columns.
 fn check_apart<T: Real>(targets: [Option<Target<'_, T>>; 3], heads: Heads) {
     let mut places = Vec::new();
     for (target, n_heads) in targets.iter().zip([heads.query, heads.key_value, heads.key_value]) {

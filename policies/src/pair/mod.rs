@@ -1,4 +1,4 @@
-//! Two policies in a row as one: the policy of a hybrid problem.
+//! The policy of a hybrid problem: two policies in sequence.
 
 mod cursor;
 mod learn;
@@ -22,47 +22,47 @@ pub enum TrainedHalf {
     /// Both, from one loss.
     #[default]
     Both,
-    /// The outer one; the other's numbers still count in the loss.
+    /// The outer one; the inner one's numbers still count in the loss.
     Outer,
-    /// The inner one, likewise.
+    /// The inner one; the outer one's numbers still count in the loss.
     Inner,
 }
 
 /// One policy for each half of a [`Hybrid`] problem. Either may be a pair itself.
 ///
-/// Their log-ratios add up in an episode's return (Eq. 15 of the paper), so the slopes that one loss has for them reach
-/// both. Nothing else passes between them: the gradient of a half is that of the half alone, with the other's margin as an
-/// offset in the loss.
+/// Their log-ratios add up in an episode's return (Eq. 15 of the paper), so the slopes of one loss reach both. Nothing
+/// else passes between them: the gradient of a half is that of the half alone, with the other's margin as an offset in
+/// the loss.
 ///
 /// # Laws
-/// A piece of an episode does not cross the hand-off. A half that does not learn keeps every bit of its weights.
+/// A piece of an episode does not cross the hand-off. Weights of a half that is not trained do not change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair<P, Q> {
     /// The policy of the outer problem.
     pub outer: P,
     /// The policy of the inner problem.
     pub inner: Q,
-    /// What learns.
+    /// The trained halves.
     pub learns: TrainedHalf,
-    /// What the learning rate is multiplied with for the outer and the inner half.
+    /// Multipliers of the learning rate for the outer and the inner half.
     pub rates: (f64, f64),
-    /// What the halves are called in records, folders and files.
+    /// Names of the halves in metrics, folders and files.
     pub names: [&'static str; 2],
 }
 
 impl<P, Q> Pair<P, Q> {
-    /// Both halves learn, at the same rate.
+    /// A pair with both halves trained, at the same rate.
     pub fn new(outer: P, inner: Q) -> Self {
         Self { outer, inner, learns: TrainedHalf::Both, rates: (1.0, 1.0), names: ["outer", "inner"] }
     }
 
-    /// Calls the halves something.
+    /// Sets the names of the halves.
     #[must_use]
     pub fn named(self, names: [&'static str; 2]) -> Self {
         Self { names, ..self }
     }
 
-    /// Says what learns.
+    /// Sets the trained halves.
     #[must_use]
     pub fn learning(self, learns: TrainedHalf) -> Self {
         Self { learns, ..self }
@@ -77,7 +77,7 @@ impl<P, Q> Pair<P, Q> {
     }
 }
 
-/// Episodes taken apart.
+/// Episodes split by half.
 struct Parts<A: Mdp, B: Mdp> {
     outer: Vec<EpisodeOf<A>>,
     inner: Vec<EpisodeOf<B>>,
@@ -115,7 +115,7 @@ fn weave_channels(runs: &Runs, outer: &Channels, inner: &Channels) -> Channels {
     }
 }
 
-/// The numbers of episodes without a single decision, which no policy has to be asked about.
+/// The numbers of episodes without any decision, for which no policy is called.
 fn nothing<S, A>(episodes: &[Episode<S, A>]) -> Option<Channels> {
     let empty = episodes.iter().all(|episode| episode.n_decisions() == 0);
     empty.then(|| episodes.iter().map(|_| Vec::<f64>::new()).collect::<Steps>().into())
@@ -125,7 +125,7 @@ fn score_half<M: Mdp, P: Policy<M>>(policy: &P, mdp: &M, episodes: &[EpisodeOf<M
     nothing(episodes).map_or_else(|| policy.score(mdp, episodes), Ok)
 }
 
-/// Answers to questions that were sorted by half, in the questions' order.
+/// Merges results that were grouped by half into the order of `states`.
 fn in_order<S, O, I, T>(states: &[Half<O, I>], outer: Vec<S>, inner: Vec<T>) -> Result<Vec<Half<S, T>>, PolicyError> {
     let (mut outer, mut inner) = (outer.into_iter(), inner.into_iter());
     let answers = states.iter().map(|state| match state {
@@ -206,8 +206,8 @@ where
         Ok(Box::new(cursor))
     }
 
-    /// The outer half acts to the hand-off and the inner one from there, all episodes of a half side by side: an episode has a
-    /// piece for each.
+    /// The outer half rolls out to the hand-off and the inner one continues, all episodes of a half in one batch: an
+    /// episode has one piece per half.
     fn rollout(
         &self,
         mdp: &Hybrid<A, B, H>,

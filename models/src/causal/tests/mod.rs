@@ -24,7 +24,7 @@ use policies::{Policy, laws};
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 21, eos: Vec::new(), max_length: 14 };
 
-/// Every architecture and every switch of it.
+/// Every architecture with every variant.
 fn configs() -> Vec<(&'static str, CausalConfig)> {
     let neox = json!({ "model_type": "gpt_neox", "vocab_size": 23, "hidden_size": 8, "num_hidden_layers": 2,
         "num_attention_heads": 2, "intermediate_size": 12, "max_position_embeddings": 16, "rotary_pct": 0.5 });
@@ -57,7 +57,7 @@ fn config(wanted: &str) -> CausalConfig {
     configs().into_iter().find(|(name, _)| *name == wanted).unwrap().1
 }
 
-/// Numbers large enough that every part of the model matters.
+/// Weights large enough that every part of the model affects the output.
 fn tensors(config: &CausalConfig, seed: u64, dtype: DType) -> BTreeMap<String, Tensor> {
     let random = |(name, shape): (String, Vec<usize>)| {
         let (middle, std) = match (shape.len(), name.rsplit('.').next() == Some("bias")) {
@@ -93,7 +93,7 @@ fn episode(prompt: &[u32], response: &[u32]) -> EpisodeOf<TokenMdp> {
     Episode::whole(TokenState::new(prompt), response.to_vec())
 }
 
-/// Shared prompts, shared beginnings of responses, a repeated episode, a prompt that begins another.
+/// Shared prompts, shared prefixes of responses, a repeated episode, a prompt that is a prefix of another.
 fn episodes() -> Vec<EpisodeOf<TokenMdp>> {
     vec![
         episode(&[1, 2, 3, 4], &[5, 6, 7]),
