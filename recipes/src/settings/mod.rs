@@ -123,7 +123,7 @@ pub enum Kind {
     List,
 }
 
-/// A setting: where it stands, what it is called and takes, and how to reach it in [`Settings`].
+/// A setting: its path, name, type, and accessors in [`Settings`].
 #[derive(Clone, Copy)]
 pub struct Field {
     /// `section.name` in a config file.
@@ -181,7 +181,7 @@ impl std::fmt::Debug for Field {
 
 /// Defines a section: its struct with the defaults, and the fields.
 ///
-/// Each field is read through the method of its name, which is how tests know what a run has read.
+/// Each field is read through the method of its name, which records reads for tests.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
