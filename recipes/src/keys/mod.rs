@@ -56,22 +56,22 @@ const fn key(field: &'static Field, verbs: Verbs) -> Key {
 }
 
 impl Key {
-    /// The same for one kind of problem alone.
+    /// Restricts it to one modality.
     const fn only(self, mdp: Modality) -> Self {
         Self { only: Some(mdp), ..self }
     }
 
-    /// The same, which a hybrid's half of that kind reads too.
+    /// Lets a hybrid's half of that modality read it too.
     const fn in_hybrid(self) -> Self {
         Self { in_hybrid: true, ..self }
     }
 
-    /// The same, where this value asks for nothing.
+    /// Sets the value without effect.
     const fn off(self, off: &'static str) -> Self {
         Self { off, ..self }
     }
 
-    /// The same, read only when all of this holds.
+    /// Sets the conditions, all of which must hold.
     const fn when(self, when: &'static [When]) -> Self {
         Self { when, ..self }
     }

@@ -48,7 +48,7 @@ impl Data {
 #[derive(Clone, Copy, Debug)]
 pub struct Usage<'a> {
     pub verb: Verbs,
-    /// The kind of problem; none as when a run's folder is looked at.
+    /// The modality; `None` when a run's folder is inspected.
     pub mdp: Option<Modality>,
     pub data: Data,
     /// Whether a model's weights are loaded.

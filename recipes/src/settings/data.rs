@@ -4,7 +4,7 @@ use super::choices::{
 use super::section;
 
 section! {
-    /// What is learned from.
+    /// The data set.
     data: Data {
         /// A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
         data: Option<String> = None, "data";

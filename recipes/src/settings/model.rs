@@ -2,7 +2,7 @@ use super::choices::{PredictionName, SaveDtype};
 use super::section;
 
 section! {
-    /// The model that learns or acts.
+    /// The trained or sampled model.
     model: Model {
         /// A Hugging Face folder, .gguf, llama2.c .bin, run folder, base+adapter, or builtin:NAME
         model: Option<String> = None, "model";
@@ -18,7 +18,7 @@ section! {
         rslora: bool = false, "rslora";
         /// Recomputes activations in the backward pass to save memory
         activation_checkpointing: bool = false, "activation-checkpointing";
-        /// What the network predicts; auto: what the model's scheduler says
+        /// The prediction type of the network; auto: that of the model's scheduler
         prediction: PredictionName = PredictionName::Auto, "prediction";
         /// A scheduler_config.json in place of the model's own
         scheduler: Option<String> = None, "scheduler";

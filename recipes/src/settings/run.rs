@@ -3,7 +3,7 @@ use datasets::pairs::Modality;
 use super::section;
 
 section! {
-    /// What is run, where, and on what seed.
+    /// The kind of problem, device, output and seed of a run.
     run: Run {
         /// The kind of decision problem
         mdp: Modality = Modality::Token, "mdp";
