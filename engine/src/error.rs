@@ -23,7 +23,7 @@ pub enum EngineError {
     /// No tensor has this name.
     #[error("there is no tensor named `{name}`")]
     MissingTensor {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
 
@@ -79,7 +79,7 @@ pub enum EngineError {
         text: String,
     },
 
-    /// A CUDA device was asked for, but this build cannot drive one.
+    /// A CUDA device was requested, but this build does not support CUDA.
     #[error("device `{text}` needs CUDA, which this build does not have: build with `--features cuda`, or use `cpu`")]
     NoCuda {
         /// The text given.

@@ -29,7 +29,7 @@ pub enum ModelError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
     /// A model file is damaged, incomplete, or of an unsupported kind.

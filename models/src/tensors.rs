@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::ModelError;
 
-/// How many names a message lists.
+/// The number of names in a message.
 const LISTED: usize = 5;
 
 /// Shapes of tensors by name.

@@ -134,12 +134,12 @@ use settings::Values;
 pub struct Call<'a> {
     /// The settings.
     pub values: Values,
-    /// Who is told what goes on.
+    /// The receiver of progress and messages.
     pub reporter: &'a dyn Reporter,
 }
 
 impl Call<'static> {
-    /// Work of which nobody is told anything.
+    /// A call without reporting.
     pub fn quiet(settings: impl Into<Values>) -> Self {
         Self { values: settings.into(), reporter: &QUIET }
     }

@@ -17,7 +17,7 @@ pub enum TensorFileError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// One tensor of the file is wrong or missing.
@@ -27,7 +27,7 @@ pub enum TensorFileError {
         path: PathBuf,
         /// The tensor's name in that file.
         tensor: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }

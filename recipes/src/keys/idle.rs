@@ -1,4 +1,4 @@
-//! What is typed and would not be read is refused, for every verb in one place.
+//! Refuses settings that are given but would not be read, for every verb.
 use std::path::Path;
 
 use crate::settings::{Kind, Modality, Values};
@@ -10,14 +10,14 @@ use crate::embedded::is_embedded;
 use crate::inspect::Subject;
 use crate::judged_pairs::is_pair_folder;
 
-/// Refuses the first setting that was typed and that nothing reads, once all settings are known: wrong usage, with what
-/// would read it. A config file, such as a run's own, may hold what does not apply.
+/// Refuses the first given setting that nothing reads, once all settings are known: wrong usage, with the condition
+/// under which it is read. Config files, such as a run's own, may hold inapplicable settings.
 pub fn refuse(values: &Values, verb: Verbs) -> Result<(), Failure> {
     let data = data(values, verb);
     refuse_here(&Usage { verb, mdp: Some(values.run.mdp), data, loads: true, values })
 }
 
-/// The same for `inspect`, whose problem is that of what it looks at.
+/// The same for `inspect`, whose modality is that of the inspected subject.
 pub(crate) fn refuse_beside(subject: &Subject, values: &Values) -> Result<(), Failure> {
     let (mdp, data, loads) = match subject {
         Subject::Model => (Some(Modality::Token), Data::Absent, true),
@@ -39,7 +39,7 @@ fn refuse_here(here: &Usage<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Whether its value asks for nothing: a switch that is as it would be, a share of 0.
+/// Whether its value has no effect: a switch at its default, a share of 0.
 fn is_off(key: &Key, values: &Values) -> bool {
     match key.field.kind {
         Kind::Switch => key.field.default_text().is_some_and(|usual| values.is(key.field, &usual)),
@@ -47,7 +47,7 @@ fn is_off(key: &Key, values: &Values) -> bool {
     }
 }
 
-/// Why a setting is not read; nothing where it is.
+/// The reason why a setting is not read; `None` if it is.
 pub(super) fn refusal(key: &Key, here: &Usage<'_>) -> Option<String> {
     if key.verbs & here.verb == 0 {
         return Some(format!("is not read by {}", name(here.verb)));
@@ -103,7 +103,7 @@ fn kind_of(name: &str) -> Data {
     }
 }
 
-/// Which settings the table says are read, of the command that this thread has checked last.
+/// The settings that the table says are read, for the last command checked on this thread.
 #[cfg(feature = "reads")]
 pub mod reads {
     use std::cell::RefCell;
@@ -120,7 +120,7 @@ pub mod reads {
         TABLE.set(Some((here.verb, all().filter(is_read).map(|key| key.field.path).collect())));
     }
 
-    /// The verb and the settings, once.
+    /// Takes the verb and the settings.
     pub fn take() -> Option<(Verbs, BTreeSet<&'static str>)> {
         TABLE.take()
     }

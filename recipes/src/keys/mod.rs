@@ -1,7 +1,7 @@
 //! Which verb reads which setting, and what else must hold for it.
 //!
-//! What settings are called, take and default to is in [`crate::settings`]. Flags, what a run's config file holds and what
-//! is refused because nothing would read it are read off this table.
+//! Names, types and defaults of settings are in [`crate::settings`]. Flags, the contents of a run's config file and the
+//! refusal of unread settings derive from this table.
 
 mod diffusion;
 mod hybrid;
@@ -47,9 +47,9 @@ pub struct Key {
     pub only: Option<Modality>,
     /// Whether a hybrid reads it as well, for the half of that kind.
     pub in_hybrid: bool,
-    /// The value that asks for nothing, where there is one: it may always be given.
+    /// The value without effect, if there is one: it may always be given.
     pub off: &'static str,
-    /// The conditions on other settings for it to be read: all must hold.
+    /// Conditions on other settings for it to be read: all must hold.
     pub when: &'static [When],
 }
 
@@ -59,22 +59,22 @@ const fn key(field: &'static Field, verbs: Verbs) -> Key {
 }
 
 impl Key {
-    /// The same for one kind of problem alone.
+    /// Restricts it to one modality.
     const fn only(self, mdp: Modality) -> Self {
         Self { only: Some(mdp), ..self }
     }
 
-    /// The same, which a hybrid's half of that kind reads too.
+    /// Lets a hybrid's half of that modality read it too.
     const fn in_hybrid(self) -> Self {
         Self { in_hybrid: true, ..self }
     }
 
-    /// The same, where this value asks for nothing.
+    /// Sets the value without effect.
     const fn off(self, off: &'static str) -> Self {
         Self { off, ..self }
     }
 
-    /// The same, read only when all of this holds.
+    /// Sets the conditions, all of which must hold.
     const fn when(self, when: &'static [When]) -> Self {
         Self { when, ..self }
     }

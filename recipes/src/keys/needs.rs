@@ -1,7 +1,7 @@
-//! What else must hold for a setting to be read.
+//! Conditions on other settings for a setting to be read.
 //!
-//! Each setting of the table says it in its own place: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`. What is
-//! typed and would not be read is refused by [`super::idle`], which walks the table.
+//! Each setting of the table states its own: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`.
+//! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
 use crate::settings::{Field, Modality, Scheme, TimestepsName, Values, at};
 
@@ -19,7 +19,7 @@ pub(super) const HYBRID: Option<Modality> = Some(Modality::Hybrid);
 /// Where examples come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// From nowhere: there are none.
+    /// There are no examples.
     Absent,
     /// Made by the program: `builtin:NAME`.
     Embedded,
@@ -48,7 +48,7 @@ impl Data {
 #[derive(Clone, Copy, Debug)]
 pub struct Usage<'a> {
     pub verb: Verbs,
-    /// The kind of problem; none as when a run's folder is looked at.
+    /// The modality; `None` when a run's folder is inspected.
     pub mdp: Option<Modality>,
     pub data: Data,
     /// Whether a model's weights are loaded.
@@ -61,12 +61,12 @@ pub struct Usage<'a> {
 pub struct When(pub Verbs, pub Option<Modality>, pub Need);
 
 impl When {
-    /// Why a setting is not read here; nothing where it is.
+    /// The reason why a setting is not read; `None` if it is.
     pub(super) fn refusal(&self, here: &Usage<'_>) -> Option<String> {
         if self.concerns(here.verb, here.mdp) { self.2.refusal(here) } else { None }
     }
 
-    /// Whether no other setting could make it hold for a verb and a kind of problem.
+    /// Whether no other setting can satisfy it for a verb and a modality.
     pub(super) fn is_impossible(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
         let cannot_hold = match self.2 {
             Need::Never(_) => true,
@@ -94,9 +94,9 @@ pub enum Need {
     Without(&'static Field, &'static str),
     /// Examples come from there.
     From(&'static [Data]),
-    /// Anything else, and what it is.
+    /// Any other condition, with its text.
     Such(fn(&Usage<'_>) -> bool, &'static str),
-    /// It is never read, and what is in its place.
+    /// Never read; the text names the replacement.
     Never(&'static str),
 }
 
@@ -141,7 +141,7 @@ impl Need {
     }
 }
 
-/// `a, b or c`.
+/// Joins words: `a, b or c`.
 fn either(words: &[&str]) -> String {
     match words {
         [] => String::new(),
@@ -156,7 +156,7 @@ pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 /// The refusal of a reference where rounds move it.
 pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.reference` fixed";
 
-// What decides which settings are read looks at fields without reading them: the methods of their names are for runs.
+// Conditions read fields directly: the methods of the same names record reads of a run.
 impl Usage<'_> {
     fn is_rounds(&self) -> bool {
         self.values.rounds.rounds.is_some()
@@ -171,12 +171,12 @@ impl Usage<'_> {
             || self.values.data.eval_share != 0.0
     }
 
-    /// Whether a share is taken out of the data: of rounds out of each one's pairs.
+    /// Whether a share is held out of the data: in rounds, of each round's pairs.
     pub(super) fn splits(&self) -> bool {
         self.data != Data::Embedded || self.mdp == TOKEN || self.is_on_trajectories()
     }
 
-    /// Rounds of an embedded model ask what its problem has.
+    /// Whether rounds use the prompts of an embedded model's problem.
     fn prompts_are_embedded(&self) -> bool {
         self.values.sample.prompts.as_ref().is_none_or(|prompts| is_embedded(prompts))
     }
@@ -190,53 +190,53 @@ impl Usage<'_> {
         self.values.train.n_samples != 0 && self.data != Data::Latents
     }
 
-    /// Whether training draws pictures, to show them, to judge them, or to learn of their ways.
+    /// Whether training generates pictures: to show them, to judge them, or as trajectories.
     pub(super) fn draws_pictures(&self) -> bool {
         self.shows_samples() || self.data == Data::Embedded || self.is_on_trajectories() || self.is_rounds()
     }
 
-    /// Whether decisions are scored that guidance has a say in.
+    /// Whether scored decisions depend on guidance.
     pub(super) fn is_guided(&self) -> bool {
         self.draws_pictures() || self.values.diffusion.scheme == Scheme::Half
     }
 
-    /// Whether a denoiser's reference has any use.
+    /// Whether a denoiser's reference is used.
     pub(super) fn compares_denoisers(&self) -> bool {
         let objective = self.values.objective.name.word();
         !WITHOUT_REFERENCE.contains(&objective) || self.values.diffusion.scheme != Scheme::Forward
     }
 
-    /// Whether a language model is drawn by chance, or its data is.
+    /// Whether a language model or its data is random.
     pub(super) fn is_by_chance(&self) -> bool {
         let is_drawn = |model: &Option<String>| model.as_ref().is_some_and(|name| name.ends_with("-untrained"));
         let model = &self.values.model;
         self.data == Data::Embedded || is_drawn(&model.model) || is_drawn(&model.reference)
     }
 
-    /// Whether pictures become latents on the way in; a run or an adapter is taken to have what its base has.
+    /// Whether pictures are encoded to latents; a run or an adapter is assumed to have its base's autoencoder.
     pub(super) fn encodes(&self) -> bool {
         let model = std::path::Path::new(self.values.model.model.as_deref().unwrap_or_default());
         let is_plain = model.is_dir() && !model.join("config.toml").is_file();
         !is_plain || model.join("vae").is_dir()
     }
 
-    /// Whether both halves of a hybrid are named, so that no run has to say what they are.
+    /// Whether both halves of a hybrid are named, so that no run defines them.
     pub(super) fn names_both_halves(&self) -> bool {
         self.values.hybrid.refiner.is_some() && self.values.hybrid.generator.is_some()
     }
 
-    /// Whether pairs are made in this run.
+    /// Whether the run makes pairs.
     pub(super) fn makes_pairs(&self) -> bool {
         self.is_rounds() || self.data == Data::Embedded
     }
 
-    /// Whether timesteps are drawn one to each stratum, and there is one.
+    /// Whether timesteps are stratified with a single stratum.
     pub(super) fn has_one_stratum(&self) -> bool {
         let diffusion = &self.values.diffusion;
         diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(1) < 2
     }
 
-    /// Whether answers, the model that gives them, or what it is asked depend on the seed.
+    /// Whether answers, their model or their prompts depend on the seed.
     pub(super) fn samples_by_chance(&self) -> bool {
         let makes_pairs = self.values.label.pairs.is_some();
         !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || makes_pairs
@@ -254,12 +254,12 @@ impl Usage<'_> {
         is_drawn || self.is_by_chance() || self.prompts_are_embedded()
     }
 
-    /// Whether nothing is left to chance in the answers that are drawn.
+    /// Whether sampling is deterministic.
     pub(super) fn is_greedy(&self) -> bool {
         self.values.sample.temperature == 0.0
     }
 
-    /// Whether a reference stays the same in all rounds, where there are rounds.
+    /// Whether rounds keep a fixed reference.
     pub(super) fn reference_is_fixed(&self) -> bool {
         !self.is_rounds() || self.values.rounds.reference == crate::settings::RoundReference::Fixed
     }

@@ -27,7 +27,7 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(Vec::new())
 }
 
-/// A model, and what it is asked.
+/// A model and its prompts.
 pub(crate) struct Inputs {
     pub(crate) loaded: Loaded,
     pub(crate) shape: LatentShape,
@@ -36,7 +36,7 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Loads what the settings name, and says what it can't do with it, `n` times each.
+    /// Loads the models and prompts of the settings, and checks them for `n` pictures each.
     pub(crate) fn open(call: &Call<'_>, n: usize) -> Result<Self, Failure> {
         let values = &call.values;
         let name = model_name(values);
@@ -101,7 +101,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The model, and the one that makes side b where it is another.
+/// The model of side a, and another of side b if there is one.
 fn makers(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<(Denoiser, Option<Denoiser>), Failure> {
     let acting = denoiser::acting(values, loaded, shape)?;
     let other = match values.model.reference() {
@@ -156,7 +156,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     gallery.finish(call.reporter)
 }
 
-/// Images for conditions, some at a time, each from a stream of its own.
+/// Generates images for conditions in batches, each from its own random stream.
 fn draw(
     call: &Call<'_>,
     denoiser: &Denoiser,

@@ -53,7 +53,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(Vec::new())
 }
 
-/// The embedded models where none are named; what is asked comes back.
+/// Defaults to the embedded models; returns the source of the requests.
 pub(crate) fn presets(values: &mut Values) -> Result<String, Failure> {
     if values.hybrid.refiner().is_none() && values.model.model().is_none() {
         let usual = embedded::usual(Modality::Hybrid);
@@ -144,8 +144,8 @@ impl Work<'_> {
         gallery.finish(self.call.reporter)
     }
 
-    /// Two refined prompts and two pictures of each request, `--n` times. In a share of the pairs no refiner is asked:
-    /// both pictures are made of the request itself, which keeps the generator honest about what it is told.
+    /// Two refined prompts and two pictures per request, `--n` times. A share of the pairs skips the refiner: both
+    /// pictures are generated from the raw request, which trains the generator on unrefined text too.
     fn pairs(&self, path: &Path) -> Result<(), Failure> {
         let values = &self.call.values;
         let (n, share) = (values.sample.n(), values.sample.null_share());

@@ -17,7 +17,7 @@ use crate::embedded::{ModelKind, usual};
 use crate::settings::{Values, at};
 use crate::{Call, Failure, model, text};
 
-/// Draws one answer to each prompt, which must leave room below `max_length`. Each prompt has its own stream of chance.
+/// Samples one answer per prompt, which must leave room below `max_length`; each prompt has its own random stream.
 pub(crate) fn draw(
     model: &CausalLm,
     tokenizer: &ModelTokenizer,
@@ -204,7 +204,7 @@ fn draw_pairs(
     let mut writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, most)?, None)?;
     let bar = call.reporter.bar("pairs", encoded.len() * n);
     let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
-    // Prompts of one length at a time, so that every answer has all the room its own prompt leaves.
+    // Batches have prompts of one length, so that every answer has all the room that its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
     numbers.sort_by_key(|i| encoded[i / n].len());
     let (mut answers, mut cut): (Vec<[String; 2]>, usize) = (vec![Default::default(); numbers.len()], 0);
@@ -273,8 +273,8 @@ pub(crate) fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Resul
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
 }
 
-/// An answer without its end, as the text that goes on behind a plain prompt: with the space before its first word, which
-/// some tokenisers drop from a text that stands by itself.
+/// An answer without EOS, as the text that continues a plain prompt: with the space before its first word, which some
+/// tokenizers drop at the start of a text.
 fn continuation_text(tokenizer: &ModelTokenizer, prompt: &[u32], answer: &[u32]) -> Result<String, Failure> {
     let alone = response_text(tokenizer, answer)?;
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));

@@ -108,13 +108,13 @@ choices! {
         Sgd = "sgd",
     }
 
-    /// The learning rate after the warm-up.
+    /// The learning-rate schedule after the warm-up.
     ScheduleName {
-        /// It stays.
+        /// A constant rate.
         Constant = "constant",
-        /// It falls to 0 in a line.
+        /// Linear decay to 0.
         Linear = "linear",
-        /// It falls to 0 in half a cosine.
+        /// Cosine decay to 0.
         Cosine = "cosine",
     }
 
@@ -136,7 +136,7 @@ choices! {
 
     /// The layouts of records.
     FormatName {
-        /// By the fields of the first record.
+        /// Detected by the fields of the first record.
         Auto = "auto",
         /// TRL's columns.
         Trl = "trl",
@@ -156,7 +156,7 @@ choices! {
         Demonstration = "demonstration",
     }
 
-    /// What of a long prompt stays.
+    /// The part of a long prompt to keep.
     TruncationName {
         /// The end for chats and HH, else both ends.
         Auto = "auto",
@@ -168,25 +168,25 @@ choices! {
         KeepBoth = "keep-both",
     }
 
-    /// How prompt and answer become tokens.
+    /// The tokenisation of prompt and answer.
     TokenizationName {
-        /// Each by itself.
+        /// Separately.
         Separate = "separate",
-        /// Together, and then cut (as TRL).
+        /// Jointly, then split (as TRL).
         Joint = "joint",
     }
 
-    /// What happens to a broken record or image.
+    /// The handling of a broken record or image.
     Broken {
-        /// It ends the work.
+        /// An error.
         Fail = "fail",
-        /// It is left out and counted.
+        /// Skipped and counted.
         Skip = "skip",
     }
 
-    /// What the network predicts.
+    /// The prediction type of the network.
     PredictionName {
-        /// What the model's scheduler says.
+        /// That of the model's scheduler.
         Auto = "auto",
         /// The noise.
         Epsilon = "epsilon",
@@ -196,7 +196,7 @@ choices! {
         Flow = "flow",
     }
 
-    /// The type of the weights that a finished run writes.
+    /// The dtype of exported weights.
     SaveDtype {
         /// 32 bits.
         F32 = "f32",
@@ -206,23 +206,23 @@ choices! {
         Bf16 = "bf16",
     }
 
-    /// Whether the sides of a pair are mirrored alike.
+    /// Whether both sides of a pair are flipped together.
     FlipSides {
         /// Both or none.
         Together = "together",
-        /// Each by itself.
+        /// Independently.
         Apart = "apart",
     }
 
-    /// What is under transparent pixels.
+    /// The handling of transparent pixels.
     TransparencyName {
-        /// White.
+        /// Composited on white.
         White = "white",
-        /// What their colour says, as if they were not.
+        /// The alpha channel is dropped.
         Drop = "drop",
     }
 
-    /// How pixels are weighed when an image is scaled.
+    /// The resampling filter of resized images.
     ResizeFilter {
         /// Lanczos, three lobes.
         Lanczos = "lanczos",
@@ -232,7 +232,7 @@ choices! {
         Bilinear = "bilinear",
     }
 
-    /// How the longer side and the place of the middle square are rounded.
+    /// The rounding of the longer side and of the centre crop's position.
     ResizeRounding {
         /// To the nearest.
         Nearest = "nearest",
@@ -240,37 +240,37 @@ choices! {
         Torchvision = "torchvision",
     }
 
-    /// What turns a finished image into scored decisions.
+    /// The scheme that turns a finished image into scored decisions.
     Scheme {
-        /// Noise is added to the image (Diffusion-DPO).
+        /// Forward noising (Diffusion-DPO).
         Forward = "forward",
-        /// One step of the way back is drawn.
+        /// One reverse step is drawn.
         Half = "half",
-        /// The way back is known.
+        /// A stored reverse trajectory.
         Trajectory = "trajectory",
     }
 
-    /// How timesteps are drawn.
+    /// The distribution of timesteps.
     TimestepsName {
-        /// All alike.
+        /// Uniform.
         Uniform = "uniform",
-        /// One of each stratum.
+        /// One per stratum.
         Stratified = "stratified",
-        /// By a logit-normal law.
+        /// Logit-normal.
         LogitNormal = "logit-normal",
     }
 
-    /// Which noise the two sides and the draws of a pair get.
+    /// The noise of the two sides and the draws of a pair.
     NoiseName {
-        /// Both sides the same.
+        /// Shared by both sides.
         Shared = "shared",
-        /// Each its own.
+        /// Independent for each side.
         Independent = "independent",
-        /// Every second draw the opposite of the one before.
+        /// Every second draw is the negative of the one before.
         Antithetic = "antithetic",
     }
 
-    /// How the squared errors of a latent's numbers add up.
+    /// The reduction of squared errors over a latent.
     ReductionName {
         /// Their sum.
         Sum = "sum",
@@ -278,17 +278,17 @@ choices! {
         Mean = "mean",
     }
 
-    /// The weight of a timestep.
+    /// The timestep weighting omega.
     OmegaName {
         /// 1.
         Constant = "constant",
         /// The signal-to-noise ratio.
         Snr = "snr",
-        /// The same, cut.
+        /// The signal-to-noise ratio, clipped.
         MinSnr = "min-snr",
     }
 
-    /// How images are drawn.
+    /// The sampler of images.
     SamplerName {
         /// Ancestral sampling.
         Ddpm = "ddpm",
@@ -354,9 +354,9 @@ choices! {
 
     /// What each round stays close to.
     RoundReference {
-        /// The policy that made its pairs.
+        /// The policy that sampled its pairs.
         Moved = "moved",
-        /// The policy at the start.
+        /// The starting policy.
         Fixed = "fixed",
     }
 }

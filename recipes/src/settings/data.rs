@@ -4,7 +4,7 @@ use super::choices::{
 use super::section;
 
 section! {
-    /// What is learned from.
+    /// The data set.
     data: Data {
         /// A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
         data: Option<String> = None, "data";
@@ -24,7 +24,7 @@ section! {
         /// Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as
         /// TRL)
         max_prompt_length: usize = 256, "max-prompt-length";
-        /// What of a long prompt stays; auto: keep-end for chats and hh, else keep-both (the middle goes)
+        /// The part of a long prompt to keep; auto: keep-end for chats and hh, else keep-both (the middle is cut)
         truncation: TruncationName = TruncationName::Auto, "truncation";
         /// Prompt and answer apart, or together and then cut (as TRL)
         tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
@@ -38,7 +38,7 @@ section! {
         flip: bool = false, "flip";
         /// flip: both sides of a pair alike, or each by itself
         flip_sides: FlipSides = FlipSides::Together, "flip-sides";
-        /// What is transparent is put on white, or seen as if it were not
+        /// Transparent pixels are put on white, or their alpha is dropped
         transparency: TransparencyName = TransparencyName::White, "transparency";
         /// Turns images as their EXIF data say
         exif: bool = true, "exif";
@@ -50,7 +50,7 @@ section! {
         on_bad_image: Broken = Broken::Fail, "on-bad-image";
         /// A file that encoded images and texts are read from where it exists and fits, else written to
         latent_cache: Option<String> = None, "latent-cache";
-        /// Of a folder of pairs all count, judged or not, side a first
+        /// Trains on all pairs of a pair folder, judged or not, side a preferred
         all_pairs: bool = false, "all-pairs";
     }
 }

@@ -8,15 +8,15 @@ section! {
         refiner: Option<String> = None, "refiner";
         /// The diffusers folder that draws
         generator: Option<String> = None, "generator";
-        /// What the refiner is compared with; train: else itself at the start; sample --pairs: side b's refiner
+        /// The refiner's reference; train: by default its starting weights; sample --pairs: the refiner of side b
         refiner_reference: Option<String> = None, "refiner-reference";
-        /// What the generator is compared with; train: else itself at the start; sample --pairs: side b's generator
+        /// The generator's reference; train: by default its starting weights; sample --pairs: the generator of side b
         generator_reference: Option<String> = None, "generator-reference";
         /// Which half learns; the other's numbers still count in the loss
         update: Update = Update::Both, "update";
-        /// The refiner's learning rate, where it is not --lr, on the same schedule
+        /// The refiner's learning rate, if other than --lr, on the same schedule
         refiner_lr: Option<f64> = None, "refiner-lr";
-        /// What the refiner reads: {request} is the request, \n a line break
+        /// The refiner's prompt template: {request} is the request, \n a line break
         template: String = "{request}\\n".to_owned(), "request-template";
         /// Trains each half alone too, and compares: refiner, generator, both separately, both jointly
         compare: bool = false, "compare";

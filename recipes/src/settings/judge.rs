@@ -1,10 +1,10 @@
 use super::section;
 
 section! {
-    /// Who compares pairs.
+    /// The judge of pairs.
     judge: Judge {
-        /// Who compares: oracle (of embedded problems), people (--rounds wait for label), the folder of a reward model,
-        /// or a run, by what it learned to reward
+        /// The judge: oracle (of embedded problems), people (--rounds wait for label), the folder of a reward model, or
+        /// a run (by its implicit reward)
         judge: String = "oracle".to_owned(), "judge";
     }
 }

@@ -24,7 +24,7 @@ macro_rules! kinds {
                 )+
             }
 
-            /// What is in no section has its default; the kind of decision problem is that of the work.
+            /// Missing sections have their defaults; the modality is that of the work.
             impl From<$Work> for Settings {
                 fn from(work: $Work) -> Self {
                     let mut settings = Self { $($section: work.$section,)+ ..Self::default() };

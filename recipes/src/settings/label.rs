@@ -9,9 +9,9 @@ section! {
         host: String = "127.0.0.1".to_owned(), "host";
         /// The port to listen on; 0: any that is free
         port: usize = 8080, "port";
-        /// What everyone must know who labels: 16 characters or more
+        /// The secret that labellers need: 16 characters or more
         token: Option<String> = None, "token";
-        /// Who labels; without it the page asks
+        /// The labeller's name; without it the page asks
         labeller: Option<String> = None, "labeller";
     }
 }

@@ -47,11 +47,11 @@ pub use datasets::pairs::Modality;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What is run, where, and on what seed.
+    /// The kind of problem, device, output and seed of a run.
     pub run: Run,
-    /// The model that learns or acts.
+    /// The trained or sampled model.
     pub model: Model,
-    /// What is learned from.
+    /// The data set.
     pub data: Data,
     /// The loss.
     pub objective: Objective,
@@ -71,7 +71,7 @@ pub struct Settings {
     pub label: Label,
     /// Rounds of sampling, judging and training.
     pub rounds: Rounds,
-    /// Who compares pairs.
+    /// The judge of pairs.
     pub judge: Judge,
 }
 
@@ -112,7 +112,7 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
     sections.into_iter().flatten().copied()
 }
 
-/// What a setting takes.
+/// The type of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A count.
@@ -129,14 +129,14 @@ pub enum Kind {
     List,
 }
 
-/// A setting: where it stands, what it is called and takes, and how to reach it in [`Settings`].
+/// A setting: its path, name, type, and accessors in [`Settings`].
 #[derive(Clone, Copy)]
 pub struct Field {
     /// `section.name` in a config file.
     pub path: &'static str,
-    /// What it is called by itself: a flag without its dashes.
+    /// The name alone: a flag without its dashes.
     pub name: &'static str,
-    /// What it takes.
+    /// The type of its value.
     pub kind: Kind,
     help: &'static str,
     get: fn(&Settings) -> Option<Value>,
@@ -145,7 +145,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// What it is, in a sentence: its documentation.
+    /// The documentation of the setting, in a sentence.
     pub fn help(&self) -> &'static str {
         self.help.trim()
     }
@@ -187,7 +187,7 @@ impl std::fmt::Debug for Field {
 
 /// Defines a section: its struct with the defaults, and the fields.
 ///
-/// Each field is read through the method of its name, which is how tests know what a run has read.
+/// Each field is read through the method of its name, which records reads for tests.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -275,7 +275,7 @@ pub mod reads {
         READ.with_borrow_mut(|read| read.insert(path));
     }
 
-    /// What was read since this was last asked.
+    /// Takes the reads since the last call.
     pub fn take() -> BTreeSet<&'static str> {
         READ.take()
     }

@@ -2,23 +2,23 @@ use super::choices::{PredictionName, SaveDtype};
 use super::section;
 
 section! {
-    /// The model that learns or acts.
+    /// The trained or sampled model.
     model: Model {
         /// A Hugging Face folder, .gguf, llama2.c .bin, run folder, base+adapter, or builtin:NAME
         model: Option<String> = None, "model";
-        /// The policy to stay close to; train: the model as it was at the start; sample --pairs: it makes side b
+        /// The reference policy; train: by default the starting model; sample --pairs: the model of side b
         reference: Option<String> = None, "reference";
         /// Trains low-rank adapters of this rank and freezes the rest
         lora_rank: Option<usize> = None, "lora-rank";
-        /// The adapters count alpha / rank
+        /// The LoRA scale is alpha / rank
         lora_alpha: f64 = 16.0, "lora-alpha";
         /// Names of the layers that get adapters; else all-linear, of a UNet to_k,to_q,to_v,to_out.0
         lora_targets: Vec<String> = Vec::new(), "lora-targets";
-        /// The adapters count alpha / sqrt(rank)
+        /// The LoRA scale is alpha / sqrt(rank) instead
         rslora: bool = false, "rslora";
-        /// Computes activations twice to keep fewer
+        /// Recomputes activations in the backward pass to save memory
         activation_checkpointing: bool = false, "activation-checkpointing";
-        /// What the network predicts; auto: what the model's scheduler says
+        /// The prediction type of the network; auto: that of the model's scheduler
         prediction: PredictionName = PredictionName::Auto, "prediction";
         /// A scheduler_config.json in place of the model's own
         scheduler: Option<String> = None, "scheduler";

@@ -4,11 +4,11 @@ use super::section;
 section! {
     /// Rounds of sampling, judging and training.
     rounds: Rounds {
-        /// So many times: pairs are made of --prompts by the policy as it is, judged, and learned from
+        /// Number of rounds: each samples pairs for --prompts, has them judged, and trains on them
         rounds: Option<usize> = None, "rounds";
-        /// --rounds: pairs that are made in each
+        /// --rounds: pairs sampled per round
         pairs: usize = 512, "round-pairs";
-        /// --rounds: what each stays close to; moved: the policy that made its pairs, fixed: the one at the start
+        /// --rounds: the reference of each; moved: the policy that sampled its pairs, fixed: the starting policy
         reference: RoundReference = RoundReference::Moved, "round-reference";
     }
 }

@@ -3,11 +3,11 @@ use datasets::pairs::Modality;
 use super::section;
 
 section! {
-    /// What is run, where, and on what seed.
+    /// The kind of problem, device, output and seed of a run.
     run: Run {
         /// The kind of decision problem
         mdp: Modality = Modality::Token, "mdp";
-        /// Everything drawn by chance is a function of it
+        /// Seed of all random draws
         seed: u64 = 0, "seed";
         /// cpu, or cuda:N in a build with the cuda feature
         device: String = "cpu".to_owned(), "device";

@@ -26,8 +26,8 @@ section! {
         guidance: f64 = 1.0, "guidance";
         /// A file for every latent on the way and its log-density; with --data builtin:shapes judged by the oracle
         save_trajectories: Option<String> = None, "save-trajectories";
-        /// In this share of pairs that are made (--pairs, --rounds, builtin:chimera) no refiner is asked: both pictures
-        /// are of the request itself
+        /// Share of sampled pairs (--pairs, --rounds, builtin:chimera) that skip the refiner: both pictures are
+        /// generated from the raw request
         null_share: f64 = 0.25, "null-share";
     }
 }

@@ -5,9 +5,9 @@ use super::Kind;
 
 /// A type that settings have.
 pub trait Setting: Sized {
-    /// What such a setting takes.
+    /// The type of the value.
     const KIND: Kind;
-    /// What code that reads it gets.
+    /// The type that readers get.
     type Read<'a>
     where
         Self: 'a;

@@ -17,13 +17,13 @@ section! {
         epochs: Option<usize> = None, "epochs";
         /// Ends after this many steps, whatever epochs they are; with --epochs too, at what comes first
         max_steps: Option<usize> = None, "max-steps";
-        /// Evaluates after every so many steps; 0: at the start and the end
+        /// Steps between evaluations; 0: at the start and the end
         eval_every: usize = Settings::DEFAULT.eval_every, "eval-every";
         /// Held-out examples an evaluation looks at; 0: none
         eval_examples: usize = Settings::DEFAULT.eval_examples, "eval-examples";
         /// Answers sampled at an evaluation
         n_samples: usize = 8, "n-samples";
-        /// Saves a checkpoint after every so many steps; 0: at the end
+        /// Steps between checkpoints; 0: at the end
         save_every: usize = Settings::DEFAULT.save_every, "save-every";
         /// Newest checkpoints to keep; 0: all
         keep_checkpoints: usize = Settings::DEFAULT.keep_checkpoints, "keep-checkpoints";

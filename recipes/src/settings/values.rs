@@ -8,7 +8,7 @@ use toml::Value;
 use super::{Field, Kind, Settings, fields};
 use crate::Failure;
 
-/// Settings, and which of them somebody gave.
+/// Settings, with flags of those that were given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
     settings: Settings,
@@ -24,7 +24,7 @@ impl Deref for Values {
     }
 }
 
-/// What differs from its default was given.
+/// Values that differ from their defaults count as given.
 impl From<Settings> for Values {
     fn from(settings: Settings) -> Self {
         let is_default = |field: &&Field| field.value(&settings) == field.value(&Settings::default());
@@ -97,29 +97,29 @@ impl Values {
         }
     }
 
-    /// Sets what the program has found out, such as the folder it made up a name for.
+    /// Sets a value that the program determined, such as a generated folder name.
     pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
     }
 
-    /// Leaves a setting at its default, as if nobody had given it.
+    /// Resets a setting to its default, as if it had not been given.
     pub fn reset(&mut self, field: &Field) {
         (field.reset)(&mut self.settings);
         self.given.remove(field.path);
         self.typed.remove(field.path);
     }
 
-    /// Whether somebody gave it.
+    /// Whether it was given.
     pub fn is_given(&self, field: &Field) -> bool {
         self.given.contains(field.path)
     }
 
-    /// Whether it was given and differs from its default: a run's config file gives all values, meant or not.
+    /// Whether it was given and differs from its default: a run's config file gives all values.
     pub fn is_changed(&self, field: &Field) -> bool {
         self.is_given(field) && field.value(&self.settings) != field.value(&Settings::default())
     }
 
-    /// Whether it stands on the command line: a config file, such as a run's own, holds settings that do not apply.
+    /// Whether it was given on the command line: config files, such as a run's own, hold inapplicable settings.
     pub fn is_typed(&self, field: &Field) -> bool {
         self.typed.contains(field.path)
     }
