@@ -95,7 +95,7 @@ def main():
             # Tokens that a random model says: answers end somewhere.
             said = [token for prompt in prompts for answer in generate(model, tokenizer, prompt, [0], 4)[0] for token in answer]
             common = sorted(set(said) - {0}, key=said.count)
-            for ends in ([0, common[len(common) // 2]], [0, common[-3], common[-8]]):
+            for ends in ([0, common[len(common) // 2]], [0, common[0], common[-1]]):
                 set_ends(base, ends)
                 greedy = search(options.binary, base, file, "--method", "greedy")
                 difference = 0.0
