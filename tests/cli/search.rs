@@ -177,6 +177,11 @@ fn what_makes_no_sense_is_refused_by_its_flag() {
         scene.refused(&asked("search", &format!("{more} --out found.jsonl")), code, says);
         assert!(!scene.path("found.jsonl").exists(), "{more}");
     }
+}
+
+#[test]
+fn pictures_that_cannot_be_searched_are_refused() {
+    let scene = Scene::new();
     scene.refused("search --mdp diffusion", 2, &["pictures need --out FILE.jsonl"]);
     for (more, says) in [
         ("--eta 0", "there is nothing to search"),

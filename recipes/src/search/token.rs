@@ -7,6 +7,7 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use serde_json::{Value, json};
 use train::write_lines;
 
+use super::check::check_count;
 use super::{Cast, methods};
 use crate::sample::{Asked, prompt_text, response_text, sampling};
 use crate::settings::{SearchMethod, Values, at};
@@ -20,7 +21,8 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let tokenizer = files.tokenizer()?.clone();
     let asked = Asked::read(call, &files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    sample::check_count(asked.encoded.len(), values.search.width())?;
+    // Prompts take their turns.
+    check_count(values, 1)?;
     let vocabulary = files.config.vocabulary.min(tokenizer.n_tokens());
     check_width(values, name, vocabulary)?;
     let cast = cast(values, name, files, &tokenizer, most)?;
