@@ -46,7 +46,9 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
         let outer = methods::beam(values, values.search.width(), candidates);
         let inner = Sampling { n: values.search.pictures() };
         let mut outcomes = running.by(&Refinements { outer: &outer, inner: &inner })?;
-        outcomes.iter_mut().for_each(|outcome| outcome.found.truncate(values.sample.n()));
+        for outcome in &mut outcomes {
+            outcome.found.truncate(values.sample.n());
+        }
         Ok(outcomes)
     })?;
     for outcome in &outcomes {
