@@ -140,14 +140,14 @@ const LINES: &[&str] = &[
     "search --prompts @prompts.txt --max-length 40 --method verifier --verifier builtin:tldr --out @found",
     "search --prompts @prompts.txt --max-length 40 --method mcts --simulations 2 --out @found",
     "search --prompts @prompts.txt --max-length 40 --method smc --width 2 --out @found",
-    "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --method best-of --width 2 --out @found.jsonl",
+    "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --method best-of --width 2 --out @shown.jsonl",
     "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --score ratio --guide builtin:shapes --guide-reference \
-     builtin:shapes --width 2 --out @found.jsonl",
+     builtin:shapes --width 2 --out @shown.jsonl",
     "search --mdp diffusion --limit-prompts 1 --sample-steps 2 --method verifier --verifier builtin:shapes --score \
-     implicit --reference builtin:shapes --width 2 --out @found.jsonl",
+     implicit --reference builtin:shapes --width 2 --out @shown.jsonl",
     "search --mdp hybrid --limit-prompts 1 --sample-steps 2 --method refinements --width 2 --score implicit \
-     --refiner-reference builtin:chimera-refiner --out @found.jsonl",
-    "search --mdp hybrid --limit-prompts 1 --sample-steps 2 --method smc --width 2 --out @found.jsonl",
+     --refiner-reference builtin:chimera-refiner --out @shown.jsonl",
+    "search --mdp hybrid --limit-prompts 1 --sample-steps 2 --method smc --width 2 --out @shown.jsonl",
     "inspect builtin:tldr",
     "inspect builtin:shapes",
     "inspect --data builtin:tldr --limit 2",

@@ -1,8 +1,9 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
 //! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`judge`](judge()) and [`inspect`](inspect()) take one and return what came of it. Nothing here prints, listens for
-//! signals or knows of a command line: errors and notes call a setting by its place in [`settings::Settings`].
+//! [`search`](search()), [`judge`](judge()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
+//! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
+//! [`settings::Settings`].
 //!
 //! Each kind of work has a struct of the sections that it reads, such as [`settings::TokenTraining`].
 //!
@@ -38,6 +39,20 @@
 //!     ..TokenSampling::default()
 //! };
 //! assert!(recipes::sample(Call::quiet(sampling))?[0]["response"].is_string());
+//! # Ok::<(), recipes::Failure>(())
+//! ```
+//! The likeliest answer of a beam is searched for.
+//! ```
+//! use recipes::Call;
+//! use recipes::settings::{Sample, Search, TokenSearch};
+//!
+//! let searching = TokenSearch {
+//!     sample: Sample { limit: Some(1), ..Sample::default() },
+//!     search: Search { width: 3, ..Search::default() },
+//!     ..TokenSearch::default()
+//! };
+//! let found = recipes::search(Call::quiet(searching))?;
+//! assert!(found[0]["score"].is_f64() && found[0]["rank"] == 1);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 //! A denoiser makes pairs of pictures, an oracle judges them, and the denoiser learns from that.

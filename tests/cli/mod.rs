@@ -17,6 +17,7 @@ mod pictures;
 mod resume;
 mod rewards;
 mod rounds;
+mod search;
 mod training;
 
 use std::path::PathBuf;

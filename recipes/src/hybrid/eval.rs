@@ -20,11 +20,14 @@ use super::{Files, PromptedMdp};
 use crate::embedded::{EmbeddedProblem, PictureOracle, WinRate};
 use crate::{Call, Failure, Reporter, denoiser};
 
+/// The problem in which pictures take the steps of a plan.
+pub(crate) type SamplingMdp<'a> = Hybrid<TokenMdp, ImageMdp, &'a Prompted>;
+
 /// Samples refined prompts and pictures for requests.
 pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
     /// The hybrid problem with the plan's timesteps.
-    pub(crate) mdp: Hybrid<TokenMdp, ImageMdp, &'a Prompted>,
+    pub(crate) mdp: SamplingMdp<'a>,
     pub(crate) sampling: Sampling,
     plan: SamplingPlan,
     seed: u64,
@@ -138,7 +141,7 @@ impl<'a> HybridSampler<'a> {
     pub(crate) fn generation(
         &self,
         request: &Request,
-        episode: &EpisodeOf<Hybrid<TokenMdp, ImageMdp, &'a Prompted>>,
+        episode: &EpisodeOf<SamplingMdp<'a>>,
     ) -> Result<Generation, Failure> {
         let crosses = || Failure::failed("an episode crosses the hand-off");
         let (words, steps) = self.mdp.split(episode).ok_or_else(crosses)?;

@@ -55,7 +55,7 @@ fn settings_map(settings: &serde_json::Value) -> serde_json::Map<String, serde_j
 pub(crate) const MOST: usize = 16_384;
 
 /// More than can be held is refused before anything is drawn.
-pub(crate) fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
+fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
     if prompts.checked_mul(n).is_some_and(|all| all <= MOST) {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use crate::Failure;
+use crate::sample::MOST;
 use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
 
 /// Checks the settings before anything is loaded.
@@ -19,6 +20,24 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
         return Err(Failure::usage(text));
     }
     Ok(train::can_write(Path::new(out))?)
+}
+
+/// More than can be held is refused before anything is searched.
+pub(super) fn check_count(values: &Values, prompts: usize) -> Result<(), Failure> {
+    let (method, width) = (values.search.method(), (&at::search::width, values.search.width()));
+    let (field, n) = match method {
+        SearchMethod::Greedy => (width.0, 1),
+        SearchMethod::Smc => width,
+        _ => (&at::sample::n, values.sample.n()),
+    };
+    if width.1 > MOST && !matches!(method, SearchMethod::Sample | SearchMethod::Mcts) {
+        return too_many(width, prompts);
+    }
+    if prompts.checked_mul(n).is_some_and(|all| all <= MOST) { Ok(()) } else { too_many((field, n), prompts) }
+}
+
+fn too_many((field, n): (&Field, usize), prompts: usize) -> Result<(), Failure> {
+    Err(Failure::usage(format!("{field} {n} of {prompts} prompts is more than the {MOST} that are held at once")))
 }
 
 fn check_counts(values: &Values) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use models::sampler::SamplingPlan;
 use serde_json::{Value, json};
 use train::diffusion::ImageMdp;
 
+use super::check::check_count;
 use super::{Cast, methods};
 use crate::denoiser::{self, Loaded};
 use crate::gallery::Gallery;
@@ -19,7 +20,8 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     call.values.preset(|settings| settings.sample.eta = 1.0);
     let call = &*call;
     let values = &call.values;
-    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, methods::rows(values))?;
+    let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, 1)?;
+    check_count(values, prompts.len())?;
     let plan = plan(values, &loaded)?;
     let acting = acting(values, &loaded, shape)?;
     let policy = loaded.frozen(shape, acting.clone())?;

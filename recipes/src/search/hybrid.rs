@@ -2,19 +2,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ::search::{Refinements, Sampling};
-use mdp::hybrid::{Half, Hybrid};
+use ::search::{OutcomeOf, Refinements, Sampling};
+use mdp::hybrid::Half;
 use policies::Pair;
 use serde_json::{Value, json};
 
+use super::check::check_count;
 use super::diffusion::{acting, check_found};
 use super::{Cast, methods};
 use crate::gallery::Gallery;
-use crate::hybrid::eval::{HybridSampler, Request};
+use crate::hybrid::eval::{HybridSampler, Request, SamplingMdp};
 use crate::hybrid::{Files, Frozen};
 use crate::sample::hybrid::{presets, requests};
 use crate::settings::{SearchMethod, SearchScore, Values, at};
-use crate::{Call, Failure, sample};
+use crate::{Call, Failure};
 
 pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let prompts = presets(&mut call.values)?;
@@ -24,12 +25,11 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
     let whole = files.mdp()?;
     let requests = requests(&prompts, call)?;
-    sample::check_count(requests.len(), methods::rows(values))?;
+    check_count(values, requests.len())?;
     let sampler = HybridSampler::new(&files, &whole, call)?;
     let cast = cast(values, &files, &sampler)?;
-    let mut mdp = Hybrid { outer: sampler.mdp.outer.clone(), ..sampler.mdp.clone() };
-    let n_tokens = files.refiner.tokenizer()?.n_tokens() as u32;
-    mdp.outer.vocabulary = mdp.outer.vocabulary.min(n_tokens);
+    let mut mdp = sampler.mdp.clone();
+    mdp.outer.vocabulary = mdp.outer.vocabulary.min(files.refiner.tokenizer()?.n_tokens() as u32);
     let requests: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
     let starts = requests.iter().map(|request| sampler.start(request)).collect::<Result<Vec<_>, _>>()?;
     let steps = mdp.inner.timesteps.len() + 1;
@@ -46,15 +46,30 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
         let outer = methods::beam(values, values.search.width(), candidates);
         let inner = Sampling { n: values.search.pictures() };
         let mut outcomes = running.by(&Refinements { outer: &outer, inner: &inner })?;
-        outcomes.iter_mut().for_each(|outcome| outcome.found.truncate(values.sample.n()));
+        for outcome in &mut outcomes {
+            outcome.found.truncate(values.sample.n());
+        }
         Ok(outcomes)
     })?;
     for outcome in &outcomes {
         check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
     }
+    write(call, &sampler, &mdp, &requests, &outcomes)?;
+    Ok(Vec::new())
+}
+
+/// The pictures with their refined prompts.
+fn write<'a>(
+    call: &Call<'_>,
+    sampler: &HybridSampler<'a>,
+    mdp: &SamplingMdp<'a>,
+    requests: &[Request],
+    outcomes: &[OutcomeOf<SamplingMdp<'a>>],
+) -> Result<(), Failure> {
+    let values = &call.values;
     let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
     for (i, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
-        for (j, (found, numbers)) in methods::described(values, &outcome).enumerate() {
+        for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
             let made = sampler.generation(request, &mdp.cut(found.episode.clone())?)?;
             let caption = format!("{}: {}", request.text, made.refined);
             gallery.push((&format!("{i:05}-{j}.png"), &caption), &made.picture, |image| {
@@ -63,8 +78,7 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
             })?;
         }
     }
-    gallery.finish(call.reporter)?;
-    Ok(Vec::new())
+    gallery.finish(call.reporter)
 }
 
 /// The references of an implicit reward: those that are named, else what a run began with or stayed close to.

@@ -47,7 +47,7 @@ pub(super) fn all<M: Mdp, P: Policy<M>>(
 }
 
 /// How many rows a start has.
-pub(super) fn rows(values: &Values) -> usize {
+fn rows(values: &Values) -> usize {
     match values.search.method() {
         SearchMethod::Greedy | SearchMethod::Mcts => 1,
         SearchMethod::Sample => values.sample.n(),

@@ -7,6 +7,7 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use serde_json::{Value, json};
 use train::write_lines;
 
+use super::check::check_count;
 use super::{Cast, methods};
 use crate::sample::{Asked, prompt_text, response_text, sampling};
 use crate::settings::{SearchMethod, Values, at};
@@ -20,10 +21,13 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let tokenizer = files.tokenizer()?.clone();
     let asked = Asked::read(call, &files)?;
     let most = values.data.max_length().min(files.config.max_positions);
-    sample::check_count(asked.encoded.len(), values.search.width())?;
+    // Prompts take their turns.
+    check_count(values, 1)?;
     let vocabulary = files.config.vocabulary.min(tokenizer.n_tokens());
     check_width(values, name, vocabulary)?;
-    let cast = cast(values, name, files, &tokenizer, most)?;
+    let cast = cast(values, name, &files, &tokenizer, most)?;
+    // A frozen model may share nothing with its files.
+    drop(files);
     let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: tokenizer.eos.clone(), max_length: most };
     let starts: Vec<TokenState> = asked.encoded.iter().map(|tokens| TokenState::new(tokens.clone())).collect();
     let longest: Vec<usize> = starts.iter().map(|start| most - start.len()).collect();
@@ -63,12 +67,12 @@ fn check_width(values: &Values, name: &str, vocabulary: usize) -> Result<(), Fai
 fn cast(
     values: &Values,
     name: &str,
-    files: ModelFiles,
+    files: &ModelFiles,
     tokenizer: &ModelTokenizer,
     most: usize,
 ) -> Result<Cast<CausalLm>, Failure> {
     let policy = files.clone().frozen()?.acting(sampling(values, tokenizer, most));
     Cast::of((name, policy), values, |field, other| {
-        Ok(model::load_alike(&files, other, &field.to_string(), values)?.frozen()?)
+        Ok(model::load_alike(files, other, &field.to_string(), values)?.frozen()?)
     })
 }

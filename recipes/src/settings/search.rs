@@ -2,40 +2,40 @@ use super::choices::{EarlyStoppingName, SearchMethod, SearchScore};
 use super::section;
 
 section! {
-    /// How a policy's decisions are searched.
+    /// Search over a policy's decisions.
     search: Search {
-        /// How it searches; refinements: hybrid, a beam of refined prompts with pictures below each
+        /// Search method; refinements: hybrid, beam search over refined prompts with pictures sampled for each
         method: SearchMethod = SearchMethod::Beam, "method";
-        /// What it seeks: the log-likelihood, the implicit reward over --reference, or ratio, the log-likelihood and what
-        /// --guide has over --guide-reference (weak-to-strong); verifier: the likelihood or implicit reward of --verifier
+        /// Score to maximise: log-likelihood; implicit reward against --reference; ratio: log-likelihood plus the
+        /// log-ratio of --guide to --guide-reference (weak-to-strong); with --method verifier, that of --verifier
         score: SearchScore = SearchScore::Likelihood, "score";
-        /// Rows of a beam, samples of best-of and verifier, particles of smc, actions that greedy and mcts look at
+        /// Beam width; samples of best-of and verifier, particles of smc, candidate actions of greedy and mcts
         width: usize = 5, "width";
-        /// Evaluations of policies for each prompt, at most; else none
+        /// Maximum policy evaluations for each prompt; else unlimited
         budget: Option<usize> = None, "budget";
-        /// Beams rank by score / length^this: above 0 favours long answers, below 0 short ones
+        /// Exponent of the length that a beam divides scores by: above 0 favours long answers, below 0 short ones
         length_penalty: f64 = 1.0, "length-penalty";
-        /// When a beam ends that has found --width answers; as transformers has it
+        /// Stopping rule of a beam with --width finished answers, as in transformers
         early_stopping: EarlyStoppingName = EarlyStoppingName::False, "early-stopping";
-        /// diverse: the groups that --width is divided into
+        /// diverse: number of groups that --width is divided into
         groups: usize = 5, "groups";
-        /// diverse: what an action costs for each earlier group's row that took it
+        /// diverse: penalty of an action for each row of an earlier group that took it
         diversity: f64 = 1.0, "diversity";
         /// mcts: simulations for each prompt
         simulations: usize = 32, "simulations";
-        /// mcts: the weight of the policy's prior
+        /// mcts: exploration constant of PUCT
         exploration: f64 = 1.25, "exploration";
-        /// smc: particles are resampled where their effective share falls below this
+        /// smc: resamples when the effective sample size falls below this share of the particles
         threshold: f64 = 0.5, "resample-below";
-        /// refinements: pictures drawn of each refined prompt
+        /// refinements: pictures sampled for each refined prompt
         pictures: usize = 2, "pictures";
-        /// verifier: the model that ranks what was drawn
+        /// verifier: model that ranks the samples
         verifier: Option<String> = None, "verifier";
-        /// ratio: the small model that was tuned
+        /// ratio: tuned model of the guiding pair
         guide: Option<String> = None, "guide";
-        /// ratio: the small model as it was before
+        /// ratio: untuned model of the guiding pair
         guide_reference: Option<String> = None, "guide-reference";
-        /// ratio: the weight of what the guide says
+        /// ratio: weight of the guiding log-ratio
         strength: f64 = 1.0, "strength";
     }
 }

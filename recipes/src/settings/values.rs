@@ -205,13 +205,15 @@ fn fit(field: &Field, value: Value) -> Result<Value, Failure> {
         (Kind::Count | Kind::Number, Value::Integer(n)) => parse(field, &n.to_string()),
         (Kind::Number, Value::Float(x)) => parse(field, &x.to_string()),
         (Kind::Switch, Value::Boolean(on)) => Ok(Value::Boolean(on)),
+        // A choice may have `true` and `false` among its words.
+        (Kind::Choice(_), Value::Boolean(on)) if parse(field, &on.to_string()).is_ok() => parse(field, &on.to_string()),
         (_, other) => Err(Failure::usage(format!("key `{}` can't be {}", field.path, other.type_str()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::at;
+    use super::super::{EarlyStoppingName, SearchMethod, at};
     use super::*;
 
     #[test]
@@ -256,6 +258,31 @@ mod tests {
             let error = Values::default().merge_set(set).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_choice_with_true_and_false_among_its_words_takes_them_bare() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut values = Values::default();
+            values.merge_file(&path).map(|()| values.search.early_stopping)
+        };
+        assert_eq!(read("[search]\nearly_stopping = true"), Ok(EarlyStoppingName::True));
+        assert_eq!(read("[search]\nearly_stopping = 'never'"), Ok(EarlyStoppingName::Never));
+        let error = read("[search]\nmethod = true").unwrap_err().to_string();
+        assert!(error.contains("key `search.method` can't be boolean"), "{error}");
+        assert!(Values::default().merge_set("search.early_stopping=soon").is_err());
+    }
+
+    #[test]
+    fn words_of_searches_are_read_with_dashes_or_underscores() {
+        let mut values = Values::default();
+        values.merge_set("search.method=best_of").unwrap();
+        assert_eq!(values.search.method, SearchMethod::BestOf);
+        let error = values.merge_set("search.score=eq12").unwrap_err().to_string();
+        assert!(error.contains("`search.score` takes one of likelihood, implicit, ratio"), "{error}");
     }
 
     #[test]
