@@ -1,7 +1,7 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
 //! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`judge`](judge()) and [`inspect`](inspect()) take one and return what came of it. Nothing here prints, listens for
+//! [`judge`](judge()), [`credit`](credit()) and [`inspect`](inspect()) take one and return what came of it. Nothing here prints, listens for
 //! signals or knows of a command line: errors and notes call a setting by its place in [`settings::Settings`].
 //!
 //! Each kind of work has a struct of the sections that it reads, such as [`settings::TokenTraining`].
@@ -93,6 +93,7 @@
 //! ```
 
 mod adapters;
+mod credit;
 mod denoiser;
 mod draws;
 mod dropout;
@@ -117,6 +118,7 @@ mod text;
 mod train;
 mod trajectories;
 
+pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estimate, MeasureSummary, credit};
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{Counts, judge};

@@ -1,4 +1,6 @@
 //! Embedded data, by the kind of model that learns from it; all of it is a function of seed, split and number.
+use std::ops::Range;
+
 use datasets::PreferenceRecord;
 use datasets::images::Pixels;
 use datasets::synthetic::Split;
@@ -10,7 +12,12 @@ pub(crate) struct EmbeddedTexts {
     pub(crate) name: &'static str,
     /// The first so many of a split.
     pub(crate) records: fn(u64, Split, u64) -> Box<dyn Iterator<Item = PreferenceRecord>>,
+    /// The wrong spans of an answer to a prompt, in characters, where they are known.
+    pub(crate) wrong_spans: Option<WrongSpans>,
 }
+
+/// A function from a prompt and an answer to spans of the answer; `None` where it is no prompt of its problem.
+pub(crate) type WrongSpans = fn(&str, &str) -> Option<Vec<Range<usize>>>;
 
 /// Pictures for a denoiser.
 pub(crate) struct EmbeddedImages {

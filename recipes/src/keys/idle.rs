@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::settings::{Kind, Modality, Values};
 
 use super::needs::{Data, Usage};
-use super::{INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
+use super::{CREDIT, INSPECT, Key, LABEL, SAMPLE, SCORE, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::embedded::is_embedded;
 use crate::inspect::Subject;
@@ -59,7 +59,14 @@ pub(super) fn refusal(key: &Key, here: &Usage<'_>) -> Option<String> {
 }
 
 fn name(verb: Verbs) -> &'static str {
-    let names = [(TRAIN, "train"), (SCORE, "score"), (SAMPLE, "sample"), (INSPECT, "inspect"), (LABEL, "label")];
+    let names = [
+        (TRAIN, "train"),
+        (SCORE, "score"),
+        (SAMPLE, "sample"),
+        (INSPECT, "inspect"),
+        (LABEL, "label"),
+        (CREDIT, "credit"),
+    ];
     names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }
 

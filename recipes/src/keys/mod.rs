@@ -3,6 +3,7 @@
 //! What settings are called, take and default to is in [`crate::settings`]. Flags, what a run's config file holds and what
 //! is refused because nothing would read it are read off this table.
 
+mod credit;
 mod diffusion;
 mod hybrid;
 pub mod idle;
@@ -32,6 +33,8 @@ pub const INSPECT: Verbs = 8;
 pub const LABEL: Verbs = 16;
 /// Comparing by a judge.
 pub const JUDGE: Verbs = 32;
+/// Laying the reward on tokens.
+pub const CREDIT: Verbs = 128;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +102,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         .chain(hybrid::KEYS)
         .chain(label::KEYS)
         .chain(rounds::KEYS)
+        .chain(credit::KEYS)
 }
 
 /// The values of the settings that a verb reads, as a config file.
