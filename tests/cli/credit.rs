@@ -97,7 +97,8 @@ fn spans_are_held_against_tokens_and_measured() {
     let auroc = won / (wrong.len() * right.len()) as f64;
     let row = said.out.lines().find(|line| line.starts_with("log-ratio (Eq. 11)")).unwrap();
     assert!(row.contains(&format!("{auroc:.3} (")) && row.contains(&format!("{hits:.3} (")), "{row} {auroc} {hits}");
-    let counts = format!("3 answers with wrong spans, {} of {} tokens wrong", wrong.len(), wrong.len() + right.len());
+    let counts =
+        format!("answers with wrong spans: 3; wrong tokens: {} of {};", wrong.len(), wrong.len() + right.len());
     assert!(said.out.contains(&counts), "{}", said.out);
 }
 
@@ -126,7 +127,7 @@ fn the_embedded_problem_knows_its_wrong_facts() {
     assert_eq!(lines.len(), 12);
     assert!(lines.iter().all(|line| line["side"] == "rejected" || line["spans"] == serde_json::json!([])));
     let n = lines.iter().filter(|line| !line["spans"].as_array().unwrap().is_empty()).count();
-    assert!(n > 0 && said.out.contains(&format!("{n} answers with wrong spans")), "{}", said.out);
+    assert!(n > 0 && said.out.contains(&format!("answers with wrong spans: {n};")), "{}", said.out);
 }
 
 #[test]

@@ -147,8 +147,8 @@ impl fmt::Display for CreditSummary {
         let share = self.wrong as f64 / self.tokens as f64;
         write!(
             f,
-            "{} answers with wrong spans, {} of {} tokens wrong; by chance 0.500, {share:.3}, {share:.3}; \
-             95% intervals over answers",
+            "answers with wrong spans: {}; wrong tokens: {} of {}; by chance 0.500, {share:.3}, {share:.3}; 95% intervals over \
+             answers",
             self.answers, self.wrong, self.tokens
         )
     }

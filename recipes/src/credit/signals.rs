@@ -48,10 +48,10 @@ impl Crediting<'_> {
         let places: Vec<Range<usize>> = (0..tokens.len()).map(place).collect();
         let start = TokenState::new(Arc::clone(&example.prompt));
         let mut columns = self.of_models(&start, &tokens)?;
-        columns.push((0..tokens.len()).map(|at| -(at as f64)).collect());
+        columns.push((0..tokens.len()).map(|at| 0.0 - at as f64).collect());
         let characters: Vec<char> = given.text.chars().collect();
         let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
-        columns.push(words.iter().map(|word| -(word.len() as f64)).collect());
+        columns.push(words.iter().map(|word| 0.0 - word.len() as f64).collect());
         if let Some(reward) = self.reward {
             columns.push(of_reward(reward, asked, &given.text, &places)?);
         }
