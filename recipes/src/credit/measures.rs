@@ -235,7 +235,10 @@ mod tests {
             credit.iter().map(|credit| Labelled { credit, wrong: &[true, false, false] }).collect();
         let of = |seed| measure(&examples, &Bootstrap::new(seed, examples.len()));
         assert_eq!(of(1), of(1));
-        assert_ne!(of(1), of(2));
+        // Percentiles of so few different values are often those of another seed; its resamples are others.
+        let (one, two) = (Bootstrap::new(1, 20).0, Bootstrap::new(2, 20).0);
+        assert_ne!(one, two);
+        assert!(one.iter().all(|counts| counts.iter().sum::<f64>() == 20.0));
         // 7 of 20 have -1.5 as their least: 13 of 20 point right, and the binomial's 95% is about .65 -+ .21.
         let pointing = of(1).pointing.unwrap();
         assert!((pointing.value - 0.65).abs() < 1e-12);
