@@ -54,6 +54,13 @@ pub(crate) fn result(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Whether results may have colours: somebody looks, and has not asked for none (<https://no-color.org>).
+#[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
+pub(crate) fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !is_refused
+}
+
 /// Progress and logs, to stderr.
 #[derive(Debug)]
 pub(crate) struct Console {

@@ -6,7 +6,7 @@ use recipes::settings::{Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use recipes::Failure;
-use recipes::keys::{INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
+use recipes::keys::{CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
 
 /// A folder with the files that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -16,6 +16,7 @@ impl Scene {
         let scene = Self(tempfile::tempdir().unwrap());
         let pair = |i| format!("{{\"prompt\":\"POST: {i}\\n\\nTL;DR:\",\"chosen\":\" a {i}\",\"rejected\":\" b\"}}\n");
         scene.write("pairs.jsonl", [0, 1, 2, 3, 4, 5].map(pair).concat());
+        scene.write("wrong.jsonl", r#"{"prompt":"a dog","response":" good red","spans":[[6,9]]}"#);
         scene.write("prompts.txt", "POST: one\nPOST: two\nPOST: three\nPOST: four\n");
         let mut pictures = String::new();
         for i in 0..4u8 {
@@ -159,6 +160,8 @@ const LINES: &[&str] = &[
     "inspect @latents.safetensors",
     "judge --pairs @short --judge %rewards/llama",
     "label --pairs @nowhere",
+    "credit --model builtin:tldr --reference builtin:tldr-untrained --data builtin:tldr --limit 2 --out @credit",
+    "credit --model builtin:tldr --reference builtin:tldr --data @wrong.jsonl --reward-model %rewards/llama --html @page",
 ];
 
 #[test]
@@ -189,8 +192,9 @@ fn what_the_table_says_is_read_is_read() {
     assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
     // A setting that no line reads in one of its verbs is untested.
     for key in all() {
-        for verb in
-            [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL].into_iter().filter(|verb| key.verbs & verb != 0)
+        for verb in [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL, CREDIT]
+            .into_iter()
+            .filter(|verb| key.verbs & verb != 0)
         {
             assert!(ever.contains(&(verb, key.field.path)), "{} is never read in verb {verb}", key.field.path);
         }

@@ -3,6 +3,7 @@
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
 mod console;
+mod credit;
 mod label;
 mod report;
 mod stop;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
+use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Ended, Failure};
 
@@ -82,6 +83,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
+        Some(("credit", sub)) => credit::credit(&asked(sub, CREDIT)?),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -213,6 +215,7 @@ pub fn command() -> Command {
         )
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
+        .subcommand(verb("credit", CREDIT, "Shows which tokens of an answer the reward is laid on", CREDIT_HELP))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")
@@ -301,7 +304,7 @@ fn what(name: &str) -> &'static str {
         "request-template" => "TEXT",
         "data" | "eval-data" => "DATA",
         "device" => "DEVICE",
-        "pairs" => "DIR",
+        "pairs" | "reward-model" => "DIR",
         "judge" => "JUDGE",
         "host" => "ADDRESS",
         "token" => "TOKEN",
@@ -341,3 +344,7 @@ const LABEL_HELP: &str = "Examples:
       then open the address it says in a browser; ctrl-C ends it, and the same command goes on from there
   hybrid-dpo label --pairs pairs --host 0.0.0.0 --token \"$(openssl rand -hex 16)\"
       for several people; the connection is not encrypted, so on a network that you trust";
+const CREDIT_HELP: &str = "Examples:
+  hybrid-dpo credit --model runs/first --reference ./SmolLM2-135M --data answers.jsonl --html credit.html
+      a line of answers.jsonl: {\"prompt\": \"..\", \"response\": \"..\", \"spans\": [[12, 17]]}
+  hybrid-dpo credit --model runs/first --reference builtin:tldr --data builtin:tldr --limit 64";

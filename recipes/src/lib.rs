@@ -1,7 +1,7 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
 //! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`search`](search()), [`judge`](judge()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
+//! [`search`](search()), [`judge`](judge()), [`credit`](credit()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
 //! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
 //! [`settings::Settings`].
 //!
@@ -108,6 +108,7 @@
 //! ```
 
 mod adapters;
+mod credit;
 mod denoiser;
 mod draws;
 mod dropout;
@@ -134,6 +135,7 @@ mod text;
 mod train;
 mod trajectories;
 
+pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estimate, MeasureSummary, credit};
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{Counts, judge};

@@ -14,14 +14,14 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     ] {
         assert!(help.contains(begins), "{help}");
     }
-    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "completions"] {
+    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["credit", "report", "reproduce"] {
+    for verb in ["report", "reproduce"] {
         assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
         assert_eq!(scene.run(verb).code, Some(2), "{verb}");
     }
-    for verb in ["train", "score", "sample", "search", "inspect"] {
+    for verb in ["train", "score", "sample", "search", "inspect", "credit"] {
         let help = scene.done(&format!("{verb} --help")).out;
         assert!(help.contains("Example") && help.contains(&format!("  hybrid-dpo {verb} ")), "{help}");
         for flag in ["--config", "--set", "--seed", "--device", "--quiet", "--log-format"] {

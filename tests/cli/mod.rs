@@ -4,6 +4,7 @@ mod bad_data;
 mod bad_models;
 mod bad_settings;
 mod contracts;
+mod credit;
 mod hybrid;
 mod idle;
 mod image_contracts;

@@ -7,6 +7,9 @@ use super::{Origin, TokenSettings, Tokenise, Tokenization};
 use crate::audit::Observation;
 use crate::error::DatasetError;
 
+/// Characters that few tokens merge with.
+pub(super) const GUARDS: [&str; 5] = ["\n", "\u{1}", "|", "]", "."];
+
 /// The strings of a record.
 pub(super) enum Strings {
     Plain {
@@ -105,7 +108,7 @@ impl Tokenise {
     /// Encodes a continuation for tokenisers that add a space to the start of a text: encodes it after a guard
     /// character that no token merges with, and drops the guard.
     pub(super) fn behind_a_guard(&self, origin: &Origin, text: &str) -> Result<Vec<u32>, DatasetError> {
-        for guard in ["\n", "\u{1}", "|", "]", "."] {
+        for guard in GUARDS {
             let before = self.encode(origin, guard)?;
             // The faster call gives no offsets.
             let whole = self

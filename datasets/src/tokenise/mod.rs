@@ -1,9 +1,10 @@
 //! Tokenises prompt and answers of a record, and truncates them so that answers stay comparable.
 //!
-//! `border` separates prompt and answer, `ends` ends answers, `cut` truncates.
+//! `border` separates prompt and answer, `ends` ends answers, `cut` truncates, `located` finds tokens in their text.
 mod border;
 mod cut;
 mod ends;
+mod located;
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 use crate::truncation::Truncation;
 use border::Strings;
+pub use located::LocatedToken;
 
 /// Maximum size of a text, in bytes. A tokenizer takes some hundred bytes of memory per byte and a second per million
 /// bytes, and truncation would discard nearly all of a longer text.

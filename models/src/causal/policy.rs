@@ -54,6 +54,32 @@ impl CausalLm {
         Ok(all)
     }
 
+    /// The log-partition of each state, in nats: the logarithm of the sum of its exponentiated logits over all tokens.
+    ///
+    /// Where Q is beta times the logits, beta times this is the soft value V (Eq. 6 of the paper). Logits may be shifted
+    /// without a change of the policy, and this moves with them.
+    ///
+    /// # Shapes
+    /// One number a state; the logits of at most 64 states are in memory at once.
+    ///
+    /// # Errors
+    /// As [`Policy::propose`], and logits that are not finite.
+    pub fn log_partitions(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<f64>, ModelError> {
+        let mut all = Vec::with_capacity(states.len());
+        for states in states.chunks(STATES) {
+            for logits in self.next_logits(mdp, states)? {
+                let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+                let value = f64::from(most) + sum.ln();
+                if !value.is_finite() {
+                    return Err(ModelError::not_finite("a log-partition", all.len(), 0, value));
+                }
+                all.push(value);
+            }
+        }
+        Ok(all)
+    }
+
     pub(super) fn check_vocabulary(&self, mdp: &TokenMdp) -> Result<(), ModelError> {
         let known = self.config().vocabulary;
         if mdp.vocabulary == 0 || mdp.vocabulary as usize > known {

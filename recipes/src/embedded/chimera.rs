@@ -32,6 +32,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     texts: &[EmbeddedTexts {
         name: "builtin:chimera-refiner-demonstrations",
         records: |seed, split, n| Box::new(Problem::new(seed).refinement_records(split, n)),
+        wrong_spans: None,
     }],
     images: &[EmbeddedImages {
         name: "builtin:chimera-generator-demonstrations",

@@ -1,4 +1,6 @@
 //! Embedded data by the kind of model it trains; all of it is a function of seed, split and index.
+use std::ops::Range;
+
 use datasets::PreferenceRecord;
 use datasets::images::Pixels;
 use datasets::synthetic::Split;
@@ -10,7 +12,12 @@ pub(crate) struct EmbeddedTexts {
     pub(crate) name: &'static str,
     /// The first `n` records of a split, by seed.
     pub(crate) records: fn(u64, Split, u64) -> Box<dyn Iterator<Item = PreferenceRecord>>,
+    /// The wrong spans of an answer to a prompt, in characters, where they are known.
+    pub(crate) wrong_spans: Option<WrongSpans>,
 }
+
+/// A function from a prompt and an answer to spans of the answer; `None` where it is no prompt of its problem.
+pub(crate) type WrongSpans = fn(&str, &str) -> Option<Vec<Range<usize>>>;
 
 /// Pictures for a denoiser.
 pub(crate) struct EmbeddedImages {

@@ -1,4 +1,6 @@
 //! `builtin:tldr`: a language model summarises posts; see [`datasets::synthetic::tldr`].
+use std::ops::Range;
+
 use datasets::synthetic::tldr::{Facts, SummaryScore, Oracle as Judge, Problem};
 
 use super::model::language_model_files;
@@ -17,10 +19,12 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         EmbeddedTexts {
             name: "builtin:tldr",
             records: |seed, split, n| Box::new(Problem::new(seed).pair_records(split, n)),
+            wrong_spans: Some(wrong_spans),
         },
         EmbeddedTexts {
             name: "builtin:tldr-demonstrations",
             records: |seed, split, n| Box::new(Problem::new(seed).demonstration_records(split, n)),
+            wrong_spans: Some(wrong_spans),
         },
     ],
     images: &[],
@@ -42,6 +46,11 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
 /// Scores a summary of a post.
 fn judged(post: &str, summary: &str) -> Option<SummaryScore> {
     Some(Judge::score(&Facts::from_prompt(post)?, summary))
+}
+
+/// The wrong facts of a summary of a post.
+fn wrong_spans(post: &str, summary: &str) -> Option<Vec<Range<usize>>> {
+    Some(Judge::wrong_spans(&Facts::from_prompt(post)?, summary))
 }
 
 /// The embedded run: about a minute on two cores.

@@ -1,5 +1,5 @@
 //! `judge`: an oracle, a reward model, or the implicit reward of a run compares the pairs of a folder.
-mod reward;
+pub(crate) mod reward;
 
 use std::cmp::Ordering;
 use std::fmt;

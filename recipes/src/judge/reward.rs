@@ -1,11 +1,13 @@
 //! Reward models that score one side at a time.
 use std::path::Path;
 
+use candle_core::Device;
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
-use datasets::{Answers, Tokenise};
+use datasets::{Answers, Origin, Text, Tokenise};
 use models::causal::RewardModel;
 use models::clip::ClipScore;
 use models::formats;
+use serde_json::Map;
 
 use crate::{Failure, Reporter, text};
 
@@ -16,7 +18,7 @@ pub(super) enum Reward {
 }
 
 /// A text reward model.
-pub(super) struct TextReward {
+pub(crate) struct TextReward {
     model: RewardModel,
     tokenise: Tokenise,
     name: String,
@@ -41,10 +43,7 @@ impl Reward {
         if !is_of_texts {
             return Ok(Self::Pictures(Box::new(formats::load_clip_score(path, &device)?)));
         }
-        let files = formats::load_reward(path, &device)?;
-        let tokenise = text::plain_tokenise_of(files.tokenizer()?)?;
-        let model = RewardModel::new(files.config, files.tensors)?;
-        Ok(Self::Texts(Box::new(TextReward { model, tokenise, name: name.to_owned() })))
+        Ok(Self::Texts(Box::new(TextReward::load(name, &device)?)))
     }
 
     /// Reports the number of requests that a picture judge truncates.
@@ -69,6 +68,35 @@ impl Reward {
 }
 
 impl TextReward {
+    /// Loads the folder of a reward model.
+    pub(crate) fn load(name: &str, device: &Device) -> Result<Self, Failure> {
+        let files = formats::load_reward(Path::new(name), device)?;
+        let tokenise = text::plain_tokenise_of(files.tokenizer()?)?;
+        let model = RewardModel::new(files.config, files.tensors)?;
+        Ok(Self { model, tokenise, name: name.to_owned() })
+    }
+
+    /// The rewards of a prompt with beginnings of an answer, which end at these bytes.
+    pub(crate) fn of_beginnings(
+        &self,
+        origin: &Origin,
+        prompt: &str,
+        answer: &str,
+        ends: &[usize],
+    ) -> Result<Vec<f64>, Failure> {
+        let beginning = |end: &usize| {
+            let text = Text::Plain([prompt, &answer[..*end]].concat());
+            let tokens = self.tokenise.prompt(origin, &text, &Map::new())?;
+            let (n, most) = (tokens.len(), self.model.max_positions());
+            if n > most {
+                let text = format!("{origin}: prompt and answer are {n} tokens, and {} reads {most}", self.name);
+                return Err(Failure::failed(text));
+            }
+            Ok(tokens)
+        };
+        Ok(self.model.score(&ends.iter().map(beginning).collect::<Result<Vec<_>, Failure>>()?)?)
+    }
+
     /// The rewards of both sides of each pair.
     fn rewards(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
         let as_they_are = |&index: &usize| Preference { index, a_is_better: 1.0, labellers: 0 };

@@ -3,6 +3,7 @@
 //! Names, types and defaults of settings are in [`crate::settings`]. Flags, the contents of a run's config file and the
 //! refusal of unread settings derive from this table.
 
+mod credit;
 mod diffusion;
 mod hybrid;
 pub mod idle;
@@ -35,6 +36,8 @@ pub const LABEL: Verbs = 16;
 pub const JUDGE: Verbs = 32;
 /// Searching.
 pub const SEARCH: Verbs = 64;
+/// Laying the reward on tokens.
+pub const CREDIT: Verbs = 128;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         .chain(label::KEYS)
         .chain(rounds::KEYS)
         .chain(search::KEYS)
+        .chain(credit::KEYS)
 }
 
 /// The values of the settings that a verb reads, as a config file.

@@ -6,24 +6,28 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Embedded, Files, Pairs};
 use super::needs::Need::{From, One, Such, With};
 use super::needs::{ANY, HYBRID, TOKEN, When};
-use super::{ALL, DATA, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
 
 /// The refusal of a law of drawing where a search takes the best.
 const NO_DRAWS: &str = "would do nothing: `search.method` draws no tokens";
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::data::max_length, ALL | SEARCH).only(Modality::Token).in_hybrid().when(&[When(
+    key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[When(
         INSPECT,
         ANY,
         From(&[Embedded, Files, Pairs]),
     )]),
-    key(&at::data::max_prompt_length, DATA).only(Modality::Token).when(&[When(
+    key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[When(
         INSPECT,
         ANY,
         From(&[Embedded, Files, Pairs]),
     )]),
-    key(&at::data::truncation, DATA).only(Modality::Token).when(&[When(INSPECT, ANY, From(&[Embedded, Files, Pairs]))]),
+    key(&at::data::truncation, DATA | CREDIT).only(Modality::Token).when(&[When(
+        INSPECT,
+        ANY,
+        From(&[Embedded, Files, Pairs]),
+    )]),
     key(&at::data::tokenization, DATA).only(Modality::Token).when(&[When(
         INSPECT,
         ANY,

@@ -6,8 +6,8 @@ use datasets::pairs::Modality;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Search, Settings, Train,
-    Values,
+    Credit, Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Search, Settings,
+    Train, Values,
 };
 
 /// Defines kinds of work: a struct of sections, for a verb and a kind of decision problem.
@@ -112,6 +112,11 @@ kinds! {
 
     /// Judging of a folder of pairs, whatever they are.
     Judging: JUDGE, None, { run: Run, label: Label, judge: Judge }
+
+    /// Credit assignment by a language model and its reference.
+    TokenCredit: CREDIT, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, credit: Credit
+    }
 }
 
 #[cfg(test)]

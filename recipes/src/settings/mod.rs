@@ -4,6 +4,7 @@
 //! what config files may say, and the list of [`Field`]s from which a command line makes flags and help.
 
 mod choices;
+mod credit;
 mod data;
 mod diffusion;
 mod hybrid;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 pub use self::choices::*;
+pub use self::credit::Credit;
 pub use self::data::Data;
 pub use self::diffusion::Diffusion;
 pub use self::hybrid::Hybrid;
@@ -73,10 +75,13 @@ pub struct Settings {
     pub rounds: Rounds,
     /// The judge of pairs.
     pub judge: Judge,
+    /// Which tokens of an answer the reward is laid on.
+    pub credit: Credit,
 }
 
 /// The fields of all sections by name: `at::objective::beta`.
 pub mod at {
+    pub use super::credit::at as credit;
     pub use super::data::at as data;
     pub use super::diffusion::at as diffusion;
     pub use super::hybrid::at as hybrid;
@@ -108,6 +113,7 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
         at::label::ALL,
         at::rounds::ALL,
         at::judge::ALL,
+        at::credit::ALL,
     ];
     sections.into_iter().flatten().copied()
 }

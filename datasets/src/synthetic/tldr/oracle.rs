@@ -1,5 +1,7 @@
 //! The oracle: scores summaries.
 
+use std::ops::Range;
+
 use super::Outcome;
 use super::facts::{Facts, Slot};
 
@@ -51,7 +53,7 @@ impl Oracle {
     pub fn score(facts: &Facts, text: &str) -> SummaryScore {
         let mut checks: Vec<FactCheck> =
             Slot::ALL.into_iter().map(|slot| FactCheck { slot, told: false, wrong: Vec::new() }).collect();
-        for (slot, value) in words(text).filter_map(|word| Some((slot_of(&word)?, word))) {
+        for (slot, value) in words(text).filter_map(|(_, word)| Some((slot_of(&word)?, word))) {
             let verdict = &mut checks[slot as usize];
             if value.eq_ignore_ascii_case(facts.story.get(slot)) {
                 verdict.told = true;
@@ -68,20 +70,38 @@ impl Oracle {
         SummaryScore { right, wrong, missing: n_facts - right, words, score, checks }
     }
 
+    /// The spans of the wrong facts of a text, in characters and in order: every mention of a value that is not the
+    /// story's. An omission has no place in a text, and no span.
+    pub fn wrong_spans(facts: &Facts, text: &str) -> Vec<Range<usize>> {
+        let is_wrong = |word: &str| slot_of(word).is_some_and(|slot| !word.eq_ignore_ascii_case(facts.story.get(slot)));
+        let wrong = words(text).filter(|(_, word)| is_wrong(word)).map(|(bytes, _)| bytes);
+        let characters = |end: usize| text[..end].chars().count();
+        wrong.map(|bytes| characters(bytes.start)..characters(bytes.end)).collect()
+    }
+
     /// Compares two texts about the same post by score.
     pub fn compare(facts: &Facts, first: &str, second: &str) -> Outcome {
         Self::score(facts, first).score.total_cmp(&Self::score(facts, second).score).into()
     }
 }
 
-/// The words of a text: runs of letters and digits; a dollar sign stays with its amount, and commas inside amounts are
-/// removed.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '$' && c != ',')
-        .flat_map(|run| {
-            if run.starts_with('$') { vec![run.replace(',', "")] } else { run.split(',').map(str::to_owned).collect() }
-        })
-        .filter(|word| !word.is_empty())
+/// The words of a text with their byte ranges: runs of letters and digits; a dollar sign stays with its amount, and
+/// commas inside amounts are removed.
+fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+    let runs = pieces(text, 0, |c| !c.is_alphanumeric() && c != '$' && c != ',');
+    runs.flat_map(|(start, run)| {
+        if run.starts_with('$') {
+            let end = start + run.trim_end_matches(',').len();
+            return vec![(start..end, run.replace(',', ""))];
+        }
+        pieces(run, start, |c| c == ',').map(|(start, word)| (start..start + word.len(), word.to_owned())).collect()
+    })
+    .filter(|(_, word)| !word.is_empty())
+}
+
+/// The parts of a text between separators, each with its byte position; the text itself stands at `offset`.
+fn pieces(text: &str, offset: usize, is_separator: fn(char) -> bool) -> impl Iterator<Item = (usize, &str)> {
+    text.split(is_separator).map(move |piece| (offset + (piece.as_ptr() as usize - text.as_ptr() as usize), piece))
 }
 
 /// The slot that a word names, if any.

@@ -248,3 +248,33 @@ proptest! {
         prop_assert_eq!(tokenizer.decode(ids.get_ids(), false).expect("decodable"), text);
     }
 }
+
+#[test]
+fn the_spans_of_wrong_facts_are_those_that_were_altered() {
+    let characters = |text: &str, end: usize| text[..end].chars().count();
+    let mut n_altered = 0;
+    for pair in pairs(Split::Test, N) {
+        assert!(Oracle::wrong_spans(&pair.facts, &pair.chosen).is_empty(), "{}", pair.chosen);
+        let text = &pair.rejected;
+        let altered = if let Damage::Altered(altered) = &pair.damage { &altered[..] } else { &[] };
+        let mut spans: Vec<_> =
+            altered.iter().map(|fact| characters(text, fact.span.start)..characters(text, fact.span.end)).collect();
+        spans.sort_by_key(|span| span.start);
+        assert_eq!(Oracle::wrong_spans(&pair.facts, text), spans, "{text}");
+        n_altered += altered.len();
+    }
+    assert!(n_altered > N as usize / 2);
+}
+
+#[test]
+fn spans_count_characters_and_leave_commas_out() {
+    let facts = Problem::new(0).pair(Split::Test, 0).facts;
+    let wrong = if facts.story.get(Slot::Name) == "Anna" { "Bella" } else { "Anna" };
+    let name = Slot::Name.values().iter().find(|value| value.eq_ignore_ascii_case(wrong)).unwrap_or(&"Emma");
+    // Four characters of two and three bytes before it, and a comma right behind it.
+    let text = format!("é€ü {name}, $7,777,123, {}", facts.story.get(Slot::Place));
+    let (start, n) = (4, name.chars().count());
+    let amount = start + n + 2;
+    assert_eq!(Oracle::wrong_spans(&facts, &text), [start..start + n, amount..amount + 10]);
+    assert!(Oracle::wrong_spans(&facts, "").is_empty());
+}

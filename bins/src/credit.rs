@@ -1,0 +1,104 @@
+//! `credit`: heat maps in the terminal, and the table.
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use recipes::{Credit, CreditScale, CreditedAnswer, Failure};
+
+use crate::{Invocation, console};
+
+/// What stands for an end token, which has no characters.
+const END: &str = "<end>";
+
+pub(crate) fn credit(asked: &Invocation) -> Result<ExitCode, Failure> {
+    let shown = asked.values.credit.show();
+    let credit = recipes::credit(&asked.call())?;
+    console::result(&report(&credit, shown, console::has_colours()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first answers, and the table.
+fn report(credit: &Credit, shown: usize, has_colours: bool) -> String {
+    let scale = credit.scale(0);
+    let mut text = String::new();
+    for answer in credit.answers.iter().take(shown) {
+        let heat = if has_colours { coloured(answer, scale) } else { annotated(answer) };
+        let _ = writeln!(text, "{}, {}:\n{heat}\n", printable(&answer.origin), answer.side);
+    }
+    if shown > 0 {
+        text.push_str(if has_colours {
+            "red: less reward, blue: more; wrong spans are underlined\n"
+        } else {
+            "in brackets the reward of each token; ! is in a wrong span\n"
+        });
+    }
+    match &credit.summary {
+        Some(summary) if shown > 0 => _ = write!(text, "\n{summary}"),
+        Some(summary) => _ = write!(text, "{summary}"),
+        None => text.push_str("no answer has known wrong spans, so there is nothing to measure"),
+    }
+    text
+}
+
+/// `word(-0.31)`, with a `!` behind what is wrong.
+fn annotated(answer: &CreditedAnswer) -> String {
+    let piece = |(text, credit, is_wrong): (String, f64, bool)| {
+        let text = if text.is_empty() { format!(" {END}") } else { printable(&text) };
+        format!("{text}({credit:+.2}){}", if is_wrong { "!" } else { "" })
+    };
+    answer.pieces(0).into_iter().map(piece).collect()
+}
+
+/// Black on a background from red over white to blue; underlined where it is wrong.
+fn coloured(answer: &CreditedAnswer, scale: CreditScale) -> String {
+    let piece = |(text, credit, is_wrong): (String, f64, bool)| {
+        let text = if text.is_empty() { END.to_owned() } else { printable(&text) };
+        let strength = scale.strength(credit);
+        let most = if strength < 0.0 { [240.0, 90.0, 80.0] } else { [90.0, 150.0, 245.0] };
+        let [red, green, blue] = most.map(|most: f64| (255.0 + (most - 255.0) * strength.abs()).round());
+        let line = if is_wrong { ";4" } else { "" };
+        format!("\x1b[38;2;0;0;0;48;2;{red};{green};{blue}{line}m{text}\x1b[0m")
+    };
+    answer.pieces(0).into_iter().map(piece).collect()
+}
+
+/// Text that can't move the cursor or change colours.
+fn printable(text: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> CreditedAnswer {
+        CreditedAnswer {
+            index: 0,
+            origin: "a.jsonl, line 1".to_owned(),
+            side: "response",
+            text: "a \u{1b}b".to_owned(),
+            spans: Some(vec![]),
+            tokens: vec![1, 2, 0],
+            places: vec![0..1, 2..4, 4..4],
+            wrong: Some(vec![false, true, false]),
+            columns: vec![("log_ratio", vec![0.5, -1.0, 0.0])],
+        }
+    }
+
+    #[test]
+    fn credit_is_legible_without_colours() {
+        assert_eq!(annotated(&answer()), "a(+0.50) \\u{1b}b(-1.00)! <end>(+0.00)");
+        let credit = Credit { answers: vec![answer(), answer()], summary: None };
+        let text = report(&credit, 1, false);
+        assert_eq!(text.matches("a.jsonl, line 1, response:").count(), 1);
+        assert!(!text.contains('\u{1b}') && text.contains("nothing to measure"), "{text}");
+    }
+
+    #[test]
+    fn colours_go_from_red_over_white_to_blue() {
+        let credit = Credit { answers: vec![answer()], summary: None };
+        let text = coloured(&answer(), credit.scale(0));
+        assert!(text.contains("48;2;240;90;80;4m \\u{1b}b\x1b[0m"), "{text}");
+        assert!(text.contains("48;2;255;255;255m<end>"), "{text}");
+    }
+}

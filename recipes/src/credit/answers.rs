@@ -1,0 +1,187 @@
+//! Answers whose credit is asked for: of records, or of an embedded problem.
+use std::ops::Range;
+use std::path::Path;
+
+use datasets::synthetic::Split;
+use datasets::{Answers, Origin, PreferenceRecord, Text};
+use serde_json::{Map, Value};
+
+use crate::Failure;
+use crate::embedded::{EmbeddedTexts, is_embedded, listed};
+use crate::settings::Values;
+
+/// Embedded records unless `--limit` says otherwise.
+const BUILTIN_RECORDS: usize = 256;
+
+/// A prompt and the answers to it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) origin: Origin,
+    pub(super) prompt: String,
+    pub(super) answers: Vec<Given>,
+}
+
+/// An answer, and which of its characters are wrong, where that is known.
+#[derive(Debug, PartialEq)]
+pub(super) struct Given {
+    /// The field that it is in.
+    pub(super) side: &'static str,
+    pub(super) text: String,
+    pub(super) spans: Option<Vec<Range<usize>>>,
+}
+
+/// The answers that `--data` names.
+pub(super) fn read(name: &str, values: &Values) -> Result<Vec<Asked>, Failure> {
+    let limit = values.data.limit();
+    if limit == Some(0) {
+        return Err(Failure::usage("`data.limit` takes at least 1"));
+    }
+    if is_embedded(name) {
+        return embedded(name, limit.unwrap_or(BUILTIN_RECORDS), values);
+    }
+    let shards = datasets::reading::shards(Path::new(name), None)?;
+    let mut asked = Vec::new();
+    for file in shards.files {
+        for row in datasets::reading::rows(&file)?.take(limit.unwrap_or(usize::MAX) - asked.len()) {
+            let (origin, record) = row?;
+            asked.push(of_row(origin, &record)?);
+        }
+    }
+    if asked.is_empty() {
+        return Err(Failure::failed(format!("{name}: there are no records in it")));
+    }
+    Ok(asked)
+}
+
+/// Posts of the test split, which no run has learned from.
+fn embedded(name: &str, n: usize, values: &Values) -> Result<Vec<Asked>, Failure> {
+    let Some(texts) = EmbeddedTexts::all().find(|texts| texts.name == name) else {
+        let known = listed(EmbeddedTexts::all().map(|texts| texts.name));
+        return Err(Failure::usage(format!("there is no embedded data `{name}`; there are {known}")));
+    };
+    let records = (texts.records)(values.run.seed(), Split::Test, n as u64);
+    records.map(|record| of_record(record, texts)).collect()
+}
+
+fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<Asked, Failure> {
+    let plain = |text: &Text| match text {
+        Text::Plain(text) => Ok(text.clone()),
+        Text::Chat(_) => Err(Failure::failed(format!("{}: {CHAT}", record.origin))),
+    };
+    let prompt = plain(&record.prompt)?;
+    let sides: &[&'static str] =
+        if matches!(record.answers, Answers::Pair { .. }) { &["chosen", "rejected"] } else { &["response"] };
+    let given = |(text, side): (&Text, &&'static str)| {
+        let text = plain(text)?;
+        let spans = texts.wrong_spans.and_then(|spans| spans(&prompt, &text));
+        Ok(Given { side, text, spans })
+    };
+    let answers = record.answers.texts().into_iter().zip(sides).map(given).collect::<Result<_, Failure>>()?;
+    Ok(Asked { origin: record.origin, prompt, answers })
+}
+
+/// What is said of conversations.
+const CHAT: &str = "credit reads plain texts, and this is a conversation";
+
+/// A record: `prompt`, and `response` (or `completion`) or a pair of `chosen` and `rejected`. `spans` are those of
+/// `response` or of `rejected`.
+fn of_row(origin: Origin, record: &Value) -> Result<Asked, Failure> {
+    let Value::Object(fields) = record else {
+        return Err(Failure::failed(format!("{origin}: a record is an object with a `prompt`, not {record}")));
+    };
+    let prompt = text(&origin, fields, "prompt")?;
+    let answer = |side: &'static str, spans: Option<&Value>| {
+        let text = text(&origin, fields, side)?;
+        if text.is_empty() {
+            return Err(Failure::failed(format!("{origin}: `{side}` is empty")));
+        }
+        let n = text.chars().count();
+        let spans = spans.map(|spans| spans_of(&origin, spans, side, n)).transpose()?;
+        Ok(Given { side, text, spans })
+    };
+    let spans = fields.get("spans").filter(|spans| !spans.is_null());
+    let answers = if let Some(side) = ["response", "completion"].into_iter().find(|name| fields.contains_key(*name)) {
+        vec![answer(side, spans)?]
+    } else if fields.contains_key("chosen") && fields.contains_key("rejected") {
+        vec![answer("chosen", None)?, answer("rejected", spans)?]
+    } else {
+        let found: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let text = "a record has `response`, or `chosen` and `rejected`";
+        return Err(Failure::failed(format!("{origin}: {text}; this has {}", found.join(", "))));
+    };
+    Ok(Asked { origin, prompt, answers })
+}
+
+fn text(origin: &Origin, fields: &Map<String, Value>, name: &str) -> Result<String, Failure> {
+    match fields.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(_)) => Err(Failure::failed(format!("{origin}: `{name}`: {CHAT}"))),
+        Some(other) => Err(Failure::failed(format!("{origin}: `{name}` is a text, not {other}"))),
+        None => Err(Failure::failed(format!("{origin}: `{name}` is not there"))),
+    }
+}
+
+/// Checks spans of an answer of `n` characters.
+fn spans_of(origin: &Origin, spans: &Value, side: &str, n: usize) -> Result<Vec<Range<usize>>, Failure> {
+    let wrong =
+        |place: String, found: &Value, why: &str| Failure::failed(format!("{origin}: `{place}` is {found}: {why}"));
+    let takes = "spans are a list of [start, end], in characters of the answer";
+    let Value::Array(list) = spans else { return Err(wrong("spans".to_owned(), spans, takes)) };
+    let span = |(index, span): (usize, &Value)| {
+        let ends = span.as_array().map(|ends| ends.iter().map(Value::as_u64).collect::<Vec<_>>());
+        let Some([Some(start), Some(end)]) = ends.as_deref() else {
+            return Err(wrong(format!("spans[{index}]"), span, takes));
+        };
+        if start >= end || *end > n as u64 {
+            let why = format!("`{side}` has {n} characters, and a span begins before its end");
+            return Err(wrong(format!("spans[{index}]"), span, &why));
+        }
+        Ok(*start as usize..*end as usize)
+    };
+    list.iter().enumerate().map(span).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn read_row(record: &Value) -> Result<Asked, Failure> {
+        of_row(Origin::line(&Arc::from(Path::new("a.jsonl")), 3), record)
+    }
+
+    #[test]
+    fn spans_are_those_of_the_response_or_of_the_rejected_side() {
+        let one = read_row(&json!({"prompt": "p", "response": " née", "spans": [[1, 4]]})).unwrap();
+        let given = |side, text: &str, spans| Given { side, text: text.to_owned(), spans };
+        assert_eq!(one.answers, [given("response", " née", Some(vec![1..4]))]);
+        let pair = read_row(&json!({"prompt": "p", "chosen": "a", "rejected": "bc", "spans": []})).unwrap();
+        assert_eq!(pair.answers, [given("chosen", "a", None), given("rejected", "bc", Some(vec![]))]);
+        let unknown = read_row(&json!({"prompt": "p", "completion": "a", "spans": null})).unwrap();
+        assert_eq!(unknown.answers, [given("completion", "a", None)]);
+    }
+
+    #[test]
+    fn bad_records_are_named_with_their_line() {
+        for (record, says) in [
+            (json!([]), "a record is an object"),
+            (json!({"response": "a"}), "`prompt` is not there"),
+            (json!({"prompt": "p"}), "`response`, or `chosen` and `rejected`; this has prompt"),
+            (json!({"prompt": "p", "response": 3}), "`response` is a text, not 3"),
+            (json!({"prompt": "p", "response": ""}), "`response` is empty"),
+            (json!({"prompt": [{"role": "user"}], "response": "a"}), "`prompt`: credit reads plain texts"),
+            (json!({"prompt": "p", "response": "née", "spans": [[0, 1], [1, 4]]}), "`spans[1]` is [1,4]"),
+            (json!({"prompt": "p", "response": "abc", "spans": [[2, 2]]}), "`spans[0]` is [2,2]"),
+            (json!({"prompt": "p", "response": "abc", "spans": [[-1, 2]]}), "list of [start, end]"),
+            (json!({"prompt": "p", "response": "abc", "spans": [[0, 1, 2]]}), "list of [start, end]"),
+            (json!({"prompt": "p", "response": "abc", "spans": [["0", 1]]}), "list of [start, end]"),
+            (json!({"prompt": "p", "response": "abc", "spans": "abc"}), "`spans` is \"abc\""),
+        ] {
+            let said = read_row(&record).unwrap_err().to_string();
+            assert!(said.starts_with("a.jsonl, line 3: ") && said.contains(says), "{record}: {said}");
+        }
+    }
+}

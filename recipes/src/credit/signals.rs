@@ -1,0 +1,130 @@
+//! What credit the tokens of an answer get: the implicit reward, and its rivals.
+use std::ops::Range;
+use std::sync::Arc;
+
+use datasets::Tokenise;
+use mdp::token::{TokenMdp, TokenState};
+use mdp::{Episode, Mdp};
+use models::causal::CausalLm;
+use policies::Policy;
+
+use super::answers::{Asked, Given};
+use super::{CreditedAnswer, MEASURES};
+use crate::Failure;
+use crate::judge::reward::TextReward;
+
+/// What credit is computed with.
+pub(super) struct Crediting<'a> {
+    pub(super) mdp: &'a TokenMdp,
+    pub(super) policy: &'a CausalLm,
+    pub(super) reference: &'a CausalLm,
+    pub(super) reward: Option<&'a TextReward>,
+    pub(super) tokenise: &'a Tokenise,
+    pub(super) beta: f64,
+}
+
+impl Crediting<'_> {
+    /// The answers of a record with the credit of their tokens, by each kind in the order of [`MEASURES`].
+    pub(super) fn credit(&self, index: usize, asked: &Asked) -> Result<Vec<CreditedAnswer>, Failure> {
+        asked.answers.iter().map(|given| self.of_answer(index, asked, given)).collect()
+    }
+
+    fn of_answer(&self, index: usize, asked: &Asked, given: &Given) -> Result<CreditedAnswer, Failure> {
+        let located = self.tokenise.located(&asked.origin, &asked.prompt, &given.text)?;
+        let record = datasets::PreferenceRecord::new(
+            asked.origin.clone(),
+            asked.prompt.as_str().into(),
+            datasets::Answers::Demonstration(given.text.as_str().into()),
+        );
+        let truncation = self.tokenise.settings().truncation.unwrap_or(datasets::Truncation::KeepBoth);
+        let Some(example) = self.tokenise.example(0, &record, truncation)?.0 else {
+            let text = "the prompt alone is as long as the most that prompt and answer may have (`data.max_length`)";
+            return Err(Failure::failed(format!("{}: {text}", asked.origin)));
+        };
+        let tokens = example.responses.concat();
+        let end = given.text.chars().count();
+        // Behind the text there is its end token.
+        let place = |at: usize| located.get(at).map_or(end..end, |token| token.span.clone());
+        let places: Vec<Range<usize>> = (0..tokens.len()).map(place).collect();
+        let start = TokenState::new(Arc::clone(&example.prompt));
+        let mut columns = self.of_models(&start, &tokens)?;
+        columns.push((0..tokens.len()).map(|at| 0.0 - at as f64).collect());
+        let characters: Vec<char> = given.text.chars().collect();
+        let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
+        columns.push(words.iter().map(|word| 0.0 - word.len() as f64).collect());
+        if let Some(reward) = self.reward {
+            columns.push(of_reward(reward, asked, &given.text, &places)?);
+        }
+        let wrong = given.spans.as_ref().map(|spans| words.iter().map(|word| meets(word, spans)).collect());
+        let (origin, side, text) = (asked.origin.to_string(), given.side, given.text.clone());
+        let columns = MEASURES.iter().map(|(name, _)| *name).zip(columns).collect();
+        Ok(CreditedAnswer { index, origin, side, text, spans: given.spans.clone(), tokens, places, wrong, columns })
+    }
+
+    /// The kinds that models give: the implicit reward, its two parts, and each model alone.
+    fn of_models(&self, start: &TokenState, tokens: &[u32]) -> Result<Vec<Vec<f64>>, Failure> {
+        let episode = [Episode::whole(start.clone(), tokens.to_vec())];
+        let policy = self.policy.score(self.mdp, &episode)?.log_probs.row(0).to_vec();
+        let reference = self.reference.score(self.mdp, &episode)?.log_probs.row(0).to_vec();
+        let mut states = vec![start.clone()];
+        for token in tokens {
+            states.push(self.mdp.step(&states[states.len() - 1], token));
+        }
+        let is_ended = tokens.last().is_some_and(|last| self.mdp.eos.contains(last));
+        // What has ended has the value 0, and a model that may be as long as its positions is asked no further.
+        let asked = if is_ended { &states[..tokens.len()] } else { &states[..] };
+        let ours = self.policy.log_partitions(self.mdp, asked)?;
+        let theirs = self.reference.log_partitions(self.mdp, asked)?;
+        let mut values: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| self.beta * (ours - theirs)).collect();
+        values.resize(states.len(), 0.0);
+        let value: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let ratio: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| self.beta * (p - r)).collect();
+        let bellman = ratio.iter().zip(&value).map(|(ratio, value)| ratio - value).collect();
+        Ok(vec![ratio, bellman, value, policy, reference])
+    }
+}
+
+/// How much more a reward model gives the answer up to each token's end than up to the end before.
+fn of_reward(reward: &TextReward, asked: &Asked, answer: &str, places: &[Range<usize>]) -> Result<Vec<f64>, Failure> {
+    let byte = |at: usize| answer.char_indices().nth(at).map_or(answer.len(), |(byte, _)| byte);
+    let mut ends = vec![0];
+    for place in places {
+        ends.push(byte(place.end).max(ends[ends.len() - 1]));
+    }
+    let rewards = reward.of_beginnings(&asked.origin, &asked.prompt, answer, &ends)?;
+    if rewards.iter().any(|reward| !reward.is_finite()) {
+        let text = "the rewards of `credit.reward_model` are no numbers; its weights overflow or are damaged";
+        return Err(Failure::failed(format!("{}: {text}", asked.origin)));
+    }
+    Ok(rewards.windows(2).map(|pair| pair[1] - pair[0]).collect())
+}
+
+/// A token's place without white space at its ends, unless it is nothing else.
+fn trimmed(text: &[char], place: &Range<usize>) -> Range<usize> {
+    let is_word = |at: &usize| !text[*at].is_whitespace();
+    match (place.clone().find(is_word), place.clone().rev().find(is_word)) {
+        (Some(first), Some(last)) => first..last + 1,
+        _ => place.clone(),
+    }
+}
+
+/// Whether a place and one of the spans have a character in common.
+fn meets(place: &Range<usize>, spans: &[Range<usize>]) -> bool {
+    spans.iter().any(|span| place.start < span.end && span.start < place.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_wrong_where_any_of_its_characters_is() {
+        let text: Vec<char> = " my Anna, ".chars().collect();
+        let wrong = |place: Range<usize>, span: Range<usize>| meets(&trimmed(&text, &place), &[span]);
+        assert!(wrong(3..8, 4..8) && wrong(3..8, 7..9) && wrong(3..8, 3..5));
+        // A span with the space behind the word does not make the next token wrong, nor one with the space before.
+        assert!(!wrong(3..8, 0..4) && !wrong(8..9, 4..8) && !wrong(0..3, 3..8));
+        // White space alone is what it covers, and the end token covers nothing.
+        assert!(wrong(9..10, 9..10) && !wrong(10..10, 0..10));
+    }
+}

@@ -1,0 +1,12 @@
+//! Settings of credit assignment.
+
+use crate::settings::{Modality, at};
+
+use super::{CREDIT, Key, key};
+
+/// The settings.
+pub(super) const KEYS: &[Key] = &[
+    key(&at::credit::html, CREDIT).only(Modality::Token),
+    key(&at::credit::reward_model, CREDIT).only(Modality::Token),
+    key(&at::credit::show, CREDIT).only(Modality::Token),
+];
