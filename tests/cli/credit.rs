@@ -83,11 +83,8 @@ fn spans_are_held_against_tokens_and_measured() {
             // No token here has white space in front and a wrong character before it.
             let is_wrong = offsets[at][1] > span[0].as_f64().unwrap() && offsets[at][0] < span[1].as_f64().unwrap();
             assert_eq!(line["wrong"][at], is_wrong, "{line}");
-            if is_wrong {
-                wrong.push(credit[at])
-            } else {
-                right.push(credit[at])
-            }
+            let of_its_kind = if is_wrong { &mut wrong } else { &mut right };
+            of_its_kind.push(credit[at]);
             least = if credit[at] < least.0 { (credit[at], is_wrong) } else { least };
         }
         assert_eq!(line["wrong"][tokens], false);

@@ -157,7 +157,7 @@ mod tests {
     fn spans_are_those_of_the_response_or_of_the_rejected_side() {
         let one = read_row(&json!({"prompt": "p", "response": " née", "spans": [[1, 4]]})).unwrap();
         let given = |side, text: &str, spans| Given { side, text: text.to_owned(), spans };
-        assert_eq!(one.answers, [given("response", " née", Some(vec![1..4]))]);
+        assert_eq!(one.answers, [given("response", " née", Some(std::iter::once(1..4).collect()))]);
         let pair = read_row(&json!({"prompt": "p", "chosen": "a", "rejected": "bc", "spans": []})).unwrap();
         assert_eq!(pair.answers, [given("chosen", "a", None), given("rejected", "bc", Some(vec![]))]);
         let unknown = read_row(&json!({"prompt": "p", "completion": "a", "spans": null})).unwrap();
