@@ -1,4 +1,4 @@
-//! The one integration binary: every file beside this one is a module of it.
+//! The one integration binary: every file and folder of modules beside this one is a module of it.
 
 mod architecture;
 mod causal_golden;
@@ -21,7 +21,7 @@ fn no_test_file_is_forgotten() {
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("mod.rs").is_file())
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .filter(|name| name != "main")
         .collect();
