@@ -9,13 +9,13 @@
 //! ```
 //! use mdp::diffusion::{NoiseLevel, NoiseSchedule, Spacing};
 //! use models::denoiser::Prediction;
-//! use models::sampler::{Sampler, Sampling};
+//! use models::sampler::{Sampler, SamplerSteps};
 //!
 //! let schedule = NoiseSchedule::linear(1000, 1e-4, 0.02)?;
 //! let timesteps = Spacing::Trailing.timesteps(1000, 10)?;
 //! let sampler = Sampler::Ddim { eta: 0.0 };
 //! let strides = sampler.strides(&schedule, &timesteps, NoiseLevel::IMAGE);
-//! let sampling = Sampling::new(sampler, Prediction::Epsilon, strides, None)?;
+//! let sampling = SamplerSteps::new(sampler, Prediction::Epsilon, strides, None)?;
 //! let mut latent = vec![0.01];
 //! for step in 0..sampling.n_steps() {
 //!     latent = sampling.step(step, &latent, &[0.0], None, &[0.0]).next;
