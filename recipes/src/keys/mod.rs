@@ -21,7 +21,7 @@ pub(crate) use self::needs::WITHOUT_REFERENCE;
 use self::needs::When;
 
 /// A verb, as bits, so that a setting can belong to several.
-pub type Verbs = u8;
+pub type Verbs = u16;
 /// Training.
 pub const TRAIN: Verbs = 1;
 /// Scoring.
