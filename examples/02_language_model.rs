@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use hybrid_dpo::datasets::synthetic::tldr::{Problem, Split};
+use hybrid_dpo::datasets::synthetic::tldr::{Split, TldrProblem};
 use hybrid_dpo::datasets::{Dataset, OnBad, TokenSettings, Tokenise};
 use hybrid_dpo::engine::optim::RmsProp;
 use hybrid_dpo::mdp::token::TokenMdp;
@@ -31,7 +31,7 @@ fn main() -> Result<(), BoxError> {
     let settings = TokenSettings { max_length, max_prompt_length: Some(192), ..TokenSettings::new(eos[0]) };
     let tokenise = Tokenise::new(files.tokenizer()?.tokenizer(), None, settings)?;
     let part =
-        |split, n| Dataset::from_records("posts", Problem::new(0).pair_records(split, n), &tokenise, OnBad::Fail);
+        |split, n| Dataset::from_records("posts", TldrProblem::new(0).pair_records(split, n), &tokenise, OnBad::Fail);
     let (pairs, held_out) = (part(Split::Train, 1024)?, part(Split::Validation, 128)?);
     let mdp = TokenMdp { vocabulary: files.config.vocabulary as u32, eos, max_length };
     let data = TokenSource::<Comparison>::new(&pairs, max_length);

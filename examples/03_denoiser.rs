@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use hybrid_dpo::datasets::images::ImagePair;
-use hybrid_dpo::datasets::synthetic::shapes::{EDGE, Problem, Split};
+use hybrid_dpo::datasets::synthetic::shapes::{EDGE, ShapesProblem, Split};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
@@ -33,7 +33,7 @@ fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExa
         let side = |latent: &Arc<[f32]>| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };
         Ok(ImageExample { sides: vec![side(pair.chosen.values()), side(pair.rejected.values())], preference: 1.0 })
     };
-    Problem::new(0).pairs(split, n).map(example).collect()
+    ShapesProblem::new(0).pairs(split, n).map(example).collect()
 }
 
 fn main() -> Result<(), BoxError> {

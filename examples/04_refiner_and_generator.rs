@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use hybrid_dpo::datasets::synthetic::chimera::{EDGE, Problem, Split, refiner_prompt, refiner_response};
+use hybrid_dpo::datasets::synthetic::chimera::{ChimeraProblem, EDGE, Split, refiner_prompt, refiner_response};
 use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::{Omega, Prediction};
@@ -50,7 +50,7 @@ fn folder(name: &str) -> PathBuf {
 fn pairs(split: Split, n: u64, tokenizer: &ModelTokenizer, handoff: &Prompted) -> Result<Pairs, BoxError> {
     let (mut words, mut pictures) = (Vec::new(), Vec::new());
     for index in 0..n {
-        let pair = Problem::new(0).with_null_share(0.0).pair(split, index);
+        let pair = ChimeraProblem::new(0).with_null_share(0.0).pair(split, index);
         let sides = [&pair.chosen, &pair.rejected];
         let answer = |refined: &str| -> Result<Vec<u32>, BoxError> {
             let mut tokens = tokenizer.encode(&refiner_response(refined))?;

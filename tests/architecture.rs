@@ -260,6 +260,28 @@ fn a_model_knows_no_file() {
     }
 }
 
+#[test]
+fn the_modules_of_datasets_form_no_circle() {
+    let folder = root().join("datasets/src");
+    let mut knows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in sources(&root().join("datasets")).iter().filter(|path| !path.ends_with("src/lib.rs")) {
+        let place = path.strip_prefix(&folder).unwrap().with_extension("");
+        let modules: Vec<&str> =
+            place.iter().map(|part| part.to_str().unwrap()).filter(|part| *part != "mod").collect();
+        let known = modules_of(&product_code(&fs::read_to_string(path).unwrap()), modules.len());
+        knows.entry(modules[0].to_owned()).or_default().extend(known.into_iter().filter(|known| known != modules[0]));
+    }
+    // A module is free once all that it knows is free; in a circle none is.
+    loop {
+        let left: BTreeSet<String> = knows.keys().cloned().collect();
+        knows.retain(|_, known| known.iter().any(|known| left.contains(known)));
+        if knows.len() == left.len() {
+            break;
+        }
+    }
+    assert!(knows.is_empty(), "these modules know each other in a circle: {knows:?}");
+}
+
 /// The modules of its crate that a file names, which is so many modules deep itself.
 fn modules_of(code: &str, depth: usize) -> BTreeSet<String> {
     assert!(!code.contains("crate::{"), "a module of the crate is named in a line of its own");

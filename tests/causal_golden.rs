@@ -6,7 +6,7 @@ use candle_core::Device;
 use engine::optim::RmsProp;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, EpisodeOf, weights};
-use models::causal::{Recompute, Sampling, Training};
+use models::causal::{GenerationConfig, Recompute, Training};
 use models::formats::{self, ModelFiles};
 use objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use policies::{Learner, Policy};
@@ -57,7 +57,7 @@ fn check(case: &str) {
     let prompts: Vec<Vec<u32>> = greedy.iter().map(|golden| tokens(&golden["prompt"])).collect();
     let responses: Vec<Vec<u32>> = greedy.iter().map(|golden| tokens(&golden["response"])).collect();
     let mut rngs = vec![mdp::Rng::seed_from_u64(0); prompts.len()];
-    let sampling = Sampling { max_new: 20, ..Sampling::greedy() };
+    let sampling = GenerationConfig { max_new: 20, ..GenerationConfig::greedy() };
     assert_eq!(model.generate(&prompts, &sampling, &mut rngs).unwrap(), responses, "{case}");
 }
 

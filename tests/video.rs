@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hybrid_dpo::datasets::synthetic::motion::{Clip, Code, FRAMES, Motion, Oracle, Problem, Split};
+use hybrid_dpo::datasets::synthetic::motion::{Clip, Code, FRAMES, Motion, MotionProblem, Oracle, Split};
 use hybrid_dpo::mdp::Mdp as _;
 use hybrid_dpo::mdp::hybrid::{Half, Handoff as _};
 use hybrid_dpo::mdp::token::TokenState;
@@ -33,7 +33,7 @@ fn reference(video: &Video) -> Models {
 }
 
 fn pairs(video: &Video) -> Pairs<'_> {
-    Pairs { video, problem: Problem::new(0), split: Split::Train, n: 4 }
+    Pairs { video, problem: MotionProblem::new(0), split: Split::Train, n: 4 }
 }
 
 /// DPO and a little of the better side's likelihood.
@@ -46,7 +46,7 @@ fn objective() -> WeightedSum<Comparison> {
 #[test]
 fn a_plan_becomes_a_condition_for_every_frame_in_order() {
     let video = Video::new().unwrap();
-    let pair = Problem::new(0).pair(Split::Train, 0);
+    let pair = MotionProblem::new(0).pair(Split::Train, 0);
     let codes = pair.chosen.planned.codes();
     let mut state = video.mdp.start(&video.prompt(pair.request).unwrap().into());
     for token in video.response(&codes) {

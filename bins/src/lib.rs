@@ -19,7 +19,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
-use recipes::{Call, Ended, Failure};
+use recipes::{Call, Failure, TrainingStatus};
 
 use crate::console::Console;
 
@@ -100,9 +100,11 @@ fn train(asked: &Invocation, resume: Option<&PathBuf>) -> Result<ExitCode, Failu
     // From here on an interrupt asks for a stop at the next step.
     stop::listen("stopping after this step, with a checkpoint")?;
     let trained = recipes::train(asked.call(), resume.map(PathBuf::as_path))?;
-    Ok(match trained.ended {
-        Ended::Interrupted { .. } => ExitCode::from(130),
-        Ended::Done | Ended::Rounds { .. } | Ended::Waits { .. } => ExitCode::SUCCESS,
+    Ok(match trained.status {
+        TrainingStatus::Interrupted { .. } => ExitCode::from(130),
+        TrainingStatus::Finished | TrainingStatus::RoundsFinished { .. } | TrainingStatus::AwaitingLabels { .. } => {
+            ExitCode::SUCCESS
+        }
     })
 }
 

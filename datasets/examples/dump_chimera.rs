@@ -18,7 +18,8 @@ use std::path::Path;
 
 use datasets::Pixels;
 use datasets::synthetic::chimera::{
-    Body, Colour, Field, Head, Oracle, Problem, Said, Scene, Side, Split, Wanted, refiner_prompt, refiner_response,
+    Body, ChimeraProblem, Colour, Field, Head, Oracle, Said, Scene, Side, Split, Wanted, refiner_prompt,
+    refiner_response,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ fn main() -> Outcome {
 
 fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
     fs::create_dir_all(folder.join("images"))?;
-    let problem = Problem::new(seed);
+    let problem = ChimeraProblem::new(seed);
     let save = |name: String, scene: &Scene| -> Outcome<String> {
         let path = format!("images/{name}.png");
         scene.render().to_rgb8().save(folder.join(&path))?;

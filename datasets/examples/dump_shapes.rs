@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use datasets::Pixels;
-use datasets::synthetic::shapes::{Attribute, Colour, Oracle, Position, Problem, Scene, Shape, Size, Split};
+use datasets::synthetic::shapes::{Attribute, Colour, Oracle, Position, Scene, Shape, ShapesProblem, Size, Split};
 use serde_json::{Value, json};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -32,7 +32,7 @@ fn main() -> Outcome {
 
 fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
     fs::create_dir_all(folder.join("images"))?;
-    let problem = Problem::new(seed);
+    let problem = ShapesProblem::new(seed);
     let save = |name: String, scene: &Scene| -> Outcome<String> {
         let path = format!("images/{name}.png");
         scene.render().to_rgb8().save(folder.join(&path))?;

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split, tokenizer_json};
+use datasets::synthetic::tldr::{Facts, Oracle, Split, TldrProblem, tokenizer_json};
 use serde_json::{Value, json};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -32,7 +32,7 @@ fn main() -> Outcome {
 fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("tokenizer.json"), tokenizer_json())?;
-    let problem = Problem::new(seed);
+    let problem = TldrProblem::new(seed);
     write_lines(&folder.join("sft.jsonl"), n_demonstrations, |index| {
         let shown = problem.demonstration(Split::Train, index);
         let damage = shown.damage.map(|damage| damage.kind());

@@ -4,45 +4,7 @@ use std::fmt;
 
 use crate::example::ExampleKind;
 use crate::skipped::Skipped;
-use crate::tokenise::TokenSettings;
-
-/// Findings of the tokenisation of one record.
-#[expect(clippy::struct_excessive_bools, reason = "each is one independent observation")]
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observation {
-    /// Kind of the resulting example.
-    pub kind: Option<ExampleKind>,
-    /// Number of prompt tokens before truncation.
-    pub prompt_length: usize,
-    /// Number of tokens of each answer before truncation, EOS included.
-    pub response_lengths: Vec<usize>,
-    /// Whether the prompt was truncated.
-    pub is_prompt_cut: bool,
-    /// Number of truncated answers.
-    pub cut_responses: usize,
-    /// Number of answers whose EOS was truncated.
-    pub eos_lost: usize,
-    /// Number of answers without a token besides EOS.
-    pub blank_answers: usize,
-    /// Number of answers with an EOS before their end.
-    pub eos_inside: usize,
-    /// Number of chat answers that the template does not end, so that EOS was appended.
-    pub ends_added: usize,
-    /// Whether a token id is outside the model's vocabulary.
-    pub has_unknown_tokens: bool,
-    /// Whether the prompt leaves no room for an answer, so that there is no example.
-    pub is_left_out: bool,
-    /// Whether the prompt has no token.
-    pub empty_prompt: bool,
-    /// Whether the prompt's text begins with the BOS that the tokeniser also adds.
-    pub double_bos: bool,
-    /// Number of answers whose first token would merge with the prompt in one text.
-    pub boundary_merges: usize,
-    /// Whether both answers of a pair have the same tokens.
-    pub is_identical: bool,
-    /// Whether the file gives both answers the same score.
-    pub is_tied: bool,
-}
+use crate::tokenise::{Observation, TokenSettings};
 
 /// Counts over a data set, shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -61,7 +61,7 @@ pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
 pub use pairs::{JudgementLog, Judgements, PairFolder, PairWriter};
-pub use reading::Split;
+pub use reading::SplitChoice;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
 pub use records::{ReadOptions, Records, records};
 pub use skipped::{OnBad, Skipped};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::DatasetError;
 use crate::formats::Format;
-use crate::reading::{self, Row, Rows, Split};
+use crate::reading::{self, Row, Rows, SplitChoice};
 use crate::record::PreferenceRecord;
 use crate::skipped::{OnBad, Skipped};
 
@@ -14,7 +14,7 @@ pub struct ReadOptions {
     /// The format; detected from the first record if `None`.
     pub format: Option<Format>,
     /// The split to read; everything if `None`.
-    pub split: Option<Split>,
+    pub split: Option<SplitChoice>,
     /// Maximum number of records, not counting skipped ones; the rest of the file is not read. All if `None`.
     pub limit: Option<u64>,
     /// The treatment of malformed records.
@@ -138,7 +138,7 @@ impl Records {
                     self.has_others = true;
                     continue;
                 }
-                (Some(wanted @ Split::Named(_)), None) if !self.is_named => {
+                (Some(wanted @ SplitChoice::Named(_)), None) if !self.is_named => {
                     let wanted = format!("part `{wanted}`: neither names of files nor records say which part they are");
                     return Err(DatasetError::NoShards { path: self.path.clone(), wanted });
                 }

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
-use hybrid_dpo::datasets::synthetic::motion::{Problem, Split};
+use hybrid_dpo::datasets::synthetic::motion::{MotionProblem, Split};
 use hybrid_dpo::mdp::Mdp;
 use hybrid_dpo::models::causal::CausalConfig;
 use hybrid_dpo::models::formats::{load, load_unet};
@@ -79,7 +79,7 @@ fn main() -> Result<()> {
     let mut learner = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
     learner.rates = (1.0, RATES[1] / RATES[0]);
 
-    let problem = Problem::new(options.seed);
+    let problem = MotionProblem::new(options.seed);
     let pairs = Pairs { video: &video, problem, split: Split::Train, n: 8 * scale.joint_steps };
     let source = video.pairs::<Comparison>(&pairs, draws(options.seed, 1), WEIGHTS)?;
     // beta and gamma are weights of the decisions, so the loss itself has beta 1.
@@ -149,7 +149,7 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
     let folder = options.bases.join(NAMES[0]);
     if !folder.join("model").is_dir() {
         let n = 16 * scale.planner_steps;
-        let plans = Plans { video, problem: Problem::new(0), n };
+        let plans = Plans { video, problem: MotionProblem::new(0), n };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
         let mut learner = video.planner(video.untrained_planner(scale.size, 0)?)?;
         let settings = settings((16, scale.planner_steps), 3e-3, 20.0);
@@ -163,7 +163,7 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
 fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<UNetConfig>> {
     let folder = options.bases.join(NAMES[1]);
     if !folder.join("model").is_dir() {
-        let drawings = Drawings { video, problem: Problem::new(0), n: 16 * scale.decoder_steps };
+        let drawings = Drawings { video, problem: MotionProblem::new(0), n: 16 * scale.decoder_steps };
         let source = video.clips::<Demonstration>(&drawings, draws(0, 1));
         let mut learner = video.decoder(video.untrained_decoder(scale.size, 0)?, Some(0.99))?;
         let settings = settings((16, scale.decoder_steps), 2e-3, 1.0);

@@ -5,9 +5,9 @@ use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, Oracle, Outcome, Problem, Request, Split};
+use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, MotionProblem, Oracle, Outcome, Request, Split};
 use hybrid_dpo::engine::Noise;
-use hybrid_dpo::models::causal::Sampling;
+use hybrid_dpo::models::causal::GenerationConfig;
 use hybrid_dpo::models::sampler::SamplingPlan;
 use hybrid_dpo::train::pictures::{Picture, contact_sheet};
 use hybrid_dpo::train::statistics::wilson;
@@ -46,7 +46,7 @@ pub(crate) struct Judged {
 impl<'a> Studio<'a> {
     /// Uses the requests of the first pairs of a split.
     pub(crate) fn new(video: &'a Video, seed: u64, split: Split, n: u64) -> Result<Self> {
-        let requests = (0..n).map(|index| Problem::new(seed).pair(split, index).request).collect();
+        let requests = (0..n).map(|index| MotionProblem::new(seed).pair(split, index).request).collect();
         Ok(Self { video, plan: video.scheduler.plan(SAMPLER, STEPS)?, seed, requests })
     }
 
@@ -58,7 +58,7 @@ impl<'a> Studio<'a> {
         let prompts: Vec<_> =
             self.requests.iter().map(|request| self.video.prompt(*request)).collect::<std::result::Result<_, _>>()?;
         let outer = &self.video.mdp.outer;
-        let sampling = Sampling { max_new: FRAMES + 1, eos: outer.eos.clone(), ..Sampling::default() };
+        let sampling = GenerationConfig { max_new: FRAMES + 1, eos: outer.eos.clone(), ..GenerationConfig::default() };
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
         let made = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ControlFlow::Continue(()))?;

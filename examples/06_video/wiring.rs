@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use hybrid_dpo::datasets::synthetic::motion::{
-    self, Clip, Code, EDGE, FRAMES, Motion, MotionPair, Plan, Problem, Request, Split,
+    self, Clip, Code, EDGE, FRAMES, Motion, MotionPair, MotionProblem, Plan, Request, Split,
 };
 use hybrid_dpo::datasets::{Example, ExampleKind};
 use hybrid_dpo::engine::optim::{AdamW, Optimizer};
@@ -199,7 +199,7 @@ fn optimizer() -> std::result::Result<Box<dyn Optimizer>, EngineError> {
 /// The planner's demonstrations.
 pub(crate) struct Plans<'a> {
     pub(crate) video: &'a Video,
-    pub(crate) problem: Problem,
+    pub(crate) problem: MotionProblem,
     pub(crate) n: usize,
 }
 
@@ -217,7 +217,7 @@ impl Examples for Plans<'_> {
 /// The decoder's demonstrations.
 pub(crate) struct Drawings<'a> {
     pub(crate) video: &'a Video,
-    pub(crate) problem: Problem,
+    pub(crate) problem: MotionProblem,
     pub(crate) n: usize,
 }
 
@@ -235,7 +235,7 @@ impl Images for Drawings<'_> {
 /// Pairs of whole answers: example `i` of both halves is the same pair.
 pub(crate) struct Pairs<'a> {
     pub(crate) video: &'a Video,
-    pub(crate) problem: Problem,
+    pub(crate) problem: MotionProblem,
     pub(crate) split: Split,
     pub(crate) n: usize,
 }

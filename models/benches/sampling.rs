@@ -15,7 +15,7 @@ use candle_core::Device;
 use engine::Noise;
 use mdp::chance;
 use mdp::token::{TokenMdp, TokenState};
-use models::causal::{CausalConfig, CausalLm, Sampling};
+use models::causal::{CausalConfig, CausalLm, GenerationConfig};
 use models::formats::load;
 use policies::Policy as _;
 
@@ -53,7 +53,7 @@ fn prompts() -> Vec<Vec<u32>> {
 fn sample(model: &CausalLm, n_answers: usize, n_tokens: usize) {
     let prompts: Vec<Vec<u32>> = prompts().into_iter().flat_map(|prompt| vec![prompt; n_answers]).collect();
     let mut rngs: Vec<_> = (0..prompts.len()).map(|i| Noise::new(2).stream("sample", i as u64)).collect();
-    let sampling = Sampling { max_new: n_tokens, ..Sampling::default() };
+    let sampling = GenerationConfig { max_new: n_tokens, ..GenerationConfig::default() };
     let answers = model.generate(&prompts, &sampling, &mut rngs).expect("finite logits");
     assert!(answers.iter().all(|answer| answer.len() == n_tokens), "an answer that ended early");
 }

@@ -138,12 +138,12 @@ mod trajectories;
 pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estimate, MeasureSummary, credit};
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
-pub use self::judge::{Counts, judge};
+pub use self::judge::{JudgeCounts, judge};
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
 pub use self::score::score;
 pub use self::search::search;
-pub use self::train::{Ended, Next, Trained, train};
+pub use self::train::{Suggestion, Trained, TrainingStatus, train};
 
 use settings::Values;
 

@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use mdp::chance::derived_seed;
-use models::causal::{CausalLm, Sampling};
+use models::causal::{CausalLm, GenerationConfig};
 use models::formats::ModelTokenizer;
 use train::{Evaluated, RunSummary};
 
@@ -20,7 +20,7 @@ pub(crate) fn oracle_win_rate(
     let Some(oracle) = problem.oracle.texts() else { return Ok(None) };
     let requests = WinRate::prompts(problem, seed);
     let prompts = requests.iter().map(|request| tokenizer.encode(request)).collect::<Result<Vec<_>, _>>()?;
-    let sampling = Sampling { eos: tokenizer.eos.clone(), max_new: 96, ..Sampling::default() };
+    let sampling = GenerationConfig { eos: tokenizer.eos.clone(), max_new: 96, ..GenerationConfig::default() };
     let most = policy.config().max_positions;
     let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
     // The reference's own random stream, distinct from the policy's under any seed.

@@ -178,12 +178,12 @@ pub(crate) fn on_bad(broken: Broken) -> OnBad {
 }
 
 /// The split to read of files with splits; `None`: all.
-pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::Split> {
+pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::SplitChoice> {
     match (values.data.split(), part) {
         ("all", _) => None,
-        ("auto", Part::HeldOut) => Some(datasets::Split::HeldOut),
-        ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::Split::Train),
-        (name, _) => Some(datasets::Split::Named(name.to_owned())),
+        ("auto", Part::HeldOut) => Some(datasets::SplitChoice::HeldOut),
+        ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::SplitChoice::Train),
+        (name, _) => Some(datasets::SplitChoice::Named(name.to_owned())),
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn auto_learns_from_the_train_split_and_holds_out_another() {
-        use datasets::Split::{HeldOut, Named, Train};
+        use datasets::SplitChoice::{HeldOut, Named, Train};
         let splits = |settings: &[&str]| [Part::Train, Part::HeldOut].map(|part| read(settings, part).split);
         assert_eq!(splits(&[]), [Some(Train), Some(HeldOut)]);
         assert_eq!(splits(&["data.split=all"]), [None, None]);

@@ -12,7 +12,7 @@ use crate::error::DatasetError;
 use crate::records::ReadOptions;
 use crate::skipped::OnBad;
 use crate::synthetic::Split;
-use crate::synthetic::shapes::Problem;
+use crate::synthetic::shapes::ShapesProblem;
 use crate::test_data;
 
 const SKIP: ReadOptions = ReadOptions { format: None, split: None, limit: None, on_bad: OnBad::Skip };
@@ -324,7 +324,7 @@ fn captions_are_held_out_whole() {
 
 #[test]
 fn made_pictures_come_out_as_they_went_in() {
-    let problem = Problem::new(0);
+    let problem = ShapesProblem::new(0);
     let data = ImageDataset::from_pairs("builtin:shapes", problem.pairs(Split::Train, 20)).unwrap();
     for (index, pair) in problem.pairs(Split::Train, 20).enumerate() {
         assert_eq!(data.pair(index).unwrap(), pair);

@@ -24,7 +24,7 @@ use self::unpacked::{Members, Unpacked, most_lines};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
-pub use shards::{Shards, Split, SplitKind, is_named_records, shards};
+pub use shards::{Shards, SplitChoice, SplitKind, is_named_records, shards};
 
 /// Maximum size of a record, in bytes.
 pub const RECORD_LIMIT: usize = 64 << 20;

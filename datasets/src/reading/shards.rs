@@ -9,7 +9,7 @@ use crate::error::DatasetError;
 
 /// A split of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
+pub enum SplitChoice {
     /// The training split: `train`.
     Train,
     /// The held-out split: `validation` if there is one, else `test`, else everything.
@@ -46,7 +46,7 @@ impl SplitKind {
     }
 }
 
-impl Split {
+impl SplitChoice {
     /// Whether the split includes records of this kind.
     pub fn takes(&self, kind: SplitKind) -> bool {
         match self {
@@ -67,7 +67,7 @@ impl Split {
     }
 }
 
-impl fmt::Display for Split {
+impl fmt::Display for SplitChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
@@ -96,10 +96,10 @@ pub struct Shards {
 ///
 /// # Errors
 /// The path can't be read, has no data file, does not have the split, or has several candidates.
-pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError> {
+pub fn shards(path: &Path, split: Option<&SplitChoice>) -> Result<Shards, DatasetError> {
     let io = |source| DatasetError::Io { path: path.to_owned(), source };
     let exact = match split {
-        Some(Split::Named(name)) => Some(name.as_str()),
+        Some(SplitChoice::Named(name)) => Some(name.as_str()),
         _ => None,
     };
     if !fs::metadata(path).map_err(io)?.is_dir() {
@@ -138,7 +138,7 @@ pub fn shards(path: &Path, split: Option<&Split>) -> Result<Shards, DatasetError
 }
 
 /// Whether the name of a single file marks it as the requested split.
-fn is_named(file: &Path, split: Option<&Split>) -> bool {
+fn is_named(file: &Path, split: Option<&SplitChoice>) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).map(stem);
     let kind = name.and_then(SplitKind::of_name);
     split
@@ -149,12 +149,12 @@ fn is_named(file: &Path, split: Option<&Split>) -> bool {
 pub(super) type Parts = Vec<(Option<String>, PathBuf)>;
 
 /// Selects the files of the split; `None` if names mark no splits.
-fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String>>, DatasetError> {
+fn choose(path: &Path, split: &SplitChoice, files: &Parts) -> Result<Option<Vec<String>>, DatasetError> {
     let all = names(files, |_| true);
     if all.is_empty() {
         // A part that was asked for by a name of its own must be there.
         return match split {
-            Split::Named(name) if SplitKind::from_word(name).is_none() => Err(no_such(path, split, &all)),
+            SplitChoice::Named(name) if SplitKind::from_word(name).is_none() => Err(no_such(path, split, &all)),
             _ => Ok(None),
         };
     }
@@ -167,11 +167,11 @@ fn choose(path: &Path, split: &Split, files: &Parts) -> Result<Option<Vec<String
             return one_of(path, split, of_kind).map(Some);
         }
     }
-    if *split == Split::HeldOut { Ok(None) } else { Err(no_such(path, split, &all)) }
+    if *split == SplitChoice::HeldOut { Ok(None) } else { Err(no_such(path, split, &all)) }
 }
 
 /// Selects one of several splits of a kind: numbered ones belong together, else the one for preferences.
-fn one_of(path: &Path, split: &Split, parts: Vec<String>) -> Result<Vec<String>, DatasetError> {
+fn one_of(path: &Path, split: &SplitChoice, parts: Vec<String>) -> Result<Vec<String>, DatasetError> {
     let is_plain = |part: &String| SplitKind::from_word(part).is_some();
     if parts.iter().all(is_plain) || parts.len() == 1 {
         return Ok(parts);
@@ -190,7 +190,7 @@ fn one_of(path: &Path, split: &Split, parts: Vec<String>) -> Result<Vec<String>,
     Err(DatasetError::NoShards { path, wanted })
 }
 
-fn no_such(path: &Path, split: &Split, all: &[String]) -> DatasetError {
+fn no_such(path: &Path, split: &SplitChoice, all: &[String]) -> DatasetError {
     let there = if all.is_empty() { String::new() } else { format!(", but {}", all.join(", ")) };
     DatasetError::NoShards { path: path.to_owned(), wanted: format!("file of the split `{split}`{there}") }
 }

@@ -169,12 +169,12 @@ fn damaged_files_are_errors_and_never_panics() {
     }
 }
 
-fn test() -> Split {
-    Split::Named("test".to_owned())
+fn test() -> SplitChoice {
+    SplitChoice::Named("test".to_owned())
 }
 
-fn validation() -> Split {
-    Split::Named("validation".to_owned())
+fn validation() -> SplitChoice {
+    SplitChoice::Named("validation".to_owned())
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn folders_are_read_in_order_and_by_split() {
         records(folder.path(), reading).unwrap().map(|record| text(record.unwrap().prompt)).collect()
     };
     let train = ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "gz"];
-    assert_eq!(prompts(Some(Split::Train)), train);
+    assert_eq!(prompts(Some(SplitChoice::Train)), train);
     assert_eq!(prompts(Some(validation())), ["valid1/0.jsonl"]);
     assert_eq!(prompts(Some(test())), ["data/test.json"]);
     assert_eq!(prompts(None).len(), 5);
@@ -220,7 +220,7 @@ fn records_name_their_split_themselves_in_openai_comparisons() {
     };
     let path = write(&folder, "batch3.json", ["train", "valid1", "valid2", "train"].map(record).join("\n"));
     let count = |split| records(&path, ReadOptions { split, ..ReadOptions::default() }).unwrap().count();
-    assert_eq!((count(None), count(Some(Split::Train)), count(Some(validation()))), (4, 2, 2));
+    assert_eq!((count(None), count(Some(SplitChoice::Train)), count(Some(validation()))), (4, 2, 2));
     let reading = ReadOptions { split: Some(test()), ..ReadOptions::default() };
     let error = records(&path, reading).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(error.contains("holds no record of the split `test`"), "{error}");
@@ -232,7 +232,7 @@ fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
     let record = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
     let file = write(&folder, "a.jsonl", [record, record].join("\n"));
     write(&folder, "b.jsonl", record);
-    let reading = ReadOptions { split: Some(Split::Train), ..ReadOptions::default() };
+    let reading = ReadOptions { split: Some(SplitChoice::Train), ..ReadOptions::default() };
     let count = |path: &Path| records(path, reading.clone()).unwrap().map(Result::unwrap).count();
     assert_eq!((count(&file), count(folder.path())), (2, 3));
 }
@@ -241,7 +241,7 @@ fn data_that_names_no_split_is_read_whole_whatever_split_is_wanted() {
 fn a_part_that_is_named_must_be_said_to_be_it() {
     let folder = TempDir::new().unwrap();
     let record = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}";
-    let read = |name: &str, split: Split| {
+    let read = |name: &str, split: SplitChoice| {
         let path = write(&folder, name, record);
         let error = |error: DatasetError| error.to_string();
         let mut found = records(&path, ReadOptions { split: Some(split), ..ReadOptions::default() }).map_err(error)?;
@@ -249,7 +249,7 @@ fn a_part_that_is_named_must_be_said_to_be_it() {
     };
     let said = "neither names of files nor records say which part they are";
     assert!(read("a.jsonl", test()).unwrap_err().contains(said));
-    assert!(read("b.jsonl", Split::HeldOut).is_ok());
+    assert!(read("b.jsonl", SplitChoice::HeldOut).is_ok());
     assert!(read("test-00000-of-00001.jsonl", test()).is_ok());
     assert!(read("my_test.jsonl", test()).is_ok());
     assert!(read("train.jsonl", test()).unwrap_err().contains(said));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::audit::{Audit, Observation};
+use crate::audit::Audit;
 use crate::disk_buffer::{Offset, Spool, SpoolWriter};
 use crate::error::DatasetError;
 use crate::example::Example;

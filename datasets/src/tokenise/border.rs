@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use super::Observation;
 use super::{Origin, TokenSettings, Tokenise, Tokenization};
-use crate::audit::Observation;
 use crate::error::DatasetError;
 
 /// Characters that few tokens merge with.

@@ -1,7 +1,7 @@
 //! Truncation of prompts and answers.
 
+use super::Observation;
 use super::{TokenSettings, Tokenise};
-use crate::audit::Observation;
 use crate::truncation::Truncation;
 
 /// The parts of a prompt that truncation keeps.

@@ -1,7 +1,7 @@
 //! End-of-sequence tokens of answers.
 
+use super::Observation;
 use super::{Tokenise, Tokenization};
-use crate::audit::Observation;
 
 impl Tokenise {
     /// Ends an answer. A plain answer gets EOS unless it has one. A chat answer ends with the template's end-of-turn

@@ -5,6 +5,7 @@ mod border;
 mod cut;
 mod ends;
 mod located;
+mod observation;
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -12,7 +13,6 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
-use crate::audit::Observation;
 use crate::chat::ChatTemplate;
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
@@ -20,6 +20,7 @@ use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 use crate::truncation::Truncation;
 use border::Strings;
 pub use located::LocatedToken;
+pub use observation::Observation;
 
 /// Maximum size of a text, in bytes. A tokenizer takes some hundred bytes of memory per byte and a second per million
 /// bytes, and truncation would discard nearly all of a longer text.

@@ -8,7 +8,7 @@ use engine::EngineError;
 use engine::ops::{CacheBlock, CachedSequence, Forest, Heads, QkvLayout, cached_attention};
 use rayon::prelude::*;
 
-use super::decoder::{Attend, Decoder, Pass, Projection, Reading};
+use super::decoder::{Attend, Decoder, DecoderInput, Pass, Projection};
 use super::packing::Packing;
 
 /// What one sequence has read: keys and values in blocks, which sequences that begin alike hold together.
@@ -80,7 +80,7 @@ impl Decoder {
     /// Reads one more token of each sequence; also the hidden state of each, `[sequences, width]`.
     pub(super) fn read_on(&self, tokens: &[(u32, u32)], mut cached: Vec<&mut Cached>) -> Result<Tensor, EngineError> {
         let (tokens, positions): (Vec<u32>, Vec<u32>) = tokens.iter().copied().unzip();
-        let reading = Reading { tokens: &tokens, positions: &positions, rows: None };
+        let reading = DecoderInput { tokens: &tokens, positions: &positions, rows: None };
         for cached in &mut cached {
             cached.grow(self.heads(), self.config.n_layers);
         }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::cache::Cached;
 use super::decoder::Pass;
-use super::draw::{Sampling, log_prob, log_probs, top_proposals};
+use super::draw::{GenerationConfig, log_prob, log_probs, top_proposals};
 use super::generate::{GROUP, host_logits};
 use super::model::CausalLm;
 use super::packing::check_inputs;
@@ -34,7 +34,7 @@ type Known = (Arc<Vec<f32>>, usize, usize);
 #[derive(Debug)]
 pub(super) struct TokenCursor<'a> {
     model: &'a CausalLm,
-    sampling: Sampling,
+    sampling: GenerationConfig,
     rows: Vec<Row>,
     states: Vec<TokenState>,
     opened: usize,
@@ -46,7 +46,7 @@ impl<'a> TokenCursor<'a> {
         model: &'a CausalLm,
         mdp: &TokenMdp,
         states: &[TokenState],
-        sampling: &Sampling,
+        sampling: &GenerationConfig,
     ) -> Result<Self, ModelError> {
         model.check_vocabulary(mdp)?;
         let sampling = sampling.within(mdp)?;

@@ -52,7 +52,7 @@ impl Attend for &Arc<Forest> {
 
 /// The tokens a pass reads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading<'a> {
+pub(super) struct DecoderInput<'a> {
     pub(super) tokens: &'a [u32],
     pub(super) positions: &'a [u32],
     /// The rows whose last hidden state is wanted, where not all are.
@@ -74,7 +74,7 @@ impl Decoder {
     /// Hidden states after the last norm, `[rows, width]`, in one go.
     pub(super) fn hidden(
         &self,
-        reading: Reading<'_>,
+        reading: DecoderInput<'_>,
         attend: &mut dyn Attend,
         pass: Pass,
     ) -> Result<Tensor, EngineError> {
@@ -86,7 +86,7 @@ impl Decoder {
     }
 
     /// The residual stream before the first block, `[T, width]`.
-    pub(super) fn embed(&self, reading: Reading<'_>, pass: Pass) -> Result<Tensor, EngineError> {
+    pub(super) fn embed(&self, reading: DecoderInput<'_>, pass: Pass) -> Result<Tensor, EngineError> {
         let layers = self.layers(pass);
         let table = layers.tensor(&self.config.embedding_name())?;
         let x = ops::embedding(reading.tokens, &table)?;
@@ -103,7 +103,7 @@ impl Decoder {
         &self,
         layer: usize,
         x: &Tensor,
-        reading: Reading<'_>,
+        reading: DecoderInput<'_>,
         attend: &mut dyn Attend,
         pass: Pass,
     ) -> Result<Tensor, EngineError> {

@@ -11,7 +11,7 @@ use policies::Proposal;
 
 /// How tokens are drawn and when a response ends.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
+pub struct GenerationConfig {
     /// Divides the logits; 0 always takes the most likely token.
     pub temperature: f64,
     /// Only so many of the most likely tokens are drawn from.
@@ -27,14 +27,14 @@ pub struct Sampling {
     pub vocabulary: Option<usize>,
 }
 
-impl Default for Sampling {
+impl Default for GenerationConfig {
     /// The model's own distribution, for up to 128 tokens, ended by nothing else.
     fn default() -> Self {
         Self { temperature: 1., top_k: None, top_p: None, max_new: 128, eos: Vec::new(), vocabulary: None }
     }
 }
 
-impl Sampling {
+impl GenerationConfig {
     /// Always the most likely token.
     pub fn greedy() -> Self {
         Self { temperature: 0., ..Self::default() }
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    fn shares(sampling: &Sampling, logits: &[f32]) -> Vec<f64> {
+    fn shares(sampling: &GenerationConfig, logits: &[f32]) -> Vec<f64> {
         let rng = &mut Noise::new(4).stream("draw", 0);
         let mut counts = vec![0.; logits.len()];
         for _ in 0..20_000 {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// A share of p has standard deviation sqrt(p (1 - p) / 20000) < 0.0036; the bound is five of them.
-    fn check(sampling: &Sampling, expected: [f64; 4]) {
+    fn check(sampling: &GenerationConfig, expected: [f64; 4]) {
         let logits: Vec<f32> = [0.1f64, 0.4, 0.3, 0.2].iter().map(|p| p.ln() as f32 + 3.).collect();
         let shares = shares(sampling, &logits);
         let close = shares.iter().zip(expected).all(|(share, expected)| (share - expected).abs() < 0.018);
@@ -211,17 +211,17 @@ mod tests {
 
     #[test]
     fn draws_follow_the_settings() {
-        let plain = Sampling::default;
+        let plain = GenerationConfig::default;
         check(&plain(), [0.1, 0.4, 0.3, 0.2]);
-        check(&Sampling::greedy(), [0., 1., 0., 0.]);
-        check(&Sampling { top_k: Some(1), ..plain() }, [0., 1., 0., 0.]);
-        check(&Sampling { top_k: Some(2), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
-        check(&Sampling { top_p: Some(0.5), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
-        check(&Sampling { top_p: Some(0.01), ..plain() }, [0., 1., 0., 0.]);
-        check(&Sampling { top_p: Some(1.), ..plain() }, [0.1, 0.4, 0.3, 0.2]);
+        check(&GenerationConfig::greedy(), [0., 1., 0., 0.]);
+        check(&GenerationConfig { top_k: Some(1), ..plain() }, [0., 1., 0., 0.]);
+        check(&GenerationConfig { top_k: Some(2), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&GenerationConfig { top_p: Some(0.5), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&GenerationConfig { top_p: Some(0.01), ..plain() }, [0., 1., 0., 0.]);
+        check(&GenerationConfig { top_p: Some(1.), ..plain() }, [0.1, 0.4, 0.3, 0.2]);
         // Squares: 1, 16, 9, 4 of 30.
-        check(&Sampling { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
-        check(&Sampling { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
+        check(&GenerationConfig { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
+        check(&GenerationConfig { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
     }
 
     #[test]
@@ -257,17 +257,17 @@ mod tests {
 
     #[test]
     fn senseless_settings_and_numbers_are_refused() {
-        let plain = Sampling::default;
+        let plain = GenerationConfig::default;
         let bad = [
-            Sampling { temperature: -1., ..plain() },
-            Sampling { temperature: f64::NAN, ..plain() },
-            Sampling { top_k: Some(0), ..plain() },
-            Sampling { top_p: Some(0.), ..plain() },
-            Sampling { top_p: Some(1.5), ..plain() },
-            Sampling { vocabulary: Some(0), ..plain() },
+            GenerationConfig { temperature: -1., ..plain() },
+            GenerationConfig { temperature: f64::NAN, ..plain() },
+            GenerationConfig { top_k: Some(0), ..plain() },
+            GenerationConfig { top_p: Some(0.), ..plain() },
+            GenerationConfig { top_p: Some(1.5), ..plain() },
+            GenerationConfig { vocabulary: Some(0), ..plain() },
         ];
         assert!(bad.iter().all(|sampling| sampling.check().is_err()));
-        assert!(plain().check().is_ok() && Sampling::greedy().check().is_ok());
+        assert!(plain().check().is_ok() && GenerationConfig::greedy().check().is_ok());
         assert_eq!(plain().draw(&[0., f32::NAN], &mut Noise::new(0).stream("", 0)), None);
     }
 }

@@ -10,7 +10,7 @@ use policies::{act, one_each};
 use rayon::prelude::*;
 
 use super::cursor::TokenCursor;
-use super::draw::Sampling;
+use super::draw::GenerationConfig;
 use super::model::CausalLm;
 use super::packing::check_inputs;
 use crate::ModelError;
@@ -30,7 +30,7 @@ impl CausalLm {
     pub fn generate(
         &self,
         prompts: &[Vec<u32>],
-        sampling: &Sampling,
+        sampling: &GenerationConfig,
         rngs: &mut [Rng],
     ) -> Result<Vec<Vec<u32>>, ModelError> {
         let longest = vec![sampling.max_new; prompts.len()];
@@ -45,7 +45,7 @@ impl CausalLm {
         &self,
         prompts: &[Vec<u32>],
         longest: &[usize],
-        sampling: &Sampling,
+        sampling: &GenerationConfig,
         rngs: &mut [Rng],
     ) -> Result<Vec<Vec<u32>>, ModelError> {
         if rngs.len() != prompts.len() {
@@ -70,7 +70,7 @@ impl CausalLm {
         mdp: &TokenMdp,
         starts: &[TokenState],
         longest: &[usize],
-        sampling: &Sampling,
+        sampling: &GenerationConfig,
         rngs: &mut [Rng],
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, ModelError> {
         sampling.check()?;

@@ -52,7 +52,7 @@ mod tests;
 mod windows;
 
 pub use config::{Activation, Architecture, CausalConfig};
-pub use draw::Sampling;
+pub use draw::GenerationConfig;
 pub use learn::TokenTape;
 pub use model::CausalLm;
 pub use reward::RewardModel;

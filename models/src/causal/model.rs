@@ -9,7 +9,7 @@ use engine::{Gradients, Parameters};
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
-use super::draw::Sampling;
+use super::draw::GenerationConfig;
 use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::input_limits::Limits;
@@ -31,7 +31,7 @@ pub struct CausalLm {
     pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
     /// The default sampling parameters.
-    pub(super) acting: Sampling,
+    pub(super) acting: GenerationConfig,
     pub(super) exporter: Option<Arc<dyn Export<CausalConfig>>>,
 }
 
@@ -60,7 +60,7 @@ impl CausalLm {
     }
 
     fn with_decoder(decoder: Trained<Decoder>) -> Self {
-        Self { decoder, reference: None, with_diagnostics: false, acting: Sampling::default(), exporter: None }
+        Self { decoder, reference: None, with_diagnostics: false, acting: GenerationConfig::default(), exporter: None }
     }
 
     /// Adds the divergence channel: KL(reference || policy) of every decision (Eq. 14 without its -beta).

@@ -7,7 +7,7 @@ use engine::ops::{Forest, Segment};
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{EpisodeOf, Steps};
 
-use super::decoder::Reading;
+use super::decoder::DecoderInput;
 use crate::ModelError;
 use crate::input_limits::Limits;
 
@@ -75,8 +75,8 @@ impl Packing {
     }
 
     /// The decoder's input.
-    pub(super) fn reading(&self) -> Reading<'_> {
-        Reading { tokens: &self.tokens, positions: &self.positions, rows: Some(&self.rows) }
+    pub(super) fn reading(&self) -> DecoderInput<'_> {
+        DecoderInput { tokens: &self.tokens, positions: &self.positions, rows: Some(&self.rows) }
     }
 
     /// The rows and the tokens of all queries.

@@ -8,7 +8,7 @@ use mdp::{Channels, EpisodeOf, Rng};
 
 use super::cursor::TokenCursor;
 use super::decoder::Pass;
-use super::draw::{Sampling, top_proposals};
+use super::draw::{GenerationConfig, top_proposals};
 use super::generate::host_logits;
 use super::learn::TokenTape;
 use super::model::CausalLm;
@@ -22,7 +22,7 @@ const STATES: usize = 64;
 impl CausalLm {
     /// Sets the default sampling parameters: temperature, top-k, top-p. EOS tokens are the problem's.
     #[must_use]
-    pub fn acting(mut self, sampling: Sampling) -> Self {
+    pub fn acting(mut self, sampling: GenerationConfig) -> Self {
         self.acting = sampling;
         self
     }
@@ -35,7 +35,7 @@ impl CausalLm {
         &'a self,
         mdp: &'a TokenMdp,
         states: &[TokenState],
-        sampling: &Sampling,
+        sampling: &GenerationConfig,
     ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
         Ok(Box::new(TokenCursor::open(self, mdp, states, sampling)?))
     }

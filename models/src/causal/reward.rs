@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use engine::ops::{self, Forest, WeightLayout};
 
 use super::config::CausalConfig;
-use super::decoder::{Decoder, Pass, Reading};
+use super::decoder::{Decoder, DecoderInput, Pass};
 use super::names::SCORE;
 use crate::ModelError;
 use crate::input_limits::Limits;
@@ -74,7 +74,7 @@ impl RewardModel {
         let last = |text: &[u32]| text.iter().rposition(|token| Some(*token) != self.padding).unwrap_or(0);
         let rows: Vec<u32> = forest.segments.iter().zip(texts).map(|(s, text)| (s.start + last(text)) as u32).collect();
         let (tokens, positions) = (texts.concat(), forest.positions());
-        let reading = Reading { tokens: &tokens, positions: &positions, rows: Some(&rows) };
+        let reading = DecoderInput { tokens: &tokens, positions: &positions, rows: Some(&rows) };
         let hidden = self.decoder.hidden(reading, &mut &forest, Pass::Scoring)?;
         let rewards = ops::linear(&hidden, &self.score, None, WeightLayout::OutIn)?;
         Ok(rewards.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())

@@ -1,5 +1,5 @@
 //! `builtin:chimera`: a refiner rewrites requests and a generator draws them; see [`datasets::synthetic::chimera`].
-use datasets::synthetic::chimera::{EDGE, Oracle as Judge, Problem, Split, Wanted};
+use datasets::synthetic::chimera::{EDGE, Oracle as Judge, ChimeraProblem, Split, Wanted};
 
 use super::model::{denoiser_files, language_model_files};
 use super::{
@@ -31,17 +31,17 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     ],
     texts: &[EmbeddedTexts {
         name: "builtin:chimera-refiner-demonstrations",
-        records: |seed, split, n| Box::new(Problem::new(seed).refinement_records(split, n)),
+        records: |seed, split, n| Box::new(ChimeraProblem::new(seed).refinement_records(split, n)),
         wrong_spans: None,
     }],
     images: &[EmbeddedImages {
         name: "builtin:chimera-generator-demonstrations",
         edge: EDGE,
         example: |seed, split, index| {
-            let shown = Problem::new(seed).demonstration(split, index);
+            let shown = ChimeraProblem::new(seed).demonstration(split, index);
             ImageExample { caption: shown.caption, pictures: vec![shown.shown.render()] }
         },
-        watched_caption: |seed, index| Problem::new(seed).demonstration(Split::Validation, index).caption,
+        watched_caption: |seed, index| ChimeraProblem::new(seed).demonstration(Split::Validation, index).caption,
         fingerprint: |seed, n| format!("builtin:chimera-generator {seed} {n}"),
     }],
     hybrid: Some(EmbeddedHybrid {
@@ -49,16 +49,16 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         max_length: MAX_LENGTH,
         edge: EDGE,
         pair: |seed, null_share, split, index| {
-            let pair = Problem::new(seed).with_null_share(null_share).pair(split, index);
+            let pair = ChimeraProblem::new(seed).with_null_share(null_share).pair(split, index);
             let refined = [pair.chosen.refined, pair.rejected.refined];
             RefinedPair { request: pair.request, refined, is_null: pair.is_null }
         },
         pictures: |seed, null_share, split, index| {
-            let pair = Problem::new(seed).with_null_share(null_share).pair(split, index);
+            let pair = ChimeraProblem::new(seed).with_null_share(null_share).pair(split, index);
             [pair.chosen.scene.render(), pair.rejected.scene.render()]
         },
     }),
-    prompt: |seed, split, index| Problem::new(seed).pair(split, index).request,
+    prompt: |seed, split, index| ChimeraProblem::new(seed).pair(split, index).request,
     oracle: AnyOracle::Pictures(Oracle {
         score: |request, picture| Some(Judge::score(&Wanted::from_request(request)?, picture)),
         compare: |request, a, b| Some(Judge::compare(&Wanted::from_request(request)?, a, b)),

@@ -1,5 +1,5 @@
 //! `builtin:shapes`: a denoiser draws captions; see [`datasets::synthetic::shapes`].
-use datasets::synthetic::shapes::{EDGE, Oracle as Judge, Problem, Scene, Split};
+use datasets::synthetic::shapes::{EDGE, Oracle as Judge, ShapesProblem, Scene, Split};
 
 use super::model::denoiser_files;
 use super::{AnyOracle, EmbeddedImages, EmbeddedModel, EmbeddedProblem, ImageExample, ModelKind, Oracle};
@@ -15,7 +15,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
             name: "builtin:shapes",
             edge: EDGE,
             example: |seed, split, index| {
-                let pair = Problem::new(seed).pair(split, index);
+                let pair = ShapesProblem::new(seed).pair(split, index);
                 ImageExample { caption: pair.caption, pictures: vec![pair.chosen.render(), pair.rejected.render()] }
             },
             watched_caption,
@@ -25,7 +25,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
             name: "builtin:shapes-demonstrations",
             edge: EDGE,
             example: |seed, split, index| {
-                let shown = Problem::new(seed).demonstration(split, index);
+                let shown = ShapesProblem::new(seed).demonstration(split, index);
                 ImageExample { caption: shown.caption, pictures: vec![shown.shown.render()] }
             },
             watched_caption,
@@ -33,7 +33,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         },
     ],
     hybrid: None,
-    prompt: |seed, split, index| Problem::new(seed).pair(split, index).caption,
+    prompt: |seed, split, index| ShapesProblem::new(seed).pair(split, index).caption,
     oracle: AnyOracle::Pictures(Oracle {
         score: |caption, picture| Some(Judge::score(&Scene::from_caption(caption)?, picture)),
         compare: |caption, a, b| Some(Judge::compare(&Scene::from_caption(caption)?, a, b)),
@@ -47,7 +47,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
 };
 
 fn watched_caption(seed: u64, index: u64) -> String {
-    Problem::new(seed).pair(Split::Validation, index).caption
+    ShapesProblem::new(seed).pair(Split::Validation, index).caption
 }
 
 /// Defaults by loss and scheme.

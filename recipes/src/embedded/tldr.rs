@@ -1,7 +1,7 @@
 //! `builtin:tldr`: a language model summarises posts; see [`datasets::synthetic::tldr`].
 use std::ops::Range;
 
-use datasets::synthetic::tldr::{Facts, SummaryScore, Oracle as Judge, Problem};
+use datasets::synthetic::tldr::{Facts, SummaryScore, Oracle as Judge, TldrProblem};
 
 use super::model::language_model_files;
 use super::{AnyOracle, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ModelKind, Oracle};
@@ -18,18 +18,18 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     texts: &[
         EmbeddedTexts {
             name: "builtin:tldr",
-            records: |seed, split, n| Box::new(Problem::new(seed).pair_records(split, n)),
+            records: |seed, split, n| Box::new(TldrProblem::new(seed).pair_records(split, n)),
             wrong_spans: Some(wrong_spans),
         },
         EmbeddedTexts {
             name: "builtin:tldr-demonstrations",
-            records: |seed, split, n| Box::new(Problem::new(seed).demonstration_records(split, n)),
+            records: |seed, split, n| Box::new(TldrProblem::new(seed).demonstration_records(split, n)),
             wrong_spans: Some(wrong_spans),
         },
     ],
     images: &[],
     hybrid: None,
-    prompt: |seed, split, index| Problem::new(seed).pair(split, index).prompt,
+    prompt: |seed, split, index| TldrProblem::new(seed).pair(split, index).prompt,
     oracle: AnyOracle::Texts(Oracle {
         score: |post, summary| judged(post, summary).map(|judged| judged.score),
         compare: |post, a, b| Some(Judge::compare(&Facts::from_prompt(post)?, a, b)),

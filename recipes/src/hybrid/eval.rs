@@ -9,7 +9,7 @@ use mdp::hybrid::{Half, Hybrid};
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, EpisodeOf, Mdp as _, Rng};
 use models::Prompted;
-use models::causal::{CausalLm, Sampling};
+use models::causal::{CausalLm, GenerationConfig};
 use models::denoiser::{Condition, Denoiser};
 use models::sampler::SamplingPlan;
 use policies::{BoxError, act_in_turn};
@@ -28,7 +28,7 @@ pub(crate) struct HybridSampler<'a> {
     files: &'a Files,
     /// The hybrid problem with the plan's timesteps.
     pub(crate) mdp: SamplingMdp<'a>,
-    pub(crate) sampling: Sampling,
+    pub(crate) sampling: GenerationConfig,
     plan: SamplingPlan,
     seed: u64,
     reporter: &'a dyn Reporter,

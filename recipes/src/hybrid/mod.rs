@@ -9,7 +9,7 @@ use datasets::{DatasetError, Origin, Text, Tokenise};
 use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
 use models::Prompted;
-use models::causal::{CausalLm, Sampling};
+use models::causal::{CausalLm, GenerationConfig};
 use models::denoiser::{Denoiser, LatentShape, SamplerConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Pair;
@@ -216,7 +216,7 @@ impl PromptFormat {
     }
 
     /// The sampling settings of refined prompts.
-    pub(crate) fn sampling(&self, values: &Values) -> Sampling {
+    pub(crate) fn sampling(&self, values: &Values) -> GenerationConfig {
         crate::sample::sampling(values, &self.tokenizer, self.max_length)
     }
 }

@@ -28,7 +28,7 @@ const DRAWS: usize = 16;
 ///
 /// # Errors
 /// Invalid settings, a judge for other kinds of pairs, unreadable or unwritable files.
-pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
+pub fn judge(call: &Call<'_>) -> Result<JudgeCounts, Failure> {
     let folder =
         call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: `label.pairs` DIR"))?;
     judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)
@@ -36,7 +36,7 @@ pub fn judge(call: &Call<'_>) -> Result<Counts, Failure> {
 
 /// The counts of a judge's choices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct JudgeCounts {
     /// Side a is better.
     pub a: usize,
     /// Ties.
@@ -45,7 +45,7 @@ pub struct Counts {
     pub b: usize,
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for JudgeCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { a, ties, b } = self;
         write!(f, "{a} times a, {b} times b, {ties} ties")?;
@@ -55,7 +55,7 @@ impl fmt::Display for Counts {
     }
 }
 
-impl Counts {
+impl JudgeCounts {
     /// The number of wins of side a, with ties as one half.
     pub fn won(&self) -> f64 {
         self.a as f64 + 0.5 * self.ties as f64
@@ -112,7 +112,12 @@ fn settings_of(run: &str, modality: Modality) -> Result<Values, Failure> {
 }
 
 /// Adds a judgement of every pair that this judge has not judged.
-pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn Reporter) -> Result<Counts, Failure> {
+pub(crate) fn judge_all(
+    path: &Path,
+    judge: &str,
+    device: &str,
+    reporter: &dyn Reporter,
+) -> Result<JudgeCounts, Failure> {
     check(judge)?;
     let pairs = PairFolder::open(path)?;
     let mut log = JudgementLog::open(&pairs)?;
@@ -137,7 +142,7 @@ pub(crate) fn judge_all(path: &Path, judge: &str, device: &str, reporter: &dyn R
         bar.finish_and_clear();
     }
     reporter.info(&format!("{} pairs judged by {name}", pairs.len()));
-    Ok(Counts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
+    Ok(JudgeCounts::of((0..pairs.len()).filter_map(|index| log.labels().choice(index, &name))))
 }
 
 /// A comparer of the two sides of pairs.

@@ -59,7 +59,7 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
 /// Reads the prompts of records; of a folder with parts those of the training part, as of `--data`.
 fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let source = path.display();
-    let shards = datasets::reading::shards(path, Some(&datasets::Split::Train))?;
+    let shards = datasets::reading::shards(path, Some(&datasets::SplitChoice::Train))?;
     if let Some(part) = &shards.part {
         reporter.info(&format!("{source}: {part}"));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use datasets::{Origin, Prompt, Text};
 use engine::Noise;
-use models::causal::{CausalLm, Sampling};
+use models::causal::{CausalLm, GenerationConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Persist as _;
 use serde_json::{Map, Value, json};
@@ -22,14 +22,14 @@ pub(crate) fn draw(
     model: &CausalLm,
     tokenizer: &ModelTokenizer,
     prompts: &[Vec<u32>],
-    sampling: &Sampling,
+    sampling: &GenerationConfig,
     max_length: usize,
     seed: u64,
 ) -> Result<Vec<Sample>, Failure> {
     let noise = Noise::new(seed);
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let room = max_length.min(model.config().max_positions).saturating_sub(longest);
-    let sampling = Sampling {
+    let sampling = GenerationConfig {
         max_new: sampling.max_new.min(room.max(1)),
         vocabulary: Some(tokenizer.n_tokens()),
         ..sampling.clone()
@@ -256,8 +256,8 @@ fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result
 }
 
 /// The sampling settings of answers.
-pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> Sampling {
-    Sampling {
+pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> GenerationConfig {
+    GenerationConfig {
         temperature: values.sample.temperature(),
         top_k: values.sample.top_k(),
         top_p: values.sample.top_p(),

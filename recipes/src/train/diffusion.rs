@@ -9,7 +9,7 @@ use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{Ended, FinishedRun, Next, Task, Trained};
+use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, ImageData};
 use crate::objective::AnyObjective;
@@ -236,27 +236,27 @@ impl<'a> Setup<'a> {
         }
         Ok(Trained {
             folder: folder.path().to_owned(),
-            ended: Ended::Done,
+            status: TrainingStatus::Finished,
             table,
             pictures: sampler.wants_samples().then_some((0, outcome.steps)),
-            next: Some(self.next()),
+            suggestion: Some(self.suggestion()),
             outcome: Some(outcome),
         })
     }
 
     /// The suggested next verb: sampling if the model can make pictures, else scoring.
-    fn next(&self) -> Next {
+    fn suggestion(&self) -> Suggestion {
         let values = &self.task.call.values;
         if self.loaded.makes_pictures() {
             let prompts = self.data.problem.map_or("prompts.txt", |problem| problem.name);
-            return Next::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
+            return Suggestion::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
         }
         let data = match (values.data.latents(), values.data.data()) {
             (None, Some(data)) => (at::data::data.path, data.to_owned()),
             (latents, _) => (at::data::latents.path, latents.unwrap_or("latents.safetensors").to_owned()),
         };
         let reference = values.model.reference().or(values.model.model()).unwrap_or_default().to_owned();
-        Next::Score { reference, data }
+        Suggestion::Score { reference, data }
     }
 }
 

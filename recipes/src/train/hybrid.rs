@@ -8,7 +8,7 @@ use ::train::{CacheKey, Ending, Hooks, RunFolder, RunInputs, RunSummary, Samples
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
-use super::{Ended, FinishedRun, Next, Task, Trained};
+use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
 use crate::embedded::usual;
 use crate::hybrid::data::{self, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
@@ -238,10 +238,10 @@ impl<'a> Setup<'a> {
         let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name);
         Trained {
             folder: folder.path().to_owned(),
-            ended: Ended::Done,
+            status: TrainingStatus::Finished,
             table,
             pictures: has_pictures.then_some((0, outcome.steps)),
-            next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
+            suggestion: Some(Suggestion::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
             outcome: Some(outcome),
         }
     }

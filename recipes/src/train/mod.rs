@@ -75,7 +75,7 @@ pub struct Trained {
     /// Its folder; for rounds the folder of all rounds.
     pub folder: PathBuf,
     /// How it ended.
-    pub ended: Ended,
+    pub status: TrainingStatus,
     /// The summary of the run; `None` for rounds, each of which is a run.
     pub outcome: Option<RunSummary>,
     /// The metrics of a finished run as a printable table.
@@ -83,16 +83,16 @@ pub struct Trained {
     /// The first and the last step with pictures in the folder's `samples`.
     pub pictures: Option<(usize, usize)>,
     /// The suggested next verb.
-    pub next: Option<Next>,
+    pub suggestion: Option<Suggestion>,
 }
 
 /// How training ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum TrainingStatus {
     /// All steps are done.
-    Done,
+    Finished,
     /// All rounds are done.
-    Rounds {
+    RoundsFinished {
         /// The folder of the last run.
         last: PathBuf,
     },
@@ -102,7 +102,7 @@ pub enum Ended {
         after: Option<usize>,
     },
     /// A round waits for human judgements of its pairs.
-    Waits {
+    AwaitingLabels {
         /// The round.
         round: usize,
         /// The folder of its pairs.
@@ -112,7 +112,7 @@ pub enum Ended {
 
 /// A suggested next verb after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Suggestion {
     /// Sample answers or pictures.
     Sample {
         /// The kind of problem.
@@ -132,9 +132,9 @@ pub enum Next {
 impl Trained {
     /// A stopped run.
     fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
-        let ended = Ended::Interrupted { after: Some(outcome.steps) };
+        let status = TrainingStatus::Interrupted { after: Some(outcome.steps) };
         let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
-        Self { folder, ended, outcome, table: String::new(), pictures: None, next: None }
+        Self { folder, status, outcome, table: String::new(), pictures: None, suggestion: None }
     }
 }
 

@@ -6,12 +6,12 @@ use ::train::{CacheKey, Ending, Hooks, RunInputs, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
-use models::causal::{CausalLm, Sampling};
+use models::causal::{CausalLm, GenerationConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
-use super::{Ended, FinishedRun, Next, Task, Trained};
+use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
 use crate::embedded::{owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{
@@ -177,7 +177,8 @@ impl<'a> Setup<'a> {
             }),
             sample: (n > 0).then(|| -> Box<dyn Fn(&CausalLm) -> _> {
                 Box::new(move |learner: &CausalLm| {
-                    let sampling = Sampling { eos: mdp.eos.clone(), max_new: 128, ..Sampling::default() };
+                    let sampling =
+                        GenerationConfig { eos: mdp.eos.clone(), max_new: 128, ..GenerationConfig::default() };
                     let prompts = prompts.clone();
                     crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
                         .map(|texts| Box::new(Texts(texts)) as Box<dyn Samples>)
@@ -204,11 +205,11 @@ impl<'a> Setup<'a> {
         let prompts = problem.map_or("prompts.txt", |problem| problem.name);
         Ok(Trained {
             folder: folder.path().to_owned(),
-            ended: Ended::Done,
+            status: TrainingStatus::Finished,
             table: summary::table(&outcome, win_rate.as_ref(), "tokens"),
             outcome: Some(outcome),
             pictures: None,
-            next: Some(Next::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
+            suggestion: Some(Suggestion::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
         })
     }
 }

@@ -8,11 +8,11 @@
 //!
 //! # Training signal
 //! The grammar has several [`Manner`]s of refined prompts, and both halves of the embedded model are trained on
-//! imperfect data. The refiner's demonstrations ([`Problem::refinement`]) use every manner, and are sometimes wrong or
-//! incomplete ([`Problem::WRONG_RATE`], [`Problem::OMISSION_RATE`]); the generator's ([`Problem::demonstration`]) have
+//! imperfect data. The refiner's demonstrations ([`ChimeraProblem::refinement`]) use every manner, and are sometimes wrong or
+//! incomplete ([`ChimeraProblem::WRONG_RATE`], [`ChimeraProblem::OMISSION_RATE`]); the generator's ([`ChimeraProblem::demonstration`]) have
 //! different error rates for different manners ([`Manner::error_rates`]). So a refiner improves by refining correctly
 //! in the manner that its generator knows best, a generator by drawing its prompt, and both at once by preferences over
-//! their joint answers ([`Problem::pair`]).
+//! their joint answers ([`ChimeraProblem::pair`]).
 //!
 //! # Hold-out
 //! A scene's split is a function of its four attributes ([`Scene::split`]), and a request's split that of its scene: of
@@ -24,9 +24,9 @@
 //!
 //! # Examples
 //! ```
-//! use datasets::synthetic::chimera::{Oracle, Problem, Split, Wanted};
+//! use datasets::synthetic::chimera::{Oracle, ChimeraProblem, Split, Wanted};
 //!
-//! let pair = Problem::new(0).pair(Split::Train, 0);
+//! let pair = ChimeraProblem::new(0).pair(Split::Train, 0);
 //! let wanted = Wanted::from_request(&pair.request).expect("a request of this grammar");
 //! let score = |scene: datasets::synthetic::chimera::Scene| Oracle::score(&wanted, &scene.render());
 //! assert!(score(pair.chosen.scene) > score(pair.rejected.scene));
@@ -48,7 +48,7 @@ mod words;
 
 pub use creatures::Creature;
 pub use oracle::{Detection, Oracle};
-pub use problem::{ChimeraPair, Demonstration, Problem, Refinement, Side, refiner_prompt, refiner_response};
+pub use problem::{ChimeraPair, ChimeraProblem, Demonstration, Refinement, Side, refiner_prompt, refiner_response};
 pub use refined::{Manner, Said};
 pub use render::EDGE;
 pub use requests::{Asking, Request, Wanted};

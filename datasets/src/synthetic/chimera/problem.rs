@@ -89,12 +89,12 @@ pub fn refiner_response(refined: &str) -> String {
 
 /// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Problem {
+pub struct ChimeraProblem {
     seed: u64,
     null_share: f64,
 }
 
-impl Problem {
+impl ChimeraProblem {
     /// Probability that a refined prompt is wrong about one attribute.
     pub const WRONG_RATE: f64 = 0.2;
     /// Probability that a refined prompt omits one attribute; it may be wrong about another.
@@ -183,7 +183,7 @@ fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
         return (manner, Said::all(request.scene()));
     }
     let mut scene = request.scene();
-    if draw.chance(Problem::WRONG_RATE) {
+    if draw.chance(ChimeraProblem::WRONG_RATE) {
         let attribute = draw.choose(&Attribute::ALL);
         scene = until_allowed(split, || request.scene().altered(&[attribute], draw));
     }
@@ -192,7 +192,7 @@ fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
 
 /// Omits one attribute at the rate of refined prompts.
 fn omitting(said: Said, draw: &mut Draw) -> Said {
-    if draw.chance(Problem::OMISSION_RATE) { said.without(draw.choose(&Attribute::ALL)) } else { said }
+    if draw.chance(ChimeraProblem::OMISSION_RATE) { said.without(draw.choose(&Attribute::ALL)) } else { said }
 }
 
 /// An image as of the embedded generator; attributes missing in the prompt are random.

@@ -135,7 +135,7 @@ fn the_tokenizer_knows_every_word_and_any_text_survives_it() {
     let tokenizer = tokenizer().expect("our own tokenizer");
     assert_eq!((tokenizer.get_vocab_size(true), tokenizer.token_to_id(END_OF_TEXT)), (310, Some(0)));
     for index in 0..200 {
-        let shown = Problem::new(0).refinement(Split::Train, index);
+        let shown = ChimeraProblem::new(0).refinement(Split::Train, index);
         let (request, refined) = (shown.request.text(), &shown.refined);
         let n_words = request.split(' ').count() + refined.split(' ').count();
         let text = refiner_prompt(&request) + &refiner_response(refined);
@@ -175,9 +175,9 @@ fn training_tells_and_shows_nothing_that_is_held_out() {
         is_whole.then(|| said.scene(otherwise))
     };
     for index in 0..3_000 {
-        let pair = Problem::new(0).pair(Split::Train, index);
-        let refined = Problem::new(0).refinement(Split::Train, index);
-        let shown = Problem::new(0).demonstration(Split::Train, index);
+        let pair = ChimeraProblem::new(0).pair(Split::Train, index);
+        let refined = ChimeraProblem::new(0).refinement(Split::Train, index);
+        let shown = ChimeraProblem::new(0).demonstration(Split::Train, index);
         let wanted = pair.wanted.scene;
         let shows = [wanted, pair.chosen.scene, pair.rejected.scene, refined.request.scene(), shown.shown];
         let tells = [Said::read(&pair.chosen.refined), Said::read(&pair.rejected.refined), refined.said, shown.said];
@@ -190,8 +190,8 @@ fn training_tells_and_shows_nothing_that_is_held_out() {
 fn a_pair_is_a_function_of_seed_split_and_index_and_its_sides_differ() {
     for split in Split::ALL {
         for index in 0..500 {
-            let pair = Problem::new(3).pair(split, index);
-            assert_eq!(pair, Problem::new(3).pair(split, index));
+            let pair = ChimeraProblem::new(3).pair(split, index);
+            assert_eq!(pair, ChimeraProblem::new(3).pair(split, index));
             assert_eq!(Wanted::from_request(&pair.request), Some(pair.wanted));
             assert_eq!(pair.wanted.scene.split(), split);
             assert!(pair.wanted.share(&pair.chosen.scene) > pair.wanted.share(&pair.rejected.scene));
@@ -200,17 +200,17 @@ fn a_pair_is_a_function_of_seed_split_and_index_and_its_sides_differ() {
             assert!(!same || pair.chosen.refined == pair.request);
         }
     }
-    let nulls = share(2_000, |index| Problem::new(0).pair(Split::Train, index).is_null);
+    let nulls = share(2_000, |index| ChimeraProblem::new(0).pair(Split::Train, index).is_null);
     assert!((0.22..0.28).contains(&nulls), "{nulls}");
-    let none = Problem::new(0).with_null_share(0.0);
+    let none = ChimeraProblem::new(0).with_null_share(0.0);
     assert_eq!(share(100, |index| none.pair(Split::Train, index).is_null), 0.0);
-    let requests = |seed| (0..20).map(move |index| Problem::new(seed).pair(Split::Test, index).request);
+    let requests = |seed| (0..20).map(move |index| ChimeraProblem::new(seed).pair(Split::Test, index).request);
     assert!(!requests(3).eq(requests(4)));
 }
 
 #[test]
 fn both_halves_are_taught_as_badly_as_they_should_be() {
-    let refined = |index| Problem::new(0).refinement(Split::Train, index);
+    let refined = |index| ChimeraProblem::new(0).refinement(Split::Train, index);
     let is_right = |index| refined(index).said == Said::all(refined(index).request.scene());
     let best = share(4_000, |index| refined(index).manner == Manner::Parts && is_right(index));
     assert!((0.23..0.29).contains(&best), "{best}");
@@ -230,7 +230,7 @@ fn both_halves_are_taught_as_badly_as_they_should_be() {
     for (manner, expected, error_rate) in manners {
         let found = share(4_000, |index| refined(index).manner == manner);
         assert!((found - expected).abs() < 0.03, "{manner:?}: {found}");
-        let shown = (0..6_000).map(|index| Problem::new(0).demonstration(Split::Train, index));
+        let shown = (0..6_000).map(|index| ChimeraProblem::new(0).demonstration(Split::Train, index));
         let shown: Vec<_> = shown.filter(|shown| shown.manner == manner && shown.said.head.is_some()).collect();
         let wrong = shown.iter().filter(|shown| shown.said.head != Some(shown.shown.head)).count();
         let rate = wrong as f64 / shown.len() as f64;
@@ -244,8 +244,8 @@ fn both_halves_are_taught_as_badly_as_they_should_be() {
 fn the_data_are_those_the_weights_were_trained_on() {
     let mut hasher = blake3::Hasher::new();
     for index in 0..100 {
-        let refined = Problem::new(0).refinement(Split::Train, index);
-        let shown = Problem::new(0).demonstration(Split::Train, index);
+        let refined = ChimeraProblem::new(0).refinement(Split::Train, index);
+        let shown = ChimeraProblem::new(0).demonstration(Split::Train, index);
         for text in [&refined.request.text(), &refined.refined, &shown.caption] {
             hasher.update(text.as_bytes());
         }

@@ -7,11 +7,11 @@
 //! together.
 //!
 //! # Training signal
-//! Both halves are trained on imperfect data. The planner's demonstrations ([`Problem::plan`]) sometimes have another
-//! motion than requested ([`Problem::WRONG_RATE`]). The decoder's ([`Problem::drawn`]) sometimes show another shape or
-//! the opposite direction, more often the more codes are near the rim ([`Code::is_at_rim`], [`Problem::error_rate`]).
+//! Both halves are trained on imperfect data. The planner's demonstrations ([`MotionProblem::plan`]) sometimes have another
+//! motion than requested ([`MotionProblem::WRONG_RATE`]). The decoder's ([`MotionProblem::drawn`]) sometimes show another shape or
+//! the opposite direction, more often the more codes are near the rim ([`Code::is_at_rim`], [`MotionProblem::error_rate`]).
 //! So a planner improves by planning the request and avoiding the rim where it can, a decoder by drawing the codes, and
-//! both at once by preferences over whole answers ([`Problem::pair`]).
+//! both at once by preferences over whole answers ([`MotionProblem::pair`]).
 //!
 //! # Hold-out
 //! Each of the 24 motions (shape, direction, speed) has four phrasings: one is used only in tests, and for every other
@@ -22,9 +22,9 @@
 //!
 //! # Examples
 //! ```
-//! use datasets::synthetic::motion::{Clip, Oracle, Problem, Split, Wanted};
+//! use datasets::synthetic::motion::{Clip, Oracle, MotionProblem, Split, Wanted};
 //!
-//! let pair = Problem::new(0).pair(Split::Train, 0);
+//! let pair = MotionProblem::new(0).pair(Split::Train, 0);
 //! let wanted = Wanted::from_request(&pair.request.text()).expect("a request of this grammar");
 //! let score = |side: &datasets::synthetic::motion::Side| Oracle::score(&wanted, &Clip::render(&side.shown.codes()));
 //! assert!(score(&pair.chosen) > score(&pair.rejected));
@@ -43,7 +43,7 @@ mod tokens;
 pub use clip::{Clip, EDGE, FRAMES};
 pub use code::Code;
 pub use oracle::{Detection, Oracle, Seen};
-pub use problem::{Drawn, MotionPair, Plan, Problem, Side};
+pub use problem::{Drawn, MotionPair, MotionProblem, Plan, Side};
 pub use request::{Asking, Request, WORDS};
 pub use scene::{Axis, Direction, Motion, Shape, Speed, Wanted};
 pub use tokens::{END_OF_TEXT, code_token, planner_prompt, planner_response, tokenizer, tokenizer_json};

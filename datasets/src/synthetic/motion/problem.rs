@@ -47,11 +47,11 @@ pub struct MotionPair {
 
 /// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct MotionProblem {
     seed: u64,
 }
 
-impl Problem {
+impl MotionProblem {
     /// Probability that a plan is wrong about shape, direction or speed.
     pub const WRONG_RATE: f64 = 0.4;
     /// Error rate of a clip without codes near the rim.
@@ -116,13 +116,13 @@ impl Problem {
 
 /// The planned motion of a demonstration.
 fn plan(request: Request, draw: &mut Draw) -> Motion {
-    let is_wrong = draw.chance(Problem::WRONG_RATE);
+    let is_wrong = draw.chance(MotionProblem::WRONG_RATE);
     Motion::draw(if is_wrong { request.wanted.altered(draw) } else { request.wanted }, draw)
 }
 
 /// The motion drawn for a plan: if wrong, another shape and the opposite direction are equally likely.
 fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
-    if !draw.chance(Problem::error_rate(&planned.codes())) {
+    if !draw.chance(MotionProblem::error_rate(&planned.codes())) {
         return planned;
     }
     let wanted = if draw.chance(0.5) {

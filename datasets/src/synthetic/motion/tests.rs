@@ -146,7 +146,7 @@ fn every_word_and_every_code_is_a_token() {
         assert_eq!(ids.get_ids(), [code_token(&code)]);
     }
     for index in 0..100 {
-        let Plan { request, planned } = Problem::new(0).plan(Split::Train, index);
+        let Plan { request, planned } = MotionProblem::new(0).plan(Split::Train, index);
         let text = planner_prompt(&request) + &planner_response(&planned.codes());
         let ids = tokenizer.encode(text.as_str(), false).expect("encodable");
         assert_eq!(ids.get_ids().len(), request.text().split(' ').count() + 2 + FRAMES);
@@ -172,23 +172,23 @@ fn splits_share_no_request_and_training_knows_every_motion_and_every_word_of_it(
 fn a_pair_is_a_function_of_seed_split_and_index_and_its_sides_differ() {
     for split in Split::ALL {
         for index in 0..500 {
-            let pair = Problem::new(3).pair(split, index);
-            assert_eq!(pair, Problem::new(3).pair(split, index));
+            let pair = MotionProblem::new(3).pair(split, index);
+            assert_eq!(pair, MotionProblem::new(3).pair(split, index));
             assert_eq!(pair.request.split(), split);
             let worth = |side: &Side| Oracle::score(&pair.request.wanted, &Clip::render(&side.shown.codes()));
             assert!(worth(&pair.chosen) > worth(&pair.rejected));
         }
     }
-    let requests = |seed| (0..20).map(move |index| Problem::new(seed).pair(Split::Test, index).request);
+    let requests = |seed| (0..20).map(move |index| MotionProblem::new(seed).pair(Split::Test, index).request);
     assert!(!requests(3).eq(requests(4)));
 }
 
 #[test]
 fn both_halves_are_taught_as_badly_as_they_should_be() {
-    let plan = |index| Problem::new(0).plan(Split::Train, index);
+    let plan = |index| MotionProblem::new(0).plan(Split::Train, index);
     let wrong = share(4_000, |index| plan(index).request.wanted != plan(index).planned.wanted);
     assert!((wrong - 0.4).abs() < 0.03, "{wrong}");
-    let drawn: Vec<Drawn> = (0..8_000).map(|index| Problem::new(0).drawn(Split::Train, index)).collect();
+    let drawn: Vec<Drawn> = (0..8_000).map(|index| MotionProblem::new(0).drawn(Split::Train, index)).collect();
     let moving: Vec<&Drawn> = drawn.iter().filter(|drawn| Motion::all().any(|m| m.codes() == drawn.codes)).collect();
     let scrambled = 1.0 - moving.len() as f64 / drawn.len() as f64;
     assert!((scrambled - 0.15).abs() < 0.03, "{scrambled}");

@@ -5,8 +5,8 @@
 //! background. There are 432 combinations of attributes. [`Oracle`] recognises the attributes of any image, and
 //! [`Scene::from_caption`] parses any caption, which is enough to judge a model.
 //!
-//! [`Problem::demonstration`] gives captions that are wrong at a known rate per attribute: a model that imitates them
-//! draws wrong images at that rate, which preferences ([`Problem::pair`]) can then correct.
+//! [`ShapesProblem::demonstration`] gives captions that are wrong at a known rate per attribute: a model that imitates them
+//! draws wrong images at that rate, which preferences ([`ShapesProblem::pair`]) can then correct.
 //!
 //! # Hold-out
 //! A scene's split is a function of its shape, colour and position ([`Scene::split`]): of the 216 triples, 21 are for
@@ -18,9 +18,9 @@
 //!
 //! # Examples
 //! ```
-//! use datasets::synthetic::shapes::{Oracle, Problem, Scene, Split};
+//! use datasets::synthetic::shapes::{Oracle, ShapesProblem, Scene, Split};
 //!
-//! let pair = Problem::new(0).pair(Split::Train, 0);
+//! let pair = ShapesProblem::new(0).pair(Split::Train, 0);
 //! let wanted = Scene::from_caption(&pair.caption).expect("a caption of this grammar");
 //! assert_eq!(Oracle::score(&wanted, &pair.chosen.render()), 4.0);
 //! assert_eq!(Oracle::score(&wanted, &pair.rejected.render()), 4.0 - pair.differing.len() as f64);
@@ -37,7 +37,7 @@ mod tests;
 
 pub use captions::{Phrasing, WORDS};
 pub use oracle::{Detection, Oracle};
-pub use problem::{Demonstration, Problem, ShapesPair};
+pub use problem::{Demonstration, ShapesPair, ShapesProblem};
 pub use render::EDGE;
 pub use scene::{Attribute, Background, Colour, Position, Scene, Shape, Size};
 

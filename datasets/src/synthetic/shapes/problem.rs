@@ -47,12 +47,12 @@ impl Demonstration {
 
 /// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Problem {
+pub struct ShapesProblem {
     seed: u64,
     error_rate: f64,
 }
 
-impl Problem {
+impl ShapesProblem {
     /// Default probability that a demonstration's caption is wrong about each of shape, colour and position; it is
     /// wrong about the size half as often.
     ///

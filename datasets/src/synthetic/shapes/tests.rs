@@ -141,8 +141,8 @@ fn splits_share_no_triple_and_training_knows_every_two() {
 #[test]
 fn training_shows_nothing_that_is_held_out() {
     for index in 0..3_000 {
-        let pair = Problem::new(0).pair(Split::Train, index);
-        let shown = Problem::new(0).demonstration(Split::Train, index);
+        let pair = ShapesProblem::new(0).pair(Split::Train, index);
+        let shown = ShapesProblem::new(0).demonstration(Split::Train, index);
         assert!([pair.chosen, pair.rejected, shown.shown].iter().all(|scene| scene.split() == Split::Train));
         assert_eq!(Scene::from_caption(&shown.caption).map(|said| said.split()), Some(Split::Train));
     }
@@ -153,8 +153,8 @@ fn a_pair_is_a_function_of_seed_split_and_index_and_differs_as_it_says() {
     let mut counts = [0; 4];
     for split in Split::ALL {
         for index in 0..1_000 {
-            let pair = Problem::new(3).pair(split, index);
-            assert_eq!(pair, Problem::new(3).pair(split, index));
+            let pair = ShapesProblem::new(3).pair(split, index);
+            assert_eq!(pair, ShapesProblem::new(3).pair(split, index));
             let wanted = Scene::from_caption(&pair.caption).expect("a caption");
             assert!(wanted.differing(&pair.chosen).is_empty() && pair.chosen.split() == split);
             assert_eq!(wanted.differing(&pair.rejected), pair.differing);
@@ -163,7 +163,7 @@ fn a_pair_is_a_function_of_seed_split_and_index_and_differs_as_it_says() {
         }
     }
     assert!(counts[0] == 0 && counts[1..].iter().all(|&count| count > 900), "{counts:?}");
-    let captions = |seed| (0..20).map(move |index| Problem::new(seed).pair(Split::Test, index).caption);
+    let captions = |seed| (0..20).map(move |index| ShapesProblem::new(seed).pair(Split::Test, index).caption);
     assert!(!captions(3).eq(captions(4)));
 }
 
@@ -173,7 +173,7 @@ fn demonstrations_are_wrong_as_often_as_they_should_be() {
     let mut wrong: BTreeMap<Attribute, usize> = BTreeMap::new();
     let mut right = 0;
     for index in 0..count {
-        let shown = Problem::new(0).demonstration(Split::Train, index);
+        let shown = ShapesProblem::new(0).demonstration(Split::Train, index);
         let said = Scene::from_caption(&shown.caption).expect("a caption");
         assert_eq!(said.differing(&shown.shown), shown.wrong);
         right += usize::from(shown.wrong.is_empty());
@@ -188,7 +188,7 @@ fn demonstrations_are_wrong_as_often_as_they_should_be() {
         assert!((low..high).contains(&rate(attribute)), "{attribute:?}: {}", rate(attribute));
     }
     assert!((0.27..0.38).contains(&(right as f64 / count as f64)), "{right}");
-    let exact = Problem::new(0).with_error_rate(0.0);
+    let exact = ShapesProblem::new(0).with_error_rate(0.0);
     assert!((0..100).all(|index| exact.demonstration(Split::Train, index).wrong.is_empty()));
 }
 
@@ -196,7 +196,7 @@ fn demonstrations_are_wrong_as_often_as_they_should_be() {
 #[test]
 fn the_data_are_those_the_weights_were_trained_on() {
     let mut hasher = blake3::Hasher::new();
-    let problem = Problem::new(0);
+    let problem = ShapesProblem::new(0);
     for (pair, shown) in problem.pairs(Split::Train, 100).zip(problem.demonstrations(Split::Train, 100)) {
         hasher.update(pair.caption.as_bytes());
         hasher.update(shown.caption.as_bytes());

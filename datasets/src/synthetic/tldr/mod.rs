@@ -12,9 +12,9 @@
 //!
 //! # Examples
 //! ```
-//! use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split};
+//! use datasets::synthetic::tldr::{Facts, Oracle, TldrProblem, Split};
 //!
-//! let pair = Problem::new(0).pair(Split::Train, 0);
+//! let pair = TldrProblem::new(0).pair(Split::Train, 0);
 //! let facts = Facts::from_prompt(&pair.prompt).expect("a post of this grammar");
 //! let good = Oracle::score(&facts, &pair.chosen);
 //! assert_eq!((good.right, good.wrong), (7, 0));
@@ -34,7 +34,7 @@ mod words;
 
 pub use facts::{Event, Facts, Slot, Values};
 pub use oracle::{FactCheck, Oracle, SummaryScore};
-pub use problem::{Demonstration, Problem, TldrPair};
+pub use problem::{Demonstration, TldrPair, TldrProblem};
 pub use summary::{AlteredFact, Damage};
 pub use tokens::{END_OF_TEXT, token_indices, tokenizer, tokenizer_json};
 

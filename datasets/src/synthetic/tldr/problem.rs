@@ -59,12 +59,12 @@ impl Demonstration {
 
 /// The problem with a given seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Problem {
+pub struct TldrProblem {
     seed: u64,
     label_noise: f64,
 }
 
-impl Problem {
+impl TldrProblem {
     /// The share of good summaries among the demonstrations.
     ///
     /// Three in five are bad on purpose: a model that imitates them writes both kinds, which preferences can then

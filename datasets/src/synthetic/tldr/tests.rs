@@ -11,16 +11,19 @@ use super::*;
 const N: u64 = 1_000;
 
 fn pairs(split: Split, count: u64) -> impl Iterator<Item = TldrPair> {
-    (0..count).map(move |index| Problem::new(0).pair(split, index))
+    (0..count).map(move |index| TldrProblem::new(0).pair(split, index))
 }
 
 #[test]
 fn a_pair_is_a_function_of_seed_split_and_index() {
     for split in Split::ALL {
         for index in [0, 1, 7, u64::MAX] {
-            assert_eq!(Problem::new(3).pair(split, index), Problem::new(3).pair(split, index));
-            assert_eq!(Problem::new(3).demonstration(split, index), Problem::new(3).demonstration(split, index));
-            assert_ne!(Problem::new(3).pair(split, index).prompt, Problem::new(4).pair(split, index).prompt);
+            assert_eq!(TldrProblem::new(3).pair(split, index), TldrProblem::new(3).pair(split, index));
+            assert_eq!(
+                TldrProblem::new(3).demonstration(split, index),
+                TldrProblem::new(3).demonstration(split, index)
+            );
+            assert_ne!(TldrProblem::new(3).pair(split, index).prompt, TldrProblem::new(4).pair(split, index).prompt);
         }
     }
 }
@@ -48,8 +51,8 @@ fn splits_share_no_post_whatever_the_seed_or_purpose() {
     for split in Split::ALL {
         for seed in [0, 1] {
             for index in 0..300 {
-                assert_eq!(Split::of(&Problem::new(seed).pair(split, index).prompt), split);
-                assert_eq!(Split::of(&Problem::new(seed).demonstration(split, index).prompt), split);
+                assert_eq!(Split::of(&TldrProblem::new(seed).pair(split, index).prompt), split);
+                assert_eq!(Split::of(&TldrProblem::new(seed).demonstration(split, index).prompt), split);
             }
         }
     }
@@ -69,7 +72,7 @@ fn a_post_reads_back_as_its_facts() {
 
 #[test]
 fn text_of_another_kind_has_no_facts() {
-    let prompt = Problem::new(0).pair(Split::Train, 0).prompt;
+    let prompt = TldrProblem::new(0).pair(Split::Train, 0).prompt;
     for text in ["", "SUBREDDIT: r/", "SUBREDDIT: r/tifu\n\nTITLE: \n\nPOST: \n\nTL;DR:", &prompt[1..], &prompt[..150]]
     {
         assert_eq!(Facts::from_prompt(text), None, "{text}");
@@ -81,7 +84,7 @@ fn values_are_disjoint_and_no_sentence_names_a_fact() {
     let mut values: Vec<String> =
         Slot::ALL.iter().flat_map(|slot| slot.values()).map(|value| value.to_lowercase()).collect();
     let count = values.len();
-    let example = Problem::new(0).pair(Split::Train, 0).facts;
+    let example = TldrProblem::new(0).pair(Split::Train, 0).facts;
     let sentences = post::sentences().chain(Event::ALL.into_iter().flat_map(|event| event.sentences().iter().copied()));
     let literals = sentences
         .chain(post::TITLES.iter().copied())
@@ -133,7 +136,7 @@ fn every_kind_of_damage_has_its_share() {
     let kinds: Vec<&str> = pairs(Split::Train, N).map(|pair| pair.damage.kind()).collect();
     let share = |kind: &str| kinds.iter().filter(|known| **known == kind).count() as f64 / N as f64;
     assert!((share("altered") - 0.5).abs() < 0.05 && (share("omitted") - 0.25).abs() < 0.05);
-    let good = (0..N).filter(|&index| Problem::new(0).demonstration(Split::Train, index).damage.is_none()).count();
+    let good = (0..N).filter(|&index| TldrProblem::new(0).demonstration(Split::Train, index).damage.is_none()).count();
     assert!((good as f64 / N as f64 - 0.4).abs() < 0.05);
 }
 
@@ -201,7 +204,7 @@ fn the_grammar_is_one_token_a_word_and_lengths_keep_their_limits() {
 
 #[test]
 fn label_noise_turns_pairs_round_and_changes_nothing_else() {
-    let (clean, noisy) = (Problem::new(0), Problem::new(0).with_label_noise(0.25));
+    let (clean, noisy) = (TldrProblem::new(0), TldrProblem::new(0).with_label_noise(0.25));
     let mut n_flipped = 0;
     for index in 0..N {
         let (clean, noisy) = (clean.pair(Split::Train, index), noisy.pair(Split::Train, index));
@@ -238,7 +241,7 @@ fn the_oracle_reads_words_however_they_are_written() {
 proptest! {
     #[test]
     fn any_text_is_judged_and_tokenised(text in any::<String>()) {
-        let facts = Problem::new(0).pair(Split::Train, 0).facts;
+        let facts = TldrProblem::new(0).pair(Split::Train, 0).facts;
         let found = Oracle::score(&facts, &text);
         prop_assert!(found.score.is_finite() && found.score <= 1.0 && found.right + found.missing == 7);
         prop_assert_eq!(Oracle::compare(&facts, &text, &text), Outcome::Tie);
@@ -268,7 +271,7 @@ fn the_spans_of_wrong_facts_are_those_that_were_altered() {
 
 #[test]
 fn spans_count_characters_and_leave_commas_out() {
-    let facts = Problem::new(0).pair(Split::Test, 0).facts;
+    let facts = TldrProblem::new(0).pair(Split::Test, 0).facts;
     let wrong = if facts.story.get(Slot::Name) == "Anna" { "Bella" } else { "Anna" };
     let name = Slot::Name.values().iter().find(|value| value.eq_ignore_ascii_case(wrong)).unwrap_or(&"Emma");
     // Four characters of two and three bytes before it, and a comma right behind it.

@@ -202,5 +202,5 @@ fn models_can_be_sent_and_shared() {
     check::<CausalLm>();
     check::<super::TokenTape>();
     check::<CausalConfig>();
-    check::<super::Sampling>();
+    check::<super::GenerationConfig>();
 }

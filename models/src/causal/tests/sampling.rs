@@ -1,7 +1,7 @@
 //! Sampling with a KV cache.
 
 use super::*;
-use crate::causal::Sampling;
+use crate::causal::GenerationConfig;
 
 fn rngs(seeds: std::ops::Range<u64>) -> Vec<Rng> {
     seeds.map(rng).collect()
@@ -12,7 +12,7 @@ fn the_cache_changes_nothing() {
     for (name, config) in configs() {
         let model = frozen(config, 1, DType::F32);
         let prompts = vec![vec![1, 2, 3], vec![4], vec![1, 2], vec![1, 2, 3], vec![5, 6, 7, 8]];
-        let sampling = Sampling { max_new: 8, ..Sampling::greedy() };
+        let sampling = GenerationConfig { max_new: 8, ..GenerationConfig::greedy() };
         let cached = model.generate(&prompts, &sampling, &mut rngs(0..5)).unwrap();
         let mdp = TokenMdp { vocabulary: 23, ..MDP };
         assert_eq!(cached.len(), prompts.len(), "{name}");
@@ -60,12 +60,12 @@ fn a_model_acts_as_it_is_told_to() {
     let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
     let starts = [TokenState::new([1, 2].as_slice())];
     let best = model.propose(&mdp, &starts, 1, &mut rng(0)).unwrap()[0][0].action;
-    let greedy = model.acting(Sampling::greedy());
+    let greedy = model.acting(GenerationConfig::greedy());
     for seed in 0..5 {
         assert_eq!(greedy.sample(&mdp, &starts, &mut rng(seed)).unwrap(), [best]);
         assert_eq!(greedy.rollout(&mdp, &starts, &mut rng(seed)).unwrap()[0].pieces[0].actions[0], best);
     }
-    let hot = Sampling { temperature: 50., ..Sampling::default() };
+    let hot = GenerationConfig { temperature: 50., ..GenerationConfig::default() };
     let drawn = |seed| greedy.cursor_by(&mdp, &starts, &hot).unwrap().draw(&mut [&mut rng(seed)]).unwrap()[0];
     assert!((0..20).map(drawn).collect::<std::collections::BTreeSet<u32>>().len() > 5);
 }
@@ -76,7 +76,7 @@ fn a_sample_does_not_depend_on_the_others() {
         let model = frozen(config, 1, DType::F32);
         let prompts: Vec<Vec<u32>> = (0..6).map(|i| vec![i, 2 * i, 3]).collect();
         let sampling =
-            Sampling { max_new: 6, top_k: Some(9), top_p: Some(0.9), temperature: 0.8, ..Default::default() };
+            GenerationConfig { max_new: 6, top_k: Some(9), top_p: Some(0.9), temperature: 0.8, ..Default::default() };
         let together = model.generate(&prompts, &sampling, &mut rngs(0..6)).unwrap();
         assert_eq!(together.len(), prompts.len(), "{name}");
         for (index, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
@@ -91,19 +91,19 @@ fn a_sample_does_not_depend_on_the_others() {
 fn responses_end_where_they_should() {
     let model = frozen(config("llama tied"), 1, DType::F32);
     let prompts = vec![vec![1; 16], vec![2; 12], vec![3]];
-    let sampling = Sampling { max_new: 10, ..Default::default() };
+    let sampling = GenerationConfig { max_new: 10, ..Default::default() };
     let lengths = |responses: Vec<Vec<u32>>| responses.iter().map(Vec::len).collect::<Vec<_>>();
     // The model reads at most 16 tokens, so it can generate a 17th.
     assert_eq!(lengths(model.generate(&prompts, &sampling, &mut rngs(0..3)).unwrap()), [1, 5, 10]);
-    let nothing = Sampling { max_new: 0, ..sampling.clone() };
+    let nothing = GenerationConfig { max_new: 0, ..sampling.clone() };
     assert_eq!(lengths(model.generate(&prompts, &nothing, &mut rngs(0..3)).unwrap()), [0, 0, 0]);
     assert!(model.generate(&[], &sampling, &mut []).unwrap().is_empty());
-    let ended = Sampling { eos: (0..12).collect(), ..sampling.clone() };
+    let ended = GenerationConfig { eos: (0..12).collect(), ..sampling.clone() };
     for response in model.generate(&vec![vec![3]; 70], &ended, &mut rngs(0..70)).unwrap() {
         let end = response.iter().position(|token| *token < 12).map_or(10, |at| at + 1);
         assert_eq!(response.len(), end);
     }
-    let few = Sampling { vocabulary: Some(3), ..sampling };
+    let few = GenerationConfig { vocabulary: Some(3), ..sampling };
     assert!(model.generate(&prompts, &few, &mut rngs(0..3)).unwrap().concat().iter().all(|token| *token < 3));
 }
 
@@ -127,15 +127,15 @@ fn rollouts_follow_the_problem() {
 #[test]
 fn what_cannot_be_generated_is_refused() {
     let model = frozen(config("gpt2"), 1, DType::F32);
-    let check = |prompt: Vec<u32>, sampling: Sampling, n_rngs: u64, expected: &str| {
+    let check = |prompt: Vec<u32>, sampling: GenerationConfig, n_rngs: u64, expected: &str| {
         let error = model.generate(&[prompt], &sampling, &mut rngs(0..n_rngs)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(vec![], Sampling::default(), 1, "no predictor");
-    check(vec![99], Sampling::default(), 1, "vocabulary of 23");
-    check(vec![1; 17], Sampling::default(), 1, "16 positions");
-    check(vec![1], Sampling::default(), 2, "one for each of 1 prompts");
-    check(vec![1], Sampling { top_p: Some(2.), ..Default::default() }, 1, "top-p");
+    check(vec![], GenerationConfig::default(), 1, "no predictor");
+    check(vec![99], GenerationConfig::default(), 1, "vocabulary of 23");
+    check(vec![1; 17], GenerationConfig::default(), 1, "16 positions");
+    check(vec![1], GenerationConfig::default(), 2, "one for each of 1 prompts");
+    check(vec![1], GenerationConfig { top_p: Some(2.), ..Default::default() }, 1, "top-p");
     let mdp = TokenMdp { vocabulary: 24, ..MDP };
     assert!(model.sample(&mdp, &[TokenState::new([1u32].as_slice())], &mut rng(0)).is_err());
 }

@@ -18,9 +18,9 @@ use serde_json::json;
 
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
-use super::{Ended, Trained, fresh_folder, one};
+use super::{Trained, TrainingStatus, fresh_folder, one};
 use crate::hybrid::halves_of_run;
-use crate::judge::{self, Counts};
+use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
 use crate::sample;
 use crate::settings::{Modality, RoundReference, Values, at};
@@ -48,7 +48,7 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     prompts.keep_split(&path)?;
     let rounds = Rounds { call, path, prompts };
     let trained = match rounds.go() {
-        Err(failure) if failure.is_interrupt() => rounds.ended(Ended::Interrupted { after: None }),
+        Err(failure) if failure.is_interrupt() => rounds.trained(TrainingStatus::Interrupted { after: None }),
         ended => ended?,
     };
     rounds.call.reporter.trained(&trained);
@@ -85,7 +85,7 @@ impl Rounds<'_> {
                 self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
             }
             let Some(counts) = self.judged_counts(&pairs, judge)? else {
-                return Ok(self.ended(Ended::Waits { round, pairs }));
+                return Ok(self.trained(TrainingStatus::AwaitingLabels { round, pairs }));
             };
             if counts.a + counts.b == 0 {
                 let text = format!(
@@ -96,20 +96,30 @@ impl Rounds<'_> {
                 return Err(Failure::failed(text));
             }
             if self.is_stopped() || !self.learn(round, &pairs)? {
-                return Ok(self.ended(Ended::Interrupted { after: None }));
+                return Ok(self.trained(TrainingStatus::Interrupted { after: None }));
             }
             let won = self.compare(round, judge)?;
             if self.is_stopped() {
-                return Ok(self.ended(Ended::Interrupted { after: None }));
+                return Ok(self.trained(TrainingStatus::Interrupted { after: None }));
             }
             finished.push(RoundResult { pairs: counts.a + counts.b + counts.ties, decided: counts.a + counts.b, won });
             self.write(&finished)?;
         }
-        Ok(Trained { table: table(&finished), ..self.ended(Ended::Rounds { last: self.run(n_rounds) }) })
+        Ok(Trained {
+            table: table(&finished),
+            ..self.trained(TrainingStatus::RoundsFinished { last: self.run(n_rounds) })
+        })
     }
 
-    fn ended(&self, ended: Ended) -> Trained {
-        Trained { folder: self.path.clone(), ended, outcome: None, table: String::new(), pictures: None, next: None }
+    fn trained(&self, status: TrainingStatus) -> Trained {
+        Trained {
+            folder: self.path.clone(),
+            status,
+            outcome: None,
+            table: String::new(),
+            pictures: None,
+            suggestion: None,
+        }
     }
 
     fn folder(&self, round: usize) -> PathBuf {
@@ -169,7 +179,7 @@ impl Rounds<'_> {
     fn against_start(&self, values: &mut Values, or: Named) {
         let start = &self.call.values;
         let named = |reference: Option<&str>, model: Option<&str>| {
-            reference.filter(|_| or == Named::Counts).or(model).map(str::to_owned)
+            reference.filter(|_| or == Named::IsUsed).or(model).map(str::to_owned)
         };
         values.set(|settings| {
             settings.model.reference = named(start.model.reference(), start.model.model());
@@ -206,13 +216,13 @@ impl Rounds<'_> {
     }
 
     /// Counts the judge's choices in a pair folder; `None` if people have not judged any yet.
-    fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<Counts>, Failure> {
+    fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<JudgeCounts>, Failure> {
         if judge != "people" {
             let device = self.call.values.run.device();
             return judge::judge_all(pairs, judge, device, self.call.reporter).map(Some);
         }
         let people_counts = people_counts(pairs)?;
-        if let Some(Counts { a, ties, b }) = people_counts {
+        if let Some(JudgeCounts { a, ties, b }) = people_counts {
             let (n, of) = (a + ties + b, PairFolder::open(pairs)?.len());
             self.call.reporter.info(&format!("people have judged {n} of {of} pairs of {}", pairs.display()));
             if n < of {
@@ -230,7 +240,7 @@ impl Rounds<'_> {
         }
         let mut values = self.values("run of a round", round, round - 1)?;
         match values.rounds.reference() {
-            RoundReference::Fixed => self.against_start(&mut values, Named::Counts),
+            RoundReference::Fixed => self.against_start(&mut values, Named::IsUsed),
             RoundReference::Moved => clear_references(&mut values),
         }
         values.set(|settings| {
@@ -281,7 +291,7 @@ enum Against {
 /// Whether a reference that the user named takes precedence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Named {
-    Counts,
+    IsUsed,
     IsLeftOut,
 }
 
@@ -303,14 +313,14 @@ fn resumable_run(run: &Path) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// Counts people's choices in a pair folder, if there are any; several judgements of a pair are averaged.
-fn people_counts(path: &Path) -> Result<Option<Counts>, Failure> {
+fn people_counts(path: &Path) -> Result<Option<JudgeCounts>, Failure> {
     let preferences = PairFolder::open(path)?.labels()?.preferences();
     let choices = preferences.iter().map(|preference| match preference.a_is_better {
         share if share > 0.5 => pairs::Choice::A,
         share if share < 0.5 => pairs::Choice::B,
         _ => pairs::Choice::Tie,
     });
-    Ok((!preferences.is_empty()).then(|| Counts::of(choices)))
+    Ok((!preferences.is_empty()).then(|| JudgeCounts::of(choices)))
 }
 
 fn table(finished: &[RoundResult]) -> String {
