@@ -6,7 +6,6 @@ mod wiring;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use hybrid_dpo::datasets::synthetic::motion::{Clip, Code, FRAMES, Motion, MotionProblem, Oracle, Split};
 use hybrid_dpo::mdp::Mdp as _;
@@ -17,7 +16,7 @@ use hybrid_dpo::objectives::{
 };
 use hybrid_dpo::policies::{Learner, Pair, Persist as _, Policy as _};
 use hybrid_dpo::train::step::Slice;
-use hybrid_dpo::train::{CacheKey, Decay, Hooks, RunFolder, RunInputs as Training, Settings, Silent, Source as _, run};
+use hybrid_dpo::train::{Settings, Source as _, Training};
 use wiring::{Models, NAMES, Pairs, Size, Video, VideoMdp, draws};
 
 const TINY: Size = Size { planner: 16, n_layers: 1, decoder: [8, 8, 16, 16] };
@@ -87,34 +86,17 @@ fn two_joint_steps_change_both_halves_and_no_more_is_needed_than_a_source() {
     let mut learner = learner(&video);
     let before = [learner.outer.fingerprint().unwrap(), learner.inner.fingerprint().unwrap()];
     let settings = Settings {
-        seed: 0,
         batch_size: 2,
         micro_batch_size: 2,
-        epochs: Some(1),
         max_steps: Some(2),
         rate: 1e-3,
         warmup_steps: 0,
-        decay: Decay::Constant,
         max_gradient_norm: Some(1.0),
-        eval_every: 0,
-        eval_examples: 0,
-        save_every: 0,
-        keep_checkpoints: 1,
-        beta: 1.0,
-    };
-    let problem = Training {
-        mdp: &video.mdp,
-        data: &source,
-        held_out: None,
-        reference: Some(&reference),
-        objective: &objective,
-        key: CacheKey { model: learner.fingerprint().unwrap(), data: "motion".into() },
-        cache: None,
+        ..Settings::default()
     };
     let folder = tempfile::tempdir().unwrap();
-    let run_folder = RunFolder::create(folder.path()).unwrap();
-    let never = AtomicBool::new(false);
-    let outcome = run(&problem, &mut learner, &settings, &run_folder, &Hooks::default(), &mut Silent, &never).unwrap();
+    let training = Training::new(&video.mdp, &source, &objective).reference(&reference).settings(settings);
+    let outcome = training.run(&mut learner, folder.path()).unwrap();
     assert_eq!(outcome.steps, 2);
     assert_ne!(learner.outer.fingerprint().unwrap(), before[0]);
     assert_ne!(learner.inner.fingerprint().unwrap(), before[1]);

@@ -15,7 +15,6 @@ mod studio;
 mod wiring;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
@@ -25,11 +24,11 @@ use hybrid_dpo::models::causal::CausalConfig;
 use hybrid_dpo::models::formats::{load, load_unet};
 use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::objectives::{
-    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
+    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Pairwise, Sft, WeightedSum,
 };
-use hybrid_dpo::policies::{Learner, Pair, Persist, Policy};
+use hybrid_dpo::policies::{Learner, Pair, Persist};
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{self, CacheKey, Decay, Hooks, Monitor, Record, RunFolder, Settings, Source};
+use hybrid_dpo::train::{Decay, Monitor, Observers, Record, Settings, Source, Training};
 
 use studio::Studio;
 use wiring::{Drawings, NAMES, Pairs, Parts, Plans, Result, Size, Video, draws};
@@ -88,7 +87,8 @@ fn main() -> Result<()> {
     let objective = WeightedSum::new(vec![(1.0, preference), (SFT_WEIGHT, likelihood)])?;
     let settings = Settings { seed: options.seed, ..settings((8, scale.joint_steps), RATES[0], 1.0) };
     let folder = options.out.join(format!("joint-{}", options.seed));
-    fit(&video.mdp, &source, Some(&base), &objective, &mut learner, &settings, ("both", &folder))?;
+    let training = Training::new(&video.mdp, &source, &objective).reference(&base).settings(settings);
+    fit(&training, &mut learner, ("both", &folder))?;
     println!("both have learned after {:.0} s", begun.elapsed().as_secs_f64());
 
     for (split, what) in
@@ -152,8 +152,9 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
         let plans = Plans { video, problem: MotionProblem::new(0), n };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
         let mut learner = video.planner(video.untrained_planner(scale.size, 0)?)?;
-        let settings = settings((16, scale.planner_steps), 3e-3, 20.0);
-        fit(&video.mdp.outer, &source, None, &Sft::default(), &mut learner, &settings, (NAMES[0], &folder))?;
+        let (objective, settings) = (Sft::default(), settings((16, scale.planner_steps), 3e-3, 20.0));
+        let training = Training::new(&video.mdp.outer, &source, &objective).settings(settings);
+        fit(&training, &mut learner, (NAMES[0], &folder))?;
     }
     let files = load(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
@@ -166,8 +167,9 @@ fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
         let drawings = Drawings { video, problem: MotionProblem::new(0), n: 16 * scale.decoder_steps };
         let source = video.clips::<Demonstration>(&drawings, draws(0, 1));
         let mut learner = video.decoder(video.untrained_decoder(scale.size, 0)?, Some(0.99))?;
-        let settings = settings((16, scale.decoder_steps), 2e-3, 1.0);
-        fit(&video.mdp.inner, &source, None, &Sft::default(), &mut learner, &settings, (NAMES[1], &folder))?;
+        let (objective, settings) = (Sft::default(), settings((16, scale.decoder_steps), 2e-3, 1.0));
+        let training = Training::new(&video.mdp.inner, &source, &objective).settings(settings);
+        fit(&training, &mut learner, (NAMES[1], &folder))?;
     }
     let files = load_unet(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
@@ -193,21 +195,14 @@ fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f
     }
 }
 
-/// Runs the training loop, which is independent of video.
+/// Trains in a folder; the trainer is independent of video.
 fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
-    mdp: &M,
-    source: &S,
-    reference: Option<&dyn Policy<M>>,
-    objective: &dyn Objective<Feedback = S::Feedback>,
+    training: &Training<'_, M, S>,
     learner: &mut L,
-    settings: &Settings,
     (name, folder): (&str, &Path),
 ) -> Result<()> {
-    let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, source.len()) };
-    let problem = train::RunInputs { mdp, data: source, held_out: None, reference, objective, key, cache: None };
     let mut monitor = Progress { name: name.to_owned(), total: 0, losses: Vec::new(), begun: Instant::now() };
-    let (folder, stop) = (RunFolder::create(folder)?, AtomicBool::new(false));
-    train::run(&problem, learner, settings, &folder, &Hooks::default(), &mut monitor, &stop)?;
+    training.watched(learner, folder, Observers::monitor(&mut monitor))?;
     Ok(())
 }
 

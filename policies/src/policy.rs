@@ -62,6 +62,14 @@ pub trait Policy<M: Mdp> {
         Ok(Box::new(Replay::new(self, mdp, states)))
     }
 
+    /// A fingerprint of all that the policy's numbers depend on, for the keys of caches and runs; `None` if it has none.
+    ///
+    /// # Errors
+    /// The weights can't be read.
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        Ok(None)
+    }
+
     /// Samples an episode from each state to its end, each with a generator seeded from `rng`.
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
@@ -92,6 +100,10 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
 
     fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
         self.as_ref().cursor(mdp, states)
+    }
+
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        self.as_ref().identity()
     }
 
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {

@@ -48,6 +48,15 @@ pub enum TrainError {
         #[source]
         source: BoxError,
     },
+    /// The reference or the data could not be fingerprinted.
+    #[error("no fingerprint of the {what}: {source}")]
+    Fingerprint {
+        /// The reference or the training data.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: BoxError,
+    },
     /// The data are empty.
     #[error("the {0} data has no examples")]
     Empty(&'static str),
@@ -65,6 +74,17 @@ pub enum TrainError {
         /// The system's error.
         #[source]
         source: std::io::Error,
+    },
+    /// A run is resumed whose folder does not exist.
+    #[error("{}: there is no such folder, so no run to resume", .0.display())]
+    NoFolder(PathBuf),
+    /// The folder is not that of a run.
+    #[error("{}: not a run's folder (it has no {lacks}); `resume` takes what `run.out` made", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// The files and folders that it lacks.
+        lacks: &'static str,
     },
     /// A file of the run is malformed.
     #[error("{}: {what}", path.display())]

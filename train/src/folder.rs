@@ -113,7 +113,8 @@ pub struct Position {
     pub key: CacheKey,
 }
 
-/// A run's folder: `config.toml`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`.
+/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`. A run of the program has its
+/// settings there too, `config.toml`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -149,14 +150,11 @@ impl RunFolder {
     /// # Errors
     /// It is not a run's folder.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
-        let refuse = |what: &str| Err(TrainError::Malformed { path: path.to_owned(), what: what.into() });
         if !path.is_dir() {
-            return refuse("there is no such folder, so no run to resume");
+            return Err(TrainError::NoFolder(path.to_owned()));
         }
-        if !path.join("config.toml").is_file() || !path.join("checkpoints").is_dir() {
-            return refuse(
-                "not a run's folder (it has no config.toml and checkpoints/); `resume` takes what `run.out` made",
-            );
+        if !path.join("checkpoints").is_dir() {
+            return Err(TrainError::NotARun { path: path.to_owned(), lacks: "checkpoints/" });
         }
         Ok(Self { path: path.to_owned() })
     }

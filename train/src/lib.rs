@@ -2,7 +2,7 @@
 //!
 //! One step: the policy scores a batch of episodes and keeps a tape, the reference scores them too (or its numbers are
 //! read from a cache), the objective turns numbers and feedback into a loss and slopes, and the policy backpropagates
-//! the slopes. [`run`] repeats this with schedules, evaluation, checkpoints and records; [`step::learn`] is one step.
+//! the slopes. [`Training::run`] repeats this with schedules, evaluation, checkpoints and records; [`step::learn`] is one step.
 //!
 //! The loop knows no tokens and no images: a problem is a [`Source`] of [`Item`]s and a [`policies::Learner`].
 //! [`Training`] is the trainer for your own program; [`token`], [`diffusion`] and [`hybrid`] turn data of those kinds
@@ -59,9 +59,9 @@ pub use evaluate::{Evaluated, evaluate};
 pub use folder::{Position, RunFolder, can_write, remove_leftovers, write_lines, write_whole};
 pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
-pub use observe::{Hooks, Monitor, Samples, Showcase, Silent};
+pub use observe::{Hooks, Monitor, Observers, Samples, Showcase, Silent};
 pub use preferences::Preferences;
-pub use run::{Ending, RunInputs, RunSummary, run};
+pub use run::{Ending, RunSummary};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};
 pub use source::{Feedback, Item, Source};

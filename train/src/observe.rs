@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use mdp::{Channels, EpisodeOf, Mdp};
 use policies::BoxError;
@@ -68,5 +69,28 @@ impl<M: Mdp, L> std::fmt::Debug for Hooks<'_, M, L> {
             .field("diagnose", &self.diagnose.is_some())
             .field("sample", &self.sample.is_some())
             .finish()
+    }
+}
+
+/// The observers of a run, and the flag that stops it.
+pub struct Observers<'w, M: Mdp, L> {
+    /// Receives the events.
+    pub monitor: &'w mut dyn Monitor,
+    /// The problem's additions to evaluations.
+    pub hooks: Option<&'w Hooks<'w, M, L>>,
+    /// Stops the run with a checkpoint when set.
+    pub stop: Option<&'w AtomicBool>,
+}
+
+impl<'w, M: Mdp, L> Observers<'w, M, L> {
+    /// A monitor alone.
+    pub fn monitor(monitor: &'w mut dyn Monitor) -> Self {
+        Self { monitor, hooks: None, stop: None }
+    }
+}
+
+impl<M: Mdp, L> std::fmt::Debug for Observers<'_, M, L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observers").field("hooks", &self.hooks).field("stop", &self.stop).finish_non_exhaustive()
     }
 }

@@ -1,43 +1,17 @@
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mdp::Mdp;
 use mdp::chance::Order;
-use objectives::Objective;
-use policies::{Learner, Persist, Policy};
+use policies::{Learner, Persist};
 
 use crate::evaluate::{EvalSettings, evaluate, read};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::{
-    CacheKey, Evaluated, Hooks, MetricsFile, Monitor, Position, Record, ReferenceCache, RunFolder, Schedule, Settings,
-    Showcase, Source, TrainError,
+    Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder, Schedule, Settings,
+    Showcase, Source, TrainError, Training,
 };
-
-/// The inputs of a training run.
-pub struct RunInputs<'a, M: Mdp, S: Source<Mdp = M>> {
-    /// The problem.
-    pub mdp: &'a M,
-    /// Training examples.
-    pub data: &'a S,
-    /// Held-out examples for evaluation.
-    pub held_out: Option<&'a S>,
-    /// The reference policy.
-    pub reference: Option<&'a dyn Policy<M>>,
-    /// The loss.
-    pub objective: &'a dyn Objective<Feedback = S::Feedback>,
-    /// The reference and the data that cached numbers belong to.
-    pub key: CacheKey,
-    /// File of the reference's numbers, read if it exists and written otherwise.
-    pub cache: Option<PathBuf>,
-}
-
-impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for RunInputs<'_, M, S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunInputs").field("examples", &self.data.len()).field("key", &self.key).finish_non_exhaustive()
-    }
-}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,29 +46,27 @@ impl RunSummary {
     }
 }
 
-/// Trains from the state of `folder` to the end, or until `stop` is set.
+/// Trains from the state of `folder` to the end, or until stopped.
 ///
 /// # Errors
 /// Unreadable data, non-finite numbers, a diverging gradient, files that can't be written. Checkpoints and metrics up
 /// to then remain; `model/` is only written at the end.
-pub fn run<M, L, S>(
-    problem: &RunInputs<'_, M, S>,
+pub(crate) fn run<M, L, S>(
+    problem: &Training<'_, M, S>,
     learner: &mut L,
-    settings: &Settings,
     folder: &RunFolder,
-    hooks: &Hooks<'_, M, L>,
-    monitor: &mut dyn Monitor,
-    stop: &AtomicBool,
+    Observers { monitor, hooks, stop }: Observers<'_, M, L>,
 ) -> Result<RunSummary, TrainError>
 where
     M: Mdp,
     L: Learner<M> + Persist,
     S: Source<Mdp = M>,
 {
+    let (settings, no_hooks) = (&problem.settings, Hooks::default());
     if problem.data.is_empty() {
         return Err(TrainError::Empty("training"));
     }
-    let mut run = Run::open(problem, learner, settings, folder, hooks, monitor)?;
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), monitor)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -107,7 +79,7 @@ where
     }
     let mut last = None;
     while run.position.step < total {
-        if stop.load(Ordering::Relaxed) {
+        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             run.save(learner)?;
             run.monitor.finished();
             return Ok(run.outcome(Ending::Interrupted, first, None));
@@ -167,10 +139,10 @@ fn begins_at(step: usize) -> usize {
 
 /// A run in progress.
 struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
-    problem: &'r RunInputs<'a, M, S>,
+    problem: &'r Training<'a, M, S>,
     settings: &'r Settings,
     folder: &'r RunFolder,
-    hooks: &'r Hooks<'a, M, L>,
+    hooks: &'r Hooks<'r, M, L>,
     monitor: &'r mut dyn Monitor,
     reference: Reference<'a, M>,
     held_out_reference: Reference<'a, M>,
@@ -189,18 +161,19 @@ where
     S: Source<Mdp = M>,
 {
     fn open(
-        problem: &'r RunInputs<'a, M, S>,
+        problem: &'r Training<'a, M, S>,
         learner: &mut L,
-        settings: &'r Settings,
         folder: &'r RunFolder,
-        hooks: &'r Hooks<'a, M, L>,
+        hooks: &'r Hooks<'r, M, L>,
         monitor: &'r mut dyn Monitor,
     ) -> Result<Self, TrainError> {
+        let settings = &problem.settings;
+        let key = problem.cache_key()?;
         let restored = folder.restore(learner)?;
         if restored.step > 0 {
-            restored.key.check(&problem.key, &folder.join("checkpoints"), "run")?;
+            restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
-        let position = Position { seed: settings.seed, key: problem.key.clone(), ..restored };
+        let position = Position { seed: settings.seed, key, ..restored };
         let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
         if !reference.cache.is_empty() {
             monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
@@ -226,18 +199,15 @@ where
 
     /// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
     fn load_cache(
-        problem: &RunInputs<'_, M, S>,
+        problem: &Training<'_, M, S>,
         folder: &RunFolder,
         position: &Position,
     ) -> Result<ReferenceCache, TrainError> {
         let own = folder.join("checkpoints").join("reference.cache");
         if position.step > 0 && own.exists() {
-            return ReferenceCache::load(&own, &problem.key);
+            return ReferenceCache::load(&own, &position.key);
         }
-        match &problem.cache {
-            Some(path) if path.exists() => ReferenceCache::load(path, &problem.key),
-            _ => Ok(ReferenceCache::default()),
-        }
+        problem.load_cache(&position.key)
     }
 
     /// One training step and its record.
@@ -325,7 +295,7 @@ where
         if !self.reference.cache.is_empty() {
             let own = self.folder.join("checkpoints").join("reference.cache");
             for path in std::iter::once(&own).chain(&self.problem.cache) {
-                self.reference.cache.save(path, &self.problem.key)?;
+                self.reference.cache.save(path, &self.position.key)?;
             }
         }
         self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;

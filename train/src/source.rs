@@ -45,6 +45,25 @@ pub trait Source {
     /// The name of one decision, such as `token`, in the records.
     const DECISION: &'static str;
 
+    /// A fingerprint of the examples, for the keys of caches and runs.
+    ///
+    /// Up to 64 examples, spread over the data, are hashed. By default only their shape is: sizes, numbers and weights of
+    /// the decisions, better and worse episodes. Override it where the contents can be hashed.
+    ///
+    /// # Errors
+    /// An example can't be read.
+    fn fingerprint(&self) -> Result<String, BoxError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(self.len() as u64).to_le_bytes());
+        for index in spread(self.len()) {
+            let item = self.item(index)?;
+            let rows: Vec<Vec<f64>> = item.episodes.iter().map(EpisodeOf::<Self::Mdp>::weights).collect();
+            let sides: Vec<_> = item.feedback.iter().map(|f| (f.chosen(), f.rejected())).collect();
+            hasher.update(format!("{} {rows:?} {sides:?}", item.size).as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
     /// The index of example `example` in epoch `epoch`: a different one if each epoch has its own version of an
     /// example, such as new noise.
     fn index_in_epoch(&self, example: usize, _epoch: usize) -> usize {
@@ -61,6 +80,12 @@ pub trait Source {
     fn measure(&self, _slice: &Slice<Self::Mdp, Self::Feedback>, _scores: Scores<'_>) -> Measures {
         Measures::default()
     }
+}
+
+/// Up to 64 indices, spread over `n` examples.
+pub(crate) fn spread(n: usize) -> impl Iterator<Item = usize> {
+    let few = n.min(64);
+    (0..few).map(move |i| i * n / few)
 }
 
 /// Feedback that can be reindexed for a batch, and knows which episodes it prefers.

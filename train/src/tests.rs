@@ -10,8 +10,8 @@ use policies::Tabular;
 
 use crate::token::{Examples, FromExample, TokenSource};
 use crate::{
-    CacheKey, Decay, Ending, Hooks, Monitor, Record, ReferenceCache, RunFolder, RunInputs, RunSummary, Settings,
-    Silent, TrainError, evaluate, run,
+    Decay, Ending, Hooks, Monitor, Observers, Record, ReferenceCache, RunFolder, RunSummary, Settings, Silent,
+    TrainError, Training, evaluate,
 };
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
@@ -64,27 +64,13 @@ fn train<F: FromExample>(
     monitor: &mut dyn Monitor,
     stop: &AtomicBool,
 ) -> Trained {
-    let folder = if path.join("config.toml").exists() {
-        RunFolder::open(path).unwrap()
-    } else {
-        let folder = RunFolder::create(path).unwrap();
-        std::fs::write(path.join("config.toml"), "").unwrap();
-        folder
-    };
     let (data, held_out) = (pairs(10), pairs(5));
     let (data, held_out) = (TokenSource::<F>::new(&data, 6), TokenSource::<F>::new(&held_out, 6));
     let mut learner = Tabular::new(&MDP);
     let reference = Tabular::new(&MDP);
-    let problem = RunInputs {
-        mdp: &MDP,
-        data: &data,
-        held_out: Some(&held_out),
-        reference: Some(&reference),
-        objective,
-        key: CacheKey::default(),
-        cache: None,
-    };
-    let outcome = run(&problem, &mut learner, settings, &folder, &Hooks::default(), monitor, stop).unwrap();
+    let training = Training::new(&MDP, &data, objective).held_out(&held_out).reference(&reference);
+    let observers = Observers { stop: Some(stop), ..Observers::monitor(monitor) };
+    let outcome = training.settings(settings.clone()).watched(&mut learner, path, observers).unwrap();
     Trained { outcome, learner, metrics: untimed(&std::fs::read_to_string(path.join("metrics.jsonl")).unwrap()) }
 }
 
@@ -251,4 +237,45 @@ fn a_folder_that_is_taken_or_is_no_run_is_refused() {
     assert!(error.contains("not a run's folder"), "{error}");
     std::fs::write(path.join("mine.txt"), "x").unwrap();
     assert!(matches!(RunFolder::create(&path), Err(TrainError::Malformed { .. })));
+}
+
+#[test]
+fn a_run_is_not_resumed_with_another_reference_or_other_data() {
+    let (_guard, path) = fresh();
+    let (objective, settings) = (dpo(), Settings { max_steps: Some(2), ..settings() });
+    let data = pairs(10);
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let reference = Tabular::new(&MDP);
+    let mut learner = Tabular::new(&MDP);
+    let training = Training::new(&MDP, &data, &objective).settings(settings);
+    let training = training.reference(&reference);
+    training.run(&mut learner, &path).unwrap();
+    assert_eq!(RunFolder::open(&path).unwrap().checkpoints().unwrap(), [2]);
+    training.run(&mut learner, &path).unwrap();
+    let mut other = pairs(10);
+    other[0].responses[1] = vec![3, 3, 3];
+    let other = TokenSource::<Comparison>::new(&other, 6);
+    let refused = Training::new(&MDP, &other, &objective).reference(&reference).run(&mut learner, &path).unwrap_err();
+    assert!(refused.to_string().contains("another data"), "{refused}");
+    let refused = Training::new(&MDP, &data, &objective).reference(&learner).run(&mut Tabular::new(&MDP), &path);
+    assert!(refused.unwrap_err().to_string().contains("another model"));
+}
+
+#[test]
+fn steps_read_and_write_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numbers");
+    let (objective, data, reference) = (dpo(), pairs(10), Tabular::new(&MDP));
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let training = || Training::new(&MDP, &data, &objective).settings(settings()).cache(path.clone());
+    let losses = |training: &Training<'_, _, _>| -> Vec<f64> {
+        let mut learner = Tabular::new(&MDP);
+        training.steps(&mut learner).unwrap().map(|step| step.unwrap().loss).collect()
+    };
+    let first = losses(&training().reference(&reference));
+    assert!(path.is_file());
+    assert_eq!(losses(&training().reference(&reference)), first);
+    // Without a reference every number must be in the cache, whose key then is another.
+    let error = training().steps(&mut Tabular::new(&MDP)).unwrap_err().to_string();
+    assert!(error.contains("another model"), "{error}");
 }

@@ -8,6 +8,7 @@ use mdp::token::{TokenMdp, TokenState};
 use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
 use policies::BoxError;
 
+use crate::source::spread;
 use crate::step::Slice;
 use crate::{Feedback, Item, Measures, Samples, Showcase, Source, TrainError, write_whole};
 
@@ -233,6 +234,18 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
         };
         let episodes = responses.into_iter().enumerate().map(episode).collect();
         Ok(Item { episodes, feedback, size })
+    }
+
+    /// Hashes the tokens.
+    fn fingerprint(&self) -> Result<String, BoxError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{} {} {}", self.len(), self.max_length, std::any::type_name::<F>()).as_bytes());
+        for index in spread(self.len()) {
+            let Example { prompt, responses, kind, preference, .. } = self.examples.example(index)?;
+            let given = self.examples.given(index)?;
+            hasher.update(format!("{prompt:?} {responses:?} {kind:?} {preference} {given:?}").as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Number of tokens of prompts and responses; a prompt counts once per response, as in trainers that score each

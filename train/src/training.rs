@@ -1,16 +1,15 @@
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use mdp::Mdp;
 use objectives::{Objective, Scores};
 use policies::{Learner, Persist, Policy};
 
 use crate::evaluate::{EvalSettings, evaluate};
-use crate::run::batch;
+use crate::run::{batch, run};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::{
-    CacheKey, Evaluated, Hooks, Monitor, ReferenceCache, RunFolder, RunInputs, RunSummary, Schedule, Settings, Silent,
-    Source, TrainError, run,
+    CacheKey, Evaluated, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Schedule, Settings, Silent, Source,
+    TrainError,
 };
 
 /// The trainer for your own program: data, objective, reference and settings.
@@ -18,14 +17,14 @@ use crate::{
 /// With a folder ([`run`](Self::run)) it writes records, TensorBoard events, checkpoints and the policy, and a killed
 /// run continues from its newest checkpoint. Without one ([`steps`](Self::steps)) it is an iterator.
 pub struct Training<'a, M: Mdp, S: Source<Mdp = M>> {
-    mdp: &'a M,
-    data: &'a S,
-    objective: &'a dyn Objective<Feedback = S::Feedback>,
-    held_out: Option<&'a S>,
-    reference: Option<&'a dyn Policy<M>>,
-    settings: Settings,
-    key: CacheKey,
-    cache: Option<PathBuf>,
+    pub(crate) mdp: &'a M,
+    pub(crate) data: &'a S,
+    pub(crate) objective: &'a dyn Objective<Feedback = S::Feedback>,
+    pub(crate) held_out: Option<&'a S>,
+    pub(crate) reference: Option<&'a dyn Policy<M>>,
+    pub(crate) settings: Settings,
+    key: Option<CacheKey>,
+    pub(crate) cache: Option<PathBuf>,
 }
 
 impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Training<'_, M, S> {
@@ -37,8 +36,8 @@ impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Training<'_, M, S> {
 impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     /// Creates a trainer with default settings and no reference.
     pub fn new(mdp: &'a M, data: &'a S, objective: &'a dyn Objective<Feedback = S::Feedback>) -> Self {
-        let key = CacheKey { model: String::new(), data: format!("{} examples", data.len()) };
-        Self { mdp, data, objective, held_out: None, reference: None, settings: Settings::default(), key, cache: None }
+        let (held_out, reference, key, cache) = (None, None, None, None);
+        Self { mdp, data, objective, held_out, reference, settings: Settings::default(), key, cache }
     }
 
     /// Sets the reference policy.
@@ -47,10 +46,10 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         Self { reference: Some(reference), ..self }
     }
 
-    /// Sets the held-out examples for evaluation.
+    /// Sets the held-out examples for evaluation, if there are any.
     #[must_use]
-    pub fn held_out(self, data: &'a S) -> Self {
-        Self { held_out: Some(data), ..self }
+    pub fn held_out(self, data: impl Into<Option<&'a S>>) -> Self {
+        Self { held_out: data.into(), ..self }
     }
 
     /// Sets the training settings.
@@ -59,16 +58,20 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         Self { settings, ..self }
     }
 
-    /// Sets the identity of reference and data; a run in a folder is not resumed with others.
+    /// Sets the fingerprints of reference and data; a run in a folder is not resumed with others.
+    ///
+    /// By default they are [`Policy::identity`] and [`Source::fingerprint`]. The latter hashes some of the examples only: give
+    /// a key of your own where data that differ elsewhere must be told apart.
     #[must_use]
     pub fn key(self, key: CacheKey) -> Self {
-        Self { key, ..self }
+        Self { key: Some(key), ..self }
     }
 
-    /// Sets the file of the reference's numbers: read if it exists and matches the key, else written.
+    /// Sets the file of the reference's numbers, if there is one: it is read if it exists, and refused if its key is
+    /// another. A run writes it with every checkpoint, [`steps`](Self::steps) when the iteration ends.
     #[must_use]
-    pub fn cache(self, path: impl Into<PathBuf>) -> Self {
-        Self { cache: Some(path.into()), ..self }
+    pub fn cache(self, path: impl Into<Option<PathBuf>>) -> Self {
+        Self { cache: path.into(), ..self }
     }
 
     /// Trains in a folder, from its state to the end.
@@ -80,10 +83,10 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         policy: &mut L,
         folder: impl AsRef<Path>,
     ) -> Result<RunSummary, TrainError> {
-        self.watched(policy, folder, &mut Silent, &AtomicBool::new(false))
+        self.watched(policy, folder, Observers::monitor(&mut Silent))
     }
 
-    /// As [`run`](Self::run), with a monitor, and stopped with a checkpoint when `stop` is set.
+    /// As [`run`](Self::run), with observers.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -91,36 +94,40 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         &self,
         policy: &mut L,
         folder: impl AsRef<Path>,
-        monitor: &mut dyn Monitor,
-        stop: &AtomicBool,
+        observers: Observers<'_, M, L>,
     ) -> Result<RunSummary, TrainError> {
-        let settings = self.settings.clone().checked()?;
         let folder = RunFolder::at(folder.as_ref())?;
         let _lock = folder.lock()?;
-        let problem = RunInputs {
-            mdp: self.mdp,
-            data: self.data,
-            held_out: self.held_out,
-            reference: self.reference,
-            objective: self.objective,
-            key: self.key.clone(),
-            cache: self.cache.clone(),
-        };
-        run(&problem, policy, &settings, &folder, &Hooks::default(), monitor, stop)
+        self.run_in(policy, &folder, observers)
+    }
+
+    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_in<L: Learner<M> + Persist>(
+        &self,
+        policy: &mut L,
+        folder: &RunFolder,
+        observers: Observers<'_, M, L>,
+    ) -> Result<RunSummary, TrainError> {
+        self.settings.clone().checked()?;
+        run(self, policy, folder, observers)
     }
 
     /// Trains without a folder: a lazy iterator of steps.
     ///
     /// # Errors
-    /// Invalid settings or empty data.
+    /// Invalid settings, empty data, or a cache of another reference or other data.
     pub fn steps<'t, L: Learner<M>>(&'t self, policy: &'t mut L) -> Result<TrainingSteps<'t, M, L, S>, TrainError> {
         let settings = self.settings.clone().checked()?;
         if self.data.is_empty() {
             return Err(TrainError::Empty("training"));
         }
         let schedule = settings.schedule(self.data.len());
-        let reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
-        Ok(TrainingSteps { training: self, settings, policy, reference, schedule, step: 0 })
+        let key = if self.cache.is_some() { self.cache_key()? } else { CacheKey::default() };
+        let reference = Reference { policy: self.reference, cache: self.load_cache(&key)? };
+        Ok(TrainingSteps { training: self, settings, policy, reference, key, schedule, step: 0 })
     }
 
     /// Evaluates a policy on examples without training.
@@ -128,10 +135,42 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     /// # Errors
     /// Unreadable data, or a policy that can't score it.
     pub fn evaluate<L: Learner<M>>(&self, policy: &L, data: &S) -> Result<Evaluated, TrainError> {
+        self.evaluate_with(policy, data, &Hooks::default())
+    }
+
+    /// As [`evaluate`](Self::evaluate), with a problem's additions.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_with<L: Learner<M>>(
+        &self,
+        policy: &L,
+        data: &S,
+        hooks: &Hooks<'_, M, L>,
+    ) -> Result<Evaluated, TrainError> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
         let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
         let look = EvalSettings { step: 0, micro_batch_size, examples, seed, beta };
-        evaluate(self.mdp, policy, &mut reference, self.objective, data, &Hooks::default(), look)
+        evaluate(self.mdp, policy, &mut reference, self.objective, data, hooks, look)
+    }
+
+    /// The key that was set, or the fingerprints of reference and data.
+    pub(crate) fn cache_key(&self) -> Result<CacheKey, TrainError> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let failed = |what| move |source| TrainError::Fingerprint { what, source };
+        let model = self.reference.map(Policy::identity).transpose().map_err(failed("reference"))?.flatten();
+        let data = self.data.fingerprint().map_err(failed("training data"))?;
+        Ok(CacheKey { model: model.unwrap_or_default(), data })
+    }
+
+    /// Reads the cache file if there is one.
+    pub(crate) fn load_cache(&self, key: &CacheKey) -> Result<ReferenceCache, TrainError> {
+        match &self.cache {
+            Some(path) if path.exists() => ReferenceCache::load(path, key),
+            _ => Ok(ReferenceCache::default()),
+        }
     }
 }
 
@@ -141,6 +180,7 @@ pub struct TrainingSteps<'t, M: Mdp, L, S: Source<Mdp = M>> {
     settings: Settings,
     policy: &'t mut L,
     reference: Reference<'t, M>,
+    key: CacheKey,
     schedule: Schedule,
     step: usize,
 }
@@ -176,10 +216,13 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> TrainingSteps<'_, M, L, S> {
 impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Iterator for TrainingSteps<'_, M, L, S> {
     type Item = Result<Learned, TrainError>;
 
-    /// Takes the next step; iteration ends after a failed one.
+    /// Takes the next step; iteration ends after a failed one. The end writes the reference's numbers to the cache, if there
+    /// is one.
     fn next(&mut self) -> Option<Self::Item> {
         if self.step >= self.schedule.total {
-            return None;
+            let unwritten = std::mem::take(&mut self.reference.cache);
+            let path = self.training.cache.as_ref().filter(|_| !unwritten.is_empty())?;
+            return unwritten.save(path, &self.key).err().map(Err);
         }
         let learned = self.take();
         self.step = if learned.is_ok() { self.step + 1 } else { self.schedule.total };

@@ -127,6 +127,10 @@ impl Policy<TokenMdp> for CausalLm {
         self.cursor_by(mdp, states, &self.acting)
     }
 
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        Ok(Some(self.decoder.fingerprint(&self.config().settings())?))
+    }
+
     fn rollout(
         &self,
         mdp: &TokenMdp,

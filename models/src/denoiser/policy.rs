@@ -75,6 +75,12 @@ impl Policy<ConditionedMdp> for Denoiser {
         let sampling = self.acting.sampling(mdp, self.prediction)?;
         Ok(Box::new(DenoisingCursor::open(self, mdp, states, sampling, 1.0)?))
     }
+
+    /// Covers the sampler: log-densities of latents depend on it.
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        let settings = format!("{} {:?} {:?}\n", self.unet().config.settings(), self.prediction, self.acting);
+        Ok(Some(self.unet.fingerprint(&settings)?))
+    }
 }
 
 fn seeded(n: usize, rng: &mut Rng) -> Vec<Rng> {

@@ -206,6 +206,12 @@ where
         Ok(Box::new(cursor))
     }
 
+    /// Joins the halves' fingerprints.
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        let halves = (self.outer.identity()?, self.inner.identity()?);
+        Ok(halves.0.zip(halves.1).map(|(outer, inner)| format!("{outer} {inner}")))
+    }
+
     /// The outer half rolls out to the hand-off and the inner one continues, all episodes of a half in one batch: an
     /// episode has one piece per half.
     fn rollout(

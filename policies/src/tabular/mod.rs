@@ -168,6 +168,14 @@ where
     fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
         Ok(self.forward(mdp, episodes)?.0)
     }
+
+    /// Hashes the logits, in the order of their states.
+    fn identity(&self) -> Result<Option<String>, BoxError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(self.n_actions as u64).to_le_bytes());
+        self.logits.values().flatten().for_each(|logit| drop(hasher.update(&logit.to_le_bytes())));
+        Ok(Some(hasher.finalize().to_hex().to_string()))
+    }
 }
 
 impl<M: Enumerable> Learner<M> for Tabular<M>

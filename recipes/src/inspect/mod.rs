@@ -158,7 +158,7 @@ fn inspect_pairs(path: &Path) -> Result<String, Failure> {
 }
 
 fn inspect_run(path: &Path) -> Result<String, Failure> {
-    let folder = train::RunFolder::open(path)?;
+    let folder = crate::train::open_run(path)?;
     let checkpoints = folder.checkpoints()?;
     let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
     let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();

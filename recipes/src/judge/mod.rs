@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Kept, Modality, PairFolder, Side};
 use datasets::synthetic::Outcome;
-use train::RunFolder;
 use train::statistics::wilson;
 
 use self::reward::Reward;
 use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, Values, at};
+use crate::train::open_run;
 use crate::{Call, Failure, Reporter, score};
 
 /// The labeller name of the oracle.
@@ -77,7 +77,7 @@ pub(crate) fn check(judge: &str) -> Result<(), Failure> {
     match judge {
         ORACLE | "people" => Ok(()),
         _ if Reward::is_folder(path) => Ok(()),
-        _ if RunFolder::open(path).is_ok() && path.join("model").is_dir() => Ok(()),
+        _ if open_run(path).is_ok() && path.join("model").is_dir() => Ok(()),
         _ => Err(Failure::usage(format!(
             "`judge.judge` takes oracle, people (with `rounds.rounds`), the folder of a reward model (..ForSequenceClassification \
              for texts, CLIPModel for pictures) or of a finished run, not `{judge}`"

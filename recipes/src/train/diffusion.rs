@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ::train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
-use ::train::{CacheKey, Ending, Hooks, RunInputs, Samples, Source};
+use ::train::{CacheKey, Ending, Hooks, Samples, Source};
 use datasets::holdout::{PromptHash, hold_out};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
@@ -193,17 +193,11 @@ impl<'a> Setup<'a> {
         let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
         self.task.check_cache(&key)?;
         let sampler = PictureSampler::new(&self.task.call, &self.loaded, &self.data)?;
-        let needed = objective.needs().reference;
         let reference = Arc::clone(&self.reference);
-        let mut problem = RunInputs {
-            mdp,
-            data,
-            held_out,
-            reference: needed.then_some(reference.as_ref() as &dyn Policy<ImageMdp>),
-            objective,
-            key,
-            cache: None,
-        };
+        let mut training = self.task.training(mdp, data, objective, key).held_out(held_out);
+        if objective.needs().reference {
+            training = training.reference(reference.as_ref());
+        }
         let hooks = Hooks {
             diagnose: None,
             sample: sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
@@ -214,7 +208,7 @@ impl<'a> Setup<'a> {
                 })
             }),
         };
-        let ran = self.task.learn(&mut problem, &mut self.learner, &hooks)?;
+        let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
         drop(hooks);
         self.finish(ran, &sampler)
     }

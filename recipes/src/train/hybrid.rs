@@ -4,7 +4,7 @@ use ::train::diffusion::{DrawPlan, FixedDraws, FromImages, ImageSource, Scheme, 
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, RunFolder, RunInputs, RunSummary, Samples};
+use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Training};
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
@@ -206,18 +206,13 @@ impl<'a> Setup<'a> {
         let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
-        let mut problem = RunInputs {
-            mdp: self.mdp,
-            data: &train,
-            held_out: held_out.as_ref(),
-            reference: objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>),
-            objective,
-            key,
-            cache: None,
-        };
+        let mut training = self.task.training(self.mdp, &train, objective, key).held_out(held_out.as_ref());
+        if objective.needs().reference {
+            training = training.reference(&reference);
+        }
         let hooks = hooks(&sampler, &requests);
         let known = self.mdp.handoff.truncated();
-        let ran = self.task.learn(&mut problem, &mut learner, &hooks)?;
+        let ran = self.task.learn(&training, &mut learner, &hooks)?;
         self.say_cut(known);
         if ran.outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
@@ -226,7 +221,7 @@ impl<'a> Setup<'a> {
         if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
             let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
-            match self.judge(&problem, &learner, &hooks, &judge, &ran.folder)? {
+            match self.judge(&training, &learner, &hooks, &judge, &ran.folder)? {
                 Judged::All(judged) => shown = format!("{shown}\n\n{}", judge.table(&judged)?),
                 Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
@@ -260,7 +255,7 @@ impl<'a> Setup<'a> {
     /// summary of a half whose training was stopped.
     fn judge<F: FromExample + FromImages>(
         &self,
-        problem: &RunInputs<'_, PromptedMdp, Sources<'_, F>>,
+        training: &Training<'_, PromptedMdp, Sources<'_, F>>,
         learner: &Models,
         hooks: &Hooks<'_, PromptedMdp, Models>,
         judge: &HybridJudge<'_>,
@@ -275,7 +270,7 @@ impl<'a> Setup<'a> {
                 let mut learner = self.learner(learns)?;
                 let path = folder.join("alone").join(name);
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
-                let outcome = self.task.learn_in(&own, problem, &mut learner, hooks)?;
+                let outcome = self.task.learn_in(&own, training, &mut learner, hooks)?;
                 if outcome.ending == Ending::Interrupted {
                     return Ok(Judged::Stopped(Box::new(outcome)));
                 }

@@ -8,10 +8,11 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Decay, Hooks, ReferenceCache, RunFolder, RunInputs, RunSummary, Settings, SettingsError, Source,
-    can_write, run, write_whole,
+    CacheKey, Decay, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, SettingsError, Source, TrainError,
+    Training, can_write, write_whole,
 };
 use mdp::Mdp;
+use objectives::Objective;
 use policies::{Learner, Persist};
 
 use crate::keys::{self, TRAIN};
@@ -187,14 +188,13 @@ impl Task<'_> {
     /// Trains in the run's folder; the same code for every kind of problem.
     fn learn<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &mut self,
-        problem: &mut RunInputs<'_, M, S>,
+        training: &Training<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
     ) -> Result<FinishedRun, Failure> {
-        problem.cache = self.call.values.train.reference_cache().map(PathBuf::from);
         let folder = self.folder()?;
         let lock = folder.lock()?;
-        let outcome = self.learn_in(&folder, problem, learner, hooks)?;
+        let outcome = self.learn_in(&folder, training, learner, hooks)?;
         Ok(FinishedRun { outcome, folder, _lock: lock })
     }
 
@@ -202,14 +202,37 @@ impl Task<'_> {
     fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &self,
         folder: &RunFolder,
-        problem: &RunInputs<'_, M, S>,
+        training: &Training<'_, M, S>,
         learner: &mut L,
         hooks: &Hooks<'_, M, L>,
     ) -> Result<RunSummary, Failure> {
         let reporter = self.call.reporter;
-        let monitor = &mut *reporter.monitor();
-        Ok(run(problem, learner, &self.settings, folder, hooks, monitor, reporter.stop())?)
+        let observers = Observers { monitor: &mut *reporter.monitor(), hooks: Some(hooks), stop: Some(reporter.stop()) };
+        Ok(training.run_in(learner, folder, observers)?)
     }
+
+    /// The trainer of a run, with the settings and the cache of the task.
+    fn training<'t, M: Mdp, S: Source<Mdp = M>>(
+        &self,
+        mdp: &'t M,
+        data: &'t S,
+        objective: &'t dyn Objective<Feedback = S::Feedback>,
+        key: CacheKey,
+    ) -> Training<'t, M, S> {
+        let cache = self.call.values.train.reference_cache().map(PathBuf::from);
+        Training::new(mdp, data, objective).settings(self.settings.clone()).key(key).cache(cache)
+    }
+}
+
+/// Opens the folder of a run of this crate: one with its settings.
+///
+/// # Errors
+/// It is not one.
+pub(crate) fn open_run(path: &Path) -> Result<RunFolder, TrainError> {
+    if path.is_dir() && !(path.join("config.toml").is_file() && path.join("checkpoints").is_dir()) {
+        return Err(TrainError::NotARun { path: path.to_owned(), lacks: "config.toml and checkpoints/" });
+    }
+    RunFolder::open(path)
 }
 
 /// Loads the settings with which a resumed run was started.
@@ -220,7 +243,7 @@ fn load_resumed(values: &mut Values, path: &Path) -> Result<(), Failure> {
         let text = format!("{} can't be given with `resume`: the run goes on with the settings it has", key.field);
         return Err(Failure::usage(text));
     }
-    RunFolder::open(path)?;
+    open_run(path)?;
     values.merge_file(&path.join("config.toml"))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, RunInputs, Samples, TrainError};
+use ::train::{CacheKey, Ending, Hooks, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -147,16 +147,11 @@ impl<'a> Setup<'a> {
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
         let hooks = self.hooks();
-        let mut problem = RunInputs {
-            mdp: &self.mdp,
-            data: &data,
-            held_out: held_out.as_ref(),
-            reference: needed.then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>),
-            objective,
-            key,
-            cache: None,
-        };
-        let ran = self.task.learn(&mut problem, &mut self.learner, &hooks)?;
+        let mut training = self.task.training(&self.mdp, &data, objective, key).held_out(held_out.as_ref());
+        if needed {
+            training = training.reference(self.reference.as_ref());
+        }
+        let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
         drop(hooks);
         self.finish(ran)
     }

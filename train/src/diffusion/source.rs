@@ -2,14 +2,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use mdp::chance::{self, Noise};
-use mdp::diffusion::{Condition, Prediction};
-use mdp::diffusion::{DenoisingAction, DenoisingState};
+use mdp::diffusion::{Condition, Conditioning, DenoisingAction, DenoisingState, Prediction};
 use mdp::{EpisodeOf, Piece};
 use objectives::Scores;
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
-use super::{DrawPlan, Finished, FromImages, ImageMdp, Images, Units};
+use super::{DrawPlan, Finished, FromImages, ImageExample, ImageMdp, Images, Units};
+use crate::source::spread;
 use crate::step::Slice;
 use crate::{Item, Measures, Source};
 
@@ -153,8 +153,47 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
         })
     }
 
+    /// Hashes images, conditions and draws.
+    fn fingerprint(&self) -> Result<String, BoxError> {
+        let mut hasher = blake3::Hasher::new();
+        let Self { draws, units, scheme, prediction, .. } = self;
+        let empty_share = self.empty.as_ref().map(|(share, _)| share);
+        let plan = format!("{} {} {units:?} {scheme:?} {prediction:?}", self.len(), draws.fingerprint());
+        hasher.update(format!("{plan} {empty_share:?}").as_bytes());
+        for index in spread(self.images.len()) {
+            let ImageExample { sides, preference } = self.images.example(index)?;
+            hasher.update(&preference.to_le_bytes());
+            for Finished { latent, condition } in &sides {
+                hash_condition(&mut hasher, condition);
+                hash_numbers(&mut hasher, latent);
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
     fn measure(&self, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
         measure(&self.mdp, slice, scores)
+    }
+}
+
+/// Adds a condition to a fingerprint.
+pub(super) fn hash_condition(hasher: &mut blake3::Hasher, condition: &Conditioning) {
+    let Conditioning { hidden, pooled, time_ids } = condition;
+    let parts = [
+        hidden.as_ref().map(|hidden| hidden.values.as_slice()),
+        pooled.as_deref(),
+        time_ids.as_ref().map(<[f32; 6]>::as_slice),
+    ];
+    for part in parts.into_iter().flatten() {
+        hash_numbers(hasher, part);
+    }
+}
+
+/// Adds numbers and their count to a fingerprint.
+pub(super) fn hash_numbers(hasher: &mut blake3::Hasher, numbers: &[f32]) {
+    hasher.update(&(numbers.len() as u64).to_le_bytes());
+    for number in numbers {
+        hasher.update(&number.to_le_bytes());
     }
 }
 

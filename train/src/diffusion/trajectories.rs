@@ -9,7 +9,9 @@ use objectives::Scores;
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
+use super::source::{hash_condition, hash_numbers};
 use super::{FromImages, ImageMdp, Units};
+use crate::source::spread;
 use crate::step::Slice;
 use crate::{Item, Measures, Source};
 
@@ -179,6 +181,20 @@ impl<F: FromImages> Source for TrajectorySource<'_, F> {
             }));
         }
         Ok(Item { episodes, feedback, size: decisions.len() * sides.len() })
+    }
+
+    /// Hashes the trajectories' conditions and last latents.
+    fn fingerprint(&self) -> Result<String, BoxError> {
+        let mut hasher = blake3::Hasher::new();
+        let Self { units, seed, per_example, by_decision, trajectories, .. } = self;
+        hasher.update(format!("{units:?} {seed} {per_example:?} {by_decision} {:?}", trajectories.pairs).as_bytes());
+        for (better, worse) in spread(self.len()).map(|index| trajectories.pairs[index]) {
+            for side in [better, worse] {
+                hash_condition(&mut hasher, &trajectories.conditions[side]);
+                trajectories.latents[side].last().iter().for_each(|latent| hash_numbers(&mut hasher, latent));
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     fn measure(&self, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {

@@ -78,6 +78,11 @@ where
         Ok(Item { episodes, feedback: outer.feedback, size: outer.size + inner.size })
     }
 
+    /// Joins the halves' fingerprints and weights.
+    fn fingerprint(&self) -> Result<String, BoxError> {
+        Ok(format!("{} {} {:?}", self.outer.fingerprint()?, self.inner.fingerprint()?, self.weights))
+    }
+
     fn measure(&self, slice: &Slice<Self::Mdp, Self::Feedback>, scores: Scores<'_>) -> Measures {
         let mut measures = Measures::default();
         let mut halves = (Vec::new(), Vec::new());
