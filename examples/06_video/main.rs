@@ -178,20 +178,14 @@ fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
 /// Training settings of a batch size and number of steps, with a warm-up and a cosine decay.
 fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f64) -> Settings {
     Settings {
-        seed: 0,
         batch_size,
         micro_batch_size: batch_size,
-        epochs: Some(1),
         max_steps: Some(steps),
         rate,
         warmup_steps: (steps / 20).max(1),
         decay: Decay::Cosine,
         max_gradient_norm: Some(max_gradient_norm),
-        eval_every: 0,
-        eval_examples: 0,
-        save_every: 0,
-        keep_checkpoints: 1,
-        beta: 1.0,
+        ..Settings::default()
     }
 }
 

@@ -145,13 +145,12 @@ impl Video {
         Ok((config, tensors))
     }
 
-    /// A planner that learns; it is exported with the tokenizer of the problem.
+    /// A trainable planner; it is exported with the tokenizer of the problem.
     pub(crate) fn planner(&self, (config, tensors): Parts<CausalConfig>) -> Result<CausalLm> {
         let exporter = HuggingFaceExport { extras: self.extras.clone(), ..HuggingFaceExport::default() };
         Ok(CausalLm::trainable(config, tensors, Training::new(optimizer()?))?.with_exporter(exporter))
     }
 
-    /// A trainable planner.
     /// A trainable decoder; with a decay, its export is the moving average of its weights.
     pub(crate) fn decoder(&self, (config, tensors): Parts<UNetConfig>, ema: Option<f64>) -> Result<Denoiser> {
         let training = Training { ema, ..Training::new(optimizer()?) };
