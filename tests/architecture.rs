@@ -207,6 +207,23 @@ fn only_the_command_line_prints_and_reads_the_environment() {
 }
 
 #[test]
+fn only_the_command_line_knows_a_flag() {
+    for (name, _) in MAY_KNOW.into_iter().filter(|(name, _)| !["bins", "hybrid-dpo"].contains(name)) {
+        for path in sources(&root().join(name)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+            for (number, line) in text[..end].lines().enumerate() {
+                // Cargo's own flag.
+                let line = line.replace("--features", "");
+                let flag = line.split("--").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                let of_program = line.contains("hybrid-dpo train") || line.contains("hybrid-dpo label -");
+                assert!(!flag && !of_program, "{}:{}: a flag is not for {name}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_generator_is_seeded() {
     let banned = [
         "rand::rng(",

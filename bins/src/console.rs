@@ -18,10 +18,15 @@ pub(crate) fn error(message: &str) {
     eprintln!("error: {}", with_flags(message));
 }
 
-/// The libraries' word for resuming a run, which is not a setting.
-const RESUME: &str = "`resume`";
+/// The libraries' words for verbs and flags that are no settings, and the command line's.
+const WORDS: [(&str, &str); 4] = [
+    ("`resume`", "--resume"),
+    ("`set`", "--set"),
+    ("`recipes::train`", "hybrid-dpo train"),
+    ("`label::Server`", "hybrid-dpo label"),
+];
 
-/// Replaces setting paths such as `run.out` in a library's message by flags; messages about config keys keep the path.
+/// Replaces setting paths such as `run.out` in a library's message or help by flags; messages about config keys keep the path.
 pub(crate) fn with_flags(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -35,8 +40,10 @@ pub(crate) fn with_flags(text: &str) -> String {
                 shown.push_str("--");
                 shown.push_str(field.name);
             }
-            None if &quoted[..end] == RESUME => shown.push_str("--resume"),
-            None => shown.push_str(&quoted[..end]),
+            None => {
+                let own = WORDS.iter().find(|(word, _)| *word == &quoted[..end]);
+                shown.push_str(own.map_or(&quoted[..end], |(_, shown)| shown));
+            }
         }
         rest = &quoted[end..];
     }
@@ -218,6 +225,7 @@ mod tests {
             ),
             ("key `run.out` can't be `", "key `run.out` can't be `"),
             ("go on with `resume`, or `run.out`", "go on with --resume, or --out"),
+            ("see `label::Server` `label.pairs` DIR", "see hybrid-dpo label --pairs DIR"),
             ("no quotes", "no quotes"),
         ] {
             assert_eq!(with_flags(text), shown);

@@ -273,7 +273,7 @@ fn flag(key: &'static keys::Key) -> Arg {
     let (name, kind) = (key.field.name, key.field.kind);
     let words = if let Kind::Choice(words) = kind { format!(" ({})", words.join(", ")) } else { String::new() };
     let usual = key.field.default_text().map(|text| format!(" [{text}]")).unwrap_or_default();
-    let help = format!("{}{words}{usual}", key.field.help());
+    let help = format!("{}{words}{usual}", console::with_flags(key.field.help()));
     let arg = Arg::new(name).long(name).help(help).allow_hyphen_values(true);
     let arg = match key.only {
         Some(Modality::Token) => arg.help_heading("Language models (--mdp token)"),

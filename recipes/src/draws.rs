@@ -67,7 +67,7 @@ fn inside(given: Option<&FixedDraws>, asked: usize) -> usize {
     given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
 }
 
-/// The draws of `score`: those of a draw file, else `--draws-per-pair`, 1 by default.
+/// The draws of `score`: those of a draw file, else `diffusion.draws_per_pair`, 1 by default.
 pub(crate) fn for_scores(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
     if per_example == 0 {

@@ -20,7 +20,7 @@ pub(crate) struct JudgedPairs {
 }
 
 impl JudgedPairs {
-    /// Opens a folder of pairs of this kind; with `--all-pairs` it takes every pair, with `a` preferred.
+    /// Opens a folder of pairs of this kind; with `data.all_pairs` it takes every pair, with `a` preferred.
     pub(crate) fn open(
         path: &Path,
         modality: Modality,
@@ -44,7 +44,7 @@ impl JudgedPairs {
         }
         let preferences = labels.preferences();
         if preferences.is_empty() {
-            let text = format!("{name}: nobody has judged its pairs yet; see hybrid-dpo label and judge");
+            let text = format!("{name}: nobody has judged its pairs yet; see `label::Server` and judge");
             return Err(Failure::failed(text));
         }
         let ties = preferences.iter().filter(|preference| preference.a_is_better == 0.5).count();

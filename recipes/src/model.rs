@@ -13,7 +13,7 @@ use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters};
 
-/// Loads the model that `--model` or `--reference` names.
+/// Loads the model that `model.model` or `model.reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some((base, adapter)) = embedded_base(name)? {

@@ -1,4 +1,4 @@
-//! Text data from `--data`, tokenised for a model.
+//! Text data from `data.data`, tokenised for a model.
 use std::path::Path;
 
 use datasets::pairs::Modality;
@@ -11,7 +11,7 @@ use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 use crate::{Failure, Reporter, holdout, model};
 
-/// The default number of embedded pairs in a run; `--limit` sets another.
+/// The default number of embedded pairs in a run; `data.limit` sets another.
 const BUILTIN_PAIRS: usize = 12_000;
 
 /// Losses of labelled answers, which can't use a tie.

@@ -18,7 +18,7 @@ use crate::images::latents::{conditioning, context};
 use crate::settings::Modality;
 use crate::{Call, Failure};
 
-/// The default number of captions of an embedded problem to sample trajectories for; `--limit` sets another.
+/// The default number of captions of an embedded problem to sample trajectories for; `data.limit` sets another.
 const CAPTIONS: usize = 384;
 /// Trajectories of each caption; the best and the worst become a pair.
 const EACH: usize = 3;
@@ -33,7 +33,7 @@ pub(crate) struct TrajectoryData {
     pub(crate) fingerprint: String,
 }
 
-/// Reads `--trajectories`, or samples some from the starting policy if an oracle can judge them.
+/// Reads `diffusion.trajectories`, or samples some from the starting policy if an oracle can judge them.
 pub(crate) fn open(
     call: &mut Call,
     loaded: &Loaded,
@@ -103,7 +103,7 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
     (scores[best] - scores[worst] > oracle.tie).then_some((best, worst))
 }
 
-/// Reads a file of `sample --save-trajectories`.
+/// Reads a file that `sample` wrote (`sample.save_trajectories`).
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
     let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();

@@ -19,8 +19,8 @@ pub enum TrainError {
     },
     /// The run diverged: a number that was finite became NaN or infinite.
     #[error(
-        "the run diverged after step {step}: {what}; lower the learning rate (--lr), warm up longer or clip the gradient \
-         harder"
+        "the run diverged after step {step}: {what}; lower the learning rate (`optimizer.lr`), warm up longer or clip the \
+         gradient harder"
     )]
     Diverged {
         /// Number of completed steps.

@@ -113,8 +113,8 @@ pub struct Position {
     pub key: CacheKey,
 }
 
-/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`. A run of the program has its
-/// settings there too, `config.toml`.
+/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`. A run of the program
+/// has its settings there too, `config.toml`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,

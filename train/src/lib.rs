@@ -2,7 +2,8 @@
 //!
 //! One step: the policy scores a batch of episodes and keeps a tape, the reference scores them too (or its numbers are
 //! read from a cache), the objective turns numbers and feedback into a loss and slopes, and the policy backpropagates
-//! the slopes. [`Training::run`] repeats this with schedules, evaluation, checkpoints and records; [`step::learn`] is one step.
+//! the slopes. [`Training::run`] repeats this with schedules, evaluation, checkpoints and records; [`step::learn`] is
+//! one step.
 //!
 //! The loop knows no tokens and no images: a problem is a [`Source`] of [`Item`]s and a [`policies::Learner`].
 //! [`Training`] is the trainer for your own program; [`token`], [`diffusion`] and [`hybrid`] turn data of those kinds

@@ -35,9 +35,9 @@ pub struct Settings {
 
 /// An invalid setting.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{name} is {value}, it must be {must}")]
+#[error("`{name}` is {value}, it must be {must}")]
 pub struct SettingsError {
-    /// Name of the setting.
+    /// Path of the setting.
     pub name: &'static str,
     /// The given value.
     pub value: String,
@@ -74,22 +74,22 @@ impl Settings {
     pub fn checked(self) -> Result<Self, SettingsError> {
         let refuse = |name, value: String, must| Err(SettingsError { name, value, must });
         for (name, n) in [
-            ("batch-size", Some(self.batch_size)),
-            ("micro-batch-size", Some(self.micro_batch_size)),
-            ("epochs", self.epochs),
-            ("max-steps", self.max_steps),
+            ("train.batch_size", Some(self.batch_size)),
+            ("train.micro_batch_size", Some(self.micro_batch_size)),
+            ("train.epochs", self.epochs),
+            ("train.max_steps", self.max_steps),
         ] {
             if n == Some(0) {
                 return refuse(name, "0".into(), "at least 1");
             }
         }
         if !(self.rate.is_finite() && self.rate > 0.0) {
-            return refuse("lr", self.rate.to_string(), "a positive number");
+            return refuse("optimizer.lr", self.rate.to_string(), "a positive number");
         }
         if let Some(norm) = self.max_gradient_norm
             && !(norm.is_finite() && norm > 0.0)
         {
-            return refuse("max-grad-norm", norm.to_string(), "a positive number");
+            return refuse("optimizer.max_grad_norm", norm.to_string(), "a positive number");
         }
         Ok(self)
     }
@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn nothing_is_done_no_times() {
         let checked = |epochs, max_steps| Settings { epochs, max_steps, ..plain() }.checked();
-        assert_eq!(checked(Some(0), None).unwrap_err().name, "epochs");
-        assert_eq!(checked(None, Some(0)).unwrap_err().name, "max-steps");
+        assert_eq!(checked(Some(0), None).unwrap_err().name, "train.epochs");
+        assert_eq!(checked(None, Some(0)).unwrap_err().name, "train.max_steps");
         assert!(checked(None, None).is_ok());
     }
 

@@ -47,8 +47,8 @@ pub trait Source {
 
     /// A fingerprint of the examples, for the keys of caches and runs.
     ///
-    /// Up to 64 examples, spread over the data, are hashed. By default only their shape is: sizes, numbers and weights of
-    /// the decisions, better and worse episodes. Override it where the contents can be hashed.
+    /// Up to 64 examples, spread over the data, are hashed. By default only their shape is: sizes, numbers and weights
+    /// of the decisions, better and worse episodes. Override it where the contents can be hashed.
     ///
     /// # Errors
     /// An example can't be read.

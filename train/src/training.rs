@@ -60,8 +60,8 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
 
     /// Sets the fingerprints of reference and data; a run in a folder is not resumed with others.
     ///
-    /// By default they are [`Policy::identity`] and [`Source::fingerprint`]. The latter hashes some of the examples only: give
-    /// a key of your own where data that differ elsewhere must be told apart.
+    /// By default they are [`Policy::identity`] and [`Source::fingerprint`]. The latter hashes some of the examples
+    /// only: give a key of your own where data that differ elsewhere must be told apart.
     #[must_use]
     pub fn key(self, key: CacheKey) -> Self {
         Self { key: Some(key), ..self }
@@ -216,8 +216,8 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> TrainingSteps<'_, M, L, S> {
 impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Iterator for TrainingSteps<'_, M, L, S> {
     type Item = Result<Learned, TrainError>;
 
-    /// Takes the next step; iteration ends after a failed one. The end writes the reference's numbers to the cache, if there
-    /// is one.
+    /// Takes the next step; iteration ends after a failed one. The end writes the reference's numbers to the cache, if
+    /// there is one.
     fn next(&mut self) -> Option<Self::Item> {
         if self.step >= self.schedule.total {
             let unwritten = std::mem::take(&mut self.reference.cache);

@@ -58,7 +58,7 @@ impl Format {
         Self::Demonstration,
     ];
 
-    /// The name in `--format`.
+    /// The name in `data.format`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Trl => "trl",

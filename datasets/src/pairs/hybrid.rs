@@ -1,4 +1,4 @@
-//! Judged hybrid pairs from other programs: `--format hybrid`.
+//! Judged hybrid pairs from other programs: `data.format` hybrid.
 //!
 //! One record per line (JSON lines, a JSON array, either gzipped, or Parquet):
 //!

@@ -23,7 +23,7 @@ impl Modality {
     /// Every modality.
     pub const ALL: [Self; 3] = [Self::Token, Self::Diffusion, Self::Hybrid];
 
-    /// The name in `pairs.json` and `--mdp`.
+    /// The name in `pairs.json` and `run.mdp`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Token => "token",

@@ -159,7 +159,7 @@ fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError>
     }
     let reason = if folder.join("config.toml").is_file() && folder.join("checkpoints").is_dir() {
         let run = folder.display();
-        format!("a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}")
+        format!("a run that has not finished, so there is no model/ yet; go on with: `recipes::train` `resume` {run}")
     } else if folder.join("model_index.json").is_file() {
         format!("a diffusers folder, not a language model; {ACCEPTED}")
     } else {

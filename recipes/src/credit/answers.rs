@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::settings::Values;
 
-/// Embedded records unless `--limit` says otherwise.
+/// Embedded records unless `data.limit` says otherwise.
 const BUILTIN_RECORDS: usize = 256;
 
 /// A prompt and the answers to it.
@@ -30,7 +30,7 @@ pub(super) struct Given {
     pub(super) spans: Option<Vec<Range<usize>>>,
 }
 
-/// The answers that `--data` names.
+/// The answers that `data.data` names.
 pub(super) fn read(name: &str, values: &Values) -> Result<Vec<Asked>, Failure> {
     let limit = values.data.limit();
     if limit == Some(0) {

@@ -45,7 +45,7 @@ pub(crate) struct Loaded {
     _embedded: Option<TempDir>,
 }
 
-/// Loads the model that `--model` or `--reference` names.
+/// Loads the model that `model.model` or `model.reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
@@ -69,7 +69,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
 }
 
-/// Loads `--reference` for a model. Prediction type, noise schedule and encoders must match, or errors are not
+/// Loads `model.reference` for a model. Prediction type, noise schedule and encoders must match, or errors are not
 /// comparable.
 pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
     load_alike(name, &at::model::reference, model, values)
@@ -107,7 +107,7 @@ fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Val
     Ok(UNetFiles { path: name.into(), config, tensors })
 }
 
-/// The scheduler that `--scheduler` names, or the folder's own, with `--prediction`.
+/// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
 fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
     let own = folder.component("scheduler").map(|part| part.path.join("scheduler_config.json"));
     let path = values.model.scheduler().map(PathBuf::from).or(own);
@@ -142,7 +142,7 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
 }
 
 impl Loaded {
-    /// The latent shape that a model generates unless data sets another: `--image-size`, or the network's own.
+    /// The latent shape that a model generates unless data sets another: `data.image_size`, or the network's own.
     pub(crate) fn shape(&self, values: &Values) -> Result<LatentShape, Failure> {
         let channels = self.files.config.in_channels;
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
@@ -291,7 +291,7 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Re
     Ok(SamplerConfig { sampler, last, clip: None, guidance })
 }
 
-/// The sampler that `--sampler` and `--eta` name.
+/// The sampler that `sample.sampler` and `sample.eta` name.
 fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
     let (name, eta) = (values.sample.sampler(), values.sample.eta());
     if !(0.0..=1.0).contains(&eta) {

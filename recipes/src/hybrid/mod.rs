@@ -48,7 +48,7 @@ pub(crate) struct PromptFormat {
 }
 
 impl Files {
-    /// Loads the models that `--refiner` and `--generator` name.
+    /// Loads the models that `hybrid.refiner` and `hybrid.generator` name.
     pub(crate) fn load(values: &mut Values) -> Result<Self, Failure> {
         let (refiner, generator) = names(values)?;
         set_template(&refiner, values)?;

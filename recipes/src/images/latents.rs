@@ -126,7 +126,7 @@ fn split(latents: &Latents, n: usize, values: &Values) -> Result<(Vec<usize>, Ve
     Ok((rest, held_out))
 }
 
-/// Opens `--latents`; a share of the captions or contexts is held out.
+/// Opens `data.latents`; a share of the captions or contexts is held out.
 pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let latents = Latents::open(path, kind(values))?;
     let shape = latents.shape();

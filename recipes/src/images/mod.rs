@@ -1,4 +1,4 @@
-//! Image data from `--data` and `--latents`: finished images for a denoiser.
+//! Image data from `data.data` and `data.latents`: finished images for a denoiser.
 pub(crate) mod files;
 pub(crate) mod latents;
 mod pairs;
@@ -20,7 +20,7 @@ use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Modality, Scheme, Values};
 use crate::{Call, Failure, Reporter};
 
-/// The default number of embedded pairs in a run; `--limit` sets another.
+/// The default number of embedded pairs in a run; `data.limit` sets another.
 const BUILTIN_PAIRS: usize = 4096;
 
 /// The capacity of the text-encoding cache; a full cache is cleared.
@@ -151,7 +151,7 @@ impl ImageData {
     }
 }
 
-/// Opens the images that `--data` or `--latents` names, for a denoiser.
+/// Opens the images that `data.data` or `data.latents` names, for a denoiser.
 pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {

@@ -1,4 +1,4 @@
-//! Judged pairs of pictures from a folder that `sample --pairs` made.
+//! Judged pairs of pictures from a folder that `sample` made (`label.pairs`).
 use std::path::Path;
 use std::sync::Arc;
 

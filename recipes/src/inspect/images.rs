@@ -54,7 +54,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
     ))
 }
 
-/// The audit of pictures, at the size of a model or `--image-size`.
+/// The audit of pictures, at the size of a model or `data.image_size`.
 pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<String, Failure> {
     if is_embedded(data) {
         let named = EmbeddedImages::all().find(|(images, _)| images.name == data);

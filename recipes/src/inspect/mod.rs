@@ -48,7 +48,7 @@ pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure
 
 impl Subject {
     fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
-        // Without `--model`, the embedded model's tokenizer reads texts.
+        // Without `model.model`, the embedded model's tokenizer reads texts.
         let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
         let reader = usual(Modality::Token).model_name(ModelKind::Language);
         let Some(path) = path else {

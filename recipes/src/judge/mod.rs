@@ -123,7 +123,7 @@ pub(crate) fn judge_all(
     let mut log = JudgementLog::open(&pairs)?;
     let (name, by) = match judge {
         "people" => {
-            return Err(Failure::usage(format!("people judge with: hybrid-dpo label --pairs {}", path.display())));
+            return Err(Failure::usage(format!("people judge with: `label::Server` `label.pairs` {}", path.display())));
         }
         ORACLE => (ORACLE.to_owned(), Judge::Oracle),
         folder if Reward::is_folder(Path::new(folder)) => (labeller("reward", folder, folder.as_ref())?, Judge::Model),
@@ -280,7 +280,7 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     let unknown = || {
         Failure::failed(format!(
             "{name}: pair {index} asks for `{}`, and the oracle knows the embedded problems only ({}); people judge the rest: \
-             hybrid-dpo label",
+             `label::Server`",
             pair.request.chars().take(80).collect::<String>(),
             problems().map(|problem| problem.name).collect::<Vec<_>>().join(", ")
         ))

@@ -59,7 +59,7 @@ pub(crate) fn model_name(values: &Values) -> &str {
 /// Pictures, or pairs of them, that are made at once: bounds the memory of a step, and how long a wish to stop waits.
 const AT_ONCE: usize = 32;
 
-/// Two pictures of each prompt, `--n` times, to be judged.
+/// Two pictures of each prompt, `sample.n` times, to be judged.
 fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let values = &call.values;
     let n = values.sample.n();

@@ -144,7 +144,7 @@ impl Work<'_> {
         gallery.finish(self.call.reporter)
     }
 
-    /// Two refined prompts and two pictures per request, `--n` times. A share of the pairs skips the refiner: both
+    /// Two refined prompts and two pictures per request, `sample.n` times. A share of the pairs skips the refiner: both
     /// pictures are generated from the raw request, which trains the generator on unrefined text too.
     fn pairs(&self, path: &Path) -> Result<(), Failure> {
         let values = &self.call.values;

@@ -28,7 +28,7 @@ pub fn sample(mut call: Call<'_>) -> Result<Vec<serde_json::Value>, Failure> {
     }
 }
 
-/// Checks `--pairs` before anything is loaded.
+/// Checks `label.pairs` before anything is loaded.
 fn check_pairs(values: &Values) -> Result<(), Failure> {
     let Some(folder) = values.label.pairs() else { return Ok(()) };
     if values.sample.n() == 0 || values.sample.limit() == Some(0) {
@@ -43,7 +43,7 @@ fn check_pairs(values: &Values) -> Result<(), Failure> {
 /// A line about a finished folder of pairs.
 fn describe_pairs(n: usize, folder: &Path) -> String {
     let folder = folder.display();
-    format!("{n} pairs in {folder}; next: hybrid-dpo label --pairs {folder}")
+    format!("{n} pairs in {folder}; next: `label::Server` `label.pairs` {folder}")
 }
 
 /// Settings as the folder of pairs keeps them.

@@ -10,10 +10,10 @@ use crate::embedded::{find, is_embedded, listed, problems};
 use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter};
 
-/// Embedded prompts unless `--limit-prompts` says otherwise.
+/// Embedded prompts unless `sample.limit` says otherwise.
 const BUILTIN_PROMPTS: usize = 8;
 
-/// The prompts that `--prompts` names.
+/// The prompts that `sample.prompts` names.
 pub(crate) fn read_prompts(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let n = values.sample.limit().unwrap_or(BUILTIN_PROMPTS) as u64;
     if is_embedded(source) {
@@ -56,7 +56,7 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
     Ok(prompts)
 }
 
-/// Reads the prompts of records; of a folder with parts those of the training part, as of `--data`.
+/// Reads the prompts of records; of a folder with parts those of the training part, as of `data.data`.
 fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let source = path.display();
     let shards = datasets::reading::shards(path, Some(&datasets::SplitChoice::Train))?;

@@ -189,7 +189,7 @@ fn draw_all(
 /// Pairs that are made at once.
 const PAIRS_AT_ONCE: usize = 32;
 
-/// Two answers to each prompt, `--n` times, to be judged.
+/// Two answers to each prompt, `sample.n` times, to be judged.
 fn draw_pairs(
     call: &Call<'_>,
     makers: [&CausalLm; 2],

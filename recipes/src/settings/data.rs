@@ -30,7 +30,7 @@ section! {
         tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
         /// What to do with a broken record; skipped ones are counted
         on_bad: Broken = Broken::Fail, "on-bad";
-        /// A .safetensors file of latents and contexts that stands in for --data
+        /// A .safetensors file of latents and contexts that stands in for `data.data`
         latents: Option<String> = None, "latents";
         /// Images are resized and cropped to this; else the model's
         image_size: Option<usize> = None, "image-size";

@@ -28,7 +28,7 @@ section! {
         min_snr_gamma: f64 = 5.0, "min-snr-gamma";
         /// The share of examples shown without their caption, for classifier-free guidance
         empty_share: f64 = 0.0, "empty-share";
-        /// scheme trajectory: a file of trajectories and preferences, as sample --save-trajectories writes
+        /// scheme trajectory: a file of trajectories and preferences, as sample `sample.save_trajectories` writes
         trajectories: Option<String> = None, "trajectories";
         /// scheme trajectory: weighs decisions by their likelihood under the start over that of their maker, at most this
         importance_clip: Option<f64> = None, "importance-clip";

@@ -8,13 +8,14 @@ section! {
         refiner: Option<String> = None, "refiner";
         /// The diffusers folder that draws
         generator: Option<String> = None, "generator";
-        /// The refiner's reference; train: by default its starting weights; sample --pairs: the refiner of side b
+        /// The refiner's reference; train: by default its starting weights; sample `label.pairs`: the refiner of side b
         refiner_reference: Option<String> = None, "refiner-reference";
-        /// The generator's reference; train: by default its starting weights; sample --pairs: the generator of side b
+        /// The generator's reference; train: by default its starting weights; sample `label.pairs`: the generator of
+        /// side b
         generator_reference: Option<String> = None, "generator-reference";
         /// Which half learns; the other's numbers still count in the loss
         update: Update = Update::Both, "update";
-        /// The refiner's learning rate, if other than --lr, on the same schedule
+        /// The refiner's learning rate, if other than `optimizer.lr`, on the same schedule
         refiner_lr: Option<f64> = None, "refiner-lr";
         /// The refiner's prompt template: {request} is the request, \n a line break
         template: String = "{request}\\n".to_owned(), "request-template";

@@ -6,7 +6,7 @@ section! {
     model: Model {
         /// A Hugging Face folder, .gguf, llama2.c .bin, run folder, base+adapter, or builtin:NAME
         model: Option<String> = None, "model";
-        /// The reference policy; train: by default the starting model; sample --pairs: the model of side b
+        /// The reference policy; train: by default the starting model; sample `label.pairs`: the model of side b
         reference: Option<String> = None, "reference";
         /// Trains low-rank adapters of this rank and freezes the rest
         lora_rank: Option<usize> = None, "lora-rank";

@@ -4,11 +4,11 @@ use super::section;
 section! {
     /// Rounds of sampling, judging and training.
     rounds: Rounds {
-        /// Number of rounds: each samples pairs for --prompts, has them judged, and trains on them
+        /// Number of rounds: each samples pairs for `sample.prompts`, has them judged, and trains on them
         rounds: Option<usize> = None, "rounds";
-        /// --rounds: pairs sampled per round
+        /// `rounds.rounds`: pairs sampled per round
         pairs: usize = 512, "round-pairs";
-        /// --rounds: the reference of each; moved: the policy that sampled its pairs, fixed: the starting policy
+        /// `rounds.rounds`: the reference of each; moved: the policy that sampled its pairs, fixed: the starting policy
         reference: RoundReference = RoundReference::Moved, "round-reference";
     }
 }

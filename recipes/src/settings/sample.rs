@@ -4,7 +4,7 @@ use super::section;
 section! {
     /// How answers and pictures are drawn.
     sample: Sample {
-        /// Prompts: a file of records, .txt (one a line), or builtin:NAME; train: for --rounds
+        /// Prompts: a file of records, .txt (one a line), or builtin:NAME; train: for `rounds.rounds`
         prompts: Option<String> = None, "prompts";
         /// Answers to each prompt
         n: usize = 1, "n";
@@ -24,10 +24,10 @@ section! {
         eta: f64 = 0.0, "eta";
         /// Classifier-free guidance; 1 or less: none
         guidance: f64 = 1.0, "guidance";
-        /// A file for every latent on the way and its log-density; with --data builtin:shapes judged by the oracle
+        /// A file for every latent on the way and its log-density; with `data.data` builtin:shapes judged by the oracle
         save_trajectories: Option<String> = None, "save-trajectories";
-        /// Share of sampled pairs (--pairs, --rounds, builtin:chimera) that skip the refiner: both pictures are
-        /// generated from the raw request
+        /// Share of sampled pairs (`label.pairs`, `rounds.rounds`, builtin:chimera) that skip the refiner: both
+        /// pictures are generated from the raw request
         null_share: f64 = 0.25, "null-share";
     }
 }

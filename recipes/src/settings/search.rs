@@ -6,8 +6,9 @@ section! {
     search: Search {
         /// Search method; refinements: hybrid, beam search over refined prompts with pictures sampled for each
         method: SearchMethod = SearchMethod::Beam, "method";
-        /// Score to maximise: log-likelihood; implicit reward against --reference; ratio: log-likelihood plus the
-        /// log-ratio of --guide to --guide-reference (weak-to-strong); with --method verifier, that of --verifier
+        /// Score to maximise: log-likelihood; implicit reward against `model.reference`; ratio: log-likelihood plus the
+        /// log-ratio of `search.guide` to `search.guide_reference` (weak-to-strong); with `search.method` verifier,
+        /// that of `search.verifier`
         score: SearchScore = SearchScore::Likelihood, "score";
         /// Beam width; samples of best-of and verifier, particles of smc, candidate actions of greedy and mcts
         width: usize = 5, "width";
@@ -15,9 +16,9 @@ section! {
         budget: Option<usize> = None, "budget";
         /// Exponent of the length that a beam divides scores by: above 0 favours long answers, below 0 short ones
         length_penalty: f64 = 1.0, "length-penalty";
-        /// Stopping rule of a beam with --width finished answers, as in transformers
+        /// Stopping rule of a beam with `search.width` finished answers, as in transformers
         early_stopping: EarlyStoppingName = EarlyStoppingName::False, "early-stopping";
-        /// diverse: number of groups that --width is divided into
+        /// diverse: number of groups that `search.width` is divided into
         groups: usize = 5, "groups";
         /// diverse: penalty of an action for each row of an earlier group that took it
         diversity: f64 = 1.0, "diversity";

@@ -13,9 +13,9 @@ section! {
         batch_size: usize = Settings::DEFAULT.batch_size, "batch-size";
         /// Pairs computed at once; changes memory, not the result
         micro_batch_size: usize = Settings::DEFAULT.micro_batch_size, "micro-batch-size";
-        /// Passes over the data; else as many as --max-steps takes, one without it
+        /// Passes over the data; else as many as `train.max_steps` takes, one without it
         epochs: Option<usize> = None, "epochs";
-        /// Ends after this many steps, whatever epochs they are; with --epochs too, at what comes first
+        /// Ends after this many steps, whatever epochs they are; with `train.epochs` too, at what comes first
         max_steps: Option<usize> = None, "max-steps";
         /// Steps between evaluations; 0: at the start and the end
         eval_every: usize = Settings::DEFAULT.eval_every, "eval-every";

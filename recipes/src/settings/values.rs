@@ -1,4 +1,4 @@
-//! Settings from four places: flags win over `--set`, `--set` over the config file, the file over defaults.
+//! Settings from four places: flags win over `set`, `set` over the config file, the file over defaults.
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl Values {
     /// There is no such setting, or it does not take the value.
     pub fn merge_set(&mut self, text: &str) -> Result<(), Failure> {
         let Some((path, value)) = text.split_once('=') else {
-            return Err(Failure::usage(format!("--set takes section.key=value, not `{text}`")));
+            return Err(Failure::usage(format!("`set` takes section.key=value, not `{text}`")));
         };
         self.merge_flag(known(path.trim())?, value.trim())
     }

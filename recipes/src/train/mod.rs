@@ -8,7 +8,7 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Decay, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, SettingsError, Source, TrainError,
+    CacheKey, Decay, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
     Training, can_write, write_whole,
 };
 use mdp::Mdp;
@@ -17,7 +17,7 @@ use policies::{Learner, Persist};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
-use crate::settings::{Modality, ScheduleName, Values, at, fields};
+use crate::settings::{Modality, ScheduleName, Values, at};
 use crate::{Call, Failure, model};
 
 /// Trains, or resumes training.
@@ -47,7 +47,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     one(call, resume.map(Path::to_owned))
 }
 
-/// Makes `--max-steps` alone determine the length of a run: default epochs do not end it earlier.
+/// Makes `train.max_steps` alone determine the length of a run: default epochs do not end it earlier.
 fn decide_length(values: &mut Values) {
     if values.train.max_steps.is_some() && !values.is_given(&at::train::epochs) {
         values.set(|settings| settings.train.epochs = None);
@@ -269,10 +269,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         keep_checkpoints: values.train.keep_checkpoints(),
         beta: values.objective.beta(),
     };
-    settings.checked().map_err(|SettingsError { name, value, must }| {
-        let field = fields().find(|field| field.name == name).map_or(name.to_owned(), ToString::to_string);
-        Failure::usage(format!("{field} is {value}, it must be {must}"))
-    })
+    settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// `runs/OBJECTIVE-N` with the first free N.

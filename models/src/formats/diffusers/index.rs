@@ -124,7 +124,7 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Compon
     if !config.is_file() && path.join("config.toml").is_file() && path.join("checkpoints").is_dir() {
         let run = path.display();
         let reason = format!(
-            "a run that has not finished, so there is no model/ yet; go on with: hybrid-dpo train --resume {run}"
+            "a run that has not finished, so there is no model/ yet; go on with: `recipes::train` `resume` {run}"
         );
         return Err(ModelError::format(path, reason));
     }

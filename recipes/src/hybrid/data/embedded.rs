@@ -13,7 +13,7 @@ use crate::embedded::{EmbeddedHybrid, find, listed, problems};
 use crate::hybrid::Files;
 use crate::settings::Values;
 
-/// The default number of embedded pairs in a run; `--limit` sets another.
+/// The default number of embedded pairs in a run; `data.limit` sets another.
 const BUILTIN_PAIRS: usize = 2048;
 
 /// The pairs of an embedded problem, generated on demand.

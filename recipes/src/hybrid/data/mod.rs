@@ -1,4 +1,4 @@
-//! Preferences over refined prompts and pictures, from `--data`, for both halves.
+//! Preferences over refined prompts and pictures, from `data.data`, for both halves.
 mod disk;
 mod embedded;
 
@@ -134,7 +134,7 @@ impl Images for PairData<'_> {
     }
 }
 
-/// Opens the pairs of `--data`.
+/// Opens the pairs of `data.data`.
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {

@@ -1,8 +1,8 @@
-//! `train --rounds`: iterated sampling of pairs, judging, and training on them.
+//! `train` with `rounds.rounds`: iterated sampling of pairs, judging, and training on them.
 //!
-//! A round runs verbs in a row: `sample --pairs`, `judge`, `train --data`, and for its result `sample --pairs
-//! --reference` against the starting policy, `judge`. All outputs of a round stay in its folder, and existing ones are
-//! not made again, so that stopped rounds can be resumed.
+//! A round runs verbs in a row: `sample` into `label.pairs`, `judge`, `train` on `data.data`, and for its result
+//! `sample` with the starting policy as `model.reference`, `judge`. All outputs of a round stay in its folder, and
+//! existing ones are not made again, so that stopped rounds can be resumed.
 mod prompts;
 mod settings;
 
@@ -264,7 +264,7 @@ impl Rounds<'_> {
         }
         let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
-            self.call.reporter.info(&format!("whether it got better is for people: hybrid-dpo label --pairs {name}"));
+            self.call.reporter.info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
             return Ok(None);
         };
         Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
