@@ -128,7 +128,7 @@ fn search(asked: &Invocation) -> Result<ExitCode, Failure> {
 }
 
 /// Prints lines unless a file was named for them.
-fn print(asked: &Invocation, lines: &[serde_json::Value]) {
+fn print(asked: &Invocation, lines: &[impl std::fmt::Display]) {
     if asked.values.run.out().is_none() {
         for line in lines {
             console::result(&line.to_string());

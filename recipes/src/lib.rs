@@ -31,7 +31,7 @@
 //!     data: Data { data: problem(), limit: Some(2), ..Data::default() },
 //!     ..TokenScoring::default()
 //! };
-//! assert!(recipes::score(Call::quiet(scoring))?[0]["margin"].is_f64());
+//! assert!(recipes::score(Call::quiet(scoring))?[0].margin().is_some());
 //!
 //! let sampling = TokenSampling {
 //!     model: Model { model: Some(run), ..Model::default() },
@@ -141,7 +141,10 @@ pub use self::inspect::inspect;
 pub use self::judge::{JudgeCounts, judge};
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
-pub use self::score::score;
+pub use self::score::{
+    AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored, Scores,
+    TextScores, score,
+};
 pub use self::search::search;
 pub use self::train::{Suggestion, Trained, TrainingStatus, train};
 

@@ -265,8 +265,8 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
     })?;
     let mut margins = vec![f64::NAN; pairs.len()];
     for line in scored {
-        let index = line["index"].as_u64().unwrap_or(u64::MAX) as usize;
-        if let (Some(to), Some(margin)) = (margins.get_mut(index), line["margin"].as_f64()) {
+        let finite = line.margin().filter(|margin| margin.is_finite());
+        if let (Some(to), Some(margin)) = (margins.get_mut(line.index as usize), finite) {
             *to = margin;
         }
     }

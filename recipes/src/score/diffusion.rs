@@ -6,15 +6,14 @@ use mdp::EpisodeOf;
 use models::denoiser::Denoiser;
 use objectives::Comparison;
 use policies::Policy;
-use serde_json::{Value, json};
 use train::diffusion::{ImageMdp, ImageSource, Scheme};
-use train::{Source, can_write};
+use train::{Source, can_write, write_lines};
 
-use super::{timesteps, write_lines};
+use super::{PictureScore, PictureScores, Scored, Scores};
 use crate::denoiser::{self, Loaded};
 use crate::{Call, Failure, draws, images};
 
-pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
     let values = &call.values;
     let name = values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
     if values.data.data().is_none() && values.data.latents().is_none() {
@@ -47,21 +46,13 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
-        let line = score_pair(&mdp, &policy, reference.as_ref(), &item.episodes, beta).map_err(failed)?;
-        lines.push(with_index(index, line));
+        let scores = score_pair(&mdp, &policy, reference.as_ref(), &item.episodes, beta).map_err(failed)?;
+        lines.push(Scored { index: index as u64, scores: Scores::Pictures(scores) });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    write_lines(out.as_deref(), &lines)?;
+    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
     Ok(lines)
-}
-
-fn with_index(index: usize, line: Value) -> Value {
-    let mut whole = json!({ "index": index });
-    if let (Value::Object(whole), Value::Object(line)) = (&mut whole, line) {
-        whole.extend(line);
-    }
-    whole
 }
 
 /// The summed squared errors of both sides over all draws, and beta times the weighted margin.
@@ -71,12 +62,12 @@ fn score_pair(
     reference: Option<&Denoiser>,
     episodes: &[EpisodeOf<ImageMdp>],
     beta: f64,
-) -> Result<Value, policies::BoxError> {
+) -> Result<PictureScores, policies::BoxError> {
     let own = policy.score(mdp, episodes)?.log_probs;
     let other = reference.map(|reference| reference.score(mdp, episodes)).transpose()?.map(|scores| scores.log_probs);
     let error = |i: usize| -own.row(i).iter().sum::<f64>();
     let reference_error = |i: usize| other.as_ref().map(|scores| -scores.row(i).iter().sum::<f64>());
-    let side = |i: usize| json!({ "error": error(i), "reference_error": reference_error(i) });
+    let side = |i: usize| PictureScore { error: error(i), reference_error: reference_error(i) };
     let gain = |i: usize| {
         other.as_ref().map(|other| -> f64 {
             let rows = own.row(i).iter().zip(other.row(i)).zip(episodes[i].weights());
@@ -84,6 +75,6 @@ fn score_pair(
         })
     };
     let margin = gain(0).zip(gain(1)).map(|(chosen, rejected)| beta * (chosen - rejected));
-    let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| mdp.timestep(&piece.start)));
-    Ok(json!({ "timestep": drawn, "chosen": side(0), "rejected": side(1), "margin": margin }))
+    let timestep = episodes[0].pieces.iter().filter_map(|piece| mdp.timestep(&piece.start)).collect();
+    Ok(PictureScores { timestep, chosen: side(0), rejected: side(1), margin })
 }

@@ -5,17 +5,16 @@ use mdp::hybrid::{Half, Runs};
 use mdp::{EpisodeOf, Steps};
 use objectives::Comparison;
 use policies::{BoxError, Pair, Policy};
-use serde_json::{Value, json};
 use train::diffusion::{ImageSource, Scheme};
 use train::hybrid::HybridSource;
 use train::token::TokenSource;
-use train::{Source, can_write};
+use train::{Source, can_write, write_lines};
 
-use super::{timesteps, write_lines};
+use super::{RefinedScore, RefinedScores, Scored, Scores};
 use crate::hybrid::{Files, Frozen, NAMES, PromptedMdp, data, weights};
 use crate::{Call, Failure, denoiser, draws};
 
-pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
     if call.values.data.data().is_none() {
         return Err(Failure::usage("score needs `data.data`: a pair folder, or hybrid records"));
     }
@@ -49,47 +48,48 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     for index in 0..source.len() {
         let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
         let episodes = source.item(index).map_err(failed)?.episodes;
-        lines.push(line(index, &mdp, &policy, reference.as_ref(), &episodes).map_err(failed)?);
+        let scores = score_pair(&mdp, &policy, reference.as_ref(), &episodes).map_err(failed)?;
+        lines.push(Scored { index: index as u64, scores: Scores::Refined(scores) });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    write_lines(out.as_deref(), &lines)?;
+    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
     Ok(lines)
 }
 
 /// Scores the episodes of a pair by both halves, with each half's margin.
-fn line(
-    index: usize,
+fn score_pair(
     mdp: &PromptedMdp,
     policy: &dyn Policy<PromptedMdp>,
     reference: Option<&Frozen>,
     episodes: &[EpisodeOf<PromptedMdp>],
-) -> Result<Value, BoxError> {
+) -> Result<RefinedScores, BoxError> {
     let (own, runs) = (policy.score(mdp, episodes)?.log_probs, Runs::of(episodes));
     let (own_words, own_errors) = runs.unweave(&own);
     let (weigh_words, weigh_errors) = runs.unweave(&mdp::weights(episodes));
     let other = reference.map(|reference| reference.score(mdp, episodes)).transpose()?;
     let other = other.map(|other| runs.unweave(&other.log_probs));
-    let side = |i: usize| {
-        json!({
-            "log_probs": own_words.row(i), "error": -own_errors.row(i).iter().sum::<f64>(),
-            "reference_log_probs": other.as_ref().map(|(words, _)| words.row(i)),
-            "reference_error": other.as_ref().map(|(_, errors)| -errors.row(i).iter().sum::<f64>()),
-        })
+    let side = |i: usize| RefinedScore {
+        log_probs: own_words.row(i).to_vec(),
+        error: -own_errors.row(i).iter().sum::<f64>(),
+        reference_log_probs: other.as_ref().map(|(words, _)| words.row(i).to_vec()),
+        reference_error: other.as_ref().map(|(_, errors)| -errors.row(i).iter().sum::<f64>()),
     };
     let margins = other
         .as_ref()
         .map(|(words, errors)| (gain(&own_words, words, &weigh_words), gain(&own_errors, errors, &weigh_errors)));
-    let drawn = timesteps(episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
+    let timestep = episodes[0].pieces.iter().filter_map(|piece| match &piece.start {
         Half::Inner(state) => mdp.inner.timestep(state),
         Half::Outer(_) => None,
-    }));
-    Ok(json!({
-        "index": index, "timestep": drawn, "chosen": side(0), "rejected": side(1),
-        "margin_refiner": margins.map_or(Value::Null, |(words, _)| words.into()),
-        "margin_generator": margins.map_or(Value::Null, |(_, pictures)| pictures.into()),
-        "margin": margins.map_or(Value::Null, |(words, pictures)| (words + pictures).into()),
-    }))
+    });
+    Ok(RefinedScores {
+        timestep: timestep.collect(),
+        chosen: side(0),
+        rejected: side(1),
+        margin_refiner: margins.map(|(words, _)| words),
+        margin_generator: margins.map(|(_, pictures)| pictures),
+        margin: margins.map(|(words, pictures)| words + pictures),
+    })
 }
 
 /// The weighted log-ratio of the first episode minus that of the second.

@@ -1,20 +1,21 @@
 //! `score`.
 mod diffusion;
 mod hybrid;
+mod scored;
 mod token;
 
-use std::path::Path;
-
-use serde_json::Value;
-
+pub use self::scored::{
+    AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored,
+    Scores, TextScores,
+};
 use crate::settings::{Modality, Values};
 use crate::{Call, Failure, denoiser};
 
-/// Scores every example of a data set: a line for each, also written to `run.out` where that names a file.
+/// Scores every example of a data set; the scores are also written to `run.out` where that names a file.
 ///
 /// # Errors
 /// Invalid settings; files that can't be read or written.
-pub fn score(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+pub fn score(mut call: Call<'_>) -> Result<Vec<Scored>, Failure> {
     if call.values.run.mdp() != Modality::Token {
         // The config file of a training run may set another share.
         call.values.set(|settings| settings.data.eval_share = 0.0);
@@ -27,17 +28,6 @@ pub fn score(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
             diffusion::score(&call)
         }
     }
-}
-
-/// The timesteps of a pair's draws: a number for one draw, else a list.
-fn timesteps(drawn: impl IntoIterator<Item = usize>) -> Value {
-    let drawn: Vec<usize> = drawn.into_iter().collect();
-    if let [one] = drawn[..] { one.into() } else { drawn.into() }
-}
-
-/// Writes lines to a file atomically, if one is named.
-fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
-    Ok(out.map_or(Ok(()), |out| train::write_lines(out, lines))?)
 }
 
 /// beta, the strength of the pull to the reference, which multiplies margins.

@@ -7,13 +7,12 @@ use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, Steps};
 use models::causal::CausalLm;
 use policies::Policy;
-use serde_json::{Value, json};
-use train::can_write;
+use train::{can_write, write_lines};
 
-use super::write_lines;
+use super::{AnswerScore, AnswerScores, Scored, Scores, TextScores};
 use crate::{Call, Failure, model, text};
 
-pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
     let mut values = call.values.clone();
     let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
     let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs `data.data`"))?;
@@ -51,7 +50,7 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
         bar.set_position(to as u64);
     }
     bar.finish_and_clear();
-    write_lines(out.as_deref(), &lines)?;
+    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
     Ok(lines)
 }
 
@@ -62,7 +61,7 @@ fn score_examples(
     reference: Option<&CausalLm>,
     examples: &[Example],
     beta: f64,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Scored>, Failure> {
     let episodes: Vec<_> = examples
         .iter()
         .flat_map(|example| {
@@ -82,31 +81,26 @@ fn score_examples(
 }
 
 /// An example whose responses are the rows from `at` on.
-fn line(example: &Example, at: usize, log_probs: &Steps, reference: Option<&Steps>, beta: f64) -> Value {
-    let answer = |i: usize| {
-        json!({
-            "tokens": example.responses[i],
-            "log_probs": log_probs.row(at + i),
-            "reference_log_probs": reference.map(|r| r.row(at + i)),
-        })
+fn line(example: &Example, at: usize, log_probs: &Steps, reference: Option<&Steps>, beta: f64) -> Scored {
+    let answer = |i: usize| AnswerScore {
+        tokens: example.responses[i].clone(),
+        log_probs: log_probs.row(at + i).to_vec(),
+        reference_log_probs: reference.map(|r| r.row(at + i).to_vec()),
     };
     let ratio = |i: usize| {
         let own: f64 = log_probs.row(at + i).iter().sum();
         reference.map(|r| own - r.row(at + i).iter().sum::<f64>())
     };
-    let mut line = json!({"index": example.index, "prompt_tokens": example.prompt.as_ref()});
-    match example.kind {
-        ExampleKind::Pair => {
-            line["chosen"] = answer(0);
-            line["rejected"] = answer(1);
-            line["margin"] = json!(ratio(0).zip(ratio(1)).map(|(c, r)| beta * (c - r)));
-        }
-        ExampleKind::Ranked => line["ranked"] = (0..example.responses.len()).map(answer).collect(),
-        ExampleKind::Labelled { desirable } => {
-            line["completion"] = answer(0);
-            line["label"] = json!(desirable);
-        }
-        ExampleKind::Demonstration => line["completion"] = answer(0),
-    }
-    line
+    let answers = match example.kind {
+        ExampleKind::Pair => AnswerScores::Pair {
+            chosen: answer(0),
+            rejected: answer(1),
+            margin: ratio(0).zip(ratio(1)).map(|(c, r)| beta * (c - r)),
+        },
+        ExampleKind::Ranked => AnswerScores::Ranked { ranked: (0..example.responses.len()).map(answer).collect() },
+        ExampleKind::Labelled { desirable } => AnswerScores::Labelled { completion: answer(0), label: desirable },
+        ExampleKind::Demonstration => AnswerScores::Demonstration { completion: answer(0) },
+    };
+    let scores = Scores::Texts(TextScores { prompt_tokens: example.prompt.to_vec(), answers });
+    Scored { index: example.index, scores }
 }
