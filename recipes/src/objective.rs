@@ -16,9 +16,17 @@ pub(crate) enum AnyObjective {
     Demonstrations(BoxObjective<Demonstration>),
 }
 
+/// The loss's own beta. In a hybrid it is 1: the weights of the decisions carry beta and gamma.
+pub(crate) fn beta(values: &Values) -> f64 {
+    match values.run.mdp() {
+        Modality::Hybrid => 1.0,
+        Modality::Token | Modality::Diffusion => values.objective.beta(),
+    }
+}
+
 /// The loss that the settings name.
 pub(crate) fn choose(values: &Values) -> Result<AnyObjective, Failure> {
-    let (beta, smoothing) = (values.objective.beta(), values.objective.label_smoothing());
+    let (beta, smoothing) = (beta(values), values.objective.label_smoothing());
     let name = values.objective.name();
     let reduction = if values.objective.per_token() { Reduction::PerToken } else { Reduction::Sum };
     let sft_weight = values.objective.sft_weight();

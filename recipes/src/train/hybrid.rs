@@ -43,7 +43,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The loss of the settings. The decisions' weights carry beta and gamma, so the loss itself has beta 1.
+/// The loss of the settings.
 pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
     let name = values.objective.name();
     if !OBJECTIVES.contains(&name) {
@@ -54,9 +54,7 @@ pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
         return Err(Failure::usage(text));
     }
     weights(values)?;
-    let mut own = values.clone();
-    own.set(|settings| settings.objective.beta = 1.0);
-    choose(&own)
+    choose(values)
 }
 
 /// Trains a refiner and a generator.
@@ -70,8 +68,6 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
         return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
-    // The decisions' weights carry beta.
-    task.settings.beta = 1.0;
     let setup = Setup { task, files: &files, mdp: &mdp, reference, data: &data, units };
     setup.describe()?;
     match objective {

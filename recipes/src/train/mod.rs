@@ -16,7 +16,7 @@ use objectives::Objective;
 use policies::{Learner, Persist};
 
 use crate::keys::{self, TRAIN};
-use crate::objective::choose;
+use crate::objective::{self, choose};
 use crate::settings::{Modality, ScheduleName, Values, at};
 use crate::{Call, Failure, model};
 
@@ -267,7 +267,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         eval_examples: values.train.eval_examples(),
         save_every: values.train.save_every(),
         keep_checkpoints: values.train.keep_checkpoints(),
-        beta: values.objective.beta(),
+        beta: objective::beta(values),
     };
     settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }
