@@ -8,7 +8,7 @@ use mdp::diffusion::Omega;
 use train::diffusion::{DrawPlan, ErrorReduction, FixedDraws, NoiseSharing, Timesteps, Units};
 
 use crate::Failure;
-use crate::settings::{NoiseName, OmegaName, ReductionName, TimestepsName, Values, at};
+use crate::settings::{DRAWS_PER_PAIR, NoiseName, OmegaName, ReductionName, TimestepsName, Values, at};
 
 /// The units of squared errors.
 pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
@@ -34,7 +34,7 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
 
 /// The draws of a training run; those from a file must cover `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
-    let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(1), values.diffusion.draw_sets());
+    let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(DRAWS_PER_PAIR), values.diffusion.draw_sets());
     for (field, n) in [(&at::diffusion::draws_per_pair, per_example), (&at::diffusion::draw_sets, sets)] {
         if n == 0 {
             return Err(Failure::usage(format!("{field} takes at least 1")));
@@ -67,9 +67,9 @@ fn inside(given: Option<&FixedDraws>, asked: usize) -> usize {
     given.and_then(|given| given.draws.first()).map_or(asked, Vec::len)
 }
 
-/// The draws of `score`: those of a draw file, else `diffusion.draws_per_pair`, 1 by default.
+/// The draws of `score`: those of a draw file, else `diffusion.draws_per_pair`.
 pub(crate) fn for_scores(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
-    let per_example = values.diffusion.draws_per_pair().unwrap_or(1);
+    let per_example = values.diffusion.draws_per_pair().unwrap_or(DRAWS_PER_PAIR);
     if per_example == 0 {
         return Err(Failure::usage("`diffusion.draws_per_pair` takes at least 1"));
     }

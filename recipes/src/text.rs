@@ -11,9 +11,6 @@ use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
 use crate::{Failure, Reporter, holdout, model};
 
-/// The default number of embedded pairs in a run; `data.limit` sets another.
-const BUILTIN_PAIRS: usize = 12_000;
-
 /// Losses of labelled answers, which can't use a tie.
 const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
 
@@ -194,13 +191,13 @@ fn embedded(
     values: &Values,
     limit: Option<usize>,
 ) -> Result<Dataset, Failure> {
-    let (split, most) = match part {
-        Part::Train => (Split::Train, limit.unwrap_or(BUILTIN_PAIRS)),
-        Part::HeldOut => (Split::Validation, values.train.eval_examples()),
-    };
     let Some(texts) = EmbeddedTexts::all().find(|texts| texts.name == name) else {
         let known = listed(EmbeddedTexts::all().map(|texts| texts.name));
         return Err(Failure::usage(format!("there is no embedded data `{name}`; there are {known}")));
+    };
+    let (split, most) = match part {
+        Part::Train => (Split::Train, limit.unwrap_or(texts.usual_n)),
+        Part::HeldOut => (Split::Validation, values.train.eval_examples()),
     };
     let records = (texts.records)(values.run.seed(), split, most as u64);
     Ok(Dataset::from_records(name, records, tokenise, OnBad::Fail)?)

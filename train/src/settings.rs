@@ -52,6 +52,9 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The usual gradient clipping norm, that of the original DPO code.
+    pub const MAX_GRADIENT_NORM: f64 = 10.0;
+
     /// One pass in batches of 64, with the paper's learning rate and warm-up.
     pub const DEFAULT: Self = Self {
         seed: 0,
@@ -62,7 +65,7 @@ impl Settings {
         rate: 5e-7,
         warmup_steps: 150,
         decay: Decay::Constant,
-        max_gradient_norm: Some(10.0),
+        max_gradient_norm: Some(Self::MAX_GRADIENT_NORM),
         eval_every: 0,
         eval_examples: 256,
         save_every: 0,

@@ -19,7 +19,7 @@ use models::vae::Vae;
 use tempfile::TempDir;
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
-use crate::settings::{Field, PredictionName, SamplerName, Scheme, Values, at};
+use crate::settings::{Field, OptimizerName, PredictionName, SamplerName, Scheme, Settings, Values, at};
 use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
@@ -30,8 +30,17 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
-/// The default beta, the strength of the pull to the reference; docs/diffusion.md has its units.
-pub(crate) const USUAL_BETA: f64 = 2000.0;
+/// The usual settings of a denoiser's loss and optimiser; docs/diffusion.md has the units of beta.
+fn general(settings: &mut Settings) {
+    settings.objective.beta = 2000.0;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = 1e-6;
+}
+
+/// Defaults of runs and scores of denoisers.
+pub(crate) fn general_presets(values: &mut Values) {
+    values.preset(general);
+}
 
 /// A denoiser with its scheduler, autoencoder and text encoders.
 pub(crate) struct Loaded {

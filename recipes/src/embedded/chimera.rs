@@ -6,13 +6,16 @@ use super::{
     AnyOracle, EmbeddedHybrid, EmbeddedImages, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ImageExample, ModelKind,
     Oracle, RefinedPair,
 };
-use crate::settings::{Modality, ScheduleName, Settings};
+use crate::settings::{Decay, Modality, Settings};
 
 /// The refiner's prompt template.
 const TEMPLATE: &str = "request: {request}\\nprompt:";
 
 /// Tokens of a request and its refined prompt.
 const MAX_LENGTH: usize = 96;
+
+/// The number of pairs in a run.
+const N_PAIRS: usize = 2048;
 
 pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     name: "builtin:chimera",
@@ -31,11 +34,13 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     ],
     texts: &[EmbeddedTexts {
         name: "builtin:chimera-refiner-demonstrations",
+        usual_n: 12_000,
         records: |seed, split, n| Box::new(ChimeraProblem::new(seed).refinement_records(split, n)),
         wrong_spans: None,
     }],
     images: &[EmbeddedImages {
         name: "builtin:chimera-generator-demonstrations",
+        usual_n: 4096,
         edge: EDGE,
         example: |seed, split, index| {
             let shown = ChimeraProblem::new(seed).demonstration(split, index);
@@ -47,6 +52,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     hybrid: Some(EmbeddedHybrid {
         template: TEMPLATE,
         max_length: MAX_LENGTH,
+        usual_n: N_PAIRS,
         edge: EDGE,
         pair: |seed, null_share, split, index| {
             let pair = ChimeraProblem::new(seed).with_null_share(null_share).pair(split, index);
@@ -76,7 +82,7 @@ fn run(settings: &mut Settings) {
     TEMPLATE.clone_into(&mut settings.hybrid.template);
     settings.hybrid.compare = true;
     settings.data.data = Some("builtin:chimera".to_owned());
-    settings.data.limit = Some(2048);
+    settings.data.limit = Some(N_PAIRS);
     settings.data.max_length = MAX_LENGTH;
     settings.objective.beta = 0.3;
     settings.objective.gamma = 100.0;
@@ -84,7 +90,7 @@ fn run(settings: &mut Settings) {
     settings.optimizer.lr = 1e-4;
     settings.hybrid.refiner_lr = Some(1e-3);
     settings.optimizer.warmup_steps = 10;
-    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.schedule = Decay::Cosine;
     settings.optimizer.max_grad_norm = 1.0;
     settings.train.batch_size = 8;
     settings.train.micro_batch_size = 8;

@@ -10,6 +10,8 @@ use super::{EmbeddedProblem, problems};
 /// Records for a language model.
 pub(crate) struct EmbeddedTexts {
     pub(crate) name: &'static str,
+    /// The number of examples in a run; `data.limit` sets another.
+    pub(crate) usual_n: usize,
     /// The first `n` records of a split, by seed.
     pub(crate) records: fn(u64, Split, u64) -> Box<dyn Iterator<Item = PreferenceRecord>>,
     /// The wrong spans of an answer to a prompt, in characters, where they are known.
@@ -22,6 +24,8 @@ pub(crate) type WrongSpans = fn(&str, &str) -> Option<Vec<Range<usize>>>;
 /// Pictures for a denoiser.
 pub(crate) struct EmbeddedImages {
     pub(crate) name: &'static str,
+    /// The number of examples in a run; `data.limit` sets another.
+    pub(crate) usual_n: usize,
     /// Height and width of its pictures.
     pub(crate) edge: usize,
     pub(crate) example: fn(u64, Split, u64) -> ImageExample,
@@ -45,6 +49,8 @@ pub(crate) struct EmbeddedHybrid {
     pub(crate) max_length: usize,
     /// Height and width of its pictures.
     pub(crate) edge: usize,
+    /// The number of pairs in a run; `data.limit` sets another.
+    pub(crate) usual_n: usize,
     /// The pair of an index in a split, by seed and share of pairs without a refiner.
     pub(crate) pair: fn(u64, f64, Split, u64) -> RefinedPair,
     /// The pair's pictures; a separate function, so that texts can be read without drawing them.

@@ -3,7 +3,7 @@ use datasets::synthetic::shapes::{EDGE, Oracle as Judge, ShapesProblem, Scene, S
 
 use super::model::denoiser_files;
 use super::{AnyOracle, EmbeddedImages, EmbeddedModel, EmbeddedProblem, ImageExample, ModelKind, Oracle};
-use crate::settings::{Loss, Modality, OptimizerName, ReductionName, ScheduleName, Scheme, Settings, Values};
+use crate::settings::{Decay, Loss, Modality, OptimizerName, ReductionName, Scheme, Settings, Values};
 
 pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     name: "builtin:shapes",
@@ -13,6 +13,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     images: &[
         EmbeddedImages {
             name: "builtin:shapes",
+            usual_n: 4096,
             edge: EDGE,
             example: |seed, split, index| {
                 let pair = ShapesProblem::new(seed).pair(split, index);
@@ -23,6 +24,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         },
         EmbeddedImages {
             name: "builtin:shapes-demonstrations",
+            usual_n: 4096,
             edge: EDGE,
             example: |seed, split, index| {
                 let shown = ShapesProblem::new(seed).demonstration(split, index);
@@ -72,7 +74,7 @@ fn run(settings: &mut Settings) {
     settings.optimizer.name = OptimizerName::Adamw;
     settings.optimizer.lr = 5e-4;
     settings.optimizer.warmup_steps = 10;
-    settings.optimizer.schedule = ScheduleName::Cosine;
+    settings.optimizer.schedule = Decay::Cosine;
     settings.optimizer.max_grad_norm = 1.0;
     settings.train.batch_size = 8;
     settings.train.micro_batch_size = 8;

@@ -18,11 +18,13 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     texts: &[
         EmbeddedTexts {
             name: "builtin:tldr",
+            usual_n: 12_000,
             records: |seed, split, n| Box::new(TldrProblem::new(seed).pair_records(split, n)),
             wrong_spans: Some(wrong_spans),
         },
         EmbeddedTexts {
             name: "builtin:tldr-demonstrations",
+            usual_n: 12_000,
             records: |seed, split, n| Box::new(TldrProblem::new(seed).demonstration_records(split, n)),
             wrong_spans: Some(wrong_spans),
         },

@@ -20,9 +20,6 @@ use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Modality, Scheme, Values};
 use crate::{Call, Failure, Reporter};
 
-/// The default number of embedded pairs in a run; `data.limit` sets another.
-const BUILTIN_PAIRS: usize = 4096;
-
 /// The capacity of the text-encoding cache; a full cache is cleared.
 const TEXTS_KEPT: usize = 4096;
 
@@ -211,7 +208,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, F
     let part = |split, n| -> Arc<dyn Images> {
         Arc::new(DrawnImages { data, seed, split, n, captions: Arc::clone(&captions) })
     };
-    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
+    let n = values.data.limit().unwrap_or(data.usual_n);
     let n_held_out = values.train.eval_examples();
     Ok(ImageData {
         train: part(Split::Train, n),

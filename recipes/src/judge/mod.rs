@@ -11,7 +11,7 @@ use train::statistics::wilson;
 
 use self::reward::Reward;
 use crate::embedded::{Oracle, problems};
-use crate::settings::{Broken, Values, at};
+use crate::settings::{Broken, DRAWS_PER_PAIR, Values, at};
 use crate::train::open_run;
 use crate::{Call, Failure, Reporter, score};
 
@@ -249,7 +249,7 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
             *reference = reference.take().or(start);
         }
         if pairs.modality() != Modality::Token {
-            let draws = settings.diffusion.draws_per_pair.unwrap_or(1).max(DRAWS);
+            let draws = settings.diffusion.draws_per_pair.unwrap_or(DRAWS_PER_PAIR).max(DRAWS);
             settings.diffusion.draws_per_pair = Some(draws);
         }
         settings.model.model = Some(run.to_owned());

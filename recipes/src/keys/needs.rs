@@ -3,7 +3,7 @@
 //! Each setting of the table states its own: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
-use crate::settings::{Field, Modality, Scheme, TimestepsName, Values, at};
+use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, TimestepsName, Values, at};
 
 use super::Verbs;
 
@@ -233,7 +233,7 @@ impl Usage<'_> {
     /// Whether timesteps are stratified with a single stratum.
     pub(super) fn has_one_stratum(&self) -> bool {
         let diffusion = &self.values.diffusion;
-        diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(1) < 2
+        diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(DRAWS_PER_PAIR) < 2
     }
 
     /// Whether answers, their model or their prompts depend on the seed.

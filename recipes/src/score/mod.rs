@@ -24,7 +24,7 @@ pub fn score(mut call: Call<'_>) -> Result<Vec<Scored>, Failure> {
         Modality::Token => token::score(&call),
         Modality::Hybrid => hybrid::score(&mut call),
         Modality::Diffusion => {
-            call.values.preset(|settings| settings.objective.beta = denoiser::USUAL_BETA);
+            denoiser::general_presets(&mut call.values);
             diffusion::score(&call)
         }
     }

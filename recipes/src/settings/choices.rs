@@ -3,6 +3,7 @@
 use datasets::pairs::Modality;
 use serde::{Deserialize, Serialize};
 use toml::Value;
+use train::Decay;
 
 use super::{Kind, Setting};
 
@@ -106,16 +107,6 @@ choices! {
         Adamw = "adamw",
         /// Stochastic gradient descent.
         Sgd = "sgd",
-    }
-
-    /// The learning-rate schedule after the warm-up.
-    ScheduleName {
-        /// A constant rate.
-        Constant = "constant",
-        /// Linear decay to 0.
-        Linear = "linear",
-        /// Cosine decay to 0.
-        Cosine = "cosine",
     }
 
     /// Defaults of known runs.
@@ -382,6 +373,27 @@ impl Setting for Modality {
     }
 }
 
+/// The words of [`Decay`].
+const DECAYS: &[&str] = &["constant", "linear", "cosine"];
+
+/// The learning-rate schedule after the warm-up, an enum of `train`.
+impl Setting for Decay {
+    const KIND: Kind = Kind::Choice(DECAYS);
+    type Read<'a> = Self;
+
+    fn read(&self) -> Self {
+        *self
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Value::try_from(self).ok()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        value.clone().try_into().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,5 +401,13 @@ mod tests {
     #[test]
     fn modalities_have_their_names() {
         assert_eq!(Modality::ALL.map(Modality::name)[..], *MODALITIES);
+    }
+
+    #[test]
+    fn decays_have_their_words() {
+        let words = [Decay::Constant, Decay::Linear, Decay::Cosine].map(|decay| decay.to_value().unwrap());
+        assert_eq!(words.each_ref().map(|word| word.as_str().unwrap())[..], *DECAYS);
+        assert_eq!(words.map(|word| Decay::from_value(&word).unwrap()), [Decay::Constant, Decay::Linear, Decay::Cosine]);
+        assert!(Decay::from_value(&Value::String("none".to_owned())).is_none());
     }
 }

@@ -1,6 +1,9 @@
 use super::choices::{NoiseName, OmegaName, ReductionName, Scheme, TimestepsName};
 use super::section;
 
+/// Decisions inside one sigmoid where `diffusion.draws_per_pair` names no number; of trajectories it is all of them.
+pub(crate) const DRAWS_PER_PAIR: usize = 1;
+
 section! {
     /// How finished images become scored decisions.
     diffusion: Diffusion {

@@ -28,6 +28,7 @@ use toml::Value;
 pub use self::choices::*;
 pub use self::credit::Credit;
 pub use self::data::Data;
+pub(crate) use self::diffusion::DRAWS_PER_PAIR;
 pub use self::diffusion::Diffusion;
 pub use self::hybrid::Hybrid;
 pub use self::judge::Judge;
@@ -43,6 +44,7 @@ pub use self::search::Search;
 pub use self::setting::Setting;
 pub use self::train::Train;
 pub use self::values::Values;
+pub use ::train::Decay;
 pub use datasets::pairs::Modality;
 
 /// All settings there are, by section; each is read where it applies.

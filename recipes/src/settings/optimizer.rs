@@ -1,6 +1,6 @@
-use super::choices::{OptimizerName, ScheduleName};
+use super::choices::OptimizerName;
 use super::section;
-use ::train::Settings;
+use ::train::{Decay, Settings};
 
 section! {
     /// The optimiser and its learning rate.
@@ -16,8 +16,8 @@ section! {
         /// Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it
         warmup_steps: usize = Settings::DEFAULT.warmup_steps, "warmup-steps";
         /// The learning rate after the warm-up
-        schedule: ScheduleName = ScheduleName::Constant, "schedule";
+        schedule: Decay = Settings::DEFAULT.decay, "schedule";
         /// Longer gradients are scaled down to this norm
-        max_grad_norm: f64 = 10.0, "max-grad-norm";
+        max_grad_norm: f64 = Settings::MAX_GRADIENT_NORM, "max-grad-norm";
     }
 }

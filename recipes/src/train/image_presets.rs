@@ -17,11 +17,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
         ));
     }
     // Later presets win over earlier ones.
-    values.preset(|settings| {
-        settings.objective.beta = denoiser::USUAL_BETA;
-        settings.optimizer.name = OptimizerName::Adamw;
-        settings.optimizer.lr = 1e-6;
-    });
+    denoiser::general_presets(values);
     let sft = values.objective.name() == Loss::Sft;
     let d3po = values.objective.name() == Loss::D3po;
     if d3po {

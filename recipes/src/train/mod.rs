@@ -8,7 +8,7 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Decay, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
+    CacheKey, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
     Training, can_write, write_whole,
 };
 use mdp::Mdp;
@@ -17,7 +17,7 @@ use policies::{Learner, Persist};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
-use crate::settings::{Modality, ScheduleName, Values, at};
+use crate::settings::{Modality, Values, at};
 use crate::{Call, Failure, model};
 
 /// Trains, or resumes training.
@@ -257,11 +257,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         max_steps: values.train.max_steps(),
         rate: values.optimizer.lr(),
         warmup_steps: values.optimizer.warmup_steps(),
-        decay: match values.optimizer.schedule() {
-            ScheduleName::Linear => Decay::Linear,
-            ScheduleName::Cosine => Decay::Cosine,
-            ScheduleName::Constant => Decay::Constant,
-        },
+        decay: values.optimizer.schedule(),
         max_gradient_norm: Some(values.optimizer.max_grad_norm()),
         eval_every: values.train.eval_every(),
         eval_examples: values.train.eval_examples(),

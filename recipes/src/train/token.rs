@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, Samples, TrainError};
+use ::train::{CacheKey, Decay, Ending, Hooks, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -15,7 +15,7 @@ use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
 use crate::embedded::{owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{
-    FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
+    FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values,
 };
 use crate::text;
 use crate::{Failure, adapters, dropout, model, summary};
@@ -66,7 +66,7 @@ fn trl(settings: &mut Settings) {
     settings.optimizer.name = OptimizerName::Adamw;
     settings.optimizer.lr = 1e-6;
     settings.optimizer.warmup_steps = 0;
-    settings.optimizer.schedule = ScheduleName::Linear;
+    settings.optimizer.schedule = Decay::Linear;
     settings.optimizer.max_grad_norm = 1.0;
     settings.data.tokenization = TokenizationName::Joint;
     settings.data.max_length = 1024;
@@ -172,8 +172,7 @@ impl<'a> Setup<'a> {
             }),
             sample: (n > 0).then(|| -> Box<dyn Fn(&CausalLm) -> _> {
                 Box::new(move |learner: &CausalLm| {
-                    let sampling =
-                        GenerationConfig { eos: mdp.eos.clone(), max_new: 128, ..GenerationConfig::default() };
+                    let sampling = GenerationConfig { eos: mdp.eos.clone(), ..GenerationConfig::default() };
                     let prompts = prompts.clone();
                     crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
                         .map(|texts| Box::new(Texts(texts)) as Box<dyn Samples>)

@@ -13,9 +13,6 @@ use crate::embedded::{EmbeddedHybrid, find, listed, problems};
 use crate::hybrid::Files;
 use crate::settings::Values;
 
-/// The default number of embedded pairs in a run; `data.limit` sets another.
-const BUILTIN_PAIRS: usize = 2048;
-
 /// The pairs of an embedded problem, generated on demand.
 struct EmbeddedPairs {
     hybrid: &'static EmbeddedHybrid,
@@ -63,7 +60,7 @@ pub(super) fn open<'a>(
         return Err(Failure::failed(text));
     }
     let seed = values.run.seed();
-    let n = values.data.limit().unwrap_or(BUILTIN_PAIRS);
+    let n = values.data.limit().unwrap_or(hybrid.usual_n);
     let n_held_out = values.train.eval_examples();
     let null_share = values.sample.null_share();
     if !(0.0..=1.0).contains(&null_share) {
