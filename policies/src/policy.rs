@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +71,12 @@ pub trait Policy<M: Mdp> {
         Ok(None)
     }
 
+    /// The policy as a concrete type, for learners that compute with a reference of their own kind
+    /// ([`Learner::provide_divergence`]); `None` for others.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+
     /// Samples an episode from each state to its end, each with a generator seeded from `rng`.
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
@@ -106,6 +113,10 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
         self.as_ref().identity()
     }
 
+    fn as_any(&self) -> Option<&dyn Any> {
+        self.as_ref().as_any()
+    }
+
     fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
         self.as_ref().rollout(mdp, starts, rng)
     }
@@ -125,6 +136,15 @@ pub trait Learner<M: Mdp>: Policy<M> {
 
     /// Backpropagates slopes and adds to the gradient.
     fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
+
+    /// Provides the divergence channel, KL(reference || policy) in every state, for objectives that need it; trainers
+    /// call it before the first step. A reference that the learner already has stays.
+    ///
+    /// # Errors
+    /// The policy has no such channel (the default), or can't compute it with this reference.
+    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), BoxError> {
+        Err("the objective needs the divergence from the reference, and this policy has no such channel".into())
+    }
 
     /// Passes the accumulated gradient to `visit`, parameter by parameter; values written there replace it.
     /// Data-parallel learners sum their gradients this way.

@@ -168,6 +168,7 @@ where
         monitor: &'r mut dyn Monitor,
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
+        problem.prepare(learner)?;
         let key = problem.cache_key()?;
         let restored = folder.restore(learner)?;
         if restored.step > 0 {

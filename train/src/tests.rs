@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasets::{Example, ExampleKind};
 use mdp::token::TokenMdp;
-use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise};
+use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise, Tdpo};
 use policies::Tabular;
 
 use crate::token::{Examples, FromExample, TokenSource};
@@ -278,4 +278,16 @@ fn steps_read_and_write_the_cache() {
     // Without a reference every number must be in the cache, whose key then is another.
     let error = training().steps(&mut Tabular::new(&MDP)).unwrap_err().to_string();
     assert!(error.contains("another model"), "{error}");
+}
+
+#[test]
+fn a_channel_that_the_objective_needs_is_asked_of_the_learner() {
+    let (data, reference) = (pairs(10), Arc::new(Tabular::new(&MDP)));
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let objective = Tdpo::v2(0.1, 0.5).unwrap();
+    let training = Training::new(&MDP, &data, &objective).reference(&reference).settings(settings());
+    let error = training.steps(&mut Tabular::new(&MDP)).unwrap_err().to_string();
+    assert!(error.contains("`Tabular::with_reference`"), "{error}");
+    let mut learner = Tabular::new(&MDP).with_reference(Arc::clone(&reference));
+    assert!(training.steps(&mut learner).unwrap().all(|step| step.is_ok()));
 }

@@ -124,6 +124,7 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         if self.data.is_empty() {
             return Err(TrainError::Empty("training"));
         }
+        self.prepare(policy)?;
         let schedule = settings.schedule(self.data.len());
         let key = if self.cache.is_some() { self.cache_key()? } else { CacheKey::default() };
         let reference = Reference { policy: self.reference, cache: self.load_cache(&key)? };
@@ -152,6 +153,15 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
         let look = EvalSettings { step: 0, micro_batch_size, examples, seed, beta };
         evaluate(self.mdp, policy, &mut reference, self.objective, data, hooks, look)
+    }
+
+    /// Has the learner provide the channels that the objective needs.
+    pub(crate) fn prepare<L: Learner<M>>(&self, policy: &mut L) -> Result<(), TrainError> {
+        if self.objective.needs().divergence {
+            let failed = |source| TrainError::Policy { step: 0, source };
+            policy.provide_divergence(self.reference).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The key that was set, or the fingerprints of reference and data.

@@ -68,6 +68,12 @@ impl CausalLm {
     /// # Errors
     /// A reference with another vocabulary.
     pub fn with_reference(mut self, reference: Arc<Self>) -> Result<Self, ModelError> {
+        self.diverge_from(reference)?;
+        Ok(self)
+    }
+
+    /// As [`with_reference`](Self::with_reference), in place.
+    pub(super) fn diverge_from(&mut self, reference: Arc<Self>) -> Result<(), ModelError> {
         let (ours, theirs) = (self.config().vocabulary, reference.config().vocabulary);
         if ours != theirs {
             return Err(ModelError::Argument {
@@ -77,7 +83,7 @@ impl CausalLm {
             });
         }
         self.reference = Some(reference);
-        Ok(self)
+        Ok(())
     }
 
     /// Adds the divergence channel against the model's own base, which needs no second model in memory.
@@ -140,14 +146,13 @@ impl CausalLm {
     /// # Errors
     /// A reference with another vocabulary.
     pub fn diagnosed_against(&self, reference: Arc<Self>) -> Result<Self, ModelError> {
-        let view = Self {
-            decoder: self.decoder.view(),
-            reference: None,
-            with_diagnostics: true,
-            acting: self.acting.clone(),
-            exporter: self.exporter.clone(),
-        };
-        view.with_reference(reference)
+        self.view().with_diagnostics().with_reference(reference)
+    }
+
+    /// A view of the same weights without channels.
+    pub(super) fn view(&self) -> Self {
+        let (acting, exporter) = (self.acting.clone(), self.exporter.clone());
+        Self { acting, exporter, ..Self::with_decoder(self.decoder.view()) }
     }
 
     /// The model's config.

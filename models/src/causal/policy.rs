@@ -1,5 +1,6 @@
 //! Implements `Policy` and `Learner` for causal models in the token MDP.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use mdp::chance::fork;
@@ -127,6 +128,10 @@ impl Policy<TokenMdp> for CausalLm {
         self.cursor_by(mdp, states, &self.acting)
     }
 
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+
     fn identity(&self) -> Result<Option<String>, BoxError> {
         Ok(Some(self.decoder.fingerprint(&self.config().settings())?))
     }
@@ -153,6 +158,17 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn backward(&mut self, tape: TokenTape, slopes: &Channels) -> Result<(), BoxError> {
         Ok(self.backward_tape(tape, slopes)?)
+    }
+
+    /// The reference is another language model with the same vocabulary; the two share no state, and the weights are
+    /// not copied.
+    fn provide_divergence(&mut self, reference: Option<&dyn Policy<TokenMdp>>) -> Result<(), BoxError> {
+        if self.reference.is_some() {
+            return Ok(());
+        }
+        let reference = reference.and_then(|reference| reference.as_any()?.downcast_ref::<Self>());
+        let missing = "the objective needs the divergence from the reference, which must be a language model";
+        Ok(self.diverge_from(Arc::new(reference.ok_or(missing)?.view()))?)
     }
 
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {

@@ -223,6 +223,12 @@ where
         Ok(())
     }
 
+    /// The reference is that of [`with_reference`](Tabular::with_reference).
+    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), BoxError> {
+        let missing = "the objective needs the divergence from the reference: `Tabular::with_reference` provides it";
+        self.reference.is_some().then_some(()).ok_or_else(|| missing.into())
+    }
+
     /// Names rows by their index among the states of the table.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
         for state in self.logits.keys() {

@@ -134,9 +134,6 @@ impl<'a> Setup<'a> {
     }
 
     fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
-        if objective.needs().divergence {
-            self.learner = self.learner.with_reference(Arc::clone(&self.reference))?;
-        }
         let key = CacheKey {
             model: self.reference.fingerprint()?,
             data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
@@ -145,15 +142,19 @@ impl<'a> Setup<'a> {
         self.task.check_cache(&key)?;
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
-        let needed = objective.needs().reference || self.task.call.values.objective.name() != Loss::Sft;
         let hooks = self.hooks();
         let mut training = self.task.training(&self.mdp, &data, objective, key).held_out(held_out.as_ref());
-        if needed {
+        if self.is_compared() {
             training = training.reference(self.reference.as_ref());
         }
         let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
         drop(hooks);
         self.finish(ran)
+    }
+
+    /// Whether evaluations compare with the reference: for all losses but imitation, also those that need none.
+    fn is_compared(&self) -> bool {
+        self.task.call.values.objective.name() != Loss::Sft
     }
 
     fn hooks<'h>(&self) -> Hooks<'h, TokenMdp, CausalLm> {
@@ -162,10 +163,10 @@ impl<'a> Setup<'a> {
         let seed = self.task.settings.seed;
         let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n, seed);
         let (tokenizer, mdp) = (self.tokenizer.clone(), self.mdp.clone());
-        let with_reference = self.task.call.values.objective.name() != Loss::Sft;
+        let is_compared = self.is_compared();
         let of_mdp = mdp.clone();
         Hooks {
-            diagnose: with_reference.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
+            diagnose: is_compared.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
                 Box::new(move |learner: &CausalLm, episodes: &[_]| {
                     learner.diagnosed_against(Arc::clone(&reference))?.score(&of_mdp, episodes)
                 })
