@@ -54,3 +54,85 @@ pub struct Demonstration {
     /// Row of the episode.
     pub episode: usize,
 }
+
+/// Feedback that can be reindexed for a batch, and knows which episodes it prefers.
+pub trait Feedback: Clone {
+    /// Adds `offset` to the episode indices.
+    #[must_use]
+    fn shifted(&self, offset: usize) -> Self;
+
+    /// The better episode, if there is one.
+    fn chosen(&self) -> Option<usize>;
+
+    /// The worst episode, if there is one.
+    fn rejected(&self) -> Option<usize>;
+
+    /// All episodes it refers to, except those used only for a baseline.
+    fn sides(&self) -> Vec<usize> {
+        self.chosen().into_iter().chain(self.rejected()).collect()
+    }
+}
+
+impl Feedback for Comparison {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { first: self.first + offset, second: self.second + offset, ..*self }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        Some(self.chosen())
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        Some(self.rejected())
+    }
+}
+
+impl Feedback for Ranking {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { best_first: self.best_first.iter().map(|i| i + offset).collect() }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        self.best_first.first().copied()
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        self.best_first.last().copied()
+    }
+
+    fn sides(&self) -> Vec<usize> {
+        self.best_first.clone()
+    }
+}
+
+impl Feedback for Label {
+    fn shifted(&self, offset: usize) -> Self {
+        Self {
+            episode: self.episode + offset,
+            desirable: self.desirable,
+            mismatched: self.mismatched.map(|i| i + offset),
+        }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        self.desirable.then_some(self.episode)
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        (!self.desirable).then_some(self.episode)
+    }
+}
+
+impl Feedback for Demonstration {
+    fn shifted(&self, offset: usize) -> Self {
+        Self { episode: self.episode + offset }
+    }
+
+    fn chosen(&self) -> Option<usize> {
+        Some(self.episode)
+    }
+
+    fn rejected(&self) -> Option<usize> {
+        None
+    }
+}

@@ -80,7 +80,7 @@ mod tdpo;
 mod tests;
 
 pub use error::ObjectiveError;
-pub use feedback::{Comparison, Demonstration, Label, Ranking};
+pub use feedback::{Comparison, Demonstration, Feedback, Label, Ranking};
 pub use implicit_rewards::ImplicitRewards;
 pub use kto::Kto;
 pub use links::{

@@ -19,16 +19,11 @@ pub struct CacheKey {
 
 impl CacheKey {
     /// Refuses a key of another model or other data; `owner` describes the file at `path`.
-    pub(crate) fn check(&self, wanted: &Self, path: &Path, owner: &str) -> Result<(), TrainError> {
+    pub(crate) fn check(&self, wanted: &Self, path: &Path, owner: &'static str) -> Result<(), TrainError> {
         for (what, found, wanted) in [("model", &self.model, &wanted.model), ("data", &self.data, &wanted.data)] {
             if found != wanted {
-                let text = format!(
-                    "the {owner} belongs to another {what} (fingerprint {}, here it is {}); give it the {what} it was \
-                     made with, or delete it to start anew",
-                    short(found),
-                    short(wanted)
-                );
-                return Err(malformed(path, &text));
+                let (path, found, wanted) = (path.to_owned(), short(found).to_owned(), short(wanted).to_owned());
+                return Err(TrainError::OtherKey { path, owner, what, found, wanted });
             }
         }
         Ok(())

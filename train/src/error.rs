@@ -86,6 +86,33 @@ pub enum TrainError {
         /// The files and folders that it lacks.
         lacks: &'static str,
     },
+    /// A file is to be written where there is a folder.
+    #[error("{}: is a folder; name a file", .0.display())]
+    IsFolder(PathBuf),
+    /// The folder of a new run is not empty.
+    #[error("{}: exists and is not empty; name another folder with `run.out`, or go on with `resume`", .0.display())]
+    Occupied(PathBuf),
+    /// Another process holds the folder's lock.
+    #[error("{}: another process is training in this folder; wait for it, or stop it first", .0.display())]
+    Locked(PathBuf),
+    /// A run or a reference cache belongs to another model or other data.
+    #[error(
+        "{}: the {owner} belongs to another {what} (fingerprint {found}, here it is {wanted}); give it the {what} it was \
+         made with, or delete it to start anew",
+        path.display()
+    )]
+    OtherKey {
+        /// The folder or file.
+        path: PathBuf,
+        /// The run or the reference cache.
+        owner: &'static str,
+        /// Model or data.
+        what: &'static str,
+        /// The start of the fingerprint in the file.
+        found: String,
+        /// The start of the fingerprint here.
+        wanted: String,
+    },
     /// A file of the run is malformed.
     #[error("{}: {what}", path.display())]
     Malformed {

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use mdp::{Channels, Mdp};
-use objectives::Objective;
+use objectives::{Feedback, Objective};
 use policies::Learner;
 
 use crate::statistics::wilson;
 use crate::step::{Loss, Reference, Slice, append, evaluate_slice};
-use crate::{Feedback, Hooks, Item, Measures, Source, TrainError};
+use crate::{Hooks, Item, Measures, Source, TrainError};
 
 /// The result of an evaluation on held-out data.
 #[derive(Clone, Debug, Default)]

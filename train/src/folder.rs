@@ -35,7 +35,7 @@ pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl Display>) -
 /// It is a folder, or its parent does not exist or is not writable.
 pub fn can_write(path: &Path) -> Result<(), TrainError> {
     if path.is_dir() {
-        return Err(TrainError::Malformed { path: path.to_owned(), what: "is a folder; name a file".into() });
+        return Err(TrainError::IsFolder(path.to_owned()));
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let probe = tempfile::Builder::new().prefix(BUILDING).tempfile_in(folder);
@@ -122,12 +122,14 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Creates the folder; an existing one must be empty.
+    ///
+    /// # Errors
+    /// It is not empty, or can't be read or created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         if path.exists() {
             let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
             if entries.next().is_some() {
-                let what = "exists and is not empty; name another folder with `run.out`, or go on with `resume`";
-                return Err(TrainError::Malformed { path: path.to_owned(), what: what.into() });
+                return Err(TrainError::Occupied(path.to_owned()));
             }
         }
         for sub in ["checkpoints", "samples", "tensorboard"] {
@@ -171,10 +173,7 @@ impl RunFolder {
         let file = options.open(&path).map_err(TrainError::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => {
-                let what = "another process is training in this folder; wait for it, or stop it first";
-                Err(TrainError::Malformed { path: self.path.clone(), what: what.into() })
-            }
+            Err(fs::TryLockError::WouldBlock) => Err(TrainError::Locked(self.path.clone())),
             Err(fs::TryLockError::Error(error)) => Err(TrainError::io(&path)(error)),
         }
     }
@@ -190,6 +189,9 @@ impl RunFolder {
     }
 
     /// Saves a checkpoint atomically. Removes all but the newest `keep` (0: none is removed).
+    ///
+    /// # Errors
+    /// A file can't be written, or an old checkpoint not removed.
     pub fn save(&self, position: &Position, learner: &impl Persist, keep: usize) -> Result<PathBuf, TrainError> {
         let parent = self.join("checkpoints");
         let failed = |source| TrainError::Policy { step: position.step, source };
@@ -211,6 +213,9 @@ impl RunFolder {
     }
 
     /// The steps of the existing checkpoints, oldest first.
+    ///
+    /// # Errors
+    /// The folder can't be read.
     pub fn checkpoints(&self) -> Result<Vec<usize>, TrainError> {
         let parent = self.join("checkpoints");
         let mut steps = Vec::new();
@@ -226,6 +231,9 @@ impl RunFolder {
 
     /// Restores the newest checkpoint and removes unfinished files; a run killed before its first checkpoint starts
     /// again.
+    ///
+    /// # Errors
+    /// The checkpoint is damaged or of another kind of learner; unfinished files can't be removed.
     pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
         for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples")] {
             remove_leftovers(&parent)?;
@@ -241,6 +249,9 @@ impl RunFolder {
     }
 
     /// Exports the policy in its ecosystem's format, atomically, to `model/`.
+    ///
+    /// # Errors
+    /// A file can't be written.
     pub fn export(&self, learner: &impl Persist, step: usize) -> Result<PathBuf, TrainError> {
         let building = temporary_folder(&self.path)?;
         learner.export(building.path()).map_err(|source| TrainError::Policy { step, source })?;

@@ -65,5 +65,5 @@ pub use preferences::Preferences;
 pub use run::{Ending, RunSummary};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};
-pub use source::{Feedback, Item, Source};
+pub use source::{Item, Source};
 pub use training::{Training, TrainingSteps};

@@ -2,10 +2,10 @@
 use std::collections::BTreeMap;
 
 use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
-use objectives::{Evaluation, Objective, Scores};
+use objectives::{Evaluation, Feedback, Objective, Scores};
 use policies::{Learner, Policy};
 
-use crate::{Feedback, Item, Measures, ReferenceCache, TrainError};
+use crate::{Item, Measures, ReferenceCache, TrainError};
 
 /// A micro-batch: the episodes of several examples, with feedback indices adjusted.
 pub struct Slice<M: Mdp, F> {

@@ -236,7 +236,7 @@ fn a_folder_that_is_taken_or_is_no_run_is_refused() {
     let error = RunFolder::open(&path).unwrap_err().to_string();
     assert!(error.contains("not a run's folder"), "{error}");
     std::fs::write(path.join("mine.txt"), "x").unwrap();
-    assert!(matches!(RunFolder::create(&path), Err(TrainError::Malformed { .. })));
+    assert!(matches!(RunFolder::create(&path), Err(TrainError::Occupied(_))));
 }
 
 #[test]

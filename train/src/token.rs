@@ -5,12 +5,12 @@ use std::sync::Arc;
 use datasets::{Dataset, Example, ExampleKind};
 use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
-use objectives::{Comparison, Demonstration, Label, Ranking, Scores};
+use objectives::{Comparison, Demonstration, Feedback, Label, Ranking, Scores};
 use policies::BoxError;
 
 use crate::source::spread;
 use crate::step::Slice;
-use crate::{Feedback, Item, Measures, Samples, Showcase, Source, TrainError, write_whole};
+use crate::{Item, Measures, Samples, Showcase, Source, TrainError, write_whole};
 
 /// A generated response and its prompt.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

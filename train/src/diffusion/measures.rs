@@ -1,9 +1,9 @@
 use mdp::diffusion::DenoisingAction;
-use objectives::Scores;
+use objectives::{Feedback, Scores};
 
 use super::ImageMdp;
 use crate::step::Slice;
-use crate::{Feedback, Measures};
+use crate::Measures;
 
 /// Number of timestep bands with separate error metrics.
 const BANDS: usize = 4;

@@ -19,10 +19,8 @@ mod units;
 
 use mdp::diffusion::Condition;
 use mdp::diffusion::{DenoisingMdp, Latent};
-use objectives::{Comparison, Demonstration};
+use objectives::{Comparison, Demonstration, Feedback};
 use policies::BoxError;
-
-use crate::Feedback;
 
 pub use draws::{Draw, DrawPlan, FixedDraws, NoiseSharing, Timesteps};
 pub use source::{ImageSource, Scheme};

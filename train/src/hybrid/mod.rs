@@ -6,11 +6,11 @@
 
 use mdp::hybrid::{Handoff, Hybrid, Runs};
 use mdp::{Episode, EpisodeOf, Mdp, Steps, weights};
-use objectives::Scores;
+use objectives::{Feedback, Scores};
 use policies::BoxError;
 
 use crate::step::Slice;
-use crate::{Feedback, Item, Measures, Source};
+use crate::{Item, Measures, Source};
 
 /// Two sources zipped: items `i` of both are the two halves of example `i`. Each side of a pair has its own refinement
 /// and the result generated from it.
