@@ -59,6 +59,29 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
     ("codebook", &[]),
 ];
 
+/// The modules of `train` that are its loop, which knows no kind of problem.
+const LOOP: [&str; 16] = [
+    "cache",
+    "error",
+    "evaluate",
+    "folder",
+    "measures",
+    "metrics",
+    "observe",
+    "preferences",
+    "run",
+    "schedule",
+    "settings",
+    "source",
+    "statistics",
+    "step",
+    "tensorboard",
+    "training",
+];
+
+/// The modules of `train` for kinds of problems.
+const PROBLEMS: [&str; 4] = ["token", "diffusion", "hybrid", "pictures"];
+
 /// All that the crates of pure numbers may depend on from outside.
 const PURE: [(&str, &[&str]); 4] = [
     ("mdp", &["blake3", "rand", "rand_chacha", "serde", "thiserror"]),
@@ -278,6 +301,24 @@ fn a_model_knows_no_file() {
 }
 
 #[test]
+fn the_training_loop_knows_no_kind_of_problem() {
+    let folder = root().join("train/src");
+    for path in sources(&root().join("train")).iter().filter(|path| !path.ends_with("src/lib.rs")) {
+        let place = path.strip_prefix(&folder).unwrap().with_extension("");
+        let name = place.iter().next().unwrap().to_str().unwrap();
+        if PROBLEMS.contains(&name) {
+            continue;
+        }
+        assert!(LOOP.contains(&name), "{name} is not in the lists of modules of train");
+        let code = product_code(&fs::read_to_string(path).unwrap());
+        let words: BTreeSet<&str> = code.split("::").filter_map(|part| part.rsplit(|c: char| !is_of_name(c)).next()).collect();
+        for problem in PROBLEMS.iter().chain(&["datasets", "image", "font8x8"]) {
+            assert!(!words.contains(problem), "{}: {problem} is not for the loop", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_modules_of_datasets_form_no_circle() {
     let folder = root().join("datasets/src");
     let mut knows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -303,9 +344,12 @@ fn the_modules_of_datasets_form_no_circle() {
 fn modules_of(code: &str, depth: usize) -> BTreeSet<String> {
     assert!(!code.contains("crate::{"), "a module of the crate is named in a line of its own");
     assert!(!code.contains(&"super::".repeat(depth)), "the crate's root is called `crate`, not `super`");
-    let named =
-        code.split("crate::").skip(1).filter_map(|rest| rest.split(|c: char| c != '_' && !c.is_alphanumeric()).next());
+    let named = code.split("crate::").skip(1).filter_map(|rest| rest.split(|c: char| !is_of_name(c)).next());
     named.filter(|name| *name != "ModelError").map(str::to_owned).collect()
+}
+
+fn is_of_name(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
 }
 
 /// Asserts that no banned word is in a crate's source, comments and tests apart.
