@@ -32,6 +32,16 @@ pub(crate) fn units(values: &Values) -> Result<Units, Failure> {
     Ok(Units { reduction, half: values.diffusion.half(), horizon, omega })
 }
 
+/// The share of examples that learn without a condition.
+pub(crate) fn empty_share(values: &Values) -> Result<f64, Failure> {
+    let share = values.diffusion.empty_share();
+    if !(0.0..1.0).contains(&share) {
+        let text = format!("`diffusion.empty_share` takes a number from 0 to below 1, not {share}");
+        return Err(Failure::usage(text));
+    }
+    Ok(share)
+}
+
 /// The draws of a training run; those from a file must cover `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
     let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(DRAWS_PER_PAIR), values.diffusion.draw_sets());

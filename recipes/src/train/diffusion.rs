@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use ::train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Trajectories, TrajectorySource, Units};
 use ::train::pictures::Pictures;
-use ::train::{CacheKey, Ending, Hooks, Samples, Source};
+use ::train::{CacheKey, Hooks, Samples, Source};
 use datasets::holdout::{PromptHash, hold_out};
 use models::denoiser::Denoiser;
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
+use super::{FinishedRun, Suggestion, Task, Trained};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, ImageData};
 use crate::objective::AnyObjective;
@@ -100,12 +100,7 @@ impl<'a> Setup<'a> {
         self.describe(&draws, is_half);
         let reference = Arc::clone(&self.reference);
         let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
-        let share = values.diffusion.empty_share();
-        if !(0.0..1.0).contains(&share) {
-            return Err(Failure::usage(format!(
-                "`diffusion.empty_share` takes a number from 0 to below 1, not {share}"
-            )));
-        }
+        let share = draws::empty_share(values)?;
         let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
         let source = |images, draws: DrawPlan| {
             ImageSource::<F>::new(images, self.mdp.clone(), draws, self.units, scheme)
@@ -194,10 +189,8 @@ impl<'a> Setup<'a> {
         self.task.check_cache(&key)?;
         let sampler = PictureSampler::new(&self.task.call, &self.loaded, &self.data)?;
         let reference = Arc::clone(&self.reference);
-        let mut training = self.task.training(mdp, data, objective, key).held_out(held_out);
-        if objective.needs().reference {
-            training = training.reference(reference.as_ref());
-        }
+        let compared = objective.needs().reference.then_some(reference.as_ref() as &dyn Policy<ImageMdp>);
+        let training = self.task.training((mdp, data, objective), compared, key).held_out(held_out);
         let hooks = Hooks {
             diagnose: None,
             sample: sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
@@ -215,27 +208,20 @@ impl<'a> Setup<'a> {
 
     fn finish(
         &self,
-        FinishedRun { outcome, folder, .. }: FinishedRun,
+        ran: FinishedRun,
         sampler: &PictureSampler<'_>,
     ) -> Result<Trained, Failure> {
-        if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(&folder, outcome));
+        if ran.is_interrupted() {
+            return Ok(ran.interrupted());
         }
-        let mut table = summary::table(&outcome, None, "decisions");
+        let mut table = summary::table(&ran.outcome, None, "decisions");
         if let Some(problem) = self.data.problem {
             self.task.call.reporter.info("the oracle compares pictures of both models");
             if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference)? {
                 table = format!("{table}\n{win}");
             }
         }
-        Ok(Trained {
-            folder: folder.path().to_owned(),
-            status: TrainingStatus::Finished,
-            table,
-            pictures: sampler.wants_samples().then_some((0, outcome.steps)),
-            suggestion: Some(self.suggestion()),
-            outcome: Some(outcome),
-        })
+        Ok(ran.finished(table, sampler.wants_samples(), self.suggestion()))
     }
 
     /// The suggested next verb: sampling if the model can make pictures, else scoring.

@@ -8,7 +8,7 @@ use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Training}
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
-use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
+use super::{Suggestion, Task, Trained};
 use crate::embedded::usual;
 use crate::hybrid::data::{self, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
@@ -152,12 +152,7 @@ impl<'a> Setup<'a> {
     ) -> Result<Sources<'a, F>, Failure> {
         let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
-        let share = values.diffusion.empty_share();
-        if !(0.0..1.0).contains(&share) {
-            return Err(Failure::usage(format!(
-                "`diffusion.empty_share` takes a number from 0 to below 1, not {share}"
-            )));
-        }
+        let share = draws::empty_share(values)?;
         let empty = self.mdp.handoff.none()?;
         let pictures = ImageSource::<F>::new(data, self.mdp.inner.clone(), draws, self.units, Scheme::Forward)
             .of_prediction(self.files.generator.scheduler.prediction)
@@ -202,16 +197,14 @@ impl<'a> Setup<'a> {
         let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
         let reference = self.reference.clone();
-        let mut training = self.task.training(self.mdp, &train, objective, key).held_out(held_out.as_ref());
-        if objective.needs().reference {
-            training = training.reference(&reference);
-        }
+        let compared = objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>);
+        let training = self.task.training((self.mdp, &train, objective), compared, key).held_out(held_out.as_ref());
         let hooks = hooks(&sampler, &requests);
         let known = self.mdp.handoff.truncated();
         let ran = self.task.learn(&training, &mut learner, &hooks)?;
         self.say_cut(known);
-        if ran.outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(&ran.folder, ran.outcome));
+        if ran.is_interrupted() {
+            return Ok(ran.interrupted());
         }
         let mut shown = summary::table(&ran.outcome, None, "decisions");
         if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
@@ -222,19 +215,9 @@ impl<'a> Setup<'a> {
                 Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
-        Ok(self.trained(ran, shown, !requests.is_empty()))
-    }
-
-    fn trained(&self, FinishedRun { outcome, folder, .. }: FinishedRun, table: String, has_pictures: bool) -> Trained {
-        let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name);
-        Trained {
-            folder: folder.path().to_owned(),
-            status: TrainingStatus::Finished,
-            table,
-            pictures: has_pictures.then_some((0, outcome.steps)),
-            suggestion: Some(Suggestion::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
-            outcome: Some(outcome),
-        }
+        let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name).to_owned();
+        let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
+        Ok(ran.finished(shown, !requests.is_empty(), suggestion))
     }
 
     /// Reports the number of refined prompts that the text encoder truncated during a run, above `known`.

@@ -8,12 +8,12 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
+    CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
     Training, can_write, write_whole,
 };
 use mdp::Mdp;
 use objectives::Objective;
-use policies::{Learner, Persist};
+use policies::{Learner, Persist, Policy};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
@@ -174,6 +174,28 @@ struct FinishedRun {
     _lock: std::fs::File,
 }
 
+impl FinishedRun {
+    fn is_interrupted(&self) -> bool {
+        self.outcome.ending == Ending::Interrupted
+    }
+
+    fn interrupted(self) -> Trained {
+        Trained::interrupted(&self.folder, self.outcome)
+    }
+
+    /// The result of a run with all its steps done.
+    fn finished(self, table: String, has_pictures: bool, suggestion: Suggestion) -> Trained {
+        Trained {
+            folder: self.folder.path().to_owned(),
+            status: TrainingStatus::Finished,
+            table,
+            pictures: has_pictures.then_some((0, self.outcome.steps)),
+            suggestion: Some(suggestion),
+            outcome: Some(self.outcome),
+        }
+    }
+}
+
 impl Task<'_> {
     /// Refuses a reference cache with another key or an unwritable path, before a folder is made.
     fn check_cache(&self, key: &CacheKey) -> Result<(), Failure> {
@@ -214,13 +236,13 @@ impl Task<'_> {
     /// The trainer of a run, with the settings and the cache of the task.
     fn training<'t, M: Mdp, S: Source<Mdp = M>>(
         &self,
-        mdp: &'t M,
-        data: &'t S,
-        objective: &'t dyn Objective<Feedback = S::Feedback>,
+        (mdp, data, objective): (&'t M, &'t S, &'t dyn Objective<Feedback = S::Feedback>),
+        reference: Option<&'t dyn Policy<M>>,
         key: CacheKey,
     ) -> Training<'t, M, S> {
         let cache = self.call.values.train.reference_cache().map(PathBuf::from);
-        Training::new(mdp, data, objective).settings(self.settings.clone()).key(key).cache(cache)
+        let training = Training::new(mdp, data, objective).settings(self.settings.clone()).key(key).cache(cache);
+        reference.into_iter().fold(training, Training::reference)
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Decay, Ending, Hooks, Samples, TrainError};
+use ::train::{CacheKey, Decay, Hooks, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -11,7 +11,7 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
-use super::{FinishedRun, Suggestion, Task, Trained, TrainingStatus};
+use super::{FinishedRun, Suggestion, Task, Trained};
 use crate::embedded::{owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{
@@ -143,10 +143,8 @@ impl<'a> Setup<'a> {
         let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
         let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
         let hooks = self.hooks();
-        let mut training = self.task.training(&self.mdp, &data, objective, key).held_out(held_out.as_ref());
-        if self.is_compared() {
-            training = training.reference(self.reference.as_ref());
-        }
+        let compared = self.is_compared().then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>);
+        let training = self.task.training((&self.mdp, &data, objective), compared, key).held_out(held_out.as_ref());
         let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
         drop(hooks);
         self.finish(ran)
@@ -183,9 +181,9 @@ impl<'a> Setup<'a> {
         }
     }
 
-    fn finish(self, FinishedRun { outcome, folder, .. }: FinishedRun) -> Result<Trained, Failure> {
-        if outcome.ending == Ending::Interrupted {
-            return Ok(Trained::interrupted(&folder, outcome));
+    fn finish(self, ran: FinishedRun) -> Result<Trained, Failure> {
+        if ran.is_interrupted() {
+            return Ok(ran.interrupted());
         }
         // The oracle of embedded data compares sampled answers.
         let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
@@ -197,15 +195,9 @@ impl<'a> Setup<'a> {
             }
             None => None,
         };
-        let prompts = problem.map_or("prompts.txt", |problem| problem.name);
-        Ok(Trained {
-            folder: folder.path().to_owned(),
-            status: TrainingStatus::Finished,
-            table: summary::table(&outcome, win_rate.as_ref(), "tokens"),
-            outcome: Some(outcome),
-            pictures: None,
-            suggestion: Some(Suggestion::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),
-        })
+        let prompts = problem.map_or("prompts.txt", |problem| problem.name).to_owned();
+        let table = summary::table(&ran.outcome, win_rate.as_ref(), "tokens");
+        Ok(ran.finished(table, false, Suggestion::Sample { mdp: Modality::Token, prompts }))
     }
 }
 
