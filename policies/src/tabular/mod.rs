@@ -173,7 +173,9 @@ where
     fn identity(&self) -> Result<Option<String>, BoxError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(self.n_actions as u64).to_le_bytes());
-        self.logits.values().flatten().for_each(|logit| drop(hasher.update(&logit.to_le_bytes())));
+        for logit in self.logits.values().flatten() {
+            hasher.update(&logit.to_le_bytes());
+        }
         Ok(Some(hasher.finalize().to_hex().to_string()))
     }
 }
