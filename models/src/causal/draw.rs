@@ -1,7 +1,7 @@
 //! From logits to a token.
 
 use engine::Rng;
-use engine::softmax::Weights;
+use engine::softmax::SoftmaxWeights;
 use mdp::chance::unit;
 
 use mdp::token::TokenMdp;
@@ -76,11 +76,11 @@ impl GenerationConfig {
             return most_likely(logits);
         }
         if self.top_k.is_none() && self.top_p.is_none() {
-            return Weights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
+            return SoftmaxWeights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
         }
         let mut tokens = best_first(logits, self.top_k.unwrap_or(logits.len()));
         let kept: Vec<f32> = tokens.iter().map(|&token| logits[token as usize]).collect();
-        let mut weights = Weights::new(&kept, self.temperature).all();
+        let mut weights = SoftmaxWeights::new(&kept, self.temperature).all();
         if let Some(top_p) = self.top_p {
             let n = nucleus(&weights, top_p);
             tokens.truncate(n);
@@ -113,7 +113,7 @@ pub(super) fn log_probs(logits: &[f32], tokens: &[u32]) -> Vec<f64> {
 
 /// The logarithm of the sum of exponentials.
 fn normaliser(logits: &[f32]) -> f64 {
-    let weights = Weights::new(logits, 1.);
+    let weights = SoftmaxWeights::new(logits, 1.);
     weights.largest() + weights.sum().ln()
 }
 

@@ -56,7 +56,7 @@ struct TapeContext {
 
 impl TapeContext {
     fn layers(&self) -> Layers<'_> {
-        self.model.layers(Pass::Training)
+        self.model.layers(Pass::LearnerOptions)
     }
 
     fn enter(&self) -> Result<Vec<Tensor>, EngineError> {
