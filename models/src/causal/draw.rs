@@ -1,13 +1,29 @@
 //! From logits to a token.
 
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Storage, Tensor};
 use engine::Rng;
 use engine::softmax::SoftmaxWeights;
 use mdp::chance::unit;
 
 use mdp::token::TokenMdp;
+use rayon::prelude::*;
 
 use crate::ModelError;
 use policies::Proposal;
+
+/// Rows of logits, in this process's memory.
+pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
+    let width = logits.dim(1)?;
+    let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = logits.storage_and_layout();
+    let numbers = match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(numbers), Some((start, end))) => &numbers.as_slice::<f32>()?[start..end],
+        _ => &[],
+    };
+    Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
+}
 
 /// How tokens are drawn and when a response ends.
 #[derive(Clone, Debug, PartialEq)]

@@ -70,7 +70,7 @@ impl CausalLm {
             return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
         }
         let reference = self.reference_numbers(&packing)?;
-        let pass = Pass::LearnerOptions;
+        let pass = Pass::Training;
         let mut tape = Tape::from_source(|| self.decoder.embed(packing.reading(), pass), recompute)?;
         for layer in 0..self.config().n_layers {
             let (decoder, packing) = (Arc::clone(self.decoder.network()), Arc::clone(&packing));

@@ -80,15 +80,6 @@ impl CausalLm {
         Ok(self)
     }
 
-    /// Adds the divergence channel against the model's own base, which needs no second model in memory.
-    ///
-    /// # Errors
-    /// A model without adapters.
-    pub fn with_base_as_reference(self) -> Result<Self, ModelError> {
-        let base = Arc::new(self.base()?);
-        self.with_reference(base)
-    }
-
     /// Adds diagnostic channels: the entropy of every decision's distribution, the mean logit, and whether the token is
     /// the argmax.
     #[must_use]
@@ -203,7 +194,7 @@ impl CausalConfig {
         let layers = self.linear_names().into_iter().filter_map(|name| {
             let shape = expected.get(&format!("{name}.weight"))?;
             let (n_out, n_in) = if self.is_transposed() { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-            Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
+            Some(AdaptableLayer { name, n_in, n_out, kernel: None })
         });
         layers.collect()
     }

@@ -11,7 +11,7 @@ use super::Weights;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// It records one.
-    LearnerOptions,
+    Training,
     /// It records none.
     Scoring,
 }
@@ -48,7 +48,7 @@ impl Layers<'_> {
 
     fn of_pass(&self, tensor: &Tensor) -> Tensor {
         match self.pass {
-            Pass::LearnerOptions => tensor.clone(),
+            Pass::Training => tensor.clone(),
             Pass::Scoring => tensor.detach(),
         }
     }

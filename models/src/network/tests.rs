@@ -49,7 +49,7 @@ fn learner(lora: bool, ema: Option<f64>) -> TrainedNetwork<Line> {
 fn adapted(alpha: Option<f64>, ema: Option<f64>) -> TrainedNetwork<Line> {
     let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
     let training = LearnerOptions { lora, ema, ..LearnerOptions::new(Box::new(Sgd::new(0.9).unwrap())) };
-    let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None, is_output_layer: false };
+    let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None };
     let weights = Weights::trainable(tensors(), training.adapters(), &[layer]).unwrap();
     TrainedNetwork::learner(Line(weights), training).unwrap()
 }
@@ -58,7 +58,7 @@ fn adapted(alpha: Option<f64>, ema: Option<f64>) -> TrainedNetwork<Line> {
 fn step(line: &mut TrainedNetwork<Line>) {
     let x = tensor(&[1., -1., 0.5, 2.]);
     let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
-    tape.run_kept(|x| line.run(x, Pass::LearnerOptions)).unwrap();
+    tape.run_kept(|x| line.run(x, Pass::Training)).unwrap();
     line.backward(tape, &tensor(&[1.; 4])).unwrap();
     line.update(0.1, Some(1.)).unwrap();
 }

@@ -110,7 +110,7 @@ impl UNet {
     /// # Errors
     /// A batch of the wrong widths, or images of an unsupported size.
     pub fn forward(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::LearnerOptions)
+        self.predict(batch, Pass::Training)
     }
 
     /// The prediction without a graph.

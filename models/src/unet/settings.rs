@@ -104,7 +104,7 @@ impl<'a> Settings<'a> {
             // Blocks without self-attention support only convolutions, whatever the setting says.
             resampling: (!is_end).then_some(match attention {
                 BlockAttention::Pixels => resampling,
-                _ => Resampling::Convolution,
+                BlockAttention::None | BlockAttention::Caption => Resampling::Convolution,
             }),
             // In diffusers the list of blocks is reversed for the up side, but that of head sizes is not.
             head_size: if has_one_head { widths[index] } else { heads[place] },

@@ -56,7 +56,7 @@ struct TapeContext {
 
 impl TapeContext {
     fn layers(&self) -> Layers<'_> {
-        self.model.layers(Pass::LearnerOptions)
+        self.model.layers(Pass::Training)
     }
 
     fn enter(&self) -> Result<Vec<Tensor>, EngineError> {

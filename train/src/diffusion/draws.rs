@@ -112,7 +112,7 @@ impl DrawPlan {
                 let turned: Latent = first.iter().map(|x| -x).collect();
                 vec![turned; sides]
             }
-            _ => vec![first; sides],
+            NoiseSharing::Antithetic | NoiseSharing::Shared => vec![first; sides],
         };
         Some(Draw { timestep, noise })
     }
