@@ -40,7 +40,7 @@ pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// The training data of both halves.
 pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Codebook>;
 
-/// What a model is made of: its configuration and its tensors.
+/// The parts of a model: its configuration and its tensors.
 pub(crate) type Parts<C> = (C, BTreeMap<String, Tensor>);
 
 /// The names of the halves.

@@ -48,7 +48,7 @@ pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Re
     load_alike(files, name, "the reference", values)
 }
 
-/// The same of a model in another role, which a message calls so.
+/// Loads a model in another role, which error messages name.
 pub(crate) fn load_alike(files: &ModelFiles, name: &str, role: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let reference = load(name, values)?;
     let sizes = (files.config.vocabulary, reference.config.vocabulary);

@@ -39,7 +39,7 @@ impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for RunInputs<'_, M, S> {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All steps are done; `model/` holds the policy.
@@ -51,7 +51,7 @@ pub enum Ending {
 /// The result of a run.
 #[derive(Debug)]
 pub struct RunSummary {
-    /// How it ended.
+    /// Its end.
     pub ending: Ending,
     /// Total number of steps.
     pub steps: usize,

@@ -184,7 +184,7 @@ pub(crate) struct Read {
 /// The prompt of a row, and the columns not read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedPrompt {
-    /// What is asked.
+    /// The prompt.
     pub prompt: Prompt,
     /// The non-empty columns that were not read.
     pub not_read: BTreeSet<String>,

@@ -116,7 +116,7 @@ impl PairFolder {
         self.modality
     }
 
-    /// How the pairs were generated: models, fingerprints, sampler, temperature, seed.
+    /// The origin of the pairs: models, fingerprints, sampler, temperature, seed.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }

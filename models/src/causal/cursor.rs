@@ -14,13 +14,13 @@ use super::model::CausalLm;
 use super::packing::check_inputs;
 use crate::ModelError;
 
-/// How many sequences act together: enough for the matrix products, and a bound on the cache.
+/// The number of sequences that act together: enough for the matrix products, and a bound on the cache.
 pub(super) const GROUP: usize = 64;
 
 /// One sequence.
 #[derive(Clone, Debug)]
 struct Row {
-    /// What was read of it.
+    /// Its KV cache, once anything was read.
     cached: Option<Cached>,
     /// The logits of its next token, where they are known.
     logits: Option<Arc<Vec<f32>>>,

@@ -25,7 +25,7 @@ pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelEr
     Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
 }
 
-/// How tokens are drawn and when a response ends.
+/// Sampling settings of tokens, and the end of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationConfig {
     /// Divides the logits; 0 always takes the most likely token.
@@ -181,7 +181,7 @@ fn best_first(logits: &[f32], k: usize) -> Vec<u32> {
 /// Logits that are compared at a time.
 const CHUNK: usize = 64;
 
-/// How many of the weights, largest first, it takes to reach the share `top_p`.
+/// The number of weights, largest first, that together reach the share `top_p`.
 fn nucleus(weights: &[f64], top_p: f64) -> usize {
     let wanted = top_p * weights.iter().sum::<f64>();
     let mut sum = 0.;

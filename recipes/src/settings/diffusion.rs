@@ -2,7 +2,7 @@ use super::choices::{NoiseName, OmegaName, ReductionName, Scheme, TimestepsName}
 use super::section;
 
 section! {
-    /// How finished images become scored decisions.
+    /// The scored decisions of finished images.
     diffusion: Diffusion {
         /// What turns a finished image into scored decisions
         scheme: Scheme = Scheme::Forward, "scheme";

@@ -14,7 +14,7 @@ pub enum Timesteps {
     LogitNormal,
 }
 
-/// How the two images of a pair, and the draws of an image, share noise.
+/// The sharing of noise by the two images of a pair, and by the draws of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseSharing {
     /// Both images of a pair get the same timestep and noise, which lowers the variance of their difference.
