@@ -9,7 +9,7 @@ use hybrid_dpo::engine::{Noise, optim::RmsProp};
 use hybrid_dpo::mdp::chance;
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{Episode, EpisodeOf, weights};
-use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
+use hybrid_dpo::models::causal::{CausalConfig, CausalLm, LearnerOptions};
 use hybrid_dpo::objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use hybrid_dpo::policies::{Learner, Policy};
 
@@ -49,7 +49,7 @@ fn step(criterion: &mut Criterion) {
     let (config, tensors) = model();
     let reference = CausalLm::frozen(config.clone(), tensors.clone()).expect("a checked model");
     let optimizer = Box::new(RmsProp::new(0.99, 1e-8).expect("torch's defaults"));
-    let mut learner = CausalLm::trainable(config, tensors, Training::new(optimizer)).expect("a checked model");
+    let mut learner = CausalLm::trainable(config, tensors, LearnerOptions::new(optimizer)).expect("a checked model");
     let objective = Pairwise::new(Logistic::new(0.1).expect("a positive beta"));
     let pairs: Vec<Comparison> = (0..4).map(|i| Comparison::new(2 * i, 2 * i + 1)).collect();
     let mut group = criterion.benchmark_group("token_step/neox-70m/4-pairs");

@@ -14,12 +14,12 @@ use hybrid_dpo::datasets::synthetic::tldr::{Split, TldrProblem};
 use hybrid_dpo::datasets::{Dataset, OnBad, TokenSettings, Tokenise};
 use hybrid_dpo::engine::optim::RmsProp;
 use hybrid_dpo::mdp::token::TokenMdp;
-use hybrid_dpo::models::causal::Training as Learning;
+use hybrid_dpo::models::causal::LearnerOptions;
 use hybrid_dpo::models::formats;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{Settings, Training};
+use hybrid_dpo::train::{LearnerOptions, Settings};
 
 fn main() -> Result<(), BoxError> {
     let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/embedded/tldr");
@@ -39,10 +39,10 @@ fn main() -> Result<(), BoxError> {
 
     // DPO against the model as it is.
     let (objective, reference) = (Pairwise::new(Logistic::new(0.3)?), files.clone().frozen()?);
-    let mut policy = files.trainable(Learning::new(Box::new(RmsProp::new(0.99, 1e-8)?)))?;
+    let mut policy = files.trainable(LearnerOptions::new(Box::new(RmsProp::new(0.99, 1e-8)?)))?;
     let settings =
         Settings { batch_size: 32, micro_batch_size: 16, rate: 3e-5, warmup_steps: 5, ..Settings::default() };
-    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

@@ -15,7 +15,7 @@ use hybrid_dpo::datasets::synthetic::shapes::{EDGE, ShapesProblem, Split};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
-use hybrid_dpo::models::denoiser::{Framing, LatentShape, SamplerConfig, Training as Learning};
+use hybrid_dpo::models::denoiser::{Framing, LatentShape, LearnerOptions, SamplerConfig};
 use hybrid_dpo::models::formats::{DiffusersFolder, load_unet};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
@@ -24,7 +24,7 @@ use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::diffusion::{
     DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
-use hybrid_dpo::train::{Settings, Training};
+use hybrid_dpo::train::{LearnerOptions, Settings};
 
 /// Image pairs with one caption each, the better image first.
 fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
@@ -60,10 +60,10 @@ fn main() -> Result<(), BoxError> {
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (prediction, optimizer) = (scheduler.prediction, Box::new(AdamW::new((0.9, 0.999), 1e-8, 0.0)?));
     let reference = files.clone().frozen(prediction, shape, acting.clone())?;
-    let mut policy = files.trainable(prediction, shape, acting, Learning::new(optimizer))?;
+    let mut policy = files.trainable(prediction, shape, acting, LearnerOptions::new(optimizer))?;
     let objective = Pairwise::new(Logistic::new(300.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 5e-4, warmup_steps: 5, ..Settings::default() };
-    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

@@ -18,7 +18,7 @@ use hybrid_dpo::mdp::diffusion::{Omega, Prediction};
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
-use hybrid_dpo::models::causal::{CausalLm, Training as Learning};
+use hybrid_dpo::models::causal::{CausalLm, LearnerOptions};
 use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, UNetFiles, load, load_unet};
 use hybrid_dpo::models::sampler::Sampler;
@@ -30,7 +30,7 @@ use hybrid_dpo::train::diffusion::{
 };
 use hybrid_dpo::train::hybrid::HybridSource;
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{Settings, Training};
+use hybrid_dpo::train::{LearnerOptions, Settings};
 
 const NAMES: [&str; 2] = ["refiner", "generator"];
 const MAX_LENGTH: usize = 96;
@@ -80,8 +80,8 @@ fn policies(
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let frozen = unet.clone().frozen(prediction, shape, acting.clone())?;
     let reference = Pair::new(refiner.clone().frozen()?, frozen);
-    let outer = refiner.trainable(Learning::new(adam()?))?;
-    let inner = unet.trainable(prediction, shape, acting, Learning::new(adam()?))?;
+    let outer = refiner.trainable(LearnerOptions::new(adam()?))?;
+    let inner = unet.trainable(prediction, shape, acting, LearnerOptions::new(adam()?))?;
     Ok((Pair::new(outer, inner).named(NAMES).learning(TrainedHalf::Both), reference))
 }
 
@@ -119,7 +119,7 @@ fn main() -> Result<(), BoxError> {
     let (mut policy, reference) = policies(refiner, unet, scheduler.prediction, shape)?;
     let objective = Pairwise::new(Logistic::new(1.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 1e-4, warmup_steps: 5, ..Settings::default() };
-    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

@@ -6,7 +6,7 @@ use candle_core::Device;
 use engine::optim::RmsProp;
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, EpisodeOf, weights};
-use models::causal::{GenerationConfig, Recompute, Training};
+use models::causal::{GenerationConfig, LearnerOptions, Recompute};
 use models::formats::{self, ModelFiles};
 use objectives::{Comparison, Logistic, Objective, Pairwise, Scores};
 use policies::{Learner, Policy};
@@ -92,7 +92,7 @@ fn folders_whose_files_say_something_easily_read_past_have_the_numbers_of_transf
 fn check_dpo_steps(case: &str, recompute: Recompute) {
     let dpo = &expected(case)["dpo"];
     let setting = |name: &str| dpo[name].as_f64().unwrap();
-    let training = Training { recompute, ..Training::new(Box::new(RmsProp::default())) };
+    let training = LearnerOptions { recompute, ..LearnerOptions::new(Box::new(RmsProp::default())) };
     let reference = files(case).frozen().unwrap();
     let mut model = files(case).trainable(training).unwrap();
     let pairs = dpo["pairs"].as_array().unwrap();

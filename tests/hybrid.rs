@@ -10,7 +10,7 @@ use hybrid_dpo::mdp::hybrid::{Half, Handoff, Hybrid};
 use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
 use hybrid_dpo::mdp::{self, Episode, EpisodeOf, Mdp, Piece, Rng, Steps};
 use hybrid_dpo::models::Prompted;
-use hybrid_dpo::models::causal::{CausalLm, Training};
+use hybrid_dpo::models::causal::{CausalLm, LearnerOptions};
 use hybrid_dpo::models::denoiser::{Condition, Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{self, DiffusersFolder};
 use hybrid_dpo::models::sampler::{Sampler, Variance};
@@ -40,7 +40,7 @@ fn world() -> (Problem, Models) {
     let outer = TokenMdp { vocabulary: refiner.config.vocabulary as u32, eos: tokenizer.eos.clone(), max_length: 12 };
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
-    let training = || Training::new(Box::new(Sgd::new(0.0).unwrap()));
+    let training = || LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap()));
     let refiner = refiner.trainable(training()).unwrap();
     let files = formats::load_unet(folder.unet(), &cpu).unwrap();
     let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });

@@ -9,7 +9,7 @@ use engine::checkpoint::Recompute;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{NoiseSchedule, Omega};
-use models::denoiser::{Conditioning, Denoiser, LatentShape, Prediction, SamplerConfig, Training};
+use models::denoiser::{Conditioning, Denoiser, LatentShape, LearnerOptions, Prediction, SamplerConfig};
 use models::sampler::Sampler;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
@@ -65,7 +65,7 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
     let (config, tensors) = network(dtype);
     let reference =
         Denoiser::frozen(config.clone(), tensors.clone(), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
-    let training = Training { recompute, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) };
+    let training = LearnerOptions { recompute, ..LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap())) };
     let mut learner = Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
     let draws = DrawPlan {

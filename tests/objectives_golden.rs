@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use mdp::{Channels, Steps};
 use objectives::{
-    ApoDown, ApoZero, Bco, BoxObjective, Comparison, Evaluation, Exo, Hinge, Ipo, Kto, Label, Logistic, Nca, Objective,
-    ObjectiveError, Orpo, Pairwise, Reduction, Reward, Robust, Scores, Simpo, Sppo, WeightedSum,
+    ApoDown, ApoZero, Bco, BoxObjective, Comparison, DecisionReward, Evaluation, Exo, Hinge, Ipo, Kto, Label, Logistic,
+    Nca, Objective, ObjectiveError, Orpo, Pairwise, Reduction, Robust, Scores, Simpo, Sppo, WeightedSum,
 };
 use serde_json::Value;
 
@@ -64,10 +64,10 @@ fn pairwise(case: &Case<'_>) -> Result<Option<BoxObjective<Comparison>>, Objecti
         "dpo_and_ipo" => Box::new(WeightedSum::new(vec![(0.7, Box::new(logistic)), (0.3, Box::new(ipo))])?),
         "cdpo_own" => {
             let smoothed = Logistic::smoothed(beta, case.setting("label_smoothing"))?;
-            Box::new(Pairwise::new(smoothed).with_reward(Reward::LogProb))
+            Box::new(Pairwise::new(smoothed).with_reward(DecisionReward::LogProb))
         }
-        "hinge_own" => Box::new(Pairwise::new(Hinge::new(beta)?).with_reward(Reward::LogProb)),
-        "ipo_own" => Box::new(ipo.with_reward(Reward::LogProb)),
+        "hinge_own" => Box::new(Pairwise::new(Hinge::new(beta)?).with_reward(DecisionReward::LogProb)),
+        "ipo_own" => Box::new(ipo.with_reward(DecisionReward::LogProb)),
         "simpo" => Box::new(Pairwise::new(Simpo::new(beta, case.setting("simpo_gamma"))?)),
         "orpo" => Box::new(Pairwise::new(Orpo::new(beta)?)),
         _ => return Ok(None),

@@ -6,7 +6,7 @@ use recipes::{Credit, CreditScale, CreditedAnswer, Failure};
 
 use crate::{Invocation, console};
 
-/// What stands for an end token, which has no characters.
+/// The text shown for an end token, which has no characters.
 const END: &str = "<end>";
 
 pub(crate) fn credit(asked: &Invocation) -> Result<ExitCode, Failure> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use datasets::{Judgements, PairFolder};
-use label::{LabelError, Server, Settings};
+use label::{LabelError, Server, ServerSettings};
 
 use recipes::Failure;
 
@@ -37,7 +37,7 @@ pub(crate) fn label(call: &Invocation) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(values: &Values) -> Result<Settings, Failure> {
+fn settings(values: &Values) -> Result<ServerSettings, Failure> {
     let host = match values.label.host() {
         "localhost" => Ipv4Addr::LOCALHOST.into(),
         host => host.parse::<IpAddr>().map_err(|_| Failure::usage(format!("--host takes an address, not `{host}`")))?,
@@ -46,7 +46,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
     let port = u16::try_from(port).map_err(|_| Failure::usage(format!("--port takes 0 to 65535, not {port}")))?;
     let seed = values.run.seed();
     let (token, labeller) = (values.label.token().map(str::to_owned), values.label.labeller().map(str::to_owned));
-    Ok(Settings { host, port, token, labeller, seed, ..Settings::default() })
+    Ok(ServerSettings { host, port, token, labeller, seed, ..ServerSettings::default() })
 }
 
 /// Prints judgements per labeller and their agreement.
@@ -89,6 +89,6 @@ mod tests {
             let error = settings(&values).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
-        assert_eq!(settings(&Values::default()).unwrap(), Settings::default());
+        assert_eq!(settings(&Values::default()).unwrap(), ServerSettings::default());
     }
 }

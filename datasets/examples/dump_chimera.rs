@@ -18,14 +18,14 @@ use std::path::Path;
 
 use datasets::Pixels;
 use datasets::synthetic::chimera::{
-    Body, ChimeraProblem, Colour, Field, Head, Oracle, Said, Scene, Side, Split, Wanted, refiner_prompt,
+    Body, ChimeraProblem, ChimeraSide, Colour, Field, Head, Oracle, Said, Scene, Split, Wanted, refiner_prompt,
     refiner_response,
 };
 use serde_json::{Value, json};
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type ComparisonOutcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-fn main() -> Outcome {
+fn main() -> ComparisonOutcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--perfect"] => each_line(perfect),
@@ -38,10 +38,10 @@ fn main() -> Outcome {
     }
 }
 
-fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
+fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> ComparisonOutcome {
     fs::create_dir_all(folder.join("images"))?;
     let problem = ChimeraProblem::new(seed);
-    let save = |name: String, scene: &Scene| -> Outcome<String> {
+    let save = |name: String, scene: &Scene| -> ComparisonOutcome<String> {
         let path = format!("images/{name}.png");
         scene.render().to_rgb8().save(folder.join(&path))?;
         Ok(path)
@@ -60,7 +60,7 @@ fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcom
         let count = if split == Split::Train { n_pairs } else { n_pairs / 10 };
         write_lines(&folder.join(format!("{}.jsonl", split.name())), count, |index| {
             let pair = problem.pair(split, index);
-            let side = |name: &str, side: &Side| -> Outcome<Value> {
+            let side = |name: &str, side: &ChimeraSide| -> ComparisonOutcome<Value> {
                 let image = save(format!("{}-{index}-{name}", split.name()), &side.scene)?;
                 Ok(json!({"refined": side.refined, "image": image}))
             };
@@ -71,7 +71,7 @@ fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcom
     Ok(())
 }
 
-fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Outcome<Value>) -> Outcome {
+fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> ComparisonOutcome<Value>) -> ComparisonOutcome {
     let mut file = BufWriter::new(File::create(path)?);
     for index in 0..count {
         writeln!(file, "{}", line(index)?)?;
@@ -79,7 +79,7 @@ fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Outcome<Value>) ->
     Ok(file.flush()?)
 }
 
-fn each_line(add: impl Fn(&mut Value, Wanted) -> Outcome) -> Outcome {
+fn each_line(add: impl Fn(&mut Value, Wanted) -> ComparisonOutcome) -> ComparisonOutcome {
     for line in std::io::stdin().lock().lines() {
         let mut record: Value = serde_json::from_str(&line?)?;
         let wanted = Wanted::from_request(text(&record, "request")?).ok_or("not a request of builtin:chimera")?;
@@ -89,19 +89,19 @@ fn each_line(add: impl Fn(&mut Value, Wanted) -> Outcome) -> Outcome {
     Ok(())
 }
 
-fn text<'r>(record: &'r Value, field: &str) -> Outcome<&'r str> {
+fn text<'r>(record: &'r Value, field: &str) -> ComparisonOutcome<&'r str> {
     Ok(record[field].as_str().ok_or(format!("no text called {field}"))?)
 }
 
 /// What isn't said is drawn as something else than what is wanted.
-fn perfect(record: &mut Value, wanted: Wanted) -> Outcome {
+fn perfect(record: &mut Value, wanted: Wanted) -> ComparisonOutcome {
     let wrong = Scene::all().find(|scene| wanted.share(scene) == 0.0).ok_or("every scene has something right")?;
     let shown = Said::read(text(record, "refined")?).scene(wrong);
     record["score"] = json!(Oracle::score(&wanted, &shown.render()));
     Ok(())
 }
 
-fn judge(record: &mut Value, wanted: Wanted) -> Outcome {
+fn judge(record: &mut Value, wanted: Wanted) -> ComparisonOutcome {
     let picture = Pixels::from_rgb8(&image::open(text(record, "image")?)?.into_rgb8());
     let found = Oracle::read(&picture);
     record["head"] = json!(found.head.map(Head::word));

@@ -16,9 +16,9 @@ use datasets::Pixels;
 use datasets::synthetic::shapes::{Attribute, Colour, Oracle, Position, Scene, Shape, ShapesProblem, Size, Split};
 use serde_json::{Value, json};
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type ComparisonOutcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-fn main() -> Outcome {
+fn main() -> ComparisonOutcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--judge", file] => judge(Path::new(file)),
@@ -30,10 +30,10 @@ fn main() -> Outcome {
     }
 }
 
-fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
+fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> ComparisonOutcome {
     fs::create_dir_all(folder.join("images"))?;
     let problem = ShapesProblem::new(seed);
-    let save = |name: String, scene: &Scene| -> Outcome<String> {
+    let save = |name: String, scene: &Scene| -> ComparisonOutcome<String> {
         let path = format!("images/{name}.png");
         scene.render().to_rgb8().save(folder.join(&path))?;
         Ok(path)
@@ -57,7 +57,7 @@ fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcom
     Ok(())
 }
 
-fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Outcome<Value>) -> Outcome {
+fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> ComparisonOutcome<Value>) -> ComparisonOutcome {
     let mut file = BufWriter::new(File::create(path)?);
     for index in 0..count {
         writeln!(file, "{}", line(index)?)?;
@@ -65,7 +65,7 @@ fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Outcome<Value>) ->
     Ok(file.flush()?)
 }
 
-fn judge(file: &Path) -> Outcome {
+fn judge(file: &Path) -> ComparisonOutcome {
     let folder = file.parent().unwrap_or(Path::new(""));
     for line in BufReader::new(File::open(file)?).lines() {
         let record: Value = serde_json::from_str(&line?)?;

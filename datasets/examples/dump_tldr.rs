@@ -15,9 +15,9 @@ use std::path::Path;
 use datasets::synthetic::tldr::{Facts, Oracle, Split, TldrProblem, tokenizer_json};
 use serde_json::{Value, json};
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type ComparisonOutcome = Result<(), Box<dyn std::error::Error>>;
 
-fn main() -> Outcome {
+fn main() -> ComparisonOutcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--judge", file] => judge(Path::new(file)),
@@ -29,7 +29,7 @@ fn main() -> Outcome {
     }
 }
 
-fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcome {
+fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> ComparisonOutcome {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("tokenizer.json"), tokenizer_json())?;
     let problem = TldrProblem::new(seed);
@@ -49,7 +49,7 @@ fn dump(folder: &Path, n_demonstrations: u64, n_pairs: u64, seed: u64) -> Outcom
     Ok(())
 }
 
-fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Value) -> Outcome {
+fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Value) -> ComparisonOutcome {
     let mut file = BufWriter::new(File::create(path)?);
     for index in 0..count {
         writeln!(file, "{}", line(index))?;
@@ -57,7 +57,7 @@ fn write_lines(path: &Path, count: u64, line: impl Fn(u64) -> Value) -> Outcome 
     Ok(file.flush()?)
 }
 
-fn judge(file: &Path) -> Outcome {
+fn judge(file: &Path) -> ComparisonOutcome {
     for line in BufReader::new(File::open(file)?).lines() {
         let record: Value = serde_json::from_str(&line?)?;
         let text = |field: &str| record[field].as_str().ok_or(format!("no text called {field}"));

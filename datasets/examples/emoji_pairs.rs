@@ -20,12 +20,12 @@ use image::imageops::{FilterType, resize};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type ComparisonOutcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const PREFERRED: &str = "google";
 const OTHER: &str = "twitter";
 
-fn main() -> Outcome {
+fn main() -> ComparisonOutcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [emoji, out] => write_all(Path::new(emoji), Path::new(out), 32),
@@ -34,7 +34,7 @@ fn main() -> Outcome {
     }
 }
 
-fn write_all(emoji: &Path, out: &Path, size: u32) -> Outcome {
+fn write_all(emoji: &Path, out: &Path, size: u32) -> ComparisonOutcome {
     let labels: Vec<Value> = serde_json::from_slice(&fs::read(emoji.join("data.json"))?)?;
     let (preferred, other) = (drawings(&emoji.join(PREFERRED))?, drawings(&emoji.join(OTHER))?);
     for vendor in [PREFERRED, OTHER] {
@@ -70,7 +70,7 @@ fn write_all(emoji: &Path, out: &Path, size: u32) -> Outcome {
 }
 
 /// The drawings in a folder, by code.
-fn drawings(folder: &Path) -> Outcome<BTreeMap<String, PathBuf>> {
+fn drawings(folder: &Path) -> ComparisonOutcome<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -87,7 +87,7 @@ fn code(text: &str) -> String {
 }
 
 /// Writes a drawing on white in its size, and tells its path within the folder.
-fn draw(drawing: &Path, out: &Path, vendor: &str, code: &str, size: u32) -> Outcome<String> {
+fn draw(drawing: &Path, out: &Path, vendor: &str, code: &str, size: u32) -> ComparisonOutcome<String> {
     let rgba = image::open(drawing).map_err(|error| format!("{}: {error}", drawing.display()))?.into_rgba8();
     let flat = RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);

@@ -138,28 +138,28 @@ pub struct Message {
     /// Other fields, such as `tool_calls` or `reasoning_content`, visible to the chat template.
     pub fields: Map<String, Value>,
     /// The order of its keys.
-    pub(crate) order: Order,
+    pub(crate) order: KeyOrder,
 }
 
 /// The order of a message's keys. It is ignored in comparisons, as for dicts in Python.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Order(Vec<Box<str>>);
+pub(crate) struct KeyOrder(Vec<Box<str>>);
 
-impl Order {
+impl KeyOrder {
     pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         Self(names.map(Box::from).collect())
     }
 }
 
-impl PartialEq for Order {
+impl PartialEq for KeyOrder {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Order {}
+impl Eq for KeyOrder {}
 
-impl Hash for Order {
+impl Hash for KeyOrder {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
@@ -184,7 +184,7 @@ impl TryFrom<Map<String, Value>> for Message {
     type Error = serde_json::Error;
 
     fn try_from(mut fields: Map<String, Value>) -> Result<Self, Self::Error> {
-        let order = Order::of(fields.keys().map(String::as_str));
+        let order = KeyOrder::of(fields.keys().map(String::as_str));
         let role = fields.shift_remove("role").ok_or_else(|| serde::de::Error::missing_field("role"))?;
         let content = fields.shift_remove("content").map_or(Ok(Content::Absent), serde_json::from_value)?;
         Ok(Self { role: serde_json::from_value(role)?, content, fields, order })
@@ -198,7 +198,12 @@ impl Message {
 
     /// Creates a message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: Content::Text(content.into()), fields: Map::new(), order: Order::default() }
+        Self {
+            role: role.into(),
+            content: Content::Text(content.into()),
+            fields: Map::new(),
+            order: KeyOrder::default(),
+        }
     }
 
     /// Whether the message is empty: no text, no reasoning, no tool call.

@@ -8,13 +8,13 @@ const CHUNK: usize = 512;
 
 /// Logits, as the weights of a softmax at a temperature: `exp((logit - largest) / temperature)`, in `f64`.
 #[derive(Debug, Clone, Copy)]
-pub struct Weights<'a> {
+pub struct SoftmaxWeights<'a> {
     logits: &'a [f32],
     largest: f64,
     temperature: f64,
 }
 
-impl<'a> Weights<'a> {
+impl<'a> SoftmaxWeights<'a> {
     /// The weights of logits, the largest being 1.
     pub fn new(logits: &'a [f32], temperature: f64) -> Self {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -94,7 +94,7 @@ mod tests {
     fn weights_are_those_of_the_definition() {
         let logits: Vec<f32> = (0..1300).map(|i| ((i * 37) % 101) as f32 / 9. - 3.).collect();
         for temperature in [0.3, 1., 4.] {
-            let weights = Weights::new(&logits, temperature);
+            let weights = SoftmaxWeights::new(&logits, temperature);
             let expected: Vec<f64> =
                 logits.iter().map(|&x| ((f64::from(x) - weights.largest()) / temperature).exp()).collect();
             assert!(weights.all().iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-15 * b.max(1e-300)));
@@ -113,11 +113,11 @@ mod tests {
 
     #[test]
     fn what_rounding_leaves_goes_to_the_last_with_a_weight() {
-        assert_eq!(Weights::new(&[0., 0., -1e9], 1.).index_at(1.), Some(1));
-        assert_eq!(Weights::new(&[], 1.).index_at(0.5), None);
+        assert_eq!(SoftmaxWeights::new(&[0., 0., -1e9], 1.).index_at(1.), Some(1));
+        assert_eq!(SoftmaxWeights::new(&[], 1.).index_at(0.5), None);
         let mut logits = vec![-1e9; 2000];
         (logits[700], logits[1500]) = (3., 3.);
-        let weights = Weights::new(&logits, 1.);
+        let weights = SoftmaxWeights::new(&logits, 1.);
         assert_eq!([0., 0.49, 0.5, 1.].map(|share| weights.index_at(share)), [700, 700, 1500, 1500].map(Some));
     }
 }

@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use hybrid_dpo::datasets::synthetic::motion::{Clip, FRAMES, MotionProblem, Oracle, Outcome, Request, Split};
+use hybrid_dpo::datasets::synthetic::motion::{Clip, ComparisonOutcome, FRAMES, MotionProblem, Oracle, Request, Split};
 use hybrid_dpo::engine::Noise;
 use hybrid_dpo::models::causal::GenerationConfig;
 use hybrid_dpo::models::sampler::SamplingPlan;
@@ -102,7 +102,7 @@ impl<'a> Studio<'a> {
     pub(crate) fn win_rate(&self, ours: &Judged, theirs: &Judged) -> (f64, (f64, f64)) {
         let both = ours.clips.iter().zip(&theirs.clips).zip(&self.requests);
         let outcome = both.map(|((ours, theirs), request)| Oracle::compare(&request.wanted, ours, theirs));
-        let (wins, n) = (outcome.map(Outcome::value).sum::<f64>(), self.requests.len() as f64);
+        let (wins, n) = (outcome.map(ComparisonOutcome::value).sum::<f64>(), self.requests.len() as f64);
         (wins / n, wilson(wins, n))
     }
 

@@ -15,7 +15,7 @@ use hybrid_dpo::engine::{EngineError, Noise};
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
-use hybrid_dpo::models::causal::{CausalConfig, CausalLm, Training};
+use hybrid_dpo::models::causal::{CausalConfig, CausalLm, LearnerOptions};
 use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{Extras, HuggingFaceExport, ModelTokenizer};
 use hybrid_dpo::models::sampler::Sampler;
@@ -40,7 +40,7 @@ pub(crate) type Models = Pair<CausalLm, Denoiser>;
 /// The training data of both halves.
 pub(crate) type Source<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, Codebook>;
 
-/// What a model is made of: its configuration and its tensors.
+/// The parts of a model: its configuration and its tensors.
 pub(crate) type Parts<C> = (C, BTreeMap<String, Tensor>);
 
 /// The names of the halves.
@@ -148,12 +148,12 @@ impl Video {
     /// A trainable planner; it is exported with the tokenizer of the problem.
     pub(crate) fn planner(&self, (config, tensors): Parts<CausalConfig>) -> Result<CausalLm> {
         let exporter = HuggingFaceExport { extras: self.extras.clone(), ..HuggingFaceExport::default() };
-        Ok(CausalLm::trainable(config, tensors, Training::new(optimizer()?))?.with_exporter(exporter))
+        Ok(CausalLm::trainable(config, tensors, LearnerOptions::new(optimizer()?))?.with_exporter(exporter))
     }
 
     /// A trainable decoder; with a decay, its export is the moving average of its weights.
     pub(crate) fn decoder(&self, (config, tensors): Parts<UNetConfig>, ema: Option<f64>) -> Result<Denoiser> {
-        let training = Training { ema, ..Training::new(optimizer()?) };
+        let training = LearnerOptions { ema, ..LearnerOptions::new(optimizer()?) };
         let acting = SamplerConfig::plain(SAMPLER);
         Ok(Denoiser::trainable(config, tensors, self.scheduler.prediction, SHAPE, acting, training)?)
     }

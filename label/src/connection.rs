@@ -19,14 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use crate::limits::{Limits, Peer};
+use crate::limits::{Peer, ServerLimits};
 
 /// Serves one connection until it closes, exceeds its lifetime, or the server shuts down.
 pub(crate) async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     peer: Peer,
-    limits: Limits,
+    limits: ServerLimits,
     mut ending: watch::Receiver<bool>,
 ) {
     let mut builder = http1::Builder::new();
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    const LIMITS: Limits = Limits {
+    const LIMITS: ServerLimits = ServerLimits {
         connections: 1,
         connections_per_address: 1,
         requests: 1_000_000,
@@ -154,7 +154,7 @@ mod tests {
     };
 
     /// A connection whose pipe holds 64 bytes, and gives the seconds it lasted.
-    fn open(limits: Limits) -> (DuplexStream, JoinHandle<u64>) {
+    fn open(limits: ServerLimits) -> (DuplexStream, JoinHandle<u64>) {
         let (client, server) = tokio::io::duplex(64);
         let router = Router::new().route("/", get(|| async { "a".repeat(1000) }));
         let peer = Peer::new([127, 0, 0, 1].into());
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_request_of_a_connection_is_answered_and_said_to_be_the_last() {
-        let (client, lasted) = open(Limits { requests: 3, ..LIMITS });
+        let (client, lasted) = open(ServerLimits { requests: 3, ..LIMITS });
         let (mut read, mut write) = tokio::io::split(client);
         let asking = tokio::spawn(async move { write.write_all(&REQUEST.repeat(6)).await.is_ok() });
         let mut text = String::new();

@@ -14,7 +14,7 @@
 //!
 //! # Protection against resource exhaustion
 //! A connection is closed when its peer stops reading, stays silent, or exceeds its time or number of requests
-//! ([`Limits`]). When all connections are taken, the oldest one without the token is closed for a new one. Tokens have
+//! ([`ServerLimits`]). When all connections are taken, the oldest one without the token is closed for a new one. Tokens have
 //! at least 16 characters, and after ten wrong ones an address is refused for the rest of the minute.
 //!
 //! This is the only crate of the workspace that listens on a socket; `hybrid-dpo label` is its command.
@@ -31,8 +31,8 @@ mod server;
 mod tries;
 
 pub use error::LabelError;
-pub use limits::Limits;
-pub use server::{Server, Settings, Stop, stop};
+pub use limits::ServerLimits;
+pub use server::{Server, ServerSettings, Stop, stop};
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, LabelError>;

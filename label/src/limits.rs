@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Limits of connections; the defaults suit browsers and stop clients that only hold connections open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Maximum number of simultaneous connections. When all are taken, the oldest one without the token is closed.
     pub connections: usize,
     /// Maximum number of simultaneous connections of one address of another machine.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub lifetime: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: 256,
@@ -69,7 +69,7 @@ fn network(address: IpAddr) -> IpAddr {
 /// The open connections, oldest first, each with the handle that closes it.
 #[derive(Debug)]
 pub(crate) struct Places<H> {
-    limits: Limits,
+    limits: ServerLimits,
     taken: Vec<(H, Peer)>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Room<H> {
 }
 
 impl<H> Places<H> {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: ServerLimits) -> Self {
         Self { limits, taken: Vec::new() }
     }
 
@@ -126,7 +126,7 @@ mod tests {
 
     /// Four places, two for each address; `taken` are numbered from 0.
     fn places(taken: &[&Peer]) -> Places<usize> {
-        let limits = Limits { connections: 4, connections_per_address: 2, ..Limits::default() };
+        let limits = ServerLimits { connections: 4, connections_per_address: 2, ..ServerLimits::default() };
         let mut places = Places::new(limits);
         for (number, peer) in taken.iter().enumerate() {
             assert_eq!(places.make_room(peer), Room::Free);

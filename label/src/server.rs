@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::board::Board;
 use crate::connection::converse;
 use crate::guard::Guard;
-use crate::limits::{Limits, Peer, Places, Room};
+use crate::limits::{Peer, Places, Room, ServerLimits};
 use crate::{LabelError, Result, routes};
 
 /// Minimum length of a token: 16 hexadecimal digits are 64 bits, out of reach at 100 attempts a minute.
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Settings of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The address to listen on.
     pub host: IpAddr,
     /// The port; 0 selects a free one.
@@ -37,12 +37,12 @@ pub struct Settings {
     /// Seed of the left and right placement.
     pub seed: u64,
     /// Limits of connections.
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
-        let limits = Limits::default();
+        let limits = ServerLimits::default();
         Self { host: Ipv4Addr::LOCALHOST.into(), port: 8080, token: None, labeller: None, seed: 0, limits }
     }
 }
@@ -54,7 +54,7 @@ pub struct Server {
     address: SocketAddr,
     board: Arc<Board>,
     router: Router,
-    limits: Limits,
+    limits: ServerLimits,
 }
 
 impl Server {
@@ -63,8 +63,8 @@ impl Server {
     /// # Errors
     /// The port is in use, the judgements are malformed or locked by another process, the token is shorter than 16
     /// characters, or other machines can reach the host and there is no token.
-    pub fn bind(pairs: PairFolder, settings: Settings) -> Result<Self> {
-        let Settings { host, port, token, labeller, seed, limits } = settings;
+    pub fn bind(pairs: PairFolder, settings: ServerSettings) -> Result<Self> {
+        let ServerSettings { host, port, token, labeller, seed, limits } = settings;
         let token = token.filter(|token| !token.is_empty());
         if !host.is_loopback() && token.is_none() {
             return Err(LabelError::TokenDemanded { host });
@@ -117,7 +117,7 @@ impl Server {
 async fn answer(
     listener: TcpListener,
     router: Router,
-    limits: Limits,
+    limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;

@@ -26,7 +26,7 @@ pub enum MdpError {
     /// There are more states or episodes than the caller's limit.
     #[error("there are more than {limit} {what}")]
     TooMany {
-        /// What was counted.
+        /// The counted items.
         what: &'static str,
         /// The limit.
         limit: usize,

@@ -25,5 +25,5 @@ mod weights_file;
 pub use codebook::Codebook;
 pub use error::ModelError;
 pub use export::{Export, Exported};
-pub use network::Training;
+pub use network::LearnerOptions;
 pub use prompted::Prompted;

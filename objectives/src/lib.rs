@@ -28,7 +28,7 @@
 //! | `exo` | [`Exo::new`]`(beta, e)` | KL of sigma(beta D) from 1-e | log-ratio, sum |
 //! | `sppo` | [`Sppo::new`]`(beta)` | (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2 | log-ratio, sum |
 //! | `d3po` | [`Clamped::new`]`(beta, eps)` | -log sigma(beta (c' - r')), c' and r' within log(1 -+ eps) | log-ratio, sum |
-//! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`Reward::LogRatio`] |
+//! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`DecisionReward::LogRatio`] |
 //! | `sft` | [`ChosenLikelihood`] | -c | own, sum |
 //!
 //! These are links, arguments of [`Pairwise::new`]. The others are objectives themselves:
@@ -88,7 +88,7 @@ pub use links::{
 };
 pub use pairwise::{Link, Pairwise, Point};
 pub use ranked::PlackettLuce;
-pub use returns::{Reduction, ReturnSpec, Reward};
+pub use returns::{DecisionReward, Reduction, ReturnSpec};
 pub use sft::Sft;
 pub use sum::{BoxObjective, WeightedSum};
 pub use tdpo::Tdpo;

@@ -5,7 +5,8 @@ use mdp::Channels;
 use crate::implicit_rewards::{check_comparisons, check_loss};
 use crate::returns::{check, on_log_probs, totals, weighted_totals};
 use crate::{
-    Comparison, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction, ReturnSpec, Reward, Scores,
+    Comparison, DecisionReward, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction, ReturnSpec,
+    Scores,
 };
 
 /// The loss of a pair and its derivatives with respect to the two returns.
@@ -127,7 +128,7 @@ impl<L: Link> Pairwise<L> {
 
     /// Selects rewards with or without a reference.
     #[must_use]
-    pub fn with_reward(mut self, reward: Reward) -> Self {
+    pub fn with_reward(mut self, reward: DecisionReward) -> Self {
         self.return_spec.reward = reward;
         self
     }

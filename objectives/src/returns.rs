@@ -5,7 +5,7 @@ use crate::{Needs, ObjectiveError, Scores};
 
 /// The reward of a decision, before `beta`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reward {
+pub enum DecisionReward {
     /// log pi(a|s) - log pi_ref(a|s), the paper's Eq. 11.
     #[default]
     LogRatio,
@@ -36,7 +36,7 @@ impl Reduction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReturnSpec {
     /// The reward of a decision.
-    pub reward: Reward,
+    pub reward: DecisionReward,
     /// The reduction over decisions.
     pub reduction: Reduction,
 }
@@ -44,14 +44,14 @@ pub struct ReturnSpec {
 impl ReturnSpec {
     /// The inputs that the returns need.
     pub(crate) fn needs(self) -> Needs {
-        Needs { reference: self.reward == Reward::LogRatio, ..Needs::default() }
+        Needs { reference: self.reward == DecisionReward::LogRatio, ..Needs::default() }
     }
 
     /// The return of every episode.
     pub(crate) fn returns(self, scores: Scores<'_>) -> Result<Vec<f64>, ObjectiveError> {
         let reference = match self.reward {
-            Reward::LogRatio => Some(scores.reference.ok_or(ObjectiveError::Missing { what: REFERENCE })?),
-            Reward::LogProb => None,
+            DecisionReward::LogRatio => Some(scores.reference.ok_or(ObjectiveError::Missing { what: REFERENCE })?),
+            DecisionReward::LogProb => None,
         };
         let policy = &scores.policy.log_probs;
         Ok((0..policy.len())
@@ -71,8 +71,8 @@ impl ReturnSpec {
     /// The returns to report: log-ratios are summed even if the loss averages them, as in TRL's logs.
     pub(crate) fn reported(self) -> Self {
         match self.reward {
-            Reward::LogRatio => Self { reduction: Reduction::Sum, ..self },
-            Reward::LogProb => self,
+            DecisionReward::LogRatio => Self { reduction: Reduction::Sum, ..self },
+            DecisionReward::LogProb => self,
         }
     }
 

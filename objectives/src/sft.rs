@@ -1,5 +1,5 @@
 use crate::implicit_rewards::{check_episode, check_loss, check_some};
-use crate::returns::{Reduction, ReturnSpec, Reward, check, on_log_probs, totals};
+use crate::returns::{DecisionReward, Reduction, ReturnSpec, check, on_log_probs, totals};
 use crate::{Demonstration, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Scores};
 
 /// Supervised fine-tuning: the negative log-likelihood of each demonstration, averaged over them.
@@ -25,7 +25,7 @@ impl Objective for Sft {
 
     fn evaluate(&self, feedback: &[Demonstration], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let return_spec = ReturnSpec { reward: Reward::LogProb, reduction: self.reduction };
+        let return_spec = ReturnSpec { reward: DecisionReward::LogProb, reduction: self.reduction };
         check_some(feedback)?;
         let returns = return_spec.returns(scores)?;
         let per_token = ReturnSpec { reduction: Reduction::PerToken, ..return_spec }.returns(scores)?;

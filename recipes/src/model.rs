@@ -6,7 +6,7 @@ use datasets::{ChatTemplate, DatasetError, Date};
 use engine::Noise;
 use engine::lora::LoraConfig;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
-use models::causal::{CausalConfig, CausalLm, Recompute, Training};
+use models::causal::{CausalConfig, CausalLm, LearnerOptions, Recompute};
 use models::formats::{self, Extras, HuggingFaceExport, ModelFiles, ModelTokenizer, SaveOptions};
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
@@ -48,7 +48,7 @@ pub(crate) fn load_beside(files: &ModelFiles, name: &str, values: &Values) -> Re
     load_alike(files, name, "the reference", values)
 }
 
-/// The same of a model in another role, which a message calls so.
+/// Loads a model in another role, which error messages name.
 pub(crate) fn load_alike(files: &ModelFiles, name: &str, role: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let reference = load(name, values)?;
     let sizes = (files.config.vocabulary, reference.config.vocabulary);
@@ -178,13 +178,13 @@ fn parts(path: &Path) -> Option<(String, String)> {
 }
 
 /// The training settings of a model of any kind.
-pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Training, Failure> {
+pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<LearnerOptions, Failure> {
     let ema = values.model.ema();
     if let Some(decay) = ema.filter(|decay| !(0.0..1.0).contains(decay)) {
         return Err(Failure::usage(format!("`model.ema` takes a number from 0 to below 1, not {decay}")));
     }
     let recompute = if values.model.activation_checkpointing() { Recompute::Blocks } else { Recompute::Nothing };
-    Ok(Training { optimizer: optimizer(values)?, lora, seed: values.run.seed(), recompute, ema })
+    Ok(LearnerOptions { optimizer: optimizer(values)?, lora, seed: values.run.seed(), recompute, ema })
 }
 
 /// The export options of weights.

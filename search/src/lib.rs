@@ -67,7 +67,7 @@ mod task;
 pub use beam::{Beam, DiverseBeam, EarlyStopping};
 pub use error::{Result, SearchError};
 pub use found::{Found, FoundOf, Outcome, OutcomeOf, Spent};
-pub use mcts::{Evaluation, Mcts};
+pub use mcts::{LeafEvaluation, Mcts};
 pub use refinements::Refinements;
 pub use rerank::Rerank;
 pub use rows::{Candidate, Choice, Row, Rows};

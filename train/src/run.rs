@@ -13,7 +13,7 @@ use crate::{
     Showcase, Source, TrainError, Training,
 };
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All steps are done; `model/` holds the policy.
@@ -25,7 +25,7 @@ pub enum Ending {
 /// The result of a run.
 #[derive(Debug)]
 pub struct RunSummary {
-    /// How it ended.
+    /// Its end.
     pub ending: Ending,
     /// Total number of steps.
     pub steps: usize,

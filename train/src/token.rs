@@ -161,7 +161,10 @@ impl FromExample for Demonstration {
             ExampleKind::Labelled { desirable: false } => {
                 Err(wrong("answers worth imitating", ExampleKind::Labelled { desirable: false }))
             }
-            _ => Ok(vec![Self { episode: 0 }]),
+            ExampleKind::Pair
+            | ExampleKind::Ranked
+            | ExampleKind::Labelled { desirable: true }
+            | ExampleKind::Demonstration => Ok(vec![Self { episode: 0 }]),
         }
     }
 

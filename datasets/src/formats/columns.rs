@@ -5,7 +5,7 @@
 //! metadata, and also weights and margins, which no loss here uses (nor TRL's preference losses).
 use serde_json::{Map, Value};
 
-use super::fields::Fields;
+use super::fields::{Fields, is_empty};
 use super::ranked::may_order;
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
@@ -136,17 +136,6 @@ pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> R
         }
     }
     Ok(())
-}
-
-/// Whether a column is empty.
-pub(super) fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => matches!(text.trim(), "" | "[]"),
-        Value::Array(values) => values.iter().all(is_empty),
-        Value::Object(map) => map.values().all(is_empty),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// All texts of a record.

@@ -19,6 +19,17 @@ pub(crate) struct Fields<'a> {
     seen: Option<&'a Seen>,
 }
 
+/// Whether a value is empty: null, blank, or nothing but empty values.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => matches!(text.trim(), "" | "[]"),
+        Value::Array(values) => values.iter().all(is_empty),
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// The fields of a record that a format has requested.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {

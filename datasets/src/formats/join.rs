@@ -6,6 +6,15 @@ use crate::record::{Message, Text};
 /// The prompt and the two answers.
 pub(super) type Parts = (Text, Text, Text);
 
+/// Converts a prompt and an answer to chats if one of them is.
+pub(super) fn same_kind(prompt: Text, answer: Text) -> (Text, Text) {
+    match (prompt, answer) {
+        (Text::Plain(prompt), answer @ Text::Chat(_)) => (Text::Chat(vec![Message::new("user", prompt)]), answer),
+        (prompt @ Text::Chat(_), Text::Plain(answer)) => (prompt, Text::Chat(vec![Message::new("assistant", answer)])),
+        same => same,
+    }
+}
+
 /// The implicit prompt of two strings, as in TRL: their common prefix without a trailing space; if one is a prefix of
 /// the other, its last character stays in the answer.
 pub(super) fn split_strings(chosen: &str, rejected: &str) -> Parts {

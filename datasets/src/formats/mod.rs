@@ -1,11 +1,11 @@
 //! Preference file formats: one parser per format, selected by the fields of the first record.
-mod asked;
 mod columns;
 pub(crate) mod fields;
 mod hh;
 mod join;
 pub(crate) mod messages;
 mod pairs;
+mod prompt_columns;
 mod ranked;
 mod single;
 pub mod tldr;
@@ -150,7 +150,7 @@ impl Format {
         let is_one_text = matches!(self, Self::Hh | Self::Tree) || self == Self::Tldr && fields.has("info");
         for record in &mut records {
             if !is_one_text {
-                asked::join_context(&fields, record)?;
+                prompt_columns::join_context(&fields, record)?;
             }
             columns::complete(&fields, record)?;
             let found = record.answers.texts().len();
@@ -184,7 +184,7 @@ pub(crate) struct Read {
 /// The prompt of a row, and the columns not read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedPrompt {
-    /// What is asked.
+    /// The prompt.
     pub prompt: Prompt,
     /// The non-empty columns that were not read.
     pub not_read: BTreeSet<String>,
@@ -198,7 +198,7 @@ pub struct ParsedPrompt {
 pub fn prompt(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetError> {
     let seen = Seen::default();
     let fields = Fields::noting(origin, record, &seen)?;
-    let text = match (asked::prompt(&fields)?, asked::conversation_name(&fields)) {
+    let text = match (prompt_columns::prompt(&fields)?, prompt_columns::conversation_name(&fields)) {
         (Some(text), _) => text,
         (None, Some(name)) => asked_by(fields.text(name)?),
         (None, None) => {
@@ -210,12 +210,12 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetEr
         }
     };
     // A conversation beside the prompt is the prompt with an answer, and nobody asks for that here.
-    for name in asked::CONVERSATIONS {
+    for name in prompt_columns::CONVERSATIONS {
         _ = fields.optional(name);
     }
     // What is asked goes through the same joins and checks as a record's.
     let mut record = PreferenceRecord::new(origin.clone(), text, Answers::Demonstration("".into()));
-    asked::join_context(&fields, &mut record)?;
+    prompt_columns::join_context(&fields, &mut record)?;
     columns::complete(&fields, &mut record)?;
     let prompt = Prompt { text: record.prompt, variables: record.variables };
     Ok(ParsedPrompt { prompt, not_read: fields.not_read() })
@@ -229,7 +229,7 @@ pub fn caption(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetE
     let Value::Object(map) = record else { return prompt(origin, record) };
     let mut map = map.clone();
     let media = columns::COLUMNS.iter().filter(|(_, meaning)| *meaning == columns::Meaning::Media);
-    let is_told = |name: &&str| map.remove(*name).is_some_and(|value| !columns::is_empty(&value));
+    let is_told = |name: &&str| map.remove(*name).is_some_and(|value| !fields::is_empty(&value));
     let pictures: Vec<String> = media.map(|(name, _)| *name).filter(is_told).map(str::to_owned).collect();
     if map.get("prompt").is_none_or(Value::is_null)
         && let Some(caption) = map.remove("caption")

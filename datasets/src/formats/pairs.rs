@@ -2,9 +2,9 @@
 //! column names of other trainers.
 use serde_json::Value;
 
-use super::asked::{conversation_name, prompt};
 use super::fields::{Fields, not_blank};
 use super::join::{Parts, repeats, split_chats, split_strings, with_prompt};
+use super::prompt_columns::{conversation_name, prompt};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 

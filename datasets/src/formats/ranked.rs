@@ -1,10 +1,10 @@
 //! Ranked answers: `prompt`, `responses`, and `ranks` or `scores` if the responses are not best first.
 use serde_json::Value;
 
-use super::asked::required_prompt;
 use super::fields::{Fields, not_blank};
+use super::join::same_kind;
 use super::messages::text;
-use super::single::same_kind;
+use super::prompt_columns::required_prompt;
 use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 

@@ -1,9 +1,10 @@
 //! Records with one answer: labelled completions (KTO) and demonstrations.
 use serde_json::Value;
 
-use super::asked::{conversation_name, prompt};
 use super::fields::Fields;
+use super::join::same_kind;
 use super::pairs::last_answer;
+use super::prompt_columns::{conversation_name, prompt};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
@@ -71,13 +72,4 @@ fn truth(label: &Value) -> Option<bool> {
 
 fn record(fields: &Fields<'_>, prompt: Text, answers: Answers) -> PreferenceRecord {
     PreferenceRecord::new(fields.origin().clone(), prompt, answers)
-}
-
-/// Converts a prompt and an answer to chats if one of them is.
-pub(super) fn same_kind(prompt: Text, answer: Text) -> (Text, Text) {
-    match (prompt, answer) {
-        (Text::Plain(prompt), answer @ Text::Chat(_)) => (Text::Chat(vec![Message::new("user", prompt)]), answer),
-        (prompt @ Text::Chat(_), Text::Plain(answer)) => (prompt, Text::Chat(vec![Message::new("assistant", answer)])),
-        same => same,
-    }
 }

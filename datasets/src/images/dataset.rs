@@ -49,7 +49,7 @@ pub struct Mirror {
     pub sides: PairFlip,
 }
 
-/// How the two images of a pair are flipped.
+/// The flips of the two images of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PairFlip {

@@ -69,7 +69,7 @@ impl Columns<'_> {
         }
         let best = match kind {
             ImageKind::Captioned if self.get("image").is_some() => "image",
-            _ => "chosen",
+            ImageKind::Captioned | ImageKind::Pairs => "chosen",
         };
         let (caption, best) = (self.caption()?, self.picture(best)?);
         let worst = if kind == ImageKind::Pairs { Some(self.picture("rejected")?) } else { None };

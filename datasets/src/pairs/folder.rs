@@ -116,7 +116,7 @@ impl PairFolder {
         self.modality
     }
 
-    /// How the pairs were generated: models, fingerprints, sampler, temperature, seed.
+    /// The origin of the pairs: models, fingerprints, sampler, temperature, seed.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
@@ -213,7 +213,7 @@ impl PairFolder {
     pub fn records(&self, preferences: &[Preference]) -> Result<Vec<PreferenceRecord>, DatasetError> {
         let response = |index: usize, side: Side| match self.pairs.get(index).map(|pair| &pair.side(side).made) {
             Some(Kept::Response(text)) => Ok(text.as_str()),
-            _ => Err(wrong(&self.path, format!("pair {index} has no texts"))),
+            Some(Kept::Image(_)) | None => Err(wrong(&self.path, format!("pair {index} has no texts"))),
         };
         let record = |preference: &Preference| {
             let (index, [better, worse]) = (preference.index, preference.order());
@@ -250,7 +250,7 @@ impl PairFolder {
     fn image_name(&self, index: usize, side: Side) -> &str {
         match self.pairs.get(index).map(|pair| &pair.side(side).made) {
             Some(Kept::Image(name)) => name,
-            _ => "",
+            Some(Kept::Response(_)) | None => "",
         }
     }
 

@@ -3,9 +3,9 @@ use mdp::Rng;
 use mdp::chance::{below, named, shuffle, unit};
 
 /// A generator with the draws that grammars need.
-pub(super) struct Draw(Rng);
+pub(super) struct RandomDraws(Rng);
 
-impl Draw {
+impl RandomDraws {
     /// The stream that a problem names by `purpose` and `numbers`; different names give independent streams.
     pub(super) fn new(problem: &str, purpose: &str, numbers: &[u64]) -> Self {
         Self(named(problem, purpose, numbers))
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn draws_are_frozen() {
         // A change of these changes all embedded problems.
-        let mut draw = Draw::new("a problem", "purpose", &[1, 2]);
+        let mut draw = RandomDraws::new("a problem", "purpose", &[1, 2]);
         assert_eq!([0; 5].map(|_| draw.below(10)), [4, 3, 4, 1, 6]);
         assert_eq!([0; 5].map(|_| draw.chance(0.5)), [false; 5]);
         assert_eq!(draw.sample(&[0, 1, 2, 3, 4, 5, 6], 4), [3, 0, 4, 2]);

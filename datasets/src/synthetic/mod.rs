@@ -56,7 +56,7 @@ impl Split {
 
 /// The result of comparing the first of two answers with the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum ComparisonOutcome {
     /// The first scores higher.
     Win,
     /// Both score the same.
@@ -65,24 +65,24 @@ pub enum Outcome {
     Loss,
 }
 
-impl Outcome {
+impl ComparisonOutcome {
     /// The result as a share of a win: 1, 0.5 or 0.
     pub fn value(self) -> f64 {
         match self {
-            Outcome::Win => 1.0,
-            Outcome::Tie => 0.5,
-            Outcome::Loss => 0.0,
+            ComparisonOutcome::Win => 1.0,
+            ComparisonOutcome::Tie => 0.5,
+            ComparisonOutcome::Loss => 0.0,
         }
     }
 }
 
-impl From<Ordering> for Outcome {
+impl From<Ordering> for ComparisonOutcome {
     /// The result for the first, from the ordering of its score relative to the second's.
     fn from(order: Ordering) -> Self {
         match order {
-            Ordering::Greater => Outcome::Win,
-            Ordering::Equal => Outcome::Tie,
-            Ordering::Less => Outcome::Loss,
+            Ordering::Greater => ComparisonOutcome::Win,
+            Ordering::Equal => ComparisonOutcome::Tie,
+            Ordering::Less => ComparisonOutcome::Loss,
         }
     }
 }

@@ -26,7 +26,7 @@ pub use observation::Observation;
 /// bytes, and truncation would discard nearly all of a longer text.
 const TEXT_LIMIT: usize = 2 << 20;
 
-/// How prompt and answer are tokenised.
+/// The tokenisation of prompt and answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tokenization {

@@ -18,7 +18,7 @@ const PIECE: usize = 16;
 /// Queries whose sums are in registers together.
 const TILE: usize = 4;
 
-/// How the keys and values of a block lie: for each key head first the keys `[coordinate, token]`, then the values
+/// The layout of the keys and values of a block: for each key head first the keys `[coordinate, token]`, then the values
 /// `[coordinate / BLOCK, token, coordinate % BLOCK]`, filled up with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockLayout {
@@ -76,7 +76,7 @@ impl BlockLayout {
     }
 }
 
-/// What a sequence's query looks at: blocks in order, as many tokens of them.
+/// The keys of a sequence's query: blocks in order, and the number of tokens in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache<'a> {
     pub(crate) blocks: Vec<&'a [f32]>,
@@ -143,7 +143,7 @@ impl WithSimd for Piece<'_> {
 }
 
 impl Piece<'_> {
-    /// What each query makes of the values, `[queries, size filled up]`; `VECTORS` hold [`BLOCK`] numbers.
+    /// The attention output of each query, `[queries, size filled up]`; `VECTORS` hold [`BLOCK`] numbers.
     #[inline(always)]
     fn attend<S: Simd, const VECTORS: usize>(&self, simd: S) -> Vec<f32> {
         let n_blocks = self.rows.iter().map(|&row| self.caches[row].n_tokens.div_ceil(BLOCK)).max().unwrap_or(0);

@@ -14,13 +14,7 @@ fn config(targets: LoraTargets) -> LoraConfig {
 }
 
 fn attach(parameters: &mut Parameters, targets: LoraTargets) -> Result<Vec<String>, EngineError> {
-    let layer = |name: &str, kernel| AdaptableLayer {
-        name: name.to_owned(),
-        n_in: 3,
-        n_out: 4,
-        kernel,
-        is_output_layer: false,
-    };
+    let layer = |name: &str, kernel| AdaptableLayer { name: name.to_owned(), n_in: 3, n_out: 4, kernel };
     let layers = [layer("down.conv", Some((3, 2))), layer("proj", Some((1, 1))), layer("to_q", None)];
     config(targets).attach(parameters, &layers, &Noise::new(3), DType::F32, &Device::Cpu)
 }

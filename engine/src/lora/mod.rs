@@ -21,7 +21,7 @@ use crate::{EngineError, Noise, Parameters, noise};
 /// Selects the layers that get an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoraTargets {
-    /// Every linear layer but the output layer, and no convolution (PEFT's `all-linear`).
+    /// Every linear layer given, and no convolution (PEFT's `all-linear`; models do not give their output layer).
     AllLinear,
     /// The layers whose name is one of these or ends in a dot and one of these, as in `query_key_value` for
     /// `layers.0.attention.query_key_value`.
@@ -52,8 +52,6 @@ pub struct AdaptableLayer {
     pub n_out: usize,
     /// The height and width of a convolution's kernel; `None` for a linear layer.
     pub kernel: Option<(usize, usize)>,
-    /// Whether it is the vocabulary projection, which `all-linear` leaves out.
-    pub is_output_layer: bool,
 }
 
 /// The two halves of one layer's adapter.
@@ -96,7 +94,7 @@ impl LoraConfig {
     /// Whether a layer is among the targets.
     pub fn is_target(&self, layer: &AdaptableLayer) -> bool {
         match &self.targets {
-            LoraTargets::AllLinear => layer.kernel.is_none() && !layer.is_output_layer,
+            LoraTargets::AllLinear => layer.kernel.is_none(),
             LoraTargets::Named(targets) => targets.iter().any(|target| is_named(&layer.name, target)),
         }
     }
@@ -255,7 +253,7 @@ mod tests {
     }
 
     fn layer(name: &str) -> AdaptableLayer {
-        AdaptableLayer { name: name.to_owned(), n_in: 6, n_out: 3, kernel: None, is_output_layer: name == "lm_head" }
+        AdaptableLayer { name: name.to_owned(), n_in: 6, n_out: 3, kernel: None }
     }
 
     #[test]
@@ -294,7 +292,7 @@ mod tests {
         assert!(matches(&["attn.c_proj"], "h.0.attn.c_proj") && !matches(&["attn.c_proj"], "h.0.mlp.c_proj"));
         assert!(!matches(&["attn"], "h.0.c_attn") && !matches(&[""], "h.0.c_attn"));
         let all = LoraConfig { targets: LoraTargets::AllLinear, ..config(&[]) };
-        assert!(all.is_target(&layer("h.0.mlp.c_proj")) && !all.is_target(&layer("lm_head")));
+        assert!(all.is_target(&layer("h.0.mlp.c_proj")));
     }
 
     #[test]

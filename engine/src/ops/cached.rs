@@ -18,7 +18,7 @@ pub struct CacheBlock {
 }
 
 impl CacheBlock {
-    /// How many tokens a block has room for.
+    /// The capacity of a block, in tokens.
     pub const TOKENS: usize = BLOCK;
 
     /// A block without tokens.
@@ -48,13 +48,13 @@ impl CacheBlock {
     }
 }
 
-/// What a sequence has read, the current token included: the first `n_tokens` tokens of its blocks, all of which are full but
+/// The cached tokens of a sequence, the current one included: the first `n_tokens` tokens of its blocks, all of which are full but
 /// the last.
 #[derive(Debug, Clone, Copy)]
 pub struct CachedSequence<'a> {
     /// The blocks, in order.
     pub blocks: &'a [Arc<CacheBlock>],
-    /// How many tokens there are.
+    /// The number of tokens.
     pub n_tokens: usize,
 }
 

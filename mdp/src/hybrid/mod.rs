@@ -60,7 +60,7 @@ pub enum Half<O, I> {
 }
 
 impl<O, I> Half<O, I> {
-    /// What is of the problem that comes first, if it is.
+    /// The value of the first problem, if it is one.
     pub fn outer(self) -> Option<O> {
         match self {
             Self::Outer(outer) => Some(outer),
@@ -68,7 +68,7 @@ impl<O, I> Half<O, I> {
         }
     }
 
-    /// What is of the problem that follows, if it is.
+    /// The value of the second problem, if it is one.
     pub fn inner(self) -> Option<I> {
         match self {
             Self::Outer(_) => None,
@@ -92,7 +92,7 @@ pub trait Handoff<A: Mdp, B: Mdp> {
     fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError>;
 }
 
-/// What is borrowed hands over as what is owned.
+/// A borrowed hand-off acts as the hand-off itself.
 impl<A: Mdp, B: Mdp, H: Handoff<A, B> + ?Sized> Handoff<A, B> for &H {
     fn enter(&self, outer: &[&A::State]) -> Result<Vec<B::Context>, HandoffError> {
         (**self).enter(outer)
@@ -177,7 +177,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Hybrid<A, B, H> {
     /// or a cursor's walk goes over it in one piece.
     ///
     /// # Errors
-    /// What the hand-off can't make anything of.
+    /// An error of the hand-off.
     pub fn cut(&self, episode: EpisodeOf<Self>) -> Result<EpisodeOf<Self>, HandoffError> {
         let mut pieces = Vec::with_capacity(episode.pieces.len() + 1);
         for Piece { start, mut actions, weight } in episode.pieces {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::decoder::{Attend, Decoder, DecoderInput, Pass, Projection};
 use super::packing::Packing;
 
-/// What one sequence has read: keys and values in blocks, which sequences that begin alike hold together.
+/// The KV cache of one sequence, in blocks that sequences with a common prefix share.
 ///
 /// A copy costs no more than the pointers to its blocks. A block that others hold too is copied when a sequence writes to it:
 /// at most the last, since only that has room.
@@ -22,7 +22,7 @@ pub(super) struct Cached {
 }
 
 impl Cached {
-    /// How many tokens were read.
+    /// The number of cached tokens.
     pub(super) fn len(&self) -> usize {
         self.n_tokens
     }

@@ -9,16 +9,18 @@ use rayon::prelude::*;
 
 use super::cache::Cached;
 use super::decoder::Pass;
-use super::draw::{GenerationConfig, log_prob, log_probs, top_proposals};
-use super::generate::{GROUP, host_logits};
+use super::draw::{GenerationConfig, host_logits, log_prob, log_probs, top_proposals};
 use super::model::CausalLm;
 use super::packing::check_inputs;
 use crate::ModelError;
 
+/// The number of sequences that act together: enough for the matrix products, and a bound on the cache.
+pub(super) const GROUP: usize = 64;
+
 /// One sequence.
 #[derive(Clone, Debug)]
 struct Row {
-    /// What was read of it.
+    /// Its KV cache, once anything was read.
     cached: Option<Cached>,
     /// The logits of its next token, where they are known.
     logits: Option<Arc<Vec<f32>>>,

@@ -34,7 +34,7 @@ pub(super) enum Projection {
     Split([Tensor; 3]),
 }
 
-/// How the tokens of a pass see each other.
+/// The attention between the tokens of a pass.
 pub(super) trait Attend {
     /// The attention of one layer, `[T, query * size]`.
     fn attend(&mut self, layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError>;
@@ -140,7 +140,7 @@ impl Decoder {
         Ok(ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?)
     }
 
-    /// What is known of each question, `[N, VOCABULARY_NUMBERS]`: see [`vocabulary_log_prob`].
+    /// The numbers of each query, `[N, VOCABULARY_NUMBERS]`: see [`vocabulary_log_prob`].
     pub(super) fn numbers(
         &self,
         hidden: &Tensor,
@@ -163,7 +163,7 @@ impl Decoder {
         }
     }
 
-    /// How the linear weights lie.
+    /// The memory layout of the linear weights.
     pub(super) fn layout(&self) -> WeightLayout {
         if self.config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
     }

@@ -1,15 +1,31 @@
 //! From logits to a token.
 
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Storage, Tensor};
 use engine::Rng;
-use engine::softmax::Weights;
+use engine::softmax::SoftmaxWeights;
 use mdp::chance::unit;
 
 use mdp::token::TokenMdp;
+use rayon::prelude::*;
 
 use crate::ModelError;
 use policies::Proposal;
 
-/// How tokens are drawn and when a response ends.
+/// Rows of logits, in this process's memory.
+pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
+    let width = logits.dim(1)?;
+    let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = logits.storage_and_layout();
+    let numbers = match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(numbers), Some((start, end))) => &numbers.as_slice::<f32>()?[start..end],
+        _ => &[],
+    };
+    Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
+}
+
+/// Sampling settings of tokens, and the end of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationConfig {
     /// Divides the logits; 0 always takes the most likely token.
@@ -76,11 +92,11 @@ impl GenerationConfig {
             return most_likely(logits);
         }
         if self.top_k.is_none() && self.top_p.is_none() {
-            return Weights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
+            return SoftmaxWeights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
         }
         let mut tokens = best_first(logits, self.top_k.unwrap_or(logits.len()));
         let kept: Vec<f32> = tokens.iter().map(|&token| logits[token as usize]).collect();
-        let mut weights = Weights::new(&kept, self.temperature).all();
+        let mut weights = SoftmaxWeights::new(&kept, self.temperature).all();
         if let Some(top_p) = self.top_p {
             let n = nucleus(&weights, top_p);
             tokens.truncate(n);
@@ -113,7 +129,7 @@ pub(super) fn log_probs(logits: &[f32], tokens: &[u32]) -> Vec<f64> {
 
 /// The logarithm of the sum of exponentials.
 fn normaliser(logits: &[f32]) -> f64 {
-    let weights = Weights::new(logits, 1.);
+    let weights = SoftmaxWeights::new(logits, 1.);
     weights.largest() + weights.sum().ln()
 }
 
@@ -165,7 +181,7 @@ fn best_first(logits: &[f32], k: usize) -> Vec<u32> {
 /// Logits that are compared at a time.
 const CHUNK: usize = 64;
 
-/// How many of the weights, largest first, it takes to reach the share `top_p`.
+/// The number of weights, largest first, that together reach the share `top_p`.
 fn nucleus(weights: &[f64], top_p: f64) -> usize {
     let wanted = top_p * weights.iter().sum::<f64>();
     let mut sum = 0.;

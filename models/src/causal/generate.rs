@@ -1,22 +1,15 @@
 //! Responses to prompts, many at once.
 
-use std::sync::Arc;
-
-use candle_core::{DType, Device, Storage, Tensor};
 use engine::Rng;
 use mdp::EpisodeOf;
 use mdp::token::{TokenMdp, TokenState};
 use policies::{act, one_each};
-use rayon::prelude::*;
 
-use super::cursor::TokenCursor;
+use super::cursor::{GROUP, TokenCursor};
 use super::draw::GenerationConfig;
 use super::model::CausalLm;
 use super::packing::check_inputs;
 use crate::ModelError;
-
-/// How many sequences act together: enough for the matrix products, and a bound on the cache.
-pub(super) const GROUP: usize = 64;
 
 impl CausalLm {
     /// Continues every prompt until it ends or its response has as many tokens as it may.
@@ -89,16 +82,4 @@ impl CausalLm {
         }
         Ok(episodes)
     }
-}
-
-/// Rows of logits, in this process's memory.
-pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
-    let width = logits.dim(1)?;
-    let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
-    let (storage, layout) = logits.storage_and_layout();
-    let numbers = match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(numbers), Some((start, end))) => &numbers.as_slice::<f32>()?[start..end],
-        _ => &[],
-    };
-    Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
 }

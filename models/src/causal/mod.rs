@@ -60,5 +60,5 @@ pub use rotary::{Rotary, RotaryScaling};
 
 pub(crate) use names::SCORE;
 
-pub use crate::network::Training;
+pub use crate::network::LearnerOptions;
 pub use engine::checkpoint::Recompute;

@@ -13,7 +13,7 @@ use super::draw::GenerationConfig;
 use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::input_limits::Limits;
-use crate::network::{Trained, Training, Weights};
+use crate::network::{LearnerOptions, TrainedNetwork, Weights};
 use crate::tensors;
 
 /// A causal language model: a policy of the token MDP, and a learner with checkpoints and export.
@@ -26,7 +26,7 @@ use crate::tensors;
 /// bit.
 #[derive(Debug)]
 pub struct CausalLm {
-    pub(crate) decoder: Trained<Decoder>,
+    pub(crate) decoder: TrainedNetwork<Decoder>,
     /// The reference of the divergence channel.
     pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
@@ -42,7 +42,7 @@ impl CausalLm {
     /// Tensors that are missing, unknown or of the wrong shape.
     pub fn frozen(config: CausalConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
-        Ok(Self::with_decoder(Trained::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
+        Ok(Self::with_decoder(TrainedNetwork::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
     }
 
     /// A trainable model: all weights, or adapters on a frozen base.
@@ -52,14 +52,14 @@ impl CausalLm {
     pub fn trainable(
         config: CausalConfig,
         tensors: BTreeMap<String, Tensor>,
-        training: Training,
+        training: LearnerOptions,
     ) -> Result<Self, ModelError> {
         tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
         let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers())?;
-        Ok(Self::with_decoder(Trained::learner(Decoder::new(config, weights), training)?))
+        Ok(Self::with_decoder(TrainedNetwork::learner(Decoder::new(config, weights), training)?))
     }
 
-    fn with_decoder(decoder: Trained<Decoder>) -> Self {
+    fn with_decoder(decoder: TrainedNetwork<Decoder>) -> Self {
         Self { decoder, reference: None, with_diagnostics: false, acting: GenerationConfig::default(), exporter: None }
     }
 
@@ -84,15 +84,6 @@ impl CausalLm {
         }
         self.reference = Some(reference);
         Ok(())
-    }
-
-    /// Adds the divergence channel against the model's own base, which needs no second model in memory.
-    ///
-    /// # Errors
-    /// A model without adapters.
-    pub fn with_base_as_reference(self) -> Result<Self, ModelError> {
-        let base = Arc::new(self.base()?);
-        self.with_reference(base)
     }
 
     /// Adds diagnostic channels: the entropy of every decision's distribution, the mean logit, and whether the token is
@@ -136,7 +127,7 @@ impl CausalLm {
     }
 
     fn frozen_with(&self, weights: Weights) -> Self {
-        let decoder = Trained::frozen(Decoder::new(self.config().clone(), weights));
+        let decoder = TrainedNetwork::frozen(Decoder::new(self.config().clone(), weights));
         Self { exporter: self.exporter.clone(), ..Self::with_decoder(decoder) }
     }
 
@@ -208,7 +199,7 @@ impl CausalConfig {
         let layers = self.linear_names().into_iter().filter_map(|name| {
             let shape = expected.get(&format!("{name}.weight"))?;
             let (n_out, n_in) = if self.is_transposed() { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-            Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer: false })
+            Some(AdaptableLayer { name, n_in, n_out, kernel: None })
         });
         layers.collect()
     }

@@ -138,7 +138,9 @@ impl CausalConfig {
         let prefix = self.prefix();
         let at = |part: &str| match self.architecture {
             Architecture::Gpt2 => format!("{prefix}h.{layer}.{part}"),
-            _ => format!("{prefix}layers.{layer}.{part}"),
+            Architecture::GptNeoX | Architecture::Llama | Architecture::Qwen2 => {
+                format!("{prefix}layers.{layer}.{part}")
+            }
         };
         let (attention_norm, mlp_norm, qkv, output, gate, up, down): (_, _, &[&str], _, _, _, _) =
             match self.architecture {

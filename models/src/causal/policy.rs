@@ -9,8 +9,8 @@ use mdp::{Channels, EpisodeOf, Rng};
 
 use super::cursor::TokenCursor;
 use super::decoder::Pass;
+use super::draw::host_logits;
 use super::draw::{GenerationConfig, top_proposals};
-use super::generate::host_logits;
 use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;

@@ -4,20 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::activation::ClipActivation;
 use super::encoder::{Blocks, with_bias};
 use crate::ModelError;
 use crate::fields::Fields;
 use crate::fields::declared::Kind::{Number, Text, Whole};
 use crate::fields::declared::{Table, harmless, honoured, refused};
-
-/// The activation of the MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClipActivation {
-    /// `x sigmoid(1.702 x)`, OpenAI's.
-    QuickGelu,
-    /// Exact GELU, OpenCLIP's.
-    Gelu,
-}
 
 /// The shape of a CLIP text encoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,18 +137,6 @@ const DECLARED: Table = Table(&[
     harmless("bos_token_id", Whole),
     refused("quantization_config", &[]),
 ]);
-
-/// The activation that `hidden_act` names.
-pub(super) fn activation(fields: Fields<'_>) -> Result<ClipActivation, ModelError> {
-    match fields.text("hidden_act")?.as_deref() {
-        None | Some("quick_gelu") => Ok(ClipActivation::QuickGelu),
-        Some("gelu") => Ok(ClipActivation::Gelu),
-        Some(other) => {
-            let reason = format!("`{other}` is not supported; supported: quick_gelu, gelu");
-            Err(ModelError::config("hidden_act", reason))
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

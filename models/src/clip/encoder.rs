@@ -7,8 +7,7 @@ use engine::Parameters;
 use engine::ops::{self, Heads, WeightLayout};
 use serde_json::Value;
 
-use super::ClipActivation;
-use super::config::activation;
+use super::activation::{ClipActivation, activation};
 use crate::ModelError;
 use crate::fields::Fields;
 

@@ -3,6 +3,7 @@
 //! Encoders are frozen: they are part of the context, not of the policy. Their outputs are plain numbers, which can be
 //! cached.
 
+mod activation;
 mod conditioner;
 mod config;
 mod encoder;
@@ -13,8 +14,9 @@ mod text;
 mod tokenizer;
 mod vision;
 
+pub use activation::ClipActivation;
 pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
-pub use config::{ClipActivation, ClipTextConfig};
+pub use config::ClipTextConfig;
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};
 pub use text::{ClipOutput, ClipText};

@@ -13,7 +13,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use crate::network::Training;
+pub use crate::network::LearnerOptions;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};

@@ -12,7 +12,7 @@ use super::batch::ConditionedMdp;
 use super::{Condition, Prediction};
 use crate::ModelError;
 use crate::export::{Export, Exported};
-use crate::network::{Trained, Training};
+use crate::network::{LearnerOptions, TrainedNetwork};
 use crate::sampler::{Sampler, SamplerSteps};
 use crate::unet::{UNet, UNetConfig};
 
@@ -78,7 +78,7 @@ impl SamplerConfig {
 /// The numbers of a decision do not depend on the rest of the batch, to rounding.
 #[derive(Debug)]
 pub struct Denoiser {
-    pub(crate) unet: Trained<UNet>,
+    pub(crate) unet: TrainedNetwork<UNet>,
     pub(super) prediction: Prediction,
     pub(super) shape: LatentShape,
     pub(super) acting: SamplerConfig,
@@ -98,7 +98,7 @@ impl Denoiser {
         acting: SamplerConfig,
     ) -> Result<Self, ModelError> {
         check_channels(shape, &config, "the latents")?;
-        let unet = Trained::frozen(UNet::frozen(config, tensors)?);
+        let unet = TrainedNetwork::frozen(UNet::frozen(config, tensors)?);
         Ok(Self::new(unet, prediction, shape, acting))
     }
 
@@ -112,14 +112,14 @@ impl Denoiser {
         prediction: Prediction,
         shape: LatentShape,
         acting: SamplerConfig,
-        training: Training,
+        training: LearnerOptions,
     ) -> Result<Self, ModelError> {
         check_channels(shape, &config, "the latents")?;
         let unet = UNet::trainable(config, tensors, training.adapters())?;
-        Ok(Self::new(Trained::learner(unet, training)?, prediction, shape, acting))
+        Ok(Self::new(TrainedNetwork::learner(unet, training)?, prediction, shape, acting))
     }
 
-    fn new(unet: Trained<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
+    fn new(unet: TrainedNetwork<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
         Self { unet, prediction, shape, acting, exporter: None }
     }
 
@@ -149,7 +149,7 @@ impl Denoiser {
     }
 
     fn frozen_with(&self, unet: UNet) -> Self {
-        let frozen = Self::new(Trained::frozen(unet), self.prediction, self.shape, self.acting.clone());
+        let frozen = Self::new(TrainedNetwork::frozen(unet), self.prediction, self.shape, self.acting.clone());
         Self { exporter: self.exporter.clone(), ..frozen }
     }
 

@@ -17,7 +17,7 @@ use mdp::{Channels, Episode, EpisodeOf, Mdp as _, Piece};
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::json;
 
-use super::{Condition, Conditioning, Denoiser, LatentShape, Prediction, SamplerConfig, Training};
+use super::{Condition, Conditioning, Denoiser, LatentShape, LearnerOptions, Prediction, SamplerConfig};
 use crate::sampler::Sampler;
 use crate::scheduler::Scheduler;
 use crate::unet::UNetConfig;
@@ -49,7 +49,7 @@ fn frozen(dtype: DType, prediction: Prediction, acting: SamplerConfig) -> Denois
     Denoiser::frozen(config, tensors, prediction, SHAPE, acting).unwrap()
 }
 
-fn trainable(dtype: DType, acting: SamplerConfig, training: Training) -> Denoiser {
+fn trainable(dtype: DType, acting: SamplerConfig, training: LearnerOptions) -> Denoiser {
     let (config, tensors) = network(dtype);
     Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap()
 }
@@ -64,10 +64,10 @@ fn acting(guidance: bool) -> SamplerConfig {
     SamplerConfig { sampler: Sampler::Ddim { eta: 0.8 }, last: NoiseLevel::IMAGE, clip: None, guidance }
 }
 
-fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> Training {
+fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> LearnerOptions {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
     let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
-    Training { lora, seed: 3, recompute, ema, ..Training::new(Box::new(Sgd::new(0.0).unwrap())) }
+    LearnerOptions { lora, seed: 3, recompute, ema, ..LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 
 fn problem() -> ConditionedMdp {

@@ -54,7 +54,7 @@ pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, sav
 pub use vae::load_vae;
 
 use crate::ModelError;
-use crate::causal::{CausalConfig, CausalLm, Training};
+use crate::causal::{CausalConfig, CausalLm, LearnerOptions};
 
 /// A causal language model as read from disk.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl ModelFiles {
     ///
     /// # Errors
     /// As [`ModelFiles::frozen`], and LoRA settings that match no layer.
-    pub fn trainable(self, training: Training) -> Result<CausalLm, ModelError> {
+    pub fn trainable(self, training: LearnerOptions) -> Result<CausalLm, ModelError> {
         let Self { path: base, config, tensors, extras, .. } = self;
         let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
         Ok(CausalLm::trainable(config, tensors, training)?.with_exporter(exporter))

@@ -11,7 +11,7 @@ use super::extras::read_object;
 use super::huggingface::compare;
 use super::staging::Staging;
 use crate::ModelError;
-use crate::denoiser::{Denoiser, LatentShape, Prediction, SamplerConfig, Training, check_channels};
+use crate::denoiser::{Denoiser, LatentShape, LearnerOptions, Prediction, SamplerConfig, check_channels};
 use crate::tensors::shapes;
 use crate::unet::UNetConfig;
 
@@ -52,7 +52,7 @@ impl UNetFiles {
         prediction: Prediction,
         shape: LatentShape,
         acting: SamplerConfig,
-        training: Training,
+        training: LearnerOptions,
     ) -> Result<Denoiser, ModelError> {
         self.check_channels(shape)?;
         Denoiser::trainable(self.config, self.tensors, prediction, shape, acting, training)

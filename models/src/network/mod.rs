@@ -1,7 +1,7 @@
 //! Shared parts of all trained networks: weights, adapters and the learner's state.
 //!
 //! [`Weights`] holds a network's tensors by name, with optional adapters, and [`Layers`] applies them in a pass.
-//! [`Trained`] adds the learner's state: gradients, optimiser, EMA, checkpoints, the fingerprint. Language models and
+//! [`TrainedNetwork`] adds the learner's state: gradients, optimiser, EMA, checkpoints, the fingerprint. Language models and
 //! denoisers both use it, so they have the same features; reward models, which are not trained here, use only the
 //! weights.
 
@@ -13,6 +13,6 @@ mod trained;
 mod weights;
 
 pub(crate) use layers::{GroupNorm, Layers, Pass};
-pub use trained::Training;
-pub(crate) use trained::{Network, Trained};
+pub use trained::LearnerOptions;
+pub(crate) use trained::{Network, TrainedNetwork};
 pub(crate) use weights::Weights;

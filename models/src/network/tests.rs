@@ -8,7 +8,7 @@ use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
 use engine::ops::WeightLayout;
 use engine::optim::Sgd;
 
-use super::{Layers, Network, Pass, Trained, Training, Weights};
+use super::{Layers, LearnerOptions, Network, Pass, TrainedNetwork, Weights};
 use crate::ModelError;
 
 /// y = W x.
@@ -41,21 +41,21 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-fn learner(lora: bool, ema: Option<f64>) -> Trained<Line> {
+fn learner(lora: bool, ema: Option<f64>) -> TrainedNetwork<Line> {
     adapted(lora.then_some(2.), ema)
 }
 
 /// A network with adapters of this alpha, or without.
-fn adapted(alpha: Option<f64>, ema: Option<f64>) -> Trained<Line> {
+fn adapted(alpha: Option<f64>, ema: Option<f64>) -> TrainedNetwork<Line> {
     let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
-    let training = Training { lora, ema, ..Training::new(Box::new(Sgd::new(0.9).unwrap())) };
-    let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None, is_output_layer: false };
+    let training = LearnerOptions { lora, ema, ..LearnerOptions::new(Box::new(Sgd::new(0.9).unwrap())) };
+    let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None };
     let weights = Weights::trainable(tensors(), training.adapters(), &[layer]).unwrap();
-    Trained::learner(Line(weights), training).unwrap()
+    TrainedNetwork::learner(Line(weights), training).unwrap()
 }
 
 /// Backpropagates the sum of all outputs, and takes a step.
-fn step(line: &mut Trained<Line>) {
+fn step(line: &mut TrainedNetwork<Line>) {
     let x = tensor(&[1., -1., 0.5, 2.]);
     let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
     tape.run_kept(|x| line.run(x, Pass::Training)).unwrap();
@@ -76,7 +76,7 @@ fn averages_are_exported_and_follow_a_resumed_run_to_the_bit() {
             step(line);
             step(line);
         }
-        let [ours, theirs] = [&straight, &resumed].map(Trained::exported);
+        let [ours, theirs] = [&straight, &resumed].map(TrainedNetwork::exported);
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
         assert_eq!(ours.len(), if lora { 2 } else { 1 });
         for (name, average) in &ours {
@@ -121,7 +121,7 @@ fn the_base_is_the_network_before_adapters_in_the_same_memory() {
         base.parameters.get("line.weight").unwrap().id(),
         line.weights().parameters.get("line.weight").unwrap().id()
     );
-    let plain = Trained::frozen(Line(Weights::frozen(tensors()).unwrap()));
+    let plain = TrainedNetwork::frozen(Line(Weights::frozen(tensors()).unwrap()));
     assert_eq!(base.hash("settings").unwrap(), plain.fingerprint("settings").unwrap());
     assert_eq!(numbers(&Line(base).run(&x, Pass::Scoring).unwrap()), before);
     assert!(learner(false, None).weights().base().unwrap_err().to_string().contains("a model with adapters"));
@@ -151,7 +151,7 @@ fn a_fingerprint_is_of_settings_and_numbers() {
 
 #[test]
 fn what_does_not_learn_says_its_name() {
-    let mut frozen = Trained::frozen(Line(Weights::frozen(tensors()).unwrap()));
+    let mut frozen = TrainedNetwork::frozen(Line(Weights::frozen(tensors()).unwrap()));
     let text = |error: ModelError| error.to_string();
     assert!(text(frozen.recompute().unwrap_err()).starts_with("the line: expected one that was made to learn"));
     assert!(text(frozen.update(0.1, None).unwrap_err()).starts_with("the line"));

@@ -18,7 +18,7 @@ use crate::ModelError;
 
 /// The training options of a network.
 #[derive(Debug)]
-pub struct Training {
+pub struct LearnerOptions {
     /// The optimiser.
     pub optimizer: Box<dyn Optimizer>,
     /// LoRA adapters to train in place of the model's own weights.
@@ -31,7 +31,7 @@ pub struct Training {
     pub ema: Option<f64>,
 }
 
-impl Training {
+impl LearnerOptions {
     /// Trains all weights, stores activations, keeps no EMA.
     pub fn new(optimizer: Box<dyn Optimizer>) -> Self {
         Self { optimizer, lora: None, seed: 0, recompute: Recompute::Nothing, ema: None }
@@ -56,7 +56,7 @@ pub(crate) trait Network {
 ///
 /// The network is shared with the tapes of its passes; an update changes its tensors in place.
 #[derive(Debug)]
-pub(crate) struct Trained<N> {
+pub(crate) struct TrainedNetwork<N> {
     network: Arc<N>,
     learning: Option<LearnerState>,
     fingerprint: Mutex<Option<String>>,
@@ -71,14 +71,14 @@ pub(super) struct LearnerState {
     pub(super) ema: Option<Ema>,
 }
 
-impl<N: Network> Trained<N> {
+impl<N: Network> TrainedNetwork<N> {
     /// Makes a frozen network.
     pub(crate) fn frozen(network: N) -> Self {
         Self { network: Arc::new(network), learning: None, fingerprint: Mutex::default() }
     }
 
     /// Makes a learner of a network with trainable weights.
-    pub(crate) fn learner(network: N, training: Training) -> Result<Self, ModelError> {
+    pub(crate) fn learner(network: N, training: LearnerOptions) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
         Ok(Self { learning: Some(LearnerState { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
@@ -217,7 +217,7 @@ impl<N: Network> Trained<N> {
 }
 
 /// A trained network derefs to its network.
-impl<N> Deref for Trained<N> {
+impl<N> Deref for TrainedNetwork<N> {
     type Target = N;
 
     fn deref(&self) -> &N {

@@ -33,7 +33,7 @@ use mdp::diffusion::Prediction;
 use crate::ModelError;
 pub use plan::SamplingPlan;
 pub use strides::Stride;
-use weights::Weights;
+use weights::StepWeights;
 
 /// The update rule from a latent to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +85,7 @@ pub struct SamplerSteps {
     prediction: Prediction,
     strides: Vec<Stride>,
     clip: Option<f64>,
-    weights: Vec<Weights>,
+    weights: Vec<StepWeights>,
 }
 
 /// The result of a step.
@@ -142,7 +142,7 @@ impl SamplerSteps {
             return Err(argument("prediction", expected, &"epsilon"));
         }
         let clip = clip.filter(|_| matches!(sampler, Sampler::Ddpm { .. } | Sampler::Ddim { .. }));
-        let weights = (0..strides.len()).map(|step| Weights::of(sampler, &strides, step)).collect();
+        let weights = (0..strides.len()).map(|step| StepWeights::of(sampler, &strides, step)).collect();
         Ok(Self { sampler, prediction, strides, clip, weights })
     }
 

@@ -5,7 +5,7 @@ use super::{Sampler, Stride, Variance};
 /// The weights of a step: next = latent x_t + clean x_0 + noise eps + previous x_0' + deviation z, where x_0 and eps
 /// are the present estimates, x_0' the previous one and z is standard normal.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Weights {
+pub(super) struct StepWeights {
     pub(super) latent: f64,
     pub(super) clean: f64,
     pub(super) noise: f64,
@@ -16,7 +16,7 @@ pub(super) struct Weights {
 /// From this many steps on, the last step of a solver that ends above zero noise is of second order.
 const MANY_STEPS: usize = 15;
 
-impl Weights {
+impl StepWeights {
     /// The weights of step `step`.
     pub(super) fn of(sampler: Sampler, strides: &[Stride], step: usize) -> Self {
         let Stride { from: here, to: there, .. } = strides[step];

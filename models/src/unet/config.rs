@@ -58,7 +58,7 @@ pub enum Resampling {
 
 /// One side of a level: its down block or its up block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Side {
+pub struct LevelSide {
     /// The attention after each residual block.
     pub attention: BlockAttention,
     /// The size change after it, if any.
@@ -75,9 +75,9 @@ pub struct Level {
     /// Residual blocks of the down block; the up block has one more.
     pub n_layers: usize,
     /// The down block.
-    pub down: Side,
+    pub down: LevelSide,
     /// The up block.
-    pub up: Side,
+    pub up: LevelSide,
     /// The number of heads of [`BlockAttention::Caption`].
     pub n_heads: usize,
     /// Width of the caption's hidden states.
@@ -196,7 +196,7 @@ impl UNetConfig {
 
     /// Width of the caption's hidden states, if the model has cross-attention.
     pub fn context_width(&self) -> Option<usize> {
-        let looks = |side: Side| side.attention == BlockAttention::Caption;
+        let looks = |side: LevelSide| side.attention == BlockAttention::Caption;
         let looking = self.levels.iter().find(|level| looks(level.down) || looks(level.up));
         let middle = self.levels.last().filter(|_| self.middle == Middle::Caption);
         looking.or(middle).map(|level| level.context)

@@ -64,11 +64,11 @@ impl UNetConfig {
     /// The layers that can get an adapter: linear layers and convolutions.
     pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
         let layer = |(name, shape): (String, Vec<usize>)| {
-            let (name, is_output_layer) = (name.strip_suffix(".weight")?.to_owned(), false);
+            let name = name.strip_suffix(".weight")?.to_owned();
             match *shape.as_slice() {
-                [n_out, n_in] => Some(AdaptableLayer { name, n_in, n_out, kernel: None, is_output_layer }),
+                [n_out, n_in] => Some(AdaptableLayer { name, n_in, n_out, kernel: None }),
                 [n_out, height, width, n_in] => {
-                    Some(AdaptableLayer { name, n_in, n_out, kernel: Some((height, width)), is_output_layer })
+                    Some(AdaptableLayer { name, n_in, n_out, kernel: Some((height, width)) })
                 }
                 _ => None,
             }

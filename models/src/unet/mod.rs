@@ -18,5 +18,5 @@ mod tape;
 mod tests;
 
 pub use batch::{Contexts, UNetBatch};
-pub use config::{BlockAttention, Level, Middle, Resampling, Side, TextTime, UNetClass, UNetConfig};
+pub use config::{BlockAttention, Level, LevelSide, Middle, Resampling, TextTime, UNetClass, UNetConfig};
 pub use model::UNet;

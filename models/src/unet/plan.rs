@@ -3,7 +3,7 @@
 use engine::ops::Grid;
 
 use super::blocks::{Change, Down, PixelAttention, Resnet, Transformer, Up};
-use super::config::{BlockAttention, Level, Middle, Resampling, Side, UNetClass, UNetConfig};
+use super::config::{BlockAttention, Level, LevelSide, Middle, Resampling, UNetClass, UNetConfig};
 use super::shapes::Shapes;
 use crate::ModelError;
 use crate::network::GroupNorm;
@@ -145,7 +145,7 @@ impl Plan<'_> {
         Resnet { name, n_in, n_out, time, norm: self.norm(), scale: 1., change: Change::None }
     }
 
-    fn attention(&self, name: String, level: Level, side: Side) -> Option<Attention> {
+    fn attention(&self, name: String, level: Level, side: LevelSide) -> Option<Attention> {
         match side.attention {
             BlockAttention::None => None,
             BlockAttention::Pixels => {

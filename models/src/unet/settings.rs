@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::config::{BlockAttention, Level, Middle, Resampling, Side, TextTime, UNetClass, UNetConfig};
+use super::config::{BlockAttention, Level, LevelSide, Middle, Resampling, TextTime, UNetClass, UNetConfig};
 use crate::ModelError;
 use crate::fields::Fields;
 
@@ -76,7 +76,7 @@ impl<'a> Settings<'a> {
             return Err(ModelError::config("layers_per_block", format!("{most} layers are more than any model has")));
         }
         let sides = self.sides(&widths, &heads, [&down, &up])?;
-        let level = |(index, (down, up)): (usize, (Side, Side))| Level {
+        let level = |(index, (down, up)): (usize, (LevelSide, LevelSide))| Level {
             width: widths[index],
             n_layers: layers[index],
             down,
@@ -95,16 +95,16 @@ impl<'a> Settings<'a> {
         widths: &[usize],
         heads: &[usize],
         [down, up]: [&[BlockAttention]; 2],
-    ) -> Result<Vec<(Side, Side)>, ModelError> {
+    ) -> Result<Vec<(LevelSide, LevelSide)>, ModelError> {
         let (going_down, going_up) = (self.resampling("downsample_type")?, self.resampling("upsample_type")?);
         let has_one_head = self.has_one_head();
         let n = widths.len();
-        let side = |index: usize, place: usize, attention, resampling, is_end: bool| Side {
+        let side = |index: usize, place: usize, attention, resampling, is_end: bool| LevelSide {
             attention,
             // Blocks without self-attention support only convolutions, whatever the setting says.
             resampling: (!is_end).then_some(match attention {
                 BlockAttention::Pixels => resampling,
-                _ => Resampling::Convolution,
+                BlockAttention::None | BlockAttention::Caption => Resampling::Convolution,
             }),
             // In diffusers the list of blocks is reversed for the up side, but that of head sizes is not.
             head_size: if has_one_head { widths[index] } else { heads[place] },

@@ -1,7 +1,7 @@
 //! Losses of the margin alone.
 use crate::numbers::{sigmoid, sigmoid_slope, softplus};
 use crate::settings::Check;
-use crate::{Link, ObjectiveError, Point, Reduction, ReturnSpec, Reward};
+use crate::{DecisionReward, Link, ObjectiveError, Point, Reduction, ReturnSpec};
 
 /// DPO, -log sigma(beta D); with label smoothing e conservative DPO, -(1 - e) log sigma(beta D) - e log sigma(-beta D).
 ///
@@ -159,7 +159,7 @@ impl Link for Simpo {
     }
 
     fn return_spec(&self) -> ReturnSpec {
-        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::PerToken }
+        ReturnSpec { reward: DecisionReward::LogProb, reduction: Reduction::PerToken }
     }
 }
 

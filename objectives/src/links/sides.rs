@@ -1,7 +1,7 @@
 //! Losses of both returns, not only of their difference.
 use crate::numbers::{log_one_minus_exp, sigmoid, sigmoid_slope, softplus};
 use crate::settings::Check;
-use crate::{Link, ObjectiveError, Point, Reduction, ReturnSpec, Reward};
+use crate::{DecisionReward, Link, ObjectiveError, Point, Reduction, ReturnSpec};
 
 /// NCA with two answers, -log sigma(beta c) - 0.5 log sigma(-beta c) - 0.5 log sigma(-beta r).
 ///
@@ -159,7 +159,7 @@ impl Link for Sppo {
 
 /// CPL, -log sigma(alpha (c - lambda r)): a `bias` lambda below 1 penalises pairs in which both segments are likely.
 ///
-/// It reads the policy's own log-probabilities; with [`Reward::LogRatio`] it is CPL-KL. A preference of one half gives
+/// It reads the policy's own log-probabilities; with [`DecisionReward::LogRatio`] it is CPL-KL. A preference of one half gives
 /// the mean of both orders.
 ///
 /// # References
@@ -191,7 +191,7 @@ impl Link for Cpl {
     }
 
     fn return_spec(&self) -> ReturnSpec {
-        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::Sum }
+        ReturnSpec { reward: DecisionReward::LogProb, reduction: Reduction::Sum }
     }
 }
 
@@ -242,7 +242,7 @@ impl Link for Orpo {
     }
 
     fn return_spec(&self) -> ReturnSpec {
-        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::PerToken }
+        ReturnSpec { reward: DecisionReward::LogProb, reduction: Reduction::PerToken }
     }
 
     fn metrics(&self, chosen: f64, rejected: f64) -> Vec<(&'static str, f64)> {
@@ -264,7 +264,7 @@ impl Link for ChosenLikelihood {
     }
 
     fn return_spec(&self) -> ReturnSpec {
-        ReturnSpec { reward: Reward::LogProb, reduction: Reduction::Sum }
+        ReturnSpec { reward: DecisionReward::LogProb, reduction: Reduction::Sum }
     }
 
     fn metrics(&self, chosen: f64, _rejected: f64) -> Vec<(&'static str, f64)> {

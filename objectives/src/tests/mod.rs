@@ -60,7 +60,7 @@ fn pairwise_family() -> Vec<Member> {
             ("exo", Some(exo), Box::new(Pairwise::new(Exo::new(beta, 0.01)?))),
             ("sppo", Some(2.0 * target), Box::new(Pairwise::new(Sppo::new(beta)?))),
             ("cpl", None, Box::new(Pairwise::new(Cpl::new(beta, 0.5)?))),
-            ("cpl_kl", Some(ln_2), Box::new(Pairwise::new(Cpl::new(beta, 0.5)?).with_reward(Reward::LogRatio))),
+            ("cpl_kl", Some(ln_2), Box::new(Pairwise::new(Cpl::new(beta, 0.5)?).with_reward(DecisionReward::LogRatio))),
             ("sft", None, Box::new(Pairwise::new(ChosenLikelihood))),
             ("sum", Some(0.5 * ln_2 + 4.0 * target), both),
         ])

@@ -80,7 +80,7 @@ fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<Asked, F
     Ok(Asked { origin: record.origin, prompt, answers })
 }
 
-/// What is said of conversations.
+/// The refusal of conversations.
 const CHAT: &str = "credit reads plain texts, and this is a conversation";
 
 /// A record: `prompt`, and `response` (or `completion`) or a pair of `chosen` and `rejected`. `spans` are those of

@@ -1,4 +1,4 @@
-//! How well numbers of tokens find wrong tokens: plain numbers, and no model.
+//! Measures of how well numbers of tokens find wrong tokens. They know no model.
 //!
 //! A token with less credit is a likelier error. Three measures are taken over examples, which are answers with a known
 //! wrong span: the area under the ROC curve and the average precision of all tokens together, and pointing accuracy.

@@ -40,7 +40,7 @@ const MEASURES: [(&str, &str); 8] = [
 pub struct Credit {
     /// The answers, in the data's order.
     pub answers: Vec<CreditedAnswer>,
-    /// How well wrong spans are found; `None` where no answer has one.
+    /// The measures of how well wrong spans are found; `None` where no answer has one.
     pub summary: Option<CreditSummary>,
 }
 
@@ -101,7 +101,7 @@ impl CreditedAnswer {
     }
 }
 
-/// How well each kind of credit finds wrong tokens.
+/// The measures of how well each kind of credit finds wrong tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreditSummary {
     /// The kinds, the implicit reward first.
@@ -114,7 +114,7 @@ pub struct CreditSummary {
     pub wrong: usize,
 }
 
-/// How well one kind of credit finds wrong tokens, the least credit first.
+/// The measures of how well one kind of credit finds wrong tokens, the least credit first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasureSummary {
     /// Its name in files.

@@ -9,7 +9,7 @@ const WITHIN: f64 = 0.98;
 pub struct CreditScale {
     /// The credit that has no colour.
     middle: f64,
-    /// How far from it colours are at their strongest.
+    /// The distance from it at which colours are strongest.
     reach: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What credit the tokens of an answer get: the implicit reward, and its rivals.
+//! The credit of the tokens of an answer: the implicit reward, and its rivals.
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{CreditedAnswer, MEASURES};
 use crate::Failure;
 use crate::judge::reward::TextReward;
 
-/// What credit is computed with.
+/// The models that credit is computed with.
 pub(super) struct Crediting<'a> {
     pub(super) mdp: &'a TokenMdp,
     pub(super) policy: &'a CausalLm,
@@ -84,7 +84,7 @@ impl Crediting<'_> {
     }
 }
 
-/// How much more a reward model gives the answer up to each token's end than up to the end before.
+/// The reward model's value of the answer up to each token's end, less that up to the end before.
 fn of_reward(reward: &TextReward, asked: &Asked, answer: &str, places: &[Range<usize>]) -> Result<Vec<f64>, Failure> {
     let byte = |at: usize| answer.char_indices().nth(at).map_or(answer.len(), |(byte, _)| byte);
     let mut ends = vec![0];

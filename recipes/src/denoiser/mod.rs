@@ -84,7 +84,7 @@ pub(crate) fn load_reference(name: &str, model: &Loaded, values: &Values) -> Res
     load_alike(name, &at::model::reference, model, values)
 }
 
-/// The same of the model that a setting names.
+/// Loads the denoiser that a setting names.
 pub(crate) fn load_alike(name: &str, field: &Field, model: &Loaded, values: &Values) -> Result<Loaded, Failure> {
     let reference = load(name, values)?;
     let (own, other) = (&model.scheduler, &reference.scheduler);

@@ -2,7 +2,7 @@
 use std::fmt;
 
 use datasets::images::Pixels;
-use datasets::synthetic::{Outcome, Split};
+use datasets::synthetic::{ComparisonOutcome, Split};
 use train::statistics::wilson;
 
 use super::{EmbeddedProblem, problems};
@@ -16,7 +16,7 @@ pub(crate) struct Oracle<A: ?Sized + 'static> {
     /// The score of an answer.
     pub(crate) score: fn(&str, &A) -> Option<f64>,
     /// The outcome of the first of two answers against the second.
-    pub(crate) compare: fn(&str, &A, &A) -> Option<Outcome>,
+    pub(crate) compare: fn(&str, &A, &A) -> Option<ComparisonOutcome>,
     /// Scores that differ by no more than this are a tie.
     pub(crate) tie: f64,
     /// Metrics of an answer that a table shows beside the win rate, each with its name.
@@ -69,14 +69,14 @@ impl AnyOracle {
 
 impl Oracle<str> {
     /// Compares two texts with the oracle that recognises the request.
-    pub(crate) fn compare_texts(request: &str, a: &str, b: &str) -> Option<Outcome> {
+    pub(crate) fn compare_texts(request: &str, a: &str, b: &str) -> Option<ComparisonOutcome> {
         problems().filter_map(|problem| problem.oracle.texts()).find_map(|oracle| (oracle.compare)(request, a, b))
     }
 }
 
 impl Oracle<Pixels> {
     /// Compares two pictures with the oracle that recognises the request.
-    pub(crate) fn compare_pictures(request: &str, a: &Pixels, b: &Pixels) -> Option<Outcome> {
+    pub(crate) fn compare_pictures(request: &str, a: &Pixels, b: &Pixels) -> Option<ComparisonOutcome> {
         problems().filter_map(|problem| problem.oracle.pictures()).find_map(|oracle| (oracle.compare)(request, a, b))
     }
 }
@@ -95,7 +95,7 @@ impl<A: ?Sized> Oracle<A> {
     /// # Errors
     /// A request of another problem.
     pub(crate) fn win(&self, request: &str, a: &A, b: &A) -> Result<f64, Failure> {
-        (self.compare)(request, a, b).map(Outcome::value).ok_or_else(|| unknown(request))
+        (self.compare)(request, a, b).map(ComparisonOutcome::value).ok_or_else(|| unknown(request))
     }
 }
 

@@ -55,13 +55,15 @@ fn watched_caption(seed: u64, index: u64) -> String {
 /// Defaults by loss and scheme.
 fn preset(values: &mut Values) {
     values.preset(run);
-    match (values.diffusion.scheme(), values.objective.name()) {
-        (Scheme::Trajectory, _) => values.preset(run_on_trajectories),
+    let loss = values.objective.name();
+    if values.diffusion.scheme() == Scheme::Trajectory {
+        values.preset(run_on_trajectories);
+    } else if loss == Loss::Dpo {
         // An SFT term on the better picture keeps a small model from lowering the likelihood of both sides.
-        (_, Loss::Dpo) => values.preset(|settings| settings.objective.sft_weight = 30.0),
+        values.preset(|settings| settings.objective.sft_weight = 30.0);
+    } else if matches!(loss, Loss::Ipo | Loss::Sppo) {
         // Squared losses have a target margin, which the learning rate of a logistic loss overshoots.
-        (_, Loss::Ipo | Loss::Sppo) => values.preset(|settings| settings.optimizer.lr = 1e-5),
-        _ => {}
+        values.preset(|settings| settings.optimizer.lr = 1e-5);
     }
 }
 

@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Kept, Modality, PairFolder, Side};
-use datasets::synthetic::Outcome;
+use datasets::synthetic::ComparisonOutcome;
 use train::statistics::wilson;
 
-use self::reward::Reward;
+use self::reward::JudgeReward;
 use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, DRAWS_PER_PAIR, Values, at};
 use crate::train::open_run;
@@ -76,7 +76,7 @@ pub(crate) fn check(judge: &str) -> Result<(), Failure> {
     let path = Path::new(judge);
     match judge {
         ORACLE | "people" => Ok(()),
-        _ if Reward::is_folder(path) => Ok(()),
+        _ if JudgeReward::is_folder(path) => Ok(()),
         _ if open_run(path).is_ok() && path.join("model").is_dir() => Ok(()),
         _ => Err(Failure::usage(format!(
             "`judge.judge` takes oracle, people (with `rounds.rounds`), the folder of a reward model (..ForSequenceClassification \
@@ -90,7 +90,7 @@ pub(crate) fn check_for(judge: &str, modality: Modality, device: &str) -> Result
     check(judge)?;
     match judge {
         ORACLE | "people" => Ok(()),
-        folder if Reward::is_folder(Path::new(folder)) => Reward::load(folder, modality, device).map(drop),
+        folder if JudgeReward::is_folder(Path::new(folder)) => JudgeReward::load(folder, modality, device).map(drop),
         run => settings_of(run, modality).map(drop),
     }
 }
@@ -126,7 +126,9 @@ pub(crate) fn judge_all(
             return Err(Failure::usage(format!("people judge with: `label::Server` `label.pairs` {}", path.display())));
         }
         ORACLE => (ORACLE.to_owned(), Judge::Oracle),
-        folder if Reward::is_folder(Path::new(folder)) => (labeller("reward", folder, folder.as_ref())?, Judge::Model),
+        folder if JudgeReward::is_folder(Path::new(folder)) => {
+            (labeller("reward", folder, folder.as_ref())?, Judge::Model)
+        }
         run => (labeller("run", run, &Path::new(run).join("model"))?, Judge::Model),
     };
     let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
@@ -148,7 +150,7 @@ pub(crate) fn judge_all(
 /// A comparer of the two sides of pairs.
 enum Comparer {
     Oracle,
-    Reward(Reward),
+    JudgeReward(JudgeReward),
     /// The reward margins of a run, side a minus side b, by pair.
     Run(Vec<f64>),
 }
@@ -157,10 +159,10 @@ impl Comparer {
     fn of(judge: &str, pairs: &PairFolder, device: &str, reporter: &dyn Reporter) -> Result<Self, Failure> {
         Ok(match judge {
             ORACLE => Self::Oracle,
-            folder if Reward::is_folder(Path::new(folder)) => {
-                let reward = Reward::load(folder, pairs.modality(), device)?;
+            folder if JudgeReward::is_folder(Path::new(folder)) => {
+                let reward = JudgeReward::load(folder, pairs.modality(), device)?;
                 reward.say_truncated(folder, pairs, reporter)?;
-                Self::Reward(reward)
+                Self::JudgeReward(reward)
             }
             run => Self::Run(margins(pairs, run, device, reporter)?),
         })
@@ -169,7 +171,7 @@ impl Comparer {
     fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<Choice>, Failure> {
         let margins = match self {
             Self::Oracle => return indices.iter().map(|index| compare(pairs, *index)).collect(),
-            Self::Reward(reward) => reward.margins(pairs, indices)?,
+            Self::JudgeReward(reward) => reward.margins(pairs, indices)?,
             Self::Run(margins) => indices.iter().map(|index| margins[*index]).collect(),
         };
         let by_sign = |(margin, index): (f64, &usize)| match margin.partial_cmp(&0.0) {
@@ -296,10 +298,10 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     Oracle::compare_pictures(&pair.request, &a, &b).map(choice).ok_or_else(unknown)
 }
 
-fn choice(outcome: Outcome) -> Choice {
+fn choice(outcome: ComparisonOutcome) -> Choice {
     match outcome {
-        Outcome::Win => Choice::A,
-        Outcome::Tie => Choice::Tie,
-        Outcome::Loss => Choice::B,
+        ComparisonOutcome::Win => Choice::A,
+        ComparisonOutcome::Tie => Choice::Tie,
+        ComparisonOutcome::Loss => Choice::B,
     }
 }

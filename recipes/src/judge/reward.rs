@@ -12,7 +12,7 @@ use serde_json::Map;
 use crate::{Failure, Reporter, text};
 
 /// A trained reward model.
-pub(super) enum Reward {
+pub(super) enum JudgeReward {
     Texts(Box<TextReward>),
     Pictures(Box<ClipScore>),
 }
@@ -24,7 +24,7 @@ pub(crate) struct TextReward {
     name: String,
 }
 
-impl Reward {
+impl JudgeReward {
     /// Whether a folder holds a reward model, by its `config.json`.
     pub(super) fn is_folder(path: &Path) -> bool {
         formats::is_reward(path) || formats::is_clip_score(path)

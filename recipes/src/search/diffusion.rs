@@ -82,7 +82,7 @@ pub(super) fn check_found(values: &Values, is_found: bool) -> Result<(), Failure
     Err(Failure::usage(format!("{budget} {given} is spent before there is one picture of {field} {steps}; give more")))
 }
 
-/// What an episode ends with.
+/// The last state of an episode.
 fn image(episode: &EpisodeOf<ImageMdp>) -> Result<Latent, Failure> {
     match episode.pieces.last().and_then(|piece| piece.actions.last()) {
         Some(DenoisingAction::Next(latent)) => Ok(latent.clone()),

@@ -46,7 +46,7 @@ pub(super) fn all<M: Mdp, P: Policy<M>>(
     Ok(outcomes)
 }
 
-/// How many rows a start has.
+/// The number of rows of a start.
 fn rows(values: &Values) -> usize {
     match values.search.method() {
         SearchMethod::Greedy | SearchMethod::Mcts => 1,
@@ -56,7 +56,7 @@ fn rows(values: &Values) -> usize {
     }
 }
 
-/// What guides the search, and what ranks what it drew where that is another's to do.
+/// The score that guides the search, and the one that ranks its samples if that is another.
 fn sought<'p, M: Mdp, P: Policy<M>>(values: &Values, cast: &'p Cast<P>) -> (LogProbs<'p, M>, Option<LogProbs<'p, M>>) {
     let beta = || values.objective.beta();
     let reference = cast.reference.as_ref().filter(|_| values.search.score() == SearchScore::Implicit);

@@ -323,7 +323,7 @@ choices! {
         Refinements = "refinements",
     }
 
-    /// What a search seeks.
+    /// The score that a search maximises.
     SearchScore {
         /// The log-likelihood.
         Likelihood = "likelihood",
@@ -343,7 +343,7 @@ choices! {
         Never = "never",
     }
 
-    /// What each round stays close to.
+    /// The reference of each round.
     RoundReference {
         /// The policy that sampled its pairs.
         Moved = "moved",

@@ -5,7 +5,7 @@ use super::section;
 pub(crate) const DRAWS_PER_PAIR: usize = 1;
 
 section! {
-    /// How finished images become scored decisions.
+    /// The scored decisions of finished images.
     diffusion: Diffusion {
         /// What turns a finished image into scored decisions
         scheme: Scheme = Scheme::Forward, "scheme";

@@ -63,11 +63,11 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The length of a run, its evaluations and its checkpoints.
     pub train: Train,
-    /// How finished images become scored decisions.
+    /// The scored decisions of finished images.
     pub diffusion: Diffusion,
-    /// How answers and pictures are drawn.
+    /// Sampling of answers and pictures.
     pub sample: Sample,
-    /// How a policy's decisions are searched.
+    /// Search over a policy's decisions.
     pub search: Search,
     /// A refiner and a generator as one problem.
     pub hybrid: Hybrid,

@@ -2,7 +2,7 @@ use super::choices::SamplerName;
 use super::section;
 
 section! {
-    /// How answers and pictures are drawn.
+    /// Sampling of answers and pictures.
     sample: Sample {
         /// Prompts: a file of records, .txt (one a line), or builtin:NAME; train: for `rounds.rounds`
         prompts: Option<String> = None, "prompts";

@@ -75,7 +75,7 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
 pub struct Trained {
     /// Its folder; for rounds the folder of all rounds.
     pub folder: PathBuf,
-    /// How it ended.
+    /// Its status at the end.
     pub status: TrainingStatus,
     /// The summary of the run; `None` for rounds, each of which is a run.
     pub outcome: Option<RunSummary>,
@@ -87,7 +87,7 @@ pub struct Trained {
     pub suggestion: Option<Suggestion>,
 }
 
-/// How training ended.
+/// The status of training at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrainingStatus {
     /// All steps are done.

@@ -11,14 +11,14 @@ use crate::rows::{Choice, Row, Rows};
 use crate::task::{Method, Task};
 
 /// The evaluation of a new leaf of the tree.
-pub enum Evaluation<'a, S> {
+pub enum LeafEvaluation<'a, S> {
     /// The mean score of this number of rollouts from the leaf.
     Rollouts(usize),
     /// The score so far plus a value function of the state, in the unit of the score.
     Value(&'a dyn Fn(&S) -> f64),
 }
 
-impl<S> std::fmt::Debug for Evaluation<'_, S> {
+impl<S> std::fmt::Debug for LeafEvaluation<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rollouts(n) => f.debug_tuple("Rollouts").field(n).finish(),
@@ -56,7 +56,7 @@ pub struct Mcts<'a, S> {
     /// The weight of the prior.
     pub exploration: f64,
     /// The evaluation of leaves.
-    pub evaluation: Evaluation<'a, S>,
+    pub evaluation: LeafEvaluation<'a, S>,
     /// The number of best episodes to return; fewer if fewer are found.
     pub n: usize,
 }
@@ -64,14 +64,14 @@ pub struct Mcts<'a, S> {
 impl<S> Mcts<'_, S> {
     /// One rollout per leaf, an exploration of 1.25, returning the best episode.
     pub fn new(simulations: usize, width: usize) -> Self {
-        Self { simulations, width, exploration: 1.25, evaluation: Evaluation::Rollouts(1), n: 1 }
+        Self { simulations, width, exploration: 1.25, evaluation: LeafEvaluation::Rollouts(1), n: 1 }
     }
 
     fn check(&self) -> Result<()> {
         at_least_one("the number of simulations", self.simulations)?;
         at_least_one("the number of proposals", self.width)?;
         at_least_one("the number of episodes to return", self.n)?;
-        if let Evaluation::Rollouts(n) = self.evaluation {
+        if let LeafEvaluation::Rollouts(n) = self.evaluation {
             at_least_one("the number of rollouts", n)?;
         }
         finite("the exploration", self.exploration)
@@ -123,12 +123,12 @@ impl<S> Mcts<'_, S> {
             trees[row.start].expand(list);
         }
         match self.evaluation {
-            Evaluation::Value(value) => {
+            LeafEvaluation::Value(value) => {
                 for (row, state) in rows.rows().iter().zip(rows.states()) {
                     trees[row.start].add(row.score + value(state))?;
                 }
             }
-            Evaluation::Rollouts(n) => roll_out(rows, trees, n)?,
+            LeafEvaluation::Rollouts(n) => roll_out(rows, trees, n)?,
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use mdp::Mdp;
 use policies::{BoxError, Policy, Proposal};
 
-use super::log_probs::WeightedSum;
+use super::log_probs::LogProbSum;
 use super::{LogProbs, Score, Scorer};
 
 /// Guided decoding: the reward and the reference's log-probability so far plus the value of the next state (Eq. 12 of
@@ -53,7 +53,7 @@ where
 
 struct Guiding<'a, M: Mdp, R, V> {
     mdp: &'a M,
-    pull: WeightedSum<'a, M>,
+    pull: LogProbSum<'a, M>,
     reward: &'a R,
     value: &'a V,
 }

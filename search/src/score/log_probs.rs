@@ -73,20 +73,20 @@ impl<M: Mdp> Score<M> for LogProbs<'_, M> {
 }
 
 impl<M: Mdp> LogProbs<'_, M> {
-    pub(super) fn open_sum<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<WeightedSum<'a, M>, BoxError> {
+    pub(super) fn open_sum<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<LogProbSum<'a, M>, BoxError> {
         let open = |(weight, policy): &(f64, &'a dyn Policy<M>)| Ok((*weight, policy.cursor(mdp, states)?));
         let others = self.others.iter().map(open).collect::<Result<_, BoxError>>()?;
-        Ok(WeightedSum { proposer: self.proposer, others })
+        Ok(LogProbSum { proposer: self.proposer, others })
     }
 }
 
 /// A running weighted sum: a cursor for each policy but the proposer.
-pub(super) struct WeightedSum<'a, M: Mdp> {
+pub(super) struct LogProbSum<'a, M: Mdp> {
     proposer: f64,
     others: Vec<(f64, Box<dyn Cursor<M> + 'a>)>,
 }
 
-impl<M: Mdp> Scorer<M> for WeightedSum<'_, M> {
+impl<M: Mdp> Scorer<M> for LogProbSum<'_, M> {
     fn n_policies(&self) -> usize {
         self.others.len()
     }

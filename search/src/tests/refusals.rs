@@ -3,7 +3,7 @@ use mdp::Mdp;
 use super::problems::maze;
 use super::{LONG, rngs, run, untidy};
 use crate::{
-    Beam, BestOfN, DiverseBeam, Evaluation, Greedy, LogProbs, Mcts, Method, Rerank, Reward, Sampling, Search, Smc,
+    Beam, BestOfN, DiverseBeam, Greedy, LeafEvaluation, LogProbs, Mcts, Method, Rerank, Reward, Sampling, Search, Smc,
 };
 
 type Maze = mdp::Finite;
@@ -37,7 +37,7 @@ fn settings_that_make_no_sense_are_refused() {
     check(&Smc { n: 2, threshold: 2.0 }, threshold);
     check(&Mcts::new(0, 3), "the number of simulations is 0, but it must be at least 1");
     check(&Mcts::new(3, 0), "the number of proposals is 0, but it must be at least 1");
-    let rollouts = Evaluation::Rollouts(0);
+    let rollouts = LeafEvaluation::Rollouts(0);
     check(&Mcts { evaluation: rollouts, ..Mcts::new(3, 3) }, "the number of rollouts is 0, but it must be at least 1");
     let likelihood = LogProbs::likelihood();
     let rerank = Rerank { method: &Sampling { n: 2 }, score: &likelihood, keep: 0 };
@@ -76,7 +76,7 @@ fn numbers_that_are_not_finite_are_told_by_start_and_decision() {
     let message = run((&mdp, &policy), &LogProbs::likelihood(), &rerank, &[start]).unwrap_err().to_string();
     assert_eq!(message, "the verifier's score of decision 1 from start 0 is NaN; it must be finite");
     let value = |_: &mdp::FiniteState| f64::INFINITY;
-    let mcts = Mcts { evaluation: Evaluation::Value(&value), ..Mcts::new(9, 3) };
+    let mcts = Mcts { evaluation: LeafEvaluation::Value(&value), ..Mcts::new(9, 3) };
     let message = run((&mdp, &policy), &LogProbs::likelihood(), &mcts, &[start]).unwrap_err().to_string();
     assert_eq!(message, "the value of decision 0 from start 0 is inf; it must be finite");
 }

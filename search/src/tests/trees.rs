@@ -3,7 +3,7 @@ use mdp::{FiniteState, Mdp};
 
 use super::problems::{River, maze, words};
 use super::{brute_force, run, untidy};
-use crate::{Evaluation, LogProbs, Mcts, Reward};
+use crate::{LeafEvaluation, LogProbs, Mcts, Reward};
 
 /// The tree finds the best episode, and its mean approaches the best score as simulations grow.
 #[test]
@@ -52,7 +52,7 @@ fn a_value_function_stands_in_for_rollouts() {
     let policy = policies::Tabular::new(&mdp);
     let reward = Reward(|s: &FiniteState, a: &usize| ((s.place + a * 3 + s.time) % 5) as f64);
     let exact = |state: &FiniteState| brute_force(&mdp, &policy, &reward, state)[0].0;
-    let mcts = Mcts { evaluation: Evaluation::Value(&exact), ..Mcts::new(60, 3) };
+    let mcts = Mcts { evaluation: LeafEvaluation::Value(&exact), ..Mcts::new(60, 3) };
     let outcome = run((&mdp, &policy), &reward, &mcts, &[start]).unwrap().remove(0);
     assert!((outcome.found[0].score - exact(&start)).abs() < 1e-9);
     // One evaluation per opened state, so no more than opened states.

@@ -14,7 +14,7 @@ pub enum Timesteps {
     LogitNormal,
 }
 
-/// How the two images of a pair, and the draws of an image, share noise.
+/// The sharing of noise by the two images of a pair, and by the draws of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseSharing {
     /// Both images of a pair get the same timestep and noise, which lowers the variance of their difference.
@@ -112,7 +112,7 @@ impl DrawPlan {
                 let turned: Latent = first.iter().map(|x| -x).collect();
                 vec![turned; sides]
             }
-            _ => vec![first; sides],
+            NoiseSharing::Antithetic | NoiseSharing::Shared => vec![first; sides],
         };
         Some(Draw { timestep, noise })
     }

@@ -48,7 +48,9 @@ mod words;
 
 pub use creatures::Creature;
 pub use oracle::{Detection, Oracle};
-pub use problem::{ChimeraPair, ChimeraProblem, Demonstration, Refinement, Side, refiner_prompt, refiner_response};
+pub use problem::{
+    ChimeraDemonstration, ChimeraPair, ChimeraProblem, ChimeraSide, Refinement, refiner_prompt, refiner_response,
+};
 pub use refined::{Manner, Said};
 pub use render::EDGE;
 pub use requests::{Asking, Request, Wanted};
@@ -56,4 +58,4 @@ pub use scene::{Attribute, Body, Colour, Field, Head, Scene};
 pub use tokens::{END_OF_TEXT, tokenizer, tokenizer_json};
 pub use words::WORDS;
 
-pub use super::{Outcome, Split};
+pub use super::{ComparisonOutcome, Split};

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::Outcome;
+use super::ComparisonOutcome;
 use super::render::{EDGE, silhouette};
 use super::requests::Wanted;
 use super::scene::{Attribute, Body, Colour, Field, Head, Scene};
@@ -100,9 +100,9 @@ impl Oracle {
     }
 
     /// Compares two images of the same request by score; within [`Oracle::TIE`] they are tied.
-    pub fn compare(wanted: &Wanted, first: &Pixels, second: &Pixels) -> Outcome {
+    pub fn compare(wanted: &Wanted, first: &Pixels, second: &Pixels) -> ComparisonOutcome {
         let (first, second) = (Self::score(wanted, first), Self::score(wanted, second));
-        if (first - second).abs() <= Self::TIE { Outcome::Tie } else { first.total_cmp(&second).into() }
+        if (first - second).abs() <= Self::TIE { ComparisonOutcome::Tie } else { first.total_cmp(&second).into() }
     }
 }
 

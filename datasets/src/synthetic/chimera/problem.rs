@@ -9,11 +9,11 @@ use super::requests::{Request, Wanted};
 use super::scene::{Attribute, Scene};
 use crate::images::CaptionedImage;
 use crate::record::{Answers, Origin, PreferenceRecord};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// One of two answers to a request: a refined prompt and its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side {
+pub struct ChimeraSide {
     /// The refined prompt.
     pub refined: String,
     /// The attributes of the image.
@@ -28,9 +28,9 @@ pub struct ChimeraPair {
     /// The requested scene.
     pub wanted: Wanted,
     /// The answer whose image has more of the requested attributes.
-    pub chosen: Side,
+    pub chosen: ChimeraSide,
     /// The answer whose picture has fewer.
-    pub rejected: Side,
+    pub rejected: ChimeraSide,
     /// Whether there was no refiner: both refined prompts are the request, and only the images differ.
     pub is_null: bool,
 }
@@ -50,7 +50,7 @@ pub struct Refinement {
 
 /// A generator demonstration: a refined prompt with one image, right or wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demonstration {
+pub struct ChimeraDemonstration {
     /// The refined prompt.
     pub caption: String,
     /// The manner of the refined prompt.
@@ -64,13 +64,13 @@ pub struct Demonstration {
 impl Refinement {
     /// Converts the refinement to a record at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
-        let answers = Answers::Demonstration(refiner_response(&self.refined).as_str().into());
+        let answers = Answers::ChimeraDemonstration(refiner_response(&self.refined).as_str().into());
         let prompt = refiner_prompt(&self.request.text()).as_str().into();
         PreferenceRecord::new(origin, prompt, answers)
     }
 }
 
-impl Demonstration {
+impl ChimeraDemonstration {
     /// Renders the demonstration.
     pub fn render(&self, index: usize) -> CaptionedImage {
         CaptionedImage { index, caption: self.caption.clone(), image: self.shown.render() }
@@ -141,7 +141,7 @@ impl ChimeraProblem {
     }
 
     /// Generator demonstration `index` of a split; without a creature's name, any head may be on any body.
-    pub fn demonstration(&self, split: Split, index: u64) -> Demonstration {
+    pub fn demonstration(&self, split: Split, index: u64) -> ChimeraDemonstration {
         let mut draw = self.stream("demonstration", split, index);
         let manner = draw.choose_by(&Manner::ALL, &Manner::SHARES);
         let request = Request::draw(split, &mut draw);
@@ -150,7 +150,7 @@ impl ChimeraProblem {
             _ => omitting(Said::all(any(split, &mut draw)), &mut draw),
         };
         let shown = imagine(split, manner, said, &mut draw);
-        Demonstration { caption: said.text(manner, &request.text()), manner, said, shown }
+        ChimeraDemonstration { caption: said.text(manner, &request.text()), manner, said, shown }
     }
 
     /// The first `count` refinements of a split as records; a record's line is its index plus one.
@@ -164,20 +164,20 @@ impl ChimeraProblem {
         (0..count).map(move |index| self.demonstration(split, index as u64).render(index))
     }
 
-    fn stream(&self, purpose: &str, split: Split, index: u64) -> Draw {
-        Draw::new("hybrid-dpo builtin:chimera", purpose, &[self.seed, split as u64, index])
+    fn stream(&self, purpose: &str, split: Split, index: u64) -> RandomDraws {
+        RandomDraws::new("hybrid-dpo builtin:chimera", purpose, &[self.seed, split as u64, index])
     }
 }
 
 /// A refined prompt and an image as of the embedded models.
-fn side(split: Split, request: &Request, is_null: bool, draw: &mut Draw) -> Side {
+fn side(split: Split, request: &Request, is_null: bool, draw: &mut RandomDraws) -> ChimeraSide {
     let (manner, said) =
         if is_null { (Manner::Request, Said::all(request.scene())) } else { refine(split, request, draw) };
-    Side { refined: said.text(manner, &request.text()), scene: imagine(split, manner, said, draw) }
+    ChimeraSide { refined: said.text(manner, &request.text()), scene: imagine(split, manner, said, draw) }
 }
 
 /// A refined prompt as of the embedded refiner.
-fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
+fn refine(split: Split, request: &Request, draw: &mut RandomDraws) -> (Manner, Said) {
     let manner = draw.choose_by(&Manner::ALL, &Manner::SHARES);
     if manner == Manner::Request {
         return (manner, Said::all(request.scene()));
@@ -191,12 +191,12 @@ fn refine(split: Split, request: &Request, draw: &mut Draw) -> (Manner, Said) {
 }
 
 /// Omits one attribute at the rate of refined prompts.
-fn omitting(said: Said, draw: &mut Draw) -> Said {
+fn omitting(said: Said, draw: &mut RandomDraws) -> Said {
     if draw.chance(ChimeraProblem::OMISSION_RATE) { said.without(draw.choose(&Attribute::ALL)) } else { said }
 }
 
 /// An image as of the embedded generator; attributes missing in the prompt are random.
-fn imagine(split: Split, manner: Manner, said: Said, draw: &mut Draw) -> Scene {
+fn imagine(split: Split, manner: Manner, said: Said, draw: &mut RandomDraws) -> Scene {
     until_allowed(split, || {
         let is_wrong = |attribute: &Attribute| said.tells(*attribute) && draw.chance(manner.error_rate(*attribute));
         let wrong: Vec<Attribute> = Attribute::ALL.into_iter().filter(is_wrong).collect();
@@ -205,7 +205,7 @@ fn imagine(split: Split, manner: Manner, said: Said, draw: &mut Draw) -> Scene {
 }
 
 /// A random scene of a split.
-fn any(split: Split, draw: &mut Draw) -> Scene {
+fn any(split: Split, draw: &mut RandomDraws) -> Scene {
     loop {
         let scene = Scene::any(draw);
         if scene.split() == split {

@@ -5,7 +5,7 @@ use super::creatures::Creature;
 use super::refined::{Manner, Said};
 use super::scene::{Attribute, Colour, Field, Scene};
 use super::words::{article, only};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The phrasing of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum Asking {
     #[default]
     Plain,
     /// `draw a red minotaur on white`.
-    Draw,
+    RandomDraws,
     /// `paint a minotaur in red on white`.
     Paint,
     /// `a creature like a minotaur in red on a white field`.
@@ -25,7 +25,7 @@ pub enum Asking {
 
 impl Asking {
     /// Every phrasing.
-    pub const ALL: [Self; 5] = [Self::Plain, Self::Draw, Self::Paint, Self::Like, Self::FieldFirst];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::RandomDraws, Self::Paint, Self::Like, Self::FieldFirst];
 }
 
 /// A request: a named creature and two colours.
@@ -48,7 +48,7 @@ impl Request {
         let (a_name, a_colour, a_field) = (article(name), article(colour), article(field));
         match self.asking {
             Asking::Plain => format!("{a_colour} {colour} {name} on {a_field} {field} field"),
-            Asking::Draw => format!("draw {a_colour} {colour} {name} on {field}"),
+            Asking::RandomDraws => format!("draw {a_colour} {colour} {name} on {field}"),
             Asking::Paint => format!("paint {a_name} {name} in {colour} on {field}"),
             Asking::Like => format!("a creature like {a_name} {name} in {colour} on {a_field} {field} field"),
             Asking::FieldFirst => format!("on {a_field} {field} field {a_colour} {colour} {name}"),
@@ -71,7 +71,7 @@ impl Request {
     }
 
     /// Draws a request of a split uniformly.
-    pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
+    pub(super) fn draw(split: Split, draw: &mut RandomDraws) -> Self {
         loop {
             let request = Self {
                 creature: draw.choose(&Creature::ALL),

@@ -1,7 +1,7 @@
 //! Scenes: the attributes of images.
 
 use super::Split;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A creature's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,7 +184,7 @@ impl Scene {
     }
 
     /// Draws a scene uniformly.
-    pub(super) fn any(draw: &mut Draw) -> Self {
+    pub(super) fn any(draw: &mut RandomDraws) -> Self {
         Self {
             head: draw.choose(&Head::ALL),
             body: draw.choose(&Body::ALL),
@@ -194,7 +194,7 @@ impl Scene {
     }
 
     /// Changes each of the attributes to another value, drawn uniformly.
-    pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut Draw) -> Self {
+    pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut RandomDraws) -> Self {
         for attribute in attributes {
             match attribute {
                 Attribute::Head => self.head = other(self.head, &Head::ALL, draw),
@@ -208,7 +208,7 @@ impl Scene {
 }
 
 /// Draws another value uniformly.
-fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut Draw) -> T {
+fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut RandomDraws) -> T {
     let others: Vec<T> = values.iter().copied().filter(|other| *other != value).collect();
     draw.choose(&others)
 }

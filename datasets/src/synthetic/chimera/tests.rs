@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::images::Pixels;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The picture with Gaussian noise added (Box and Muller's way).
 fn noisy(pixels: &Pixels, sigma: f32, seed: u64) -> Pixels {
-    let mut draw = Draw::new("test", "noise", &[seed]);
+    let mut draw = RandomDraws::new("test", "noise", &[seed]);
     let mut uniform = || (draw.below(1 << 24) as f32 + 0.5) / (1 << 24) as f32;
     let noise = (0..EDGE * EDGE * 3).map(|_| {
         let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f32::consts::TAU * uniform());
@@ -73,9 +73,9 @@ fn a_score_is_the_share_of_what_is_right_less_the_mess() {
     assert_eq!((wanted.share(&other), Oracle::score(&wanted, &other.render())), (0.5, 0.5));
     let (clean, trace) = (wanted.scene.render(), noisy(&wanted.scene.render(), 0.1, 0));
     let mess = noisy(&clean, 0.5, 0);
-    assert_eq!(Oracle::compare(&wanted, &clean, &trace), Outcome::Tie);
-    assert_eq!(Oracle::compare(&wanted, &clean, &mess), Outcome::Win);
-    assert_eq!(Oracle::compare(&wanted, &mess, &clean), Outcome::Loss);
+    assert_eq!(Oracle::compare(&wanted, &clean, &trace), ComparisonOutcome::Tie);
+    assert_eq!(Oracle::compare(&wanted, &clean, &mess), ComparisonOutcome::Win);
+    assert_eq!(Oracle::compare(&wanted, &mess, &clean), ComparisonOutcome::Loss);
     // Colours are the extremes, so half of the noise is cut off: its root mean square is 0.5 / sqrt(2) = 0.354. What is above
     // 0.2 costs twice, of four: (4 - 2 * 0.154) / 4. Of 1728 numbers the deviation of that is 0.79 * 0.5 / sqrt(1728) / 2, and
     // the bound is five of it.

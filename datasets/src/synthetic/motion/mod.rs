@@ -26,7 +26,7 @@
 //!
 //! let pair = MotionProblem::new(0).pair(Split::Train, 0);
 //! let wanted = Wanted::from_request(&pair.request.text()).expect("a request of this grammar");
-//! let score = |side: &datasets::synthetic::motion::Side| Oracle::score(&wanted, &Clip::render(&side.shown.codes()));
+//! let score = |side: &datasets::synthetic::motion::MotionSide| Oracle::score(&wanted, &Clip::render(&side.shown.codes()));
 //! assert!(score(&pair.chosen) > score(&pair.rejected));
 //! ```
 
@@ -43,9 +43,9 @@ mod tokens;
 pub use clip::{Clip, EDGE, FRAMES};
 pub use code::Code;
 pub use oracle::{Detection, Oracle, Seen};
-pub use problem::{Drawn, MotionPair, MotionProblem, Plan, Side};
+pub use problem::{Drawn, MotionPair, MotionProblem, MotionSide, Plan};
 pub use request::{Asking, Request, WORDS};
 pub use scene::{Axis, Direction, Motion, Shape, Speed, Wanted};
 pub use tokens::{END_OF_TEXT, code_token, planner_prompt, planner_response, tokenizer, tokenizer_json};
 
-pub use super::{Outcome, Split};
+pub use super::{ComparisonOutcome, Split};

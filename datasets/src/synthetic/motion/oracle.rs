@@ -1,6 +1,6 @@
 //! The oracle: recognises and scores clips.
 
-use super::Outcome;
+use super::ComparisonOutcome;
 use super::clip::{Clip, EDGE, FRAMES, GROUND, PAINT};
 use super::code::Code;
 use super::scene::{Axis, Direction, Shape, Speed, Wanted};
@@ -84,9 +84,9 @@ impl Oracle {
     }
 
     /// Compares two clips of the same request by score; within [`Oracle::TIE`] they are tied.
-    pub fn compare(wanted: &Wanted, first: &Clip, second: &Clip) -> Outcome {
+    pub fn compare(wanted: &Wanted, first: &Clip, second: &Clip) -> ComparisonOutcome {
         let (first, second) = (Self::score(wanted, first), Self::score(wanted, second));
-        if (first - second).abs() <= Self::TIE { Outcome::Tie } else { first.total_cmp(&second).into() }
+        if (first - second).abs() <= Self::TIE { ComparisonOutcome::Tie } else { first.total_cmp(&second).into() }
     }
 }
 

@@ -5,7 +5,7 @@ use super::clip::FRAMES;
 use super::code::Code;
 use super::request::Request;
 use super::scene::{Axis, Motion, Shape, Wanted};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A planner demonstration: a request with one plan, right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Drawn {
 
 /// One of two answers to a request: a plan and its clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Side {
+pub struct MotionSide {
     /// The planned motion.
     pub planned: Motion,
     /// The motion that the clip shows.
@@ -40,9 +40,9 @@ pub struct MotionPair {
     /// The request.
     pub request: Request,
     /// The answer whose clip matches the request better.
-    pub chosen: Side,
+    pub chosen: MotionSide,
     /// The answer whose clip matches it worse.
-    pub rejected: Side,
+    pub rejected: MotionSide,
 }
 
 /// The problem with a given seed.
@@ -81,7 +81,7 @@ impl MotionProblem {
         loop {
             let [first, second] = [0, 1].map(|_| {
                 let planned = plan(request, &mut draw);
-                Side { planned, shown: imagine(planned, &mut draw) }
+                MotionSide { planned, shown: imagine(planned, &mut draw) }
             });
             let (worth, other) = (request.wanted.share(&first.shown), request.wanted.share(&second.shown));
             if worth != other {
@@ -109,19 +109,19 @@ impl MotionProblem {
         Drawn { codes: planned.codes(), shown: imagine(planned, &mut draw).codes() }
     }
 
-    fn stream(self, purpose: &str, split: Split, index: u64) -> Draw {
-        Draw::new("hybrid-dpo motion", purpose, &[self.seed, split as u64, index])
+    fn stream(self, purpose: &str, split: Split, index: u64) -> RandomDraws {
+        RandomDraws::new("hybrid-dpo motion", purpose, &[self.seed, split as u64, index])
     }
 }
 
 /// The planned motion of a demonstration.
-fn plan(request: Request, draw: &mut Draw) -> Motion {
+fn plan(request: Request, draw: &mut RandomDraws) -> Motion {
     let is_wrong = draw.chance(MotionProblem::WRONG_RATE);
     Motion::draw(if is_wrong { request.wanted.altered(draw) } else { request.wanted }, draw)
 }
 
 /// The motion drawn for a plan: if wrong, another shape and the opposite direction are equally likely.
-fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
+fn imagine(planned: Motion, draw: &mut RandomDraws) -> Motion {
     if !draw.chance(MotionProblem::error_rate(&planned.codes())) {
         return planned;
     }
@@ -134,7 +134,7 @@ fn imagine(planned: Motion, draw: &mut Draw) -> Motion {
 }
 
 /// Random codes for all frames.
-fn scrambled(draw: &mut Draw) -> [Code; FRAMES] {
+fn scrambled(draw: &mut RandomDraws) -> [Code; FRAMES] {
     let mut code = || Code {
         shape: draw.choose(&Shape::ALL),
         axis: draw.choose(&Axis::ALL),

@@ -2,7 +2,7 @@
 
 use super::Split;
 use super::scene::{Direction, Shape, Speed, Wanted};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// Every word of requests, in alphabetical order; words are separated by one space.
 pub const WORDS: [&str; 18] = [
@@ -77,7 +77,7 @@ impl Request {
     }
 
     /// Draws a request of a split uniformly.
-    pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
+    pub(super) fn draw(split: Split, draw: &mut RandomDraws) -> Self {
         loop {
             let (shape, direction) = (draw.choose(&Shape::ALL), draw.choose(&Direction::ALL));
             let wanted = Wanted { shape, direction, speed: draw.choose(&Speed::ALL) };

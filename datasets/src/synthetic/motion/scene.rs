@@ -2,7 +2,7 @@
 
 use super::clip::FRAMES;
 use super::code::Code;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A moving shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,7 +138,7 @@ impl Wanted {
     }
 
     /// Changes one of the three attributes, drawn uniformly.
-    pub(super) fn altered(self, draw: &mut Draw) -> Self {
+    pub(super) fn altered(self, draw: &mut RandomDraws) -> Self {
         match draw.below(3) {
             0 => self.with_another_shape(draw),
             1 => Self { direction: other(&Direction::ALL, self.direction, draw), ..self },
@@ -146,12 +146,12 @@ impl Wanted {
         }
     }
 
-    pub(super) fn with_another_shape(self, draw: &mut Draw) -> Self {
+    pub(super) fn with_another_shape(self, draw: &mut RandomDraws) -> Self {
         Self { shape: other(&Shape::ALL, self.shape, draw), ..self }
     }
 }
 
-fn other<T: Copy + PartialEq>(all: &[T], own: T, draw: &mut Draw) -> T {
+fn other<T: Copy + PartialEq>(all: &[T], own: T, draw: &mut RandomDraws) -> T {
     let others: Vec<T> = all.iter().copied().filter(|item| *item != own).collect();
     draw.choose(&others)
 }
@@ -172,7 +172,7 @@ impl Motion {
     }
 
     /// Draws a start position uniformly.
-    pub(super) fn draw(wanted: Wanted, draw: &mut Draw) -> Self {
+    pub(super) fn draw(wanted: Wanted, draw: &mut RandomDraws) -> Self {
         Self { wanted, start: draw.below(wanted.speed.n_starts()) }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The clip with Gaussian noise added (Box and Muller's way).
 fn noisy(clip: &Clip, sigma: f32, seed: u64) -> Clip {
-    let mut draw = Draw::new("test", "noise", &[seed]);
+    let mut draw = RandomDraws::new("test", "noise", &[seed]);
     let mut uniform = || (draw.below(1 << 24) as f32 + 0.5) / (1 << 24) as f32;
     let value = |value: &f32| {
         let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f32::consts::TAU * uniform());
@@ -95,17 +95,17 @@ fn clips_are_compared_by_their_scores() {
     let right = Motion { wanted, start: 2 };
     let turned = Motion { wanted: Wanted { direction: Direction::Down, ..wanted }, start: 2 };
     let [right_clip, turned_clip] = [right, turned].map(|motion| Clip::render(&motion.codes()));
-    assert_eq!(Oracle::compare(&wanted, &right_clip, &turned_clip), Outcome::Win);
-    assert_eq!(Oracle::compare(&wanted, &turned_clip, &right_clip), Outcome::Loss);
-    assert_eq!(Oracle::compare(&wanted, &right_clip, &noisy(&right_clip, 0.1, 0)), Outcome::Tie);
+    assert_eq!(Oracle::compare(&wanted, &right_clip, &turned_clip), ComparisonOutcome::Win);
+    assert_eq!(Oracle::compare(&wanted, &turned_clip, &right_clip), ComparisonOutcome::Loss);
+    assert_eq!(Oracle::compare(&wanted, &right_clip, &noisy(&right_clip, 0.1, 0)), ComparisonOutcome::Tie);
     // One frame with another shape is a tie, two are not.
     let with_circles = |n: usize| {
         let mut codes = right.codes();
         codes[..n].iter_mut().for_each(|code| code.shape = Shape::Circle);
         Clip::render(&codes)
     };
-    assert_eq!(Oracle::compare(&wanted, &right_clip, &with_circles(1)), Outcome::Tie);
-    assert_eq!(Oracle::compare(&wanted, &right_clip, &with_circles(2)), Outcome::Win);
+    assert_eq!(Oracle::compare(&wanted, &right_clip, &with_circles(1)), ComparisonOutcome::Tie);
+    assert_eq!(Oracle::compare(&wanted, &right_clip, &with_circles(2)), ComparisonOutcome::Win);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_pair_is_a_function_of_seed_split_and_index_and_its_sides_differ() {
             let pair = MotionProblem::new(3).pair(split, index);
             assert_eq!(pair, MotionProblem::new(3).pair(split, index));
             assert_eq!(pair.request.split(), split);
-            let worth = |side: &Side| Oracle::score(&pair.request.wanted, &Clip::render(&side.shown.codes()));
+            let worth = |side: &MotionSide| Oracle::score(&pair.request.wanted, &Clip::render(&side.shown.codes()));
             assert!(worth(&pair.chosen) > worth(&pair.rejected));
         }
     }

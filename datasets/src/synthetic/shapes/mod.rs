@@ -37,8 +37,8 @@ mod tests;
 
 pub use captions::{Phrasing, WORDS};
 pub use oracle::{Detection, Oracle};
-pub use problem::{Demonstration, ShapesPair, ShapesProblem};
+pub use problem::{ShapesDemonstration, ShapesPair, ShapesProblem};
 pub use render::EDGE;
 pub use scene::{Attribute, Background, Colour, Position, Scene, Shape, Size};
 
-pub use super::{Outcome, Split};
+pub use super::{ComparisonOutcome, Split};

@@ -1,6 +1,6 @@
 //! The oracle: recognises and scores images.
 
-use super::Outcome;
+use super::ComparisonOutcome;
 use super::masks::MASKS;
 use super::render::EDGE;
 use super::scene::{Attribute, Background, Colour, Position, Scene, Shape, Size};
@@ -105,9 +105,9 @@ impl Oracle {
     }
 
     /// Compares two images of the same request by score; within [`Oracle::TIE`] they are tied.
-    pub fn compare(wanted: &Scene, first: &Pixels, second: &Pixels) -> Outcome {
+    pub fn compare(wanted: &Scene, first: &Pixels, second: &Pixels) -> ComparisonOutcome {
         let (first, second) = (Self::score(wanted, first), Self::score(wanted, second));
-        if (first - second).abs() <= Self::TIE { Outcome::Tie } else { first.total_cmp(&second).into() }
+        if (first - second).abs() <= Self::TIE { ComparisonOutcome::Tie } else { first.total_cmp(&second).into() }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Split;
 use super::captions::Phrasing;
 use super::scene::{Attribute, Scene};
 use crate::images::{CaptionedImage, ImagePair};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A caption with an image that matches it and one that does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ShapesPair {
 
 /// A caption with one image, which does not always match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demonstration {
+pub struct ShapesDemonstration {
     /// The caption, in any phrasing.
     pub caption: String,
     /// The attributes of the image.
@@ -38,7 +38,7 @@ impl ShapesPair {
     }
 }
 
-impl Demonstration {
+impl ShapesDemonstration {
     /// Renders the demonstration.
     pub fn render(&self, index: usize) -> CaptionedImage {
         CaptionedImage { index, caption: self.caption.clone(), image: self.shown.render() }
@@ -84,7 +84,7 @@ impl ShapesProblem {
     }
 
     /// Demonstration `index` of a split.
-    pub fn demonstration(&self, split: Split, index: u64) -> Demonstration {
+    pub fn demonstration(&self, split: Split, index: u64) -> ShapesDemonstration {
         let (said, caption, mut draw) = self.scene("demonstration", split, index);
         loop {
             let is_wrong = |attribute: &Attribute| {
@@ -94,7 +94,7 @@ impl ShapesProblem {
             let attributes: Vec<Attribute> = Attribute::ALL.into_iter().filter(is_wrong).collect();
             let shown = said.altered(&attributes, &mut draw);
             if may_show(split, shown) {
-                return Demonstration { caption, shown, wrong: attributes };
+                return ShapesDemonstration { caption, shown, wrong: attributes };
             }
         }
     }
@@ -110,8 +110,8 @@ impl ShapesProblem {
     }
 
     /// A scene of the split, its caption, and the stream for further draws.
-    fn scene(&self, purpose: &str, split: Split, index: u64) -> (Scene, String, Draw) {
-        let mut draw = Draw::new("hybrid-dpo builtin:shapes", purpose, &[self.seed, split as u64, index]);
+    fn scene(&self, purpose: &str, split: Split, index: u64) -> (Scene, String, RandomDraws) {
+        let mut draw = RandomDraws::new("hybrid-dpo builtin:shapes", purpose, &[self.seed, split as u64, index]);
         let scene = Scene::draw(split, &mut draw);
         let caption = scene.caption_as(draw.choose(&Phrasing::ALL));
         (scene, caption, draw)

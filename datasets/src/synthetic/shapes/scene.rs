@@ -1,7 +1,7 @@
 //! Scenes: the attributes of images.
 
 use super::Split;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -237,7 +237,7 @@ impl Scene {
     }
 
     /// Draws a scene of a split uniformly.
-    pub(super) fn draw(split: Split, draw: &mut Draw) -> Self {
+    pub(super) fn draw(split: Split, draw: &mut RandomDraws) -> Self {
         loop {
             let scene = Self {
                 shape: draw.choose(&Shape::ALL),
@@ -253,7 +253,7 @@ impl Scene {
     }
 
     /// Changes each of the attributes to another value, drawn uniformly.
-    pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut Draw) -> Self {
+    pub(super) fn altered(mut self, attributes: &[Attribute], draw: &mut RandomDraws) -> Self {
         for attribute in attributes {
             match attribute {
                 Attribute::Shape => self.shape = other(self.shape, &Shape::ALL, draw),
@@ -267,7 +267,7 @@ impl Scene {
 }
 
 /// Draws another value uniformly.
-fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut Draw) -> T {
+fn other<T: Copy + PartialEq>(value: T, values: &[T], draw: &mut RandomDraws) -> T {
     let others: Vec<T> = values.iter().copied().filter(|other| *other != value).collect();
     draw.choose(&others)
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::images::Pixels;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The picture with Gaussian noise added (Box and Muller's way).
 fn noisy(pixels: &Pixels, sigma: f32, seed: u64) -> Pixels {
-    let mut draw = Draw::new("test", "noise", &[seed]);
+    let mut draw = RandomDraws::new("test", "noise", &[seed]);
     let mut uniform = || (draw.below(1 << 24) as f32 + 0.5) / (1 << 24) as f32;
     let noise = (0..EDGE * EDGE * 3).map(|_| {
         let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f32::consts::TAU * uniform());
@@ -68,9 +68,9 @@ fn blank_pictures_and_pure_noise_show_nothing() {
 fn a_mess_costs_and_a_trace_of_noise_is_a_tie() {
     let scene = Scene::from_caption("a large red square in the middle").expect("a caption");
     let (clean, trace, mess) = (scene.render(), noisy(&scene.render(), 0.1, 0), noisy(&scene.render(), 0.4, 0));
-    assert_eq!(Oracle::compare(&scene, &clean, &trace), Outcome::Tie);
-    assert_eq!(Oracle::compare(&scene, &clean, &mess), Outcome::Win);
-    assert_eq!(Oracle::compare(&scene, &mess, &clean), Outcome::Loss);
+    assert_eq!(Oracle::compare(&scene, &clean, &trace), ComparisonOutcome::Tie);
+    assert_eq!(Oracle::compare(&scene, &clean, &mess), ComparisonOutcome::Win);
+    assert_eq!(Oracle::compare(&scene, &mess, &clean), ComparisonOutcome::Loss);
     // Colours are the extremes, so half of the noise is cut off: its root mean square is 0.4 / sqrt(2) = 0.283. What is above
     // 0.15 costs twice: 4 - 2 * 0.133. Of 768 numbers the deviation of that is 2 * 0.79 * 0.4 / sqrt(768), and the bound is
     // five of it.

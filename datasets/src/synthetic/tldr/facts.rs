@@ -1,7 +1,7 @@
 //! The facts of a post.
 
 use super::words;
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A kind of fact; every post has one of each for its story and one of each for a second person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ impl Values {
     }
 
     /// Draws a person's facts; names match relations.
-    pub(super) fn draw(draw: &mut Draw) -> Self {
+    pub(super) fn draw(draw: &mut RandomDraws) -> Self {
         let mut positions = Slot::ALL.map(|slot| draw.below(slot.values().len()) as u8);
         let relation = usize::from(positions[Slot::Relation as usize]);
         let n_men = words::NAMES.len() - words::N_WOMEN;
@@ -128,7 +128,7 @@ pub struct Facts {
 
 impl Facts {
     /// Draws a story and a distraction without common facts.
-    pub(super) fn draw(draw: &mut Draw) -> Self {
+    pub(super) fn draw(draw: &mut RandomDraws) -> Self {
         let event = draw.choose(&Event::ALL);
         let story = Values::draw(draw);
         loop {

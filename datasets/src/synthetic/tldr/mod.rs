@@ -34,8 +34,8 @@ mod words;
 
 pub use facts::{Event, Facts, Slot, Values};
 pub use oracle::{FactCheck, Oracle, SummaryScore};
-pub use problem::{Demonstration, TldrPair, TldrProblem};
+pub use problem::{TldrDemonstration, TldrPair, TldrProblem};
 pub use summary::{AlteredFact, Damage};
 pub use tokens::{END_OF_TEXT, token_indices, tokenizer, tokenizer_json};
 
-pub use super::{Outcome, Split};
+pub use super::{ComparisonOutcome, Split};

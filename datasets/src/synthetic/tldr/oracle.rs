@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Outcome;
+use super::ComparisonOutcome;
 use super::facts::{Facts, Slot};
 
 /// Scores any text against the facts of a post.
@@ -80,7 +80,7 @@ impl Oracle {
     }
 
     /// Compares two texts about the same post by score.
-    pub fn compare(facts: &Facts, first: &str, second: &str) -> Outcome {
+    pub fn compare(facts: &Facts, first: &str, second: &str) -> ComparisonOutcome {
         Self::score(facts, first).score.total_cmp(&Self::score(facts, second).score).into()
     }
 }

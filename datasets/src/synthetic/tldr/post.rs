@@ -2,7 +2,7 @@
 
 use super::facts::{Event, Facts};
 use super::template::{Readings, fill, read};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// Titles; all but the last contain the name of the story's person.
 pub(super) const TITLES: &[&str] = &[
@@ -87,7 +87,7 @@ pub(super) fn sentences() -> impl Iterator<Item = &'static str> {
 }
 
 /// Generates a post about the facts with random wording and order.
-pub(super) fn render(facts: &Facts, draw: &mut Draw) -> String {
+pub(super) fn render(facts: &Facts, draw: &mut RandomDraws) -> String {
     let mut body = vec![
         draw.choose(facts.event.sentences()),
         draw.choose(ORIGINS),

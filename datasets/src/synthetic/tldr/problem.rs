@@ -9,7 +9,7 @@ use super::Split;
 use super::facts::Facts;
 use super::post;
 use super::summary::{self, Damage, Wording};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// A post with a good and a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct TldrPair {
 
 /// A post with one summary, good or bad.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demonstration {
+pub struct TldrDemonstration {
     /// The post, through `TL;DR:`.
     pub prompt: String,
     /// The summary, with a leading space.
@@ -49,10 +49,10 @@ impl TldrPair {
     }
 }
 
-impl Demonstration {
+impl TldrDemonstration {
     /// Converts the demonstration to a record at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
-        let answers = Answers::Demonstration(self.response.as_str().into());
+        let answers = Answers::TldrDemonstration(self.response.as_str().into());
         PreferenceRecord::new(origin, self.prompt.as_str().into(), answers)
     }
 }
@@ -96,7 +96,7 @@ impl TldrProblem {
     }
 
     /// Demonstration `index` of a split; its post differs from that of the pair with the same index.
-    pub fn demonstration(&self, split: Split, index: u64) -> Demonstration {
+    pub fn demonstration(&self, split: Split, index: u64) -> TldrDemonstration {
         let (facts, prompt, mut draw) = self.post("demonstration", split, index);
         let wording = Wording::draw(facts.event, &mut draw);
         let (response, damage) = if draw.chance(Self::GOOD_SHARE) {
@@ -105,7 +105,7 @@ impl TldrProblem {
             let (response, damage) = summary::bad(&facts, wording, &mut draw);
             (response, Some(damage))
         };
-        Demonstration { prompt, response, damage, facts }
+        TldrDemonstration { prompt, response, damage, facts }
     }
 
     /// The first `count` pairs of a split as records; a record's line is its index plus one.
@@ -121,8 +121,8 @@ impl TldrProblem {
     }
 
     /// Draws posts until one belongs to the split.
-    fn post(&self, purpose: &str, split: Split, index: u64) -> (Facts, String, Draw) {
-        let mut draw = Draw::new("hybrid-dpo builtin:tldr", purpose, &[self.seed, split as u64, index]);
+    fn post(&self, purpose: &str, split: Split, index: u64) -> (Facts, String, RandomDraws) {
+        let mut draw = RandomDraws::new("hybrid-dpo builtin:tldr", purpose, &[self.seed, split as u64, index]);
         loop {
             let facts = Facts::draw(&mut draw);
             let prompt = post::render(&facts, &mut draw);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::facts::{Event, Facts, Slot};
-use crate::synthetic::draw::Draw;
+use crate::synthetic::draw::RandomDraws;
 
 /// The fault of a bad summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) struct Wording {
 }
 
 impl Wording {
-    pub(super) fn draw(event: Event, draw: &mut Draw) -> Self {
+    pub(super) fn draw(event: Event, draw: &mut RandomDraws) -> Self {
         Self { clause: draw.choose(event.clauses()), question: draw.choose(QUESTIONS) }
     }
 }
@@ -155,7 +155,7 @@ pub(super) fn good(facts: &Facts, wording: Wording) -> String {
 }
 
 /// A bad summary of the same wording; half have altered facts, a quarter omit facts, a quarter are padded.
-pub(super) fn bad(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
+pub(super) fn bad(facts: &Facts, wording: Wording, draw: &mut RandomDraws) -> (String, Damage) {
     match draw.below(4) {
         0 | 1 => alter(facts, wording, draw),
         2 => omit(facts, wording, draw),
@@ -164,12 +164,12 @@ pub(super) fn bad(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, 
 }
 
 /// Draws one to three slots.
-fn some_slots(draw: &mut Draw) -> Vec<Slot> {
+fn some_slots(draw: &mut RandomDraws) -> Vec<Slot> {
     let count = 1 + draw.below(3);
     draw.sample(&Slot::ALL, count)
 }
 
-fn alter(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
+fn alter(facts: &Facts, wording: Wording, draw: &mut RandomDraws) -> (String, Damage) {
     let mut slots = some_slots(draw);
     slots.sort_unstable();
     let right = truth(facts);
@@ -193,7 +193,7 @@ fn alter(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
 }
 
 /// A wrong value: the distraction's half of the time, else any other.
-fn wrong_value(facts: &Facts, slot: Slot, draw: &mut Draw) -> &'static str {
+fn wrong_value(facts: &Facts, slot: Slot, draw: &mut RandomDraws) -> &'static str {
     if draw.chance(0.5) {
         return facts.distraction.get(slot);
     }
@@ -205,7 +205,7 @@ fn wrong_value(facts: &Facts, slot: Slot, draw: &mut Draw) -> &'static str {
     }
 }
 
-fn omit(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
+fn omit(facts: &Facts, wording: Wording, draw: &mut RandomDraws) -> (String, Damage) {
     let mut slots = some_slots(draw);
     slots.sort_unstable();
     let mut told = truth(facts);
@@ -216,7 +216,7 @@ fn omit(facts: &Facts, wording: Wording, draw: &mut Draw) -> (String, Damage) {
 }
 
 /// Adds rambling before the question or repeats everything.
-fn pad(facts: &Facts, wording: Wording, draw: &mut Draw) -> String {
+fn pad(facts: &Facts, wording: Wording, draw: &mut RandomDraws) -> String {
     if draw.chance(0.25) {
         let good = good(facts, wording);
         return format!("{good} So{good}");

@@ -107,9 +107,9 @@ fn the_oracle_finds_every_fact_of_a_good_summary() {
             found.words <= Oracle::WORD_LIMIT
                 && found.checks.iter().all(|verdict| verdict.told && verdict.wrong.is_empty())
         );
-        assert_eq!(Oracle::compare(&pair.facts, &pair.chosen, &pair.rejected), Outcome::Win);
-        assert_eq!(Oracle::compare(&pair.facts, &pair.rejected, &pair.chosen), Outcome::Loss);
-        assert_eq!(Oracle::compare(&pair.facts, &pair.chosen, &pair.chosen), Outcome::Tie);
+        assert_eq!(Oracle::compare(&pair.facts, &pair.chosen, &pair.rejected), ComparisonOutcome::Win);
+        assert_eq!(Oracle::compare(&pair.facts, &pair.rejected, &pair.chosen), ComparisonOutcome::Loss);
+        assert_eq!(Oracle::compare(&pair.facts, &pair.chosen, &pair.chosen), ComparisonOutcome::Tie);
     }
 }
 
@@ -244,7 +244,7 @@ proptest! {
         let facts = TldrProblem::new(0).pair(Split::Train, 0).facts;
         let found = Oracle::score(&facts, &text);
         prop_assert!(found.score.is_finite() && found.score <= 1.0 && found.right + found.missing == 7);
-        prop_assert_eq!(Oracle::compare(&facts, &text, &text), Outcome::Tie);
+        prop_assert_eq!(Oracle::compare(&facts, &text, &text), ComparisonOutcome::Tie);
         prop_assert_eq!(Facts::from_prompt(&text), None);
         let tokenizer = tokenizer().expect("our own tokenizer");
         let ids = tokenizer.encode(text.as_str(), false).expect("encodable");

@@ -19,7 +19,7 @@ use mdp::{Episode, EpisodeOf, Rng};
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 
-use super::{CausalConfig, CausalLm, Training};
+use super::{CausalConfig, CausalLm, LearnerOptions};
 use policies::{Policy, laws};
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 21, eos: Vec::new(), max_length: 14 };
@@ -76,13 +76,13 @@ fn frozen(config: CausalConfig, seed: u64, dtype: DType) -> CausalLm {
     CausalLm::frozen(config, tensors).unwrap()
 }
 
-fn trainable(config: CausalConfig, dtype: DType, training: Training) -> CausalLm {
+fn trainable(config: CausalConfig, dtype: DType, training: LearnerOptions) -> CausalLm {
     let tensors = tensors(&config, 1, dtype);
     CausalLm::trainable(config, tensors, training).unwrap()
 }
 
-fn training(lora: Option<LoraConfig>, recompute: Recompute) -> Training {
-    Training { lora, seed: 5, recompute, ..Training::new(Box::new(Sgd::new(0.).unwrap())) }
+fn training(lora: Option<LoraConfig>, recompute: Recompute) -> LearnerOptions {
+    LearnerOptions { lora, seed: 5, recompute, ..LearnerOptions::new(Box::new(Sgd::new(0.).unwrap())) }
 }
 
 fn learner(config: CausalConfig) -> CausalLm {

@@ -9,7 +9,7 @@ use crate::{Export, Exported, ModelError};
 use policies::{Learner, Persist};
 
 fn learner(lora: Option<LoraConfig>) -> CausalLm {
-    let training = Training { optimizer: Box::new(RmsProp::default()), ..training(lora, Recompute::Nothing) };
+    let training = LearnerOptions { optimizer: Box::new(RmsProp::default()), ..training(lora, Recompute::Nothing) };
     trainable(config("llama tied"), DType::F32, training)
 }
 
@@ -127,7 +127,7 @@ fn the_average_is_what_is_exported() {
     for (name, lora, file) in
         [("whole", None, "model.safetensors"), ("adapters", Some(adapters), "adapter_model.safetensors")]
     {
-        let training = Training { ema: Some(0.5), ..training(lora, Recompute::Nothing) };
+        let training = LearnerOptions { ema: Some(0.5), ..training(lora, Recompute::Nothing) };
         let model = trainable(config("qwen2"), DType::F32, training);
         let mut model = model.with_exporter(HuggingFaceExport {
             save: SaveOptions { dtype: DType::BF16, ..SaveOptions::default() },

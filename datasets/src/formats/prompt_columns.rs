@@ -1,9 +1,8 @@
 //! The prompt of a record under its various column names, with separate columns for system prompt and history.
 use serde_json::Value;
 
-use super::columns::is_empty;
-use super::fields::Fields;
-use super::single::same_kind;
+use super::fields::{Fields, is_empty};
+use super::join::same_kind;
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
