@@ -105,7 +105,7 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
 
 /// Reads a file that `sample` wrote (`sample.save_trajectories`).
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
-    let file = images::TrajectoryWriter::open(path, loaded.scheduler.schedule.len())?;
+    let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
     if file.shape() != data.shape {
         let text = format!("{shown}: latents of {}, the model's are {}", file.shape(), data.shape);
@@ -145,7 +145,7 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
 }
 
 /// The contents of a trajectory file.
-pub(crate) struct TrajectoryWriter<'a> {
+pub(crate) struct TrajectoryFile<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: LatentShape,
     pub(crate) prompts: &'a [String],
@@ -158,7 +158,7 @@ pub(crate) struct TrajectoryWriter<'a> {
 }
 
 /// Writes trajectories, with the oracle's preferences if `pictures` of embedded captions allow them.
-pub(crate) fn save(path: &Path, made: &TrajectoryWriter<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
+pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {
         trajectories: made.trajectories.len(),
