@@ -311,7 +311,8 @@ fn the_training_loop_knows_no_kind_of_problem() {
         }
         assert!(LOOP.contains(&name), "{name} is not in the lists of modules of train");
         let code = product_code(&fs::read_to_string(path).unwrap());
-        let words: BTreeSet<&str> = code.split("::").filter_map(|part| part.rsplit(|c: char| !is_of_name(c)).next()).collect();
+        let words: BTreeSet<&str> =
+            code.split("::").filter_map(|part| part.rsplit(|c: char| !is_of_name(c)).next()).collect();
         for problem in PROBLEMS.iter().chain(&["datasets", "image", "font8x8"]) {
             assert!(!words.contains(problem), "{}: {problem} is not for the loop", path.display());
         }

@@ -44,7 +44,8 @@ pub(crate) fn empty_share(values: &Values) -> Result<f64, Failure> {
 
 /// The draws of a training run; those from a file must cover `n` examples of one shape.
 pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPlan, Failure> {
-    let (per_example, sets) = (values.diffusion.draws_per_pair().unwrap_or(DRAWS_PER_PAIR), values.diffusion.draw_sets());
+    let (per_example, sets) =
+        (values.diffusion.draws_per_pair().unwrap_or(DRAWS_PER_PAIR), values.diffusion.draw_sets());
     for (field, n) in [(&at::diffusion::draws_per_pair, per_example), (&at::diffusion::draw_sets, sets)] {
         if n == 0 {
             return Err(Failure::usage(format!("{field} takes at least 1")));

@@ -142,8 +142,8 @@ pub use self::judge::{JudgeCounts, judge};
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
 pub use self::score::{
-    AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored, Scores,
-    TextScores, score,
+    AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored,
+    Scores, TextScores, score,
 };
 pub use self::search::search;
 pub use self::train::{Suggestion, Trained, TrainingStatus, train};

@@ -154,7 +154,8 @@ impl Scored {
             | Scores::Pictures(PictureScores { margin, .. })
             | Scores::Refined(RefinedScores { margin, .. }) => *margin,
             Scores::Texts(TextScores {
-                answers: AnswerScores::Ranked { .. } | AnswerScores::Labelled { .. } | AnswerScores::Demonstration { .. },
+                answers:
+                    AnswerScores::Ranked { .. } | AnswerScores::Labelled { .. } | AnswerScores::Demonstration { .. },
                 ..
             }) => None,
         }
@@ -177,12 +178,12 @@ mod tests {
         let answers = AnswerScores::Pair { chosen: answer.clone(), rejected: answer.clone(), margin: None };
         let scores = Scores::Texts(TextScores { prompt_tokens: vec![1, 2], answers });
         let answer = r#"{"tokens":[3],"log_probs":[-0.5],"reference_log_probs":null}"#;
-        let line = format!(
-            r#"{{"index":7,"prompt_tokens":[1,2],"chosen":{answer},"rejected":{answer},"margin":null}}"#
-        );
+        let line =
+            format!(r#"{{"index":7,"prompt_tokens":[1,2],"chosen":{answer},"rejected":{answer},"margin":null}}"#);
         assert_eq!(Scored { index: 7, scores }.to_string(), line);
         let side = PictureScore { error: 2.0, reference_error: Some(f64::NAN) };
-        let pictures = |timestep| PictureScores { timestep, chosen: side.clone(), rejected: side.clone(), margin: Some(1.5) };
+        let pictures =
+            |timestep| PictureScores { timestep, chosen: side.clone(), rejected: side.clone(), margin: Some(1.5) };
         let line = |drawn: Vec<usize>| {
             Scored { index: 0, scores: Scores::Pictures(pictures(drawn.into_iter().collect())) }.to_string()
         };

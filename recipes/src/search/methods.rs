@@ -1,7 +1,7 @@
 //! Runs the method that the settings name.
 use ::search::{
-    Beam, BestOfN, DiverseBeam, EarlyStopping, Found, Greedy, LeafEvaluation, LogProbs, Mcts, Method, Outcome, OutcomeOf,
-    Rerank, Sampling, Search, Smc,
+    Beam, BestOfN, DiverseBeam, EarlyStopping, Found, Greedy, LeafEvaluation, LogProbs, Mcts, Method, Outcome,
+    OutcomeOf, Rerank, Sampling, Search, Smc,
 };
 use engine::Noise;
 use mdp::{Mdp, Rng};

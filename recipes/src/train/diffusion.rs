@@ -206,11 +206,7 @@ impl<'a> Setup<'a> {
         self.finish(ran, &sampler)
     }
 
-    fn finish(
-        &self,
-        ran: FinishedRun,
-        sampler: &PictureSampler<'_>,
-    ) -> Result<Trained, Failure> {
+    fn finish(&self, ran: FinishedRun, sampler: &PictureSampler<'_>) -> Result<Trained, Failure> {
         if ran.is_interrupted() {
             return Ok(ran.interrupted());
         }

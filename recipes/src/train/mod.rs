@@ -8,8 +8,8 @@ mod token;
 use std::path::{Path, PathBuf};
 
 use ::train::{
-    CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError,
-    Training, can_write, write_whole,
+    CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Settings, Source, TrainError, Training,
+    can_write, write_whole,
 };
 use mdp::Mdp;
 use objectives::Objective;
@@ -229,7 +229,8 @@ impl Task<'_> {
         hooks: &Hooks<'_, M, L>,
     ) -> Result<RunSummary, Failure> {
         let reporter = self.call.reporter;
-        let observers = Observers { monitor: &mut *reporter.monitor(), hooks: Some(hooks), stop: Some(reporter.stop()) };
+        let observers =
+            Observers { monitor: &mut *reporter.monitor(), hooks: Some(hooks), stop: Some(reporter.stop()) };
         Ok(training.run_in(learner, folder, observers)?)
     }
 

@@ -14,9 +14,7 @@ use policies::{Persist, Policy};
 use super::{FinishedRun, Suggestion, Task, Trained};
 use crate::embedded::{owner, usual};
 use crate::objective::AnyObjective;
-use crate::settings::{
-    FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values,
-};
+use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::text;
 use crate::{Failure, adapters, dropout, model, summary};
 

@@ -2,8 +2,8 @@ use mdp::diffusion::DenoisingAction;
 use objectives::{Feedback, Scores};
 
 use super::ImageMdp;
-use crate::step::Slice;
 use crate::Measures;
+use crate::step::Slice;
 
 /// Number of timestep bands with separate error metrics.
 const BANDS: usize = 4;

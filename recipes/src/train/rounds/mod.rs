@@ -264,7 +264,9 @@ impl Rounds<'_> {
         }
         let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
-            self.call.reporter.info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
+            self.call
+                .reporter
+                .info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
             return Ok(None);
         };
         Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
