@@ -19,7 +19,7 @@ use hybrid_dpo::models::formats;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
 use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{LearnerOptions, Settings};
+use hybrid_dpo::train::{Settings, Training};
 
 fn main() -> Result<(), BoxError> {
     let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/embedded/tldr");
@@ -42,7 +42,7 @@ fn main() -> Result<(), BoxError> {
     let mut policy = files.trainable(LearnerOptions::new(Box::new(RmsProp::new(0.99, 1e-8)?)))?;
     let settings =
         Settings { batch_size: 32, micro_batch_size: 16, rate: 3e-5, warmup_steps: 5, ..Settings::default() };
-    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

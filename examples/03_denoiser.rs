@@ -24,7 +24,7 @@ use hybrid_dpo::policies::BoxError;
 use hybrid_dpo::train::diffusion::{
     DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
-use hybrid_dpo::train::{LearnerOptions, Settings};
+use hybrid_dpo::train::{Settings, Training};
 
 /// Image pairs with one caption each, the better image first.
 fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExample>, BoxError> {
@@ -63,7 +63,7 @@ fn main() -> Result<(), BoxError> {
     let mut policy = files.trainable(prediction, shape, acting, LearnerOptions::new(optimizer))?;
     let objective = Pairwise::new(Logistic::new(300.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 5e-4, warmup_steps: 5, ..Settings::default() };
-    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

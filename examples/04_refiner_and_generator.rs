@@ -30,7 +30,7 @@ use hybrid_dpo::train::diffusion::{
 };
 use hybrid_dpo::train::hybrid::HybridSource;
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{LearnerOptions, Settings};
+use hybrid_dpo::train::{Settings, Training};
 
 const NAMES: [&str; 2] = ["refiner", "generator"];
 const MAX_LENGTH: usize = 96;
@@ -119,7 +119,7 @@ fn main() -> Result<(), BoxError> {
     let (mut policy, reference) = policies(refiner, unet, scheduler.prediction, shape)?;
     let objective = Pairwise::new(Logistic::new(1.0)?);
     let settings = Settings { batch_size: 8, micro_batch_size: 8, rate: 1e-4, warmup_steps: 5, ..Settings::default() };
-    let training = LearnerOptions::new(&mdp, &data, &objective).reference(&reference).settings(settings);
+    let training = Training::new(&mdp, &data, &objective).reference(&reference).settings(settings);
     for (step, learned) in training.steps(&mut policy)?.enumerate() {
         println!("step {step:>2}: loss {:.4}", learned?.loss);
     }

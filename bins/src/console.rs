@@ -35,15 +35,12 @@ pub(crate) fn with_flags(text: &str) -> String {
         shown.push_str(before);
         let end = quoted[1..].find('`').map_or(quoted.len(), |end| end + 2);
         let field = fields().find(|field| quoted[..end] == field.to_string());
-        match field.filter(|_| !before.ends_with("key ") && !before.ends_with("key is ")) {
-            Some(field) => {
-                shown.push_str("--");
-                shown.push_str(field.name);
-            }
-            None => {
-                let own = WORDS.iter().find(|(word, _)| *word == &quoted[..end]);
-                shown.push_str(own.map_or(&quoted[..end], |(_, shown)| shown));
-            }
+        if let Some(field) = field.filter(|_| !before.ends_with("key ") && !before.ends_with("key is ")) {
+            shown.push_str("--");
+            shown.push_str(field.name);
+        } else {
+            let own = WORDS.iter().find(|(word, _)| *word == &quoted[..end]);
+            shown.push_str(own.map_or(&quoted[..end], |(_, shown)| shown));
         }
         rest = &quoted[end..];
     }
