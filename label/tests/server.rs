@@ -14,7 +14,8 @@ use super::{Running, pictures};
 #[test]
 fn a_labeller_answers_all_pairs() {
     let (_parent, path) = pictures(4);
-    let running = Running::start(&path, ServerSettings { labeller: Some("anna".to_owned()), ..ServerSettings::default() });
+    let running =
+        Running::start(&path, ServerSettings { labeller: Some("anna".to_owned()), ..ServerSettings::default() });
     let client = running.client();
     assert_eq!(client.get("/api/session").json(), json!({"pairs": 4, "modality": "hybrid", "labeller": "anna"}));
     let progress = client.get("/api/progress?labeller=anna").json();
@@ -139,7 +140,8 @@ fn what_cannot_be_served_is_said_at_once() {
     Server::bind(open(), ServerSettings { token: Some("é".repeat(16)), ..elsewhere.clone() }).unwrap();
     Server::bind(open(), ServerSettings { token: Some("0123456789abcdef".to_owned()), ..elsewhere }).unwrap();
     let first = Server::bind(open(), ServerSettings { port: 0, ..ServerSettings::default() }).unwrap();
-    let error = Server::bind(open(), ServerSettings { port: first.address().port(), ..ServerSettings::default() }).unwrap_err();
+    let error =
+        Server::bind(open(), ServerSettings { port: first.address().port(), ..ServerSettings::default() }).unwrap_err();
     assert!(error.to_string().contains(&format!("port {} is in use", first.address().port())), "{error}");
     let error = Server::bind(open(), ServerSettings { port: 0, ..ServerSettings::default() }).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");

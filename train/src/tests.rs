@@ -14,7 +14,7 @@ use crate::{
     TrainError, Training, evaluate,
 };
 
-const MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
+static MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 };
 
 /// Pairs in which token 1 is better than token 2.
 fn pairs(n: u64) -> Vec<Example> {

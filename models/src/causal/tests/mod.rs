@@ -20,7 +20,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 
 use super::{CausalConfig, CausalLm, LearnerOptions};
-use policies::{Policy, laws};
+use policies::{Learner as _, Policy, laws};
 
 const MDP: TokenMdp = TokenMdp { vocabulary: 21, eos: Vec::new(), max_length: 14 };
 
