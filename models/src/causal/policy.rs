@@ -15,7 +15,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
+use policies::{BoxError, Cursor, Learner, Persist, Policy, Proposal, VisitGradient};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -133,7 +133,7 @@ impl Policy<TokenMdp> for CausalLm {
     }
 
     fn identity(&self) -> Result<Option<String>, BoxError> {
-        Ok(Some(self.decoder.fingerprint(&self.config().settings())?))
+        Ok(Some(Persist::fingerprint(self)?))
     }
 
     fn rollout(

@@ -12,7 +12,7 @@ use super::learn::DenoiserTape;
 use super::model::Denoiser;
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{BoxError, Cursor, Learner, Policy, Proposal, VisitGradient};
+use policies::{BoxError, Cursor, Learner, Persist, Policy, Proposal, VisitGradient};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -78,8 +78,7 @@ impl Policy<ConditionedMdp> for Denoiser {
 
     /// Covers the sampler: log-densities of latents depend on it.
     fn identity(&self) -> Result<Option<String>, BoxError> {
-        let settings = format!("{} {:?} {:?}\n", self.unet().config.settings(), self.prediction, self.acting);
-        Ok(Some(self.unet.fingerprint(&settings)?))
+        Ok(Some(format!("{} {:?}", Persist::fingerprint(self)?, self.acting)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The config of a UNet, read from `config.json` and validated.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::declared::table;
@@ -57,7 +59,7 @@ pub enum Resampling {
 }
 
 /// One side of a level: its down block or its up block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LevelSide {
     /// The attention after each residual block.
     pub attention: BlockAttention,
@@ -65,6 +67,15 @@ pub struct LevelSide {
     pub resampling: Option<Resampling>,
     /// The head size of [`BlockAttention::Pixels`].
     pub head_size: usize,
+}
+
+/// Fingerprints of models are made of this text, so it keeps the name that the type once had.
+impl fmt::Debug for LevelSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attention, resampling, head_size } = self;
+        let mut shown = f.debug_struct("Side");
+        shown.field("attention", attention).field("resampling", resampling).field("head_size", head_size).finish()
+    }
 }
 
 /// A resolution level, with its down and up block.
