@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use label::{Limits, Settings};
+use label::{ServerLimits, ServerSettings};
 
 use super::{Client, Running, TOKEN, pictures, secret};
 
 /// A server with four places.
-fn small() -> Settings {
-    Settings { limits: Limits { connections: 4, ..Limits::default() }, ..secret() }
+fn small() -> ServerSettings {
+    ServerSettings { limits: ServerLimits { connections: 4, ..ServerLimits::default() }, ..secret() }
 }
 
 impl Running {

@@ -4,7 +4,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use label::Settings;
+use label::ServerSettings;
 
 use super::{Running, pictures};
 
@@ -68,7 +68,7 @@ fn spoiled(rng: &mut impl Rng) -> Vec<u8> {
 #[test]
 fn no_request_breaks_the_server() {
     let (_parent, path) = pictures(2);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     let client = running.client();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut refused = 0;

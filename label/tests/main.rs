@@ -15,7 +15,7 @@ use std::time::Duration;
 use datasets::images::LatentShape;
 use datasets::pairs::{Candidate, Fresh, Modality, Pair, Refined};
 use datasets::{Judgements, PairFolder, PairWriter, Pixels};
-use label::{Server, Settings, Stop};
+use label::{Server, ServerSettings, Stop};
 use serde_json::Value;
 
 /// A folder of hybrid pairs. Side `a` is red and was made of "red N", `b` is green.
@@ -43,8 +43,8 @@ fn pictures(n: usize) -> (tempfile::TempDir, PathBuf) {
 const TOKEN: &str = "a token of 25 characters!";
 
 /// The settings of a server that demands it.
-fn secret() -> Settings {
-    Settings { token: Some(TOKEN.to_owned()), ..Settings::default() }
+fn secret() -> ServerSettings {
+    ServerSettings { token: Some(TOKEN.to_owned()), ..ServerSettings::default() }
 }
 
 /// A server in a thread of its own, on a port of its own.
@@ -55,8 +55,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(folder: &Path, settings: Settings) -> Self {
-        let server = Server::bind(PairFolder::open(folder).unwrap(), Settings { port: 0, ..settings }).unwrap();
+    fn start(folder: &Path, settings: ServerSettings) -> Self {
+        let server = Server::bind(PairFolder::open(folder).unwrap(), ServerSettings { port: 0, ..settings }).unwrap();
         let (address, (stop, stopped)) = (server.address(), label::stop());
         Self { address, stop, thread: std::thread::spawn(move || server.run(stopped).unwrap()) }
     }

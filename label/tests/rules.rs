@@ -1,6 +1,6 @@
 //! Who may ask, and what every answer says.
 
-use label::Settings;
+use label::ServerSettings;
 
 use super::{Client, Running, TOKEN, pictures, secret};
 
@@ -8,7 +8,7 @@ use super::{Client, Running, TOKEN, pictures, secret};
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn every_wrong_request_has_its_status() {
     let (_parent, path) = pictures(2);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     let client = running.client();
     let json = "Content-Type: application/json";
     let answer = |body: &str| client.post(body).status;
@@ -95,7 +95,7 @@ fn wrong_tokens_are_counted_and_then_refused_unseen() {
 #[test]
 fn other_names_and_other_pages_get_nothing() {
     let (_parent, path) = pictures(1);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     let client = running.client();
     let port = running.address.port();
     let get = |host: &str| client.send("GET", "/api/session", &[&format!("Host: {host}")], b"").status;
@@ -127,7 +127,7 @@ fn other_names_and_other_pages_get_nothing() {
 #[test]
 fn every_answer_keeps_the_page_to_itself() {
     let (_parent, path) = pictures(1);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     for path in
         ["/", "/label.js", "/label.css", "/icon.svg", "/nothing", "/api/session", "/api/pairs/0/left?labeller=x"]
     {

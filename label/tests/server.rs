@@ -6,7 +6,7 @@ use std::path::Path;
 
 use datasets::PairFolder;
 use datasets::pairs::Choice;
-use label::{LabelError, Server, Settings};
+use label::{LabelError, Server, ServerSettings};
 use serde_json::{Value, json};
 
 use super::{Running, pictures};
@@ -14,7 +14,8 @@ use super::{Running, pictures};
 #[test]
 fn a_labeller_answers_all_pairs() {
     let (_parent, path) = pictures(4);
-    let running = Running::start(&path, Settings { labeller: Some("anna".to_owned()), ..Settings::default() });
+    let running =
+        Running::start(&path, ServerSettings { labeller: Some("anna".to_owned()), ..ServerSettings::default() });
     let client = running.client();
     assert_eq!(client.get("/api/session").json(), json!({"pairs": 4, "modality": "hybrid", "labeller": "anna"}));
     let progress = client.get("/api/progress?labeller=anna").json();
@@ -46,7 +47,7 @@ fn a_labeller_answers_all_pairs() {
 #[test]
 fn an_answer_sent_twice_is_one_line() {
     let (_parent, path) = pictures(2);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     for choice in ["tie", "tie", "left", "left"] {
         assert_eq!(running.client().choose("anna", 1, choice).status, 200);
     }
@@ -61,7 +62,7 @@ fn an_answer_sent_twice_is_one_line() {
 #[test]
 fn many_at_once_lose_nothing() {
     let (_parent, path) = pictures(25);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     let threads: Vec<_> = ["anna", "ben", "anna", "carl"]
         .into_iter()
         .map(|labeller| {
@@ -106,14 +107,14 @@ fn written(folder: &Path) -> Vec<(u64, String, String)> {
 #[test]
 fn a_new_server_goes_on_where_the_old_one_was_cut_off() {
     let (_parent, path) = pictures(3);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     running.client().choose("anna", 0, "left");
     running.client().choose("anna", 1, "right");
     running.end();
     let mut file = OpenOptions::new().append(true).open(path.join("labels.jsonl")).unwrap();
     file.write_all(br#"{"version":1,"pairs":"bla"#).unwrap();
     drop(file);
-    let running = Running::start(&path, Settings::default());
+    let running = Running::start(&path, ServerSettings::default());
     assert_eq!(running.client().get("/api/progress?labeller=anna").json()["next"], 2);
     running.client().choose("anna", 2, "tie");
     running.end();
@@ -125,25 +126,26 @@ fn a_new_server_goes_on_where_the_old_one_was_cut_off() {
 fn what_cannot_be_served_is_said_at_once() {
     let (_parent, path) = pictures(1);
     let open = || PairFolder::open(&path).unwrap();
-    let elsewhere = Settings { host: [0, 0, 0, 0].into(), port: 0, ..Settings::default() };
+    let elsewhere = ServerSettings { host: [0, 0, 0, 0].into(), port: 0, ..ServerSettings::default() };
     for token in [None, Some(String::new())] {
-        let error = Server::bind(open(), Settings { token, ..elsewhere.clone() }).unwrap_err();
+        let error = Server::bind(open(), ServerSettings { token, ..elsewhere.clone() }).unwrap_err();
         assert!(matches!(error, LabelError::TokenDemanded { .. }), "{error}");
     }
-    for host in [elsewhere.host, Settings::default().host] {
-        let short = Settings { host, token: Some("0123456789abcde".to_owned()), ..elsewhere.clone() };
+    for host in [elsewhere.host, ServerSettings::default().host] {
+        let short = ServerSettings { host, token: Some("0123456789abcde".to_owned()), ..elsewhere.clone() };
         let error = Server::bind(open(), short).unwrap_err();
         assert!(matches!(error, LabelError::TokenTooShort { length: 15, shortest: 16 }), "{error}");
     }
     // Characters, not bytes: these are 16 letters of two bytes each.
-    Server::bind(open(), Settings { token: Some("é".repeat(16)), ..elsewhere.clone() }).unwrap();
-    Server::bind(open(), Settings { token: Some("0123456789abcdef".to_owned()), ..elsewhere }).unwrap();
-    let first = Server::bind(open(), Settings { port: 0, ..Settings::default() }).unwrap();
-    let error = Server::bind(open(), Settings { port: first.address().port(), ..Settings::default() }).unwrap_err();
+    Server::bind(open(), ServerSettings { token: Some("é".repeat(16)), ..elsewhere.clone() }).unwrap();
+    Server::bind(open(), ServerSettings { token: Some("0123456789abcdef".to_owned()), ..elsewhere }).unwrap();
+    let first = Server::bind(open(), ServerSettings { port: 0, ..ServerSettings::default() }).unwrap();
+    let error =
+        Server::bind(open(), ServerSettings { port: first.address().port(), ..ServerSettings::default() }).unwrap_err();
     assert!(error.to_string().contains(&format!("port {} is in use", first.address().port())), "{error}");
-    let error = Server::bind(open(), Settings { port: 0, ..Settings::default() }).unwrap_err();
+    let error = Server::bind(open(), ServerSettings { port: 0, ..ServerSettings::default() }).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
     drop(first);
-    let named = Settings { port: 0, labeller: Some(" ".to_owned()), ..Settings::default() };
+    let named = ServerSettings { port: 0, labeller: Some(" ".to_owned()), ..ServerSettings::default() };
     assert!(matches!(Server::bind(open(), named).unwrap_err(), LabelError::Name { .. }));
 }

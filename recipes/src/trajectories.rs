@@ -105,7 +105,7 @@ fn best_and_worst(oracle: &PictureOracle, caption: &str, pictures: &[Pixels]) ->
 
 /// Reads a file of `sample --save-trajectories`.
 fn read(path: &Path, plan: SamplingPlan, loaded: &Loaded, data: &ImageData) -> Result<TrajectoryData, Failure> {
-    let file = images::TrajectoryWriter::open(path, loaded.scheduler.schedule.len())?;
+    let file = images::TrajectoryFile::open(path, loaded.scheduler.schedule.len())?;
     let shown = path.display();
     if file.shape() != data.shape {
         let text = format!("{shown}: latents of {}, the model's are {}", file.shape(), data.shape);
@@ -166,7 +166,7 @@ pub(crate) fn save(path: &Path, made: &TrajectoryWriter<'_>, pictures: &[Pixels]
         shape: made.shape,
         contexts: context_layout(like, made.prompts.len()),
     };
-    let mut writer = images::TrajectoryWriter::create(path, layout)?;
+    let mut writer = images::TrajectoryFile::create(path, layout)?;
     for (index, one) in made.trajectories.iter().enumerate() {
         let log_probs: Vec<f32> = one.log_probs.iter().map(|log_prob| *log_prob as f32).collect();
         writer.write(index, &one.latents, &log_probs)?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, describe, wrong};
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
-use crate::record::{Content, Message, Order, Origin, Text};
+use crate::record::{Content, KeyOrder, Message, Origin, Text};
 
 /// Field names of a message's reasoning; the first present one counts.
 const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -87,7 +87,7 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
     let is_shared = !fields.has("role") && fields.has("from");
     let (who, what) = if is_shared { ("from", "value") } else { ("role", "content") };
     let role = role(&fields, who)?;
-    let order = Order::of(map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| match &**name {
+    let order = KeyOrder::of(map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| match &**name {
         name if name == who => "role",
         name if name == what => "content",
         name => name,

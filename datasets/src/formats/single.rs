@@ -6,7 +6,7 @@ use super::join::same_kind;
 use super::pairs::last_answer;
 use super::prompt_columns::{conversation_name, prompt};
 use crate::error::DatasetError;
-use crate::record::{Answers, Message, PreferenceRecord, Text};
+use crate::record::{Answers, PreferenceRecord, Text};
 
 /// Column names of a single answer.
 const ANSWERS: [&str; 3] = ["completion", "response", "output"];

@@ -14,7 +14,7 @@ use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
 use crate::records::{ReadOptions, note, records};
 use crate::skipped::{OnBad, Skipped};
-use crate::tokenise::Tokenise;
+use crate::tokenise::{Observation, Tokenise};
 use crate::truncation::Truncation;
 
 /// Number of records tokenised in parallel.

@@ -1,7 +1,7 @@
 //! Runs the method that the settings name.
 use ::search::{
-    Beam, BestOfN, DiverseBeam, EarlyStopping, Evaluation, Found, Greedy, LogProbs, Mcts, Method, Outcome, OutcomeOf,
-    Rerank, Sampling, Search, Smc,
+    Beam, BestOfN, DiverseBeam, EarlyStopping, Found, Greedy, LeafEvaluation, LogProbs, Mcts, Method, Outcome,
+    OutcomeOf, Rerank, Sampling, Search, Smc,
 };
 use engine::Noise;
 use mdp::{Mdp, Rng};
@@ -115,7 +115,7 @@ impl<M: Mdp<Action: PartialEq>> Running<'_, '_, M> {
             }
             SearchMethod::Mcts => {
                 let (simulations, exploration) = (values.search.simulations(), values.search.exploration());
-                self.by(&Mcts { simulations, width, exploration, evaluation: Evaluation::Rollouts(1), n })
+                self.by(&Mcts { simulations, width, exploration, evaluation: LeafEvaluation::Rollouts(1), n })
             }
             SearchMethod::Smc => self.by(&Smc { n: width, threshold: values.search.threshold() }),
             SearchMethod::Verifier => {

@@ -64,7 +64,7 @@ pub struct ChimeraDemonstration {
 impl Refinement {
     /// Converts the refinement to a record at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
-        let answers = Answers::ChimeraDemonstration(refiner_response(&self.refined).as_str().into());
+        let answers = Answers::Demonstration(refiner_response(&self.refined).as_str().into());
         let prompt = refiner_prompt(&self.request.text()).as_str().into();
         PreferenceRecord::new(origin, prompt, answers)
     }

@@ -52,7 +52,7 @@ impl TldrPair {
 impl TldrDemonstration {
     /// Converts the demonstration to a record at `origin`.
     pub fn into_record(self, origin: Origin) -> PreferenceRecord {
-        let answers = Answers::TldrDemonstration(self.response.as_str().into());
+        let answers = Answers::Demonstration(self.response.as_str().into());
         PreferenceRecord::new(origin, self.prompt.as_str().into(), answers)
     }
 }
