@@ -166,7 +166,7 @@ pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) 
         shape: made.shape,
         contexts: context_layout(like, made.prompts.len()),
     };
-    let mut writer = images::TrajectoryWriter::create(path, layout)?;
+    let mut writer = images::TrajectoryFile::create(path, layout)?;
     for (index, one) in made.trajectories.iter().enumerate() {
         let log_probs: Vec<f32> = one.log_probs.iter().map(|log_prob| *log_prob as f32).collect();
         writer.write(index, &one.latents, &log_probs)?;
