@@ -44,8 +44,8 @@ fn draw(chart: &Chart, root: &Area<'_>, (x, y): (Axis, Axis)) -> Drawn {
     root.fill(&colours::PAPER).map_err(say)?;
     let entries = key::entries(chart, chart.size.0 as i32 - 24);
     let rows = entries.iter().map(|entry| entry.at.1 + 1).max().unwrap_or(0);
-    let (head, body) = root.split_vertically(30 + rows * key::ROW);
-    let title = text_style(16, &colours::INK);
+    let (head, body) = root.split_vertically(32 + rows * key::ROW);
+    let title = text_style(19, &colours::INK);
     head.draw(&Text::new(chart.title.clone(), (12, 6), title)).map_err(say)?;
     for entry in &entries {
         draw_entry(entry, &head)?;
@@ -53,8 +53,8 @@ fn draw(chart: &Chart, root: &Area<'_>, (x, y): (Axis, Axis)) -> Drawn {
     let mut context = ChartBuilder::on(&body)
         .margin(8)
         .margin_right(18)
-        .x_label_area_size(40)
-        .y_label_area_size(62)
+        .x_label_area_size(46)
+        .y_label_area_size(68)
         .build_cartesian_2d(x, y)
         .map_err(say)?;
     draw_axes(chart, &mut context)?;
@@ -76,7 +76,7 @@ fn text_style(size: i32, colour: &RGBColor) -> TextStyle<'static> {
 }
 
 fn draw_entry(entry: &key::Entry<'_>, head: &Area<'_>) -> Drawn {
-    let (x, y) = (12 + entry.at.0, 38 + entry.at.1 * key::ROW);
+    let (x, y) = (12 + entry.at.0, 42 + entry.at.1 * key::ROW);
     let line = PathElement::new(vec![(x, y), (x + 20, y)], entry.colour.stroke_width(2));
     let mark = Circle::new((x + 10, y), 3, entry.colour.filled());
     let square = Rectangle::new([(x + 4, y - 6), (x + 16, y + 6)], entry.colour.filled());
@@ -87,7 +87,7 @@ fn draw_entry(entry: &key::Entry<'_>, head: &Area<'_>) -> Drawn {
         Some(Marks::Bars) => head.draw(&square),
     }
     .map_err(say)?;
-    let style = text_style(13, &colours::INK).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = text_style(16, &colours::INK).pos(Pos::new(HPos::Left, VPos::Center));
     head.draw(&Text::new(entry.name.to_owned(), (x + key::MARK, y), style)).map_err(say)
 }
 
@@ -96,8 +96,8 @@ fn draw_axes(chart: &Chart, context: &mut Context<'_, '_>) -> Drawn {
     mesh.light_line_style(colours::GRID.mix(0.0))
         .bold_line_style(colours::GRID)
         .axis_style(colours::INK)
-        .label_style(text_style(12, &colours::INK))
-        .axis_desc_style(text_style(13, &colours::INK))
+        .label_style(text_style(15, &colours::INK))
+        .axis_desc_style(text_style(16, &colours::INK))
         .x_desc(chart.labels[0].clone())
         .y_desc(chart.labels[1].clone());
     if !chart.names.is_empty() {

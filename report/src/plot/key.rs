@@ -14,7 +14,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// Pixels of a row.
-pub(super) const ROW: i32 = 18;
+pub(super) const ROW: i32 = 20;
 /// Pixels of a mark with the space behind it.
 pub(super) const MARK: i32 = 28;
 

@@ -162,7 +162,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// A chart without a series, 640 by 360 pixels.
+    /// A chart without a series, 600 by 350 pixels.
     pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -172,7 +172,7 @@ impl Chart {
             names: Vec::new(),
             levels: Vec::new(),
             series: Vec::new(),
-            size: (640, 360),
+            size: (600, 350),
         }
     }
 

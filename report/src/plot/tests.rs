@@ -12,7 +12,7 @@ fn equal_charts_are_equal_bytes_and_texts_are_no_markup() {
     assert!(text.contains("aria-label=\"a &lt; &quot;b&quot;\"") && text.contains("x &amp; y"), "{text}");
     assert!(text.contains("&lt;y&gt;") && !text.contains("<y>"), "{text}");
     assert!(
-        text.contains("xmlns=\"http://www.w3.org/2000/svg\"") && text.contains("viewBox=\"0 0 640 360\""),
+        text.contains("xmlns=\"http://www.w3.org/2000/svg\"") && text.contains("viewBox=\"0 0 600 350\""),
         "{text}"
     );
 }
