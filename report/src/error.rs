@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 /// Why a plot or a page could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,4 +27,41 @@ pub enum Error {
         /// What the library says.
         reason: String,
     },
+    /// A file of a run can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder is not that of a run, or a file of a run is damaged.
+    #[error("{}: {what}", path.display())]
+    Malformed {
+        /// The folder or file.
+        path: PathBuf,
+        /// The fault, and what to do.
+        what: String,
+    },
+    /// A line of a file of a run is damaged.
+    #[error("{}, line {line}: {what}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The fault.
+        what: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn malformed(path: &Path, what: impl Into<String>) -> Self {
+        Self::Malformed { path: path.to_owned(), what: what.into() }
+    }
 }

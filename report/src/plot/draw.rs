@@ -45,7 +45,7 @@ fn draw(chart: &Chart, root: &Area<'_>, (x, y): (Axis, Axis)) -> Drawn {
     let entries = key::entries(chart, chart.size.0 as i32 - 24);
     let rows = entries.iter().map(|entry| entry.at.1 + 1).max().unwrap_or(0);
     let (head, body) = root.split_vertically(32 + rows * key::ROW);
-    let title = text_style(19, &colours::INK);
+    let title = text_style(19, colours::INK);
     head.draw(&Text::new(chart.title.clone(), (12, 6), title)).map_err(say)?;
     for entry in &entries {
         draw_entry(entry, &head)?;
@@ -71,8 +71,8 @@ fn draw(chart: &Chart, root: &Area<'_>, (x, y): (Axis, Axis)) -> Drawn {
     root.present().map_err(say)
 }
 
-fn text_style(size: i32, colour: &RGBColor) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(colour)
+fn text_style(size: i32, colour: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&colour)
 }
 
 fn draw_entry(entry: &key::Entry<'_>, head: &Area<'_>) -> Drawn {
@@ -87,7 +87,7 @@ fn draw_entry(entry: &key::Entry<'_>, head: &Area<'_>) -> Drawn {
         Some(Marks::Bars) => head.draw(&square),
     }
     .map_err(say)?;
-    let style = text_style(16, &colours::INK).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = text_style(16, colours::INK).pos(Pos::new(HPos::Left, VPos::Center));
     head.draw(&Text::new(entry.name.to_owned(), (x + key::MARK, y), style)).map_err(say)
 }
 
@@ -96,8 +96,8 @@ fn draw_axes(chart: &Chart, context: &mut Context<'_, '_>) -> Drawn {
     mesh.light_line_style(colours::GRID.mix(0.0))
         .bold_line_style(colours::GRID)
         .axis_style(colours::INK)
-        .label_style(text_style(15, &colours::INK))
-        .axis_desc_style(text_style(16, &colours::INK))
+        .label_style(text_style(15, colours::INK))
+        .axis_desc_style(text_style(16, colours::INK))
         .x_desc(chart.labels[0].clone())
         .y_desc(chart.labels[1].clone());
     if !chart.names.is_empty() {

@@ -126,6 +126,11 @@ impl Series {
         self.is_backdrop = true;
         self
     }
+
+    /// Whether it is drawn as a backdrop.
+    pub fn is_backdrop(&self) -> bool {
+        self.is_backdrop
+    }
 }
 
 /// The scale of an axis.
