@@ -125,6 +125,7 @@ pub mod keys;
 mod model;
 mod objective;
 mod pictures;
+mod report;
 mod reporter;
 mod sample;
 mod score;
@@ -139,6 +140,7 @@ pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estim
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{Counts, judge};
+pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
 pub use self::score::score;

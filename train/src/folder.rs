@@ -113,7 +113,8 @@ pub struct Position {
     pub key: CacheKey,
 }
 
-/// A run's folder: `config.toml`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`.
+/// A run's folder: `config.toml`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`, `report/`,
+/// `report.html`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -179,6 +180,16 @@ impl RunFolder {
             }
             Err(fs::TryLockError::Error(error)) => Err(TrainError::io(&path)(error)),
         }
+    }
+
+    /// The folder of what a report reads beside metrics and samples; runs of earlier versions get one.
+    ///
+    /// # Errors
+    /// It can't be created.
+    pub fn report(&self) -> Result<PathBuf, TrainError> {
+        let path = self.join("report");
+        fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
+        Ok(path)
     }
 
     /// The path of a name in the folder.

@@ -46,6 +46,8 @@ pub(crate) struct EmbeddedProblem {
     pub(crate) hybrid: Option<EmbeddedHybrid>,
     /// The prompt of an index in a split, by seed.
     pub(crate) prompt: fn(u64, Split, u64) -> String,
+    /// The records of its run as `hybrid-dpo train --mdp ..` alone makes them, for others to be compared with.
+    pub(crate) reference_run: &'static str,
     /// The oracle that judges answers.
     pub(crate) oracle: AnyOracle,
     /// The defaults of its run, applied after loss and scheme are known.

@@ -4,6 +4,7 @@ mod hybrid;
 mod image_presets;
 mod rounds;
 mod token;
+mod token_rewards;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use policies::{Learner, Persist};
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
 use crate::settings::{Modality, ScheduleName, Values, at, fields};
-use crate::{Call, Failure, model};
+use crate::{Call, Failure, model, report};
 
 /// Trains, or resumes training.
 ///
@@ -65,6 +66,7 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
         Modality::Hybrid => hybrid::train(task, objective),
         Modality::Token => token::train(task, objective),
     }?;
+    report::of_trained(&trained, reporter);
     reporter.trained(&trained);
     Ok(trained)
 }

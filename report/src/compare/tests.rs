@@ -94,7 +94,7 @@ fn runs_beside_each_other_show_in_what_they_differ() {
     write_run(&scene.path().join("second"), "0.5", 8);
     let runs: Vec<Run> = ["first", "second"].iter().flat_map(|name| read(&scene.path().join(name))).collect();
     let page = compare(&runs, None).unwrap().html;
-    let differ = page.split("Settings in which the runs differ").nth(1).unwrap().split("</table>").next().unwrap();
+    let differ = page.split("Settings in which the runs differ<").nth(1).unwrap().split("</table>").next().unwrap();
     assert!(differ.contains("objective.beta") && differ.contains("0.5") && !differ.contains("run.seed"), "{differ}");
     for part in
         ["first train", "second eval", "Implicit rewards: chosen", "first, after step 8", "second, before training"]

@@ -134,6 +134,11 @@ impl ReferenceRun {
     pub fn parse(name: &str, metrics: &str) -> Result<Self, Error> {
         Ok(Self { name: name.to_owned(), records: Records::parse(metrics, Path::new(name))? })
     }
+
+    /// Whether there is a record.
+    pub fn has_records(&self) -> bool {
+        !self.records.all.is_empty()
+    }
 }
 
 fn check(folder: &Path) -> Result<(), Error> {
