@@ -240,7 +240,7 @@ impl RunFolder {
     /// Restores the newest checkpoint and removes unfinished files; a run killed before its first checkpoint starts
     /// again.
     pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
-        for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples")] {
+        for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples"), self.report()?] {
             remove_leftovers(&parent)?;
         }
         let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };
