@@ -93,6 +93,12 @@ pub(super) const PLOTS: &[Plot] = &[
         "How far the policy has moved from the reference (Eq. 14), on held-out answers.",
         &[("", "divergence")],
     ),
+    plot(
+        "KL(reference, policy) of answers",
+        "nats per answer",
+        "The sum over an answer's tokens (Eq. 14).",
+        &[("chosen", "divergence/chosen"), ("rejected", "divergence/rejected")],
+    ),
     plot("Entropy", "nats per decision", "Low entropy: the policy is sure of the next decision.", &[("", "entropy")]),
     plot(
         "Denoising error less the reference's",
