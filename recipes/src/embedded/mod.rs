@@ -46,7 +46,8 @@ pub(crate) struct EmbeddedProblem {
     pub(crate) hybrid: Option<EmbeddedHybrid>,
     /// The prompt of an index in a split, by seed.
     pub(crate) prompt: fn(u64, Split, u64) -> String,
-    /// The records of its run as `hybrid-dpo train --mdp ..` alone makes them, for others to be compared with.
+    /// The records of its run, for others to be compared with: `metrics.jsonl` as `hybrid-dpo train --mdp ..` with nothing
+    /// else makes it, without the numbers of the clock and rounded to six digits.
     pub(crate) reference_run: &'static str,
     /// The oracle that judges answers.
     pub(crate) oracle: AnyOracle,

@@ -45,6 +45,12 @@ impl Plot {
 pub(super) const PLOTS: &[Plot] = &[
     plot("Loss", "loss", "Less is better.", &[("", "loss")]),
     plot(
+        "Negative log-likelihood",
+        "nll_loss",
+        "Of the better answers; it is a part of some losses.",
+        &[("", "nll_loss")],
+    ),
+    plot(
         "Reward accuracy",
         "share of pairs",
         "Pairs whose better answer has the higher implicit reward.",
