@@ -31,6 +31,7 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
             "models",
             "datasets",
             "train",
+            "report",
             "label",
             "recipes",
             "bins",

@@ -1,7 +1,7 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
 //! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`search`](search()), [`judge`](judge()), [`credit`](credit()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
+//! [`search`](search()), [`judge`](judge()), [`credit`](credit()), [`report`](report()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
 //! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
 //! [`settings::Settings`].
 //!

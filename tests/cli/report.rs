@@ -3,7 +3,7 @@ use super::{Scene, training};
 
 /// A short run that holds out and shows samples.
 fn run(scene: &Scene, out: &str, more: &str) {
-    scene.done(&training(out, &format!("--eval-share 0.3 --n-samples 2 --max-steps 3 --max-length 48 {more}")));
+    scene.done(&training(out, &format!("--eval-share 0.3 --n-samples 2 --max-steps 3 {more}")));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn the_verb_writes_the_same_page_again() {
 #[test]
 fn token_rewards_add_up_to_the_margin_that_score_gives() {
     let scene = Scene::new();
-    run(&scene, "run", "--beta 0.5 --eval-data pairs.jsonl --max-length 512");
+    run(&scene, "run", "--beta 0.5");
     let sum = |line: &serde_json::Value| -> f64 {
         line["log_ratio"].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).sum()
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{NAME, read, write};
 use crate::summary::peak_memory;
-use crate::train::{Ended, Trained};
+use crate::train::Trained;
 use crate::{Failure, Reporter};
 
 /// Writes the page of a run that has ended, or was stopped. A page that can't be written is no reason to lose the run, so
@@ -28,12 +28,7 @@ fn say(written: Result<(), Failure>, reporter: &dyn Reporter) {
 
 /// Writes what else is known of a run at its end.
 fn summarise(trained: &Trained) -> Result<(), Failure> {
-    let is_done = match trained.ended {
-        Ended::Done | Ended::Rounds { .. } => true,
-        Ended::Interrupted { .. } | Ended::Waits { .. } => false,
-    };
-    let steps = trained.outcome.as_ref().map(|outcome| outcome.steps);
-    let summary = json!({ "done": is_done, "steps": steps, "peak_memory_mb": peak_memory(), "table": trained.table });
+    let summary = json!({ "peak_memory_mb": peak_memory(), "table": trained.table });
     let path = trained.folder.join("report").join("summary.json");
     Ok(write_whole(&path, |file| std::io::Write::write_all(file, format!("{summary:#}\n").as_bytes()))?)
 }

@@ -20,7 +20,10 @@ fn of_run(run: &Run) -> Vec<Curve> {
 
 fn plot(run: &Run, last: &Evaluation, kind: &str) -> Curve {
     let unit = kind.rsplit('/').next().unwrap_or(kind).replace('_', " ");
-    let title = format!("Rewards {unit}, {}", run.name());
+    let title = match unit.strip_prefix("margin ") {
+        Some(unit) => format!("Margins {unit}, {}", run.name()),
+        None => format!("Rewards {unit}, {}", run.name()),
+    };
     let mut chart = Chart::new(title, "implicit reward", "share");
     for (name, histogram) in &last.histograms {
         if let Some(side) = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/')) {
