@@ -51,16 +51,18 @@ impl Evaluated {
         let margin = |rewards: &ImplicitRewards| Some(rewards.chosen? - rewards.rejected?);
         let (chosen, rejected): (Vec<f64>, Vec<f64>) = (of(|rewards| rewards.chosen), of(|rewards| rewards.rejected));
         let mut histograms = Map::new();
-        for (name, values) in [
-            ("per_example/chosen".to_owned(), &chosen),
-            ("per_example/rejected".to_owned(), &rejected),
-            ("margin_per_example/margin".to_owned(), &of(margin)),
-            (format!("per_{decision}/chosen"), &self.chosen_rewards),
-            (format!("per_{decision}/rejected"), &self.rejected_rewards),
+        for (kind, sides) in [
+            ("per_example", &[("chosen", &chosen), ("rejected", &rejected)][..]),
+            ("margin_per_example", &[("margin", &of(margin))]),
+            (&format!("per_{decision}"), &[("chosen", &self.chosen_rewards), ("rejected", &self.rejected_rewards)]),
         ] {
-            if let Some((low, high, counts)) = histogram(values) {
-                let histogram = json!({ "low": low, "high": high, "counts": counts });
-                histograms.insert(format!("rewards/{name}"), histogram);
+            // Both sides have the same bins, so that they can be laid over each other.
+            let Some((low, high)) = extremes(sides.iter().flat_map(|(_, values)| values.iter().copied())) else {
+                continue;
+            };
+            for (side, values) in sides.iter().filter(|(_, values)| !values.is_empty()) {
+                let histogram = json!({ "low": low, "high": high, "counts": counts(values, (low, high)) });
+                histograms.insert(format!("rewards/{kind}/{side}"), histogram);
             }
         }
         json!({ "split": "eval", "step": step, "examples": self.examples, "intervals": intervals,
@@ -68,19 +70,21 @@ impl Evaluated {
     }
 }
 
-/// Counts in equal bins between the extremes; `None` unless there are different finite numbers.
-fn histogram(values: &[f64]) -> Option<(f64, f64, Vec<usize>)> {
+/// The extremes of numbers; `None` unless there are different finite ones.
+fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+    (high > low && (high - low).is_finite()).then_some((low, high))
+}
+
+/// Counts numbers in equal bins of a range.
+fn counts(values: &[f64], (low, high): (f64, f64)) -> Vec<usize> {
     const BINS: usize = 30;
-    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
-    if !(high > low && (high - low).is_finite()) {
-        return None;
-    }
     let mut counts = vec![0; BINS];
     for value in values {
         let place = (value - low) / (high - low) * BINS as f64;
         counts[(place as usize).min(BINS - 1)] += 1;
     }
-    Some((low, high, counts))
+    counts
 }
 
 /// Settings of an evaluation.
