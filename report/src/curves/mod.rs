@@ -55,7 +55,7 @@ pub(crate) fn speeds(runs: &[Run]) -> Vec<Curve> {
 
 /// A plot of one run: each metric in its colour, or training and evaluation in theirs where there is but one metric.
 fn of_run(plot: &Plot, own: &[(String, &str)], run: &Run, reference: Option<&ReferenceRun>) -> Option<Curve> {
-    let mut drawing = Drawing::new(chart(plot, None));
+    let mut drawing = Drawing::new(chart(plot, None), true);
     for (at, (label, name)) in own.iter().enumerate() {
         drawing.behind(reference, name, label);
         for split in Split::ALL {
@@ -73,7 +73,7 @@ fn of_runs(
     runs: &[Run],
     reference: Option<&ReferenceRun>,
 ) -> Option<Curve> {
-    let mut drawing = Drawing::new(chart(plot, Some(label)));
+    let mut drawing = Drawing::new(chart(plot, Some(label)), runs.len() < 3);
     drawing.behind(reference, name, "");
     for (at, run) in runs.iter().enumerate() {
         for split in Split::ALL {
@@ -108,13 +108,15 @@ struct Drawing {
     series: Vec<Series>,
     /// The most numbers that a point is the mean of.
     each: usize,
+    /// Whether training curves have bands: those of many runs would hide each other.
+    has_bands: bool,
     has_intervals: bool,
     is_positive: bool,
 }
 
 impl Drawing {
-    fn new(chart: Chart) -> Self {
-        Self { chart, series: Vec::new(), each: 1, has_intervals: false, is_positive: true }
+    fn new(chart: Chart, has_bands: bool) -> Self {
+        Self { chart, series: Vec::new(), each: 1, has_bands, has_intervals: false, is_positive: true }
     }
 
     /// Adds a run's numbers of a metric, if it has any.
@@ -126,8 +128,11 @@ impl Drawing {
         self.is_positive &= points.iter().all(|(_, y)| !y.is_finite() || *y > 0.0);
         let series = match split {
             Split::Train => {
-                let (points, each) = smooth(&points);
+                let (mut points, each) = smooth(&points);
                 self.each = self.each.max(each);
+                if !self.has_bands {
+                    points.iter_mut().for_each(|point| point.interval = None);
+                }
                 Series::line(label, points)
             }
             Split::Eval => {
@@ -169,7 +174,8 @@ impl Drawing {
         }
         let mut caption = plot.about.to_owned();
         if self.each > 1 {
-            let _ = write!(caption, " Training: means of {} steps, with the middle 80% of them.", self.each);
+            let band = if self.has_bands { ", with the middle 80% of them" } else { "" };
+            let _ = write!(caption, " Training: means of {} steps{band}.", self.each);
         }
         if self.has_intervals {
             caption += " Whiskers: 95% intervals.";
