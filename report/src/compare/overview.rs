@@ -40,8 +40,9 @@ pub(super) fn results(runs: &[Run]) -> Section {
     }
     for run in runs {
         if let Some(said) = run.table.as_deref().filter(|said| !said.is_empty()) {
-            section =
-                section.heading(&format!("{} at its end", run.name())).html(Html::element("pre", "", Html::text(said)));
+            section = section
+                .heading(&format!("{} at its end", run.name()))
+                .html(Html::markup(format!("<pre tabindex=\"0\">{}</pre>", Html::text(said))));
         }
     }
     section
