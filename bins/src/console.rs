@@ -11,7 +11,7 @@ use recipes::settings::fields;
 use recipes::{Bar, Reporter, Trained};
 use train::{Evaluated, Monitor, Record};
 
-use crate::{report, stop};
+use crate::{stop, trained as ended};
 
 /// Prints an error.
 pub(crate) fn error(message: &str) {
@@ -123,7 +123,7 @@ impl Reporter for Console {
     }
 
     fn trained(&self, trained: &Trained) {
-        report::print(trained);
+        ended::print(trained);
     }
 
     fn stop(&self) -> &AtomicBool {

@@ -6,7 +6,7 @@ use recipes::settings::{Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use recipes::Failure;
-use recipes::keys::{CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
+use recipes::keys::{CREDIT, INSPECT, JUDGE, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
 
 /// A folder with the files that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -162,6 +162,7 @@ const LINES: &[&str] = &[
     "label --pairs @nowhere",
     "credit --model builtin:tldr --reference builtin:tldr-untrained --data builtin:tldr --limit 2 --out @credit",
     "credit --model builtin:tldr --reference builtin:tldr --data @wrong.jsonl --reward-model %rewards/llama --html @page",
+    "report @run0 --out @report.html --svg @plots",
 ];
 
 #[test]
@@ -192,7 +193,7 @@ fn what_the_table_says_is_read_is_read() {
     assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
     // A setting that no line reads in one of its verbs is untested.
     for key in all() {
-        for verb in [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL, CREDIT]
+        for verb in [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL, CREDIT, REPORT]
             .into_iter()
             .filter(|verb| key.verbs & verb != 0)
         {

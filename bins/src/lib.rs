@@ -7,6 +7,7 @@ mod credit;
 mod label;
 mod report;
 mod stop;
+mod trained;
 
 #[cfg(test)]
 mod idle_tests;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
+use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure, TrainingStatus};
 
@@ -84,6 +85,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         }
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
         Some(("credit", sub)) => credit::credit(&asked(sub, CREDIT)?),
+        Some(("report", sub)) => report::report(&asked(sub, REPORT)?, sub),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -218,6 +220,7 @@ pub fn command() -> Command {
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which tokens of an answer the reward is laid on", CREDIT_HELP))
+        .subcommand(report::command())
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")
@@ -306,7 +309,7 @@ fn what(name: &str) -> &'static str {
         "request-template" => "TEXT",
         "data" | "eval-data" => "DATA",
         "device" => "DEVICE",
-        "pairs" | "reward-model" => "DIR",
+        "pairs" | "reward-model" | "svg" => "DIR",
         "judge" => "JUDGE",
         "host" => "ADDRESS",
         "token" => "TOKEN",

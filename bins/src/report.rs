@@ -1,61 +1,35 @@
-//! Prints the summary of a finished training run.
-use std::fmt::Write as _;
+//! `report`: its arguments, and where the page is.
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use recipes::settings::{Modality, fields};
-use recipes::{Suggestion, Trained, TrainingStatus};
+use clap::{Arg, ArgMatches, Command, ValueHint};
+use recipes::Failure;
+use recipes::keys::REPORT;
 
-use crate::console;
+use crate::{Invocation, console, verb};
 
-/// Prints a run's result and the suggested next command.
-pub(crate) fn print(trained: &Trained) {
-    let folder = trained.folder.display();
-    match &trained.status {
-        TrainingStatus::Finished => console::result(&done(trained)),
-        TrainingStatus::RoundsFinished { last } => {
-            let last = last.display();
-            console::result(&format!("{}\n\nrounds       {folder}\nlast run     {last}", trained.table));
-        }
-        TrainingStatus::Interrupted { after: Some(steps) } => {
-            console::notice(&format!("stopped after step {steps}; go on with: hybrid-dpo train --resume {folder}"));
-        }
-        TrainingStatus::Interrupted { after: None } => {
-            console::notice(&format!("stopped; go on with: hybrid-dpo train --resume {folder}"));
-        }
-        TrainingStatus::AwaitingLabels { round, pairs } => console::result(&format!(
-            "round {round} waits for people: hybrid-dpo label --pairs {}\n\
-             and then:                hybrid-dpo train --resume {folder}",
-            pairs.display()
-        )),
-    }
+const HELP: &str = "Examples:
+  hybrid-dpo report runs/first
+      writes runs/first/report.html, one file that opens in any browser
+  hybrid-dpo report runs/first runs/second --out comparison.html --svg plots";
+
+/// The verb.
+pub(crate) fn command() -> Command {
+    verb("report", REPORT, "Writes a page about a run, or about several beside each other", HELP).arg(
+        Arg::new("runs")
+            .value_name("RUN")
+            .num_args(1..)
+            .required(true)
+            .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(ValueHint::DirPath)
+            .help("Folders of runs, finished or not"),
+    )
 }
 
-fn done(trained: &Trained) -> String {
-    let folder = trained.folder.display();
-    let mut text = format!("{}\n\nrun folder   {folder}", trained.table);
-    if let Some((first, last)) = trained.pictures {
-        let _ = write!(text, "\npictures     {folder}/samples/step-{first}.png and step-{last}.png");
-    }
-    if let Some(suggestion) = &trained.suggestion {
-        let _ = write!(text, "\nnext         hybrid-dpo {}", command(suggestion, &folder.to_string()));
-    }
-    text
-}
-
-/// The suggested next command.
-fn command(suggestion: &Suggestion, run: &str) -> String {
-    match suggestion {
-        Suggestion::Sample { mdp: Modality::Token, prompts } => {
-            format!("sample --model {run} --prompts {prompts} --n 2")
-        }
-        Suggestion::Sample { mdp: Modality::Diffusion, prompts } => {
-            format!("sample --mdp diffusion --model {run} --prompts {prompts} --n 2 --out pictures.jsonl")
-        }
-        Suggestion::Sample { mdp: Modality::Hybrid, prompts } => {
-            format!("sample --mdp hybrid --model {run} --prompts {prompts} --out pictures.jsonl")
-        }
-        Suggestion::Score { reference, data: (path, value) } => {
-            let flag = fields().find(|field| field.path == *path).map_or("data", |field| field.name);
-            format!("score --mdp diffusion --model {run} --reference {reference} --{flag} {value}")
-        }
-    }
+/// Writes the page and prints where it is.
+pub(crate) fn report(asked: &Invocation, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let runs: Vec<PathBuf> = matches.get_many("runs").into_iter().flatten().cloned().collect();
+    let page = recipes::report(&asked.call(), &runs)?;
+    console::result(&page.display().to_string());
+    Ok(ExitCode::SUCCESS)
 }

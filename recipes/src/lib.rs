@@ -1,7 +1,7 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
 //! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`search`](search()), [`judge`](judge()), [`credit`](credit()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
+//! [`search`](search()), [`judge`](judge()), [`credit`](credit()), [`report`](report()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
 //! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
 //! [`settings::Settings`].
 //!
@@ -125,6 +125,7 @@ pub mod keys;
 mod model;
 mod objective;
 mod pictures;
+mod report;
 mod reporter;
 mod sample;
 mod score;
@@ -139,6 +140,7 @@ pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estim
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{JudgeCounts, judge};
+pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
 pub use self::score::{

@@ -14,19 +14,23 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     ] {
         assert!(help.contains(begins), "{help}");
     }
-    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "completions"] {
+    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "report", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["report", "reproduce"] {
-        assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
-        assert_eq!(scene.run(verb).code, Some(2), "{verb}");
-    }
+    assert!(!help.contains("\n  reproduce "), "{help}");
+    assert_eq!(scene.run("reproduce").code, Some(2));
     for verb in ["train", "score", "sample", "search", "inspect", "credit"] {
         let help = scene.done(&format!("{verb} --help")).out;
         assert!(help.contains("Example") && help.contains(&format!("  hybrid-dpo {verb} ")), "{help}");
         for flag in ["--config", "--set", "--seed", "--device", "--quiet", "--log-format"] {
             assert!(help.contains(flag), "{verb} has no {flag}");
         }
+    }
+    let help = scene.done("report --help").out;
+    for part in
+        ["Examples:", "  hybrid-dpo report ", "<RUN>...", "--config", "--set", "--out", "--svg", "--overlay", "--quiet"]
+    {
+        assert!(help.contains(part), "report has no {part}: {help}");
     }
 }
 

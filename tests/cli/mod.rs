@@ -15,6 +15,7 @@ mod image_training;
 mod images;
 mod label;
 mod pictures;
+mod report;
 mod resume;
 mod rewards;
 mod rounds;

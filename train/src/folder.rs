@@ -113,8 +113,8 @@ pub struct Position {
     pub key: CacheKey,
 }
 
-/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`. A run of the program
-/// has its settings there too, `config.toml`.
+/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`, `report/`, `report.html`. A
+/// run of the program has its settings there too, `config.toml`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -178,6 +178,16 @@ impl RunFolder {
         }
     }
 
+    /// The folder of what a report reads beside metrics and samples; runs of earlier versions get one.
+    ///
+    /// # Errors
+    /// It can't be created.
+    pub fn report(&self) -> Result<PathBuf, TrainError> {
+        let path = self.join("report");
+        fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
+        Ok(path)
+    }
+
     /// The path of a name in the folder.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -235,7 +245,7 @@ impl RunFolder {
     /// # Errors
     /// The checkpoint is damaged or of another kind of learner; unfinished files can't be removed.
     pub fn restore(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
-        for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples")] {
+        for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples"), self.report()?] {
             remove_leftovers(&parent)?;
         }
         let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };

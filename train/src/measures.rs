@@ -29,6 +29,11 @@ impl Measures {
         }
     }
 
+    /// The sum of each metric and the number of its values.
+    pub fn totals(&self) -> impl Iterator<Item = (&str, f64, f64)> {
+        self.0.iter().map(|(name, (sum, count))| (name.as_str(), *sum, *count))
+    }
+
     /// The mean of each metric.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, (sum, count))| (name.as_str(), sum / count))

@@ -37,7 +37,7 @@ impl Record {
     }
 }
 
-/// `metrics.jsonl`: one line per step, appended and flushed at once.
+/// `metrics.jsonl`, or another file with one line per step: appended and flushed at once.
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
@@ -58,7 +58,12 @@ impl MetricsFile {
 
     /// Appends a line.
     pub fn write(&mut self, record: &Record) -> Result<(), TrainError> {
-        let line = format!("{}\n", record.to_json());
+        self.append(&record.to_json())
+    }
+
+    /// Appends an object that has the fields `split` and `step` of a record.
+    pub(crate) fn append(&mut self, line: &Value) -> Result<(), TrainError> {
+        let line = format!("{line}\n");
         self.file.write_all(line.as_bytes()).map_err(TrainError::io(&self.path))
     }
 }

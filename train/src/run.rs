@@ -148,6 +148,7 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     held_out_reference: Reference<'a, M>,
     position: Position,
     metrics: MetricsFile,
+    details: MetricsFile,
     events: EventFile,
     seconds: f64,
     examples: usize,
@@ -190,6 +191,7 @@ where
             reference,
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
             metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step, repeated)?,
+            details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
             events: EventFile::create(&folder.join("tensorboard"), begins_at(position.step))?,
             position,
             seconds: 0.0,
@@ -275,6 +277,7 @@ where
         let values = metrics.chain(measures).chain(counts_tokens.then(|| self.num_tokens())).collect();
         let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
         self.write(&record)?;
+        self.details.append(&evaluated.details(self.position.step, S::DECISION))?;
         for (side, rewards) in [("chosen", &evaluated.chosen_rewards), ("rejected", &evaluated.rejected_rewards)] {
             let tag = format!("eval/rewards/per_{}/{side}", S::DECISION);
             self.events.histogram(&tag, self.position.step, rewards, 30)?;

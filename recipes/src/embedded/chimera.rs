@@ -65,6 +65,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         },
     }),
     prompt: |seed, split, index| ChimeraProblem::new(seed).pair(split, index).request,
+    reference_run: include_str!("../../embedded/chimera/reference-run.jsonl"),
     oracle: AnyOracle::Pictures(Oracle {
         score: |request, picture| Some(Judge::score(&Wanted::from_request(request)?, picture)),
         compare: |request, a, b| Some(Judge::compare(&Wanted::from_request(request)?, a, b)),

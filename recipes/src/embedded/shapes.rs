@@ -36,6 +36,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     ],
     hybrid: None,
     prompt: |seed, split, index| ShapesProblem::new(seed).pair(split, index).caption,
+    reference_run: include_str!("../../embedded/shapes/reference-run.jsonl"),
     oracle: AnyOracle::Pictures(Oracle {
         score: |caption, picture| Some(Judge::score(&Scene::from_caption(caption)?, picture)),
         compare: |caption, a, b| Some(Judge::compare(&Scene::from_caption(caption)?, a, b)),

@@ -32,6 +32,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     images: &[],
     hybrid: None,
     prompt: |seed, split, index| TldrProblem::new(seed).pair(split, index).prompt,
+    reference_run: include_str!("../../embedded/tldr/reference-run.jsonl"),
     oracle: AnyOracle::Texts(Oracle {
         score: |post, summary| judged(post, summary).map(|judged| judged.score),
         compare: |post, a, b| Some(Judge::compare(&Facts::from_prompt(post)?, a, b)),

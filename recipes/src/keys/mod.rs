@@ -9,6 +9,7 @@ mod hybrid;
 pub mod idle;
 mod label;
 mod needs;
+mod report;
 mod rounds;
 mod search;
 mod shared;
@@ -38,6 +39,8 @@ pub const JUDGE: Verbs = 32;
 pub const SEARCH: Verbs = 64;
 /// Laying the reward on tokens.
 pub const CREDIT: Verbs = 128;
+/// Pages about runs.
+pub const REPORT: Verbs = 256;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +110,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         .chain(rounds::KEYS)
         .chain(search::KEYS)
         .chain(credit::KEYS)
+        .chain(report::KEYS)
 }
 
 /// The values of the settings that a verb reads, as a config file.

@@ -6,14 +6,14 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Embedded, Files, Latents, Pairs, Trajectories};
 use super::needs::Need::{From, Never, NotOne, One, Such, With, Without};
 use super::needs::{ANY, DIFFUSION, FIXED, HYBRID, TOKEN, WITHOUT_REFERENCE, When};
-use super::{ALL, CREDIT, DATA, INSPECT, JUDGE, Key, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, INSPECT, JUDGE, Key, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
     key(&at::run::mdp, TRAIN | SCORE | SAMPLE | SEARCH),
     key(&at::run::seed, ALL | LABEL | SEARCH | CREDIT).when(&[When(SEARCH, TOKEN, Such(|here| here.searches_by_chance(), "would do nothing: this search draws nothing")), When(SCORE, TOKEN, Such(|here| here.is_by_chance(), "is for embedded data and untrained models: nothing else is drawn here")), When(SAMPLE, TOKEN, Such(|here| here.samples_by_chance(), "would do nothing: `sample.temperature` 0 takes the likeliest token")), When(SCORE, DIFFUSION, Without(&at::diffusion::draws, "it gives every timestep and all noise")), When(INSPECT, TOKEN, From(&[Embedded])), When(INSPECT, DIFFUSION, Never("decides nothing that is shown here")), When(INSPECT, ANY, Such(|here| here.mdp.is_some(), "decides nothing that is shown here"))]),
     key(&at::run::device, ALL | JUDGE | SEARCH | CREDIT).when(&[When(INSPECT, ANY, Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, ANY, NotOne(&at::judge::judge, &["oracle", "people"]))]),
-    key(&at::run::out, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write"))]),
+    key(&at::run::out, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT | REPORT).when(&[When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write"))]),
     key(&at::model::model, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(TRAIN, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SCORE | SAMPLE | SEARCH, HYBRID, Such(|here| !here.names_both_halves(), "is for a hybrid run, and both of its halves are named: `hybrid.refiner` and `hybrid.generator`"))]),
     key(&at::model::reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN | SCORE | SAMPLE | SEARCH, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SAMPLE, ANY, With(&[&at::label::pairs])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED))]),
     key(&at::model::lora_rank, TRAIN),

@@ -6,8 +6,8 @@ use datasets::pairs::Modality;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Credit, Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Rounds, Run, Sample, Search, Settings,
-    Train, Values,
+    Credit, Data, Diffusion, Hybrid, Judge, Label, Model, Objective, Optimizer, Report, Rounds, Run, Sample, Search,
+    Settings, Train, Values,
 };
 
 /// Defines kinds of work: a struct of sections, for a verb and a kind of decision problem.
@@ -117,6 +117,9 @@ kinds! {
     TokenCredit: CREDIT, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, credit: Credit
     }
+
+    /// A page about runs.
+    Reporting: REPORT, None, { run: Run, report: Report }
 }
 
 #[cfg(test)]

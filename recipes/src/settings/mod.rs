@@ -14,6 +14,7 @@ mod label;
 mod model;
 mod objective;
 mod optimizer;
+mod report;
 mod rounds;
 mod run;
 mod sample;
@@ -37,6 +38,7 @@ pub use self::label::Label;
 pub use self::model::Model;
 pub use self::objective::Objective;
 pub use self::optimizer::Optimizer;
+pub use self::report::Report;
 pub use self::rounds::Rounds;
 pub use self::run::Run;
 pub use self::sample::Sample;
@@ -79,6 +81,8 @@ pub struct Settings {
     pub judge: Judge,
     /// Which tokens of an answer the reward is laid on.
     pub credit: Credit,
+    /// Pages about runs.
+    pub report: Report,
 }
 
 /// The fields of all sections by name: `at::objective::beta`.
@@ -92,6 +96,7 @@ pub mod at {
     pub use super::model::at as model;
     pub use super::objective::at as objective;
     pub use super::optimizer::at as optimizer;
+    pub use super::report::at as report;
     pub use super::rounds::at as rounds;
     pub use super::run::at as run;
     pub use super::sample::at as sample;
@@ -116,6 +121,7 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
         at::rounds::ALL,
         at::judge::ALL,
         at::credit::ALL,
+        at::report::ALL,
     ];
     sections.into_iter().flatten().copied()
 }

@@ -4,6 +4,7 @@ mod hybrid;
 mod image_presets;
 mod rounds;
 mod token;
+mod token_rewards;
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,8 @@ use policies::{Learner, Persist, Policy};
 
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
-use crate::settings::{Modality, Values, at};
-use crate::{Call, Failure, model};
+use crate::settings::{Modality, Values, at, fields};
+use crate::{Call, Failure, model, report};
 
 /// Trains, or resumes training.
 ///
@@ -66,6 +67,7 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
         Modality::Hybrid => hybrid::train(task, objective),
         Modality::Token => token::train(task, objective),
     }?;
+    report::of_trained(&trained, reporter);
     reporter.trained(&trained);
     Ok(trained)
 }

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Decay, Hooks, Samples, TrainError};
+use ::train::{CacheKey, Decay, Hooks, RunFolder, Samples, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -11,8 +11,9 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use objectives::Objective;
 use policies::{Persist, Policy};
 
+use super::token_rewards::TokenRewards;
 use super::{FinishedRun, Suggestion, Task, Trained};
-use crate::embedded::{owner, usual};
+use crate::embedded::{EmbeddedTexts, owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::text;
@@ -179,10 +180,30 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Writes held-out answers with the rewards of their tokens, as many as a run shows samples.
+    fn write_token_rewards(&self, folder: &RunFolder) -> Result<(), Failure> {
+        let (values, n) = (&self.task.call.values, self.task.call.values.train.n_samples());
+        if values.objective.name() == Loss::Sft || n == 0 {
+            return Ok(());
+        }
+        let data = self.held_out.as_ref().unwrap_or(&self.data);
+        let name = values.data.data().unwrap_or_default();
+        let rewards = TokenRewards {
+            policy: &self.learner,
+            reference: &self.reference,
+            tokenizer: &self.tokenizer,
+            mdp: &self.mdp,
+            beta: values.objective.beta(),
+            texts: EmbeddedTexts::all().find(|texts| texts.name == name),
+        };
+        rewards.write(&folder.report()?.join("token_rewards.jsonl"), data, n, self.task.settings.seed)
+    }
+
     fn finish(self, ran: FinishedRun) -> Result<Trained, Failure> {
         if ran.is_interrupted() {
             return Ok(ran.interrupted());
         }
+        self.write_token_rewards(&ran.folder)?;
         // The oracle of embedded data compares sampled answers.
         let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
         let win_rate = match problem {

@@ -22,6 +22,7 @@ use super::{Trained, TrainingStatus, fresh_folder, one};
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
+use crate::report;
 use crate::sample;
 use crate::settings::{Modality, RoundReference, Values, at};
 use crate::{Call, Failure};
@@ -51,6 +52,7 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
         Err(failure) if failure.is_interrupt() => rounds.trained(TrainingStatus::Interrupted { after: None }),
         ended => ended?,
     };
+    report::of_rounds(&trained.folder, rounds.call.reporter);
     rounds.call.reporter.trained(&trained);
     Ok(trained)
 }
