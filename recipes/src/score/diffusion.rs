@@ -2,17 +2,64 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datasets::synthetic::Split;
 use mdp::EpisodeOf;
 use models::denoiser::Denoiser;
 use objectives::Comparison;
 use policies::Policy;
 use serde_json::{Value, json};
-use train::diffusion::{ImageMdp, ImageSource, Scheme};
+use train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Units};
 use train::{Source, can_write};
 
 use super::{timesteps, write_lines};
 use crate::denoiser::{self, Loaded};
-use crate::{Call, Failure, draws, images};
+use crate::images::{self, ImageData};
+use crate::{Call, Failure, draws};
+
+/// A denoiser and its reference, with the images and draws to score them on.
+pub(crate) struct Scored {
+    pub(crate) loaded: Loaded,
+    pub(crate) data: ImageData,
+    pub(crate) mdp: ImageMdp,
+    pub(crate) policy: Denoiser,
+    pub(crate) reference: Option<Denoiser>,
+    draws: DrawPlan,
+    units: Units,
+}
+
+impl Scored {
+    /// Loads what the settings name; of embedded data, a split.
+    ///
+    /// # Errors
+    /// Settings that make no sense; models and data that can't be read or do not fit each other.
+    pub(crate) fn open(name: &str, split: Split, call: &Call<'_>) -> Result<Self, Failure> {
+        let values = &call.values;
+        let units = draws::units(values)?;
+        let loaded = denoiser::load(name, values)?;
+        let data = images::open_split(&loaded, split, call)?;
+        let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), data.shape.size());
+        let frozen = |loaded: &Loaded| -> Result<Denoiser, Failure> {
+            loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
+        };
+        let policy = frozen(&loaded)?;
+        let reference = match values.model.reference() {
+            Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
+            None => None,
+        };
+        let given = match values.diffusion.draws() {
+            Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
+            None => None,
+        };
+        let draws = draws::for_scores(values, given)?;
+        Ok(Self { loaded, data, mdp, policy, reference, draws, units })
+    }
+
+    /// The images as episodes of decisions with weights, at their draws.
+    pub(crate) fn source<F: FromImages>(&self) -> ImageSource<'_, F> {
+        let (images, mdp, draws) = (self.data.train.as_ref(), self.mdp.clone(), self.draws.clone());
+        ImageSource::new(images, mdp, draws, self.units, Scheme::Forward).of_prediction(self.loaded.scheduler.prediction)
+    }
+}
 
 pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
@@ -23,32 +70,15 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let beta = super::beta(values)?;
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
-    let units = draws::units(values)?;
-    let loaded = denoiser::load(name, values)?;
-    let data = images::open(&loaded, call)?;
-    let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), data.shape.size());
-    let frozen = |loaded: &Loaded| -> Result<Denoiser, Failure> {
-        loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
-    };
-    let policy = frozen(&loaded)?;
-    let reference = match values.model.reference() {
-        Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
-        None => None,
-    };
-    let given = match values.diffusion.draws() {
-        Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
-        None => None,
-    };
-    let draws = draws::for_scores(values, given)?;
-    let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward)
-        .of_prediction(loaded.scheduler.prediction);
+    let scored = Scored::open(name, Split::Train, call)?;
+    let source = scored.source::<Comparison>();
     let bar = call.reporter.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
-        let line = score_pair(&mdp, &policy, reference.as_ref(), &item.episodes, beta).map_err(failed)?;
-        lines.push(with_index(index, line));
+        let line = score_pair(&scored.mdp, &scored.policy, scored.reference.as_ref(), &item.episodes, beta);
+        lines.push(with_index(index, line.map_err(failed)?));
         bar.inc(1);
     }
     bar.finish_and_clear();

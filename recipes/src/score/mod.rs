@@ -1,6 +1,6 @@
 //! `score`.
-mod diffusion;
-mod hybrid;
+pub(crate) mod diffusion;
+pub(crate) mod hybrid;
 mod token;
 
 use std::path::Path;
@@ -41,9 +41,9 @@ fn write_lines(out: Option<&Path>, lines: &[Value]) -> Result<(), Failure> {
 }
 
 /// beta, the strength of the pull to the reference, which multiplies margins.
-fn beta(values: &Values) -> Result<f64, Failure> {
+pub(crate) fn beta(values: &Values) -> Result<f64, Failure> {
     let beta = values.objective.beta();
-    if beta > 0.0 {
+    if beta > 0.0 && beta.is_finite() {
         Ok(beta)
     } else {
         Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")))
