@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use recipes::{
-    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, Failure, ImageCredit, PairCredit,
-    TextCredit,
+    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, Failure, ImageCredit,
+    PairCredit, TextCredit,
 };
 
 use crate::{Invocation, console};
@@ -47,7 +47,8 @@ fn report(credit: &TextCredit, shown: usize, has_colours: bool) -> String {
 fn pictures(credit: &ImageCredit, shown: usize) -> String {
     let mut text = String::new();
     for sides in credit.examples().take(shown) {
-        let caption = sides[0].caption.as_deref().map_or_else(String::new, |caption| format!(", {}", printable(caption)));
+        let caption =
+            sides[0].caption.as_deref().map_or_else(String::new, |caption| format!(", {}", printable(caption)));
         let rewards: Vec<String> = sides.iter().map(rewarded).collect();
         let margin = match sides {
             [chosen, rejected] => format!(", margin {:+.3}", chosen.reward() - rejected.reward()),
@@ -94,7 +95,7 @@ fn pairs(credit: &PairCredit, shown: usize, has_colours: bool) -> String {
         text.push('\n');
     }
     if shown > 0 {
-        let _ = write!(text, "{}\n", legend(has_colours));
+        let _ = writeln!(text, "{}", legend(has_colours));
     }
     let _ = write!(text, "{}\n\npictures {}", credit.shares, credit.steps);
     text

@@ -215,7 +215,7 @@ pub fn command() -> Command {
         )
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
-        .subcommand(verb("credit", CREDIT, "Shows which tokens, denoising steps and regions the reward is laid on", CREDIT_HELP))
+        .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")

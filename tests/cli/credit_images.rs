@@ -85,13 +85,15 @@ fn embedded_pictures_know_what_is_wrong_in_them() {
     {
         assert!(said.contains(word), "{said}\ndoes not say {word}");
     }
-    for row in ["reward ", "policy error alone", "reference error alone", "distance to the centre", "brightness", "contrast"]
+    for row in
+        ["reward ", "policy error alone", "reference error alone", "distance to the centre", "brightness", "contrast"]
     {
         assert!(said.lines().any(|line| line.starts_with(row) && line.contains(" to ")), "{said}\nhas no row {row}");
     }
     let pictures = lines(&scene.read("c.jsonl"));
     assert_eq!(pictures.len(), 6);
-    let is_wrong = |picture: &Value| picture["wrong"].as_array().unwrap().iter().any(|row| row.to_string().contains("true"));
+    let is_wrong =
+        |picture: &Value| picture["wrong"].as_array().unwrap().iter().any(|row| row.to_string().contains("true"));
     assert!(pictures.chunks(2).all(|sides| !is_wrong(&sides[0]) && is_wrong(&sides[1])));
     pictures.iter().for_each(check_parts);
     assert_eq!(pictures[0]["map"].as_array().unwrap().len(), 16);
@@ -106,7 +108,9 @@ fn embedded_pictures_know_what_is_wrong_in_them() {
     // What is its own reference has no reward anywhere.
     let own = models.replace("shapes-untrained", "shapes");
     scene.done(&format!("credit {own} --data builtin:shapes --limit 1 --draws-per-pair 1 --out own.jsonl --quiet"));
-    assert!(lines(&scene.read("own.jsonl")).iter().all(|picture| picture["reward"] == 0.0 && sum(&picture["map"]) == 0.0));
+    assert!(
+        lines(&scene.read("own.jsonl")).iter().all(|picture| picture["reward"] == 0.0 && sum(&picture["map"]) == 0.0)
+    );
 }
 
 #[test]
@@ -133,9 +137,22 @@ fn single_pictures_and_models_with_an_autoencoder_are_read_too() {
     let pictures = lines(&scene.read("c.jsonl"));
     assert!(pictures.len() == N && pictures.iter().all(|picture| picture["side"] == "image"));
     assert!(!scene.read("c.html").contains("picture</div>"));
-    let demonstrations = "--model builtin:shapes --reference builtin:shapes-untrained --data builtin:shapes-demonstrations";
+    let demonstrations =
+        "--model builtin:shapes --reference builtin:shapes-untrained --data builtin:shapes-demonstrations";
     let said = scene.done(&format!("credit --mdp diffusion {demonstrations} --limit 4 {one}")).out;
     assert!(said.contains("pictures with wrong regions: "), "{said}");
+}
+
+/// Holds the rewards of a side's tokens against its log-probabilities: beta is 0.5.
+fn check_words(side: &Value, scored: &Value) {
+    let [own, reference] = ["log_probs", "reference_log_probs"].map(|column| numbers(&scored[column]));
+    let ratios = numbers(&side["log_ratio"]);
+    // Weighted by beta, or by nothing where the request itself was taken.
+    let is_given = ratios.iter().all(|ratio| *ratio == 0.0);
+    for (ratio, (own, reference)) in ratios.iter().zip(own.iter().zip(&reference)) {
+        close(*ratio, if is_given { 0.0 } else { 0.5 * (own - reference) });
+    }
+    assert_eq!((ratios.len(), side["offsets"].as_array().unwrap().len()), (own.len(), own.len()));
 }
 
 #[test]
@@ -143,7 +160,8 @@ fn the_margin_of_a_hybrid_is_of_words_and_of_pictures() {
     let scene = judged();
     let models = "--refiner builtin:chimera-refiner-untrained --generator builtin:chimera-generator --refiner-reference \
                   builtin:chimera-refiner --generator-reference builtin:chimera-generator-untrained";
-    let arguments = format!("--mdp hybrid {models} --data pairs --max-length 48 --draws-per-pair 3 --beta 0.5 --gamma 30");
+    let arguments =
+        format!("--mdp hybrid {models} --data pairs --max-length 48 --draws-per-pair 3 --beta 0.5 --gamma 30");
     let said = scene.done(&format!("credit {arguments} --out c.jsonl --html c.html --show-answers 1 --quiet")).out;
     let scored = lines(&scene.done(&format!("score {arguments} --quiet")).out);
     let credited = lines(&scene.read("c.jsonl"));
@@ -157,19 +175,13 @@ fn the_margin_of_a_hybrid_is_of_words_and_of_pictures() {
         for (name, sign) in [("chosen", 1.0), ("rejected", -1.0)] {
             let side = &credited[name];
             check_parts(side);
-            let [own, reference] = ["log_probs", "reference_log_probs"].map(|column| numbers(&scored[name][column]));
-            let ratios = numbers(&side["log_ratio"]);
-            // Weighted by beta, or by nothing where the request itself was taken.
-            let is_given = ratios.iter().all(|ratio| *ratio == 0.0);
-            for (ratio, (own, reference)) in ratios.iter().zip(own.iter().zip(&reference)) {
-                close(*ratio, if is_given { 0.0 } else { 0.5 * (own - reference) });
-            }
-            assert_eq!((ratios.len(), side["offsets"].as_array().unwrap().len()), (own.len(), own.len()));
+            check_words(side, &scored[name]);
             of_words += sign * sum(&side["log_ratio"]);
         }
         close(of_words, number(&scored["margin_refiner"]));
     }
-    for word in ["half", "words  ", "pictures  ", "both  ", "share of the margin", "pairs: 8", "timesteps", ": margin "] {
+    for word in ["half", "words  ", "pictures  ", "both  ", "share of the margin", "pairs: 8", "timesteps", ": margin "]
+    {
         assert!(said.contains(word), "{said}\ndoes not say {word}");
     }
     assert!(!said.contains('\u{1b}') && said.contains("<end>("), "{said}");
@@ -236,5 +248,9 @@ fn what_does_not_fit_is_one_message_and_no_file() {
         scene.refused(&format!("credit --mdp hybrid {arguments} {to}"), code, says);
         assert!(!scene.path("new.jsonl").exists() && !scene.path("new.html").exists(), "{arguments}");
     }
-    scene.refused("credit --timestep-bins 4 --model builtin:tldr --reference builtin:tldr --data pairs.jsonl", 2, &["--timestep-bins"]);
+    scene.refused(
+        "credit --timestep-bins 4 --model builtin:tldr --reference builtin:tldr --data pairs.jsonl",
+        2,
+        &["--timestep-bins"],
+    );
 }

@@ -142,7 +142,8 @@ fn maps_add_up_to_the_scores() {
         let moved = (tensors["conv_out.bias"].clone() + 0.1).unwrap();
         tensors.insert("conv_out.bias".to_owned(), moved);
         let other = Denoiser::frozen(config, tensors, prediction, SHAPE, acting(guidance)).unwrap();
-        let (others, other) = (other.error_maps(&mdp, &episodes).unwrap(), other.score(&mdp, &episodes).unwrap().log_probs);
+        let (others, other) =
+            (other.error_maps(&mdp, &episodes).unwrap(), other.score(&mdp, &episodes).unwrap().log_probs);
         for step in 0..5 {
             let of_maps: f64 = others[0][step].iter().zip(&maps[0][step]).map(|(theirs, ours)| theirs - ours).sum();
             let of_scores = scores.row(0)[step] - other.row(0)[step];

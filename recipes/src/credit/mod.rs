@@ -33,7 +33,7 @@ pub enum Credit {
     /// Of the denoising steps and the regions of pictures.
     Image(ImageCredit),
     /// Of both halves of a hybrid.
-    Pairs(PairCredit),
+    Pairs(Box<PairCredit>),
 }
 
 /// Lays the reward on decisions, by a model and its reference, and measures how well that and rivals of it find what is
@@ -47,7 +47,7 @@ pub fn credit(call: &Call<'_>) -> Result<Credit, Failure> {
     match call.values.run.mdp() {
         Modality::Token => text::credit(call).map(Credit::Text),
         Modality::Diffusion => image::credit(call).map(Credit::Image),
-        Modality::Hybrid => hybrid::credit(call).map(Credit::Pairs),
+        Modality::Hybrid => hybrid::credit(call).map(|credit| Credit::Pairs(Box::new(credit))),
     }
 }
 
@@ -62,7 +62,8 @@ struct Outputs {
 impl Outputs {
     /// What the settings name, which can be written.
     fn of(values: &Values) -> Result<Self, Failure> {
-        let outputs = Self { lines: values.run.out().map(PathBuf::from), page: values.credit.html().map(PathBuf::from) };
+        let outputs =
+            Self { lines: values.run.out().map(PathBuf::from), page: values.credit.html().map(PathBuf::from) };
         for path in [&outputs.lines, &outputs.page].into_iter().flatten() {
             can_write(path)?;
         }

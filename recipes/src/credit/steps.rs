@@ -130,8 +130,8 @@ pub(super) fn aligned(cells: &[Vec<String>]) -> String {
     let width = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n).map(width).collect();
     let line = |row: &Vec<String>| {
-        let padded: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}   ")).collect();
-        padded.trim_end().to_owned()
+        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("   ").trim_end().to_owned()
     };
     cells.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use datasets::{DatasetError, Origin, Text, Tokenise};
 use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
-use models::{ModelError, Prompted};
 use models::causal::{CausalLm, Sampling};
 use models::denoiser::{Denoiser, LatentShape, SamplerConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
+use models::{ModelError, Prompted};
 use policies::Pair;
 use train::diffusion::ImageMdp;
 
@@ -221,7 +221,8 @@ impl PromptFormat {
     /// # Errors
     /// A tokenizer error.
     pub(crate) fn read(&self, tokens: &[u32]) -> Result<(String, Vec<Range<usize>>), ModelError> {
-        let beginnings = (1..=tokens.len()).map(|n| self.tokenizer.decode(&tokens[..n])).collect::<Result<Vec<_>, _>>()?;
+        let beginnings =
+            (1..=tokens.len()).map(|n| self.tokenizer.decode(&tokens[..n])).collect::<Result<Vec<_>, _>>()?;
         let text = beginnings.last().cloned().unwrap_or_default();
         let places = crate::credit::places(&text, &beginnings);
         Ok((text, places))

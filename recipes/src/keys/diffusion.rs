@@ -16,10 +16,10 @@ pub(super) const KEYS: &[Key] = &[
         When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         When(TRAIN, ANY, NotOne(&at::diffusion::scheme, &["trajectory"])),
     ]),
-    key(&at::data::image_size, DATA | SAMPLE | SEARCH | CREDIT)
-        .only(Modality::Diffusion)
-        .in_hybrid()
-        .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files, Pairs])), When(INSPECT, ANY, From(&[Absent, Files]))]),
+    key(&at::data::image_size, DATA | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+        When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files, Pairs])),
+        When(INSPECT, ANY, From(&[Absent, Files])),
+    ]),
     key(&at::data::flip, TRAIN).only(Modality::Diffusion).when(&[When(TRAIN, ANY, From(&[Files]))]),
     key(&at::data::flip_sides, TRAIN).only(Modality::Diffusion).when(&[When(TRAIN, ANY, From(&[Files]))]),
     key(&at::data::transparency, DATA | CREDIT)
@@ -34,9 +34,11 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::data::resize_rounding, DATA | CREDIT)
         .only(Modality::Diffusion)
         .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
-    key(&at::data::on_bad_image, DATA | CREDIT)
-        .only(Modality::Diffusion)
-        .when(&[When(DATA | CREDIT, ANY, From(&[Files]))]),
+    key(&at::data::on_bad_image, DATA | CREDIT).only(Modality::Diffusion).when(&[When(
+        DATA | CREDIT,
+        ANY,
+        From(&[Files]),
+    )]),
     key(&at::data::latent_cache, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).when(&[
         When(TRAIN | SCORE | CREDIT, ANY, From(&[Files])),
         When(

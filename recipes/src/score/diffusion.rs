@@ -57,7 +57,8 @@ impl Scored {
     /// The images as episodes of decisions with weights, at their draws.
     pub(crate) fn source<F: FromImages>(&self) -> ImageSource<'_, F> {
         let (images, mdp, draws) = (self.data.train.as_ref(), self.mdp.clone(), self.draws.clone());
-        ImageSource::new(images, mdp, draws, self.units, Scheme::Forward).of_prediction(self.loaded.scheduler.prediction)
+        ImageSource::new(images, mdp, draws, self.units, Scheme::Forward)
+            .of_prediction(self.loaded.scheduler.prediction)
     }
 }
 

@@ -50,8 +50,7 @@ impl Errors<'_> {
 
     fn of_episode(&self, episode: &EpisodeOf<ImageMdp>, own: &[Vec<f64>], other: &[Vec<f64>]) -> RewardMaps {
         let places = own.first().map_or(0, Vec::len);
-        let timesteps: Vec<usize> =
-            episode.pieces.iter().filter_map(|piece| self.mdp.timestep(&piece.start)).collect();
+        let timesteps: Vec<usize> = episode.pieces.iter().filter_map(|piece| self.mdp.timestep(&piece.start)).collect();
         let (mut of_bins, mut counts) = (vec![vec![0.0; places]; self.bins], vec![0.0; self.bins]);
         let mut maps = RewardMaps {
             timesteps,

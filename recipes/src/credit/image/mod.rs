@@ -7,13 +7,13 @@ mod tests;
 
 use std::path::Path;
 
-use datasets::images::{ImageKind, Pixels, TensorKind, picture_kind, tensor_kind};
+use datasets::images::{ImageKind, Pixels, TensorKind, column_names, picture_kind, tensor_kind};
 use datasets::synthetic::Split;
 use mdp::diffusion::{Latent, LatentShape};
 use objectives::{Comparison, Demonstration};
 use policies::BoxError;
 use train::Source as _;
-use train::diffusion::{FromImages, Images as _};
+use train::diffusion::FromImages;
 
 use self::maps::{Errors, RewardMaps};
 use super::measures::{Bootstrap, auroc};
@@ -185,14 +185,13 @@ fn prepare(values: &mut Values) -> Result<bool, Failure> {
 
 /// Refuses records that say which characters are wrong.
 fn refuse_spans(path: &Path) -> Result<(), Failure> {
-    let Some(shard) = datasets::reading::shards(path, None)?.files.into_iter().next() else { return Ok(()) };
-    let Some(row) = datasets::reading::cell_rows(&shard)?.next() else { return Ok(()) };
-    let (origin, cells) = row?;
-    if cells.iter().any(|(name, _)| name == "spans") {
-        let text = "`spans` are of texts, and these are pictures; which of their pixels are wrong is known of embedded data alone";
-        return Err(Failure::failed(format!("{origin}: {text}")));
+    let Some((origin, names)) = column_names(path)? else { return Ok(()) };
+    if !names.iter().any(|name| name == "spans") {
+        return Ok(());
     }
-    Ok(())
+    let text =
+        "`spans` are of texts, and these are pictures; which of their pixels are wrong is known of embedded data alone";
+    Err(Failure::failed(format!("{origin}: {text}")))
 }
 
 /// How many equal parts the timesteps are put in.
@@ -274,7 +273,8 @@ fn compare(picture: &mut CreditedPicture, wrong_pixels: WrongPixels) {
         return;
     }
     picture.wrong = wrong_pixels(caption, pixels);
-    let rivals = [rivals::centre(pixels.height(), pixels.width()), rivals::brightness(pixels), rivals::contrast(pixels)];
+    let rivals =
+        [rivals::centre(pixels.height(), pixels.width()), rivals::brightness(pixels), rivals::contrast(pixels)];
     picture.columns.extend(MEASURES[3..].iter().map(|(name, _)| *name).zip(rivals));
 }
 
@@ -288,10 +288,8 @@ fn assemble(pictures: Vec<CreditedPicture>, (bins, n): (usize, usize), seed: u64
     let margin = |sides: &[CreditedPicture]| sides[0].reward() - sides[1].reward();
     let positive = examples.iter().filter(|sides| is_paired && margin(sides) > 0.0).count();
     let accuracy = is_paired.then_some((positive, examples.len()));
-    let known: Vec<&CreditedPicture> = pictures
-        .iter()
-        .filter(|picture| picture.wrong.as_ref().is_some_and(|wrong| wrong.contains(&true)))
-        .collect();
+    let known: Vec<&CreditedPicture> =
+        pictures.iter().filter(|picture| picture.wrong.as_ref().is_some_and(|wrong| wrong.contains(&true))).collect();
     let summary = regions(&known, seed);
     find_by_steps(&mut steps, &known, seed);
     ImageCredit { pictures, steps, summary, accuracy }

@@ -15,14 +15,14 @@ const IN_LINE: usize = 64 * 64;
 /// Lines of a file that is written whole at the end, and the maps beside it.
 pub(in crate::credit) struct Lines<'a> {
     out: Option<&'a Path>,
-    lines: Vec<Value>,
+    written: Vec<Value>,
     maps: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl<'a> Lines<'a> {
     /// Nothing is kept where no file is named.
     pub(in crate::credit) fn new(out: Option<&'a Path>) -> Self {
-        Self { out, lines: Vec::new(), maps: Vec::new() }
+        Self { out, written: Vec::new(), maps: Vec::new() }
     }
 
     /// A line of its own about a picture.
@@ -30,14 +30,14 @@ impl<'a> Lines<'a> {
         if self.out.is_some() {
             let mut line = json!({ "index": picture.index, "side": picture.side, "caption": picture.caption });
             self.describe(picture, &mut line)?;
-            self.lines.push(line);
+            self.written.push(line);
         }
         Ok(())
     }
 
     /// A finished line.
     pub(in crate::credit) fn push(&mut self, line: Value) {
-        self.lines.push(line);
+        self.written.push(line);
     }
 
     /// Adds to a line what is known of a picture.
@@ -73,8 +73,9 @@ impl<'a> Lines<'a> {
     /// Writes the lines after the maps; nothing stays if one can't be written.
     pub(in crate::credit) fn finish(self) -> Result<(), Failure> {
         let Some(out) = self.out else { return Ok(()) };
-        let write = |(path, bytes): &(PathBuf, Vec<u8>)| write_whole(path, |file| std::io::Write::write_all(file, bytes));
-        let written = self.maps.iter().try_for_each(write).and_then(|()| write_lines(out, &self.lines));
+        let write =
+            |(path, bytes): &(PathBuf, Vec<u8>)| write_whole(path, |file| std::io::Write::write_all(file, bytes));
+        let written = self.maps.iter().try_for_each(write).and_then(|()| write_lines(out, &self.written));
         if written.is_err() {
             for (path, _) in &self.maps {
                 let _ = std::fs::remove_file(path);
@@ -93,7 +94,8 @@ fn grey(picture: &CreditedPicture) -> Result<(Vec<u8>, f64, f64), Failure> {
     let levels = map.iter().map(|credit| ((credit - least) / reach * f64::from(u16::MAX)).round() as u16).collect();
     let (height, width) = picture.grid;
     let grey: Option<ImageBuffer<Luma<u16>, Vec<u16>>> = ImageBuffer::from_raw(width as u32, height as u32, levels);
-    let grey = grey.ok_or_else(|| Failure::failed(format!("a map of {} places is no {height} x {width}", map.len())))?;
+    let grey =
+        grey.ok_or_else(|| Failure::failed(format!("a map of {} places is no {height} x {width}", map.len())))?;
     let mut bytes = Cursor::new(Vec::new());
     grey.write_to(&mut bytes, ImageFormat::Png)?;
     Ok((bytes.into_inner(), least, most))

@@ -81,10 +81,7 @@ mod tests {
 
     #[test]
     fn colours_are_stronger_further_from_the_middle() {
-        assert_eq!(
-            span("a", (0.0, 0.0), false),
-            "<span class=\"more\" style=\"--a:0.00\" title=\"+0.0000\">a</span>"
-        );
+        assert_eq!(span("a", (0.0, 0.0), false), "<span class=\"more\" style=\"--a:0.00\" title=\"+0.0000\">a</span>");
         assert!(span("a", (-1.0, -0.5), true).starts_with("<span class=\"less wrong\" style=\"--a:0.38\""));
         assert!(span("", (2.0, 1.0), false).ends_with("--a:0.75\" title=\"+2.0000\">\u{25a0}</span>"));
     }

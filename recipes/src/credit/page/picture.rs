@@ -3,9 +3,9 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 use std::ops::Range;
 
+use ::image::{DynamicImage, ImageFormat, Rgba, RgbaImage, imageops};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ::image::{DynamicImage, ImageFormat, Rgba, RgbaImage, imageops};
 
 use crate::Failure;
 use crate::credit::{CreditScale, CreditedPicture};
@@ -44,9 +44,8 @@ impl Scales {
 /// A picture, the map of its whole reward, what is wrong in it, and a map for each part of the timesteps.
 pub(super) fn figure(picture: &CreditedPicture, scales: Scales, parts: &[Range<usize>]) -> Result<String, Failure> {
     let (height, width) = picture.grid;
-    let mut text =
-        format!("<figure><figcaption>{}: reward {:+.3}</figcaption>", picture.side, picture.reward());
-    let seen = picture.pixels.as_ref().map(|pixels| shown(pixels.to_rgb8().into())).transpose()?;
+    let mut text = format!("<figure><figcaption>{}: reward {:+.3}</figcaption>", picture.side, picture.reward());
+    let seen = picture.pixels.as_ref().map(|pixels| shown(&pixels.to_rgb8().into())).transpose()?;
     let is_smooth = picture.pixels.as_ref().is_some_and(|pixels| (pixels.height(), pixels.width()) != picture.grid);
     let class = if is_smooth { "maps smooth" } else { "maps" };
     let under = seen.as_ref().map_or_else(String::new, |seen| format!("--p:url({seen});"));
@@ -98,9 +97,9 @@ fn laid((height, width): (usize, usize), colour: impl Fn(usize) -> Rgba<u8>) -> 
 }
 
 /// A picture at no more than the longest side of a page.
-fn shown(image: DynamicImage) -> Result<String, Failure> {
+fn shown(image: &DynamicImage) -> Result<String, Failure> {
     if image.width().max(image.height()) <= LONGEST {
-        return encoded(&image);
+        return encoded(image);
     }
     encoded(&image.resize(LONGEST, LONGEST, imageops::FilterType::Triangle))
 }
@@ -133,7 +132,7 @@ mod tests {
 
     #[test]
     fn large_pictures_are_made_smaller() {
-        let uri = shown(RgbaImage::new(1024, 512).into()).unwrap();
+        let uri = shown(&RgbaImage::new(1024, 512).into()).unwrap();
         assert_eq!(decoded(&uri).dimensions(), (256, 128));
     }
 }
