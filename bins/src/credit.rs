@@ -97,7 +97,7 @@ fn pairs(credit: &PairCredit, shown: usize, has_colours: bool) -> String {
     if shown > 0 {
         let _ = writeln!(text, "{}", legend(has_colours));
     }
-    let _ = write!(text, "{}\n\npictures {}", credit.shares, credit.steps);
+    let _ = write!(text, "{}\n\nof pictures alone:\n{}", credit.shares, credit.steps);
     text
 }
 

@@ -88,7 +88,7 @@ pub struct HalfRow {
     pub share: Option<Estimate>,
     /// The mean of |its margin| over the sum of both halves' magnitudes, from 0 to 1.
     pub magnitude: Option<Estimate>,
-    /// The share of pairs in which it alone prefers the better side.
+    /// The share of pairs in which it alone prefers the better side; of words, of pairs that a refiner wrote a side of.
     pub accuracy: Option<Estimate>,
 }
 
@@ -110,7 +110,8 @@ impl ShareSummary {
                 margin: bootstrap.mean(&margins),
                 share: bootstrap.ratio(&margins, &both),
                 magnitude: bootstrap.ratio(&magnitudes, &is_refined).filter(|_| name != "both"),
-                accuracy: bootstrap.mean(&right),
+                // Where nobody refined, words prefer nothing.
+                accuracy: if name == "words" { bootstrap.ratio(&right, &is_refined) } else { bootstrap.mean(&right) },
             }
         };
         let rows = [
@@ -137,7 +138,7 @@ impl ShareSummary {
     /// What the numbers are.
     pub(super) fn explained(&self) -> String {
         format!(
-            "pairs: {}, with a side that a refiner wrote: {}; magnitudes are of the latter; 95% intervals over pairs",
+            "pairs: {}, with a side that a refiner wrote: {}; magnitudes, and what words prefer, are of the latter; 95% intervals over pairs",
             self.pairs, self.refined
         )
     }
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!((value(words.share), value(pictures.share), value(both.share)), (0.0, 1.0, 1.0));
         assert!((value(words.magnitude) - 0.375).abs() < 1e-12 && (value(pictures.magnitude) - 0.625).abs() < 1e-12);
         assert_eq!((value(both.margin), both.magnitude), (2.0, None));
-        assert!((value(words.accuracy) - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((value(words.accuracy), value(pictures.accuracy)), (0.5, 1.0));
         assert_eq!((summary.pairs, summary.refined), (3, 2));
         let text = summary.to_string();
         assert!(text.contains("words      +0.000 (") && text.contains("with a side that a refiner wrote: 2"), "{text}");

@@ -9,8 +9,8 @@ use crate::credit::image::SHOWN;
 use crate::credit::{ImageCredit, StepSummary};
 
 /// What the colours are.
-pub(super) const ABOUT: &str = "Red is less reward than the reference's, blue is more; below is the picture. Maps by timestep are as if all \
-                                draws were there.";
+pub(super) const ABOUT: &str =
+    "Red is less reward, blue is more, laid over the pale picture. Maps by timestep are as if all draws were there.";
 
 /// The page of pictures.
 ///

@@ -12,7 +12,8 @@ use crate::credit::{CreditScale, CreditedPicture};
 
 /// Styles of pictures: they lie pale and grey below their maps.
 pub(super) const STYLE: &str = "\
-.maps{display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0 .8em}.maps>div{width:6.5em;font-size:.8em;line-height:1.3}\
+body{max-width:74em}\
+.maps{display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0 .8em}.maps>div{width:6em;font-size:.8em;line-height:1.3}\
 .over{position:relative;width:100%;border:1px solid #8884}.over i,.over img{display:block;width:100%;height:100%}\
 .over img{position:absolute;inset:0}.over i{background:var(--p) 0 0/100% 100%}\
 .maps:not(.smooth) :is(i,img){image-rendering:pixelated}.over i.under{filter:grayscale(1);opacity:.3}\
