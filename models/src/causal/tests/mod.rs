@@ -215,7 +215,9 @@ fn a_log_partition_is_that_of_the_logits() {
         let states: Vec<TokenState> = (0..70)
             .map(|n| {
                 let mut state = TokenState::new(Arc::from([n % 3 + 1, 4]));
-                said(n).iter().for_each(|token| state = mdp::Mdp::step(&MDP, &state, token));
+                for token in said(n) {
+                    state = mdp::Mdp::step(&MDP, &state, &token);
+                }
                 state
             })
             .collect();
