@@ -226,7 +226,7 @@ fn a_log_partition_is_that_of_the_logits() {
         let logits = policy.next_logits(&MDP, &states).unwrap();
         for ((state, log_z), logits) in states.iter().zip(&found).zip(&logits) {
             let direct = logits.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>().ln();
-            assert!((log_z - direct).abs() < 1e-9, "{name}: {log_z} {direct}");
+            assert!((log_z - direct).abs() < 1e-5, "{name}: {log_z} {direct}");
             // A token's log-probability is its logit less log Z.
             let episodes: Vec<_> = [3, 17].map(|token| Episode::whole(state.clone(), vec![token])).into();
             let log_probs = policy.score(&MDP, &episodes).unwrap().log_probs;
