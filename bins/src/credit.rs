@@ -2,7 +2,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use recipes::{Credit, CreditScale, CreditedAnswer, Failure};
+use recipes::{
+    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, Failure, ImageCredit,
+    PairCredit, TextCredit,
+};
 
 use crate::{Invocation, console};
 
@@ -11,25 +14,26 @@ const END: &str = "<end>";
 
 pub(crate) fn credit(asked: &Invocation) -> Result<ExitCode, Failure> {
     let shown = asked.values.credit.show();
-    let credit = recipes::credit(&asked.call())?;
-    console::result(&report(&credit, shown, console::has_colours()));
+    let has_colours = console::has_colours();
+    let text = match recipes::credit(&asked.call())? {
+        Credit::Text(credit) => report(&credit, shown, has_colours),
+        Credit::Image(credit) => pictures(&credit, shown),
+        Credit::Pairs(credit) => pairs(&credit, shown, has_colours),
+    };
+    console::result(&text);
     Ok(ExitCode::SUCCESS)
 }
 
 /// The first answers, and the table.
-fn report(credit: &Credit, shown: usize, has_colours: bool) -> String {
+fn report(credit: &TextCredit, shown: usize, has_colours: bool) -> String {
     let scale = credit.scale(0);
     let mut text = String::new();
     for answer in credit.answers.iter().take(shown) {
-        let heat = if has_colours { coloured(answer, scale) } else { annotated(answer) };
+        let heat = heat(answer, scale, has_colours);
         let _ = writeln!(text, "{}, {}:\n{heat}\n", printable(&answer.origin), answer.side);
     }
     if shown > 0 {
-        text.push_str(if has_colours {
-            "red: less reward, blue: more; wrong spans are underlined\n"
-        } else {
-            "in brackets the reward of each token; ! is in a wrong span\n"
-        });
+        text.push_str(legend(has_colours));
     }
     match &credit.summary {
         Some(summary) if shown > 0 => _ = write!(text, "\n{summary}"),
@@ -37,6 +41,76 @@ fn report(credit: &Credit, shown: usize, has_colours: bool) -> String {
         None => text.push_str("no answer has known wrong spans, so there is nothing to measure"),
     }
     text
+}
+
+/// The rewards of the first examples, and the tables of timesteps and regions.
+fn pictures(credit: &ImageCredit, shown: usize) -> String {
+    let mut text = String::new();
+    for sides in credit.examples().take(shown) {
+        let caption =
+            sides[0].caption.as_deref().map_or_else(String::new, |caption| format!(", {}", printable(caption)));
+        let rewards: Vec<String> = sides.iter().map(rewarded).collect();
+        let margin = match sides {
+            [chosen, rejected] => format!(", margin {:+.3}", chosen.reward() - rejected.reward()),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "{}{caption}: {}{margin}", sides[0].index, rewards.join(", "));
+    }
+    if shown > 0 {
+        text.push('\n');
+    }
+    let _ = write!(text, "{}", credit.steps);
+    if let Some((right, pairs)) = credit.accuracy {
+        let _ = write!(text, "\nmargin above 0: {right} of {pairs} pairs");
+    }
+    let _ = write!(text, "\n\n{}", found(credit.summary.as_ref()));
+    text
+}
+
+fn rewarded(picture: &CreditedPicture) -> String {
+    format!("{} {:+.3}", picture.side, picture.reward())
+}
+
+fn found(summary: Option<&CreditSummary>) -> String {
+    summary.map_or_else(
+        || "no picture has pixels that are known to be wrong, so there is nothing to measure".to_owned(),
+        CreditSummary::to_string,
+    )
+}
+
+/// The words of the first pairs, and the tables of halves and timesteps.
+fn pairs(credit: &PairCredit, shown: usize, has_colours: bool) -> String {
+    let answers = credit.pairs.iter().flat_map(|pair| &pair.sides).map(|side| &side.answer);
+    let scale = CreditScale::of_differences(answers.flat_map(|answer| answer.columns[0].1.iter().copied()));
+    let mut text = String::new();
+    for pair in credit.pairs.iter().take(shown) {
+        let CreditedPair { index, request, margins: (words, pictures), .. } = pair;
+        let margin = pair.margin();
+        let request = printable(request);
+        let _ = writeln!(text, "{index}, {request}: margin {margin:+.3}, words {words:+.3}, picture {pictures:+.3}");
+        for side in &pair.sides {
+            let answer = heat(&side.answer, scale, has_colours);
+            let _ = writeln!(text, "{}, picture {:+.3}:\n{answer}", side.picture.side, side.picture.reward());
+        }
+        text.push('\n');
+    }
+    if shown > 0 {
+        let _ = writeln!(text, "{}", legend(has_colours));
+    }
+    let _ = write!(text, "{}\n\nof pictures alone:\n{}", credit.shares, credit.steps);
+    text
+}
+
+fn legend(has_colours: bool) -> &'static str {
+    if has_colours {
+        "red: less reward, blue: more; wrong spans are underlined\n"
+    } else {
+        "in brackets the reward of each token; ! is in a wrong span\n"
+    }
+}
+
+fn heat(answer: &CreditedAnswer, scale: CreditScale, has_colours: bool) -> String {
+    if has_colours { coloured(answer, scale) } else { annotated(answer) }
 }
 
 /// `word(-0.31)`, with a `!` behind what is wrong.
@@ -88,7 +162,7 @@ mod tests {
     #[test]
     fn credit_is_legible_without_colours() {
         assert_eq!(annotated(&answer()), "a(+0.50) \\u{1b}b(-1.00)! <end>(+0.00)");
-        let credit = Credit { answers: vec![answer(), answer()], summary: None };
+        let credit = TextCredit { answers: vec![answer(), answer()], summary: None };
         let text = report(&credit, 1, false);
         assert_eq!(text.matches("a.jsonl, line 1, response:").count(), 1);
         assert!(!text.contains('\u{1b}') && text.contains("nothing to measure"), "{text}");
@@ -96,7 +170,7 @@ mod tests {
 
     #[test]
     fn colours_go_from_red_over_white_to_blue() {
-        let credit = Credit { answers: vec![answer()], summary: None };
+        let credit = TextCredit { answers: vec![answer()], summary: None };
         let text = coloured(&answer(), credit.scale(0));
         assert!(text.contains("48;2;240;90;80;4m \\u{1b}b\x1b[0m"), "{text}");
         assert!(text.contains("48;2;255;255;255m<end>"), "{text}");

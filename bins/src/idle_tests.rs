@@ -161,6 +161,14 @@ const LINES: &[&str] = &[
     "judge --pairs @short --judge %rewards/llama",
     "label --pairs @nowhere",
     "credit --model builtin:tldr --reference builtin:tldr-untrained --data builtin:tldr --limit 2 --out @credit",
+    "credit --mdp diffusion --model builtin:shapes --reference builtin:shapes --data builtin:shapes --limit 2 \
+     --draws-per-pair 2 --out @credit --html @page",
+    "credit --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr",
+    "credit --mdp diffusion --model builtin:shapes --reference builtin:shapes --data @shapes --draws-per-pair 2",
+    "credit --mdp diffusion --model %companions/ddpm --reference %companions/ddpm --latents @latents.safetensors --draws \
+     @draws.safetensors",
+    "credit --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --refiner-reference \
+     builtin:chimera-refiner --generator-reference builtin:chimera-generator --data @both --omega min-snr --draws-per-pair 2",
     "credit --model builtin:tldr --reference builtin:tldr --data @wrong.jsonl --reward-model %rewards/llama --html @page",
     "report @run0 --out @report.html --svg @plots",
 ];

@@ -219,7 +219,7 @@ pub fn command() -> Command {
         )
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
-        .subcommand(verb("credit", CREDIT, "Shows which tokens of an answer the reward is laid on", CREDIT_HELP))
+        .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
         .subcommand(report::command())
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
@@ -352,4 +352,9 @@ const LABEL_HELP: &str = "Examples:
 const CREDIT_HELP: &str = "Examples:
   hybrid-dpo credit --model runs/first --reference ./SmolLM2-135M --data answers.jsonl --html credit.html
       a line of answers.jsonl: {\"prompt\": \"..\", \"response\": \"..\", \"spans\": [[12, 17]]}
-  hybrid-dpo credit --model runs/first --reference builtin:tldr --data builtin:tldr --limit 64";
+  hybrid-dpo credit --model runs/first --reference builtin:tldr --data builtin:tldr --limit 64
+  hybrid-dpo credit --mdp diffusion --model runs/second --reference builtin:shapes --data builtin:shapes --html credit.html
+      the reward of every denoising step and every pixel, laid over the pictures
+  hybrid-dpo credit --mdp hybrid --model runs/third --refiner-reference builtin:chimera-refiner --generator-reference \
+      builtin:chimera-generator --data builtin:chimera
+      what of the margin is of words, and what of pictures";

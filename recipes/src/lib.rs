@@ -136,7 +136,10 @@ mod text;
 mod train;
 mod trajectories;
 
-pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estimate, MeasureSummary, credit};
+pub use self::credit::{
+    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, Estimate, HalfRow,
+    ImageCredit, MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
+};
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{JudgeCounts, judge};

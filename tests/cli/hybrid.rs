@@ -5,7 +5,7 @@ use super::resume::{check_same, wait_for_lines};
 const MODELS: &str = "--refiner builtin:chimera-refiner-untrained --generator builtin:chimera-generator";
 
 /// Pairs of four requests, made and judged; each side has its own prompt.
-fn judged() -> Scene {
+pub(super) fn judged() -> Scene {
     let scene = Scene::new();
     scene.write("requests.txt", "a red minotaur on a white field\na blue harpy on a pink field\n");
     let made = format!("sample --mdp hybrid {MODELS} --prompts requests.txt --n 4 --sample-steps 2 --max-length 24");

@@ -5,6 +5,7 @@ mod bad_models;
 mod bad_settings;
 mod contracts;
 mod credit;
+mod credit_images;
 mod hybrid;
 mod idle;
 mod image_contracts;

@@ -8,6 +8,7 @@ use super::kind::ImageKind;
 use super::tensors::TensorFile;
 use crate::error::DatasetError;
 use crate::reading::{self, Cell};
+use crate::record::Origin;
 
 /// File name extensions of images.
 const PICTURES: [&str; 4] = [".png", ".jpg", ".jpeg", ".webp"];
@@ -56,6 +57,17 @@ pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
         return Ok(Some(ImageKind::Pairs));
     }
     Ok((is("chosen") || cells.iter().any(|(name, _)| name == "image")).then_some(ImageKind::Captioned))
+}
+
+/// The names of the first record's columns in a file or a folder of shards, with its place; `None` without records.
+///
+/// # Errors
+/// As [`picture_kind`].
+pub fn column_names(path: &Path) -> Result<Option<(Origin, Vec<String>)>, DatasetError> {
+    let Some(shard) = reading::shards(path, None)?.files.into_iter().next() else { return Ok(None) };
+    let Some(row) = reading::cell_rows(&shard)?.next() else { return Ok(None) };
+    let (origin, cells) = row?;
+    Ok(Some((origin, cells.into_iter().map(|(name, _)| name).collect())))
 }
 
 fn is_picture(cell: &Cell) -> bool {

@@ -38,7 +38,7 @@ pub mod trajectories;
 pub use audit::ImageAudit;
 pub use contexts::{ContextLayout, HiddenValues, LatentContext};
 pub use dataset::{ImageDataset, ImageSettings, Mirror, PairFlip, open};
-pub use detect::{TensorKind, picture_kind, tensor_kind};
+pub use detect::{TensorKind, column_names, picture_kind, tensor_kind};
 pub use kind::ImageKind;
 pub use latents::{DrawFile, GivenDraw, LatentLayout, LatentNotes, LatentPair, LatentWriter, Latents};
 pub use mdp::diffusion::LatentShape;

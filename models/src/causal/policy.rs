@@ -42,7 +42,7 @@ impl CausalLm {
     }
 
     /// The next-token logits of each state.
-    fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
+    pub(super) fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         self.check_vocabulary(mdp)?;
         let mut all = Vec::with_capacity(states.len());
         for states in states.chunks(STATES) {

@@ -81,7 +81,7 @@ impl Denoiser {
 
     /// The queries of decisions: the conditional ones first, then the unconditional ones of guidance; and the number of
     /// the former.
-    fn queries(terms: &[ErrorTerm]) -> (Vec<NetworkQuery>, usize) {
+    pub(super) fn queries(terms: &[ErrorTerm]) -> (Vec<NetworkQuery>, usize) {
         let guided = terms.iter().map(|term| term.query.clone());
         let unguided = terms.iter().filter_map(|term| {
             let condition = Arc::clone(term.unguided.as_ref()?);
@@ -103,7 +103,7 @@ impl Denoiser {
     }
 
     /// Applies guidance, `u + scale (c - u)`, where there are unconditional predictions.
-    fn guided(
+    pub(super) fn guided(
         &self,
         prediction: &Tensor,
         terms: &[ErrorTerm],

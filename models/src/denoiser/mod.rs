@@ -8,6 +8,7 @@ mod batch;
 mod cursor;
 mod generate;
 mod learn;
+mod maps;
 mod model;
 mod policy;
 #[cfg(test)]

@@ -121,6 +121,38 @@ fn denoisers_obey_the_laws() {
     }
 }
 
+/// Scores are those of the maps' sums, on both kinds of decisions and in every prediction type.
+#[test]
+fn maps_add_up_to_the_scores() {
+    for (guidance, prediction) in [(false, Prediction::Epsilon), (true, Prediction::Velocity)] {
+        let (mdp, policy) = (problem(), frozen(DType::F64, prediction, acting(guidance)));
+        let mut episodes = episodes(&mdp);
+        // More decisions than a batch has.
+        let (more, places) = (episodes[1].pieces[0].clone(), SHAPE.height * SHAPE.width);
+        episodes[1].pieces.extend(std::iter::repeat_n(more, 40));
+        let maps = policy.error_maps(&mdp, &episodes).unwrap();
+        let scores = policy.score(&mdp, &episodes).unwrap().log_probs;
+        assert!(maps.iter().flatten().all(|map| map.len() == places));
+        for (map, score) in maps[1].iter().zip(scores.row(1)) {
+            assert!((map.iter().sum::<f64>() + score).abs() < 1e-5 * (1.0 + score.abs()), "{score}");
+            assert!(map.iter().all(|error| *error >= 0.0) && map.iter().any(|error| *error != map[0]));
+        }
+        // Of drawn latents the difference of two policies is left, as the constants are the same.
+        let (config, mut tensors) = network(DType::F64);
+        let moved = (tensors["conv_out.bias"].clone() + 0.1).unwrap();
+        tensors.insert("conv_out.bias".to_owned(), moved);
+        let other = Denoiser::frozen(config, tensors, prediction, SHAPE, acting(guidance)).unwrap();
+        let (others, other) =
+            (other.error_maps(&mdp, &episodes).unwrap(), other.score(&mdp, &episodes).unwrap().log_probs);
+        for step in 0..5 {
+            let of_maps: f64 = others[0][step].iter().zip(&maps[0][step]).map(|(theirs, ours)| theirs - ours).sum();
+            let of_scores = scores.row(0)[step] - other.row(0)[step];
+            assert!((of_maps - of_scores).abs() < 1e-4 * (1.0 + of_scores.abs()), "{step}: {of_maps} {of_scores}");
+            assert_eq!(of_scores == 0.0, [0, 4].contains(&step));
+        }
+    }
+}
+
 /// A stored trajectory has the score recorded when it was drawn, in every spacing, also where the last step leads only
 /// to the cleanest timestep (`set_alpha_to_one: false`) and so is stochastic.
 #[test]

@@ -1,7 +1,8 @@
-//! Measures of how well numbers of tokens find wrong tokens. They know no model.
+//! Measures of how well numbers of places find wrong places (tokens of an answer, pixels of a picture), and bootstrap
+//! intervals. They know no model.
 //!
-//! A token with less credit is a likelier error. Three measures are taken over examples, which are answers with a known
-//! wrong span: the area under the ROC curve and the average precision of all tokens together, and pointing accuracy.
+//! A place with less credit is a likelier error. Three measures are taken over examples, in each of which something is
+//! wrong: the area under the ROC curve and the average precision of all places together, and pointing accuracy.
 use std::ops::Range;
 
 use mdp::chance::{Noise, below};
@@ -54,13 +55,29 @@ impl Bootstrap {
 
     /// A statistic of weighted examples, with the 2.5% and 97.5% percentiles of its resamples. Resamples without a value
     /// are left out.
-    fn estimate(&self, statistic: impl Fn(&[f64]) -> Option<f64>) -> Option<Estimate> {
+    pub(crate) fn estimate(&self, statistic: impl Fn(&[f64]) -> Option<f64>) -> Option<Estimate> {
         let n = self.0.first().map_or(0, Vec::len);
         let value = statistic(&vec![1.0; n])?;
         let mut values: Vec<f64> = self.0.iter().filter_map(|counts| statistic(counts)).collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (percentile(&values, 0.025)?, percentile(&values, 0.975)?);
         Some(Estimate { value, low, high })
+    }
+}
+
+impl Bootstrap {
+    /// The ratio of two sums over examples.
+    pub(crate) fn ratio(&self, of: &[f64], to: &[f64]) -> Option<Estimate> {
+        let sum = |values: &[f64], weights: &[f64]| -> f64 { values.iter().zip(weights).map(|(v, w)| v * w).sum() };
+        self.estimate(|weights| {
+            let ratio = sum(of, weights) / sum(to, weights);
+            ratio.is_finite().then_some(ratio)
+        })
+    }
+
+    /// The mean over examples.
+    pub(crate) fn mean(&self, values: &[f64]) -> Option<Estimate> {
+        self.ratio(values, &vec![1.0; values.len()])
     }
 }
 
@@ -83,6 +100,15 @@ pub(crate) fn measure(examples: &[Labelled<'_>], bootstrap: &Bootstrap) -> Measu
         average_precision: bootstrap.estimate(|weights| sorted.average_precision(weights)),
         pointing: bootstrap.estimate(|weights| mean(&hits, weights)),
     }
+}
+
+/// The area under the ROC curve alone.
+///
+/// # Panics
+/// If the bootstrap is of another number of examples.
+pub(crate) fn auroc(examples: &[Labelled<'_>], bootstrap: &Bootstrap) -> Option<Estimate> {
+    let sorted = Sorted::of(examples);
+    bootstrap.estimate(|weights| sorted.auroc(weights))
 }
 
 /// Whether the token of least credit is wrong; of several the share of them that is.
@@ -247,6 +273,17 @@ mod tests {
             let Estimate { value, low, high } = estimate.unwrap();
             assert!(low < value && value < high);
         }
+    }
+
+    #[test]
+    fn ratios_are_of_sums_and_resamples_without_one_are_left_out() {
+        let bootstrap = Bootstrap::new(0, 3);
+        let ratio = bootstrap.ratio(&[1.0, 2.0, 3.0], &[2.0, 0.0, 2.0]).unwrap();
+        assert_eq!(ratio.value, 1.5);
+        assert!(ratio.low >= 0.5 && ratio.high.is_finite());
+        assert_eq!(bootstrap.ratio(&[1.0; 3], &[0.0; 3]), None);
+        assert_eq!(bootstrap.mean(&[1.0, 2.0, 6.0]).unwrap().value, 3.0);
+        assert_eq!(Bootstrap::new(0, 0).mean(&[]), None);
     }
 
     #[test]

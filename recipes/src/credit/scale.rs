@@ -1,10 +1,9 @@
 //! From credit to the strength of a colour.
-use super::{Credit, MEASURES};
 
-/// The share of tokens whose colour is not at its strongest.
+/// The share of numbers whose colour is not at its strongest.
 const WITHIN: f64 = 0.98;
 
-/// A scale from credit to the strength of a colour, the same for all answers.
+/// A scale from credit to the strength of a colour, the same for all examples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CreditScale {
     /// The credit that has no colour.
@@ -13,16 +12,14 @@ pub struct CreditScale {
     reach: f64,
 }
 
-impl Credit {
-    /// The scale of one kind of credit: differences have no colour at 0, other kinds at their median.
-    pub fn scale(&self, column: usize) -> CreditScale {
-        let is_level = ["policy", "reference", "position", "length"].contains(&MEASURES[column].0);
-        CreditScale::of(self.answers.iter().flat_map(|answer| answer.columns[column].1.iter().copied()), is_level)
-    }
-}
-
 impl CreditScale {
-    fn of(credit: impl Iterator<Item = f64>, is_level: bool) -> Self {
+    /// The scale of differences, which have no colour at 0.
+    pub fn of_differences(credit: impl Iterator<Item = f64>) -> Self {
+        Self::of(credit, false)
+    }
+
+    /// The scale of all these: a level has no colour at its median, a difference at 0.
+    pub(super) fn of(credit: impl Iterator<Item = f64>, is_level: bool) -> Self {
         let mut all: Vec<f64> = credit.collect();
         all.sort_by(f64::total_cmp);
         let middle = all.get(all.len() / 2).copied().filter(|_| is_level).unwrap_or(0.0);

@@ -48,6 +48,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
         },
         watched_caption: |seed, index| ChimeraProblem::new(seed).demonstration(Split::Validation, index).caption,
         fingerprint: |seed, n| format!("builtin:chimera-generator {seed} {n}"),
+        wrong_pixels: None,
     }],
     hybrid: Some(EmbeddedHybrid {
         template: TEMPLATE,

@@ -33,7 +33,12 @@ pub(crate) struct EmbeddedImages {
     pub(crate) watched_caption: fn(u64, u64) -> String,
     /// The cache-key part of `n` examples of a seed.
     pub(crate) fingerprint: fn(u64, usize) -> String,
+    /// Which pixels of a picture for a caption are wrong, where that is known.
+    pub(crate) wrong_pixels: Option<WrongPixels>,
 }
+
+/// A function from a caption and a picture to whether each pixel is wrong, row by row; `None` where it can't be said.
+pub(crate) type WrongPixels = fn(&str, &Pixels) -> Option<Vec<bool>>;
 
 /// A caption with one picture (a demonstration) or two (the better one first).
 pub(crate) struct ImageExample {

@@ -11,7 +11,7 @@ use datasets::synthetic::Split;
 
 use crate::settings::{Modality, Settings, Values};
 
-pub(crate) use data::{EmbeddedHybrid, EmbeddedImages, EmbeddedTexts, ImageExample, RefinedPair};
+pub(crate) use data::{EmbeddedHybrid, EmbeddedImages, EmbeddedTexts, ImageExample, RefinedPair, WrongPixels};
 pub(crate) use model::{EmbeddedModel, ModelKind, find_model, is_model};
 pub(crate) use oracle::{AnyOracle, Oracle, PictureOracle, WinRate};
 

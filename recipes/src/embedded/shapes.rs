@@ -1,4 +1,5 @@
 //! `builtin:shapes`: a denoiser draws captions; see [`datasets::synthetic::shapes`].
+use datasets::images::Pixels;
 use datasets::synthetic::shapes::{EDGE, Oracle as Judge, ShapesProblem, Scene, Split};
 
 use super::model::denoiser_files;
@@ -21,6 +22,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
             },
             watched_caption,
             fingerprint: |seed, n| format!("builtin:shapes {seed} {n} false"),
+            wrong_pixels: Some(wrong_pixels),
         },
         EmbeddedImages {
             name: "builtin:shapes-demonstrations",
@@ -32,6 +34,7 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
             },
             watched_caption,
             fingerprint: |seed, n| format!("builtin:shapes {seed} {n} true"),
+            wrong_pixels: Some(wrong_pixels),
         },
     ],
     hybrid: None,
@@ -51,6 +54,10 @@ pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
 
 fn watched_caption(seed: u64, index: u64) -> String {
     ShapesProblem::new(seed).pair(Split::Validation, index).caption
+}
+
+fn wrong_pixels(caption: &str, picture: &Pixels) -> Option<Vec<bool>> {
+    Judge::wrong_pixels(&Scene::from_caption(caption)?, picture)
 }
 
 /// Defaults by loss and scheme.

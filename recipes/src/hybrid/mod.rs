@@ -2,16 +2,17 @@
 pub(crate) mod data;
 pub(crate) mod eval;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use datasets::{DatasetError, Origin, Text, Tokenise};
 use mdp::hybrid::Hybrid;
 use mdp::token::TokenMdp;
-use models::Prompted;
 use models::causal::{CausalLm, GenerationConfig};
 use models::denoiser::{Denoiser, LatentShape, SamplerConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
+use models::{ModelError, Prompted};
 use policies::Pair;
 use train::diffusion::ImageMdp;
 
@@ -213,6 +214,18 @@ impl PromptFormat {
         let mut tokens = self.tokenise.continuation(&origin, &format!("{space}{refined}"))?;
         tokens.push(self.eos);
         Ok(tokens)
+    }
+
+    /// Reads a refined prompt's tokens: its text, and the characters that each token covers.
+    ///
+    /// # Errors
+    /// A tokenizer error.
+    pub(crate) fn read(&self, tokens: &[u32]) -> Result<(String, Vec<Range<usize>>), ModelError> {
+        let beginnings =
+            (1..=tokens.len()).map(|n| self.tokenizer.decode(&tokens[..n])).collect::<Result<Vec<_>, _>>()?;
+        let text = beginnings.last().cloned().unwrap_or_default();
+        let places = crate::credit::places(&text, &beginnings);
+        Ok((text, places))
     }
 
     /// The sampling settings of refined prompts.

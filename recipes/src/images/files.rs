@@ -42,6 +42,10 @@ impl Images for Pictures {
         let one = self.data.captioned(index)?;
         of_pixels(&one.caption, &[&one.image], &self.captions)
     }
+
+    fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
+        Ok(Some(self.data.caption(index)?))
+    }
 }
 
 /// Opens a file of pictures or a folder of shards.
@@ -81,6 +85,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
         captions: Arc::clone(&captions),
         rows: None,
         problem: None,
+        wrong_pixels: None,
         watched_captions,
         summary,
     })

@@ -54,6 +54,11 @@ impl Images for LatentImages {
         sides.extend(pair.rejected.map(|latent| Finished { latent, condition: rejected }));
         Ok(ImageExample { sides, preference: 1.0 })
     }
+
+    fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
+        let position = *self.positions.get(index).ok_or("there is no such example")?;
+        Ok(self.latents.caption(position).map(str::to_owned))
+    }
 }
 
 /// Converts a file's context into a denoiser's condition.
@@ -157,6 +162,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, values: &Values) -> Result<Imag
         fingerprint,
         captions: Arc::new(captions),
         problem: None,
+        wrong_pixels: None,
         watched_captions: Vec::new(),
         summary: String::new(),
     })

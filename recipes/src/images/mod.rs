@@ -15,7 +15,7 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 
 use crate::denoiser::{self, Loaded};
-use crate::embedded::{EmbeddedImages, EmbeddedProblem, is_embedded, listed};
+use crate::embedded::{EmbeddedImages, EmbeddedProblem, WrongPixels, is_embedded, listed};
 use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Modality, Scheme, Values};
 use crate::{Call, Failure, Reporter};
@@ -106,6 +106,10 @@ impl Images for DrawnImages {
         let example = (self.data.example)(self.seed, self.split, index as u64);
         of_pixels(&example.caption, &example.pictures.iter().collect::<Vec<_>>(), &self.captions)
     }
+
+    fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
+        Ok(Some((self.data.example)(self.seed, self.split, index as u64).caption))
+    }
 }
 
 /// An example whose latents are pixels.
@@ -127,6 +131,8 @@ pub(crate) struct ImageData {
     pub(crate) captions: Arc<Captions>,
     /// The embedded problem of its captions, whose oracle can judge pictures.
     pub(crate) problem: Option<&'static EmbeddedProblem>,
+    /// Which pixels of a picture for a caption are wrong, where the data know it.
+    pub(crate) wrong_pixels: Option<WrongPixels>,
     /// Captions of the samples that a run shows.
     watched_captions: Vec<String>,
     summary: String,
@@ -150,6 +156,11 @@ impl ImageData {
 
 /// Opens the images that `data.data` or `data.latents` names, for a denoiser.
 pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
+    open_split(loaded, Split::Train, call)
+}
+
+/// The same, of another split of embedded data; the training examples of the result are those of that split.
+pub(crate) fn open_split(loaded: &Loaded, split: Split, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
@@ -164,7 +175,7 @@ pub(crate) fn open(loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failur
             of_trajectories(Path::new(path), loaded)
         }
         None => Err(Failure::usage("`data.data` or `data.latents` is needed with `model.model`")),
-        Some(name) if is_embedded(name) => embedded(name, loaded, values),
+        Some(name) if is_embedded(name) => embedded(name, split, loaded, values),
         Some(name) if is_pair_folder(Path::new(name)) => pairs::open(Path::new(name), loaded, call),
         Some(name) => files::open(Path::new(name), loaded, call),
     }
@@ -191,13 +202,14 @@ fn of_trajectories(path: &Path, loaded: &Loaded) -> Result<ImageData, Failure> {
         captions: Arc::new(Captions::new(loaded, shape)),
         rows: None,
         problem: None,
+        wrong_pixels: None,
         watched_captions,
         summary: format!("{} pairs of {} trajectories", file.pairs().len(), file.len()),
     })
 }
 
 /// Opens embedded pictures.
-fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
+fn embedded(name: &str, split: Split, loaded: &Loaded, values: &Values) -> Result<ImageData, Failure> {
     let Some((data, problem)) = EmbeddedImages::all().find(|(data, _)| data.name == name) else {
         let known = listed(EmbeddedImages::all().map(|(data, _)| data.name));
         return Err(Failure::usage(format!("there is no embedded data `{name}` of images; there are {known}")));
@@ -211,7 +223,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, F
     let n = values.data.limit().unwrap_or(data.usual_n);
     let n_held_out = values.train.eval_examples();
     Ok(ImageData {
-        train: part(Split::Train, n),
+        train: part(split, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
         shape,
         fingerprint: format!("{} {}", (data.fingerprint)(seed, n), loaded.encoders_fingerprint()?),
@@ -219,6 +231,7 @@ fn embedded(name: &str, loaded: &Loaded, values: &Values) -> Result<ImageData, F
         rows: None,
         // A hybrid's generator is trained on refined prompts, and its oracle reads requests.
         problem: (problem.modality == Modality::Diffusion).then_some(problem),
+        wrong_pixels: data.wrong_pixels,
         watched_captions: (0..64).map(|index| (data.watched_caption)(seed, index)).collect(),
         summary: String::new(),
     })

@@ -34,6 +34,11 @@ impl Images for JudgedImages {
         let [better, worse] = preference.order();
         Ok(ImageExample { sides: vec![side(better)?, side(worse)?], preference: preference.strength() })
     }
+
+    fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
+        let row = *self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?;
+        Ok(Some(request(&self.judged, row).to_owned()))
+    }
 }
 
 /// The distinct captions of some pairs, in order.
@@ -82,6 +87,7 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
         captions: Arc::clone(&captions),
         rows: None,
         problem: None,
+        wrong_pixels: None,
         watched_captions,
         summary: format!("; latents of {shape}"),
     })

@@ -6,7 +6,8 @@ use super::{CREDIT, Key, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::credit::html, CREDIT).only(Modality::Token),
+    key(&at::credit::html, CREDIT),
     key(&at::credit::reward_model, CREDIT).only(Modality::Token),
-    key(&at::credit::show, CREDIT).only(Modality::Token),
+    key(&at::credit::timestep_bins, CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::credit::show, CREDIT),
 ];

@@ -6,46 +6,50 @@ use crate::settings::{Modality, at};
 use super::needs::Data::{Absent, Files, Latents, Pairs};
 use super::needs::Need::{From, NotOne, One, Such, With, Without};
 use super::needs::{ANY, DIFFUSION, HYBRID, When};
-use super::{DATA, INSPECT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
+use super::{CREDIT, DATA, INSPECT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::model::prediction, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::scheduler, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid(),
-    key(&at::data::latents, TRAIN | SCORE).only(Modality::Diffusion).when(&[
+    key(&at::model::prediction, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::model::scheduler, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::data::latents, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).when(&[
         When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         When(TRAIN, ANY, NotOne(&at::diffusion::scheme, &["trajectory"])),
     ]),
-    key(&at::data::image_size, DATA | SAMPLE | SEARCH)
-        .only(Modality::Diffusion)
-        .in_hybrid()
-        .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files, Pairs])), When(INSPECT, ANY, From(&[Absent, Files]))]),
+    key(&at::data::image_size, DATA | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+        When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files, Pairs])),
+        When(INSPECT, ANY, From(&[Absent, Files])),
+    ]),
     key(&at::data::flip, TRAIN).only(Modality::Diffusion).when(&[When(TRAIN, ANY, From(&[Files]))]),
     key(&at::data::flip_sides, TRAIN).only(Modality::Diffusion).when(&[When(TRAIN, ANY, From(&[Files]))]),
-    key(&at::data::transparency, DATA)
+    key(&at::data::transparency, DATA | CREDIT)
         .only(Modality::Diffusion)
-        .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
-    key(&at::data::exif, DATA)
+        .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
+    key(&at::data::exif, DATA | CREDIT)
         .only(Modality::Diffusion)
-        .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
-    key(&at::data::resize_filter, DATA)
+        .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
+    key(&at::data::resize_filter, DATA | CREDIT)
         .only(Modality::Diffusion)
-        .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
-    key(&at::data::resize_rounding, DATA)
+        .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
+    key(&at::data::resize_rounding, DATA | CREDIT)
         .only(Modality::Diffusion)
-        .when(&[When(TRAIN | SCORE, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
-    key(&at::data::on_bad_image, DATA).only(Modality::Diffusion).when(&[When(DATA, ANY, From(&[Files]))]),
-    key(&at::data::latent_cache, TRAIN | SCORE).only(Modality::Diffusion).when(&[
-        When(TRAIN | SCORE, ANY, From(&[Files])),
+        .when(&[When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, From(&[Files]))]),
+    key(&at::data::on_bad_image, DATA | CREDIT).only(Modality::Diffusion).when(&[When(
+        DATA | CREDIT,
+        ANY,
+        From(&[Files]),
+    )]),
+    key(&at::data::latent_cache, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).when(&[
+        When(TRAIN | SCORE | CREDIT, ANY, From(&[Files])),
         When(
-            TRAIN | SCORE,
+            TRAIN | SCORE | CREDIT,
             ANY,
             Such(|here| here.encodes(), "is for models with an autoencoder (vae/), and this one has none"),
         ),
     ]),
     key(&at::diffusion::scheme, TRAIN).only(Modality::Diffusion),
-    key(&at::diffusion::draws_per_pair, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[When(
-        TRAIN | SCORE,
+    key(&at::diffusion::draws_per_pair, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[When(
+        TRAIN | SCORE | CREDIT,
         ANY,
         Without(&at::diffusion::draws, "it gives every draw"),
     )]),
@@ -53,10 +57,10 @@ pub(super) const KEYS: &[Key] = &[
         When(TRAIN, DIFFUSION, NotOne(&at::diffusion::scheme, &["trajectory"])),
         When(TRAIN, ANY, Without(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::draws, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::draws, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         When(TRAIN, DIFFUSION, NotOne(&at::diffusion::scheme, &["trajectory"])),
         When(TRAIN, ANY, Without(&at::rounds::rounds, "every round has other pairs")),
-        When(TRAIN | SCORE, DIFFUSION, From(&[Latents])),
+        When(TRAIN | SCORE | CREDIT, DIFFUSION, From(&[Latents])),
     ]),
     key(&at::diffusion::timesteps, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
         When(TRAIN, DIFFUSION, NotOne(&at::diffusion::scheme, &["trajectory"])),
@@ -74,27 +78,27 @@ pub(super) const KEYS: &[Key] = &[
         When(TRAIN, DIFFUSION, NotOne(&at::diffusion::scheme, &["trajectory"])),
         When(TRAIN, ANY, Without(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::reduction, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::reduction, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         When(SCORE, DIFFUSION, With(&[&at::model::reference])),
         When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
     ]),
-    key(&at::diffusion::half, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::half, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         When(TRAIN, DIFFUSION, One(&at::diffusion::scheme, &["forward"])),
         When(SCORE, DIFFUSION, With(&[&at::model::reference])),
         When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
     ]),
-    key(&at::diffusion::horizon, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::horizon, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         When(TRAIN, DIFFUSION, NotOne(&at::diffusion::scheme, &["trajectory"])),
         When(SCORE, DIFFUSION, With(&[&at::model::reference])),
         When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
     ]),
-    key(&at::diffusion::omega, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::omega, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         When(TRAIN, DIFFUSION, One(&at::diffusion::scheme, &["forward"])),
         When(SCORE, DIFFUSION, With(&[&at::model::reference])),
         When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
     ]),
-    key(&at::diffusion::min_snr_gamma, TRAIN | SCORE).only(Modality::Diffusion).in_hybrid().when(&[
-        When(TRAIN | SCORE, ANY, One(&at::diffusion::omega, &["min-snr"])),
+    key(&at::diffusion::min_snr_gamma, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+        When(TRAIN | SCORE | CREDIT, ANY, One(&at::diffusion::omega, &["min-snr"])),
         When(SCORE, DIFFUSION, With(&[&at::model::reference])),
         When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
     ]),

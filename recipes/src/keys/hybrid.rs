@@ -6,19 +6,19 @@ use crate::settings::{Modality, at};
 use super::needs::Data::Embedded;
 use super::needs::Need::{From, NotOne, One, Such, With, Without};
 use super::needs::{ANY, FIXED, When};
-use super::{Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
+use super::{CREDIT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::hybrid::refiner, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Hybrid),
-    key(&at::hybrid::generator, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Hybrid),
-    key(&at::hybrid::refiner_reference, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Hybrid).when(&[
+    key(&at::hybrid::refiner, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
+    key(&at::hybrid::generator, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
+    key(&at::hybrid::refiner_reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
         When(SEARCH, ANY, One(&at::search::score, &["implicit"])),
         When(TRAIN, ANY, NotOne(&at::objective::name, &["sft"])),
         When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED)),
         When(SAMPLE, ANY, With(&[&at::label::pairs])),
     ]),
-    key(&at::hybrid::generator_reference, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Hybrid).when(&[
+    key(&at::hybrid::generator_reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
         When(SEARCH, ANY, One(&at::search::score, &["implicit"])),
         When(TRAIN, ANY, NotOne(&at::objective::name, &["sft"])),
         When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED)),
@@ -30,7 +30,7 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         NotOne(&at::hybrid::update, &["generator"]),
     )]),
-    key(&at::hybrid::template, TRAIN | SCORE | SAMPLE | SEARCH).only(Modality::Hybrid),
+    key(&at::hybrid::template, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
     key(&at::sample::null_share, SAMPLE | TRAIN).only(Modality::Hybrid).off("0").when(&[
         When(
             TRAIN,

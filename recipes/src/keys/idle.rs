@@ -87,7 +87,7 @@ fn data(values: &Values, verb: Verbs) -> Data {
     if verb == TRAIN && values.rounds.rounds.is_some() {
         return Data::Pairs;
     }
-    if verb & (TRAIN | SCORE) != 0 && is_diffusion && values.data.latents.is_some() {
+    if verb & (TRAIN | SCORE | CREDIT) != 0 && is_diffusion && values.data.latents.is_some() {
         return Data::Latents;
     }
     if verb == TRAIN && is_diffusion && values.diffusion.trajectories.is_some() {

@@ -37,7 +37,7 @@ pub const LABEL: Verbs = 16;
 pub const JUDGE: Verbs = 32;
 /// Searching.
 pub const SEARCH: Verbs = 64;
-/// Laying the reward on tokens.
+/// Laying the reward on decisions.
 pub const CREDIT: Verbs = 128;
 /// Pages about runs.
 pub const REPORT: Verbs = 256;

@@ -2,16 +2,64 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datasets::synthetic::Split;
 use mdp::EpisodeOf;
 use models::denoiser::Denoiser;
 use objectives::Comparison;
 use policies::Policy;
-use train::diffusion::{ImageMdp, ImageSource, Scheme};
+use train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Units};
 use train::{Source, can_write, write_lines};
 
 use super::{PictureScore, PictureScores, Scored, Scores};
 use crate::denoiser::{self, Loaded};
-use crate::{Call, Failure, draws, images};
+use crate::images::{self, ImageData};
+use crate::{Call, Failure, draws};
+
+/// A denoiser and its reference, with the images and draws to score them on.
+pub(crate) struct PictureScoring {
+    pub(crate) loaded: Loaded,
+    pub(crate) data: ImageData,
+    pub(crate) mdp: ImageMdp,
+    pub(crate) policy: Denoiser,
+    pub(crate) reference: Option<Denoiser>,
+    draws: DrawPlan,
+    units: Units,
+}
+
+impl PictureScoring {
+    /// Loads what the settings name; of embedded data, a split.
+    ///
+    /// # Errors
+    /// Settings that make no sense; models and data that can't be read or do not fit each other.
+    pub(crate) fn open(name: &str, split: Split, call: &Call<'_>) -> Result<Self, Failure> {
+        let values = &call.values;
+        let units = draws::units(values)?;
+        let loaded = denoiser::load(name, values)?;
+        let data = images::open_split(&loaded, split, call)?;
+        let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), data.shape.size());
+        let frozen = |loaded: &Loaded| -> Result<Denoiser, Failure> {
+            loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
+        };
+        let policy = frozen(&loaded)?;
+        let reference = match values.model.reference() {
+            Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
+            None => None,
+        };
+        let given = match values.diffusion.draws() {
+            Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
+            None => None,
+        };
+        let draws = draws::for_scores(values, given)?;
+        Ok(Self { loaded, data, mdp, policy, reference, draws, units })
+    }
+
+    /// The images as episodes of decisions with weights, at their draws.
+    pub(crate) fn source<F: FromImages>(&self) -> ImageSource<'_, F> {
+        let (images, mdp, draws) = (self.data.train.as_ref(), self.mdp.clone(), self.draws.clone());
+        ImageSource::new(images, mdp, draws, self.units, Scheme::Forward)
+            .of_prediction(self.loaded.scheduler.prediction)
+    }
+}
 
 pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
     let values = &call.values;
@@ -22,31 +70,14 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
     let beta = super::beta(values)?;
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
-    let units = draws::units(values)?;
-    let loaded = denoiser::load(name, values)?;
-    let data = images::open(&loaded, call)?;
-    let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), data.shape.size());
-    let frozen = |loaded: &Loaded| -> Result<Denoiser, Failure> {
-        loaded.frozen(data.shape, denoiser::acting(values, loaded, data.shape)?)
-    };
-    let policy = frozen(&loaded)?;
-    let reference = match values.model.reference() {
-        Some(other) => Some(frozen(&denoiser::load_reference(other, &loaded, values)?)?),
-        None => None,
-    };
-    let given = match values.diffusion.draws() {
-        Some(path) => Some(draws::read_given(path.as_ref(), values, mdp.schedule.len())?),
-        None => None,
-    };
-    let draws = draws::for_scores(values, given)?;
-    let source = ImageSource::<Comparison>::new(data.train.as_ref(), mdp.clone(), draws, units, Scheme::Forward)
-        .of_prediction(loaded.scheduler.prediction);
+    let opened = PictureScoring::open(name, Split::Train, call)?;
+    let source = opened.source::<Comparison>();
     let bar = call.reporter.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
-        let scores = score_pair(&mdp, &policy, reference.as_ref(), &item.episodes, beta).map_err(failed)?;
+        let scores = score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)?;
         lines.push(Scored { index: index as u64, scores: Scores::Pictures(scores) });
         bar.inc(1);
     }

@@ -5,14 +5,68 @@ use mdp::hybrid::{Half, Runs};
 use mdp::{EpisodeOf, Steps};
 use objectives::Comparison;
 use policies::{BoxError, Pair, Policy};
-use train::diffusion::{ImageSource, Scheme};
+use train::diffusion::{ImageSource, Scheme, Units};
 use train::hybrid::HybridSource;
 use train::token::TokenSource;
 use train::{Source, can_write, write_lines};
 
 use super::{RefinedScore, RefinedScores, Scored, Scores};
-use crate::hybrid::{Files, Frozen, NAMES, PromptedMdp, data, weights};
+use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, data, weights};
+use crate::settings::Values;
 use crate::{Call, Failure, denoiser, draws};
+
+/// The pairs of a hybrid as episodes of both halves.
+pub(crate) type Pairs<'a> =
+    HybridSource<'a, TokenSource<'a, Comparison>, ImageSource<'a, Comparison>, models::Prompted>;
+
+/// A refiner and a generator and their references, which pairs are scored by.
+pub(crate) struct Halves {
+    pub(crate) files: Files,
+    pub(crate) mdp: PromptedMdp,
+    pub(crate) policy: Models,
+    pub(crate) reference: Option<Frozen>,
+    weights: (f64, f64),
+    units: Units,
+}
+
+impl Halves {
+    /// Loads what the settings name.
+    ///
+    /// # Errors
+    /// Settings that make no sense; models that can't be read or do not fit each other.
+    pub(crate) fn load(call: &mut Call<'_>) -> Result<Self, Failure> {
+        crate::hybrid::general_presets(&mut call.values);
+        let weights = weights(&call.values)?;
+        let files = Files::load(&mut call.values)?;
+        let values = &call.values;
+        let (mdp, units) = (files.mdp()?, draws::units(values)?);
+        let acting = denoiser::acting(values, &files.generator, files.shape)?;
+        let policy = Pair::new(files.refiner.clone().frozen()?, files.generator.frozen(files.shape, acting)?);
+        let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
+        let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
+        Ok(Self { files, mdp, policy, reference, weights, units })
+    }
+
+    /// Pairs as episodes, with the draws that the settings ask for.
+    ///
+    /// # Errors
+    /// Draws that do not fit the pairs.
+    pub(crate) fn source<'a>(&'a self, pairs: &'a data::PairData<'a>, values: &Values) -> Result<Pairs<'a>, Failure> {
+        let inner = &self.mdp.inner;
+        let given = match values.diffusion.draws() {
+            Some(path) => {
+                Some(draws::read_given_for(path.as_ref(), (pairs.len(), self.files.shape), inner.schedule.len())?)
+            }
+            None => None,
+        };
+        let draws = draws::for_scores(values, given)?;
+        let words = TokenSource::new(pairs, self.mdp.outer.max_length);
+        let pictures = ImageSource::new(pairs, inner.clone(), draws, self.units, Scheme::Forward)
+            .of_prediction(self.files.generator.scheduler.prediction);
+        HybridSource::new(&self.mdp, (words, pictures), self.weights, NAMES)
+            .map_err(|error| Failure::failed(error.to_string()))
+    }
+}
 
 pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
     if call.values.data.data().is_none() {
@@ -20,35 +74,15 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
     }
     let out = call.values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
-    crate::hybrid::general_presets(&mut call.values);
-    let (beta, gamma) = weights(&call.values)?;
-    let files = Files::load(&mut call.values)?;
-    let values = &call.values;
-    let (mdp, units) = (files.mdp()?, draws::units(values)?);
-    let opened = data::open(&files, &mdp.handoff, call)?;
-    let acting = denoiser::acting(values, &files.generator, files.shape)?;
-    let policy = Pair::new(files.refiner.clone().frozen()?, files.generator.frozen(files.shape, acting)?);
-    let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
-    let reference = if named == [false; 2] { None } else { Some(files.reference(values)?) };
-    let shape = files.shape;
-    let given = match values.diffusion.draws() {
-        Some(path) => {
-            Some(draws::read_given_for(path.as_ref(), (opened.train.len(), shape), mdp.inner.schedule.len())?)
-        }
-        None => None,
-    };
-    let draws = draws::for_scores(values, given)?;
-    let words = TokenSource::<Comparison>::new(&opened.train, mdp.outer.max_length);
-    let pictures = ImageSource::<Comparison>::new(&opened.train, mdp.inner.clone(), draws, units, Scheme::Forward)
-        .of_prediction(files.generator.scheduler.prediction);
-    let source = HybridSource::new(&mdp, (words, pictures), (beta, gamma), NAMES)
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    let halves = Halves::load(call)?;
+    let opened = data::open(&halves.files, &halves.mdp.handoff, call)?;
+    let source = halves.source(&opened.train, &call.values)?;
     let bar = call.reporter.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
         let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
         let episodes = source.item(index).map_err(failed)?.episodes;
-        let scores = score_pair(&mdp, &policy, reference.as_ref(), &episodes).map_err(failed)?;
+        let scores = score_pair(&halves.mdp, &halves.policy, halves.reference.as_ref(), &episodes).map_err(failed)?;
         lines.push(Scored { index: index as u64, scores: Scores::Refined(scores) });
         bar.inc(1);
     }

@@ -1,6 +1,6 @@
 //! `score`.
-mod diffusion;
-mod hybrid;
+pub(crate) mod diffusion;
+pub(crate) mod hybrid;
 mod scored;
 mod token;
 
@@ -31,9 +31,9 @@ pub fn score(mut call: Call<'_>) -> Result<Vec<Scored>, Failure> {
 }
 
 /// beta, the strength of the pull to the reference, which multiplies margins.
-fn beta(values: &Values) -> Result<f64, Failure> {
+pub(crate) fn beta(values: &Values) -> Result<f64, Failure> {
     let beta = values.objective.beta();
-    if beta > 0.0 {
+    if beta > 0.0 && beta.is_finite() {
         Ok(beta)
     } else {
         Err(Failure::usage(format!("`objective.beta` takes a positive number, not {beta}")))

@@ -1,13 +1,15 @@
 use super::section;
 
 section! {
-    /// Which tokens of an answer the reward is laid on.
+    /// Which decisions the reward is laid on: tokens of an answer, steps and regions of a picture.
     credit: Credit {
         /// A page of heat maps, in one file
         html: Option<String> = None, "html";
         /// The folder of a reward model, whose differences between beginnings of an answer are measured too
         reward_model: Option<String> = None, "reward-model";
-        /// Answers shown in the terminal
+        /// Equal parts of the timesteps whose rewards are told apart
+        timestep_bins: usize = 8, "timestep-bins";
+        /// Answers shown in the terminal; of pictures, their rewards
         show: usize = 4, "show-answers";
     }
 }

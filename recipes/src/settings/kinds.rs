@@ -120,6 +120,15 @@ kinds! {
 
     /// A page about runs.
     Reporting: REPORT, None, { run: Run, report: Report }
+    /// Credit assignment by a denoiser and its reference.
+    DiffusionCredit: CREDIT, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
+    }
+
+    /// Credit assignment by a refiner, a generator and their references.
+    HybridCredit: CREDIT, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
+    }
 }
 
 #[cfg(test)]

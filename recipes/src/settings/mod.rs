@@ -79,7 +79,7 @@ pub struct Settings {
     pub rounds: Rounds,
     /// The judge of pairs.
     pub judge: Judge,
-    /// Which tokens of an answer the reward is laid on.
+    /// Which decisions the reward is laid on.
     pub credit: Credit,
     /// Pages about runs.
     pub report: Report,

@@ -60,6 +60,14 @@ pub trait Images {
 
     /// The example at `index`; repeated calls return the same.
     fn example(&self, index: usize) -> Result<ImageExample, BoxError>;
+
+    /// The caption of the example at `index`, where it is known.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn caption(&self, _index: usize) -> Result<Option<String>, BoxError> {
+        Ok(None)
+    }
 }
 
 impl Images for Vec<ImageExample> {

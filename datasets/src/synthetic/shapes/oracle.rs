@@ -68,6 +68,8 @@ impl Oracle {
     pub const RESIDUAL_LIMIT: f64 = 0.15;
     /// Penalty per unit of residual above the limit.
     pub const MESS_PRICE: f64 = 2.0;
+    /// Maximum difference of a right pixel's channel, a quarter of the range from -1 to 1.
+    pub const PIXEL_LIMIT: f32 = 0.5;
     /// Scores within this difference are a tie, so that noise does not decide.
     pub const TIE: f64 = 0.1;
 
@@ -102,6 +104,19 @@ impl Oracle {
     /// `score = right - min(1, 2 * max(0, residual - 0.15))`, with `right` of the four attributes as wanted.
     pub fn score(wanted: &Scene, pixels: &Pixels) -> f64 {
         Self::read(pixels).score(wanted)
+    }
+
+    /// Finds the pixels that differ from the right image: the request rendered on the background that is seen. The pixels
+    /// of what is missing are wrong too, as a shape in the wrong place leaves another place empty.
+    ///
+    /// A pixel differs by more than [`Oracle::PIXEL_LIMIT`] in a channel. Row by row; `None` for an image of another
+    /// size, with non-finite values, or whose background is not recognised.
+    pub fn wrong_pixels(wanted: &Scene, pixels: &Pixels) -> Option<Vec<bool>> {
+        let background = Self::read(pixels).background?;
+        let right = Scene { background, ..*wanted }.render();
+        let differs = |(found, right): (&f32, &f32)| (found.clamp(-1.0, 1.0) - right).abs() > Self::PIXEL_LIMIT;
+        let places = pixels.values().chunks_exact(Pixels::CHANNELS).zip(right.values().chunks_exact(Pixels::CHANNELS));
+        Some(places.map(|(found, right)| found.iter().zip(right).any(differs)).collect())
     }
 
     /// Compares two images of the same request by score; within [`Oracle::TIE`] they are tied.

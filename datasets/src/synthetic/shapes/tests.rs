@@ -78,6 +78,31 @@ fn a_mess_costs_and_a_trace_of_noise_is_a_tie() {
     assert!((score - 3.734).abs() < 0.114, "{score}");
 }
 
+#[test]
+fn wrong_pixels_are_those_that_differ_from_the_right_picture() {
+    let mut without = 0;
+    for index in 0..300 {
+        let pair = Problem::new(0).pair(Split::Test, index);
+        let wanted = Scene::from_caption(&pair.caption).expect("a caption");
+        let (right, wrong) = (pair.chosen.render(), pair.rejected.render());
+        assert_eq!(Oracle::wrong_pixels(&wanted, &right), Some(vec![false; EDGE * EDGE]));
+        let found = Oracle::wrong_pixels(&wanted, &wrong).expect("a background");
+        let differs = |at: usize| (0..3).any(|c| (right.values()[3 * at + c] - wrong.values()[3 * at + c]).abs() > 0.5);
+        assert!((0..EDGE * EDGE).all(|at| found[at] == differs(at)), "{}", pair.caption);
+        // Never most of the picture; a small disc and a small square differ too little anywhere.
+        let n = found.iter().filter(|is_wrong| **is_wrong).count();
+        assert!(n < 140, "{}: {n}", pair.caption);
+        without += usize::from(n == 0);
+        // A little noise makes no pixel wrong.
+        let other = Oracle::wrong_pixels(&wanted, &noisy(&right, 0.05, index)).expect("a background");
+        assert!(!other.contains(&true), "{}", pair.caption);
+    }
+    assert!(without < 10, "{without}");
+    let wanted = Scene::from_caption("a large red square in the middle").expect("a caption");
+    assert_eq!(Oracle::wrong_pixels(&wanted, &blank(f32::NAN)), None);
+    assert_eq!(Oracle::wrong_pixels(&wanted, &Pixels::from_fn(8, 8, |_, _, _| 0.0)), None);
+}
+
 /// A generated shape is seldom exactly where the renderer puts it, and its colours are a little off.
 #[test]
 fn a_pale_shape_one_pixel_off_is_still_read() {

@@ -217,3 +217,51 @@ fn models_can_be_sent_and_shared() {
     check::<CausalConfig>();
     check::<super::GenerationConfig>();
 }
+
+/// The logits of a state by log Z and log-probabilities, and by the decoder itself: log Z is that of the whole vocabulary.
+#[test]
+fn a_log_partition_is_that_of_the_logits() {
+    for (name, config) in configs() {
+        let policy = frozen(config, 2, DType::F64);
+        // More states than a batch has, of different lengths, some of which share a prefix.
+        let said = |n: u32| (0..n % 9).map(|at| (at * 5 + n) % 21).collect::<Vec<u32>>();
+        let states: Vec<TokenState> = (0..70)
+            .map(|n| {
+                let mut state = TokenState::new(Arc::from([n % 3 + 1, 4]));
+                for token in said(n) {
+                    state = mdp::Mdp::step(&MDP, &state, &token);
+                }
+                state
+            })
+            .collect();
+        let found = policy.log_partitions(&MDP, &states).unwrap();
+        assert_eq!(found.len(), states.len());
+        let logits = policy.next_logits(&MDP, &states).unwrap();
+        for ((state, log_z), logits) in states.iter().zip(&found).zip(&logits) {
+            let direct = logits.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>().ln();
+            assert!((log_z - direct).abs() < 1e-5, "{name}: {log_z} {direct}");
+            // A token's log-probability is its logit less log Z.
+            let episodes: Vec<_> = [3, 17].map(|token| Episode::whole(state.clone(), vec![token])).into();
+            let log_probs = policy.score(&MDP, &episodes).unwrap().log_probs;
+            for (token, log_prob) in [3, 17].into_iter().zip(log_probs.values()) {
+                let by_logit = f64::from(logits[token]) - log_z;
+                assert!((by_logit - log_prob).abs() < 1e-4, "{name}: {by_logit} {log_prob}");
+            }
+        }
+        // Alone as among others, and nothing of nothing.
+        assert!((policy.log_partitions(&MDP, &states[40..41]).unwrap()[0] - found[40]).abs() < 1e-4);
+        assert!(policy.log_partitions(&MDP, &[]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_log_partition_that_is_no_number_is_refused() {
+    let config = config("llama untied");
+    let mut tensors = tensors(&config, 1, DType::F32);
+    let head = tensors.keys().find(|name| name.contains("lm_head") || name.contains("embed_out")).unwrap().clone();
+    let broken = (tensors[&head].clone() * f64::NAN).unwrap();
+    tensors.insert(head, broken);
+    let policy = CausalLm::frozen(config, tensors).unwrap();
+    let said = policy.log_partitions(&MDP, &[TokenState::new(Arc::from([1, 4]))]).unwrap_err().to_string();
+    assert!(said.contains("a log-partition"), "{said}");
+}

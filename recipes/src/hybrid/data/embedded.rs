@@ -46,8 +46,8 @@ impl PairSource for EmbeddedPairs {
 /// Opens the pairs of an embedded problem.
 pub(super) fn open<'a>(
     name: &str,
-    files: &'a Files,
-    handoff: &'a Prompted,
+    split: Split,
+    (files, handoff): (&'a Files, &'a Prompted),
     values: &Values,
 ) -> Result<HybridData<'a>, Failure> {
     let Some((problem, hybrid)) = find(name).and_then(|problem| Some((problem, problem.hybrid.as_ref()?))) else {
@@ -71,7 +71,7 @@ pub(super) fn open<'a>(
         PairData { rows: (0..pairs.len()).collect(), pairs, prompt_format: &files.prompt_format, handoff }
     };
     Ok(HybridData {
-        train: part(Split::Train, n),
+        train: part(split, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
         fingerprint: format!("{name} {seed} {n} {null_share}"),
         problem: Some(problem),

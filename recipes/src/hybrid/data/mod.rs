@@ -5,6 +5,7 @@ mod embedded;
 use std::path::Path;
 use std::sync::Arc;
 
+use datasets::synthetic::Split;
 use datasets::{Example, ExampleKind};
 use mdp::chance::{Order, derived_seed};
 use mdp::diffusion::Latent;
@@ -80,6 +81,11 @@ impl PairData<'_> {
         Ok(requests)
     }
 
+    /// The request of an example.
+    pub(crate) fn request(&self, index: usize) -> Result<String, BoxError> {
+        self.pairs.request(self.row(index)?)
+    }
+
     fn row(&self, index: usize) -> Result<usize, BoxError> {
         Ok(*self.rows.get(index).ok_or_else(|| format!("there is no example {index}"))?)
     }
@@ -136,13 +142,23 @@ impl Images for PairData<'_> {
 
 /// Opens the pairs of `data.data`.
 pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
+    open_split(files, handoff, Split::Train, call)
+}
+
+/// The same, of another split of embedded data; the training pairs of the result are those of that split.
+pub(crate) fn open_split<'a>(
+    files: &'a Files,
+    handoff: &'a Prompted,
+    split: Split,
+    call: &Call<'_>,
+) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     match values.data.data() {
         None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
-        Some(name) if is_embedded(name) => embedded::open(name, files, handoff, values),
+        Some(name) if is_embedded(name) => embedded::open(name, split, (files, handoff), values),
         Some(name) => disk::open(Path::new(name), files, handoff, call),
     }
 }

@@ -1,5 +1,6 @@
 //! The summary of credit made by hand.
 use super::*;
+use crate::credit::Estimate;
 
 /// An answer of four tokens and its end: `a`, ` b` (wrong), and two halves of one character.
 fn answer(wrong: Option<Vec<bool>>, ratio: [f64; 5]) -> CreditedAnswer {
@@ -28,7 +29,7 @@ fn only_answers_with_wrong_spans_count_and_end_tokens_do_not() {
         answer(wrong, [0.5, -1.0, -2.0, 0.25, -9.0]),
     ];
     let summary = summarise(&answers, 0).unwrap();
-    assert_eq!((summary.answers, summary.tokens, summary.wrong), (2, 8, 2));
+    assert_eq!((summary.examples, summary.places, summary.wrong), (2, 8, 2));
     let row = &summary.rows[0];
     let value = |estimate: Option<Estimate>| estimate.unwrap().value;
     // -2 is right and the least; then both wrong ones tie: 5 of 6 right ones are above. One threshold of 2 in 3.
