@@ -26,7 +26,7 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let files = Files::load(&mut call.values)?;
     let values = &call.values;
     let (mdp, units) = (files.mdp()?, draws::units(values)?);
-    let opened = data::open(&files, &mdp.handoff, call)?;
+    let opened = data::open(&files, &mdp.handoff, call, None)?;
     let acting = denoiser::acting(values, &files.generator, files.shape)?;
     let policy = Pair::new(files.refiner.clone().frozen()?, files.generator.frozen(files.shape, acting)?);
     let named = [values.hybrid.refiner_reference(), values.hybrid.generator_reference()].map(|name| name.is_some());
