@@ -3,6 +3,7 @@
 mod bad_data;
 mod bad_models;
 mod bad_settings;
+mod completions;
 mod contracts;
 mod credit;
 mod hybrid;
@@ -18,6 +19,7 @@ mod pictures;
 mod resume;
 mod rewards;
 mod rounds;
+mod sample_search;
 mod search;
 mod training;
 
