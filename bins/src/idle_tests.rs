@@ -76,8 +76,8 @@ fn tensors(names: &[&'static str], shape: &[usize]) -> Vec<u8> {
 const SHORT: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 --n-samples 1 --eval-share 0.3";
 
 /// Settings of a short round.
-const ROUND: &str = "--round-pairs 2 --eval-examples 2 --batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 \
-                     --n-samples 1";
+const ROUND: &str = "--round-pairs 2 --eval-examples 2 --batch-size 2 --micro-batch-size 2 --max-steps 1 \
+                     --warmup-steps 0 --n-samples 1";
 
 /// Settings of a one-step run that shows no samples.
 const BARE: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0";
@@ -196,8 +196,10 @@ fn what_the_table_says_is_read_is_read() {
     for (number, line) in LINES.iter().enumerate() {
         let out = if line.starts_with("train") { format!("--out @run{number}") } else { String::new() };
         let short = SHORT.replace(" --eval-share 0.3", "");
-        let arguments =
-            format!("{} {out}", line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE).replace("ROUND", ROUND));
+        let arguments = format!(
+            "{} {out}",
+            line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE).replace("ROUND", ROUND)
+        );
         reads::take();
         let done = scene.run(&arguments);
         assert!(done.is_ok() || line.contains("@nowhere"), "{line}: {}", done.unwrap_err());

@@ -33,7 +33,9 @@ impl JudgedPairs {
             let (found, wanted) = (folder.modality(), modalities.first().copied().unwrap_or_default());
             let lacks_prompts = (found, wanted) == (Modality::Diffusion, Modality::Hybrid);
             let hint = if lacks_prompts { "; `hybrid.complete_refinements` gives them refined prompts" } else { "" };
-            return Err(Failure::failed(format!("{name}: {found} pairs, `run.mdp` {wanted} takes {wanted} ones{hint}")));
+            return Err(Failure::failed(format!(
+                "{name}: {found} pairs, `run.mdp` {wanted} takes {wanted} ones{hint}"
+            )));
         }
         let n = folder.len();
         if values.data.all_pairs() {

@@ -43,7 +43,10 @@ fn completions(scene: &Scene, run: &str) -> Vec<Value> {
 fn a_picture_gets_a_prompt_that_the_refiner_would_write_and_learns_from_it() {
     let scene = scene();
     let said = scene.done(&learning("off", "--max-steps 3")).err;
-    assert!(said.contains("4 of 6 pictures have no refined prompt") && said.contains("--complete-refinements"), "{said}");
+    assert!(
+        said.contains("4 of 6 pictures have no refined prompt") && said.contains("--complete-refinements"),
+        "{said}"
+    );
     assert!(!scene.path("off/completions.jsonl").exists());
     let said = scene.done(&learning("run", "--max-steps 3 --complete-refinements 4")).err;
     assert!(said.contains("4 of 6 pictures had no refined prompt and got one of up to 4 refinements"), "{said}");
@@ -81,7 +84,10 @@ fn killed_and_resumed_is_the_same_to_the_bit() {
     std::fs::remove_dir_all(scene.path("killed/model")).unwrap();
     for (changed, says) in [
         (kept.replacen("\"pair\":0", "\"pair\":7", 1), "line 1: another picture"),
-        (kept.replacen("\"refined\":\"", "\"refined\":\"x", 1), "line 1: the tokens are not those of the refined prompt"),
+        (
+            kept.replacen("\"refined\":\"", "\"refined\":\"x", 1),
+            "line 1: the tokens are not those of the refined prompt",
+        ),
         (kept.lines().skip(1).collect::<Vec<_>>().join("\n"), "another picture"),
         (kept[..kept.len() / 2].to_owned(), "completions.jsonl, line"),
     ] {
@@ -94,7 +100,8 @@ fn killed_and_resumed_is_the_same_to_the_bit() {
 fn pairs_of_a_denoiser_are_completed_and_refused_without() {
     let scene = Scene::new();
     scene.write("requests.txt", "a red minotaur on a white field\na blue harpy on a pink field\n");
-    let sample = "sample --mdp hybrid --prompts requests.txt --null-share 1 --sample-steps 2 --max-length 40 --pairs made";
+    let sample =
+        "sample --mdp hybrid --prompts requests.txt --null-share 1 --sample-steps 2 --max-length 40 --pairs made";
     scene.done(&format!("{sample} --quiet"));
     // The same pictures as a denoiser's pairs, which know no refined prompts.
     let header = scene.read("made/pairs.json");
@@ -137,5 +144,9 @@ fn pairs_of_a_denoiser_are_completed_and_refused_without() {
         assert!(!scene.path("new").exists(), "{more}");
     }
     let embedded = "train --mdp hybrid --complete-refinements 2 --out new";
-    scene.refused(embedded, 2, &["--complete-refinements is for a file or a folder of files in --data or a folder of pairs"]);
+    scene.refused(
+        embedded,
+        2,
+        &["--complete-refinements is for a file or a folder of files in --data or a folder of pairs"],
+    );
 }

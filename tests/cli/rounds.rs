@@ -111,7 +111,8 @@ fn pictures_and_refined_prompts_are_searched_for_in_rounds() {
     scene.done(&format!("{rounds} --mdp diffusion --sample-steps 4 --search best-of --width 3 --out pictures"));
     assert!(scene.read("pictures/config.toml").contains("eta = 1.0"));
     let score = "--score implicit --round-reference fixed";
-    let hybrid = "--mdp hybrid --sample-steps 2 --max-length 40 --sft-weight 0 --search refinements --width 2 --pictures 1";
+    let hybrid =
+        "--mdp hybrid --sample-steps 2 --max-length 40 --sft-weight 0 --search refinements --width 2 --pictures 1";
     scene.done(&format!("{rounds} {hybrid} {score} --out both"));
     for run in ["pictures", "both"] {
         assert_eq!(lines(&scene, &format!("{run}/rounds.jsonl")).len(), 2, "{run}");

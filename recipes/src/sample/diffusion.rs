@@ -112,11 +112,7 @@ fn makers(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<(Denoi
 }
 
 /// The settings that reproduce a folder of pairs.
-pub(crate) fn pair_settings(
-    values: &Values,
-    model: &str,
-    [own, other]: [Option<String>; 2],
-) -> Map<String, Value> {
+pub(crate) fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
     super::settings_map(&json!({
         "model": model, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
         "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),

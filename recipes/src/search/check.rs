@@ -76,7 +76,9 @@ fn check_sides(values: &Values) -> Result<(), Failure> {
         | SearchMethod::Smc
         | SearchMethod::Refinements => format!("at most {found} with {width} {}", values.search.width()),
     };
-    Err(Failure::usage(format!("a pair has two sides, {n} of a prompt have two each, and {field} {method} finds {found}")))
+    Err(Failure::usage(format!(
+        "a pair has two sides, {n} of a prompt have two each, and {field} {method} finds {found}"
+    )))
 }
 
 fn check_counts(values: &Values) -> Result<(), Failure> {

@@ -101,11 +101,7 @@ pub(super) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Fai
 }
 
 /// The sampler, which ends where the plan's steps do.
-pub(super) fn acting(
-    values: &Values,
-    loaded: &Loaded,
-    shape: LatentShape,
-) -> Result<SamplerConfig, Failure> {
+pub(super) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<SamplerConfig, Failure> {
     let acting = denoiser::acting(values, loaded, shape)?;
     let last = loaded.scheduler.last_level(acting.sampler)?;
     Ok(SamplerConfig { last, ..acting })

@@ -106,9 +106,8 @@ impl<'a> Work<'a> {
     /// pictures are drawn as [`sample`](crate::sample()) draws them.
     fn pairs(&self, folder: &Path) -> Result<(), Failure> {
         let (values, n) = (&self.call.values, self.call.values.sample.n());
-        let names = [&self.cast.policy.outer as &dyn Persist, &self.cast.policy.inner];
-        let [refiner, generator] = names.map(Persist::fingerprint);
-        let settings = pair_settings(values, [refiner?, generator?], [None, None]);
+        let policy = &self.cast.policy;
+        let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
         let parts = |pair: &'a Frozen| -> Vec<&'a dyn Persist> { vec![&*pair.outer, &*pair.inner] };
         let settings = pairs::with_search(settings, values, self.cast, parts)?;
         let mut writer = PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape))?;

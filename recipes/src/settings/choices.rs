@@ -361,16 +361,6 @@ choices! {
     }
 }
 
-impl SearchMethod {
-    /// Whether it draws actions by chance.
-    pub fn draws(self) -> bool {
-        match self {
-            Self::Sample | Self::BestOf | Self::Mcts | Self::Verifier | Self::Smc => true,
-            Self::Greedy | Self::Beam | Self::Diverse | Self::Refinements => false,
-        }
-    }
-}
-
 /// The words of the kinds of decision problems.
 const MODALITIES: &[&str] = &["token", "diffusion", "hybrid"];
 

@@ -26,7 +26,9 @@ use objectives::Demonstration;
 use policies::{BoxError, Policy as _};
 use serde::{Deserialize, Serialize};
 use train::Source as _;
-use train::diffusion::{DrawPlan, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units};
+use train::diffusion::{
+    DrawPlan, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
+};
 
 use super::{JudgedPair, PairSource, RefinedSide};
 use crate::hybrid::{Files, Frozen, weights};
@@ -82,7 +84,8 @@ impl PairSource for CompletedPairs {
         let mut judged = self.pairs.judged(index)?;
         for (place, side) in judged.sides.iter_mut().enumerate() {
             if let Some(Completion { refined, tokens, .. }) = self.completions.get(&(index, place)) {
-                *side = RefinedSide { is_null: false, is_missing: false, text: refined.clone(), tokens: tokens.clone() };
+                *side =
+                    RefinedSide { is_null: false, is_missing: false, text: refined.clone(), tokens: tokens.clone() };
             }
         }
         Ok(judged)
@@ -293,14 +296,16 @@ impl<'a> Completer<'a> {
     fn posterior(&self, pair: usize, latent: &Latent, candidates: &[Candidate]) -> Result<Vec<f64>, Failure> {
         let mut logits = Vec::with_capacity(candidates.len());
         for candidate in candidates {
-            let sides = vec![Finished { latent: Arc::clone(latent), condition: self.handoff.condition(&candidate.text)? }];
+            let sides =
+                vec![Finished { latent: Arc::clone(latent), condition: self.handoff.condition(&candidate.text)? }];
             let image = vec![ImageExample { sides, preference: 1.0 }];
             let source: ImageSource<'_, Demonstration> =
                 ImageSource::new(&image, self.pictures.clone(), self.draws.clone(), self.units, Scheme::Forward)
                     .of_prediction(self.files.generator.scheduler.prediction);
             let episodes = source.item(pair).map_err(failed)?.episodes;
             let scores = self.reference.inner.score(&self.pictures, &episodes).map_err(failed)?.log_probs;
-            let weighted = scores.values().iter().zip(mdp::weights(&episodes).values()).map(|(score, w)| score * w);
+            let weights = mdp::weights(&episodes);
+            let weighted = scores.values().iter().zip(weights.values()).map(|(score, weight)| score * weight);
             logits.push(candidate.log_prob + self.rate * weighted.sum::<f64>());
         }
         softmax(&logits).ok_or_else(|| Failure::failed(format!("pair {pair}: a refinement's score is not finite")))

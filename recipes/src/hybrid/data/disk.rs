@@ -28,7 +28,8 @@ pub(super) fn open<'a>(
     let is_asked = completing.is_some() && asked(values)? > 0;
     let completing = completing.filter(|_| is_asked);
     let (pairs, fingerprint): (Arc<dyn PairSource>, String) = if path.is_dir() {
-        let folder = FolderPairs::open(path, files, call, completing.map_or(Completes::Nothing, |_| Completes::Prompts))?;
+        let folder =
+            FolderPairs::open(path, files, call, completing.map_or(Completes::Nothing, |_| Completes::Prompts))?;
         let fingerprint = folder.0.fingerprint();
         (Arc::new(folder), fingerprint)
     } else {

@@ -32,12 +32,8 @@ impl PairSource for EmbeddedPairs {
 
     fn judged(&self, index: usize) -> Result<JudgedPair, BoxError> {
         let pair = (self.hybrid.pair)(self.seed, self.null_share, self.split, index as u64);
-        let sides = pair.refined.map(|text| RefinedSide {
-            text,
-            tokens: Vec::new(),
-            is_null: pair.is_null,
-            is_missing: false,
-        });
+        let sides =
+            pair.refined.map(|text| RefinedSide { text, tokens: Vec::new(), is_null: pair.is_null, is_missing: false });
         Ok(JudgedPair { request: pair.request, sides, preference: 1.0 })
     }
 

@@ -14,8 +14,8 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
-use super::{Files, PromptFormat};
 pub(crate) use self::complete::Completing;
+use super::{Files, PromptFormat};
 use crate::embedded::{EmbeddedProblem, is_embedded};
 use crate::{Call, Failure};
 

@@ -176,11 +176,7 @@ impl Rounds<'_> {
             return Ok(());
         }
         let start = &self.call.values;
-        let named = [
-            start.model.reference(),
-            start.hybrid.refiner_reference(),
-            start.hybrid.generator_reference(),
-        ];
+        let named = [start.model.reference(), start.hybrid.refiner_reference(), start.hybrid.generator_reference()];
         if round == 1 && named == [None; 3] {
             let score = &at::search::score;
             self.call.reporter.info(&format!("{score} implicit begins with round 2; this round seeks the likelihood"));
