@@ -13,6 +13,7 @@
 //! a pair like any other of it: a picture gets a prompt that explains it. In the loss's own units, where a nat of the prompt
 //! weighs beta and an error of the picture gamma, the posterior's logit is log refiner(z|x) - gamma / beta * c * error(y|z).
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -240,10 +241,13 @@ impl<'a> Completer<'a> {
                 return Err(models::ModelError::Interrupted.into());
             }
             let request = pairs.request(pair).map_err(failed)?;
-            if !known.contains_key(&request) {
-                known.insert(request.clone(), self.refinements(&request)?);
-            }
-            let candidates = &known[&request];
+            let candidates = match known.entry(request) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let found = self.refinements(entry.key())?;
+                    entry.insert(found)
+                }
+            };
             let latent = pairs.latents(pair).map_err(failed)?[side].clone();
             let posterior = self.posterior(pair, &latent, candidates)?;
             let chosen = pick(&posterior, unit(&mut noise.stream(&format!("side {side}"), pair as u64)));
