@@ -108,8 +108,8 @@ impl<'a> Work<'a> {
         let (values, n) = (&self.call.values, self.call.values.sample.n());
         let policy = &self.cast.policy;
         let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
-        let parts = |pair: &'a Frozen| -> Vec<&'a dyn Persist> { vec![&*pair.outer, &*pair.inner] };
-        let settings = pairs::with_search(settings, values, self.cast, parts)?;
+        let settings =
+            pairs::with_search(settings, values, self.cast, |pair| vec![&*pair.outer as &dyn Persist, &*pair.inner])?;
         let mut writer = PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape))?;
         let is_null = |pair: usize| is_unrefined(values, pair as u64);
         let is_searched = |request: &usize| (request * n..(request + 1) * n).any(|pair| !is_null(pair));
