@@ -75,6 +75,10 @@ fn tensors(names: &[&'static str], shape: &[usize]) -> Vec<u8> {
 /// Settings of a run of one step.
 const SHORT: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0 --n-samples 1 --eval-share 0.3";
 
+/// Settings of a short round.
+const ROUND: &str = "--round-pairs 2 --eval-examples 2 --batch-size 2 --micro-batch-size 2 --max-steps 1 \
+                     --warmup-steps 0 --n-samples 1";
+
 /// Settings of a one-step run that shows no samples.
 const BARE: &str = "--batch-size 2 --micro-batch-size 2 --max-steps 1 --warmup-steps 0";
 
@@ -104,6 +108,12 @@ const LINES: &[&str] = &[
     "train --model builtin:tldr --data @pairs.jsonl --objective sft SHORT",
     "train --rounds 1 --round-pairs 4 --eval-examples 2 --model builtin:tldr --prompts builtin:tldr SHORT",
     "train --rounds 1 --round-pairs 4 --round-reference fixed --eval-examples 2 SHORT0",
+    "train --rounds 1 --search diverse ROUND",
+    "train --rounds 1 --search mcts --simulations 2 ROUND",
+    "train --rounds 1 --search smc --width 2 ROUND",
+    "train --rounds 1 --search beam --width 2 --score ratio --guide builtin:tldr --guide-reference builtin:tldr ROUND",
+    "train --rounds 1 --search verifier --verifier builtin:tldr --width 2 --score implicit ROUND",
+    "train --mdp hybrid --rounds 1 --search refinements --width 2 --pictures 1 --sample-steps 2 --compare=false ROUND",
     "train --mdp diffusion --limit 4 --sample-steps 2 --eval-examples 2 SHORT0",
     "train --mdp diffusion --model %companions/sd --data @pictures.jsonl --omega min-snr --sample-steps 2 SHORT",
     "train --mdp diffusion --model %companions/ddpm --data @pictures.jsonl --scheme half --sample-steps 2 SHORT",
@@ -132,6 +142,17 @@ const LINES: &[&str] = &[
     "sample --mdp diffusion --reference builtin:shapes --limit-prompts 2 --sample-steps 2 --pairs @new2",
     "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --out @made.jsonl",
     "sample --mdp hybrid --limit-prompts 2 --sample-steps 2 --refiner-reference builtin:chimera-refiner --pairs @new3",
+    "sample --prompts @prompts.txt --max-length 40 --search diverse --pairs @new4",
+    "sample --prompts @prompts.txt --max-length 40 --search best-of --score implicit --reference builtin:tldr --width 2 \
+     --top-k 3 --pairs @new5",
+    "sample --prompts @prompts.txt --max-length 40 --search beam --score ratio --guide builtin:tldr --guide-reference \
+     builtin:tldr --out @found",
+    "sample --prompts @prompts.txt --max-length 40 --search verifier --verifier builtin:tldr --out @found",
+    "sample --prompts @prompts.txt --max-length 40 --search mcts --simulations 2 --out @found",
+    "sample --prompts @prompts.txt --max-length 40 --search smc --width 2 --out @found",
+    "sample --mdp diffusion --limit-prompts 1 --sample-steps 2 --search best-of --width 2 --pairs @new6",
+    "sample --mdp hybrid --limit-prompts 1 --sample-steps 2 --search refinements --width 2 --score implicit \
+     --refiner-reference builtin:chimera-refiner --pairs @new7",
     "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --method diverse --out @found",
     "search --model builtin:tldr --limit-prompts 1 --max-length 96 --method sample --top-k 5 --top-p 0.9 --out @found",
     "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --method greedy --score implicit --reference \
@@ -184,8 +205,10 @@ fn what_the_table_says_is_read_is_read() {
     for (number, line) in LINES.iter().enumerate() {
         let out = if line.starts_with("train") { format!("--out @run{number}") } else { String::new() };
         let short = SHORT.replace(" --eval-share 0.3", "");
-        let arguments =
-            format!("{} {out}", line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE));
+        let arguments = format!(
+            "{} {out}",
+            line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE).replace("ROUND", ROUND)
+        );
         reads::take();
         let done = scene.run(&arguments);
         assert!(done.is_ok() || line.contains("@nowhere"), "{line}: {}", done.unwrap_err());
@@ -245,6 +268,9 @@ fn a_refusal_names_the_flag_why_and_what_would_read_it() {
         (SEARCH, "search.groups=2", "--groups is for --method diverse, beam does not read it"),
         (SEARCH, "search.guide=m", "--guide is for --score ratio, likelihood does not read it"),
         (SEARCH, "sample.temperature=0.5", "--temperature would do nothing: --method draws no tokens"),
+        (SAMPLE, "search.width=2", "--width goes with --search, and nothing reads it without"),
+        (SAMPLE, "sample.search=beam search.groups=2", "--groups is for --search diverse, beam does not read it"),
+        (TRAIN, "sample.search=beam", "--search goes with --rounds, and nothing reads it without"),
         (SAMPLE, "label.pairs=p run.out=o", "--out is not for --pairs: it names the folder to write"),
     ] {
         assert_eq!(refused(verb, sets), says);

@@ -116,7 +116,7 @@ fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
 }
 
 fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
-    if asked.values.run.mdp() != Modality::Token {
+    if asked.values.run.mdp() != Modality::Token || asked.values.sample.search().is_some() {
         stop::listen("stopping after this step")?;
     }
     print(asked, &recipes::sample(asked.call())?);
@@ -324,6 +324,8 @@ const TRAIN_HELP: &str = "Examples:
   hybrid-dpo train --mdp hybrid
       an embedded refiner and an embedded generator learn from one preference, beside each alone
   hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --out runs/first
+  hybrid-dpo train --model ./SmolLM2-135M --prompts prompts.txt --rounds 3 --judge ./reward --search best-of --width 8
+      every round searches for the two sides of its pairs
   hybrid-dpo train --resume runs/first";
 const SCORE_HELP: &str = "Examples:
   hybrid-dpo score --model runs/first --data pairs.jsonl --out scores.jsonl
@@ -331,7 +333,9 @@ const SCORE_HELP: &str = "Examples:
 const SAMPLE_HELP: &str = "Examples:
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --n 2 --out pictures.jsonl
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
-  hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl";
+  hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl
+  hybrid-dpo sample --model runs/first --prompts prompts.txt --search diverse --width 6 --groups 3 --pairs pairs
+      the two sides of a pair are found by diverse beams instead of drawn";
 const SEARCH_HELP: &str = "Examples:
   hybrid-dpo search --model runs/first --prompts prompts.txt --method beam --width 5
   hybrid-dpo search --model runs/first --prompts prompts.txt --method best-of --width 16 --score implicit

@@ -20,18 +20,22 @@ pub(crate) struct JudgedPairs {
 }
 
 impl JudgedPairs {
-    /// Opens a folder of pairs of this kind; with `data.all_pairs` it takes every pair, with `a` preferred.
+    /// Opens a folder of pairs of one of these kinds; with `data.all_pairs` it takes every pair, with `a` preferred.
     pub(crate) fn open(
         path: &Path,
-        modality: Modality,
+        modalities: &[Modality],
         values: &Values,
         reporter: &dyn Reporter,
     ) -> Result<Self, Failure> {
         let name = path.display();
         let folder = PairFolder::open(path)?;
-        if folder.modality() != modality {
-            let (found, wanted) = (folder.modality().name(), modality.name());
-            return Err(Failure::failed(format!("{name}: {found} pairs, `run.mdp` {wanted} takes {wanted} ones")));
+        if !modalities.contains(&folder.modality()) {
+            let (found, wanted) = (folder.modality(), modalities.first().copied().unwrap_or_default());
+            let lacks_prompts = (found, wanted) == (Modality::Diffusion, Modality::Hybrid);
+            let hint = if lacks_prompts { "; `hybrid.complete_refinements` gives them refined prompts" } else { "" };
+            return Err(Failure::failed(format!(
+                "{name}: {found} pairs, `run.mdp` {wanted} takes {wanted} ones{hint}"
+            )));
         }
         let n = folder.len();
         if values.data.all_pairs() {

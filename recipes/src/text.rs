@@ -120,7 +120,7 @@ pub(crate) fn open(
     let reading = reading(part, values);
     let path = Path::new(name);
     if is_pair_folder(path) {
-        let mut judged = JudgedPairs::open(path, Modality::Token, values, reporter)?;
+        let mut judged = JudgedPairs::open(path, &[Modality::Token], values, reporter)?;
         if TAKES_NO_TIES.contains(&values.objective.name()) {
             judged.leave_ties_out(path)?;
         }

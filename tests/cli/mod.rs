@@ -3,6 +3,7 @@
 mod bad_data;
 mod bad_models;
 mod bad_settings;
+mod completions;
 mod contracts;
 mod credit;
 mod credit_images;
@@ -20,6 +21,7 @@ mod report;
 mod resume;
 mod rewards;
 mod rounds;
+mod sample_search;
 mod search;
 mod training;
 

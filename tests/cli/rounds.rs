@@ -69,6 +69,57 @@ fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
 }
 
 #[test]
+fn rounds_that_search_are_stopped_and_go_on_to_the_same_bits() {
+    let scene = Scene::new();
+    let search = "--search best-of --width 4 --score implicit --round-pairs 6";
+    let rounds = |name: &str| format!("{} --mdp token {search} --out {name}", ROUNDS.replace("--round-pairs 12", ""));
+    scene.done(&rounds("whole"));
+    assert!(scene.read("whole/config.toml").contains("search = \"best-of\""));
+    assert!(!scene.read("whole/round-1/run/config.toml").contains("search = \"best-of\""));
+    let settings = |run: &str, place: &str| -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&scene.read(&format!("{run}/{place}/pairs.json"))).unwrap()
+            ["settings"]
+            .clone()
+    };
+    // In the first round the policy is its own reference, so the likelihood is sought.
+    assert_eq!(settings("whole", "round-1/pairs")["search"]["score"], "likelihood");
+    assert_eq!(settings("whole", "round-2/pairs")["search"]["score"], "implicit");
+    let begun = &settings("whole", "round-1/pairs")["fingerprint"];
+    assert_eq!(&settings("whole", "round-2/pairs")["search"]["reference-fingerprint"][0], begun);
+    assert_eq!(settings("whole", "round-2/against-start").get("search"), None, "policies are compared by draws");
+    // Killed in the search for the second round's pairs.
+    let mut child = scene.command(&rounds("killed")).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() && !scene.path("killed/round-2/prompts.jsonl").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene.refused("train --resume killed --search beam", 2, &["--search can't be given with --resume"]);
+    scene.done("train --resume killed --quiet");
+    assert!(scene.unfinished().is_empty(), "{:?}", scene.unfinished());
+    for file in ["rounds.jsonl", "round-2/pairs/pairs.jsonl"] {
+        assert_eq!(scene.read(&format!("whole/{file}")), scene.read(&format!("killed/{file}")), "{file}");
+    }
+    let weights = "round-2/run/model/model.safetensors";
+    assert!(scene.bytes(&format!("whole/{weights}")) == scene.bytes(&format!("killed/{weights}")));
+}
+
+#[test]
+fn pictures_and_refined_prompts_are_searched_for_in_rounds() {
+    let scene = Scene::new();
+    let rounds = ROUNDS.replace("--round-pairs 12", "--round-pairs 6");
+    scene.done(&format!("{rounds} --mdp diffusion --sample-steps 4 --search best-of --width 3 --out pictures"));
+    assert!(scene.read("pictures/config.toml").contains("eta = 1.0"));
+    let score = "--score implicit --round-reference fixed";
+    let hybrid =
+        "--mdp hybrid --sample-steps 2 --max-length 40 --sft-weight 0 --search refinements --width 2 --pictures 1";
+    scene.done(&format!("{rounds} {hybrid} {score} --out both"));
+    for run in ["pictures", "both"] {
+        assert_eq!(lines(&scene, &format!("{run}/rounds.jsonl")).len(), 2, "{run}");
+    }
+}
+
+#[test]
 fn a_denoiser_learns_in_rounds() {
     let scene = Scene::new();
     scene.done(&format!("{ROUNDS} --mdp diffusion --sample-steps 8 --round-reference fixed --out run"));

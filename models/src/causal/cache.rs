@@ -27,6 +27,12 @@ impl Cached {
         self.n_tokens
     }
 
+    /// What a sequence has read that shares the first tokens of this one; their blocks are held together.
+    pub(super) fn first(&self, n_tokens: usize) -> Self {
+        let n_tokens = n_tokens.min(self.n_tokens);
+        Self { blocks: self.blocks[..n_tokens.div_ceil(CacheBlock::TOKENS)].to_vec(), n_tokens }
+    }
+
     /// Its blocks.
     #[cfg(test)]
     pub(super) fn blocks(&self) -> &[Arc<CacheBlock>] {

@@ -1,8 +1,10 @@
 //! A language model in the act: rows of tokens, each with its keys and values.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use engine::Rng;
+use engine::ops::CacheBlock;
 use mdp::token::{TokenMdp, TokenState};
 use policies::{BoxError, Cursor, Proposal, one_each};
 use rayon::prelude::*;
@@ -40,6 +42,41 @@ pub(super) struct TokenCursor<'a> {
     rows: Vec<Row>,
     states: Vec<TokenState>,
     opened: usize,
+    left: Option<Left>,
+}
+
+/// Tokens that dropped rows may have read together: the bound of their memory.
+const LEFT_TOKENS: usize = 16_384;
+
+/// What dropped rows had read, the latest last.
+///
+/// A search in a tree drops its rows and opens leaves that begin as they did, which then need not read everything again.
+/// Rows are kept from the first opening of further states on, so that other searches keep nothing.
+#[derive(Debug, Default)]
+struct Left {
+    rows: VecDeque<(Vec<u32>, Cached)>,
+    n_tokens: usize,
+}
+
+impl Left {
+    fn keep(&mut self, state: &TokenState, cached: Cached) {
+        self.n_tokens += cached.len();
+        self.rows.push_back((state.tokens().take(cached.len()).collect(), cached));
+        while self.n_tokens > LEFT_TOKENS
+            && let Some((_, oldest)) = self.rows.pop_front()
+        {
+            self.n_tokens -= oldest.len();
+        }
+    }
+
+    /// What was read of a state but a few last tokens, of which one at least is still to be read for its logits.
+    fn begun(&self, state: &TokenState) -> Option<Cached> {
+        let shared = |tokens: &[u32]| tokens.iter().zip(state.tokens()).take_while(|(a, b)| **a == *b).count();
+        let longest = self.rows.iter().map(|(tokens, cached)| (shared(tokens), cached)).max_by_key(|(n, _)| *n);
+        let (n_read, cached) = longest?;
+        let n_read = n_read.min(state.len() - 1);
+        (n_read > 0 && state.len() - n_read <= CacheBlock::TOKENS).then(|| cached.first(n_read))
+    }
 }
 
 impl<'a> TokenCursor<'a> {
@@ -52,7 +89,7 @@ impl<'a> TokenCursor<'a> {
     ) -> Result<Self, ModelError> {
         model.check_vocabulary(mdp)?;
         let sampling = sampling.within(mdp)?;
-        let mut cursor = Self { model, sampling, rows: Vec::new(), states: Vec::new(), opened: 0 };
+        let mut cursor = Self { model, sampling, rows: Vec::new(), states: Vec::new(), opened: 0, left: None };
         cursor.open_more(states)?;
         Ok(cursor)
     }
@@ -62,7 +99,8 @@ impl<'a> TokenCursor<'a> {
             check_inputs(self.model.limits(), origin, state.len(), &state.tokens().collect::<Vec<_>>())?;
         }
         for state in states {
-            self.rows.push(Row { cached: None, logits: None, origin: self.opened });
+            let cached = self.left.as_ref().and_then(|left| left.begun(state));
+            self.rows.push(Row { cached, logits: None, origin: self.opened });
             self.states.push(state.clone());
             self.opened += 1;
         }
@@ -180,10 +218,17 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
             if left[row] == 0 { old[row].take() } else { old[row].clone() }
         };
         self.rows = rows.iter().filter_map(|&row| taken(row)).collect();
+        if let Some(left) = &mut self.left {
+            let dropped = old.into_iter().zip(&self.states);
+            for (cached, state) in dropped.filter_map(|(row, state)| Some((row?.cached?, state))) {
+                left.keep(state, cached);
+            }
+        }
         self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
     }
 
     fn extend(&mut self, states: &[TokenState]) -> Result<(), BoxError> {
+        self.left.get_or_insert_default();
         Ok(self.open_more(states)?)
     }
 }

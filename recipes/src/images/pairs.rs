@@ -55,7 +55,7 @@ fn distinct<'a>(captions: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// Opens a folder of judged pairs; all pairs of a request go to the same side of the hold-out.
 pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<ImageData, Failure> {
     let values = &call.values;
-    let judged = Arc::new(JudgedPairs::open(path, Modality::Diffusion, values, call.reporter)?);
+    let judged = Arc::new(JudgedPairs::open(path, &[Modality::Diffusion], values, call.reporter)?);
     call.reporter.info(judged.describe());
     let missing = || Failure::failed(format!("{}: there are no latents", path.display()));
     let shape = judged.folder.latent_shape().ok_or_else(missing)?;

@@ -147,9 +147,8 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         Such(|here| here.is_guided(), "would do nothing: this run draws nothing, neither samples nor trajectories"),
     )]),
-    key(&at::sample::save_trajectories, SAMPLE).only(Modality::Diffusion).when(&[When(
-        SAMPLE,
-        ANY,
-        Without(&at::label::pairs, "it names the folder to write"),
-    )]),
+    key(&at::sample::save_trajectories, SAMPLE).only(Modality::Diffusion).when(&[
+        When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write")),
+        When(SAMPLE, ANY, Without(&at::sample::search, "trajectories are drawn, to be learned from as they were")),
+    ]),
 ];

@@ -3,9 +3,11 @@
 //! Each setting of the table states its own: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
-use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, TimestepsName, Values, at};
+use crate::settings::{
+    DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at,
+};
 
-use super::Verbs;
+use super::{SEARCH, Verbs};
 
 /// Conditions of every kind of problem.
 pub(super) const ANY: Option<Modality> = None;
@@ -153,6 +155,10 @@ fn either(words: &[&str]) -> String {
 /// Losses that read no reference.
 pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
+/// The refusal of another model where `sample` has no use for it.
+pub(super) const NO_OTHER: &str = "goes with `label.pairs`, and nothing reads it without; with `sample.search` it goes with \
+                                   `search.score` implicit";
+
 /// The refusal of a reference where rounds move it.
 pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.reference` fixed";
 
@@ -238,20 +244,35 @@ impl Usage<'_> {
 
     /// Whether answers, their model or their prompts depend on the seed.
     pub(super) fn samples_by_chance(&self) -> bool {
-        let makes_pairs = self.values.label.pairs.is_some();
-        !self.is_greedy() || self.is_by_chance() || self.prompts_are_embedded() || makes_pairs
+        self.searches_by_chance() || self.values.label.pairs.is_some()
     }
 
-    /// Whether a search draws tokens by chance.
-    pub(super) fn search_draws_words(&self) -> bool {
-        use crate::settings::SearchMethod::{BestOf, Mcts, Sample, Smc, Verifier};
-        matches!(self.values.search.method, Sample | BestOf | Mcts | Verifier | Smc)
+    /// The method of a search, if the verb searches.
+    pub(super) fn search_method(&self) -> Option<SearchMethod> {
+        if self.verb == SEARCH { Some(self.values.search.method) } else { self.values.sample.search }
     }
 
-    /// Whether what a search of tokens finds, or is asked, depends on the seed.
+    /// Whether tokens are drawn by chance, by a search or without one.
+    pub(super) fn draws_words(&self) -> bool {
+        self.search_method().is_none_or(SearchMethod::draws)
+    }
+
+    /// Whether the tokens that are found, or the prompts that ask for them, depend on the seed.
     pub(super) fn searches_by_chance(&self) -> bool {
-        let is_drawn = self.search_draws_words() && !self.is_greedy();
+        let is_drawn = self.draws_words() && !self.is_greedy();
         is_drawn || self.is_by_chance() || self.prompts_are_embedded()
+    }
+
+    /// Whether the number of answers or pairs is read: greedy search finds one answer, particles are as many as the width.
+    pub(super) fn reads_n(&self) -> bool {
+        let has_its_own = matches!(self.search_method(), Some(SearchMethod::Greedy | SearchMethod::Smc));
+        !has_its_own || self.values.label.pairs.is_some()
+    }
+
+    /// Whether `sample` has a use for another model: as side b of pairs, or behind the score of a search.
+    pub(super) fn samples_beside_another(&self) -> bool {
+        let is_of_score = self.values.search.score == SearchScore::Implicit;
+        if self.values.sample.search.is_some() { is_of_score } else { self.values.label.pairs.is_some() }
     }
 
     /// Whether sampling is deterministic.

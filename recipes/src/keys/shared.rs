@@ -5,7 +5,7 @@ use crate::settings::{Modality, at};
 
 use super::needs::Data::{Embedded, Files, Latents, Pairs, Trajectories};
 use super::needs::Need::{From, Never, NotOne, One, Such, With, Without};
-use super::needs::{ANY, DIFFUSION, FIXED, HYBRID, TOKEN, WITHOUT_REFERENCE, When};
+use super::needs::{ANY, DIFFUSION, FIXED, HYBRID, NO_OTHER, TOKEN, WITHOUT_REFERENCE, When};
 use super::{ALL, CREDIT, DATA, INSPECT, JUDGE, Key, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::run::device, ALL | JUDGE | SEARCH | CREDIT).when(&[When(INSPECT, ANY, Such(|here| here.loads, "is for what loads a model, and nothing is loaded here")), When(JUDGE, ANY, NotOne(&at::judge::judge, &["oracle", "people"]))]),
     key(&at::run::out, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT | REPORT).when(&[When(SAMPLE, ANY, Without(&at::label::pairs, "it names the folder to write"))]),
     key(&at::model::model, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(TRAIN, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SCORE | SAMPLE | SEARCH | CREDIT, HYBRID, Such(|here| !here.names_both_halves(), "is for a hybrid run, and both of its halves are named: `hybrid.refiner` and `hybrid.generator`"))]),
-    key(&at::model::reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN | SCORE | SAMPLE | SEARCH | CREDIT, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SAMPLE, ANY, With(&[&at::label::pairs])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED))]),
+    key(&at::model::reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN | SCORE | SAMPLE | SEARCH | CREDIT, HYBRID, Never("is for one model; a hybrid has two: `hybrid.refiner`, `hybrid.generator`, `hybrid.refiner_reference` and `hybrid.generator_reference`")), When(SAMPLE, ANY, Such(|here| here.samples_beside_another(), NO_OTHER)), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, Such(|here| here.compares_denoisers(), "is for losses that read a reference, this one does not")), When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED))]),
     key(&at::model::lora_rank, TRAIN),
     key(&at::model::lora_alpha, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
     key(&at::model::lora_targets, TRAIN).when(&[When(TRAIN, ANY, With(&[&at::model::lora_rank]))]),
@@ -30,7 +30,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::data::limit, DATA | CREDIT).when(&[When(TRAIN, ANY, Without(&at::rounds::rounds, "`rounds.pairs` says how many pairs there are")), When(TRAIN, DIFFUSION, From(&[Embedded, Files, Pairs, Latents])), When(INSPECT, TOKEN, From(&[Embedded, Files, Pairs])), When(INSPECT, DIFFUSION, From(&[Files])), When(INSPECT, ANY, Such(|here| here.mdp.is_some(), "is for data, and this is none"))]),
     key(&at::data::split, DATA | CREDIT).when(&[When(CREDIT, TOKEN, Never("would do nothing: all records are read")), When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), When(TRAIN | SCORE | CREDIT, HYBRID, Never("would do nothing: hybrid records name no parts")), When(DATA | CREDIT, ANY, From(&[Files]))]),
     key(&at::objective::name, TRAIN),
-    key(&at::objective::beta, TRAIN | SCORE | SEARCH | CREDIT).when(&[When(SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, NotOne(&at::objective::name, &["sft"])), When(SCORE, TOKEN, With(&[&at::model::reference])), When(SCORE, DIFFUSION, With(&[&at::model::reference])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
+    key(&at::objective::beta, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).when(&[When(SAMPLE, ANY, With(&[&at::sample::search])), When(SAMPLE | SEARCH, ANY, One(&at::search::score, &["implicit"])), When(TRAIN, TOKEN, NotOne(&at::objective::name, &["sft"])), When(TRAIN, DIFFUSION, NotOne(&at::objective::name, &["sft"])), When(SCORE, TOKEN, With(&[&at::model::reference])), When(SCORE, DIFFUSION, With(&[&at::model::reference])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
     key(&at::objective::gamma, TRAIN | SCORE | CREDIT).when(&[When(TRAIN, TOKEN, One(&at::objective::name, &["simpo"])), When(TRAIN, DIFFUSION, One(&at::objective::name, &["simpo"])), When(SCORE | CREDIT, ANY, One(&at::run::mdp, &["hybrid"])), When(SCORE, HYBRID, With(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference]))]),
     key(&at::objective::label_smoothing, TRAIN).when(&[When(TRAIN, ANY, One(&at::objective::name, &["cdpo", "robust", "exo"]))]),
     key(&at::objective::bias, TRAIN).when(&[When(TRAIN, ANY, One(&at::objective::name, &["cpl"]))]),
@@ -54,6 +54,6 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::train::keep_checkpoints, TRAIN),
     key(&at::train::reference_cache, TRAIN).when(&[When(TRAIN, ANY, NotOne(&at::objective::name, WITHOUT_REFERENCE)), When(TRAIN, ANY, Without(&at::rounds::rounds, "every round has other pairs"))]),
     key(&at::sample::prompts, SAMPLE | SEARCH | TRAIN).when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))]),
-    key(&at::sample::n, SAMPLE | SEARCH).when(&[When(SEARCH, ANY, NotOne(&at::search::method, &["greedy", "smc"]))]),
+    key(&at::sample::n, SAMPLE | SEARCH).when(&[When(SEARCH, ANY, NotOne(&at::search::method, &["greedy", "smc"])), When(SAMPLE, ANY, Such(|here| here.reads_n(), "would do nothing: `sample.search` greedy finds one answer, smc as many as `search.width`"))]),
     key(&at::sample::limit, SAMPLE | SEARCH),
 ];

@@ -11,6 +11,9 @@ use super::{ALL, CREDIT, DATA, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
 /// The refusal of a law of drawing where a search takes the best.
 const NO_DRAWS: &str = "would do nothing: `search.method` draws no tokens";
 
+/// The same where `sample` searches.
+const NO_DRAWS_OF_SAMPLE: &str = "would do nothing: `sample.search` draws no tokens";
+
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
     key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[When(
@@ -55,7 +58,8 @@ pub(super) const KEYS: &[Key] = &[
         One(&at::objective::name, &["kto"]),
     )]),
     key(&at::sample::temperature, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
+        When(SEARCH, ANY, Such(|here| here.draws_words(), NO_DRAWS)),
+        When(SAMPLE, ANY, Such(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
@@ -67,7 +71,8 @@ pub(super) const KEYS: &[Key] = &[
         ),
     ]),
     key(&at::sample::top_k, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
+        When(SEARCH, ANY, Such(|here| here.draws_words(), NO_DRAWS)),
+        When(SAMPLE, ANY, Such(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,
@@ -84,7 +89,8 @@ pub(super) const KEYS: &[Key] = &[
         ),
     ]),
     key(&at::sample::top_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        When(SEARCH, ANY, Such(|here| here.search_draws_words(), NO_DRAWS)),
+        When(SEARCH, ANY, Such(|here| here.draws_words(), NO_DRAWS)),
+        When(SAMPLE, ANY, Such(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
         When(TRAIN, TOKEN, With(&[&at::rounds::rounds])),
         When(
             TRAIN,

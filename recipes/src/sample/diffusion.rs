@@ -112,9 +112,9 @@ fn makers(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<(Denoi
 }
 
 /// The settings that reproduce a folder of pairs.
-fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
+pub(crate) fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
     super::settings_map(&json!({
-        "model": model, "side_b_model": values.model.reference(), "fingerprint": own, "side_b_fingerprint": other,
+        "model": model, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
         "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
     }))

@@ -9,7 +9,7 @@ use mdp::chance;
 use models::causal::CausalLm;
 use models::denoiser::Denoiser;
 use policies::Persist as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::prompts::read_prompts;
 use crate::embedded::ModelKind;
@@ -148,8 +148,7 @@ impl Work<'_> {
     /// pictures are generated from the raw request, which trains the generator on unrefined text too.
     fn pairs(&self, path: &Path) -> Result<(), Failure> {
         let values = &self.call.values;
-        let (n, share) = (values.sample.n(), values.sample.null_share());
-        let seed = values.run.seed();
+        let n = values.sample.n();
         let sampler = self.sampler()?;
         let shape = self.files.shape;
         let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
@@ -159,9 +158,8 @@ impl Work<'_> {
         for pairs in pairs.chunks(AT_ONCE / 2) {
             let asked = [0, 1].map(|side| -> Vec<Request> {
                 let one = |&pair: &usize| {
-                    let drawn = chance::unit(&mut Noise::new(seed).stream("null refiner", pair as u64));
                     let one = Request::number(&self.requests[pair / n], (pair * 2 + side) as u64);
-                    Request { is_null: drawn < share, ..one }
+                    Request { is_null: is_unrefined(values, pair as u64), ..one }
                 };
                 pairs.iter().map(one).collect()
             });
@@ -189,38 +187,54 @@ impl Work<'_> {
     }
 
     /// The settings that reproduce a folder of pairs; each side's seed is its number under the run's.
-    fn settings(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
-        let values = &self.call.values;
-        Ok(super::settings_map(&json!({
-            "refiner": values.hybrid.refiner().or(values.model.model()),
-            "generator": values.hybrid.generator().or(values.model.model()),
-            "refiner_fingerprint": self.models.0.fingerprint()?,
-            "generator_fingerprint": self.models.1.fingerprint()?,
-            "side_b_refiner_fingerprint": self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?,
-            "side_b_generator_fingerprint": self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?,
-            "side_b_refiner": values.hybrid.refiner_reference(),
-            "side_b_generator": values.hybrid.generator_reference(),
-            "request_template": values.hybrid.template(),
-            "max_length": Some(values.data.max_length()),
-            "n": Some(values.sample.n()),
-            "scheduler": values.model.scheduler(),
-            "prediction": values.model.prediction(),
-            "image_size": values.data.image_size(),
-            "seed": Some(values.run.seed()),
-            "temperature": Some(values.sample.temperature()),
-            "top_k": values.sample.top_k(),
-            "top_p": values.sample.top_p(),
-            "sampler": values.sample.sampler(),
-            "steps": Some(values.sample.steps()),
-            "eta": Some(values.sample.eta()),
-            "guidance": Some(values.sample.guidance()),
-            "null_share": Some(values.sample.null_share()),
-        })))
+    fn settings(&self) -> Result<Map<String, Value>, Failure> {
+        let own = [self.models.0.fingerprint()?, self.models.1.fingerprint()?];
+        let words = self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?;
+        let pictures = self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?;
+        Ok(pair_settings(&self.call.values, own, [words, pictures]))
     }
 }
 
+/// Whether both sides of a pair skip the refiner.
+pub(crate) fn is_unrefined(values: &Values, pair: u64) -> bool {
+    chance::unit(&mut Noise::new(values.run.seed()).stream("null refiner", pair)) < values.sample.null_share()
+}
+
+/// The settings that reproduce a folder of pairs: with the fingerprints of refiner and generator, and of side b's.
+pub(crate) fn pair_settings(
+    values: &Values,
+    [refiner, generator]: [String; 2],
+    [other_refiner, other_generator]: [Option<String>; 2],
+) -> Map<String, Value> {
+    super::settings_map(&json!({
+        "refiner": values.hybrid.refiner().or(values.model.model()),
+        "generator": values.hybrid.generator().or(values.model.model()),
+        "refiner_fingerprint": refiner,
+        "generator_fingerprint": generator,
+        "side_b_refiner_fingerprint": other_refiner,
+        "side_b_generator_fingerprint": other_generator,
+        "side_b_refiner": other_refiner.as_ref().and(values.hybrid.refiner_reference()),
+        "side_b_generator": other_generator.as_ref().and(values.hybrid.generator_reference()),
+        "request_template": values.hybrid.template(),
+        "max_length": Some(values.data.max_length()),
+        "n": Some(values.sample.n()),
+        "scheduler": values.model.scheduler(),
+        "prediction": values.model.prediction(),
+        "image_size": values.data.image_size(),
+        "seed": Some(values.run.seed()),
+        "temperature": Some(values.sample.temperature()),
+        "top_k": values.sample.top_k(),
+        "top_p": values.sample.top_p(),
+        "sampler": values.sample.sampler(),
+        "steps": Some(values.sample.steps()),
+        "eta": Some(values.sample.eta()),
+        "guidance": Some(values.sample.guidance()),
+        "null_share": Some(values.sample.null_share()),
+    }))
+}
+
 /// One side of a pair.
-fn candidate<'a>(asked: &Request, made: &'a Generation) -> Candidate<Fresh<'a>> {
+pub(crate) fn candidate<'a>(asked: &Request, made: &'a Generation) -> Candidate<Fresh<'a>> {
     let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
     Candidate {
         refined: Some(refined),

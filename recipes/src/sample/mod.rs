@@ -7,12 +7,14 @@ mod token;
 use std::path::Path;
 
 use crate::settings::{Modality, Values};
-use crate::{Call, Failure};
+use crate::{Call, Failure, search};
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
-pub(crate) use token::{Asked, draw, model_name, prompt_text, response_text, sampling};
+pub(crate) use token::{
+    Asked, candidate, continued_text, draw, model_name, pair_settings, prompt_text, response_text, sampling,
+};
 
-/// Draws answers or pictures.
+/// Draws answers or pictures, or searches for them where `sample.search` names a method.
 ///
 /// The lines of answers are also written to `run.out` where that names a file; of pictures and pairs only that is
 /// written, and no line comes back.
@@ -21,6 +23,9 @@ pub(crate) use token::{Asked, draw, model_name, prompt_text, response_text, samp
 /// Settings that make no sense, and files that can't be read or written.
 pub fn sample(mut call: Call<'_>) -> Result<Vec<serde_json::Value>, Failure> {
     check_pairs(&call.values)?;
+    if let Some(method) = call.values.sample.search() {
+        return search::in_place_of_draws(call, method);
+    }
     match call.values.run.mdp() {
         Modality::Diffusion => diffusion::sample(&call),
         Modality::Hybrid => hybrid::sample(&mut call),
@@ -41,7 +46,7 @@ fn check_pairs(values: &Values) -> Result<(), Failure> {
 }
 
 /// A line about a finished folder of pairs.
-fn describe_pairs(n: usize, folder: &Path) -> String {
+pub(crate) fn describe_pairs(n: usize, folder: &Path) -> String {
     let folder = folder.display();
     format!("{n} pairs in {folder}; next: `label::Server` `label.pairs` {folder}")
 }
@@ -55,7 +60,7 @@ fn settings_map(settings: &serde_json::Value) -> serde_json::Map<String, serde_j
 pub(crate) const MOST: usize = 16_384;
 
 /// More than can be held is refused before anything is drawn.
-fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
+pub(crate) fn check_count(prompts: usize, n: usize) -> Result<(), Failure> {
     if prompts.checked_mul(n).is_some_and(|all| all <= MOST) {
         return Ok(());
     }

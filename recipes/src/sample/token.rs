@@ -74,8 +74,7 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
             None => None,
         };
         let own = files.frozen()?;
-        let makers = [&own, other.as_ref().unwrap_or(&own)];
-        draw_pairs(call, makers, &tokenizer, (&prompts, &encoded), n, most)?;
+        draw_pairs(call, (&own, other.as_ref()), &tokenizer, (&prompts, &encoded), n, most)?;
         return Ok(Vec::new());
     }
     let model = files.frozen()?;
@@ -192,7 +191,7 @@ const PAIRS_AT_ONCE: usize = 32;
 /// Two answers to each prompt, `sample.n` times, to be judged.
 fn draw_pairs(
     call: &Call<'_>,
-    makers: [&CausalLm; 2],
+    makers: (&CausalLm, Option<&CausalLm>),
     tokenizer: &ModelTokenizer,
     (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
@@ -202,6 +201,7 @@ fn draw_pairs(
     let path = Path::new(values.label.pairs().unwrap_or_default());
     let seed = values.run.seed();
     let mut writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, most)?, None)?;
+    let makers = [makers.0, makers.1.unwrap_or(makers.0)];
     let bar = call.reporter.bar("pairs", encoded.len() * n);
     let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     // Batches have prompts of one length, so that every answer has all the room that its own prompt leaves.
@@ -217,10 +217,8 @@ fn draw_pairs(
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
                 for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
                     cut += usize::from(!finished(&answer));
-                    answers[number][side] = match &prompts[number / n].text {
-                        Text::Plain(_) => continuation_text(tokenizer, &encoded[number / n], &answer)?,
-                        Text::Chat(_) => response_text(tokenizer, &answer)?,
-                    };
+                    let asked = (&prompts[number / n], &encoded[number / n][..]);
+                    answers[number][side] = continued_text(tokenizer, asked, &answer)?;
                 }
             }
             bar.inc(numbers.len() as u64);
@@ -241,15 +239,21 @@ fn draw_pairs(
 }
 
 /// One side of a pair.
-fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
+pub(crate) fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
     Candidate { refined: None, made: Fresh::Response(answer), seed, log_probs: None }
 }
 
 /// The settings that reproduce a folder of pairs.
-fn pair_settings(values: &Values, makers: [&CausalLm; 2], most: usize) -> Result<Map<String, Value>, Failure> {
+///
+/// Where one model makes both sides there is no `other`.
+pub(crate) fn pair_settings(
+    values: &Values,
+    (own, other): (&CausalLm, Option<&CausalLm>),
+    most: usize,
+) -> Result<Map<String, Value>, Failure> {
     Ok(super::settings_map(&json!({
-        "model": model_name(values), "side_b_model": values.model.reference(),
-        "fingerprint": makers[0].fingerprint()?, "side_b_fingerprint": makers[1].fingerprint()?,
+        "model": model_name(values), "side_b_model": other.and(values.model.reference()),
+        "fingerprint": own.fingerprint()?, "side_b_fingerprint": other.unwrap_or(own).fingerprint()?,
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(), "max_length": most,
     })))
@@ -271,6 +275,18 @@ pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usi
 pub(crate) fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     Ok(tokenizer.decode(&answer[..answer.len() - usize::from(finished)])?)
+}
+
+/// An answer without EOS as a side of a pair: the text that continues a plain prompt, or what is said in a chat.
+pub(crate) fn continued_text(
+    tokenizer: &ModelTokenizer,
+    (prompt, encoded): (&Prompt, &[u32]),
+    answer: &[u32],
+) -> Result<String, Failure> {
+    match &prompt.text {
+        Text::Plain(_) => continuation_text(tokenizer, encoded, answer),
+        Text::Chat(_) => response_text(tokenizer, answer),
+    }
 }
 
 /// An answer without EOS, as the text that continues a plain prompt: with the space before its first word, which some

@@ -75,7 +75,7 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
     let out = call.values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     let halves = Halves::load(call)?;
-    let opened = data::open(&halves.files, &halves.mdp.handoff, call)?;
+    let opened = data::open(&halves.files, &halves.mdp.handoff, call, None)?;
     let source = halves.source(&opened.train, &call.values)?;
     let bar = call.reporter.bar("score", source.len());
     let mut lines = Vec::with_capacity(source.len());

@@ -1,15 +1,22 @@
 //! Checks of the settings of searches.
 use std::path::Path;
 
+use super::pairs::n_searched;
 use crate::Failure;
-use crate::sample::MOST;
+use crate::sample::{self, MOST};
 use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
+
+/// The setting that names the method: of the verb, or of `sample` and rounds.
+pub(super) fn method(values: &Values) -> &'static Field {
+    if values.sample.search().is_some() { &at::sample::search } else { &at::search::method }
+}
 
 /// Checks the settings before anything is loaded.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
-    check_counts(values)?;
-    check_numbers(values)?;
-    check_models(values)?;
+    check_search(values)?;
+    if values.label.pairs().is_some() {
+        return Ok(());
+    }
     let is_of_pictures = values.run.mdp() != Modality::Token;
     let Some(out) = values.run.out() else {
         let text = "pictures need `run.out` FILE.jsonl: they go beside it, with a contact sheet";
@@ -24,6 +31,9 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
 
 /// More than can be held is refused before anything is searched.
 pub(super) fn check_count(values: &Values, prompts: usize) -> Result<(), Failure> {
+    if values.label.pairs().is_some() && n_searched(values) <= MOST {
+        return sample::check_count(prompts, values.sample.n());
+    }
     let (method, width) = (values.search.method(), (&at::search::width, values.search.width()));
     let (field, n) = match method {
         SearchMethod::Greedy => (width.0, 1),
@@ -38,6 +48,37 @@ pub(super) fn check_count(values: &Values, prompts: usize) -> Result<(), Failure
 
 fn too_many((field, n): (&Field, usize), prompts: usize) -> Result<(), Failure> {
     Err(Failure::usage(format!("{field} {n} of {prompts} prompts is more than the {MOST} that are held at once")))
+}
+
+/// Checks the settings of the search itself, without its output.
+pub(super) fn check_search(values: &Values) -> Result<(), Failure> {
+    check_counts(values)?;
+    check_numbers(values)?;
+    check_models(values)?;
+    if values.label.pairs().is_some() { check_sides(values) } else { Ok(()) }
+}
+
+/// Pairs need two episodes each, and a search finds so many.
+fn check_sides(values: &Values) -> Result<(), Failure> {
+    let (method, n, found) = (values.search.method(), values.sample.n(), n_searched(values));
+    if n.checked_mul(2).is_some_and(|sides| sides <= found) {
+        return Ok(());
+    }
+    let (field, width) = (self::method(values), &at::search::width);
+    let found = match method {
+        SearchMethod::Greedy => "one answer".to_owned(),
+        SearchMethod::Sample => format!("{found}"),
+        SearchMethod::Mcts => format!("at most {found} with {} {found}", at::search::simulations),
+        SearchMethod::BestOf
+        | SearchMethod::Beam
+        | SearchMethod::Diverse
+        | SearchMethod::Verifier
+        | SearchMethod::Smc
+        | SearchMethod::Refinements => format!("at most {found} with {width} {}", values.search.width()),
+    };
+    Err(Failure::usage(format!(
+        "a pair has two sides, {n} of a prompt have two each, and {field} {method} finds {found}"
+    )))
 }
 
 fn check_counts(values: &Values) -> Result<(), Failure> {
@@ -62,7 +103,8 @@ fn check_counts(values: &Values) -> Result<(), Failure> {
         SearchMethod::Refinements => Some(width.saturating_mul(search.pictures())),
         SearchMethod::Greedy | SearchMethod::Sample | SearchMethod::Mcts | SearchMethod::Smc => None,
     };
-    if let Some(most) = most.filter(|most| n > *most) {
+    // Of pairs, `n` counts what is made of what is found.
+    if let Some(most) = most.filter(|most| n > *most && values.label.pairs().is_none()) {
         let (field, of) = (&at::sample::n, &at::search::width);
         return Err(Failure::usage(format!("{field} is {n}, but a {method} of {of} {width} finds at most {most}")));
     }
@@ -101,22 +143,20 @@ fn check_numbers(values: &Values) -> Result<(), Failure> {
 /// Checks that the models that method and score need are named, and that the two go with the kind of problem.
 fn check_models(values: &Values) -> Result<(), Failure> {
     let (search, mdp) = (&values.search, values.run.mdp());
-    let (method, score) = (search.method(), search.score());
+    let (method, score, field) = (search.method(), search.score(), method(values));
     let refuse = |text: String| Err(Failure::usage(text));
     if method == SearchMethod::Refinements && mdp != Modality::Hybrid {
-        return refuse(format!("`search.method` {method} is for `run.mdp` hybrid, which has something to refine"));
+        return refuse(format!("{field} {method} is for `run.mdp` hybrid, which has something to refine"));
     }
     if method == SearchMethod::Diverse && mdp == Modality::Diffusion {
-        return refuse(format!("`search.method` {method} avoids equal actions, and no two latents are equal"));
+        return refuse(format!("{field} {method} avoids equal actions, and no two latents are equal"));
     }
     if mdp == Modality::Hybrid && (method == SearchMethod::Verifier || score == SearchScore::Ratio) {
         return refuse("a hybrid is searched by its own `search.score` likelihood or implicit".to_owned());
     }
     if method == SearchMethod::Verifier {
         if search.verifier().is_none() {
-            return refuse(
-                "`search.method` verifier needs `search.verifier` MODEL: who ranks what is drawn".to_owned(),
-            );
+            return refuse(format!("{field} verifier needs `search.verifier` MODEL: who ranks what is drawn"));
         }
         if score == SearchScore::Ratio {
             return refuse("a verifier ranks by its `search.score` likelihood or implicit, not by a ratio".to_owned());

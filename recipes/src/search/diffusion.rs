@@ -1,24 +1,26 @@
 //! Denoisers.
 use std::path::Path;
 
+use ::search::OutcomeOf;
+use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
 use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
 use mdp::{EpisodeOf, Mdp as _};
-use models::denoiser::{Condition, SamplerConfig};
+use models::denoiser::{Condition, LatentShape, SamplerConfig};
 use models::sampler::SamplingPlan;
+use models::vae::Vae;
+use policies::Persist as _;
 use serde_json::{Value, json};
 use train::diffusion::ImageMdp;
 
 use super::check::check_count;
-use super::{Cast, methods};
+use super::{Cast, methods, pairs};
 use crate::denoiser::{self, Loaded};
 use crate::gallery::Gallery;
-use crate::sample::diffusion::{Inputs, model_name};
+use crate::sample::diffusion::{Inputs, model_name, pair_settings};
 use crate::settings::{Values, at};
 use crate::{Call, Failure};
 
-pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
-    call.values.preset(|settings| settings.sample.eta = 1.0);
-    let call = &*call;
+pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
     let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, 1)?;
     check_count(values, prompts.len())?;
@@ -33,14 +35,24 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let starts = prompts.iter().map(start).collect::<Result<Vec<DenoisingState<Condition>>, Failure>>()?;
     // The noise, and the steps.
     let longest = vec![plan.timesteps.len() + 1; starts.len()];
-    let outcomes = methods::all(call, &mdp, &cast, (&starts, &longest), |running| running.named(2))?;
+    let (starts, vae) = ((&starts[..], &longest[..]), loaded.vae.as_deref());
+    if let Some(folder) = values.label.pairs() {
+        let settings = pair_settings(values, &loaded.name, [Some(cast.policy.fingerprint()?), None]);
+        let settings = pairs::with_search(settings, values, &cast, |model| vec![model])?;
+        let mut writer = PairWriter::create(Path::new(folder), Modality::Diffusion, settings, Some(shape))?;
+        let done = |i: usize, outcome| push_pairs(values, &mut writer, (i, &prompts[i]), &outcome, (vae, shape));
+        methods::each(call, &mdp, &cast, starts, |running| running.named(2), done)?;
+        pairs::finish(call, writer, (prompts.len() * values.sample.n(), Path::new(folder)))?;
+        return Ok(Vec::new());
+    }
+    let outcomes = methods::all(call, &mdp, &cast, starts, |running| running.named(2))?;
     for outcome in &outcomes {
         check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
     }
     let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
     for (i, (prompt, outcome)) in prompts.iter().zip(&outcomes).enumerate() {
         for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
-            let pixels = denoiser::decode(loaded.vae.as_deref(), shape, &image(&found.episode)?)?;
+            let pixels = denoiser::decode(vae, shape, &image(&found.episode)?)?;
             gallery.push((&format!("{i:05}-{j}.png"), prompt), &pixels, |image| {
                 methods::line(json!({ "prompt": prompt, "image": image, "sample": j }), numbers)
             })?;
@@ -50,8 +62,35 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     Ok(Vec::new())
 }
 
+/// Adds the pairs of a prompt, of the pictures that were finished.
+fn push_pairs(
+    values: &Values,
+    writer: &mut PairWriter,
+    (i, prompt): (usize, &str),
+    outcome: &OutcomeOf<ImageMdp>,
+    (vae, shape): (Option<&Vae>, LatentShape),
+) -> Result<(), Failure> {
+    let finished: Vec<_> = outcome.found.iter().filter(|found| found.is_finished).cloned().collect();
+    check_found(values, !finished.is_empty())?;
+    for sides in pairs::sides(&finished, values.sample.n()) {
+        let [a, b] = sides.map(|found| {
+            let latent = image(&found.episode)?;
+            Ok::<_, Failure>((denoiser::decode(vae, shape, &latent)?, latent))
+        });
+        let sides = [a?, b?];
+        let [a, b] = sides.each_ref().map(|(picture, latent)| Candidate {
+            refined: None,
+            made: Fresh::Image { picture, latent },
+            seed: i as u64,
+            log_probs: None,
+        });
+        writer.push(&Pair { request: prompt.to_owned(), a, b })?;
+    }
+    Ok(())
+}
+
 /// The steps, some of which leave something to chance.
-fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+pub(super) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
     if !denoiser::plan(values, loaded)?.sampling.is_stochastic() {
         let (eta, sampler) = (&at::sample::eta, &at::sample::sampler);
         return Err(Failure::usage(format!(
@@ -62,11 +101,7 @@ fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
 }
 
 /// The sampler, which ends where the plan's steps do.
-pub(super) fn acting(
-    values: &Values,
-    loaded: &Loaded,
-    shape: models::denoiser::LatentShape,
-) -> Result<SamplerConfig, Failure> {
+pub(super) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<SamplerConfig, Failure> {
     let acting = denoiser::acting(values, loaded, shape)?;
     let last = loaded.scheduler.last_level(acting.sampler)?;
     Ok(SamplerConfig { last, ..acting })

@@ -2,18 +2,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ::search::{OutcomeOf, Refinements, Sampling};
+use ::search::{FoundOf, OutcomeOf, Refinements, Sampling};
+use datasets::pairs::{Modality, Pair, PairWriter};
 use mdp::hybrid::Half;
-use policies::Pair;
+use policies::Persist;
 use serde_json::{Value, json};
 
 use super::check::check_count;
 use super::diffusion::{acting, check_found};
-use super::{Cast, methods};
+use super::{Cast, methods, pairs};
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{HybridSampler, Request, SamplingMdp};
 use crate::hybrid::{Files, Frozen};
-use crate::sample::hybrid::{presets, requests};
+use crate::sample::hybrid::{candidate, is_unrefined, pair_settings, presets, requests};
 use crate::settings::{SearchMethod, SearchScore, Values, at};
 use crate::{Call, Failure};
 
@@ -22,63 +23,141 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     let files = Files::load(&mut call.values)?;
     find_references(&mut call.values)?;
     let call = &*call;
-    let values = &call.values;
     let whole = files.mdp()?;
     let requests = requests(&prompts, call)?;
-    check_count(values, requests.len())?;
+    check_count(&call.values, requests.len())?;
     let sampler = HybridSampler::new(&files, &whole, call)?;
-    let cast = cast(values, &files, &sampler)?;
+    let cast = cast(&call.values, &files, &sampler)?;
     let mut mdp = sampler.mdp.clone();
     mdp.outer.vocabulary = mdp.outer.vocabulary.min(files.refiner.tokenizer()?.n_tokens() as u32);
-    let requests: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
-    let starts = requests.iter().map(|request| sampler.start(request)).collect::<Result<Vec<_>, _>>()?;
-    let steps = mdp.inner.timesteps.len() + 1;
-    let longest = starts.iter().map(|start| match start {
-        Half::Outer(state) => mdp.outer.max_length - state.len() + steps,
-        Half::Inner(_) => steps,
-    });
-    let longest: Vec<usize> = longest.collect();
-    let candidates = mdp.outer.eos.len().saturating_add(1).max(2);
-    let outcomes = methods::all(call, &mdp, &cast, (&starts, &longest), |running| {
-        if values.search.method() != SearchMethod::Refinements {
-            return running.named(candidates);
-        }
-        let outer = methods::beam(values, values.search.width(), candidates);
-        let inner = Sampling { n: values.search.pictures() };
-        let mut outcomes = running.by(&Refinements { outer: &outer, inner: &inner })?;
-        for outcome in &mut outcomes {
-            outcome.found.truncate(values.sample.n());
-        }
-        Ok(outcomes)
-    })?;
-    for outcome in &outcomes {
-        check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
+    let work = Work { call, files: &files, sampler: &sampler, cast: &cast, mdp: &mdp, requests };
+    match call.values.label.pairs() {
+        Some(folder) => work.pairs(Path::new(folder))?,
+        None => work.pictures()?,
     }
-    write(call, &sampler, &mdp, &requests, &outcomes)?;
     Ok(Vec::new())
 }
 
-/// The pictures with their refined prompts.
-fn write<'a>(
-    call: &Call<'_>,
-    sampler: &HybridSampler<'a>,
-    mdp: &SamplingMdp<'a>,
-    requests: &[Request],
-    outcomes: &[OutcomeOf<SamplingMdp<'a>>],
-) -> Result<(), Failure> {
-    let values = &call.values;
-    let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
-    for (i, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
-        for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
-            let made = sampler.generation(request, &mdp.cut(found.episode.clone())?)?;
-            let caption = format!("{}: {}", request.text, made.refined);
-            gallery.push((&format!("{i:05}-{j}.png"), &caption), &made.picture, |image| {
-                let line = json!({ "prompt": request.text, "refined": made.refined, "image": image, "sample": j });
-                methods::line(line, numbers)
-            })?;
-        }
+/// The models and requests of a search.
+struct Work<'a> {
+    call: &'a Call<'a>,
+    files: &'a Files,
+    sampler: &'a HybridSampler<'a>,
+    cast: &'a Cast<Frozen>,
+    mdp: &'a SamplingMdp<'a>,
+    requests: Vec<String>,
+}
+
+impl<'a> Work<'a> {
+    /// Searches for pictures of some requests; `done` gets the place of each among them.
+    fn each(
+        &self,
+        requests: &[Request],
+        done: impl FnMut(usize, OutcomeOf<SamplingMdp<'a>>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (values, mdp) = (&self.call.values, self.mdp);
+        let starts = requests.iter().map(|request| self.sampler.start(request)).collect::<Result<Vec<_>, _>>()?;
+        let steps = mdp.inner.timesteps.len() + 1;
+        let longest = starts.iter().map(|start| match start {
+            Half::Outer(state) => mdp.outer.max_length - state.len() + steps,
+            Half::Inner(_) => steps,
+        });
+        let longest: Vec<usize> = longest.collect();
+        let candidates = mdp.outer.eos.len().saturating_add(1).max(2);
+        let run = |running: &mut methods::Running<'_, '_, SamplingMdp<'a>>| {
+            if values.search.method() != SearchMethod::Refinements {
+                return running.named(candidates);
+            }
+            let outer = methods::beam(values, values.search.width(), candidates);
+            let inner = Sampling { n: values.search.pictures() };
+            let mut outcomes = running.by(&Refinements { outer: &outer, inner: &inner })?;
+            let n = methods::n(values);
+            outcomes.iter_mut().for_each(|outcome| outcome.found.truncate(n));
+            Ok(outcomes)
+        };
+        methods::each(self.call, mdp, self.cast, (&starts, &longest), run, done)
     }
-    gallery.finish(call.reporter)
+
+    /// Pictures with their refined prompts, in a folder with a line each.
+    fn pictures(&self) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let requests: Vec<Request> = self.requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
+        let mut outcomes = Vec::with_capacity(requests.len());
+        self.each(&requests, |_, outcome| {
+            check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
+            outcomes.push(outcome);
+            Ok(())
+        })?;
+        let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
+        for (i, (request, outcome)) in requests.iter().zip(&outcomes).enumerate() {
+            for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
+                let made = self.sampler.generation(request, &self.mdp.cut(found.episode.clone())?)?;
+                let caption = format!("{}: {}", request.text, made.refined);
+                gallery.push((&format!("{i:05}-{j}.png"), &caption), &made.picture, |image| {
+                    let line = json!({ "prompt": request.text, "refined": made.refined, "image": image, "sample": j });
+                    methods::line(line, numbers)
+                })?;
+            }
+        }
+        gallery.finish(self.call.reporter)
+    }
+
+    /// Pairs of pictures, to be judged. A share of them skips the refiner; there is then nothing to search in words, so both
+    /// pictures are drawn as [`sample`](crate::sample()) draws them.
+    fn pairs(&self, folder: &Path) -> Result<(), Failure> {
+        let (values, n) = (&self.call.values, self.call.values.sample.n());
+        let policy = &self.cast.policy;
+        let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
+        let settings =
+            pairs::with_search(settings, values, self.cast, |pair| vec![&*pair.outer as &dyn Persist, &*pair.inner])?;
+        let mut writer = PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape))?;
+        let is_null = |pair: usize| is_unrefined(values, pair as u64);
+        let is_searched = |request: &usize| (request * n..(request + 1) * n).any(|pair| !is_null(pair));
+        let searched: Vec<usize> = (0..self.requests.len()).filter(is_searched).collect();
+        let asked: Vec<Request> = searched.iter().map(|&i| Request::number(&self.requests[i], i as u64)).collect();
+        let mut next = 0;
+        self.each(&asked, |place, outcome| {
+            for unrefined in next..searched[place] {
+                self.push_pairs(&mut writer, unrefined, &[])?;
+            }
+            next = searched[place] + 1;
+            let finished: Vec<_> = outcome.found.into_iter().filter(|found| found.is_finished).collect();
+            check_found(values, !finished.is_empty())?;
+            self.push_pairs(&mut writer, searched[place], &finished)
+        })?;
+        for unrefined in next..self.requests.len() {
+            self.push_pairs(&mut writer, unrefined, &[])?;
+        }
+        pairs::finish(self.call, writer, (self.requests.len() * n, folder))
+    }
+
+    /// Adds the pairs of a request: those that skip the refiner are drawn, the others are of what was found.
+    fn push_pairs(
+        &self,
+        writer: &mut PairWriter,
+        request: usize,
+        found: &[FoundOf<SamplingMdp<'a>>],
+    ) -> Result<(), Failure> {
+        let n = self.call.values.sample.n();
+        let text = &self.requests[request];
+        let mut of_search = pairs::sides(found, n).into_iter();
+        for pair in request * n..(request + 1) * n {
+            let (asked, made) = if is_unrefined(&self.call.values, pair as u64) {
+                let one = |side: u64| Request { is_null: true, ..Request::number(text, pair as u64 * 2 + side) };
+                let asked = [one(0), one(1)];
+                let (refiner, generator) = (&self.cast.policy.outer, &self.cast.policy.inner);
+                (asked.clone(), self.sampler.generate(refiner, generator, &asked, "pair")?)
+            } else {
+                let Some(sides) = of_search.next() else { continue };
+                let one = Request::number(text, request as u64);
+                let made = sides.map(|found| self.sampler.generation(&one, &self.mdp.cut(found.episode.clone())?));
+                ([one.clone(), one], made.into_iter().collect::<Result<Vec<_>, Failure>>()?)
+            };
+            let [a, b] = [0, 1].map(|side| candidate(&asked[side], &made[side]));
+            writer.push(&Pair { request: text.clone(), a, b })?;
+        }
+        Ok(())
+    }
 }
 
 /// The references of an implicit reward: those that are named, else what a run began with or stayed close to.
@@ -113,7 +192,7 @@ fn cast(values: &Values, files: &Files, sampler: &HybridSampler<'_>) -> Result<C
     let acting = acting(values, &files.generator, files.shape)?;
     let refiner = files.refiner.clone().frozen()?.acting(sampler.sampling.clone());
     let generator = files.generator.frozen(files.shape, acting.clone())?;
-    let policy = Pair::new(Arc::new(refiner), Arc::new(generator));
+    let policy = policies::Pair::new(Arc::new(refiner), Arc::new(generator));
     let reference = match values.search.score() {
         SearchScore::Implicit => Some(files.reference_acting(values, acting)?),
         SearchScore::Likelihood | SearchScore::Ratio => None,

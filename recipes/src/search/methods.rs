@@ -9,22 +9,39 @@ use models::ModelError;
 use policies::Policy;
 use serde_json::{Value, json};
 
-use super::Cast;
+use super::{Cast, pairs};
 use crate::settings::{EarlyStoppingName, SearchMethod, SearchScore, Values};
 use crate::{Call, Failure};
 
 /// Rows that are searched side by side, about: bounds the memory of a step, and how long a wish to stop waits.
 const ROWS: usize = 64;
 
-/// Searches from every start, for at most `longest` decisions each, some starts at a time; each has a stream of chance of its
-/// own. `run` makes the method.
+/// Searches from every start, as [`each`] does, and keeps all outcomes.
 pub(super) fn all<M: Mdp, P: Policy<M>>(
+    call: &Call<'_>,
+    mdp: &M,
+    cast: &Cast<P>,
+    starts: (&[M::State], &[usize]),
+    run: impl Fn(&mut Running<'_, '_, M>) -> ::search::Result<Vec<OutcomeOf<M>>>,
+) -> Result<Vec<OutcomeOf<M>>, Failure> {
+    let mut outcomes = Vec::with_capacity(starts.0.len());
+    each(call, mdp, cast, starts, run, |_, outcome| {
+        outcomes.push(outcome);
+        Ok(())
+    })?;
+    Ok(outcomes)
+}
+
+/// Searches from every start, for at most `longest` decisions each, some starts at a time; each has a stream of chance of its
+/// own. `run` makes the method, and `done` gets the index and the outcome of each start, in order.
+pub(super) fn each<M: Mdp, P: Policy<M>>(
     call: &Call<'_>,
     mdp: &M,
     cast: &Cast<P>,
     (starts, longest): (&[M::State], &[usize]),
     run: impl Fn(&mut Running<'_, '_, M>) -> ::search::Result<Vec<OutcomeOf<M>>>,
-) -> Result<Vec<OutcomeOf<M>>, Failure> {
+    mut done: impl FnMut(usize, OutcomeOf<M>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let values = &call.values;
     let (score, verifying) = sought::<M, P>(values, cast);
     let search = Search { budget: values.search.budget(), ..Search::new(mdp, &cast.policy, &score) };
@@ -32,25 +49,28 @@ pub(super) fn all<M: Mdp, P: Policy<M>>(
     let mut rngs: Vec<Rng> = (0..starts.len()).map(|i| noise.stream("search", i as u64)).collect();
     let at_once = (ROWS / rows(values).max(1)).max(1);
     let bar = call.reporter.bar("search", starts.len());
-    let mut outcomes = Vec::with_capacity(starts.len());
+    let mut n_done = 0;
     let parts = starts.chunks(at_once).zip(longest.chunks(at_once));
     for ((starts, longest), rngs) in parts.zip(rngs.chunks_mut(at_once)) {
         let mut running = Running { call, search, verifying: verifying.as_ref(), starts, longest, rngs };
         let found = run(&mut running).map_err(|error| {
             if call.reporter.is_stopped() { ModelError::Interrupted.into() } else { Failure::from(error) }
         });
-        outcomes.extend(found?);
-        bar.set_position(outcomes.len() as u64);
+        for outcome in found? {
+            done(n_done, outcome)?;
+            n_done += 1;
+        }
+        bar.set_position(n_done as u64);
     }
     bar.finish_and_clear();
-    Ok(outcomes)
+    Ok(())
 }
 
 /// The number of rows of a start.
 fn rows(values: &Values) -> usize {
     match values.search.method() {
         SearchMethod::Greedy | SearchMethod::Mcts => 1,
-        SearchMethod::Sample => values.sample.n(),
+        SearchMethod::Sample => n(values),
         SearchMethod::Refinements => values.search.width().saturating_mul(values.search.pictures()),
         _ => values.search.width(),
     }
@@ -100,7 +120,7 @@ impl<M: Mdp<Action: PartialEq>> Running<'_, '_, M> {
     /// Runs the method that the settings name; `candidates` continuations are looked at for each row of a beam.
     pub(super) fn named(&mut self, candidates: usize) -> ::search::Result<Vec<OutcomeOf<M>>> {
         let values = &self.call.values;
-        let (n, width) = (values.sample.n(), values.search.width());
+        let (n, width) = (n(values), values.search.width());
         match values.search.method() {
             SearchMethod::Greedy => {
                 let is_likelihood = values.search.score() == SearchScore::Likelihood;
@@ -125,6 +145,11 @@ impl<M: Mdp<Action: PartialEq>> Running<'_, '_, M> {
             }
         }
     }
+}
+
+/// The number of episodes to return: of pairs all that there are, so that sides can be chosen among them.
+pub(super) fn n(values: &Values) -> usize {
+    if values.label.pairs().is_some() { pairs::n_searched(values) } else { values.sample.n() }
 }
 
 /// A beam by the settings that returns its `n` best.
@@ -173,7 +198,7 @@ pub(super) fn line(mut line: Value, numbers: Value) -> Value {
 }
 
 /// The place of each among what was found, from 1: the finished before the unfinished, and the best score first.
-fn ranks<S, A>(found: &[Found<S, A>]) -> Vec<usize> {
+pub(super) fn ranks<S, A>(found: &[Found<S, A>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..found.len()).collect();
     let key = |index: &usize| (found[*index].is_finished, found[*index].score);
     order.sort_by(|a, b| key(b).0.cmp(&key(a).0).then(key(b).1.total_cmp(&key(a).1)));

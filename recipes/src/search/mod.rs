@@ -3,13 +3,15 @@ mod check;
 mod diffusion;
 mod hybrid;
 mod methods;
+mod pairs;
 mod token;
 
 use std::path::Path;
 
+use models::formats::ModelFiles;
 use serde_json::Value;
 
-use crate::settings::{Field, Modality, SearchScore, Values, at};
+use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
 use crate::{Call, Failure, denoiser, model};
 
 /// Searches the decisions of a policy for answers or pictures of a high score.
@@ -20,10 +22,70 @@ use crate::{Call, Failure, denoiser, model};
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written.
 pub fn search(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+    // A run's config file may name what other verbs read.
+    call.values.reset(&at::sample::search);
+    call.values.reset(&at::label::pairs);
+    run(call)
+}
+
+/// Searches for what [`sample`](crate::sample()) would draw: its lines, its pictures, or the sides of its pairs.
+pub(crate) fn in_place_of_draws(mut call: Call<'_>, method: SearchMethod) -> Result<Vec<Value>, Failure> {
+    call.values.set(|settings| settings.search.method = method);
+    run(call)
+}
+
+/// Checks the settings of a search for pairs, whose folder is not named yet.
+pub(crate) fn check_for_pairs(values: &Values, method: SearchMethod) -> Result<(), Failure> {
+    let mut values = values.clone();
+    values.set(|settings| {
+        settings.search.method = method;
+        settings.label.pairs = Some(String::new());
+    });
+    check::check_search(&values)
+}
+
+/// Presets of a search that `sample` does not have: some denoising steps must draw.
+pub(crate) fn presets(values: &mut Values) {
+    if values.run.mdp() == Modality::Diffusion {
+        values.preset(|settings| settings.sample.eta = 1.0);
+    }
+}
+
+/// Checks a denoiser and the other models of its search, which must be able to draw.
+pub(crate) fn check_denoiser(values: &Values, loaded: &denoiser::Loaded) -> Result<(), Failure> {
+    diffusion::plan(values, loaded)?;
+    others(values).try_for_each(|(field, name)| denoiser::load_alike(name, field, loaded, values).map(drop))
+}
+
+/// Checks a language model and the other models of its search, which must read its tokens.
+pub(crate) fn check_language_model(
+    values: &Values,
+    method: SearchMethod,
+    (name, files): (&str, &ModelFiles),
+) -> Result<(), Failure> {
+    let mut own = values.clone();
+    own.set(|settings| settings.search.method = method);
+    token::check_width(&own, name, files.config.vocabulary.min(files.tokenizer()?.n_tokens()))?;
+    others(values).try_for_each(|(field, other)| model::load_alike(files, other, &field.to_string(), values).map(drop))
+}
+
+/// The models that guide or verify, by their settings.
+fn others(values: &Values) -> impl Iterator<Item = (&'static Field, &str)> {
+    let search = &values.search;
+    let named = [
+        (&at::search::verifier, search.verifier()),
+        (&at::search::guide, search.guide()),
+        (&at::search::guide_reference, search.guide_reference()),
+    ];
+    named.into_iter().filter_map(|(field, name)| Some((field, name?)))
+}
+
+fn run(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
     check::check(&call.values)?;
+    presets(&mut call.values);
     match call.values.run.mdp() {
         Modality::Token => token::search(&call),
-        Modality::Diffusion => diffusion::search(&mut call),
+        Modality::Diffusion => diffusion::search(&call),
         Modality::Hybrid => hybrid::search(&mut call),
     }
 }

@@ -1,6 +1,8 @@
 //! Language models.
 use std::path::Path;
 
+use ::search::OutcomeOf;
+use datasets::pairs::{Modality, Pair, PairWriter};
 use mdp::token::{TokenMdp, TokenState};
 use models::causal::CausalLm;
 use models::formats::{ModelFiles, ModelTokenizer};
@@ -8,49 +10,110 @@ use serde_json::{Value, json};
 use train::write_lines;
 
 use super::check::check_count;
-use super::{Cast, methods};
-use crate::sample::{Asked, prompt_text, response_text, sampling};
+use super::{Cast, methods, pairs};
+use crate::sample::{self, Asked, candidate, continued_text, prompt_text, response_text, sampling};
 use crate::settings::{SearchMethod, Values, at};
-use crate::{Call, Failure, model, sample};
+use crate::{Call, Failure, model};
 
 pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     let values = &call.values;
-    let name = sample::model_name(values);
-    let files = model::load(name, values)?;
-    model::say_ignored(&files, call.reporter);
-    let tokenizer = files.tokenizer()?.clone();
-    let asked = Asked::read(call, &files)?;
-    let most = values.data.max_length().min(files.config.max_positions);
-    // Prompts take their turns.
-    check_count(values, 1)?;
-    let vocabulary = files.config.vocabulary.min(tokenizer.n_tokens());
-    check_width(values, name, vocabulary)?;
-    let cast = cast(values, name, &files, &tokenizer, most)?;
-    // A frozen model may share nothing with its files.
-    drop(files);
-    let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: tokenizer.eos.clone(), max_length: most };
-    let starts: Vec<TokenState> = asked.encoded.iter().map(|tokens| TokenState::new(tokens.clone())).collect();
-    let longest: Vec<usize> = starts.iter().map(|start| most - start.len()).collect();
-    let candidates = tokenizer.eos.len().saturating_add(1).max(2);
-    let outcomes = methods::all(call, &mdp, &cast, (&starts, &longest), |running| running.named(candidates))?;
+    let searched = Searched::open(call)?;
+    if let Some(folder) = values.label.pairs() {
+        searched.pairs(call, Path::new(folder))?;
+        return Ok(Vec::new());
+    }
     let mut lines = Vec::new();
-    for (prompt, outcome) in asked.prompts.iter().zip(outcomes) {
+    searched.each(call, |i, outcome| {
         for (found, numbers) in methods::all_described(values, &outcome) {
             let tokens = &found.episode.pieces[0].actions;
-            let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            let response = response_text(&tokenizer, tokens)?;
             let line = json!({
-                "prompt": prompt_text(prompt), "response": response, "tokens": tokens, "finished": finished,
+                "prompt": prompt_text(&searched.asked.prompts[i]),
+                "response": response_text(&searched.tokenizer, tokens)?,
+                "tokens": tokens,
+                "finished": searched.is_finished(tokens),
             });
             lines.push(methods::line(line, numbers));
         }
-    }
+        Ok(())
+    })?;
     values.run.out().map_or(Ok(()), |out| write_lines(Path::new(out), &lines))?;
     Ok(lines)
 }
 
+/// The models of a search and what they are asked.
+struct Searched {
+    asked: Asked,
+    tokenizer: ModelTokenizer,
+    mdp: TokenMdp,
+    cast: Cast<CausalLm>,
+}
+
+impl Searched {
+    /// Loads what the settings name.
+    fn open(call: &Call<'_>) -> Result<Self, Failure> {
+        let values = &call.values;
+        let name = sample::model_name(values);
+        let files = model::load(name, values)?;
+        model::say_ignored(&files, call.reporter);
+        let tokenizer = files.tokenizer()?.clone();
+        let asked = Asked::read(call, &files)?;
+        let most = values.data.max_length().min(files.config.max_positions);
+        // Prompts take their turns.
+        check_count(values, 1)?;
+        let vocabulary = files.config.vocabulary.min(tokenizer.n_tokens());
+        check_width(values, name, vocabulary)?;
+        let cast = cast(values, name, &files, &tokenizer, most)?;
+        let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: tokenizer.eos.clone(), max_length: most };
+        Ok(Self { asked, tokenizer, mdp, cast })
+    }
+
+    /// Searches for answers to every prompt.
+    fn each(
+        &self,
+        call: &Call<'_>,
+        done: impl FnMut(usize, OutcomeOf<TokenMdp>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let starts: Vec<TokenState> = self.asked.encoded.iter().map(|tokens| TokenState::new(tokens.clone())).collect();
+        let longest: Vec<usize> = starts.iter().map(|start| self.mdp.max_length - start.len()).collect();
+        let candidates = self.tokenizer.eos.len().saturating_add(1).max(2);
+        methods::each(call, &self.mdp, &self.cast, (&starts, &longest), |running| running.named(candidates), done)
+    }
+
+    fn is_finished(&self, tokens: &[u32]) -> bool {
+        tokens.last().is_some_and(|last| self.tokenizer.eos.contains(last))
+    }
+
+    /// Pairs of answers, to be judged.
+    fn pairs(&self, call: &Call<'_>, folder: &Path) -> Result<(), Failure> {
+        let values = &call.values;
+        let (prompts, n) = (self.asked.prompts.len(), values.sample.n());
+        check_count(values, prompts)?;
+        let policy = &self.cast.policy;
+        let settings = sample::pair_settings(values, (policy, None), self.mdp.max_length)?;
+        let settings = pairs::with_search(settings, values, &self.cast, |model| vec![model])?;
+        let mut writer = PairWriter::create(folder, Modality::Token, settings, None)?;
+        let mut cut = 0;
+        self.each(call, |i, outcome| {
+            let asked = (&self.asked.prompts[i], &self.asked.encoded[i][..]);
+            for sides in pairs::sides(&outcome.found, n) {
+                let answers = sides.map(|found| &found.episode.pieces[0].actions[..]);
+                cut += answers.iter().filter(|answer| !self.is_finished(answer)).count();
+                let [a, b] = answers.map(|answer| continued_text(&self.tokenizer, asked, answer));
+                let (a, b, seed) = (a?, b?, i as u64);
+                let (request, a, b) = (prompt_text(asked.0), candidate(&a, seed), candidate(&b, seed));
+                writer.push(&Pair { request, a, b })?;
+            }
+            Ok(())
+        })?;
+        if cut > 0 {
+            call.reporter.info(&format!("{cut} answers are cut off at `data.max_length` or by `search.budget`"));
+        }
+        pairs::finish(call, writer, (prompts * n, folder))
+    }
+}
+
 /// More actions than there are can't be looked at.
-fn check_width(values: &Values, name: &str, vocabulary: usize) -> Result<(), Failure> {
+pub(super) fn check_width(values: &Values, name: &str, vocabulary: usize) -> Result<(), Failure> {
     let width = values.search.width();
     let looks_at_actions = matches!(
         values.search.method(),

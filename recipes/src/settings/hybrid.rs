@@ -19,6 +19,9 @@ section! {
         refiner_lr: Option<f64> = None, "refiner-lr";
         /// The refiner's prompt template: {request} is the request, \n a line break
         template: String = "{request}\\n".to_owned(), "request-template";
+        /// Completes pairs without refined prompts: diverse beams of this many refinements of each request, of which
+        /// one is drawn for each picture by its posterior under the references; 0: unrefined requests
+        complete_refinements: usize = 0, "complete-refinements";
         /// Trains each half alone too, and compares: refiner, generator, both separately, both jointly
         compare: bool = false, "compare";
     }

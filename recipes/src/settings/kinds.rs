@@ -52,19 +52,19 @@ kinds! {
     /// Training of a language model, once or in rounds.
     TokenTraining: TRAIN, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train, sample: Sample,
-        rounds: Rounds, judge: Judge
+        search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Training of a denoiser, once or in rounds.
     DiffusionTraining: TRAIN, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
-        diffusion: Diffusion, sample: Sample, rounds: Rounds, judge: Judge
+        diffusion: Diffusion, sample: Sample, search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Training of a refiner and a generator, once or in rounds.
     HybridTraining: TRAIN, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
-        diffusion: Diffusion, sample: Sample, rounds: Rounds, judge: Judge
+        diffusion: Diffusion, sample: Sample, search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Scoring by a language model.
@@ -83,16 +83,19 @@ kinds! {
     }
 
     /// Sampling of answers, or of pairs of them.
-    TokenSampling: SAMPLE, Some(Modality::Token), { run: Run, model: Model, data: Data, sample: Sample, label: Label }
+    TokenSampling: SAMPLE, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search, label: Label
+    }
 
     /// Sampling of pictures, or of pairs of them.
     DiffusionSampling: SAMPLE, Some(Modality::Diffusion), {
-        run: Run, model: Model, data: Data, sample: Sample, label: Label
+        run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search, label: Label
     }
 
     /// Sampling of refined prompts with pictures, or of pairs of them.
     HybridSampling: SAMPLE, Some(Modality::Hybrid), {
-        run: Run, model: Model, hybrid: Hybrid, data: Data, sample: Sample, label: Label
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, sample: Sample, search: Search,
+        label: Label
     }
 
     /// Search over the tokens of answers.

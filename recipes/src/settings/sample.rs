@@ -1,4 +1,4 @@
-use super::choices::SamplerName;
+use super::choices::{SamplerName, SearchMethod};
 use super::section;
 
 section! {
@@ -8,6 +8,8 @@ section! {
         prompts: Option<String> = None, "prompts";
         /// Answers to each prompt
         n: usize = 1, "n";
+        /// Searches for answers by this method instead of drawing them; train: for the pairs of --rounds
+        search: Option<SearchMethod> = None, "search";
         /// Reads only this many prompts
         limit: Option<usize> = None, "limit-prompts";
         /// 0 takes the likeliest token

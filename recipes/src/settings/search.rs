@@ -40,3 +40,13 @@ section! {
         strength: f64 = 1.0, "strength";
     }
 }
+
+impl SearchMethod {
+    /// Whether it draws actions by chance.
+    pub fn draws(self) -> bool {
+        match self {
+            Self::Sample | Self::BestOf | Self::Mcts | Self::Verifier | Self::Smc => true,
+            Self::Greedy | Self::Beam | Self::Diverse | Self::Refinements => false,
+        }
+    }
+}

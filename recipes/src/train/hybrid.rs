@@ -10,7 +10,7 @@ use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
 use super::{Suggestion, Task, Trained};
 use crate::embedded::usual;
-use crate::hybrid::data::{self, HybridData, PairData};
+use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{AnyObjective, choose};
@@ -20,6 +20,9 @@ use crate::{Failure, denoiser, draws, dropout, model, summary};
 /// The pairwise losses that accept a sum of token and image log-ratios.
 const OBJECTIVES: [Loss; 8] =
     [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
+
+/// The file of a run with the refined prompts that completed its pairs.
+const COMPLETIONS: &str = "completions.jsonl";
 
 /// Defaults of hybrid runs.
 pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
@@ -62,7 +65,10 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
     let files = Files::load(&mut task.call.values)?;
     let mdp = files.mdp()?;
     let reference = files.reference(&task.call.values)?;
-    let data = data::open(&files, &mdp.handoff, &task.call)?;
+    let kept = task.resume.as_ref().map(|run| run.join(COMPLETIONS));
+    let completing = Completing { reference: &reference, kept: kept.as_deref() };
+    let mut data = data::open(&files, &mdp.handoff, &task.call, Some(completing))?;
+    task.kept.extend(data.completions.take().map(|lines| (COMPLETIONS, lines)));
     if task.call.values.hybrid.compare() && data.problem.is_none() {
         let name = usual(Modality::Hybrid).name;
         return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));

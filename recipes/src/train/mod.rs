@@ -61,7 +61,7 @@ fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, resume });
+    let (reporter, task) = (call.reporter, Task { call, settings, resume, kept: Vec::new() });
     let trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
@@ -146,6 +146,8 @@ struct Task<'a> {
     call: Call<'a>,
     settings: Settings,
     resume: Option<PathBuf>,
+    /// Files that were made of the data, by name: they stay in the run's folder.
+    kept: Vec<(&'static str, String)>,
 }
 
 impl Task<'_> {
@@ -154,6 +156,7 @@ impl Task<'_> {
         let values = &mut self.call.values;
         if let Some(path) = &self.resume {
             let folder = RunFolder::open(path)?;
+            keep(&folder, &self.kept)?;
             values.set(|settings| settings.run.out = Some(path.display().to_string()));
             return Ok(folder);
         }
@@ -162,11 +165,23 @@ impl Task<'_> {
             None => fresh_folder(values.objective.name().word()),
         };
         let folder = RunFolder::create(&path)?;
+        keep(&folder, &self.kept)?;
         values.set(|settings| settings.run.out = Some(path.display().to_string()));
         let config = keys::to_toml(values, TRAIN);
         write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
         Ok(folder)
     }
+}
+
+/// Writes files into a run's folder, unless they are there.
+fn keep(folder: &RunFolder, files: &[(&'static str, String)]) -> Result<(), Failure> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        if !path.exists() {
+            write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A trained run and its folder, which stays locked.

@@ -41,8 +41,8 @@ impl<S> std::fmt::Debug for LeafEvaluation<'_, S> {
 /// returned, and [`Outcome::estimate`](crate::Outcome::estimate) is the mean over all simulations, which approaches the
 /// best score.
 ///
-/// A leaf is opened at its state, so a language model encodes all its tokens again in one pass; each step of a rollout
-/// costs one evaluation. The starts run in parallel, one simulation each at a time.
+/// A leaf is opened at its state; a language model remembers rows that it dropped, so it reads what a leaf adds to them alone.
+/// Each step of a rollout costs one evaluation. The starts run in parallel, one simulation each at a time.
 ///
 /// # References
 /// Silver et al., "Mastering the game of Go without human knowledge", 2017; Schrittwieser et al., "Mastering Atari, Go,

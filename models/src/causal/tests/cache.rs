@@ -71,6 +71,50 @@ fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
 }
 
 #[test]
+fn a_state_that_begins_as_a_dropped_row_did_goes_on_from_what_that_had_read() {
+    for name in ["neox parallel", "gpt2", "llama tied"] {
+        let model = model(name);
+        let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 60 };
+        let open = |states: &[TokenState]| {
+            let mut cursor = model.cursor(&mdp, states).unwrap();
+            cursor.log_probs(&vec![1; states.len()]).unwrap()
+        };
+        let mut cursor = model.cursor(&mdp, &[TokenState::new(tokens(20))]).unwrap();
+        cursor.select(&[]);
+        // A leaf, its rollout, and leaves that leave the rollout: at once, later, at its end, and where it had not been.
+        cursor.extend(&[TokenState::new(tokens(20))]).unwrap();
+        let rolled: Vec<u32> = vec![3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9];
+        for &token in &rolled {
+            cursor.log_probs(&[token]).unwrap();
+            cursor.advance(&[token]).unwrap();
+        }
+        cursor.select(&[]);
+        let state = |n_prompt: usize, response: &[u32]| {
+            let mut state = TokenState::new(tokens(n_prompt));
+            state.response.extend_from_slice(response);
+            state
+        };
+        let leaves = [
+            state(20, &[7]),
+            state(20, &[3, 1, 4, 8]),
+            state(20, &rolled[..5]),
+            state(20, &[&rolled[..], &[2, 2]].concat()),
+            state(19, &[]),
+            TokenState::new(vec![21; 30]),
+            state(20, &[9; 25]),
+        ];
+        for _ in 0..2 {
+            cursor.extend(&leaves).unwrap();
+            let found = cursor.log_probs(&[1; 7]).unwrap();
+            for ((leaf, found), expected) in leaves.iter().zip(found).zip(open(&leaves)) {
+                assert!((found - expected).abs() < 1e-4, "{name}: {leaf:?} {found}, read anew {expected}");
+            }
+            cursor.select(&[]);
+        }
+    }
+}
+
+#[test]
 fn a_cursor_of_several_blocks_is_one_opened_where_it_stands() {
     for name in ["neox serial", "gpt2", "llama untied"] {
         let model = model(name);

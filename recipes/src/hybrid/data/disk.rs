@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::holdout::{PromptHash, hold_out};
-use datasets::pairs::{self, HybridRecord};
+use datasets::pairs::{self, HybridRecord, Refined};
 use mdp::diffusion::Latent;
 use models::Prompted;
 use policies::BoxError;
 use train::diffusion::Images;
 use train::token::Examples;
 
+use super::complete::{Completing, asked, complete, say_missing};
 use super::{HybridData, JudgedPair, PairData, PairSource, RefinedSide};
 use crate::hybrid::Files;
 use crate::judged_pairs::{JudgedPairs, mark};
@@ -19,13 +20,16 @@ use crate::{Call, Failure, holdout};
 /// Opens the judged pairs of a pair folder that are not ties, or records from other programs.
 pub(super) fn open<'a>(
     path: &Path,
-    files: &'a Files,
-    handoff: &'a Prompted,
+    (files, handoff): (&'a Files, &'a Prompted),
     call: &Call<'_>,
+    completing: Option<Completing<'_>>,
 ) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
+    let is_asked = completing.is_some() && asked(values)? > 0;
+    let completing = completing.filter(|_| is_asked);
     let (pairs, fingerprint): (Arc<dyn PairSource>, String) = if path.is_dir() {
-        let folder = FolderPairs::open(path, files, call)?;
+        let folder =
+            FolderPairs::open(path, files, call, completing.map_or(Completes::Nothing, |_| Completes::Prompts))?;
         let fingerprint = folder.0.fingerprint();
         (Arc::new(folder), fingerprint)
     } else {
@@ -34,6 +38,13 @@ pub(super) fn open<'a>(
         (Arc::new(records), fingerprint)
     };
     let n = pairs.len().min(values.data.limit().unwrap_or(usize::MAX));
+    let (pairs, completions) = match completing {
+        Some(completing) => complete(pairs, n, (files, handoff), (call, completing))?,
+        None => {
+            say_missing(&*pairs, n, call)?;
+            (pairs, None)
+        }
+    };
     let data = |rows| PairData { pairs: Arc::clone(&pairs), rows, prompt_format: &files.prompt_format, handoff };
     let all = data((0..n).collect());
     check_all(&all, path, files)?;
@@ -49,9 +60,10 @@ pub(super) fn open<'a>(
     let prompts = prompts.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::failed(error.to_string()))?;
     let (rest, held_out) = hold_out(prompts, share, values.run.seed())?;
     holdout::check_rest(share, rest.len(), n, "pairs")?;
-    let fingerprint = format!("{fingerprint} {n} {share}{}", mark(&held_out));
+    let completed = completions.as_ref().map_or(String::new(), |lines| format!(" {}", blake3::hash(lines.as_bytes())));
+    let fingerprint = format!("{fingerprint} {n} {share}{}{completed}", mark(&held_out));
     let held_out = (!held_out.is_empty()).then(|| data(held_out));
-    Ok(HybridData { train: data(rest), held_out, fingerprint, problem: None })
+    Ok(HybridData { train: data(rest), held_out, fingerprint, completions, problem: None })
 }
 
 /// Reads every picture and prompt once, so that broken data is reported before training.
@@ -109,12 +121,24 @@ fn check_texts(all: &PairData<'_>, path: &Path, call: &Call<'_>) -> Result<(), F
     Ok(())
 }
 
+/// What is done about pairs without refined prompts.
+#[derive(Clone, Copy)]
+enum Completes {
+    Nothing,
+    Prompts,
+}
+
 /// A pair folder's judged pairs.
 struct FolderPairs(JudgedPairs);
 
 impl FolderPairs {
-    fn open(path: &Path, files: &Files, call: &Call<'_>) -> Result<Self, Failure> {
-        let judged = JudgedPairs::open(path, pairs::Modality::Hybrid, &call.values, call.reporter)?;
+    /// Opens a folder of hybrid pairs, or of a denoiser's pairs, which have no refined prompts, to complete them.
+    fn open(path: &Path, files: &Files, call: &Call<'_>, completes: Completes) -> Result<Self, Failure> {
+        let modalities: &[pairs::Modality] = match completes {
+            Completes::Nothing => &[pairs::Modality::Hybrid],
+            Completes::Prompts => &[pairs::Modality::Hybrid, pairs::Modality::Diffusion],
+        };
+        let judged = JudgedPairs::open(path, modalities, &call.values, call.reporter)?;
         if let Some(shape) = judged.folder.latent_shape() {
             let ours = files.shape;
             if (shape.height, shape.width, shape.channels) != (ours.height, ours.width, ours.channels) {
@@ -136,13 +160,13 @@ impl PairSource for FolderPairs {
         let preference = &self.0.preferences[index];
         let missing = || format!("there is no pair {}", preference.index);
         let pair = self.0.folder.get(preference.index).ok_or_else(missing)?;
-        let side = |side| -> Result<RefinedSide, BoxError> {
-            let refined = pair.side(side).refined.as_ref();
-            let refined = refined.ok_or_else(|| format!("pair {}: no refined prompt", preference.index))?;
-            Ok(RefinedSide { text: refined.text.clone(), tokens: refined.tokens.clone(), is_null: refined.is_null })
+        let side = |side| match &pair.side(side).refined {
+            Some(Refined { text, tokens, is_null }) => {
+                RefinedSide { text: text.clone(), tokens: tokens.clone(), is_null: *is_null, is_missing: false }
+            }
+            None => RefinedSide { text: pair.request.clone(), tokens: Vec::new(), is_null: true, is_missing: true },
         };
-        let [better, worse] = preference.order();
-        let sides = [side(better)?, side(worse)?];
+        let sides = preference.order().map(side);
         Ok(JudgedPair { request: pair.request.clone(), sides, preference: preference.strength() })
     }
 
@@ -201,7 +225,8 @@ impl PairSource for RecordPairs {
         let record = &self.records[index];
         let side = |side: &pairs::HybridSide| {
             let text = side.refined.clone().unwrap_or_else(|| record.request.clone());
-            RefinedSide { text, tokens: Vec::new(), is_null: side.refined.is_none() }
+            let is_missing = side.refined.is_none();
+            RefinedSide { text, tokens: Vec::new(), is_null: is_missing, is_missing }
         };
         let sides = [side(&record.chosen), side(&record.rejected)];
         Ok(JudgedPair { request: record.request.clone(), sides, preference: 1.0 })

@@ -29,7 +29,8 @@ impl PairSource for EmbeddedPairs {
 
     fn judged(&self, index: usize) -> Result<JudgedPair, BoxError> {
         let pair = (self.hybrid.pair)(self.seed, self.null_share, self.split, index as u64);
-        let sides = pair.refined.map(|text| RefinedSide { text, tokens: Vec::new(), is_null: pair.is_null });
+        let sides =
+            pair.refined.map(|text| RefinedSide { text, tokens: Vec::new(), is_null: pair.is_null, is_missing: false });
         Ok(JudgedPair { request: pair.request, sides, preference: 1.0 })
     }
 
@@ -74,6 +75,7 @@ pub(super) fn open<'a>(
         train: part(split, n),
         held_out: (n_held_out > 0).then(|| part(Split::Validation, n_held_out)),
         fingerprint: format!("{name} {seed} {n} {null_share}"),
+        completions: None,
         problem: Some(problem),
     })
 }

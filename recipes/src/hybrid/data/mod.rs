@@ -1,4 +1,5 @@
 //! Preferences over refined prompts and pictures, from `data.data`, for both halves.
+mod complete;
 mod disk;
 mod embedded;
 
@@ -14,6 +15,7 @@ use policies::BoxError;
 use train::diffusion::{Finished, ImageExample, Images};
 use train::token::Examples;
 
+pub(crate) use self::complete::Completing;
 use super::{Files, PromptFormat};
 use crate::embedded::{EmbeddedProblem, is_embedded};
 use crate::{Call, Failure};
@@ -25,6 +27,8 @@ struct RefinedSide {
     tokens: Vec<u32>,
     /// Whether it is the unrefined request.
     is_null: bool,
+    /// Whether the data names no refined prompt, so that the request stands in for it.
+    is_missing: bool,
 }
 
 /// A request with two sides, the first preferred with a weight.
@@ -56,6 +60,8 @@ pub(crate) struct HybridData<'a> {
     pub(crate) train: PairData<'a>,
     pub(crate) held_out: Option<PairData<'a>>,
     pub(crate) fingerprint: String,
+    /// The refined prompts that completed pairs, as lines of a file that the run keeps.
+    pub(crate) completions: Option<String>,
     /// Its embedded problem, whose oracle can judge pictures.
     pub(crate) problem: Option<&'static EmbeddedProblem>,
 }
@@ -140,9 +146,14 @@ impl Images for PairData<'_> {
     }
 }
 
-/// Opens the pairs of `data.data`.
-pub(crate) fn open<'a>(files: &'a Files, handoff: &'a Prompted, call: &Call<'_>) -> Result<HybridData<'a>, Failure> {
-    open_split(files, handoff, Split::Train, call)
+/// Opens the pairs of `data.data`; those without refined prompts can be completed.
+pub(crate) fn open<'a>(
+    files: &'a Files,
+    handoff: &'a Prompted,
+    call: &Call<'_>,
+    completing: Option<Completing<'_>>,
+) -> Result<HybridData<'a>, Failure> {
+    open_any((files, handoff), Split::Train, call, completing)
 }
 
 /// The same, of another split of embedded data; the training pairs of the result are those of that split.
@@ -152,13 +163,22 @@ pub(crate) fn open_split<'a>(
     split: Split,
     call: &Call<'_>,
 ) -> Result<HybridData<'a>, Failure> {
+    open_any((files, handoff), split, call, None)
+}
+
+fn open_any<'a>(
+    models: (&'a Files, &'a Prompted),
+    split: Split,
+    call: &Call<'_>,
+    completing: Option<Completing<'_>>,
+) -> Result<HybridData<'a>, Failure> {
     let values = &call.values;
     if values.data.limit() == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     match values.data.data() {
         None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
-        Some(name) if is_embedded(name) => embedded::open(name, split, (files, handoff), values),
-        Some(name) => disk::open(Path::new(name), files, handoff, call),
+        Some(name) if is_embedded(name) => embedded::open(name, split, models, values),
+        Some(name) => disk::open(Path::new(name), models, call, completing),
     }
 }

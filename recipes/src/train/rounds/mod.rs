@@ -24,12 +24,15 @@ use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
-use crate::settings::{Modality, RoundReference, Values, at};
-use crate::{Call, Failure};
+use crate::settings::{Modality, RoundReference, SearchScore, Values, at};
+use crate::{Call, Failure, search};
 
 /// Trains in rounds, or resumes them.
 pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
     check(&call.values)?;
+    if call.values.sample.search().is_some() {
+        search::presets(&mut call.values);
+    }
     let source = source(&mut call.values)?;
     let prompts = Prompts::read(source, &call.values, call.reporter)?;
     if resume.is_none() {
@@ -177,6 +180,34 @@ impl Rounds<'_> {
         Ok(values)
     }
 
+    /// Sets the reference of an implicit reward that a round's search seeks: the one that the policy learned beside. The
+    /// first round's policy has learned nothing here, so its reward is 0 everywhere unless a reference is named, and the
+    /// likelihood is sought.
+    fn score_of_search(&self, round: usize, values: &mut Values) -> Result<(), Failure> {
+        if values.sample.search().is_none() || values.search.score() != SearchScore::Implicit {
+            return Ok(());
+        }
+        let start = &self.call.values;
+        let named = [start.model.reference(), start.hybrid.refiner_reference(), start.hybrid.generator_reference()];
+        if round == 1 && named == [None; 3] {
+            let score = &at::search::score;
+            self.call.reporter.info(&format!("{score} implicit begins with round 2; this round seeks the likelihood"));
+            values.set(|settings| settings.search.score = SearchScore::Likelihood);
+            return Ok(());
+        }
+        if values.rounds.reference() == RoundReference::Fixed || round <= 2 {
+            self.against_start(values, Named::Counts);
+            return Ok(());
+        }
+        let before = self.values("reference of a search", round, round - 2)?;
+        values.set(|settings| {
+            settings.model.reference.clone_from(&before.model.model);
+            settings.hybrid.refiner_reference.clone_from(&before.hybrid.refiner);
+            settings.hybrid.generator_reference.clone_from(&before.hybrid.generator);
+        });
+        Ok(())
+    }
+
     /// Sets the starting policy as the reference to compare with, or as the training reference if none was named.
     fn against_start(&self, values: &mut Values, or: Named) {
         let start = &self.call.values;
@@ -204,8 +235,13 @@ impl Rounds<'_> {
             Against::Start => self.values("comparison of a round", round, round)?,
         };
         match against {
-            Against::Itself => clear_references(&mut values),
+            Against::Itself => {
+                clear_references(&mut values);
+                self.score_of_search(round, &mut values)?;
+            }
+            // Policies are compared by what they draw.
             Against::Start => {
+                values.reset(&at::sample::search);
                 self.against_start(&mut values, Named::IsLeftOut);
                 values.set(|settings| settings.sample.null_share = 0.0);
             }
@@ -241,6 +277,7 @@ impl Rounds<'_> {
             return Ok(true);
         }
         let mut values = self.values("run of a round", round, round - 1)?;
+        values.reset(&at::sample::search);
         match values.rounds.reference() {
             RoundReference::Fixed => self.against_start(&mut values, Named::IsUsed),
             RoundReference::Moved => clear_references(&mut values),

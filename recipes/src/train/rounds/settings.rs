@@ -5,8 +5,8 @@ use crate::hybrid::Files;
 use crate::judge;
 use crate::objective::{AnyObjective, choose};
 use crate::sample::MOST;
-use crate::settings::{Loss, Scheme, Values, at};
-use crate::{Failure, denoiser, model, text};
+use crate::settings::{Loss, Scheme, SearchMethod, Values, at};
+use crate::{Failure, denoiser, model, search, text};
 
 /// Checks the settings before any work.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
@@ -38,7 +38,12 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
             Some(_) => {}
         }
     }
-    if values.run.mdp() == Modality::Token && values.sample.temperature() == 0.0 {
+    let search = values.sample.search();
+    if let Some(method) = search {
+        search::check_for_pairs(values, method)?;
+    }
+    let draws = search.is_none_or(SearchMethod::draws);
+    if values.run.mdp() == Modality::Token && values.sample.temperature() == 0.0 && draws {
         return Err(Failure::usage("`sample.temperature` 0 says the same twice: rounds need chance"));
     }
     if values.objective.name() == Loss::Sft {
@@ -62,6 +67,9 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
             let shape = loaded.shape(values)?;
             let acting = denoiser::acting(values, &loaded, shape)?;
             denoiser::learner(&loaded, shape, acting, values)?;
+            if values.sample.search().is_some() {
+                search::check_denoiser(values, &loaded)?;
+            }
             if let AnyObjective::Labels(_) | AnyObjective::Rankings(_) = choose(values)? {
                 return Err(Failure::usage("images come in pairs: `objective.name` dpo and its like"));
             }
@@ -78,6 +86,9 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
             let files = model::load(&name, values)?;
             text::fit_lengths(values, &files)?;
             text::tokenise(&files, values)?;
+            if let Some(method) = values.sample.search() {
+                search::check_language_model(values, method, (&name, &files))?;
+            }
             model::learner(files, values)?;
         }
     }
