@@ -136,6 +136,7 @@ mod train;
 mod trajectories;
 
 pub use self::credit::{Credit, CreditScale, CreditSummary, CreditedAnswer, Estimate, MeasureSummary, credit};
+pub use self::embedded::JudgedPolicy;
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{Counts, judge};
@@ -143,7 +144,7 @@ pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
 pub use self::score::score;
 pub use self::search::search;
-pub use self::train::{Ended, Next, Trained, train};
+pub use self::train::{Ended, Next, Trained, train, train_judged};
 
 use settings::Values;
 

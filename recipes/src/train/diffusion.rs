@@ -228,16 +228,19 @@ impl<'a> Setup<'a> {
             return Ok(Trained::interrupted(&folder, outcome));
         }
         let mut table = summary::table(&outcome, None, "decisions");
-        if let Some(problem) = self.data.problem {
+        let (mut judged, n) = (Vec::new(), self.task.prompts);
+        if let Some(problem) = self.data.problem.filter(|_| n > 0) {
             self.task.call.reporter.info("the oracle compares pictures of both models");
-            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference)? {
+            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference, n)? {
                 table = format!("{table}\n{win}");
+                judged = win.judged();
             }
         }
         Ok(Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
             table,
+            judged,
             pictures: sampler.wants_samples().then_some((0, outcome.steps)),
             next: Some(self.next()),
             outcome: Some(outcome),

@@ -222,16 +222,20 @@ impl<'a> Setup<'a> {
         if ran.outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
         }
-        let mut shown = summary::table(&ran.outcome, None, "decisions");
-        if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
+        let (mut shown, mut policies, n) = (summary::table(&ran.outcome, None, "decisions"), Vec::new(), self.task.prompts);
+        let problem_of_oracle = self.data.problem.filter(|_| n > 0);
+        if let Some((embedded, oracle)) = problem_of_oracle.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
-            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
+            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle, n };
             match self.judge(&problem, &learner, &hooks, &judge, &ran.folder)? {
-                Judged::All(judged) => shown = format!("{shown}\n\n{}", judge.table(&judged)?),
+                Judged::All(judged) => {
+                    shown = format!("{shown}\n\n{}", judge.table(&judged)?);
+                    policies = judge.judged(&judged)?;
+                }
                 Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
-        Ok(self.trained(ran, shown, !requests.is_empty()))
+        Ok(Trained { judged: policies, ..self.trained(ran, shown, !requests.is_empty()) })
     }
 
     fn trained(&self, FinishedRun { outcome, folder, .. }: FinishedRun, table: String, has_pictures: bool) -> Trained {
@@ -240,6 +244,7 @@ impl<'a> Setup<'a> {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
             table,
+            judged: Vec::new(),
             pictures: has_pictures.then_some((0, outcome.steps)),
             next: Some(Next::Sample { mdp: Modality::Hybrid, prompts: prompts.to_owned() }),
             outcome: Some(outcome),

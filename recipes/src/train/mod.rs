@@ -14,6 +14,7 @@ use ::train::{
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
+use crate::embedded::{JudgedPolicy, PROMPTS};
 use crate::keys::{self, TRAIN};
 use crate::objective::choose;
 use crate::settings::{Modality, ScheduleName, Values, at, fields};
@@ -25,7 +26,15 @@ use crate::{Call, Failure, model};
 ///
 /// # Errors
 /// Invalid settings or settings that nothing reads, files that can't be read or written, a diverging loss.
-pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+pub fn train(call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+    train_judged(call, resume, PROMPTS)
+}
+
+/// As [`train`], with another number of test prompts for the oracle of an embedded problem; 0 does without it.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_judged(mut call: Call<'_>, resume: Option<&Path>, prompts: u64) -> Result<Trained, Failure> {
     if let Some(path) = resume {
         load_resumed(&mut call.values, path)?;
     }
@@ -43,7 +52,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
-    one(call, resume.map(Path::to_owned))
+    one(call, resume.map(Path::to_owned), prompts)
 }
 
 /// Makes `--max-steps` alone determine the length of a run: default epochs do not end it earlier.
@@ -54,12 +63,12 @@ fn decide_length(values: &mut Values) {
 }
 
 /// One run with final settings.
-fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
+fn one(call: Call<'_>, resume: Option<PathBuf>, prompts: u64) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, resume });
+    let (reporter, task) = (call.reporter, Task { call, settings, resume, prompts });
     let trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
@@ -80,6 +89,8 @@ pub struct Trained {
     pub outcome: Option<RunSummary>,
     /// The metrics of a finished run as a printable table.
     pub table: String,
+    /// The policies that the oracle of an embedded problem compared, the start first; empty without a comparison.
+    pub judged: Vec<JudgedPolicy>,
     /// The first and the last step with pictures in the folder's `samples`.
     pub pictures: Option<(usize, usize)>,
     /// The suggested next verb.
@@ -134,7 +145,7 @@ impl Trained {
     fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
         let ended = Ended::Interrupted { after: Some(outcome.steps) };
         let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
-        Self { folder, ended, outcome, table: String::new(), pictures: None, next: None }
+        Self { folder, ended, outcome, table: String::new(), judged: Vec::new(), pictures: None, next: None }
     }
 }
 
@@ -143,6 +154,8 @@ struct Task<'a> {
     call: Call<'a>,
     settings: Settings,
     resume: Option<PathBuf>,
+    /// Test prompts of the oracle; 0 for no comparison.
+    prompts: u64,
 }
 
 impl Task<'_> {

@@ -12,7 +12,7 @@ use objectives::Objective;
 use policies::{Persist, Policy};
 
 use super::{Ended, FinishedRun, Next, Task, Trained};
-use crate::embedded::{owner, usual};
+use crate::embedded::{WinRate, owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{
     FormatName, Loss, Modality, OptimizerName, Preset, ScheduleName, Settings, TokenizationName, Values,
@@ -193,19 +193,21 @@ impl<'a> Setup<'a> {
         }
         // The oracle of embedded data compares sampled answers.
         let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
+        let n = self.task.prompts;
         let win_rate = match problem {
-            Some(problem) => {
+            Some(problem) if n > 0 => {
                 self.task.call.reporter.info("the oracle compares samples of both models");
-                let seed = self.task.settings.seed;
-                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, seed)?
+                let draws = (self.task.settings.seed, n);
+                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, draws)?
             }
-            None => None,
+            _ => None,
         };
         let prompts = problem.map_or("prompts.txt", |problem| problem.name);
         Ok(Trained {
             folder: folder.path().to_owned(),
             ended: Ended::Done,
             table: summary::table(&outcome, win_rate.as_ref(), "tokens"),
+            judged: win_rate.as_ref().map(WinRate::judged).unwrap_or_default(),
             outcome: Some(outcome),
             pictures: None,
             next: Some(Next::Sample { mdp: Modality::Token, prompts: prompts.to_owned() }),

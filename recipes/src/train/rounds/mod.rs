@@ -19,6 +19,7 @@ use serde_json::json;
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
 use super::{Ended, Trained, fresh_folder, one};
+use crate::embedded::PROMPTS;
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, Counts};
 use crate::keys::{TRAIN, to_toml};
@@ -109,7 +110,8 @@ impl Rounds<'_> {
     }
 
     fn ended(&self, ended: Ended) -> Trained {
-        Trained { folder: self.path.clone(), ended, outcome: None, table: String::new(), pictures: None, next: None }
+        let (folder, table, judged) = (self.path.clone(), String::new(), Vec::new());
+        Trained { folder, ended, outcome: None, table, judged, pictures: None, next: None }
     }
 
     fn folder(&self, round: usize) -> PathBuf {
@@ -238,7 +240,7 @@ impl Rounds<'_> {
             settings.run.out = Some(run.display().to_string());
         });
         let resume = if run.exists() { resumable_run(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, resume)?;
+        one(Call { values, reporter: self.call.reporter }, resume, PROMPTS)?;
         Ok(run.join("model").is_dir())
     }
 
