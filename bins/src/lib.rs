@@ -6,6 +6,7 @@ mod console;
 mod credit;
 mod label;
 mod report;
+mod reproduce;
 mod stop;
 
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
+use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Ended, Failure};
 
@@ -84,6 +85,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         }
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
         Some(("credit", sub)) => credit::credit(&asked(sub, CREDIT)?),
+        Some(("reproduce", sub)) => reproduce::reproduce(&asked(sub, REPRODUCE)?, sub),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -177,11 +179,11 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
     flag.is_some_and(|flag| {
-        flag == QUIET || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
+        [QUIET, reproduce::QUICK].contains(&flag) || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
     })
 }
 
-/// The one switch that is no setting.
+/// A switch that is no setting.
 const QUIET: &str = "quiet";
 
 /// The whole command line.
@@ -216,6 +218,12 @@ pub fn command() -> Command {
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which tokens of an answer the reward is laid on", CREDIT_HELP))
+        .subcommand(reproduce::arguments(verb(
+            "reproduce",
+            REPRODUCE,
+            "Measures the paper's claims on the embedded problems",
+            REPRODUCE_HELP,
+        )))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")
@@ -348,3 +356,10 @@ const CREDIT_HELP: &str = "Examples:
   hybrid-dpo credit --model runs/first --reference ./SmolLM2-135M --data answers.jsonl --html credit.html
       a line of answers.jsonl: {\"prompt\": \"..\", \"response\": \"..\", \"spans\": [[12, 17]]}
   hybrid-dpo credit --model runs/first --reference builtin:tldr --data builtin:tldr --limit 64";
+const REPRODUCE_HELP: &str = "Examples:
+  hybrid-dpo reproduce theory
+      Section 4 on exact problems, in seconds
+  hybrid-dpo reproduce all --out results
+      every claim, with a page; stopped, the same command goes on
+  hybrid-dpo reproduce beams --quick --out try
+      a smoke test of a few steps, whose numbers mean nothing";

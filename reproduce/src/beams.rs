@@ -181,7 +181,7 @@ fn start_answers(setup: &Setup<'_>, seed: u64) -> Result<Vec<String>> {
         sample: prompts(setup),
         ..TokenSampling::default()
     };
-    let lines = recipes::sample(Call { values: sampling.into(), reporter: setup.reporter })?;
+    let lines = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
     lines.iter().map(|line| Ok(text(line, "response")?.to_owned())).collect()
 }
 
@@ -206,7 +206,7 @@ fn searched(
         search,
         objective,
     };
-    let lines = recipes::search(Call { values: searching.into(), reporter: setup.reporter })?;
+    let lines = recipes::search(Call { values: searching.into(), reporter: &setup.hushed() })?;
     let best: Vec<&Value> = lines.iter().filter(|line| line["rank"] == 1).collect();
     let posts = posts(seed, start.len());
     let mut all = Vec::new();

@@ -105,7 +105,7 @@ fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Resul
         objective: Objective { beta, ..Objective::default() },
         ..TokenCredit::default()
     };
-    let credit = recipes::credit(&Call { values: work.into(), reporter: setup.reporter })?;
+    let credit = recipes::credit(&Call { values: work.into(), reporter: &setup.hushed() })?;
     let summary = credit.summary.ok_or_else(|| Failure::failed("no answer has an error"))?;
     let value = |estimate: Option<recipes::Estimate>| estimate.map_or(f64::NAN, |estimate| estimate.value);
     let numbers = summary.rows.iter().map(|row| {

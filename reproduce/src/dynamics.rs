@@ -145,7 +145,7 @@ fn own_answers(
         sample: Sample { prompts: Some(BASE.to_owned()), limit: Some(setup.sizes().prompts), n: 2, ..Sample::default() },
         ..TokenSampling::default()
     };
-    let drawn = recipes::sample(Call { values: sampling.into(), reporter: setup.reporter })?;
+    let drawn = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
     let path = setup.out.join("runs").join(format!("{name}.jsonl"));
     let mut lines = Vec::new();
     for pair in drawn.chunks_exact(2) {
@@ -162,7 +162,7 @@ fn own_answers(
         objective: Objective { beta: setup.middle_beta(), ..Objective::default() },
         ..TokenScoring::default()
     };
-    let scored = recipes::score(Call { values: scoring.into(), reporter: setup.reporter })?;
+    let scored = recipes::score(Call { values: scoring.into(), reporter: &setup.hushed() })?;
     let mut rewards = Vec::new();
     for line in &scored {
         for side in ["chosen", "rejected"] {

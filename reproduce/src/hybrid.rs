@@ -128,7 +128,7 @@ fn pictures(
         ..Sample::default()
     };
     let data = Data { max_length: 96, ..Data::default() };
-    let reporter = setup.reporter;
+    let reporter = &setup.hushed();
     match method {
         None => {
             let work = HybridSampling { run: of_run, model, sample, data, ..HybridSampling::default() };

@@ -97,8 +97,8 @@ impl Setup<'_> {
         if !is_begun {
             values.set(|settings| settings.run.out = Some(folder.display().to_string()));
         }
-        let call = Call { values, reporter: self.reporter };
-        let trained = recipes::train_judged(call, is_begun.then_some(folder.as_path()), prompts)?;
+        let reporter = &self.hushed();
+        let trained = recipes::train_judged(Call { values, reporter }, is_begun.then_some(folder.as_path()), prompts)?;
         if trained.ended != Ended::Done {
             return Err(Failure::from(ModelError::Interrupted));
         }

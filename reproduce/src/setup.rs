@@ -1,7 +1,9 @@
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use models::ModelError;
-use recipes::{Failure, Reporter};
+use recipes::{Bar, Failure, Reporter, Trained};
+use train::Monitor;
 
 use crate::Result;
 
@@ -39,6 +41,32 @@ pub struct Setup<'a> {
 impl std::fmt::Debug for Setup<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Setup").field("out", &self.out).field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+/// A reporter for what is one part of many: its progress is shown, its own account of itself is not.
+#[derive(Clone, Copy)]
+pub(crate) struct Hushed<'a>(&'a dyn Reporter);
+
+impl Reporter for Hushed<'_> {
+    fn info(&self, _: &str) {}
+
+    fn notice(&self, line: &str) {
+        self.0.notice(line);
+    }
+
+    fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {
+        self.0.bar(what, total)
+    }
+
+    fn monitor(&self) -> Box<dyn Monitor + '_> {
+        self.0.monitor()
+    }
+
+    fn trained(&self, _: &Trained) {}
+
+    fn stop(&self) -> &AtomicBool {
+        self.0.stop()
     }
 }
 
@@ -130,9 +158,14 @@ impl Setup<'_> {
         }
     }
 
+    /// A reporter for the parts.
+    pub(crate) fn hushed(&self) -> Hushed<'_> {
+        Hushed(self.reporter)
+    }
+
     /// Fails if somebody wants the work to stop.
     pub(crate) fn go_on(&self) -> Result<()> {
-        if self.reporter.stop().load(std::sync::atomic::Ordering::Relaxed) {
+        if self.reporter.stop().load(Ordering::Relaxed) {
             return Err(Failure::from(ModelError::Interrupted));
         }
         Ok(())

@@ -14,10 +14,10 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     ] {
         assert!(help.contains(begins), "{help}");
     }
-    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "completions"] {
+    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "reproduce", "completions"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["report", "reproduce"] {
+    for verb in ["report"] {
         assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
         assert_eq!(scene.run(verb).code, Some(2), "{verb}");
     }

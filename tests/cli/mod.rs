@@ -15,6 +15,7 @@ mod image_training;
 mod images;
 mod label;
 mod pictures;
+mod reproduce;
 mod resume;
 mod rewards;
 mod rounds;

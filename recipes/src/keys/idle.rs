@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::settings::{Kind, Modality, Values};
 
 use super::needs::{Data, Usage};
-use super::{CREDIT, INSPECT, Key, LABEL, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
+use super::{CREDIT, INSPECT, Key, LABEL, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::embedded::is_embedded;
 use crate::inspect::Subject;
@@ -67,6 +67,7 @@ fn name(verb: Verbs) -> &'static str {
         (INSPECT, "inspect"),
         (LABEL, "label"),
         (CREDIT, "credit"),
+        (REPRODUCE, "reproduce"),
     ];
     names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }

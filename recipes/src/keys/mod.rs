@@ -38,6 +38,8 @@ pub const JUDGE: Verbs = 32;
 pub const SEARCH: Verbs = 64;
 /// Laying the reward on tokens.
 pub const CREDIT: Verbs = 128;
+/// Measuring the paper's claims.
+pub const REPRODUCE: Verbs = 512;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
