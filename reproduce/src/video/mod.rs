@@ -3,7 +3,6 @@
 //! The wiring of models, data and hand-off is that of the example `06_video`: the same file.
 mod studio;
 #[path = "../../../examples/06_video/wiring.rs"]
-#[expect(dead_code, reason = "the example uses more of it")]
 mod wiring;
 
 use std::path::PathBuf;

@@ -50,7 +50,7 @@ impl<'a> Studio<'a> {
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
         let drawn = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ControlFlow::Continue(()))?;
-        let clips = drawn.iter().map(|drawn| Clip::new(drawn.image().clone()).ok_or_else(|| "not a clip".into()));
+        let clips = drawn.iter().map(|drawn| Clip::new(drawn.image().clone()).ok_or("not a clip"));
         codes.into_iter().zip(clips).map(|(codes, clip)| Ok((codes, clip?))).collect()
     }
 
