@@ -21,18 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("recipes", &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report"]),
     (
         "reproduce",
-        &[
-            "mdp",
-            "objectives",
-            "engine",
-            "policies",
-            "search",
-            "models",
-            "datasets",
-            "train",
-            "report",
-            "recipes",
-        ],
+        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "recipes"],
     ),
     ("bins", &["datasets", "train", "label", "recipes", "reproduce"]),
     (

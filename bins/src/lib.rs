@@ -179,7 +179,8 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
     flag.is_some_and(|flag| {
-        [QUIET, reproduce::QUICK].contains(&flag) || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
+        [QUIET, reproduce::QUICK].contains(&flag)
+            || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
     })
 }
 

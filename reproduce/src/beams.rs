@@ -189,12 +189,7 @@ fn prompts(setup: &Setup<'_>) -> Sample {
     Sample { prompts: Some(BASE.to_owned()), limit: Some(setup.sizes().prompts), ..Sample::default() }
 }
 
-fn searched(
-    setup: &Setup<'_>,
-    policy: &Finished,
-    row: &Row,
-    (seed, start): (u64, &[String]),
-) -> Result<Searched> {
+fn searched(setup: &Setup<'_>, policy: &Finished, row: &Row, (seed, start): (u64, &[String])) -> Result<Searched> {
     let search = row.way.settings();
     let implicit = search.score == SearchScore::Implicit;
     let objective = if implicit { Objective { beta: row.beta, ..Objective::default() } } else { Objective::default() };
@@ -294,7 +289,8 @@ fn claims(setup: &Setup<'_>, rows: &[Row]) -> Vec<Claim> {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let columns = ["beta", "search", "win rate over a start's sample", "over the chosen", "score", "tokens", "evaluations"];
+    let columns =
+        ["beta", "search", "win rate over a start's sample", "over the chosen", "score", "tokens", "evaluations"];
     let mut table = Table::new("Summaries found by search; ties count half", &columns);
     for row in rows {
         table.push([
@@ -324,10 +320,7 @@ fn charts(setup: &Setup<'_>, rows: &[Row]) -> Vec<Chart> {
     };
     let mut families: Vec<Series> = Vec::new();
     for row in rows.iter().filter(|row| row.beta == setup.middle_beta()) {
-        let point = Point {
-            x: row.over_seeds(|one| one.evaluations).value,
-            y: row.over_seeds(|one| one.win_rate),
-        };
+        let point = Point { x: row.over_seeds(|one| one.evaluations).value, y: row.over_seeds(|one| one.win_rate) };
         match families.iter_mut().find(|series| series.name == row.way.family()) {
             Some(series) => series.points.push(point),
             None => families.push(Series { name: row.way.family().to_owned(), points: vec![point] }),
@@ -337,7 +330,12 @@ fn charts(setup: &Setup<'_>, rows: &[Row]) -> Vec<Chart> {
     vec![
         by_width("beams-win-rate", "Win rate by number of beams", win_rate, |one| one.win_rate),
         by_width("beams-length", "Length of answers by number of beams", "tokens", |one| one.length),
-        chart("beams-evaluations", "Win rate by evaluations spent", ("policy evaluations a prompt", win_rate), families),
+        chart(
+            "beams-evaluations",
+            "Win rate by evaluations spent",
+            ("policy evaluations a prompt", win_rate),
+            families,
+        ),
     ]
 }
 

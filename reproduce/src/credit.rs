@@ -108,9 +108,10 @@ fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Resul
     let credit = recipes::credit(&Call { values: work.into(), reporter: &setup.hushed() })?;
     let summary = credit.summary.ok_or_else(|| Failure::failed("no answer has an error"))?;
     let value = |estimate: Option<recipes::Estimate>| estimate.map_or(f64::NAN, |estimate| estimate.value);
-    let numbers = summary.rows.iter().map(|row| {
-        (row.name.to_owned(), [value(row.auroc), value(row.average_precision), value(row.pointing)])
-    });
+    let numbers = summary
+        .rows
+        .iter()
+        .map(|row| (row.name.to_owned(), [value(row.auroc), value(row.average_precision), value(row.pointing)]));
     Ok(Measures {
         kinds: numbers.collect(),
         titles: summary.rows.iter().map(|row| (row.name.to_owned(), row.title.to_owned())).collect(),

@@ -141,7 +141,10 @@ fn claims(all: &[Trained]) -> Result<Vec<Claim>> {
             claims.push(Claim::new(
                 "own",
                 "At equal compute no scheme is behind forward noising",
-                format!("win rate over the start, {}, less that of forward noising; 0.05 is allowed", trained.plan.name()),
+                format!(
+                    "win rate over the start, {}, less that of forward noising; 0.05 is allowed",
+                    trained.plan.name()
+                ),
                 Measured::of_differences(&trained.wins()?, &forward.wins()?),
                 Rule::AtLeast(-0.05),
             ));
@@ -151,7 +154,8 @@ fn claims(all: &[Trained]) -> Result<Vec<Claim>> {
 }
 
 fn table(all: &[Trained]) -> Result<Table> {
-    let columns = ["scheme", "steps", "network evaluations", "score of the start", "score", "win rate", "held-out accuracy"];
+    let columns =
+        ["scheme", "steps", "network evaluations", "score of the start", "score", "win rate", "held-out accuracy"];
     let mut table = Table::new("Schemes of denoising decisions at equal compute", &columns);
     for trained in all {
         let accuracies = trained.runs.iter().map(|run| run.last("rewards/accuracies")).collect::<Result<Vec<_>>>()?;

@@ -1,8 +1,6 @@
 //! Figure 3, left, and Section 5.3: the rewards of chosen and rejected answers during training, by the start.
 use datasets::synthetic::tldr::{Problem, Split};
-use recipes::settings::{
-    Data, Loss, Model, Objective, Run, Sample, TokenSampling, TokenScoring,
-};
+use recipes::settings::{Data, Loss, Model, Objective, Run, Sample, TokenSampling, TokenScoring};
 use recipes::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -131,18 +129,18 @@ fn both_answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
 }
 
 /// Samples answers of the start and scores them by the policy and the start (Eq. 14, whose expectation is over these).
-fn own_answers(
-    setup: &Setup<'_>,
-    (start, policy): (&str, &Finished),
-    seed: u64,
-    name: &str,
-) -> Result<Own> {
+fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64, name: &str) -> Result<Own> {
     let data = Data { max_length: 256, ..Data::default() };
     let sampling = TokenSampling {
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(start.to_owned()), ..Model::default() },
         data: data.clone(),
-        sample: Sample { prompts: Some(BASE.to_owned()), limit: Some(setup.sizes().prompts), n: 2, ..Sample::default() },
+        sample: Sample {
+            prompts: Some(BASE.to_owned()),
+            limit: Some(setup.sizes().prompts),
+            n: 2,
+            ..Sample::default()
+        },
         ..TokenSampling::default()
     };
     let drawn = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
@@ -251,7 +249,8 @@ fn claims(all: &[Curves]) -> Result<Vec<Claim>> {
 
 fn table(all: &[Curves]) -> Result<Table> {
     let columns = ["start", "chosen", "rejected", "margin", "accuracy", "KL(reference, policy) a token", "own answers"];
-    let mut table = Table::new("Held-out rewards at the end of DPO, and the reward of the start's own answers", &columns);
+    let mut table =
+        Table::new("Held-out rewards at the end of DPO, and the reward of the start's own answers", &columns);
     for curves in all {
         let cell = |name: &str| Ok::<_, Failure>(Measured::over_seeds(&curves.last(name)?).to_string());
         table.push([

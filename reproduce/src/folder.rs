@@ -51,9 +51,9 @@ pub(crate) fn open(setup: &Setup<'_>) -> Result<File> {
     let file = File::open(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Failure::failed(format!("{shown}: another process works in this folder; wait for it, or stop it first")))
-        }
+        Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(
+            "{shown}: another process works in this folder; wait for it, or stop it first"
+        ))),
         Err(TryLockError::Error(error)) => Err(Failure::failed(format!("{}: {error}", path.display()))),
     }
 }

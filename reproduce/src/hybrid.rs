@@ -4,8 +4,8 @@ use std::path::Path;
 use datasets::images::Pixels;
 use datasets::synthetic::chimera::{Oracle, Wanted};
 use recipes::settings::{
-    Data, Hybrid, HybridSampling, HybridSearch, HybridTraining, Model, Objective, Optimizer, OptimizerName, Run, Sample,
-    ScheduleName, Search, SearchMethod, Train,
+    Data, Hybrid, HybridSampling, HybridSearch, HybridTraining, Model, Objective, Optimizer, OptimizerName, Run,
+    Sample, ScheduleName, Search, SearchMethod, Train,
 };
 use recipes::{Call, Failure};
 use serde::{Deserialize, Serialize};
@@ -112,21 +112,11 @@ fn halves() -> Hybrid {
 }
 
 /// Scores the first picture of each request, found in a way.
-fn pictures(
-    setup: &Setup<'_>,
-    run: &Finished,
-    method: Option<SearchMethod>,
-    seed: u64,
-    name: &str,
-) -> Result<Chosen> {
+fn pictures(setup: &Setup<'_>, run: &Finished, method: Option<SearchMethod>, seed: u64, name: &str) -> Result<Chosen> {
     let out = setup.out.join("runs").join(format!("{name}.jsonl"));
     let of_run = Run { seed, out: Some(out.display().to_string()), ..Run::default() };
     let model = Model { model: Some(run.model()), ..Model::default() };
-    let sample = Sample {
-        prompts: Some(PROBLEM.to_owned()),
-        limit: Some(setup.sizes().requests),
-        ..Sample::default()
-    };
+    let sample = Sample { prompts: Some(PROBLEM.to_owned()), limit: Some(setup.sizes().requests), ..Sample::default() };
     let data = Data { max_length: 96, ..Data::default() };
     let reporter = &setup.hushed();
     match method {

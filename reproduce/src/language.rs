@@ -34,11 +34,13 @@ impl<'a> Dpo<'a> {
 
     /// The settings, with an evaluation every eighth of the run.
     pub(crate) fn settings(&self, held_out: usize) -> TokenTraining {
-        training(self.start, BASE, (self.seed, self.steps), (self.rate, held_out), Objective {
-            name: Loss::Dpo,
-            beta: self.beta,
-            ..Objective::default()
-        })
+        training(
+            self.start,
+            BASE,
+            (self.seed, self.steps),
+            (self.rate, held_out),
+            Objective { name: Loss::Dpo, beta: self.beta, ..Objective::default() },
+        )
     }
 }
 

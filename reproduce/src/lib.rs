@@ -94,6 +94,3 @@ fn measure(figure: Figure, setup: &Setup<'_>) -> Result<FigureResult> {
     folder::write(setup, &result)?;
     Ok(result)
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,9 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     ] {
         assert!(help.contains(begins), "{help}");
     }
-    for verb in ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "reproduce", "completions"] {
+    for verb in
+        ["train", "score", "sample", "search", "inspect", "judge", "label", "credit", "reproduce", "completions"]
+    {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
     for verb in ["report"] {

@@ -7,7 +7,11 @@ use super::Scene;
 fn a_figure_is_measured_once_and_read_the_next_time() {
     let scene = Scene::new();
     let first = scene.done("reproduce theory --quick --out results --quiet");
-    assert!(first.out.contains("[holds here] Lemma 1") && first.out.contains("page: results/index.html"), "{}", first.out);
+    assert!(
+        first.out.contains("[holds here] Lemma 1") && first.out.contains("page: results/index.html"),
+        "{}",
+        first.out
+    );
     let result: Value = serde_json::from_str(&scene.read("results/theory.json")).unwrap();
     assert_eq!(result["figure"], "theory");
     for claim in result["claims"].as_array().unwrap() {

@@ -187,10 +187,7 @@ impl HybridJudge<'_> {
     }
 
     /// The mean score of each policy, and its win rate over the first.
-    pub(crate) fn judged(
-        &self,
-        policies: &[(&'static str, Vec<JudgedPicture>)],
-    ) -> Result<Vec<JudgedPolicy>, Failure> {
+    pub(crate) fn judged(&self, policies: &[(&'static str, Vec<JudgedPicture>)]) -> Result<Vec<JudgedPolicy>, Failure> {
         let base = policies.first().map(|(_, judged)| judged.as_slice()).unwrap_or_default();
         let of = |(at, (name, judged)): (usize, &(&'static str, Vec<JudgedPicture>))| {
             let score = judged.iter().map(|judged| judged.score).sum::<f64>() / judged.len().max(1) as f64;

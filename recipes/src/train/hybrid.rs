@@ -222,7 +222,8 @@ impl<'a> Setup<'a> {
         if ran.outcome.ending == Ending::Interrupted {
             return Ok(Trained::interrupted(&ran.folder, ran.outcome));
         }
-        let (mut shown, mut policies, n) = (summary::table(&ran.outcome, None, "decisions"), Vec::new(), self.task.prompts);
+        let (mut shown, mut policies, n) =
+            (summary::table(&ran.outcome, None, "decisions"), Vec::new(), self.task.prompts);
         let problem_of_oracle = self.data.problem.filter(|_| n > 0);
         if let Some((embedded, oracle)) = problem_of_oracle.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");

@@ -35,10 +35,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
 }
 
 /// The largest deviation over problems.
-fn worst(
-    problems: &[Exact],
-    check: impl Fn(&Exact, u64) -> std::result::Result<f64, BoxError>,
-) -> Result<Measured> {
+fn worst(problems: &[Exact], check: impl Fn(&Exact, u64) -> std::result::Result<f64, BoxError>) -> Result<Measured> {
     let mut most: f64 = 0.0;
     for (index, exact) in problems.iter().enumerate() {
         let deviation = check(exact, index as u64)?;

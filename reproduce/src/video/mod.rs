@@ -14,7 +14,9 @@ use models::ModelError;
 use models::causal::CausalConfig;
 use models::formats::{load, load_unet};
 use models::unet::UNetConfig;
-use objectives::{BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum};
+use objectives::{
+    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
+};
 use policies::{Learner, Pair, Persist, Policy};
 use recipes::Failure;
 use serde::{Deserialize, Serialize};
@@ -60,7 +62,13 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
          ({joint} steps of {} pairs, {} seeds). The oracle reads clips of {} requests in new wordings.",
         BATCH[0], BATCH[1], sizes.seeds, sizes.pictures
     );
-    Ok(FigureResult { figure: Figure::Video, about, claims: claims(&all), tables: vec![table(&all)], charts: Vec::new() })
+    Ok(FigureResult {
+        figure: Figure::Video,
+        about,
+        claims: claims(&all),
+        tables: vec![table(&all)],
+        charts: Vec::new(),
+    })
 }
 
 fn claims(all: &[Judged]) -> Vec<Claim> {
@@ -84,7 +92,8 @@ fn claims(all: &[Judged]) -> Vec<Claim> {
 }
 
 fn table(all: &[Judged]) -> Table {
-    let mut table = Table::new("Clips of the base and of the joint policy", &["policy", "score", "plan right", "drawn as planned"]);
+    let mut table =
+        Table::new("Clips of the base and of the joint policy", &["policy", "score", "plan right", "drawn as planned"]);
     for (at, name) in ["base", "joint"].into_iter().enumerate() {
         let of = |number: fn(&Judged) -> [f64; 2]| {
             Measured::over_seeds(&all.iter().map(|judged| number(judged)[at]).collect::<Vec<_>>()).to_string()

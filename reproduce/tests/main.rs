@@ -1,7 +1,7 @@
 //! Every figure, a few steps of it.
 use std::path::Path;
 
-use super::*;
+use reproduce::{Figure, FigureResult, Holds, Scale, Setup, reproduce};
 
 fn quick(out: &Path) -> Setup<'static> {
     Setup { out: out.to_owned(), seed: 0, scale: Scale::Quick, reporter: &recipes::QUIET }
@@ -70,16 +70,15 @@ fn video_runs() {
 #[test]
 fn a_folder_of_other_settings_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let open = |setup: &Setup<'_>| folder::open(setup).map(drop).map_err(|failure| failure.to_string());
-    let setup = quick(folder.path());
-    open(&setup).unwrap();
-    open(&setup).unwrap();
-    let other = open(&Setup { seed: 1, ..quick(folder.path()) }).unwrap_err();
+    let out = folder.path().join("out");
+    let open = |setup: &Setup<'_>| reproduce(&[], setup, &mut |_| {}).map(drop).map_err(|failure| failure.to_string());
+    open(&quick(&out)).unwrap();
+    open(&quick(&out)).unwrap();
+    let other = open(&Setup { seed: 1, ..quick(&out) }).unwrap_err();
     assert!(other.contains("its seed is 0, not 1"), "{other}");
-    let other = open(&Setup { scale: Scale::Full, ..quick(folder.path()) }).unwrap_err();
+    let other = open(&Setup { scale: Scale::Full, ..quick(&out) }).unwrap_err();
     assert!(other.contains("its scale is quick, not full"), "{other}");
-    let foreign = tempfile::tempdir().unwrap();
-    std::fs::write(foreign.path().join("letter.txt"), "mine").unwrap();
-    let other = open(&quick(foreign.path())).unwrap_err();
+    std::fs::write(folder.path().join("letter.txt"), "mine").unwrap();
+    let other = open(&quick(folder.path())).unwrap_err();
     assert!(other.contains("is no reproduction's"), "{other}");
 }
