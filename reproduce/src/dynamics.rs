@@ -3,7 +3,7 @@ use datasets::synthetic::tldr::{Problem, Split};
 use recipes::settings::{Data, Loss, Model, Objective, Run, Sample, TokenSampling, TokenScoring};
 use recipes::{Call, Failure};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use train::write_lines;
 
 use crate::language::{BASE, Dpo, text, training};
@@ -11,6 +11,9 @@ use crate::result::{Chart, Claim, FigureResult, Rule, Series, Table};
 use crate::runs::{Finished, mean_curve};
 use crate::statistics::{Measured, mean};
 use crate::{Figure, Result, Setup};
+
+/// The rejected side of pairs of which one side alone is scored.
+const OTHER: &str = " nothing";
 
 /// Where DPO starts from, and what it stays close to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +54,14 @@ impl Start {
 struct Curves {
     start: Start,
     runs: Vec<Finished>,
-    /// The mean reward of the reference's own answers, and minus beta times KL(reference, policy), by seed.
+    /// The mean reward of the reference's own answers by seed; empty where it has none.
     own: Vec<Own>,
 }
 
-/// The reward of the reference's own answers, in nats times beta a token.
+/// The reward of the reference's own answers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Own {
-    /// The mean over answers of the mean implicit reward of an answer.
+    /// The mean over answers of the implicit reward, in nats times beta.
     reward: f64,
 }
 
@@ -94,8 +97,11 @@ fn curves(setup: &Setup<'_>, start: Start) -> Result<Curves> {
             let dpo = Dpo { start: &model, ..Dpo::of_base(setup.middle_beta(), seed, sizes.dpo_steps) };
             setup.run(&format!("dpo-after-{}-seed-{seed}", start.word()), dpo.settings(sizes.held_out), 0)?
         };
-        let name = format!("own-answers-{}-seed-{seed}", start.word());
-        own.push(setup.kept(&name, || own_answers(setup, (&model, &finished), seed, &name))?);
+        // Random weights end few answers, and what is cut is no answer of theirs.
+        if start != Start::Untrained {
+            let name = format!("own-answers-{}-seed-{seed}", start.word());
+            own.push(setup.kept(&name, || own_answers(setup, (&model, &finished), seed, &name))?);
+        }
         runs.push(finished);
     }
     Ok(Curves { start, runs, own })
@@ -130,11 +136,10 @@ fn both_answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
 
 /// Samples answers of the start and scores them by the policy and the start (Eq. 14, whose expectation is over these).
 fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64, name: &str) -> Result<Own> {
-    let data = Data { max_length: 256, ..Data::default() };
     let sampling = TokenSampling {
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(start.to_owned()), ..Model::default() },
-        data: data.clone(),
+        data: Data { max_length: 256, ..Data::default() },
         sample: Sample {
             prompts: Some(BASE.to_owned()),
             limit: Some(setup.sizes().prompts),
@@ -146,12 +151,13 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64,
     let drawn = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
     let path = setup.out.join("runs").join(format!("{name}.jsonl"));
     let mut lines = Vec::new();
-    for pair in drawn.chunks_exact(2) {
-        let (prompt, answers) = (text(&pair[0], "prompt")?, [text(&pair[0], "response")?, text(&pair[1], "response")?]);
-        // An empty answer is none; both sides are scored alike.
-        if answers.iter().all(|answer| !answer.is_empty()) && answers[0] != answers[1] {
-            lines.push(json!({ "prompt": prompt, "chosen": answers[0], "rejected": answers[1] }));
-        }
+    for answer in drawn.iter().filter(|answer| answer["finished"] == true && answer["response"] != "") {
+        // What is scored comes in pairs; the other side is not looked at.
+        let (prompt, answer) = (text(answer, "prompt")?, text(answer, "response")?);
+        lines.push(json!({ "prompt": prompt, "chosen": answer, "rejected": OTHER }));
+    }
+    if lines.is_empty() {
+        return Err(Failure::failed(format!("{start} finishes no answer")));
     }
     write_lines(&path, &lines)?;
     let scoring = TokenScoring {
@@ -161,17 +167,14 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64,
         ..TokenScoring::default()
     };
     let scored = recipes::score(Call { values: scoring.into(), reporter: &setup.hushed() })?;
-    let mut rewards = Vec::new();
-    for line in &scored {
-        for side in ["chosen", "rejected"] {
-            let sum = |name: &str| line[side][name].as_array().map(|all| all.iter().filter_map(|x| x.as_f64()).sum());
-            let sums: (Option<f64>, Option<f64>) = (sum("log_probs"), sum("reference_log_probs"));
-            let (Some(policy), Some(reference)) = sums else {
-                return Err(Failure::failed(format!("a scored line has no log-probabilities: {line}")));
-            };
-            rewards.push(setup.middle_beta() * (policy - reference));
-        }
-    }
+    let reward = |line: &Value| {
+        let sum = |name: &str| {
+            let numbers = line["chosen"][name].as_array().map(|all| all.iter().filter_map(Value::as_f64).sum::<f64>());
+            numbers.ok_or_else(|| Failure::failed(format!("a scored line has no `{name}`: {line}")))
+        };
+        Ok(setup.middle_beta() * (sum("log_probs")? - sum("reference_log_probs")?))
+    };
+    let rewards = scored.iter().map(reward).collect::<Result<Vec<f64>>>()?;
     Ok(Own { reward: mean(rewards) })
 }
 
@@ -235,7 +238,7 @@ fn claims(all: &[Curves]) -> Result<Vec<Claim>> {
             Rule::Above(0.0),
         ),
     ];
-    for curves in all {
+    for curves in all.iter().filter(|curves| !curves.own.is_empty()) {
         claims.push(Claim::new(
             "Eq. 14",
             "The reward of the reference's own answers falls in expectation, whatever the data",
@@ -260,7 +263,7 @@ fn table(all: &[Curves]) -> Result<Table> {
             cell("rewards/margins")?,
             cell("rewards/accuracies")?,
             cell("divergence")?,
-            Measured::over_seeds(&curves.own()).to_string(),
+            if curves.own.is_empty() { "-".to_owned() } else { Measured::over_seeds(&curves.own()).to_string() },
         ]);
     }
     Ok(table)

@@ -28,7 +28,8 @@ pub(super) fn after(exact: &Exact, data: Data, steps: usize, seed: u64) -> Resul
         batch_size: 64,
         micro_batch_size: 64,
         max_steps: Some(steps),
-        rate: 4.0 / exact.beta.powi(2).min(1.0),
+        // Half of what the curvature of the loss, at most beta squared over 2 a decision, lets a step be.
+        rate: 2.0 / exact.beta.powi(2),
         warmup_steps: 0,
         decay: Decay::Cosine,
         max_gradient_norm: None,
