@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("mdp", &[]),
     ("objectives", &["mdp"]),
     ("engine", &["mdp"]),
@@ -19,7 +19,11 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("report", &[]),
     ("label", &["mdp", "objectives", "datasets"]),
     ("recipes", &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report"]),
-    ("bins", &["datasets", "train", "label", "recipes"]),
+    (
+        "reproduce",
+        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "recipes"],
+    ),
+    ("bins", &["datasets", "train", "label", "recipes", "reproduce"]),
     (
         "hybrid-dpo",
         &[

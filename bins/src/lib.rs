@@ -6,6 +6,7 @@ mod console;
 mod credit;
 mod label;
 mod report;
+mod reproduce;
 mod stop;
 mod trained;
 
@@ -18,7 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
+use recipes::keys::{
+    self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs,
+};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure, TrainingStatus};
 
@@ -86,6 +89,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
         Some(("credit", sub)) => credit::credit(&asked(sub, CREDIT)?),
         Some(("report", sub)) => report::report(&asked(sub, REPORT)?, sub),
+        Some(("reproduce", sub)) => reproduce::reproduce(&asked(sub, REPRODUCE)?, sub),
         Some(("completions", sub)) => {
             let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
             // A reader that goes away early (`| head`) must not make the generator panic.
@@ -181,11 +185,12 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
     flag.is_some_and(|flag| {
-        flag == QUIET || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
+        [QUIET, reproduce::QUICK].contains(&flag)
+            || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
     })
 }
 
-/// The one switch that is no setting.
+/// A switch that is no setting.
 const QUIET: &str = "quiet";
 
 /// The whole command line.
@@ -221,6 +226,12 @@ pub fn command() -> Command {
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
         .subcommand(report::command())
+        .subcommand(reproduce::arguments(verb(
+            "reproduce",
+            REPRODUCE,
+            "Measures the paper's claims on the embedded problems",
+            REPRODUCE_HELP,
+        )))
         .subcommand(
             Command::new("completions").about("Writes a shell's completion script").arg(
                 Arg::new("shell")
@@ -362,3 +373,10 @@ const CREDIT_HELP: &str = "Examples:
   hybrid-dpo credit --mdp hybrid --model runs/third --refiner-reference builtin:chimera-refiner --generator-reference \
       builtin:chimera-generator --data builtin:chimera
       what of the margin is of words, and what of pictures";
+const REPRODUCE_HELP: &str = "Examples:
+  hybrid-dpo reproduce theory
+      Section 4 on exact problems, in seconds
+  hybrid-dpo reproduce all --out results
+      every claim, with a page; stopped, the same command goes on
+  hybrid-dpo reproduce beams --quick --out try
+      a smoke test of a few steps, whose numbers mean nothing";

@@ -140,6 +140,7 @@ pub use self::credit::{
     Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, Estimate, HalfRow,
     ImageCredit, MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
 };
+pub use self::embedded::JudgedPolicy;
 pub use self::failure::Failure;
 pub use self::inspect::inspect;
 pub use self::judge::{JudgeCounts, judge};
@@ -151,7 +152,7 @@ pub use self::score::{
     Scores, TextScores, score,
 };
 pub use self::search::search;
-pub use self::train::{Suggestion, Trained, TrainingStatus, train};
+pub use self::train::{Suggestion, Trained, TrainingStatus, train, train_judged};
 
 use settings::Values;
 

@@ -85,15 +85,16 @@ pub(crate) fn picture(caption: &str, pixels: &Pixels) -> Option<Picture> {
     Picture::from_unit(caption, (pixels.width() as u32, pixels.height() as u32), pixels.values())
 }
 
-/// Compares a picture of each model for each of some test captions, where the problem's oracle judges pictures.
+/// Compares a picture of each model for each of `n` test captions, where the problem's oracle judges pictures.
 pub(crate) fn oracle_win_rate(
     problem: &EmbeddedProblem,
     sampler: &PictureSampler<'_>,
     policy: &Denoiser,
     reference: &Denoiser,
+    n: u64,
 ) -> Result<Option<WinRate>, Failure> {
     let Some(oracle) = problem.oracle.pictures() else { return Ok(None) };
-    let captions = WinRate::prompts(problem, sampler.seed);
+    let captions = WinRate::prompts(problem, sampler.seed, n);
     let mut conditions = Vec::with_capacity(captions.len());
     for caption in &captions {
         conditions.push(sampler.captions.condition(caption)?);

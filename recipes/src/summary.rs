@@ -9,16 +9,16 @@ use train::{Evaluated, RunSummary};
 use crate::Failure;
 use crate::embedded::{EmbeddedProblem, WinRate};
 
-/// The oracle win rate: compares one sample of each model per test prompt, if the problem's oracle judges texts.
+/// The oracle win rate: compares one sample of each model for each of `n` test prompts, if the problem's oracle judges texts.
 pub(crate) fn oracle_win_rate(
     problem: &EmbeddedProblem,
     policy: &CausalLm,
     reference: &CausalLm,
     tokenizer: &ModelTokenizer,
-    seed: u64,
+    (seed, n): (u64, u64),
 ) -> Result<Option<WinRate>, Failure> {
     let Some(oracle) = problem.oracle.texts() else { return Ok(None) };
-    let requests = WinRate::prompts(problem, seed);
+    let requests = WinRate::prompts(problem, seed, n);
     let prompts = requests.iter().map(|request| tokenizer.encode(request)).collect::<Result<Vec<_>, _>>()?;
     let sampling = GenerationConfig { eos: tokenizer.eos.clone(), max_new: 96, ..GenerationConfig::default() };
     let most = policy.config().max_positions;

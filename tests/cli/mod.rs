@@ -18,6 +18,7 @@ mod images;
 mod label;
 mod pictures;
 mod report;
+mod reproduce;
 mod resume;
 mod rewards;
 mod rounds;

@@ -13,7 +13,8 @@ use crate::settings::{Modality, Settings, Values};
 
 pub(crate) use data::{EmbeddedHybrid, EmbeddedImages, EmbeddedTexts, ImageExample, RefinedPair, WrongPixels};
 pub(crate) use model::{EmbeddedModel, ModelKind, find_model, is_model};
-pub(crate) use oracle::{AnyOracle, Oracle, PictureOracle, WinRate};
+pub use oracle::JudgedPolicy;
+pub(crate) use oracle::{AnyOracle, Oracle, PROMPTS, PictureOracle, WinRate};
 
 /// Lists the problems.
 macro_rules! problems {

@@ -6,10 +6,10 @@ use datasets::synthetic::{ComparisonOutcome, Split};
 use train::statistics::wilson;
 
 use super::{EmbeddedProblem, problems};
-use crate::Failure;
+use crate::{Estimate, Failure};
 
-/// Prompts on which an oracle compares two models.
-const PROMPTS: u64 = 256;
+/// Prompts on which an oracle compares two models, unless a caller names another number.
+pub(crate) const PROMPTS: u64 = 256;
 
 /// A programmatic judge of answers, which parses the request. `None` for a request of another problem.
 pub(crate) struct Oracle<A: ?Sized + 'static> {
@@ -103,11 +103,27 @@ fn unknown(request: &str) -> Failure {
     Failure::failed(format!("the oracle knows no request `{request}`"))
 }
 
+/// A policy as an embedded problem's oracle judges it, on test prompts that no run learns from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JudgedPolicy {
+    /// Which policy: `start`, `policy`; of a hybrid the row of its table.
+    pub name: &'static str,
+    /// The mean score of its answers, in the problem's unit.
+    pub score: f64,
+    /// How often its answer is better than that of the first policy, ties counting half, with a 95% interval (Wilson);
+    /// `None` for the first.
+    pub win_rate: Option<Estimate>,
+}
+
 /// The win rate of one model over another.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WinRate {
     rate: f64,
     interval: (f64, f64),
+    /// The number of answers of each.
+    n: usize,
+    /// The mean scores of the model and of the other.
+    scores: (f64, f64),
     /// Means of the oracle's metrics, of the model and of the other.
     details: Vec<(&'static str, f64, f64)>,
     unit: &'static str,
@@ -115,8 +131,18 @@ pub(crate) struct WinRate {
 
 impl WinRate {
     /// The test prompts of a problem on which two models are compared; they are not in the training data.
-    pub(crate) fn prompts(problem: &EmbeddedProblem, seed: u64) -> Vec<String> {
-        problem.prompts(seed, Split::Test, PROMPTS)
+    pub(crate) fn prompts(problem: &EmbeddedProblem, seed: u64, n: u64) -> Vec<String> {
+        problem.prompts(seed, Split::Test, n)
+    }
+
+    /// The judgement of the other, named the start, and of the model.
+    pub(crate) fn judged(&self) -> Vec<JudgedPolicy> {
+        let (value, (low, high)) = (self.rate, self.interval);
+        let win_rate = Some(Estimate { value, low, high });
+        vec![
+            JudgedPolicy { name: "start", score: self.scores.1, win_rate: None },
+            JudgedPolicy { name: "policy", score: self.scores.0, win_rate },
+        ]
     }
 
     /// Compares an answer of each model to each request.
@@ -124,9 +150,10 @@ impl WinRate {
         oracle: &Oracle<A>,
         answers: &(impl Iterator<Item = (&'a str, &'a A, &'a A)> + Clone),
     ) -> Result<Self, Failure> {
-        let (mut wins, mut n) = (0.0, 0.0);
+        let (mut wins, mut n, mut scores) = (0.0, 0.0, (0.0, 0.0));
         for (request, ours, theirs) in answers.clone() {
             wins += oracle.win(request, ours, theirs)?;
+            scores = (scores.0 + oracle.score(request, ours)?, scores.1 + oracle.score(request, theirs)?);
             n += 1.0;
         }
         let mut details = Vec::with_capacity(oracle.details.len());
@@ -138,7 +165,8 @@ impl WinRate {
             }
             details.push((*name, sums.0 / n, sums.1 / n));
         }
-        Ok(Self { rate: wins / n, interval: wilson(wins, n), details, unit: oracle.unit })
+        let (rate, interval, scores) = (wins / n, wilson(wins, n), (scores.0 / n, scores.1 / n));
+        Ok(Self { rate, interval, n: n as usize, scores, details, unit: oracle.unit })
     }
 }
 
@@ -147,8 +175,8 @@ impl fmt::Display for WinRate {
         for (name, ours, theirs) in &self.details {
             writeln!(f, "{name:<32}{theirs:>12.2}{ours:>12.2}")?;
         }
-        let (rate, (low, high), unit) = (self.rate, self.interval, self.unit);
+        let (rate, (low, high), n, unit) = (self.rate, self.interval, self.n, self.unit);
         let name = "win rate over the start";
-        write!(f, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {PROMPTS} {unit}, oracle)")
+        write!(f, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {n} {unit}, oracle)")
     }
 }

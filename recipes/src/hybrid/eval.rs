@@ -17,8 +17,8 @@ use train::diffusion::ImageMdp;
 use train::statistics::wilson;
 
 use super::{Files, PromptedMdp};
-use crate::embedded::{EmbeddedProblem, PictureOracle, WinRate};
-use crate::{Call, Failure, Reporter, denoiser};
+use crate::embedded::{EmbeddedProblem, JudgedPolicy, PictureOracle, WinRate};
+use crate::{Call, Estimate, Failure, Reporter, denoiser};
 
 /// The problem in which pictures take the steps of a plan.
 pub(crate) type SamplingMdp<'a> = Hybrid<TokenMdp, ImageMdp, &'a Prompted>;
@@ -162,6 +162,8 @@ pub(crate) struct HybridJudge<'a> {
     pub(crate) sampler: &'a HybridSampler<'a>,
     pub(crate) problem: &'a EmbeddedProblem,
     pub(crate) oracle: &'a PictureOracle,
+    /// The number of requests.
+    pub(crate) n: u64,
 }
 
 /// A picture of a request, and its score.
@@ -174,7 +176,7 @@ pub(crate) struct JudgedPicture {
 impl HybridJudge<'_> {
     /// Generates and scores a policy's picture of every request.
     pub(crate) fn judge(&self, refiner: &CausalLm, generator: &Denoiser) -> Result<Vec<JudgedPicture>, Failure> {
-        let requests = WinRate::prompts(self.problem, self.sampler.seed);
+        let requests = WinRate::prompts(self.problem, self.sampler.seed, self.n);
         let numbered: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
         let generations = self.sampler.generate(refiner, generator, &numbered, "oracle")?;
         let judged = requests.into_iter().zip(generations).map(|(request, Generation { picture, .. })| {
@@ -182,6 +184,28 @@ impl HybridJudge<'_> {
             Ok(JudgedPicture { request, picture, score })
         });
         judged.collect()
+    }
+
+    /// The mean score of each policy, and its win rate over the first.
+    pub(crate) fn judged(&self, policies: &[(&'static str, Vec<JudgedPicture>)]) -> Result<Vec<JudgedPolicy>, Failure> {
+        let base = policies.first().map(|(_, judged)| judged.as_slice()).unwrap_or_default();
+        let of = |(at, (name, judged)): (usize, &(&'static str, Vec<JudgedPicture>))| {
+            let score = judged.iter().map(|judged| judged.score).sum::<f64>() / judged.len().max(1) as f64;
+            let win_rate = if at == 0 { None } else { Some(self.win_rate(judged, base)?) };
+            Ok(JudgedPolicy { name, score, win_rate })
+        };
+        policies.iter().enumerate().map(of).collect()
+    }
+
+    /// How often the pictures of one policy are better than those of another, with a 95% interval.
+    fn win_rate(&self, ours: &[JudgedPicture], theirs: &[JudgedPicture]) -> Result<Estimate, Failure> {
+        let mut wins = 0.0;
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            wins += self.oracle.win(&ours.request, &ours.picture, &theirs.picture)?;
+        }
+        let n = ours.len() as f64;
+        let (low, high) = wilson(wins, n);
+        Ok(Estimate { value: wins / n, low, high })
     }
 
     /// A table of policies against the first; the last is also compared with each, paired by request.
@@ -196,13 +220,8 @@ impl HybridJudge<'_> {
                 text.push('\n');
                 continue;
             }
-            let mut wins = 0.0;
-            for (ours, theirs) in judged.iter().zip(base) {
-                wins += self.oracle.win(&ours.request, &ours.picture, &theirs.picture)?;
-            }
-            let n = judged.len() as f64;
-            let (low, high) = wilson(wins, n);
-            let _ = writeln!(text, "{:>11.3}   {low:.3} to {high:.3}", wins / n);
+            let Estimate { value, low, high } = self.win_rate(judged, base)?;
+            let _ = writeln!(text, "{value:>11.3}   {low:.3} to {high:.3}");
         }
         for (name, judged) in policies.iter().skip(1).filter(|(name, _)| name != last_name) {
             let (mean, half) = paired_difference(last, judged);

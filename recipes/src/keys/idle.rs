@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::settings::{Kind, Modality, Values};
 
 use super::needs::{Data, Usage};
-use super::{CREDIT, INSPECT, Key, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
+use super::{CREDIT, INSPECT, Key, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::embedded::is_embedded;
 use crate::inspect::Subject;
@@ -68,6 +68,7 @@ fn name(verb: Verbs) -> &'static str {
         (LABEL, "label"),
         (CREDIT, "credit"),
         (REPORT, "report"),
+        (REPRODUCE, "reproduce"),
     ];
     names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }

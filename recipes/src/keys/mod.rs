@@ -41,6 +41,8 @@ pub const SEARCH: Verbs = 64;
 pub const CREDIT: Verbs = 128;
 /// Pages about runs.
 pub const REPORT: Verbs = 256;
+/// Measuring the paper's claims.
+pub const REPRODUCE: Verbs = 512;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]

@@ -211,13 +211,15 @@ impl<'a> Setup<'a> {
             return Ok(ran.interrupted());
         }
         let mut table = summary::table(&ran.outcome, None, "decisions");
-        if let Some(problem) = self.data.problem {
+        let (mut judged, n) = (Vec::new(), self.task.prompts);
+        if let Some(problem) = self.data.problem.filter(|_| n > 0) {
             self.task.call.reporter.info("the oracle compares pictures of both models");
-            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference)? {
+            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference, n)? {
                 table = format!("{table}\n{win}");
+                judged = win.judged();
             }
         }
-        Ok(ran.finished(table, sampler.wants_samples(), self.suggestion()))
+        Ok(Trained { judged, ..ran.finished(table, sampler.wants_samples(), self.suggestion()) })
     }
 
     /// The suggested next verb: sampling if the model can make pictures, else scoring.

@@ -212,18 +212,23 @@ impl<'a> Setup<'a> {
         if ran.is_interrupted() {
             return Ok(ran.interrupted());
         }
-        let mut shown = summary::table(&ran.outcome, None, "decisions");
-        if let Some((embedded, oracle)) = self.data.problem.and_then(|own| Some((own, own.oracle.pictures()?))) {
+        let (mut shown, mut policies, n) =
+            (summary::table(&ran.outcome, None, "decisions"), Vec::new(), self.task.prompts);
+        let problem_of_oracle = self.data.problem.filter(|_| n > 0);
+        if let Some((embedded, oracle)) = problem_of_oracle.and_then(|own| Some((own, own.oracle.pictures()?))) {
             self.task.call.reporter.info("the oracle compares pictures");
-            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle };
+            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle, n };
             match self.judge(&training, &learner, &hooks, &judge, &ran.folder)? {
-                Judged::All(judged) => shown = format!("{shown}\n\n{}", judge.table(&judged)?),
+                Judged::All(judged) => {
+                    shown = format!("{shown}\n\n{}", judge.table(&judged)?);
+                    policies = judge.judged(&judged)?;
+                }
                 Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
             }
         }
         let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name).to_owned();
         let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
-        Ok(ran.finished(shown, !requests.is_empty(), suggestion))
+        Ok(Trained { judged: policies, ..ran.finished(shown, !requests.is_empty(), suggestion) })
     }
 
     /// Reports the number of refined prompts that the text encoder truncated during a run, above `known`.

@@ -16,6 +16,7 @@ use mdp::Mdp;
 use objectives::Objective;
 use policies::{Learner, Persist, Policy};
 
+use crate::embedded::{JudgedPolicy, PROMPTS};
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
 use crate::settings::{Modality, Values, at, fields};
@@ -27,7 +28,15 @@ use crate::{Call, Failure, model, report};
 ///
 /// # Errors
 /// Invalid settings or settings that nothing reads, files that can't be read or written, a diverging loss.
-pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+pub fn train(call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> {
+    train_judged(call, resume, PROMPTS)
+}
+
+/// As [`train`], with another number of test prompts for the oracle of an embedded problem; 0 does without it.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_judged(mut call: Call<'_>, resume: Option<&Path>, prompts: u64) -> Result<Trained, Failure> {
     if let Some(path) = resume {
         load_resumed(&mut call.values, path)?;
     }
@@ -45,7 +54,7 @@ pub fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failu
     if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
-    one(call, resume.map(Path::to_owned))
+    one(call, resume.map(Path::to_owned), prompts)
 }
 
 /// Makes `train.max_steps` alone determine the length of a run: default epochs do not end it earlier.
@@ -56,12 +65,12 @@ fn decide_length(values: &mut Values) {
 }
 
 /// One run with final settings.
-fn one(call: Call<'_>, resume: Option<PathBuf>) -> Result<Trained, Failure> {
+fn one(call: Call<'_>, resume: Option<PathBuf>, prompts: u64) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, resume, kept: Vec::new() });
+    let (reporter, task) = (call.reporter, Task { call, settings, resume, prompts, kept: Vec::new() });
     let trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
@@ -83,6 +92,8 @@ pub struct Trained {
     pub outcome: Option<RunSummary>,
     /// The metrics of a finished run as a printable table.
     pub table: String,
+    /// The policies that the oracle of an embedded problem compared, the start first; empty without a comparison.
+    pub judged: Vec<JudgedPolicy>,
     /// The first and the last step with pictures in the folder's `samples`.
     pub pictures: Option<(usize, usize)>,
     /// The suggested next verb.
@@ -137,7 +148,7 @@ impl Trained {
     fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
         let status = TrainingStatus::Interrupted { after: Some(outcome.steps) };
         let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
-        Self { folder, status, outcome, table: String::new(), pictures: None, suggestion: None }
+        Self { folder, status, outcome, table: String::new(), judged: Vec::new(), pictures: None, suggestion: None }
     }
 }
 
@@ -148,6 +159,8 @@ struct Task<'a> {
     resume: Option<PathBuf>,
     /// Files that were made of the data, by name: they stay in the run's folder.
     kept: Vec<(&'static str, String)>,
+    /// Test prompts of the oracle; 0 for no comparison.
+    prompts: u64,
 }
 
 impl Task<'_> {

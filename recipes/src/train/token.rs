@@ -13,7 +13,7 @@ use policies::{Persist, Policy};
 
 use super::token_rewards::TokenRewards;
 use super::{FinishedRun, Suggestion, Task, Trained};
-use crate::embedded::{EmbeddedTexts, owner, usual};
+use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::text;
@@ -206,17 +206,19 @@ impl<'a> Setup<'a> {
         self.write_token_rewards(&ran.folder)?;
         // The oracle of embedded data compares sampled answers.
         let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
+        let n = self.task.prompts;
         let win_rate = match problem {
-            Some(problem) => {
+            Some(problem) if n > 0 => {
                 self.task.call.reporter.info("the oracle compares samples of both models");
-                let seed = self.task.settings.seed;
-                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, seed)?
+                let draws = (self.task.settings.seed, n);
+                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, draws)?
             }
-            None => None,
+            _ => None,
         };
         let prompts = problem.map_or("prompts.txt", |problem| problem.name).to_owned();
         let table = summary::table(&ran.outcome, win_rate.as_ref(), "tokens");
-        Ok(ran.finished(table, false, Suggestion::Sample { mdp: Modality::Token, prompts }))
+        let judged = win_rate.as_ref().map(WinRate::judged).unwrap_or_default();
+        Ok(Trained { judged, ..ran.finished(table, false, Suggestion::Sample { mdp: Modality::Token, prompts }) })
     }
 }
 

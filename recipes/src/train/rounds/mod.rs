@@ -19,6 +19,7 @@ use serde_json::json;
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
 use super::{Trained, TrainingStatus, fresh_folder, one};
+use crate::embedded::PROMPTS;
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
@@ -122,6 +123,7 @@ impl Rounds<'_> {
             status,
             outcome: None,
             table: String::new(),
+            judged: Vec::new(),
             pictures: None,
             suggestion: None,
         }
@@ -287,7 +289,7 @@ impl Rounds<'_> {
             settings.run.out = Some(run.display().to_string());
         });
         let resume = if run.exists() { resumable_run(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, resume)?;
+        one(Call { values, reporter: self.call.reporter }, resume, PROMPTS)?;
         Ok(run.join("model").is_dir())
     }
 

@@ -1,0 +1,96 @@
+//! The claims of the paper as measurements on the embedded problems.
+//!
+//! A [`Figure`] is a part of the paper; [`reproduce`] trains, searches and measures for it, and returns a
+//! [`FigureResult`]: claims with numbers, intervals and verdicts, tables and charts. A verdict follows from a number by
+//! the [`Rule`] that is written beside it, and from nothing else.
+//!
+//! All that is trained is kept below the folder of results and used again, so that a stopped reproduction goes on.
+//!
+//! # References
+//! Rafailov et al., "From r to Q*: Your Language Model is Secretly a Q-Function", 2024, arXiv:2404.12358.
+//!
+//! # Examples
+//! ```
+//! use reproduce::{Figure, Holds, Scale, Setup};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let out = folder.path().join("out");
+//! let setup = Setup { out, seed: 0, scale: Scale::Quick, reporter: &recipes::QUIET };
+//! let mut lemma = None;
+//! reproduce::reproduce(&[Figure::Theory], &setup, &mut |result| lemma = Some(result.claims[0].holds))?;
+//! assert_eq!(lemma, Some(Holds::Yes));
+//! assert!(setup.out.join("index.html").is_file());
+//! # Ok::<(), recipes::Failure>(())
+//! ```
+mod beams;
+mod credit;
+mod diffusion;
+mod dynamics;
+mod figure;
+mod folder;
+mod hybrid;
+mod language;
+mod page;
+mod result;
+mod runs;
+mod setup;
+mod statistics;
+mod theory;
+mod video;
+
+use std::path::PathBuf;
+
+use recipes::Failure;
+
+pub use self::figure::Figure;
+pub use self::result::{Chart, Claim, FigureResult, Holds, Point, Rule, Series, Table};
+pub use self::setup::{Scale, Setup};
+pub use self::statistics::Measured;
+
+// The wiring of video is a file of the examples, which calls this workspace's crates by the facade's name. The facade
+// depends on this crate, so the name stands for this crate here.
+extern crate self as hybrid_dpo;
+pub(crate) use {datasets, engine, mdp, models, policies, train};
+
+/// The result of anything here.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// Measures figures and writes what came of them: for each a JSON file and its charts as SVG, and `index.html` about all
+/// that the folder has. `shown` receives each result. Figures that the folder has already are not measured again.
+///
+/// Returns the path of the page.
+///
+/// # Errors
+/// A folder that holds something else, or results of other settings; training and searching that fails; a stop.
+pub fn reproduce(
+    figures: &[Figure],
+    setup: &Setup<'_>,
+    shown: &mut dyn FnMut(&FigureResult),
+) -> std::result::Result<PathBuf, Failure> {
+    let _lock = folder::open(setup)?;
+    for &figure in figures {
+        let result = match folder::read(setup, figure)? {
+            Some(known) => known,
+            None => measure(figure, setup)?,
+        };
+        shown(&result);
+    }
+    folder::write_page(setup)
+}
+
+/// Measures a figure and writes it.
+fn measure(figure: Figure, setup: &Setup<'_>) -> Result<FigureResult> {
+    setup.go_on()?;
+    setup.reporter.info(&format!("{figure}: {}", figure.title()));
+    let result = match figure {
+        Figure::Theory => theory::run(setup),
+        Figure::Credit => credit::run(setup),
+        Figure::Beams => beams::run(setup),
+        Figure::Dynamics => dynamics::run(setup),
+        Figure::Diffusion => diffusion::run(setup),
+        Figure::Hybrid => hybrid::run(setup),
+        Figure::Video => video::run(setup),
+    }?;
+    folder::write(setup, &result)?;
+    Ok(result)
+}

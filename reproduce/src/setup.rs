@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use models::ModelError;
+use recipes::{Bar, Failure, Reporter, Trained};
+use train::Monitor;
+
+use crate::Result;
+
+/// How large runs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// The sizes of the published page: tens of minutes on two cores.
+    Full,
+    /// A few steps and examples: a smoke test whose numbers mean nothing.
+    Quick,
+}
+
+impl Scale {
+    /// The word for it in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Quick => "quick",
+        }
+    }
+}
+
+/// The settings of a reproduction.
+pub struct Setup<'a> {
+    /// The folder of results and runs.
+    pub out: PathBuf,
+    /// The first of the seeds; those behind it are the next numbers.
+    pub seed: u64,
+    /// How large runs are.
+    pub scale: Scale,
+    /// The receiver of progress and messages.
+    pub reporter: &'a dyn Reporter,
+}
+
+impl std::fmt::Debug for Setup<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("out", &self.out).field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+/// A reporter for what is one part of many: its progress is shown, its own account of itself is not.
+#[derive(Clone, Copy)]
+pub(crate) struct Hushed<'a>(&'a dyn Reporter);
+
+impl Reporter for Hushed<'_> {
+    fn info(&self, _: &str) {}
+
+    fn notice(&self, line: &str) {
+        self.0.notice(line);
+    }
+
+    fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {
+        self.0.bar(what, total)
+    }
+
+    fn monitor(&self) -> Box<dyn Monitor + '_> {
+        self.0.monitor()
+    }
+
+    fn trained(&self, _: &Trained) {}
+
+    fn stop(&self) -> &AtomicBool {
+        self.0.stop()
+    }
+}
+
+/// The numbers of everything by scale.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Seeds of everything that learns.
+    pub(crate) seeds: u64,
+    /// Exact problems of each kind.
+    pub(crate) problems: u64,
+    /// Preferences that tables learn from.
+    pub(crate) preferences: &'static [usize],
+    /// Optimiser steps of a table.
+    pub(crate) table_steps: usize,
+    /// Strengths of the KL penalty of language models; the middle one stands for all where one is enough.
+    pub(crate) betas: &'static [f64],
+    /// Optimiser steps of a language model's DPO, with 32 pairs each.
+    pub(crate) dpo_steps: usize,
+    /// Optimiser steps of a language model's SFT, with 32 answers each.
+    pub(crate) sft_steps: usize,
+    /// Held-out pairs of an evaluation.
+    pub(crate) held_out: usize,
+    /// Prompts of a search.
+    pub(crate) prompts: usize,
+    /// Widths of beams.
+    pub(crate) widths: &'static [usize],
+    /// Answers with so many errors whose credit is measured.
+    pub(crate) answers: usize,
+    /// Optimiser steps of a denoiser that learns by forward noising, with 8 pairs each.
+    pub(crate) denoiser_steps: usize,
+    /// Captions and requests that the oracle of pictures judges.
+    pub(crate) pictures: u64,
+    /// Optimiser steps of a refiner and a generator.
+    pub(crate) hybrid_steps: usize,
+    /// Requests whose refinements are searched.
+    pub(crate) requests: usize,
+    /// Optimiser steps of the planner's and the decoder's demonstrations, and of both from preferences.
+    pub(crate) video_steps: [usize; 3],
+}
+
+const FULL: Sizes = Sizes {
+    seeds: 3,
+    problems: 20,
+    preferences: &[128, 512, 2048, 8192],
+    table_steps: 1000,
+    betas: &[0.1, 0.3, 1.0],
+    dpo_steps: 96,
+    sft_steps: 48,
+    held_out: 128,
+    prompts: 64,
+    widths: &[1, 2, 5, 10, 20],
+    answers: 96,
+    denoiser_steps: 104,
+    pictures: 128,
+    hybrid_steps: 96,
+    requests: 32,
+    video_steps: [300, 800, 96],
+};
+
+const QUICK: Sizes = Sizes {
+    seeds: 2,
+    problems: 2,
+    preferences: &[32, 128],
+    table_steps: 20,
+    betas: &[0.3],
+    dpo_steps: 2,
+    sft_steps: 2,
+    held_out: 4,
+    prompts: 2,
+    widths: &[1, 5],
+    answers: 4,
+    denoiser_steps: 2,
+    pictures: 4,
+    hybrid_steps: 2,
+    requests: 2,
+    video_steps: [4, 2, 2],
+};
+
+impl Setup<'_> {
+    /// The seeds of everything that learns.
+    pub(crate) fn seeds(&self) -> impl Iterator<Item = u64> {
+        (0..self.sizes().seeds).map(|index| self.seed.wrapping_add(index))
+    }
+
+    pub(crate) fn sizes(&self) -> &'static Sizes {
+        match self.scale {
+            Scale::Full => &FULL,
+            Scale::Quick => &QUICK,
+        }
+    }
+
+    /// A reporter for the parts.
+    pub(crate) fn hushed(&self) -> Hushed<'_> {
+        Hushed(self.reporter)
+    }
+
+    /// Fails if somebody wants the work to stop.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.reporter.stop().load(Ordering::Relaxed) {
+            return Err(Failure::from(ModelError::Interrupted));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! Appendix D.1: a planner of latent codes and a decoder of clips, from one preference.
+//!
+//! The wiring of models, data and hand-off is that of the example `06_video`: the same file.
+mod studio;
+#[path = "../../../examples/06_video/wiring.rs"]
+mod wiring;
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+use datasets::synthetic::motion::{Problem, Split};
+use mdp::Mdp;
+use models::ModelError;
+use models::causal::CausalConfig;
+use models::formats::{load, load_unet};
+use models::unet::UNetConfig;
+use objectives::{
+    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
+};
+use policies::{Learner, Pair, Persist, Policy};
+use recipes::Failure;
+use serde::{Deserialize, Serialize};
+use train::token::TokenSource;
+use train::{CacheKey, Decay, Ending, Hooks, RunFolder, RunInputs, Settings, Source};
+
+use self::studio::Studio;
+use self::wiring::{Drawings, Models, NAMES, Pairs, Parts, Plans, Size, Video, draws};
+use crate::result::{Claim, FigureResult, Rule, Table};
+use crate::statistics::Measured;
+use crate::{Figure, Result, Scale, Setup};
+
+/// beta a nat of codes, and gamma a unit of halved mean squared error (Eq. 15).
+const WEIGHTS: (f64, f64) = (0.3, 100.0);
+/// The weight of the better side's likelihood.
+const SFT_WEIGHT: f64 = 0.1;
+/// Learning rates of planner and decoder.
+const RATES: [f64; 2] = [1e-3, 1e-4];
+/// Examples of a step: of demonstrations, and of pairs.
+const BATCH: [usize; 2] = [16, 8];
+
+/// A seed's numbers: of the base and of the joint policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Judged {
+    scores: [f64; 2],
+    plans: [f64; 2],
+    drawn: [f64; 2],
+    win_rate: f64,
+}
+
+/// Trains both halves from demonstrations once and from preferences with every seed.
+pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
+    let video = Video::new()?;
+    let mut all: Vec<Judged> = Vec::new();
+    for seed in setup.seeds() {
+        all.push(setup.kept(&format!("video-seed-{seed}"), || joint(setup, &video, seed))?);
+    }
+    let sizes = setup.sizes();
+    let [planner, decoder, joint] = sizes.video_steps;
+    let about = format!(
+        "A language model plans a clip as 8 latent codes and a denoiser draws the frames from them; both start from imperfect \
+         demonstrations ({planner} and {decoder} steps of {}, one base for all seeds) and then learn from preferences between clips \
+         ({joint} steps of {} pairs, {} seeds). The oracle reads clips of {} requests in new wordings.",
+        BATCH[0], BATCH[1], sizes.seeds, sizes.pictures
+    );
+    Ok(FigureResult {
+        figure: Figure::Video,
+        about,
+        claims: claims(&all),
+        tables: vec![table(&all)],
+        charts: Vec::new(),
+    })
+}
+
+fn claims(all: &[Judged]) -> Vec<Claim> {
+    let plans: Vec<f64> = all.iter().map(|judged| judged.plans[1] - judged.plans[0]).collect();
+    vec![
+        Claim::new(
+            "Appendix D.1",
+            "The joint objective extends to latent tokens and a decoder of clips",
+            "win rate of the joint policy's clips over the base's",
+            Measured::over_seeds(&all.iter().map(|judged| judged.win_rate).collect::<Vec<_>>()),
+            Rule::Above(0.5),
+        ),
+        Claim::new(
+            "Appendix D.1",
+            "Preferences between clips reach the planner, whose codes nobody looks at",
+            "share of plans that are right, joint less base",
+            Measured::over_seeds(&plans),
+            Rule::Above(0.0),
+        ),
+    ]
+}
+
+fn table(all: &[Judged]) -> Table {
+    let mut table =
+        Table::new("Clips of the base and of the joint policy", &["policy", "score", "plan right", "drawn as planned"]);
+    for (at, name) in ["base", "joint"].into_iter().enumerate() {
+        let of = |number: fn(&Judged) -> [f64; 2]| {
+            Measured::over_seeds(&all.iter().map(|judged| number(judged)[at]).collect::<Vec<_>>()).to_string()
+        };
+        table.push([name.to_owned(), of(|one| one.scores), of(|one| one.plans), of(|one| one.drawn)]);
+    }
+    table
+}
+
+/// Sizes of the models.
+fn size(setup: &Setup<'_>) -> Size {
+    match setup.scale {
+        Scale::Full => Size { planner: 96, n_layers: 3, decoder: [24, 32, 48, 64] },
+        Scale::Quick => Size { planner: 32, n_layers: 1, decoder: [8, 8, 16, 16] },
+    }
+}
+
+/// Trains both from the preferences of a seed, and judges them.
+fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
+    let (planner, decoder) = (planner(setup, video)?, decoder(setup, video)?);
+    let base = video.frozen(planner.clone(), decoder.clone())?;
+    let mut learner: Models = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
+    learner.rates = (1.0, RATES[1] / RATES[0]);
+    let (sizes, steps) = (setup.sizes(), setup.sizes().video_steps[2]);
+    let pairs = Pairs { video, problem: Problem::new(seed), split: Split::Train, n: BATCH[1] * steps };
+    let source = video.pairs::<Comparison>(&pairs, draws(seed, 1), WEIGHTS)?;
+    // beta and gamma are weights of the decisions, so the loss itself has beta 1.
+    let preference: BoxObjective<Comparison> = Box::new(Pairwise::new(Logistic::new(1.0)?));
+    let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
+    let objective = WeightedSum::new(vec![(1.0, preference), (SFT_WEIGHT, likelihood)])?;
+    let settings = Settings { seed, ..settings((BATCH[1], steps), RATES[0], 1.0) };
+    let folder = setup.video_folder(&format!("joint-seed-{seed}"));
+    fit(setup, (&video.mdp, &source, Some(&base)), &objective, &mut learner, &settings, folder)?;
+    let studio = Studio::new(video, seed, Split::Test, sizes.pictures)?;
+    let (before, after) = (studio.judge(&base)?, studio.judge(&learner)?);
+    Ok(Judged {
+        scores: [before.score, after.score],
+        plans: [before.plans, after.plans],
+        drawn: [before.drawn, after.drawn],
+        win_rate: studio.win_rate(&after, &before),
+    })
+}
+
+/// The planner, trained on demonstrations.
+fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
+    let (folder, steps) = (setup.video_folder(NAMES[0]), setup.sizes().video_steps[0]);
+    if !folder.join("model").is_dir() {
+        let plans = Plans { video, problem: Problem::new(setup.seed), n: BATCH[0] * steps };
+        let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
+        let mut learner = video.planner(video.untrained_planner(size(setup), setup.seed)?)?;
+        let settings = settings((BATCH[0], steps), 3e-3, 20.0);
+        let problem = (&video.mdp.outer, &source, None);
+        fit(setup, problem, &Sft::default(), &mut learner, &settings, folder.clone())?;
+    }
+    let files = load(&folder.join("model"), &Device::Cpu)?;
+    Ok((files.config, files.tensors))
+}
+
+/// The decoder, trained on demonstrations.
+fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
+    let (folder, steps) = (setup.video_folder(NAMES[1]), setup.sizes().video_steps[1]);
+    if !folder.join("model").is_dir() {
+        let drawings = Drawings { video, problem: Problem::new(setup.seed), n: BATCH[0] * steps };
+        let source = video.clips::<Demonstration>(&drawings, draws(setup.seed, 1));
+        let mut learner = video.decoder(video.untrained_decoder(size(setup), setup.seed)?, Some(0.99))?;
+        let settings = settings((BATCH[0], steps), 2e-3, 1.0);
+        let problem = (&video.mdp.inner, &source, None);
+        fit(setup, problem, &Sft::default(), &mut learner, &settings, folder.clone())?;
+    }
+    let files = load_unet(&folder.join("model"), &Device::Cpu)?;
+    Ok((files.config, files.tensors))
+}
+
+/// Training settings of a batch size and number of steps, with a warm-up and a cosine decay.
+fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f64) -> Settings {
+    Settings {
+        batch_size,
+        micro_batch_size: batch_size,
+        epochs: Some(1),
+        max_steps: Some(steps),
+        rate,
+        warmup_steps: (steps / 20).max(1),
+        decay: Decay::Cosine,
+        max_gradient_norm: Some(max_gradient_norm),
+        eval_examples: 0,
+        keep_checkpoints: 1,
+        beta: 1.0,
+        ..Settings::default()
+    }
+}
+
+/// A problem, its data and the reference.
+type Learned<'a, M, S> = (&'a M, &'a S, Option<&'a dyn Policy<M>>);
+
+/// Runs the training loop in a folder of its own, or goes on where it was stopped.
+fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+    setup: &Setup<'_>,
+    (mdp, data, reference): Learned<'_, M, S>,
+    objective: &dyn Objective<Feedback = S::Feedback>,
+    learner: &mut L,
+    settings: &Settings,
+    folder: PathBuf,
+) -> Result<()> {
+    setup.reporter.info(&format!("run {}", folder.file_name().unwrap_or_default().display()));
+    let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, data.len()) };
+    let problem = RunInputs { mdp, data, held_out: None, reference, objective, key, cache: None };
+    let monitor = &mut *setup.reporter.monitor();
+    let folder = RunFolder::at(&folder)?;
+    let _lock = folder.lock()?;
+    let ended = train::run(&problem, learner, settings, &folder, &Hooks::default(), monitor, setup.reporter.stop())?;
+    if ended.ending == Ending::Interrupted { Err(Failure::from(ModelError::Interrupted)) } else { Ok(()) }
+}
+
+impl Setup<'_> {
+    fn video_folder(&self, name: &str) -> PathBuf {
+        self.out.join("runs").join(format!("video-{name}"))
+    }
+}
