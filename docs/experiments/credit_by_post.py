@@ -50,7 +50,7 @@ def word_of(text, place, spans):
 def read(data, credit):
     records = [json.loads(line) for line in open(data)]
     for line in map(json.loads, open(credit)):
-        if line["side"] == "rejected":
+        if line["side"] in ("rejected", "response"):
             yield Answer(records[line["index"]], line)
 
 
