@@ -19,9 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{
-    self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs,
-};
+use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure, TrainingStatus};
 

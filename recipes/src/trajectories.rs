@@ -145,7 +145,7 @@ fn oracles() -> impl Iterator<Item = &'static PictureOracle> {
 }
 
 /// The contents of a trajectory file.
-pub(crate) struct TrajectoryFile<'a> {
+pub(crate) struct MadeTrajectories<'a> {
     pub(crate) plan: &'a SamplingPlan,
     pub(crate) shape: LatentShape,
     pub(crate) prompts: &'a [String],
@@ -158,7 +158,7 @@ pub(crate) struct TrajectoryFile<'a> {
 }
 
 /// Writes trajectories, with the oracle's preferences if `pictures` of embedded captions allow them.
-pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
+pub(crate) fn save(path: &Path, made: &MadeTrajectories<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
     let layout = images::TrajectoryLayout {
         trajectories: made.trajectories.len(),
@@ -166,7 +166,7 @@ pub(crate) fn save(path: &Path, made: &TrajectoryFile<'_>, pictures: &[Pixels]) 
         shape: made.shape,
         contexts: context_layout(like, made.prompts.len()),
     };
-    let mut writer = images::TrajectoryFile::create(path, layout)?;
+    let mut writer = images::TrajectoryWriter::create(path, layout)?;
     for (index, one) in made.trajectories.iter().enumerate() {
         let log_probs: Vec<f32> = one.log_probs.iter().map(|log_prob| *log_prob as f32).collect();
         writer.write(index, &one.latents, &log_probs)?;

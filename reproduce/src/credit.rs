@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use datasets::synthetic::tldr::{Oracle, Problem, Split};
+use datasets::synthetic::tldr::{Oracle, Split, TldrProblem};
 use recipes::settings::{Data, Model, Objective, Run, TokenCredit};
-use recipes::{Call, CreditedAnswer, Failure};
+use recipes::{Call, Credit, CreditedAnswer, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use train::write_lines;
@@ -78,7 +78,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
 /// A file of held-out answers with one wrong fact and with two, as many of each.
 fn answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
     let path = setup.out.join("runs").join(format!("answers-with-errors-{seed}.jsonl"));
-    let (problem, n) = (Problem::new(seed), setup.sizes().answers);
+    let (problem, n) = (TldrProblem::new(seed), setup.sizes().answers);
     let (mut left, mut lines) = ([n, n], Vec::new());
     for index in 0.. {
         if left == [0, 0] {
@@ -105,7 +105,9 @@ fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Resul
         objective: Objective { beta, ..Objective::default() },
         ..TokenCredit::default()
     };
-    let credit = recipes::credit(&Call { values: work.into(), reporter: &setup.hushed() })?;
+    let Credit::Text(credit) = recipes::credit(&Call { values: work.into(), reporter: &setup.hushed() })? else {
+        return Err(Failure::failed("credit of a language model is of texts"));
+    };
     let summary = credit.summary.ok_or_else(|| Failure::failed("no answer has an error"))?;
     let value = |estimate: Option<recipes::Estimate>| estimate.map_or(f64::NAN, |estimate| estimate.value);
     let numbers = summary
@@ -115,7 +117,7 @@ fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Resul
     Ok(Measures {
         kinds: numbers.collect(),
         titles: summary.rows.iter().map(|row| (row.name.to_owned(), row.title.to_owned())).collect(),
-        chance: summary.wrong as f64 / summary.tokens as f64,
+        chance: summary.wrong as f64 / summary.places as f64,
         stitching: stitched(&credit.answers),
     })
 }

@@ -1,9 +1,9 @@
 //! Figure 3, left, and Section 5.3: the rewards of chosen and rejected answers during training, by the start.
-use datasets::synthetic::tldr::{Problem, Split};
+use datasets::synthetic::tldr::{Split, TldrProblem};
 use recipes::settings::{Data, Loss, Model, Objective, Run, Sample, TokenSampling, TokenScoring};
-use recipes::{Call, Failure};
+use recipes::{AnswerScores, Call, Failure, Scored, Scores, TextScores};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use train::write_lines;
 
 use crate::language::{BASE, Dpo, text, training};
@@ -124,7 +124,7 @@ fn model(setup: &Setup<'_>, start: Start, seed: u64) -> Result<String> {
 /// A file with the chosen and the rejected answers of the training pairs as demonstrations.
 fn both_answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
     let path = setup.out.join("runs").join(format!("both-answers-{seed}.jsonl"));
-    let problem = Problem::new(seed);
+    let problem = TldrProblem::new(seed);
     let n = 16 * setup.sizes().sft_steps as u64;
     let lines = (0..n).flat_map(|index| {
         let pair = problem.pair(Split::Train, index);
@@ -167,12 +167,14 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64,
         ..TokenScoring::default()
     };
     let scored = recipes::score(Call { values: scoring.into(), reporter: &setup.hushed() })?;
-    let reward = |line: &Value| {
-        let sum = |name: &str| {
-            let numbers = line["chosen"][name].as_array().map(|all| all.iter().filter_map(Value::as_f64).sum::<f64>());
-            numbers.ok_or_else(|| Failure::failed(format!("a scored line has no `{name}`: {line}")))
-        };
-        Ok(setup.middle_beta() * (sum("log_probs")? - sum("reference_log_probs")?))
+    let reward = |line: &Scored| match &line.scores {
+        Scores::Texts(TextScores { answers: AnswerScores::Pair { chosen, .. }, .. }) => {
+            let reference = chosen.reference_log_probs.iter().flatten().sum::<f64>();
+            Ok(setup.middle_beta() * (chosen.log_probs.iter().sum::<f64>() - reference))
+        }
+        Scores::Texts(_) | Scores::Pictures(_) | Scores::Refined(_) => {
+            Err(Failure::failed("pairs of texts have other scores"))
+        }
     };
     let rewards = scored.iter().map(reward).collect::<Result<Vec<f64>>>()?;
     Ok(Own { reward: mean(rewards) })

@@ -5,11 +5,12 @@ use datasets::images::Pixels;
 use datasets::synthetic::chimera::{Oracle, Wanted};
 use recipes::settings::{
     Data, Hybrid, HybridSampling, HybridSearch, HybridTraining, Model, Objective, Optimizer, OptimizerName, Run,
-    Sample, ScheduleName, Search, SearchMethod, Train,
+    Sample, Search, SearchMethod, Train,
 };
 use recipes::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use train::Decay;
 
 use crate::language::{real, text};
 use crate::result::{Claim, FigureResult, Rule, Table};
@@ -86,7 +87,7 @@ fn training(setup: &Setup<'_>, seed: u64) -> HybridTraining {
             name: OptimizerName::Adamw,
             lr: 1e-4,
             warmup_steps: (sizes.hybrid_steps / 8).min(10),
-            schedule: ScheduleName::Cosine,
+            schedule: Decay::Cosine,
             max_grad_norm: 1.0,
             ..Optimizer::default()
         },

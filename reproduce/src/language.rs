@@ -1,5 +1,5 @@
 //! The embedded problem of texts: posts, summaries, and the policies that several figures share.
-use datasets::synthetic::tldr::{Facts, Oracle, Problem, Split, SummaryScore};
+use datasets::synthetic::tldr::{Facts, Oracle, Split, SummaryScore, TldrProblem};
 use recipes::Failure;
 use recipes::settings::{Data, Loss, Model, Objective, Optimizer, Run, TokenTraining, Train};
 
@@ -101,7 +101,7 @@ pub(crate) struct Post {
 
 /// The first posts of a seed's test split, in the order in which searches ask them.
 pub(crate) fn posts(seed: u64, n: usize) -> Vec<Post> {
-    let problem = Problem::new(seed);
+    let problem = TldrProblem::new(seed);
     let post = |index| problem.pair(Split::Test, index as u64);
     (0..n).map(post).map(|pair| Post { facts: pair.facts, chosen: pair.chosen }).collect()
 }

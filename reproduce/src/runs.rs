@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use models::ModelError;
 use recipes::settings::Values;
-use recipes::{Call, Ended, Failure};
+use recipes::{Call, Failure, TrainingStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use train::write_whole;
@@ -99,7 +99,7 @@ impl Setup<'_> {
         }
         let reporter = &self.hushed();
         let trained = recipes::train_judged(Call { values, reporter }, is_begun.then_some(folder.as_path()), prompts)?;
-        if trained.ended != Ended::Done {
+        if trained.status != TrainingStatus::Finished {
             return Err(Failure::from(ModelError::Interrupted));
         }
         let judged: Vec<Judged> = trained

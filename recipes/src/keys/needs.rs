@@ -3,9 +3,7 @@
 //! Each setting of the table states its own: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
-use crate::settings::{
-    DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at,
-};
+use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at};
 
 use super::{SEARCH, Verbs};
 

@@ -16,7 +16,7 @@ use crate::embedded::{ModelKind, usual};
 use crate::gallery::Gallery;
 use crate::images::Captions;
 use crate::settings::Values;
-use crate::trajectories::{self, TrajectoryWriter};
+use crate::trajectories::{self, MadeTrajectories};
 use crate::{Call, Failure, Reporter};
 
 pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
@@ -141,7 +141,7 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
-        let made = TrajectoryWriter { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
+        let made = MadeTrajectories { plan, shape, prompts, conditions, trajectories: &made, each: n, policy };
         trajectories::save(path.as_ref(), &made, &decoded)?;
     }
     for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {

@@ -77,7 +77,8 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
-        let scores = score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)?;
+        let scores =
+            score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)?;
         lines.push(Scored { index: index as u64, scores: Scores::Pictures(scores) });
         bar.inc(1);
     }

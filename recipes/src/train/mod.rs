@@ -19,7 +19,7 @@ use policies::{Learner, Persist, Policy};
 use crate::embedded::{JudgedPolicy, PROMPTS};
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
-use crate::settings::{Modality, Values, at, fields};
+use crate::settings::{Modality, Values, at};
 use crate::{Call, Failure, model, report};
 
 /// Trains, or resumes training.
@@ -219,6 +219,7 @@ impl FinishedRun {
             folder: self.folder.path().to_owned(),
             status: TrainingStatus::Finished,
             table,
+            judged: Vec::new(),
             pictures: has_pictures.then_some((0, self.outcome.steps)),
             suggestion: Some(suggestion),
             outcome: Some(self.outcome),

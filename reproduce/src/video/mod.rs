@@ -8,7 +8,7 @@ mod wiring;
 use std::path::PathBuf;
 
 use candle_core::Device;
-use datasets::synthetic::motion::{Problem, Split};
+use datasets::synthetic::motion::{MotionProblem, Split};
 use mdp::Mdp;
 use models::ModelError;
 use models::causal::CausalConfig;
@@ -21,7 +21,7 @@ use policies::{Learner, Pair, Persist, Policy};
 use recipes::Failure;
 use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
-use train::{CacheKey, Decay, Ending, Hooks, RunFolder, RunInputs, Settings, Source};
+use train::{CacheKey, Decay, Ending, Observers, Settings, Source, Training};
 
 use self::studio::Studio;
 use self::wiring::{Drawings, Models, NAMES, Pairs, Parts, Plans, Size, Video, draws};
@@ -118,7 +118,7 @@ fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
     let mut learner: Models = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
     learner.rates = (1.0, RATES[1] / RATES[0]);
     let (sizes, steps) = (setup.sizes(), setup.sizes().video_steps[2]);
-    let pairs = Pairs { video, problem: Problem::new(seed), split: Split::Train, n: BATCH[1] * steps };
+    let pairs = Pairs { video, problem: MotionProblem::new(seed), split: Split::Train, n: BATCH[1] * steps };
     let source = video.pairs::<Comparison>(&pairs, draws(seed, 1), WEIGHTS)?;
     // beta and gamma are weights of the decisions, so the loss itself has beta 1.
     let preference: BoxObjective<Comparison> = Box::new(Pairwise::new(Logistic::new(1.0)?));
@@ -141,7 +141,7 @@ fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
 fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
     let (folder, steps) = (setup.video_folder(NAMES[0]), setup.sizes().video_steps[0]);
     if !folder.join("model").is_dir() {
-        let plans = Plans { video, problem: Problem::new(setup.seed), n: BATCH[0] * steps };
+        let plans = Plans { video, problem: MotionProblem::new(setup.seed), n: BATCH[0] * steps };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
         let mut learner = video.planner(video.untrained_planner(size(setup), setup.seed)?)?;
         let settings = settings((BATCH[0], steps), 3e-3, 20.0);
@@ -156,7 +156,7 @@ fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
 fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
     let (folder, steps) = (setup.video_folder(NAMES[1]), setup.sizes().video_steps[1]);
     if !folder.join("model").is_dir() {
-        let drawings = Drawings { video, problem: Problem::new(setup.seed), n: BATCH[0] * steps };
+        let drawings = Drawings { video, problem: MotionProblem::new(setup.seed), n: BATCH[0] * steps };
         let source = video.clips::<Demonstration>(&drawings, draws(setup.seed, 1));
         let mut learner = video.decoder(video.untrained_decoder(size(setup), setup.seed)?, Some(0.99))?;
         let settings = settings((BATCH[0], steps), 2e-3, 1.0);
@@ -199,11 +199,14 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
 ) -> Result<()> {
     setup.reporter.info(&format!("run {}", folder.file_name().unwrap_or_default().display()));
     let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, data.len()) };
-    let problem = RunInputs { mdp, data, held_out: None, reference, objective, key, cache: None };
+    let training = Training::new(mdp, data, objective).settings(settings.clone()).key(key);
+    let training = match reference {
+        Some(reference) => training.reference(reference),
+        None => training,
+    };
     let monitor = &mut *setup.reporter.monitor();
-    let folder = RunFolder::at(&folder)?;
-    let _lock = folder.lock()?;
-    let ended = train::run(&problem, learner, settings, &folder, &Hooks::default(), monitor, setup.reporter.stop())?;
+    let observers = Observers { stop: Some(setup.reporter.stop()), ..Observers::monitor(monitor) };
+    let ended = training.watched(learner, &folder, observers)?;
     if ended.ending == Ending::Interrupted { Err(Failure::from(ModelError::Interrupted)) } else { Ok(()) }
 }
 

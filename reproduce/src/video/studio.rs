@@ -1,9 +1,9 @@
 //! Generates clips with a planner and a decoder, and scores them with the oracle.
 use std::ops::ControlFlow;
 
-use datasets::synthetic::motion::{Clip, Code, FRAMES, Oracle, Problem, Request, Split};
+use datasets::synthetic::motion::{Clip, Code, FRAMES, MotionProblem, Oracle, Request, Split};
 use engine::Noise;
-use models::causal::Sampling;
+use models::causal::GenerationConfig;
 use models::sampler::SamplingPlan;
 
 use super::wiring::{Models, Result, SAMPLER, Video};
@@ -34,7 +34,7 @@ pub(super) struct Judged {
 impl<'a> Studio<'a> {
     /// Takes the requests of the first pairs of a split.
     pub(super) fn new(video: &'a Video, seed: u64, split: Split, n: u64) -> Result<Self> {
-        let requests = (0..n).map(|index| Problem::new(seed).pair(split, index).request).collect();
+        let requests = (0..n).map(|index| MotionProblem::new(seed).pair(split, index).request).collect();
         Ok(Self { video, plan: video.scheduler.plan(SAMPLER, STEPS)?, seed, requests })
     }
 
@@ -46,7 +46,7 @@ impl<'a> Studio<'a> {
         let prompts: Vec<Vec<u32>> =
             self.requests.iter().map(|request| self.video.prompt(*request)).collect::<std::result::Result<_, _>>()?;
         let eos = self.video.mdp.outer.eos.clone();
-        let sampling = Sampling { max_new: FRAMES + 1, eos, ..Sampling::default() };
+        let sampling = GenerationConfig { max_new: FRAMES + 1, eos, ..GenerationConfig::default() };
         let codes = models.outer.generate(&prompts, &sampling, &mut rngs("codes"))?;
         let told: Vec<_> = codes.iter().map(|codes| self.video.mdp.handoff.condition(codes)).collect();
         let drawn = models.inner.generate(&self.plan, &told, &mut rngs("clip"), &mut |_| ControlFlow::Continue(()))?;

@@ -82,7 +82,7 @@ fn a_mess_costs_and_a_trace_of_noise_is_a_tie() {
 fn wrong_pixels_are_those_that_differ_from_the_right_picture() {
     let mut without = 0;
     for index in 0..300 {
-        let pair = Problem::new(0).pair(Split::Test, index);
+        let pair = ShapesProblem::new(0).pair(Split::Test, index);
         let wanted = Scene::from_caption(&pair.caption).expect("a caption");
         let (right, wrong) = (pair.chosen.render(), pair.rejected.render());
         assert_eq!(Oracle::wrong_pixels(&wanted, &right), Some(vec![false; EDGE * EDGE]));

@@ -157,8 +157,8 @@ pub(super) fn credit(call: &Call<'_>) -> Result<ImageCredit, Failure> {
 
 /// Sets defaults, and says whether the data are single pictures.
 fn prepare(values: &mut Values) -> Result<bool, Failure> {
+    denoiser::general_presets(values);
     values.preset(|settings| {
-        settings.objective.beta = denoiser::USUAL_BETA;
         settings.diffusion.draws_per_pair = Some(DRAWS);
         if settings.data.data.as_deref().is_some_and(is_embedded) {
             settings.data.limit = Some(BUILTIN_EXAMPLES);

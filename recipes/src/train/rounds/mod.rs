@@ -198,7 +198,7 @@ impl Rounds<'_> {
             return Ok(());
         }
         if values.rounds.reference() == RoundReference::Fixed || round <= 2 {
-            self.against_start(values, Named::Counts);
+            self.against_start(values, Named::IsUsed);
             return Ok(());
         }
         let before = self.values("reference of a search", round, round - 2)?;
