@@ -110,7 +110,7 @@ mod tests {
     use super::{PromptHash, hold_out};
     use crate::images::{self, ImageKind, ImageSettings, LatentLayout, LatentNotes, LatentWriter, Latents};
     use crate::images::{ContextLayout, Pixels, Preparation};
-    use crate::pairs::{Candidate, Fresh, Modality, Pair, PairFolder, PairWriter, Preference};
+    use crate::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairFolder, PairWriter, Preference};
     use crate::record::{Message, Prompt, Text};
     use crate::test_data::{self, EOS, tokenizer};
 
@@ -168,13 +168,17 @@ mod tests {
         let is_text = modality == Modality::Token;
         let mut writer = PairWriter::create(path, modality, Map::new(), (!is_text).then_some(PIXEL)).unwrap();
         for request in requests {
-            let side = |text| Candidate {
+            let side = |text| GeneratedResult {
                 refined: None,
-                made: if is_text { Fresh::Response(text) } else { Fresh::Image { picture: &picture, latent: &latent } },
+                made: if is_text {
+                    NewResult::Response(text)
+                } else {
+                    NewResult::Image { picture: &picture, latent: &latent }
+                },
                 seed: 0,
                 log_probs: None,
             };
-            writer.push(&Pair { request: request.clone(), a: side("yes"), b: side("no") }).unwrap();
+            writer.push(&GeneratedPair { request: request.clone(), a: side("yes"), b: side("no") }).unwrap();
         }
         writer.finish().unwrap();
         PairFolder::open(path).unwrap()

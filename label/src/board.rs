@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Judgements, Kept, PairFolder, Side};
+use datasets::pairs::{
+    Judge, Judgement, JudgementChange, JudgementLog, Judgements, LabelChoice, PairFolder, Side, StoredResult,
+};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
@@ -81,8 +83,8 @@ impl Board {
     pub(crate) fn view(&self, index: usize, labeller: &str) -> Result<Value, Refusal> {
         let pair = self.pairs.get(index).ok_or_else(|| Refusal::unknown_pair(self.pairs.len()))?;
         let place = |place| match &pair.side(self.side(index, labeller, place)).made {
-            Kept::Response(text) => json!({"text": text}),
-            Kept::Image(_) => json!({"text": null}),
+            StoredResult::Response(text) => json!({"text": text}),
+            StoredResult::Image(_) => json!({"text": null}),
         };
         let (left, right) = (place(Place::Left), place(Place::Right));
         Ok(json!({"index": index, "request": pair.request, "left": left, "right": right}))
@@ -101,10 +103,10 @@ impl Board {
     pub(crate) fn answer(&self, index: usize, labeller: &str, answer: Answer) -> Result<Value, Refusal> {
         let pair = self.pairs.get(index).ok_or_else(|| Refusal::unknown_pair(self.pairs.len()))?;
         let choice = match answer {
-            Answer::Left => Choice::of(self.side(index, labeller, Place::Left)),
-            Answer::Right => Choice::of(self.side(index, labeller, Place::Right)),
-            Answer::Tie => Choice::Tie,
-            Answer::Skip => Choice::Skip,
+            Answer::Left => LabelChoice::of(self.side(index, labeller, Place::Left)),
+            Answer::Right => LabelChoice::of(self.side(index, labeller, Place::Right)),
+            Answer::Tie => LabelChoice::Tie,
+            Answer::Skip => LabelChoice::Skip,
         };
         let mut log = self.log();
         if log.labels().choice(index, labeller) != Some(choice) {

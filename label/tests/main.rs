@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use datasets::images::LatentShape;
-use datasets::pairs::{Candidate, Fresh, Modality, Pair, Refined};
+use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, Refined};
 use datasets::{Judgements, PairFolder, PairWriter, Pixels};
 use label::{Server, ServerSettings, Stop};
 use serde_json::Value;
@@ -27,13 +27,15 @@ fn pictures(n: usize) -> (tempfile::TempDir, PathBuf) {
     let picture = |side| Pixels::from_fn(2, 2, |_, _, channel| if channel == side { 1.0 } else { -1.0 });
     let pictures = [picture(0), picture(1)];
     for index in 0..n {
-        let side = |at: usize, name: &str| Candidate {
+        let side = |at: usize, name: &str| GeneratedResult {
             refined: Some(Refined { text: format!("{name} {index}"), tokens: vec![1], is_null: false }),
-            made: Fresh::Image { picture: &pictures[at], latent: &[0.0] },
+            made: NewResult::Image { picture: &pictures[at], latent: &[0.0] },
             seed: 0,
             log_probs: None,
         };
-        writer.push(&Pair { request: format!("<b>{index}</b>"), a: side(0, "red"), b: side(1, "green") }).unwrap();
+        writer
+            .push(&GeneratedPair { request: format!("<b>{index}</b>"), a: side(0, "red"), b: side(1, "green") })
+            .unwrap();
     }
     writer.finish().unwrap();
     (parent, path)

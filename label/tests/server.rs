@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use datasets::PairFolder;
-use datasets::pairs::Choice;
+use datasets::pairs::LabelChoice;
 use label::{LabelError, Server, ServerSettings};
 use serde_json::{Value, json};
 
@@ -32,8 +32,8 @@ fn a_labeller_answers_all_pairs() {
         let name = if is_red { "red" } else { "green" };
         assert_eq!(revealed["revealed"]["left"], format!("{name} {index}"));
         assert_eq!(revealed["progress"]["done"], index + 1);
-        let side = |is_left: bool| if is_left == is_red { Choice::A } else { Choice::B };
-        let expected = [side(true), side(false), Choice::Tie, Choice::Skip][index];
+        let side = |is_left: bool| if is_left == is_red { LabelChoice::A } else { LabelChoice::B };
+        let expected = [side(true), side(false), LabelChoice::Tie, LabelChoice::Skip][index];
         assert_eq!(PairFolder::open(&path).unwrap().labels().unwrap().choice(index, "anna"), Some(expected));
     }
     let progress = client.get("/api/progress?labeller=anna").json();

@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command};
 
-use hybrid_dpo::datasets::pairs::{Candidate, Fresh, Modality, Pair};
+use hybrid_dpo::datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult};
 use hybrid_dpo::datasets::{PairFolder, PairWriter};
 use serde_json::Map;
 
@@ -13,8 +13,8 @@ fn scene() -> Scene {
     let scene = Scene::new();
     let mut writer = PairWriter::create(&scene.path("pairs"), Modality::Token, Map::new(), None).unwrap();
     for index in 0..6 {
-        let side = |text| Candidate { refined: None, made: Fresh::Response(text), seed: 0, log_probs: None };
-        writer.push(&Pair { request: format!("say {index}"), a: side("yes"), b: side("no") }).unwrap();
+        let side = |text| GeneratedResult { refined: None, made: NewResult::Response(text), seed: 0, log_probs: None };
+        writer.push(&GeneratedPair { request: format!("say {index}"), a: side("yes"), b: side("no") }).unwrap();
     }
     writer.finish().unwrap();
     scene

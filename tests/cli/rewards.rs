@@ -1,6 +1,6 @@
 //! `judge` by models that others have trained.
 use hybrid_dpo::datasets::PairWriter;
-use hybrid_dpo::datasets::pairs::{Candidate, Fresh, Modality, Pair};
+use hybrid_dpo::datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult};
 use serde_json::{Map, Value, json};
 
 use super::Scene;
@@ -20,11 +20,11 @@ fn write_pairs(scene: &Scene, name: &str, judged: &[Value]) {
     let mut writer = PairWriter::create(&scene.path(name), Modality::Token, Map::new(), None).unwrap();
     for pair in judged {
         let side = |side: &str| {
-            let made = Fresh::Response(pair[side].as_str().unwrap());
-            Candidate { refined: None, made, seed: 0, log_probs: None }
+            let made = NewResult::Response(pair[side].as_str().unwrap());
+            GeneratedResult { refined: None, made, seed: 0, log_probs: None }
         };
         let request = pair["request"].as_str().unwrap().to_owned();
-        writer.push(&Pair { request, a: side("a"), b: side("b") }).unwrap();
+        writer.push(&GeneratedPair { request, a: side("a"), b: side("b") }).unwrap();
     }
     writer.finish().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::choice::Choice;
+use super::choice::LabelChoice;
 
 /// The agreement of labellers. Ties count as answers; skipped pairs do not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,24 +46,24 @@ impl Kappa {
 }
 
 /// The counted answers.
-const ANSWERS: [Choice; 3] = [Choice::A, Choice::B, Choice::Tie];
+const ANSWERS: [LabelChoice; 3] = [LabelChoice::A, LabelChoice::B, LabelChoice::Tie];
 
 /// Computes the agreement over pairs, each with its labellers' choices.
-pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, Choice>>) -> Option<Agreement> {
-    let pairs: Vec<BTreeMap<String, Choice>> = pairs.filter(|pair| pair.len() > 1).collect();
+pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, LabelChoice>>) -> Option<Agreement> {
+    let pairs: Vec<BTreeMap<String, LabelChoice>> = pairs.filter(|pair| pair.len() > 1).collect();
     let mut labellers: Vec<&str> = pairs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
     labellers.sort_unstable();
     labellers.dedup();
     if pairs.is_empty() {
         return None;
     }
-    let count = |pair: &BTreeMap<String, Choice>| {
+    let count = |pair: &BTreeMap<String, LabelChoice>| {
         ANSWERS.map(|answer| pair.values().filter(|found| **found == answer).count() as f64)
     };
     let counts: Vec<[f64; 3]> = pairs.iter().map(count).collect();
     let share = shares_agreeing(&counts).sum::<f64>() / counts.len() as f64;
     let (kind, by_chance) = if let [first, second] = labellers[..] {
-        let said = |labeller: &str, answer: Choice| {
+        let said = |labeller: &str, answer: LabelChoice| {
             pairs.iter().filter(|pair| pair.get(labeller) == Some(&answer)).count() as f64 / pairs.len() as f64
         };
         (Kappa::Cohen, ANSWERS.iter().map(|answer| said(first, *answer) * said(second, *answer)).sum())
@@ -96,15 +96,19 @@ fn beyond_chance(share: f64, by_chance: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn said(choices: &[(&str, Choice)]) -> BTreeMap<String, Choice> {
+    fn said(choices: &[(&str, LabelChoice)]) -> BTreeMap<String, LabelChoice> {
         choices.iter().map(|(labeller, choice)| ((*labeller).to_owned(), *choice)).collect()
     }
 
     #[test]
     fn two_labellers_get_cohens_kappa() {
         // Both yes 20, only the first 5, only the second 10, both no 15: observed 0.7, chance 0.5*0.6 + 0.5*0.4 = 0.5.
-        let cells = [(Choice::A, Choice::A, 20), (Choice::A, Choice::B, 5), (Choice::B, Choice::A, 10)];
-        let cells = cells.into_iter().chain([(Choice::B, Choice::B, 15)]);
+        let cells = [
+            (LabelChoice::A, LabelChoice::A, 20),
+            (LabelChoice::A, LabelChoice::B, 5),
+            (LabelChoice::B, LabelChoice::A, 10),
+        ];
+        let cells = cells.into_iter().chain([(LabelChoice::B, LabelChoice::B, 15)]);
         let pairs = cells.flat_map(|(x, y, n)| std::iter::repeat_n(said(&[("x", x), ("y", y)]), n));
         let found = of(pairs).unwrap();
         assert_eq!((found.labellers, found.pairs, found.kind), (2, 50, Kappa::Cohen));
@@ -115,8 +119,8 @@ mod tests {
     fn many_labellers_get_fleiss_kappa() {
         // Three pairs, three labellers: aaa, aab, bbt. Agreeing couples: 1, 1/3, 1/3; shares 5/9, 3/9, 1/9, so chance is
         // 35/81 and kappa (5/9 - 35/81) / (1 - 35/81) = 10/46.
-        let triple = |choices: [Choice; 3]| said(&[("x", choices[0]), ("y", choices[1]), ("z", choices[2])]);
-        let (a, b, tie) = (Choice::A, Choice::B, Choice::Tie);
+        let triple = |choices: [LabelChoice; 3]| said(&[("x", choices[0]), ("y", choices[1]), ("z", choices[2])]);
+        let (a, b, tie) = (LabelChoice::A, LabelChoice::B, LabelChoice::Tie);
         let found = of([[a, a, a], [a, a, b], [b, b, tie]].into_iter().map(triple)).unwrap();
         assert_eq!((found.labellers, found.pairs, found.kind), (3, 3, Kappa::Fleiss));
         assert!((found.share - 5.0 / 9.0).abs() < 1e-12);
@@ -125,14 +129,14 @@ mod tests {
 
     #[test]
     fn one_labeller_agrees_with_nobody_and_chance_may_explain_all() {
-        assert_eq!(of([said(&[("x", Choice::A)]), said(&[("y", Choice::A)])].into_iter()), None);
-        let found = of([said(&[("x", Choice::A), ("y", Choice::A)])].into_iter()).unwrap();
+        assert_eq!(of([said(&[("x", LabelChoice::A)]), said(&[("y", LabelChoice::A)])].into_iter()), None);
+        let found = of([said(&[("x", LabelChoice::A), ("y", LabelChoice::A)])].into_iter()).unwrap();
         assert_eq!((found.share, found.kappa), (1.0, None));
     }
 
     #[test]
     fn opposites_are_worse_than_chance() {
-        let pairs = [(Choice::A, Choice::B), (Choice::B, Choice::A)];
+        let pairs = [(LabelChoice::A, LabelChoice::B), (LabelChoice::B, LabelChoice::A)];
         let found = of(pairs.into_iter().map(|(x, y)| said(&[("x", x), ("y", y)]))).unwrap();
         assert_eq!((found.share, found.kappa), (0.0, Some(-1.0)));
     }

@@ -4,7 +4,7 @@ use super::types::Side;
 
 /// A labeller's choice between the sides of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Choice {
+pub enum LabelChoice {
     /// The first side is better.
     A,
     /// The second side is better.
@@ -15,7 +15,7 @@ pub enum Choice {
     Skip,
 }
 
-impl Choice {
+impl LabelChoice {
     /// Every choice.
     pub const ALL: [Self; 4] = [Self::A, Self::B, Self::Tie, Self::Skip];
 

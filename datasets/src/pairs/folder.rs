@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use mdp::diffusion::LatentShape;
 
 use super::labels::{Judgements, Preference};
-use super::types::{Kept, Modality, Pair, Side};
+use super::types::{GeneratedPair, Modality, Side, StoredResult};
 use super::{DIMENSIONS, HASHED, wire};
 use crate::error::DatasetError;
 use crate::formats;
@@ -24,7 +24,7 @@ pub struct PairFolder {
     id: String,
     modality: Modality,
     settings: Map<String, Value>,
-    pairs: Vec<Pair<Kept>>,
+    pairs: Vec<GeneratedPair<StoredResult>>,
     latents: Option<Latents>,
 }
 
@@ -132,12 +132,12 @@ impl PairFolder {
     }
 
     /// The pair at an index.
-    pub fn get(&self, index: usize) -> Option<&Pair<Kept>> {
+    pub fn get(&self, index: usize) -> Option<&GeneratedPair<StoredResult>> {
         self.pairs.get(index)
     }
 
     /// All pairs, in order.
-    pub fn pairs(&self) -> &[Pair<Kept>] {
+    pub fn pairs(&self) -> &[GeneratedPair<StoredResult>] {
         &self.pairs
     }
 
@@ -212,8 +212,8 @@ impl PairFolder {
     /// The sides are images, or a request is a malformed chat.
     pub fn records(&self, preferences: &[Preference]) -> Result<Vec<PreferenceRecord>, DatasetError> {
         let response = |index: usize, side: Side| match self.pairs.get(index).map(|pair| &pair.side(side).made) {
-            Some(Kept::Response(text)) => Ok(text.as_str()),
-            Some(Kept::Image(_)) | None => Err(wrong(&self.path, format!("pair {index} has no texts"))),
+            Some(StoredResult::Response(text)) => Ok(text.as_str()),
+            Some(StoredResult::Image(_)) | None => Err(wrong(&self.path, format!("pair {index} has no texts"))),
         };
         let record = |preference: &Preference| {
             let (index, [better, worse]) = (preference.index, preference.order());
@@ -249,8 +249,8 @@ impl PairFolder {
 
     fn image_name(&self, index: usize, side: Side) -> &str {
         match self.pairs.get(index).map(|pair| &pair.side(side).made) {
-            Some(Kept::Image(name)) => name,
-            Some(Kept::Response(_)) | None => "",
+            Some(StoredResult::Image(name)) => name,
+            Some(StoredResult::Response(_)) | None => "",
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::choice::Choice;
+use super::choice::LabelChoice;
 use super::types::Side;
 use super::{VERSION, agreement, wire};
 use crate::error::DatasetError;
@@ -43,7 +43,7 @@ impl Judge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JudgementChange {
     /// Sets the labeller's choice for the pair, in place of an earlier one.
-    Chosen(Choice),
+    Chosen(LabelChoice),
     /// Retracts the labeller's choice for the pair.
     Undone,
 }
@@ -107,7 +107,7 @@ impl Judgement {
             JudgementChange::Undone
         } else {
             let name = fields.string("choice")?;
-            match Choice::ALL.into_iter().find(|choice| choice.name() == name) {
+            match LabelChoice::ALL.into_iter().find(|choice| choice.name() == name) {
                 Some(choice) => JudgementChange::Chosen(choice),
                 None => return wrong("choice", "a, b, tie or skip"),
             }
@@ -152,7 +152,7 @@ pub struct Judgements {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Standing {
-    choice: Choice,
+    choice: LabelChoice,
     by: Judge,
     /// The line of the choice.
     line: u64,
@@ -211,7 +211,7 @@ impl Judgements {
     }
 
     /// A labeller's current choice for a pair.
-    pub fn choice(&self, index: usize, labeller: &str) -> Option<Choice> {
+    pub fn choice(&self, index: usize, labeller: &str) -> Option<LabelChoice> {
         self.standing.get(&index)?.get(labeller).map(|standing| standing.choice)
     }
 
@@ -255,7 +255,7 @@ impl Judgements {
     /// The agreement of labellers; `None` if no pair was judged by two.
     pub fn agreement(&self) -> Option<Agreement> {
         let judged = |of_pair: &BTreeMap<String, Standing>| {
-            let judged = of_pair.iter().filter(|(_, standing)| standing.choice != Choice::Skip);
+            let judged = of_pair.iter().filter(|(_, standing)| standing.choice != LabelChoice::Skip);
             judged.map(|(labeller, standing)| (labeller.clone(), standing.choice)).collect()
         };
         agreement::of(self.standing.values().map(judged))

@@ -32,12 +32,12 @@ mod wire;
 mod writer;
 
 pub use agreement::{Agreement, Kappa};
-pub use choice::Choice;
+pub use choice::LabelChoice;
 pub use folder::PairFolder;
 pub use hybrid::{HybridRecord, HybridSide};
 pub use labels::{Judge, Judgement, JudgementChange, Judgements, Preference};
 pub use log::JudgementLog;
-pub use types::{Candidate, Fresh, Kept, Modality, Pair, Refined, Side};
+pub use types::{GeneratedPair, GeneratedResult, Modality, NewResult, Refined, Side, StoredResult};
 pub use writer::PairWriter;
 
 /// The format name in `pairs.json`.

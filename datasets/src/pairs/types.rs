@@ -81,20 +81,20 @@ impl fmt::Display for Side {
     }
 }
 
-/// A request and two results; `Y` is [`Kept`] in a folder and [`Fresh`] before it is written.
+/// A request and two results; `Y` is [`StoredResult`] in a folder and [`NewResult`] before it is written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pair<Y> {
+pub struct GeneratedPair<Y> {
     /// The request, shared by both sides.
     pub request: String,
     /// The first result.
-    pub a: Candidate<Y>,
+    pub a: GeneratedResult<Y>,
     /// The second result.
-    pub b: Candidate<Y>,
+    pub b: GeneratedResult<Y>,
 }
 
-impl<Y> Pair<Y> {
+impl<Y> GeneratedPair<Y> {
     /// The result of a side.
-    pub fn side(&self, side: Side) -> &Candidate<Y> {
+    pub fn side(&self, side: Side) -> &GeneratedResult<Y> {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
@@ -104,7 +104,7 @@ impl<Y> Pair<Y> {
 
 /// One of the two results, and how it was generated.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidate<Y> {
+pub struct GeneratedResult<Y> {
     /// The generator's prompt from a refiner: for hybrid pairs only.
     pub refined: Option<Refined>,
     /// The result.
@@ -128,7 +128,7 @@ pub struct Refined {
 
 /// The result stored in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoredResult {
     /// A text.
     Response(String),
     /// The image's file name within the folder, such as `images/00000-a.png`.
@@ -137,7 +137,7 @@ pub enum Kept {
 
 /// A result to be stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fresh<'a> {
+pub enum NewResult<'a> {
     /// A text.
     Response(&'a str),
     /// An image.

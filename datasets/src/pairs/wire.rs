@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::types::{Candidate, Kept, Modality, Pair, Refined};
+use super::types::{GeneratedPair, GeneratedResult, Modality, Refined, StoredResult};
 use super::{FORMAT, VERSION};
 use crate::error::DatasetError;
 use crate::formats::fields::Fields;
@@ -83,11 +83,11 @@ impl Header {
 }
 
 /// Formats a line of `pairs.jsonl`, without its line break.
-pub(super) fn pair_line(index: usize, pair: &Pair<Kept>) -> String {
+pub(super) fn pair_line(index: usize, pair: &GeneratedPair<StoredResult>) -> String {
     json!({"index": index, "request": pair.request, "a": candidate(&pair.a), "b": candidate(&pair.b)}).to_string()
 }
 
-fn candidate(candidate: &Candidate<Kept>) -> Value {
+fn candidate(candidate: &GeneratedResult<StoredResult>) -> Value {
     let mut map = Map::new();
     if let Some(refined) = &candidate.refined {
         map.insert("refined".into(), json!(refined.text));
@@ -95,8 +95,8 @@ fn candidate(candidate: &Candidate<Kept>) -> Value {
         map.insert("null_refiner".into(), json!(refined.is_null));
     }
     match &candidate.made {
-        Kept::Response(text) => map.insert("response".into(), json!(text)),
-        Kept::Image(name) => map.insert("image".into(), json!(name)),
+        StoredResult::Response(text) => map.insert("response".into(), json!(text)),
+        StoredResult::Image(name) => map.insert("image".into(), json!(name)),
     };
     map.insert("seed".into(), json!(candidate.seed));
     if let Some(log_probs) = &candidate.log_probs {
@@ -111,7 +111,7 @@ pub(super) fn parse_pair(
     value: &Value,
     index: usize,
     modality: Modality,
-) -> Result<Pair<Kept>, DatasetError> {
+) -> Result<GeneratedPair<StoredResult>, DatasetError> {
     let fields = Fields::new(origin, value)?;
     if fields.count("index")? != index as u64 {
         return Err(fields.wrong("index", "the number of its line, from 0", fields.required("index")?));
@@ -119,10 +119,14 @@ pub(super) fn parse_pair(
     let request = fields.string("request")?.to_owned();
     let a = parse_candidate(&fields.object("a", "a.")?, &request, modality)?;
     let b = parse_candidate(&fields.object("b", "b.")?, &request, modality)?;
-    Ok(Pair { request, a, b })
+    Ok(GeneratedPair { request, a, b })
 }
 
-fn parse_candidate(fields: &Fields<'_>, request: &str, modality: Modality) -> Result<Candidate<Kept>, DatasetError> {
+fn parse_candidate(
+    fields: &Fields<'_>,
+    request: &str,
+    modality: Modality,
+) -> Result<GeneratedResult<StoredResult>, DatasetError> {
     if let Some(own) = fields.optional("request").filter(|own| own.as_str() != Some(request)) {
         return Err(fields.wrong("request", "the pair's, if it is there: both sides answer one request", own));
     }
@@ -138,13 +142,13 @@ fn parse_candidate(fields: &Fields<'_>, request: &str, modality: Modality) -> Re
     };
     let made = if modality.has_pictures() {
         absent(&["response"], "absent: the sides of these pairs are pictures")?;
-        Kept::Image(parse_image(fields)?)
+        StoredResult::Image(parse_image(fields)?)
     } else {
         absent(&["image"], "absent: the sides of these pairs are texts")?;
-        Kept::Response(fields.string("response")?.to_owned())
+        StoredResult::Response(fields.string("response")?.to_owned())
     };
     let log_probs = fields.optional("log_probs").map(|_| numbers(fields, "log_probs")).transpose()?;
-    Ok(Candidate { refined, made, seed: fields.count("seed")?, log_probs })
+    Ok(GeneratedResult { refined, made, seed: fields.count("seed")?, log_probs })
 }
 
 fn parse_refined(fields: &Fields<'_>, request: &str) -> Result<Refined, DatasetError> {

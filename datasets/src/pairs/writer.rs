@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use mdp::diffusion::LatentShape;
 
 use super::folder::ContentHash;
-use super::types::{Candidate, Fresh, Kept, Modality, Pair, Side};
+use super::types::{GeneratedPair, GeneratedResult, Modality, NewResult, Side, StoredResult};
 use super::wire;
 use crate::error::DatasetError;
 use crate::images::Pixels;
@@ -91,18 +91,22 @@ impl PairWriter {
     /// # Errors
     /// Its sides have another modality, a number is not finite, a latent has another shape, or the disk is full. A
     /// refused pair leaves nothing behind; after a full disk the writer must not be used again.
-    pub fn push(&mut self, pair: &Pair<Fresh<'_>>) -> Result<(), DatasetError> {
+    pub fn push(&mut self, pair: &GeneratedPair<NewResult<'_>>) -> Result<(), DatasetError> {
         for side in Side::BOTH {
             self.check(pair, side)?;
         }
         let name = |side: Side| format!("images/{:05}-{side}.png", self.count);
-        let kept =
-            Pair { request: pair.request.clone(), a: keep(&pair.a, name(Side::A)), b: keep(&pair.b, name(Side::B)) };
+        let kept = GeneratedPair {
+            request: pair.request.clone(),
+            a: keep(&pair.a, name(Side::A)),
+            b: keep(&pair.b, name(Side::B)),
+        };
         let line = wire::pair_line(self.count, &kept);
         self.hash.update(line.as_bytes());
         writeln!(self.lines, "{line}").map_err(|source| failed(&self.target, source))?;
         for side in Side::BOTH {
-            if let (Fresh::Image { picture, latent }, Kept::Image(name)) = (pair.side(side).made, &kept.side(side).made)
+            if let (NewResult::Image { picture, latent }, StoredResult::Image(name)) =
+                (pair.side(side).made, &kept.side(side).made)
             {
                 self.add_picture(name, picture, latent)?;
             }
@@ -164,13 +168,13 @@ impl PairWriter {
         writer.finish(&[], &[("format", "hybrid-dpo pairs 1".to_owned())])
     }
 
-    fn check(&self, pair: &Pair<Fresh<'_>>, side: Side) -> Result<(), DatasetError> {
+    fn check(&self, pair: &GeneratedPair<NewResult<'_>>, side: Side) -> Result<(), DatasetError> {
         let candidate = pair.side(side);
         let refuse = |what: String| {
             let message = format!("cannot be written: pair {}, side {side}: {what}", self.count);
             Err(DatasetError::Pairs { path: self.target.clone(), message })
         };
-        let is_picture = matches!(candidate.made, Fresh::Image { .. });
+        let is_picture = matches!(candidate.made, NewResult::Image { .. });
         if is_picture != self.modality.has_pictures() {
             let what = if is_picture { "picture" } else { "text" };
             return refuse(format!("a {what} in {} pairs", self.modality));
@@ -191,7 +195,7 @@ impl PairWriter {
         if let Some(number) = candidate.log_probs.iter().flatten().find(|number| !number.is_finite()) {
             return refuse(format!("a log-probability is {number}"));
         }
-        if let (Fresh::Image { latent, .. }, Some(shape)) = (candidate.made, self.shape) {
+        if let (NewResult::Image { latent, .. }, Some(shape)) = (candidate.made, self.shape) {
             if latent.len() != shape.size() {
                 return refuse(format!("a latent of {} numbers instead of {}", latent.len(), shape.size()));
             }
@@ -203,13 +207,13 @@ impl PairWriter {
     }
 }
 
-fn keep(candidate: &Candidate<Fresh<'_>>, image: String) -> Candidate<Kept> {
+fn keep(candidate: &GeneratedResult<NewResult<'_>>, image: String) -> GeneratedResult<StoredResult> {
     let made = match candidate.made {
-        Fresh::Response(text) => Kept::Response(text.to_owned()),
-        Fresh::Image { .. } => Kept::Image(image),
+        NewResult::Response(text) => StoredResult::Response(text.to_owned()),
+        NewResult::Image { .. } => StoredResult::Image(image),
     };
     let (refined, log_probs) = (candidate.refined.clone(), candidate.log_probs.clone());
-    Candidate { refined, made, seed: candidate.seed, log_probs }
+    GeneratedResult { refined, made, seed: candidate.seed, log_probs }
 }
 
 fn png(picture: &Pixels) -> Result<Vec<u8>, std::io::Error> {

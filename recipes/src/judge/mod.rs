@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use datasets::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Kept, Modality, PairFolder, Side};
+use datasets::pairs::{
+    Judge, Judgement, JudgementChange, JudgementLog, LabelChoice, Modality, PairFolder, Side, StoredResult,
+};
 use datasets::synthetic::ComparisonOutcome;
 use train::statistics::wilson;
 
@@ -62,11 +64,11 @@ impl JudgeCounts {
     }
 
     /// Counts choices.
-    pub(crate) fn of(choices: impl IntoIterator<Item = Choice>) -> Self {
+    pub(crate) fn of(choices: impl IntoIterator<Item = LabelChoice>) -> Self {
         choices.into_iter().fold(Self::default(), |counts, choice| match choice {
-            Choice::A => Self { a: counts.a + 1, ..counts },
-            Choice::B => Self { b: counts.b + 1, ..counts },
-            Choice::Tie | Choice::Skip => Self { ties: counts.ties + 1, ..counts },
+            LabelChoice::A => Self { a: counts.a + 1, ..counts },
+            LabelChoice::B => Self { b: counts.b + 1, ..counts },
+            LabelChoice::Tie | LabelChoice::Skip => Self { ties: counts.ties + 1, ..counts },
         })
     }
 }
@@ -168,16 +170,16 @@ impl Comparer {
         })
     }
 
-    fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<Choice>, Failure> {
+    fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<LabelChoice>, Failure> {
         let margins = match self {
             Self::Oracle => return indices.iter().map(|index| compare(pairs, *index)).collect(),
             Self::JudgeReward(reward) => reward.margins(pairs, indices)?,
             Self::Run(margins) => indices.iter().map(|index| margins[*index]).collect(),
         };
         let by_sign = |(margin, index): (f64, &usize)| match margin.partial_cmp(&0.0) {
-            Some(Ordering::Greater) => Ok(Choice::A),
-            Some(Ordering::Less) => Ok(Choice::B),
-            Some(Ordering::Equal) => Ok(Choice::Tie),
+            Some(Ordering::Greater) => Ok(LabelChoice::A),
+            Some(Ordering::Less) => Ok(LabelChoice::B),
+            Some(Ordering::Equal) => Ok(LabelChoice::Tie),
             None => Err(Failure::failed(format!(
                 "{}: the judge's rewards of pair {index} are no numbers; its weights overflow or are damaged",
                 pairs.path().display()
@@ -276,7 +278,7 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
 }
 
 /// Compares a pair with the oracle that recognises its request.
-fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
+fn compare(pairs: &PairFolder, index: usize) -> Result<LabelChoice, Failure> {
     let name = pairs.path().display();
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
     let unknown = || {
@@ -287,7 +289,9 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
             problems().map(|problem| problem.name).collect::<Vec<_>>().join(", ")
         ))
     };
-    if let (Modality::Token, Kept::Response(a), Kept::Response(b)) = (pairs.modality(), &pair.a.made, &pair.b.made) {
+    if let (Modality::Token, StoredResult::Response(a), StoredResult::Response(b)) =
+        (pairs.modality(), &pair.a.made, &pair.b.made)
+    {
         return Oracle::compare_texts(&pair.request, a, b).map(choice).ok_or_else(unknown);
     }
     let picture = |side| -> Result<_, Failure> {
@@ -298,10 +302,10 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<Choice, Failure> {
     Oracle::compare_pictures(&pair.request, &a, &b).map(choice).ok_or_else(unknown)
 }
 
-fn choice(outcome: ComparisonOutcome) -> Choice {
+fn choice(outcome: ComparisonOutcome) -> LabelChoice {
     match outcome {
-        ComparisonOutcome::Win => Choice::A,
-        ComparisonOutcome::Tie => Choice::Tie,
-        ComparisonOutcome::Loss => Choice::B,
+        ComparisonOutcome::Win => LabelChoice::A,
+        ComparisonOutcome::Tie => LabelChoice::Tie,
+        ComparisonOutcome::Loss => LabelChoice::B,
     }
 }

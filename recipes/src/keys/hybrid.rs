@@ -1,11 +1,14 @@
 //! Settings of a refiner and a generator together.
-#![expect(clippy::redundant_closure_for_method_calls, reason = "a path to a method is not general enough for `Such`")]
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a path to a method is not general enough for `Predicate`"
+)]
 
 use crate::settings::{Modality, at};
 
-use super::needs::Data::{Embedded, Files, Pairs};
-use super::needs::Need::{From, NotOne, One, Such, With, Without};
-use super::needs::{ANY, FIXED, NO_OTHER, When};
+use super::requirements::Data::{Embedded, Files, Pairs};
+use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate};
+use super::requirements::{ANY, Condition, FIXED, NO_OTHER};
 use super::{CREDIT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
 
 /// The settings.
@@ -13,38 +16,41 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::hybrid::refiner, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
     key(&at::hybrid::generator, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
     key(&at::hybrid::refiner_reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
-        When(SEARCH, ANY, One(&at::search::score, &["implicit"])),
-        When(TRAIN, ANY, NotOne(&at::objective::name, &["sft"])),
-        When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED)),
-        When(SAMPLE, ANY, Such(|here| here.samples_beside_another(), NO_OTHER)),
+        Condition(SEARCH, ANY, OneOf(&at::search::score, &["implicit"])),
+        Condition(TRAIN, ANY, NoneOf(&at::objective::name, &["sft"])),
+        Condition(TRAIN, ANY, Predicate(|here| here.reference_is_fixed(), FIXED)),
+        Condition(SAMPLE, ANY, Predicate(|here| here.samples_beside_another(), NO_OTHER)),
     ]),
     key(&at::hybrid::generator_reference, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
-        When(SEARCH, ANY, One(&at::search::score, &["implicit"])),
-        When(TRAIN, ANY, NotOne(&at::objective::name, &["sft"])),
-        When(TRAIN, ANY, Such(|here| here.reference_is_fixed(), FIXED)),
-        When(SAMPLE, ANY, Such(|here| here.samples_beside_another(), NO_OTHER)),
+        Condition(SEARCH, ANY, OneOf(&at::search::score, &["implicit"])),
+        Condition(TRAIN, ANY, NoneOf(&at::objective::name, &["sft"])),
+        Condition(TRAIN, ANY, Predicate(|here| here.reference_is_fixed(), FIXED)),
+        Condition(SAMPLE, ANY, Predicate(|here| here.samples_beside_another(), NO_OTHER)),
     ]),
     key(&at::hybrid::update, TRAIN).only(Modality::Hybrid),
-    key(&at::hybrid::refiner_lr, TRAIN).only(Modality::Hybrid).when(&[When(
+    key(&at::hybrid::refiner_lr, TRAIN).only(Modality::Hybrid).when(&[Condition(
         TRAIN,
         ANY,
-        NotOne(&at::hybrid::update, &["generator"]),
+        NoneOf(&at::hybrid::update, &["generator"]),
     )]),
     key(&at::hybrid::template, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
     key(&at::sample::null_share, SAMPLE | TRAIN).only(Modality::Hybrid).off("0").when(&[
-        When(
+        Condition(
             TRAIN,
             ANY,
-            Such(|here| here.makes_pairs(), "goes with `rounds.rounds` or embedded pairs: others are made already"),
+            Predicate(
+                |here| here.makes_pairs(),
+                "goes with `rounds.rounds` or embedded pairs: others are made already",
+            ),
         ),
-        When(SAMPLE, ANY, With(&[&at::label::pairs])),
+        Condition(SAMPLE, ANY, AnyGiven(&[&at::label::pairs])),
     ]),
     key(&at::hybrid::complete_refinements, TRAIN).only(Modality::Hybrid).off("0").when(&[
-        When(TRAIN, ANY, Without(&at::rounds::rounds, "rounds make their own refined prompts")),
-        When(TRAIN, ANY, From(&[Files, Pairs])),
+        Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own refined prompts")),
+        Condition(TRAIN, ANY, DataFrom(&[Files, Pairs])),
     ]),
     key(&at::hybrid::compare, TRAIN).only(Modality::Hybrid).when(&[
-        When(TRAIN, ANY, Without(&at::rounds::rounds, "it compares halves on one set of pairs")),
-        When(TRAIN, ANY, From(&[Embedded])),
+        Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "it compares halves on one set of pairs")),
+        Condition(TRAIN, ANY, DataFrom(&[Embedded])),
     ]),
 ];

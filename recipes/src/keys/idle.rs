@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::settings::{Kind, Modality, Values};
 
-use super::needs::{Data, Usage};
+use super::requirements::{Data, Usage};
 use super::{CREDIT, INSPECT, Key, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::embedded::is_embedded;

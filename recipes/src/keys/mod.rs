@@ -8,8 +8,8 @@ mod diffusion;
 mod hybrid;
 pub mod idle;
 mod label;
-mod needs;
 mod report;
+mod requirements;
 mod rounds;
 mod search;
 mod shared;
@@ -17,9 +17,9 @@ mod token;
 
 use crate::settings::{Field, Modality, Values};
 
+use self::requirements::Condition;
 #[cfg(test)]
-pub(crate) use self::needs::WITHOUT_REFERENCE;
-use self::needs::When;
+pub(crate) use self::requirements::WITHOUT_REFERENCE;
 
 /// A verb, as bits, so that a setting can belong to several.
 pub type Verbs = u16;
@@ -58,7 +58,7 @@ pub struct Key {
     /// The value without effect, if there is one: it may always be given.
     pub off: &'static str,
     /// Conditions on other settings for it to be read: all must hold.
-    pub when: &'static [When],
+    pub when: &'static [Condition],
 }
 
 /// A setting of every kind of problem.
@@ -83,7 +83,7 @@ impl Key {
     }
 
     /// Sets the conditions, all of which must hold.
-    const fn when(self, when: &'static [When]) -> Self {
+    const fn when(self, when: &'static [Condition]) -> Self {
         Self { when, ..self }
     }
 
@@ -126,7 +126,7 @@ pub fn to_toml(values: &Values, verb: Verbs) -> String {
 mod tests {
     use crate::settings::{Kind, fields};
 
-    use super::needs::Need;
+    use super::requirements::Requirement;
     use super::*;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn conditions_speak_of_words_that_there_are() {
         for need in all().flat_map(|key| key.when).map(|when| when.2) {
-            if let Need::One(field, words) | Need::NotOne(field, words) = need
+            if let Requirement::OneOf(field, words) | Requirement::NoneOf(field, words) = need
                 && let Kind::Choice(known) = field.kind
             {
                 assert!(words.iter().all(|word| known.contains(word)), "{}: {words:?}", field.path);

@@ -2,8 +2,8 @@
 
 use crate::settings::{Modality, SearchMethod, SearchScore, at};
 
-use super::needs::Need::{Never, NotOne, One, Such, With};
-use super::needs::{ANY, HYBRID, When};
+use super::requirements::Requirement::{AnyGiven, Never, NoneOf, OneOf, Predicate};
+use super::requirements::{ANY, Condition, HYBRID};
 use super::{Key, SAMPLE, SEARCH, TRAIN, Verbs, key};
 
 /// The refusal of a second model where there are two halves already.
@@ -15,15 +15,15 @@ const ALL: Verbs = SEARCH | SAMPLE | TRAIN;
 const DRAWS: Verbs = SAMPLE | TRAIN;
 
 /// What draws has to be told to search.
-const TOLD: When = When(DRAWS, ANY, With(&[&at::sample::search]));
+const TOLD: Condition = Condition(DRAWS, ANY, AnyGiven(&[&at::sample::search]));
 
 /// A setting of some methods: `search.method` names one in the verb, `sample.search` elsewhere.
 macro_rules! of_methods {
     ($methods:expr) => {
         &[
             TOLD,
-            When(SEARCH, ANY, One(&at::search::method, $methods)),
-            When(DRAWS, ANY, One(&at::sample::search, $methods)),
+            Condition(SEARCH, ANY, OneOf(&at::search::method, $methods)),
+            Condition(DRAWS, ANY, OneOf(&at::sample::search, $methods)),
         ]
     };
 }
@@ -31,16 +31,16 @@ macro_rules! of_methods {
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
     key(&at::search::method, SEARCH),
-    key(&at::sample::search, DRAWS).when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))]),
+    key(&at::sample::search, DRAWS).when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::rounds::rounds]))]),
     key(&at::search::score, ALL).when(&[TOLD]),
     key(&at::search::width, ALL).when(&[
         TOLD,
-        When(SEARCH, ANY, NotOne(&at::search::method, &["sample"])),
-        When(DRAWS, ANY, NotOne(&at::sample::search, &["sample"])),
-        When(
+        Condition(SEARCH, ANY, NoneOf(&at::search::method, &["sample"])),
+        Condition(DRAWS, ANY, NoneOf(&at::sample::search, &["sample"])),
+        Condition(
             ALL,
             ANY,
-            Such(
+            Predicate(
                 |here| {
                     let is_greedy = here.search_method() == Some(SearchMethod::Greedy);
                     !is_greedy || here.values.search.score != SearchScore::Likelihood
@@ -59,10 +59,10 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::search::threshold, ALL).when(of_methods!(&["smc"])),
     key(&at::search::pictures, ALL).only(Modality::Hybrid).when(of_methods!(&["refinements"])),
     key(&at::search::verifier, ALL).when(&[
-        When(ALL, HYBRID, Never(ONE_MODEL)),
+        Condition(ALL, HYBRID, Never(ONE_MODEL)),
         TOLD,
-        When(SEARCH, ANY, One(&at::search::method, &["verifier"])),
-        When(DRAWS, ANY, One(&at::sample::search, &["verifier"])),
+        Condition(SEARCH, ANY, OneOf(&at::search::method, &["verifier"])),
+        Condition(DRAWS, ANY, OneOf(&at::sample::search, &["verifier"])),
     ]),
     key(&at::search::guide, ALL).when(RATIO),
     key(&at::search::guide_reference, ALL).when(RATIO),
@@ -72,6 +72,6 @@ pub(super) const KEYS: &[Key] = &[
 /// The methods that rank by lengths.
 const BEAMS: &[&str] = &["beam", "diverse", "refinements"];
 
-/// When small models guide.
-const RATIO: &[When] =
-    &[When(ALL, HYBRID, Never(ONE_MODEL)), TOLD, When(ALL, ANY, One(&at::search::score, &["ratio"]))];
+/// Condition small models guide.
+const RATIO: &[Condition] =
+    &[Condition(ALL, HYBRID, Never(ONE_MODEL)), TOLD, Condition(ALL, ANY, OneOf(&at::search::score, &["ratio"]))];

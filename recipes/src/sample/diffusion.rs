@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use datasets::Text;
-use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
 use engine::Noise;
 use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::sampler::SamplingPlan;
@@ -84,13 +84,13 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
             sides.push((made, decoded));
         }
         for (row, &number) in numbers.iter().enumerate() {
-            let side = |side: usize| Candidate {
+            let side = |side: usize| GeneratedResult {
                 refined: None,
-                made: Fresh::Image { picture: &sides[side].1[row], latent: sides[side].0[row].image() },
+                made: NewResult::Image { picture: &sides[side].1[row], latent: sides[side].0[row].image() },
                 seed: (number * 2 + side) as u64,
                 log_probs: None,
             };
-            writer.push(&Pair { request: prompts[number / n].clone(), a: side(0), b: side(1) })?;
+            writer.push(&GeneratedPair { request: prompts[number / n].clone(), a: side(0), b: side(1) })?;
             bar.inc(1);
         }
     }

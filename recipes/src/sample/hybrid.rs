@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datasets::Text;
-use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter, Refined};
+use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter, Refined};
 use engine::Noise;
 use mdp::chance;
 use models::causal::CausalLm;
@@ -170,7 +170,7 @@ impl Work<'_> {
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
                 let request = a.0.text.clone();
-                writer.push(&Pair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
+                writer.push(&GeneratedPair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
                 bar.inc(1);
             }
         }
@@ -234,11 +234,11 @@ pub(crate) fn pair_settings(
 }
 
 /// One side of a pair.
-pub(crate) fn candidate<'a>(asked: &Request, made: &'a Generation) -> Candidate<Fresh<'a>> {
+pub(crate) fn candidate<'a>(asked: &Request, made: &'a Generation) -> GeneratedResult<NewResult<'a>> {
     let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
-    Candidate {
+    GeneratedResult {
         refined: Some(refined),
-        made: Fresh::Image { picture: &made.picture, latent: &made.latent },
+        made: NewResult::Image { picture: &made.picture, latent: &made.latent },
         seed: asked.number,
         log_probs: None,
     }

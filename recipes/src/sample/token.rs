@@ -2,7 +2,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
 use datasets::{Origin, Prompt, Text};
 use engine::Noise;
 use models::causal::{CausalLm, GenerationConfig};
@@ -227,7 +227,7 @@ fn draw_pairs(
     bar.finish_and_clear();
     for (number, sides) in answers.iter().enumerate() {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
-        writer.push(&Pair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
+        writer.push(&GeneratedPair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
     if cut > 0 {
         call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
@@ -239,8 +239,8 @@ fn draw_pairs(
 }
 
 /// One side of a pair.
-pub(crate) fn candidate(answer: &str, seed: u64) -> Candidate<Fresh<'_>> {
-    Candidate { refined: None, made: Fresh::Response(answer), seed, log_probs: None }
+pub(crate) fn candidate(answer: &str, seed: u64) -> GeneratedResult<NewResult<'_>> {
+    GeneratedResult { refined: None, made: NewResult::Response(answer), seed, log_probs: None }
 }
 
 /// The settings that reproduce a folder of pairs.

@@ -38,7 +38,13 @@ pub(super) fn check_count(values: &Values, prompts: usize) -> Result<(), Failure
     let (field, n) = match method {
         SearchMethod::Greedy => (width.0, 1),
         SearchMethod::Smc => width,
-        _ => (&at::sample::n, values.sample.n()),
+        SearchMethod::Sample
+        | SearchMethod::BestOf
+        | SearchMethod::Beam
+        | SearchMethod::Diverse
+        | SearchMethod::Mcts
+        | SearchMethod::Verifier
+        | SearchMethod::Refinements => (&at::sample::n, values.sample.n()),
     };
     if width.1 > MOST && !matches!(method, SearchMethod::Sample | SearchMethod::Mcts) {
         return too_many(width, prompts);

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use ::search::OutcomeOf;
-use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairWriter};
+use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
 use mdp::diffusion::{DenoisingAction, DenoisingState, Latent};
 use mdp::{EpisodeOf, Mdp as _};
 use models::denoiser::{Condition, LatentShape, SamplerConfig};
@@ -78,13 +78,13 @@ fn push_pairs(
             Ok::<_, Failure>((denoiser::decode(vae, shape, &latent)?, latent))
         });
         let sides = [a?, b?];
-        let [a, b] = sides.each_ref().map(|(picture, latent)| Candidate {
+        let [a, b] = sides.each_ref().map(|(picture, latent)| GeneratedResult {
             refined: None,
-            made: Fresh::Image { picture, latent },
+            made: NewResult::Image { picture, latent },
             seed: i as u64,
             log_probs: None,
         });
-        writer.push(&Pair { request: prompt.to_owned(), a, b })?;
+        writer.push(&GeneratedPair { request: prompt.to_owned(), a, b })?;
     }
     Ok(())
 }

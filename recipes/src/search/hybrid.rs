@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::search::{FoundOf, OutcomeOf, Refinements, Sampling};
-use datasets::pairs::{Modality, Pair, PairWriter};
+use datasets::pairs::{GeneratedPair, Modality, PairWriter};
 use mdp::hybrid::Half;
 use policies::Persist;
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ impl<'a> Work<'a> {
                 ([one.clone(), one], made.into_iter().collect::<Result<Vec<_>, Failure>>()?)
             };
             let [a, b] = [0, 1].map(|side| candidate(&asked[side], &made[side]));
-            writer.push(&Pair { request: text.clone(), a, b })?;
+            writer.push(&GeneratedPair { request: text.clone(), a, b })?;
         }
         Ok(())
     }

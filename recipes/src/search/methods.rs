@@ -72,7 +72,11 @@ fn rows(values: &Values) -> usize {
         SearchMethod::Greedy | SearchMethod::Mcts => 1,
         SearchMethod::Sample => n(values),
         SearchMethod::Refinements => values.search.width().saturating_mul(values.search.pictures()),
-        _ => values.search.width(),
+        SearchMethod::BestOf
+        | SearchMethod::Beam
+        | SearchMethod::Diverse
+        | SearchMethod::Smc
+        | SearchMethod::Verifier => values.search.width(),
     }
 }
 

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use ::search::OutcomeOf;
-use datasets::pairs::{Modality, Pair, PairWriter};
+use datasets::pairs::{GeneratedPair, Modality, PairWriter};
 use mdp::token::{TokenMdp, TokenState};
 use models::causal::CausalLm;
 use models::formats::{ModelFiles, ModelTokenizer};
@@ -101,7 +101,7 @@ impl Searched {
                 let [a, b] = answers.map(|answer| continued_text(&self.tokenizer, asked, answer));
                 let (a, b, seed) = (a?, b?, i as u64);
                 let (request, a, b) = (prompt_text(asked.0), candidate(&a, seed), candidate(&b, seed));
-                writer.push(&Pair { request, a, b })?;
+                writer.push(&GeneratedPair { request, a, b })?;
             }
             Ok(())
         })?;

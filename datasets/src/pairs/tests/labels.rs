@@ -4,14 +4,14 @@ use std::io;
 use super::{message, token};
 use crate::error::DatasetError;
 use crate::pairs::log::Appendable;
-use crate::pairs::{Choice, Judge, Judgement, JudgementChange, JudgementLog, Judgements, PairFolder};
+use crate::pairs::{Judge, Judgement, JudgementChange, JudgementLog, Judgements, LabelChoice, PairFolder};
 
-fn label(index: usize, labeller: &str, choice: Choice) -> Judgement {
+fn label(index: usize, labeller: &str, choice: LabelChoice) -> Judgement {
     Judgement { index, labeller: labeller.to_owned(), by: Judge::Person, change: JudgementChange::Chosen(choice) }
 }
 
 fn undo(index: usize, labeller: &str) -> Judgement {
-    Judgement { change: JudgementChange::Undone, ..label(index, labeller, Choice::Skip) }
+    Judgement { change: JudgementChange::Undone, ..label(index, labeller, LabelChoice::Skip) }
 }
 
 #[test]
@@ -21,20 +21,20 @@ fn later_judgements_replace_earlier_ones_and_undo_takes_back() {
     assert_eq!(folder.labels().unwrap(), Judgements::default());
     let mut log = JudgementLog::open(&folder).unwrap();
     for entry in [
-        label(0, "anna", Choice::A),
-        label(1, "anna", Choice::B),
-        label(0, "anna", Choice::B),
-        label(0, "ben", Choice::A),
-        label(2, "anna", Choice::Tie),
-        label(3, "anna", Choice::Skip),
-        label(4, "ben", Choice::A),
+        label(0, "anna", LabelChoice::A),
+        label(1, "anna", LabelChoice::B),
+        label(0, "anna", LabelChoice::B),
+        label(0, "ben", LabelChoice::A),
+        label(2, "anna", LabelChoice::Tie),
+        label(3, "anna", LabelChoice::Skip),
+        label(4, "ben", LabelChoice::A),
         undo(4, "ben"),
     ] {
         log.append(&entry).unwrap();
     }
     let labels = folder.labels().unwrap();
     assert_eq!(&labels, log.labels());
-    assert_eq!((labels.choice(0, "anna"), labels.choice(4, "ben")), (Some(Choice::B), None));
+    assert_eq!((labels.choice(0, "anna"), labels.choice(4, "ben")), (Some(LabelChoice::B), None));
     assert_eq!((labels.count("anna"), labels.count("ben"), labels.count("carl")), (4, 1, 0));
     assert_eq!((labels.last("anna"), labels.last("ben"), labels.last("carl")), (Some(3), Some(0), None));
     let found: Vec<_> = labels.preferences().iter().map(|p| (p.index, p.a_is_better, p.labellers)).collect();
@@ -58,8 +58,8 @@ fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
     let (_parent, path) = token(3);
     let folder = PairFolder::open(&path).unwrap();
     let mut log = JudgementLog::open(&folder).unwrap();
-    log.append(&label(0, "anna", Choice::A)).unwrap();
-    log.append(&label(1, "anna", Choice::A)).unwrap();
+    log.append(&label(0, "anna", LabelChoice::A)).unwrap();
+    log.append(&label(1, "anna", LabelChoice::A)).unwrap();
     drop(log);
     let whole = fs::read(path.join("labels.jsonl")).unwrap();
     let first = 1 + whole.iter().position(|byte| *byte == b'\n').unwrap();
@@ -69,7 +69,7 @@ fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
         let labels = folder.labels().unwrap();
         assert_eq!((labels.count("anna"), labels.cut().is_some()), if is_whole { (2, false) } else { (1, true) });
         let mut log = JudgementLog::open(&folder).unwrap();
-        log.append(&label(2, "anna", Choice::B)).unwrap();
+        log.append(&label(2, "anna", LabelChoice::B)).unwrap();
         drop(log);
         let labels = folder.labels().unwrap();
         assert_eq!((labels.count("anna"), labels.cut()), (2 + usize::from(is_whole), None), "cut at {end}");
@@ -80,7 +80,7 @@ fn a_line_that_was_cut_off_is_noted_and_removed_before_the_next() {
 fn any_other_broken_judgement_is_an_error() {
     let (_parent, path) = token(3);
     let folder = PairFolder::open(&path).unwrap();
-    let line = |index: usize| label(index, "anna", Choice::A).to_line(folder.id());
+    let line = |index: usize| label(index, "anna", LabelChoice::A).to_line(folder.id());
     for (bad, says) in [
         ("{\n".to_owned(), "labels.jsonl, line 2, column"),
         ("\n".to_owned(), "labels.jsonl, line 2, column"),
@@ -139,18 +139,18 @@ fn a_full_disk_is_said_and_leaves_no_half_line() {
         let (_parent, path) = token(3);
         let folder = PairFolder::open(&path).unwrap();
         let mut log = JudgementLog::open(&folder).unwrap();
-        log.append(&label(0, "anna", Choice::A)).unwrap();
+        log.append(&label(0, "anna", LabelChoice::A)).unwrap();
         let before = fs::read(path.join("labels.jsonl")).unwrap();
         let mut log = log.wrap_file(|file| Box::new(SmallDisk { file, room: 20, cuts_fail }));
-        let error = log.append(&label(1, "anna", Choice::B)).unwrap_err();
+        let error = log.append(&label(1, "anna", LabelChoice::B)).unwrap_err();
         assert!(matches!(&error, DatasetError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull));
         assert_eq!(log.labels().count("anna"), 1);
         let left = fs::read(path.join("labels.jsonl")).unwrap();
         assert!(if cuts_fail == 0 { left == before } else { left.len() == before.len() + 20 });
         assert_eq!(folder.labels().unwrap().count("anna"), 1, "what is left can be read");
-        log.append(&label(2, "anna", Choice::B)).unwrap();
+        log.append(&label(2, "anna", LabelChoice::B)).unwrap();
         let labels = folder.labels().unwrap();
-        assert_eq!((labels.choice(1, "anna"), labels.choice(2, "anna")), (None, Some(Choice::B)));
+        assert_eq!((labels.choice(1, "anna"), labels.choice(2, "anna")), (None, Some(LabelChoice::B)));
         assert_eq!(labels.cut(), None);
     }
 }

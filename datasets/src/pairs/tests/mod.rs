@@ -18,9 +18,9 @@ fn settings() -> Map<String, serde_json::Value> {
     json!({"refiner": "tiny", "temperature": 0.7, "seed": 3}).as_object().unwrap().clone()
 }
 
-fn candidate<Y>(made: Y, refined: Option<&str>, seed: u64) -> Candidate<Y> {
+fn candidate<Y>(made: Y, refined: Option<&str>, seed: u64) -> GeneratedResult<Y> {
     let refined = refined.map(|text| Refined { text: text.to_owned(), tokens: vec![5, 0], is_null: false });
-    Candidate { refined, made, seed, log_probs: Some(vec![-0.1, -1.0 / 3.0]) }
+    GeneratedResult { refined, made, seed, log_probs: Some(vec![-0.1, -1.0 / 3.0]) }
 }
 
 /// A folder of `n` hybrid pairs whose pictures and latents say which they are.
@@ -33,9 +33,9 @@ fn hybrid(n: usize) -> (TempDir, PathBuf, String) {
         let latent = |side: usize| (0..6).map(|at| (index * 100 + side * 10 + at) as f32).collect::<Vec<f32>>();
         let (pictures, latents) = ([picture(0), picture(1)], [latent(0), latent(1)]);
         let side = |at: usize, text| {
-            candidate(Fresh::Image { picture: &pictures[at], latent: &latents[at] }, Some(text), at as u64)
+            candidate(NewResult::Image { picture: &pictures[at], latent: &latents[at] }, Some(text), at as u64)
         };
-        let pair = Pair { request: format!("a pet \"{index}\"\n"), a: side(0, "a small dog"), b: side(1, "") };
+        let pair = GeneratedPair { request: format!("a pet \"{index}\"\n"), a: side(0, "a small dog"), b: side(1, "") };
         writer.push(&pair).unwrap();
     }
     let id = writer.finish().unwrap();
@@ -47,8 +47,10 @@ fn token(n: usize) -> (TempDir, PathBuf) {
     let path = parent.path().join("pairs");
     let mut writer = PairWriter::create(&path, Modality::Token, Map::new(), None).unwrap();
     for index in 0..n {
-        let side = |text, seed| candidate(Fresh::Response(text), None, seed);
-        writer.push(&Pair { request: format!("say {index}"), a: side("yes", u64::MAX), b: side("", 2) }).unwrap();
+        let side = |text, seed| candidate(NewResult::Response(text), None, seed);
+        writer
+            .push(&GeneratedPair { request: format!("say {index}"), a: side("yes", u64::MAX), b: side("", 2) })
+            .unwrap();
     }
     writer.finish().unwrap();
     (parent, path)
@@ -79,7 +81,7 @@ fn what_is_written_is_read() {
     assert_eq!((folder.settings(), folder.latent_shape()), (&settings(), Some(SHAPE)));
     let pair = folder.get(1).unwrap();
     assert_eq!(pair.request, "a pet \"1\"\n");
-    assert_eq!(pair.b, candidate(Kept::Image("images/00001-b.png".to_owned()), Some(""), 1));
+    assert_eq!(pair.b, candidate(StoredResult::Image("images/00001-b.png".to_owned()), Some(""), 1));
     assert_eq!(folder.latent(1, Side::B).unwrap().unwrap(), [110.0, 111.0, 112.0, 113.0, 114.0, 115.0]);
     let pixels = folder.pixels(0, Side::A).unwrap().unwrap();
     assert_eq!((pixels.height(), pixels.width(), &pixels.values()[..3]), (4, 5, &[1.0, -1.0, -1.0][..]));
@@ -89,7 +91,7 @@ fn what_is_written_is_read() {
 
     let (_parent, path) = token(3);
     let folder = PairFolder::open(&path).unwrap();
-    assert_eq!(folder.pairs()[2].a, candidate(Kept::Response("yes".to_owned()), None, u64::MAX));
+    assert_eq!(folder.pairs()[2].a, candidate(StoredResult::Response("yes".to_owned()), None, u64::MAX));
     assert_eq!((folder.latent(0, Side::A).unwrap(), folder.pixels(0, Side::A).unwrap()), (None, None));
     assert!(!path.join("images").exists());
 }
@@ -121,17 +123,19 @@ fn what_does_not_fit_is_not_taken_and_the_writer_goes_on() {
     let picture = Pixels::from_fn(1, 1, |_, _, _| 0.0);
     let mut with = |latent: &[f32], refined: Option<&str>, log_probs: Option<Vec<f64>>| {
         let side = |latent| {
-            let made = Fresh::Image { picture: &picture, latent };
-            Candidate { log_probs: log_probs.clone(), ..candidate(made, refined, 0) }
+            let made = NewResult::Image { picture: &picture, latent };
+            GeneratedResult { log_probs: log_probs.clone(), ..candidate(made, refined, 0) }
         };
-        message(&writer.push(&Pair { request: String::new(), a: side(&[0.0; 6]), b: side(latent) }).unwrap_err())
+        message(
+            &writer.push(&GeneratedPair { request: String::new(), a: side(&[0.0; 6]), b: side(latent) }).unwrap_err(),
+        )
     };
     assert!(with(&[0.0; 5], None, None).contains("pair 0, side b: a latent of 5 numbers instead of 6"));
     assert!(with(&[0.0, 0.0, 0.0, 0.0, 0.0, f32::NAN], None, None).contains("NaN"));
     assert!(with(&[0.0; 6], Some("x"), None).contains("a refined prompt in diffusion pairs"));
     assert!(with(&[0.0; 6], None, Some(vec![f64::NEG_INFINITY])).contains("log-probability is -inf"));
-    let text = |text| candidate(Fresh::Response(text), None, 0);
-    let error = writer.push(&Pair { request: String::new(), a: text("x"), b: text("y") }).unwrap_err();
+    let text = |text| candidate(NewResult::Response(text), None, 0);
+    let error = writer.push(&GeneratedPair { request: String::new(), a: text("x"), b: text("y") }).unwrap_err();
     assert!(message(&error).contains("a text in diffusion pairs"), "{error}");
     assert!(writer.is_empty() && !path.exists());
 }

@@ -359,9 +359,9 @@ fn resumable_run(run: &Path) -> Result<Option<PathBuf>, Failure> {
 fn people_counts(path: &Path) -> Result<Option<JudgeCounts>, Failure> {
     let preferences = PairFolder::open(path)?.labels()?.preferences();
     let choices = preferences.iter().map(|preference| match preference.a_is_better {
-        share if share > 0.5 => pairs::Choice::A,
-        share if share < 0.5 => pairs::Choice::B,
-        _ => pairs::Choice::Tie,
+        share if share > 0.5 => pairs::LabelChoice::A,
+        share if share < 0.5 => pairs::LabelChoice::B,
+        _ => pairs::LabelChoice::Tie,
     });
     Ok((!preferences.is_empty()).then(|| JudgeCounts::of(choices)))
 }

@@ -1,6 +1,6 @@
 //! Conditions on other settings for a setting to be read.
 //!
-//! Each setting of the table states its own: `.when(&[When(TRAIN, ANY, With(&[&at::rounds::rounds]))])`.
+//! Each setting of the table states its own: `.when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
 use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at};
@@ -58,9 +58,9 @@ pub struct Usage<'a> {
 
 /// A condition, for some verbs and one kind of problem (none: for all).
 #[derive(Clone, Copy, Debug)]
-pub struct When(pub Verbs, pub Option<Modality>, pub Need);
+pub struct Condition(pub Verbs, pub Option<Modality>, pub Requirement);
 
-impl When {
+impl Condition {
     /// The reason why a setting is not read; `None` if it is.
     pub(super) fn refusal(&self, here: &Usage<'_>) -> Option<String> {
         if self.concerns(here.verb, here.mdp) { self.2.refusal(here) } else { None }
@@ -69,9 +69,16 @@ impl When {
     /// Whether no other setting can satisfy it for a verb and a modality.
     pub(super) fn is_impossible(&self, verb: Verbs, mdp: Option<Modality>) -> bool {
         let cannot_hold = match self.2 {
-            Need::Never(_) => true,
-            Need::One(field, words) if *field == at::run::mdp => mdp.is_some_and(|mdp| !words.contains(&mdp.name())),
-            _ => false,
+            Requirement::Never(_) => true,
+            Requirement::OneOf(field, words) if *field == at::run::mdp => {
+                mdp.is_some_and(|mdp| !words.contains(&mdp.name()))
+            }
+            Requirement::OneOf(..)
+            | Requirement::NoneOf(..)
+            | Requirement::AnyGiven(_)
+            | Requirement::NotGiven(..)
+            | Requirement::DataFrom(_)
+            | Requirement::Predicate(..) => false,
         };
         cannot_hold && self.concerns(verb, mdp)
     }
@@ -83,50 +90,50 @@ impl When {
 
 /// A condition on other settings.
 #[derive(Clone, Copy, Debug)]
-pub enum Need {
+pub enum Requirement {
     /// Another setting is one of these words.
-    One(&'static Field, &'static [&'static str]),
+    OneOf(&'static Field, &'static [&'static str]),
     /// Another setting is none of these words.
-    NotOne(&'static Field, &'static [&'static str]),
+    NoneOf(&'static Field, &'static [&'static str]),
     /// One of some other settings has a value.
-    With(&'static [&'static Field]),
+    AnyGiven(&'static [&'static Field]),
     /// Another setting has no value, and why it matters.
-    Without(&'static Field, &'static str),
+    NotGiven(&'static Field, &'static str),
     /// Examples come from there.
-    From(&'static [Data]),
+    DataFrom(&'static [Data]),
     /// Any other condition, with its text.
-    Such(fn(&Usage<'_>) -> bool, &'static str),
+    Predicate(fn(&Usage<'_>) -> bool, &'static str),
     /// Never read; the text names the replacement.
     Never(&'static str),
 }
 
-impl Need {
+impl Requirement {
     fn refusal(self, here: &Usage<'_>) -> Option<String> {
         let word = |field: &Field| match field.value(here.values) {
             Some(toml::Value::String(word)) => word,
             _ => String::new(),
         };
         let (holds, text) = match self {
-            Self::One(field, words) => {
+            Self::OneOf(field, words) => {
                 let found = word(field);
                 let text = format!("is for {field} {}, {found} does not read it", either(words));
                 (words.contains(&&*found), text)
             }
-            Self::NotOne(field, words) => {
+            Self::NoneOf(field, words) => {
                 let (found, others) = (word(field), either(words));
                 let text = format!("would do nothing: {field} {found} does not read it, others than {others} do");
                 (!words.contains(&&*found), text)
             }
-            Self::With(fields) => {
+            Self::AnyGiven(fields) => {
                 let names: Vec<String> = fields.iter().map(ToString::to_string).collect();
                 let text = format!("goes with {}, and nothing reads it without", names.join(" or "));
                 (fields.iter().any(|field| field.value(here.values).is_some()), text)
             }
-            Self::Without(field, why) => {
+            Self::NotGiven(field, why) => {
                 let text = format!("is not for {field}: {why}");
                 (field.value(here.values).is_none(), text)
             }
-            Self::From(kinds) => {
+            Self::DataFrom(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
                 let text = match here.data {
                     Data::Absent => format!("is for {}, and there is no data here", either(&names)),
@@ -134,7 +141,7 @@ impl Need {
                 };
                 (kinds.contains(&here.data), text)
             }
-            Self::Such(holds, text) => (holds(here), text.to_owned()),
+            Self::Predicate(holds, text) => (holds(here), text.to_owned()),
             Self::Never(text) => (false, text.to_owned()),
         };
         (!holds).then_some(text)
