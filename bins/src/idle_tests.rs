@@ -151,7 +151,7 @@ const LINES: &[&str] = &[
     "sample --prompts @prompts.txt --max-length 40 --search mcts --simulations 2 --out @found",
     "sample --prompts @prompts.txt --max-length 40 --search smc --width 2 --out @found",
     "sample --mdp diffusion --limit-prompts 1 --sample-steps 2 --search best-of --width 2 --pairs @new6",
-    "sample --mdp hybrid --limit-prompts 1 --sample-steps 2 --search refinements --width 2 --score implicit \
+    "sample --mdp hybrid --limit-prompts 1 --null-share 0 --sample-steps 2 --search refinements --width 2 --score implicit \
      --refiner-reference builtin:chimera-refiner --pairs @new7",
     "search --model builtin:tldr --prompts @prompts.txt --max-length 40 --method diverse --out @found",
     "search --model builtin:tldr --limit-prompts 1 --max-length 96 --method sample --top-k 5 --top-p 0.9 --out @found",

@@ -96,17 +96,14 @@ fn killed_and_resumed_is_the_same_to_the_bit() {
     }
 }
 
-#[test]
-fn pairs_of_a_denoiser_are_completed_and_refused_without() {
+/// A denoiser's folder of judged pairs, `plain`: a hybrid's pictures without their refined prompts.
+fn plain_pairs() -> Scene {
     let scene = Scene::new();
     scene.write("requests.txt", "a red minotaur on a white field\na blue harpy on a pink field\n");
     let sample =
         "sample --mdp hybrid --prompts requests.txt --null-share 1 --sample-steps 2 --max-length 40 --pairs made";
     scene.done(&format!("{sample} --quiet"));
-    // The same pictures as a denoiser's pairs, which know no refined prompts.
-    let header = scene.read("made/pairs.json");
-    let header: Value = serde_json::from_str(&header).unwrap();
-    let mut plain = header.clone();
+    let mut plain: Value = serde_json::from_str(&scene.read("made/pairs.json")).unwrap();
     plain["modality"] = "diffusion".into();
     plain["id"] = "plain".into();
     scene.write("plain/pairs.json", plain.to_string());
@@ -131,6 +128,12 @@ fn pairs_of_a_denoiser_are_completed_and_refused_without() {
     for line in ["00000-a", "00000-b", "00001-a", "00001-b"] {
         scene.write(&format!("plain/images/{line}.png"), scene.bytes(&format!("made/images/{line}.png")));
     }
+    scene
+}
+
+#[test]
+fn pairs_of_a_denoiser_are_completed_and_refused_without() {
+    let scene = plain_pairs();
     let plain = |run: &str, more: &str| learning(run, more).replace("records.jsonl", "plain");
     let says = ["plain: diffusion pairs, --mdp hybrid takes hybrid ones; --complete-refinements gives"];
     scene.refused(&plain("new", "--quiet"), 1, &says);

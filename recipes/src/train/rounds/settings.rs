@@ -38,14 +38,7 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
             Some(_) => {}
         }
     }
-    let search = values.sample.search();
-    if let Some(method) = search {
-        search::check_for_pairs(values, method)?;
-    }
-    let draws = search.is_none_or(SearchMethod::draws);
-    if values.run.mdp() == Modality::Token && values.sample.temperature() == 0.0 && draws {
-        return Err(Failure::usage("`sample.temperature` 0 says the same twice: rounds need chance"));
-    }
+    check_candidates(values)?;
     if values.objective.name() == Loss::Sft {
         return Err(Failure::usage(
             "`objective.name` sft has no use for judgements; `rounds.rounds` are for the DPO family",
@@ -53,6 +46,19 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
     }
     if values.diffusion.scheme() == Scheme::Trajectory {
         return Err(Failure::usage("`rounds.rounds` make finished images: `diffusion.scheme` forward or half"));
+    }
+    Ok(())
+}
+
+/// Checks that the two answers of a pair are made in a way that can differ.
+fn check_candidates(values: &Values) -> Result<(), Failure> {
+    let search = values.sample.search();
+    if let Some(method) = search {
+        search::check_for_pairs(values, method)?;
+    }
+    let draws = search.is_none_or(SearchMethod::draws);
+    if values.run.mdp() == Modality::Token && values.sample.temperature() == 0.0 && draws {
+        return Err(Failure::usage("`sample.temperature` 0 says the same twice: rounds need chance"));
     }
     Ok(())
 }
