@@ -97,6 +97,12 @@ impl Trained {
         self.runs.iter().map(|run| Ok(run.of(name)?.score)).collect()
     }
 
+    /// The held-out accuracy; none where a run holds nothing out, as few trajectories leave nothing.
+    fn accuracy(&self) -> String {
+        let accuracies = self.runs.iter().map(|run| run.last("rewards/accuracies")).collect::<Result<Vec<_>>>();
+        accuracies.map_or_else(|_| "-".to_owned(), |values| Measured::over_seeds(&values).to_string())
+    }
+
     fn wins(&self) -> Result<Vec<f64>> {
         self.runs.iter().map(|run| run.of("policy")?.win_rate.ok_or_else(|| Failure::failed("no win rate"))).collect()
     }
@@ -158,7 +164,6 @@ fn table(all: &[Trained]) -> Result<Table> {
         ["scheme", "steps", "network evaluations", "score of the start", "score", "win rate", "held-out accuracy"];
     let mut table = Table::new("Schemes of denoising decisions at equal compute", &columns);
     for trained in all {
-        let accuracies = trained.runs.iter().map(|run| run.last("rewards/accuracies")).collect::<Result<Vec<_>>>()?;
         table.push([
             trained.plan.name().to_owned(),
             trained.plan.steps.to_string(),
@@ -166,7 +171,7 @@ fn table(all: &[Trained]) -> Result<Table> {
             Measured::over_seeds(&trained.scores("start")?).to_string(),
             Measured::over_seeds(&trained.scores("policy")?).to_string(),
             Measured::over_seeds(&trained.wins()?).to_string(),
-            Measured::over_seeds(&accuracies).to_string(),
+            trained.accuracy(),
         ]);
     }
     Ok(table)
@@ -175,7 +180,8 @@ fn table(all: &[Trained]) -> Result<Table> {
 fn chart(all: &[Trained]) -> Result<Chart> {
     let mut series = Vec::new();
     for trained in all {
-        let curves = trained.runs.iter().map(|run| run.curve("loss")).collect::<Result<Vec<_>>>()?;
+        // A few trajectories leave none to hold out.
+        let Ok(curves) = trained.runs.iter().map(|run| run.curve("loss")).collect::<Result<Vec<_>>>() else { continue };
         let mut points = mean_curve(&curves);
         // Steps cost differently.
         let cost = trained.plan.evaluations() as f64 / trained.plan.steps as f64;
