@@ -244,12 +244,20 @@ fn only_the_command_line_knows_a_flag() {
             for (number, line) in text[..end].lines().enumerate() {
                 // Cargo's own flag.
                 let line = line.replace("--features", "");
-                let flag = line.split("--").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                let flag = line.match_indices("--").any(|(at, _)| is_flag(&line, at));
                 let of_program = line.contains("hybrid-dpo train") || line.contains("hybrid-dpo label -");
                 assert!(!flag && !of_program, "{}:{}: a flag is not for {name}", path.display(), number + 1);
             }
         }
     }
+}
+
+/// Whether a flag begins there, and not a variable of a style: `var(--x)`, `{--x:..}`.
+fn is_flag(line: &str, at: usize) -> bool {
+    let (before, name) = (&line[..at], &line[at + 2..]);
+    let is_text = before.is_empty() || before.ends_with([' ', '`', '"', '\'']);
+    let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(name.len());
+    is_text && end > 0 && !name[end..].starts_with(':')
 }
 
 #[test]

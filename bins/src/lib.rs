@@ -224,20 +224,14 @@ pub fn command() -> Command {
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
         .subcommand(report::command())
-        .subcommand(reproduce::arguments(verb(
-            "reproduce",
-            REPRODUCE,
-            "Measures the paper's claims on the embedded problems",
-            REPRODUCE_HELP,
-        )))
-        .subcommand(
-            Command::new("completions").about("Writes a shell's completion script").arg(
-                Arg::new("shell")
-                    .value_name("SHELL")
-                    .required(true)
-                    .value_parser(clap::value_parser!(clap_complete::Shell)),
-            ),
-        )
+        .subcommand(reproduce::command())
+        .subcommand(completions())
+}
+
+fn completions() -> Command {
+    Command::new("completions").about("Writes a shell's completion script").arg(
+        Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
+    )
 }
 
 fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static str) -> Command {
@@ -371,10 +365,3 @@ const CREDIT_HELP: &str = "Examples:
   hybrid-dpo credit --mdp hybrid --model runs/third --refiner-reference builtin:chimera-refiner --generator-reference \
       builtin:chimera-generator --data builtin:chimera
       what of the margin is of words, and what of pictures";
-const REPRODUCE_HELP: &str = "Examples:
-  hybrid-dpo reproduce theory
-      Section 4 on exact problems, in seconds
-  hybrid-dpo reproduce all --out results
-      every claim, with a page; stopped, the same command goes on
-  hybrid-dpo reproduce beams --quick --out try
-      a smoke test of a few steps, whose numbers mean nothing";

@@ -127,7 +127,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
          start by the oracle, which then compares {} test captions with the start. {} seeds.",
         sizes.pictures, sizes.seeds
     );
-    let (claims, table, chart) = (claims(&all)?, table(&all)?, chart(&all)?);
+    let (claims, table, chart) = (claims(&all)?, table(&all)?, chart(&all));
     Ok(FigureResult { figure: Figure::Diffusion, about, claims, tables: vec![table], charts: vec![chart] })
 }
 
@@ -177,7 +177,7 @@ fn table(all: &[Trained]) -> Result<Table> {
     Ok(table)
 }
 
-fn chart(all: &[Trained]) -> Result<Chart> {
+fn chart(all: &[Trained]) -> Chart {
     let mut series = Vec::new();
     for trained in all {
         // A few trajectories leave none to hold out.
@@ -185,17 +185,19 @@ fn chart(all: &[Trained]) -> Result<Chart> {
         let mut points = mean_curve(&curves);
         // Steps cost differently.
         let cost = trained.plan.evaluations() as f64 / trained.plan.steps as f64;
-        points.iter_mut().for_each(|point| point.x *= cost);
+        for point in &mut points {
+            point.x *= cost;
+        }
         series.push(Series { name: trained.plan.name().to_owned(), points });
     }
-    Ok(Chart {
+    Chart {
         name: "diffusion-loss".to_owned(),
         title: "Held-out loss of each scheme by network evaluations".to_owned(),
         x_label: "network evaluations".to_owned(),
         y_label: "loss (each scheme's own)".to_owned(),
         is_log: false,
         series,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -134,8 +134,8 @@ fn both_answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// Samples answers of the start and scores them by the policy and the start (Eq. 14, whose expectation is over these).
-fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64, name: &str) -> Result<Own> {
+/// Samples answers of the start, in a file of pairs.
+fn answers_of(setup: &Setup<'_>, start: &str, seed: u64, name: &str) -> Result<String> {
     let sampling = TokenSampling {
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(start.to_owned()), ..Model::default() },
@@ -160,9 +160,15 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64,
         return Err(Failure::failed(format!("{start} finishes no answer")));
     }
     write_lines(&path, &lines)?;
+    Ok(path.display().to_string())
+}
+
+/// The mean reward of answers of the start by the policy (Eq. 14, whose expectation is over these).
+fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64, name: &str) -> Result<Own> {
+    let answers = answers_of(setup, start, seed, name)?;
     let scoring = TokenScoring {
         model: Model { model: Some(policy.model()), reference: Some(start.to_owned()), ..Model::default() },
-        data: Data { data: Some(path.display().to_string()), max_length: 512, ..Data::default() },
+        data: Data { data: Some(answers), max_length: 512, ..Data::default() },
         objective: Objective { beta: setup.middle_beta(), ..Objective::default() },
         ..TokenScoring::default()
     };
@@ -202,54 +208,66 @@ fn claims(all: &[Curves]) -> Result<Vec<Claim>> {
         all.iter().find(|curves| curves.start == start).ok_or_else(|| Failure::failed("a start has no curves"))
     };
     let (chosen, both, untrained) = (of(Start::Chosen)?, of(Start::Both)?, of(Start::Untrained)?);
-    let seeds = |values: Vec<f64>| Measured::over_seeds(&values);
+    let claim = |place, claim, what: &str, numbers: Vec<f64>, rule| {
+        Claim::new(place, claim, what, Measured::over_seeds(&numbers), rule)
+    };
     let mut claims = vec![
-        Claim::new(
+        claim(
             "Figure 3, left",
             "With SFT on the chosen answers before DPO, the reward of the chosen answers falls",
             "reward of chosen answers at the end",
-            seeds(chosen.last("rewards/chosen")?),
+            chosen.last("rewards/chosen")?,
             Rule::Below(0.0),
         ),
-        Claim::new(
+        claim(
             "Figure 3, left",
             "With SFT before DPO, the reward of the rejected answers falls",
             "reward of rejected answers at the end, after SFT on chosen",
-            seeds(chosen.last("rewards/rejected")?),
+            chosen.last("rewards/rejected")?,
             Rule::Below(0.0),
         ),
-        Claim::new(
+        claim(
             "Figure 3, left",
             "The margin between them rises nevertheless",
             "margin at the end, after SFT on chosen",
-            seeds(chosen.last("rewards/margins")?),
-            Rule::Above(0.0),
-        ),
-        Claim::new(
-            "Section 5.3",
-            "Where the reference is the distribution of the data, the average reward of the data falls",
-            "mean reward of both sides at the end, after SFT on both",
-            seeds(both.average()?),
-            Rule::Below(0.0),
-        ),
-        Claim::new(
-            "Figure 3, left",
-            "Without SFT the reward of the chosen answers stays above 0",
-            "reward of chosen answers at the end, from random weights",
-            seeds(untrained.last("rewards/chosen")?),
+            chosen.last("rewards/margins")?,
             Rule::Above(0.0),
         ),
     ];
-    for curves in all.iter().filter(|curves| !curves.own.is_empty()) {
-        claims.push(Claim::new(
+    claims.push(claim(
+        "Section 5.3",
+        "Where the reference is the distribution of the data, the average reward of the data falls",
+        "mean reward of both sides at the end, after SFT on both",
+        both.average()?,
+        Rule::Below(0.0),
+    ));
+    claims.push(untrained_claim(untrained)?);
+    claims.extend(of_own_answers(all));
+    Ok(claims)
+}
+
+/// Without SFT.
+fn untrained_claim(untrained: &Curves) -> Result<Claim> {
+    Ok(Claim::new(
+        "Figure 3, left",
+        "Without SFT the reward of the chosen answers stays above 0",
+        "reward of chosen answers at the end, from random weights",
+        Measured::over_seeds(&untrained.last("rewards/chosen")?),
+        Rule::Above(0.0),
+    ))
+}
+
+/// Eq. 14 for every start whose answers were sampled.
+fn of_own_answers(all: &[Curves]) -> impl Iterator<Item = Claim> {
+    all.iter().filter(|curves| !curves.own.is_empty()).map(|curves| {
+        Claim::new(
             "Eq. 14",
             "The reward of the reference's own answers falls in expectation, whatever the data",
             format!("mean reward of answers sampled from the start, {}", curves.start.name()),
-            seeds(curves.own()),
+            Measured::over_seeds(&curves.own()),
             Rule::Below(0.0),
-        ));
-    }
-    Ok(claims)
+        )
+    })
 }
 
 fn table(all: &[Curves]) -> Result<Table> {

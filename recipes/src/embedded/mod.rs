@@ -47,7 +47,7 @@ pub(crate) struct EmbeddedProblem {
     pub(crate) hybrid: Option<EmbeddedHybrid>,
     /// The prompt of an index in a split, by seed.
     pub(crate) prompt: fn(u64, Split, u64) -> String,
-    /// The records of its run, for others to be compared with: `metrics.jsonl` as `hybrid-dpo train --mdp ..` with nothing
+    /// The records of its run, for others to be compared with: `metrics.jsonl` as training with nothing
     /// else makes it, without the numbers of the clock and rounded to six digits.
     pub(crate) reference_run: &'static str,
     /// The oracle that judges answers.

@@ -72,7 +72,9 @@ impl<'a> Work<'a> {
             let inner = Sampling { n: values.search.pictures() };
             let mut outcomes = running.by(&Refinements { outer: &outer, inner: &inner })?;
             let n = methods::n(values);
-            outcomes.iter_mut().for_each(|outcome| outcome.found.truncate(n));
+            for outcome in &mut outcomes {
+                outcome.found.truncate(n);
+            }
             Ok(outcomes)
         };
         methods::each(self.call, mdp, self.cast, (&starts, &longest), run, done)

@@ -8,7 +8,7 @@ section! {
         prompts: Option<String> = None, "prompts";
         /// Answers to each prompt
         n: usize = 1, "n";
-        /// Searches for answers by this method instead of drawing them; train: for the pairs of --rounds
+        /// Searches for answers by this method instead of drawing them; train: for the pairs of `rounds.rounds`
         search: Option<SearchMethod> = None, "search";
         /// Reads only this many prompts
         limit: Option<usize> = None, "limit-prompts";

@@ -30,6 +30,11 @@ fn write_run(folder: &Path, beta: &str, n_steps: usize) {
         }
     }
     fs::write(folder.join("metrics.jsonl"), metrics).unwrap();
+    write_report(folder, n_steps);
+}
+
+/// What the folder keeps for the page alone, and samples.
+fn write_report(folder: &Path, n_steps: usize) {
     let evaluation = |step: usize| {
         format!(
             "{{\"split\":\"eval\",\"step\":{step},\"examples\":8,\"intervals\":{{\"rewards/accuracies\":[0.4,0.9]}},\

@@ -131,7 +131,9 @@ impl Drawing {
                 let (mut points, each) = smooth(&points);
                 self.each = self.each.max(each);
                 if !self.has_bands {
-                    points.iter_mut().for_each(|point| point.interval = None);
+                    for point in &mut points {
+                        point.interval = None;
+                    }
                 }
                 Series::line(label, points)
             }

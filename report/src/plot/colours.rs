@@ -27,8 +27,8 @@ pub(super) fn of_series(index: usize) -> RGBColor {
     SERIES[index % SERIES.len()]
 }
 
-/// What a page that shows plots adds to its style: each colour of a plot follows `--ink`, `--rule`, `--pale` and
-/// `--series-1` to `--series-8` where the page sets them, and the background is the page's own.
+/// What a page that shows plots adds to its style: each colour of a plot follows the style variables ink, rule,
+/// pale and series-1 to series-8 where the page sets them, and the background is the page's own.
 pub const STYLE: &str = "\
 svg.chart{display:block;width:100%;height:auto;font-family:system-ui,sans-serif}\
 svg.chart [fill=\"#FFFFFE\"]{fill:transparent}\

@@ -45,54 +45,65 @@ fn worst(problems: &[Exact], check: impl Fn(&Exact, u64) -> std::result::Result<
 }
 
 fn identities(problems: &[Exact]) -> Result<Vec<Claim>> {
-    let exact = |place, claim, what: &str, measured| Claim::new(place, claim, what, measured, Rule::AtMost(ROUNDING));
     let mut claims = vec![
-        exact(
+        identity(
             "Lemma 1, App. A",
             "Rewards and optimal Q functions belong to each other one to one: a reward is recovered from its Q function",
             "largest difference of a reward from the reward of its Q function",
             worst(problems, |exact, _| checks::reward_comes_back(exact))?,
         ),
-        exact(
+        identity(
             "Lemma 1, App. A",
             "Every table of Q values, so every set of logits, is the optimal Q function of some reward",
             "largest difference of a random Q table from the Q function of its reward",
             worst(problems, checks::q_comes_back)?,
         ),
-        exact(
+        identity(
             "Theorem 1",
             "Shaping a reward by a potential keeps the optimal policy",
             "largest change of an optimal log-probability",
             worst(problems, checks::shaping_moves_the_policy)?,
         ),
-        exact(
+        identity(
             "Theorem 1",
             "Shaping a reward by a potential that is 0 at the end keeps all preferences",
             "largest change of a preference between two episodes",
             worst(problems, |exact, index| checks::shaping_moves_preferences(exact, index, false))?,
         ),
-        exact(
+    ];
+    claims.extend(of_log_ratios(problems)?);
+    claims.push(condition(problems)?);
+    claims.extend(searches(problems)?);
+    Ok(claims)
+}
+
+/// A claim that two sides are equal, up to rounding.
+fn identity(place: &'static str, claim: &'static str, what: &str, measured: Measured) -> Claim {
+    Claim::new(place, claim, what, measured, Rule::AtMost(ROUNDING))
+}
+
+/// Identities of the log-ratio to the reference.
+fn of_log_ratios(problems: &[Exact]) -> Result<[Claim; 3]> {
+    Ok([
+        identity(
             "Theorem 1, Eq. 8 and 11",
             "The log-ratio of the optimal policy induces the preferences of the reward",
             "largest difference of a preference",
             worst(problems, |exact, _| checks::implicit_reward_moves_preferences(exact))?,
         ),
-        exact(
+        identity(
             "Eq. 10",
             "beta log(pi*/pi_ref) is the reward shaped by the optimal value",
             "largest difference of the two sides",
             worst(problems, |exact, _| checks::advantage_is_shaped_reward(exact))?,
         ),
-        exact(
+        identity(
             "Eq. 14",
             "The expected log-ratio of the reference's action is minus beta times KL(pi_ref, pi)",
             "largest difference of the two sides, for random policies",
             worst(problems, checks::expected_reward_is_divergence)?,
         ),
-    ];
-    claims.push(condition(problems)?);
-    claims.extend(searches(problems)?);
-    Ok(claims)
+    ])
 }
 
 /// The theorem's condition is not idle.
@@ -139,6 +150,14 @@ fn searches(problems: &[Exact]) -> Result<[Claim; 2]> {
     ])
 }
 
+/// Residuals of tables by seed: of the reference, after drawn preferences (a list for each number of them), and after
+/// the probabilities of all pairs.
+struct Residuals {
+    before: Vec<f64>,
+    drawn: Vec<Vec<f64>>,
+    all: Vec<f64>,
+}
+
 /// The residual of trained tables by the number of preferences.
 fn residuals(setup: &Setup<'_>) -> Result<([Claim; 2], Table, Chart)> {
     let sizes = setup.sizes();
@@ -157,52 +176,65 @@ fn residuals(setup: &Setup<'_>) -> Result<([Claim; 2], Table, Chart)> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let slopes: Vec<f64> = (0..seeds.len())
-        .map(|at| {
-            let points = drawn.iter().zip(sizes.preferences);
+    let measured = Residuals { before, drawn, all };
+    let (table, chart) = measured.shown(sizes.preferences);
+    Ok((measured.claims(sizes.preferences), table, chart))
+}
+
+impl Residuals {
+    fn claims(&self, preferences: &[usize]) -> [Claim; 2] {
+        let n_seeds = self.all.len();
+        let slope = |at: usize| {
+            let points = self.drawn.iter().zip(preferences);
             let points: Vec<(f64, f64)> = points.map(|(by_seed, n)| ((*n as f64).ln(), by_seed[at].ln())).collect();
             residual::slope(&points)
-        })
-        .collect();
-    let left: Vec<f64> = all.iter().zip(&before).map(|(after, before)| after / before).collect();
-    let claims = [
-        Claim::new(
-            "Section 4.1",
-            "DPO learns the best estimate of Q* that its preferences allow: more preferences, less Bellman residual",
-            format!(
-                "slope of log residual over log number of preferences, {} seeds; -0.5 is the rate of an efficient estimate",
-                seeds.len()
+        };
+        let slopes: Vec<f64> = (0..n_seeds).map(slope).collect();
+        let left: Vec<f64> = self.all.iter().zip(&self.before).map(|(after, before)| after / before).collect();
+        [
+            Claim::new(
+                "Section 4.1",
+                "DPO learns the best estimate of Q* that its preferences allow: more preferences, less Bellman residual",
+                format!(
+                    "slope of log residual over log number of preferences, {n_seeds} seeds; -0.5 is the rate of an efficient \
+                     estimate"
+                ),
+                Measured::over_seeds(&slopes),
+                Rule::Below(0.0),
             ),
-            Measured::over_seeds(&slopes),
-            Rule::Below(0.0),
-        ),
-        Claim::new(
-            "Section 4.2",
-            "DPO learns the optimal policy of any reward on tokens: with all preferences nothing else is left",
-            "share of the start's residual that is left after learning from the exact probability of every pair",
-            Measured::over_seeds(&left),
-            Rule::AtMost(0.05),
-        ),
-    ];
-    let mut table = Table::new(
-        "Bellman residual of tables that learned by DPO, in units of reward (standard deviation 1)",
-        &["preferences", "residual"],
-    );
-    table.push(["none (the reference)".to_owned(), Measured::over_seeds(&before).to_string()]);
-    let mut points = Vec::new();
-    for (residuals, n) in drawn.iter().zip(sizes.preferences) {
-        let y = Measured::over_seeds(residuals);
-        table.push([n.to_string(), y.to_string()]);
-        points.push(Point { x: *n as f64, y });
+            Claim::new(
+                "Section 4.2",
+                "DPO learns the optimal policy of any reward on tokens: with all preferences nothing else is left",
+                "share of the start's residual that is left after learning from the exact probability of every pair",
+                Measured::over_seeds(&left),
+                Rule::AtMost(0.05),
+            ),
+        ]
     }
-    table.push(["the probability of every pair".to_owned(), Measured::over_seeds(&all).to_string()]);
-    let chart = Chart {
-        name: "theory-residual".to_owned(),
-        title: "Bellman residual of DPO by number of preferences".to_owned(),
-        x_label: "preferences".to_owned(),
-        y_label: "residual (root mean square)".to_owned(),
-        is_log: true,
-        series: vec![Series { name: format!("{} seeds, reward of deviation {}", seeds.len(), number(1.0)), points }],
-    };
-    Ok((claims, table, chart))
+
+    /// A table and a chart by number of preferences.
+    fn shown(&self, preferences: &[usize]) -> (Table, Chart) {
+        let mut table = Table::new(
+            "Bellman residual of tables that learned by DPO, in units of reward (standard deviation 1)",
+            &["preferences", "residual"],
+        );
+        table.push(["none (the reference)".to_owned(), Measured::over_seeds(&self.before).to_string()]);
+        let mut points = Vec::new();
+        for (residuals, n) in self.drawn.iter().zip(preferences) {
+            let y = Measured::over_seeds(residuals);
+            table.push([n.to_string(), y.to_string()]);
+            points.push(Point { x: *n as f64, y });
+        }
+        table.push(["the probability of every pair".to_owned(), Measured::over_seeds(&self.all).to_string()]);
+        let name = format!("{} seeds, reward of deviation {}", self.all.len(), number(1.0));
+        let chart = Chart {
+            name: "theory-residual".to_owned(),
+            title: "Bellman residual of DPO by number of preferences".to_owned(),
+            x_label: "preferences".to_owned(),
+            y_label: "residual (root mean square)".to_owned(),
+            is_log: true,
+            series: vec![Series { name, points }],
+        };
+        (table, chart)
+    }
 }

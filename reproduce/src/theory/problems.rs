@@ -33,7 +33,7 @@ impl Exact {
         let places = 6;
         let mut successors: Vec<Vec<Option<usize>>> = Vec::new();
         for _ in 1..places {
-            let mut row: Vec<Option<usize>> = (0..3).map(|_| Some((unit(rng) * places as f64) as usize)).collect();
+            let mut row: Vec<Option<usize>> = (0..3).map(|_| Some((unit(rng) * f64::from(places)) as usize)).collect();
             if unit(rng) < 0.3 {
                 row[0] = None;
             }

@@ -5,7 +5,7 @@ mod studio;
 #[path = "../../../examples/06_video/wiring.rs"]
 mod wiring;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use datasets::synthetic::motion::{MotionProblem, Split};
@@ -126,7 +126,7 @@ fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
     let objective = WeightedSum::new(vec![(1.0, preference), (SFT_WEIGHT, likelihood)])?;
     let settings = Settings { seed, ..settings((BATCH[1], steps), RATES[0], 1.0) };
     let folder = setup.video_folder(&format!("joint-seed-{seed}"));
-    fit(setup, (&video.mdp, &source, Some(&base)), &objective, &mut learner, &settings, folder)?;
+    fit(setup, (&video.mdp, &source, Some(&base)), &objective, &mut learner, &settings, &folder)?;
     let studio = Studio::new(video, seed, Split::Test, sizes.pictures)?;
     let (before, after) = (studio.judge(&base)?, studio.judge(&learner)?);
     Ok(Judged {
@@ -146,7 +146,7 @@ fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
         let mut learner = video.planner(video.untrained_planner(size(setup), setup.seed)?)?;
         let settings = settings((BATCH[0], steps), 3e-3, 20.0);
         let problem = (&video.mdp.outer, &source, None);
-        fit(setup, problem, &Sft::default(), &mut learner, &settings, folder.clone())?;
+        fit(setup, problem, &Sft::default(), &mut learner, &settings, &folder)?;
     }
     let files = load(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
@@ -161,7 +161,7 @@ fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
         let mut learner = video.decoder(video.untrained_decoder(size(setup), setup.seed)?, Some(0.99))?;
         let settings = settings((BATCH[0], steps), 2e-3, 1.0);
         let problem = (&video.mdp.inner, &source, None);
-        fit(setup, problem, &Sft::default(), &mut learner, &settings, folder.clone())?;
+        fit(setup, problem, &Sft::default(), &mut learner, &settings, &folder)?;
     }
     let files = load_unet(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
@@ -195,7 +195,7 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     objective: &dyn Objective<Feedback = S::Feedback>,
     learner: &mut L,
     settings: &Settings,
-    folder: PathBuf,
+    folder: &Path,
 ) -> Result<()> {
     setup.reporter.info(&format!("run {}", folder.file_name().unwrap_or_default().display()));
     let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, data.len()) };
@@ -206,7 +206,7 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     };
     let monitor = &mut *setup.reporter.monitor();
     let observers = Observers { stop: Some(setup.reporter.stop()), ..Observers::monitor(monitor) };
-    let ended = training.watched(learner, &folder, observers)?;
+    let ended = training.watched(learner, folder, observers)?;
     if ended.ending == Ending::Interrupted { Err(Failure::from(ModelError::Interrupted)) } else { Ok(()) }
 }
 

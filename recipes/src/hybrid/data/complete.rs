@@ -156,7 +156,7 @@ pub(super) fn say_missing(pairs: &dyn PairSource, n: usize, call: &Call<'_>) -> 
 fn missing(pairs: &dyn PairSource, n: usize) -> Result<Vec<(usize, usize)>, Failure> {
     let mut missing = Vec::new();
     for pair in 0..n {
-        let judged = pairs.judged(pair).map_err(failed)?;
+        let judged = pairs.judged(pair).map_err(|error| failed(&*error))?;
         missing.extend((0..2).filter(|&side| judged.sides[side].is_missing).map(|side| (pair, side)));
     }
     Ok(missing)
@@ -240,7 +240,7 @@ impl<'a> Completer<'a> {
             if self.call.reporter.is_stopped() {
                 return Err(models::ModelError::Interrupted.into());
             }
-            let request = pairs.request(pair).map_err(failed)?;
+            let request = pairs.request(pair).map_err(|error| failed(&*error))?;
             let candidates = match known.entry(request) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
@@ -248,7 +248,7 @@ impl<'a> Completer<'a> {
                     entry.insert(found)
                 }
             };
-            let latent = pairs.latents(pair).map_err(failed)?[side].clone();
+            let latent = pairs.latents(pair).map_err(|error| failed(&*error))?[side].clone();
             let posterior = self.posterior(pair, &latent, candidates)?;
             let chosen = pick(&posterior, unit(&mut noise.stream(&format!("side {side}"), pair as u64)));
             let Candidate { text, tokens, .. } = candidates[chosen].clone();
@@ -306,8 +306,9 @@ impl<'a> Completer<'a> {
             let source: ImageSource<'_, Demonstration> =
                 ImageSource::new(&image, self.pictures.clone(), self.draws.clone(), self.units, Scheme::Forward)
                     .of_prediction(self.files.generator.scheduler.prediction);
-            let episodes = source.item(pair).map_err(failed)?.episodes;
-            let scores = self.reference.inner.score(&self.pictures, &episodes).map_err(failed)?.log_probs;
+            let episodes = source.item(pair).map_err(|error| failed(&*error))?.episodes;
+            let scores =
+                self.reference.inner.score(&self.pictures, &episodes).map_err(|error| failed(&*error))?.log_probs;
             let weights = mdp::weights(&episodes);
             let weighted = scores.values().iter().zip(weights.values()).map(|(score, weight)| score * weight);
             logits.push(candidate.log_prob + self.rate * weighted.sum::<f64>());
@@ -334,6 +335,6 @@ fn pick(probabilities: &[f64], place: f64) -> usize {
     probabilities.iter().position(is_within).unwrap_or(probabilities.len().saturating_sub(1))
 }
 
-fn failed(error: BoxError) -> Failure {
+fn failed(error: &dyn std::error::Error) -> Failure {
     Failure::failed(error.to_string())
 }

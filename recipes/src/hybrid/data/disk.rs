@@ -38,12 +38,11 @@ pub(super) fn open<'a>(
         (Arc::new(records), fingerprint)
     };
     let n = pairs.len().min(values.data.limit().unwrap_or(usize::MAX));
-    let (pairs, completions) = match completing {
-        Some(completing) => complete(pairs, n, (files, handoff), (call, completing))?,
-        None => {
-            say_missing(&*pairs, n, call)?;
-            (pairs, None)
-        }
+    let (pairs, completions) = if let Some(completing) = completing {
+        complete(pairs, n, (files, handoff), (call, completing))?
+    } else {
+        say_missing(&*pairs, n, call)?;
+        (pairs, None)
     };
     let data = |rows| PairData { pairs: Arc::clone(&pairs), rows, prompt_format: &files.prompt_format, handoff };
     let all = data((0..n).collect());
