@@ -123,7 +123,7 @@ const FULL: Sizes = Sizes {
     pictures: 128,
     hybrid_steps: 96,
     requests: 32,
-    video_steps: [300, 800, 96],
+    video_steps: [400, 1200, 96],
 };
 
 const QUICK: Sizes = Sizes {
