@@ -21,13 +21,13 @@ use crate::images::tensors::{TensorWriter, channels_first};
 ///
 /// # Examples
 /// ```
-/// use datasets::pairs::{Candidate, Fresh, Modality, Pair, PairFolder, PairWriter};
+/// use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairFolder, PairWriter};
 ///
 /// let parent = tempfile::tempdir()?;
 /// let path = parent.path().join("pairs");
-/// let side = |text| Candidate { refined: None, made: Fresh::Response(text), seed: 7, log_probs: None };
+/// let side = |text| GeneratedResult { refined: None, made: NewResult::Response(text), seed: 7, log_probs: None };
 /// let mut writer = PairWriter::create(&path, Modality::Token, serde_json::Map::new(), None)?;
-/// writer.push(&Pair { request: "a pet".to_owned(), a: side("a dog"), b: side("a cat") })?;
+/// writer.push(&GeneratedPair { request: "a pet".to_owned(), a: side("a dog"), b: side("a cat") })?;
 /// let id = writer.finish()?;
 /// assert_eq!(PairFolder::open(&path)?.id(), id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

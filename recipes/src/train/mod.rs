@@ -32,10 +32,10 @@ pub fn train(call: Call<'_>, resume: Option<&Path>) -> Result<Trained, Failure> 
     train_judged(call, resume, PROMPTS)
 }
 
-/// As [`train`], with another number of test prompts for the oracle of an embedded problem; 0 does without it.
+/// As [`train`](train()), with another number of test prompts for the oracle of an embedded problem; 0 does without it.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`](train()).
 pub fn train_judged(mut call: Call<'_>, resume: Option<&Path>, prompts: u64) -> Result<Trained, Failure> {
     if let Some(path) = resume {
         load_resumed(&mut call.values, path)?;
