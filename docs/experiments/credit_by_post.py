@@ -117,7 +117,7 @@ def table(title, columns, answers, measure, differences=False):
         print(f"| {KINDS[kind]} | {' | '.join(shown(column) for column in found[kind].T)} |")
     if differences:
         for kind in kinds[1:]:
-            print(f"| log-ratio less {KINDS[kind]} | {' | '.join(shown(c) for c in (found['log_ratio'] - found[kind]).T)} |")
+            print(f"| log-ratio minus {KINDS[kind]} | {' | '.join(shown(c) for c in (found['log_ratio'] - found[kind]).T)} |")
 
 
 def main():

@@ -27,7 +27,7 @@ def shoot(page_file, kind, out):
     address = pathlib.Path(page_file).resolve().as_uri()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_page(viewport={"width": 900, "height": 1200}, device_scale_factor=1.25)
+        page = browser.new_page(viewport={"width": 900, "height": 1200}, device_scale_factor=1)
         page.goto(address)
         page.check(f"#c{kind}")
         for half in (0, 1):
