@@ -1,9 +1,10 @@
 //! The invariants of ARCHITECTURE.md, read from the manifests and the source.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+use crate::source_files::{is_of_name, modules_of, product_code, root, sources};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
 const MAY_KNOW: [(&str, &[&str]); 15] = [
@@ -105,10 +106,6 @@ const SOCKETS: [&str; 10] =
 
 /// Those of them that go out and ask.
 const CLIENTS: [&str; 4] = ["reqwest", "ureq", "hf-hub", "curl"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The manifests of the workspace; `--no-deps` needs neither the network nor a registry on disk.
 fn metadata() -> Metadata {
@@ -355,18 +352,6 @@ fn the_modules_of_datasets_form_no_circle() {
     assert!(knows.is_empty(), "these modules know each other in a circle: {knows:?}");
 }
 
-/// The modules of its crate that a file names, which is so many modules deep itself.
-fn modules_of(code: &str, depth: usize) -> BTreeSet<String> {
-    assert!(!code.contains("crate::{"), "a module of the crate is named in a line of its own");
-    assert!(!code.contains(&"super::".repeat(depth)), "the crate's root is called `crate`, not `super`");
-    let named = code.split("crate::").skip(1).filter_map(|rest| rest.split(|c: char| !is_of_name(c)).next());
-    named.filter(|name| *name != "ModelError").map(str::to_owned).collect()
-}
-
-fn is_of_name(c: char) -> bool {
-    c == '_' || c.is_alphanumeric()
-}
-
 /// Asserts that no banned word is in a crate's source, comments and tests apart.
 fn check_source(name: &str, banned: &[&str]) {
     let folder = if name == "hybrid-dpo" { root().to_owned() } else { root().join(name) };
@@ -378,33 +363,4 @@ fn check_source(name: &str, banned: &[&str]) {
             }
         }
     }
-}
-
-/// Rust files of a crate's `src`, without those that hold only tests.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![folder.join("src")]);
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
-            {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
-
-/// A file without its comments and its unit tests, which stand last; line numbers stay.
-fn product_code(text: &str) -> String {
-    let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
-    let without_comment = |line: &str| match line.find("//") {
-        // `//` after a colon is an address in a string.
-        Some(at) if !line[..at].ends_with(':') => line[..at].to_owned(),
-        _ => line.to_owned(),
-    };
-    text[..end].lines().map(without_comment).collect::<Vec<String>>().join("\n")
 }

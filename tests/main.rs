@@ -10,6 +10,7 @@ mod micro_batches;
 mod objectives_golden;
 mod rewards;
 mod search;
+mod source_files;
 mod video;
 
 use std::collections::BTreeSet;

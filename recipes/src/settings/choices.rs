@@ -353,7 +353,7 @@ choices! {
 }
 
 /// The words of the kinds of decision problems.
-const MODALITIES: &[&str] = &["token", "diffusion", "hybrid"];
+pub(super) const MODALITIES: &[&str] = &["token", "diffusion", "hybrid"];
 
 impl Setting for Modality {
     const KIND: Kind = Kind::Choice(MODALITIES);
@@ -374,7 +374,7 @@ impl Setting for Modality {
 }
 
 /// The words of [`Decay`].
-const DECAYS: &[&str] = &["constant", "linear", "cosine"];
+pub(super) const DECAYS: &[&str] = &["constant", "linear", "cosine"];
 
 /// The learning-rate schedule after the warm-up, an enum of `train`.
 impl Setting for Decay {
@@ -391,26 +391,5 @@ impl Setting for Decay {
 
     fn from_value(value: &Value) -> Option<Self> {
         value.clone().try_into().ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modalities_have_their_names() {
-        assert_eq!(Modality::ALL.map(Modality::name)[..], *MODALITIES);
-    }
-
-    #[test]
-    fn decays_have_their_words() {
-        let words = [Decay::Constant, Decay::Linear, Decay::Cosine].map(|decay| decay.to_value().unwrap());
-        assert_eq!(words.each_ref().map(|word| word.as_str().unwrap())[..], *DECAYS);
-        assert_eq!(
-            words.map(|word| Decay::from_value(&word).unwrap()),
-            [Decay::Constant, Decay::Linear, Decay::Cosine]
-        );
-        assert!(Decay::from_value(&Value::String("none".to_owned())).is_none());
     }
 }

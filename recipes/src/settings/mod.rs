@@ -3,6 +3,8 @@
 //! [`Settings`] is made of sections, as config files are. One definition of each section gives its struct, its defaults,
 //! what config files may say, and the list of [`Field`]s from which a command line makes flags and help.
 
+#[cfg(test)]
+mod choice_tests;
 mod choices;
 mod credit;
 mod data;
