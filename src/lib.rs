@@ -18,7 +18,7 @@
 //!
 //! # Where to begin
 //! - **A job as the command line does it, from a program**: [`recipes::train`], [`recipes::score`], [`recipes::sample`] and
-//!   [`recipes::judge`] take [`recipes::settings::Settings`] and return values.
+//!   [`recipes::judge`] take settings such as [`recipes::settings::TokenTraining`] and return values.
 //! - **A model and data of your own**: [`train::Training`] takes a problem, a source of examples and a loss. The examples
 //!   `02_language_model`, `03_denoiser` and `04_refiner_and_generator` are such programs.
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).

@@ -1,5 +1,5 @@
 //! The source of the workspace, for tests that search it.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,4 +46,69 @@ pub(crate) fn product_code(text: &str) -> String {
         _ => line.to_owned(),
     };
     text[..end].lines().map(without_comment).collect::<Vec<String>>().join("\n")
+}
+
+/// The modules of a crate, each with the other ones that it knows: by `crate::name`, or by a name that the crate's root takes
+/// from them.
+pub(crate) fn module_graph(crate_folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let root = product_code(&fs::read_to_string(crate_folder.join("src/lib.rs")).unwrap());
+    let files: Vec<PathBuf> = sources(crate_folder).into_iter().filter(|path| !path.ends_with("src/lib.rs")).collect();
+    let place = |path: &Path| path.strip_prefix(crate_folder.join("src")).unwrap().with_extension("");
+    let module = |path: &Path| place(path).iter().next().unwrap().to_str().unwrap().to_owned();
+    let mut knows: BTreeMap<String, BTreeSet<String>> =
+        files.iter().map(|path| (module(path), BTreeSet::new())).collect();
+    let owners = owners(&root);
+    for path in &files {
+        let code = product_code(&fs::read_to_string(path).unwrap());
+        let is_top = place(path).iter().filter(|part| *part != "mod").count() == 1;
+        let climbs = code.lines().any(|line| line.starts_with("use super::"));
+        assert!(!(is_top && climbs), "{}: the crate's root is called `crate`, not `super`", path.display());
+        let name = module(path);
+        for known in named_after_crate(&code) {
+            let known = owners.get(&known).unwrap_or(&known).clone();
+            if known != name && knows.contains_key(&known) {
+                knows.get_mut(&name).unwrap().insert(known);
+            }
+        }
+    }
+    knows
+}
+
+/// The names that a crate's root re-exports, each with its module.
+fn owners(root: &str) -> BTreeMap<String, String> {
+    let mut owners = BTreeMap::new();
+    for statement in root.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()) {
+        let path = statement.trim_start_matches("self::");
+        let Some((module, names)) = path.split_once("::") else { continue };
+        let names = names.split(|c: char| !is_of_name(c)).filter(|name| !name.is_empty());
+        owners.extend(names.map(|name| (name.to_owned(), module.to_owned())));
+    }
+    owners
+}
+
+/// The first names after `crate::`, also within braces.
+fn named_after_crate(code: &str) -> BTreeSet<String> {
+    let first = |path: &str| path.trim().split(|c: char| !is_of_name(c)).next().unwrap_or_default().to_owned();
+    let mut found = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(first(rest));
+            continue;
+        };
+        let (mut depth, mut begins) = (0, true);
+        for (at, c) in group.char_indices() {
+            if begins && is_of_name(c) {
+                found.insert(first(&group[at..]));
+                begins = false;
+            }
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' => begins = depth == 0,
+                _ => {}
+            }
+        }
+    }
+    found
 }

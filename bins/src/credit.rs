@@ -15,7 +15,7 @@ const END: &str = "<end>";
 pub(crate) fn credit(asked: &Invocation) -> Result<ExitCode, Failure> {
     let shown = asked.values.credit.show();
     let has_colours = console::has_colours();
-    let text = match recipes::credit(&asked.call())? {
+    let text = match recipes::credit(asked.call())? {
         Credit::Text(credit) => report(&credit, shown, has_colours),
         Credit::Image(credit) => pictures(&credit, shown),
         Credit::Pairs(credit) => pairs(&credit, shown, has_colours),

@@ -25,15 +25,15 @@ pub(crate) fn label(call: &Invocation) -> Result<ExitCode, Failure> {
         LabelError::TokenDemanded { .. } => Failure::usage(format!("{error}: --token TOKEN")),
         LabelError::TokenTooShort { .. } => Failure::usage(format!("--token: {error}")),
         LabelError::Name { .. } => Failure::usage(format!("--labeller: {error}")),
-        other => Failure::from(other),
+        other => Failure::of(&other),
     })?;
     let (stop, stopped) = label::stop();
-    ctrlc::set_handler(move || stop.now())?;
+    ctrlc::set_handler(move || stop.now()).map_err(|error| Failure::of(&error))?;
     // Browsers do not send the fragment after `#` to the server.
     let secret = token.map(|token| format!("#token={}", percent_encoded(&token))).unwrap_or_default();
     call.console.info(&format!("{n} pairs to compare; ctrl-C ends this, and nothing is lost"));
     console::result(&format!("http://{}/{secret}", server.address()));
-    summarise(call, &server.run(stopped)?, n);
+    summarise(call, &server.run(stopped).map_err(|error| Failure::of(&error))?, n);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@
 mod console;
 mod credit;
 mod label;
+mod progress;
 mod report;
 mod reproduce;
 mod stop;
@@ -23,7 +24,7 @@ use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, REPRODUCE, SAMP
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure, TrainingStatus};
 
-use crate::console::Console;
+use crate::progress::Console;
 
 /// Runs the command line `arguments`, program name first, and returns the exit code: 0 done, 1 failed, 2 wrong usage,
 /// 130 interrupted after a checkpoint.
@@ -74,13 +75,13 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("sample", sub)) => sample(&asked(sub, SAMPLE)?),
         Some(("search", sub)) => search(&asked(sub, SEARCH)?),
         Some(("inspect", sub)) => {
-            let text = recipes::inspect(&asked(sub, INSPECT)?.call(), sub.get_one::<PathBuf>("path").cloned())?;
-            console::result(&console::with_flags(&text));
+            let about = recipes::inspect(asked(sub, INSPECT)?.call(), sub.get_one::<PathBuf>("path").cloned())?;
+            console::result(&console::with_flags(&about.to_string()));
             Ok(ExitCode::SUCCESS)
         }
         Some(("judge", sub)) => {
             let call = asked(sub, JUDGE)?;
-            let counts = recipes::judge(&call.call())?;
+            let counts = recipes::judge(call.call())?;
             console::result(&format!("{}: {counts}", call.values.label.pairs().unwrap_or_default()));
             Ok(ExitCode::SUCCESS)
         }

@@ -29,7 +29,7 @@ pub(crate) fn command() -> Command {
 /// Writes the page and prints where it is.
 pub(crate) fn report(asked: &Invocation, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let runs: Vec<PathBuf> = matches.get_many("runs").into_iter().flatten().cloned().collect();
-    let page = recipes::report(&asked.call(), &runs)?;
+    let page = recipes::report(asked.call(), &runs)?;
     console::result(&page.display().to_string());
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ pub(crate) static WANTED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn listen(answer: &'static str) -> Result<(), Failure> {
     static LISTENING: AtomicBool = AtomicBool::new(false);
     if !LISTENING.swap(true, Ordering::Relaxed) {
-        ctrlc::set_handler(move || hear(answer))?;
+        ctrlc::set_handler(move || hear(answer)).map_err(|error| Failure::of(&error))?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@
 //! ```
 
 mod kernels;
+mod layout;
 pub mod ops;
 
 pub mod checkpoint;

@@ -71,6 +71,7 @@ pub mod diffusion;
 mod enumerable;
 mod episode;
 mod error;
+mod explored;
 pub mod finite;
 pub mod hybrid;
 pub mod laws;
@@ -78,9 +79,10 @@ pub mod soft_q;
 mod steps;
 pub mod token;
 
-pub use enumerable::{Enumerable, Explored, all_episodes, explore};
+pub use enumerable::{Enumerable, all_episodes};
 pub use episode::{Episode, EpisodeOf, Piece, weights};
 pub use error::MdpError;
+pub use explored::{Explored, explore};
 pub use finite::{Finite, FiniteState, Table};
 pub use steps::{Channels, Steps};
 

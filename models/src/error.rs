@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use policies::PolicyError;
+
 /// An error of loading, saving or running a model.
 ///
 /// Every variant carries the facts needed to act: the file, the tensor or setting, the expected and the actual value.
@@ -92,7 +94,7 @@ pub enum ModelError {
     },
     /// A policy's number is not finite.
     #[error("{0}")]
-    Policy(#[from] policies::PolicyError),
+    Policy(#[source] PolicyError),
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensors(#[from] candle_core::Error),
@@ -106,30 +108,35 @@ impl From<engine::EngineError> for ModelError {
     fn from(error: engine::EngineError) -> Self {
         match error {
             engine::EngineError::NonFiniteGradient { .. } => {
-                Self::Policy(policies::PolicyError::GradientNotFinite { reason: error.to_string() })
+                Self::Policy(PolicyError::GradientNotFinite { reason: error.to_string() })
             }
             other => Self::Engine(other),
         }
     }
 }
 
-impl ModelError {
-    /// Recovers a model error that was raised as a policy error.
-    pub(crate) fn of_policy(error: policies::BoxError) -> Self {
-        let error = match error.downcast::<Self>() {
-            Ok(own) => return *own,
-            Err(error) => error,
-        };
-        match error.downcast::<policies::PolicyError>() {
-            Ok(error) => Self::Policy(*error),
-            Err(error) => Self::Argument {
-                what: "a policy in the act".into(),
-                expected: "no error".into(),
-                got: error.to_string(),
-            },
+/// A model error inside a policy error stays what it is: interrupted, a number that is not finite, or another.
+impl From<ModelError> for PolicyError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Policy(error) => error,
+            ModelError::Interrupted => Self::Interrupted,
+            other => Self::other(other),
         }
     }
+}
 
+/// A request to stop is a model's own variant.
+impl From<PolicyError> for ModelError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Interrupted => Self::Interrupted,
+            other => Self::Policy(other),
+        }
+    }
+}
+
+impl ModelError {
     /// Wraps an I/O error with its path.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
@@ -137,7 +144,7 @@ impl ModelError {
 
     /// Reports a non-finite number of a policy.
     pub fn not_finite(what: impl Into<String>, episode: usize, step: usize, value: f64) -> Self {
-        Self::Policy(policies::PolicyError::NotFinite { what: what.into(), episode, step, value })
+        Self::Policy(PolicyError::NotFinite { what: what.into(), episode, step, value })
     }
 
     /// Reports a damaged or unreadable file.
@@ -161,5 +168,24 @@ impl ModelError {
         // serde_json ends its message with the position, which is already in ours.
         let reason = reason.split(" at line ").next().unwrap_or(&reason).to_owned();
         Self::Json { path: path.as_ref().to_path_buf(), line: error.line(), column: error.column(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_reports_stays_what_it_is() {
+        let diverged = PolicyError::from(ModelError::not_finite("log-probability", 1, 2, f64::NAN));
+        assert!(diverged.is_divergence());
+        assert!(PolicyError::from(ModelError::from(diverged)).is_divergence());
+        let gradient = engine::EngineError::NonFiniteGradient { name: "w".into() };
+        assert!(PolicyError::from(ModelError::from(gradient)).is_divergence());
+        assert!(matches!(PolicyError::from(ModelError::Interrupted), PolicyError::Interrupted));
+        assert!(matches!(ModelError::from(PolicyError::Interrupted), ModelError::Interrupted));
+        let other = PolicyError::from(ModelError::config("hidden_size", "is missing"));
+        assert!(matches!(other, PolicyError::Other(_)) && !other.is_divergence());
+        assert_eq!(other.to_string(), "setting `hidden_size`: is missing");
     }
 }

@@ -2,8 +2,7 @@
 
 use mdp::{Episode, EpisodeOf, Mdp, Rng};
 
-use crate::PolicyError;
-use crate::policy::{BoxError, Policy, Proposal};
+use crate::{PolicyError, Proposal};
 
 /// A batch of states from which a policy acts, one row per state.
 ///
@@ -22,24 +21,24 @@ pub trait Cursor<M: Mdp> {
     /// The state of each row.
     fn states(&self) -> &[M::State];
 
-    /// Returns up to `k` candidate actions for each row, as [`Policy::propose`] does; a continuous policy draws from
+    /// Returns up to `k` candidate actions for each row, as [`Policy::propose`](crate::Policy::propose) does; a continuous policy draws from
     /// the row's generator.
     ///
     /// # Errors
     /// The number of generators differs from the number of rows; an error of the policy.
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError>;
 
     /// Draws one action for each row, from the row's generator.
     ///
     /// # Errors
     /// The number of generators differs from the number of rows; an error of the policy.
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError>;
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, PolicyError>;
 
     /// log pi(a|s) of one action per row, in nats.
     ///
     /// # Errors
     /// The number of actions differs from the number of rows; an error of the policy.
-    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError>;
+    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, PolicyError>;
 
     /// log pi(a|s) of several actions of each row, in nats, in their order.
     ///
@@ -51,7 +50,7 @@ pub trait Cursor<M: Mdp> {
     ///
     /// # Errors
     /// Not as many lists as rows, or an empty one; what the policy refuses.
-    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, BoxError> {
+    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, PolicyError> {
         one_each("lists of actions", self.states().len(), candidates.len())?;
         let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
         let mut lists: Vec<Vec<f64>> = candidates.iter().map(|list| Vec::with_capacity(list.len())).collect();
@@ -73,7 +72,7 @@ pub trait Cursor<M: Mdp> {
     ///
     /// # Errors
     /// The number of actions differs from the number of rows; an error of the policy.
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError>;
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError>;
 
     /// Replaces row i by the old row `rows[i]`: a row that is not named is dropped, one named twice branches.
     ///
@@ -85,94 +84,7 @@ pub trait Cursor<M: Mdp> {
     ///
     /// # Errors
     /// An error of the policy.
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError>;
-}
-
-/// The cursor of a policy without a cache: it calls [`Policy::propose`], [`Policy::sample`] and [`Policy::score`] on
-/// its states.
-pub struct Replay<'a, M: Mdp, P: ?Sized> {
-    policy: &'a P,
-    mdp: &'a M,
-    states: Vec<M::State>,
-}
-
-impl<'a, M: Mdp, P: ?Sized> Replay<'a, M, P> {
-    /// Opens a cursor at states.
-    pub fn new(policy: &'a P, mdp: &'a M, states: &[M::State]) -> Self {
-        Self { policy, mdp, states: states.to_vec() }
-    }
-}
-
-impl<M: Mdp, P: ?Sized> std::fmt::Debug for Replay<'_, M, P> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replay").field("states", &self.states.len()).finish_non_exhaustive()
-    }
-}
-
-impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
-    fn states(&self) -> &[M::State] {
-        &self.states
-    }
-
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
-        one_each("generators", self.states.len(), rngs.len())?;
-        let rows = self.states.iter().zip(rngs);
-        let lists =
-            rows.map(|(state, rng)| only(self.policy.propose(self.mdp, std::slice::from_ref(state), k, rng)?));
-        lists.collect()
-    }
-
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError> {
-        one_each("generators", self.states.len(), rngs.len())?;
-        let rows = self.states.iter().zip(rngs);
-        rows.map(|(state, rng)| only(self.policy.sample(self.mdp, std::slice::from_ref(state), rng)?)).collect()
-    }
-
-    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError> {
-        one_each("actions", self.states.len(), actions.len())?;
-        let decision = |(state, action): (&M::State, &M::Action)| Episode::whole(state.clone(), vec![action.clone()]);
-        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(actions).map(decision).collect();
-        Ok(self.policy.score(self.mdp, &decisions)?.log_probs.values().to_vec())
-    }
-
-    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, BoxError> {
-        one_each("lists of actions", self.states.len(), candidates.len())?;
-        let decision = |state: &M::State, action: &M::Action| Episode::whole(state.clone(), vec![action.clone()]);
-        let of_row = |(state, list)| (list as &Vec<_>).iter().map(move |action| decision(state, action));
-        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(candidates).flat_map(of_row).collect();
-        let scores = self.policy.score(self.mdp, &decisions)?.log_probs;
-        one_each("scores of decisions", decisions.len(), scores.values().len())?;
-        let mut left = scores.values();
-        let list = |list: &Vec<M::Action>| {
-            let (own, others) = left.split_at(list.len());
-            left = others;
-            own.to_vec()
-        };
-        Ok(candidates.iter().map(list).collect())
-    }
-
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {
-        one_each("actions", self.states.len(), actions.len())?;
-        for (state, action) in self.states.iter_mut().zip(actions) {
-            *state = self.mdp.step(state, action);
-        }
-        Ok(())
-    }
-
-    fn select(&mut self, rows: &[usize]) {
-        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
-    }
-
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError> {
-        self.states.extend_from_slice(states);
-        Ok(())
-    }
-}
-
-/// The only element of a list.
-fn only<T>(answers: Vec<T>) -> Result<T, BoxError> {
-    let (n, answer) = (answers.len(), answers.into_iter().next());
-    answer.filter(|_| n == 1).ok_or_else(|| wrong_count("answers to one state", 1, n).into())
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError>;
 }
 
 /// Checks that there is one item per row.
@@ -183,7 +95,7 @@ pub fn one_each(what: &str, rows: usize, got: usize) -> Result<(), PolicyError> 
     if rows == got { Ok(()) } else { Err(wrong_count(what, rows, got)) }
 }
 
-fn wrong_count(what: &str, expected: usize, got: usize) -> PolicyError {
+pub(crate) fn wrong_count(what: &str, expected: usize, got: usize) -> PolicyError {
     PolicyError::Argument { what: what.to_owned(), expected: expected.to_string(), got: got.to_string() }
 }
 
@@ -218,8 +130,8 @@ pub fn act<'c, M: Mdp>(
     mut cursor: Box<dyn Cursor<M> + 'c>,
     longest: &[usize],
     rngs: &mut [Rng],
-    watch: &mut dyn FnMut(Taking<'_, 'c, M>) -> Result<(), BoxError>,
-) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+    watch: &mut dyn FnMut(Taking<'_, 'c, M>) -> Result<(), PolicyError>,
+) -> Result<Vec<EpisodeOf<M>>, PolicyError> {
     let starts = cursor.states().to_vec();
     one_each("generators", starts.len(), rngs.len())?;
     one_each("lengths", starts.len(), longest.len())?;
@@ -241,8 +153,7 @@ pub fn act<'c, M: Mdp>(
                 what: "an action that a policy drew".to_owned(),
                 expected: "one that the problem allows".to_owned(),
                 got: "one that it does not".to_owned(),
-            }
-            .into());
+            });
         }
         watch(Taking { step, cursor: cursor.as_mut(), episodes: &live, actions: &drawn })?;
         cursor.advance(&drawn)?;

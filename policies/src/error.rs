@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+/// Any error, boxed: of data, of a hand-off, of a policy of your own.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// An error of a policy.
 ///
-/// Your own policy returns [`PolicyError::NotFinite`] or [`PolicyError::GradientNotFinite`] when it diverges, directly
-/// or as the source of its own error type; the training loop then stops the run as diverged.
+/// Your own policy returns [`PolicyError::NotFinite`] or [`PolicyError::GradientNotFinite`] when it diverges; the training
+/// loop then stops the run as diverged. Any other error is [`PolicyError::Other`]: `?` converts texts and boxed errors to
+/// it, [`PolicyError::other`] an error type of your own, or a `From` that you write for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -54,6 +58,12 @@ pub enum PolicyError {
         /// The gradient, described in a sentence.
         reason: String,
     },
+    /// The caller requested a stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Any other error.
+    #[error(transparent)]
+    Other(BoxError),
 }
 
 impl PolicyError {
@@ -67,9 +77,34 @@ impl PolicyError {
         Self::Format { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Whether an error, or one of its sources, reports non-finite numbers of a policy.
-    pub fn is_divergence(error: &(dyn std::error::Error + 'static)) -> bool {
-        let mut chain = std::iter::successors(Some(error), |error| error.source());
-        chain.any(|error| matches!(error.downcast_ref(), Some(Self::NotFinite { .. } | Self::GradientNotFinite { .. })))
+    /// Wraps any other error.
+    pub fn other(error: impl Into<BoxError>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// Whether the policy's numbers are no longer finite.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Self::NotFinite { .. } | Self::GradientNotFinite { .. } => true,
+            Self::Io { .. } | Self::Format { .. } | Self::Argument { .. } | Self::Interrupted | Self::Other(_) => false,
+        }
+    }
+}
+
+impl From<BoxError> for PolicyError {
+    fn from(error: BoxError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<String> for PolicyError {
+    fn from(reason: String) -> Self {
+        Self::other(reason)
+    }
+}
+
+impl From<&str> for PolicyError {
+    fn from(reason: &str) -> Self {
+        Self::other(reason)
     }
 }

@@ -1,36 +1,15 @@
 use std::any::Any;
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
 use mdp::chance::fork;
-use mdp::{Channels, EpisodeOf, Mdp, Rng};
+use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
 
-use crate::cursor::{Cursor, Replay, act};
-
-/// The error of any policy. Each policy has its own type; callers only report it.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::cursor::{Cursor, act, one_each, wrong_count};
+use crate::{PolicyError, Proposal};
 
 /// A visitor that reads, and may change, a gradient: the parameter's name and its values.
-pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), BoxError> + 'v;
-
-/// A candidate action.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proposal<A> {
-    /// The action.
-    pub action: A,
-    /// log pi(a|s), in nats.
-    pub log_prob: f64,
-    /// Probability of making this proposal: pi(a|s) for the exact top k of a finite policy, 1/k for k draws.
-    pub prior: f64,
-}
-
-impl<A> Proposal<A> {
-    /// Converts the action.
-    pub fn map<B>(self, action: impl FnOnce(A) -> B) -> Proposal<B> {
-        Proposal { action: action(self.action), log_prob: self.log_prob, prior: self.prior }
-    }
-}
+pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), PolicyError> + 'v;
 
 /// A model of a problem's decisions: it scores episodes, proposes actions and samples.
 ///
@@ -46,20 +25,20 @@ pub trait Policy<M: Mdp> {
         states: &[M::State],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError>;
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError>;
 
     /// Draws one action for each state.
-    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError>;
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, PolicyError>;
 
     /// Scores every decision; keeps nothing for a backward pass.
-    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError>;
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError>;
 
     /// Opens a cursor at states, to act step by step. Override it where later steps can reuse earlier ones, as a
     /// language model reuses keys and values.
     ///
     /// # Errors
     /// States that the policy can't act in.
-    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
+    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, PolicyError> {
         Ok(Box::new(Replay::new(self, mdp, states)))
     }
 
@@ -67,7 +46,7 @@ pub trait Policy<M: Mdp> {
     ///
     /// # Errors
     /// The weights can't be read.
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         Ok(None)
     }
 
@@ -78,11 +57,98 @@ pub trait Policy<M: Mdp> {
     }
 
     /// Samples an episode from each state to its end, each with a generator seeded from `rng`.
-    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, PolicyError> {
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
         let longest = vec![usize::MAX; starts.len()];
         act(mdp, self.cursor(mdp, starts)?, &longest, &mut rngs, &mut |_| Ok(()))
     }
+}
+
+/// The cursor of a policy without a cache: it calls [`Policy::propose`], [`Policy::sample`] and [`Policy::score`] on
+/// its states.
+pub struct Replay<'a, M: Mdp, P: ?Sized> {
+    policy: &'a P,
+    mdp: &'a M,
+    states: Vec<M::State>,
+}
+
+impl<'a, M: Mdp, P: ?Sized> Replay<'a, M, P> {
+    /// Opens a cursor at states.
+    pub fn new(policy: &'a P, mdp: &'a M, states: &[M::State]) -> Self {
+        Self { policy, mdp, states: states.to_vec() }
+    }
+}
+
+impl<M: Mdp, P: ?Sized> std::fmt::Debug for Replay<'_, M, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("states", &self.states.len()).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
+    fn states(&self) -> &[M::State] {
+        &self.states
+    }
+
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError> {
+        one_each("generators", self.states.len(), rngs.len())?;
+        let rows = self.states.iter().zip(rngs);
+        let lists =
+            rows.map(|(state, rng)| only(self.policy.propose(self.mdp, std::slice::from_ref(state), k, rng)?));
+        lists.collect()
+    }
+
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, PolicyError> {
+        one_each("generators", self.states.len(), rngs.len())?;
+        let rows = self.states.iter().zip(rngs);
+        rows.map(|(state, rng)| only(self.policy.sample(self.mdp, std::slice::from_ref(state), rng)?)).collect()
+    }
+
+    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, PolicyError> {
+        one_each("actions", self.states.len(), actions.len())?;
+        let decision = |(state, action): (&M::State, &M::Action)| Episode::whole(state.clone(), vec![action.clone()]);
+        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(actions).map(decision).collect();
+        Ok(self.policy.score(self.mdp, &decisions)?.log_probs.values().to_vec())
+    }
+
+    fn log_probs_of(&mut self, candidates: &[Vec<M::Action>]) -> Result<Vec<Vec<f64>>, PolicyError> {
+        one_each("lists of actions", self.states.len(), candidates.len())?;
+        let decision = |state: &M::State, action: &M::Action| Episode::whole(state.clone(), vec![action.clone()]);
+        let of_row = |(state, list)| (list as &Vec<_>).iter().map(move |action| decision(state, action));
+        let decisions: Vec<EpisodeOf<M>> = self.states.iter().zip(candidates).flat_map(of_row).collect();
+        let scores = self.policy.score(self.mdp, &decisions)?.log_probs;
+        one_each("scores of decisions", decisions.len(), scores.values().len())?;
+        let mut left = scores.values();
+        let list = |list: &Vec<M::Action>| {
+            let (own, others) = left.split_at(list.len());
+            left = others;
+            own.to_vec()
+        };
+        Ok(candidates.iter().map(list).collect())
+    }
+
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError> {
+        one_each("actions", self.states.len(), actions.len())?;
+        for (state, action) in self.states.iter_mut().zip(actions) {
+            *state = self.mdp.step(state, action);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
+    }
+
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError> {
+        self.states.extend_from_slice(states);
+        Ok(())
+    }
+}
+
+/// The only element of a list.
+fn only<T>(answers: Vec<T>) -> Result<T, PolicyError> {
+    let (n, answer) = (answers.len(), answers.into_iter().next());
+    answer.filter(|_| n == 1).ok_or_else(|| wrong_count("answers to one state", 1, n))
 }
 
 /// A shared policy is the policy.
@@ -93,23 +159,23 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
         states: &[M::State],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError> {
         self.as_ref().propose(mdp, states, k, rng)
     }
 
-    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError> {
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, PolicyError> {
         self.as_ref().sample(mdp, states, rng)
     }
 
-    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError> {
         self.as_ref().score(mdp, episodes)
     }
 
-    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
+    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, PolicyError> {
         self.as_ref().cursor(mdp, states)
     }
 
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         self.as_ref().identity()
     }
 
@@ -117,7 +183,7 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Policy<M> for Arc<P> {
         self.as_ref().as_any()
     }
 
-    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, BoxError> {
+    fn rollout(&self, mdp: &M, starts: &[M::State], rng: &mut Rng) -> Result<Vec<EpisodeOf<M>>, PolicyError> {
         self.as_ref().rollout(mdp, starts, rng)
     }
 }
@@ -132,17 +198,17 @@ pub trait Learner<M: Mdp>: Policy<M> {
     type Tape;
 
     /// Scores every decision and keeps a tape for the backward pass.
-    fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), BoxError>;
+    fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), PolicyError>;
 
     /// Backpropagates slopes and adds to the gradient.
-    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError>;
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), PolicyError>;
 
     /// Provides the divergence channel, KL(reference || policy) in every state, for objectives that need it; trainers
     /// call it before the first step. A reference that the learner already has stays.
     ///
     /// # Errors
     /// The policy has no such channel (the default), or can't compute it with this reference.
-    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), BoxError> {
+    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), PolicyError> {
         Err("the objective needs the divergence from the reference, and this policy has no such channel".into())
     }
 
@@ -150,18 +216,18 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// Data-parallel learners sum their gradients this way.
     ///
     /// Every trainable parameter is visited, always in the same order; one without a gradient has zeros.
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError>;
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError>;
 
     /// The norm of the gradient accumulated since the last update.
-    fn gradient_norm(&self) -> Result<f64, BoxError>;
+    fn gradient_norm(&self) -> Result<f64, PolicyError>;
 
     /// The gradient norms of the parts of a composite policy, by name; empty for others.
-    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
+    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, PolicyError> {
         Ok(Vec::new())
     }
 
     /// Multiplies the accumulated gradient.
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), PolicyError> {
         self.visit_gradients(&mut |_, slopes| {
             for slope in slopes.iter_mut() {
                 *slope *= factor;
@@ -172,20 +238,20 @@ pub trait Learner<M: Mdp>: Policy<M> {
 
     /// Clips the gradient to `max_gradient_norm`, takes one optimiser step of size `rate` and clears the gradient.
     /// Returns the norm before clipping. If the norm is not finite, no weight changes.
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError>;
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError>;
 }
 
 /// A learner whose training can be stopped and resumed.
 pub trait Persist {
     /// Writes the state for an exact resume (weights, optimiser state) into an existing folder.
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError>;
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError>;
 
     /// Restores that state.
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError>;
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError>;
 
     /// Writes the policy in its ecosystem's format (a Hugging Face folder, a PEFT adapter) into an existing folder.
-    fn export(&self, folder: &Path) -> Result<(), BoxError>;
+    fn export(&self, folder: &Path) -> Result<(), PolicyError>;
 
     /// A fingerprint of the weights, for cache keys.
-    fn fingerprint(&self) -> Result<String, BoxError>;
+    fn fingerprint(&self) -> Result<String, PolicyError>;
 }

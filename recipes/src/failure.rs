@@ -1,65 +1,56 @@
 use std::error::Error;
 use std::fmt;
 
+use ::search::SearchError;
 use models::ModelError;
+use policies::{BoxError, PolicyError};
 
 /// The error of every verb.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    kind: Kind,
-    message: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Failed,
-    Usage,
+pub enum Failure {
+    /// The work failed.
+    Failed(String),
+    /// Wrong usage: the settings are invalid.
+    Usage(String),
+    /// The work was interrupted, which is no error.
     Interrupted,
 }
 
 impl Failure {
     /// The work failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, message: message.into() }
+        Self::Failed(message.into())
     }
 
     /// Wrong usage: the settings are invalid.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into() }
+        Self::Usage(message.into())
     }
 
     /// Whether it is an interrupt rather than an error.
     pub fn is_interrupt(&self) -> bool {
-        self.kind == Kind::Interrupted
+        matches!(self, Self::Interrupted)
     }
 
     /// Whether the settings are invalid.
     pub fn is_usage(&self) -> bool {
-        self.kind == Kind::Usage
+        matches!(self, Self::Usage(_))
     }
 
     /// The same failure with a prefix that names its place.
     #[must_use]
     pub fn within(self, place: &str) -> Self {
-        Self { message: format!("{place}: {}", self.message), ..self }
+        match self {
+            Self::Failed(message) => Self::Failed(format!("{place}: {message}")),
+            Self::Usage(message) => Self::Usage(format!("{place}: {message}")),
+            Self::Interrupted => Self::Interrupted,
+        }
     }
-}
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-/// Converts any error; causes that its text does not mention are appended.
-impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let error = error.into();
+    /// Reports any error; causes that its text does not mention are appended.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
-        if let Some(ModelError::Interrupted) = error.downcast_ref() {
-            return Self { kind: Kind::Interrupted, message };
-        }
         while let Some(cause) = source {
             let text = cause.to_string();
             if !message.contains(&text) {
@@ -67,6 +58,110 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
             }
             source = cause.source();
         }
+        Self::Failed(message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(message) | Self::Usage(message) => f.write_str(message),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+/// Each message is one sentence with its causes.
+macro_rules! failed {
+    ($($Error:ty),+) => {
+        $(
+            impl From<$Error> for Failure {
+                fn from(error: $Error) -> Self {
+                    Self::of(&error)
+                }
+            }
+        )+
+    };
+}
+
+failed!(
+    std::io::Error,
+    serde_json::Error,
+    candle_core::Error,
+    image::ImageError,
+    mdp::MdpError,
+    engine::EngineError,
+    objectives::ObjectiveError,
+    datasets::DatasetError,
+    ::train::TrainError,
+    ::report::Error
+);
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Interrupted => Self::Interrupted,
+            ModelError::Policy(error) => error.into(),
+            other => Self::of(&other),
+        }
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Interrupted => Self::Interrupted,
+            other => Self::of(&other),
+        }
+    }
+}
+
+impl From<SearchError> for Failure {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Policy(error) => error.into(),
+            other => Self::of(&other),
+        }
+    }
+}
+
+impl From<BoxError> for Failure {
+    fn from(error: BoxError) -> Self {
+        Self::of(&*error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(message: &str) -> Self {
         Self::failed(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_stays_one_whoever_reports_it() {
+        let of_model = || ModelError::from(PolicyError::Interrupted);
+        let search = SearchError::Policy(of_model().into());
+        for failure in [Failure::from(of_model()), PolicyError::Interrupted.into(), search.into()] {
+            assert_eq!(failure.within("a place"), Failure::Interrupted);
+        }
+        let other = Failure::from(PolicyError::from("no weights"));
+        assert_eq!(other.within("a place").to_string(), "a place: no weights");
+    }
+
+    #[test]
+    fn causes_are_appended_once() {
+        let cause = std::io::Error::other("the disk is full");
+        let error = ::train::TrainError::Fingerprint { what: "reference", source: cause.into() };
+        assert_eq!(Failure::from(error).to_string(), "no fingerprint of the reference: the disk is full");
     }
 }

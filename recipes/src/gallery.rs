@@ -2,18 +2,18 @@
 use std::path::{Path, PathBuf};
 
 use datasets::images::Pixels;
-use serde_json::Value;
 use train::pictures::{Picture, contact_sheet, save_png};
 use train::write_lines;
 
 use crate::pictures::picture;
+use crate::sampled::Sampled;
 use crate::{Failure, Reporter};
 
 /// A file with a line about each picture, the pictures in a folder beside it, and all of them on one sheet.
 pub(crate) struct Gallery {
     out: PathBuf,
     folder: PathBuf,
-    lines: Vec<Value>,
+    lines: Vec<Sampled>,
     sheet: Vec<Picture>,
 }
 
@@ -30,7 +30,7 @@ impl Gallery {
         &mut self,
         (name, caption): (&str, &str),
         pixels: &Pixels,
-        line: impl FnOnce(PathBuf) -> Value,
+        line: impl FnOnce(PathBuf) -> Sampled,
     ) -> Result<(), Failure> {
         if let Some(picture) = picture(caption, pixels) {
             save_png(&self.folder.join(name), &picture.pixels)?;
@@ -40,13 +40,13 @@ impl Gallery {
         Ok(())
     }
 
-    /// Writes the sheet and the lines, and says where all is.
-    pub(crate) fn finish(self, reporter: &dyn Reporter) -> Result<(), Failure> {
+    /// Writes the sheet and the lines, says where all is, and returns the lines.
+    pub(crate) fn finish(self, reporter: &dyn Reporter) -> Result<Vec<Sampled>, Failure> {
         let sheet = self.out.with_extension("png");
         save_png(&sheet, &contact_sheet(&self.sheet, 8, 64))?;
         write_lines(&self.out, &self.lines)?;
         let (n, folder) = (self.lines.len(), self.folder.display());
         reporter.info(&format!("{n} pictures in {folder}, together in {}", sheet.display()));
-        Ok(())
+        Ok(self.lines)
     }
 }

@@ -5,19 +5,24 @@
 //! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
 //! [`settings::Settings`].
 //!
-//! Each kind of work has a struct of the sections that it reads, such as [`settings::TokenTraining`].
+//! Each kind of work has a struct of the sections that it reads, such as [`settings::TokenTraining`]. A verb takes its own
+//! kinds only:
+//! ```compile_fail,E0277
+//! recipes::score(recipes::Call::quiet(recipes::settings::TokenTraining::default()))?;
+//! # Ok::<(), recipes::Failure>(())
+//! ```
 //!
 //! # Examples
-//! A language model learns, scores, and answers.
+//! A language model learns, scores, and answers; an oracle judges pairs of its answers.
 //! ```
 //! use recipes::Call;
-//! use recipes::settings::{Data, Model, Run, Sample, TokenSampling, TokenScoring, TokenTraining, Train};
+//! use recipes::settings::{Data, Judging, Label, Model, Run, Sample, TokenSampling, TokenScoring, TokenTraining, Train};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let run = folder.path().join("run").display().to_string();
+//! let path = |name: &str| Some(folder.path().join(name).display().to_string());
 //! // The embedded problem, four steps of it.
 //! let training = TokenTraining {
-//!     run: Run { out: Some(run.clone()), ..Run::default() },
+//!     run: Run { out: path("run"), ..Run::default() },
 //!     data: Data { limit: Some(8), ..Data::default() },
 //!     train: Train { batch_size: 2, eval_examples: 4, n_samples: 1, ..Train::default() },
 //!     ..TokenTraining::default()
@@ -25,20 +30,24 @@
 //! let trained = recipes::train(Call::quiet(training), None)?;
 //! assert_eq!(trained.outcome.unwrap().steps, 4);
 //!
-//! let problem = || Some("builtin:tldr".to_owned());
+//! let problem = Some("builtin:tldr".to_owned());
+//! let model = Model { model: path("run"), ..Model::default() };
 //! let scoring = TokenScoring {
-//!     model: Model { model: Some(run.clone()), reference: problem(), ..Model::default() },
-//!     data: Data { data: problem(), limit: Some(2), ..Data::default() },
+//!     model: Model { reference: problem.clone(), ..model.clone() },
+//!     data: Data { data: problem, limit: Some(2), ..Data::default() },
 //!     ..TokenScoring::default()
 //! };
 //! assert!(recipes::score(Call::quiet(scoring))?[0].margin().is_some());
 //!
-//! let sampling = TokenSampling {
-//!     model: Model { model: Some(run), ..Model::default() },
-//!     sample: Sample { limit: Some(1), ..Sample::default() },
-//!     ..TokenSampling::default()
-//! };
-//! assert!(recipes::sample(Call::quiet(sampling))?[0]["response"].is_string());
+//! let sample = Sample { limit: Some(1), ..Sample::default() };
+//! let sampling = TokenSampling { model, sample, ..TokenSampling::default() };
+//! let answers = recipes::sample(Call::quiet(sampling.clone()))?;
+//! assert!(!answers[0].answer().unwrap().tokens.is_empty());
+//!
+//! let label = Label { pairs: path("pairs"), ..Label::default() };
+//! recipes::sample(Call::quiet(TokenSampling { label: label.clone(), ..sampling }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
+//! assert_eq!(counts.a + counts.b + counts.ties, 1);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 //! The likeliest answer of a beam is searched for.
@@ -52,13 +61,15 @@
 //!     ..TokenSearch::default()
 //! };
 //! let found = recipes::search(Call::quiet(searching))?;
-//! assert!(found[0]["score"].is_f64() && found[0]["rank"] == 1);
+//! assert_eq!(found[0].search.unwrap().rank, 1);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
-//! A denoiser makes pairs of pictures, an oracle judges them, and the denoiser learns from that.
+//! A denoiser makes pairs of pictures, an oracle judges them, and the denoiser learns from that and scores them.
 //! ```
 //! use recipes::Call;
-//! use recipes::settings::{Data, DiffusionSampling, DiffusionTraining, Judging, Label, Model, Run, Sample, Train};
+//! use recipes::settings::{
+//!     Data, DiffusionSampling, DiffusionScoring, DiffusionTraining, Judging, Label, Model, Run, Sample, Train,
+//! };
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = |name: &str| Some(folder.path().join(name).display().to_string());
@@ -70,40 +81,69 @@
 //!     label: label.clone(),
 //!     ..DiffusionSampling::default()
 //! }))?;
-//! let counts = recipes::judge(&Call::quiet(Judging { label, ..Judging::default() }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
 //! assert_eq!(counts.a + counts.b + counts.ties, 8);
 //!
+//! let data = Data { data: path("pairs"), eval_share: 0.0, ..Data::default() };
 //! let training = DiffusionTraining {
 //!     run: Run { out: path("run"), ..Run::default() },
-//!     model,
-//!     data: Data { data: path("pairs"), eval_share: 0.0, ..Data::default() },
+//!     model: model.clone(),
+//!     data: data.clone(),
 //!     train: Train { batch_size: 4, max_steps: Some(1), n_samples: 0, ..Train::default() },
 //!     ..DiffusionTraining::default()
 //! };
 //! assert!(recipes::train(Call::quiet(training), None)?.folder.join("model").is_dir());
+//!
+//! let scoring = DiffusionScoring {
+//!     model: Model { model: path("run"), reference: model.model, ..Model::default() },
+//!     data: Data { limit: Some(1), ..data },
+//!     ..DiffusionScoring::default()
+//! };
+//! assert!(recipes::score(Call::quiet(scoring))?[0].margin().is_some());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
-//! A refiner and a generator learn together.
+//! A refiner and a generator learn together, score pairs, and make pairs that an oracle judges.
 //! ```
 //! use recipes::Call;
-//! use recipes::settings::{Data, Hybrid, HybridTraining, Run, Sample, Train};
+//! use recipes::settings::{
+//!     Data, Hybrid, HybridSampling, HybridScoring, HybridTraining, Judging, Label, Model, Run, Sample, Train,
+//! };
 //!
 //! let folder = tempfile::tempdir()?;
-//! let name = |name: &str| Some(name.to_owned());
+//! let path = |name: &str| Some(folder.path().join(name).display().to_string());
+//! let [refiner, generator] = ["refiner", "generator"].map(|half| Some(format!("builtin:chimera-{half}")));
+//! let data = Data { data: Some("builtin:chimera".to_owned()), limit: Some(4), max_length: 96, ..Data::default() };
+//! let sample = Sample { steps: 2, limit: Some(2), ..Sample::default() };
 //! let training = HybridTraining {
-//!     run: Run { out: Some(folder.path().join("run").display().to_string()), ..Run::default() },
-//!     hybrid: Hybrid {
-//!         refiner: name("builtin:chimera-refiner"),
-//!         generator: name("builtin:chimera-generator"),
-//!         ..Hybrid::default()
-//!     },
-//!     data: Data { data: name("builtin:chimera"), limit: Some(4), max_length: 96, ..Data::default() },
-//!     sample: Sample { steps: 2, ..Sample::default() },
+//!     run: Run { out: path("run"), ..Run::default() },
+//!     hybrid: Hybrid { refiner: refiner.clone(), generator: generator.clone(), ..Hybrid::default() },
+//!     data: data.clone(),
+//!     sample: sample.clone(),
 //!     train: Train { batch_size: 4, eval_examples: 2, n_samples: 0, ..Train::default() },
 //!     ..HybridTraining::default()
 //! };
 //! let trained = recipes::train(Call::quiet(training), None)?;
 //! assert!(trained.outcome.unwrap().metric("rewards/accuracies").is_some());
+//!
+//! let model = Model { model: path("run"), ..Model::default() };
+//! let scoring = HybridScoring {
+//!     model: model.clone(),
+//!     hybrid: Hybrid { refiner_reference: refiner, generator_reference: generator, ..Hybrid::default() },
+//!     data: Data { limit: Some(1), ..data },
+//!     ..HybridScoring::default()
+//! };
+//! assert!(recipes::score(Call::quiet(scoring))?[0].margin().is_some());
+//!
+//! let label = Label { pairs: path("pairs"), ..Label::default() };
+//! recipes::sample(Call::quiet(HybridSampling {
+//!     model,
+//!     data: Data { max_length: 96, ..Data::default() },
+//!     sample: Sample { prompts: Some("builtin:chimera".to_owned()), ..sample },
+//!     label: label.clone(),
+//!     ..HybridSampling::default()
+//! }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
+//! assert_eq!(counts.a + counts.b + counts.ties, 2);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 
@@ -113,6 +153,7 @@ mod denoiser;
 mod draws;
 mod dropout;
 mod embedded;
+mod estimate;
 mod failure;
 mod gallery;
 mod holdout;
@@ -128,50 +169,65 @@ mod pictures;
 mod report;
 mod reporter;
 mod sample;
+mod sampled;
+mod sampling;
 mod score;
 mod search;
 pub mod settings;
 mod summary;
 mod text;
 mod train;
+mod trained;
 mod trajectories;
 
 pub use self::credit::{
-    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, Estimate, HalfRow,
+    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, HalfRow,
     ImageCredit, MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
 };
 pub use self::embedded::JudgedPolicy;
+pub use self::estimate::Estimate;
 pub use self::failure::Failure;
-pub use self::inspect::inspect;
+pub use self::inspect::{DataAudit, Description, inspect};
 pub use self::judge::{JudgeCounts, judge};
 pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
+pub use self::sampled::{RefinedPicture, Sampled, SampledAnswer, SampledPicture, SampledResult, SearchNumbers};
 pub use self::score::{
     AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored,
     Scores, TextScores, score,
 };
 pub use self::search::search;
-pub use self::train::{Suggestion, Trained, TrainingStatus, train, train_judged};
+pub use self::train::{train, train_judged};
+pub use self::trained::{Suggestion, Trained, TrainingStatus};
 
 use settings::Values;
 
 /// Settings, and a reporter of progress.
-pub struct Call<'a> {
+///
+/// The settings are those of a verb's own, such as [`settings::TokenTraining`], or [`Values`] that a command line collected.
+pub struct Call<'a, S = Values> {
     /// The settings.
-    pub values: Values,
+    pub values: S,
     /// The receiver of progress and messages.
     pub reporter: &'a dyn Reporter,
 }
 
-impl Call<'static> {
+impl<S> Call<'static, S> {
     /// A call without reporting.
-    pub fn quiet(settings: impl Into<Values>) -> Self {
-        Self { values: settings.into(), reporter: &QUIET }
+    pub fn quiet(settings: S) -> Self {
+        Self { values: settings, reporter: &QUIET }
     }
 }
 
-impl std::fmt::Debug for Call<'_> {
+impl<'a, S: Into<Values>> Call<'a, S> {
+    /// The same call with its settings as values.
+    fn untyped(self) -> Call<'a> {
+        Call { values: self.values.into(), reporter: self.reporter }
+    }
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Call<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call").field("values", &self.values).finish_non_exhaustive()
     }

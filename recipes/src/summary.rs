@@ -22,7 +22,7 @@ pub(crate) fn oracle_win_rate(
     let prompts = requests.iter().map(|request| tokenizer.encode(request)).collect::<Result<Vec<_>, _>>()?;
     let sampling = GenerationConfig { eos: tokenizer.eos.clone(), max_new: 96, ..GenerationConfig::default() };
     let most = policy.config().max_positions;
-    let draw = |model: &CausalLm, seed| crate::sample::draw(model, tokenizer, &prompts, &sampling, most, seed);
+    let draw = |model: &CausalLm, seed| crate::sampling::draw(model, tokenizer, &prompts, &sampling, most, seed);
     // The reference's own random stream, distinct from the policy's under any seed.
     let (ours, theirs) = (draw(policy, seed)?, draw(reference, derived_seed(seed, "reference's samples", 0))?);
     let answers = requests.iter().zip(&ours).zip(&theirs);

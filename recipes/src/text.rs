@@ -4,6 +4,7 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
 use datasets::{Dataset, DatasetError, Format, OnBad, ReadOptions, TokenSettings, Tokenise, Tokenization, Truncation};
+use models::causal::GenerationConfig;
 use models::formats::{ModelFiles, ModelTokenizer};
 
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
@@ -13,6 +14,18 @@ use crate::{Failure, Reporter, holdout, model};
 
 /// Losses of labelled answers, which can't use a tie.
 const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
+
+/// The sampling settings of answers.
+pub(crate) fn generation(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> GenerationConfig {
+    GenerationConfig {
+        temperature: values.sample.temperature(),
+        top_k: values.sample.top_k(),
+        top_p: values.sample.top_p(),
+        max_new,
+        eos: tokenizer.eos.clone(),
+        vocabulary: Some(tokenizer.n_tokens()),
+    }
+}
 
 /// A part of embedded data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod compare;
 mod curves;
 mod error;
 pub mod heat;
+mod html;
 pub mod page;
 pub mod plot;
 mod run;

@@ -1,14 +1,13 @@
 //! Figure 2 and Section 5.2: likelihood search on policies that learned by DPO.
 use std::fmt;
 
-use recipes::Call;
 use recipes::settings::{
     Data, Model, Objective, Run, Sample, Search, SearchMethod, SearchScore, TokenSampling, TokenSearch,
 };
+use recipes::{Call, SampledAnswer, SearchNumbers};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::language::{BASE, Post, posts, real, text};
+use crate::language::{BASE, Post, answer, posts};
 use crate::result::{Chart, Claim, FigureResult, Point, Rule, Series, Table};
 use crate::runs::Finished;
 use crate::statistics::{Measured, mean};
@@ -181,8 +180,8 @@ fn start_answers(setup: &Setup<'_>, seed: u64) -> Result<Vec<String>> {
         sample: prompts(setup),
         ..TokenSampling::default()
     };
-    let lines = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
-    lines.iter().map(|line| Ok(text(line, "response")?.to_owned())).collect()
+    let lines = recipes::sample(Call { values: sampling, reporter: &setup.hushed() })?;
+    lines.iter().map(|line| Ok(answer(line)?.response.clone())).collect()
 }
 
 fn prompts(setup: &Setup<'_>) -> Sample {
@@ -201,12 +200,12 @@ fn searched(setup: &Setup<'_>, policy: &Finished, row: &Row, (seed, start): (u64
         search,
         objective,
     };
-    let lines = recipes::search(Call { values: searching.into(), reporter: &setup.hushed() })?;
-    let best: Vec<&Value> = lines.iter().filter(|line| line["rank"] == 1).collect();
+    let lines = recipes::search(Call { values: searching, reporter: &setup.hushed() })?;
+    let best = lines.iter().filter_map(|line| Some((line, line.search.filter(|search| search.rank == 1)?)));
     let posts = posts(seed, start.len());
     let mut all = Vec::new();
-    for ((post, line), start) in posts.iter().zip(&best).zip(start) {
-        all.push(of_answer(post, line, start)?);
+    for ((post, (line, search)), start) in posts.iter().zip(best).zip(start) {
+        all.push(of_answer(post, (answer(line)?, search), start));
     }
     let of = |number: fn(&Searched) -> f64| mean(all.iter().map(number));
     Ok(Searched {
@@ -218,15 +217,15 @@ fn searched(setup: &Setup<'_>, policy: &Finished, row: &Row, (seed, start): (u64
     })
 }
 
-fn of_answer(post: &Post, line: &Value, start: &str) -> Result<Searched> {
-    let answer = text(line, "response")?;
-    Ok(Searched {
+fn of_answer(post: &Post, (answer, search): (&SampledAnswer, SearchNumbers), start: &str) -> Searched {
+    let answer = &answer.response;
+    Searched {
         win_rate: post.win(answer, start),
         win_rate_chosen: post.win(answer, &post.chosen),
         score: post.score(answer).score,
-        length: real(line, "length")?,
-        evaluations: real(line, "evaluations")?,
-    })
+        length: search.length as f64,
+        evaluations: search.evaluations as f64,
+    }
 }
 
 /// A number of a way by seed, the mean over betas.

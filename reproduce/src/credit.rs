@@ -105,7 +105,7 @@ fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Resul
         objective: Objective { beta, ..Objective::default() },
         ..TokenCredit::default()
     };
-    let Credit::Text(credit) = recipes::credit(&Call { values: work.into(), reporter: &setup.hushed() })? else {
+    let Credit::Text(credit) = recipes::credit(Call { values: work, reporter: &setup.hushed() })? else {
         return Err(Failure::failed("credit of a language model is of texts"));
     };
     let summary = credit.summary.ok_or_else(|| Failure::failed("no answer has an error"))?;

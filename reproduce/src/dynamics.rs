@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use train::write_lines;
 
-use crate::language::{BASE, Dpo, text, training};
+use crate::language::{BASE, Dpo, answer, training};
 use crate::result::{Chart, Claim, FigureResult, Rule, Series, Table};
 use crate::runs::{Finished, mean_curve};
 use crate::statistics::{Measured, mean};
@@ -148,13 +148,15 @@ fn answers_of(setup: &Setup<'_>, start: &str, seed: u64, name: &str) -> Result<S
         },
         ..TokenSampling::default()
     };
-    let drawn = recipes::sample(Call { values: sampling.into(), reporter: &setup.hushed() })?;
+    let drawn = recipes::sample(Call { values: sampling, reporter: &setup.hushed() })?;
     let path = setup.out.join("runs").join(format!("{name}.jsonl"));
     let mut lines = Vec::new();
-    for answer in drawn.iter().filter(|answer| answer["finished"] == true && answer["response"] != "") {
-        // What is scored comes in pairs; the other side is not looked at.
-        let (prompt, answer) = (text(answer, "prompt")?, text(answer, "response")?);
-        lines.push(json!({ "prompt": prompt, "chosen": answer, "rejected": OTHER }));
+    for drawn in &drawn {
+        let answer = answer(drawn)?;
+        if answer.finished && !answer.response.is_empty() {
+            // What is scored comes in pairs; the other side is not looked at.
+            lines.push(json!({ "prompt": answer.prompt, "chosen": answer.response, "rejected": OTHER }));
+        }
     }
     if lines.is_empty() {
         return Err(Failure::failed(format!("{start} finishes no answer")));
@@ -172,7 +174,7 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64,
         objective: Objective { beta: setup.middle_beta(), ..Objective::default() },
         ..TokenScoring::default()
     };
-    let scored = recipes::score(Call { values: scoring.into(), reporter: &setup.hushed() })?;
+    let scored = recipes::score(Call { values: scoring, reporter: &setup.hushed() })?;
     let reward = |line: &Scored| match &line.scores {
         Scores::Texts(TextScores { answers: AnswerScores::Pair { chosen, .. }, .. }) => {
             let reference = chosen.reference_log_probs.iter().flatten().sum::<f64>();

@@ -7,12 +7,10 @@ use recipes::settings::{
     Data, Hybrid, HybridSampling, HybridSearch, HybridTraining, Model, Objective, Optimizer, OptimizerName, Run,
     Sample, Search, SearchMethod, Train,
 };
-use recipes::{Call, Failure};
+use recipes::{Call, Failure, Sampled};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use train::Decay;
 
-use crate::language::{real, text};
 use crate::result::{Claim, FigureResult, Rule, Table};
 use crate::runs::Finished;
 use crate::statistics::{Measured, mean};
@@ -120,37 +118,34 @@ fn pictures(setup: &Setup<'_>, run: &Finished, method: Option<SearchMethod>, see
     let sample = Sample { prompts: Some(PROBLEM.to_owned()), limit: Some(setup.sizes().requests), ..Sample::default() };
     let data = Data { max_length: 96, ..Data::default() };
     let reporter = &setup.hushed();
-    match method {
+    let lines = match method {
         None => {
             let work = HybridSampling { run: of_run, model, sample, data, ..HybridSampling::default() };
-            recipes::sample(Call { values: work.into(), reporter })?;
+            recipes::sample(Call { values: work, reporter })?
         }
         Some(method) => {
             let [refinements, pictures] = WIDTH;
             let width = if method == SearchMethod::Refinements { refinements } else { refinements * pictures };
             let search = Search { method, width, pictures, ..Search::default() };
             let work = HybridSearch { run: of_run, model, sample, data, search, ..HybridSearch::default() };
-            recipes::search(Call { values: work.into(), reporter })?;
+            recipes::search(Call { values: work, reporter })?
         }
-    }
-    scored(&out)
+    };
+    scored(&lines, &out)
 }
 
-/// The means of a file of pictures, the first of each request.
-fn scored(path: &Path) -> Result<Chosen> {
-    let lines = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+/// The means of pictures beside a file, the first of each request.
+fn scored(lines: &[Sampled], out: &Path) -> Result<Chosen> {
     let (mut scores, mut evaluations) = (Vec::new(), Vec::new());
-    for line in lines.lines() {
-        let line: Value = serde_json::from_str(line)?;
-        if line["rank"].as_u64().unwrap_or(1) != 1 {
-            continue;
-        }
-        let (request, picture) = (text(&line, "prompt")?, path.with_file_name(text(&line, "image")?));
+    for line in lines.iter().filter(|line| line.search.is_none_or(|search| search.rank == 1)) {
+        let request = line.prompt();
+        let picture = line.image().ok_or_else(|| Failure::failed("a hybrid policy answers with pictures"))?;
+        let picture = out.with_file_name(picture);
         let wanted = Wanted::from_request(request)
             .ok_or_else(|| Failure::failed(format!("the oracle knows no request `{request}`")))?;
         let picture = image::open(&picture).map_err(|e| Failure::failed(format!("{}: {e}", picture.display())))?;
         scores.push(Oracle::score(&wanted, &Pixels::from_rgb8(&picture.to_rgb8())));
-        evaluations.push(if line["evaluations"].is_null() { 0.0 } else { real(&line, "evaluations")? });
+        evaluations.push(line.search.map_or(0.0, |search| search.evaluations as f64));
     }
     Ok(Chosen { score: mean(scores), evaluations: mean(evaluations) })
 }

@@ -1,7 +1,7 @@
 //! The embedded problem of texts: posts, summaries, and the policies that several figures share.
 use datasets::synthetic::tldr::{Facts, Oracle, Split, SummaryScore, TldrProblem};
-use recipes::Failure;
 use recipes::settings::{Data, Loss, Model, Objective, Optimizer, Run, TokenTraining, Train};
+use recipes::{Failure, Sampled, SampledAnswer};
 
 use crate::runs::Finished;
 use crate::{Result, Setup};
@@ -117,12 +117,7 @@ impl Post {
     }
 }
 
-/// The text of a field of a line.
-pub(crate) fn text<'l>(line: &'l serde_json::Value, name: &str) -> Result<&'l str> {
-    line[name].as_str().ok_or_else(|| Failure::failed(format!("a line has no text `{name}`: {line}")))
-}
-
-/// The number of a field of a line.
-pub(crate) fn real(line: &serde_json::Value, name: &str) -> Result<f64> {
-    line[name].as_f64().ok_or_else(|| Failure::failed(format!("a line has no number `{name}`: {line}")))
+/// The answer of a language model.
+pub(crate) fn answer(sampled: &Sampled) -> Result<&SampledAnswer> {
+    sampled.answer().ok_or_else(|| Failure::failed("a language model answers with texts"))
 }

@@ -2,7 +2,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use models::ModelError;
 use recipes::settings::Values;
 use recipes::{Call, Failure, TrainingStatus};
 use serde::{Deserialize, Serialize};
@@ -100,7 +99,7 @@ impl Setup<'_> {
         let reporter = &self.hushed();
         let trained = recipes::train_judged(Call { values, reporter }, is_begun.then_some(folder.as_path()), prompts)?;
         if trained.status != TrainingStatus::Finished {
-            return Err(Failure::from(ModelError::Interrupted));
+            return Err(Failure::Interrupted);
         }
         let judged: Vec<Judged> = trained
             .judged

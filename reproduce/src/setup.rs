@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use models::ModelError;
 use recipes::{Bar, Failure, Reporter, Trained};
 use train::Monitor;
 
@@ -166,7 +165,7 @@ impl Setup<'_> {
     /// Fails if somebody wants the work to stop.
     pub(crate) fn go_on(&self) -> Result<()> {
         if self.reporter.stop().load(Ordering::Relaxed) {
-            return Err(Failure::from(ModelError::Interrupted));
+            return Err(Failure::Interrupted);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-use policies::BoxError;
+use policies::PolicyError;
 
 /// Why a search failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub enum SearchError {
     },
     /// A policy failed, or the `watch` callback returned an error.
     #[error("{0}")]
-    Policy(#[source] BoxError),
+    Policy(#[source] PolicyError),
 }
 
 /// The result of a search.

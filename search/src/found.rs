@@ -1,7 +1,5 @@
 use mdp::{Episode, Mdp};
 
-use crate::rows::Row;
-
 /// An episode that a search found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found<S, A> {
@@ -22,14 +20,6 @@ pub struct Found<S, A> {
 
 /// A found episode of a problem.
 pub type FoundOf<M> = Found<<M as Mdp>::State, <M as Mdp>::Action>;
-
-impl<S: Clone, A> Found<S, A> {
-    pub(crate) fn new(start: &S, row: Row<A>) -> Self {
-        let Row { actions, log_probs, gains, score, is_over, .. } = row;
-        let episode = Episode::whole(start.clone(), actions);
-        Self { episode, score, log_probs, gains, weight: 1.0, is_finished: is_over }
-    }
-}
 
 impl<S, A> Found<S, A> {
     /// The log-probability of the episode, in nats: the sum over its decisions.

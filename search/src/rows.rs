@@ -1,5 +1,5 @@
 use mdp::chance::fork;
-use mdp::{Mdp, Rng};
+use mdp::{Episode, Mdp, Rng};
 use policies::{Cursor, Proposal};
 
 use crate::error::{Result, SearchError, count};
@@ -335,7 +335,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         let mut outcomes: Vec<OutcomeOf<M>> = self.spent.iter().map(|&spent| Outcome::new(Vec::new(), spent)).collect();
         for row in ended {
             let start = row.start;
-            outcomes[start].found.push(Found::new(&self.starts[start], row));
+            outcomes[start].found.push(found(&self.starts[start], row));
         }
         outcomes
     }
@@ -360,4 +360,11 @@ fn candidates_of<A>(row: &Row<A>, proposals: Vec<Proposal<A>>, gains: Vec<f64>) 
         }
     };
     proposals.into_iter().zip(gains).map(candidate).collect()
+}
+
+/// A row that is over, as an episode from its start.
+fn found<S: Clone, A>(start: &S, row: Row<A>) -> Found<S, A> {
+    let Row { actions, log_probs, gains, score, is_over, .. } = row;
+    let episode = Episode::whole(start.clone(), actions);
+    Found { episode, score, log_probs, gains, weight: 1.0, is_finished: is_over }
 }

@@ -1,5 +1,5 @@
 use mdp::{Mdp, Rng};
-use policies::{BoxError, Policy};
+use policies::{Policy, PolicyError};
 
 use crate::error::{Result, SearchError, count};
 use crate::{OutcomeOf, Score};
@@ -104,7 +104,7 @@ pub struct Progress<'a> {
 }
 
 /// A progress callback, whose error ends the search.
-pub type Watch<'w> = dyn FnMut(Progress<'_>) -> std::result::Result<(), BoxError> + 'w;
+pub type Watch<'w> = dyn FnMut(Progress<'_>) -> std::result::Result<(), PolicyError> + 'w;
 
 /// A search with all its inputs: the argument of a [`Method`].
 pub struct Task<'a, M: Mdp> {

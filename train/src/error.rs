@@ -35,7 +35,7 @@ pub enum TrainError {
         step: usize,
         /// The policy's error.
         #[source]
-        source: BoxError,
+        source: PolicyError,
     },
     /// An example could not be read.
     #[error("example {index} of the {what} data: {source}")]
@@ -125,8 +125,8 @@ pub enum TrainError {
 
 impl TrainError {
     /// Wraps a policy's error at a step; numbers that become non-finite after the first step are a divergence.
-    pub(crate) fn of_policy(step: usize, source: BoxError) -> Self {
-        if step > 0 && PolicyError::is_divergence(&*source) {
+    pub(crate) fn of_policy(step: usize, source: PolicyError) -> Self {
+        if step > 0 && source.is_divergence() {
             Self::Diverged { step, what: source.to_string() }
         } else {
             Self::Policy { step, source }
@@ -135,5 +135,21 @@ impl TrainError {
 
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_that_were_finite_before_make_a_divergence() {
+        let infinite = || PolicyError::NotFinite { what: "score".into(), episode: 0, step: 1, value: f64::INFINITY };
+        let diverged = TrainError::of_policy(3, infinite());
+        assert!(matches!(diverged, TrainError::Diverged { step: 3, .. }), "{diverged}");
+        assert!(matches!(TrainError::of_policy(0, infinite()), TrainError::Policy { step: 0, .. }));
+        let failed = TrainError::of_policy(3, "no memory".into());
+        assert!(matches!(&failed, TrainError::Policy { .. }));
+        assert_eq!(failed.to_string(), "step 3: no memory");
     }
 }

@@ -1,101 +1,11 @@
-use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use policies::Persist;
+use policies::{Persist, PolicyError};
 
+use crate::files::{remove_leftovers, replace, temporary_folder, write_whole};
 use crate::{CacheKey, TrainError};
-
-/// Writes a file atomically: to a temporary name beside it, synced, then renamed.
-pub fn write_whole(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<(), TrainError> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        let temporary = shared(tempfile::Builder::new().prefix(BUILDING), 0o666).tempfile_in(folder)?;
-        let (file, name) = temporary.into_parts();
-        let mut writer = BufWriter::new(file);
-        fill(&mut writer)?;
-        writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        name.persist(path).map_err(|e| e.error)
-    };
-    write().map_err(|e| TrainError::io(path)(plain(e)))
-}
-
-/// Writes lines atomically, as [`write_whole`].
-pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl Display>) -> Result<(), TrainError> {
-    write_whole(path, |file| lines.into_iter().try_for_each(|line| writeln!(file, "{line}")))
-}
-
-/// Checks that [`write_whole`] can write `path`, before the work whose result it will hold.
-///
-/// # Errors
-/// It is a folder, or its parent does not exist or is not writable.
-pub fn can_write(path: &Path) -> Result<(), TrainError> {
-    if path.is_dir() {
-        return Err(TrainError::IsFolder(path.to_owned()));
-    }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let probe = tempfile::Builder::new().prefix(BUILDING).tempfile_in(folder);
-    probe.map(drop).map_err(|e| TrainError::io(path)(plain(e)))
-}
-
-/// The system's error without the temporary file name that tempfile adds.
-fn plain(error: std::io::Error) -> std::io::Error {
-    match error.to_string().split_once(" at path \"") {
-        Some((reason, _)) => std::io::Error::new(error.kind(), reason),
-        None => error,
-    }
-}
-
-/// Prefix of temporary names; files left by a killed process are removed on resume.
-const BUILDING: &str = ".building-";
-
-fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
-    shared(tempfile::Builder::new().prefix(BUILDING), 0o777)
-        .tempdir_in(parent)
-        .map_err(|e| TrainError::io(parent)(plain(e)))
-}
-
-/// Applies the user's default permissions: temporary files are private, finished ones should be as readable as other
-/// files.
-fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> &'a mut tempfile::Builder<'p, 's> {
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    #[cfg(not(unix))]
-    let _ = mode;
-    builder
-}
-
-/// Moves a finished folder into place. The old one is kept until then under a temporary name.
-fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
-    if target.exists() {
-        let old = building.path().with_extension("old");
-        fs::rename(target, &old).map_err(TrainError::io(target))?;
-        fs::rename(building.keep(), target).map_err(TrainError::io(target))?;
-        return fs::remove_dir_all(&old).map_err(TrainError::io(&old));
-    }
-    fs::rename(building.keep(), target).map_err(TrainError::io(target))
-}
-
-/// Removes unfinished files left by a killed process, under the temporary names of this crate and of `datasets`.
-///
-/// # Errors
-/// The folder is unreadable, or something in it can't be removed.
-pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
-    for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
-        let path = entry.map_err(TrainError::io(parent))?.path();
-        // A writer of folders may put its own unfinished one beside ours, with one more dot.
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.starts_with(BUILDING) || name.strip_prefix('.').is_some_and(|n| n.starts_with(BUILDING)) {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(TrainError::io(&path))?;
-        }
-    }
-    Ok(())
-}
 
 /// The progress of a run, saved with every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -208,7 +118,7 @@ impl RunFolder {
         let building = temporary_folder(&parent)?;
         learner.save_checkpoint(building.path()).map_err(failed)?;
         let state = building.path().join("position.json");
-        let text = serde_json::to_vec_pretty(position).map_err(|e| failed(e.into()))?;
+        let text = serde_json::to_vec_pretty(position).map_err(|e| failed(PolicyError::other(e)))?;
         write_whole(&state, |file| file.write_all(&text))?;
         let target = parent.join(format!("step-{}", position.step));
         replace(building, &target)?;

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use mdp::{Channels, EpisodeOf, Mdp};
-use policies::BoxError;
+use policies::PolicyError;
 
 use crate::tensorboard::EventFile;
 use crate::{Evaluated, Record, TrainError};
@@ -51,10 +51,10 @@ pub struct Showcase<'a> {
 pub struct Hooks<'a, M: Mdp, L> {
     /// Scores with the divergence and entropy channels (Eq. 14), which are too expensive for every step.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
-    pub diagnose: Option<Box<dyn Fn(&L, &[EpisodeOf<M>]) -> Result<Channels, BoxError> + 'a>>,
+    pub diagnose: Option<Box<dyn Fn(&L, &[EpisodeOf<M>]) -> Result<Channels, PolicyError> + 'a>>,
     /// Generates samples for inspection.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
-    pub sample: Option<Box<dyn Fn(&L) -> Result<Box<dyn Samples>, BoxError> + 'a>>,
+    pub sample: Option<Box<dyn Fn(&L) -> Result<Box<dyn Samples>, PolicyError> + 'a>>,
 }
 
 impl<M: Mdp, L> Default for Hooks<'_, M, L> {

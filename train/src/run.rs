@@ -1,16 +1,17 @@
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mdp::Mdp;
-use mdp::chance::Order;
 use policies::{Learner, Persist};
 
-use crate::evaluate::{EvalSettings, evaluate, read};
+use crate::evaluate::{EvalSettings, evaluate};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
+use crate::training::batch;
 use crate::{
     Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder, Schedule, Settings,
-    Showcase, Source, TrainError, Training,
+    Showcase, Silent, Source, TrainError, Training,
 };
 
 /// The end of a run.
@@ -46,12 +47,55 @@ impl RunSummary {
     }
 }
 
+impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
+    /// Trains in a folder, from its state to the end.
+    ///
+    /// # Errors
+    /// Invalid settings, unreadable data, a diverging loss, files that can't be written.
+    pub fn run<L: Learner<M> + Persist>(
+        &self,
+        policy: &mut L,
+        folder: impl AsRef<Path>,
+    ) -> Result<RunSummary, TrainError> {
+        self.watched(policy, folder, Observers::monitor(&mut Silent))
+    }
+
+    /// As [`run`](Self::run), with observers.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn watched<L: Learner<M> + Persist>(
+        &self,
+        policy: &mut L,
+        folder: impl AsRef<Path>,
+        observers: Observers<'_, M, L>,
+    ) -> Result<RunSummary, TrainError> {
+        let folder = RunFolder::at(folder.as_ref())?;
+        let _lock = folder.lock()?;
+        self.run_in(policy, &folder, observers)
+    }
+
+    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_in<L: Learner<M> + Persist>(
+        &self,
+        policy: &mut L,
+        folder: &RunFolder,
+        observers: Observers<'_, M, L>,
+    ) -> Result<RunSummary, TrainError> {
+        self.settings.clone().checked()?;
+        run(self, policy, folder, observers)
+    }
+}
+
 /// Trains from the state of `folder` to the end, or until stopped.
 ///
 /// # Errors
 /// Unreadable data, non-finite numbers, a diverging gradient, files that can't be written. Checkpoints and metrics up
 /// to then remain; `model/` is only written at the end.
-pub(crate) fn run<M, L, S>(
+fn run<M, L, S>(
     problem: &Training<'_, M, S>,
     learner: &mut L,
     folder: &RunFolder,
@@ -100,25 +144,6 @@ where
     folder.export(learner, total)?;
     run.monitor.finished();
     Ok(run.outcome(Ending::Done, first, last))
-}
-
-/// Examples of a source that are scored together.
-type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
-
-/// Reads the batch of a step, cut into slices.
-pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
-    let n = data.len();
-    let per_epoch = settings.steps_per_epoch(n);
-    let epoch = step / per_epoch;
-    let order = Order::new(settings.seed, epoch as u64, n);
-    let from = (step % per_epoch) * settings.batch_size;
-    let to = (from + settings.batch_size).min(n);
-    let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
-    let positions: Vec<usize> = positions.iter().map(|&i| data.index_in_epoch(i, epoch)).collect();
-    positions
-        .chunks(settings.micro_batch_size)
-        .map(|chunk| Ok(Slice::new(read(data, chunk.iter().copied(), "training")?)))
-        .collect()
 }
 
 /// The note about a run that ends within its warm-up.

@@ -5,51 +5,8 @@ use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
 use objectives::{Evaluation, Feedback, Objective, Scores};
 use policies::{Learner, Policy};
 
-use crate::{Item, Measures, ReferenceCache, TrainError};
-
-/// A micro-batch: the episodes of several examples, with feedback indices adjusted.
-pub struct Slice<M: Mdp, F> {
-    /// Indices of the examples in the data.
-    pub examples: Vec<usize>,
-    /// Number of episodes of each example.
-    pub counts: Vec<usize>,
-    /// All their episodes.
-    pub episodes: Vec<EpisodeOf<M>>,
-    /// All their feedback, indexing `episodes`.
-    pub feedback: Vec<F>,
-    /// Sum of the examples' sizes.
-    pub size: usize,
-}
-
-impl<M: Mdp, F> std::fmt::Debug for Slice<M, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slice").field("examples", &self.examples).field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-impl<M: Mdp, F: Feedback> Slice<M, F> {
-    /// Concatenates examples.
-    pub fn new(items: impl IntoIterator<Item = (usize, Item<M, F>)>) -> Self {
-        let mut slice =
-            Self { examples: Vec::new(), counts: Vec::new(), episodes: Vec::new(), feedback: Vec::new(), size: 0 };
-        for (example, item) in items {
-            let counts = vec![item.episodes.len()];
-            let Item { episodes, feedback, size } = item;
-            slice.extend(Self { examples: vec![example], counts, episodes, feedback, size });
-        }
-        slice
-    }
-
-    /// Appends the examples of another slice.
-    pub fn extend(&mut self, more: Self) {
-        let offset = self.episodes.len();
-        self.examples.extend(more.examples);
-        self.counts.extend(more.counts);
-        self.feedback.extend(more.feedback.iter().map(|feedback| feedback.shifted(offset)));
-        self.episodes.extend(more.episodes);
-        self.size += more.size;
-    }
-}
+pub use crate::source::Slice;
+use crate::{Measures, ReferenceCache, TrainError};
 
 /// The reference in training: its policy, and a cache of its numbers.
 pub struct Reference<'a, M: Mdp> {

@@ -1,16 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mdp::Mdp;
+use mdp::chance::Order;
 use objectives::{Objective, Scores};
-use policies::{Learner, Persist, Policy};
+use policies::{Learner, Policy};
 
-use crate::evaluate::{EvalSettings, evaluate};
-use crate::run::{batch, run};
+use crate::evaluate::{EvalSettings, evaluate, read};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
-use crate::{
-    CacheKey, Evaluated, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Schedule, Settings, Silent, Source,
-    TrainError,
-};
+use crate::{CacheKey, Evaluated, Hooks, ReferenceCache, Schedule, Settings, Source, TrainError};
 
 /// The trainer for your own program: data, objective, reference and settings.
 ///
@@ -74,47 +71,6 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         Self { cache: path.into(), ..self }
     }
 
-    /// Trains in a folder, from its state to the end.
-    ///
-    /// # Errors
-    /// Invalid settings, unreadable data, a diverging loss, files that can't be written.
-    pub fn run<L: Learner<M> + Persist>(
-        &self,
-        policy: &mut L,
-        folder: impl AsRef<Path>,
-    ) -> Result<RunSummary, TrainError> {
-        self.watched(policy, folder, Observers::monitor(&mut Silent))
-    }
-
-    /// As [`run`](Self::run), with observers.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn watched<L: Learner<M> + Persist>(
-        &self,
-        policy: &mut L,
-        folder: impl AsRef<Path>,
-        observers: Observers<'_, M, L>,
-    ) -> Result<RunSummary, TrainError> {
-        let folder = RunFolder::at(folder.as_ref())?;
-        let _lock = folder.lock()?;
-        self.run_in(policy, &folder, observers)
-    }
-
-    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_in<L: Learner<M> + Persist>(
-        &self,
-        policy: &mut L,
-        folder: &RunFolder,
-        observers: Observers<'_, M, L>,
-    ) -> Result<RunSummary, TrainError> {
-        self.settings.clone().checked()?;
-        run(self, policy, folder, observers)
-    }
-
     /// Trains without a folder: a lazy iterator of steps.
     ///
     /// # Errors
@@ -170,7 +126,12 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
             return Ok(key.clone());
         }
         let failed = |what| move |source| TrainError::Fingerprint { what, source };
-        let model = self.reference.map(Policy::identity).transpose().map_err(failed("reference"))?.flatten();
+        let model = self
+            .reference
+            .map(Policy::identity)
+            .transpose()
+            .map_err(|error| failed("reference")(error.into()))?
+            .flatten();
         let data = self.data.fingerprint().map_err(failed("training data"))?;
         Ok(CacheKey { model: model.unwrap_or_default(), data })
     }
@@ -182,6 +143,25 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
             _ => Ok(ReferenceCache::default()),
         }
     }
+}
+
+/// Examples of a source that are scored together.
+pub(crate) type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
+
+/// Reads the batch of a step, cut into slices.
+pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
+    let n = data.len();
+    let per_epoch = settings.steps_per_epoch(n);
+    let epoch = step / per_epoch;
+    let order = Order::new(settings.seed, epoch as u64, n);
+    let from = (step % per_epoch) * settings.batch_size;
+    let to = (from + settings.batch_size).min(n);
+    let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
+    let positions: Vec<usize> = positions.iter().map(|&i| data.index_in_epoch(i, epoch)).collect();
+    positions
+        .chunks(settings.micro_batch_size)
+        .map(|chunk| Ok(Slice::new(read(data, chunk.iter().copied(), "training")?)))
+        .collect()
 }
 
 /// An iterator of training steps.

@@ -6,7 +6,7 @@
 use super::Real;
 use super::rows::{maximum, sum_of};
 use super::vectors::{Vectorised, accumulate};
-use crate::ops::Heads;
+use crate::layout::Heads;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 
 use super::Real;
 use super::parallel::{for_row_pieces, simd};
-use crate::ops::Pairing;
+use crate::layout::Pairing;
 
 /// Cosines and sines of the rotation angles of packed rows.
 #[derive(Debug)]

@@ -2,19 +2,9 @@
 
 use super::attention::attend_blocks;
 use super::slices::fused_or;
-use super::{Heads, composed};
+use super::{Block, Heads, composed};
 use candle_core::{Result, Tensor, bail};
-use std::ops::Range;
 use std::sync::Arc;
-
-/// Queries with the same keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// Rows of the queries and of the result.
-    pub queries: Range<usize>,
-    /// Rows of the keys and values. Blocks may share them, as images with one caption do.
-    pub keys: Range<usize>,
-}
 
 /// Scaled dot-product attention in which each query of a block sees all keys of the block; the scale is
 /// `1 / sqrt(size)`.

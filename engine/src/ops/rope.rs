@@ -2,21 +2,12 @@
 
 use super::fused::{Backward, Fused, Gradient, Input, unary};
 use super::slices::fused_or;
-use super::{Heads, QkvLayout, composed};
+use super::{Heads, Pairing, QkvLayout, composed};
 use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};
 use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The pairing of a head's coordinates for rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairing {
-    /// `i` with `i + rotated / 2` (GPT-NeoX, Llama in the Hugging Face layout, Qwen2).
-    Halves,
-    /// `2 i` with `2 i + 1` (Llama's original layout, llama2.c, GGUF's Llama).
-    Interleaved,
-}
 
 /// The scaling of the frequencies for contexts longer than the trained one.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::Rng;
 use engine::ops::CacheBlock;
 use mdp::token::{TokenMdp, TokenState};
-use policies::{BoxError, Cursor, Proposal, one_each};
+use policies::{Cursor, PolicyError, Proposal, one_each};
 use rayon::prelude::*;
 
 use super::cache::Cached;
@@ -165,13 +165,13 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         &self.states
     }
 
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<u32>>>, PolicyError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         let vocabulary = self.sampling.vocabulary.unwrap_or(usize::MAX);
         Ok(self.logits()?.par_iter().map(|(logits, ..)| top_proposals(logits, vocabulary, k)).collect())
     }
 
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<u32>, BoxError> {
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<u32>, PolicyError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         let logits = self.logits()?;
         let tokens: Vec<Option<u32>> =
@@ -182,13 +182,13 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         Ok(drawn.collect::<Result<_, _>>()?)
     }
 
-    fn log_probs(&mut self, actions: &[u32]) -> Result<Vec<f64>, BoxError> {
+    fn log_probs(&mut self, actions: &[u32]) -> Result<Vec<f64>, PolicyError> {
         one_each("actions", self.rows.len(), actions.len())?;
         self.model.limits().check_tokens(actions, format_args!("the actions"))?;
         Ok(self.logits()?.par_iter().zip(actions).map(|((logits, ..), &token)| log_prob(logits, token)).collect())
     }
 
-    fn log_probs_of(&mut self, candidates: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, BoxError> {
+    fn log_probs_of(&mut self, candidates: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, PolicyError> {
         one_each("lists of actions", self.rows.len(), candidates.len())?;
         for list in candidates {
             self.model.limits().check_tokens(list, format_args!("the actions"))?;
@@ -196,7 +196,7 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         Ok(self.logits()?.iter().zip(candidates).map(|((logits, ..), list)| log_probs(logits, list)).collect())
     }
 
-    fn advance(&mut self, actions: &[u32]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[u32]) -> Result<(), PolicyError> {
         one_each("actions", self.rows.len(), actions.len())?;
         self.model.limits().check_tokens(actions, format_args!("the actions"))?;
         for ((row, state), token) in self.rows.iter_mut().zip(&mut self.states).zip(actions) {
@@ -227,7 +227,7 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
     }
 
-    fn extend(&mut self, states: &[TokenState]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[TokenState]) -> Result<(), PolicyError> {
         self.left.get_or_insert_default();
         Ok(self.open_more(states)?)
     }

@@ -77,8 +77,7 @@ impl CausalLm {
         let mut episodes = Vec::with_capacity(starts.len());
         for ((starts, longest), rngs) in starts.chunks(GROUP).zip(longest.chunks(GROUP)).zip(rngs.chunks_mut(GROUP)) {
             let cursor = Box::new(TokenCursor::open(self, mdp, starts, sampling)?);
-            let acted = act(mdp, cursor, longest, rngs, &mut |_| Ok(()));
-            episodes.extend(acted.map_err(ModelError::of_policy)?);
+            episodes.extend(act(mdp, cursor, longest, rngs, &mut |_| Ok(()))?);
         }
         Ok(episodes)
     }

@@ -34,6 +34,7 @@
 
 mod cache;
 mod config;
+mod config_json;
 mod cursor;
 mod decoder;
 mod draw;

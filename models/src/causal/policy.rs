@@ -15,7 +15,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{BoxError, Cursor, Learner, Persist, Policy, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -37,7 +37,7 @@ impl CausalLm {
         mdp: &'a TokenMdp,
         states: &[TokenState],
         sampling: &GenerationConfig,
-    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
+    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, PolicyError> {
         Ok(Box::new(TokenCursor::open(self, mdp, states, sampling)?))
     }
 
@@ -101,12 +101,12 @@ impl Policy<TokenMdp> for CausalLm {
         states: &[TokenState],
         k: usize,
         _rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<u32>>>, PolicyError> {
         let logits = self.next_logits(mdp, states)?;
         Ok(logits.iter().map(|logits| top_proposals(logits, mdp.vocabulary as usize, k)).collect())
     }
 
-    fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, BoxError> {
+    fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, PolicyError> {
         let sampling = self.acting.within(mdp)?;
         let logits = self.next_logits(mdp, states)?;
         let draws = logits.iter().enumerate().map(|(episode, logits)| {
@@ -116,7 +116,7 @@ impl Policy<TokenMdp> for CausalLm {
         draws.collect()
     }
 
-    fn score(&self, _mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, BoxError> {
+    fn score(&self, _mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, PolicyError> {
         Ok(self.score_episodes(episodes)?)
     }
 
@@ -124,7 +124,7 @@ impl Policy<TokenMdp> for CausalLm {
         &'a self,
         mdp: &'a TokenMdp,
         states: &[TokenState],
-    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, BoxError> {
+    ) -> Result<Box<dyn Cursor<TokenMdp> + 'a>, PolicyError> {
         self.cursor_by(mdp, states, &self.acting)
     }
 
@@ -132,7 +132,7 @@ impl Policy<TokenMdp> for CausalLm {
         Some(self)
     }
 
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         Ok(Some(Persist::fingerprint(self)?))
     }
 
@@ -141,7 +141,7 @@ impl Policy<TokenMdp> for CausalLm {
         mdp: &TokenMdp,
         starts: &[TokenState],
         rng: &mut Rng,
-    ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
+    ) -> Result<Vec<EpisodeOf<TokenMdp>>, PolicyError> {
         self.check_vocabulary(mdp)?;
         let sampling = self.acting.within(mdp)?;
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
@@ -152,17 +152,17 @@ impl Policy<TokenMdp> for CausalLm {
 impl Learner<TokenMdp> for CausalLm {
     type Tape = TokenTape;
 
-    fn forward(&self, _mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<(Channels, TokenTape), BoxError> {
+    fn forward(&self, _mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<(Channels, TokenTape), PolicyError> {
         Ok(self.forward_episodes(episodes)?)
     }
 
-    fn backward(&mut self, tape: TokenTape, slopes: &Channels) -> Result<(), BoxError> {
+    fn backward(&mut self, tape: TokenTape, slopes: &Channels) -> Result<(), PolicyError> {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
     /// The reference is another language model with the same vocabulary; the two share no state, and the weights are
     /// not copied.
-    fn provide_divergence(&mut self, reference: Option<&dyn Policy<TokenMdp>>) -> Result<(), BoxError> {
+    fn provide_divergence(&mut self, reference: Option<&dyn Policy<TokenMdp>>) -> Result<(), PolicyError> {
         if self.reference.is_some() {
             return Ok(());
         }
@@ -171,19 +171,19 @@ impl Learner<TokenMdp> for CausalLm {
         Ok(self.diverge_from(Arc::new(reference.ok_or(missing)?.view()))?)
     }
 
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.decoder.visit_gradients(visit)
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.decoder.gradient_norm()?)
     }
 
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), PolicyError> {
         Ok(self.decoder.scale_gradient(factor)?)
     }
 
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.decoder.update(rate, max_gradient_norm)?)
     }
 }

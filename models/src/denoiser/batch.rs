@@ -11,17 +11,14 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::ops::Grid;
-use mdp::diffusion::{DenoisingAction, DenoisingMdp, DenoisingState, Latent, LatentShape};
+use mdp::diffusion::{DenoisingAction, Latent, LatentShape};
 use mdp::{EpisodeOf, Mdp as _, Steps};
 
 use super::model::SamplerConfig;
-use super::{Condition, Prediction};
+use super::{Condition, ConditionedMdp, Prediction, State};
 use crate::ModelError;
 use crate::sampler::SamplerSteps;
 use crate::unet::{Contexts, UNetBatch};
-
-pub(super) type ConditionedMdp = DenoisingMdp<Condition>;
-pub(super) type State = DenoisingState<Condition>;
 
 /// One evaluation of the network.
 #[derive(Clone, Debug)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Episode, Mdp as _, Rng};
-use policies::{BoxError, Cursor, Policy as _, Proposal, one_each};
+use policies::{Cursor, Policy as _, PolicyError, Proposal, one_each};
 
-use super::batch::{ConditionedMdp, NetworkQuery, State};
+use super::batch::NetworkQuery;
 use super::model::Denoiser;
+use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::SamplerSteps;
 
@@ -94,7 +95,7 @@ impl<'a> DenoisingCursor<'a> {
         step.next.into()
     }
 
-    fn log_prob(&self, row: usize, action: &DenoisingAction) -> Result<f64, BoxError> {
+    fn log_prob(&self, row: usize, action: &DenoisingAction) -> Result<f64, PolicyError> {
         let state = &self.states[row];
         match (action, &state.latent, &self.rows[row].prediction) {
             (DenoisingAction::Next(next), Some(latent), Some(prediction)) => {
@@ -115,7 +116,7 @@ impl Cursor<ConditionedMdp> for DenoisingCursor<'_> {
         &self.states
     }
 
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, PolicyError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         self.predict()?;
         let mut lists = Vec::with_capacity(rngs.len());
@@ -131,28 +132,28 @@ impl Cursor<ConditionedMdp> for DenoisingCursor<'_> {
         Ok(lists)
     }
 
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<DenoisingAction>, BoxError> {
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<DenoisingAction>, PolicyError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         self.predict()?;
         Ok(rngs.iter_mut().enumerate().map(|(row, rng)| DenoisingAction::Next(self.draw_row(row, rng))).collect())
     }
 
-    fn log_probs(&mut self, actions: &[DenoisingAction]) -> Result<Vec<f64>, BoxError> {
+    fn log_probs(&mut self, actions: &[DenoisingAction]) -> Result<Vec<f64>, PolicyError> {
         one_each("actions", self.rows.len(), actions.len())?;
         self.predict()?;
         actions.iter().enumerate().map(|(row, action)| self.log_prob(row, action)).collect()
     }
 
-    fn log_probs_of(&mut self, candidates: &[Vec<DenoisingAction>]) -> Result<Vec<Vec<f64>>, BoxError> {
+    fn log_probs_of(&mut self, candidates: &[Vec<DenoisingAction>]) -> Result<Vec<Vec<f64>>, PolicyError> {
         one_each("lists of actions", self.rows.len(), candidates.len())?;
         self.predict()?;
-        let of_row = |(row, list): (usize, &Vec<DenoisingAction>)| -> Result<Vec<f64>, BoxError> {
+        let of_row = |(row, list): (usize, &Vec<DenoisingAction>)| -> Result<Vec<f64>, PolicyError> {
             list.iter().map(|action| self.log_prob(row, action)).collect()
         };
         candidates.iter().enumerate().map(of_row).collect()
     }
 
-    fn advance(&mut self, actions: &[DenoisingAction]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[DenoisingAction]) -> Result<(), PolicyError> {
         one_each("actions", self.rows.len(), actions.len())?;
         for ((row, state), action) in self.rows.iter_mut().zip(&mut self.states).zip(actions) {
             if let (None, Some(latent), Some(prediction)) = (&row.clean, &state.latent, &row.prediction) {
@@ -169,7 +170,7 @@ impl Cursor<ConditionedMdp> for DenoisingCursor<'_> {
         self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
     }
 
-    fn extend(&mut self, states: &[State]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[State]) -> Result<(), PolicyError> {
         self.states.extend_from_slice(states);
         self.rows.resize_with(self.states.len(), Row::default);
         Ok(())

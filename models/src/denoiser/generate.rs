@@ -6,10 +6,9 @@ use mdp::diffusion::{DenoisingAction, Latent};
 use mdp::{Mdp as _, Rng};
 use policies::{Cursor, Taking, act};
 
-use super::Condition;
-use super::batch::{ConditionedMdp, State};
 use super::cursor::DenoisingCursor;
 use super::model::Denoiser;
+use super::{Condition, ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::SamplingPlan;
 
@@ -78,7 +77,7 @@ impl Denoiser {
             }
             if progress(taking.step).is_break() { Err(ModelError::Interrupted.into()) } else { Ok(()) }
         };
-        let episodes = act(&mdp, cursor, &longest, rngs, &mut watch).map_err(ModelError::of_policy)?;
+        let episodes = act(&mdp, cursor, &longest, rngs, &mut watch)?;
         let made = episodes.into_iter().zip(log_probs).map(|(episode, log_probs)| {
             let actions = episode.pieces.into_iter().flat_map(|piece| piece.actions);
             let latents = actions.filter_map(|action| match action {

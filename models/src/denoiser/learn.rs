@@ -7,7 +7,8 @@ use engine::checkpoint::Tape;
 use engine::ops;
 use mdp::{Channels, EpisodeOf};
 
-use super::batch::{ConditionedMdp, Decisions, ErrorTerm, NetworkQuery, network_batch};
+use super::ConditionedMdp;
+use super::batch::{Decisions, ErrorTerm, NetworkQuery, network_batch};
 use super::model::Denoiser;
 use crate::ModelError;
 

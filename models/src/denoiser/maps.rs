@@ -3,7 +3,8 @@
 use candle_core::{DType, Tensor};
 use mdp::EpisodeOf;
 
-use super::batch::{ConditionedMdp, Decisions, ErrorTerm, network_batch};
+use super::ConditionedMdp;
+use super::batch::{Decisions, ErrorTerm, network_batch};
 use super::model::Denoiser;
 use crate::ModelError;
 

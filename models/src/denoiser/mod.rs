@@ -20,3 +20,8 @@ pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};
 pub(crate) use model::check_channels;
 pub use model::{Denoiser, SamplerConfig};
+
+use mdp::diffusion::{DenoisingMdp, DenoisingState};
+
+type ConditionedMdp = DenoisingMdp<Condition>;
+type State = DenoisingState<Condition>;

@@ -8,8 +8,7 @@ use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
 use mdp::diffusion::{LatentShape, NoiseLevel};
 
-use super::batch::ConditionedMdp;
-use super::{Condition, Prediction};
+use super::{Condition, ConditionedMdp, Prediction};
 use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::network::{LearnerOptions, TrainedNetwork};

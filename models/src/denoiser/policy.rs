@@ -6,13 +6,14 @@ use mdp::chance::fork;
 use mdp::diffusion::DenoisingAction;
 use mdp::{Channels, EpisodeOf, Rng};
 
-use super::batch::{ConditionedMdp, NetworkQuery, State, network_batch};
+use super::batch::{NetworkQuery, network_batch};
 use super::cursor::DenoisingCursor;
 use super::learn::DenoiserTape;
 use super::model::Denoiser;
+use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{BoxError, Cursor, Learner, Persist, Policy, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -55,15 +56,20 @@ impl Policy<ConditionedMdp> for Denoiser {
         states: &[State],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, PolicyError> {
         self.cursor(mdp, states)?.expand(k, &mut seeded(states.len(), rng).iter_mut().collect::<Vec<_>>())
     }
 
-    fn sample(&self, mdp: &ConditionedMdp, states: &[State], rng: &mut Rng) -> Result<Vec<DenoisingAction>, BoxError> {
+    fn sample(
+        &self,
+        mdp: &ConditionedMdp,
+        states: &[State],
+        rng: &mut Rng,
+    ) -> Result<Vec<DenoisingAction>, PolicyError> {
         self.cursor(mdp, states)?.draw(&mut seeded(states.len(), rng).iter_mut().collect::<Vec<_>>())
     }
 
-    fn score(&self, mdp: &ConditionedMdp, episodes: &[EpisodeOf<ConditionedMdp>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &ConditionedMdp, episodes: &[EpisodeOf<ConditionedMdp>]) -> Result<Channels, PolicyError> {
         Ok(self.score_episodes(mdp, episodes)?)
     }
 
@@ -71,13 +77,13 @@ impl Policy<ConditionedMdp> for Denoiser {
         &'a self,
         mdp: &'a ConditionedMdp,
         states: &[State],
-    ) -> Result<Box<dyn Cursor<ConditionedMdp> + 'a>, BoxError> {
+    ) -> Result<Box<dyn Cursor<ConditionedMdp> + 'a>, PolicyError> {
         let sampling = self.acting.sampling(mdp, self.prediction)?;
         Ok(Box::new(DenoisingCursor::open(self, mdp, states, sampling, 1.0)?))
     }
 
     /// Covers the sampler: log-densities of latents depend on it.
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         Ok(Some(format!("{} {:?}", Persist::fingerprint(self)?, self.acting)))
     }
 }
@@ -93,27 +99,27 @@ impl Learner<ConditionedMdp> for Denoiser {
         &self,
         mdp: &ConditionedMdp,
         episodes: &[EpisodeOf<ConditionedMdp>],
-    ) -> Result<(Channels, DenoiserTape), BoxError> {
+    ) -> Result<(Channels, DenoiserTape), PolicyError> {
         Ok(self.forward_episodes(mdp, episodes)?)
     }
 
-    fn backward(&mut self, tape: DenoiserTape, slopes: &Channels) -> Result<(), BoxError> {
+    fn backward(&mut self, tape: DenoiserTape, slopes: &Channels) -> Result<(), PolicyError> {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.unet.visit_gradients(visit)
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.unet.gradient_norm()?)
     }
 
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), PolicyError> {
         Ok(self.unet.scale_gradient(factor)?)
     }
 
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.unet.update(rate, max_gradient_norm)?)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use policies::{BoxError, Persist};
+use policies::{Persist, PolicyError};
 
 use super::{DiffusersFolder, Extras, SaveOptions, save_huggingface, save_peft, save_unet, save_unet_lora};
 use crate::ModelError;
@@ -76,44 +76,44 @@ impl Export<UNetConfig> for DiffusersExport {
 impl Persist for CausalLm {
     /// Writes trainable tensors (all weights, or the adapters, which need the same base on resume), the optimiser
     /// state, and the EMA if there is one.
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.decoder.save_checkpoint(folder)?)
     }
 
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.decoder.restore_checkpoint(folder)?)
     }
 
     /// Exports by the model's exporter; without one as a Hugging Face folder without a tokenizer, or a PEFT folder with
     /// an empty base name. An EMA replaces the weights.
-    fn export(&self, folder: &Path) -> Result<(), BoxError> {
+    fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         let plain = HuggingFaceExport::default();
         Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)
     }
 
-    fn fingerprint(&self) -> Result<String, BoxError> {
+    fn fingerprint(&self) -> Result<String, PolicyError> {
         Ok(self.decoder.fingerprint(&self.config().settings())?)
     }
 }
 
 impl Persist for Denoiser {
     /// Writes trainable tensors, the optimiser state, and the EMA if there is one.
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.unet.save_checkpoint(folder)?)
     }
 
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.unet.restore_checkpoint(folder)?)
     }
 
     /// Exports by the denoiser's exporter; without one the network alone, or adapters with an empty base name. An EMA
     /// replaces the weights.
-    fn export(&self, folder: &Path) -> Result<(), BoxError> {
+    fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         let plain = DiffusersExport::default();
         Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)
     }
 
-    fn fingerprint(&self) -> Result<String, BoxError> {
+    fn fingerprint(&self) -> Result<String, PolicyError> {
         let settings = format!("{} {:?}\n", self.unet().config.settings(), self.prediction());
         Ok(self.unet.fingerprint(&settings)?)
     }

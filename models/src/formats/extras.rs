@@ -5,8 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::tokenizer::ADDITIONAL_TEMPLATES;
 use crate::ModelError;
+
+/// The folder of additional chat templates, one per file.
+pub(super) const ADDITIONAL_TEMPLATES: &str = "additional_chat_templates";
 
 /// Files of a model folder that are neither weights nor `config.json`.
 const CARRIED: [&str; 10] = [

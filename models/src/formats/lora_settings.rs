@@ -7,9 +7,24 @@ use candle_core::Tensor;
 use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets, parameter_names};
 use serde_json::Value;
 
+use super::lora_fields;
 use super::lora_targets::{Names, Numbers};
-use super::{LoraLayer, lora_fields};
 use crate::ModelError;
+
+/// The two factors of a weight change, and its scale.
+#[derive(Clone, Debug)]
+pub struct LoraLayer {
+    /// A, [rank, in].
+    pub a: Tensor,
+    /// B, [out, rank].
+    pub b: Tensor,
+    /// The factor of their product.
+    pub scale: f64,
+    /// Whether the scale is alpha / sqrt(rank) rather than alpha / rank.
+    pub rslora: bool,
+    /// Whether the layer is the embedding, whose weight is `[in, out]`.
+    pub embedding: bool,
+}
 
 /// A layer's factors, while a file is read.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::Extras;
 use super::extras::read_object;
-use super::lora_settings::{Halves, Settings, TrainedLora};
+use super::lora_settings::{Halves, LoraLayer, Settings, TrainedLora};
 use super::save::{SaveOptions, write_safetensors};
 use super::staging::Staging;
 use crate::ModelError;
@@ -40,21 +40,6 @@ pub struct PeftAdapter {
     pub replaced: BTreeMap<String, Tensor>,
     /// The base's own tensors: weights under an adapter, and biases.
     pub base_weights: BTreeMap<String, Tensor>,
-}
-
-/// The two factors of a weight change, and its scale.
-#[derive(Clone, Debug)]
-pub struct LoraLayer {
-    /// A, [rank, in].
-    pub a: Tensor,
-    /// B, [out, rank].
-    pub b: Tensor,
-    /// The factor of their product.
-    pub scale: f64,
-    /// Whether the scale is alpha / sqrt(rank) rather than alpha / rank.
-    pub rslora: bool,
-    /// Whether the layer is the embedding, whose weight is `[in, out]`.
-    pub embedding: bool,
 }
 
 impl PeftAdapter {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_core::Tensor;
 
-use super::peft::{LoraLayer, PeftAdapter, WEIGHTS};
+use super::lora_settings::LoraLayer;
+use super::peft::{PeftAdapter, WEIGHTS};
 use crate::ModelError;
 use crate::causal::CausalConfig;
 use crate::tensors::some;

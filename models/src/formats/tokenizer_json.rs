@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use super::tokenizer::patterns;
+use super::tokenizer_patterns;
 use crate::ModelError;
 
 /// Builds a tokenizer without truncation and padding; also returns its JSON.
@@ -17,7 +17,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Tokenizer, Value), Mod
     let value: Value = serde_json::from_slice(bytes).map_err(|e| ModelError::json(path, &e))?;
     check_merges(&value["model"]).map_err(error)?;
     check_templates(&value["post_processor"]).map_err(error)?;
-    patterns::check(&value).map_err(error)?;
+    tokenizer_patterns::check(&value).map_err(error)?;
     if value["model"]["dropout"].as_f64().is_some_and(|dropout| dropout > 0.0) {
         let reason = "its merges are dropped at random (`dropout` of the model), so that texts have other tokens each time; \
                       set it to null";

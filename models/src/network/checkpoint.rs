@@ -4,15 +4,26 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Tensor, safetensors};
-use engine::Parameters;
+use engine::checkpoint::Recompute;
+use engine::ema::Ema;
+use engine::optim::Optimizer;
+use engine::{Gradients, Parameters};
 
-use super::trained::LearnerState;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
+
+/// The learner's state, kept between steps.
+#[derive(Debug)]
+pub(super) struct LearnerState {
+    pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) gradients: Gradients,
+    pub(super) recompute: Recompute,
+    pub(super) ema: Option<Ema>,
+}
 
 /// Writes all state that the next step depends on into a folder.
 pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&LearnerState>) -> Result<(), ModelError> {

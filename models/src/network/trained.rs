@@ -11,9 +11,10 @@ use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
-use policies::{BoxError, VisitGradient};
+use policies::{PolicyError, VisitGradient};
 
-use super::{Weights, checkpoint};
+use super::Weights;
+use super::checkpoint::{self, LearnerState};
 use crate::ModelError;
 
 /// The training options of a network.
@@ -62,15 +63,6 @@ pub(crate) struct TrainedNetwork<N> {
     fingerprint: Mutex<Option<String>>,
 }
 
-/// The learner's state, kept between steps.
-#[derive(Debug)]
-pub(super) struct LearnerState {
-    pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) gradients: Gradients,
-    pub(super) recompute: Recompute,
-    pub(super) ema: Option<Ema>,
-}
-
 impl<N: Network> TrainedNetwork<N> {
     /// Makes a frozen network.
     pub(crate) fn frozen(network: N) -> Self {
@@ -115,9 +107,10 @@ impl<N: Network> TrainedNetwork<N> {
     }
 
     /// Passes the accumulated gradient of every trainable parameter to `visit`.
-    pub(crate) fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    pub(crate) fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
-        learning.gradients.visit(&self.network.weights().parameters, visit)
+        let mut visit = |name: &str, slopes: &mut [f64]| visit(name, slopes).map_err(ModelError::from);
+        Ok(learning.gradients.visit(&self.network.weights().parameters, &mut visit)?)
     }
 
     /// The norm of the accumulated gradient.

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::declared::table;
-use super::settings::Settings;
 use crate::ModelError;
 use crate::fields::Fields;
 
@@ -28,7 +26,7 @@ impl UNetClass {
     }
 
     /// The class that a `config.json` names.
-    fn of(source: &Value) -> Result<Self, ModelError> {
+    pub(super) fn of(source: &Value) -> Result<Self, ModelError> {
         let found = Fields::new(source).required_text("_class_name")?;
         let classes = [Self::Unconditional, Self::Conditional];
         classes
@@ -170,26 +168,6 @@ pub struct UNetConfig {
 }
 
 impl UNetConfig {
-    /// Reads and checks the contents of a `config.json`.
-    ///
-    /// # Errors
-    /// An unsupported class, block, norm, embedding or other variant, a missing or invalid size; each names the key and
-    /// its value.
-    pub fn from_json(source: Value) -> Result<Self, ModelError> {
-        let Value::Object(fields) = &source else {
-            return Err(ModelError::config("config.json", "the file must hold an object"));
-        };
-        let class = UNetClass::of(&source)?;
-        let table = table(class);
-        table.refuse(fields)?;
-        let known = Value::Object(table.known(fields));
-        let mut config = Settings::new(&known, class).config()?;
-        table.check_kinds(fields)?;
-        config.check_widths()?;
-        config.source = source;
-        Ok(config)
-    }
-
     /// The file's contents.
     pub fn to_json(&self) -> Value {
         self.source.clone()
@@ -218,7 +196,7 @@ impl UNetConfig {
         self.text_time.map(|text_time| text_time.input - 6 * text_time.channels)
     }
 
-    fn check_widths(&self) -> Result<(), ModelError> {
+    pub(super) fn check_widths(&self) -> Result<(), ModelError> {
         for (index, level) in self.levels.iter().enumerate() {
             let width = level.width;
             let wrong = |key: &str, reason: String| Err(ModelError::config(key, format!("level {index}: {reason}")));

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::config::{BlockAttention, Level, LevelSide, Middle, Resampling, TextTime, UNetClass, UNetConfig};
+use super::declared::table;
 use crate::ModelError;
 use crate::fields::Fields;
 
@@ -11,8 +12,30 @@ const MOST: usize = 1 << 20;
 /// An upper bound on the layers of a level.
 const MOST_LAYERS: usize = 256;
 
+impl UNetConfig {
+    /// Reads and checks the contents of a `config.json`.
+    ///
+    /// # Errors
+    /// An unsupported class, block, norm, embedding or other variant, a missing or invalid size; each names the key and
+    /// its value.
+    pub fn from_json(source: Value) -> Result<Self, ModelError> {
+        let Value::Object(fields) = &source else {
+            return Err(ModelError::config("config.json", "the file must hold an object"));
+        };
+        let class = UNetClass::of(&source)?;
+        let table = table(class);
+        table.refuse(fields)?;
+        let known = Value::Object(table.known(fields));
+        let mut config = Settings::new(&known, class).config()?;
+        table.check_kinds(fields)?;
+        config.check_widths()?;
+        config.source = source;
+        Ok(config)
+    }
+}
+
 /// A `config.json` with its class.
-pub(super) struct Settings<'a> {
+struct Settings<'a> {
     source: &'a Value,
     fields: Fields<'a>,
     class: UNetClass,
@@ -20,11 +43,11 @@ pub(super) struct Settings<'a> {
 
 impl<'a> Settings<'a> {
     /// Selects the fields that the class declares.
-    pub(super) fn new(source: &'a Value, class: UNetClass) -> Self {
+    fn new(source: &'a Value, class: UNetClass) -> Self {
         Self { source, fields: Fields::new(source), class }
     }
 
-    pub(super) fn config(&self) -> Result<UNetConfig, ModelError> {
+    fn config(&self) -> Result<UNetConfig, ModelError> {
         let levels = self.levels()?;
         let n_groups = self.size("norm_num_groups", 32)?;
         let first = levels[0].width;

@@ -5,7 +5,7 @@ use mdp::{Channels, Episode, Finite, FiniteState};
 
 use super::*;
 use crate::tabular::Decision;
-use crate::{Cursor, Proposal, Replay, Tabular, VisitGradient};
+use crate::{Cursor, PolicyError, Proposal, Replay, Tabular, VisitGradient};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -47,7 +47,7 @@ impl Policy<Finite> for Faulty {
         states: &[FiniteState],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<usize>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<usize>>>, PolicyError> {
         let mut lists = self.table.propose(mdp, states, k, rng)?;
         if self.fault == Fault::ProposesWrongNumbers {
             lists.iter_mut().flatten().for_each(|proposal| proposal.log_prob *= 2.0);
@@ -55,7 +55,7 @@ impl Policy<Finite> for Faulty {
         Ok(lists)
     }
 
-    fn sample(&self, mdp: &Finite, states: &[FiniteState], rng: &mut Rng) -> Result<Vec<usize>, BoxError> {
+    fn sample(&self, mdp: &Finite, states: &[FiniteState], rng: &mut Rng) -> Result<Vec<usize>, PolicyError> {
         self.calls.set(self.calls.get() + 1);
         match self.fault {
             Fault::ForgetsTheGenerator => Ok(vec![self.calls.get() % 2; states.len()]),
@@ -64,7 +64,7 @@ impl Policy<Finite> for Faulty {
         }
     }
 
-    fn score(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<Channels, PolicyError> {
         let mut channels = self.table.score(mdp, episodes)?;
         match self.fault {
             Fault::LooksAtTheBatch => channels.log_probs.values_mut()[0] -= episodes.len() as f64,
@@ -74,7 +74,11 @@ impl Policy<Finite> for Faulty {
         Ok(channels)
     }
 
-    fn cursor<'a>(&'a self, mdp: &'a Finite, states: &[FiniteState]) -> Result<Box<dyn Cursor<Finite> + 'a>, BoxError> {
+    fn cursor<'a>(
+        &'a self,
+        mdp: &'a Finite,
+        states: &[FiniteState],
+    ) -> Result<Box<dyn Cursor<Finite> + 'a>, PolicyError> {
         let cursor = Box::new(Replay::new(&self.table, mdp, states));
         Ok(match self.fault {
             Fault::CursorForgets => Box::new(Off(cursor, 0.0, 1.0)),
@@ -93,24 +97,24 @@ impl Cursor<Finite> for Off<'_> {
         self.0.states()
     }
 
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<usize>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<usize>>>, PolicyError> {
         self.0.expand(k, rngs)
     }
 
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<usize>, BoxError> {
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<usize>, PolicyError> {
         self.0.draw(rngs)
     }
 
-    fn log_probs(&mut self, actions: &[usize]) -> Result<Vec<f64>, BoxError> {
+    fn log_probs(&mut self, actions: &[usize]) -> Result<Vec<f64>, PolicyError> {
         Ok(self.0.log_probs(actions)?.into_iter().map(|log_prob| log_prob + self.1).collect())
     }
 
-    fn log_probs_of(&mut self, candidates: &[Vec<usize>]) -> Result<Vec<Vec<f64>>, BoxError> {
+    fn log_probs_of(&mut self, candidates: &[Vec<usize>]) -> Result<Vec<Vec<f64>>, PolicyError> {
         let lists = self.0.log_probs_of(candidates)?;
         Ok(lists.into_iter().map(|list| vec![list[0] + self.1; list.len()]).collect())
     }
 
-    fn advance(&mut self, actions: &[usize]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[usize]) -> Result<(), PolicyError> {
         self.0.advance(actions)
     }
 
@@ -119,7 +123,7 @@ impl Cursor<Finite> for Off<'_> {
         self.0.select(rows);
     }
 
-    fn extend(&mut self, states: &[FiniteState]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[FiniteState]) -> Result<(), PolicyError> {
         self.0.extend(states)
     }
 }
@@ -127,7 +131,7 @@ impl Cursor<Finite> for Off<'_> {
 impl Learner<Finite> for Faulty {
     type Tape = Vec<Vec<Decision<FiniteState>>>;
 
-    fn forward(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<(Channels, Self::Tape), BoxError> {
+    fn forward(&self, mdp: &Finite, episodes: &[EpisodeOf<Finite>]) -> Result<(Channels, Self::Tape), PolicyError> {
         let (mut channels, mut tape) = self.table.forward(mdp, episodes)?;
         if self.fault == Fault::TurnsTheGradient {
             tape = Tabular::new(mdp).forward(mdp, episodes)?.1;
@@ -138,25 +142,25 @@ impl Learner<Finite> for Faulty {
         Ok((channels, tape))
     }
 
-    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), PolicyError> {
         if self.fault == Fault::Overwrites {
             self.table.update(0.0, None)?;
         }
         self.table.backward(tape, slopes)
     }
 
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         if self.fault == Fault::ShowsACopy {
             return Learner::<Finite>::visit_gradients(&mut self.table.clone(), visit);
         }
         Learner::<Finite>::visit_gradients(&mut self.table, visit)
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Learner::<Finite>::gradient_norm(&self.table)
     }
 
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         self.table.update(rate, max_gradient_norm)
     }
 }

@@ -4,7 +4,7 @@ use mdp::hybrid::{Half, Handoff, Hybrid};
 use mdp::{Mdp, Rng};
 
 use crate::cursor::{Cursor, one_each};
-use crate::policy::{BoxError, Proposal};
+use crate::{PolicyError, Proposal};
 
 /// A state of either half.
 type State<A, B> = Half<<A as Mdp>::State, <B as Mdp>::State>;
@@ -65,7 +65,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
         inner: Vec<I>,
         of_outer: impl Fn(O) -> T,
         of_inner: impl Fn(I) -> T,
-    ) -> Result<Vec<T>, BoxError> {
+    ) -> Result<Vec<T>, PolicyError> {
         let mut outer: Vec<Option<O>> = outer.into_iter().map(Some).collect();
         let mut inner: Vec<Option<I>> = inner.into_iter().map(Some).collect();
         let answer = |place: &Half<usize, usize>| match *place {
@@ -77,7 +77,7 @@ impl<'a, A: Mdp, B: Mdp, H: Handoff<A, B>> PairCursor<'a, A, B, H> {
     }
 
     /// Moves rows with a finished outer problem to the inner cursor, and updates the states.
-    fn hand_over(&mut self, from: usize) -> Result<(), BoxError> {
+    fn hand_over(&mut self, from: usize) -> Result<(), PolicyError> {
         let over = |state: &A::State| self.mdp.outer.is_terminal(state);
         let states = self.outer.states();
         let (ended, stays): (Vec<usize>, Vec<usize>) = (0..states.len()).partition(|&row| over(&states[row]));
@@ -125,7 +125,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         &self.states
     }
 
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<Action<A, B>>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<Action<A, B>>>>, PolicyError> {
         one_each("generators", self.places.len(), rngs.len())?;
         let (mut of_outer, mut of_inner) = self.generators(rngs);
         let outer = self.outer.expand(k, &mut of_outer)?;
@@ -138,21 +138,21 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         )
     }
 
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<Action<A, B>>, BoxError> {
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<Action<A, B>>, PolicyError> {
         one_each("generators", self.places.len(), rngs.len())?;
         let (mut of_outer, mut of_inner) = self.generators(rngs);
         let (outer, inner) = (self.outer.draw(&mut of_outer)?, self.inner.draw(&mut of_inner)?);
         self.together(outer, inner, Half::Outer, Half::Inner)
     }
 
-    fn log_probs(&mut self, actions: &[Action<A, B>]) -> Result<Vec<f64>, BoxError> {
+    fn log_probs(&mut self, actions: &[Action<A, B>]) -> Result<Vec<f64>, PolicyError> {
         one_each("actions", self.places.len(), actions.len())?;
         let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
         let (outer, inner) = (self.outer.log_probs(&of_outer)?, self.inner.log_probs(&of_inner)?);
         self.together(outer, inner, |number| number, |number| number)
     }
 
-    fn log_probs_of(&mut self, candidates: &[Vec<Action<A, B>>]) -> Result<Vec<Vec<f64>>, BoxError> {
+    fn log_probs_of(&mut self, candidates: &[Vec<Action<A, B>>]) -> Result<Vec<Vec<f64>>, PolicyError> {
         one_each("lists of actions", self.places.len(), candidates.len())?;
         let (of_outer, of_inner) = self.apart(candidates.iter(), |place, list| match place {
             Half::Outer(_) => Half::Outer(list.iter().cloned().filter_map(Half::outer).collect()),
@@ -166,7 +166,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         Ok(lists)
     }
 
-    fn advance(&mut self, actions: &[Action<A, B>]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[Action<A, B>]) -> Result<(), PolicyError> {
         one_each("actions", self.places.len(), actions.len())?;
         let (of_outer, of_inner) = self.apart(actions.iter().cloned(), |_, action| action);
         self.outer.advance(&of_outer)?;
@@ -192,7 +192,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Cursor<Hybrid<A, B, H>> for PairCursor<'_
         self.inner.select(&inner);
     }
 
-    fn extend(&mut self, states: &[State<A, B>]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[State<A, B>]) -> Result<(), PolicyError> {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         let (n_outer, n_inner) = (self.outer.states().len(), self.inner.states().len());
         let mut places = Vec::with_capacity(states.len());

@@ -7,7 +7,7 @@ use mdp::{Channels, EpisodeOf, Mdp};
 
 use super::{Pair, Parts, nothing, weave_channels};
 use crate::PolicyError;
-use crate::policy::{BoxError, Learner, Persist, VisitGradient};
+use crate::policy::{Learner, Persist, VisitGradient};
 
 /// The state of a pair's backward pass: the tapes of the trained halves and the positions of their numbers.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ fn forward_half<M: Mdp, P: Learner<M>>(
     mdp: &M,
     episodes: &[EpisodeOf<M>],
     learns: bool,
-) -> Result<(Channels, Option<P::Tape>), BoxError> {
+) -> Result<(Channels, Option<P::Tape>), PolicyError> {
     if let Some(nothing) = nothing(episodes) {
         return Ok((nothing, None));
     }
@@ -48,14 +48,14 @@ where
         &self,
         mdp: &Hybrid<A, B, H>,
         episodes: &[EpisodeOf<Hybrid<A, B, H>>],
-    ) -> Result<(Channels, Self::Tape), BoxError> {
+    ) -> Result<(Channels, Self::Tape), PolicyError> {
         let Parts { outer, inner, runs } = Parts::of(mdp, episodes)?;
         let (of_outer, outer) = forward_half(&self.outer, &mdp.outer, &outer, self.outer_learns())?;
         let (of_inner, inner) = forward_half(&self.inner, &mdp.inner, &inner, self.inner_learns())?;
         Ok((weave_channels(&runs, &of_outer, &of_inner), PairTape { outer, inner, runs }))
     }
 
-    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), PolicyError> {
         let (of_outer, of_inner) = tape.runs.unweave(&slopes.log_probs);
         let (mut of_outer, mut of_inner) = (Channels::from(of_outer), Channels::from(of_inner));
         if let Some(divergence) = &slopes.divergence {
@@ -72,7 +72,7 @@ where
     }
 
     /// The trained halves in turn, each under its name.
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         let [outer, inner] = self.names;
         if self.outer_learns() {
             self.outer.visit_gradients(&mut |name, slopes| visit(&format!("{outer}.{name}"), slopes))?;
@@ -83,12 +83,12 @@ where
         Ok(())
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
         let norms = Learner::<Hybrid<A, B, H>>::gradient_norms(self)?;
         Ok(norms.into_iter().fold(0.0, |whole, (_, norm)| whole.hypot(norm)))
     }
 
-    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, BoxError> {
+    fn gradient_norms(&self) -> Result<Vec<(&'static str, f64)>, PolicyError> {
         let [outer, inner] = self.names;
         let mut norms = Vec::new();
         if self.outer_learns() {
@@ -100,7 +100,7 @@ where
         Ok(norms)
     }
 
-    fn scale_gradient(&mut self, factor: f64) -> Result<(), BoxError> {
+    fn scale_gradient(&mut self, factor: f64) -> Result<(), PolicyError> {
         if self.outer_learns() {
             self.outer.scale_gradient(factor)?;
         }
@@ -112,7 +112,7 @@ where
 
     /// Clips both gradients as one: both halves are scaled by the same factor, and if either gradient is not finite
     /// neither half is updated.
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = Learner::<Hybrid<A, B, H>>::gradient_norm(self)?;
         if !norm.is_finite() {
             return Ok(norm);
@@ -133,7 +133,7 @@ where
 /// Each half is saved in a subfolder of its name, in its own format.
 impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
     /// Writes the trained halves.
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         let [outer, inner] = self.names.map(|name| folder.join(name));
         if self.outer_learns() {
             self.outer.save_checkpoint(&made(&outer)?)?;
@@ -144,7 +144,7 @@ impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
         Ok(())
     }
 
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
         let [outer, inner] = self.names.map(|name| folder.join(name));
         if self.outer_learns() {
             self.outer.restore_checkpoint(&outer)?;
@@ -156,13 +156,13 @@ impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
     }
 
     /// Writes both halves, trained or not.
-    fn export(&self, folder: &Path) -> Result<(), BoxError> {
+    fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         let [outer, inner] = self.names.map(|name| folder.join(name));
         self.outer.export(&made(&outer)?)?;
         self.inner.export(&made(&inner)?)
     }
 
-    fn fingerprint(&self) -> Result<String, BoxError> {
+    fn fingerprint(&self) -> Result<String, PolicyError> {
         Ok(format!("{} {}", self.outer.fingerprint()?, self.inner.fingerprint()?))
     }
 }

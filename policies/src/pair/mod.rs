@@ -12,9 +12,9 @@ use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng, Steps};
 use self::cursor::PairCursor;
 pub use self::learn::PairTape;
 pub use self::turns::act_in_turn;
-use crate::PolicyError;
 use crate::cursor::Cursor;
-use crate::policy::{BoxError, Policy, Proposal};
+use crate::policy::Policy;
+use crate::{PolicyError, Proposal};
 
 /// Which half of a [`Pair`] learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn nothing<S, A>(episodes: &[Episode<S, A>]) -> Option<Channels> {
     empty.then(|| episodes.iter().map(|_| Vec::<f64>::new()).collect::<Steps>().into())
 }
 
-fn score_half<M: Mdp, P: Policy<M>>(policy: &P, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
+fn score_half<M: Mdp, P: Policy<M>>(policy: &P, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError> {
     nothing(episodes).map_or_else(|| policy.score(mdp, episodes), Ok)
 }
 
@@ -165,7 +165,7 @@ where
         states: &[Half<A::State, B::State>],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<Half<A::Action, B::Action>>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<Half<A::Action, B::Action>>>>, PolicyError> {
         let (outer, inner) = by_half(states);
         let outer = self.outer.propose(&mdp.outer, &outer, k, rng)?;
         let inner = self.inner.propose(&mdp.inner, &inner, k, rng)?;
@@ -181,14 +181,14 @@ where
         mdp: &Hybrid<A, B, H>,
         states: &[Half<A::State, B::State>],
         rng: &mut Rng,
-    ) -> Result<Vec<Half<A::Action, B::Action>>, BoxError> {
+    ) -> Result<Vec<Half<A::Action, B::Action>>, PolicyError> {
         let (outer, inner) = by_half(states);
         let outer = self.outer.sample(&mdp.outer, &outer, rng)?;
         let inner = self.inner.sample(&mdp.inner, &inner, rng)?;
-        Ok(in_order(states, outer, inner)?)
+        in_order(states, outer, inner)
     }
 
-    fn score(&self, mdp: &Hybrid<A, B, H>, episodes: &[EpisodeOf<Hybrid<A, B, H>>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &Hybrid<A, B, H>, episodes: &[EpisodeOf<Hybrid<A, B, H>>]) -> Result<Channels, PolicyError> {
         let parts = Parts::of(mdp, episodes)?;
         let outer = score_half(&self.outer, &mdp.outer, &parts.outer)?;
         let inner = score_half(&self.inner, &mdp.inner, &parts.inner)?;
@@ -199,7 +199,7 @@ where
         &'a self,
         mdp: &'a Hybrid<A, B, H>,
         states: &[Half<A::State, B::State>],
-    ) -> Result<Box<dyn Cursor<Hybrid<A, B, H>> + 'a>, BoxError> {
+    ) -> Result<Box<dyn Cursor<Hybrid<A, B, H>> + 'a>, PolicyError> {
         let (outer, inner) = (self.outer.cursor(&mdp.outer, &[])?, self.inner.cursor(&mdp.inner, &[])?);
         let mut cursor = PairCursor::new(mdp, outer, inner);
         cursor.extend(states)?;
@@ -207,7 +207,7 @@ where
     }
 
     /// Joins the halves' fingerprints.
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         let halves = (self.outer.identity()?, self.inner.identity()?);
         Ok(halves.0.zip(halves.1).map(|(outer, inner)| format!("{outer} {inner}")))
     }
@@ -219,7 +219,7 @@ where
         mdp: &Hybrid<A, B, H>,
         starts: &[Half<A::State, B::State>],
         rng: &mut Rng,
-    ) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, BoxError> {
+    ) -> Result<Vec<EpisodeOf<Hybrid<A, B, H>>>, PolicyError> {
         let rng = RefCell::new(rng);
         act_in_turn(
             mdp,

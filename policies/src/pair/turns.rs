@@ -6,10 +6,9 @@ use mdp::{Episode, EpisodeOf, Mdp};
 use super::by_half;
 use crate::PolicyError;
 use crate::cursor::one_each;
-use crate::policy::BoxError;
 
 /// An episode from each of some states, or the error.
-type Acted<M> = Result<Vec<EpisodeOf<M>>, BoxError>;
+type Acted<M> = Result<Vec<EpisodeOf<M>>, PolicyError>;
 
 /// Rolls out a hybrid problem half by half: all episodes run to the end of the outer problem, pass the hand-off
 /// together, and continue in the inner one.

@@ -10,7 +10,7 @@ use mdp::{Channels, Enumerable, EpisodeOf, Mdp, Rng, Steps};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{BoxError, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use crate::{Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
 
 /// A table of logits, one row per state seen in training. Other states have logits 0, a uniform policy over allowed
 /// actions.
@@ -134,7 +134,7 @@ where
         states: &[M::State],
         k: usize,
         _rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError> {
         let best = |state: &M::State| {
             let log_probs = self.log_probs(mdp, state)?;
             let mut order = mdp.allowed(state);
@@ -150,7 +150,7 @@ where
         states.iter().map(best).collect()
     }
 
-    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError> {
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, PolicyError> {
         let draw = |state: &M::State| {
             let log_probs = self.log_probs(mdp, state)?;
             let mut left = unit(rng);
@@ -165,12 +165,12 @@ where
         states.iter().map(draw).collect()
     }
 
-    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError> {
         Ok(self.forward(mdp, episodes)?.0)
     }
 
     /// Hashes the logits, in the order of their states.
-    fn identity(&self) -> Result<Option<String>, BoxError> {
+    fn identity(&self) -> Result<Option<String>, PolicyError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(self.n_actions as u64).to_le_bytes());
         for logit in self.logits.values().flatten() {
@@ -186,7 +186,7 @@ where
 {
     type Tape = Vec<Vec<Decision<M::State>>>;
 
-    fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), BoxError> {
+    fn forward(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<(Channels, Self::Tape), PolicyError> {
         let (mut log_probs, mut tape) = (Steps::default(), Vec::with_capacity(episodes.len()));
         for (row, episode) in episodes.iter().enumerate() {
             let mut kept = Vec::new();
@@ -201,13 +201,13 @@ where
         Ok((Channels { log_probs, divergence, entropy, ..Channels::default() }, tape))
     }
 
-    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), BoxError> {
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), PolicyError> {
         let fits = |steps: &Steps| steps.rows().map(<[f64]>::len).eq(tape.iter().map(Vec::len));
         if !fits(&slopes.log_probs) {
-            return Err(unfit("slopes of the log-probabilities", SHAPE, "another").into());
+            return Err(unfit("slopes of the log-probabilities", SHAPE, "another"));
         }
         if slopes.divergence.as_ref().is_some_and(|steps| self.reference.is_none() || !fits(steps)) {
-            return Err(unfit("slopes of the divergence", SHAPE, "another").into());
+            return Err(unfit("slopes of the divergence", SHAPE, "another"));
         }
         let n_actions = self.n_actions;
         for (i, decision) in tape.into_iter().flatten().enumerate() {
@@ -226,24 +226,24 @@ where
     }
 
     /// The reference is that of [`with_reference`](Tabular::with_reference).
-    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), BoxError> {
+    fn provide_divergence(&mut self, _reference: Option<&dyn Policy<M>>) -> Result<(), PolicyError> {
         let missing = "the objective needs the divergence from the reference: `Tabular::with_reference` provides it";
         self.reference.is_some().then_some(()).ok_or_else(|| missing.into())
     }
 
     /// Names rows by their index among the states of the table.
-    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), BoxError> {
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         for state in self.logits.keys() {
             self.gradient.entry(state.clone()).or_insert_with(|| vec![0.0; self.n_actions]);
         }
         self.gradient.values_mut().enumerate().try_for_each(|(row, slopes)| visit(&row.to_string(), slopes))
     }
 
-    fn gradient_norm(&self) -> Result<f64, BoxError> {
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt())
     }
 
-    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, BoxError> {
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = Learner::<M>::gradient_norm(self)?;
         let gradient = std::mem::take(&mut self.gradient);
         let scale = max_gradient_norm.filter(|most| norm > *most).map_or(1.0, |most| most / norm);
@@ -264,21 +264,21 @@ const FILE: &str = "tabular.json";
 const SHAPE: &str = "the shape of the numbers";
 
 impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
-    fn save_checkpoint(&self, folder: &Path) -> Result<(), BoxError> {
+    fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         let path = folder.join(FILE);
         let text = serde_json::to_vec(&self.bits())
             .map_err(|error| PolicyError::format(&path, format!("broken JSON: {error}")))?;
-        Ok(fs::write(&path, text).map_err(|error| PolicyError::io(&path, error))?)
+        fs::write(&path, text).map_err(|error| PolicyError::io(&path, error))
     }
 
-    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), BoxError> {
+    fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
         let path = folder.join(FILE);
         let text = fs::read(&path).map_err(|error| PolicyError::io(&path, error))?;
         let rows: Vec<(M::State, Vec<u64>)> = serde_json::from_slice(&text)
             .map_err(|error| PolicyError::format(&path, format!("broken JSON: {error}")))?;
         if let Some((_, row)) = rows.iter().find(|(_, row)| row.len() != self.n_actions) {
             let reason = format!("a row has {} logits, but the table has {} actions", row.len(), self.n_actions);
-            return Err(PolicyError::format(path, reason).into());
+            return Err(PolicyError::format(path, reason));
         }
         let numbers = |row: Vec<u64>| row.into_iter().map(f64::from_bits).collect();
         self.logits = rows.into_iter().map(|(state, row)| (state, numbers(row))).collect();
@@ -287,12 +287,13 @@ impl<M: Mdp<State: Ord + Serialize + DeserializeOwned>> Persist for Tabular<M> {
     }
 
     /// Writes the checkpoint file: tables have no other format.
-    fn export(&self, folder: &Path) -> Result<(), BoxError> {
+    fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         self.save_checkpoint(folder)
     }
 
-    fn fingerprint(&self) -> Result<String, BoxError> {
-        Ok(blake3::hash(&serde_json::to_vec(&self.bits())?).to_hex().to_string())
+    fn fingerprint(&self) -> Result<String, PolicyError> {
+        let bits = serde_json::to_vec(&self.bits()).map_err(PolicyError::other)?;
+        Ok(blake3::hash(&bits).to_hex().to_string())
     }
 }
 

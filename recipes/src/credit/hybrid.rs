@@ -1,6 +1,5 @@
 //! What of the reward of a hybrid is laid on words and what on pictures.
 use std::fmt;
-use std::ops::Range;
 
 use datasets::synthetic::Split;
 use mdp::EpisodeOf;
@@ -11,9 +10,10 @@ use train::diffusion::Images as _;
 
 use super::image::maps::Errors;
 use super::image::{Lines, SHOWN, drawn, parts, pixels};
-use super::measures::{Bootstrap, Estimate};
+use super::measures::Bootstrap;
 use super::steps::{StepSummary, aligned, percent, signed};
 use super::{CreditedAnswer, CreditedPicture, Outputs, page};
+use crate::Estimate;
 use crate::hybrid::{PromptedMdp, data};
 use crate::score::hybrid::Halves;
 use crate::{Call, Failure};
@@ -277,38 +277,9 @@ fn of_pair(
     Ok(CreditedPair { index, request: String::new(), sides, margins: (of_words, of_pictures), is_refined })
 }
 
-/// The characters that each token adds to a text, of what the tokens up to each read as. Tokens that hold a part of a
-/// character cover all of it; tokens that are not shown, such as the end, cover nothing.
-pub(crate) fn places(text: &str, beginnings: &[String]) -> Vec<Range<usize>> {
-    let common = |beginning: &String| text.chars().zip(beginning.chars()).take_while(|(a, b)| a == b).count();
-    let (mut places, mut from, mut waiting): (Vec<Range<usize>>, usize, usize) = (Vec::new(), 0, 0);
-    for beginning in beginnings {
-        let end = common(beginning).max(from);
-        places.push(from..end);
-        if end == from {
-            waiting += 1;
-            continue;
-        }
-        let n = places.len();
-        places[n - 1 - waiting..n - 1].iter_mut().for_each(|part| *part = from..end);
-        (from, waiting) = (end, 0);
-    }
-    places
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_cover_what_they_add_and_halves_of_a_character_all_of_it() {
-        let said = |beginnings: &[&str], text| {
-            places(text, &beginnings.iter().map(|beginning| (*beginning).to_owned()).collect::<Vec<_>>())
-        };
-        // `a`, ` b`, two halves of `é`, and the end.
-        assert_eq!(said(&["a", "a b", "a b\u{fffd}", "a bé", "a bé"], "a bé"), [0..1, 1..3, 3..4, 3..4, 4..4]);
-        assert!(said(&[], "").is_empty());
-    }
 
     fn pair(margins: (f64, f64), is_refined: bool) -> CreditedPair {
         let side = |side| CreditedSide {

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use mdp::chance::{Noise, below};
 
+use crate::Estimate;
+
 /// Resamples of a bootstrap.
 const RESAMPLES: u64 = 1000;
 
@@ -15,17 +17,6 @@ const RESAMPLES: u64 = 1000;
 pub(crate) struct Labelled<'a> {
     pub(crate) credit: &'a [f64],
     pub(crate) wrong: &'a [bool],
-}
-
-/// A number with its 95% interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// The number.
-    pub value: f64,
-    /// The lower end.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
 }
 
 /// The three measures of one kind of credit; `None` where there is nothing to tell apart.

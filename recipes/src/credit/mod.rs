@@ -13,13 +13,11 @@ use std::path::PathBuf;
 
 use train::can_write;
 
-use crate::settings::{Modality, Values};
+use crate::settings::{CreditSettings, Modality, Values};
 use crate::{Call, Failure};
 
-pub(crate) use self::hybrid::places;
 pub use self::hybrid::{CreditedPair, CreditedSide, HalfRow, PairCredit, ShareSummary};
 pub use self::image::{CreditedPicture, ImageCredit};
-pub use self::measures::Estimate;
 pub use self::scale::CreditScale;
 pub use self::steps::{StepRow, StepSummary};
 pub use self::summary::{CreditSummary, MeasureSummary};
@@ -43,7 +41,8 @@ pub enum Credit {
 ///
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written. Nothing is written then.
-pub fn credit(call: &Call<'_>) -> Result<Credit, Failure> {
+pub fn credit(call: Call<'_, impl CreditSettings>) -> Result<Credit, Failure> {
+    let call = &call.untyped();
     match call.values.run.mdp() {
         Modality::Token => text::credit(call).map(Credit::Text),
         Modality::Diffusion => image::credit(call).map(Credit::Image),

@@ -2,7 +2,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::measures::{Bootstrap, Estimate};
+use super::measures::Bootstrap;
+use crate::Estimate;
 
 /// The rewards of an example's draws.
 pub(super) struct Drawn {

@@ -1,7 +1,8 @@
 //! How well kinds of credit find what is wrong: a table.
 use std::fmt;
 
-use super::measures::{Bootstrap, Estimate, Labelled, measure};
+use super::measures::{Bootstrap, Labelled, measure};
+use crate::Estimate;
 
 /// A kind of credit: its name in files, and in tables.
 pub(super) type Kind = (&'static str, &'static str);

@@ -12,7 +12,7 @@ use models::Prompted;
 use models::causal::{CausalLm, GenerationConfig};
 use models::denoiser::{Condition, Denoiser};
 use models::sampler::SamplingPlan;
-use policies::{BoxError, act_in_turn};
+use policies::{PolicyError, act_in_turn};
 use train::diffusion::ImageMdp;
 use train::statistics::wilson;
 
@@ -114,7 +114,7 @@ impl<'a> HybridSampler<'a> {
         refiner: &CausalLm,
         starts: &[TokenState],
         rngs: &mut [Rng],
-    ) -> Result<Vec<EpisodeOf<TokenMdp>>, BoxError> {
+    ) -> Result<Vec<EpisodeOf<TokenMdp>>, PolicyError> {
         let prompts: Vec<Vec<u32>> = starts.iter().map(|start| start.prompt.to_vec()).collect();
         let rooms: Vec<usize> = starts.iter().map(|start| self.mdp.outer.max_length - start.len()).collect();
         let responses = refiner.generate_within(&prompts, &rooms, &self.sampling, rngs)?;
@@ -127,7 +127,7 @@ impl<'a> HybridSampler<'a> {
         generator: &Denoiser,
         starts: &[DenoisingState<Condition>],
         rngs: &mut [Rng],
-    ) -> Result<Vec<EpisodeOf<ImageMdp>>, BoxError> {
+    ) -> Result<Vec<EpisodeOf<ImageMdp>>, PolicyError> {
         let conditions: Vec<Condition> = starts.iter().map(|start| Arc::clone(&start.context)).collect();
         let mut progress = self.reporter.unless_stopped(|_| ());
         let generated = generator.generate(&self.plan, &conditions, rngs, &mut progress)?;

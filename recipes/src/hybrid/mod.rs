@@ -224,12 +224,46 @@ impl PromptFormat {
         let beginnings =
             (1..=tokens.len()).map(|n| self.tokenizer.decode(&tokens[..n])).collect::<Result<Vec<_>, _>>()?;
         let text = beginnings.last().cloned().unwrap_or_default();
-        let places = crate::credit::places(&text, &beginnings);
+        let places = places(&text, &beginnings);
         Ok((text, places))
     }
 
     /// The sampling settings of refined prompts.
     pub(crate) fn sampling(&self, values: &Values) -> GenerationConfig {
-        crate::sample::sampling(values, &self.tokenizer, self.max_length)
+        text::generation(values, &self.tokenizer, self.max_length)
+    }
+}
+
+/// The characters that each token adds to a text, of what the tokens up to each read as. Tokens that hold a part of a
+/// character cover all of it; tokens that are not shown, such as the end, cover nothing.
+fn places(text: &str, beginnings: &[String]) -> Vec<Range<usize>> {
+    let common = |beginning: &String| text.chars().zip(beginning.chars()).take_while(|(a, b)| a == b).count();
+    let (mut places, mut from, mut waiting): (Vec<Range<usize>>, usize, usize) = (Vec::new(), 0, 0);
+    for beginning in beginnings {
+        let end = common(beginning).max(from);
+        places.push(from..end);
+        if end == from {
+            waiting += 1;
+            continue;
+        }
+        let n = places.len();
+        places[n - 1 - waiting..n - 1].iter_mut().for_each(|part| *part = from..end);
+        (from, waiting) = (end, 0);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_cover_what_they_add_and_halves_of_a_character_all_of_it() {
+        let said = |beginnings: &[&str], text| {
+            places(text, &beginnings.iter().map(|beginning| (*beginning).to_owned()).collect::<Vec<_>>())
+        };
+        // `a`, ` b`, two halves of `é`, and the end.
+        assert_eq!(said(&["a", "a b", "a b\u{fffd}", "a bé", "a bé"], "a bé"), [0..1, 1..3, 3..4, 3..4, 4..4]);
+        assert!(said(&[], "").is_empty());
     }
 }

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use datasets::images::{ImageKind, ImageSettings, Latents, TensorKind, TrajectoryFile, picture_kind, tensor_kind};
 use models::denoiser::LatentShape;
 
-use super::page;
+use super::{DataAudit, Description};
 use crate::Failure;
 use crate::denoiser;
 use crate::embedded::{EmbeddedImages, is_embedded, owner};
@@ -26,7 +26,7 @@ pub(super) fn is_pictures(name: &str) -> bool {
 }
 
 /// Describes a denoiser and its components.
-pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Failure> {
+pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Description, Failure> {
     let loaded = denoiser::load(name, values)?;
     let files = &loaded.files;
     let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
@@ -38,9 +38,9 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
     let widths: Vec<String> = config.levels.iter().map(|level| level.width.to_string()).collect();
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();
-    Ok(page(
+    Ok(Description::with_rows(
         name,
-        &[
+        [
             ("class", config.class.name().to_owned()),
             ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
             ("widths", widths.join(", ")),
@@ -55,13 +55,13 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<String, Fa
 }
 
 /// The audit of pictures, at the size of a model or `data.image_size`.
-pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<String, Failure> {
+pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values) -> Result<Description, Failure> {
     if is_embedded(data) {
         let named = EmbeddedImages::all().find(|(images, _)| images.name == data);
         let edge = named.or_else(|| EmbeddedImages::all().next()).map_or(0, |(images, _)| images.edge);
-        return Ok(format!(
+        return Ok(Description::of(format!(
             "{data}: drawn when it is asked for, {edge}x{edge} pictures with captions; see docs/diffusion.md"
-        ));
+        )));
     }
     let model = model.map(|model| denoiser::load(model, values)).transpose()?;
     let size = match (values.data.image_size(), &model) {
@@ -81,11 +81,11 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
         Some(model) => audit(&pictures, &Captions::new(model, LatentShape { height: size, width: size, channels: 1 }))?,
         None => pictures.audit().clone(),
     };
-    Ok(format!("{data}, pictures\n{audit}"))
+    Ok(Description::audited(format!("{data}, pictures"), DataAudit::Pictures(Box::new(audit))))
 }
 
 /// Describes a tensor file: latents, draws or trajectories.
-pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
+pub(super) fn inspect_tensors(name: &str) -> Result<Description, Failure> {
     let path = Path::new(name);
     Ok(match tensor_kind(path)? {
         TensorKind::Latents(kind) => {
@@ -98,7 +98,7 @@ pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
             let what = if kind == ImageKind::Pairs { "latents, pairs" } else { "latents, to imitate" };
             let rows =
                 [("examples", latents.len().to_string()), ("images", latents.shape().to_string()), ("told", told)];
-            page(&format!("{name}: {what}"), &rows)
+            Description::with_rows(format!("{name}: {what}"), rows)
         }
         TensorKind::Trajectories => {
             let found = TrajectoryFile::open(path, MANY)?;
@@ -109,9 +109,9 @@ pub(super) fn inspect_tensors(name: &str) -> Result<String, Failure> {
                 ("timesteps", format!("{:?}", found.timesteps())),
                 ("made by", found.policy().chars().take(12).collect()),
             ];
-            page(&format!("{name}: trajectories"), &rows)
+            Description::with_rows(format!("{name}: trajectories"), rows)
         }
-        TensorKind::Draws => format!("{name}: draws, for score and train with `diffusion.draws`"),
+        TensorKind::Draws => Description::of(format!("{name}: draws, for score and train with `diffusion.draws`")),
         TensorKind::Other => {
             let text = "tensors of no kind known here; latents have `chosen`, trajectories `latents`, draws `noise`";
             return Err(Failure::failed(format!("{name}: {text}")));

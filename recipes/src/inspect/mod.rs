@@ -2,36 +2,76 @@
 mod images;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
-use datasets::PairFolder;
+use datasets::{Audit, ImageAudit, PairFolder};
 use models::formats::ModelFiles;
 
 use crate::embedded::{ModelKind, owner, usual};
-use crate::keys::idle;
-use crate::settings::{Modality, Values};
+use crate::keys::{Subject, idle};
+use crate::settings::{InspectionSettings, Modality, Values};
 use crate::{Call, Failure, denoiser, model, text};
 
-/// The subject of an inspection.
-pub(crate) enum Subject {
-    Model,
-    Denoiser,
-    /// Text data, with the model whose tokenizer reads it.
-    Texts(String, String),
-    /// Picture data, with the model that sets its size, if named.
-    Pictures(String, Option<String>),
-    Run,
-    Pairs,
-    Tensors,
+/// A description. It is displayed as text: the heading, the rows, the audit.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The subject.
+    pub heading: String,
+    /// Names and values.
+    pub rows: Vec<(String, String)>,
+    /// The audit of a data set; `None` for other subjects.
+    pub audit: Option<DataAudit>,
+}
+
+/// The audit of a data set, by its kind.
+#[derive(Clone, Debug)]
+pub enum DataAudit {
+    /// Of texts.
+    Texts(Box<Audit>),
+    /// Of pictures.
+    Pictures(Box<ImageAudit>),
+}
+
+impl fmt::Display for DataAudit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Texts(audit) => audit.fmt(f),
+            Self::Pictures(audit) => audit.fmt(f),
+        }
+    }
+}
+
+impl Description {
+    fn of(heading: impl Into<String>) -> Self {
+        Self { heading: heading.into(), rows: Vec::new(), audit: None }
+    }
+
+    fn audited(heading: String, audit: DataAudit) -> Self {
+        Self { audit: Some(audit), ..Self::of(heading) }
+    }
+
+    fn with_rows<N: Into<String>>(heading: impl Into<String>, rows: impl IntoIterator<Item = (N, String)>) -> Self {
+        Self { rows: rows.into_iter().map(|(name, value)| (name.into(), value)).collect(), ..Self::of(heading) }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.heading)?;
+        self.rows.iter().try_for_each(|(name, value)| write!(f, "\n  {name:<14}{value}"))?;
+        self.audit.as_ref().map_or(Ok(()), |audit| write!(f, "\n{audit}"))
+    }
 }
 
 /// Describes a model, a data set, a run, a pair folder or a tensor file.
 ///
 /// # Errors
 /// Settings that nothing reads; unreadable files.
-pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure> {
-    let subject = Subject::of(path.as_deref(), call.values.data.data())?;
+pub fn inspect(call: Call<'_, impl InspectionSettings>, path: Option<PathBuf>) -> Result<Description, Failure> {
+    let call = &call.untyped();
+    let subject = subject(path.as_deref(), call.values.data.data())?;
     idle::refuse_beside(&subject, &call.values)?;
     let path = path.unwrap_or_default();
     let name = path.display().to_string();
@@ -46,29 +86,28 @@ pub fn inspect(call: &Call<'_>, path: Option<PathBuf>) -> Result<String, Failure
     }
 }
 
-impl Subject {
-    fn of(path: Option<&Path>, data: Option<&str>) -> Result<Self, Failure> {
-        // Without `model.model`, the embedded model's tokenizer reads texts.
-        let texts = |data: &str, model: &str| Self::Texts(data.to_owned(), model.to_owned());
-        let reader = usual(Modality::Token).model_name(ModelKind::Language);
-        let Some(path) = path else {
-            let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
-            let is_pictures = images::is_pictures(data);
-            return Ok(if is_pictures { Self::Pictures(data.to_owned(), None) } else { texts(data, reader) });
-        };
-        let name = path.display().to_string();
-        Ok(match data {
-            Some(data) if denoiser::is_one(&name) => Self::Pictures(data.to_owned(), Some(name)),
-            Some(data) => texts(data, &name),
-            None if is_run(path) => Self::Run,
-            None if path.join("pairs.json").is_file() => Self::Pairs,
-            None if denoiser::is_one(&name) => Self::Denoiser,
-            None if name.ends_with(".safetensors") => Self::Tensors,
-            None if is_data(path) && images::is_pictures(&name) => Self::Pictures(name, None),
-            None if is_data(path) || is_text_data(&name) => texts(&name, reader),
-            None => Self::Model,
-        })
-    }
+/// Finds out what is inspected.
+fn subject(path: Option<&Path>, data: Option<&str>) -> Result<Subject, Failure> {
+    // Without `model.model`, the embedded model's tokenizer reads texts.
+    let texts = |data: &str, model: &str| Subject::Texts(data.to_owned(), model.to_owned());
+    let reader = usual(Modality::Token).model_name(ModelKind::Language);
+    let Some(path) = path else {
+        let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
+        let is_pictures = images::is_pictures(data);
+        return Ok(if is_pictures { Subject::Pictures(data.to_owned(), None) } else { texts(data, reader) });
+    };
+    let name = path.display().to_string();
+    Ok(match data {
+        Some(data) if denoiser::is_one(&name) => Subject::Pictures(data.to_owned(), Some(name)),
+        Some(data) => texts(data, &name),
+        None if is_run(path) => Subject::Run,
+        None if path.join("pairs.json").is_file() => Subject::Pairs,
+        None if denoiser::is_one(&name) => Subject::Denoiser,
+        None if name.ends_with(".safetensors") => Subject::Tensors,
+        None if is_data(path) && images::is_pictures(&name) => Subject::Pictures(name, None),
+        None if is_data(path) || is_text_data(&name) => texts(&name, reader),
+        None => Subject::Model,
+    })
 }
 
 /// Whether a name is that of embedded texts rather than a model.
@@ -87,15 +126,16 @@ fn is_data(path: &Path) -> bool {
         || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
 }
 
-fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<String, Failure> {
+fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description, Failure> {
     let (mut values, files) = (call.values.clone(), model::load(model, &call.values)?);
     text::fit_lengths(&mut values, &files)?;
     let tokenise = text::tokenise(&files, &values)?;
     let data_set = text::open(data, text::Part::Train, &tokenise, &values, call.reporter)?;
-    Ok(format!("{data}, with the tokenizer of {model}\n{}", data_set.audit()))
+    let audit = DataAudit::Texts(Box::new(data_set.audit().clone()));
+    Ok(Description::audited(format!("{data}, with the tokenizer of {model}"), audit))
 }
 
-fn inspect_model(files: &ModelFiles) -> String {
+fn inspect_model(files: &ModelFiles) -> Description {
     let config = &files.config;
     let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
     let mut rows = vec![
@@ -127,17 +167,11 @@ fn inspect_model(files: &ModelFiles) -> String {
             rows.extend(tokenizer.notes.iter().map(|note| ("note", note.clone())));
         }
     }
-    page(&files.path.display().to_string(), &rows)
-}
-
-/// A heading with its rows.
-fn page(heading: &str, rows: &[(&str, String)]) -> String {
-    let rows = rows.iter().map(|(name, value)| format!("\n  {name:<14}{value}"));
-    format!("{heading}{}", rows.collect::<String>())
+    Description::with_rows(files.path.display().to_string(), rows)
 }
 
 /// Describes a pair folder and its judgements.
-fn inspect_pairs(path: &Path) -> Result<String, Failure> {
+fn inspect_pairs(path: &Path) -> Result<Description, Failure> {
     let pairs = PairFolder::open(path)?;
     let labels = pairs.labels()?;
     let preferences = labels.preferences();
@@ -154,11 +188,11 @@ fn inspect_pairs(path: &Path) -> Result<String, Failure> {
         let kappa = agreement.kappa.map(|kappa| format!(", {} {kappa:.2}", agreement.kind.name())).unwrap_or_default();
         rows.push(("agreement", format!("{:.0}% of {}{kappa}", agreement.share * 100.0, agreement.pairs)));
     }
-    Ok(page(&path.display().to_string(), &rows))
+    Ok(Description::with_rows(path.display().to_string(), rows))
 }
 
-fn inspect_run(path: &Path) -> Result<String, Failure> {
-    let folder = crate::train::open_run(path)?;
+fn inspect_run(path: &Path) -> Result<Description, Failure> {
+    let folder = crate::trained::open_run(path)?;
     let checkpoints = folder.checkpoints()?;
     let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
     let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
@@ -178,6 +212,7 @@ fn inspect_run(path: &Path) -> Result<String, Failure> {
         ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
         ("checkpoints", format!("{checkpoints:?}")),
     ];
-    let last = last.iter().map(|(split, line)| format!("\n  last {split:<9}{line}"));
-    Ok(page(&format!("run {}", path.display()), &rows) + &last.collect::<String>())
+    let rows = rows.map(|(name, value)| (name.to_owned(), value));
+    let last = last.iter().map(|(split, line)| (format!("last {split}"), line.to_string()));
+    Ok(Description::with_rows(format!("run {}", path.display()), rows.into_iter().chain(last)))
 }

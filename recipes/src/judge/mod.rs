@@ -13,8 +13,8 @@ use train::statistics::wilson;
 
 use self::reward::JudgeReward;
 use crate::embedded::{Oracle, problems};
-use crate::settings::{Broken, DRAWS_PER_PAIR, Values, at};
-use crate::train::open_run;
+use crate::settings::{Broken, DRAWS_PER_PAIR, JudgingSettings, Values, at};
+use crate::trained::open_run;
 use crate::{Call, Failure, Reporter, score};
 
 /// The labeller name of the oracle.
@@ -30,7 +30,8 @@ const DRAWS: usize = 16;
 ///
 /// # Errors
 /// Invalid settings, a judge for other kinds of pairs, unreadable or unwritable files.
-pub fn judge(call: &Call<'_>) -> Result<JudgeCounts, Failure> {
+pub fn judge(call: Call<'_, impl JudgingSettings>) -> Result<JudgeCounts, Failure> {
+    let call = call.untyped();
     let folder =
         call.values.label.pairs().ok_or_else(|| Failure::usage("judge what? Name a folder: `label.pairs` DIR"))?;
     judge_all(Path::new(folder), call.values.judge.judge(), call.values.run.device(), call.reporter)

@@ -4,10 +4,9 @@ use std::path::Path;
 use crate::settings::{Kind, Modality, Values};
 
 use super::requirements::{Data, Usage};
-use super::{CREDIT, INSPECT, Key, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all};
+use super::{CREDIT, INSPECT, Key, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, Subject, TRAIN, Verbs, all};
 use crate::Failure;
 use crate::embedded::is_embedded;
-use crate::inspect::Subject;
 use crate::judged_pairs::is_pair_folder;
 
 /// Refuses the first given setting that nothing reads, once all settings are known: wrong usage, with the condition

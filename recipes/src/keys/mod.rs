@@ -13,6 +13,7 @@ mod requirements;
 mod rounds;
 mod search;
 mod shared;
+mod subject;
 mod token;
 
 use crate::settings::{Field, Modality, Values};
@@ -20,6 +21,7 @@ use crate::settings::{Field, Modality, Values};
 use self::requirements::Condition;
 #[cfg(test)]
 pub(crate) use self::requirements::WITHOUT_REFERENCE;
+pub(crate) use self::subject::Subject;
 
 /// A verb, as bits, so that a setting can belong to several.
 pub type Verbs = u16;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{NAME, read, write};
 use crate::summary::peak_memory;
-use crate::train::Trained;
+use crate::trained::Trained;
 use crate::{Failure, Reporter};
 
 /// Writes the page of a run that has ended, or was stopped. A page that can't be written is no reason to lose the run, so

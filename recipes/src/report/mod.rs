@@ -7,6 +7,7 @@ use ::report::{ReferenceRun, Report, Run, compare};
 use ::train::{can_write, write_whole};
 
 use crate::embedded::find;
+use crate::settings::ReportSettings;
 use crate::{Call, Failure};
 
 pub(crate) use self::end::{of_rounds, of_trained};
@@ -20,7 +21,8 @@ const NAME: &str = "report.html";
 /// # Errors
 /// No run is named, or one twice; a folder is not that of a run; a file in it is damaged, or the page can't be written.
 /// Nothing is written then.
-pub fn report(call: &Call<'_>, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
+pub fn report(call: Call<'_, impl ReportSettings>, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let call = call.untyped();
     let values = &call.values;
     if folders.is_empty() {
         return Err(Failure::usage("report on what? Name the folder of a run, or several to compare them"));

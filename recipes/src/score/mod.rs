@@ -8,14 +8,15 @@ pub use self::scored::{
     AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored,
     Scores, TextScores,
 };
-use crate::settings::{Modality, Values};
+use crate::settings::{Modality, ScoringSettings, Values};
 use crate::{Call, Failure, denoiser};
 
 /// Scores every example of a data set; the scores are also written to `run.out` where that names a file.
 ///
 /// # Errors
 /// Invalid settings; files that can't be read or written.
-pub fn score(mut call: Call<'_>) -> Result<Vec<Scored>, Failure> {
+pub fn score(call: Call<'_, impl ScoringSettings>) -> Result<Vec<Scored>, Failure> {
+    let mut call = call.untyped();
     if call.values.run.mdp() != Modality::Token {
         // The config file of a training run may set another share.
         call.values.set(|settings| settings.data.eval_share = 0.0);

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::pairs::n_searched;
 use crate::Failure;
-use crate::sample::{self, MOST};
+use crate::sampling::{self, MOST};
 use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
 
 /// The setting that names the method: of the verb, or of `sample` and rounds.
@@ -32,7 +32,7 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
 /// More than can be held is refused before anything is searched.
 pub(super) fn check_count(values: &Values, prompts: usize) -> Result<(), Failure> {
     if values.label.pairs().is_some() && n_searched(values) <= MOST {
-        return sample::check_count(prompts, values.sample.n());
+        return sampling::check_count(prompts, values.sample.n());
     }
     let (method, width) = (values.search.method(), (&at::search::width, values.search.width()));
     let (field, n) = match method {

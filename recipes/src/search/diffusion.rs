@@ -9,18 +9,18 @@ use models::denoiser::{Condition, LatentShape, SamplerConfig};
 use models::sampler::SamplingPlan;
 use models::vae::Vae;
 use policies::Persist as _;
-use serde_json::{Value, json};
 use train::diffusion::ImageMdp;
 
 use super::check::check_count;
 use super::{Cast, methods, pairs};
 use crate::denoiser::{self, Loaded};
 use crate::gallery::Gallery;
-use crate::sample::diffusion::{Inputs, model_name, pair_settings};
+use crate::sampled::{Sampled, SampledPicture, SampledResult};
+use crate::sampling::diffusion::{Inputs, model_name, pair_settings};
 use crate::settings::{Values, at};
 use crate::{Call, Failure};
 
-pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, 1)?;
     check_count(values, prompts.len())?;
@@ -54,12 +54,12 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
         for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
             let pixels = denoiser::decode(vae, shape, &image(&found.episode)?)?;
             gallery.push((&format!("{i:05}-{j}.png"), prompt), &pixels, |image| {
-                methods::line(json!({ "prompt": prompt, "image": image, "sample": j }), numbers)
+                let picture = SampledPicture { prompt: prompt.clone(), image, sample: j, log_prob: None };
+                Sampled { result: SampledResult::Picture(picture), search: Some(numbers) }
             })?;
         }
     }
-    gallery.finish(call.reporter)?;
-    Ok(Vec::new())
+    gallery.finish(call.reporter)
 }
 
 /// Adds the pairs of a prompt, of the pictures that were finished.

@@ -6,7 +6,6 @@ use ::search::{FoundOf, OutcomeOf, Refinements, Sampling};
 use datasets::pairs::{GeneratedPair, Modality, PairWriter};
 use mdp::hybrid::Half;
 use policies::Persist;
-use serde_json::{Value, json};
 
 use super::check::check_count;
 use super::diffusion::{acting, check_found};
@@ -14,11 +13,12 @@ use super::{Cast, methods, pairs};
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{HybridSampler, Request, SamplingMdp};
 use crate::hybrid::{Files, Frozen};
-use crate::sample::hybrid::{candidate, is_unrefined, pair_settings, presets, requests};
+use crate::sampled::{RefinedPicture, Sampled, SampledResult};
+use crate::sampling::hybrid::{candidate, is_unrefined, pair_settings, presets, requests};
 use crate::settings::{SearchMethod, SearchScore, Values, at};
 use crate::{Call, Failure};
 
-pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let prompts = presets(&mut call.values)?;
     let files = Files::load(&mut call.values)?;
     find_references(&mut call.values)?;
@@ -32,10 +32,9 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
     mdp.outer.vocabulary = mdp.outer.vocabulary.min(files.refiner.tokenizer()?.n_tokens() as u32);
     let work = Work { call, files: &files, sampler: &sampler, cast: &cast, mdp: &mdp, requests };
     match call.values.label.pairs() {
-        Some(folder) => work.pairs(Path::new(folder))?,
-        None => work.pictures()?,
+        Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new()),
+        None => work.pictures(),
     }
-    Ok(Vec::new())
 }
 
 /// The models and requests of a search.
@@ -81,7 +80,7 @@ impl<'a> Work<'a> {
     }
 
     /// Pictures with their refined prompts, in a folder with a line each.
-    fn pictures(&self) -> Result<(), Failure> {
+    fn pictures(&self) -> Result<Vec<Sampled>, Failure> {
         let values = &self.call.values;
         let requests: Vec<Request> = self.requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
         let mut outcomes = Vec::with_capacity(requests.len());
@@ -96,8 +95,9 @@ impl<'a> Work<'a> {
                 let made = self.sampler.generation(request, &self.mdp.cut(found.episode.clone())?)?;
                 let caption = format!("{}: {}", request.text, made.refined);
                 gallery.push((&format!("{i:05}-{j}.png"), &caption), &made.picture, |image| {
-                    let line = json!({ "prompt": request.text, "refined": made.refined, "image": image, "sample": j });
-                    methods::line(line, numbers)
+                    let (prompt, refined) = (request.text.clone(), made.refined.clone());
+                    let picture = RefinedPicture { prompt, refined, image, sample: j };
+                    Sampled { result: SampledResult::Refined(picture), search: Some(numbers) }
                 })?;
             }
         }

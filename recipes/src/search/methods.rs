@@ -5,11 +5,10 @@ use ::search::{
 };
 use engine::Noise;
 use mdp::{Mdp, Rng};
-use models::ModelError;
-use policies::Policy;
-use serde_json::{Value, json};
+use policies::{Policy, PolicyError};
 
 use super::{Cast, pairs};
+use crate::sampled::SearchNumbers;
 use crate::settings::{EarlyStoppingName, SearchMethod, SearchScore, Values};
 use crate::{Call, Failure};
 
@@ -53,10 +52,7 @@ pub(super) fn each<M: Mdp, P: Policy<M>>(
     let parts = starts.chunks(at_once).zip(longest.chunks(at_once));
     for ((starts, longest), rngs) in parts.zip(rngs.chunks_mut(at_once)) {
         let mut running = Running { call, search, verifying: verifying.as_ref(), starts, longest, rngs };
-        let found = run(&mut running).map_err(|error| {
-            if call.reporter.is_stopped() { ModelError::Interrupted.into() } else { Failure::from(error) }
-        });
-        for outcome in found? {
+        for outcome in run(&mut running)? {
             done(n_done, outcome)?;
             n_done += 1;
         }
@@ -114,7 +110,7 @@ impl<M: Mdp> Running<'_, '_, M> {
     pub(super) fn by(&mut self, method: &dyn Method<M>) -> ::search::Result<Vec<OutcomeOf<M>>> {
         let reporter = self.call.reporter;
         let mut watch = |_: ::search::Progress<'_>| {
-            if reporter.is_stopped() { Err(ModelError::Interrupted.into()) } else { Ok(()) }
+            if reporter.is_stopped() { Err(PolicyError::Interrupted) } else { Ok(()) }
         };
         self.search.run_watched(method, self.starts, self.longest, self.rngs, &mut watch)
     }
@@ -167,46 +163,29 @@ pub(super) fn beam(values: &Values, n: usize, candidates: usize) -> Beam {
     Beam { width, n, length_penalty, early_stopping, candidates }
 }
 
-/// The finished pictures of an outcome, each with the numbers of its line.
+/// The finished pictures of an outcome, each with its numbers.
 pub(super) fn described<'o, S, A>(
     values: &Values,
     outcome: &'o Outcome<S, A>,
-) -> impl Iterator<Item = (&'o Found<S, A>, Value)> {
+) -> impl Iterator<Item = (&'o Found<S, A>, SearchNumbers)> {
     all_described(values, outcome).filter(|(found, _)| found.is_finished)
 }
 
-/// All of an outcome, each with the numbers of its line.
+/// All of an outcome, each with its numbers.
 pub(super) fn all_described<'o, S, A>(
     values: &Values,
     outcome: &'o Outcome<S, A>,
-) -> impl Iterator<Item = (&'o Found<S, A>, Value)> {
+) -> impl Iterator<Item = (&'o Found<S, A>, SearchNumbers)> {
     let (evaluations, method) = (outcome.spent.evaluations, values.search.method());
-    outcome.found.iter().zip(ranks(&outcome.found)).map(move |(found, rank)| {
-        let mut numbers = json!({
-            "rank": rank, "score": found.score, "log_prob": found.log_prob(), "length": found.length(),
-            "evaluations": evaluations,
-        });
-        if method == SearchMethod::Smc {
-            numbers["weight"] = found.weight.into();
-        }
+    outcome.found.iter().zip(pairs::ranks(&outcome.found)).map(move |(found, rank)| {
+        let numbers = SearchNumbers {
+            rank,
+            score: found.score,
+            log_prob: found.log_prob(),
+            length: found.length(),
+            evaluations,
+            weight: (method == SearchMethod::Smc).then_some(found.weight),
+        };
         (found, numbers)
     })
-}
-
-/// A line with numbers behind what it says.
-pub(super) fn line(mut line: Value, numbers: Value) -> Value {
-    if let (Value::Object(line), Value::Object(numbers)) = (&mut line, numbers) {
-        line.extend(numbers);
-    }
-    line
-}
-
-/// The place of each among what was found, from 1: the finished before the unfinished, and the best score first.
-pub(super) fn ranks<S, A>(found: &[Found<S, A>]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..found.len()).collect();
-    let key = |index: &usize| (found[*index].is_finished, found[*index].score);
-    order.sort_by(|a, b| key(b).0.cmp(&key(a).0).then(key(b).1.total_cmp(&key(a).1)));
-    let mut ranks = vec![0; found.len()];
-    order.iter().zip(1..).for_each(|(&index, rank)| ranks[index] = rank);
-    ranks
 }

@@ -9,19 +9,20 @@ mod token;
 use std::path::Path;
 
 use models::formats::ModelFiles;
-use serde_json::Value;
 
-use crate::settings::{Field, Modality, SearchMethod, SearchScore, Values, at};
+use crate::sampled::Sampled;
+use crate::settings::{Field, Modality, SearchMethod, SearchScore, SearchSettings, Values, at};
 use crate::{Call, Failure, denoiser, model};
 
 /// Searches the decisions of a policy for answers or pictures of a high score.
 ///
-/// The lines of answers are those of [`sample`](crate::sample()) with `rank`, `score`, `log_prob`, `length` and `evaluations`;
-/// they are also written to `run.out` where that names a file. Of pictures only that is written, and no line comes back.
+/// The results are those of [`sample`](crate::sample()) with the numbers of the search. Answers are also written to `run.out`
+/// where that names a file, pictures always.
 ///
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written.
-pub fn search(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+pub fn search(call: Call<'_, impl SearchSettings>) -> Result<Vec<Sampled>, Failure> {
+    let mut call = call.untyped();
     // A run's config file may name what other verbs read.
     call.values.reset(&at::sample::search);
     call.values.reset(&at::label::pairs);
@@ -29,7 +30,7 @@ pub fn search(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
 }
 
 /// Searches for what [`sample`](crate::sample()) would draw: its lines, its pictures, or the sides of its pairs.
-pub(crate) fn in_place_of_draws(mut call: Call<'_>, method: SearchMethod) -> Result<Vec<Value>, Failure> {
+pub(crate) fn in_place_of_draws(mut call: Call<'_>, method: SearchMethod) -> Result<Vec<Sampled>, Failure> {
     call.values.set(|settings| settings.search.method = method);
     run(call)
 }
@@ -80,7 +81,7 @@ fn others(values: &Values) -> impl Iterator<Item = (&'static Field, &str)> {
     named.into_iter().filter_map(|(field, name)| Some((field, name?)))
 }
 
-fn run(mut call: Call<'_>) -> Result<Vec<Value>, Failure> {
+fn run(mut call: Call<'_>) -> Result<Vec<Sampled>, Failure> {
     check::check(&call.values)?;
     presets(&mut call.values);
     match call.values.run.mdp() {

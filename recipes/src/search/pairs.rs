@@ -7,9 +7,8 @@ use policies::Persist;
 use serde_json::{Map, Value, json};
 
 use super::Cast;
-use super::methods::ranks;
 use crate::settings::{SearchMethod, SearchScore, Values, at};
-use crate::{Call, Failure, sample};
+use crate::{Call, Failure, sampling};
 
 /// The number of episodes that a search for pairs returns: all that its method has anyway, of which sides are chosen.
 pub(super) fn n_searched(values: &Values) -> usize {
@@ -25,6 +24,16 @@ pub(super) fn n_searched(values: &Values) -> usize {
         | SearchMethod::Verifier
         | SearchMethod::Smc => search.width(),
     }
+}
+
+/// The place of each among what was found, from 1: the finished before the unfinished, and the best score first.
+pub(super) fn ranks<S, A>(found: &[Found<S, A>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    let key = |index: &usize| (found[*index].is_finished, found[*index].score);
+    order.sort_by(|a, b| key(b).0.cmp(&key(a).0).then(key(b).1.total_cmp(&key(a).1)));
+    let mut ranks = vec![0; found.len()];
+    order.iter().zip(1..).for_each(|(&index, rank)| ranks[index] = rank);
+    ranks
 }
 
 /// Chooses the sides of up to `n` pairs among the episodes of one prompt.
@@ -105,7 +114,7 @@ pub(super) fn finish(call: &Call<'_>, writer: PairWriter, (wanted, folder): (usi
     if n < wanted {
         call.reporter.info(&format!("{n} of {wanted} pairs are made: the search found no more different sides"));
     }
-    call.reporter.info(&sample::describe_pairs(n, folder));
+    call.reporter.info(&sampling::describe_pairs(n, folder));
     Ok(())
 }
 

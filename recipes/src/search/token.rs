@@ -6,16 +6,16 @@ use datasets::pairs::{GeneratedPair, Modality, PairWriter};
 use mdp::token::{TokenMdp, TokenState};
 use models::causal::CausalLm;
 use models::formats::{ModelFiles, ModelTokenizer};
-use serde_json::{Value, json};
 use train::write_lines;
 
 use super::check::check_count;
 use super::{Cast, methods, pairs};
-use crate::sample::{self, Asked, candidate, continued_text, prompt_text, response_text, sampling};
+use crate::sampled::{Sampled, SampledAnswer, SampledResult};
+use crate::sampling::{self, Asked, candidate, continued_text, prompt_text, response_text};
 use crate::settings::{SearchMethod, Values, at};
-use crate::{Call, Failure, model};
+use crate::{Call, Failure, model, text};
 
-pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     let searched = Searched::open(call)?;
     if let Some(folder) = values.label.pairs() {
@@ -26,13 +26,13 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     searched.each(call, |i, outcome| {
         for (found, numbers) in methods::all_described(values, &outcome) {
             let tokens = &found.episode.pieces[0].actions;
-            let line = json!({
-                "prompt": prompt_text(&searched.asked.prompts[i]),
-                "response": response_text(&searched.tokenizer, tokens)?,
-                "tokens": tokens,
-                "finished": searched.is_finished(tokens),
-            });
-            lines.push(methods::line(line, numbers));
+            let answer = SampledAnswer {
+                prompt: prompt_text(&searched.asked.prompts[i]),
+                response: response_text(&searched.tokenizer, tokens)?,
+                tokens: tokens.clone(),
+                finished: searched.is_finished(tokens),
+            };
+            lines.push(Sampled { result: SampledResult::Answer(answer), search: Some(numbers) });
         }
         Ok(())
     })?;
@@ -52,7 +52,7 @@ impl Searched {
     /// Loads what the settings name.
     fn open(call: &Call<'_>) -> Result<Self, Failure> {
         let values = &call.values;
-        let name = sample::model_name(values);
+        let name = sampling::model_name(values);
         let files = model::load(name, values)?;
         model::say_ignored(&files, call.reporter);
         let tokenizer = files.tokenizer()?.clone();
@@ -89,7 +89,7 @@ impl Searched {
         let (prompts, n) = (self.asked.prompts.len(), values.sample.n());
         check_count(values, prompts)?;
         let policy = &self.cast.policy;
-        let settings = sample::pair_settings(values, (policy, None), self.mdp.max_length)?;
+        let settings = sampling::pair_settings(values, (policy, None), self.mdp.max_length)?;
         let settings = pairs::with_search(settings, values, &self.cast, |model| vec![model])?;
         let mut writer = PairWriter::create(folder, Modality::Token, settings, None)?;
         let mut cut = 0;
@@ -134,7 +134,7 @@ fn cast(
     tokenizer: &ModelTokenizer,
     most: usize,
 ) -> Result<Cast<CausalLm>, Failure> {
-    let policy = files.clone().frozen()?.acting(sampling(values, tokenizer, most));
+    let policy = files.clone().frozen()?.acting(text::generation(values, tokenizer, most));
     Cast::of((name, policy), values, |field, other| {
         Ok(model::load_alike(files, other, &field.to_string(), values)?.frozen()?)
     })

@@ -10,9 +10,40 @@ use super::{
     Settings, Train, Values,
 };
 
-/// Defines kinds of work: a struct of sections, for a verb and a kind of decision problem.
+/// Defines what a verb takes: the settings of its own kinds of work, or those that a command line collected.
+macro_rules! verbs {
+    ($($(#[doc = $about:literal])+ $Settings:ident)+) => {
+        $(
+            $(#[doc = $about])+
+            pub trait $Settings: Into<Values> {}
+
+            impl $Settings for Values {}
+        )+
+    };
+}
+
+verbs! {
+    /// The settings that [`train`](crate::train()) takes.
+    TrainingSettings
+    /// The settings that [`score`](crate::score()) takes.
+    ScoringSettings
+    /// The settings that [`sample`](crate::sample()) takes.
+    SamplingSettings
+    /// The settings that [`search`](crate::search()) takes.
+    SearchSettings
+    /// The settings that [`judge`](crate::judge()) takes.
+    JudgingSettings
+    /// The settings that [`credit`](crate::credit()) takes.
+    CreditSettings
+    /// The settings that [`report`](crate::report()) takes.
+    ReportSettings
+    /// The settings that [`inspect`](crate::inspect()) takes.
+    InspectionSettings
+}
+
+/// Defines kinds of work: a struct of sections, for what a verb takes and a kind of decision problem.
 macro_rules! kinds {
-    ($($(#[doc = $about:literal])+ $Work:ident: $verb:ident, $mdp:expr, { $($section:ident: $Section:ident),+ })+) => {
+    ($($(#[doc = $about:literal])+ $Work:ident: $Settings:ident, $verb:ident, $mdp:expr, { $($section:ident: $Section:ident),+ })+) => {
         $(
             $(#[doc = $about])+
             #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,97 +70,99 @@ macro_rules! kinds {
                     Settings::from(work).into()
                 }
             }
+
+            impl $Settings for $Work {}
         )+
 
         /// Each kind of work: its verb, its kind of decision problem, its sections.
         #[cfg(test)]
-        const ALL: &[(&str, crate::keys::Verbs, Option<Modality>, &[&str])] =
-            &[$((stringify!($Work), crate::keys::$verb, $mdp, &[$(stringify!($section)),+])),+];
+        const ALL: &[(&str, &str, Option<Modality>, &[&str])] =
+            &[$((stringify!($Work), stringify!($verb), $mdp, &[$(stringify!($section)),+])),+];
     };
 }
 
 kinds! {
     /// Training of a language model, once or in rounds.
-    TokenTraining: TRAIN, Some(Modality::Token), {
+    TokenTraining: TrainingSettings, TRAIN, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train, sample: Sample,
         search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Training of a denoiser, once or in rounds.
-    DiffusionTraining: TRAIN, Some(Modality::Diffusion), {
+    DiffusionTraining: TrainingSettings, TRAIN, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
         diffusion: Diffusion, sample: Sample, search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Training of a refiner and a generator, once or in rounds.
-    HybridTraining: TRAIN, Some(Modality::Hybrid), {
+    HybridTraining: TrainingSettings, TRAIN, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, optimizer: Optimizer, train: Train,
         diffusion: Diffusion, sample: Sample, search: Search, rounds: Rounds, judge: Judge
     }
 
     /// Scoring by a language model.
-    TokenScoring: SCORE, Some(Modality::Token), {
+    TokenScoring: ScoringSettings, SCORE, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, train: Train
     }
 
     /// Scoring by a denoiser.
-    DiffusionScoring: SCORE, Some(Modality::Diffusion), {
+    DiffusionScoring: ScoringSettings, SCORE, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
     }
 
     /// Scoring by a refiner and a generator.
-    HybridScoring: SCORE, Some(Modality::Hybrid), {
+    HybridScoring: ScoringSettings, SCORE, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
     }
 
     /// Sampling of answers, or of pairs of them.
-    TokenSampling: SAMPLE, Some(Modality::Token), {
+    TokenSampling: SamplingSettings, SAMPLE, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search, label: Label
     }
 
     /// Sampling of pictures, or of pairs of them.
-    DiffusionSampling: SAMPLE, Some(Modality::Diffusion), {
+    DiffusionSampling: SamplingSettings, SAMPLE, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search, label: Label
     }
 
     /// Sampling of refined prompts with pictures, or of pairs of them.
-    HybridSampling: SAMPLE, Some(Modality::Hybrid), {
+    HybridSampling: SamplingSettings, SAMPLE, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, sample: Sample, search: Search,
         label: Label
     }
 
     /// Search over the tokens of answers.
-    TokenSearch: SEARCH, Some(Modality::Token), {
+    TokenSearch: SearchSettings, SEARCH, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search
     }
 
     /// Search over the denoising steps of pictures.
-    DiffusionSearch: SEARCH, Some(Modality::Diffusion), {
+    DiffusionSearch: SearchSettings, SEARCH, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search
     }
 
     /// Search over refined prompts and their pictures.
-    HybridSearch: SEARCH, Some(Modality::Hybrid), {
+    HybridSearch: SearchSettings, SEARCH, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, sample: Sample, search: Search
     }
 
     /// Judging of a folder of pairs, whatever they are.
-    Judging: JUDGE, None, { run: Run, label: Label, judge: Judge }
+    Judging: JudgingSettings, JUDGE, None, { run: Run, label: Label, judge: Judge }
 
     /// Credit assignment by a language model and its reference.
-    TokenCredit: CREDIT, Some(Modality::Token), {
+    TokenCredit: CreditSettings, CREDIT, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, credit: Credit
     }
 
     /// A page about runs.
-    Reporting: REPORT, None, { run: Run, report: Report }
+    Reporting: ReportSettings, REPORT, None, { run: Run, report: Report }
     /// Credit assignment by a denoiser and its reference.
-    DiffusionCredit: CREDIT, Some(Modality::Diffusion), {
+    DiffusionCredit: CreditSettings, CREDIT, Some(Modality::Diffusion), {
         run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
     }
 
     /// Credit assignment by a refiner, a generator and their references.
-    HybridCredit: CREDIT, Some(Modality::Hybrid), {
+    HybridCredit: CreditSettings, CREDIT, Some(Modality::Hybrid), {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
     }
 }
@@ -144,7 +177,17 @@ mod tests {
     #[test]
     fn the_sections_of_work_are_those_that_its_verb_reads() {
         for (name, verb, mdp, sections) in ALL {
-            let read = keys::all().filter(|key| key.may_be_read(*verb, *mdp));
+            let verb = match *verb {
+                "TRAIN" => keys::TRAIN,
+                "SCORE" => keys::SCORE,
+                "SAMPLE" => keys::SAMPLE,
+                "SEARCH" => keys::SEARCH,
+                "JUDGE" => keys::JUDGE,
+                "CREDIT" => keys::CREDIT,
+                "REPORT" => keys::REPORT,
+                other => panic!("{other} is no verb of a kind of work"),
+            };
+            let read = keys::all().filter(|key| key.may_be_read(verb, *mdp));
             let read: BTreeSet<&str> = read.filter_map(|key| key.field.path.split('.').next()).collect();
             assert_eq!(sections.iter().copied().collect::<BTreeSet<_>>(), read, "{name}");
         }

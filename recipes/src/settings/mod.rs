@@ -89,21 +89,21 @@ pub struct Settings {
 
 /// The fields of all sections by name: `at::objective::beta`.
 pub mod at {
-    pub use super::credit::at as credit;
-    pub use super::data::at as data;
-    pub use super::diffusion::at as diffusion;
-    pub use super::hybrid::at as hybrid;
-    pub use super::judge::at as judge;
-    pub use super::label::at as label;
-    pub use super::model::at as model;
-    pub use super::objective::at as objective;
-    pub use super::optimizer::at as optimizer;
-    pub use super::report::at as report;
-    pub use super::rounds::at as rounds;
-    pub use super::run::at as run;
-    pub use super::sample::at as sample;
-    pub use super::search::at as search;
-    pub use super::train::at as train;
+    pub use crate::settings::credit::at as credit;
+    pub use crate::settings::data::at as data;
+    pub use crate::settings::diffusion::at as diffusion;
+    pub use crate::settings::hybrid::at as hybrid;
+    pub use crate::settings::judge::at as judge;
+    pub use crate::settings::label::at as label;
+    pub use crate::settings::model::at as model;
+    pub use crate::settings::objective::at as objective;
+    pub use crate::settings::optimizer::at as optimizer;
+    pub use crate::settings::report::at as report;
+    pub use crate::settings::rounds::at as rounds;
+    pub use crate::settings::run::at as run;
+    pub use crate::settings::sample::at as sample;
+    pub use crate::settings::search::at as search;
+    pub use crate::settings::train::at as train;
 }
 
 /// Every field of every section, in their order.
@@ -227,9 +227,9 @@ macro_rules! section {
         impl $Section {
             $(
                 #[doc = concat!("What [`Self::", stringify!($field), "`] says.")]
-                pub fn $field(&self) -> <$type as super::Setting>::Read<'_> {
-                    super::note(at::$field.path);
-                    super::Setting::read(&self.$field)
+                pub fn $field(&self) -> <$type as crate::settings::Setting>::Read<'_> {
+                    crate::settings::note(at::$field.path);
+                    crate::settings::Setting::read(&self.$field)
                 }
             )+
         }

@@ -5,33 +5,37 @@ use ::train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Tr
 use ::train::pictures::Pictures;
 use ::train::{CacheKey, Hooks, Samples, Source};
 use datasets::holdout::{PromptHash, hold_out};
-use models::denoiser::Denoiser;
+use models::denoiser::{Denoiser, LatentShape};
 use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
-use super::{FinishedRun, Suggestion, Task, Trained};
+use super::Task;
+use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, ImageData};
 use crate::objective::AnyObjective;
 use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
+use crate::trained::{Suggestion, Trained};
 use crate::trajectories::TrajectoryData;
 use crate::{Failure, adapters, draws, dropout, holdout, summary, trajectories};
 
 /// Trains a denoiser.
-pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
+pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
     let is_trajectory = task.call.values.diffusion.scheme() == SchemeName::Trajectory;
     check_settings(&task.call.values, is_trajectory)?;
-    let setup = Setup::open(task)?;
+    let (setup, learner) = Setup::open(&mut task)?;
     match objective {
-        AnyObjective::Comparisons(objective) if is_trajectory => setup.on_trajectories(objective.as_ref()),
-        AnyObjective::Comparisons(objective) => setup.on_images(objective.as_ref()),
-        AnyObjective::Demonstrations(objective) if !is_trajectory => setup.on_images(objective.as_ref()),
+        AnyObjective::Comparisons(objective) if is_trajectory => {
+            setup.on_trajectories(task, learner, objective.as_ref())
+        }
+        AnyObjective::Comparisons(objective) => setup.on_images(task, learner, objective.as_ref()),
+        AnyObjective::Demonstrations(objective) if !is_trajectory => setup.on_images(task, learner, objective.as_ref()),
         AnyObjective::Demonstrations(_) => {
             Err(Failure::usage("`objective.name` sft learns from images: `diffusion.scheme` forward"))
         }
         AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
-            let name = setup.task.call.values.objective.name();
+            let name = task.call.values.objective.name();
             Err(Failure::usage(format!(
                 "`objective.name` {name} is for `run.mdp` token; images come in pairs: try dpo"
             )))
@@ -55,19 +59,17 @@ pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(),
     Ok(())
 }
 
-/// The model, reference and data of a run.
-struct Setup<'a> {
-    task: Task<'a>,
+/// The reference and data of a run.
+struct Setup {
     data: ImageData,
-    learner: Denoiser,
     reference: Arc<Denoiser>,
     loaded: Loaded,
     mdp: ImageMdp,
     units: Units,
 }
 
-impl<'a> Setup<'a> {
-    fn open(mut task: Task<'a>) -> Result<Self, Failure> {
+impl Setup {
+    fn open(task: &mut Task<'_>) -> Result<(Self, Denoiser), Failure> {
         let call = &mut task.call;
         let units = draws::units(&call.values)?;
         let name = call.values.model.model().unwrap_or_default().to_owned();
@@ -75,53 +77,45 @@ impl<'a> Setup<'a> {
         let data = images::open(&loaded, call)?;
         let shape = data.shape;
         let mdp = ImageMdp::full(Arc::clone(&loaded.scheduler.schedule), shape.size());
-        let acting = denoiser::acting(&call.values, &loaded, shape)?;
-        let continues_adapter = denoiser::continues_adapter(&loaded, &call.values)?;
-        let reference = match call.values.model.reference() {
-            Some(other) => Some(denoiser::load_reference(other, &loaded, &call.values)?.frozen(shape, acting.clone())?),
-            None if continues_adapter => None,
-            None => Some(loaded.frozen(shape, acting.clone())?),
-        };
-        let learner = denoiser::learner(&loaded, shape, acting, &call.values)?;
-        let reference = reference.map_or_else(|| learner.frozen_copy(), Ok)?;
-        if continues_adapter {
-            adapters::set_lora(learner.lora(), &mut call.values);
-        }
+        let (learner, reference) = learner_and_reference(&loaded, shape, &mut call.values)?;
         call.reporter.info(&format!("model {name}: {}", loaded.describe(shape)));
         call.reporter.info(&data.describe());
         dropout::note(&loaded.files.path, call.reporter);
-        Ok(Self { task, data, learner, reference: Arc::new(reference), loaded, mdp, units })
+        Ok((Self { data, reference, loaded, mdp, units }, learner))
     }
 
-    fn on_images<F: FromImages>(self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
-        let values = &self.task.call.values;
-        let draws = self.draws()?;
+    fn on_images<F: FromImages>(
+        &self,
+        task: Task<'_>,
+        learner: Denoiser,
+        objective: &dyn Objective<Feedback = F>,
+    ) -> Result<Trained, Failure> {
+        let values = &task.call.values;
+        let draws = self.draws(values)?;
         let is_half = values.diffusion.scheme() == SchemeName::Half;
-        self.describe(&draws, is_half);
-        let reference = Arc::clone(&self.reference);
-        let scheme = if is_half { Scheme::Half(reference.as_ref()) } else { Scheme::Forward };
+        task.call.reporter.info(&self.describe(values.objective.beta(), &draws, is_half));
+        let scheme = if is_half { Scheme::Half(self.reference.as_ref()) } else { Scheme::Forward };
         let share = draws::empty_share(values)?;
-        let (data, empty) = (Arc::clone(&self.data.train), self.data.captions.empty()?);
+        let empty = self.data.captions.empty()?;
         let source = |images, draws: DrawPlan| {
             ImageSource::<F>::new(images, self.mdp.clone(), draws, self.units, scheme)
                 .of_prediction(self.loaded.scheduler.prediction)
         };
-        let train = source(data.as_ref(), draws.clone()).with_empty_share(share, empty);
-        let held_out = self.data.held_out.clone();
-        let held_out = held_out.as_ref().map(|images| source(images.as_ref(), draws.held_out()));
+        let data = source(self.data.train.as_ref(), draws.clone()).with_empty_share(share, empty);
+        let held_out = self.data.held_out.as_ref().map(|images| source(images.as_ref(), draws.held_out()));
         let key = format!(
             "{} {} {is_half} {share} {}",
             self.data.fingerprint,
             draws.fingerprint(),
             std::any::type_name::<F>()
         );
-        let mdp = self.mdp.clone();
-        self.run(objective, &mdp, &train, held_out.as_ref(), &key)
+        let key = self.key(&key, &self.mdp)?;
+        let lessons = Lessons { mdp: &self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
+        self.run(task, learner, lessons)
     }
 
     /// Timesteps and noise: random, or from a file.
-    fn draws(&self) -> Result<DrawPlan, Failure> {
-        let values = &self.task.call.values;
+    fn draws(&self, values: &Values) -> Result<DrawPlan, Failure> {
         let given = match values.diffusion.draws() {
             Some(path) => {
                 let given = draws::read_given(path.as_ref(), values, self.mdp.schedule.len())?;
@@ -132,28 +126,32 @@ impl<'a> Setup<'a> {
         draws::draws(values, given)
     }
 
-    /// Reports the units of margins.
-    fn describe(&self, draws: &DrawPlan, is_half: bool) {
-        let beta = self.task.call.values.objective.beta();
-        self.task.call.reporter.info(&if is_half {
+    /// Describes the units of margins.
+    fn describe(&self, beta: f64, draws: &DrawPlan, is_half: bool) -> String {
+        if is_half {
             format!("{}; beta {beta}", self.units.describe_density(self.mdp.size, draws.per_example, 1))
         } else {
             let coefficient = self.units.coefficient(beta, self.mdp.size);
             format!("{}; beta {beta}: {coefficient:.4} per unit of summed squared error", self.units)
-        });
+        }
     }
 
-    fn on_trajectories(mut self, objective: &dyn Objective<Feedback = Comparison>) -> Result<Trained, Failure> {
-        let found = trajectories::open(&mut self.task.call, &self.loaded, &self.reference, &self.data)?;
-        let values = &self.task.call.values;
+    fn on_trajectories(
+        &self,
+        mut task: Task<'_>,
+        learner: Denoiser,
+        objective: &dyn Objective<Feedback = Comparison>,
+    ) -> Result<Trained, Failure> {
+        let found = trajectories::open(&mut task.call, &self.loaded, &self.reference, &self.data)?;
+        let values = &task.call.values;
         let mdp = ImageMdp::new(Arc::clone(&found.schedule), found.timesteps.clone(), self.data.shape.size());
-        let (seed, by_decision) = (self.task.settings.seed, values.objective.name() == Loss::D3po);
+        let (seed, by_decision) = (task.settings.seed, values.objective.name() == Loss::D3po);
         let k = values.diffusion.draws_per_pair();
         let (n, size) = (mdp.timesteps.len(), mdp.size);
         let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
         let beta = values.objective.beta();
         let units = self.units.describe_density(size, counted, of);
-        self.task.call.reporter.info(&format!("{units}; beta {beta}"));
+        task.call.reporter.info(&format!("{units}; beta {beta}"));
         let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("`diffusion.importance_clip` takes a positive number, not {most}")));
@@ -170,61 +168,31 @@ impl<'a> Setup<'a> {
             source = if by_decision { source.by_decision() } else { source };
             if let Some(importance) = &importance { source.with_importance(importance.clone()) } else { source }
         };
-        let (train, held_out) = (source(&train), held_out.as_ref().map(source));
-        self.run(objective, &mdp.clone(), &train, held_out.as_ref(), &key)
+        let (data, held_out) = (source(&train), held_out.as_ref().map(source));
+        let key = self.key(&key, &mdp)?;
+        let lessons = Lessons { mdp: &mdp, data: &data, held_out: held_out.as_ref(), objective, key };
+        self.run(task, learner, lessons)
+    }
+
+    /// The key of the reference cache: its log-densities depend on its network, the noise, and its sampler.
+    fn key(&self, data: &str, mdp: &ImageMdp) -> Result<CacheKey, Failure> {
+        let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
+        let way = blake3::hash(way.as_bytes()).to_hex();
+        Ok(CacheKey { model: self.reference.fingerprint()?, data: format!("{data} {way}") })
     }
 
     fn run<S: Source<Mdp = ImageMdp>>(
-        mut self,
-        objective: &dyn Objective<Feedback = S::Feedback>,
-        mdp: &ImageMdp,
-        data: &S,
-        held_out: Option<&S>,
-        key: &str,
+        &self,
+        mut task: Task<'_>,
+        mut learner: Denoiser,
+        lessons: Lessons<'_, S>,
     ) -> Result<Trained, Failure> {
-        // The reference's log-densities depend on its network, the noise, and its sampler.
-        let way = format!("{:?} {:?} {:?}", mdp.schedule, mdp.timesteps, self.reference.acting());
-        let way = blake3::hash(way.as_bytes()).to_hex();
-        let key = CacheKey { model: self.reference.fingerprint()?, data: format!("{key} {way}") };
-        self.task.check_cache(&key)?;
-        let sampler = PictureSampler::new(&self.task.call, &self.loaded, &self.data)?;
-        let reference = Arc::clone(&self.reference);
-        let compared = objective.needs().reference.then_some(reference.as_ref() as &dyn Policy<ImageMdp>);
-        let training = self.task.training((mdp, data, objective), compared, key).held_out(held_out);
-        let hooks = Hooks {
-            diagnose: None,
-            sample: sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> {
-                let sampler = &sampler;
-                Box::new(move |learner: &Denoiser| {
-                    Ok(Box::new(Pictures(sampler.samples(learner).map_err(|failure| failure.to_string())?))
-                        as Box<dyn Samples>)
-                })
-            }),
-        };
-        let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
-        drop(hooks);
-        self.finish(ran, &sampler)
-    }
-
-    fn finish(&self, ran: FinishedRun, sampler: &PictureSampler<'_>) -> Result<Trained, Failure> {
-        if ran.is_interrupted() {
-            return Ok(ran.interrupted());
-        }
-        let mut table = summary::table(&ran.outcome, None, "decisions");
-        let (mut judged, n) = (Vec::new(), self.task.prompts);
-        if let Some(problem) = self.data.problem.filter(|_| n > 0) {
-            self.task.call.reporter.info("the oracle compares pictures of both models");
-            if let Some(win) = pictures::oracle_win_rate(problem, sampler, &self.learner, &self.reference, n)? {
-                table = format!("{table}\n{win}");
-                judged = win.judged();
-            }
-        }
-        Ok(Trained { judged, ..ran.finished(table, sampler.wants_samples(), self.suggestion()) })
+        let sampler = PictureSampler::new(&task.call, &self.loaded, &self.data)?;
+        trainer::run(&mut task, &Drawing { setup: self, sampler }, &mut learner, lessons)
     }
 
     /// The suggested next verb: sampling if the model can make pictures, else scoring.
-    fn suggestion(&self) -> Suggestion {
-        let values = &self.task.call.values;
+    fn suggestion(&self, values: &Values) -> Suggestion {
         if self.loaded.makes_pictures() {
             let prompts = self.data.problem.map_or("prompts.txt", |problem| problem.name);
             return Suggestion::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
@@ -236,6 +204,69 @@ impl<'a> Setup<'a> {
         let reference = values.model.reference().or(values.model.model()).unwrap_or_default().to_owned();
         Suggestion::Score { reference, data }
     }
+}
+
+/// The setup of a run that shows pictures of watched captions.
+struct Drawing<'a> {
+    setup: &'a Setup,
+    sampler: PictureSampler<'a>,
+}
+
+impl Problem for Drawing<'_> {
+    type Mdp = ImageMdp;
+    type Learner = Denoiser;
+
+    fn reference(&self) -> &dyn Policy<ImageMdp> {
+        self.setup.reference.as_ref()
+    }
+
+    fn hooks(&self) -> Hooks<'_, ImageMdp, Denoiser> {
+        let sample = |learner: &Denoiser| {
+            let pictures = self.sampler.samples(learner).map_err(|failure| failure.to_string())?;
+            Ok(Box::new(Pictures(pictures)) as Box<dyn Samples>)
+        };
+        Hooks {
+            diagnose: None,
+            sample: self.sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> { Box::new(sample) }),
+        }
+    }
+
+    fn judge<S: Source<Mdp = ImageMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+        let &Learned { task, learner, outcome, .. } = learned;
+        let mut table = summary::table(outcome, None, "decisions");
+        let (mut judged, n) = (Vec::new(), task.prompts);
+        if let Some(problem) = self.setup.data.problem.filter(|_| n > 0) {
+            task.call.reporter.info("the oracle compares pictures of both models");
+            let win = pictures::oracle_win_rate(problem, &self.sampler, learner, &self.setup.reference, n)?;
+            if let Some(win) = win {
+                table = format!("{table}\n{win}");
+                judged = win.judged();
+            }
+        }
+        let (has_pictures, suggestion) = (self.sampler.wants_samples(), self.setup.suggestion(&task.call.values));
+        Ok(Judgement::Finished { table, judged, has_pictures, suggestion })
+    }
+}
+
+/// The learner, and the frozen reference beside which it learns.
+fn learner_and_reference(
+    loaded: &Loaded,
+    shape: LatentShape,
+    values: &mut Values,
+) -> Result<(Denoiser, Arc<Denoiser>), Failure> {
+    let acting = denoiser::acting(values, loaded, shape)?;
+    let continues_adapter = denoiser::continues_adapter(loaded, values)?;
+    let named = (values.model.reference(), continues_adapter);
+    let frozen = |loaded: &&Loaded, named: Option<&str>| match named {
+        Some(other) => denoiser::load_reference(other, loaded, values)?.frozen(shape, acting.clone()),
+        None => loaded.frozen(shape, acting.clone()),
+    };
+    let learner = |loaded: &Loaded| denoiser::learner(loaded, shape, acting.clone(), values);
+    let (learner, reference) = with_reference(loaded, named, frozen, learner, Denoiser::frozen_copy)?;
+    if continues_adapter {
+        adapters::set_lora(learner.lora(), values);
+    }
+    Ok((learner, reference))
 }
 
 /// Holds out a share of the captions, with all their pairs.

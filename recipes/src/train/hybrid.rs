@@ -4,18 +4,20 @@ use ::train::diffusion::{DrawPlan, FixedDraws, FromImages, ImageSource, Scheme, 
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
-use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Training};
+use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Source};
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
-use super::{Suggestion, Task, Trained};
+use super::Task;
+use super::trainer::{self, Judgement, Learned, Lessons, Problem};
 use crate::embedded::usual;
 use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
 use crate::objective::{AnyObjective, choose};
 use crate::settings::{Loss, Modality, Update, Values};
-use crate::{Failure, denoiser, draws, dropout, model, summary};
+use crate::trained::{Suggestion, Trained};
+use crate::{Failure, Reporter, denoiser, draws, dropout, model, summary};
 
 /// The pairwise losses that accept a sum of token and image log-ratios.
 const OBJECTIVES: [Loss; 8] =
@@ -74,20 +76,19 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
         return Err(Failure::usage(format!("`hybrid.compare` needs an oracle: it goes with `data.data` {name}")));
     }
     let units = draws::units(&task.call.values)?;
-    let setup = Setup { task, files: &files, mdp: &mdp, reference, data: &data, units };
-    setup.describe()?;
+    let setup = Setup { files: &files, mdp: &mdp, reference, data: &data, units };
+    setup.describe(&task)?;
     match objective {
-        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
-        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.run(task, objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(task, objective.as_ref()),
         AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
             Err(Failure::usage("hybrid pairs are compared two at a time"))
         }
     }
 }
 
-/// The model, reference and data of a run.
+/// The models, reference and data of a run.
 struct Setup<'a> {
-    task: Task<'a>,
     files: &'a Files,
     mdp: &'a PromptedMdp,
     reference: Frozen,
@@ -99,16 +100,12 @@ struct Setup<'a> {
 type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, models::Prompted>;
 
 impl<'a> Setup<'a> {
-    fn values(&self) -> &Values {
-        &self.task.call.values
-    }
-
-    fn describe(&self) -> Result<(), Failure> {
+    fn describe(&self, task: &Task<'_>) -> Result<(), Failure> {
         let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
         let kind = self.files.refiner.config.architecture.model_type();
         let held_out = self.data.held_out.as_ref().map_or(0, PairData::len);
-        let (beta, gamma) = weights(self.values())?;
-        let reporter = self.task.call.reporter;
+        let (beta, gamma) = weights(&task.call.values)?;
+        let reporter = task.call.reporter;
         reporter.info(&format!("refiner: {kind}, {:.1}M parameters", n as f64 / 1e6));
         model::say_ignored(&self.files.refiner, reporter);
         dropout::note(&self.files.refiner.path, reporter);
@@ -124,8 +121,8 @@ impl<'a> Setup<'a> {
     }
 
     /// New learners; `learns` selects the trained half.
-    fn learner(&self, learns: TrainedHalf) -> Result<Models, Failure> {
-        let values = self.values();
+    fn learner(&self, task: &Task<'_>, learns: TrainedHalf) -> Result<Models, Failure> {
+        let values = &task.call.values;
         let acting = denoiser::acting(values, &self.files.generator, self.files.shape)?;
         let refiner = model::learner(self.files.refiner.clone(), values)?;
         let generator = denoiser::learner(&self.files.generator, self.files.shape, acting, values)?;
@@ -134,7 +131,7 @@ impl<'a> Setup<'a> {
             if !(rate.is_finite() && rate >= 0.0) {
                 return Err(Failure::usage(format!("`hybrid.refiner_lr` takes a number from 0 up, not {rate}")));
             }
-            pair.rates.0 = rate / self.task.settings.rate;
+            pair.rates.0 = rate / task.settings.rate;
         }
         Ok(pair)
     }
@@ -153,10 +150,10 @@ impl<'a> Setup<'a> {
 
     fn source<F: FromExample + FromImages>(
         &self,
+        values: &Values,
         data: &'a PairData<'a>,
         draws: DrawPlan,
     ) -> Result<Sources<'a, F>, Failure> {
-        let values = self.values();
         let words = TokenSource::<F>::new(data, self.mdp.outer.max_length);
         let share = draws::empty_share(values)?;
         let empty = self.mdp.handoff.none()?;
@@ -168,12 +165,11 @@ impl<'a> Setup<'a> {
     }
 
     /// The key of the reference cache.
-    fn key(&self, draws: &DrawPlan, feedback: &str) -> Result<CacheKey, Failure> {
+    fn key(&self, values: &Values, draws: &DrawPlan, feedback: &str) -> Result<CacheKey, Failure> {
         let refiner = self.reference.outer.fingerprint()?;
         let generator = self.reference.inner.fingerprint()?;
         // The reference's numbers depend on its networks, the prompt template, and the noise.
-        let way =
-            format!("{:?} {:?} {:?}", self.mdp.inner.schedule, Some(self.values().hybrid.template()), self.mdp.outer);
+        let way = format!("{:?} {:?} {:?}", self.mdp.inner.schedule, Some(values.hybrid.template()), self.mdp.outer);
         let way = blake3::hash(way.as_bytes());
         Ok(CacheKey {
             model: format!("{refiner} {generator}"),
@@ -183,86 +179,107 @@ impl<'a> Setup<'a> {
                 draws.fingerprint(),
                 self.files.generator.encoders_fingerprint()?,
                 way.to_hex(),
-                self.values().diffusion.empty_share(),
+                values.diffusion.empty_share(),
                 feedback
             ),
         })
     }
 
-    fn run<F: FromExample + FromImages>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
-        let values = self.values();
+    fn run<F: FromExample + FromImages>(
+        &self,
+        mut task: Task<'_>,
+        objective: &dyn Objective<Feedback = F>,
+    ) -> Result<Trained, Failure> {
+        let values = &task.call.values;
         let given = values.diffusion.draws().map(|path| self.given(path)).transpose()?;
         let draws = draws::draws(values, given)?;
-        let train = self.source::<F>(&self.data.train, draws.clone())?;
+        let data = self.source::<F>(values, &self.data.train, draws.clone())?;
         let held_out = self.data.held_out.as_ref();
-        let held_out = held_out.map(|data| self.source::<F>(data, draws.held_out())).transpose()?;
-        let key = self.key(&draws, std::any::type_name::<F>())?;
-        self.task.check_cache(&key)?;
-        let sampler = HybridSampler::new(self.files, self.mdp, &self.task.call)?;
-        let mut learner = self.learner(learns(values.hybrid.update()))?;
+        let held_out = held_out.map(|data| self.source::<F>(values, data, draws.held_out())).transpose()?;
+        let key = self.key(values, &draws, std::any::type_name::<F>())?;
+        let sampler = HybridSampler::new(self.files, self.mdp, &task.call)?;
+        let mut learner = self.learner(&task, learns(values.hybrid.update()))?;
         let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
-        let requests = requests.requests(values.train.n_samples(), self.task.settings.seed)?;
-        let reference = self.reference.clone();
-        let compared = objective.needs().reference.then_some(&reference as &dyn Policy<PromptedMdp>);
-        let training = self.task.training((self.mdp, &train, objective), compared, key).held_out(held_out.as_ref());
-        let hooks = hooks(&sampler, &requests);
-        let known = self.mdp.handoff.truncated();
-        let ran = self.task.learn(&training, &mut learner, &hooks)?;
-        self.say_cut(known);
-        if ran.is_interrupted() {
-            return Ok(ran.interrupted());
-        }
-        let (mut shown, mut policies, n) =
-            (summary::table(&ran.outcome, None, "decisions"), Vec::new(), self.task.prompts);
-        let problem_of_oracle = self.data.problem.filter(|_| n > 0);
-        if let Some((embedded, oracle)) = problem_of_oracle.and_then(|own| Some((own, own.oracle.pictures()?))) {
-            self.task.call.reporter.info("the oracle compares pictures");
-            let judge = HybridJudge { sampler: &sampler, problem: embedded, oracle, n };
-            match self.judge(&training, &learner, &hooks, &judge, &ran.folder)? {
-                Judged::All(judged) => {
-                    shown = format!("{shown}\n\n{}", judge.table(&judged)?);
-                    policies = judge.judged(&judged)?;
-                }
-                Judged::Stopped(alone) => return Ok(Trained::interrupted(&ran.folder, *alone)),
-            }
-        }
-        let prompts = self.data.problem.map_or("requests.txt", |problem| problem.name).to_owned();
-        let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
-        Ok(Trained { judged: policies, ..ran.finished(shown, !requests.is_empty(), suggestion) })
+        let requests = requests.requests(values.train.n_samples(), task.settings.seed)?;
+        let drawing = Drawing { setup: self, sampler, requests, truncated: self.mdp.handoff.truncated() };
+        let lessons = Lessons { mdp: self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
+        trainer::run(&mut task, &drawing, &mut learner, lessons)
+    }
+}
+
+/// The setup of a run that shows pictures of some requests.
+struct Drawing<'a> {
+    setup: &'a Setup<'a>,
+    sampler: HybridSampler<'a>,
+    requests: Vec<String>,
+    /// The number of refined prompts that the text encoder truncated before the run.
+    truncated: usize,
+}
+
+impl Problem for Drawing<'_> {
+    type Mdp = PromptedMdp;
+    type Learner = Models;
+
+    fn reference(&self) -> &dyn Policy<PromptedMdp> {
+        &self.setup.reference
     }
 
-    /// Reports the number of refined prompts that the text encoder truncated during a run, above `known`.
-    fn say_cut(&self, known: usize) {
-        let cut = self.mdp.handoff.truncated() - known;
+    fn hooks(&self) -> Hooks<'_, PromptedMdp, Models> {
+        hooks(&self.sampler, &self.requests)
+    }
+
+    /// Reports the number of refined prompts that the text encoder truncated during the run.
+    fn report(&self, reporter: &dyn Reporter) {
+        let cut = self.setup.mdp.handoff.truncated() - self.truncated;
         if cut > 0 {
-            self.task.call.reporter.info(&format!(
+            reporter.info(&format!(
                 "{cut} more refined prompts were longer than the text encoder reads: it did not see their end"
             ));
         }
     }
 
+    fn judge<S: Source<Mdp = PromptedMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+        let (mut table, mut judged) = (summary::table(learned.outcome, None, "decisions"), Vec::new());
+        let n = learned.task.prompts;
+        let problem_of_oracle = self.setup.data.problem.filter(|_| n > 0);
+        if let Some((embedded, oracle)) = problem_of_oracle.and_then(|own| Some((own, own.oracle.pictures()?))) {
+            learned.task.call.reporter.info("the oracle compares pictures");
+            let judge = HybridJudge { sampler: &self.sampler, problem: embedded, oracle, n };
+            match self.setup.compare(learned, &judge)? {
+                Compared::All(rows) => {
+                    table = format!("{table}\n\n{}", judge.table(&rows)?);
+                    judged = judge.judged(&rows)?;
+                }
+                Compared::Stopped(alone) => return Ok(Judgement::Stopped(alone)),
+            }
+        }
+        let prompts = self.setup.data.problem.map_or("requests.txt", |problem| problem.name).to_owned();
+        let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
+        Ok(Judgement::Finished { table, judged, has_pictures: !self.requests.is_empty(), suggestion })
+    }
+}
+
+impl Setup<'_> {
     /// Judges the starting policy, the trained one and, in a comparison, each half trained alone; or returns the
     /// summary of a half whose training was stopped.
-    fn judge<F: FromExample + FromImages>(
+    fn compare<S: Source<Mdp = PromptedMdp>>(
         &self,
-        training: &Training<'_, PromptedMdp, Sources<'_, F>>,
-        learner: &Models,
-        hooks: &Hooks<'_, PromptedMdp, Models>,
+        learned: &Learned<'_, Drawing<'_>, S>,
         judge: &HybridJudge<'_>,
-        folder: &RunFolder,
-    ) -> Result<Judged, Failure> {
+    ) -> Result<Compared, Failure> {
+        let &Learned { task, training, hooks, learner, folder, .. } = learned;
         let base = (&*self.reference.outer, &*self.reference.inner);
         let mut rows = vec![("base", judge.judge(base.0, base.1)?)];
-        if self.values().hybrid.compare() {
+        if task.call.values.hybrid.compare() {
             let mut alone = Vec::new();
             for (name, learns) in NAMES.into_iter().zip([TrainedHalf::Outer, TrainedHalf::Inner]) {
-                self.task.call.reporter.info(&format!("the {name} alone"));
-                let mut learner = self.learner(learns)?;
+                task.call.reporter.info(&format!("the {name} alone"));
+                let mut learner = self.learner(task, learns)?;
                 let path = folder.join("alone").join(name);
                 let own = if path.exists() { RunFolder::open(&path)? } else { RunFolder::create(&path)? };
-                let outcome = self.task.learn_in(&own, training, &mut learner, hooks)?;
+                let outcome = task.learn_in(&own, training, &mut learner, hooks)?;
                 if outcome.ending == Ending::Interrupted {
-                    return Ok(Judged::Stopped(Box::new(outcome)));
+                    return Ok(Compared::Stopped(Box::new(outcome)));
                 }
                 alone.push(learner);
             }
@@ -277,12 +294,12 @@ impl<'a> Setup<'a> {
             TrainedHalf::Inner => "generator",
         };
         rows.push((name, judge.judge(&learner.outer, &learner.inner)?));
-        Ok(Judged::All(rows))
+        Ok(Compared::All(rows))
     }
 }
 
 /// Judged pictures of policies by name, or the summary of a half whose training was stopped before.
-enum Judged {
+enum Compared {
     All(Vec<(&'static str, Vec<JudgedPicture>)>),
     Stopped(Box<RunSummary>),
 }

@@ -2,31 +2,33 @@
 use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
-use ::train::{CacheKey, Decay, Hooks, RunFolder, Samples, TrainError};
+use ::train::{CacheKey, Decay, Hooks, RunFolder, Samples, Source, TrainError};
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
 use models::causal::{CausalLm, GenerationConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
-use objectives::Objective;
+use objectives::{Needs, Objective};
 use policies::{Persist, Policy};
 
+use super::Task;
 use super::token_rewards::TokenRewards;
-use super::{FinishedRun, Suggestion, Task, Trained};
+use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
 use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
 use crate::objective::AnyObjective;
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::text;
+use crate::trained::{Suggestion, Trained};
 use crate::{Failure, adapters, dropout, model, summary};
 
 /// Trains a language model.
-pub(super) fn train(task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
-    let setup = Setup::open(task)?;
+pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
+    let (setup, learner) = Setup::open(&mut task)?;
     match objective {
-        AnyObjective::Comparisons(objective) => setup.run(objective.as_ref()),
-        AnyObjective::Rankings(objective) => setup.run(objective.as_ref()),
-        AnyObjective::Labels(objective) => setup.run(objective.as_ref()),
-        AnyObjective::Demonstrations(objective) => setup.run(objective.as_ref()),
+        AnyObjective::Comparisons(objective) => setup.run(task, learner, objective.as_ref()),
+        AnyObjective::Rankings(objective) => setup.run(task, learner, objective.as_ref()),
+        AnyObjective::Labels(objective) => setup.run(task, learner, objective.as_ref()),
+        AnyObjective::Demonstrations(objective) => setup.run(task, learner, objective.as_ref()),
     }
 }
 
@@ -74,19 +76,21 @@ fn trl(settings: &mut Settings) {
     settings.train.epochs = Some(3);
 }
 
-/// The model, reference and data of a run.
-struct Setup<'a> {
-    task: Task<'a>,
-    learner: CausalLm,
+/// The reference and data of a run.
+struct Setup {
     reference: Arc<CausalLm>,
     tokenizer: ModelTokenizer,
     data: Dataset,
     held_out: Option<Dataset>,
     mdp: TokenMdp,
+    /// Whether evaluations compare with the reference: for all losses but imitation, also those that need none.
+    is_compared: bool,
+    /// Prompts of the samples that the run shows, and their seed.
+    shown: (Vec<Vec<u32>>, u64),
 }
 
-impl<'a> Setup<'a> {
-    fn open(mut task: Task<'a>) -> Result<Self, Failure> {
+impl Setup {
+    fn open(task: &mut Task<'_>) -> Result<(Self, CausalLm), Failure> {
         let call = &mut task.call;
         let name = call.values.model.model().unwrap_or_default().to_owned();
         let files = model::load(&name, &call.values)?;
@@ -104,22 +108,15 @@ impl<'a> Setup<'a> {
             eos: tokenizer.eos.clone(),
             max_length: call.values.data.max_length(),
         };
-        let continues_adapter = model::continues_adapter(&files, &call.values);
-        let reference = match call.values.model.reference() {
-            Some(other) => Some(model::load_beside(&files, other, &call.values)?.frozen()?),
-            None if continues_adapter => None,
-            None => Some(files.clone().frozen()?),
-        };
-        let learner = model::learner(files, &call.values)?;
-        let reference = Arc::new(reference.map_or_else(|| learner.frozen_copy(), Ok)?);
-        if continues_adapter {
-            adapters::set_lora(learner.lora(), &mut call.values);
-        }
+        let (learner, reference) = learner_and_reference(files, &mut call.values)?;
         // Both need the same vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
-        let learner = learner.with_diagnostics();
         let held_out = held_out.filter(|data| !data.is_empty());
-        Ok(Self { task, learner, reference, tokenizer, data, held_out, mdp })
+        let (n, seed) = (call.values.train.n_samples(), task.settings.seed);
+        let shown = (sample_prompts(held_out.as_ref().unwrap_or(&data), n, seed), seed);
+        let is_compared = call.values.objective.name() != Loss::Sft;
+        let setup = Self { reference, tokenizer, data, held_out, mdp, is_compared, shown };
+        Ok((setup, learner.with_diagnostics()))
     }
 
     /// Checks that the data has the objective's kind of feedback, by its first examples.
@@ -132,47 +129,67 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    fn run<F: FromExample>(mut self, objective: &dyn Objective<Feedback = F>) -> Result<Trained, Failure> {
+    fn run<'s, F: FromExample>(
+        &'s self,
+        mut task: Task<'_>,
+        mut learner: CausalLm,
+        objective: &dyn Objective<Feedback = F>,
+    ) -> Result<Trained, Failure> {
         let key = CacheKey {
             model: self.reference.fingerprint()?,
             data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
         self.check_fits::<F>()?;
-        self.task.check_cache(&key)?;
-        let data = TokenSource::<F>::new(&self.data, self.mdp.max_length);
-        let held_out = self.held_out.as_ref().map(|held_out| TokenSource::<F>::new(held_out, self.mdp.max_length));
-        let hooks = self.hooks();
-        let compared = self.is_compared().then_some(self.reference.as_ref() as &dyn Policy<TokenMdp>);
-        let training = self.task.training((&self.mdp, &data, objective), compared, key).held_out(held_out.as_ref());
-        let ran = self.task.learn(&training, &mut self.learner, &hooks)?;
-        drop(hooks);
-        self.finish(ran)
+        let source = |data: &'s Dataset| TokenSource::<F>::new(data, self.mdp.max_length);
+        let (data, held_out) = (source(&self.data), self.held_out.as_ref().map(source));
+        let lessons = Lessons { mdp: &self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
+        trainer::run(&mut task, self, &mut learner, lessons)
     }
 
-    /// Whether evaluations compare with the reference: for all losses but imitation, also those that need none.
-    fn is_compared(&self) -> bool {
-        self.task.call.values.objective.name() != Loss::Sft
+    /// Writes held-out answers with the rewards of their tokens, as many as a run shows samples.
+    fn write_token_rewards(&self, task: &Task<'_>, policy: &CausalLm, folder: &RunFolder) -> Result<(), Failure> {
+        let (values, n) = (&task.call.values, task.call.values.train.n_samples());
+        if values.objective.name() == Loss::Sft || n == 0 {
+            return Ok(());
+        }
+        let data = self.held_out.as_ref().unwrap_or(&self.data);
+        let name = values.data.data().unwrap_or_default();
+        let rewards = TokenRewards {
+            policy,
+            reference: &self.reference,
+            tokenizer: &self.tokenizer,
+            mdp: &self.mdp,
+            beta: values.objective.beta(),
+            texts: EmbeddedTexts::all().find(|texts| texts.name == name),
+        };
+        rewards.write(&folder.report()?.join("token_rewards.jsonl"), data, n, task.settings.seed)
+    }
+}
+
+impl Problem for Setup {
+    type Mdp = TokenMdp;
+    type Learner = CausalLm;
+
+    fn reference(&self) -> &dyn Policy<TokenMdp> {
+        self.reference.as_ref()
     }
 
-    fn hooks<'h>(&self) -> Hooks<'h, TokenMdp, CausalLm> {
-        let reference = Arc::clone(&self.reference);
-        let n = self.task.call.values.train.n_samples();
-        let seed = self.task.settings.seed;
-        let prompts = sample_prompts(self.held_out.as_ref().unwrap_or(&self.data), n, seed);
-        let (tokenizer, mdp) = (self.tokenizer.clone(), self.mdp.clone());
-        let is_compared = self.is_compared();
-        let of_mdp = mdp.clone();
+    fn is_compared(&self, _: Needs) -> bool {
+        self.is_compared
+    }
+
+    fn hooks(&self) -> Hooks<'_, TokenMdp, CausalLm> {
+        let (prompts, seed) = (&self.shown.0, self.shown.1);
         Hooks {
-            diagnose: is_compared.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
-                Box::new(move |learner: &CausalLm, episodes: &[_]| {
-                    learner.diagnosed_against(Arc::clone(&reference))?.score(&of_mdp, episodes)
+            diagnose: self.is_compared.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
+                Box::new(|learner: &CausalLm, episodes: &[_]| {
+                    learner.diagnosed_against(Arc::clone(&self.reference))?.score(&self.mdp, episodes)
                 })
             }),
-            sample: (n > 0).then(|| -> Box<dyn Fn(&CausalLm) -> _> {
+            sample: (!prompts.is_empty()).then(|| -> Box<dyn Fn(&CausalLm) -> _> {
                 Box::new(move |learner: &CausalLm| {
-                    let sampling = GenerationConfig { eos: mdp.eos.clone(), ..GenerationConfig::default() };
-                    let prompts = prompts.clone();
-                    crate::sample::draw(learner, &tokenizer, &prompts, &sampling, mdp.max_length, seed)
+                    let sampling = GenerationConfig { eos: self.mdp.eos.clone(), ..GenerationConfig::default() };
+                    crate::sampling::draw(learner, &self.tokenizer, prompts, &sampling, self.mdp.max_length, seed)
                         .map(|texts| Box::new(Texts(texts)) as Box<dyn Samples>)
                         .map_err(|failure| failure.to_string().into())
                 })
@@ -180,46 +197,44 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Writes held-out answers with the rewards of their tokens, as many as a run shows samples.
-    fn write_token_rewards(&self, folder: &RunFolder) -> Result<(), Failure> {
-        let (values, n) = (&self.task.call.values, self.task.call.values.train.n_samples());
-        if values.objective.name() == Loss::Sft || n == 0 {
-            return Ok(());
-        }
-        let data = self.held_out.as_ref().unwrap_or(&self.data);
-        let name = values.data.data().unwrap_or_default();
-        let rewards = TokenRewards {
-            policy: &self.learner,
-            reference: &self.reference,
-            tokenizer: &self.tokenizer,
-            mdp: &self.mdp,
-            beta: values.objective.beta(),
-            texts: EmbeddedTexts::all().find(|texts| texts.name == name),
-        };
-        rewards.write(&folder.report()?.join("token_rewards.jsonl"), data, n, self.task.settings.seed)
-    }
-
-    fn finish(self, ran: FinishedRun) -> Result<Trained, Failure> {
-        if ran.is_interrupted() {
-            return Ok(ran.interrupted());
-        }
-        self.write_token_rewards(&ran.folder)?;
+    fn judge<S: Source<Mdp = TokenMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+        let &Learned { task, learner, outcome, folder, .. } = learned;
+        self.write_token_rewards(task, learner, folder)?;
         // The oracle of embedded data compares sampled answers.
-        let problem = owner(self.task.call.values.data.data().unwrap_or_default(), Modality::Token);
-        let n = self.task.prompts;
+        let problem = owner(task.call.values.data.data().unwrap_or_default(), Modality::Token);
+        let n = task.prompts;
         let win_rate = match problem {
             Some(problem) if n > 0 => {
-                self.task.call.reporter.info("the oracle compares samples of both models");
-                let draws = (self.task.settings.seed, n);
-                summary::oracle_win_rate(problem, &self.learner, &self.reference, &self.tokenizer, draws)?
+                task.call.reporter.info("the oracle compares samples of both models");
+                let draws = (task.settings.seed, n);
+                summary::oracle_win_rate(problem, learner, &self.reference, &self.tokenizer, draws)?
             }
             _ => None,
         };
         let prompts = problem.map_or("prompts.txt", |problem| problem.name).to_owned();
-        let table = summary::table(&ran.outcome, win_rate.as_ref(), "tokens");
-        let judged = win_rate.as_ref().map(WinRate::judged).unwrap_or_default();
-        Ok(Trained { judged, ..ran.finished(table, false, Suggestion::Sample { mdp: Modality::Token, prompts }) })
+        Ok(Judgement::Finished {
+            table: summary::table(outcome, win_rate.as_ref(), "tokens"),
+            judged: win_rate.as_ref().map(WinRate::judged).unwrap_or_default(),
+            has_pictures: false,
+            suggestion: Suggestion::Sample { mdp: Modality::Token, prompts },
+        })
     }
+}
+
+/// The learner, and the frozen reference beside which it learns.
+fn learner_and_reference(files: ModelFiles, values: &mut Values) -> Result<(CausalLm, Arc<CausalLm>), Failure> {
+    let continues_adapter = model::continues_adapter(&files, values);
+    let named = (values.model.reference(), continues_adapter);
+    let frozen = |files: &ModelFiles, named: Option<&str>| match named {
+        Some(other) => Ok(model::load_beside(files, other, values)?.frozen()?),
+        None => Ok(files.clone().frozen()?),
+    };
+    let learner = |files| model::learner(files, values);
+    let (learner, reference) = with_reference(files, named, frozen, learner, CausalLm::frozen_copy)?;
+    if continues_adapter {
+        adapters::set_lora(learner.lora(), values);
+    }
+    Ok((learner, reference))
 }
 
 fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Dataset>) -> String {

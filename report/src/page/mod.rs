@@ -3,15 +3,14 @@
 //! A page follows the reader's choice of light or dark, fits a phone, and prints in black on white. It can be read without
 //! its script. Its security policy forbids any request.
 mod figure;
-mod html;
 mod table;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 pub use self::figure::{Figure, data_url};
-pub use self::html::Html;
 pub use self::table::{Cell, Table};
+pub use crate::html::Html;
 
 /// The style of every page. Plots add their own.
 const STYLE: &str = include_str!("style.css");

@@ -30,7 +30,7 @@ pub(super) fn svg(chart: &Chart) -> Result<String, Error> {
 
 /// The picture with its class, and its title for those who do not see it.
 fn named(text: &str, title: &str) -> String {
-    let title = crate::page::Html::text(title);
+    let title = crate::html::Html::text(title);
     let head = format!("<svg class=\"chart\" role=\"img\" aria-label=\"{title}\" ");
     let body = text.split_once("<svg ").map_or(text, |(_, body)| body);
     format!("{head}{body}")

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use datasets::synthetic::motion::{MotionProblem, Split};
 use mdp::Mdp;
-use models::ModelError;
 use models::causal::CausalConfig;
 use models::formats::{load, load_unet};
 use models::unet::UNetConfig;
@@ -207,7 +206,7 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     let monitor = &mut *setup.reporter.monitor();
     let observers = Observers { stop: Some(setup.reporter.stop()), ..Observers::monitor(monitor) };
     let ended = training.watched(learner, folder, observers)?;
-    if ended.ending == Ending::Interrupted { Err(Failure::from(ModelError::Interrupted)) } else { Ok(()) }
+    if ended.ending == Ending::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 impl Setup<'_> {

@@ -1,5 +1,5 @@
 use mdp::Mdp;
-use policies::{BoxError, Policy, Proposal};
+use policies::{Policy, PolicyError, Proposal};
 
 use super::log_probs::LogProbSum;
 use super::{LogProbs, Score, Scorer};
@@ -45,7 +45,7 @@ where
     R: Fn(&M::State, &M::Action) -> f64,
     V: Fn(&M::State) -> f64,
 {
-    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, BoxError> {
+    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, PolicyError> {
         let pull = self.pull.open_sum(mdp, states)?;
         Ok(Box::new(Guiding { mdp, pull, reward: &self.reward, value: &self.value }))
     }
@@ -71,7 +71,7 @@ where
         &mut self,
         states: &[M::State],
         proposals: &[Vec<Proposal<M::Action>>],
-    ) -> Result<Vec<Vec<f64>>, BoxError> {
+    ) -> Result<Vec<Vec<f64>>, PolicyError> {
         let mut gains = self.pull.gains(states, proposals)?;
         let value = |state: &M::State| if self.mdp.is_terminal(state) { 0.0 } else { (self.value)(state) };
         for ((state, list), gains) in states.iter().zip(proposals).zip(&mut gains) {
@@ -84,7 +84,7 @@ where
         Ok(gains)
     }
 
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError> {
         self.pull.advance(actions)
     }
 
@@ -92,7 +92,7 @@ where
         self.pull.select(rows);
     }
 
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError> {
         self.pull.extend(states)
     }
 }

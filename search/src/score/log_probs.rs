@@ -1,5 +1,5 @@
 use mdp::Mdp;
-use policies::{BoxError, Cursor, Policy, Proposal, one_each};
+use policies::{Cursor, Policy, PolicyError, Proposal, one_each};
 
 use super::{Score, Scorer};
 
@@ -67,15 +67,15 @@ impl<M: Mdp> std::fmt::Debug for LogProbs<'_, M> {
 }
 
 impl<M: Mdp> Score<M> for LogProbs<'_, M> {
-    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, BoxError> {
+    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, PolicyError> {
         Ok(Box::new(self.open_sum(mdp, states)?))
     }
 }
 
 impl<M: Mdp> LogProbs<'_, M> {
-    pub(super) fn open_sum<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<LogProbSum<'a, M>, BoxError> {
+    pub(super) fn open_sum<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<LogProbSum<'a, M>, PolicyError> {
         let open = |(weight, policy): &(f64, &'a dyn Policy<M>)| Ok((*weight, policy.cursor(mdp, states)?));
-        let others = self.others.iter().map(open).collect::<Result<_, BoxError>>()?;
+        let others = self.others.iter().map(open).collect::<Result<_, PolicyError>>()?;
         Ok(LogProbSum { proposer: self.proposer, others })
     }
 }
@@ -95,7 +95,7 @@ impl<M: Mdp> Scorer<M> for LogProbSum<'_, M> {
         &mut self,
         _states: &[M::State],
         proposals: &[Vec<Proposal<M::Action>>],
-    ) -> Result<Vec<Vec<f64>>, BoxError> {
+    ) -> Result<Vec<Vec<f64>>, PolicyError> {
         let own = |proposal: &Proposal<M::Action>| {
             if self.proposer == 0.0 { 0.0 } else { self.proposer * proposal.log_prob }
         };
@@ -113,7 +113,7 @@ impl<M: Mdp> Scorer<M> for LogProbSum<'_, M> {
         Ok(gains)
     }
 
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError> {
         self.others.iter_mut().try_for_each(|(_, cursor)| cursor.advance(actions))
     }
 
@@ -121,7 +121,7 @@ impl<M: Mdp> Scorer<M> for LogProbSum<'_, M> {
         self.others.iter_mut().for_each(|(_, cursor)| cursor.select(rows));
     }
 
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError> {
         self.others.iter_mut().try_for_each(|(_, cursor)| cursor.extend(states))
     }
 }

@@ -4,7 +4,7 @@ mod guided;
 mod log_probs;
 
 use mdp::Mdp;
-use policies::{BoxError, Proposal};
+use policies::{PolicyError, Proposal};
 
 pub use guided::Guided;
 pub use log_probs::LogProbs;
@@ -21,7 +21,7 @@ pub trait Score<M: Mdp> {
     ///
     /// # Errors
     /// States in which a policy behind the score can't act.
-    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, BoxError>;
+    fn open<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, PolicyError>;
 }
 
 /// A running score: its rows are selected, advanced and extended with those of the proposing cursor, so that the caches
@@ -37,14 +37,17 @@ pub trait Scorer<M: Mdp> {
     ///
     /// # Errors
     /// Errors of a policy behind the score.
-    fn gains(&mut self, states: &[M::State], proposals: &[Vec<Proposal<M::Action>>])
-    -> Result<Vec<Vec<f64>>, BoxError>;
+    fn gains(
+        &mut self,
+        states: &[M::State],
+        proposals: &[Vec<Proposal<M::Action>>],
+    ) -> Result<Vec<Vec<f64>>, PolicyError>;
 
     /// Takes an action in each row.
     ///
     /// # Errors
     /// Errors of a policy behind the score.
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError>;
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError>;
 
     /// Row i becomes the former row `rows[i]`.
     ///
@@ -56,7 +59,7 @@ pub trait Scorer<M: Mdp> {
     ///
     /// # Errors
     /// Errors of a policy behind the score.
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError>;
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError>;
 }
 
 /// A function of state and action as a score; it evaluates no policy.
@@ -64,7 +67,7 @@ pub trait Scorer<M: Mdp> {
 pub struct Reward<F>(pub F);
 
 impl<M: Mdp, F: Fn(&M::State, &M::Action) -> f64> Score<M> for Reward<F> {
-    fn open<'a>(&'a self, _mdp: &'a M, _states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, BoxError> {
+    fn open<'a>(&'a self, _mdp: &'a M, _states: &[M::State]) -> Result<Box<dyn Scorer<M> + 'a>, PolicyError> {
         Ok(Box::new(Reward(&self.0)))
     }
 }
@@ -79,20 +82,20 @@ impl<M: Mdp, F: Fn(&M::State, &M::Action) -> f64> Scorer<M> for Reward<&F> {
         &mut self,
         states: &[M::State],
         proposals: &[Vec<Proposal<M::Action>>],
-    ) -> Result<Vec<Vec<f64>>, BoxError> {
+    ) -> Result<Vec<Vec<f64>>, PolicyError> {
         let of_row = |(state, list): (&M::State, &Vec<Proposal<M::Action>>)| {
             list.iter().map(|proposal| (self.0)(state, &proposal.action)).collect()
         };
         Ok(states.iter().zip(proposals).map(of_row).collect())
     }
 
-    fn advance(&mut self, _actions: &[M::Action]) -> Result<(), BoxError> {
+    fn advance(&mut self, _actions: &[M::Action]) -> Result<(), PolicyError> {
         Ok(())
     }
 
     fn select(&mut self, _rows: &[usize]) {}
 
-    fn extend(&mut self, _states: &[M::State]) -> Result<(), BoxError> {
+    fn extend(&mut self, _states: &[M::State]) -> Result<(), PolicyError> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, EpisodeOf, Rng, Steps};
-use policies::{BoxError, Policy, Proposal};
+use policies::{Policy, PolicyError, Proposal};
 use serde_json::Value;
 
 use super::rngs;
@@ -31,7 +31,7 @@ impl Policy<TokenMdp> for Table {
         states: &[TokenState],
         k: usize,
         _rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<u32>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<u32>>>, PolicyError> {
         let list = |state: &TokenState| {
             let log_probs = self.log_probs(state);
             let mut order: Vec<usize> = (0..self.vocabulary).collect();
@@ -45,11 +45,11 @@ impl Policy<TokenMdp> for Table {
         Ok(states.iter().map(list).collect())
     }
 
-    fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, BoxError> {
+    fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, PolicyError> {
         Ok(self.propose(mdp, states, 1, rng)?.into_iter().flatten().map(|proposal| proposal.action).collect())
     }
 
-    fn score(&self, mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, PolicyError> {
         let row = |episode: &EpisodeOf<TokenMdp>| -> Vec<f64> {
             let piece = &episode.pieces[0];
             let walk = piece.actions.iter().scan(piece.start.clone(), |state, token| {

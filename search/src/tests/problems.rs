@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mdp::hybrid::{Handoff, HandoffError, Hybrid};
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, Enumerable, EpisodeOf, Finite, Mdp, Rng};
-use policies::{BoxError, Cursor, Policy, Proposal, Replay};
+use policies::{Cursor, Policy, PolicyError, Proposal, Replay};
 
 /// Four places on a circle with three actions each, and an exit from one of them.
 pub(super) fn maze() -> Finite {
@@ -105,19 +105,19 @@ impl<M: Mdp, P: Policy<M>> Policy<M> for Counting<P> {
         states: &[M::State],
         k: usize,
         rng: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError> {
         self.policy.propose(mdp, states, k, rng)
     }
 
-    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, BoxError> {
+    fn sample(&self, mdp: &M, states: &[M::State], rng: &mut Rng) -> Result<Vec<M::Action>, PolicyError> {
         self.policy.sample(mdp, states, rng)
     }
 
-    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, BoxError> {
+    fn score(&self, mdp: &M, episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError> {
         self.policy.score(mdp, episodes)
     }
 
-    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, BoxError> {
+    fn cursor<'a>(&'a self, mdp: &'a M, states: &[M::State]) -> Result<Box<dyn Cursor<M> + 'a>, PolicyError> {
         let cursor = Replay::new(&self.policy, mdp, states);
         Ok(Box::new(CountingCursor { cursor, is_asked: vec![false; states.len()], asked: &self.asked }))
     }
@@ -143,22 +143,22 @@ impl<M: Mdp, P: Policy<M>> Cursor<M> for CountingCursor<'_, M, P> {
         self.cursor.states()
     }
 
-    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, BoxError> {
+    fn expand(&mut self, k: usize, rngs: &mut [&mut Rng]) -> Result<Vec<Vec<Proposal<M::Action>>>, PolicyError> {
         self.ask();
         self.cursor.expand(k, rngs)
     }
 
-    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, BoxError> {
+    fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<M::Action>, PolicyError> {
         self.ask();
         self.cursor.draw(rngs)
     }
 
-    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, BoxError> {
+    fn log_probs(&mut self, actions: &[M::Action]) -> Result<Vec<f64>, PolicyError> {
         self.ask();
         self.cursor.log_probs(actions)
     }
 
-    fn advance(&mut self, actions: &[M::Action]) -> Result<(), BoxError> {
+    fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError> {
         self.is_asked.fill(false);
         self.cursor.advance(actions)
     }
@@ -168,7 +168,7 @@ impl<M: Mdp, P: Policy<M>> Cursor<M> for CountingCursor<'_, M, P> {
         self.cursor.select(rows);
     }
 
-    fn extend(&mut self, states: &[M::State]) -> Result<(), BoxError> {
+    fn extend(&mut self, states: &[M::State]) -> Result<(), PolicyError> {
         self.is_asked.resize(self.is_asked.len() + states.len(), false);
         self.cursor.extend(states)
     }

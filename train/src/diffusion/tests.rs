@@ -9,7 +9,7 @@ use mdp::diffusion::{Condition, Conditioning};
 use mdp::diffusion::{DenoisingAction, DenoisingState, NoiseSchedule, Omega};
 use mdp::{Channels, EpisodeOf, Rng};
 use objectives::Comparison;
-use policies::{BoxError, Policy, Proposal};
+use policies::{Policy, PolicyError, Proposal};
 
 use super::*;
 use crate::Source as _;
@@ -31,7 +31,7 @@ impl Policy<ImageMdp> for Line {
         _: &[DenoisingState<Condition>],
         _: usize,
         _: &mut Rng,
-    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, BoxError> {
+    ) -> Result<Vec<Vec<Proposal<DenoisingAction>>>, PolicyError> {
         Err("it is only asked for scores".into())
     }
 
@@ -40,11 +40,11 @@ impl Policy<ImageMdp> for Line {
         _: &ImageMdp,
         _: &[DenoisingState<Condition>],
         _: &mut Rng,
-    ) -> Result<Vec<DenoisingAction>, BoxError> {
+    ) -> Result<Vec<DenoisingAction>, PolicyError> {
         Err("it is only asked for scores".into())
     }
 
-    fn score(&self, _: &ImageMdp, episodes: &[EpisodeOf<ImageMdp>]) -> Result<Channels, BoxError> {
+    fn score(&self, _: &ImageMdp, episodes: &[EpisodeOf<ImageMdp>]) -> Result<Channels, PolicyError> {
         let score = |(done, state, action): (usize, &DenoisingState<Condition>, &DenoisingAction)| match action {
             DenoisingAction::Next(_) => self.log_probs[done],
             DenoisingAction::Toward { noise, .. } => {

@@ -13,7 +13,7 @@ use super::Real;
 use super::gemm::{Into, Shared, Threads, View, ViewMut, multiply};
 use super::parallel::simd;
 use super::rows::{maximum, sum_of, sum_of_pairs};
-use crate::ops::Heads;
+use crate::layout::Heads;
 use plan::{Rows, Tile};
 use rayon::prelude::*;
 

@@ -1,6 +1,6 @@
 //! The sparsity pattern of attention, in tiles of queries.
 
-use crate::ops::{Block, Forest};
+use crate::layout::{Block, Forest};
 
 /// Queries per tile; few under Miri, which is slow and should still see several tiles.
 const TILE: usize = if cfg!(miri) { 2 } else { 64 };

@@ -7,7 +7,6 @@
 
 mod agree;
 mod class;
-pub(crate) mod patterns;
 mod settings;
 mod spelling;
 mod templates;
@@ -25,7 +24,6 @@ use crate::causal::CausalConfig;
 use class::TokenizerClass;
 use settings::Settings;
 use spelling::Spelling;
-pub(super) use templates::ADDITIONAL as ADDITIONAL_TEMPLATES;
 
 /// The maximum text size in bytes: a tokenizer takes some hundred bytes of memory per byte of text.
 const TEXT_LIMIT: usize = 2 << 20;

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::formats::Extras;
-
-/// The folder of additional chat templates, one per file.
-pub(in crate::formats) const ADDITIONAL: &str = "additional_chat_templates";
+use crate::formats::extras::ADDITIONAL_TEMPLATES;
 
 /// Collects the templates by name; the one used unless another is selected is called `default`.
 ///
@@ -35,6 +33,6 @@ fn in_file(name: &str, bytes: &[u8]) -> Option<(String, String)> {
     if name == "chat_template.jinja" {
         return Some(("default".to_owned(), text()));
     }
-    let name = name.strip_prefix(ADDITIONAL)?.strip_prefix('/')?.strip_suffix(".jinja")?;
+    let name = name.strip_prefix(ADDITIONAL_TEMPLATES)?.strip_prefix('/')?.strip_suffix(".jinja")?;
     Some((name.to_owned(), text()))
 }

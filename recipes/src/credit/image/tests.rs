@@ -1,6 +1,6 @@
 //! Pictures with credit made by hand.
 use super::*;
-use crate::credit::Estimate;
+use crate::Estimate;
 
 /// A picture of four places and two draws, whose reward of each place is given for both.
 fn picture(index: usize, side: &'static str, first: [f64; 4], second: [f64; 4], wrong: [bool; 4]) -> CreditedPicture {

@@ -41,7 +41,7 @@ fn summary_table(summary: &CreditSummary) -> String {
     let head = ["credit", "AUROC", "average precision", "pointing accuracy"].map(str::to_owned).into();
     let mut rows: Vec<Vec<String>> = vec![head];
     for row in &summary.rows {
-        let cell = |estimate: Option<super::Estimate>| {
+        let cell = |estimate: Option<crate::Estimate>| {
             estimate.map_or_else(|| "-".to_owned(), |it| format!("{:.3} ({:.3} to {:.3})", it.value, it.low, it.high))
         };
         rows.push(vec![row.title.to_owned(), cell(row.auroc), cell(row.average_precision), cell(row.pointing)]);

@@ -1,6 +1,6 @@
 //! The summary of credit made by hand.
 use super::*;
-use crate::credit::Estimate;
+use crate::Estimate;
 
 /// An answer of four tokens and its end: `a`, ` b` (wrong), and two halves of one character.
 fn answer(wrong: Option<Vec<bool>>, ratio: [f64; 5]) -> CreditedAnswer {

@@ -238,7 +238,7 @@ impl<'a> Completer<'a> {
         let mut completions = Vec::with_capacity(missing.len());
         for &(pair, side) in missing {
             if self.call.reporter.is_stopped() {
-                return Err(models::ModelError::Interrupted.into());
+                return Err(Failure::Interrupted);
             }
             let request = pairs.request(pair).map_err(|error| failed(&*error))?;
             let candidates = match known.entry(request) {
@@ -308,7 +308,7 @@ impl<'a> Completer<'a> {
                     .of_prediction(self.files.generator.scheduler.prediction);
             let episodes = source.item(pair).map_err(|error| failed(&*error))?.episodes;
             let scores =
-                self.reference.inner.score(&self.pictures, &episodes).map_err(|error| failed(&*error))?.log_probs;
+                self.reference.inner.score(&self.pictures, &episodes).map_err(|error| failed(&error))?.log_probs;
             let weights = mdp::weights(&episodes);
             let weighted = scores.values().iter().zip(weights.values()).map(|(score, weight)| score * weight);
             logits.push(candidate.log_prob + self.rate * weighted.sum::<f64>());

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
-use super::{Trained, TrainingStatus, fresh_folder, one};
+use super::{fresh_folder, one};
 use crate::embedded::PROMPTS;
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, JudgeCounts};
@@ -26,6 +26,7 @@ use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
 use crate::settings::{Modality, RoundReference, SearchScore, Values, at};
+use crate::trained::{Trained, TrainingStatus};
 use crate::{Call, Failure, search};
 
 /// Trains in rounds, or resumes them.

@@ -8,7 +8,7 @@ use datasets::synthetic::Split;
 use mdp::chance::drawn;
 
 use crate::embedded::is_embedded;
-use crate::sample::{embedded_prompts, read_prompts};
+use crate::sampling::{embedded_prompts, read_prompts};
 use crate::settings::{Modality, Values};
 use crate::{Failure, Reporter, embedded, holdout};
 

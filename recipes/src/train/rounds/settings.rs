@@ -4,7 +4,7 @@ use datasets::pairs::Modality;
 use crate::hybrid::Files;
 use crate::judge;
 use crate::objective::{AnyObjective, choose};
-use crate::sample::MOST;
+use crate::sampling::MOST;
 use crate::settings::{Loss, Scheme, SearchMethod, Values, at};
 use crate::{Failure, denoiser, model, search, text};
 

@@ -1,5 +1,4 @@
 //! Language models.
-use std::io::Write as _;
 use std::path::Path;
 
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
@@ -10,10 +9,11 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use policies::Persist as _;
 use serde_json::{Map, Value, json};
 use train::token::Sample;
-use train::{can_write, write_whole};
+use train::{can_write, write_lines};
 
 use super::prompts::read_prompts;
 use crate::embedded::{ModelKind, usual};
+use crate::sampled::{Sampled, SampledAnswer, SampledResult};
 use crate::settings::{Values, at};
 use crate::{Call, Failure, model, text};
 
@@ -48,16 +48,7 @@ pub(crate) fn draw(
         .collect()
 }
 
-/// One line of the output.
-#[derive(serde::Serialize)]
-struct Line {
-    prompt: String,
-    response: String,
-    tokens: Vec<u32>,
-    finished: bool,
-}
-
-pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     check_settings(values)?;
     let name = model_name(values);
@@ -81,8 +72,8 @@ pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
     // Prompts take their turns.
     super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
-    write_lines(&lines, values.run.out())?;
-    Ok(lines.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    values.run.out().map_or(Ok(()), |out| write_lines(Path::new(out), &lines))?;
+    Ok(lines)
 }
 
 /// The prompts, and their tokens.
@@ -156,12 +147,12 @@ fn draw_all(
     (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
     most: usize,
-) -> Result<Vec<Line>, Failure> {
+) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     let noise = Noise::new(values.run.seed());
     let bar = call.reporter.bar("sample", encoded.len());
     let mut lines = Vec::new();
-    let sampling = sampling(values, tokenizer, most);
+    let sampling = text::generation(values, tokenizer, most);
     let numbers: Vec<usize> = (0..encoded.len()).collect();
     for numbers in numbers.chunks((ANSWERS_AT_ONCE / n).max(1)) {
         let asked: Vec<usize> = numbers.iter().flat_map(|&i| i * n..(i + 1) * n).collect();
@@ -172,12 +163,12 @@ fn draw_all(
         let answers = answers.map_err(|error| Failure::failed(error.to_string()))?;
         for (number, tokens) in asked.into_iter().zip(answers) {
             let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            lines.push(Line {
+            lines.push(Sampled::drawn(SampledResult::Answer(SampledAnswer {
                 prompt: prompt_text(&prompts[number / n]),
                 response: response_text(tokenizer, &tokens)?,
                 tokens,
                 finished,
-            });
+            })));
         }
         bar.inc(numbers.len() as u64);
     }
@@ -211,7 +202,7 @@ fn draw_pairs(
     for numbers in numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len()) {
         for numbers in numbers.chunks(PAIRS_AT_ONCE) {
             let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
-            let sampling = sampling(values, tokenizer, most - asked[0].len());
+            let sampling = text::generation(values, tokenizer, most - asked[0].len());
             for (side, maker) in makers.into_iter().enumerate() {
                 let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
@@ -259,18 +250,6 @@ pub(crate) fn pair_settings(
     })))
 }
 
-/// The sampling settings of answers.
-pub(crate) fn sampling(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> GenerationConfig {
-    GenerationConfig {
-        temperature: values.sample.temperature(),
-        top_k: values.sample.top_k(),
-        top_p: values.sample.top_p(),
-        max_new,
-        eos: tokenizer.eos.clone(),
-        vocabulary: Some(tokenizer.n_tokens()),
-    }
-}
-
 /// An answer without its end.
 pub(crate) fn response_text(tokenizer: &ModelTokenizer, answer: &[u32]) -> Result<String, Failure> {
     let finished = answer.last().is_some_and(|last| tokenizer.eos.contains(last));
@@ -305,15 +284,4 @@ pub(crate) fn prompt_text(prompt: &Prompt) -> String {
         Text::Chat(messages) if prompt.variables.is_empty() => serde_json::to_string(messages).unwrap_or_default(),
         Text::Chat(_) => prompt.to_json().to_string(),
     }
-}
-
-fn write_lines(lines: &[Line], out: Option<&str>) -> Result<(), Failure> {
-    let Some(out) = out else { return Ok(()) };
-    Ok(write_whole(Path::new(out), |file| {
-        for line in lines {
-            serde_json::to_writer(&mut *file, line)?;
-            file.write_all(b"\n")?;
-        }
-        Ok(())
-    })?)
 }

@@ -16,13 +16,14 @@ use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
 use crate::hybrid::{Files, PromptedMdp};
+use crate::sampled::{RefinedPicture, Sampled, SampledResult};
 use crate::settings::Values;
 use crate::{Call, Failure, denoiser, embedded};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
 
-pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(crate) fn sample(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
     check(&call.values)?;
     let prompts = presets(&mut call.values)?;
     let files = Files::load(&mut call.values)?;
@@ -40,17 +41,17 @@ pub(super) fn sample(call: &mut Call<'_>) -> Result<Vec<Value>, Failure> {
         None
     };
     let work = Work { call, files: &files, mdp: &mdp, models: &models, other, requests };
-    match call.values.label.pairs() {
-        Some(folder) => work.pairs(Path::new(folder))?,
+    let made = match call.values.label.pairs() {
+        Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new())?,
         None => work.pictures()?,
-    }
+    };
     if mdp.handoff.truncated() > 0 {
         let n = mdp.handoff.truncated();
         call.reporter.info(&format!(
             "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
         ));
     }
-    Ok(Vec::new())
+    Ok(made)
 }
 
 /// Defaults to the embedded models; returns the source of the requests.
@@ -121,7 +122,7 @@ impl Work<'_> {
         HybridSampler::new(self.files, self.mdp, self.call)
     }
 
-    fn pictures(&self) -> Result<(), Failure> {
+    fn pictures(&self) -> Result<Vec<Sampled>, Failure> {
         let values = &self.call.values;
         let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
         let sampler = self.sampler()?;
@@ -132,11 +133,10 @@ impl Work<'_> {
             for (made, asked) in sampler.generate(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let (name, caption) = (format!("{i:05}-{j}.png"), format!("{}: {}", asked.text, made.refined));
-                gallery.push(
-                    (&name, &caption),
-                    &made.picture,
-                    |image| json!({ "prompt": asked.text, "refined": made.refined, "image": image, "sample": j }),
-                )?;
+                gallery.push((&name, &caption), &made.picture, |image| {
+                    let (prompt, refined) = (asked.text.clone(), made.refined.clone());
+                    Sampled::drawn(SampledResult::Refined(RefinedPicture { prompt, refined, image, sample: j }))
+                })?;
                 bar.inc(1);
             }
         }

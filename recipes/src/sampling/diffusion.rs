@@ -15,16 +15,16 @@ use crate::denoiser::{self, Loaded};
 use crate::embedded::{ModelKind, usual};
 use crate::gallery::Gallery;
 use crate::images::Captions;
+use crate::sampled::{Sampled, SampledPicture, SampledResult};
 use crate::settings::Values;
 use crate::trajectories::{self, MadeTrajectories};
 use crate::{Call, Failure, Reporter};
 
-pub(super) fn sample(call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     match call.values.label.pairs() {
-        Some(folder) => pairs(call, Path::new(folder))?,
-        None => pictures(call)?,
+        Some(folder) => pairs(call, Path::new(folder)).map(|()| Vec::new()),
+        None => pictures(call),
     }
-    Ok(Vec::new())
 }
 
 /// A model and its prompts.
@@ -120,7 +120,7 @@ pub(crate) fn pair_settings(values: &Values, model: &str, [own, other]: [Option<
     }))
 }
 
-fn pictures(call: &Call<'_>) -> Result<(), Failure> {
+fn pictures(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     let (out, n) = check(values)?;
     let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
@@ -147,11 +147,10 @@ fn pictures(call: &Call<'_>) -> Result<(), Failure> {
     for (i, (made, pixels)) in made.iter().zip(&decoded).enumerate() {
         let prompt = &prompts[i / n];
         let log_prob: f64 = made.log_probs.iter().sum();
-        gallery.push(
-            (&format!("{:05}-{}.png", i / n, i % n), prompt),
-            pixels,
-            |image| json!({ "prompt": prompt, "image": image, "sample": i % n, "log_prob": log_prob }),
-        )?;
+        gallery.push((&format!("{:05}-{}.png", i / n, i % n), prompt), pixels, |image| {
+            let (prompt, log_prob) = (prompt.clone(), Some(log_prob));
+            Sampled::drawn(SampledResult::Picture(SampledPicture { prompt, image, sample: i % n, log_prob }))
+        })?;
     }
     gallery.finish(call.reporter)
 }

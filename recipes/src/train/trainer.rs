@@ -1,0 +1,155 @@
+//! One trainer for every kind of problem.
+use std::path::Path;
+use std::sync::Arc;
+
+use ::train::{CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Source, Training, can_write};
+use mdp::Mdp;
+use models::ModelError;
+use objectives::{Needs, Objective};
+use policies::{Learner, Persist, Policy};
+
+use super::Task;
+use crate::embedded::JudgedPolicy;
+use crate::trained::{Suggestion, Trained, TrainingStatus};
+use crate::{Failure, Reporter};
+
+/// A kind of problem with the reference and data of a run: what its training does not share with other kinds.
+pub(super) trait Problem {
+    type Mdp: Mdp;
+    type Learner: Learner<Self::Mdp> + Persist;
+
+    /// The frozen policy beside which the learner learns.
+    fn reference(&self) -> &dyn Policy<Self::Mdp>;
+
+    /// Whether the learner is compared with the reference, by a loss with these needs.
+    fn is_compared(&self, needs: Needs) -> bool {
+        needs.reference
+    }
+
+    /// The additions to evaluations.
+    fn hooks(&self) -> Hooks<'_, Self::Mdp, Self::Learner>;
+
+    /// Reports what training came upon, also where it was stopped.
+    fn report(&self, _reporter: &dyn Reporter) {}
+
+    /// Judges the policy after its last step.
+    fn judge<S: Source<Mdp = Self::Mdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure>;
+}
+
+/// The examples of a run and its loss.
+pub(super) struct Lessons<'l, S: Source> {
+    pub(super) mdp: &'l S::Mdp,
+    pub(super) data: &'l S,
+    pub(super) held_out: Option<&'l S>,
+    pub(super) objective: &'l dyn Objective<Feedback = S::Feedback>,
+    /// The key of the reference cache.
+    pub(super) key: CacheKey,
+}
+
+/// A learner after its last step.
+pub(super) struct Learned<'l, P: Problem + ?Sized, S: Source<Mdp = P::Mdp>> {
+    pub(super) task: &'l Task<'l>,
+    pub(super) training: &'l Training<'l, P::Mdp, S>,
+    pub(super) hooks: &'l Hooks<'l, P::Mdp, P::Learner>,
+    pub(super) learner: &'l P::Learner,
+    pub(super) outcome: &'l RunSummary,
+    pub(super) folder: &'l RunFolder,
+}
+
+/// What became of a learner.
+pub(super) enum Judgement {
+    Finished {
+        /// The metrics as a printable table.
+        table: String,
+        /// The policies that an oracle compared.
+        judged: Vec<JudgedPolicy>,
+        /// Whether the run's folder holds pictures.
+        has_pictures: bool,
+        suggestion: Suggestion,
+    },
+    /// Another training for the comparison was stopped.
+    Stopped(Box<RunSummary>),
+}
+
+/// Trains a learner in the task's folder, and judges it.
+pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
+    task: &mut Task<'_>,
+    problem: &P,
+    learner: &mut P::Learner,
+    lessons: Lessons<'_, S>,
+) -> Result<Trained, Failure> {
+    let Lessons { mdp, data, held_out, objective, key } = lessons;
+    task.check_cache(&key)?;
+    let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
+    let training = training.cache(task.cache().map(Path::to_owned));
+    let training =
+        if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training };
+    let hooks = problem.hooks();
+    let folder = task.folder()?;
+    let _lock = folder.lock()?;
+    let outcome = task.learn_in(&folder, &training, learner, &hooks)?;
+    problem.report(task.call.reporter);
+    if outcome.ending == Ending::Interrupted {
+        return Ok(Trained::interrupted(&folder, outcome));
+    }
+    let (training, hooks, outcome_so_far) = (&training, &hooks, &outcome);
+    let learned = Learned { task, training, hooks, learner, outcome: outcome_so_far, folder: &folder };
+    match problem.judge(&learned)? {
+        Judgement::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),
+        Judgement::Finished { table, judged, has_pictures, suggestion } => Ok(Trained {
+            folder: folder.path().to_owned(),
+            status: TrainingStatus::Finished,
+            table,
+            judged,
+            pictures: has_pictures.then_some((0, outcome.steps)),
+            suggestion: Some(suggestion),
+            outcome: Some(outcome),
+        }),
+    }
+}
+
+impl Task<'_> {
+    /// The file of the reference's numbers.
+    fn cache(&self) -> Option<&Path> {
+        self.call.values.train.reference_cache().map(Path::new)
+    }
+
+    /// Refuses a reference cache with another key or an unwritable path, before a folder is made.
+    fn check_cache(&self, key: &CacheKey) -> Result<(), Failure> {
+        match self.cache() {
+            Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, key)?),
+            Some(path) => can_write(path)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Trains in a given folder.
+    pub(super) fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+        &self,
+        folder: &RunFolder,
+        training: &Training<'_, M, S>,
+        learner: &mut L,
+        hooks: &Hooks<'_, M, L>,
+    ) -> Result<RunSummary, Failure> {
+        let reporter = self.call.reporter;
+        let observers =
+            Observers { monitor: &mut *reporter.monitor(), hooks: Some(hooks), stop: Some(reporter.stop()) };
+        Ok(training.run_in(learner, folder, observers)?)
+    }
+}
+
+/// Makes a learner and its frozen reference: the named model or, without a name, the one that training starts from. Where
+/// the learner continues an adapter, that is a copy of it.
+pub(super) fn with_reference<F, L>(
+    files: F,
+    (named, continues_adapter): (Option<&str>, bool),
+    frozen: impl FnOnce(&F, Option<&str>) -> Result<L, Failure>,
+    learner: impl FnOnce(F) -> Result<L, Failure>,
+    copy: impl FnOnce(&L) -> Result<L, ModelError>,
+) -> Result<(L, Arc<L>), Failure> {
+    let reference = if named.is_some() || !continues_adapter { Some(frozen(&files, named)?) } else { None };
+    let learner = learner(files)?;
+    let reference = reference.map_or_else(|| copy(&learner), Ok)?;
+    Ok((learner, Arc::new(reference)))
+}
