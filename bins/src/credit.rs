@@ -2,15 +2,12 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use recipes::heat::{END, Piece, Scale};
 use recipes::{
-    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, Failure, ImageCredit,
-    PairCredit, TextCredit,
+    Credit, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, Failure, ImageCredit, PairCredit, TextCredit,
 };
 
 use crate::{Invocation, console};
-
-/// The text shown for an end token, which has no characters.
-const END: &str = "<end>";
 
 pub(crate) fn credit(asked: &Invocation) -> Result<ExitCode, Failure> {
     let shown = asked.values.credit.show();
@@ -81,7 +78,7 @@ fn found(summary: Option<&CreditSummary>) -> String {
 /// The words of the first pairs, and the tables of halves and timesteps.
 fn pairs(credit: &PairCredit, shown: usize, has_colours: bool) -> String {
     let answers = credit.pairs.iter().flat_map(|pair| &pair.sides).map(|side| &side.answer);
-    let scale = CreditScale::of_differences(answers.flat_map(|answer| answer.columns[0].1.iter().copied()));
+    let scale = Scale::of_differences(answers.flat_map(|answer| answer.columns[0].1.iter().copied()));
     let mut text = String::new();
     for pair in credit.pairs.iter().take(shown) {
         let CreditedPair { index, request, margins: (words, pictures), .. } = pair;
@@ -109,28 +106,30 @@ fn legend(has_colours: bool) -> &'static str {
     }
 }
 
-fn heat(answer: &CreditedAnswer, scale: CreditScale, has_colours: bool) -> String {
+fn heat(answer: &CreditedAnswer, scale: Scale, has_colours: bool) -> String {
     if has_colours { coloured(answer, scale) } else { annotated(answer) }
 }
 
 /// `word(-0.31)`, with a `!` behind what is wrong.
 fn annotated(answer: &CreditedAnswer) -> String {
-    let piece = |(text, credit, is_wrong): (String, f64, bool)| {
+    let piece = |Piece { text, value, is_wrong }: Piece| {
         let text = if text.is_empty() { format!(" {END}") } else { printable(&text) };
-        format!("{text}({credit:+.2}){}", if is_wrong { "!" } else { "" })
+        format!("{text}({value:+.2}){}", if is_wrong { "!" } else { "" })
     };
     answer.pieces(0).into_iter().map(piece).collect()
 }
 
-/// Black on a background from red over white to blue; underlined where it is wrong.
-fn coloured(answer: &CreditedAnswer, scale: CreditScale) -> String {
-    let piece = |(text, credit, is_wrong): (String, f64, bool)| {
-        let text = if text.is_empty() { END.to_owned() } else { printable(&text) };
-        let strength = scale.strength(credit);
+/// Black on a background from red over white to blue; underlined where it is wrong. Space before a token has no colour: at
+/// the end of a line it would be a stain.
+fn coloured(answer: &CreditedAnswer, scale: Scale) -> String {
+    let piece = |piece: Piece| {
+        let (space, words) = if piece.text.is_empty() { (" ", END) } else { piece.parts() };
+        let (space, words) = (printable(space), printable(words));
+        let strength = scale.strength(piece.value);
         let most = if strength < 0.0 { [240.0, 90.0, 80.0] } else { [90.0, 150.0, 245.0] };
         let [red, green, blue] = most.map(|most: f64| (255.0 + (most - 255.0) * strength.abs()).round());
-        let line = if is_wrong { ";4" } else { "" };
-        format!("\x1b[38;2;0;0;0;48;2;{red};{green};{blue}{line}m{text}\x1b[0m")
+        let line = if piece.is_wrong { ";4" } else { "" };
+        format!("{space}\x1b[38;2;0;0;0;48;2;{red};{green};{blue}{line}m{words}\x1b[0m")
     };
     answer.pieces(0).into_iter().map(piece).collect()
 }
@@ -172,7 +171,7 @@ mod tests {
     fn colours_go_from_red_over_white_to_blue() {
         let credit = TextCredit { answers: vec![answer()], summary: None };
         let text = coloured(&answer(), credit.scale(0));
-        assert!(text.contains("48;2;240;90;80;4m \\u{1b}b\x1b[0m"), "{text}");
-        assert!(text.contains("48;2;255;255;255m<end>"), "{text}");
+        assert!(text.contains(" \x1b[38;2;0;0;0;48;2;240;90;80;4m\\u{1b}b\x1b[0m"), "{text}");
+        assert!(text.contains(" \x1b[38;2;0;0;0;48;2;255;255;255m<end>"), "{text}");
     }
 }

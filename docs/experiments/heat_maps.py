@@ -31,8 +31,18 @@ def shoot(page_file, kind, out):
         page.goto(address)
         page.check(f"#c{kind}")
         for half in (0, 1):
-            shown = f"[...document.querySelectorAll('section')].forEach((s, i) => s.hidden = Math.floor(i / 5) != {half})"
-            page.evaluate(shown + "; document.querySelectorAll('h1, form, table, body > p').forEach(e => e.hidden = true)")
+            # An answer is a heading and what follows it; nothing else is shown.
+            page.evaluate(
+                """half => {
+                    let answer = -1;
+                    for (const part of document.querySelectorAll("header, section:not(#answers), #answers > *")) {
+                        answer += part.matches("#answers > h3");
+                        const shown = part.matches("#answers > h3, .heat") && Math.floor(answer / 5) === half;
+                        part.style.display = shown ? "" : "none";
+                    }
+                }""",
+                half,
+            )
             page.locator("body").screenshot(path=f"{out}-{half + 1}.png")
         browser.close()
 

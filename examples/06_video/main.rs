@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 #![expect(clippy::disallowed_methods, reason = "an example reads its arguments")]
 
+mod learning;
 mod studio;
 mod wiring;
 
@@ -23,13 +24,12 @@ use hybrid_dpo::mdp::Mdp;
 use hybrid_dpo::models::causal::CausalConfig;
 use hybrid_dpo::models::formats::{load, load_unet};
 use hybrid_dpo::models::unet::UNetConfig;
-use hybrid_dpo::objectives::{
-    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Pairwise, Sft, WeightedSum,
-};
-use hybrid_dpo::policies::{Learner, Pair, Persist};
+use hybrid_dpo::objectives::{Comparison, Demonstration, Sft};
+use hybrid_dpo::policies::{Learner, Persist};
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{Decay, Monitor, Observers, Record, Settings, Source, Training};
+use hybrid_dpo::train::{Monitor, Observers, Record, Source, Training};
 
+use learning::{EMA, Stage, WEIGHTS, objective, together};
 use studio::Studio;
 use wiring::{Drawings, NAMES, Pairs, Parts, Plans, Result, Size, Video, draws};
 
@@ -57,13 +57,6 @@ const QUICK: Scale = Scale {
     requests: 4,
 };
 
-/// beta per nat of codes, and gamma per unit of halved mean squared error (Eq. 15).
-const WEIGHTS: (f64, f64) = (0.3, 100.0);
-/// Weight of the better side's likelihood in the loss: without it both sides of a pair can become unlikely.
-const SFT_WEIGHT: f64 = 0.1;
-/// Learning rates of the joint training.
-const RATES: [f64; 2] = [1e-3, 1e-4];
-
 fn main() -> Result<()> {
     let options = Options::read(std::env::args().skip(1))?;
     let mut scale = if options.quick { QUICK } else { WHOLE };
@@ -75,17 +68,13 @@ fn main() -> Result<()> {
     println!("the bases are ready after {:.0} s", begun.elapsed().as_secs_f64());
 
     let base = video.frozen(planner.clone(), decoder.clone())?;
-    let mut learner = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
-    learner.rates = (1.0, RATES[1] / RATES[0]);
+    let mut learner = together(video.planner(planner)?, video.decoder(decoder, None)?);
 
     let problem = MotionProblem::new(options.seed);
-    let pairs = Pairs { video: &video, problem, split: Split::Train, n: 8 * scale.joint_steps };
+    let pairs = Pairs { video: &video, problem, split: Split::Train, n: Stage::Joint.batch_size() * scale.joint_steps };
     let source = video.pairs::<Comparison>(&pairs, draws(options.seed, 1), WEIGHTS)?;
-    // beta and gamma are weights of the decisions, so the loss itself has beta 1.
-    let preference: BoxObjective<Comparison> = Box::new(Pairwise::new(Logistic::new(1.0)?));
-    let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
-    let objective = WeightedSum::new(vec![(1.0, preference), (SFT_WEIGHT, likelihood)])?;
-    let settings = Settings { seed: options.seed, ..settings((8, scale.joint_steps), RATES[0], 1.0) };
+    let objective = objective()?;
+    let settings = Stage::Joint.settings(scale.joint_steps, options.seed);
     let folder = options.out.join(format!("joint-{}", options.seed));
     let training = Training::new(&video.mdp, &source, &objective).reference(&base).settings(settings);
     fit(&training, &mut learner, ("both", &folder))?;
@@ -148,11 +137,11 @@ impl Options {
 fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<CausalConfig>> {
     let folder = options.bases.join(NAMES[0]);
     if !folder.join("model").is_dir() {
-        let n = 16 * scale.planner_steps;
+        let n = Stage::Planner.batch_size() * scale.planner_steps;
         let plans = Plans { video, problem: MotionProblem::new(0), n };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
         let mut learner = video.planner(video.untrained_planner(scale.size, 0)?)?;
-        let (objective, settings) = (Sft::default(), settings((16, scale.planner_steps), 3e-3, 20.0));
+        let (objective, settings) = (Sft::default(), Stage::Planner.settings(scale.planner_steps, 0));
         let training = Training::new(&video.mdp.outer, &source, &objective).settings(settings);
         fit(&training, &mut learner, (NAMES[0], &folder))?;
     }
@@ -164,29 +153,16 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
 fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<UNetConfig>> {
     let folder = options.bases.join(NAMES[1]);
     if !folder.join("model").is_dir() {
-        let drawings = Drawings { video, problem: MotionProblem::new(0), n: 16 * scale.decoder_steps };
+        let drawings =
+            Drawings { video, problem: MotionProblem::new(0), n: Stage::Decoder.batch_size() * scale.decoder_steps };
         let source = video.clips::<Demonstration>(&drawings, draws(0, 1));
-        let mut learner = video.decoder(video.untrained_decoder(scale.size, 0)?, Some(0.99))?;
-        let (objective, settings) = (Sft::default(), settings((16, scale.decoder_steps), 2e-3, 1.0));
+        let mut learner = video.decoder(video.untrained_decoder(scale.size, 0)?, Some(EMA))?;
+        let (objective, settings) = (Sft::default(), Stage::Decoder.settings(scale.decoder_steps, 0));
         let training = Training::new(&video.mdp.inner, &source, &objective).settings(settings);
         fit(&training, &mut learner, (NAMES[1], &folder))?;
     }
     let files = load_unet(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
-}
-
-/// Training settings of a batch size and number of steps, with a warm-up and a cosine decay.
-fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f64) -> Settings {
-    Settings {
-        batch_size,
-        micro_batch_size: batch_size,
-        max_steps: Some(steps),
-        rate,
-        warmup_steps: (steps / 20).max(1),
-        decay: Decay::Cosine,
-        max_gradient_norm: Some(max_gradient_norm),
-        ..Settings::default()
-    }
 }
 
 /// Trains in a folder; the trainer is independent of video.

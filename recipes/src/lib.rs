@@ -180,9 +180,12 @@ mod train;
 mod trained;
 mod trajectories;
 
+/// Colours of credit: the scale of a heat map, and the pieces of its text.
+pub use ::report::heat;
+
 pub use self::credit::{
-    Credit, CreditScale, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, HalfRow,
-    ImageCredit, MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
+    Credit, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, HalfRow, ImageCredit,
+    MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
 };
 pub use self::embedded::JudgedPolicy;
 pub use self::estimate::Estimate;

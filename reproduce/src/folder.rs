@@ -25,6 +25,9 @@ pub(crate) fn open(setup: &Setup<'_>) -> Result<File> {
     let path = setup.out.join(SETUP);
     let kept = Kept { scale: setup.scale.word().to_owned(), seed: setup.seed, sizes: format!("{:?}", setup.sizes()) };
     let shown = setup.out.display();
+    if setup.out.is_file() {
+        return Err(Failure::failed(format!("`run.out` {shown} is a file; name a folder")));
+    }
     if path.is_file() {
         let known: Kept = runs::read(&path)?;
         if known != kept {

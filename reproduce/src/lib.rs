@@ -47,11 +47,11 @@ pub use self::result::{Chart, Claim, FigureResult, Holds, Point, Rule, Series, T
 pub use self::setup::{Scale, Setup};
 pub use self::statistics::Measured;
 
-// The wiring of video is a file of the examples, which calls this workspace's crates by the facade's name. The facade
+// The wiring of video, and how it learns, are files of an example, which call this workspace's crates by the facade's name. The facade
 // depends on this crate, so the name stands for this crate here.
 extern crate self as hybrid_dpo;
 #[expect(clippy::single_component_path_imports, reason = "names them as the facade does")]
-pub(crate) use {datasets, engine, mdp, models, policies, train};
+pub(crate) use {datasets, engine, mdp, models, objectives, policies, train};
 
 /// The result of anything here.
 pub(crate) type Result<T> = std::result::Result<T, Failure>;

@@ -122,7 +122,7 @@ const FULL: Sizes = Sizes {
     pictures: 128,
     hybrid_steps: 96,
     requests: 32,
-    video_steps: [400, 1200, 96],
+    video_steps: [700, 1200, 256],
 };
 
 const QUICK: Sizes = Sizes {

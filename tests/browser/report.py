@@ -109,8 +109,27 @@ def check_keyboard_and_filter(browser, path):
 
 def check_pictures(browser, path):
     with Watched(browser, path, viewport={"width": 1280, "height": 844}) as page:
-        buttons = page.locator(".enlarge")
+        section = page.locator("#pictures-before-and-after")
+        entries, tiles = section.locator(".entry"), section.locator(".entry .enlarge")
+        n = entries.count()
+        assert n >= 2 and tiles.count() == 2 * 4, "each of 4 prompts before and after"
+        section.get_by_label("Filter by prompt").fill(entries.nth(1).locator(".prompt").inner_text())
+        assert 1 <= section.locator(".entry:visible").count() < n
+        visible = section.locator(".entry:visible .enlarge")
+        buttons = section.locator(".figures .enlarge")
         assert buttons.count() == 2
+        visible.first.click()
+        shown = page.locator("#large img")
+        assert shown.evaluate("image => image.naturalWidth") >= 24
+        # The arrow keys go to what the filter shows: the two sheets and the pictures of one prompt.
+        seen = set()
+        for _ in range(8):
+            seen.add(shown.get_attribute("alt"))
+            page.keyboard.press("ArrowRight")
+        assert len(seen) == 2 + visible.count(), seen
+        page.keyboard.press("Escape")
+        section.get_by_label("Filter by prompt").fill("")
+        expect(section.locator(".entry:visible")).to_have_count(n)
         dialog = page.locator("#large")
         expect(dialog).to_be_hidden()
         buttons.first.focus()

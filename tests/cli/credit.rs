@@ -109,7 +109,7 @@ fn what_is_shown_has_no_colours_where_no_terminal_is_and_the_page_is_one_file() 
     assert!(said.out.contains(")! <end>(") && !said.out.contains("line 2"), "{}", said.out);
     let page = scene.read("credit.html");
     assert!(page.starts_with("<!doctype html>") && page.contains("line 5, rejected"), "{page}");
-    assert!(!page.contains("http") && !page.contains("<script") && page.contains("color-scheme:light dark"), "{page}");
+    assert!(!page.contains("://") && !page.contains("<script") && page.contains("color-scheme: light dark"), "{page}");
     assert_eq!(page.matches("class=\"heat c0\"").count(), 6);
     // The same again: the same to the letter, and another seed has another untrained model.
     assert_eq!(scene.done(&arguments).out, said.out);
@@ -169,6 +169,11 @@ fn what_makes_no_sense_is_one_message_and_no_file() {
         scene.refused(&format!("credit {arguments} {to} --quiet"), code, says);
         assert!(!scene.path("new.jsonl").exists() && !scene.path("new.html").exists(), "{arguments}");
     }
+    scene.refused(
+        &format!("credit {MODELS} --data answers.jsonl --html ./new.jsonl --out new.jsonl"),
+        2,
+        &["--out and --html are both ./new.jsonl"],
+    );
     scene.refused(
         &format!("credit {MODELS} --data answers.jsonl --html no/page.html --out new.jsonl"),
         1,

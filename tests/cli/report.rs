@@ -133,6 +133,8 @@ fn what_is_no_run_or_damaged_is_refused_and_nothing_is_written() {
     refused("report pairs.jsonl --out page.html", 1, &["pairs.jsonl: is a file"]);
     refused("report . --out page.html", 1, &[".: is not a run's folder"]);
     refused("report run run", 2, &["run is named twice"]);
+    refused("report run ./run --out page.html", 2, &["./run is named twice"]);
+    refused("report run --svg pairs.jsonl --out page.html", 1, &["--svg pairs.jsonl is a file; name a folder"]);
     refused("report run --out missing/page.html --svg plots", 1, &["missing/page.html"]);
     refused("report run --out run --svg plots", 1, &["run: is a folder"]);
     let metrics = scene.read("run/metrics.jsonl");
@@ -140,6 +142,8 @@ fn what_is_no_run_or_damaged_is_refused_and_nothing_is_written() {
     refused("report run", 1, &["run/metrics.jsonl, line 2: `step` is not a count"]);
     scene.write("run/metrics.jsonl", metrics.replacen('}', "", 1));
     refused("report run", 1, &["run/metrics.jsonl, line 1: is not a JSON object"]);
+    scene.write("run/metrics.jsonl", "");
+    refused("report run", 1, &["run/metrics.jsonl: has no records, or is missing"]);
     scene.write("run/metrics.jsonl", &metrics);
     std::fs::remove_file(scene.path("run/config.toml")).unwrap();
     refused("report run", 1, &["run/config.toml: there is no such file"]);

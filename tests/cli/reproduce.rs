@@ -36,7 +36,7 @@ fn results_are_not_mixed() {
     scene.refused("reproduce theory --out results", 1, &["its scale is quick, not full", "--out"]);
     scene.write("mine/letter.txt", "dear");
     scene.refused("reproduce theory --quick --out mine", 1, &["mine exists and is no reproduction's", "--out"]);
-    scene.refused("reproduce theory --quick --out pairs.jsonl", 1, &["pairs.jsonl"]);
+    scene.refused("reproduce theory --quick --out pairs.jsonl", 1, &["--out pairs.jsonl is a file; name a folder"]);
     assert!(!scene.path("mine/runs").exists());
     scene.write("results/theory.json", "{");
     scene.refused("reproduce theory --quick --out results", 1, &["theory.json", "damaged", "remove it"]);

@@ -197,6 +197,11 @@ fn pictures_that_cannot_be_searched_are_refused() {
     let hybrid = "search --mdp hybrid --limit-prompts 1 --out found.jsonl";
     scene.refused(&format!("{hybrid} --verifier builtin:tldr"), 2, &["--verifier is one model"]);
     scene.refused(&format!("{hybrid} --score implicit"), 2, &["--refiner-reference"]);
+    for method in ["refinements", "beam", "diverse --groups 2", "mcts"] {
+        let more = format!("--method {method} --width 5000");
+        scene.refused(&format!("{hybrid} {more}"), 2, &["--width is 5000, but the refiner has only"]);
+    }
+    assert!(!scene.path("found").exists());
 }
 
 #[test]

@@ -4,21 +4,19 @@ mod hybrid;
 mod image;
 mod measures;
 mod page;
-mod scale;
 mod steps;
 mod summary;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use train::can_write;
 
-use crate::settings::{CreditSettings, Modality, Values};
+use crate::settings::{CreditSettings, Modality, Values, at};
 use crate::{Call, Failure};
 
 pub use self::hybrid::{CreditedPair, CreditedSide, HalfRow, PairCredit, ShareSummary};
 pub use self::image::{CreditedPicture, ImageCredit};
-pub use self::scale::CreditScale;
 pub use self::steps::{StepRow, StepSummary};
 pub use self::summary::{CreditSummary, MeasureSummary};
 pub use self::text::{CreditedAnswer, TextCredit};
@@ -66,8 +64,24 @@ impl Outputs {
         for path in [&outputs.lines, &outputs.page].into_iter().flatten() {
             can_write(path)?;
         }
+        if let (Some(lines), Some(page)) = (&outputs.lines, &outputs.page)
+            && is_same_file(lines, page)
+        {
+            let (out, html) = (&at::run::out, &at::credit::html);
+            return Err(Failure::usage(format!("{out} and {html} are both {}; name two files", page.display())));
+        }
         Ok(outputs)
     }
+}
+
+/// Whether two names are of one file, which need not be there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize()
+            .or_else(|_| Ok::<_, std::io::Error>(folder.canonicalize()?.join(path.file_name().unwrap_or_default())))
+    };
+    one == other || whole(one).ok().is_some_and(|one| whole(other).is_ok_and(|other| one == other))
 }
 
 /// A setting that must be there.

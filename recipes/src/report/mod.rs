@@ -27,14 +27,20 @@ pub fn report(call: Call<'_, impl ReportSettings>, folders: &[PathBuf]) -> Resul
     if folders.is_empty() {
         return Err(Failure::usage("report on what? Name the folder of a run, or several to compare them"));
     }
-    if let Some(twice) = folders.iter().enumerate().find(|(at, folder)| folders[..*at].contains(folder)) {
-        return Err(Failure::usage(format!("{} is named twice", twice.1.display())));
+    let whole: Vec<PathBuf> =
+        folders.iter().map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone())).collect();
+    if let Some(twice) = (0..whole.len()).find(|&at| whole[..at].contains(&whole[at])) {
+        return Err(Failure::usage(format!("{} is named twice", folders[twice].display())));
     }
     let out = match (values.run.out(), folders) {
         (Some(out), _) => PathBuf::from(out),
         (None, [folder]) => folder.join(NAME),
         (None, _) => PathBuf::from(NAME),
     };
+    if let Some(folder) = values.report.svg().map(Path::new).filter(|folder| folder.is_file()) {
+        let text = format!("`report.svg` {} is a file; name a folder for the plots", folder.display());
+        return Err(Failure::failed(text));
+    }
     let report = read(folders, values.report.overlay())?;
     can_write(&out)?;
     if let Some(folder) = values.report.svg().map(Path::new) {

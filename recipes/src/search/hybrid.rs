@@ -9,7 +9,7 @@ use policies::Persist;
 
 use super::check::check_count;
 use super::diffusion::{acting, check_found};
-use super::{Cast, methods, pairs};
+use super::{Cast, methods, pairs, token};
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{HybridSampler, Request, SamplingMdp};
 use crate::hybrid::{Files, Frozen};
@@ -22,6 +22,7 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let prompts = presets(&mut call.values)?;
     let files = Files::load(&mut call.values)?;
     find_references(&mut call.values)?;
+    check_width(&call.values, &files)?;
     let call = &*call;
     let whole = files.mdp()?;
     let requests = requests(&prompts, call)?;
@@ -29,12 +30,22 @@ pub(super) fn search(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let sampler = HybridSampler::new(&files, &whole, call)?;
     let cast = cast(&call.values, &files, &sampler)?;
     let mut mdp = sampler.mdp.clone();
-    mdp.outer.vocabulary = mdp.outer.vocabulary.min(files.refiner.tokenizer()?.n_tokens() as u32);
+    mdp.outer.vocabulary = vocabulary(&files)? as u32;
     let work = Work { call, files: &files, sampler: &sampler, cast: &cast, mdp: &mdp, requests };
     match call.values.label.pairs() {
         Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new()),
         None => work.pictures(),
     }
+}
+
+/// The tokens that a refiner chooses among.
+fn vocabulary(files: &Files) -> Result<usize, Failure> {
+    Ok(files.refiner.config.vocabulary.min(files.refiner.tokenizer()?.n_tokens()))
+}
+
+/// A search looks at no more tokens than the refiner has.
+pub(super) fn check_width(values: &Values, files: &Files) -> Result<(), Failure> {
+    token::check_width(values, "the refiner", vocabulary(files)?)
 }
 
 /// The models and requests of a search.

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use models::formats::ModelFiles;
 
+use crate::hybrid::Files;
 use crate::sampled::Sampled;
 use crate::settings::{Field, Modality, SearchMethod, SearchScore, SearchSettings, Values, at};
 use crate::{Call, Failure, denoiser, model};
@@ -68,6 +69,13 @@ pub(crate) fn check_language_model(
     own.set(|settings| settings.search.method = method);
     token::check_width(&own, name, files.config.vocabulary.min(files.tokenizer()?.n_tokens()))?;
     others(values).try_for_each(|(field, other)| model::load_alike(files, other, &field.to_string(), values).map(drop))
+}
+
+/// Checks a refiner, whose tokens a search looks at.
+pub(crate) fn check_refiner(values: &Values, method: SearchMethod, files: &Files) -> Result<(), Failure> {
+    let mut own = values.clone();
+    own.set(|settings| settings.search.method = method);
+    hybrid::check_width(&own, files)
 }
 
 /// The models that guide or verify, by their settings.

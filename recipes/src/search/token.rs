@@ -115,10 +115,14 @@ impl Searched {
 /// More actions than there are can't be looked at.
 pub(super) fn check_width(values: &Values, name: &str, vocabulary: usize) -> Result<(), Failure> {
     let width = values.search.width();
-    let looks_at_actions = matches!(
-        values.search.method(),
-        SearchMethod::Greedy | SearchMethod::Beam | SearchMethod::Diverse | SearchMethod::Mcts
-    );
+    let looks_at_actions = match values.search.method() {
+        SearchMethod::Greedy
+        | SearchMethod::Beam
+        | SearchMethod::Diverse
+        | SearchMethod::Mcts
+        | SearchMethod::Refinements => true,
+        SearchMethod::Sample | SearchMethod::BestOf | SearchMethod::Smc | SearchMethod::Verifier => false,
+    };
     if looks_at_actions && width > vocabulary {
         let field = &at::search::width;
         return Err(Failure::usage(format!("{field} is {width}, but {name} has only {vocabulary} tokens")));

@@ -11,7 +11,7 @@ section! {
         seed: u64 = 0, "seed";
         /// cpu, or cuda:N in a build with the cuda feature
         device: String = "cpu".to_owned(), "device";
-        /// Where results go: a new run folder for train, a file for others
+        /// Where results go: a folder for train (a new one) and reproduce, a file for others
         out: Option<String> = None, "out";
     }
 }

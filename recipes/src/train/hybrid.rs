@@ -330,7 +330,8 @@ fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a
                 };
                 let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
                     let size = (made.picture.width() as u32, made.picture.height() as u32);
-                    Picture::from_unit(&format!("{request}: {}", made.refined), size, made.picture.values())
+                    let caption = format!("{request}: {}", made.refined);
+                    Some(Picture::from_unit(&caption, size, made.picture.values())?.of_prompt(request))
                 });
                 Ok(Box::new(Pictures(pictures.collect())) as Box<dyn Samples>)
             })

@@ -18,15 +18,20 @@ for (const controls of document.querySelectorAll(".controls")) {
 // A picture opens large. The arrow keys go to its neighbours; Escape closes it.
 const large = document.getElementById("large");
 if (large) {
-  const buttons = [...document.querySelectorAll(".enlarge")];
-  let at = 0;
+  const all = [...document.querySelectorAll(".enlarge")];
+  // Of those that the filter shows.
+  let [buttons, at] = [all, 0];
   const show = (index) => {
     at = (index + buttons.length) % buttons.length;
     const [from, to] = [buttons[at].querySelector("img"), large.querySelector("img")];
     to.src = from.src;
     to.alt = from.alt;
   };
-  buttons.forEach((button, index) => button.addEventListener("click", () => { show(index); large.showModal(); }));
+  all.forEach((button) => button.addEventListener("click", () => {
+    buttons = all.filter((other) => !other.closest("[hidden]"));
+    show(buttons.indexOf(button));
+    large.showModal();
+  }));
   large.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) { show(at + by); event.preventDefault(); }

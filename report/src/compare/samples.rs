@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use crate::heat::{self, Scale};
 use crate::page::{Html, Section, data_url};
-use crate::run::{Run, TextSample};
+use crate::run::{LARGEST, Run, Sheet, TextSample, Tile};
 
 /// The field that shows only entries whose prompt has a text in it; the script makes it visible.
 const FILTER: &str = "<div class=\"controls\" hidden><label>Filter by prompt \
@@ -48,18 +48,23 @@ pub(super) fn texts(runs: &[Run]) -> Section {
     section
 }
 
-/// The sheets of pictures of the first and the last evaluation of each run.
+/// Pictures at the first and the last evaluation of each run: whole sheets, and by prompt.
 pub(super) fn pictures(runs: &[Run]) -> Section {
     let mut section = Section::new("Pictures before and after");
-    let mut figures = String::new();
+    let (mut figures, mut prompts): (String, Vec<&str>) = (String::new(), Vec::new());
     for run in runs {
-        for (step, png) in &run.samples.pictures {
-            let (title, source) = (Html::text(&when(runs, run, *step)), data_url("image/png", png));
-            let _ = write!(
-                figures,
-                "<figure><button type=\"button\" class=\"enlarge\" aria-haspopup=\"dialog\">\
-                 <img src=\"{source}\" alt=\"Pictures: {title}\"></button><figcaption>{title}</figcaption></figure>"
-            );
+        for (step, sheet) in &run.samples.pictures {
+            if sheet.png.is_empty() {
+                section = section.text(&too_large(run, *step, sheet));
+                continue;
+            }
+            let title = when(runs, run, *step);
+            figures.push_str(&enlarged(&sheet.png, &format!("Pictures: {title}"), &title));
+            for tile in &sheet.tiles {
+                if !prompts.contains(&tile.prompt.as_str()) {
+                    prompts.push(&tile.prompt);
+                }
+            }
         }
     }
     if !figures.is_empty() {
@@ -67,7 +72,54 @@ pub(super) fn pictures(runs: &[Run]) -> Section {
                       <img alt=\"\"></dialog>";
         section = section.html(Html::element("div", "figures", figures)).html(Html::markup(dialog));
     }
-    section
+    if !prompts.is_empty() {
+        section = section.heading("By prompt").html(Html::markup(FILTER));
+    }
+    let entries = prompts.into_iter().map(|prompt| entry(prompt, &pictures_of(runs, prompt)));
+    let entries: Vec<Html> = entries.collect();
+    if entries.is_empty() { section } else { section.html(Html::element("div", "entries", Html::joined(entries))) }
+}
+
+/// The pictures of a prompt side by side.
+fn pictures_of(runs: &[Run], prompt: &str) -> String {
+    let mut columns = String::new();
+    for run in runs {
+        for (step, sheet) in &run.samples.pictures {
+            let title = when(runs, run, *step);
+            let made = sheet.tiles.iter().filter(|tile| tile.prompt == prompt);
+            let made: String =
+                made.map(|tile| enlarged(&tile.png, &format!("{prompt}, {title}"), below(tile))).collect();
+            if !made.is_empty() {
+                let _ = write!(columns, "<div><h4>{}</h4>{made}</div>", Html::text(&title));
+            }
+        }
+    }
+    Html::element("div", "beside tiles", columns).to_string()
+}
+
+/// What a picture's caption says beside its prompt, such as what a refiner made of it.
+fn below(tile: &Tile) -> &str {
+    tile.caption.strip_prefix(tile.prompt.as_str()).map_or(&*tile.caption, |rest| rest.trim_start_matches([':', ' ']))
+}
+
+/// A picture that opens large.
+fn enlarged(png: &[u8], name: &str, caption: &str) -> String {
+    let (source, name) = (data_url("image/png", png), Html::text(name));
+    let caption = if caption.is_empty() {
+        String::new()
+    } else {
+        Html::element("figcaption", "", Html::text(caption)).to_string()
+    };
+    format!(
+        "<figure><button type=\"button\" class=\"enlarge\" aria-haspopup=\"dialog\"><img src=\"{source}\" alt=\"{name}\">\
+         </button>{caption}</figure>"
+    )
+}
+
+fn too_large(run: &Run, step: usize, sheet: &Sheet) -> String {
+    let (mb, most) = (sheet.n_bytes >> 20, LARGEST >> 20);
+    let path = run.folder.join(format!("samples/step-{step}.png"));
+    format!("{} has {mb} MB and is left out: a page holds sheets of up to {most} MB.", path.display())
 }
 
 /// Held-out answers with the rewards of their tokens.
@@ -87,7 +139,7 @@ pub(super) fn heat_maps(runs: &[Run]) -> Section {
             section = section.heading(run.name());
         }
         let values = run.rewards.iter().flat_map(|answer| &answer.pieces).map(|piece| piece.value);
-        let scale = Scale::of(values, false);
+        let scale = Scale::of_differences(values);
         // The answers of a prompt stand together.
         for answers in run.rewards.chunk_by(|one, next| one.prompt == next.prompt) {
             let map = |answer: &crate::run::RewardedAnswer| {

@@ -45,7 +45,10 @@ fn write_report(folder: &Path, n_steps: usize) {
     for (step, response) in [(0, "before"), (n_steps, "after <b>")] {
         let line = format!("{{\"prompt\":\"the post\",\"response\":\"{response}\"}}\n");
         fs::write(folder.join(format!("samples/step-{step}.jsonl")), line).unwrap();
-        fs::write(folder.join(format!("samples/step-{step}.png")), b"\x89PNG\r\n\x1a\nrest").unwrap();
+        fs::write(folder.join(format!("samples/step-{step}.png")), crate::run::grey(3, 2, &[0, 50, 99, 0, 0, 0]))
+            .unwrap();
+        let line = "{\"prompt\":\"a cat\",\"caption\":\"a cat: a black <cat>\",\"left\":1,\"top\":0,\"width\":2,\"height\":1}\n";
+        fs::write(folder.join(format!("samples/step-{step}.pictures.jsonl")), line).unwrap();
     }
     let rewards = "{\"prompt\":\"held out\",\"side\":\"rejected\",\"text\":\" dog is 4\",\"offsets\":[[0,4],[4,7],[7,9],[9,9]],\
                    \"log_ratio\":[0.1,0.2,-0.5,0.0],\"wrong\":[false,false,true,false]}\n";
@@ -75,11 +78,13 @@ fn a_page_has_all_that_a_run_holds() {
         "own/number",
         "0.750 (0.400 to 0.900)",
         "Rewards per token, first",
-        "title=\"-0.5000\"> 4</span>",
+        " <span class=\"less wrong\" style=\"--a:0.75\" title=\"-0.5000\">4</span>",
         "less wrong",
         "the post",
         "after &lt;b&gt;",
-        "src=\"data:image/png;base64,iVBORw0KGgpyZXN0\"",
+        "src=\"data:image/png;base64,iVBORw0KGgo",
+        "alt=\"a cat, after step 8\"",
+        "<figcaption>a black &lt;cat&gt;</figcaption>",
         "512 MB",
         "win rate 0.9",
         "objective.beta",
@@ -168,6 +173,13 @@ fn damaged_foreign_and_missing_files_are_named() {
         ("config.toml", "[run]\nseed = = 0\n", "config.toml, line 2: "),
         ("samples/step-8.jsonl", "{\"prompt\":\"x\"}\n", "step-8.jsonl, line 1: `response`"),
         ("samples/step-8.png", "GIF89a", "step-8.png: is not a PNG file"),
+        ("samples/step-8.pictures.jsonl", "{\"left\":1}\n", "step-8.pictures.jsonl, line 1: `top` is not a count"),
+        (
+            "samples/step-8.pictures.jsonl",
+            "{\"prompt\":\"\",\"caption\":\"\",\"left\":2,\"top\":0,\"width\":2,\"height\":1}\n",
+            "line 1: 2 x 1 pixels at 2, 0 are not on the sheet, which has 3 x 2",
+        ),
+        ("metrics.jsonl", "", "metrics.jsonl: has no records, or is missing, though the run is finished"),
         ("report/evaluations.jsonl", "{\"step\":1}\n", "evaluations.jsonl, line 1: `examples`"),
         ("report/token_rewards.jsonl", "{\"side\":\"x\"}\n", "token_rewards.jsonl, line 1: `log_ratio`"),
         ("report/summary.json", "[", "summary.json: "),

@@ -4,6 +4,7 @@ mod lines;
 mod records;
 mod rewards;
 mod samples;
+mod sheets;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +18,9 @@ pub(crate) use self::evaluations::{Evaluation, Histogram};
 pub(crate) use self::records::{Record, Records, Split};
 pub(crate) use self::rewards::RewardedAnswer;
 pub(crate) use self::samples::{Samples, TextSample};
+#[cfg(test)]
+pub(crate) use self::sheets::tests::grey;
+pub(crate) use self::sheets::{LARGEST, Sheet, Tile};
 
 /// A training run, read from its folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +87,17 @@ impl Run {
         } else {
             RunEnding::Unfinished { checkpoint: newest_checkpoint(&folder.join("checkpoints")) }
         };
+        let metrics = folder.join("metrics.jsonl");
+        let records = Records::read(&metrics)?;
+        if ending == RunEnding::Done && records.all.is_empty() {
+            let what =
+                "has no records, or is missing, though the run is finished (it has a model/): the folder is damaged";
+            return Err(Error::malformed(&metrics, what));
+        }
         Ok(Self {
             name,
             settings,
-            records: Records::read(&folder.join("metrics.jsonl"))?,
+            records,
             evaluations: evaluations::read(&folder.join("report").join("evaluations.jsonl"))?,
             samples: Samples::read(&folder.join("samples"))?,
             rewards: rewards::read(&folder.join("report").join("token_rewards.jsonl"))?,

@@ -1,11 +1,12 @@
 //! `report/token_rewards.jsonl`: held-out answers with the implicit reward of each token, as `credit` writes them.
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::lines::{self, damaged};
 use crate::Error;
-use crate::heat::Piece;
+use crate::heat::{self, Piece};
 
 /// An answer with the rewards of its tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,30 +35,19 @@ fn answer(fields: &Map<String, Value>) -> Result<RewardedAnswer, &'static str> {
     let place = |pair: &Value| {
         let ends: Option<Vec<usize>> =
             pair.as_array()?.iter().map(|end| end.as_u64().map(|end| end as usize)).collect();
-        ends.and_then(|ends| <[usize; 2]>::try_from(ends).ok())
+        ends.and_then(|ends| <[usize; 2]>::try_from(ends).ok()).map(|[start, end]| start..end)
     };
-    let places = list("offsets")?.iter().map(place).collect::<Option<Vec<[usize; 2]>>>().ok_or("offsets")?;
-    let whole: Vec<char> = text("text")?.chars().collect();
-    if places.len() != rewards.len() || places.iter().any(|[start, end]| start > end || *end > whole.len()) {
+    let places = list("offsets")?.iter().map(place).collect::<Option<Vec<Range<usize>>>>().ok_or("offsets")?;
+    let (whole, n) = (text("text")?, text("text")?.chars().count());
+    if places.len() != rewards.len() || places.iter().any(|place| place.start > place.end || place.end > n) {
         return Err("offsets");
     }
-    let wrong: Vec<bool> = match fields.get("wrong") {
-        Some(Value::Array(list)) if list.len() == places.len() => list.iter().map(|is| is == true).collect(),
-        None | Some(Value::Null) => vec![false; places.len()],
+    let wrong: Option<Vec<bool>> = match fields.get("wrong") {
+        Some(Value::Array(list)) if list.len() == places.len() => Some(list.iter().map(|is| is == true).collect()),
+        None | Some(Value::Null) => None,
         Some(_) => return Err("wrong"),
     };
-    let (mut pieces, mut from): (Vec<Piece>, usize) = (Vec::new(), 0);
-    for (([start, end], value), is_wrong) in places.into_iter().zip(rewards).zip(wrong) {
-        match pieces.last_mut() {
-            // Tokens of one character are one piece.
-            Some(last) if end <= from && start < from => last.value += value,
-            _ => {
-                let text = whole[from.min(end)..end].iter().collect();
-                pieces.push(Piece { text, value, is_wrong });
-            }
-        }
-        from = from.max(end);
-    }
+    let pieces = heat::pieces(whole, &places, &rewards, wrong.as_deref());
     let prompt = fields.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(RewardedAnswer { prompt, side: text("side")?.to_owned(), pieces })
 }

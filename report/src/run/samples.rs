@@ -1,10 +1,11 @@
-//! `samples/step-N.jsonl` and `samples/step-N.png`: what the policy made at an evaluation.
+//! `samples/step-N.jsonl`, and `samples/step-N.png` with `step-N.pictures.jsonl`: what the policy made at an evaluation.
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::lines::{self, damaged};
+use super::sheets::Sheet;
 use crate::Error;
 
 /// The samples of the first and of the last evaluation.
@@ -12,8 +13,8 @@ use crate::Error;
 pub(crate) struct Samples {
     /// Answers by step, the first and the last.
     pub(crate) texts: Vec<(usize, Vec<TextSample>)>,
-    /// PNG files by step, likewise.
-    pub(crate) pictures: Vec<(usize, Vec<u8>)>,
+    /// Sheets of pictures by step, likewise.
+    pub(crate) pictures: Vec<(usize, Sheet)>,
 }
 
 /// An answer to a prompt.
@@ -23,9 +24,6 @@ pub(crate) struct TextSample {
     pub(crate) response: String,
 }
 
-/// The largest picture that a page holds, in bytes.
-const LARGEST: usize = 1 << 24;
-
 impl Samples {
     /// Reads the folder; there are none where it does not exist.
     pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
@@ -34,14 +32,7 @@ impl Samples {
             samples.texts.push((step, texts(&folder.join(format!("step-{step}.jsonl")))?));
         }
         for step in ends(&steps(folder, "png")?) {
-            let path = folder.join(format!("step-{step}.png"));
-            let bytes = lines::bytes(&path)?.unwrap_or_default();
-            if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-                return Err(Error::malformed(&path, "is not a PNG file"));
-            }
-            if bytes.len() <= LARGEST {
-                samples.pictures.push((step, bytes));
-            }
+            samples.pictures.push((step, Sheet::read(folder, step)?));
         }
         Ok(samples)
     }

@@ -1,6 +1,8 @@
 //! Appendix D.1: a planner of latent codes and a decoder of clips, from one preference.
 //!
-//! The wiring of models, data and hand-off is that of the example `06_video`: the same file.
+//! The wiring of models, data and hand-off, and how both learn, are those of the example `06_video`: the same files.
+#[path = "../../../examples/06_video/learning.rs"]
+mod learning;
 mod studio;
 #[path = "../../../examples/06_video/wiring.rs"]
 mod wiring;
@@ -13,29 +15,19 @@ use mdp::Mdp;
 use models::causal::CausalConfig;
 use models::formats::{load, load_unet};
 use models::unet::UNetConfig;
-use objectives::{
-    BoxObjective, ChosenLikelihood, Comparison, Demonstration, Logistic, Objective, Pairwise, Sft, WeightedSum,
-};
-use policies::{Learner, Pair, Persist, Policy};
+use objectives::{Comparison, Demonstration, Objective, Sft};
+use policies::{Learner, Persist, Policy};
 use recipes::Failure;
 use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
-use train::{CacheKey, Decay, Ending, Observers, Settings, Source, Training};
+use train::{CacheKey, Ending, Observers, Settings, Source, Training};
 
+use self::learning::{EMA, Stage, WEIGHTS, objective, together};
 use self::studio::Studio;
-use self::wiring::{Drawings, Models, NAMES, Pairs, Parts, Plans, Size, Video, draws};
+use self::wiring::{Drawings, NAMES, Pairs, Parts, Plans, Size, Video, draws};
 use crate::result::{Claim, FigureResult, Rule, Table};
 use crate::statistics::Measured;
 use crate::{Figure, Result, Scale, Setup};
-
-/// beta a nat of codes, and gamma a unit of halved mean squared error (Eq. 15).
-const WEIGHTS: (f64, f64) = (0.3, 100.0);
-/// The weight of the better side's likelihood.
-const SFT_WEIGHT: f64 = 0.1;
-/// Learning rates of planner and decoder.
-const RATES: [f64; 2] = [1e-3, 1e-4];
-/// Examples of a step: of demonstrations, and of pairs.
-const BATCH: [usize; 2] = [16, 8];
 
 /// A seed's numbers: of the base and of the joint policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,7 +51,10 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
         "A language model plans a clip as 8 latent codes and a denoiser draws the frames from them; both start from imperfect \
          demonstrations ({planner} and {decoder} steps of {}, one base for all seeds) and then learn from preferences between clips \
          ({joint} steps of {} pairs, {} seeds). The oracle reads clips of {} requests in new wordings.",
-        BATCH[0], BATCH[1], sizes.seeds, sizes.pictures
+        Stage::Planner.batch_size(),
+        Stage::Joint.batch_size(),
+        sizes.seeds,
+        sizes.pictures
     );
     Ok(FigureResult {
         figure: Figure::Video,
@@ -114,16 +109,12 @@ fn size(setup: &Setup<'_>) -> Size {
 fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
     let (planner, decoder) = (planner(setup, video)?, decoder(setup, video)?);
     let base = video.frozen(planner.clone(), decoder.clone())?;
-    let mut learner: Models = Pair::new(video.planner(planner)?, video.decoder(decoder, None)?).named(NAMES);
-    learner.rates = (1.0, RATES[1] / RATES[0]);
+    let mut learner = together(video.planner(planner)?, video.decoder(decoder, None)?);
     let (sizes, steps) = (setup.sizes(), setup.sizes().video_steps[2]);
-    let pairs = Pairs { video, problem: MotionProblem::new(seed), split: Split::Train, n: BATCH[1] * steps };
+    let n = Stage::Joint.batch_size() * steps;
+    let pairs = Pairs { video, problem: MotionProblem::new(seed), split: Split::Train, n };
     let source = video.pairs::<Comparison>(&pairs, draws(seed, 1), WEIGHTS)?;
-    // beta and gamma are weights of the decisions, so the loss itself has beta 1.
-    let preference: BoxObjective<Comparison> = Box::new(Pairwise::new(Logistic::new(1.0)?));
-    let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
-    let objective = WeightedSum::new(vec![(1.0, preference), (SFT_WEIGHT, likelihood)])?;
-    let settings = Settings { seed, ..settings((BATCH[1], steps), RATES[0], 1.0) };
+    let (objective, settings) = (objective()?, Stage::Joint.settings(steps, seed));
     let folder = setup.video_folder(&format!("joint-seed-{seed}"));
     fit(setup, (&video.mdp, &source, Some(&base)), &objective, &mut learner, &settings, &folder)?;
     let studio = Studio::new(video, seed, Split::Test, sizes.pictures)?;
@@ -140,10 +131,10 @@ fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
 fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
     let (folder, steps) = (setup.video_folder(NAMES[0]), setup.sizes().video_steps[0]);
     if !folder.join("model").is_dir() {
-        let plans = Plans { video, problem: MotionProblem::new(setup.seed), n: BATCH[0] * steps };
+        let plans = Plans { video, problem: MotionProblem::new(setup.seed), n: Stage::Planner.batch_size() * steps };
         let source = TokenSource::<Demonstration>::new(&plans, video.mdp.outer.max_length);
         let mut learner = video.planner(video.untrained_planner(size(setup), setup.seed)?)?;
-        let settings = settings((BATCH[0], steps), 3e-3, 20.0);
+        let settings = Stage::Planner.settings(steps, 0);
         let problem = (&video.mdp.outer, &source, None);
         fit(setup, problem, &Sft::default(), &mut learner, &settings, &folder)?;
     }
@@ -155,33 +146,16 @@ fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
 fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
     let (folder, steps) = (setup.video_folder(NAMES[1]), setup.sizes().video_steps[1]);
     if !folder.join("model").is_dir() {
-        let drawings = Drawings { video, problem: MotionProblem::new(setup.seed), n: BATCH[0] * steps };
+        let drawings =
+            Drawings { video, problem: MotionProblem::new(setup.seed), n: Stage::Decoder.batch_size() * steps };
         let source = video.clips::<Demonstration>(&drawings, draws(setup.seed, 1));
-        let mut learner = video.decoder(video.untrained_decoder(size(setup), setup.seed)?, Some(0.99))?;
-        let settings = settings((BATCH[0], steps), 2e-3, 1.0);
+        let mut learner = video.decoder(video.untrained_decoder(size(setup), setup.seed)?, Some(EMA))?;
+        let settings = Stage::Decoder.settings(steps, 0);
         let problem = (&video.mdp.inner, &source, None);
         fit(setup, problem, &Sft::default(), &mut learner, &settings, &folder)?;
     }
     let files = load_unet(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
-}
-
-/// Training settings of a batch size and number of steps, with a warm-up and a cosine decay.
-fn settings((batch_size, steps): (usize, usize), rate: f64, max_gradient_norm: f64) -> Settings {
-    Settings {
-        batch_size,
-        micro_batch_size: batch_size,
-        epochs: Some(1),
-        max_steps: Some(steps),
-        rate,
-        warmup_steps: (steps / 20).max(1),
-        decay: Decay::Cosine,
-        max_gradient_norm: Some(max_gradient_norm),
-        eval_examples: 0,
-        keep_checkpoints: 1,
-        beta: 1.0,
-        ..Settings::default()
-    }
 }
 
 /// A problem, its data and the reference.

@@ -7,6 +7,7 @@ mod tests;
 
 use std::path::Path;
 
+use ::report::heat::Scale;
 use datasets::images::{ImageKind, Pixels, TensorKind, column_names, picture_kind, tensor_kind};
 use datasets::synthetic::Split;
 use mdp::diffusion::{Latent, LatentShape};
@@ -19,7 +20,7 @@ use self::maps::{Errors, RewardMaps};
 use super::measures::{Bootstrap, auroc};
 use super::steps::{Drawn, StepSummary};
 use super::summary::{CreditSummary, Kind, Words, labelled, summarise};
-use super::{CreditScale, Outputs, needed, page};
+use super::{Outputs, needed, page};
 use crate::embedded::{EmbeddedImages, WrongPixels, is_embedded};
 use crate::judged_pairs::is_pair_folder;
 use crate::score::diffusion::PictureScoring;
@@ -126,8 +127,8 @@ impl ImageCredit {
     }
 
     /// The scale of colours of whole maps.
-    pub fn scale(&self) -> CreditScale {
-        CreditScale::of(self.pictures.iter().flat_map(|picture| picture.map().iter().copied()), false)
+    pub fn scale(&self) -> Scale {
+        Scale::of_differences(self.pictures.iter().flat_map(|picture| picture.map().iter().copied()))
     }
 }
 

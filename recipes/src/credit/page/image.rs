@@ -1,9 +1,10 @@
 //! The page of pictures: the reward laid over them, whole and by timesteps.
-use std::fmt::Write as _;
 use std::ops::Range;
 
+use ::report::page::Section;
+
 use super::picture::{STYLE, Scales, figure};
-use super::{document, escaped, summary_table, table};
+use super::{document, summary_section, table};
 use crate::Failure;
 use crate::credit::image::SHOWN;
 use crate::credit::{ImageCredit, StepSummary};
@@ -17,24 +18,22 @@ pub(super) const ABOUT: &str =
 /// # Errors
 /// A picture can't be encoded.
 pub(in crate::credit) fn page(credit: &ImageCredit) -> Result<String, Failure> {
-    let mut body = steps_table(&credit.steps);
+    let mut steps = steps_section(&credit.steps);
     if let Some((right, pairs)) = credit.accuracy {
-        let _ = write!(body, "<p>margin above 0: {right} of {pairs} pairs</p>");
+        steps = steps.text(&format!("margin above 0: {right} of {pairs} pairs"));
     }
-    body.push_str(&credit.summary.as_ref().map(summary_table).unwrap_or_default());
-    body.push_str(&first(SHOWN, credit.examples().count()));
-    let shown = credit.examples().take(SHOWN);
+    let mut pictures = first(Section::new("Pictures"), SHOWN, credit.examples().count());
     let scales = Scales::of(credit.pictures.iter().filter(|picture| picture.index < SHOWN));
     let parts = parts(&credit.steps);
-    for sides in shown {
+    for sides in credit.examples().take(SHOWN) {
         let caption = sides[0].caption.as_deref().unwrap_or_default();
-        let _ = write!(body, "<section><h2>{} {}</h2>", sides[0].index, escaped(caption));
+        pictures = pictures.heading(&format!("{} {caption}", sides[0].index));
         for picture in sides {
-            body.push_str(&figure(picture, scales, &parts)?);
+            pictures = pictures.html(figure(picture, scales, &parts)?);
         }
-        body.push_str("</section>");
     }
-    Ok(document(STYLE, ABOUT, &body))
+    let summary = credit.summary.as_ref().map(summary_section).unwrap_or_default();
+    Ok(document(ABOUT).style(STYLE).section(steps).section(summary).section(pictures).to_html())
 }
 
 /// The timesteps of each map.
@@ -42,12 +41,12 @@ pub(super) fn parts(steps: &StepSummary) -> Vec<Range<usize>> {
     steps.rows.iter().map(|row| row.timesteps.clone()).collect()
 }
 
-/// The table of rewards by timestep.
-pub(super) fn steps_table(steps: &StepSummary) -> String {
-    format!("{}<p>{}</p>", table(&steps.cells()), escaped(&steps.explained()))
+/// The rewards by timestep.
+pub(super) fn steps_section(steps: &StepSummary) -> Section {
+    Section::new("Rewards by timestep").table(&table(&steps.cells())).text(&steps.explained())
 }
 
-/// A note where a page does not show all.
-pub(super) fn first(shown: usize, of: usize) -> String {
-    if of > shown { format!("<p>The first {shown} of {of} are shown.</p>") } else { String::new() }
+/// Adds a note where a page does not show all.
+pub(super) fn first(section: Section, shown: usize, of: usize) -> Section {
+    if of > shown { section.text(&format!("The first {shown} of {of} are shown.")) } else { section }
 }

@@ -4,20 +4,19 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use ::image::{DynamicImage, ImageFormat, Rgba, RgbaImage, imageops};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use ::report::heat::Scale;
+use ::report::page::{Html, data_url};
 
 use crate::Failure;
-use crate::credit::{CreditScale, CreditedPicture};
+use crate::credit::CreditedPicture;
 
 /// Styles of pictures: they lie pale and grey below their maps.
 pub(super) const STYLE: &str = "\
-body{max-width:74em}\
 .maps{display:flex;flex-wrap:wrap;gap:.6em;margin:.3em 0 .8em}.maps>div{width:6em;font-size:.8em;line-height:1.3}\
 .over{position:relative;width:100%;border:1px solid #8884}.over i,.over img{display:block;width:100%;height:100%}\
 .over img{position:absolute;inset:0}.over i{background:var(--p) 0 0/100% 100%}\
 .maps:not(.smooth) :is(i,img){image-rendering:pixelated}.over i.under{filter:grayscale(1);opacity:.3}\
-figure{margin:0}figcaption{font-size:.9em}";
+@media print{.over{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
 
 /// The longest side of a picture on a page, in pixels.
 const LONGEST: u32 = 256;
@@ -30,20 +29,20 @@ const WRONG: [u8; 3] = [230, 150, 0];
 /// The scales of a page's maps: of whole ones, and of those by timesteps.
 #[derive(Clone, Copy)]
 pub(super) struct Scales {
-    pub(super) whole: CreditScale,
-    pub(super) by_steps: CreditScale,
+    pub(super) whole: Scale,
+    pub(super) by_steps: Scale,
 }
 
 impl Scales {
     pub(super) fn of<'a>(pictures: impl Iterator<Item = &'a CreditedPicture> + Clone) -> Self {
-        let whole = CreditScale::of(pictures.clone().flat_map(|picture| picture.map().iter().copied()), false);
+        let whole = Scale::of_differences(pictures.clone().flat_map(|picture| picture.map().iter().copied()));
         let maps = pictures.flat_map(|picture| picture.by_steps.iter().flatten().flatten().copied());
-        Self { whole, by_steps: CreditScale::of(maps, false) }
+        Self { whole, by_steps: Scale::of_differences(maps) }
     }
 }
 
 /// A picture, the map of its whole reward, what is wrong in it, and a map for each part of the timesteps.
-pub(super) fn figure(picture: &CreditedPicture, scales: Scales, parts: &[Range<usize>]) -> Result<String, Failure> {
+pub(super) fn figure(picture: &CreditedPicture, scales: Scales, parts: &[Range<usize>]) -> Result<Html, Failure> {
     let (height, width) = picture.grid;
     let mut text = format!("<figure><figcaption>{}: reward {:+.3}</figcaption>", picture.side, picture.reward());
     let seen = picture.pixels.as_ref().map(|pixels| shown(&pixels.to_rgb8().into())).transpose()?;
@@ -73,11 +72,11 @@ pub(super) fn figure(picture: &CreditedPicture, scales: Scales, parts: &[Range<u
             None => panel(&format!("{title}: no draw"), None, true),
         }
     }
-    Ok(text + "</div></figure>")
+    Ok(Html::markup(text + "</div></figure>"))
 }
 
 /// A map in red and blue, transparent where there is no credit.
-fn heat(map: &[f64], grid: (usize, usize), scale: CreditScale) -> Result<String, Failure> {
+fn heat(map: &[f64], grid: (usize, usize), scale: Scale) -> Result<String, Failure> {
     let colour = |credit: f64| {
         let strength = scale.strength(credit);
         let [red, green, blue] = if strength < 0.0 { LESS } else { MORE };
@@ -109,11 +108,14 @@ fn shown(image: &DynamicImage) -> Result<String, Failure> {
 fn encoded(image: &DynamicImage) -> Result<String, Failure> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes.into_inner())))
+    Ok(data_url("image/png", &bytes.into_inner()))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn decoded(uri: &str) -> RgbaImage {
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn a_map_is_red_where_credit_is_less_and_clear_where_there_is_none() {
         let map = [-1.0, 0.0, 0.5, 1.0];
-        let image = decoded(&heat(&map, (2, 2), CreditScale::of(map.into_iter(), false)).unwrap());
+        let image = decoded(&heat(&map, (2, 2), Scale::of_differences(map.into_iter())).unwrap());
         assert_eq!(image.get_pixel(0, 0).0, [214, 48, 39, 242]);
         assert_eq!((image.get_pixel(1, 0).0[3], image.get_pixel(0, 1).0), (0, [49, 110, 214, 121]));
         let image = decoded(&mask(&[true, false], (1, 2)).unwrap());

@@ -5,6 +5,7 @@ mod signals;
 use std::ops::Range;
 use std::path::Path;
 
+use ::report::heat::{self, Piece, Scale};
 use mdp::token::TokenMdp;
 use models::formats;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use train::write_lines;
 
 use self::signals::Crediting;
 use super::summary::{CreditSummary, Words, summarise as measure_all};
-use super::{CreditScale, Outputs, needed, page};
+use super::{Outputs, needed, page};
 use crate::judge::reward::TextReward;
 use crate::settings::TokenizationName;
 use crate::{Call, Failure, model, text};
@@ -76,30 +77,20 @@ impl CreditedAnswer {
         line
     }
 
-    /// The text in pieces, each with the credit of one kind and whether it is wrong: a piece for each token, with the
-    /// white space before it. Tokens of the same character are one piece, which has the sum of their credit. The end
-    /// token has an empty piece.
-    pub fn pieces(&self, column: usize) -> Vec<(String, f64, bool)> {
-        let characters: Vec<char> = self.text.chars().collect();
-        let (mut pieces, mut from): (Vec<(String, f64, bool)>, usize) = (Vec::new(), 0);
-        for (at, place) in self.places.iter().enumerate() {
-            let credit = self.columns[column].1[at];
-            let is_wrong = self.wrong.as_ref().is_some_and(|wrong| wrong[at]);
-            match pieces.last_mut() {
-                Some(last) if place.end <= from && place.start < from => last.1 += credit,
-                _ => pieces.push((characters[from.min(place.end)..place.end].iter().collect(), credit, is_wrong)),
-            }
-            from = from.max(place.end);
-        }
-        pieces
+    /// The text in pieces, each with the credit of one kind and whether it is wrong.
+    pub fn pieces(&self, column: usize) -> Vec<Piece> {
+        heat::pieces(&self.text, &self.places, &self.columns[column].1, self.wrong.as_deref())
     }
 }
 
 impl TextCredit {
     /// The scale of one kind of credit: differences have no colour at 0, other kinds at their median.
-    pub fn scale(&self, column: usize) -> CreditScale {
-        let is_level = ["policy", "reference", "position", "length"].contains(&MEASURES[column].0);
-        CreditScale::of(self.answers.iter().flat_map(|answer| answer.columns[column].1.iter().copied()), is_level)
+    pub fn scale(&self, column: usize) -> Scale {
+        let credit = self.answers.iter().flat_map(|answer| answer.columns[column].1.iter().copied());
+        match MEASURES[column].0 {
+            "policy" | "reference" | "position" | "length" => Scale::of_levels(credit),
+            _ => Scale::of_differences(credit),
+        }
     }
 }
 

@@ -43,15 +43,3 @@ fn only_answers_with_wrong_spans_count_and_end_tokens_do_not() {
     assert!(summary.to_string().contains("log-ratio (Eq. 11)        0.833 ("), "{summary}");
     assert_eq!(summarise(&answers[1..3], 0), None);
 }
-
-#[test]
-fn pieces_are_the_text_and_halves_of_a_character_are_one() {
-    let answer = answer(Some(vec![false, true, false, false, false]), [0.5, -1.0, 0.25, 0.5, 2.0]);
-    let pieces = answer.pieces(0);
-    let piece = |text: &str, credit, is_wrong| (text.to_owned(), credit, is_wrong);
-    assert_eq!(
-        pieces,
-        [piece("a", 0.5, false), piece(" b", -1.0, true), piece(" é", 0.75, false), piece("", 2.0, false)]
-    );
-    assert_eq!(pieces.iter().map(|(text, ..)| &**text).collect::<String>(), answer.text);
-}

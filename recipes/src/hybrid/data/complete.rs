@@ -9,7 +9,8 @@
 //! log p(y|x) / p_ref(y|x)  >=  sum_z p_ref(z|x, y) log p(z, y|x) / p_ref(z, y|x)
 //! ```
 //!
-//! with equal values and equal gradients at p = p_ref. The sum is estimated by one draw of z from the posterior, which makes
+//! with equal values and equal gradients at p = p_ref. SysDPO keeps the sum in its loss and searches anew as the policy changes;
+//! here candidates and posterior are the reference's, once for a run. The sum is estimated by one draw of z from the posterior, which makes
 //! a pair like any other of it: a picture gets a prompt that explains it. In the loss's own units, where a nat of the prompt
 //! weighs beta and an error of the picture gamma, the posterior's logit is log refiner(z|x) - gamma / beta * c * error(y|z).
 use std::collections::BTreeMap;

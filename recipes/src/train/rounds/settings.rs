@@ -83,6 +83,9 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
         Modality::Hybrid => {
             super::super::hybrid::objective(values)?;
             let files = Files::load(values)?;
+            if let Some(method) = values.sample.search() {
+                search::check_refiner(values, method, &files)?;
+            }
             let acting = denoiser::acting(values, &files.generator, files.shape)?;
             denoiser::learner(&files.generator, files.shape, acting, values)?;
             model::learner(files.refiner, values)?;
