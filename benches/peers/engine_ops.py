@@ -1,6 +1,6 @@
-"""PyTorch on the shapes of engine/benches/ops.rs: forward, and forward with backward, in milliseconds.
+"""PyTorch on the shapes of benches/ops.rs: forward, and forward with backward, in milliseconds.
 
-Run with two threads on an otherwise idle machine, next to `cargo bench -p engine`:
+Run with two threads on an otherwise idle machine, next to `cargo bench -p benches --bench ops`:
 
     python benches/peers/engine_ops.py [threads]
 """

@@ -1,7 +1,7 @@
 """Tokens per second and peak memory of transformers' generate and of hybrid-dpo, on the same files, in turns.
 
     pip install torch transformers
-    cargo bench -p models --bench sampling --no-run     # prints the path of the program
+    cargo bench -p benches --bench sampling --no-run     # prints the path of the program
     python benches/peers/sampling.py --program target/release/deps/sampling-...
 
 A random 70M GPT-NeoX (6 layers, width 512, 50,304 words), 8 prompts of 200 tokens, f32: 64 answers of 128 tokens drawn from

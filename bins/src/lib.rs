@@ -2,8 +2,11 @@
 //!
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
+mod completions;
 mod console;
 mod credit;
+mod help;
+mod hints;
 mod label;
 mod progress;
 mod report;
@@ -29,9 +32,12 @@ use crate::progress::Console;
 /// Runs the command line `arguments`, program name first, and returns the exit code: 0 done, 1 failed, 2 wrong usage,
 /// 130 interrupted after a checkpoint.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match command().try_get_matches_from(join_switches(arguments)) {
+    completions::answer();
+    let arguments = join_switches(arguments);
+    let matches = match command_for(&arguments).try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => {
+        Err(mut error) => {
+            hints::add(&mut error, &keys::all().map(|key| key.field.name.to_owned()).collect::<Vec<_>>());
             // Help and version go to stdout with 0, usage errors to stderr with 2; clap knows which.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -90,11 +96,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("report", sub)) => report::report(&asked(sub, REPORT)?, sub),
         Some(("reproduce", sub)) => reproduce::reproduce(&asked(sub, REPRODUCE)?, sub),
         Some(("completions", sub)) => {
-            let shell = sub.get_one::<clap_complete::Shell>("shell").copied().unwrap_or(clap_complete::Shell::Bash);
-            // A reader that goes away early (`| head`) must not make the generator panic.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "hybrid-dpo", &mut script);
-            console::result(String::from_utf8_lossy(&script).trim_end());
+            console::result(completions::script(sub)?.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(Failure::usage("no verb given; see hybrid-dpo --help")),
@@ -144,6 +146,20 @@ fn print(asked: &Invocation, lines: &[impl std::fmt::Display]) {
 /// Merges the sources of settings and starts logging.
 fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     let mut values = Values::default();
+    merge(&mut values, matches, verb)?;
+    // What is inspected says itself what it is, and what a run reads is known once its defaults are.
+    if verb & (INSPECT | TRAIN) == 0 {
+        keys::idle::refuse(&values, verb)?;
+    }
+    if let Some(n) = values.run.threads() {
+        recipes::start_threads(n)?;
+    }
+    let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
+    Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
+}
+
+/// Merges a file, `--set` and flags, in this order.
+fn merge(values: &mut Values, matches: &ArgMatches, verb: Verbs) -> Result<(), Failure> {
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         values.merge_file(path)?;
     }
@@ -155,12 +171,7 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
             values.merge_flag(key.field, text)?;
         }
     }
-    // What is inspected says itself what it is, and what a run reads is known once its defaults are.
-    if verb & (INSPECT | TRAIN) == 0 {
-        keys::idle::refuse(&values, verb)?;
-    }
-    let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
-    Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
+    Ok(())
 }
 
 /// `--switch true` as `--switch=true`. No other word is taken for a switch's value, so that what follows one may be a path.
@@ -192,8 +203,27 @@ fn is_switch(argument: &OsString) -> bool {
 /// A switch that is no setting.
 const QUIET: &str = "quiet";
 
+/// The command line that parses these arguments; help among them has the defaults that the others lead to.
+fn command_for(arguments: &[OsString]) -> Command {
+    let is_help = |argument: &&OsString| *argument == "-h" || *argument == "--help";
+    if !arguments.iter().any(|argument| is_help(&argument)) {
+        return command();
+    }
+    let others = arguments.iter().filter(|argument| !is_help(argument));
+    command_with(command().try_get_matches_from(others).ok().as_ref())
+}
+
 /// The whole command line.
 pub fn command() -> Command {
+    command_with(None)
+}
+
+/// The whole command line, with the defaults in its help that these arguments lead to.
+fn command_with(given: Option<&ArgMatches>) -> Command {
+    let verb = |name: &'static str, bit, about, example| {
+        let given = given.and_then(|given| given.subcommand_matches(name));
+        self::verb(name, bit, about, example, given)
+    };
     Command::new("hybrid-dpo")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Models of any kind learn from preferences: one loss for token, diffusion and hybrid MDPs")
@@ -224,21 +254,25 @@ pub fn command() -> Command {
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
-        .subcommand(report::command())
-        .subcommand(reproduce::command())
-        .subcommand(completions())
+        .subcommand(report::command(verb("report", REPORT, report::ABOUT, report::HELP)))
+        .subcommand(reproduce::command(verb("reproduce", REPRODUCE, reproduce::ABOUT, reproduce::HELP)))
+        .subcommand(completions::command())
 }
 
-fn completions() -> Command {
-    Command::new("completions").about("Writes a shell's completion script").arg(
-        Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
-    )
-}
-
-fn verb(name: &'static str, bit: Verbs, about: &'static str, example: &'static str) -> Command {
-    let mut command = Command::new(name).about(about).after_help(example);
-    for key in keys::all().filter(|key| key.verbs & bit != 0) {
-        command = command.arg(flag(key));
+fn verb(
+    name: &'static str,
+    bit: Verbs,
+    about: &'static str,
+    example: &'static str,
+    given: Option<&ArgMatches>,
+) -> Command {
+    let mut command = Command::new(name)
+        .about(about)
+        .after_help(format!("{}{example}", help::short_note(bit)))
+        .after_long_help(format!("{}{example}", help::note(bit)));
+    let settings = help::settings(given, bit);
+    for key in help::keys_in_groups(bit) {
+        command = command.arg(help::describe(flag(key), key, bit, &settings));
     }
     command
         .arg(
@@ -278,20 +312,11 @@ fn as_switch(arg: Arg) -> Arg {
 
 fn flag(key: &'static keys::Key) -> Arg {
     let (name, kind) = (key.field.name, key.field.kind);
-    let words = if let Kind::Choice(words) = kind { format!(" ({})", words.join(", ")) } else { String::new() };
-    let usual = key.field.default_text().map(|text| format!(" [{text}]")).unwrap_or_default();
-    let help = format!("{}{words}{usual}", console::with_flags(key.field.help()));
-    let arg = Arg::new(name).long(name).help(help).allow_hyphen_values(true);
-    let arg = match key.only {
-        Some(Modality::Token) => arg.help_heading("Language models (--mdp token)"),
-        Some(Modality::Hybrid) => arg.help_heading("A refiner and a generator (--mdp hybrid)"),
-        Some(Modality::Diffusion) => arg.help_heading("Denoisers (--mdp diffusion)"),
-        None => arg,
-    };
+    let arg = Arg::new(name).long(name).allow_hyphen_values(true).add(completions::values(key.field));
     match kind {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),
-        Kind::Text => arg.value_hint(ValueHint::AnyPath).value_name(what(name)),
+        Kind::Text => arg.value_name(what(name)),
         Kind::List => arg.value_name("A,B"),
         Kind::Switch => as_switch(arg),
         Kind::Choice(_) => arg.value_name("WORD"),

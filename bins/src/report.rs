@@ -4,18 +4,20 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use recipes::Failure;
-use recipes::keys::REPORT;
 
-use crate::{Invocation, console, verb};
+use crate::{Invocation, console};
 
-const HELP: &str = "Examples:
+/// Its description.
+pub(crate) const ABOUT: &str = "Writes a page about a run, or about several beside each other";
+/// Examples of it.
+pub(crate) const HELP: &str = "Examples:
   hybrid-dpo report runs/first
       writes runs/first/report.html, one file that opens in any browser
   hybrid-dpo report runs/first runs/second --out comparison.html --svg plots";
 
-/// The verb.
-pub(crate) fn command() -> Command {
-    verb("report", REPORT, "Writes a page about a run, or about several beside each other", HELP).arg(
+/// The verb with its arguments.
+pub(crate) fn command(verb: Command) -> Command {
+    verb.arg(
         Arg::new("runs")
             .value_name("RUN")
             .num_args(1..)

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use recipes::Failure;
-use recipes::keys::REPRODUCE;
 use reproduce::{Figure, Scale, Setup};
 
-use crate::{Invocation, as_switch, console, stop, verb};
+use crate::{Invocation, as_switch, console, stop};
 
 /// The switch for a smoke test.
 pub(crate) const QUICK: &str = "quick";
@@ -19,7 +18,10 @@ const ALL: &str = "all";
 /// The folder unless `--out` names another.
 const OUT: &str = "reproduced";
 
-const HELP: &str = "Examples:
+/// Its description.
+pub(crate) const ABOUT: &str = "Measures the paper's claims on the embedded problems";
+/// Examples of it.
+pub(crate) const HELP: &str = "Examples:
   hybrid-dpo reproduce theory
       Section 4 on exact problems, in seconds
   hybrid-dpo reproduce all --out results
@@ -27,9 +29,8 @@ const HELP: &str = "Examples:
   hybrid-dpo reproduce beams --quick --out try
       a smoke test of a few steps, whose numbers mean nothing";
 
-/// The verb.
-pub(crate) fn command() -> Command {
-    let verb = verb("reproduce", REPRODUCE, "Measures the paper's claims on the embedded problems", HELP);
+/// The verb with its arguments.
+pub(crate) fn command(verb: Command) -> Command {
     let words = Figure::ALL.map(Figure::word).into_iter().chain([ALL]);
     let figure = Arg::new("figure").value_name("FIGURE").required(true).value_parser(PossibleValuesParser::new(words));
     let quick = as_switch(Arg::new(QUICK).long(QUICK)).value_parser(clap::value_parser!(bool));

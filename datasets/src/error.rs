@@ -64,6 +64,28 @@ pub enum DatasetError {
         /// The fault.
         message: String,
     },
+    /// A compressed file is damaged or not compressed.
+    #[error("{}: a zstd file that can't be read: {message}", path.display())]
+    Zstd {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        message: String,
+    },
+    /// A table of comma-separated values is malformed.
+    #[error("{}: a table that can't be read: {message}", path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The fault and its line.
+        message: String,
+    },
+    /// Names of columns can't be mapped.
+    #[error("{message}")]
+    ColumnMap {
+        /// The fault, and what there is.
+        message: String,
+    },
     /// A Parquet file is damaged or not Parquet.
     #[error("{} is not a readable Parquet file: {message}", path.display())]
     Parquet {

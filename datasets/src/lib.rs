@@ -36,6 +36,7 @@
 pub mod audit;
 mod big_integers;
 pub mod chat;
+mod column_map;
 mod disk_buffer;
 pub mod error;
 pub mod example;
@@ -56,6 +57,7 @@ pub mod truncation;
 
 pub use audit::{Audit, Lengths};
 pub use chat::{ChatTemplate, Date};
+pub use column_map::ColumnMap;
 pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
+use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
 use crate::formats::Format;
 use crate::reading::{self, Row, Rows, SplitChoice};
@@ -19,6 +20,8 @@ pub struct ReadOptions {
     pub limit: Option<u64>,
     /// The treatment of malformed records.
     pub on_bad: OnBad,
+    /// Other names of the file's columns.
+    pub columns: ColumnMap,
 }
 
 /// An iterator of records, in the order of the sorted shards and their rows.
@@ -42,6 +45,7 @@ pub struct Records {
     /// Whether a record of another split was skipped.
     has_others: bool,
     is_over: bool,
+    n_rows: u64,
 }
 
 impl std::fmt::Debug for Records {
@@ -71,6 +75,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         is_named,
         has_others: false,
         is_over: false,
+        n_rows: 0,
     };
     let Some(first) = records.next_row()? else { return Err(records.empty()) };
     records.format = match records.reading.format {
@@ -115,10 +120,16 @@ impl Records {
             };
             match rows.next() {
                 None => self.rows = None,
-                Some(Ok(row)) => return Ok(Some(row)),
+                Some(Ok(row)) => return self.renamed(row).map(Some),
                 Some(Err(error)) => self.skipped.admit(self.reading.on_bad, error)?,
             }
         }
+    }
+
+    /// Renames the columns of a row; the first must have those that are mapped, later ones may leave them out.
+    fn renamed(&mut self, row: Row) -> Result<Row, DatasetError> {
+        self.n_rows += 1;
+        self.reading.columns.renamed(row, self.n_rows == 1)
     }
 
     fn next_record(&mut self) -> Result<Option<PreferenceRecord>, DatasetError> {

@@ -27,6 +27,14 @@ pub fn parse(text: &str) -> Result<Device, EngineError> {
     Device::new_cuda(ordinal).map_err(|source| EngineError::Device { text: text.to_owned(), source })
 }
 
+/// Starts `n` threads for the computations on the CPU; has no effect where they were started before.
+///
+/// Sums are taken in an order that does not depend on the number of threads, so neither do results.
+pub fn start_threads(n: usize) {
+    // The only error is that the threads have been started.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;

@@ -188,6 +188,7 @@ pub use self::credit::{
     MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
 };
 pub use self::embedded::JudgedPolicy;
+pub use self::embedded::names_for as embedded_names;
 pub use self::estimate::Estimate;
 pub use self::failure::Failure;
 pub use self::inspect::{DataAudit, Description, inspect};
@@ -204,7 +205,38 @@ pub use self::search::search;
 pub use self::train::{train, train_judged};
 pub use self::trained::{Suggestion, Trained, TrainingStatus};
 
-use settings::Values;
+use settings::{Modality, Values};
+
+/// Sets the defaults that a verb has with the given values, which stay; the verb itself does so too.
+///
+/// # Errors
+/// Settings contradict each other.
+pub fn preset(values: &mut Values, verb: keys::Verbs) -> Result<(), Failure> {
+    if verb & keys::TRAIN != 0 {
+        return train::preset(values);
+    }
+    match values.run.mdp() {
+        Modality::Token => {}
+        Modality::Diffusion => denoiser::general_presets(values),
+        Modality::Hybrid => hybrid::general_presets(values),
+    }
+    if verb & keys::SEARCH != 0 {
+        search::presets(values);
+    }
+    Ok(())
+}
+
+/// Starts the threads that compute, `n` of them, as `run.threads` says; has no effect where they were started before.
+///
+/// # Errors
+/// `n` is 0 or above 1024.
+pub fn start_threads(n: usize) -> Result<(), Failure> {
+    if !(1..=1024).contains(&n) {
+        return Err(Failure::usage(format!("`run.threads` takes 1 to 1024, not {n}")));
+    }
+    engine::device::start_threads(n);
+    Ok(())
+}
 
 /// Settings, and a reporter of progress.
 ///

@@ -3,7 +3,9 @@ use std::path::Path;
 
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
-use datasets::{Dataset, DatasetError, Format, OnBad, ReadOptions, TokenSettings, Tokenise, Tokenization, Truncation};
+use datasets::{
+    ColumnMap, Dataset, DatasetError, Format, OnBad, ReadOptions, TokenSettings, Tokenise, Tokenization, Truncation,
+};
 use models::causal::GenerationConfig;
 use models::formats::{ModelFiles, ModelTokenizer};
 
@@ -130,7 +132,7 @@ pub(crate) fn open(
         }
         return embedded(name, part, tokenise, values, limit);
     }
-    let reading = reading(part, values);
+    let reading = reading(part, values)?;
     let path = Path::new(name);
     if is_pair_folder(path) {
         let mut judged = JudgedPairs::open(path, &[Modality::Token], values, reporter)?;
@@ -155,13 +157,14 @@ pub(crate) fn unread(error: DatasetError, reading: &ReadOptions) -> Failure {
 }
 
 /// The read options of a file; a held-out file that the user names has no limit.
-fn reading(part: Part, values: &Values) -> ReadOptions {
-    ReadOptions {
+fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failure> {
+    Ok(ReadOptions {
         format: format_of(values.data.format()),
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad()),
-    }
+        columns: ColumnMap::parse(values.data.map())?,
+    })
 }
 
 /// The format of a setting; `None`: detected from the first record.
@@ -251,7 +254,7 @@ mod tests {
         for setting in settings {
             values.merge_set(setting).unwrap();
         }
-        reading(part, &values)
+        reading(part, &values).unwrap()
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ranked;
 mod single;
 pub mod tldr;
 mod tree;
+mod winner;
 
 use std::collections::BTreeSet;
 use std::fmt;

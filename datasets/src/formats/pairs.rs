@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fields::{Fields, not_blank};
 use super::join::{Parts, repeats, split_chats, split_strings, with_prompt};
 use super::prompt_columns::{conversation_name, prompt};
+use super::winner::{self, Judged, is_judged};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
@@ -30,17 +31,31 @@ const SCORES: [(&str, &str); 5] = [
 /// Whether the fields are those of a pair.
 pub(super) fn is_pair(fields: &Fields<'_>) -> bool {
     let has = |&(better, worse): &(&str, &str)| fields.has(better) && fields.has(worse);
-    SIDES.iter().chain([&CHATS]).any(has) || fields.has(WORSE_END) && conversation_name(fields).is_some()
+    SIDES.iter().chain([&CHATS]).any(has)
+        || is_judged(fields)
+        || fields.has(WORSE_END) && conversation_name(fields).is_some()
 }
 
 /// `prompt` (may be absent), `chosen`, `rejected`, each a string, messages or one message; scores if known.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
+    let is_named = SIDES.iter().any(|(better, worse)| fields.has(better) && fields.has(worse));
+    if !is_named && let Some(judged) = winner::parse(fields)? {
+        return of_verdict(fields, judged);
+    }
     let (prompt, chosen, rejected) = parts(fields)?;
     let answers = Answers::Pair {
         chosen: not_blank(fields.origin(), "chosen", chosen)?,
         rejected: not_blank(fields.origin(), "rejected", rejected)?,
     };
     Ok(PreferenceRecord { is_tied: is_tied(fields), ..PreferenceRecord::new(fields.origin().clone(), prompt, answers) })
+}
+
+/// A pair whose better side a column names; a tie is a preference of one half.
+fn of_verdict(fields: &Fields<'_>, judged: Judged) -> Result<PreferenceRecord, DatasetError> {
+    let Judged { better, worse, is_tied } = judged;
+    let (prompt, chosen, rejected) = named_sides(fields, better, worse)?;
+    let record = PreferenceRecord::new(fields.origin().clone(), prompt, Answers::Pair { chosen, rejected });
+    Ok(PreferenceRecord { is_tied, preference: if is_tied { 0.5 } else { 1.0 }, ..record })
 }
 
 /// The prompt and the sides, under any known column names.

@@ -64,8 +64,12 @@ fn truth(label: &Value) -> Option<bool> {
         (Value::Bool(label), _) => Some(*label),
         (_, Some(1.0)) => Some(true),
         (_, Some(0.0)) => Some(false),
-        (Value::String(word), _) if word.eq_ignore_ascii_case("true") => Some(true),
-        (Value::String(word), _) if word.eq_ignore_ascii_case("false") => Some(false),
+        // Tables of comma-separated values have texts only.
+        (Value::String(word), _) => match word.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "1.0" => Some(true),
+            "false" | "0" | "0.0" => Some(false),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -101,8 +101,12 @@ pub fn open(path: &Path, reading: ReadOptions, settings: ImageSettings) -> Resul
     let mut builder = Builder::new(settings)?;
     let mut chunk = Vec::new();
     let limit = reading.limit.unwrap_or(u64::MAX);
+    let mut is_first = true;
     'shards: for shard in reading::shards(path, reading.split.as_ref())?.files {
-        for row in reading::cell_rows(&shard)? {
+        for mut row in reading::cell_rows(&shard)? {
+            if let Ok((origin, cells)) = &mut row {
+                reading.columns.rename_cells(origin, cells, std::mem::take(&mut is_first))?;
+            }
             if let Some(images) = builder.parse(row, reading.on_bad)? {
                 chunk.push(images);
             }

@@ -53,10 +53,12 @@ pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
     let Some(row) = reading::cell_rows(&shard)?.next() else { return Ok(None) };
     let (_, cells) = row?;
     let is = |name: &str| cells.iter().any(|(found, cell)| found == name && is_picture(cell));
-    if is("chosen") && is("rejected") || cells.iter().any(|(name, _)| name == "jpg_0") {
+    let has = |name: &str| cells.iter().any(|(found, _)| found == name);
+    if is("chosen") && is("rejected") || has("jpg_0") || has("chosen_file_name") && has("rejected_file_name") {
         return Ok(Some(ImageKind::Pairs));
     }
-    Ok((is("chosen") || cells.iter().any(|(name, _)| name == "image")).then_some(ImageKind::Captioned))
+    let is_captioned = is("chosen") || ["image", "file_name", "chosen_file_name"].into_iter().any(has);
+    Ok(is_captioned.then_some(ImageKind::Captioned))
 }
 
 /// The names of the first record's columns in a file or a folder of shards, with its place; `None` without records.

@@ -3,7 +3,8 @@
 //! Two layouts are known, by their columns:
 //! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first is better, 0: the second, 0.5: a tie), and
 //!   optionally `has_label`;
-//! * `prompt` or `caption`, and `chosen` and `rejected`, or `image`.
+//! * `prompt`, `caption` or `text`, and `chosen` and `rejected`, or `image`; instead of `image` an imagefolder's `file_name`,
+//!   and `chosen_file_name` and `rejected_file_name` for the sides.
 //!
 //! An image is a path relative to the file's folder, bytes, or a group of `bytes` and `path`.
 
@@ -63,7 +64,7 @@ impl Columns<'_> {
             return self.parse_pick_a_pic(kind);
         }
         if !["chosen", "rejected", "image"].iter().any(|name| self.get(name).is_some()) {
-            let known = "prompt or caption with chosen and rejected, or with image; caption, jpg_0, jpg_1, label_0";
+            let known = "prompt, caption or text with chosen and rejected, or with image or file_name; caption, jpg_0, jpg_1, label_0";
             let (origin, found) = (self.origin.clone(), self.names());
             return Err(DatasetError::UnknownFormat { origin, found, known: known.to_owned() });
         }
@@ -104,7 +105,18 @@ impl Columns<'_> {
     }
 
     /// A non-empty column.
+    /// A column by its name, or by that of an imagefolder's metadata.
     fn get(&self, name: &str) -> Option<&Cell> {
+        let named = |name: &str| self.named(name);
+        named(name).or_else(|| match name {
+            "image" => named("file_name"),
+            "chosen" => named("chosen_file_name"),
+            "rejected" => named("rejected_file_name"),
+            _ => None,
+        })
+    }
+
+    fn named(&self, name: &str) -> Option<&Cell> {
         self.cells.iter().find(|(found, _)| found == name).map(|(_, cell)| cell).filter(|cell| !is_null(cell))
     }
 
@@ -117,7 +129,7 @@ impl Columns<'_> {
     }
 
     fn caption(&self) -> Result<String, DatasetError> {
-        let name = if self.get("caption").is_some() { "caption" } else { "prompt" };
+        let name = ["caption", "prompt", "text"].into_iter().find(|name| self.get(name).is_some()).unwrap_or("prompt");
         let text = match self.required(name)? {
             Cell::Json(Value::String(text)) => Some(text.clone()),
             // Old writers leave out the note that a column of bytes is text.

@@ -8,6 +8,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
 use crate::records::ReadOptions;
 use crate::skipped::OnBad;
@@ -15,7 +16,9 @@ use crate::synthetic::Split;
 use crate::synthetic::shapes::ShapesProblem;
 use crate::test_data;
 
-const SKIP: ReadOptions = ReadOptions { format: None, split: None, limit: None, on_bad: OnBad::Skip };
+fn skip() -> ReadOptions {
+    ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }
+}
 
 fn settings(kind: ImageKind) -> ImageSettings {
     ImageSettings { kind, size: 8, preparation: Preparation::default(), flip: None }
@@ -104,18 +107,18 @@ fn bad_pictures_are_named_or_counted() {
         let error = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
         assert!(error.contains("data.jsonl, line 2: the picture ") && error.contains("3.png"), "{error}");
         assert!(error.contains(what), "{error}");
-        let data = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap();
+        let data = open(&path, skip(), settings(ImageKind::Pairs)).unwrap();
         assert_eq!((data.len(), data.audit().skipped.count), (2, 1));
         assert_eq!((data.pair(1).unwrap().index, data.pair(1).unwrap().caption.as_str()), (1, "c"));
     }
     fs::write(&path, "{\"prompt\": \"a\", \"chosen\": 1, \"rejected\": 2}\n").unwrap();
-    let error = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap_err().to_string();
+    let error = open(&path, skip(), settings(ImageKind::Pairs)).unwrap_err().to_string();
     assert!(error.contains("all 1 records are broken") && error.contains("a picture (a path, or bytes)"), "{error}");
     fs::write(&path, "{\"text\": \"a\"}\n").unwrap();
-    let error = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap_err().to_string();
+    let error = open(&path, skip(), settings(ImageKind::Pairs)).unwrap_err().to_string();
     assert!(error.contains("no known format has the fields text"), "{error}");
     let none = ImageSettings { size: 0, ..settings(ImageKind::Pairs) };
-    assert!(matches!(open(&path, SKIP, none), Err(DatasetError::Setting { .. })));
+    assert!(matches!(open(&path, skip(), none), Err(DatasetError::Setting { .. })));
 }
 
 /// Caption, reds of the pictures, label.
@@ -252,7 +255,7 @@ fn hostile_pictures_are_refused_before_they_take_memory() {
         let error = open(&path, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap_err().to_string();
         assert!(error.contains("data.jsonl, line 2: the picture ") && error.contains("3.png"), "{error}");
         assert!(error.contains(says), "{error}");
-        let data = open(&path, SKIP, settings(ImageKind::Pairs)).unwrap();
+        let data = open(&path, skip(), settings(ImageKind::Pairs)).unwrap();
         assert_eq!((data.len(), data.audit().skipped.count), (2, 1));
     }
     fs::write(folder.path().join("images/3.png"), picture(30, 60_000, 1)).unwrap();
@@ -264,7 +267,8 @@ fn hostile_pictures_are_refused_before_they_take_memory() {
 #[test]
 fn what_is_no_file_is_not_waited_for() {
     let folder = folder(&[json!({"prompt": "a", "image": "images"}), json!({"prompt": "a", "image": "/dev/zero"})]);
-    let error = open(&folder.path().join("data.jsonl"), SKIP, settings(ImageKind::Captioned)).unwrap_err().to_string();
+    let error =
+        open(&folder.path().join("data.jsonl"), skip(), settings(ImageKind::Captioned)).unwrap_err().to_string();
     assert!(error.contains("all 2 records are broken") && error.contains("it is no file"), "{error}");
 }
 
@@ -335,4 +339,26 @@ fn made_pictures_come_out_as_they_went_in() {
     assert!(matches!(ImageDataset::from_pairs("none", []), Err(DatasetError::Empty { .. })));
     let wide = CaptionedImage { index: 0, caption: "wide".into(), image: Pixels::from_fn(2, 3, |_, _, _| 0.0) };
     assert!(matches!(ImageDataset::from_captioned("wide", [wide]), Err(DatasetError::Setting { .. })));
+}
+
+/// As `datasets` names the columns of an imagefolder.
+#[test]
+fn an_imagefolder_is_read_by_its_metadata() {
+    let scene = folder(&[]);
+    fs::remove_file(scene.path().join("data.jsonl")).unwrap();
+    let metadata = scene.path().join("images/metadata.jsonl");
+    fs::write(&metadata, "{\"file_name\":\"7.png\",\"text\":\"one\"}\n").unwrap();
+    let data = open(scene.path(), ReadOptions::default(), settings(ImageKind::Captioned)).unwrap();
+    assert_eq!((red(&data.captioned(0).unwrap().image), data.caption(0).unwrap().as_str()), (70, "one"));
+    fs::write(&metadata, "{\"chosen_file_name\":\"1.png\",\"rejected_file_name\":\"2.png\",\"text\":\"two\"}\n")
+        .unwrap();
+    let pair = open(&metadata, ReadOptions::default(), settings(ImageKind::Pairs)).unwrap().pair(0).unwrap();
+    assert_eq!((red(&pair.chosen), red(&pair.rejected)), (10, 20));
+    // Another column may be the caption, and a table the metadata.
+    fs::remove_file(metadata).unwrap();
+    fs::write(scene.path().join("images/metadata.csv"), "file_name,alt\n3.png,three\n").unwrap();
+    let columns = ColumnMap::parse(&["alt=text".to_owned()]).unwrap();
+    let reading = ReadOptions { columns, ..ReadOptions::default() };
+    let data = open(scene.path(), reading, settings(ImageKind::Captioned)).unwrap();
+    assert_eq!((red(&data.captioned(0).unwrap().image), data.caption(0).unwrap().as_str()), (30, "three"));
 }

@@ -1,8 +1,10 @@
-//! Reads files as rows of JSON: lines, arrays, gzip, Parquet, Arrow streams, folders of shards. One row is in memory at
-//! a time, or one batch for Arrow.
+//! Reads files as rows of JSON: lines, arrays, comma-separated values, each also in gzip or zstd, Parquet, Arrow streams,
+//! folders of shards. One row is in memory at a time, or one batch for Arrow.
 //!
-//! The file type is detected from the first bytes; a file name that implies gzip or Parquet must be right.
+//! The file type is detected from the first bytes, a table of comma-separated values from its name; a file name that implies
+//! gzip, zstd or Parquet must be right.
 mod arrow;
+mod csv;
 mod footer;
 mod guard;
 mod parquet;
@@ -61,7 +63,9 @@ pub fn rows(path: &Path) -> Result<Rows, DatasetError> {
     match source(path)? {
         Source::Parquet(file) => parquet::rows(file, origin),
         Source::Arrow(file) => Ok(arrow::rows(file, origin)),
-        Source::Gzip { text, packed } => Ok(text::rows(text, origin, Some(most_lines(packed)))),
+        Source::Packed { text, packing, .. } if csv::is_named(path) => csv::rows(text, origin, Some(packing)),
+        Source::Text(text) if csv::is_named(path) => csv::rows(text, origin, None),
+        Source::Packed { text, packed, packing } => Ok(text::rows(text, origin, Some((packing, most_lines(packed))))),
         Source::Text(text) => Ok(text::rows(text, origin, None)),
     }
 }
@@ -74,7 +78,7 @@ pub(crate) fn cell_rows(path: &Path) -> Result<CellRows, DatasetError> {
     let rows = match source(path)? {
         Source::Parquet(file) => return parquet::cell_rows(file, Arc::from(path)),
         Source::Arrow(file) => return Ok(arrow::cell_rows(file, Arc::from(path))),
-        Source::Gzip { .. } | Source::Text(_) => rows(path)?,
+        Source::Packed { .. } | Source::Text(_) => rows(path)?,
     };
     Ok(Box::new(rows.map(|row| {
         let (origin, value) = row?;
@@ -111,7 +115,7 @@ pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
     let mut start = Vec::new();
     File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
     let is_table =
-        [b"PAR1".as_slice(), b"ARRO", &[0xff; 4], &[0x1f, 0x8b]].into_iter().any(|mark| start.starts_with(mark));
+        [b"PAR1".as_slice(), b"ARRO", &[0xff; 4], &[0x1f, 0x8b], &ZSTD].into_iter().any(|mark| start.starts_with(mark));
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
     let within =
         |bytes: &[u8], bracket: u8| bytes.strip_prefix(&[bracket]).map(|rest| rest.trim_ascii_start().to_vec());
@@ -124,14 +128,36 @@ pub fn holds_records(path: &Path) -> Result<bool, DatasetError> {
     Ok(is_table || is_json)
 }
 
+/// The first bytes of a zstd frame.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// A way of compressing a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// The error of a file that can't be unpacked.
+    fn error(self, path: &Path, message: String) -> DatasetError {
+        let path = path.to_owned();
+        match self {
+            Self::Gzip => DatasetError::Gzip { path, message },
+            Self::Zstd => DatasetError::Zstd { path, message },
+        }
+    }
+}
+
 /// A file by its type.
 enum Source {
     Parquet(File),
     Arrow(File),
-    /// A gzip file, and its compressed size.
-    Gzip {
+    /// A compressed file, and its compressed size.
+    Packed {
         text: Box<dyn BufRead + Send>,
         packed: u64,
+        packing: Packing,
     },
     Text(Box<dyn BufRead + Send>),
 }
@@ -163,11 +189,19 @@ fn source(path: &Path) -> Result<Source, DatasetError> {
     if magic.starts_with(&[0x1f, 0x8b]) {
         let packed = file.metadata().map_err(io)?.len();
         let unpacked = Unpacked::new(Members::new(BufReader::new(file)), packed);
-        return Ok(Source::Gzip { text: Box::new(BufReader::with_capacity(1 << 16, unpacked)), packed });
+        let text = Box::new(BufReader::with_capacity(1 << 16, unpacked));
+        return Ok(Source::Packed { text, packed, packing: Packing::Gzip });
     }
-    if promises("gz") {
-        let message = "it does not start as one".to_owned();
-        return Err(DatasetError::Gzip { path: path.to_owned(), message });
+    if magic == ZSTD {
+        let packed = file.metadata().map_err(io)?.len();
+        let unpacked = Unpacked::new(zstd::Decoder::new(file).map_err(io)?, packed);
+        let text = Box::new(BufReader::with_capacity(1 << 16, unpacked));
+        return Ok(Source::Packed { text, packed, packing: Packing::Zstd });
+    }
+    for (extension, packing) in [("gz", Packing::Gzip), ("zst", Packing::Zstd)] {
+        if promises(extension) {
+            return Err(packing.error(path, "it does not start as one".to_owned()));
+        }
     }
     Ok(Source::Text(Box::new(BufReader::with_capacity(1 << 16, file))))
 }

@@ -122,7 +122,8 @@ pub fn shards(path: &Path, split: Option<&SplitChoice>) -> Result<Shards, Datase
     };
     files.sort_by(|first, second| first.1.cmp(&second.1));
     if files.is_empty() {
-        let wanted = "file of records (.jsonl, .json, either with .gz, or .parquet)".to_owned();
+        let wanted =
+            "file of records (.jsonl, .json, .csv or .tsv, each also with .gz or .zst, or .parquet)".to_owned();
         return Err(DatasetError::NoShards { path: path.to_owned(), wanted });
     }
     let chosen = split.map(|split| choose(path, split, &files)).transpose()?.flatten();
@@ -227,7 +228,22 @@ fn without_number(name: &str) -> &str {
 }
 
 /// File name extensions of records.
-const ENDINGS: [&str; 6] = [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".arrow"];
+const ENDINGS: [&str; 14] = [
+    ".jsonl",
+    ".json",
+    ".jsonl.gz",
+    ".json.gz",
+    ".jsonl.zst",
+    ".json.zst",
+    ".parquet",
+    ".arrow",
+    ".csv",
+    ".csv.gz",
+    ".csv.zst",
+    ".tsv",
+    ".tsv.gz",
+    ".tsv.zst",
+];
 
 /// Whether a file name has such an extension.
 pub fn is_named_records(name: &str) -> bool {

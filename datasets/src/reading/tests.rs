@@ -348,7 +348,8 @@ fn a_saved_folder_without_rows_says_so() {
 #[test]
 fn what_is_unpacked_has_bounds_on_its_lines() {
     let read = |text: &'static str, most: u64| -> Result<usize, String> {
-        let rows = text::rows(Box::new(text.as_bytes()), Arc::from(Path::new("data.jsonl.gz")), Some(most));
+        let rows =
+            text::rows(Box::new(text.as_bytes()), Arc::from(Path::new("data.jsonl.gz")), Some((Packing::Gzip, most)));
         rows.collect::<Result<Vec<_>, _>>().map(|rows| rows.len()).map_err(|error| error.to_string())
     };
     for text in ["{}\n{}\n", "[{},\n{}]"] {
@@ -358,4 +359,21 @@ fn what_is_unpacked_has_bounds_on_its_lines() {
         let error = read(text, 8).unwrap_err();
         assert!(error.contains("far more lines"), "{text}: {error}");
     }
+}
+
+#[test]
+fn records_in_zstd_are_those_of_the_plain_file_and_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}\n";
+    let packed = zstd::encode_all(line.repeat(3).as_bytes(), 3).unwrap();
+    // Frames follow one another, as `zstd` and `cat` write them.
+    let path = folder.path().join("a.jsonl.zst");
+    fs::write(&path, [packed.clone(), packed.clone()].concat()).unwrap();
+    assert_eq!(rows(&path).unwrap().map(Result::unwrap).count(), 6);
+    fs::write(&path, &packed[..packed.len() - 3]).unwrap();
+    let error = rows(&path).unwrap().find_map(Result::err).unwrap().to_string();
+    assert!(error.contains("a.jsonl.zst: a zstd file that can't be read"), "{error}");
+    fs::write(&path, line).unwrap();
+    let error = rows(&path).err().unwrap().to_string();
+    assert!(error.contains("it does not start as one"), "{error}");
 }

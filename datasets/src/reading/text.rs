@@ -3,16 +3,16 @@ use std::io::{BufRead, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{RECORD_LIMIT, Row, Rows, python};
+use super::{Packing, RECORD_LIMIT, Row, Rows, python};
 use crate::big_integers;
 use crate::error::DatasetError;
 use crate::record::Origin;
 
 /// The rows of a text file: the elements of an array if it starts with `[`, else one value per line. An unpacked file
-/// may have `most_lines` lines and elements.
-pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, most_lines: Option<u64>) -> Rows {
-    let (is_gzip, rest) = (most_lines.is_some(), most_lines.unwrap_or(u64::MAX));
-    let mut text = TextRows { reader, file, is_gzip, rest, line: 1, layout: Layout::Unknown };
+/// may have so many lines and elements.
+pub(super) fn rows(reader: Box<dyn BufRead + Send>, file: Arc<Path>, unpacked: Option<(Packing, u64)>) -> Rows {
+    let (packing, rest) = (unpacked.map(|unpacked| unpacked.0), unpacked.map_or(u64::MAX, |unpacked| unpacked.1));
+    let mut text = TextRows { reader, file, packing, rest, line: 1, layout: Layout::Unknown };
     Box::new(std::iter::from_fn(move || text.next_row().transpose()))
 }
 
@@ -27,7 +27,7 @@ enum Layout {
 struct TextRows {
     reader: Box<dyn BufRead + Send>,
     file: Arc<Path>,
-    is_gzip: bool,
+    packing: Option<Packing>,
     /// Remaining budget of lines, elements and white space.
     rest: u64,
     /// The current line, from 1.
@@ -150,7 +150,7 @@ impl TextRows {
     fn spend(&mut self) -> Result<(), DatasetError> {
         self.rest = self.rest.checked_sub(1).ok_or_else(|| {
             let message = "it unpacks to far more lines than a file of its size holds".to_owned();
-            DatasetError::Gzip { path: self.file.to_path_buf(), message }
+            self.packing.unwrap_or(Packing::Gzip).error(&self.file, message)
         })?;
         Ok(())
     }
@@ -168,12 +168,12 @@ impl TextRows {
                 Err(error) => return Err(self.read_error(error)),
             }
         }
-        let (path, is_gzip) = (&self.file, self.is_gzip);
-        self.reader.fill_buf().map_err(|error| read_error(path, is_gzip, error))
+        let (path, packing) = (&self.file, self.packing);
+        self.reader.fill_buf().map_err(|error| read_error(path, packing, error))
     }
 
     fn read_error(&self, error: std::io::Error) -> DatasetError {
-        read_error(&self.file, self.is_gzip, error)
+        read_error(&self.file, self.packing, error)
     }
 
     fn check_length(&self, start: u64, length: usize) -> Result<(), DatasetError> {
@@ -211,10 +211,10 @@ impl ElementScan {
     }
 }
 
-fn read_error(path: &Path, is_gzip: bool, error: std::io::Error) -> DatasetError {
+fn read_error(path: &Path, packing: Option<Packing>, error: std::io::Error) -> DatasetError {
     let is_damage = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof);
-    if is_gzip && is_damage {
-        return DatasetError::Gzip { path: path.to_owned(), message: error.to_string() };
+    if let Some(packing) = packing.filter(|_| is_damage) {
+        return packing.error(path, error.to_string());
     }
     DatasetError::Io { path: path.to_owned(), source: error }
 }

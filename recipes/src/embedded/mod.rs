@@ -9,7 +9,7 @@ mod oracle;
 
 use datasets::synthetic::Split;
 
-use crate::settings::{Modality, Settings, Values};
+use crate::settings::{Field, Modality, Settings, Values, at};
 
 pub(crate) use data::{EmbeddedHybrid, EmbeddedImages, EmbeddedTexts, ImageExample, RefinedPair, WrongPixels};
 pub(crate) use model::{EmbeddedModel, ModelKind, find_model, is_model};
@@ -97,6 +97,26 @@ pub(crate) fn of_refiner(name: &str) -> Option<&'static EmbeddedHybrid> {
 /// Whether a name has the embedded prefix, known or not.
 pub(crate) fn is_embedded(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// The embedded names that a setting takes.
+pub fn names_for(field: &Field) -> Vec<&'static str> {
+    let models = || problems().flat_map(|problem| problem.models.iter().map(|model| model.name));
+    let fits = |field: &Field, fields: &[Field]| fields.contains(field);
+    if fits(field, &[at::data::data, at::data::eval_data]) {
+        let texts = problems().flat_map(|problem| problem.texts.iter().map(|texts| texts.name));
+        let images = problems().flat_map(|problem| problem.images.iter().map(|images| images.name));
+        let hybrids = problems().filter(|problem| problem.hybrid.is_some()).map(|problem| problem.name);
+        texts.chain(images).chain(hybrids).collect()
+    } else if *field == at::sample::prompts {
+        problems().map(|problem| problem.name).collect()
+    } else if fits(field, &[at::model::model, at::model::reference])
+        || field.path.starts_with("hybrid.") && (field.path.contains("refiner") || field.path.contains("generator"))
+    {
+        models().collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// `a, b and c`.

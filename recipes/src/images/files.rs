@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use datasets::ReadOptions;
 use datasets::images::{
     Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
     LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, PairFlip, Pixels, Preparation,
 };
+use datasets::{ColumnMap, ReadOptions};
 use engine::Noise;
 use engine::ops::Grid;
 use models::denoiser::{Condition, LatentShape};
@@ -125,7 +125,7 @@ fn read(
     if values.is_typed(&at::data::flip_sides) && !values.data.flip() {
         return Err(Failure::usage("`data.flip_sides` goes with `data.flip`"));
     }
-    let reading = reading(part, values);
+    let reading = reading(part, values)?;
     let seed = values.run.seed();
     let settings = ImageSettings {
         kind: kind(values),
@@ -163,13 +163,14 @@ fn sides(values: &Values) -> PairFlip {
 }
 
 /// The read options of an image file.
-pub(crate) fn reading(part: Part, values: &Values) -> ReadOptions {
-    ReadOptions {
+pub(crate) fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failure> {
+    Ok(ReadOptions {
         format: None,
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad_image()),
-    }
+        columns: ColumnMap::parse(values.data.map())?,
+    })
 }
 
 /// The first distinct captions.

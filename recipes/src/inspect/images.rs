@@ -73,7 +73,7 @@ pub(super) fn inspect_pictures(data: &str, model: Option<&str>, values: &Values)
         return Err(Failure::usage("`data.image_size` takes at least 1"));
     }
     let path = Path::new(data);
-    let reading = reading(Part::Train, values);
+    let reading = reading(Part::Train, values)?;
     let kind = picture_kind(path)?.unwrap_or(ImageKind::Pairs);
     let settings = ImageSettings { kind, size, preparation: preparation(values), flip: None };
     let pictures = datasets::images::open(path, reading, settings)?;

@@ -46,8 +46,7 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
     } else if is_text || !path.is_file() {
         from_lines(path)?
     } else {
-        let known =
-            "records (JSON lines, a JSON array, either with gzip, Parquet, a folder of them) or lines of text (.txt)";
+        let known = "records (JSON lines, a JSON array, .csv, each also with gzip or zstd, Parquet, a folder of them) or lines of text (.txt)";
         return Err(Failure::failed(format!("{source}: neither its name nor its first bytes are those of {known}")));
     };
     if prompts.is_empty() {
@@ -67,9 +66,10 @@ fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result
     let ask = if makes_pictures { datasets::formats::caption } else { datasets::formats::prompt };
     let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
     let mut prompts = Vec::new();
+    let columns = datasets::ColumnMap::parse(values.data.map())?;
     for file in shards.files {
         for row in datasets::reading::rows(&file)? {
-            let (origin, record) = row?;
+            let (origin, record) = columns.renamed(row?, prompts.is_empty())?;
             let asked = ask(&origin, &record)?;
             asked.not_read.into_iter().for_each(|name| *not_read.entry(name).or_default() += 1);
             prompts.push(asked.prompt);

@@ -6,7 +6,7 @@ use super::section;
 section! {
     /// The data set.
     data: Data {
-        /// A .jsonl, .jsonl.gz, .json or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
+        /// A .jsonl, .json, .csv (each also .gz, .zst) or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
         data: Option<String> = None, "data";
         /// Held-out examples; without it a share of the prompts is held out
         eval_data: Option<String> = None, "eval-data";
@@ -14,6 +14,8 @@ section! {
         eval_share: f64 = 0.05, "eval-share";
         /// How the records are laid out
         format: FormatName = FormatName::Auto, "format";
+        /// Columns of the file to read under another name: question=prompt,answer=chosen
+        map: Vec<String> = Vec::new(), "map";
         /// Reads only this many records; of eval-data all
         limit: Option<usize> = None, "limit";
         /// The part to read where files or records name parts: train, validation, test, any name, or all; auto: train,

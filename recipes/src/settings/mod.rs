@@ -171,9 +171,14 @@ impl Field {
         (self.get)(settings)
     }
 
-    /// Its default as a config file would have it; nothing where it has none.
+    /// Its default as a flag would have it; nothing where it has none.
     pub fn default_text(&self) -> Option<String> {
-        Some(match self.value(&Settings::default())? {
+        self.text(&Settings::default())
+    }
+
+    /// Its value as a flag would have it; nothing where it has none, or a list.
+    pub fn text(&self, settings: &Settings) -> Option<String> {
+        Some(match self.value(settings)? {
             Value::String(text) => text,
             Value::Float(number) => format!("{number:?}").trim_end_matches(".0").to_owned(),
             Value::Array(_) => return None,

@@ -13,5 +13,7 @@ section! {
         device: String = "cpu".to_owned(), "device";
         /// Where results go: a folder for train (a new one) and reproduce, a file for others
         out: Option<String> = None, "out";
+        /// CPU threads; else one for each core; results do not depend on it
+        threads: Option<usize> = None, "threads";
     }
 }

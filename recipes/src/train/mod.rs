@@ -41,13 +41,7 @@ pub fn train_judged(
     if let Some(path) = resume {
         load_resumed(&mut call.values, path)?;
     }
-    let mdp = call.values.run.mdp();
-    match mdp {
-        Modality::Diffusion => image_presets::presets(&mut call.values)?,
-        Modality::Hybrid => hybrid::presets(&mut call.values)?,
-        Modality::Token => token::presets(&mut call.values)?,
-    }
-    decide_length(&mut call.values);
+    preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
     if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume);
@@ -56,6 +50,20 @@ pub fn train_judged(
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
     one(call, resume.map(Path::to_owned), prompts)
+}
+
+/// Sets the defaults of a run: those of its problem, its loss and its preset.
+///
+/// # Errors
+/// Settings contradict each other.
+pub(crate) fn preset(values: &mut Values) -> Result<(), Failure> {
+    match values.run.mdp() {
+        Modality::Diffusion => image_presets::presets(values)?,
+        Modality::Hybrid => hybrid::presets(values)?,
+        Modality::Token => token::presets(values)?,
+    }
+    decide_length(values);
+    Ok(())
 }
 
 /// Makes `train.max_steps` alone determine the length of a run: default epochs do not end it earlier.

@@ -6,7 +6,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engine::ops::{
+use hybrid_dpo::engine::ops::{
     self, Block, Convolution, Forest, Grid, Heads, NormActivation, Padding, Pairing, QkvLayout, Rope, RopeScaling,
     VocabularyQuery, WeightLayout, composed,
 };

@@ -12,12 +12,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Device;
-use engine::Noise;
-use mdp::chance;
-use mdp::token::{TokenMdp, TokenState};
-use models::causal::{CausalConfig, CausalLm, GenerationConfig};
-use models::formats::load;
-use policies::Policy as _;
+use hybrid_dpo::engine::Noise;
+use hybrid_dpo::mdp::chance;
+use hybrid_dpo::mdp::token::{TokenMdp, TokenState};
+use hybrid_dpo::models::causal::{CausalConfig, CausalLm, GenerationConfig};
+use hybrid_dpo::models::formats::load;
+use hybrid_dpo::policies::Policy as _;
 
 /// As in the program.
 #[global_allocator]

@@ -1,0 +1,151 @@
+//! Flags of other programs, and what they are called here.
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Flags of TRL's, transformers', peft's and diffusers' scripts, and the same thing here.
+const NAMES: &[(&str, &str)] = &[
+    ("model-name-or-path", "--model"),
+    ("pretrained-model-name-or-path", "--model"),
+    ("unet-init", "--model"),
+    ("ref-model", "--reference"),
+    ("ref-model-name-or-path", "--reference"),
+    ("dataset-name", "--data"),
+    ("dataset", "--data"),
+    ("train-file", "--data"),
+    ("train-data-dir", "--data"),
+    ("validation-file", "--eval-data"),
+    ("eval-dataset", "--eval-data"),
+    ("dataset-train-split", "--split"),
+    ("dataset-split-name", "--split"),
+    ("dataset-test-split", "--split: held-out data has the part `validation` or else `test`"),
+    ("max-train-samples", "--limit"),
+    ("max-seq-length", "--max-length"),
+    ("max-seq-len", "--max-length"),
+    ("cutoff-len", "--max-length"),
+    ("truncation-mode", "--truncation"),
+    ("loss-type", "--objective"),
+    ("simpo-gamma", "--gamma"),
+    ("gamma-beta-ratio", "--gamma"),
+    ("rpo-alpha", "--sft-weight"),
+    ("cpo-alpha", "--sft-weight"),
+    ("beta-dpo", "--beta"),
+    ("beta-dpo-loss", "--beta"),
+    ("pref-beta", "--beta"),
+    ("label-smoothing-factor", "--label-smoothing"),
+    ("learning-rate", "--lr"),
+    ("optim", "--optimizer"),
+    ("lr-scheduler-type", "--schedule"),
+    ("lr-scheduler", "--schedule"),
+    ("lr-warmup-steps", "--warmup-steps"),
+    ("warmup-ratio", "--warmup-steps: a count of steps, not a share"),
+    ("num-train-epochs", "--epochs"),
+    ("num-epochs", "--epochs"),
+    ("max-train-steps", "--max-steps"),
+    (
+        "per-device-train-batch-size",
+        "--micro-batch-size: pairs computed at once; --batch-size: pairs per optimiser step",
+    ),
+    ("train-batch-size", "--micro-batch-size: pairs computed at once; --batch-size: pairs per optimiser step"),
+    ("per-device-eval-batch-size", "--micro-batch-size, which evaluations use too"),
+    (
+        "gradient-accumulation-steps",
+        "--batch-size: pairs per optimiser step, of which --micro-batch-size are computed at once",
+    ),
+    ("gradient-checkpointing", "--activation-checkpointing"),
+    ("use-peft", "--lora-rank: a rank is enough, and --model base+adapter goes on with an adapter"),
+    ("lora-r", "--lora-rank"),
+    ("rank", "--lora-rank"),
+    ("lora-target-modules", "--lora-targets"),
+    ("use-rslora", "--rslora"),
+    ("use-ema", "--ema: the decay"),
+    ("precompute-ref-log-probs", "--reference-cache: a file"),
+    ("torch-dtype", "--save-dtype: the type that is written; training computes in f32"),
+    ("dtype", "--save-dtype: the type that is written; training computes in f32"),
+    ("bf16", "--save-dtype bf16: the type that is written; training computes in f32"),
+    ("fp16", "--save-dtype f16: the type that is written; training computes in f32"),
+    ("mixed-precision", "--save-dtype: the type that is written; training computes in f32"),
+    ("output-dir", "--out"),
+    ("run-name", "--out"),
+    ("logging-dir", "--out: the run's folder has tensorboard/ in it"),
+    ("report-to", "--out: the run's folder has metrics.jsonl and tensorboard/ in it, always"),
+    ("logging-steps", "--out: every step is logged, in metrics.jsonl and tensorboard/ of the run's folder"),
+    ("eval-steps", "--eval-every"),
+    ("eval-strategy", "--eval-every: steps between evaluations"),
+    ("validation-steps", "--eval-every"),
+    ("save-steps", "--save-every"),
+    ("save-strategy", "--save-every: steps between checkpoints"),
+    ("checkpointing-steps", "--save-every"),
+    ("save-total-limit", "--keep-checkpoints"),
+    ("checkpoints-total-limit", "--keep-checkpoints"),
+    ("resume-from-checkpoint", "--resume: the run's folder"),
+    ("resolution", "--image-size"),
+    ("random-flip", "--flip"),
+    ("snr-gamma", "--omega min-snr with --min-snr-gamma"),
+    ("prediction-type", "--prediction"),
+    ("proportion-empty-prompts", "--empty-share"),
+    ("num-inference-steps", "--sample-steps"),
+    ("guidance-scale", "--guidance"),
+    ("num-return-sequences", "--n"),
+    ("num-images-per-prompt", "--n"),
+    ("num-beams", "--width, of `search`"),
+    ("num-beam-groups", "--groups, of `search`"),
+    ("do-sample", "--temperature: 0 takes the likeliest token"),
+];
+
+/// Adds the name that a flag of another program has here to clap's error about it.
+pub(crate) fn add(error: &mut clap::Error, flags: &[String]) {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return;
+    }
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return };
+    let name = given.trim_start_matches('-').split('=').next().unwrap_or_default().replace('_', "-");
+    let here = match NAMES.iter().find(|(theirs, _)| *theirs == name) {
+        Some((_, here)) => (*here).to_owned(),
+        None if flags.contains(&name) => format!("--{name}"),
+        None => return,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![format!("here it is {here}").into()]));
+    error.remove(ContextKind::SuggestedArg);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> Vec<String> {
+        recipes::keys::all().map(|key| key.field.name.to_owned()).chain(["resume".to_owned()]).collect()
+    }
+
+    #[test]
+    fn hints_name_flags_that_there_are_for_names_that_there_are_not() {
+        let known = flags();
+        for (theirs, here) in NAMES {
+            assert!(!known.iter().any(|flag| flag == theirs), "{theirs} is a flag");
+            let named = here
+                .split("--")
+                .skip(1)
+                .map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default());
+            for flag in named {
+                assert!(known.iter().any(|known| known == flag), "{theirs}: {here}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_flags_of_trl_are_understood() {
+        let error = |line: &str| {
+            let words = ["hybrid-dpo", "train"].into_iter().chain(line.split_whitespace());
+            let mut error = crate::command().try_get_matches_from(words).unwrap_err();
+            add(&mut error, &flags());
+            error.to_string()
+        };
+        for (line, says) in [
+            ("--num-train-epochs 3", "tip: here it is --epochs\n"),
+            ("--num_train_epochs=3", "tip: here it is --epochs\n"),
+            ("--batch_size 3", "tip: here it is --batch-size\n"),
+            ("--betta 3", "tip: a similar argument exists: '--beta'"),
+        ] {
+            let text = error(line);
+            assert!(text.contains(says), "{line}: {text}");
+        }
+    }
+}
