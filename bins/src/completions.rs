@@ -86,7 +86,7 @@ impl ValueCompleter for Candidates {
         match self.0.kind {
             Kind::Choice(choices) => words(choices),
             Kind::Switch => words(&["true", "false"]),
-            Kind::Count | Kind::Number | Kind::List => Vec::new(),
+            Kind::Count | Kind::Number | Kind::List | Kind::Texts => Vec::new(),
             Kind::Text if *self.0 == at::run::device => words(&["cpu", "cuda:0"]),
             Kind::Text => {
                 let mut found = words(&recipes::embedded_names(self.0));

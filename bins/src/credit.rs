@@ -135,7 +135,7 @@ fn coloured(answer: &CreditedAnswer, scale: Scale) -> String {
 }
 
 /// Text that can't move the cursor or change colours.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(one).collect()
 }

@@ -6,7 +6,9 @@ use recipes::settings::{Values, reads};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use recipes::Failure;
-use recipes::keys::{CREDIT, INSPECT, JUDGE, LABEL, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle};
+use recipes::keys::{
+    CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle,
+};
 
 /// A folder with the files that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -136,6 +138,16 @@ const LINES: &[&str] = &[
     "score --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors --out @scores",
     "score --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
      builtin:chimera-generator --data @both --omega min-snr --out @scores",
+    "eval --model builtin:tldr --data builtin:tldr --limit 2",
+    "eval --model builtin:tldr --reference builtin:tldr --data @pairs.jsonl --out @measured",
+    "eval --model builtin:tldr --data @texts --out @measured",
+    "eval --mdp diffusion --model builtin:shapes --reference builtin:shapes --data builtin:shapes --limit 2 --out @measured",
+    "eval --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr",
+    "eval --mdp diffusion --model builtin:shapes --data @shapes --out @measured",
+    "eval --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors",
+    "eval --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
+     builtin:chimera-generator --data @both --omega min-snr --out @measured",
+    "eval --mdp hybrid --model @run25 --data @both --out @measured",
     "sample --model builtin:tldr --limit-prompts 2 --out @said",
     "sample --model builtin:tldr --reference builtin:tldr --limit-prompts 2 --pairs @new1",
     "sample --mdp diffusion --limit-prompts 2 --sample-steps 2 --eta 1 --save-trajectories @t --out @made.jsonl",
@@ -174,6 +186,7 @@ const LINES: &[&str] = &[
     "inspect builtin:shapes",
     "inspect --data builtin:tldr --limit 2",
     "inspect @pairs.jsonl",
+    "inspect @pairs.jsonl --model builtin:tldr --show 1",
     "inspect builtin:tldr --data @texts",
     "inspect @pictures.jsonl",
     "inspect %companions/ddpm --data @pictures.jsonl",
@@ -191,6 +204,8 @@ const LINES: &[&str] = &[
     "credit --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --refiner-reference \
      builtin:chimera-refiner --generator-reference builtin:chimera-generator --data @both --omega min-snr --draws-per-pair 2",
     "credit --model builtin:tldr --reference builtin:tldr --data @wrong.jsonl --reward-model %rewards/llama --html @page",
+    "export --model builtin:tldr --out @plain --save-dtype f16",
+    "merge --model @run1 --out @merged",
     "report @run0 --out @report.html --svg @plots",
 ];
 
@@ -224,7 +239,7 @@ fn what_the_table_says_is_read_is_read() {
     assert!(unread.is_empty(), "said to be read, and nothing reads it:\n{}", unread.join("\n"));
     // A setting that no line reads in one of its verbs is untested.
     for key in all() {
-        for verb in [TRAIN, SCORE, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL, CREDIT, REPORT]
+        for verb in [TRAIN, SCORE, EVAL, SAMPLE, SEARCH, INSPECT, JUDGE, LABEL, CREDIT, REPORT, EXPORT, MERGE]
             .into_iter()
             .filter(|verb| key.verbs & verb != 0)
         {

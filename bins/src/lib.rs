@@ -5,9 +5,13 @@
 mod completions;
 mod console;
 mod credit;
+mod eval;
+mod export;
 mod help;
 mod hints;
+mod inspect;
 mod label;
+mod piped;
 mod progress;
 mod report;
 mod reproduce;
@@ -23,7 +27,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use recipes::keys::{self, CREDIT, INSPECT, JUDGE, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs};
+use recipes::keys::{
+    self, CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs,
+};
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure, TrainingStatus};
 
@@ -78,13 +84,12 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
         Some(("train", sub)) => train(&asked(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
         Some(("score", sub)) => score(&asked(sub, SCORE)?),
+        Some(("eval", sub)) => eval::eval(&asked(sub, EVAL)?, sub),
+        Some(("export", sub)) => export::export(&asked(sub, EXPORT)?),
+        Some(("merge", sub)) => export::merge(&asked(sub, MERGE)?),
         Some(("sample", sub)) => sample(&asked(sub, SAMPLE)?),
         Some(("search", sub)) => search(&asked(sub, SEARCH)?),
-        Some(("inspect", sub)) => {
-            let about = recipes::inspect(asked(sub, INSPECT)?.call(), sub.get_one::<PathBuf>("path").cloned())?;
-            console::result(&console::with_flags(&about.to_string()));
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(("inspect", sub)) => inspect::inspect(&asked(sub, INSPECT)?, sub.get_one::<PathBuf>("path").cloned()),
         Some(("judge", sub)) => {
             let call = asked(sub, JUDGE)?;
             let counts = recipes::judge(call.call())?;
@@ -116,7 +121,9 @@ fn train(asked: &Invocation, resume: Option<&PathBuf>) -> Result<ExitCode, Failu
 }
 
 fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
-    print(asked, &recipes::score(asked.call())?);
+    let lines = recipes::score(asked.call())?;
+    print(asked, &lines);
+    asked.console.info(&recipes::summarise(&lines, asked.values.run.seed()).to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -124,13 +131,13 @@ fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
     if asked.values.run.mdp() != Modality::Token || asked.values.sample.search().is_some() {
         stop::listen("stopping after this step")?;
     }
-    print(asked, &recipes::sample(asked.call())?);
+    print(asked, &piped::prompts(asked, recipes::sample)?);
     Ok(ExitCode::SUCCESS)
 }
 
 fn search(asked: &Invocation) -> Result<ExitCode, Failure> {
     stop::listen("stopping after this step")?;
-    print(asked, &recipes::search(asked.call())?);
+    print(asked, &piped::prompts(asked, recipes::search)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,9 +174,7 @@ fn merge(values: &mut Values, matches: &ArgMatches, verb: Verbs) -> Result<(), F
         values.merge_set(set)?;
     }
     for key in keys::all().filter(|key| key.verbs & verb != 0) {
-        if let Some(text) = matches.get_one::<String>(key.field.name) {
-            values.merge_flag(key.field, text)?;
-        }
+        values.merge_flags(key.field, matches.get_many::<String>(key.field.name).into_iter().flatten())?;
     }
     Ok(())
 }
@@ -195,7 +200,7 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
     flag.is_some_and(|flag| {
-        [QUIET, reproduce::QUICK].contains(&flag)
+        [QUIET, reproduce::QUICK, eval::JSON].contains(&flag)
             || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
     })
 }
@@ -240,15 +245,18 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
             ),
         )
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
+        .subcommand(eval::command(verb("eval", EVAL, eval::ABOUT, eval::HELP)))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
         .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", SEARCH_HELP))
+        .subcommand(verb("merge", MERGE, export::ABOUT_MERGE, export::HELP_MERGE))
+        .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP))
         .subcommand(
-            verb("inspect", INSPECT, "Says what a model, a data set or a run is", INSPECT_HELP).arg(
+            verb("inspect", INSPECT, "Says what a model, a data set or a run is", inspect::HELP).arg(
                 Arg::new("path")
                     .value_name("FILE|DIR")
                     .value_parser(clap::value_parser!(PathBuf))
                     .value_hint(ValueHint::AnyPath)
-                    .help("What to look at; with a model here, --data is read with its tokenizer"),
+                    .help("What to look at; data is read with the tokenizer of --model, or as --data with that of a model here"),
             ),
         )
         .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
@@ -318,6 +326,7 @@ fn flag(key: &'static keys::Key) -> Arg {
         Kind::Number => arg.value_name("X"),
         Kind::Text => arg.value_name(what(name)),
         Kind::List => arg.value_name("A,B"),
+        Kind::Texts => arg.value_name("TEXT").action(ArgAction::Append),
         Kind::Switch => as_switch(arg),
         Kind::Choice(_) => arg.value_name("WORD"),
     }
@@ -335,7 +344,7 @@ fn what(name: &str) -> &'static str {
         | "verifier"
         | "guide"
         | "guide-reference" => "MODEL",
-        "request-template" => "TEXT",
+        "request-template" | "system" => "TEXT",
         "data" | "eval-data" => "DATA",
         "device" => "DEVICE",
         "pairs" | "reward-model" | "svg" => "DIR",
@@ -370,9 +379,6 @@ const SEARCH_HELP: &str = "Examples:
   hybrid-dpo search --model runs/first --prompts prompts.txt --method best-of --width 16 --score implicit
   hybrid-dpo search --mdp diffusion --method smc --score implicit --model runs/second --out pictures.jsonl
   hybrid-dpo search --mdp hybrid --method refinements --prompts builtin:chimera --out pictures.jsonl";
-const INSPECT_HELP: &str = "Examples:
-  hybrid-dpo inspect ./SmolLM2-135M
-  hybrid-dpo inspect ./SmolLM2-135M --data pairs.jsonl";
 const JUDGE_HELP: &str = "Example, from pairs to a run:
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
   hybrid-dpo judge --pairs pairs

@@ -44,15 +44,20 @@ fn done(trained: &Trained) -> String {
 /// The suggested next command.
 fn command(suggestion: &Suggestion, run: &str) -> String {
     match suggestion {
-        Suggestion::Sample { mdp: Modality::Token, prompts } => {
-            format!("sample --model {run} --prompts {prompts} --n 2")
+        Suggestion::Sample { mdp, prompts } => {
+            let (kind, n, out) = match mdp {
+                Modality::Token => ("", " --n 2", ""),
+                Modality::Diffusion => (" --mdp diffusion", " --n 2", " --out pictures.jsonl"),
+                Modality::Hybrid => (" --mdp hybrid", "", " --out pictures.jsonl"),
+            };
+            let (asked, limit) = match prompts {
+                None => ("--prompt 'TEXT'".to_owned(), ""),
+                Some(prompts) if prompts.starts_with("builtin:") => (format!("--prompts {prompts}"), ""),
+                Some(prompts) => (format!("--prompts {prompts}"), " --limit-prompts 4"),
+            };
+            format!("sample{kind} --model {run} {asked}{n}{limit}{out}")
         }
-        Suggestion::Sample { mdp: Modality::Diffusion, prompts } => {
-            format!("sample --mdp diffusion --model {run} --prompts {prompts} --n 2 --out pictures.jsonl")
-        }
-        Suggestion::Sample { mdp: Modality::Hybrid, prompts } => {
-            format!("sample --mdp hybrid --model {run} --prompts {prompts} --out pictures.jsonl")
-        }
+        Suggestion::Chat => format!("sample --model {run} --chat --prompt 'Who are you?'"),
         Suggestion::Score { reference, data: (path, value) } => {
             let flag = fields().find(|field| field.path == *path).map_or("data", |field| field.name);
             format!("score --mdp diffusion --model {run} --reference {reference} --{flag} {value}")

@@ -48,10 +48,14 @@ pub struct Audit {
     pub tied_pairs: u64,
     /// Answers that contain a user turn.
     pub user_turns: u64,
+    /// Records of plain texts for a model with a chat template.
+    pub plain_for_chat: u64,
     /// Plain answers that repeat the whole prompt.
     pub repeated_prompts: u64,
     /// Non-empty columns and message fields that are not read, and the number of records with each.
     pub not_read: BTreeMap<String, u64>,
+    /// The format of the file, and the columns of its first record; `None` for records that were made here.
+    pub layout: Option<String>,
     /// The split that is read and the splits available, if one was selected.
     pub part: Option<String>,
     /// Prompt lengths before truncation.
@@ -129,6 +133,10 @@ impl Audit {
             (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
             (self.tied_pairs, "pairs whose scores in the file are equal"),
             (self.user_turns, "answers in which a user speaks again: those words are scored with the rest"),
+            (
+                self.plain_for_chat,
+                "records of plain text: the model has a chat template, which is for records of messages alone",
+            ),
             (self.repeated_prompts, "answers that begin with their whole prompt, which then stands there twice"),
         ];
         all.into_iter().filter(|&(count, _)| count > 0).collect()
@@ -139,6 +147,7 @@ impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         writeln!(f, "{} examples: {}", self.examples, kinds.join(", "))?;
+        self.layout.iter().try_for_each(|layout| writeln!(f, "{layout}"))?;
         writeln!(
             f,
             "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",

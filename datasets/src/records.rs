@@ -33,6 +33,8 @@ pub struct Records {
     rows: Option<Rows>,
     /// The row that the format was detected from.
     first: Option<Row>,
+    /// Its columns.
+    columns: Vec<String>,
     /// Remaining records of the last row.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
@@ -67,6 +69,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         shards: files.into(),
         rows: None,
         first: None,
+        columns: Vec::new(),
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         not_read: BTreeMap::new(),
@@ -82,6 +85,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         Some(format) => format,
         None => Format::detect(&first.0, &first.1)?,
     };
+    records.columns = first.1.as_object().map(|row| row.keys().cloned().collect()).unwrap_or_default();
     records.first = Some(first);
     Ok(records)
 }
@@ -90,6 +94,11 @@ impl Records {
     /// The format of the records.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// The columns of the first record.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// Malformed records skipped so far.

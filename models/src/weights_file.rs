@@ -43,6 +43,16 @@ impl WeightsFile {
         Ok(Tensor::from_vec(values, self.0.entry(name)?.shape.as_slice(), device)?)
     }
 
+    /// Reads the numbers of a floating-point tensor, whatever they are.
+    pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        Ok(self.0.floats(name)?)
+    }
+
+    /// Reads the bytes of a tensor as they are stored.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        Ok(self.0.bytes(name)?)
+    }
+
     /// Reads one tensor in its stored type.
     ///
     /// # Errors

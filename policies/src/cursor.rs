@@ -127,10 +127,33 @@ impl<M: Mdp> std::fmt::Debug for Taking<'_, '_, M> {
 /// error of the policy or of `watch`.
 pub fn act<'c, M: Mdp>(
     mdp: &M,
+    cursor: Box<dyn Cursor<M> + 'c>,
+    longest: &[usize],
+    rngs: &mut [Rng],
+    watch: &mut dyn FnMut(Taking<'_, 'c, M>) -> Result<(), PolicyError>,
+) -> Result<Vec<EpisodeOf<M>>, PolicyError> {
+    act_until(mdp, cursor, longest, rngs, watch, &mut |_| false)
+}
+
+fn not_allowed() -> PolicyError {
+    PolicyError::Argument {
+        what: "an action that a policy drew".to_owned(),
+        expected: "one that the problem allows".to_owned(),
+        got: "one that it does not".to_owned(),
+    }
+}
+
+/// As [`act`]; an episode also ends where `ends` says so of its actions.
+///
+/// # Errors
+/// As [`act`].
+pub fn act_until<'c, M: Mdp>(
+    mdp: &M,
     mut cursor: Box<dyn Cursor<M> + 'c>,
     longest: &[usize],
     rngs: &mut [Rng],
     watch: &mut dyn FnMut(Taking<'_, 'c, M>) -> Result<(), PolicyError>,
+    ends: &mut dyn FnMut(&[M::Action]) -> bool,
 ) -> Result<Vec<EpisodeOf<M>>, PolicyError> {
     let starts = cursor.states().to_vec();
     one_each("generators", starts.len(), rngs.len())?;
@@ -149,11 +172,7 @@ pub fn act<'c, M: Mdp>(
         let drawn = cursor.draw(&mut own.collect::<Vec<_>>())?;
         let states = cursor.states();
         if drawn.iter().zip(states).any(|(action, state)| !mdp.allows(state, action)) {
-            return Err(PolicyError::Argument {
-                what: "an action that a policy drew".to_owned(),
-                expected: "one that the problem allows".to_owned(),
-                got: "one that it does not".to_owned(),
-            });
+            return Err(not_allowed());
         }
         watch(Taking { step, cursor: cursor.as_mut(), episodes: &live, actions: &drawn })?;
         cursor.advance(&drawn)?;
@@ -161,8 +180,12 @@ pub fn act<'c, M: Mdp>(
             actions[episode].push(action);
         }
         let states = cursor.states();
-        let stays: Vec<usize> =
-            (0..live.len()).filter(|&row| goes_on(&states[row], live[row], actions[live[row]].len())).collect();
+        let stays: Vec<usize> = (0..live.len())
+            .filter(|&row| {
+                let taken = &actions[live[row]];
+                goes_on(&states[row], live[row], taken.len()) && !ends(taken)
+            })
+            .collect();
         if stays.len() < live.len() {
             cursor.select(&stays);
             live = stays.iter().map(|&row| live[row]).collect();

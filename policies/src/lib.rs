@@ -35,7 +35,7 @@ mod pair;
 mod policy;
 mod proposal;
 pub mod tabular;
-pub use cursor::{Cursor, Taking, act, one_each};
+pub use cursor::{Cursor, Taking, act, act_until, one_each};
 pub use error::{BoxError, PolicyError};
 pub use pair::{Pair, PairTape, TrainedHalf, act_in_turn};
 pub use policy::{Learner, Persist, Policy, Replay, VisitGradient};

@@ -37,6 +37,16 @@ impl Failure {
         matches!(self, Self::Usage(_))
     }
 
+    /// The same failure with another name for something in it, such as a temporary file.
+    #[must_use]
+    pub fn naming(self, name: &str, called: &str) -> Self {
+        match self {
+            Self::Failed(message) => Self::Failed(message.replace(name, called)),
+            Self::Usage(message) => Self::Usage(message.replace(name, called)),
+            Self::Interrupted => Self::Interrupted,
+        }
+    }
+
     /// The same failure with a prefix that names its place.
     #[must_use]
     pub fn within(self, place: &str) -> Self {

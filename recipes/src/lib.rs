@@ -1,7 +1,8 @@
 //! Training, scoring, sampling and judging, as functions of settings.
 //!
-//! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`sample`](sample()),
-//! [`search`](search()), [`judge`](judge()), [`credit`](credit()), [`report`](report()) and [`inspect`](inspect()) take one and return what came of it. Nothing here
+//! A [`Call`] is settings and a [`Reporter`]; [`train`](train()), [`score`](score()), [`eval`](eval()), [`sample`](sample()),
+//! [`search`](search()), [`judge`](judge()), [`credit`](credit()), [`report`](report()), [`export`](export()), [`merge`](merge()) and
+//! [`inspect`](inspect()) take one and return what came of it. Nothing here
 //! prints, listens for signals or knows of a command line: errors and notes call a setting by its place in
 //! [`settings::Settings`].
 //!
@@ -148,12 +149,15 @@
 //! ```
 
 mod adapters;
+mod card;
 mod credit;
 mod denoiser;
 mod draws;
 mod dropout;
 mod embedded;
 mod estimate;
+mod eval;
+mod export;
 mod failure;
 mod gallery;
 mod holdout;
@@ -165,6 +169,7 @@ mod judged_pairs;
 pub mod keys;
 mod model;
 mod objective;
+mod origin;
 mod pictures;
 mod report;
 mod reporter;
@@ -190,8 +195,10 @@ pub use self::credit::{
 pub use self::embedded::JudgedPolicy;
 pub use self::embedded::names_for as embedded_names;
 pub use self::estimate::Estimate;
+pub use self::eval::{Evaluation, Measurement, eval, summarise};
+pub use self::export::{ExportedModel, ExportedPart, export, merge};
 pub use self::failure::Failure;
-pub use self::inspect::{DataAudit, Description, inspect};
+pub use self::inspect::{DataAudit, Description, ShownAnswer, ShownRecord, inspect};
 pub use self::judge::{JudgeCounts, judge};
 pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};

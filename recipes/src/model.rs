@@ -13,11 +13,32 @@ use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters};
 
-/// Loads the model that `model.model` or `model.reference` names.
+/// Loads the model that `model.model` or `model.reference` names, with the chat template of the settings.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
+    let mut files = load_as_it_is(name, values)?;
+    if let Some(path) = values.data.chat_template() {
+        set_template(&mut files, Path::new(path))?;
+    }
+    Ok(files)
+}
+
+/// Replaces a model's chat templates by the one in a file; what is written of the model has it too.
+fn set_template(files: &mut ModelFiles, path: &Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+    let name = files.path.display().to_string();
+    let Some(tokenizer) = &mut files.tokenizer else {
+        return Err(Failure::failed(format!("{name}: there is no tokenizer that `data.chat_template` could go with")));
+    };
+    tokenizer.chat_templates = std::collections::BTreeMap::from([("default".to_owned(), text.clone())]);
+    template(tokenizer, false).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    files.extras.insert("chat_template.jinja", text.into_bytes());
+    Ok(())
+}
+
+fn load_as_it_is(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some((base, adapter)) = embedded_base(name)? {
-        let files = load(&base, values)?;
+        let files = load_as_it_is(&base, values)?;
         return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
     }
     if is_embedded(name) {
@@ -117,7 +138,7 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
         extras.insert(*name, bytes.to_vec());
     }
     let tokenizer = ModelTokenizer::from_extras(&path, &extras, Some(&config))?;
-    Ok(ModelFiles { path, config, tensors, tokenizer, extras })
+    Ok(ModelFiles { path, config, tensors, tokenizer, extras, stored: DType::F32 })
 }
 
 /// The model to train. A base with an adapter continues training that adapter if adapters are configured.
@@ -141,7 +162,8 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
         }
         (requested, _) => (files, requested, None),
     };
-    let exporter = HuggingFaceExport { save: save_options(values), ..files.exporter() };
+    let usual = if lora.is_some() { DType::F32 } else { files.stored };
+    let exporter = HuggingFaceExport { save: save_options(values, usual), ..files.exporter() };
     let model = files.trainable(training(values, lora)?)?.with_exporter(exporter);
     Ok(match trained {
         Some(trained) => model.with_adapters(&trained)?,
@@ -187,14 +209,40 @@ pub(crate) fn training(values: &Values, lora: Option<LoraConfig>) -> Result<Lear
     Ok(LearnerOptions { optimizer: optimizer(values)?, lora, seed: values.run.seed(), recompute, ema })
 }
 
-/// The export options of weights.
-pub(crate) fn save_options(values: &Values) -> SaveOptions {
+/// The export options of weights; `usual` is their type unless the settings name one.
+pub(crate) fn save_options(values: &Values, usual: DType) -> SaveOptions {
     let dtype = match values.model.save_dtype() {
+        SaveDtype::Auto => usual,
         SaveDtype::F16 => DType::F16,
         SaveDtype::Bf16 => DType::BF16,
         SaveDtype::F32 => DType::F32,
     };
     SaveOptions { dtype, ..SaveOptions::default() }
+}
+
+/// The word of a type of weights.
+pub(crate) fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => SaveDtype::F16.word(),
+        DType::BF16 => SaveDtype::Bf16.word(),
+        _ => SaveDtype::F32.word(),
+    }
+}
+
+/// Reports that a run's weights lose digits when they are written, because its base is stored in 16 bits.
+pub(crate) fn say_rounded(files: &ModelFiles, values: &Values, reporter: &dyn Reporter) {
+    let is_rounded = values.model.save_dtype() == SaveDtype::Auto && files.stored != DType::F32;
+    if is_rounded && values.model.lora_rank().is_none() {
+        let (path, dtype) = (files.path.display(), dtype_name(files.stored));
+        reporter.info(&format!(
+            "model/ is written in {dtype}, the type of {path}; training is in f32, and `model.save_dtype` f32 keeps all of it"
+        ));
+    }
+}
+
+/// The base that an adapter was merged into, if the loaded model has one.
+pub(crate) fn merged_base(files: &ModelFiles) -> Option<String> {
+    parts(&files.path).map(|(base, _)| base)
 }
 
 /// The optimiser of the settings.

@@ -2,6 +2,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use datasets::Message;
 use serde::Serialize;
 
 /// A result of [`sample`](crate::sample()) or [`search`](crate::search()). It is displayed as a line of JSON.
@@ -36,8 +37,11 @@ pub struct SampledAnswer {
     pub response: String,
     /// The tokens of the answer, with its end.
     pub tokens: Vec<u32>,
-    /// Whether the answer ends by itself.
+    /// Whether the answer ends by itself, or where `sample.stop` ends it.
     pub finished: bool,
+    /// Of a chat: its messages, with the answer as the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<Message>>,
 }
 
 /// A picture in a file.
@@ -138,8 +142,8 @@ mod tests {
             evaluations: 7,
             weight: Some(0.25),
         };
-        let answer =
-            SampledAnswer { prompt: "a".to_owned(), response: "b".to_owned(), tokens: vec![3, 4], finished: true };
+        let (prompt, response) = ("a".to_owned(), "b".to_owned());
+        let answer = SampledAnswer { prompt, response, tokens: vec![3, 4], finished: true, messages: None };
         let found = Sampled { result: SampledResult::Answer(answer.clone()), search: Some(numbers) };
         let text = r#"{"prompt":"a","response":"b","tokens":[3,4],"finished":true"#;
         let of_search = r#""rank":1,"score":-0.5,"log_prob":null,"length":2,"evaluations":7"#;

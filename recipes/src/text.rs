@@ -23,18 +23,26 @@ pub(crate) fn generation(values: &Values, tokenizer: &ModelTokenizer, max_new: u
         temperature: values.sample.temperature(),
         top_k: values.sample.top_k(),
         top_p: values.sample.top_p(),
+        min_p: values.sample.min_p(),
+        repetition_penalty: values.sample.repetition_penalty(),
         max_new,
         eos: tokenizer.eos.clone(),
         vocabulary: Some(tokenizer.n_tokens()),
     }
 }
 
-/// A part of embedded data.
+/// A part of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Train,
+    /// What is held out of training; of embedded data the validation split.
     HeldOut,
+    /// What a finished model is measured on; of embedded data the test split.
+    Measured,
 }
+
+/// Embedded examples that a model is measured on, unless `data.limit` says otherwise.
+pub(crate) const MEASURED: usize = 512;
 
 /// The tokenisation of a model under the settings.
 pub(crate) fn tokenise(files: &ModelFiles, values: &Values) -> Result<Tokenise, Failure> {
@@ -125,7 +133,7 @@ pub(crate) fn open(
         return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     if is_embedded(name) {
-        if !matches!(values.data.split(), "auto" | "train") {
+        if !matches!(values.data.split(), "auto" | "train" | "held-out") {
             return Err(Failure::usage(
                 "`data.split` is for files: embedded data is always learned from its train split",
             ));
@@ -161,7 +169,7 @@ fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failure> {
     Ok(ReadOptions {
         format: format_of(values.data.format()),
         split: split(part, values),
-        limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
+        limit: values.data.limit().filter(|_| part != Part::HeldOut).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad()),
         columns: ColumnMap::parse(values.data.map())?,
     })
@@ -194,8 +202,10 @@ pub(crate) fn on_bad(broken: Broken) -> OnBad {
 pub(crate) fn split(part: Part, values: &Values) -> Option<datasets::SplitChoice> {
     match (values.data.split(), part) {
         ("all", _) => None,
-        ("auto", Part::HeldOut) => Some(datasets::SplitChoice::HeldOut),
-        ("auto" | "train", Part::Train) | ("train", Part::HeldOut) => Some(datasets::SplitChoice::Train),
+        ("held-out", _) | ("auto", Part::HeldOut | Part::Measured) => Some(datasets::SplitChoice::HeldOut),
+        ("auto" | "train", Part::Train) | ("train", Part::HeldOut | Part::Measured) => {
+            Some(datasets::SplitChoice::Train)
+        }
         (name, _) => Some(datasets::SplitChoice::Named(name.to_owned())),
     }
 }
@@ -214,6 +224,7 @@ fn embedded(
     let (split, most) = match part {
         Part::Train => (Split::Train, limit.unwrap_or(texts.usual_n)),
         Part::HeldOut => (Split::Validation, values.train.eval_examples()),
+        Part::Measured => (Split::Test, limit.unwrap_or(MEASURED)),
     };
     let records = (texts.records)(values.run.seed(), split, most as u64);
     Ok(Dataset::from_records(name, records, tokenise, OnBad::Fail)?)

@@ -56,9 +56,11 @@ pub enum Suggestion {
     Sample {
         /// The kind of problem.
         mdp: Modality,
-        /// The prompts to sample for.
-        prompts: String,
+        /// The prompts to sample for; `None` where none are known.
+        prompts: Option<String>,
     },
+    /// Ask a model for chats.
+    Chat,
     /// Score beside the starting model.
     Score {
         /// The starting model.

@@ -1,5 +1,6 @@
 //! The program as its users meet it: a process, judged by its exit code, its output and its files.
 
+mod asking;
 mod bad_data;
 mod bad_models;
 mod bad_settings;
@@ -7,6 +8,8 @@ mod completions;
 mod contracts;
 mod credit;
 mod credit_images;
+mod eval;
+mod export;
 mod hybrid;
 mod idle;
 mod image_contracts;
@@ -15,6 +18,7 @@ mod image_resume;
 mod image_settings;
 mod image_training;
 mod images;
+mod inspect;
 mod label;
 mod pictures;
 mod report;

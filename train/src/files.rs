@@ -79,6 +79,19 @@ pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), 
     fs::rename(building.keep(), target).map_err(TrainError::io(target))
 }
 
+/// Writes a new folder atomically: `fill` writes into a folder of a temporary name beside it, which is then renamed. The
+/// folder that it is to be in is made if it is missing.
+///
+/// # Errors
+/// Those of `fill`; the folder can't be made or renamed. Nothing is left then.
+pub fn write_folder<E: From<TrainError>>(target: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
+    let building = temporary_folder(parent)?;
+    fill(building.path())?;
+    Ok(replace(building, target)?)
+}
+
 /// Removes unfinished files left by a killed process, under the temporary names of this crate and of `datasets`.
 ///
 /// # Errors

@@ -60,7 +60,7 @@ pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use evaluated::Evaluated;
-pub use files::{can_write, remove_leftovers, write_lines, write_whole};
+pub use files::{can_write, remove_leftovers, write_folder, write_lines, write_whole};
 pub use folder::{Position, RunFolder};
 pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};

@@ -12,7 +12,7 @@ use crate::error::DatasetError;
 use crate::example::Example;
 use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
-use crate::records::{ReadOptions, note, records};
+use crate::records::{ReadOptions, Records, note, records};
 use crate::skipped::{OnBad, Skipped};
 use crate::tokenise::{Observation, Tokenise};
 use crate::truncation::Truncation;
@@ -49,11 +49,24 @@ pub fn open(path: &Path, reading: ReadOptions, tokenise: &Tokenise) -> Result<Da
     let mut records = records(path, reading)?;
     let truncation = tokenise.truncation_or(records.format().truncation());
     let mut builder = Builder::new(tokenise, truncation, on_bad);
+    builder.audit.layout = Some(format!("format {}; columns: {}", records.format(), columns(&records)));
     builder.extend(&mut records)?;
     let skipped = records.skipped().clone();
     builder.audit.not_read.extend(records.not_read().iter().map(|(name, count)| (name.clone(), *count)));
     builder.audit.part = records.part().map(str::to_owned);
     builder.finish(skipped, &path.display().to_string())
+}
+
+/// The columns of the first record, shortened and escaped: they come from a file.
+fn columns(records: &Records) -> String {
+    const MOST: usize = 16;
+    const LETTERS: usize = 48;
+    let short = |name: &String| name.chars().take(LETTERS).flat_map(char::escape_debug).collect::<String>();
+    let mut shown: Vec<String> = records.columns().iter().take(MOST).map(short).collect();
+    if records.columns().len() > MOST {
+        shown.push(format!("and {} more", records.columns().len() - MOST));
+    }
+    shown.join(", ")
 }
 
 impl Dataset {
@@ -183,6 +196,10 @@ impl<'a> Builder<'a> {
             }
         }
         let texts = record.answers.texts();
+        let is_plain = |text: &Text| matches!(text, Text::Plain(_));
+        let is_for_chat =
+            self.tokenise.has_template() && is_plain(&record.prompt) && texts.iter().all(|text| is_plain(text));
+        self.audit.plain_for_chat += u64::from(is_for_chat);
         self.audit.user_turns += texts.iter().filter(|answer| has_user_turn(answer)).count() as u64;
         self.audit.repeated_prompts +=
             texts.iter().filter(|answer| repeats_prompt(&record.prompt, answer)).count() as u64;

@@ -131,6 +131,11 @@ impl Tokenise {
         &self.settings
     }
 
+    /// Whether there is a chat template.
+    pub(crate) fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// Whether the chat template refers to a name; all names of reasoning count as one.
     pub(crate) fn template_mentions(&self, name: &str) -> bool {
         let names =

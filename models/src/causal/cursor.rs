@@ -174,8 +174,9 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
     fn draw(&mut self, rngs: &mut [&mut Rng]) -> Result<Vec<u32>, PolicyError> {
         one_each("generators", self.rows.len(), rngs.len())?;
         let logits = self.logits()?;
+        let rows = logits.par_iter().zip(&self.states).zip(rngs);
         let tokens: Vec<Option<u32>> =
-            logits.par_iter().zip(rngs).map(|((logits, ..), rng)| self.sampling.draw(logits, rng)).collect();
+            rows.map(|((row, state), rng)| self.sampling.draw(&row.0, state.tokens(), rng)).collect();
         let drawn = tokens.into_iter().zip(&logits).map(|(token, (_, episode, step))| {
             token.ok_or_else(|| ModelError::not_finite("a logit", *episode, *step, f64::NAN))
         });

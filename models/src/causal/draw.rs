@@ -35,6 +35,15 @@ pub struct GenerationConfig {
     /// Only the most likely tokens that together reach this probability are drawn from (at the temperature, after
     /// `top_k`).
     pub top_p: Option<f64>,
+    /// Only tokens with at least this share of the most likely one's probability are drawn from (at the temperature).
+    ///
+    /// Source: M. Nguyen et al., "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024.
+    pub min_p: Option<f64>,
+    /// The positive logits of tokens that are in the prompt or the response are divided by this, negative ones multiplied; 1
+    /// changes none.
+    ///
+    /// Source: N. S. Keskar et al., "CTRL: a conditional transformer language model for controllable generation", 2019.
+    pub repetition_penalty: f64,
     /// The most tokens a response may have.
     pub max_new: usize,
     /// The tokens that end a response.
@@ -46,7 +55,16 @@ pub struct GenerationConfig {
 impl Default for GenerationConfig {
     /// The model's own distribution, for up to 128 tokens, ended by nothing else.
     fn default() -> Self {
-        Self { temperature: 1., top_k: None, top_p: None, max_new: 128, eos: Vec::new(), vocabulary: None }
+        Self {
+            temperature: 1.,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: 1.,
+            max_new: 128,
+            eos: Vec::new(),
+            vocabulary: None,
+        }
     }
 }
 
@@ -66,6 +84,12 @@ impl GenerationConfig {
         if self.top_k == Some(0) {
             return refuse("top-k", "at least 1", "0".into());
         }
+        if !(self.repetition_penalty > 0. && self.repetition_penalty.is_finite()) {
+            return refuse("the repetition penalty", "a positive number", self.repetition_penalty.to_string());
+        }
+        if let Some(min_p) = self.min_p.filter(|min_p| !(0. ..=1.).contains(min_p)) {
+            return refuse("min-p", "a share from 0 to 1", min_p.to_string());
+        }
         match self.top_p {
             Some(top_p) if !(top_p > 0. && top_p <= 1.) => {
                 refuse("top-p", "a probability above 0 and at most 1", top_p.to_string())
@@ -82,28 +106,52 @@ impl GenerationConfig {
         Ok(Self { vocabulary: Some(self.vocabulary.map_or(all, |n| n.min(all))), ..self.clone() })
     }
 
-    /// Draws a token; `None` where a logit is not a number.
-    pub(super) fn draw(&self, logits: &[f32], rng: &mut Rng) -> Option<u32> {
+    /// Draws a token that continues `seen`; `None` where a logit is not a number.
+    pub(super) fn draw(&self, logits: &[f32], seen: impl Iterator<Item = u32>, rng: &mut Rng) -> Option<u32> {
         let logits = &logits[..self.vocabulary.unwrap_or(logits.len()).min(logits.len())];
         if !are_finite(logits) {
             return None;
         }
+        if self.repetition_penalty == 1. {
+            return self.draw_of(logits, rng);
+        }
+        self.draw_of(&penalised(logits, seen, self.repetition_penalty as f32), rng)
+    }
+
+    /// Draws a token by finite logits.
+    fn draw_of(&self, logits: &[f32], rng: &mut Rng) -> Option<u32> {
         if self.temperature == 0. {
             return most_likely(logits);
         }
-        if self.top_k.is_none() && self.top_p.is_none() {
+        if self.top_k.is_none() && self.top_p.is_none() && self.min_p.is_none() {
             return SoftmaxWeights::new(logits, self.temperature).index_at(unit(rng)).map(|index| index as u32);
         }
         let mut tokens = best_first(logits, self.top_k.unwrap_or(logits.len()));
         let kept: Vec<f32> = tokens.iter().map(|&token| logits[token as usize]).collect();
         let mut weights = SoftmaxWeights::new(&kept, self.temperature).all();
+        // In the order of transformers, whose min-p comes last.
         if let Some(top_p) = self.top_p {
             let n = nucleus(&weights, top_p);
             tokens.truncate(n);
             weights.truncate(n);
         }
+        if let (Some(min_p), Some(&most)) = (self.min_p, weights.first()) {
+            let n = weights.partition_point(|weight| *weight >= min_p * most);
+            tokens.truncate(n);
+            weights.truncate(n);
+        }
         pick(&weights, rng).map(|index| tokens[index])
     }
+}
+
+/// The logits with a penalty on tokens that were seen, once each.
+fn penalised(logits: &[f32], seen: impl Iterator<Item = u32>, penalty: f32) -> Vec<f32> {
+    let mut changed = logits.to_vec();
+    for token in seen.map(|token| token as usize).filter(|token| *token < logits.len()) {
+        let logit = logits[token];
+        changed[token] = if logit < 0. { logit * penalty } else { logit / penalty };
+    }
+    changed
 }
 
 /// The `k` most likely tokens below `vocabulary`, best first, with their log-probabilities among all of `logits`.
@@ -212,7 +260,7 @@ mod tests {
         let rng = &mut Noise::new(4).stream("draw", 0);
         let mut counts = vec![0.; logits.len()];
         for _ in 0..20_000 {
-            counts[sampling.draw(logits, rng).unwrap() as usize] += 1. / 20_000.;
+            counts[sampling.draw(logits, [1, 1, 9].into_iter(), rng).unwrap() as usize] += 1. / 20_000.;
         }
         counts
     }
@@ -238,6 +286,21 @@ mod tests {
         // Squares: 1, 16, 9, 4 of 30.
         check(&GenerationConfig { temperature: 0.5, ..plain() }, [1. / 30., 16. / 30., 9. / 30., 4. / 30.]);
         check(&GenerationConfig { vocabulary: Some(2), ..plain() }, [0.2, 0.8, 0., 0.]);
+        check(&GenerationConfig { min_p: Some(0.6), ..plain() }, [0., 4. / 7., 3. / 7., 0.]);
+        check(&GenerationConfig { min_p: Some(1.), ..plain() }, [0., 1., 0., 0.]);
+        // top-p keeps .4 and .3, of which min-p keeps one.
+        check(&GenerationConfig { top_p: Some(0.6), min_p: Some(0.8), ..plain() }, [0., 1., 0., 0.]);
+        // Token 1 was seen twice and counts once; its logit ln .4 + 3 is divided by 2.
+        let seen = (0.5 * (0.4f64.ln() + 3.)).exp() / 3f64.exp();
+        let all = 0.6 + seen;
+        let penalty = GenerationConfig { repetition_penalty: 2., ..plain() };
+        check(&penalty, [0.1 / all, seen / all, 0.3 / all, 0.2 / all]);
+        check(&GenerationConfig { temperature: 0., ..penalty }, [0., 0., 1., 0.]);
+    }
+
+    #[test]
+    fn a_penalty_multiplies_negative_logits() {
+        assert_eq!(penalised(&[-1., 2., 0.5], [0, 1, 7].into_iter(), 2.), [-2., 1., 0.5]);
     }
 
     #[test]
@@ -284,6 +347,6 @@ mod tests {
         ];
         assert!(bad.iter().all(|sampling| sampling.check().is_err()));
         assert!(plain().check().is_ok() && GenerationConfig::greedy().check().is_ok());
-        assert_eq!(plain().draw(&[0., f32::NAN], &mut Noise::new(0).stream("", 0)), None);
+        assert_eq!(plain().draw(&[0., f32::NAN], [].into_iter(), &mut Noise::new(0).stream("", 0)), None);
     }
 }

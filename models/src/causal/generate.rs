@@ -3,7 +3,7 @@
 use engine::Rng;
 use mdp::EpisodeOf;
 use mdp::token::{TokenMdp, TokenState};
-use policies::{act, one_each};
+use policies::{act_until, one_each};
 
 use super::cursor::{GROUP, TokenCursor};
 use super::draw::GenerationConfig;
@@ -41,6 +41,21 @@ impl CausalLm {
         sampling: &GenerationConfig,
         rngs: &mut [Rng],
     ) -> Result<Vec<Vec<u32>>, ModelError> {
+        self.generate_until(prompts, longest, sampling, rngs, &mut |_| false)
+    }
+
+    /// As [`CausalLm::generate_within`]; a response also ends behind the token where `ends` says so of its tokens.
+    ///
+    /// # Errors
+    /// As [`CausalLm::generate`].
+    pub fn generate_until(
+        &self,
+        prompts: &[Vec<u32>],
+        longest: &[usize],
+        sampling: &GenerationConfig,
+        rngs: &mut [Rng],
+        ends: &mut dyn FnMut(&[u32]) -> bool,
+    ) -> Result<Vec<Vec<u32>>, ModelError> {
         if rngs.len() != prompts.len() {
             return Err(ModelError::Argument {
                 what: "the generators".into(),
@@ -51,7 +66,7 @@ impl CausalLm {
         let vocabulary = sampling.vocabulary.unwrap_or(self.config().vocabulary).min(self.config().vocabulary);
         let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: sampling.eos.clone(), max_length: usize::MAX };
         let starts: Vec<TokenState> = prompts.iter().map(|prompt| TokenState::new(prompt.as_slice())).collect();
-        let episodes = self.act_from(&mdp, &starts, longest, sampling, rngs)?;
+        let episodes = self.act_from(&mdp, &starts, longest, sampling, rngs, ends)?;
         let response =
             |episode: EpisodeOf<TokenMdp>| episode.pieces.into_iter().flat_map(|piece| piece.actions).collect();
         Ok(episodes.into_iter().map(response).collect())
@@ -65,6 +80,7 @@ impl CausalLm {
         longest: &[usize],
         sampling: &GenerationConfig,
         rngs: &mut [Rng],
+        ends: &mut dyn FnMut(&[u32]) -> bool,
     ) -> Result<Vec<EpisodeOf<TokenMdp>>, ModelError> {
         sampling.check()?;
         one_each("lengths", starts.len(), longest.len())?;
@@ -77,7 +93,7 @@ impl CausalLm {
         let mut episodes = Vec::with_capacity(starts.len());
         for ((starts, longest), rngs) in starts.chunks(GROUP).zip(longest.chunks(GROUP)).zip(rngs.chunks_mut(GROUP)) {
             let cursor = Box::new(TokenCursor::open(self, mdp, starts, sampling)?);
-            episodes.extend(act(mdp, cursor, longest, rngs, &mut |_| Ok(()))?);
+            episodes.extend(act_until(mdp, cursor, longest, rngs, &mut |_| Ok(()), ends)?);
         }
         Ok(episodes)
     }

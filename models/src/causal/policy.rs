@@ -109,9 +109,9 @@ impl Policy<TokenMdp> for CausalLm {
     fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, PolicyError> {
         let sampling = self.acting.within(mdp)?;
         let logits = self.next_logits(mdp, states)?;
-        let draws = logits.iter().enumerate().map(|(episode, logits)| {
+        let draws = logits.iter().zip(states).enumerate().map(|(episode, (logits, state))| {
             let not_finite = || ModelError::not_finite("a logit", episode, 0, f64::NAN);
-            Ok(sampling.draw(logits, rng).ok_or_else(not_finite)?)
+            Ok(sampling.draw(logits, state.tokens(), rng).ok_or_else(not_finite)?)
         });
         draws.collect()
     }
@@ -145,7 +145,7 @@ impl Policy<TokenMdp> for CausalLm {
         self.check_vocabulary(mdp)?;
         let sampling = self.acting.within(mdp)?;
         let mut rngs: Vec<Rng> = starts.iter().map(|_| fork(rng)).collect();
-        Ok(self.act_from(mdp, starts, &vec![usize::MAX; starts.len()], &sampling, &mut rngs)?)
+        Ok(self.act_from(mdp, starts, &vec![usize::MAX; starts.len()], &sampling, &mut rngs, &mut |_| false)?)
     }
 }
 

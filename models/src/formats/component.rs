@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use super::extras::read_object;
 use super::huggingface::{compare, sharded};
 use super::save::write_weights;
 use super::staging::Staging;
+use super::stored;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
@@ -73,6 +74,16 @@ pub(crate) fn read_tensors(
         Ok((name, from_file(tensor)?))
     };
     places.into_iter().map(read).collect()
+}
+
+/// The type that most numbers of a component are stored in.
+///
+/// # Errors
+/// No weights in the folder, damaged files.
+pub(crate) fn stored_type(folder: &Path, stem: &str) -> Result<DType, ModelError> {
+    let files =
+        weight_files(folder, stem)?.iter().map(|path| WeightsFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(stored::of_files(&files))
 }
 
 /// Writes weights into a staging folder, with kernels transposed back.

@@ -25,6 +25,7 @@ mod peft_merge;
 mod rows;
 mod save;
 mod staging;
+mod stored;
 mod tokenizer;
 mod tokenizer_json;
 mod tokenizer_patterns;
@@ -37,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
@@ -49,6 +50,7 @@ pub use lora_settings::{LoraLayer, TrainedLora};
 pub use peft::{PeftAdapter, load_peft, save_peft};
 pub use peft_merge::merge_peft;
 pub use save::{SaveOptions, save_huggingface};
+pub use stored::convert_component;
 pub use tokenizer::ModelTokenizer;
 pub use unet::{UNetFiles, load_unet, save_unet};
 pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
@@ -70,6 +72,8 @@ pub struct ModelFiles {
     pub tokenizer: Option<ModelTokenizer>,
     /// Files copied when the model is saved.
     pub extras: Extras,
+    /// The type that most of its weights are stored in: F32, F16 or BF16; F32 if they are quantised.
+    pub stored: DType,
 }
 
 impl ModelFiles {
@@ -163,10 +167,21 @@ fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError>
         format!("a run that has not finished, so there is no model/ yet; go on with: `recipes::train` `resume` {run}")
     } else if folder.join("model_index.json").is_file() {
         format!("a diffusers folder, not a language model; {ACCEPTED}")
+    } else if let [file, ..] = &gguf_files(folder)[..] {
+        format!("no config.json; the model in it is a file: name {}", file.display())
     } else {
         format!("no config.json, so not a model; {ACCEPTED}")
     };
     Err(ModelError::format(folder, reason))
+}
+
+/// The GGUF files in a folder, sorted.
+pub fn gguf_files(folder: &Path) -> Vec<PathBuf> {
+    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("gguf"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_gguf).collect();
+    files.sort();
+    files
 }
 
 fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::SaveOptions;
-use super::component::{Expected, read_tensors, write_tensors};
+use super::component::{Expected, read_tensors, stored_type, write_tensors};
 use super::extras::read_object;
 use super::huggingface::compare;
 use super::staging::Staging;
@@ -26,6 +26,8 @@ pub struct UNetFiles {
     pub config: UNetConfig,
     /// Every tensor, f32, under its diffusers name; kernels are `[out, height, width, in]`.
     pub tensors: BTreeMap<String, Tensor>,
+    /// The type that most of its weights are stored in: F32, F16 or BF16.
+    pub stored: DType,
 }
 
 impl UNetFiles {
@@ -82,7 +84,8 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNetFiles, ModelError
         canonical: &|name| Some(config.canonical_name(name)),
     };
     let tensors = read_tensors(folder, &expected, device)?;
-    Ok(UNetFiles { path: folder.to_path_buf(), config, tensors })
+    let stored = stored_type(folder, STEM)?;
+    Ok(UNetFiles { path: folder.to_path_buf(), config, tensors, stored })
 }
 
 /// Writes a folder that diffusers loads, atomically; an existing one is replaced.

@@ -11,7 +11,9 @@ use engine::ops::Grid;
 use mdp::diffusion::{Latent, NoiseLevel};
 use models::clip::TextConditioner;
 use models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
-use models::formats::{DiffusersExport, DiffusersFolder, UNetFiles, load_unet, load_unet_lora, merge_unet_lora};
+use models::formats::{
+    DiffusersExport, DiffusersFolder, SaveOptions, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+};
 use models::sampler::{Sampler, SamplingPlan, Variance};
 use models::scheduler::Scheduler;
 use models::unet::{UNetClass, UNetConfig};
@@ -113,7 +115,7 @@ fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Val
     let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
     let noise = Noise::new(values.run.seed());
     let tensors = config.initial_tensors(&noise, device)?;
-    Ok(UNetFiles { path: name.into(), config, tensors })
+    Ok(UNetFiles { path: name.into(), config, tensors, stored: DType::F32 })
 }
 
 /// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
@@ -211,6 +213,17 @@ impl Loaded {
         format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
     }
 
+    /// The class of its pipeline, or of its network alone.
+    pub(crate) fn class(&self) -> &str {
+        self.folder.pipeline.as_deref().unwrap_or(self.files.config.class.name())
+    }
+
+    /// The exporter of its network with the other parts of its folder.
+    pub(crate) fn exporter(&self, save: SaveOptions) -> DiffusersExport {
+        let (folder, scheduler) = (Some(self.folder.clone()), Some(self.scheduler.text().to_owned()));
+        DiffusersExport { folder, scheduler, base: self.name.clone(), save }
+    }
+
     /// The fingerprint of the encoders of images and texts, for keys of caches.
     pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
         let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
@@ -242,12 +255,7 @@ pub(crate) fn learner(
     // The adapter file must find its base from any working directory.
     let is_here = Path::new(&name).exists();
     let name = if is_here { std::path::absolute(&name)?.display().to_string() } else { name };
-    let exporter = DiffusersExport {
-        folder: Some(loaded.folder.clone()),
-        scheduler: Some(loaded.scheduler.text().to_owned()),
-        base: name,
-        save: model::save_options(values),
-    };
+    let exporter = DiffusersExport { base: name, ..loaded.exporter(model::save_options(values, DType::F32)) };
     let denoiser = files.trainable(loaded.scheduler.prediction, shape, acting, training)?;
     let denoiser = denoiser.with_exporter(exporter);
     Ok(match tensors {

@@ -1,7 +1,8 @@
 //! `inspect`.
 mod images;
+mod run;
+mod shown;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,12 @@ use models::formats::ModelFiles;
 
 use crate::embedded::{ModelKind, owner, usual};
 use crate::keys::{Subject, idle};
-use crate::settings::{InspectionSettings, Modality, Values};
+use crate::settings::{InspectionSettings, Modality};
 use crate::{Call, Failure, denoiser, model, text};
 
-/// A description. It is displayed as text: the heading, the rows, the audit.
+pub use shown::{ShownAnswer, ShownRecord};
+
+/// A description. It is displayed as text: the heading, the rows, the audit, the tables.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The subject.
@@ -23,6 +26,10 @@ pub struct Description {
     pub rows: Vec<(String, String)>,
     /// The audit of a data set; `None` for other subjects.
     pub audit: Option<DataAudit>,
+    /// Tables of a run's metrics.
+    pub tables: Vec<String>,
+    /// The first records of text data as the model reads them, as many as `data.show`; they are not displayed.
+    pub records: Vec<ShownRecord>,
 }
 
 /// The audit of a data set, by its kind.
@@ -45,7 +52,7 @@ impl fmt::Display for DataAudit {
 
 impl Description {
     fn of(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), rows: Vec::new(), audit: None }
+        Self { heading: heading.into(), rows: Vec::new(), audit: None, tables: Vec::new(), records: Vec::new() }
     }
 
     fn audited(heading: String, audit: DataAudit) -> Self {
@@ -61,17 +68,20 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.heading)?;
         self.rows.iter().try_for_each(|(name, value)| write!(f, "\n  {name:<14}{value}"))?;
-        self.audit.as_ref().map_or(Ok(()), |audit| write!(f, "\n{audit}"))
+        self.audit.as_ref().map_or(Ok(()), |audit| write!(f, "\n{audit}"))?;
+        self.tables.iter().try_for_each(|table| write!(f, "\n\n{table}"))
     }
 }
 
 /// Describes a model, a data set, a run, a pair folder or a tensor file.
 ///
+/// Of data, `model.model` is the model whose tokenizer reads it.
+///
 /// # Errors
 /// Settings that nothing reads; unreadable files.
 pub fn inspect(call: Call<'_, impl InspectionSettings>, path: Option<PathBuf>) -> Result<Description, Failure> {
     let call = &call.untyped();
-    let subject = subject(path.as_deref(), call.values.data.data())?;
+    let subject = subject(path.as_deref(), call.values.data.data(), call.values.model.model())?;
     idle::refuse_beside(&subject, &call.values)?;
     let path = path.unwrap_or_default();
     let name = path.display().to_string();
@@ -80,32 +90,41 @@ pub fn inspect(call: Call<'_, impl InspectionSettings>, path: Option<PathBuf>) -
         Subject::Denoiser => images::inspect_denoiser(&name, &call.values),
         Subject::Texts(data, model) => inspect_data(call, &data, &model),
         Subject::Pictures(data, model) => images::inspect_pictures(&data, model.as_deref(), &call.values),
-        Subject::Run => inspect_run(&path),
+        Subject::Run => run::inspect(&path),
         Subject::Pairs => inspect_pairs(&path),
         Subject::Tensors => images::inspect_tensors(&name),
     }
 }
 
 /// Finds out what is inspected.
-fn subject(path: Option<&Path>, data: Option<&str>) -> Result<Subject, Failure> {
+fn subject(path: Option<&Path>, data: Option<&str>, model: Option<&str>) -> Result<Subject, Failure> {
     // Without `model.model`, the embedded model's tokenizer reads texts.
     let texts = |data: &str, model: &str| Subject::Texts(data.to_owned(), model.to_owned());
-    let reader = usual(Modality::Token).model_name(ModelKind::Language);
+    let reader = model.unwrap_or(usual(Modality::Token).model_name(ModelKind::Language));
+    let read = |data: &str| match model.filter(|model| denoiser::is_one(model)) {
+        Some(model) => Subject::Pictures(data.to_owned(), Some(model.to_owned())),
+        None if model.is_none() && images::is_pictures(data) => Subject::Pictures(data.to_owned(), None),
+        None => texts(data, reader),
+    };
     let Some(path) = path else {
         let data = data.ok_or_else(|| Failure::usage("inspect what? Name a model, a data set or a run"))?;
-        let is_pictures = images::is_pictures(data);
-        return Ok(if is_pictures { Subject::Pictures(data.to_owned(), None) } else { texts(data, reader) });
+        return Ok(read(data));
     };
     let name = path.display().to_string();
+    if let (Some(_), Some(model)) = (data, model) {
+        return Err(Failure::usage(format!(
+            "`model.model` {model}: {name} is the model that reads `data.data` already"
+        )));
+    }
     Ok(match data {
         Some(data) if denoiser::is_one(&name) => Subject::Pictures(data.to_owned(), Some(name)),
         Some(data) => texts(data, &name),
+        None if model.is_some() && path.join("pairs.json").is_file() => texts(&name, reader),
         None if is_run(path) => Subject::Run,
         None if path.join("pairs.json").is_file() => Subject::Pairs,
         None if denoiser::is_one(&name) => Subject::Denoiser,
         None if name.ends_with(".safetensors") => Subject::Tensors,
-        None if is_data(path) && images::is_pictures(&name) => Subject::Pictures(name, None),
-        None if is_data(path) || is_text_data(&name) => texts(&name, reader),
+        None if is_data(path) || is_text_data(&name) => read(&name),
         None => Subject::Model,
     })
 }
@@ -123,7 +142,10 @@ fn is_run(path: &Path) -> bool {
 fn is_data(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     datasets::reading::is_named_records(name)
-        || (path.is_dir() && !path.join("config.json").is_file() && !path.join("adapter_config.json").is_file())
+        || (path.is_dir()
+            && !path.join("config.json").is_file()
+            && !path.join("adapter_config.json").is_file()
+            && models::formats::gguf_files(path).is_empty())
 }
 
 fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description, Failure> {
@@ -132,7 +154,8 @@ fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description,
     let tokenise = text::tokenise(&files, &values)?;
     let data_set = text::open(data, text::Part::Train, &tokenise, &values, call.reporter)?;
     let audit = DataAudit::Texts(Box::new(data_set.audit().clone()));
-    Ok(Description::audited(format!("{data}, with the tokenizer of {model}"), audit))
+    let records = shown::records(&data_set, files.tokenizer()?, values.data.show())?;
+    Ok(Description { records, ..Description::audited(format!("{data}, with the tokenizer of {model}"), audit) })
 }
 
 fn inspect_model(files: &ModelFiles) -> Description {
@@ -189,30 +212,4 @@ fn inspect_pairs(path: &Path) -> Result<Description, Failure> {
         rows.push(("agreement", format!("{:.0}% of {}{kappa}", agreement.share * 100.0, agreement.pairs)));
     }
     Ok(Description::with_rows(path.display().to_string(), rows))
-}
-
-fn inspect_run(path: &Path) -> Result<Description, Failure> {
-    let folder = crate::trained::open_run(path)?;
-    let checkpoints = folder.checkpoints()?;
-    let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
-    let mut last: BTreeMap<String, serde_json::Value> = BTreeMap::new();
-    for line in metrics.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-        if let Some(split) = line["split"].as_str() {
-            last.insert(split.to_owned(), line.clone());
-        }
-    }
-    let mut values = Values::default();
-    values.merge_file(&folder.join("config.toml"))?;
-    let names = [values.model.model(), values.hybrid.refiner(), values.hybrid.generator()];
-    let model: Vec<&str> = names.into_iter().flatten().collect();
-    let rows = [
-        ("problem", values.run.mdp().name().to_owned()),
-        ("objective", values.objective.name().to_string()),
-        ("model", model.join(" and ")),
-        ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
-        ("checkpoints", format!("{checkpoints:?}")),
-    ];
-    let rows = rows.map(|(name, value)| (name.to_owned(), value));
-    let last = last.iter().map(|(split, line)| (format!("last {split}"), line.to_string()));
-    Ok(Description::with_rows(format!("run {}", path.display()), rows.into_iter().chain(last)))
 }

@@ -8,37 +8,37 @@ use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Absent, Files, Latents, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate};
-use super::requirements::{ANY, Condition, DIFFUSION, HYBRID};
-use super::{CREDIT, DATA, INSPECT, Key, SAMPLE, SCORE, SEARCH, TRAIN, key};
+use super::requirements::{ANY, COMPARES, Condition, DIFFUSION, HYBRID};
+use super::{CREDIT, DATA, EVAL, INSPECT, Key, SAMPLE, SCORE, SCORES, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::model::prediction, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::scheduler, TRAIN | SCORE | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
-    key(&at::data::latents, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).when(&[
+    key(&at::model::prediction, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::model::scheduler, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::data::latents, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).when(&[
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         Condition(TRAIN, ANY, NoneOf(&at::diffusion::scheme, &["trajectory"])),
     ]),
     key(&at::data::image_size, DATA | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Files, Pairs])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files, Pairs])),
         Condition(INSPECT, ANY, DataFrom(&[Absent, Files])),
     ]),
     key(&at::data::flip, TRAIN).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
     key(&at::data::flip_sides, TRAIN).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
     key(&at::data::transparency, DATA | CREDIT).only(Modality::Diffusion).when(&[
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Files])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files])),
         Condition(INSPECT, ANY, DataFrom(&[Files])),
     ]),
     key(&at::data::exif, DATA | CREDIT).only(Modality::Diffusion).when(&[
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Files])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files])),
         Condition(INSPECT, ANY, DataFrom(&[Files])),
     ]),
     key(&at::data::resize_filter, DATA | CREDIT).only(Modality::Diffusion).when(&[
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Files])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files])),
         Condition(INSPECT, ANY, DataFrom(&[Files])),
     ]),
     key(&at::data::resize_rounding, DATA | CREDIT).only(Modality::Diffusion).when(&[
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Files])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files])),
         Condition(INSPECT, ANY, DataFrom(&[Files])),
     ]),
     key(&at::data::on_bad_image, DATA | CREDIT).only(Modality::Diffusion).when(&[Condition(
@@ -46,27 +46,27 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         DataFrom(&[Files]),
     )]),
-    key(&at::data::latent_cache, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).when(&[
-        Condition(TRAIN | SCORE | CREDIT, ANY, DataFrom(&[Files])),
+    key(&at::data::latent_cache, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).when(&[
+        Condition(TRAIN | SCORES | CREDIT, ANY, DataFrom(&[Files])),
         Condition(
-            TRAIN | SCORE | CREDIT,
+            TRAIN | SCORES | CREDIT,
             ANY,
             Predicate(|here| here.encodes(), "is for models with an autoencoder (vae/), and this one has none"),
         ),
     ]),
     key(&at::diffusion::scheme, TRAIN).only(Modality::Diffusion),
-    key(&at::diffusion::draws_per_pair, TRAIN | SCORE | CREDIT)
+    key(&at::diffusion::draws_per_pair, TRAIN | SCORES | CREDIT)
         .only(Modality::Diffusion)
         .in_hybrid()
-        .when(&[Condition(TRAIN | SCORE | CREDIT, ANY, NotGiven(&at::diffusion::draws, "it gives every draw"))]),
+        .when(&[Condition(TRAIN | SCORES | CREDIT, ANY, NotGiven(&at::diffusion::draws, "it gives every draw"))]),
     key(&at::diffusion::draw_sets, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::draws, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::draws, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "every round has other pairs")),
-        Condition(TRAIN | SCORE | CREDIT, DIFFUSION, DataFrom(&[Latents])),
+        Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Latents])),
     ]),
     key(&at::diffusion::timesteps, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
@@ -84,29 +84,34 @@ pub(super) const KEYS: &[Key] = &[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::reduction, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::reduction, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
+        Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::half, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::half, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, OneOf(&at::diffusion::scheme, &["forward"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
+        Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::horizon, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::horizon, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
+        Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::omega, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::omega, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, OneOf(&at::diffusion::scheme, &["forward"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
+        Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::min_snr_gamma, TRAIN | SCORE | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
-        Condition(TRAIN | SCORE | CREDIT, ANY, OneOf(&at::diffusion::omega, &["min-snr"])),
+    key(&at::diffusion::min_snr_gamma, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+        Condition(TRAIN | SCORES | CREDIT, ANY, OneOf(&at::diffusion::omega, &["min-snr"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
+        Condition(EVAL, ANY, COMPARES),
     ]),
     key(&at::diffusion::empty_share, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,

@@ -4,7 +4,10 @@ use std::path::Path;
 use crate::settings::{Kind, Modality, Values};
 
 use super::requirements::{Data, Usage};
-use super::{CREDIT, INSPECT, Key, LABEL, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, Subject, TRAIN, Verbs, all};
+use super::{
+    CREDIT, EVAL, EXPORT, INSPECT, Key, LABEL, MERGE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, Subject, TRAIN, Verbs,
+    all,
+};
 use crate::Failure;
 use crate::embedded::is_embedded;
 use crate::judged_pairs::is_pair_folder;
@@ -61,6 +64,9 @@ fn name(verb: Verbs) -> &'static str {
     let names = [
         (TRAIN, "train"),
         (SCORE, "score"),
+        (EVAL, "eval"),
+        (EXPORT, "export"),
+        (MERGE, "merge"),
         (SAMPLE, "sample"),
         (SEARCH, "search"),
         (INSPECT, "inspect"),
@@ -87,7 +93,7 @@ fn data(values: &Values, verb: Verbs) -> Data {
     if verb == TRAIN && values.rounds.rounds.is_some() {
         return Data::Pairs;
     }
-    if verb & (TRAIN | SCORE | CREDIT) != 0 && is_diffusion && values.data.latents.is_some() {
+    if verb & (TRAIN | SCORE | EVAL | CREDIT) != 0 && is_diffusion && values.data.latents.is_some() {
         return Data::Latents;
     }
     if verb == TRAIN && is_diffusion && values.diffusion.trajectories.is_some() {

@@ -45,6 +45,12 @@ pub const CREDIT: Verbs = 128;
 pub const REPORT: Verbs = 256;
 /// Measuring the paper's claims.
 pub const REPRODUCE: Verbs = 512;
+/// Measuring a model on a preference file.
+pub const EVAL: Verbs = 1024;
+/// Writing a model as a folder.
+pub const EXPORT: Verbs = 2048;
+/// Merging an adapter into its base.
+pub const MERGE: Verbs = 4096;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +106,12 @@ impl Key {
     }
 }
 
-const ALL: Verbs = TRAIN | SCORE | SAMPLE | INSPECT;
-const DATA: Verbs = TRAIN | SCORE | INSPECT;
+/// Those that score examples.
+const SCORES: Verbs = SCORE | EVAL;
+/// Those that write a model.
+const EXPORTS: Verbs = EXPORT | MERGE;
+const ALL: Verbs = TRAIN | SCORES | SAMPLE | INSPECT;
+const DATA: Verbs = TRAIN | SCORES | INSPECT;
 
 /// The table.
 pub fn all() -> impl Iterator<Item = &'static Key> {

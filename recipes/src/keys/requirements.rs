@@ -3,6 +3,7 @@
 //! Each setting of the table states its own: `.when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
 use crate::embedded::is_embedded;
+use crate::origin::origin_of;
 use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at};
 
 use super::{SEARCH, Verbs};
@@ -160,6 +161,16 @@ fn either(words: &[&str]) -> String {
 /// Losses that read no reference.
 pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
+/// What compares with a reference is read where there is one.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a path to a method is not general enough for `Predicate`"
+)]
+pub(super) const COMPARES: Requirement = Requirement::Predicate(
+    |here| here.has_reference(),
+    "goes with a reference, and nothing reads it without: name one, or a run or an adapter as the model",
+);
+
 /// The refusal of another model where `sample` has no use for it.
 pub(super) const NO_OTHER: &str = "goes with `label.pairs`, and nothing reads it without; with `sample.search` it goes with \
                                    `search.score` implicit";
@@ -189,7 +200,8 @@ impl Usage<'_> {
 
     /// Whether rounds use the prompts of an embedded model's problem.
     fn prompts_are_embedded(&self) -> bool {
-        self.values.sample.prompts.as_ref().is_none_or(|prompts| is_embedded(prompts))
+        let sample = &self.values.sample;
+        sample.prompt.0.is_empty() && sample.prompts.as_ref().is_none_or(|prompts| is_embedded(prompts))
     }
 
     fn is_on_trajectories(&self) -> bool {
@@ -229,6 +241,17 @@ impl Usage<'_> {
         let model = std::path::Path::new(self.values.model.model.as_deref().unwrap_or_default());
         let is_plain = model.is_dir() && !model.join("config.toml").is_file();
         !is_plain || model.join("vae").is_dir()
+    }
+
+    /// Whether there is a reference: named, or what the model came from.
+    pub(super) fn has_reference(&self) -> bool {
+        let (model, hybrid) = (&self.values.model, &self.values.hybrid);
+        if self.mdp == HYBRID {
+            let is_named = hybrid.refiner_reference.is_some() || hybrid.generator_reference.is_some();
+            return is_named || (model.model.is_some() && !self.names_both_halves());
+        }
+        let origin = || origin_of(model.model.as_deref().unwrap_or_default(), self.mdp.unwrap_or_default());
+        model.reference.is_some() || matches!(origin(), Ok(Some(_)))
     }
 
     /// Whether both halves of a hybrid are named, so that no run defines them.

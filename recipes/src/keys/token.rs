@@ -7,9 +7,9 @@
 use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Pairs};
-use super::requirements::Requirement::{AnyGiven, DataFrom, OneOf, Predicate};
+use super::requirements::Requirement::{AnyGiven, DataFrom, NotGiven, OneOf, Predicate};
 use super::requirements::{ANY, Condition, HYBRID, TOKEN};
-use super::{ALL, CREDIT, DATA, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
 
 /// The refusal of a law of drawing where a search takes the best.
 const NO_DRAWS: &str = "would do nothing: `search.method` draws no tokens";
@@ -25,6 +25,11 @@ pub(super) const KEYS: &[Key] = &[
         DataFrom(&[Embedded, Files, Pairs]),
     )]),
     key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[Condition(
+        INSPECT,
+        ANY,
+        DataFrom(&[Embedded, Files, Pairs]),
+    )]),
+    key(&at::data::show, INSPECT).only(Modality::Token).off("0").when(&[Condition(
         INSPECT,
         ANY,
         DataFrom(&[Embedded, Files, Pairs]),
@@ -109,4 +114,48 @@ pub(super) const KEYS: &[Key] = &[
             Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
         ),
     ]),
+    key(&at::sample::min_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
+        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
+        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
+        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
+        Condition(
+            TRAIN,
+            HYBRID,
+            Predicate(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+        Condition(
+            TRAIN | SAMPLE | SEARCH,
+            ANY,
+            Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
+        ),
+    ]),
+    key(&at::sample::repetition_penalty, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().off("1").when(&[
+        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
+        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
+        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
+        Condition(
+            TRAIN,
+            HYBRID,
+            Predicate(
+                |here| here.draws_pictures(),
+                "would do nothing: this run draws none, neither samples nor trajectories",
+            ),
+        ),
+    ]),
+    key(&at::sample::chat, SAMPLE | SEARCH).only(Modality::Token),
+    key(&at::sample::system, SAMPLE | SEARCH).only(Modality::Token),
+    key(&at::sample::max_new_tokens, SAMPLE | SEARCH).only(Modality::Token),
+    key(&at::sample::stop, SAMPLE).only(Modality::Token).when(&[Condition(
+        SAMPLE,
+        ANY,
+        NotGiven(&at::sample::search, "what is searched for ends where the model ends it"),
+    )]),
+    key(&at::data::chat_template, ALL | EXPORTS | SEARCH | CREDIT).only(Modality::Token).when(&[Condition(
+        INSPECT,
+        ANY,
+        Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here"),
+    )]),
 ];

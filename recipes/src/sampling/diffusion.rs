@@ -10,7 +10,7 @@ use policies::Persist;
 use serde_json::{Map, Value, json};
 use train::can_write;
 
-use super::prompts::read_prompts;
+use super::prompts::{BUILTIN_PROMPTS, PromptSource, own_problem};
 use crate::denoiser::{self, Loaded};
 use crate::embedded::{ModelKind, usual};
 use crate::gallery::Gallery;
@@ -44,7 +44,7 @@ impl Inputs {
         let shape = loaded.shape(values)?;
         check_model(name, &loaded, shape.channels)?;
         let captions = Captions::new(&loaded, shape);
-        let prompts = prompts(values, call.reporter)?;
+        let prompts = prompts(values, &loaded, call.reporter)?;
         super::check_count(prompts.len(), n)?;
         captions.say_cut(&prompts.iter().map(String::as_str).collect::<Vec<_>>(), call.reporter)?;
         Ok(Self { loaded, shape, captions, prompts })
@@ -211,15 +211,15 @@ fn check_model(name: &str, loaded: &Loaded, channels: usize) -> Result<(), Failu
     Ok(())
 }
 
-fn prompts(values: &Values, reporter: &dyn Reporter) -> Result<Vec<String>, Failure> {
-    let source = values.sample.prompts().unwrap_or(usual(Modality::Diffusion).name);
-    let mut prompts = Vec::new();
-    for prompt in read_prompts(source, values, reporter)? {
-        match prompt.text {
-            Text::Plain(text) => prompts.push(text),
-            Text::Chat(_) => return Err(Failure::failed(format!("{source}: pictures are asked for in plain texts"))),
-        }
+/// The prompts of the settings. A model that reads no texts needs none: it is then asked for `sample.limit` pictures.
+fn prompts(values: &Values, loaded: &Loaded, reporter: &dyn Reporter) -> Result<Vec<String>, Failure> {
+    if loaded.texts.is_none() && values.sample.prompt().is_empty() && values.sample.prompts().is_none() {
+        return Ok(vec![String::new(); values.sample.limit().unwrap_or(BUILTIN_PROMPTS)]);
     }
-    prompts.truncate(values.sample.limit().unwrap_or(usize::MAX));
-    Ok(prompts)
+    let source = PromptSource::of(values, own_problem(model_name(values), Modality::Diffusion))?;
+    let plain = |prompt: datasets::Prompt| match prompt.text {
+        Text::Plain(text) => Ok(text),
+        Text::Chat(_) => Err(Failure::failed(format!("{}: pictures are asked for in plain texts", source.name()))),
+    };
+    source.read(values, reporter)?.into_iter().map(plain).collect()
 }

@@ -11,11 +11,12 @@ use models::denoiser::Denoiser;
 use policies::Persist as _;
 use serde_json::{Map, Value, json};
 
-use super::prompts::read_prompts;
+use super::prompts::{PromptSource, own_problem};
 use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
 use crate::hybrid::{Files, PromptedMdp};
+use crate::origin::run_of;
 use crate::sampled::{RefinedPicture, Sampled, SampledResult};
 use crate::settings::Values;
 use crate::{Call, Failure, denoiser, embedded};
@@ -55,7 +56,7 @@ pub(crate) fn sample(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
 }
 
 /// Defaults to the embedded models; returns the source of the requests.
-pub(crate) fn presets(values: &mut Values) -> Result<String, Failure> {
+pub(crate) fn presets(values: &mut Values) -> Result<PromptSource, Failure> {
     if values.hybrid.refiner().is_none() && values.model.model().is_none() {
         let usual = embedded::usual(Modality::Hybrid);
         values.preset(|settings| {
@@ -63,26 +64,23 @@ pub(crate) fn presets(values: &mut Values) -> Result<String, Failure> {
             settings.hybrid.generator = Some(usual.model_name(ModelKind::Denoiser).to_owned());
         });
     }
-    let problem = embedded::owner(values.hybrid.refiner().unwrap_or_default(), Modality::Hybrid);
-    let prompts = values.sample.prompts().or(problem.map(|problem| problem.name)).unwrap_or_default().to_owned();
-    if prompts.is_empty() {
-        return Err(Failure::usage("sample needs `sample.prompts` FILE: the requests"));
-    }
-    if let Some(problem) = embedded::find(&prompts) {
+    let run = values.model.model().map(run_of).transpose()?.flatten();
+    let of_run = run.as_ref().and_then(|run| run.hybrid.refiner());
+    let refiner = values.hybrid.refiner().or(of_run).unwrap_or_default();
+    let prompts = PromptSource::of(values, own_problem(refiner, Modality::Hybrid))?;
+    if let Some(problem) = embedded::find(prompts.name()) {
         values.preset(|settings| embedded::answer_requests(problem, settings));
     }
     Ok(prompts)
 }
 
 /// The requests of a file, as plain texts.
-pub(crate) fn requests(prompts: &str, call: &Call<'_>) -> Result<Vec<String>, Failure> {
-    let requests = read_prompts(prompts, &call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
+pub(crate) fn requests(prompts: &PromptSource, call: &Call<'_>) -> Result<Vec<String>, Failure> {
+    let requests = prompts.read(&call.values, call.reporter)?.into_iter().map(|prompt| match prompt.text {
         Text::Plain(request) => Ok(request),
         Text::Chat(_) => Err(Failure::usage("`run.mdp` hybrid takes requests as plain text, not as chats")),
     });
-    let mut requests = requests.collect::<Result<Vec<String>, Failure>>()?;
-    requests.truncate(call.values.sample.limit().unwrap_or(usize::MAX));
-    Ok(requests)
+    requests.collect()
 }
 
 /// Checks the settings before anything is loaded.

@@ -1,7 +1,9 @@
 //! Draws of answers and pictures, by kind of problem.
+pub(crate) mod chat;
 pub(crate) mod diffusion;
 pub(crate) mod hybrid;
 mod prompts;
+mod stop;
 pub(crate) mod token;
 
 use std::path::Path;
@@ -9,7 +11,9 @@ use std::path::Path;
 use crate::Failure;
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
-pub(crate) use token::{Asked, candidate, continued_text, draw, model_name, pair_settings, prompt_text, response_text};
+pub(crate) use token::{
+    Asked, Room, candidate, continued_text, draw, model_name, pair_settings, prompt_text, response_text,
+};
 
 /// A line about a finished folder of pairs.
 pub(crate) fn describe_pairs(n: usize, folder: &Path) -> String {

@@ -6,12 +6,78 @@ use std::path::Path;
 use datasets::synthetic::Split;
 use datasets::{Prompt, Text};
 
-use crate::embedded::{find, is_embedded, listed, problems};
+use crate::embedded::{find, is_embedded, listed, owner, problems};
+use crate::origin::origin_of;
 use crate::settings::{Modality, Values};
-use crate::{Failure, Reporter};
+use crate::{Failure, Reporter, denoiser, model};
 
-/// Embedded prompts unless `sample.limit` says otherwise.
-const BUILTIN_PROMPTS: usize = 8;
+/// Embedded prompts, and pictures of a model that reads none, unless `sample.limit` says otherwise.
+pub(super) const BUILTIN_PROMPTS: usize = 8;
+
+/// Where prompts come from.
+pub(crate) enum PromptSource {
+    /// The texts of `sample.prompt`.
+    Texts(Vec<String>),
+    /// A file, a folder, or an embedded problem.
+    Named(String),
+}
+
+impl PromptSource {
+    /// What the settings name, else the embedded problem `own` of the model.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub(crate) fn of(values: &Values, own: Option<&'static str>) -> Result<Self, Failure> {
+        let texts = values.sample.prompt();
+        if !texts.is_empty() {
+            return Ok(Self::Texts(texts.to_vec()));
+        }
+        let named = values.sample.prompts().or(own).map(|name| Self::Named(name.to_owned()));
+        named.ok_or_else(|| {
+            Failure::usage(
+                "there is nothing to answer: give `sample.prompt` TEXT (once for each), or `sample.prompts` FILE of records or \
+                 lines of text, - for standard input; only embedded models have prompts of their own",
+            )
+        })
+    }
+
+    /// Its name in messages.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Texts(_) => "`sample.prompt`",
+            Self::Named(name) => name,
+        }
+    }
+
+    /// The prompts, as many as the settings limit them to.
+    pub(crate) fn read(&self, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+        let mut prompts = match self {
+            Self::Texts(texts) => texts.iter().map(|text| Text::Plain(text.clone()).into()).collect(),
+            Self::Named(name) => read_prompts(name, values, reporter)?,
+        };
+        prompts.truncate(values.sample.limit().unwrap_or(usize::MAX));
+        Ok(prompts)
+    }
+}
+
+/// The embedded problem of a model, or of what a run or an adapter came from.
+pub(crate) fn own_problem(name: &str, mdp: Modality) -> Option<&'static str> {
+    /// Runs that began with runs, as rounds do.
+    const MOST: usize = 1000;
+    let mut name = name.to_owned();
+    for _ in 0..MOST {
+        // The base of an adapter is known wherever the run that it began with is.
+        let base = match mdp {
+            Modality::Diffusion => denoiser::base_of(&name),
+            Modality::Token | Modality::Hybrid => model::base_of(&name),
+        };
+        if let Some(known) = [Some(name.clone()), base.ok()].into_iter().flatten().find(|name| is_embedded(name)) {
+            return owner(&known, mdp).map(|problem| problem.name);
+        }
+        name = origin_of(&name, mdp).ok().flatten()?;
+    }
+    None
+}
 
 /// The prompts that `sample.prompts` names.
 pub(crate) fn read_prompts(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {

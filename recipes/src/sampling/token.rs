@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use train::token::Sample;
 use train::{can_write, write_lines};
 
-use super::prompts::read_prompts;
+use super::chat;
+use super::prompts::{PromptSource, own_problem};
+use super::stop::Stops;
 use crate::embedded::{ModelKind, usual};
 use crate::sampled::{Sampled, SampledAnswer, SampledResult};
 use crate::settings::{Values, at};
@@ -55,7 +57,7 @@ pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let files = model::load(name, values)?;
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
-    let most = values.data.max_length().min(files.config.max_positions);
+    let room = Room::of(values, &files)?;
     let Asked { prompts, encoded } = Asked::read(call, &files)?;
     let n = values.sample.n();
     if values.label.pairs().is_some() {
@@ -65,13 +67,13 @@ pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
             None => None,
         };
         let own = files.frozen()?;
-        draw_pairs(call, (&own, other.as_ref()), &tokenizer, (&prompts, &encoded), n, most)?;
+        draw_pairs(call, (&own, other.as_ref()), &tokenizer, (&prompts, &encoded), n, room)?;
         return Ok(Vec::new());
     }
     let model = files.frozen()?;
     // Prompts take their turns.
     super::check_count(1, n)?;
-    let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, most)?;
+    let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, room)?;
     values.run.out().map_or(Ok(()), |out| write_lines(Path::new(out), &lines))?;
     Ok(lines)
 }
@@ -87,11 +89,13 @@ impl Asked {
     pub(crate) fn read(call: &Call<'_>, files: &ModelFiles) -> Result<Self, Failure> {
         let values = &call.values;
         let tokenise = text::plain_tokenise(files)?;
-        let most = values.data.max_length().min(files.config.max_positions);
-        let source = values.sample.prompts().unwrap_or(usual(Modality::Token).name);
-        let mut prompts = read_prompts(source, values, call.reporter)?;
-        if let Some(limit) = values.sample.limit() {
-            prompts.truncate(limit);
+        let most = Room::of(values, files)?.most;
+        let asked = PromptSource::of(values, own_problem(model_name(values), Modality::Token))?;
+        let source = asked.name();
+        let mut prompts = asked.read(values, call.reporter)?;
+        chat::prepare(&mut prompts, values, files.tokenizer()?, source)?;
+        if let Some(hint) = chat::hint(&prompts, files.tokenizer()?) {
+            call.reporter.info(hint);
         }
         let mut encoded = Vec::new();
         for (i, prompt) in prompts.iter().enumerate() {
@@ -104,6 +108,32 @@ impl Asked {
             encoded.push(tokens);
         }
         Ok(Self { prompts, encoded })
+    }
+}
+
+/// The room for prompts and answers, in tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// Of a prompt and its answer together.
+    pub(crate) most: usize,
+    /// Of an answer.
+    new: usize,
+}
+
+impl Room {
+    /// The model's positions, within `data.max_length` unless `sample.max_new_tokens` takes its place.
+    pub(crate) fn of(values: &Values, files: &ModelFiles) -> Result<Self, Failure> {
+        let positions = files.config.max_positions;
+        match values.sample.max_new_tokens() {
+            Some(0) => Err(Failure::usage("`sample.max_new_tokens` takes at least 1")),
+            Some(new) if !values.is_given(&at::data::max_length) => Ok(Self { most: positions, new }),
+            new => Ok(Self { most: values.data.max_length().min(positions), new: new.unwrap_or(usize::MAX) }),
+        }
+    }
+
+    /// The most tokens of an answer to a prompt of so many.
+    pub(crate) fn answer(self, prompt: usize) -> usize {
+        self.most.saturating_sub(prompt).min(self.new)
     }
 }
 
@@ -131,6 +161,16 @@ fn check_settings(values: &Values) -> Result<(), Failure> {
             "`sample.temperature` 0 says the same twice: pairs need chance, or another model (`model.reference`)",
         ));
     }
+    let (min_p, penalty) = (sample.min_p().unwrap_or(0.0), sample.repetition_penalty());
+    if !(0.0..=1.0).contains(&min_p) {
+        return Err(Failure::usage(format!("`sample.min_p` takes a number from 0 to 1, not {min_p}")));
+    }
+    if penalty <= 0.0 {
+        return Err(Failure::usage(format!("`sample.repetition_penalty` takes a positive number, not {penalty}")));
+    }
+    if sample.stop().iter().any(String::is_empty) {
+        return Err(Failure::usage("`sample.stop` takes a text that is not empty"));
+    }
     if !(top_p > 0.0 && top_p <= 1.0) {
         return Err(Failure::usage(format!("`sample.top_p` takes a number above 0 and at most 1, not {top_p}")));
     }
@@ -146,29 +186,29 @@ fn draw_all(
     tokenizer: &ModelTokenizer,
     (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
-    most: usize,
+    room: Room,
 ) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
     let noise = Noise::new(values.run.seed());
     let bar = call.reporter.bar("sample", encoded.len());
     let mut lines = Vec::new();
-    let sampling = text::generation(values, tokenizer, most);
+    let (sampling, stops) =
+        (text::generation(values, tokenizer, room.most), Stops::new(values.sample.stop(), tokenizer));
     let numbers: Vec<usize> = (0..encoded.len()).collect();
     for numbers in numbers.chunks((ANSWERS_AT_ONCE / n).max(1)) {
         let asked: Vec<usize> = numbers.iter().flat_map(|&i| i * n..(i + 1) * n).collect();
         let copies: Vec<Vec<u32>> = asked.iter().map(|number| encoded[number / n].clone()).collect();
-        let longest: Vec<usize> = copies.iter().map(|tokens| most - tokens.len()).collect();
+        let longest: Vec<usize> = copies.iter().map(|tokens| room.answer(tokens.len())).collect();
         let mut rngs: Vec<_> = asked.iter().map(|&number| noise.stream("sample", number as u64)).collect();
-        let answers = model.generate_within(&copies, &longest, &sampling, &mut rngs);
+        let answers = model.generate_until(&copies, &longest, &sampling, &mut rngs, &mut |tokens| stops.end(tokens));
         let answers = answers.map_err(|error| Failure::failed(error.to_string()))?;
         for (number, tokens) in asked.into_iter().zip(answers) {
-            let finished = tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
-            lines.push(Sampled::drawn(SampledResult::Answer(SampledAnswer {
-                prompt: prompt_text(&prompts[number / n]),
-                response: response_text(tokenizer, &tokens)?,
-                tokens,
-                finished,
-            })));
+            let prompt = &prompts[number / n];
+            let (response, is_stopped) = stops.cut(response_text(tokenizer, &tokens)?);
+            let finished = is_stopped || tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
+            let messages = chat::with_answer(prompt, &response);
+            let answer = SampledAnswer { prompt: prompt_text(prompt), response, tokens, finished, messages };
+            lines.push(Sampled::drawn(SampledResult::Answer(answer)));
         }
         bar.inc(numbers.len() as u64);
     }
@@ -186,14 +226,15 @@ fn draw_pairs(
     tokenizer: &ModelTokenizer,
     (prompts, encoded): (&[Prompt], &[Vec<u32>]),
     n: usize,
-    most: usize,
+    room: Room,
 ) -> Result<(), Failure> {
     let values = &call.values;
     let path = Path::new(values.label.pairs().unwrap_or_default());
     let seed = values.run.seed();
-    let mut writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, most)?, None)?;
+    let writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, room.most)?, None)?;
     let makers = [makers.0, makers.1.unwrap_or(makers.0)];
     let bar = call.reporter.bar("pairs", encoded.len() * n);
+    let stops = Stops::new(values.sample.stop(), tokenizer);
     let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     // Batches have prompts of one length, so that every answer has all the room that its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
@@ -202,31 +243,39 @@ fn draw_pairs(
     for numbers in numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len()) {
         for numbers in numbers.chunks(PAIRS_AT_ONCE) {
             let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
-            let sampling = text::generation(values, tokenizer, most - asked[0].len());
+            let longest = vec![room.answer(asked[0].len()); asked.len()];
+            let sampling = text::generation(values, tokenizer, room.most);
             for (side, maker) in makers.into_iter().enumerate() {
                 let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
                 let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
-                for (&number, answer) in numbers.iter().zip(maker.generate(&asked, &sampling, &mut rngs)?) {
-                    cut += usize::from(!finished(&answer));
+                let mut ends = |tokens: &[u32]| stops.end(tokens);
+                let made = maker.generate_until(&asked, &longest, &sampling, &mut rngs, &mut ends)?;
+                for (&number, answer) in numbers.iter().zip(made) {
                     let asked = (&prompts[number / n], &encoded[number / n][..]);
-                    answers[number][side] = continued_text(tokenizer, asked, &answer)?;
+                    let (text, is_stopped) = stops.cut(continued_text(tokenizer, asked, &answer)?);
+                    cut += usize::from(!is_stopped && !finished(&answer));
+                    answers[number][side] = text;
                 }
             }
             bar.inc(numbers.len() as u64);
         }
     }
     bar.finish_and_clear();
+    if cut > 0 {
+        call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
+    }
+    write_pairs(writer, prompts, &answers, n)?;
+    call.reporter.info(&super::describe_pairs(answers.len(), path));
+    Ok(())
+}
+
+/// Writes the pairs, `n` for each prompt.
+fn write_pairs(mut writer: PairWriter, prompts: &[Prompt], answers: &[[String; 2]], n: usize) -> Result<(), Failure> {
     for (number, sides) in answers.iter().enumerate() {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
         writer.push(&GeneratedPair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }
-    if cut > 0 {
-        call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
-    }
-    let n = writer.len();
-    writer.finish()?;
-    call.reporter.info(&super::describe_pairs(n, path));
-    Ok(())
+    Ok(writer.finish().map(drop)?)
 }
 
 /// One side of a pair.
@@ -246,7 +295,8 @@ pub(crate) fn pair_settings(
         "model": model_name(values), "side_b_model": other.and(values.model.reference()),
         "fingerprint": own.fingerprint()?, "side_b_fingerprint": other.unwrap_or(own).fingerprint()?,
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
-        "top_p": values.sample.top_p(), "max_length": most,
+        "top_p": values.sample.top_p(), "min_p": values.sample.min_p(), "max_length": most,
+        "repetition_penalty": values.sample.repetition_penalty(), "max_new_tokens": values.sample.max_new_tokens(),
     })))
 }
 

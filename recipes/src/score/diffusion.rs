@@ -1,5 +1,4 @@
 //! Scores pairs of images by a denoiser.
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datasets::synthetic::Split;
@@ -7,8 +6,8 @@ use mdp::EpisodeOf;
 use models::denoiser::Denoiser;
 use objectives::Comparison;
 use policies::Policy;
+use train::Source;
 use train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Units};
-use train::{Source, can_write, write_lines};
 
 use super::{PictureScore, PictureScores, Scored, Scores};
 use crate::denoiser::{self, Loaded};
@@ -61,18 +60,17 @@ impl PictureScoring {
     }
 }
 
-pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
+/// Scores the pairs that the settings name; of embedded data, a split.
+pub(crate) fn score(call: &Call<'_>, split: Split, verb: &'static str) -> Result<Vec<Scored>, Failure> {
     let values = &call.values;
-    let name = values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
+    let name = values.model.model().ok_or_else(|| Failure::usage(format!("{verb} needs `model.model`")))?;
     if values.data.data().is_none() && values.data.latents().is_none() {
-        return Err(Failure::usage("score needs `data.data` or `data.latents`"));
+        return Err(Failure::usage(format!("{verb} needs `data.data` or `data.latents`")));
     }
     let beta = super::beta(values)?;
-    let out = values.run.out().map(PathBuf::from);
-    out.as_deref().map_or(Ok(()), can_write)?;
-    let opened = PictureScoring::open(name, Split::Train, call)?;
+    let opened = PictureScoring::open(name, split, call)?;
     let source = opened.source::<Comparison>();
-    let bar = call.reporter.bar("score", source.len());
+    let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
@@ -83,7 +81,6 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
     Ok(lines)
 }
 

@@ -1,14 +1,13 @@
 //! Scores hybrid pairs by a refiner and a generator.
-use std::path::PathBuf;
-
+use datasets::synthetic::Split;
 use mdp::hybrid::{Half, Runs};
 use mdp::{EpisodeOf, Steps};
 use objectives::Comparison;
 use policies::{BoxError, Pair, Policy};
+use train::Source;
 use train::diffusion::{ImageSource, Scheme, Units};
 use train::hybrid::HybridSource;
 use train::token::TokenSource;
-use train::{Source, can_write, write_lines};
 
 use super::{RefinedScore, RefinedScores, Scored, Scores};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, data, weights};
@@ -68,16 +67,15 @@ impl Halves {
     }
 }
 
-pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
+/// Scores the pairs that the settings name; of embedded data, a split.
+pub(crate) fn score(call: &mut Call<'_>, split: Split, verb: &'static str) -> Result<Vec<Scored>, Failure> {
     if call.values.data.data().is_none() {
-        return Err(Failure::usage("score needs `data.data`: a pair folder, or hybrid records"));
+        return Err(Failure::usage(format!("{verb} needs `data.data`: a pair folder, or hybrid records")));
     }
-    let out = call.values.run.out().map(PathBuf::from);
-    out.as_deref().map_or(Ok(()), can_write)?;
     let halves = Halves::load(call)?;
-    let opened = data::open(&halves.files, &halves.mdp.handoff, call, None)?;
+    let opened = data::open_split(&halves.files, &halves.mdp.handoff, split, call)?;
     let source = halves.source(&opened.train, &call.values)?;
-    let bar = call.reporter.bar("score", source.len());
+    let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
     for index in 0..source.len() {
         let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
@@ -87,7 +85,6 @@ pub(super) fn score(call: &mut Call<'_>) -> Result<Vec<Scored>, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
     Ok(lines)
 }
 

@@ -2,7 +2,12 @@
 pub(crate) mod diffusion;
 pub(crate) mod hybrid;
 mod scored;
-mod token;
+pub(crate) mod token;
+
+use std::path::PathBuf;
+
+use datasets::synthetic::Split;
+use train::{can_write, write_lines};
 
 pub use self::scored::{
     AnswerScore, AnswerScores, DrawnTimesteps, PictureScore, PictureScores, RefinedScore, RefinedScores, Scored,
@@ -17,18 +22,22 @@ use crate::{Call, Failure, denoiser};
 /// Invalid settings; files that can't be read or written.
 pub fn score(call: Call<'_, impl ScoringSettings>) -> Result<Vec<Scored>, Failure> {
     let mut call = call.untyped();
+    let out = call.values.run.out().map(PathBuf::from);
+    out.as_deref().map_or(Ok(()), can_write)?;
     if call.values.run.mdp() != Modality::Token {
         // The config file of a training run may set another share.
         call.values.set(|settings| settings.data.eval_share = 0.0);
     }
-    match call.values.run.mdp() {
+    let lines = match call.values.run.mdp() {
         Modality::Token => token::score(&call),
-        Modality::Hybrid => hybrid::score(&mut call),
+        Modality::Hybrid => hybrid::score(&mut call, Split::Train, "score"),
         Modality::Diffusion => {
             denoiser::general_presets(&mut call.values);
-            diffusion::score(&call)
+            diffusion::score(&call, Split::Train, "score")
         }
-    }
+    }?;
+    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
+    Ok(lines)
 }
 
 /// beta, the strength of the pull to the reference, which multiplies margins.

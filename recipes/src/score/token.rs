@@ -1,34 +1,57 @@
 //! Scores text examples by a language model.
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datasets::{Example, ExampleKind};
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, Steps};
 use models::causal::CausalLm;
+use models::formats::ModelFiles;
 use policies::Policy;
-use train::{can_write, write_lines};
 
 use super::{AnswerScore, AnswerScores, Scored, Scores, TextScores};
+use crate::settings::Values;
 use crate::{Call, Failure, model, text};
 
+/// The scores of a data set, with the divergence of each example if it was asked for.
+pub(crate) struct ScoredTexts {
+    pub(crate) lines: Vec<Scored>,
+    /// KL(reference, policy) summed over an example's answer tokens, nats, and their number.
+    pub(crate) divergences: Vec<(f64, usize)>,
+}
+
+/// Which part of the data is scored, and whether the divergence from the reference is computed too.
+#[derive(Clone, Copy)]
+pub(crate) enum Depth {
+    /// The scores alone, of the training part.
+    Scores,
+    /// Both, of the part that models are measured on.
+    Divergence,
+}
+
 pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
+    Ok(run(call, Depth::Scores, "score")?.lines)
+}
+
+/// Scores the data that the settings name.
+pub(crate) fn run(call: &Call<'_>, depth: Depth, verb: &'static str) -> Result<ScoredTexts, Failure> {
     let mut values = call.values.clone();
-    let name = call.values.model.model().ok_or_else(|| Failure::usage("score needs `model.model`"))?;
-    let data = call.values.data.data().ok_or_else(|| Failure::usage("score needs `data.data`"))?;
+    let name = call.values.model.model().ok_or_else(|| Failure::usage(format!("{verb} needs `model.model`")))?;
+    let data = call.values.data.data().ok_or_else(|| Failure::usage(format!("{verb} needs `data.data`")))?;
     let beta = super::beta(&values)?;
     let micro = values.train.micro_batch_size();
     if micro == 0 {
         return Err(Failure::usage("`train.micro_batch_size` takes at least 1"));
     }
-    let out = values.run.out().map(PathBuf::from);
-    out.as_deref().map_or(Ok(()), can_write)?;
     let files = model::load(name, &values)?;
     model::say_ignored(&files, call.reporter);
     text::fit_lengths(&mut values, &files)?;
     let values = &values;
     let tokenise = text::tokenise(&files, values)?;
-    let data = text::open(data, text::Part::Train, &tokenise, values, call.reporter)?;
+    let part = match depth {
+        Depth::Scores => text::Part::Train,
+        Depth::Divergence => text::Part::Measured,
+    };
+    let data = text::open(data, part, &tokenise, values, call.reporter)?;
     files.tokenizer()?.notes.iter().for_each(|note| call.reporter.info(note));
     call.reporter.info(&data.audit().to_string());
     let mdp = TokenMdp {
@@ -36,48 +59,65 @@ pub(super) fn score(call: &Call<'_>) -> Result<Vec<Scored>, Failure> {
         eos: files.eos().to_vec(),
         max_length: tokenise.settings().max_length,
     };
-    let reference = match values.model.reference() {
-        Some(name) => Some(model::load_beside(&files, name, values)?.frozen()?),
-        None => None,
-    };
-    let policy = files.frozen()?;
-    let bar = call.reporter.bar("score", data.len());
-    let mut lines = Vec::with_capacity(data.len());
+    let scorer = Scorer::load(mdp, files, values, beta, depth)?;
+    let bar = call.reporter.bar(verb, data.len());
+    let mut scored = ScoredTexts { lines: Vec::with_capacity(data.len()), divergences: Vec::new() };
     for from in (0..data.len()).step_by(micro) {
         let to = (from + micro).min(data.len());
         let examples = (from..to).map(|i| data.get(i)).collect::<Result<Vec<_>, _>>()?;
-        lines.extend(score_examples(&mdp, &policy, reference.as_ref(), &examples, beta)?);
+        scorer.score(&examples, &mut scored)?;
         bar.set_position(to as u64);
     }
     bar.finish_and_clear();
-    out.map_or(Ok(()), |out| write_lines(&out, &lines))?;
-    Ok(lines)
+    Ok(scored)
 }
 
-/// One line for each example.
-fn score_examples(
-    mdp: &TokenMdp,
-    policy: &CausalLm,
-    reference: Option<&CausalLm>,
-    examples: &[Example],
+/// A policy and its reference.
+struct Scorer {
+    mdp: TokenMdp,
+    policy: CausalLm,
+    reference: Option<Arc<CausalLm>>,
     beta: f64,
-) -> Result<Vec<Scored>, Failure> {
-    let episodes: Vec<_> = examples
-        .iter()
-        .flat_map(|example| {
-            let start = TokenState::new(Arc::clone(&example.prompt));
-            example.responses.iter().map(move |response| Episode::whole(start.clone(), response.clone()))
-        })
-        .collect();
-    let log_probs = policy.score(mdp, &episodes)?.log_probs;
-    let reference = reference.map(|model| model.score(mdp, &episodes)).transpose()?.map(|channels| channels.log_probs);
-    let mut lines = Vec::with_capacity(examples.len());
-    let mut at = 0;
-    for example in examples {
-        lines.push(line(example, at, &log_probs, reference.as_ref(), beta));
-        at += example.responses.len();
+}
+
+impl Scorer {
+    fn load(mdp: TokenMdp, files: ModelFiles, values: &Values, beta: f64, depth: Depth) -> Result<Self, Failure> {
+        let reference = match values.model.reference() {
+            Some(name) => Some(Arc::new(model::load_beside(&files, name, values)?.frozen()?)),
+            None => None,
+        };
+        let policy = files.frozen()?;
+        let policy = match (&reference, depth) {
+            (Some(reference), Depth::Divergence) => policy.diagnosed_against(Arc::clone(reference))?,
+            (None, Depth::Divergence) | (_, Depth::Scores) => policy,
+        };
+        Ok(Self { mdp, policy, reference, beta })
     }
-    Ok(lines)
+
+    /// Adds a line for each example.
+    fn score(&self, examples: &[Example], scored: &mut ScoredTexts) -> Result<(), Failure> {
+        let episodes: Vec<_> = examples
+            .iter()
+            .flat_map(|example| {
+                let start = TokenState::new(Arc::clone(&example.prompt));
+                example.responses.iter().map(move |response| Episode::whole(start.clone(), response.clone()))
+            })
+            .collect();
+        let own = self.policy.score(&self.mdp, &episodes)?;
+        let reference = self.reference.as_ref().map(|model| model.score(&self.mdp, &episodes)).transpose()?;
+        let reference = reference.map(|channels| channels.log_probs);
+        let mut at = 0;
+        for example in examples {
+            let to = at + example.responses.len();
+            scored.lines.push(line(example, at, &own.log_probs, reference.as_ref(), self.beta));
+            if let Some(divergence) = &own.divergence {
+                let rows = || (at..to).map(|row| divergence.row(row));
+                scored.divergences.push((rows().flatten().sum(), rows().map(<[f64]>::len).sum()));
+            }
+            at = to;
+        }
+        Ok(())
+    }
 }
 
 /// An example whose responses are the rows from `at` on.

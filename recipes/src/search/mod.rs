@@ -6,11 +6,10 @@ mod methods;
 mod pairs;
 mod token;
 
-use std::path::Path;
-
 use models::formats::ModelFiles;
 
 use crate::hybrid::Files;
+use crate::origin::origin_of;
 use crate::sampled::Sampled;
 use crate::settings::{Field, Modality, SearchMethod, SearchScore, SearchSettings, Values, at};
 use crate::{Call, Failure, denoiser, model};
@@ -105,26 +104,13 @@ fn reference(name: &str, values: &Values) -> Result<String, Failure> {
     if let Some(reference) = values.model.reference() {
         return Ok(reference.to_owned());
     }
-    let config = Path::new(name).join("config.toml");
-    if config.is_file() {
-        let mut run = Values::default();
-        run.merge_file(&config)?;
-        if let Some(start) = run.model.reference().or(run.model.model()) {
-            return Ok(start.to_owned());
-        }
-    }
-    let base = match values.run.mdp() {
-        Modality::Diffusion => denoiser::base_of(name)?,
-        Modality::Token | Modality::Hybrid => model::base_of(name)?,
-    };
-    if base == name {
-        return Err(Failure::usage(format!(
+    origin_of(name, values.run.mdp())?.ok_or_else(|| {
+        Failure::usage(format!(
             "{} implicit needs {}: {name} is no run and no adapter, so nothing says what it came from",
             at::search::score,
             at::model::reference
-        )));
-    }
-    Ok(base)
+        ))
+    })
 }
 
 /// The models behind a score, by their roles.

@@ -11,7 +11,7 @@ use train::write_lines;
 use super::check::check_count;
 use super::{Cast, methods, pairs};
 use crate::sampled::{Sampled, SampledAnswer, SampledResult};
-use crate::sampling::{self, Asked, candidate, continued_text, prompt_text, response_text};
+use crate::sampling::{self, Asked, Room, candidate, chat, continued_text, prompt_text, response_text};
 use crate::settings::{SearchMethod, Values, at};
 use crate::{Call, Failure, model, text};
 
@@ -26,9 +26,11 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     searched.each(call, |i, outcome| {
         for (found, numbers) in methods::all_described(values, &outcome) {
             let tokens = &found.episode.pieces[0].actions;
+            let (prompt, response) = (&searched.asked.prompts[i], response_text(&searched.tokenizer, tokens)?);
             let answer = SampledAnswer {
-                prompt: prompt_text(&searched.asked.prompts[i]),
-                response: response_text(&searched.tokenizer, tokens)?,
+                prompt: prompt_text(prompt),
+                messages: chat::with_answer(prompt, &response),
+                response,
                 tokens: tokens.clone(),
                 finished: searched.is_finished(tokens),
             };
@@ -46,6 +48,7 @@ struct Searched {
     tokenizer: ModelTokenizer,
     mdp: TokenMdp,
     cast: Cast<CausalLm>,
+    room: Room,
 }
 
 impl Searched {
@@ -57,14 +60,15 @@ impl Searched {
         model::say_ignored(&files, call.reporter);
         let tokenizer = files.tokenizer()?.clone();
         let asked = Asked::read(call, &files)?;
-        let most = values.data.max_length().min(files.config.max_positions);
+        let room = Room::of(values, &files)?;
+        let most = room.most;
         // Prompts take their turns.
         check_count(values, 1)?;
         let vocabulary = files.config.vocabulary.min(tokenizer.n_tokens());
         check_width(values, name, vocabulary)?;
         let cast = cast(values, name, &files, &tokenizer, most)?;
         let mdp = TokenMdp { vocabulary: vocabulary as u32, eos: tokenizer.eos.clone(), max_length: most };
-        Ok(Self { asked, tokenizer, mdp, cast })
+        Ok(Self { asked, tokenizer, mdp, cast, room })
     }
 
     /// Searches for answers to every prompt.
@@ -74,7 +78,7 @@ impl Searched {
         done: impl FnMut(usize, OutcomeOf<TokenMdp>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let starts: Vec<TokenState> = self.asked.encoded.iter().map(|tokens| TokenState::new(tokens.clone())).collect();
-        let longest: Vec<usize> = starts.iter().map(|start| self.mdp.max_length - start.len()).collect();
+        let longest: Vec<usize> = starts.iter().map(|start| self.room.answer(start.len())).collect();
         let candidates = self.tokenizer.eos.len().saturating_add(1).max(2);
         methods::each(call, &self.mdp, &self.cast, (&starts, &longest), |running| running.named(candidates), done)
     }

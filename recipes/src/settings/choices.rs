@@ -189,6 +189,8 @@ choices! {
 
     /// The dtype of exported weights.
     SaveDtype {
+        /// That of the model's own file.
+        Auto = "auto",
         /// 32 bits.
         F32 = "f32",
         /// 16 bits, IEEE.

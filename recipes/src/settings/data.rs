@@ -18,9 +18,11 @@ section! {
         map: Vec<String> = Vec::new(), "map";
         /// Reads only this many records; of eval-data all
         limit: Option<usize> = None, "limit";
-        /// The part to read where files or records name parts: train, validation, test, any name, or all; auto: train,
-        /// and of eval-data validation or else test
+        /// The part to read where files or records name parts: train, validation, test, any name, all, or held-out
+        /// (validation or else test); auto: train, of eval-data and for eval held-out
         split: String = "auto".to_owned(), "split";
+        /// Records to show as the model reads them, token by token
+        show: usize = 0, "show";
         /// Tokens of prompt and answer together
         max_length: usize = 512, "max-length";
         /// Tokens of the prompt where it has to be cut; 0: never cut, what leaves no room for an answer is left out (as
@@ -30,6 +32,8 @@ section! {
         truncation: TruncationName = TruncationName::Auto, "truncation";
         /// Prompt and answer apart, or together and then cut (as TRL)
         tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
+        /// A Jinja file in place of the model's own chat template
+        chat_template: Option<String> = None, "chat-template";
         /// What to do with a broken record; skipped ones are counted
         on_bad: Broken = Broken::Fail, "on-bad";
         /// A .safetensors file of latents and contexts that stands in for `data.data`

@@ -27,6 +27,12 @@ verbs! {
     TrainingSettings
     /// The settings that [`score`](crate::score()) takes.
     ScoringSettings
+    /// The settings that [`eval`](crate::eval()) takes.
+    EvaluationSettings
+    /// The settings that [`export`](crate::export()) takes.
+    ExportSettings
+    /// The settings that [`merge`](crate::merge()) takes.
+    MergeSettings
     /// The settings that [`sample`](crate::sample()) takes.
     SamplingSettings
     /// The settings that [`search`](crate::search()) takes.
@@ -115,6 +121,21 @@ kinds! {
         run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
     }
 
+    /// Measuring of a language model on preferences.
+    TokenEvaluation: EvaluationSettings, EVAL, Some(Modality::Token), {
+        run: Run, model: Model, data: Data, objective: Objective, train: Train
+    }
+
+    /// Measuring of a denoiser on preferences.
+    DiffusionEvaluation: EvaluationSettings, EVAL, Some(Modality::Diffusion), {
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
+    }
+
+    /// Measuring of a refiner and a generator on preferences.
+    HybridEvaluation: EvaluationSettings, EVAL, Some(Modality::Hybrid), {
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
+    }
+
     /// Sampling of answers, or of pairs of them.
     TokenSampling: SamplingSettings, SAMPLE, Some(Modality::Token), {
         run: Run, model: Model, data: Data, objective: Objective, sample: Sample, search: Search, label: Label
@@ -154,6 +175,12 @@ kinds! {
         run: Run, model: Model, data: Data, objective: Objective, credit: Credit
     }
 
+    /// Writing of a model as a folder.
+    Exporting: ExportSettings, EXPORT, None, { run: Run, model: Model }
+
+    /// Merging of an adapter into its base.
+    Merging: MergeSettings, MERGE, None, { run: Run, model: Model }
+
     /// A page about runs.
     Reporting: ReportSettings, REPORT, None, { run: Run, report: Report }
     /// Credit assignment by a denoiser and its reference.
@@ -180,6 +207,9 @@ mod tests {
             let verb = match *verb {
                 "TRAIN" => keys::TRAIN,
                 "SCORE" => keys::SCORE,
+                "EVAL" => keys::EVAL,
+                "EXPORT" => keys::EXPORT,
+                "MERGE" => keys::MERGE,
                 "SAMPLE" => keys::SAMPLE,
                 "SEARCH" => keys::SEARCH,
                 "JUDGE" => keys::JUDGE,

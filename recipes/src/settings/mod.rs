@@ -45,7 +45,7 @@ pub use self::rounds::Rounds;
 pub use self::run::Run;
 pub use self::sample::Sample;
 pub use self::search::Search;
-pub use self::setting::Setting;
+pub use self::setting::{Setting, Texts};
 pub use self::train::Train;
 pub use self::values::Values;
 pub use ::train::Decay;
@@ -143,6 +143,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Words with commas between.
     List,
+    /// Texts, each given by itself.
+    Texts,
 }
 
 /// A setting: its path, name, type, and accessors in [`Settings`].

@@ -22,8 +22,9 @@ section! {
         prediction: PredictionName = PredictionName::Auto, "prediction";
         /// A scheduler_config.json in place of the model's own
         scheduler: Option<String> = None, "scheduler";
-        /// The type of the weights that a finished run writes
-        save_dtype: SaveDtype = SaveDtype::F32, "save-dtype";
+        /// The type of written weights; auto: that of the model's file, f32 for adapters, for denoisers that learn and for
+        /// what was quantised
+        save_dtype: SaveDtype = SaveDtype::Auto, "save-dtype";
         /// Averages the weights with this decay and exports the average
         ema: Option<f64> = None, "ema";
     }

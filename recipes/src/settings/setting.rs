@@ -1,4 +1,5 @@
 //! The types that settings have.
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::Kind;
@@ -84,6 +85,28 @@ impl Setting for Vec<String> {
 
     fn from_value(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// Texts that may have commas in them: a flag is given once for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Texts(pub Vec<String>);
+
+impl Setting for Texts {
+    const KIND: Kind = Kind::Texts;
+    type Read<'a> = &'a [String];
+
+    fn read(&self) -> &[String] {
+        &self.0
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        self.0.to_value()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Vec::from_value(value).map(Self)
     }
 }
 

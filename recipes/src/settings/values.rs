@@ -85,6 +85,26 @@ impl Values {
         Ok(())
     }
 
+    /// Takes the values of a flag that is given once for each.
+    ///
+    /// # Errors
+    /// The setting does not take one.
+    pub fn merge_flags<'a>(
+        &mut self,
+        field: &'static Field,
+        texts: impl IntoIterator<Item = &'a String>,
+    ) -> Result<(), Failure> {
+        if field.kind != Kind::Texts {
+            return texts.into_iter().try_for_each(|text| self.merge_flag(field, text));
+        }
+        let texts: Vec<Value> = texts.into_iter().cloned().map(Value::String).collect();
+        if !texts.is_empty() {
+            self.give(field, &Value::Array(texts));
+            self.typed.insert(field.path);
+        }
+        Ok(())
+    }
+
     /// Changes defaults; what was given stays.
     pub fn preset(&mut self, change: impl FnOnce(&mut Settings)) {
         let before = self.settings.clone();
@@ -100,6 +120,15 @@ impl Values {
     /// Sets a value that the program determined, such as a generated folder name.
     pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
+    }
+
+    /// Takes some settings of a run, unless they were given here.
+    pub(crate) fn follow(&mut self, run: &Self, fields: &[&'static Field]) {
+        for field in fields {
+            if let Some(value) = field.value(&run.settings).filter(|_| !self.given.contains(field.path)) {
+                self.give(field, &value);
+            }
+        }
     }
 
     /// Resets a setting to its default, as if it had not been given.
@@ -190,6 +219,7 @@ fn parse(field: &Field, text: &str) -> Result<Value, Failure> {
             }
         }
         Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::Texts => Ok(Value::Array(vec![Value::String(text.to_owned())])),
         Kind::List => {
             let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
             Ok(Value::Array(words.map(|w| Value::String(w.to_owned())).collect()))
@@ -200,7 +230,7 @@ fn parse(field: &Field, text: &str) -> Result<Value, Failure> {
 /// A value of a config file, if it is of the right kind.
 fn fit(field: &Field, value: Value) -> Result<Value, Failure> {
     match (field.kind, value) {
-        (Kind::List, Value::Array(words)) if words.iter().all(Value::is_str) => Ok(Value::Array(words)),
+        (Kind::List | Kind::Texts, Value::Array(words)) if words.iter().all(Value::is_str) => Ok(Value::Array(words)),
         (_, Value::String(text)) => parse(field, &text),
         (Kind::Count | Kind::Number, Value::Integer(n)) => parse(field, &n.to_string()),
         (Kind::Number, Value::Float(x)) => parse(field, &x.to_string()),
@@ -274,6 +304,16 @@ mod tests {
         let error = read("[search]\nmethod = true").unwrap_err().to_string();
         assert!(error.contains("key `search.method` can't be boolean"), "{error}");
         assert!(Values::default().merge_set("search.early_stopping=soon").is_err());
+    }
+
+    #[test]
+    fn texts_keep_their_commas_and_are_given_once_for_each() {
+        let mut values = Values::default();
+        let texts = ["one, two".to_owned(), "three".to_owned()];
+        values.merge_flags(&at::sample::prompt, &texts).unwrap();
+        assert_eq!((&values.sample.prompt.0[..], values.is_typed(&at::sample::prompt)), (&texts[..], true));
+        values.merge_set("sample.prompt=a, b").unwrap();
+        assert_eq!(values.sample.prompt.0, ["a, b"]);
     }
 
     #[test]

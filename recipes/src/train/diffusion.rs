@@ -13,6 +13,7 @@ use super::Task;
 use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, ImageData};
+use crate::judged_pairs::is_pair_folder;
 use crate::objective::AnyObjective;
 use crate::pictures::{self, PictureSampler};
 use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
@@ -194,8 +195,10 @@ impl Setup {
     /// The suggested next verb: sampling if the model can make pictures, else scoring.
     fn suggestion(&self, values: &Values) -> Suggestion {
         if self.loaded.makes_pictures() {
-            let prompts = self.data.problem.map_or("prompts.txt", |problem| problem.name);
-            return Suggestion::Sample { mdp: Modality::Diffusion, prompts: prompts.to_owned() };
+            let is_captioned = |data: &&str| values.data.latents().is_none() && !is_pair_folder(data.as_ref());
+            let captions = values.data.data().filter(is_captioned);
+            let prompts = self.data.problem.map(|problem| problem.name).or(captions).map(str::to_owned);
+            return Suggestion::Sample { mdp: Modality::Diffusion, prompts };
         }
         let data = match (values.data.latents(), values.data.data()) {
             (None, Some(data)) => (at::data::data.path, data.to_owned()),

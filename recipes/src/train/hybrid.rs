@@ -253,7 +253,7 @@ impl Problem for Drawing<'_> {
                 Compared::Stopped(alone) => return Ok(Judgement::Stopped(alone)),
             }
         }
-        let prompts = self.setup.data.problem.map_or("requests.txt", |problem| problem.name).to_owned();
+        let prompts = self.setup.data.problem.map(|problem| problem.name.to_owned());
         let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
         Ok(Judgement::Finished { table, judged, has_pictures: !self.requests.is_empty(), suggestion })
     }

@@ -16,7 +16,7 @@ use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
 use crate::settings::{Modality, TrainingSettings, Values, at};
 use crate::trained::{Trained, open_run};
-use crate::{Call, Failure, model, report};
+use crate::{Call, Failure, card, model, report};
 
 /// Trains, or resumes training.
 ///
@@ -85,6 +85,7 @@ fn one(call: Call<'_>, resume: Option<PathBuf>, prompts: u64) -> Result<Trained,
         Modality::Hybrid => hybrid::train(task, objective),
         Modality::Token => token::train(task, objective),
     }?;
+    card::of_trained(&trained, reporter);
     report::of_trained(&trained, reporter);
     reporter.trained(&trained);
     Ok(trained)

@@ -15,6 +15,7 @@ use super::Task;
 use super::token_rewards::TokenRewards;
 use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
 use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
+use crate::judged_pairs::is_pair_folder;
 use crate::objective::AnyObjective;
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::text;
@@ -103,6 +104,7 @@ impl Setup {
         call.reporter.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.reporter.info(&data.audit().to_string());
         dropout::note(&files.path, call.reporter);
+        model::say_rounded(&files, &call.values, call.reporter);
         let mdp = TokenMdp {
             vocabulary: files.config.vocabulary as u32,
             eos: tokenizer.eos.clone(),
@@ -211,12 +213,15 @@ impl Problem for Setup {
             }
             _ => None,
         };
-        let prompts = problem.map_or("prompts.txt", |problem| problem.name).to_owned();
+        let data = task.call.values.data.data();
+        let data = data.filter(|data| problem.is_some() || !is_pair_folder(data.as_ref()));
+        let prompts = problem.map(|problem| problem.name).or(data).map(str::to_owned);
+        let is_chat = problem.is_none() && self.tokenizer.chat_template(false).is_some();
         Ok(Judgement::Finished {
             table: summary::table(outcome, win_rate.as_ref(), "tokens"),
             judged: win_rate.as_ref().map(WinRate::judged).unwrap_or_default(),
             has_pictures: false,
-            suggestion: Suggestion::Sample { mdp: Modality::Token, prompts },
+            suggestion: if is_chat { Suggestion::Chat } else { Suggestion::Sample { mdp: Modality::Token, prompts } },
         })
     }
 }

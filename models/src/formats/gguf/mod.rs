@@ -10,16 +10,16 @@ mod weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde_json::{Value, json};
 
 use self::architecture::Settings;
-use self::header::Header;
+use self::header::{Header, Stored};
 use self::parts::SplitFiles;
 use self::weights::Layout;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
-use super::{ModelFiles, ModelTokenizer};
+use super::{ModelFiles, ModelTokenizer, stored};
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
 
@@ -67,7 +67,19 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
     if let Some(tokenizer) = &mut tokenizer {
         tokenizer.notes.extend(vocabulary::note(path, &header));
     }
-    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras })
+    let stored = stored_type(&header);
+    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras, stored })
+}
+
+/// The type that most weights are stored in; F32 where they are quantised.
+fn stored_type(header: &Header) -> DType {
+    stored::most_common(header.tensors.values().map(|info| {
+        let kind = match info.stored {
+            Stored::Plain(kind) => Some(kind),
+            Stored::Blocks(_) => None,
+        };
+        (kind, info.shape.iter().product())
+    }))
 }
 
 /// The Hugging Face name of every weight, with its stored name and layout.

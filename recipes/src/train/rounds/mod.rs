@@ -25,7 +25,7 @@ use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
-use crate::settings::{Modality, RoundReference, SearchScore, Values, at};
+use crate::settings::{Modality, RoundReference, SaveDtype, SearchScore, Values, at};
 use crate::trained::{Trained, TrainingStatus};
 use crate::{Call, Failure, search};
 
@@ -35,6 +35,12 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     if call.values.sample.search().is_some() {
         search::presets(&mut call.values);
     }
+    // Every round goes on from the model of the one before.
+    call.values.preset(|settings| {
+        if settings.model.save_dtype == SaveDtype::Auto {
+            settings.model.save_dtype = SaveDtype::F32;
+        }
+    });
     let source = source(&mut call.values)?;
     let prompts = Prompts::read(source, &call.values, call.reporter)?;
     if resume.is_none() {
