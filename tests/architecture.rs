@@ -70,7 +70,8 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.
-const LOOP: [&str; 18] = [
+const LOOP: [&str; 22] = [
+    "best",
     "cache",
     "error",
     "evaluate",
@@ -82,13 +83,16 @@ const LOOP: [&str; 18] = [
     "observe",
     "preferences",
     "run",
+    "saving",
     "schedule",
     "settings",
     "source",
     "statistics",
     "step",
+    "summary",
     "tensorboard",
     "training",
+    "trial",
 ];
 
 /// The modules of `train` for kinds of problems.

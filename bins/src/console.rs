@@ -1,13 +1,14 @@
 //! Output of the program: results to stdout; notices and errors to stderr.
-#![expect(clippy::print_stderr, reason = "this is where printing happens")]
-
 use std::io::IsTerminal;
 
 use recipes::settings::fields;
 
+pub(crate) use crate::output::result;
+use crate::output::say;
+
 /// Prints an error.
 pub(crate) fn error(message: &str) {
-    eprintln!("error: {}", with_flags(message));
+    say(&format!("error: {}", with_flags(message)));
 }
 
 /// The libraries' words for verbs and flags that are no settings, and the command line's.
@@ -41,13 +42,7 @@ pub(crate) fn with_flags(text: &str) -> String {
 
 /// Prints a notice that is not an error, such as the reply to an interrupt.
 pub(crate) fn notice(message: &str) {
-    eprintln!("{}", with_flags(message));
-}
-
-/// Prints a result to stdout; a closed pipe (`| head`) is not an error.
-pub(crate) fn result(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    say(&with_flags(message));
 }
 
 /// Whether results may have colours: somebody looks, and has not asked for none (<https://no-color.org>).

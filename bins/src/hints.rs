@@ -76,6 +76,8 @@ const NAMES: &[(&str, &str)] = &[
     ("checkpointing-steps", "--save-every"),
     ("save-total-limit", "--keep-checkpoints"),
     ("checkpoints-total-limit", "--keep-checkpoints"),
+    ("metric-for-best-model", "--best-metric"),
+    ("load-best-model-at-end", "--best-metric: best/ in the run's folder has that model"),
     ("resume-from-checkpoint", "--resume: the run's folder"),
     ("resolution", "--image-size"),
     ("random-flip", "--flip"),

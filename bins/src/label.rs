@@ -28,7 +28,7 @@ pub(crate) fn label(call: &Invocation) -> Result<ExitCode, Failure> {
         other => Failure::of(&other),
     })?;
     let (stop, stopped) = label::stop();
-    ctrlc::set_handler(move || stop.now()).map_err(|error| Failure::of(&error))?;
+    crate::stop::handle(move || stop.now())?;
     // Browsers do not send the fragment after `#` to the server.
     let secret = token.map(|token| format!("#token={}", percent_encoded(&token))).unwrap_or_default();
     call.console.info(&format!("{n} pairs to compare; ctrl-C ends this, and nothing is lost"));

@@ -2,6 +2,7 @@
 //!
 //! This is the only crate that prints and that knows run-time choices; everything it chooses between lives elsewhere.
 
+mod cache;
 mod completions;
 mod console;
 mod credit;
@@ -11,12 +12,15 @@ mod help;
 mod hints;
 mod inspect;
 mod label;
+mod left;
+mod output;
 mod piped;
 mod progress;
 mod report;
 mod reproduce;
 mod stop;
 mod trained;
+mod training;
 
 #[cfg(test)]
 mod idle_tests;
@@ -31,7 +35,7 @@ use recipes::keys::{
     self, CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs,
 };
 use recipes::settings::{Kind, Modality, Values};
-use recipes::{Call, Failure, TrainingStatus};
+use recipes::{Call, Failure};
 
 use crate::progress::Console;
 
@@ -82,7 +86,8 @@ impl Invocation {
 
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
-        Some(("train", sub)) => train(&asked(sub, TRAIN)?, sub.get_one::<PathBuf>("resume")),
+        Some(("train", sub)) => training::train(&asked(sub, TRAIN)?, sub),
+        Some(("precompute", sub)) => training::precompute(&asked(sub, TRAIN)?),
         Some(("score", sub)) => score(&asked(sub, SCORE)?),
         Some(("eval", sub)) => eval::eval(&asked(sub, EVAL)?, sub),
         Some(("export", sub)) => export::export(&asked(sub, EXPORT)?),
@@ -106,18 +111,6 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         }
         _ => Err(Failure::usage("no verb given; see hybrid-dpo --help")),
     }
-}
-
-fn train(asked: &Invocation, resume: Option<&PathBuf>) -> Result<ExitCode, Failure> {
-    // From here on an interrupt asks for a stop at the next step.
-    stop::listen("stopping after this step, with a checkpoint")?;
-    let trained = recipes::train(asked.call(), resume.map(PathBuf::as_path))?;
-    Ok(match trained.status {
-        TrainingStatus::Interrupted { .. } => ExitCode::from(130),
-        TrainingStatus::Finished | TrainingStatus::RoundsFinished { .. } | TrainingStatus::AwaitingLabels { .. } => {
-            ExitCode::SUCCESS
-        }
-    })
 }
 
 fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
@@ -200,7 +193,7 @@ fn join_switches(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 fn is_switch(argument: &OsString) -> bool {
     let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
     flag.is_some_and(|flag| {
-        [QUIET, reproduce::QUICK, eval::JSON].contains(&flag)
+        [QUIET, training::DRY_RUN, reproduce::QUICK, eval::JSON].contains(&flag)
             || keys::all().any(|key| key.field.kind == Kind::Switch && key.field.name == flag)
     })
 }
@@ -234,16 +227,8 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
         .about("Models of any kind learn from preferences: one loss for token, diffusion and hybrid MDPs")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            verb("train", TRAIN, "Learns from preferences (the DPO family) or demonstrations (sft)", TRAIN_HELP).arg(
-                Arg::new("resume")
-                    .long("resume")
-                    .value_name("RUN")
-                    .value_parser(clap::value_parser!(PathBuf))
-                    .value_hint(ValueHint::DirPath)
-                    .help("Takes up a run that was stopped, with the settings it has"),
-            ),
-        )
+        .subcommand(training::command(verb("train", TRAIN, training::ABOUT, training::HELP)))
+        .subcommand(verb("precompute", TRAIN, training::ABOUT_PRECOMPUTE, training::HELP_PRECOMPUTE))
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(eval::command(verb("eval", EVAL, eval::ABOUT, eval::HELP)))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
@@ -356,15 +341,6 @@ fn what(name: &str) -> &'static str {
     }
 }
 
-const TRAIN_HELP: &str = "Examples:
-  hybrid-dpo train --mdp token
-      the embedded model learns from the embedded preferences, in about a minute
-  hybrid-dpo train --mdp hybrid
-      an embedded refiner and an embedded generator learn from one preference, beside each alone
-  hybrid-dpo train --model ./SmolLM2-135M --data pairs.jsonl --out runs/first
-  hybrid-dpo train --model ./SmolLM2-135M --prompts prompts.txt --rounds 3 --judge ./reward --search best-of --width 8
-      every round searches for the two sides of its pairs
-  hybrid-dpo train --resume runs/first";
 const SCORE_HELP: &str = "Examples:
   hybrid-dpo score --model runs/first --data pairs.jsonl --out scores.jsonl
   hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl";

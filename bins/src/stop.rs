@@ -1,4 +1,4 @@
-//! Stop requests: ctrl-C and termination signals.
+//! Stop requests: ctrl-C, hang-ups and termination signals.
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::Failure;
@@ -8,16 +8,48 @@ use crate::console;
 /// Whether a stop was requested.
 pub(crate) static WANTED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the signal handler: the first interrupt requests a stop and prints `answer`; the second ends the program at
-/// once.
+/// Installs the signal handler: the first signal requests a stop and prints `answer`; the second ends the program at
+/// once. Signals that are ignored at the start stay ignored, as `nohup` and background jobs of scripts want it.
 ///
 /// Later calls keep the first handler, so rounds install it once.
 pub(crate) fn listen(answer: &'static str) -> Result<(), Failure> {
     static LISTENING: AtomicBool = AtomicBool::new(false);
-    if !LISTENING.swap(true, Ordering::Relaxed) {
-        ctrlc::set_handler(move || hear(answer)).map_err(|error| Failure::of(&error))?;
-    }
+    if LISTENING.swap(true, Ordering::Relaxed) { Ok(()) } else { handle(move || hear(answer)) }
+}
+
+/// Calls `act` at every signal that is not ignored at the start.
+#[cfg(unix)]
+pub(crate) fn handle(act: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_in(ignored, *signal));
+    let mut signals = signal_hook::iterator::Signals::new(heard).map_err(|error| Failure::of(&error))?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            act();
+        }
+    })?;
     Ok(())
+}
+
+/// Calls `act` at every signal that asks for an end.
+#[cfg(not(unix))]
+pub(crate) fn handle(act: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(act).map_err(|error| Failure::of(&error))
+}
+
+/// The ignored signals of a process as bits, the lowest for signal 1, from Linux's `/proc/PID/status`; none elsewhere, where
+/// there is no such file.
+#[cfg(unix)]
+fn ignored_signals(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(unix)]
+fn is_in(mask: u64, signal: i32) -> bool {
+    signal > 0 && mask >> (signal - 1) & 1 == 1
 }
 
 fn hear(answer: &str) {
@@ -27,4 +59,16 @@ fn hear(answer: &str) {
         std::process::exit(130);
     }
     console::notice(&format!("{answer}; once more stops at once"));
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let mask = ignored_signals("Name:\thybrid-dpo\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001003\n");
+        assert_eq!([1, 2, 13, 15].map(|signal| is_in(mask, signal)), [true, true, true, false]);
+        assert_eq!(ignored_signals(""), 0);
+    }
 }

@@ -1,8 +1,10 @@
 //! Prints the summary of a finished training run.
 use std::fmt::Write as _;
 
+use recipes::amounts::counted;
 use recipes::settings::{Modality, fields};
 use recipes::{Suggestion, Trained, TrainingStatus};
+use train::Ending;
 
 use crate::console;
 
@@ -11,9 +13,24 @@ pub(crate) fn print(trained: &Trained) {
     let folder = trained.folder.display();
     match &trained.status {
         TrainingStatus::Finished => console::result(&done(trained)),
+        TrainingStatus::FinishedBefore { steps } => {
+            let more = steps * 2;
+            console::result(&format!(
+                "{}\n\n{folder} has finished: {} are done, and nothing has changed\n\
+                 longer       hybrid-dpo train --resume {folder} --max-steps {more}",
+                trained.table,
+                counted(*steps, "step")
+            ));
+        }
+        TrainingStatus::Planned => console::result(&trained.table),
+        TrainingStatus::Precomputed { examples, is_interrupted } => precomputed(trained, *examples, *is_interrupted),
         TrainingStatus::RoundsFinished { last } => {
-            let last = last.display();
-            console::result(&format!("{}\n\nrounds       {folder}\nlast run     {last}", trained.table));
+            let last = last.display().to_string();
+            let mut text = format!("{}\n\nrounds       {folder}\nlast run     {last}", trained.table);
+            if let Some(suggestion) = &trained.suggestion {
+                let _ = write!(text, "\nnext         hybrid-dpo {}", command(suggestion, &last));
+            }
+            console::result(&text);
         }
         TrainingStatus::Interrupted { after: Some(steps) } => {
             console::notice(&format!("stopped after step {steps}; go on with: hybrid-dpo train --resume {folder}"));
@@ -29,11 +46,27 @@ pub(crate) fn print(trained: &Trained) {
     }
 }
 
+fn precomputed(trained: &Trained, examples: usize, is_interrupted: bool) {
+    let what = format!("{}: the reference's numbers of {}", trained.folder.display(), counted(examples, "example"));
+    if is_interrupted {
+        console::notice(&format!("stopped; {what} are kept, and the same command goes on from there"));
+    } else {
+        console::result(&what);
+    }
+}
+
 fn done(trained: &Trained) -> String {
     let folder = trained.folder.display();
     let mut text = format!("{}\n\nrun folder   {folder}", trained.table);
     if let Some((first, last)) = trained.pictures {
         let _ = write!(text, "\npictures     {folder}/samples/step-{first}.png and step-{last}.png");
+    }
+    let outcome = trained.outcome.as_ref();
+    if let Some((metric, value)) = outcome.and_then(|outcome| outcome.best.as_ref()) {
+        let _ = write!(text, "\nbest         {folder}/best ({metric} {value:.4})");
+    }
+    if let Some(steps) = outcome.filter(|outcome| outcome.ending == Ending::StoppedEarly).map(|outcome| outcome.steps) {
+        let _ = write!(text, "\nended early  after {}: evaluations had stopped improving", counted(steps, "step"));
     }
     if let Some(suggestion) = &trained.suggestion {
         let _ = write!(text, "\nnext         hybrid-dpo {}", command(suggestion, &folder.to_string()));

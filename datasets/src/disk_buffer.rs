@@ -50,7 +50,7 @@ impl SpoolWriter {
     }
 
     /// Writes bytes that are whole words.
-    fn write(&mut self, bytes: &[u8]) -> Result<Offset, DatasetError> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Offset, DatasetError> {
         self.hasher.update(bytes);
         let offset = self.n_words;
         self.n_words += bytes.len() as u64 / 4;
@@ -110,6 +110,26 @@ impl Spool {
             };
             lengths.into_iter().take(most).map(part).collect()
         })
+    }
+
+    /// Number of bytes.
+    pub(crate) fn size(&self) -> std::io::Result<u64> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+            Self::File(file) => Ok(file.lock().unwrap_or_else(PoisonError::into_inner).metadata()?.len()),
+        }
+    }
+
+    /// Copies all bytes.
+    pub(crate) fn copy_to(&self, to: &mut impl Write) -> std::io::Result<()> {
+        match self {
+            Self::Memory(bytes) => to.write_all(bytes),
+            Self::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(0))?;
+                std::io::copy(&mut *file, to).map(drop)
+            }
+        }
     }
 
     fn read_with<T>(

@@ -12,6 +12,16 @@ use crate::record::Text;
 pub struct PromptHash(u64);
 
 impl PromptHash {
+    /// The hash as a number, for files.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The hash of that number.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Hashes the prompt of a record, before truncation: truncated prompts may coincide where the originals differ.
     pub fn of(prompt: &Text) -> Self {
         match prompt {

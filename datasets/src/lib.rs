@@ -67,6 +67,6 @@ pub use reading::SplitChoice;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
 pub use records::{ReadOptions, Records, records};
 pub use skipped::{OnBad, Skipped};
-pub use source::{Dataset, open};
+pub use source::{Dataset, Opened, Opening, TokenCache, open, open_with};
 pub use tokenise::{TokenSettings, Tokenise, Tokenization};
 pub use truncation::Truncation;

@@ -27,7 +27,7 @@ use hybrid_dpo::models::unet::UNetConfig;
 use hybrid_dpo::objectives::{Comparison, Demonstration, Sft};
 use hybrid_dpo::policies::{Learner, Persist};
 use hybrid_dpo::train::token::TokenSource;
-use hybrid_dpo::train::{Monitor, Observers, Record, Source, Training};
+use hybrid_dpo::train::{Course, Monitor, Observers, Record, Source, Training};
 
 use learning::{EMA, Stage, WEIGHTS, objective, together};
 use studio::Studio;
@@ -185,8 +185,8 @@ struct Progress {
 }
 
 impl Monitor for Progress {
-    fn started(&mut self, _step: usize, total: usize) {
-        self.total = total;
+    fn started(&mut self, course: Course) {
+        self.total = course.total;
     }
 
     fn stepped(&mut self, record: &Record) {

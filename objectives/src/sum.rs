@@ -22,6 +22,7 @@ pub type BoxObjective<F> = Box<dyn Objective<Feedback = F> + Send + Sync>;
 /// ```
 pub struct WeightedSum<F> {
     terms: Vec<(f64, BoxObjective<F>)>,
+    names: &'static [&'static str],
 }
 
 impl<F> std::fmt::Debug for WeightedSum<F> {
@@ -37,7 +38,13 @@ impl<F> WeightedSum<F> {
         for (weight, _) in &terms {
             Check("a weighted sum").not_negative("weight", *weight)?;
         }
-        if terms.is_empty() { Err(ObjectiveError::NoTerms) } else { Ok(Self { terms }) }
+        if terms.is_empty() { Err(ObjectiveError::NoTerms) } else { Ok(Self { terms, names: &[] }) }
+    }
+
+    /// Names the terms, in their order: each one's share of the loss is then a metric of that name.
+    #[must_use]
+    pub fn named(self, names: &'static [&'static str]) -> Self {
+        Self { names, ..self }
     }
 }
 
@@ -62,6 +69,9 @@ impl<F> Objective for WeightedSum<F> {
             if let Some(from) = &one.slopes.divergence {
                 let to = sum.slopes.divergence.get_or_insert_with(|| from.filled(0.0));
                 add(to, from, *weight);
+            }
+            if let Some(name) = self.names.get(i) {
+                sum.metrics.insert(name, weight * one.loss);
             }
             one.metrics.into_iter().for_each(|(name, value)| _ = sum.metrics.entry(name).or_insert(value));
             if i == 0 {

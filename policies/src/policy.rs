@@ -236,6 +236,14 @@ pub trait Learner<M: Mdp>: Policy<M> {
         })
     }
 
+    /// Discards the gradient accumulated since the last update: the next update is as if it had not been. By default zeros are written.
+    fn discard_gradient(&mut self) -> Result<(), PolicyError> {
+        self.visit_gradients(&mut |_, slopes| {
+            slopes.fill(0.0);
+            Ok(())
+        })
+    }
+
     /// Clips the gradient to `max_gradient_norm`, takes one optimiser step of size `rate` and clears the gradient.
     /// Returns the norm before clipping. If the norm is not finite, no weight changes.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError>;

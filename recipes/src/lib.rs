@@ -149,6 +149,7 @@
 //! ```
 
 mod adapters;
+pub mod amounts;
 mod card;
 mod credit;
 mod denoiser;
@@ -170,6 +171,7 @@ pub mod keys;
 mod model;
 mod objective;
 mod origin;
+mod paths;
 mod pictures;
 mod report;
 mod reporter;
@@ -200,6 +202,7 @@ pub use self::export::{ExportedModel, ExportedPart, export, merge};
 pub use self::failure::Failure;
 pub use self::inspect::{DataAudit, Description, ShownAnswer, ShownRecord, inspect};
 pub use self::judge::{JudgeCounts, judge};
+pub use self::objective::{PREFERENCE_PART, SFT_PART};
 pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};
 pub use self::sample::sample;
@@ -209,7 +212,7 @@ pub use self::score::{
     Scores, TextScores, score,
 };
 pub use self::search::search;
-pub use self::train::{train, train_judged};
+pub use self::train::{plan, precompute, train, train_judged};
 pub use self::trained::{Suggestion, Trained, TrainingStatus};
 
 use settings::{Modality, Values};

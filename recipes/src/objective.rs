@@ -84,12 +84,18 @@ fn in_units_of_beta(
     Ok(objective)
 }
 
+/// The metric of the preference term's share of a sum with an SFT term.
+pub const PREFERENCE_PART: &str = "loss/preference";
+/// The metric of the SFT term's share, with its weight.
+pub const SFT_PART: &str = "loss/sft";
+
 fn with_sft(objective: BoxObjective<Comparison>, weight: f64) -> Result<BoxObjective<Comparison>, Failure> {
     if weight == 0.0 {
         return Ok(objective);
     }
     let likelihood: BoxObjective<Comparison> = Box::new(Pairwise::new(ChosenLikelihood));
-    Ok(Box::new(usage(WeightedSum::new(vec![(1.0, objective), (weight, likelihood)]))?))
+    let sum = usage(WeightedSum::new(vec![(1.0, objective), (weight, likelihood)]))?;
+    Ok(Box::new(sum.named(&[PREFERENCE_PART, SFT_PART])))
 }
 
 /// Turns an invalid setting of a loss into wrong usage.

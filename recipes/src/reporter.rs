@@ -2,6 +2,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::train::{Monitor, Silent};
+use datasets::TokenCache;
 
 use crate::Trained;
 
@@ -13,7 +14,17 @@ pub trait Reporter {
     /// A warning.
     fn notice(&self, line: &str);
 
-    /// Work of `total` parts begins.
+    /// Whether anybody reads the plan of a run; making one costs a part of a step.
+    fn wants_plan(&self) -> bool {
+        false
+    }
+
+    /// Where tokens of large data are kept for the next start; nowhere by default.
+    fn token_cache(&self) -> Option<TokenCache> {
+        None
+    }
+
+    /// Work of `total` parts begins; 0 where nobody knows how many.
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar>;
 
     /// A training loop begins.

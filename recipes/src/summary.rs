@@ -8,6 +8,7 @@ use train::{Evaluated, RunSummary};
 
 use crate::Failure;
 use crate::embedded::{EmbeddedProblem, WinRate};
+use crate::objective::{PREFERENCE_PART, SFT_PART};
 
 /// The oracle win rate: compares one sample of each model for each of `n` test prompts, if the problem's oracle judges texts.
 pub(crate) fn oracle_win_rate(
@@ -31,8 +32,10 @@ pub(crate) fn oracle_win_rate(
 }
 
 /// The metrics in a run's table, with their labels.
-const SHOWN: [(&str, &str); 7] = [
+const SHOWN: [(&str, &str); 9] = [
     ("loss", "loss"),
+    ("its preference part", PREFERENCE_PART),
+    ("its SFT part", SFT_PART),
     ("reward accuracy", "rewards/accuracies"),
     ("reward margin", "rewards/margins"),
     ("chosen reward", "rewards/chosen"),
@@ -41,12 +44,20 @@ const SHOWN: [(&str, &str); 7] = [
     ("entropy per token", "entropy"),
 ];
 
+/// Whether no comparison has a better side, as before the first step: an accuracy of 0 would say something else.
+fn is_all_tied(evaluated: &Evaluated) -> bool {
+    let n = evaluated.implicit_rewards.iter().filter(|rewards| rewards.accuracy.is_some()).count();
+    n > 0 && evaluated.ties == n
+}
+
 /// Formats the metrics of a run before and after training.
 pub(crate) fn table(outcome: &RunSummary, win_rate: Option<&WinRate>, unit: &str) -> String {
     let mut text = String::new();
     let value = |evaluated: &Option<Evaluated>, name: &str| {
         let value = evaluated.as_ref().and_then(|e| e.metrics.get(name));
-        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}").replace("-0.0000", "0.0000"))
+        let is_tie = name == "rewards/accuracies" && evaluated.as_ref().is_some_and(is_all_tied);
+        let text = |value: &f64| format!("{value:.4}").replace("-0.0000", "0.0000");
+        if is_tie { "all tied".to_owned() } else { value.map_or_else(|| "-".to_owned(), text) }
     };
     if outcome.first.is_some() || outcome.last.is_some() {
         let _ = writeln!(text, "{:<32}{:>12}{:>12}", "held out", "before", "after");

@@ -4,7 +4,8 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
 use datasets::{
-    ColumnMap, Dataset, DatasetError, Format, OnBad, ReadOptions, TokenSettings, Tokenise, Tokenization, Truncation,
+    ColumnMap, Dataset, DatasetError, Format, OnBad, Opening, ReadOptions, TokenSettings, Tokenise, Tokenization,
+    Truncation,
 };
 use models::causal::GenerationConfig;
 use models::formats::{ModelFiles, ModelTokenizer};
@@ -151,7 +152,22 @@ pub(crate) fn open(
         let records = judged.folder.records(&judged.preferences)?;
         return Ok(Dataset::from_records(name, records, tokenise, reading.on_bad)?);
     }
-    datasets::open(path, reading.clone(), tokenise).map_err(|error| unread(error, &reading))
+    let bar = std::cell::OnceCell::new();
+    let mut progress = |n: usize| bar.get_or_init(|| reporter.bar("tokenise", 0)).set_position(n as u64);
+    let cache = reporter.token_cache();
+    let opening = Opening { cache: cache.as_ref(), progress: Some(&mut progress) };
+    let opened = datasets::open_with(path, reading.clone(), tokenise, opening);
+    if let Some(bar) = bar.get() {
+        bar.finish_and_clear();
+    }
+    let opened = opened.map_err(|error| unread(error, &reading))?;
+    if opened.is_from_cache {
+        reporter.info(&format!("tokens of {name} read from the cache"));
+    }
+    if let Some(error) = opened.unwritten {
+        reporter.info(&format!("tokens of {name} are not kept for the next start: {error}"));
+    }
+    Ok(opened.data)
 }
 
 /// Turns a read error into a failure that names the setting to change.

@@ -30,6 +30,20 @@ pub struct Trained {
 pub enum TrainingStatus {
     /// All steps are done.
     Finished,
+    /// All steps were done before; nothing has changed.
+    FinishedBefore {
+        /// The number of steps.
+        steps: usize,
+    },
+    /// The plan of a run was made, which the table has.
+    Planned,
+    /// The reference's numbers were computed.
+    Precomputed {
+        /// The number of examples in the file.
+        examples: usize,
+        /// Whether it was stopped before all of them were.
+        is_interrupted: bool,
+    },
     /// All rounds are done.
     RoundsFinished {
         /// The folder of the last run.
@@ -71,11 +85,16 @@ pub enum Suggestion {
 }
 
 impl Trained {
+    /// A status without results.
+    pub(crate) fn of(folder: &Path, status: TrainingStatus) -> Self {
+        let (table, judged) = (String::new(), Vec::new());
+        Self { folder: folder.to_owned(), status, outcome: None, table, judged, pictures: None, suggestion: None }
+    }
+
     /// A stopped run.
     pub(crate) fn interrupted(folder: &RunFolder, outcome: RunSummary) -> Self {
         let status = TrainingStatus::Interrupted { after: Some(outcome.steps) };
-        let (folder, outcome) = (folder.path().to_owned(), Some(outcome));
-        Self { folder, status, outcome, table: String::new(), judged: Vec::new(), pictures: None, suggestion: None }
+        Self { outcome: Some(outcome), ..Self::of(folder.path(), status) }
     }
 }
 

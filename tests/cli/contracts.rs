@@ -35,8 +35,18 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
 
 #[test]
 fn completions_know_verbs_and_flags() {
-    let script = Scene::new().done("completions bash").out;
-    assert!(script.contains("hybrid-dpo") && script.contains("--activation-checkpointing"));
+    let scene = Scene::new();
+    let script = scene.done("completions bash").out;
+    assert!(script.contains("HYBRID_DPO_COMPLETE=bash hybrid-dpo"), "{script}");
+    // The question that the script asks; `tests/shells` types into real shells.
+    let asked = |words: &str, index: &str| {
+        let mut command = scene.command(&format!("-- hybrid-dpo {words}"));
+        command.env("HYBRID_DPO_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(asked("trai", "1"), "train");
+    assert_eq!(asked("train --activ", "2"), "--activation-checkpointing");
+    assert_eq!(asked("train --objective apo-z", "3"), "apo-zero");
 }
 
 /// A reader that closes the pipe at once, as `| head` does.

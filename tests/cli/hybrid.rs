@@ -52,6 +52,16 @@ fn pairs_are_made_judged_and_learned_from() {
     assert!(scene.path("run/model/generator/model_index.json").is_file());
     assert!(scene.path("run/model/generator/unet/diffusion_pytorch_model.safetensors").is_file());
 
+    // Its halves learn on by its name, and begin as the two do that are named apart.
+    let on = |out: &str, models: &str| {
+        let named = learning(out, "--max-steps 1").replace(MODELS, models);
+        scene.done(&named);
+        scene.column(out, "loss")
+    };
+    let apart = on("apart", "--refiner run/model/refiner --generator run/model/generator");
+    assert_eq!(on("on", "--model run"), apart);
+    scene.refused(&learning("new", "--model run"), 2, &["--model", "both of its halves are named"]);
+
     // What was trained is scored, and sampled from, by the run's name.
     scene.done("score --mdp hybrid --model run --data pairs --max-length 48 --out scores.jsonl --quiet");
     assert_eq!(indices(&scene.read("scores.jsonl")), (0..8).collect::<Vec<_>>());

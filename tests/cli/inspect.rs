@@ -7,8 +7,10 @@ fn records_are_shown_as_the_model_reads_them() {
     let text = scene.done(&format!("inspect pairs.jsonl --model {MODEL} --show 2")).out;
     assert!(text.contains("format trl; columns: prompt, chosen, rejected"), "{text}");
     assert!(text.contains("record 0") && text.contains("record 1") && !text.contains("record 2"), "{text}");
-    let line = |begins: &str| text.lines().find(|line| line.starts_with(begins)).unwrap().to_owned();
-    assert!(line("given ").contains("|dog|") || line("given ").contains("| dog|"), "{text}");
+    // The embedded tokenizer reads most words letter by letter.
+    let record = text.split("record 0").nth(1).unwrap();
+    let line = |begins: &str| record.lines().find(|line| line.starts_with(begins)).unwrap().to_owned();
+    assert!(line("given ").contains("|d|o|g|"), "{text}");
     // The end is scored with the answer, and has its name in the vocabulary.
     assert!(line("chosen ").ends_with("<|endoftext|>") && line("rejected ").contains("4|"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colours where nobody looks: {text}");
@@ -27,7 +29,8 @@ fn a_chat_is_shown_through_its_template() {
          \"rejected\":[{\"role\":\"assistant\",\"content\":\"no\"}]}\n",
     );
     let text = scene.done(&format!("inspect chats.jsonl --model {MODEL} --chat-template chat.jinja --show 1")).out;
-    let line = |begins: &str| text.lines().find(|line| line.starts_with(begins)).unwrap().replace('|', "");
+    let record = text.split("record 0").nth(1).unwrap();
+    let line = |begins: &str| record.lines().find(|line| line.starts_with(begins)).unwrap().replace('|', "");
     assert!(line("given ").contains("<user>hi"), "{text}");
     assert!(line("chosen ").contains("<assistant>yes"), "{text}");
 }

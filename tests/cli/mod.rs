@@ -20,6 +20,7 @@ mod image_training;
 mod images;
 mod inspect;
 mod label;
+mod lasting;
 mod pictures;
 mod report;
 mod reproduce;

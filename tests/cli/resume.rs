@@ -1,5 +1,5 @@
 //! Runs that are killed, interrupted, finished: all end as if nothing had happened.
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -61,16 +61,20 @@ fn killed_and_resumed_adapters_that_went_on_are_the_same_to_the_bit() {
     kill_and_resume_in(&scene, "--model first --lora-rank 2", "adapter_model.safetensors");
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn interrupt(scene: &Scene, run: &str, signal: &str) -> Ran {
-    let mut child = scene.command(&training(run, LONG)).spawn().unwrap();
+    // Whoever started the tests may have them ignore interrupts, as a job in the background of a script does.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_hybrid-dpo")]);
+    command.args(training(run, LONG).split_whitespace()).current_dir(scene.folder.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for_lines(scene, run, 3, &mut child);
     Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     ran(&child.wait_with_output().unwrap())
 }
 
 #[test]
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn interrupted_is_130_with_a_checkpoint_and_resumes_to_the_bit() {
     let scene = Scene::new();
     scene.done(&training("whole", LONG));
@@ -98,8 +102,11 @@ fn a_finished_run_stays_as_it_is() {
     let scene = Scene::new();
     scene.done(&training("run", LONG));
     let (metrics, weights) = (scene.read("run/metrics.jsonl"), scene.bytes("run/model/model.safetensors"));
+    let events = || std::fs::read_dir(scene.path("run/tensorboard")).unwrap().count();
+    assert_eq!(events(), 1);
     let again = scene.done("train --resume run --quiet");
-    assert!(again.out.contains("reward accuracy"), "{}", again.out);
+    assert!(again.out.contains("reward accuracy") && again.out.contains("has finished: 12 steps"), "{}", again.out);
+    assert_eq!(events(), 1);
     assert_eq!(scene.read("run/metrics.jsonl"), metrics);
     assert!(scene.bytes("run/model/model.safetensors") == weights);
 }
@@ -113,6 +120,8 @@ fn what_is_no_run_is_not_resumed() {
     scene.done(&training("run", "--max-steps 2"));
     scene.refused("train --resume run --lr 3", 2, &["--lr", "--resume"]);
     scene.refused("train --resume run --set objective.beta=3", 2, &["--beta", "--resume"]);
+    // As if it had been killed before its end was noted.
+    std::fs::remove_file(scene.path("run/report/summary.json")).unwrap();
     scene.write("run/checkpoints/step-2/position.json", "{\"step\":");
     scene.refused("train --resume run --quiet", 1, &["position.json"]);
     scene.write("run/config.toml", "[train\n");
@@ -123,6 +132,7 @@ fn what_is_no_run_is_not_resumed() {
 fn a_damaged_checkpoint_is_named() {
     let scene = Scene::new();
     scene.done(&training("run", "--max-steps 2"));
+    std::fs::remove_file(scene.path("run/report/summary.json")).unwrap();
     for name in ["weights.safetensors", "optimizer.safetensors"] {
         let path = format!("run/checkpoints/step-2/{name}");
         let whole = scene.bytes(&path);

@@ -45,7 +45,9 @@ fn check_rounds(scene: &Scene, out: &str, model: &str, fingerprint: &str) {
 #[test]
 fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
     let scene = Scene::new();
-    scene.done(&format!("{ROUNDS} --mdp token --out run"));
+    let said = scene.done(&format!("{ROUNDS} --mdp token --out run")).out;
+    assert_eq!(said.matches("\nnext ").count(), 1, "what is next is said once, at the end: {said}");
+    assert!(said.contains("next         hybrid-dpo sample --model run/round-2/run "), "{said}");
     check_rounds(&scene, "run", "model", "fingerprint");
     assert!(
         !scene.read("run/round-1/run/config.toml").contains("rounds = "),

@@ -277,7 +277,7 @@ fn a_run_that_ends_in_its_warm_up_says_so() {
     };
     let said = run("short", "150");
     assert!(said.contains("the learning rate reaches 1.987e-5 of 1e-3 (--warmup-steps 150)"), "{said}");
-    assert!(run("whole", "2").lines().all(|line| !line.contains("warm-up")));
+    assert!(run("whole", "2").lines().all(|line| !line.contains("--warmup-steps")));
 }
 
 #[test]

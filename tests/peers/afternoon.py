@@ -103,7 +103,7 @@ def steps_of(run):
 
 def look_and_plan(checks, shell, train):
     out, err = shell.run("inspect", "data.jsonl", "--model", "model", "--show", 1)
-    checks.true("inspect shows how a record is read", "assistant" in out + err)
+    checks.true("inspect shows how a record is read", "Count" in out.replace("|", ""))
     out, err = shell.run(*train, "--dry-run")
     checks.true("a dry run says the steps and writes nothing", "step" in out + err)
     checks.true("a dry run leaves no folder", not (shell.folder / "run").exists())
@@ -123,8 +123,8 @@ def stop_and_resume(checks, shell, train):
     shell.run("train", "--resume", "run", "--quiet")
     checks.true("resuming goes on where it stopped", steps_of(run) == list(range(1, len(steps_of(run)) + 1)))
     checks.true("resuming does the rest", len(steps_of(run)) > done)
-    _, err = shell.run("train", "--resume", "run")
-    checks.true("a finished run is said to be finished", "finished" in err)
+    out, err = shell.run("train", "--resume", "run")
+    checks.true("a finished run is said to be finished", "has finished" in out + err)
     once = len(steps_of(run))
     shell.run("train", "--resume", "run", "--epochs", 2, "--quiet")
     checks.true("a run is made longer", steps_of(run) == list(range(1, 2 * once + 1)))
@@ -153,7 +153,7 @@ def serve(checks, shell, prompt):
         found = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1]:]
     theirs = tokenizer.decode(found, skip_special_tokens=True)
     checks.true(f"transformers answers the same: {theirs!r}", line["messages"][-1]["content"].strip() == theirs.strip())
-    checks.true("a model card lies beside the weights", "base_model" in (folder / "README.md").read_text())
+    checks.true("a model card lies beside the weights", "base model" in (folder / "README.md").read_text())
 
 
 def main():

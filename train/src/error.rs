@@ -57,6 +57,14 @@ pub enum TrainError {
         #[source]
         source: BoxError,
     },
+    /// Evaluations have no metric of that name.
+    #[error("`train.best_metric` is `{name}`, which evaluations of this run do not have; they have {known}")]
+    NoMetric {
+        /// The name.
+        name: String,
+        /// The metrics that there are.
+        known: String,
+    },
     /// The data are empty.
     #[error("the {0} data has no examples")]
     Empty(&'static str),

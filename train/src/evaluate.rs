@@ -1,5 +1,5 @@
 use mdp::{Channels, Mdp};
-use objectives::{Feedback, Objective};
+use objectives::{Feedback, ImplicitRewards, Objective};
 use policies::Learner;
 
 use crate::statistics::wilson;
@@ -32,43 +32,82 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     hooks: &Hooks<'_, M, L>,
     look: EvalSettings,
 ) -> Result<Evaluated, TrainError> {
-    let positions = mdp::chance::drawn(look.seed, "evaluation", look.examples, data.len());
-    let failed = |source| TrainError::of_policy(look.step, source);
-    let mut all = Slice::new([]);
-    let mut policy = Channels::default();
-    for positions in positions.chunks(look.micro_batch_size.max(1)) {
-        let slice = Slice::new(read(data, positions.iter().copied(), "held-out")?);
-        let channels = match &hooks.diagnose {
-            Some(diagnose) => diagnose(learner, &slice.episodes).map_err(failed)?,
-            None => learner.score(mdp, &slice.episodes).map_err(failed)?,
-        };
-        if reference.policy.is_some() {
-            reference.numbers(mdp, &slice, look.step)?;
+    Examination { mdp, learner, objective, data, hooks, look }.run(reference, &mut |_| ())
+}
+
+/// An evaluation to be made.
+pub(crate) struct Examination<'e, M: Mdp, L, S: Source<Mdp = M>> {
+    pub(crate) mdp: &'e M,
+    pub(crate) learner: &'e L,
+    pub(crate) objective: &'e dyn Objective<Feedback = S::Feedback>,
+    pub(crate) data: &'e S,
+    pub(crate) hooks: &'e Hooks<'e, M, L>,
+    pub(crate) look: EvalSettings,
+}
+
+impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Examination<'_, M, L, S> {
+    /// Scores the examples, slice by slice, and evaluates them together; `scored` hears of every slice's examples.
+    pub(crate) fn run(
+        &self,
+        reference: &mut Reference<'_, M>,
+        scored: &mut dyn FnMut(usize),
+    ) -> Result<Evaluated, TrainError> {
+        let (mdp, data, look) = (self.mdp, self.data, self.look);
+        let positions = mdp::chance::drawn(look.seed, "evaluation", look.examples, data.len());
+        let (all, policy) = self.score(reference, &positions, scored)?;
+        let loss = Loss { objective: self.objective, measure: &|slice, scores| data.measure(slice, scores) };
+        let (evaluation, measures) = evaluate_slice(mdp, reference, loss, &all, &policy, look.step)?;
+        let mut metrics = evaluation.metrics;
+        metrics.insert("loss", evaluation.loss);
+        for (name, channel) in [("divergence", &policy.divergence), ("entropy", &policy.entropy)] {
+            if let Some(steps) = channel {
+                metrics.insert(name, steps.values().iter().sum::<f64>() / steps.values().len().max(1) as f64);
+            }
         }
-        append(&mut policy, &channels);
-        all.extend(slice);
+        let judged = evaluation.implicit_rewards.iter().filter_map(|verdict| verdict.accuracy);
+        let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
+        let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
+        Ok(Evaluated {
+            examples: positions.len(),
+            metrics,
+            measures,
+            ties: evaluation.implicit_rewards.iter().filter(|rewards| is_tie(rewards)).count(),
+            implicit_rewards: evaluation.implicit_rewards,
+            accuracy_interval: (n_judged > 0.0).then(|| wilson(right, n_judged)),
+            chosen_rewards,
+            rejected_rewards,
+        })
     }
-    let loss = Loss { objective, measure: &|slice, scores| data.measure(slice, scores) };
-    let (evaluation, measures) = evaluate_slice(mdp, reference, loss, &all, &policy, look.step)?;
-    let mut metrics = evaluation.metrics;
-    metrics.insert("loss", evaluation.loss);
-    for (name, channel) in [("divergence", &policy.divergence), ("entropy", &policy.entropy)] {
-        if let Some(steps) = channel {
-            metrics.insert(name, steps.values().iter().sum::<f64>() / steps.values().len().max(1) as f64);
+
+    /// Scores the examples at `positions`, slice by slice.
+    fn score(
+        &self,
+        reference: &mut Reference<'_, M>,
+        positions: &[usize],
+        scored: &mut dyn FnMut(usize),
+    ) -> Result<(Slice<M, S::Feedback>, Channels), TrainError> {
+        let failed = |source| TrainError::of_policy(self.look.step, source);
+        let (mut all, mut policy) = (Slice::new([]), Channels::default());
+        for positions in positions.chunks(self.look.micro_batch_size.max(1)) {
+            let slice = Slice::new(read(self.data, positions.iter().copied(), "held-out")?);
+            let channels = match &self.hooks.diagnose {
+                Some(diagnose) => diagnose(self.learner, &slice.episodes).map_err(failed)?,
+                None => self.learner.score(self.mdp, &slice.episodes).map_err(failed)?,
+            };
+            if reference.policy.is_some() {
+                reference.numbers(self.mdp, &slice, self.look.step)?;
+            }
+            append(&mut policy, &channels);
+            all.extend(slice);
+            scored(positions.len());
         }
+        Ok((all, policy))
     }
-    let judged = evaluation.implicit_rewards.iter().filter_map(|verdict| verdict.accuracy);
-    let (right, n_judged) = judged.fold((0.0, 0.0), |(right, n), accuracy| (right + accuracy, n + 1.0));
-    let (chosen_rewards, rejected_rewards) = per_decision(reference, mdp, &all, &policy, look)?;
-    Ok(Evaluated {
-        examples: positions.len(),
-        metrics,
-        measures,
-        implicit_rewards: evaluation.implicit_rewards,
-        accuracy_interval: (n_judged > 0.0).then(|| wilson(right, n_judged)),
-        chosen_rewards,
-        rejected_rewards,
-    })
+}
+
+/// Whether both sides of a comparison have the same reward: accuracy counts it as wrong.
+fn is_tie(rewards: &ImplicitRewards) -> bool {
+    rewards.chosen.is_some() && rewards.chosen == rewards.rejected
 }
 
 /// beta times the log-ratio of every decision of the better and of the worse episodes.

@@ -18,6 +18,9 @@ pub struct Evaluated {
     pub measures: Measures,
     /// The 95% interval of `rewards/accuracies`, if the objective reports it.
     pub accuracy_interval: Option<(f64, f64)>,
+    /// Number of comparisons whose sides have the same reward, as all have before the first step; accuracy counts them
+    /// as wrong.
+    pub ties: usize,
     /// The implicit rewards of every example, if the objective has them.
     pub implicit_rewards: Vec<ImplicitRewards>,
     /// beta times the weighted log-ratio of every decision of the better episodes.
@@ -30,6 +33,20 @@ impl Evaluated {
     /// A metric by name, such as `rewards/accuracies`.
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.get(name).copied()
+    }
+
+    /// The reward accuracy with its 95% interval, for people: comparisons without a difference are called ties, not errors.
+    /// `-` if the objective has no accuracy.
+    pub fn accuracy_text(&self) -> String {
+        let n = self.implicit_rewards.iter().filter(|rewards| rewards.accuracy.is_some()).count();
+        let (Some(accuracy), Some((low, high))) = (self.metric("rewards/accuracies"), self.accuracy_interval) else {
+            return "-".to_owned();
+        };
+        if self.ties > 0 && self.ties == n {
+            return format!("all {n} tied");
+        }
+        let ties = if self.ties > 0 { format!(", {} tied", self.ties) } else { String::new() };
+        format!("{accuracy:.3} ({low:.3} to {high:.3}{ties})")
     }
 
     /// What a line of metrics has no room for, as a line of `report/evaluations.jsonl`: the 95% intervals of shares, and
@@ -62,8 +79,8 @@ impl Evaluated {
                 histograms.insert(format!("rewards/{kind}/{side}"), histogram);
             }
         }
-        json!({ "split": "eval", "step": step, "examples": self.examples, "intervals": intervals,
-                "histograms": histograms })
+        json!({ "split": "eval", "step": step, "examples": self.examples, "ties": self.ties,
+                "intervals": intervals, "histograms": histograms })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use policies::{Persist, PolicyError};
 
 use crate::files::{remove_leftovers, replace, temporary_folder, write_whole};
-use crate::{CacheKey, TrainError};
+use crate::{CacheKey, Record, TrainError};
 
 /// The progress of a run, saved with every checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -23,25 +23,34 @@ pub struct Position {
     pub key: CacheKey,
 }
 
-/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`, `report/`, `report.html`. A
-/// run of the program has its settings there too, `config.toml`.
+/// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`, `best/`, `report/`,
+/// `report.html`. A run of the program has its settings there too, `config.toml`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
 }
 
 impl RunFolder {
-    /// Creates the folder; an existing one must be empty.
+    /// Checks that [`create`](Self::create) may take a path, before the work whose result it will hold.
     ///
     /// # Errors
-    /// It is not empty, or can't be read or created.
-    pub fn create(path: &Path) -> Result<Self, TrainError> {
+    /// It is a folder with something in it, a file, or can't be read.
+    pub fn check_free(path: &Path) -> Result<(), TrainError> {
         if path.exists() {
             let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
             if entries.next().is_some() {
                 return Err(TrainError::Occupied(path.to_owned()));
             }
         }
+        Ok(())
+    }
+
+    /// Creates the folder; an existing one must be empty.
+    ///
+    /// # Errors
+    /// It is not empty, or can't be read or created.
+    pub fn create(path: &Path) -> Result<Self, TrainError> {
+        Self::check_free(path)?;
         for sub in ["checkpoints", "samples", "tensorboard"] {
             let sub = path.join(sub);
             fs::create_dir_all(&sub).map_err(TrainError::io(&sub))?;
@@ -173,9 +182,30 @@ impl RunFolder {
     /// # Errors
     /// A file can't be written.
     pub fn export(&self, learner: &impl Persist, step: usize) -> Result<PathBuf, TrainError> {
+        self.export_to("model", learner, step, None)
+    }
+
+    /// Exports the best policy so far to `best/`, with the record of its evaluation beside it, `evaluation.json`.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn export_best(&self, learner: &impl Persist, record: &Record) -> Result<PathBuf, TrainError> {
+        self.export_to("best", learner, record.step, Some(("evaluation.json", format!("{:#}\n", record.to_json()))))
+    }
+
+    fn export_to(
+        &self,
+        name: &str,
+        learner: &impl Persist,
+        step: usize,
+        beside: Option<(&str, String)>,
+    ) -> Result<PathBuf, TrainError> {
         let building = temporary_folder(&self.path)?;
         learner.export(building.path()).map_err(|source| TrainError::Policy { step, source })?;
-        let target = self.join("model");
+        if let Some((name, text)) = beside {
+            write_whole(&building.path().join(name), |file| file.write_all(text.as_bytes()))?;
+        }
+        let target = self.join(name);
         replace(building, &target)?;
         Ok(target)
     }

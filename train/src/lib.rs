@@ -31,6 +31,7 @@
 //! # Ok::<(), policies::BoxError>(())
 //! ```
 
+mod best;
 mod cache;
 pub mod diffusion;
 mod error;
@@ -45,17 +46,21 @@ mod observe;
 pub mod pictures;
 mod preferences;
 mod run;
+mod saving;
 mod schedule;
 mod settings;
 mod source;
 pub mod statistics;
 pub mod step;
+mod summary;
 pub mod tensorboard;
 #[cfg(test)]
 mod tests;
 pub mod token;
 mod training;
+mod trial;
 
+pub use best::is_better_lower;
 pub use cache::{CacheKey, ReferenceCache};
 pub use error::TrainError;
 pub use evaluate::evaluate;
@@ -64,10 +69,11 @@ pub use files::{can_write, remove_leftovers, write_folder, write_lines, write_wh
 pub use folder::{Position, RunFolder};
 pub use measures::Measures;
 pub use metrics::{MetricsFile, Record};
-pub use observe::{Hooks, Monitor, Observers, Samples, Showcase, Silent};
+pub use observe::{Course, Hooks, Monitor, Observers, Samples, Showcase, Silent};
 pub use preferences::Preferences;
-pub use run::{Ending, RunSummary};
 pub use schedule::{Decay, Schedule};
 pub use settings::{Settings, SettingsError};
 pub use source::{Item, Source};
+pub use summary::{Ending, RunSummary};
 pub use training::{Training, TrainingSteps};
+pub use trial::Trial;

@@ -25,7 +25,7 @@ impl Record {
         self.values.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut line = Map::new();
         line.insert("split".into(), self.split.into());
         line.insert("step".into(), self.step.into());

@@ -7,10 +7,43 @@ use policies::PolicyError;
 use crate::tensorboard::EventFile;
 use crate::{Evaluated, Record, TrainError};
 
+/// What is ahead of a run when it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// Number of steps done.
+    pub step: usize,
+    /// Number of steps at its end.
+    pub total: usize,
+    /// Steps between evaluations; 0: only at the start and the end.
+    pub eval_every: usize,
+    /// Whether it evaluates or samples at all.
+    pub evaluates: bool,
+}
+
+impl Course {
+    /// The number of evaluations that are left after `step` steps, that of the end among them.
+    pub fn evaluations_after(&self, step: usize) -> usize {
+        if !self.evaluates || step >= self.total {
+            return 0;
+        }
+        let regular = |step: usize| step.checked_div(self.eval_every).unwrap_or(0);
+        // The end is evaluated also where no evaluation is due.
+        regular(self.total - 1) - regular(step) + 1
+    }
+}
+
 /// Receives the events of a run: for progress bars and logs.
 pub trait Monitor {
-    /// Training starts at `step` of `total`.
-    fn started(&mut self, _step: usize, _total: usize) {}
+    /// Training starts.
+    fn started(&mut self, _course: Course) {}
+    /// An evaluation of so many examples begins after `step` steps; `evaluated` ends it.
+    fn evaluating(&mut self, _step: usize, _examples: usize) {}
+    /// More examples of the evaluation were scored.
+    fn scored(&mut self, _examples: usize) {}
+    /// Samples are drawn after `step` steps.
+    fn sampling(&mut self, _step: usize) {}
+    /// The evaluation and its samples are done.
+    fn looked(&mut self) {}
     /// A step was completed.
     fn stepped(&mut self, _record: &Record) {}
     /// Held-out data was evaluated after `step` steps.
@@ -80,17 +113,34 @@ pub struct Observers<'w, M: Mdp, L> {
     pub hooks: Option<&'w Hooks<'w, M, L>>,
     /// Stops the run with a checkpoint when set.
     pub stop: Option<&'w AtomicBool>,
+    /// Seconds since some moment, which decide when a checkpoint is due; the system's by default.
+    pub clock: Option<&'w dyn Fn() -> f64>,
 }
 
 impl<'w, M: Mdp, L> Observers<'w, M, L> {
     /// A monitor alone.
     pub fn monitor(monitor: &'w mut dyn Monitor) -> Self {
-        Self { monitor, hooks: None, stop: None }
+        Self { monitor, hooks: None, stop: None, clock: None }
     }
 }
 
 impl<M: Mdp, L> std::fmt::Debug for Observers<'_, M, L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Observers").field("hooks", &self.hooks).field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Course;
+
+    #[test]
+    fn evaluations_ahead_are_the_regular_ones_and_the_last() {
+        let left =
+            |eval_every, step| Course { step: 0, total: 10, eval_every, evaluates: true }.evaluations_after(step);
+        assert_eq!([0, 3, 4, 8, 9, 10].map(|step| left(4, step)), [3, 3, 2, 1, 1, 0]);
+        assert_eq!([0, 4, 5, 9].map(|step| left(5, step)), [2, 2, 1, 1]);
+        assert_eq!([left(0, 0), left(0, 10)], [1, 0]);
+        assert_eq!(Course { total: 10, ..Course::default() }.evaluations_after(0), 0);
     }
 }

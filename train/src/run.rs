@@ -5,47 +5,16 @@ use std::time::Instant;
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
-use crate::evaluate::{EvalSettings, evaluate};
+use crate::best::{Best, Verdict};
+use crate::evaluate::{EvalSettings, Examination};
+use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
 use crate::tensorboard::EventFile;
 use crate::training::batch;
 use crate::{
-    Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder, Schedule, Settings,
-    Showcase, Silent, Source, TrainError, Training,
+    Course, Ending, Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder,
+    RunSummary, Schedule, Settings, Showcase, Silent, Source, TrainError, Training,
 };
-
-/// The end of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All steps are done; `model/` holds the policy.
-    Done,
-    /// The run was stopped; a checkpoint holds its state.
-    Interrupted,
-}
-
-/// The result of a run.
-#[derive(Debug)]
-pub struct RunSummary {
-    /// Its end.
-    pub ending: Ending,
-    /// Total number of steps.
-    pub steps: usize,
-    /// The evaluation before the first step, unless the run was resumed later.
-    pub first: Option<Evaluated>,
-    /// The evaluation after the last step.
-    pub last: Option<Evaluated>,
-    /// Training examples per second, excluding evaluation and saving.
-    pub examples_per_second: f64,
-    /// Units of size per second, likewise.
-    pub size_per_second: f64,
-}
-
-impl RunSummary {
-    /// A metric of the last evaluation by name, such as `rewards/accuracies`.
-    pub fn metric(&self, name: &str) -> Option<f64> {
-        self.last.as_ref().and_then(|last| last.metric(name))
-    }
-}
 
 impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
     /// Trains in a folder, from its state to the end.
@@ -99,7 +68,7 @@ fn run<M, L, S>(
     problem: &Training<'_, M, S>,
     learner: &mut L,
     folder: &RunFolder,
-    Observers { monitor, hooks, stop }: Observers<'_, M, L>,
+    Observers { monitor, hooks, stop, clock }: Observers<'_, M, L>,
 ) -> Result<RunSummary, TrainError>
 where
     M: Mdp,
@@ -110,19 +79,17 @@ where
     if problem.data.is_empty() {
         return Err(TrainError::Empty("training"));
     }
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), monitor)?;
+    let saving = Saving::new(settings, clock);
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving))?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
-        run.monitor.note(&of_warmup(schedule));
+        run.monitor.note(&schedule.of_warmup());
     }
-    run.monitor.started(run.position.step, total);
-    let mut first = None;
-    if run.position.step == 0 {
-        first = run.evaluate(learner)?;
-    }
+    run.monitor.started(run.course(total));
+    let first = if run.position.step == 0 { run.evaluate(learner)? } else { None };
     let mut last = None;
-    while run.position.step < total {
+    while run.position.step < total && !run.is_exhausted() {
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             run.save(learner)?;
             run.monitor.finished();
@@ -130,10 +97,11 @@ where
         }
         run.take_step(learner, schedule)?;
         let step = run.position.step;
-        if settings.eval_every > 0 && step % settings.eval_every == 0 || step == total {
+        let is_evaluated = settings.eval_every > 0 && step % settings.eval_every == 0 || step == total;
+        if is_evaluated {
             last = run.evaluate(learner)?;
         }
-        if settings.save_every > 0 && step % settings.save_every == 0 && step < total {
+        if step < total && run.saving.is_due(step, is_evaluated) {
             run.save(learner)?;
         }
     }
@@ -141,25 +109,35 @@ where
         last = run.evaluate(learner)?;
     }
     run.save(learner)?;
-    folder.export(learner, total)?;
+    folder.export(learner, run.position.step)?;
     run.monitor.finished();
-    Ok(run.outcome(Ending::Done, first, last))
+    let ending = if run.position.step < total { Ending::StoppedEarly } else { Ending::Done };
+    Ok(run.outcome(ending, first, last))
 }
 
-/// The note about a run that ends within its warm-up.
-fn of_warmup(schedule: Schedule) -> String {
-    let Schedule { rate, warmup, total, .. } = schedule;
-    format!(
-        "the run has {total} steps, fewer than the {} after which its warm-up is over: the learning rate reaches {:.3e} of \
-         {rate:e} (`optimizer.warmup_steps` {warmup})",
-        warmup + 1,
-        schedule.highest()
-    )
+/// Opens a file for the events after `step` steps; the first of a run has its hyperparameters.
+fn events<M: Mdp, S: Source<Mdp = M>>(
+    problem: &Training<'_, M, S>,
+    folder: &RunFolder,
+    step: usize,
+) -> Result<EventFile, TrainError> {
+    let mut events = EventFile::create(&folder.join("tensorboard"), begins_at(step))?;
+    if step == 0 && !problem.hyperparameters.is_empty() {
+        let evaluated = ["eval/loss", "eval/rewards/accuracies", "train/loss"];
+        let metrics = if problem.held_out.is_some() { &evaluated[..] } else { &evaluated[2..] };
+        events.hyperparameters(&problem.hyperparameters, metrics)?;
+    }
+    Ok(events)
 }
 
 /// The first step whose events are new: a checkpoint's own step was logged before it was saved.
 fn begins_at(step: usize) -> usize {
     if step == 0 { 0 } else { step + 1 }
+}
+
+/// Whether the last evaluations have been no better than an earlier one, as many as the settings allow.
+fn is_exhausted(settings: &Settings, best: &Best) -> bool {
+    settings.patience.is_some_and(|patience| best.since() >= patience)
 }
 
 /// A run in progress.
@@ -175,6 +153,10 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     metrics: MetricsFile,
     details: MetricsFile,
     events: EventFile,
+    best: Best,
+    saving: Saving<'r>,
+    /// The step whose evaluation an earlier process has recorded, if the run is over.
+    recorded: Option<usize>,
     seconds: f64,
     examples: usize,
     size: usize,
@@ -191,7 +173,7 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        monitor: &'r mut dyn Monitor,
+        (monitor, saving): (&'r mut dyn Monitor, Saving<'r>),
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
         problem.prepare(learner)?;
@@ -205,8 +187,11 @@ where
         if !reference.cache.is_empty() {
             monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
         }
+        let records = folder.join("metrics.jsonl");
+        let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
-        let repeated = position.step == 0 || position.step >= settings.total_steps(problem.data.len());
+        let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
+        let repeated = position.step == 0 || is_over;
         Ok(Self {
             problem,
             settings,
@@ -215,9 +200,12 @@ where
             monitor,
             reference,
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
-            metrics: MetricsFile::open(&folder.join("metrics.jsonl"), position.step, repeated)?,
+            metrics: MetricsFile::open(&records, position.step, repeated)?,
             details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
-            events: EventFile::create(&folder.join("tensorboard"), begins_at(position.step))?,
+            events: events(problem, folder, position.step)?,
+            best,
+            saving,
+            recorded: (position.step > 0 && is_over).then_some(position.step),
             position,
             seconds: 0.0,
             examples: 0,
@@ -294,13 +282,18 @@ where
             seed: self.settings.seed,
             beta: self.settings.beta,
         };
-        let (mdp, objective) = (self.problem.mdp, self.problem.objective);
-        let evaluated = evaluate(mdp, learner, &mut self.held_out_reference, objective, data, self.hooks, look)?;
+        self.monitor.evaluating(self.position.step, data.len().min(look.examples));
+        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
+        let examination = Examination { mdp, learner, objective, data, hooks, look };
+        let evaluated = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))?;
         let metrics = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value));
         let measures = evaluated.measures.means().map(|(name, value)| (name.to_owned(), value));
         let counts_tokens = data.n_tokens(&Slice::new([])).is_some();
         let values = metrics.chain(measures).chain(counts_tokens.then(|| self.num_tokens())).collect();
         let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
+        if self.recorded == Some(self.position.step) {
+            return self.evaluated_again(&record, evaluated);
+        }
         self.write(&record)?;
         self.details.append(&evaluated.details(self.position.step, S::DECISION))?;
         for (side, rewards) in [("chosen", &evaluated.chosen_rewards), ("rejected", &evaluated.rejected_rewards)] {
@@ -309,14 +302,43 @@ where
         }
         self.sample(learner)?;
         self.monitor.evaluated(self.position.step, &evaluated);
+        if self.best.judge(&record)? == Verdict::Best {
+            self.folder.export_best(learner, &record)?;
+        }
         Ok(Some(evaluated))
     }
 
+    /// Takes up an evaluation that an earlier process has made and shown, without showing it twice.
+    fn evaluated_again(&mut self, record: &Record, evaluated: Evaluated) -> Result<Option<Evaluated>, TrainError> {
+        self.metrics.write(record)?;
+        self.details.append(&evaluated.details(self.position.step, S::DECISION))?;
+        self.monitor.looked();
+        Ok(Some(evaluated))
+    }
+
+    /// Whether evaluations have stopped improving.
+    fn is_exhausted(&self) -> bool {
+        is_exhausted(self.settings, &self.best)
+    }
+
+    /// What is ahead of the run.
+    fn course(&self, total: usize) -> Course {
+        let evaluates = self.hooks.sample.is_some()
+            || self.problem.held_out.is_some_and(|data| !data.is_empty() && self.settings.eval_examples > 0);
+        let eval_every = if evaluates { self.settings.eval_every } else { 0 };
+        Course { step: self.position.step, total, eval_every, evaluates }
+    }
+
     fn sample(&mut self, learner: &L) -> Result<(), TrainError> {
-        let Some(sample) = &self.hooks.sample else { return Ok(()) };
-        let step = self.position.step;
+        let (step, is_recorded) = (self.position.step, self.recorded == Some(self.position.step));
+        let Some(sample) = self.hooks.sample.as_ref().filter(|_| !is_recorded) else {
+            self.monitor.looked();
+            return Ok(());
+        };
+        self.monitor.sampling(step);
         let samples = sample(learner).map_err(|source| TrainError::Policy { step, source })?;
         samples.write(&mut Showcase { folder: &self.folder.join("samples"), events: &mut self.events, step })?;
+        self.monitor.looked();
         self.events.flush()
     }
 
@@ -328,6 +350,7 @@ where
             }
         }
         self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;
+        self.saving.saved();
         Ok(())
     }
 
@@ -344,6 +367,7 @@ where
         RunSummary {
             ending,
             steps: self.position.step,
+            best: self.best.value().map(|(name, value)| (name.to_owned(), value)),
             first,
             last,
             examples_per_second: self.examples as f64 / seconds,
@@ -359,14 +383,5 @@ mod tests {
     #[test]
     fn events_of_the_checkpoints_own_step_stay() {
         assert_eq!([0, 1, 30].map(begins_at), [0, 2, 31]);
-    }
-
-    #[test]
-    fn a_warm_up_that_does_not_end_is_said_with_the_highest_rate() {
-        let schedule = Schedule { rate: 1e-3, warmup: 150, decay: crate::Decay::Constant, total: 5 };
-        let said = of_warmup(schedule);
-        for part in ["5 steps", "fewer than the 151", "3.311e-5 of 1e-3", "`optimizer.warmup_steps` 150"] {
-            assert!(said.contains(part), "{said}");
-        }
     }
 }

@@ -10,6 +10,17 @@ pub enum Decay {
     Cosine,
 }
 
+impl Decay {
+    /// Its word in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+        }
+    }
+}
+
 /// The learning-rate schedule.
 ///
 /// The warm-up is that of the original DPO code: `min(1, (step + 1) / (warmup + 1))`, so step 0 already trains. The
@@ -49,6 +60,17 @@ impl Schedule {
     pub fn ends_in_warmup(&self) -> bool {
         self.warmup >= self.total
     }
+
+    /// The note about a run that ends within its warm-up.
+    pub(crate) fn of_warmup(&self) -> String {
+        let Self { rate, warmup, total, .. } = self;
+        format!(
+            "the run has {total} steps, fewer than the {} after which its warm-up is over: the learning rate reaches {:.3e} of \
+             {rate:e} (`optimizer.warmup_steps` {warmup})",
+            warmup + 1,
+            self.highest()
+        )
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +102,14 @@ mod tests {
     #[test]
     fn no_warm_up_starts_at_the_top() {
         assert_eq!(Schedule { rate: 2.0, warmup: 0, decay: Decay::Constant, total: 3 }.at(0), 2.0);
+    }
+
+    #[test]
+    fn a_warm_up_that_does_not_end_is_said_with_the_highest_rate() {
+        let schedule = Schedule { rate: 1e-3, warmup: 150, decay: Decay::Constant, total: 5 };
+        let said = schedule.of_warmup();
+        for part in ["5 steps", "fewer than the 151", "3.311e-5 of 1e-3", "`optimizer.warmup_steps` 150"] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 }

@@ -25,10 +25,18 @@ pub struct Settings {
     pub eval_every: usize,
     /// Number of held-out examples in an evaluation; 0: no evaluation.
     pub eval_examples: usize,
-    /// Steps between checkpoints; 0: only when stopped early.
-    pub save_every: usize,
+    /// Steps between checkpoints; 0: only at the end and when stopped. `None`: at evaluations, and when
+    /// [`Settings::save_seconds`] have passed since the last one.
+    pub save_every: Option<usize>,
+    /// Seconds between checkpoints where [`Settings::save_every`] is `None`. The clock decides only when a run is saved,
+    /// never its numbers.
+    pub save_seconds: f64,
     /// Number of newest checkpoints to keep; 0 keeps all.
     pub keep_checkpoints: usize,
+    /// The metric of evaluations whose best policy is kept apart, in `best/`; `None`: no policy is.
+    pub best_metric: Option<String>,
+    /// Stops after so many evaluations in a row that are no better than the best by [`Settings::best_metric`].
+    pub patience: Option<usize>,
     /// The factor from log-ratio to reward in the histograms.
     pub beta: f64,
 }
@@ -68,8 +76,11 @@ impl Settings {
         max_gradient_norm: Some(Self::MAX_GRADIENT_NORM),
         eval_every: 0,
         eval_examples: 256,
-        save_every: 0,
+        save_every: None,
+        save_seconds: 600.0,
         keep_checkpoints: 2,
+        best_metric: None,
+        patience: None,
         beta: 0.1,
     };
 
@@ -81,10 +92,14 @@ impl Settings {
             ("train.micro_batch_size", Some(self.micro_batch_size)),
             ("train.epochs", self.epochs),
             ("train.max_steps", self.max_steps),
+            ("train.early_stopping_patience", self.patience),
         ] {
             if n == Some(0) {
                 return refuse(name, "0".into(), "at least 1");
             }
+        }
+        if !(self.save_seconds.is_finite() && self.save_seconds >= 0.0) {
+            return refuse("train.save_minutes", (self.save_seconds / 60.0).to_string(), "a number from 0 up");
         }
         if !(self.rate.is_finite() && self.rate > 0.0) {
             return refuse("optimizer.lr", self.rate.to_string(), "a positive number");
@@ -156,8 +171,11 @@ mod tests {
             max_gradient_norm: None,
             eval_every: 0,
             eval_examples: 0,
-            save_every: 0,
+            save_every: None,
+            save_seconds: 600.0,
             keep_checkpoints: 0,
+            best_metric: None,
+            patience: None,
             beta: 1.0,
         }
     }

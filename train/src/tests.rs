@@ -44,8 +44,11 @@ fn settings() -> Settings {
         max_gradient_norm: Some(1.0),
         eval_every: 2,
         eval_examples: 5,
-        save_every: 2,
+        save_every: Some(2),
+        save_seconds: 600.0,
         keep_checkpoints: 2,
+        best_metric: None,
+        patience: None,
         beta: 0.1,
     }
 }
@@ -192,6 +195,99 @@ fn killed_between_checkpoints_and_resumed_is_the_same_to_the_bit() {
         assert_eq!(resumed.metrics, whole.metrics, "killed in step {at}");
         assert_eq!(logits(&resumed.learner, 1), logits(&whole.learner, 1));
     }
+}
+
+/// How often a tag is in the event files of a run.
+fn events_of(path: &Path, tag: &str) -> usize {
+    let files = std::fs::read_dir(path.join("tensorboard")).unwrap();
+    let bytes: Vec<u8> = files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    bytes.windows(tag.len()).filter(|window| *window == tag.as_bytes()).count()
+}
+
+#[test]
+fn a_run_that_is_over_writes_its_last_evaluation_once() {
+    let (_guard, path) = fresh();
+    let whole = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+    let events = events_of(&path, "eval/loss");
+    assert_eq!(events, 6, "before, after 2, 4, 6, 8 and 9 steps");
+    let again = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+    assert_eq!((again.metrics, events_of(&path, "eval/loss")), (whole.metrics, events));
+    assert_eq!(again.outcome.last.unwrap().metrics, whole.outcome.last.unwrap().metrics);
+}
+
+#[test]
+fn time_decides_when_to_save_and_nothing_else() {
+    let (_guard, path) = fresh();
+    let by_steps = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
+    let (_guard, path) = fresh();
+    let settings = Settings { save_every: None, eval_every: 0, keep_checkpoints: 0, ..settings() };
+    // The clock is looked at when the run starts, after every step but the last, and when a checkpoint is saved.
+    let now = std::cell::Cell::new(0.0);
+    let clock = || {
+        now.set(now.get() + 200.0);
+        now.get()
+    };
+    let (data, held_out) = (pairs(10), pairs(5));
+    let (data, held_out) = (TokenSource::<Comparison>::new(&data, 6), TokenSource::<Comparison>::new(&held_out, 6));
+    let (mut learner, reference, objective) = (Tabular::new(&MDP), Tabular::new(&MDP), dpo());
+    let training = Training::new(&MDP, &data, &objective).held_out(&held_out).reference(&reference);
+    let mut silent = Silent;
+    let observers = Observers { clock: Some(&clock), ..Observers::monitor(&mut silent) };
+    training.settings(settings).watched(&mut learner, &path, observers).unwrap();
+    assert_eq!(RunFolder::open(&path).unwrap().checkpoints().unwrap(), [3, 6, 9]);
+    assert_eq!(logits(&learner, 1), logits(&by_steps.learner, 1));
+}
+
+#[test]
+fn the_best_policy_is_kept_and_patience_ends_a_run() {
+    let (_guard, path) = fresh();
+    let best = |metric: &str| Settings { best_metric: Some(metric.to_owned()), ..settings() };
+    let trained = train(&path, &dpo(), &best("loss"), &mut Silent, &AtomicBool::new(false));
+    let (name, loss) = trained.outcome.best.unwrap();
+    assert_eq!((name.as_str(), Some(loss)), ("loss", trained.outcome.last.unwrap().metric("loss")));
+    assert!(path.join("best/evaluation.json").is_file());
+    // A rate at which nothing changes: all comparisons stay ties.
+    let (_guard, path) = fresh();
+    let still = Settings { rate: 1e-300, patience: Some(2), ..best("rewards/accuracies") };
+    let ended = train(&path, &dpo(), &still, &mut Silent, &AtomicBool::new(false));
+    assert_eq!((ended.outcome.ending, ended.outcome.steps), (Ending::StoppedEarly, 6));
+    assert_eq!(ended.outcome.first.unwrap().accuracy_text(), "all 5 tied");
+    let again = train(&path, &dpo(), &still, &mut Silent, &AtomicBool::new(false));
+    assert_eq!((again.outcome.ending, again.metrics), (Ending::StoppedEarly, ended.metrics));
+}
+
+#[test]
+fn a_step_that_is_tried_leaves_no_trace() {
+    let (data, reference, objective) = (pairs(10), Tabular::new(&MDP), dpo());
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let training = Training::new(&MDP, &data, &objective).reference(&reference).settings(settings());
+    let losses = |learner: &mut Tabular<TokenMdp>| -> Vec<f64> {
+        training.steps(learner).unwrap().map(|step| step.unwrap().loss).collect()
+    };
+    let (mut plain, mut tried) = (Tabular::new(&MDP), Tabular::new(&MDP));
+    let trial = training.try_step(&mut tried).unwrap();
+    assert!(trial.parameters > 0 && trial.size > 1.0 && trial.step_seconds >= 0.0);
+    assert_eq!(losses(&mut plain), losses(&mut tried));
+    assert_eq!(logits(&plain, 1), logits(&tried, 1));
+}
+
+#[test]
+fn the_references_numbers_are_computed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numbers");
+    let (objective, data, reference) = (dpo(), pairs(10), Tabular::new(&MDP));
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let training =
+        Training::new(&MDP, &data, &objective).reference(&reference).settings(settings()).cache(path.clone());
+    let mut heard = Vec::new();
+    let stopped = AtomicBool::new(true);
+    assert_eq!(training.precompute(&mut |known, of| heard.push((known, of)), &stopped).unwrap(), (0, 10));
+    let go = AtomicBool::new(false);
+    assert_eq!(training.precompute(&mut |known, of| heard.push((known, of)), &go).unwrap(), (10, 10));
+    assert_eq!(heard, [(0, 10), (0, 10), (4, 10), (8, 10)]);
+    let key = training.cache_key().unwrap();
+    assert_eq!(ReferenceCache::load(&path, &key).unwrap().len(), 10);
+    assert_eq!(training.precompute(&mut |_, _| panic!("nothing is missing"), &go).unwrap(), (10, 10));
 }
 
 /// Examples that remember which of them were asked for.

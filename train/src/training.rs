@@ -7,6 +7,7 @@ use policies::{Learner, Policy};
 
 use crate::evaluate::{EvalSettings, evaluate, read};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
+use crate::tensorboard::Hyperparameter;
 use crate::{CacheKey, Evaluated, Hooks, ReferenceCache, Schedule, Settings, Source, TrainError};
 
 /// The trainer for your own program: data, objective, reference and settings.
@@ -20,6 +21,7 @@ pub struct Training<'a, M: Mdp, S: Source<Mdp = M>> {
     pub(crate) held_out: Option<&'a S>,
     pub(crate) reference: Option<&'a dyn Policy<M>>,
     pub(crate) settings: Settings,
+    pub(crate) hyperparameters: Vec<(String, Hyperparameter)>,
     key: Option<CacheKey>,
     pub(crate) cache: Option<PathBuf>,
 }
@@ -34,7 +36,8 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     /// Creates a trainer with default settings and no reference.
     pub fn new(mdp: &'a M, data: &'a S, objective: &'a dyn Objective<Feedback = S::Feedback>) -> Self {
         let (held_out, reference, key, cache) = (None, None, None, None);
-        Self { mdp, data, objective, held_out, reference, settings: Settings::default(), key, cache }
+        let (settings, hyperparameters) = (Settings::default(), Vec::new());
+        Self { mdp, data, objective, held_out, reference, settings, hyperparameters, key, cache }
     }
 
     /// Sets the reference policy.
@@ -53,6 +56,12 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// Sets what TensorBoard's table of hyperparameters shows of a run in a folder.
+    #[must_use]
+    pub fn hyperparameters(self, hyperparameters: Vec<(String, Hyperparameter)>) -> Self {
+        Self { hyperparameters, ..self }
     }
 
     /// Sets the fingerprints of reference and data; a run in a folder is not resumed with others.

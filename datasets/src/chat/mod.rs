@@ -40,6 +40,11 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
+    /// All that a rendered text depends on, besides the conversation.
+    pub(crate) fn identity(&self) -> String {
+        format!("{:?} {:?} {:?}", self.source, self.special_tokens, self.today)
+    }
+
     /// Compiles a template. `special_tokens` are its variables, such as `("bos_token", "<s>")`; `today` is the date of
     /// `strftime_now`.
     ///

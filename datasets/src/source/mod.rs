@@ -1,4 +1,6 @@
 //! Text data sets: checked, tokenised examples by position.
+mod cache;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,6 +18,8 @@ use crate::records::{ReadOptions, Records, note, records};
 use crate::skipped::{OnBad, Skipped};
 use crate::tokenise::{Observation, Tokenise};
 use crate::truncation::Truncation;
+
+pub use self::cache::TokenCache;
 
 /// Number of records tokenised in parallel.
 const CHUNK: usize = 256;
@@ -45,10 +49,64 @@ struct Entry {
 /// # Errors
 /// The file is malformed, a record is (unless `reading` skips those), or nothing is left.
 pub fn open(path: &Path, reading: ReadOptions, tokenise: &Tokenise) -> Result<Dataset, DatasetError> {
+    read(path, reading, tokenise, None)
+}
+
+/// What goes with the opening of a data set.
+#[derive(Default)]
+pub struct Opening<'o> {
+    /// Tokens of earlier openings are read from here, new ones written.
+    pub cache: Option<&'o TokenCache>,
+    /// Hears the number of records read so far.
+    pub progress: Option<&'o mut dyn FnMut(usize)>,
+}
+
+impl std::fmt::Debug for Opening<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// A data set, and what became of the cache.
+#[derive(Debug)]
+pub struct Opened {
+    /// The data set.
+    pub data: Dataset,
+    /// Whether its tokens were in the cache.
+    pub is_from_cache: bool,
+    /// Why its tokens are not in the cache now, if that failed: no reason to fail.
+    pub unwritten: Option<std::io::Error>,
+}
+
+/// As [`open`], with a cache and progress.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with<'a>(
+    path: &Path,
+    reading: ReadOptions,
+    tokenise: &'a Tokenise,
+    opening: Opening<'a>,
+) -> Result<Opened, DatasetError> {
+    let entry = opening.cache.map(|cache| cache.entry(path, &reading, tokenise)).transpose()?.flatten();
+    if let Some(data) = entry.as_ref().and_then(cache::CacheEntry::load) {
+        return Ok(Opened { data, is_from_cache: true, unwritten: None });
+    }
+    let data = read(path, reading, tokenise, opening.progress)?;
+    let unwritten = entry.and_then(|entry| entry.save(&data).err());
+    Ok(Opened { data, is_from_cache: false, unwritten })
+}
+
+fn read<'a>(
+    path: &Path,
+    reading: ReadOptions,
+    tokenise: &'a Tokenise,
+    progress: Option<&'a mut dyn FnMut(usize)>,
+) -> Result<Dataset, DatasetError> {
     let on_bad = reading.on_bad;
     let mut records = records(path, reading)?;
     let truncation = tokenise.truncation_or(records.format().truncation());
-    let mut builder = Builder::new(tokenise, truncation, on_bad);
+    let mut builder = Builder { progress, ..Builder::new(tokenise, truncation, on_bad) };
     builder.audit.layout = Some(format!("format {}; columns: {}", records.format(), columns(&records)));
     builder.extend(&mut records)?;
     let skipped = records.skipped().clone();
@@ -155,12 +213,15 @@ struct Builder<'a> {
     writer: SpoolWriter,
     entries: Vec<Entry>,
     audit: Audit,
+    n_read: usize,
+    progress: Option<&'a mut dyn FnMut(usize)>,
 }
 
 impl<'a> Builder<'a> {
     fn new(tokenise: &'a Tokenise, truncation: Truncation, on_bad: OnBad) -> Self {
         let audit = Audit::new(tokenise.settings());
-        Self { tokenise, truncation, on_bad, writer: SpoolWriter::new(), entries: Vec::new(), audit }
+        let (writer, entries) = (SpoolWriter::new(), Vec::new());
+        Self { tokenise, truncation, on_bad, writer, entries, audit, n_read: 0, progress: None }
     }
 
     fn extend(
@@ -171,6 +232,10 @@ impl<'a> Builder<'a> {
             let chunk: Vec<PreferenceRecord> = records.take(CHUNK).collect::<Result<_, _>>()?;
             if chunk.is_empty() {
                 return Ok(());
+            }
+            self.n_read += chunk.len();
+            if let Some(progress) = &mut self.progress {
+                progress(self.n_read);
             }
             let tokenised: Vec<Result<(Option<Example>, Observation), DatasetError>> =
                 chunk.par_iter().map(|record| self.tokenise.example(0, record, self.truncation)).collect();

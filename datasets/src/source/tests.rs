@@ -10,7 +10,7 @@ use crate::example::ExampleKind;
 use crate::test_data::{EOS, gzip, parquet_pairs, tokenizer};
 use crate::tokenise::{TokenSettings, Tokenization};
 
-fn tokenise(max_length: usize) -> Tokenise {
+pub(super) fn tokenise(max_length: usize) -> Tokenise {
     let settings = TokenSettings { max_length, max_prompt_length: Some(max_length / 2), ..TokenSettings::new(EOS) };
     Tokenise::new(&tokenizer(), None, settings).unwrap()
 }

@@ -126,6 +126,23 @@ impl Tokenise {
         Self { tool_template: template, ..self }
     }
 
+    /// A hash of all that tokens depend on: the tokeniser, the templates, the settings.
+    ///
+    /// # Errors
+    /// The tokeniser can't be written.
+    pub(crate) fn identity(&self) -> Result<blake3::Hash, DatasetError> {
+        let failed = |message: String| DatasetError::Template { message };
+        let tokenizer = self.tokenizer.to_string(false).map_err(|error| failed(error.to_string()))?;
+        let settings = serde_json::to_string(&self.settings).map_err(|error| failed(error.to_string()))?;
+        let templates =
+            [&self.template, &self.tool_template].map(|template| template.as_ref().map(ChatTemplate::identity));
+        let mut hasher = blake3::Hasher::new();
+        for part in [tokenizer, settings, format!("{templates:?}")] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Ok(hasher.finalize())
+    }
+
     /// The settings.
     pub fn settings(&self) -> &TokenSettings {
         &self.settings

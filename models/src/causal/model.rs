@@ -126,6 +126,15 @@ impl CausalLm {
         Ok(self.frozen_with(self.decoder.weights.base()?))
     }
 
+    /// A frozen copy with the averages of the weights (EMA), which is what [`export`](policies::Persist::export) writes;
+    /// `None` without averages.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn averaged(&self) -> Result<Option<Self>, ModelError> {
+        Ok(self.decoder.averaged()?.map(|weights| self.frozen_with(weights)))
+    }
+
     fn frozen_with(&self, weights: Weights) -> Self {
         let decoder = TrainedNetwork::frozen(Decoder::new(self.config().clone(), weights));
         Self { exporter: self.exporter.clone(), ..Self::with_decoder(decoder) }

@@ -183,6 +183,10 @@ impl Learner<TokenMdp> for CausalLm {
         Ok(self.decoder.scale_gradient(factor)?)
     }
 
+    fn discard_gradient(&mut self) -> Result<(), PolicyError> {
+        Ok(self.decoder.discard_gradient()?)
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.decoder.update(rate, max_gradient_norm)?)
     }

@@ -139,6 +139,16 @@ impl Denoiser {
         Ok(self.frozen_with(self.unet.frozen_copy()?))
     }
 
+    /// A frozen copy with the averages of the weights (EMA), which is what [`export`](policies::Persist::export) writes;
+    /// `None` without averages.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn averaged(&self) -> Result<Option<Self>, ModelError> {
+        let unet = |weights| UNet::new(self.unet.config.clone(), weights);
+        Ok(self.unet.averaged()?.map(|weights| self.frozen_with(unet(weights))))
+    }
+
     /// The frozen base without its adapters: a reference. The two share their tensors, so it takes no extra memory.
     ///
     /// # Errors

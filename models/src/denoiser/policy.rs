@@ -119,6 +119,10 @@ impl Learner<ConditionedMdp> for Denoiser {
         Ok(self.unet.scale_gradient(factor)?)
     }
 
+    fn discard_gradient(&mut self) -> Result<(), PolicyError> {
+        Ok(self.unet.discard_gradient()?)
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.unet.update(rate, max_gradient_norm)?)
     }

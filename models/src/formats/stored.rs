@@ -26,7 +26,8 @@ pub(super) fn most_common(stored: impl Iterator<Item = (Option<Floats>, usize)>)
         };
         counts[place].1 += count;
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).map_or(DType::F32, |(dtype, _)| dtype)
+    // The first of equals: F32, where nothing is stored at all.
+    counts.into_iter().reduce(|most, next| if next.1 > most.1 { next } else { most }).map_or(DType::F32, |most| most.0)
 }
 
 /// The type that most numbers of some files are stored in.

@@ -124,6 +124,12 @@ impl<N: Network> TrainedNetwork<N> {
         Ok(learning.gradients.scale(factor)?)
     }
 
+    /// Discards the accumulated gradient.
+    pub(crate) fn discard_gradient(&mut self) -> Result<(), ModelError> {
+        self.learning.as_mut().ok_or_else(Self::does_not_learn)?.gradients.clear();
+        Ok(())
+    }
+
     /// Takes one optimiser step with the accumulated gradient, clipped to `max_norm`, and returns its norm before
     /// clipping.
     ///
@@ -183,6 +189,14 @@ impl<N: Network> TrainedNetwork<N> {
             tensors.extend(ema.iter().map(|(name, average)| (name.to_owned(), average.clone())));
         }
         tensors
+    }
+
+    /// A frozen copy of the weights with their averages (EMA), as exported; `None` without averages.
+    pub(crate) fn averaged(&self) -> Result<Option<Weights>, ModelError> {
+        let Some(ema) = self.learning.as_ref().and_then(|learning| learning.ema.as_ref()) else { return Ok(None) };
+        let mut weights = self.network.weights().frozen_copy()?;
+        ema.apply_to(&mut weights.parameters)?;
+        Ok(Some(weights))
     }
 
     /// [`Weights::hash`], cached between updates.

@@ -53,7 +53,7 @@ impl UNet {
         Ok(Self::new(config, weights))
     }
 
-    fn new(config: UNetConfig, weights: Weights) -> Self {
+    pub(crate) fn new(config: UNetConfig, weights: Weights) -> Self {
         let segments = segments(&config);
         Self { config, weights, segments }
     }

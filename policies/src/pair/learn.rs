@@ -112,6 +112,16 @@ where
 
     /// Clips both gradients as one: both halves are scaled by the same factor, and if either gradient is not finite
     /// neither half is updated.
+    fn discard_gradient(&mut self) -> Result<(), PolicyError> {
+        if self.outer_learns() {
+            self.outer.discard_gradient()?;
+        }
+        if self.inner_learns() {
+            self.inner.discard_gradient()?;
+        }
+        Ok(())
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = Learner::<Hybrid<A, B, H>>::gradient_norm(self)?;
         if !norm.is_finite() {

@@ -243,6 +243,11 @@ where
         Ok(self.gradient.values().flatten().map(|slope| slope * slope).sum::<f64>().sqrt())
     }
 
+    fn discard_gradient(&mut self) -> Result<(), PolicyError> {
+        self.gradient.clear();
+        Ok(())
+    }
+
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = Learner::<M>::gradient_norm(self)?;
         let gradient = std::mem::take(&mut self.gradient);

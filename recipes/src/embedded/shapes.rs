@@ -75,11 +75,11 @@ fn preset(values: &mut Values) {
     }
 }
 
-/// The embedded run: about two minutes on two cores.
+/// The embedded run: about two minutes on two idle cores.
 fn run(settings: &mut Settings) {
     settings.model.model = Some("builtin:shapes".to_owned());
     settings.data.data = Some("builtin:shapes".to_owned());
-    settings.data.limit = Some(2048);
+    settings.data.limit = Some(3584);
     settings.objective.beta = 300.0;
     settings.optimizer.name = OptimizerName::Adamw;
     settings.optimizer.lr = 5e-4;

@@ -35,7 +35,7 @@ pub(super) fn inspect(path: &Path) -> Result<Description, Failure> {
         ("data", values.data.data().or(values.data.latents()).unwrap_or("-").to_owned()),
         ("optimiser", format!("{}, learning rate {}", optimizer.name(), optimizer.lr())),
         ("steps", format!("{steps}, of {} examples", values.train.batch_size())),
-        ("finished", if folder.join("model").is_dir() { "yes" } else { "no" }.to_owned()),
+        ("finished", if crate::report::is_finished(path)? { "yes" } else { "no" }.to_owned()),
         ("checkpoints", format!("{checkpoints:?}")),
     ];
     let shown = [("eval", "held out"), ("train", "training")];

@@ -16,10 +16,12 @@ mod shared;
 mod subject;
 mod token;
 
+use ::train::tensorboard::Hyperparameter;
+use toml::Value;
+
 use crate::settings::{Field, Modality, Values};
 
 use self::requirements::Condition;
-#[cfg(test)]
 pub(crate) use self::requirements::WITHOUT_REFERENCE;
 pub(crate) use self::subject::Subject;
 
@@ -132,6 +134,22 @@ pub fn to_toml(values: &Values, verb: Verbs) -> String {
     let mdp = Some(values.run.mdp());
     let read = all().filter(|key| key.verbs & verb != 0 && key.is_for(mdp));
     values.to_toml(read.map(|key| key.field))
+}
+
+/// The values of the settings that a verb reads, for tables of hyperparameters.
+pub(crate) fn hyperparameters(values: &Values, verb: Verbs) -> Vec<(String, Hyperparameter)> {
+    let mdp = Some(values.run.mdp());
+    let read = all().filter(|key| key.verbs & verb != 0 && key.is_for(mdp));
+    let value = |key: &Key| {
+        Some(match key.field.value(values)? {
+            Value::Integer(n) => Hyperparameter::Number(n as f64),
+            Value::Float(x) => Hyperparameter::Number(x),
+            Value::Boolean(on) => Hyperparameter::Switch(on),
+            Value::String(text) => Hyperparameter::Text(text),
+            other => Hyperparameter::Text(other.to_string()),
+        })
+    };
+    read.filter_map(|key| Some((key.field.path.to_owned(), value(key)?))).collect()
 }
 
 #[cfg(test)]

@@ -270,6 +270,11 @@ impl Usage<'_> {
         diffusion.timesteps == TimestepsName::Stratified && diffusion.draws_per_pair.unwrap_or(DRAWS_PER_PAIR) < 2
     }
 
+    /// Whether its prompts are in a file.
+    pub(super) fn asks_of_file(&self) -> bool {
+        self.values.sample.prompt().is_empty() && self.values.sample.prompts().is_some_and(|name| !is_embedded(name))
+    }
+
     /// Whether answers, their model or their prompts depend on the seed.
     pub(super) fn samples_by_chance(&self) -> bool {
         self.searches_by_chance() || self.values.label.pairs.is_some()

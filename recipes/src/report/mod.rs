@@ -10,7 +10,7 @@ use crate::embedded::find;
 use crate::settings::ReportSettings;
 use crate::{Call, Failure};
 
-pub(crate) use self::end::{of_rounds, of_trained};
+pub(crate) use self::end::{finished, is_finished, of_rounds, of_trained, reopen};
 
 /// The page's name in a run's folder.
 const NAME: &str = "report.html";

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use datasets::synthetic::Split;
-use datasets::{Prompt, Text};
+use datasets::{ColumnMap, Prompt, Text};
 
 use crate::embedded::{find, is_embedded, listed, owner, problems};
 use crate::origin::origin_of;
@@ -106,9 +106,13 @@ pub(crate) fn embedded_prompts(
 /// The prompts in a file or folder: what its records ask, or one a line of text.
 fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let path = Path::new(source);
+    let columns = ColumnMap::parse(values.data.map())?;
     let is_text = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("txt"));
     let prompts = if datasets::reading::holds_records(path)? {
-        from_records(path, values, reporter)?
+        from_records(path, &columns, values, reporter)?
+    } else if columns != ColumnMap::default() {
+        let text = format!("`data.map` is for files of records: {source} holds lines of text, which have no columns");
+        return Err(Failure::usage(text));
     } else if is_text || !path.is_file() {
         from_lines(path)?
     } else {
@@ -122,7 +126,12 @@ fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<V
 }
 
 /// Reads the prompts of records; of a folder with parts those of the training part, as of `data.data`.
-fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
+fn from_records(
+    path: &Path,
+    columns: &ColumnMap,
+    values: &Values,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Prompt>, Failure> {
     let source = path.display();
     let shards = datasets::reading::shards(path, Some(&datasets::SplitChoice::Train))?;
     if let Some(part) = &shards.part {
@@ -132,7 +141,6 @@ fn from_records(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result
     let ask = if makes_pictures { datasets::formats::caption } else { datasets::formats::prompt };
     let mut not_read: BTreeMap<String, usize> = BTreeMap::new();
     let mut prompts = Vec::new();
-    let columns = datasets::ColumnMap::parse(values.data.map())?;
     for file in shards.files {
         for row in datasets::reading::rows(&file)? {
             let (origin, record) = columns.renamed(row?, prompts.is_empty())?;

@@ -173,6 +173,11 @@ impl Field {
         (self.get)(settings)
     }
 
+    /// Sets a text.
+    pub(crate) fn put(&self, settings: &mut Settings, text: &str) {
+        (self.set)(settings, &Value::String(text.to_owned()));
+    }
+
     /// Its default as a flag would have it; nothing where it has none.
     pub fn default_text(&self) -> Option<String> {
         self.text(&Settings::default())

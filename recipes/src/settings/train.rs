@@ -23,10 +23,17 @@ section! {
         eval_examples: usize = Settings::DEFAULT.eval_examples, "eval-examples";
         /// Answers sampled at an evaluation
         n_samples: usize = 8, "n-samples";
-        /// Steps between checkpoints; 0: at the end
-        save_every: usize = Settings::DEFAULT.save_every, "save-every";
+        /// Steps between checkpoints; 0: at the end; without it at evaluations and every `train.save_minutes`
+        save_every: Option<usize> = Settings::DEFAULT.save_every, "save-every";
+        /// Minutes between checkpoints, beside those at evaluations; 0: at evaluations alone
+        save_minutes: f64 = Settings::DEFAULT.save_seconds / 60.0, "save-minutes";
         /// Newest checkpoints to keep; 0: all
         keep_checkpoints: usize = Settings::DEFAULT.keep_checkpoints, "keep-checkpoints";
+        /// The metric of evaluations whose best model is kept in best/, such as rewards/accuracies; smaller is better of
+        /// losses and divergences; none: no model is kept
+        best_metric: String = "loss".to_owned(), "best-metric";
+        /// Ends after so many evaluations in a row that are no better than the best by `train.best_metric`
+        early_stopping_patience: Option<usize> = None, "early-stopping-patience";
         /// A file the reference's numbers are read from where it exists and fits, else written to
         reference_cache: Option<String> = None, "reference-cache";
     }

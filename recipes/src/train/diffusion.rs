@@ -94,7 +94,7 @@ impl Setup {
         let values = &task.call.values;
         let draws = self.draws(values)?;
         let is_half = values.diffusion.scheme() == SchemeName::Half;
-        task.call.reporter.info(&self.describe(values.objective.beta(), &draws, is_half));
+        task.say_beta(self.describe(values.objective.beta(), &draws, is_half));
         let scheme = if is_half { Scheme::Half(self.reference.as_ref()) } else { Scheme::Forward };
         let share = draws::empty_share(values)?;
         let empty = self.data.captions.empty()?;
@@ -152,7 +152,7 @@ impl Setup {
         let (counted, of) = if by_decision { (1, 1) } else { (k.unwrap_or(n).min(n), n) };
         let beta = values.objective.beta();
         let units = self.units.describe_density(size, counted, of);
-        task.call.reporter.info(&format!("{units}; beta {beta}"));
+        task.say_beta(format!("{units}; beta {beta}"));
         let importance = match values.diffusion.importance_clip() {
             Some(most) if most <= 0.0 => {
                 return Err(Failure::usage(format!("`diffusion.importance_clip` takes a positive number, not {most}")));
@@ -240,6 +240,8 @@ impl Problem for Drawing<'_> {
         let (mut judged, n) = (Vec::new(), task.prompts);
         if let Some(problem) = self.setup.data.problem.filter(|_| n > 0) {
             task.call.reporter.info("the oracle compares pictures of both models");
+            let averaged = learner.averaged()?;
+            let learner = averaged.as_ref().unwrap_or(learner);
             let win = pictures::oracle_win_rate(problem, &self.sampler, learner, &self.setup.reference, n)?;
             if let Some(win) = win {
                 table = format!("{table}\n{win}");

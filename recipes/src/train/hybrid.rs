@@ -1,10 +1,14 @@
 //! Trains a refiner and a generator from one loss.
 
+use std::path::Path;
+
 use ::train::diffusion::{DrawPlan, FixedDraws, FromImages, ImageSource, Scheme, Units};
 use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
 use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Source};
+use models::causal::CausalLm;
+use models::denoiser::Denoiser;
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
@@ -13,9 +17,9 @@ use super::trainer::{self, Judgement, Learned, Lessons, Problem};
 use crate::embedded::usual;
 use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
-use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, weights};
+use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, halves_of_run, weights};
 use crate::objective::{AnyObjective, choose};
-use crate::settings::{Loss, Modality, Update, Values};
+use crate::settings::{Loss, Modality, Update, Values, at};
 use crate::trained::{Suggestion, Trained};
 use crate::{Failure, Reporter, denoiser, draws, dropout, model, summary};
 
@@ -29,6 +33,7 @@ const COMPLETIONS: &str = "completions.jsonl";
 /// Defaults of hybrid runs.
 pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     general_presets(values);
+    take_halves(values)?;
     let given = [values.hybrid.refiner(), values.hybrid.generator(), values.data.data()].map(|name| name.is_some());
     if given == [false; 3] {
         (usual(Modality::Hybrid).preset)(values);
@@ -45,6 +50,19 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     if values.objective.name() == Loss::Sft {
         values.preset(|settings| settings.diffusion.half = false);
     }
+    Ok(())
+}
+
+/// Sets the halves of the run that `model.model` names, for those that are not named themselves.
+fn take_halves(values: &mut Values) -> Result<(), Failure> {
+    let is_named = [values.hybrid.refiner(), values.hybrid.generator()].map(|name| name.is_some());
+    let Some(run) = values.model.model().filter(|_| is_named != [true; 2]).map(str::to_owned) else { return Ok(()) };
+    let [refiner, generator] = halves_of_run(Path::new(&run))?;
+    values.reset(&at::model::model);
+    values.set(|settings| {
+        settings.hybrid.refiner.get_or_insert(refiner);
+        settings.hybrid.generator.get_or_insert(generator);
+    });
     Ok(())
 }
 
@@ -112,7 +130,7 @@ impl<'a> Setup<'a> {
         dropout::note(&self.files.generator.files.path, reporter);
         reporter.info(&format!("generator: {}", self.files.generator.describe(self.files.shape)));
         reporter.info(&format!("{} training pairs, {held_out} held out", self.data.train.len()));
-        reporter.info(&format!(
+        task.say_beta(format!(
             "{}; beta {beta} a nat of refined prompt, gamma {gamma}: {:.4} per unit of summed squared error",
             self.units,
             self.units.coefficient(gamma, self.files.shape.size())
@@ -269,7 +287,12 @@ impl Setup<'_> {
     ) -> Result<Compared, Failure> {
         let &Learned { task, training, hooks, learner, folder, .. } = learned;
         let base = (&*self.reference.outer, &*self.reference.inner);
-        let mut rows = vec![("base", judge.judge(base.0, base.1)?)];
+        // Policies are judged as they are exported.
+        let judge = |refiner: &CausalLm, generator: &Denoiser| {
+            let averages = (refiner.averaged()?, generator.averaged()?);
+            judge.judge(averages.0.as_ref().unwrap_or(refiner), averages.1.as_ref().unwrap_or(generator))
+        };
+        let mut rows = vec![("base", judge(base.0, base.1)?)];
         if task.call.values.hybrid.compare() {
             let mut alone = Vec::new();
             for (name, learns) in NAMES.into_iter().zip([TrainedHalf::Outer, TrainedHalf::Inner]) {
@@ -284,16 +307,16 @@ impl Setup<'_> {
                 alone.push(learner);
             }
             let (refiner, generator) = (&alone[0].outer, &alone[1].inner);
-            rows.push(("refiner alone", judge.judge(refiner, base.1)?));
-            rows.push(("generator alone", judge.judge(base.0, generator)?));
-            rows.push(("both, separately", judge.judge(refiner, generator)?));
+            rows.push(("refiner alone", judge(refiner, base.1)?));
+            rows.push(("generator alone", judge(base.0, generator)?));
+            rows.push(("both, separately", judge(refiner, generator)?));
         }
         let name = match learner.learns {
             TrainedHalf::Both => "joint",
             TrainedHalf::Outer => "refiner",
             TrainedHalf::Inner => "generator",
         };
-        rows.push((name, judge.judge(&learner.outer, &learner.inner)?));
+        rows.push((name, judge(&learner.outer, &learner.inner)?));
         Ok(Compared::All(rows))
     }
 }

@@ -2,30 +2,72 @@
 mod diffusion;
 mod hybrid;
 mod image_presets;
+mod own_part;
+mod plan;
+mod precompute;
+mod resume;
 mod rounds;
 mod token;
 mod token_rewards;
 mod trainer;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use ::train::{RunFolder, Settings, write_whole};
+use candle_core::DType;
 
+use self::resume::Extension;
 use crate::embedded::PROMPTS;
 use crate::keys::{self, TRAIN};
 use crate::objective::{self, choose};
 use crate::settings::{Modality, TrainingSettings, Values, at};
-use crate::trained::{Trained, open_run};
+use crate::trained::{Trained, TrainingStatus};
 use crate::{Call, Failure, card, model, report};
 
 /// Trains, or resumes training.
 ///
-/// `resume` names the folder of a stopped run, which holds its settings.
+/// `resume` names the folder of a stopped run, which holds its settings; with another `train.epochs` or
+/// `train.max_steps` it becomes longer. A run that has finished stays as it is.
 ///
 /// # Errors
 /// Invalid settings or settings that nothing reads, files that can't be read or written, a diverging loss.
 pub fn train(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Result<Trained, Failure> {
-    train_judged(call, resume, PROMPTS)
+    let mut call = call.untyped();
+    let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
+    if let (Some(path), None) = (resume, extension)
+        && let Some(finished) = report::finished(path)?
+    {
+        let trained = Trained {
+            table: finished.table,
+            ..Trained::of(path, TrainingStatus::FinishedBefore { steps: finished.steps })
+        };
+        call.reporter.trained(&trained);
+        return Ok(trained);
+    }
+    start(call, Purpose::Train, (resume, extension), PROMPTS)
+}
+
+/// Returns the plan of a training run, with the time and the memory of a first step that is tried and discarded. Nothing
+/// is written.
+///
+/// # Errors
+/// As [`train`](train()).
+pub fn plan(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Result<Trained, Failure> {
+    let mut call = call.untyped();
+    let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
+    start(call, Purpose::Plan, (resume, extension), 0)
+}
+
+/// Computes the reference's numbers of all training examples, as the run with these settings reads them, and writes them
+/// to `train.reference_cache`.
+///
+/// # Errors
+/// As [`train`](train()); also no `train.reference_cache`, and a loss that reads no reference.
+pub fn precompute(call: Call<'_, impl TrainingSettings>) -> Result<Trained, Failure> {
+    let call = call.untyped();
+    precompute::check(&call.values)?;
+    start(call, Purpose::Precompute, (None, None), 0)
 }
 
 /// As [`train`](train()), with another number of test prompts for the oracle of an embedded problem; 0 does without it.
@@ -38,18 +80,35 @@ pub fn train_judged(
     prompts: u64,
 ) -> Result<Trained, Failure> {
     let mut call = call.untyped();
-    if let Some(path) = resume {
-        load_resumed(&mut call.values, path)?;
-    }
+    let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
+    start(call, Purpose::Train, (resume, extension), prompts)
+}
+
+/// Completes the settings and starts a run or rounds.
+fn start(
+    mut call: Call<'_>,
+    purpose: Purpose,
+    (resume, extension): (Option<&Path>, Option<Extension>),
+    prompts: u64,
+) -> Result<Trained, Failure> {
     preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
+    own_part::take(&mut call.values, call.reporter);
+    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
+        RunFolder::check_free(Path::new(out))?;
+    }
+    if call.values.rounds.rounds().is_some() && purpose != Purpose::Train {
+        return Err(Failure::usage(
+            "`rounds.rounds` make their pairs as they go, so nothing can be said or computed before",
+        ));
+    }
     if call.values.rounds.rounds().is_some_and(|rounds| rounds > 0) {
         return rounds::train(call, resume);
     }
     if call.values.rounds.rounds() == Some(0) {
         return Err(Failure::usage("`rounds.rounds` takes at least 1"));
     }
-    one(call, resume.map(Path::to_owned), prompts)
+    one(call, purpose, (resume.map(Path::to_owned), extension), prompts)
 }
 
 /// Sets the defaults of a run: those of its problem, its loss and its preset.
@@ -74,28 +133,74 @@ fn decide_length(values: &mut Values) {
 }
 
 /// One run with final settings.
-fn one(call: Call<'_>, resume: Option<PathBuf>, prompts: u64) -> Result<Trained, Failure> {
+fn one(
+    call: Call<'_>,
+    purpose: Purpose,
+    (resume, extension): (Option<PathBuf>, Option<Extension>),
+    prompts: u64,
+) -> Result<Trained, Failure> {
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
     model::optimizer(&call.values)?;
-    let (reporter, task) = (call.reporter, Task { call, settings, resume, prompts, kept: Vec::new() });
-    let trained = match mdp {
+    let (reporter, task) = (
+        call.reporter,
+        Task {
+            call,
+            purpose,
+            settings,
+            resume,
+            extension,
+            prompts,
+            size: None,
+            usual: DType::F32,
+            beta: OnceCell::new(),
+            kept: Vec::new(),
+        },
+    );
+    let mut trained = match mdp {
         Modality::Diffusion => diffusion::train(task, objective),
         Modality::Hybrid => hybrid::train(task, objective),
         Modality::Token => token::train(task, objective),
     }?;
-    card::of_trained(&trained, reporter);
-    report::of_trained(&trained, reporter);
+    if matches!(purpose, Purpose::Train | Purpose::Round) {
+        card::of_trained(&trained, reporter);
+        report::of_trained(&trained, reporter);
+    }
+    if purpose == Purpose::Round {
+        trained.suggestion = None;
+    }
     reporter.trained(&trained);
     Ok(trained)
+}
+
+/// What is done with data, models and loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A run.
+    Train,
+    /// A run of a round, after which the rounds go on.
+    Round,
+    /// The plan of a run, for a look.
+    Plan,
+    /// The reference's numbers, for later runs.
+    Precompute,
 }
 
 /// A training run with final settings.
 struct Task<'a> {
     call: Call<'a>,
+    purpose: Purpose,
     settings: Settings,
     resume: Option<PathBuf>,
+    /// The length before, if the resumed run gets longer.
+    extension: Option<Extension>,
+    /// The size of all examples, where it is known; else the plan of a run takes it from a few.
+    size: Option<usize>,
+    /// The type of the written model's weights unless the settings name one.
+    usual: DType,
+    /// What beta multiplies, where it is more than a nat of log-ratio.
+    beta: OnceCell<String>,
     /// Files that were made of the data, by name: they stay in the run's folder.
     kept: Vec<(&'static str, String)>,
     /// Test prompts of the oracle; 0 for no comparison.
@@ -109,17 +214,20 @@ impl Task<'_> {
         if let Some(path) = &self.resume {
             let folder = RunFolder::open(path)?;
             keep(&folder, &self.kept)?;
+            if self.extension.is_some() {
+                resume::record(&folder, values)?;
+            }
             values.set(|settings| settings.run.out = Some(path.display().to_string()));
             return Ok(folder);
         }
         let path = match values.run.out() {
             Some(path) => PathBuf::from(path),
-            None => fresh_folder(values.objective.name().word()),
+            None => fresh_folder(values.run.mdp(), values.objective.name().word()),
         };
         let folder = RunFolder::create(&path)?;
         keep(&folder, &self.kept)?;
         values.set(|settings| settings.run.out = Some(path.display().to_string()));
-        let config = keys::to_toml(values, TRAIN);
+        let config = keys::to_toml(&resume::kept(values), TRAIN);
         write_whole(&folder.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
         Ok(folder)
     }
@@ -133,19 +241,6 @@ fn keep(folder: &RunFolder, files: &[(&'static str, String)]) -> Result<(), Fail
             write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
         }
     }
-    Ok(())
-}
-
-/// Loads the settings with which a resumed run was started.
-fn load_resumed(values: &mut Values, path: &Path) -> Result<(), Failure> {
-    if let Some(key) =
-        keys::all().find(|key| values.is_given(key.field) && ![&at::run::device, &at::run::mdp].contains(&key.field))
-    {
-        let text = format!("{} can't be given with `resume`: the run goes on with the settings it has", key.field);
-        return Err(Failure::usage(text));
-    }
-    open_run(path)?;
-    values.merge_file(&path.join("config.toml"))?;
     Ok(())
 }
 
@@ -163,16 +258,19 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         eval_every: values.train.eval_every(),
         eval_examples: values.train.eval_examples(),
         save_every: values.train.save_every(),
+        save_seconds: values.train.save_minutes() * 60.0,
         keep_checkpoints: values.train.keep_checkpoints(),
+        best_metric: Some(values.train.best_metric().to_owned()).filter(|name| name != "none"),
+        patience: values.train.early_stopping_patience(),
         beta: objective::beta(values),
     };
     settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// `runs/OBJECTIVE-N` with the first free N.
-fn fresh_folder(objective: &str) -> PathBuf {
+/// `runs/MODALITY-OBJECTIVE-N` with the first free N.
+fn fresh_folder(mdp: Modality, objective: &str) -> PathBuf {
     (1..100_000)
-        .map(|n| PathBuf::from(format!("runs/{objective}-{n}")))
+        .map(|n| PathBuf::from(format!("runs/{}-{objective}-{n}", mdp.name())))
         .find(|path| !path.exists())
         .unwrap_or_else(|| PathBuf::from("runs/last"))
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use ::train::token::{FromExample, Texts, TokenSource};
 use ::train::{CacheKey, Decay, Hooks, RunFolder, Samples, Source, TrainError};
+use candle_core::DType;
 use datasets::Dataset;
 use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
@@ -105,12 +106,15 @@ impl Setup {
         call.reporter.info(&data.audit().to_string());
         dropout::note(&files.path, call.reporter);
         model::say_rounded(&files, &call.values, call.reporter);
+        let stored = files.stored;
         let mdp = TokenMdp {
             vocabulary: files.config.vocabulary as u32,
             eos: tokenizer.eos.clone(),
             max_length: call.values.data.max_length(),
         };
         let (learner, reference) = learner_and_reference(files, &mut call.values)?;
+        task.usual = if learner.lora().is_some() { DType::F32 } else { stored };
+        let call = &task.call;
         // Both need the same vocabulary whether or not this run measures their divergence.
         learner.diagnosed_against(Arc::clone(&reference))?;
         let held_out = held_out.filter(|data| !data.is_empty());
@@ -142,6 +146,7 @@ impl Setup {
             data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
         self.check_fits::<F>()?;
+        task.size = Some(n_tokens(&self.data));
         let source = |data: &'s Dataset| TokenSource::<F>::new(data, self.mdp.max_length);
         let (data, held_out) = (source(&self.data), self.held_out.as_ref().map(source));
         let lessons = Lessons { mdp: &self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
@@ -209,6 +214,8 @@ impl Problem for Setup {
             Some(problem) if n > 0 => {
                 task.call.reporter.info("the oracle compares samples of both models");
                 let draws = (task.settings.seed, n);
+                let averaged = learner.averaged()?;
+                let learner = averaged.as_ref().unwrap_or(learner);
                 summary::oracle_win_rate(problem, learner, &self.reference, &self.tokenizer, draws)?
             }
             _ => None,
@@ -251,6 +258,15 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
         data.len(),
         held_out.map_or(0, Dataset::len)
     )
+}
+
+/// The number of tokens of all examples, each prompt counted once.
+fn n_tokens(data: &Dataset) -> usize {
+    let of = |index| {
+        data.get(index)
+            .map_or(0, |example| example.prompt.len() + example.responses.iter().map(Vec::len).sum::<usize>())
+    };
+    (0..data.len()).map(of).sum()
 }
 
 /// Up to `n` distinct prompts, chosen by the seed.

@@ -2,14 +2,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ::train::tensorboard::Hyperparameter;
 use ::train::{CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Source, Training, can_write};
 use mdp::Mdp;
 use models::ModelError;
 use objectives::{Needs, Objective};
 use policies::{Learner, Persist, Policy};
 
-use super::Task;
+use super::{Purpose, Task, precompute, resume};
 use crate::embedded::JudgedPolicy;
+use crate::keys::{self, TRAIN};
 use crate::trained::{Suggestion, Trained, TrainingStatus};
 use crate::{Failure, Reporter};
 
@@ -80,10 +82,17 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
 ) -> Result<Trained, Failure> {
     let Lessons { mdp, data, held_out, objective, key } = lessons;
     task.check_cache(&key)?;
+    task.fit_warmup(data.len());
     let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
-    let training = training.cache(task.cache().map(Path::to_owned));
+    let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
     let training =
         if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training };
+    match task.purpose {
+        Purpose::Precompute => return precompute::fill(task, &training),
+        Purpose::Plan => return task.planned(&training, learner),
+        Purpose::Train | Purpose::Round => task.say_start(training.examples())?,
+    }
+    task.describe(&training, learner)?;
     let hooks = problem.hooks();
     let folder = task.folder()?;
     let _lock = folder.lock()?;
@@ -124,6 +133,21 @@ impl Task<'_> {
         Ok(())
     }
 
+    /// The settings for tables of hyperparameters.
+    fn hyperparameters(&self) -> Vec<(String, Hyperparameter)> {
+        keys::hyperparameters(&self.call.values, TRAIN)
+    }
+
+    /// Says how a resumed run goes on, and what changes if it gets longer.
+    fn say_start(&self, examples: usize) -> Result<(), Failure> {
+        let Some(path) = &self.resume else { return Ok(()) };
+        let done = resume::say_start(&RunFolder::open(path)?, self.call.reporter)?;
+        match self.extension {
+            Some(extension) => extension.say((&self.settings, examples), done, self.call.reporter),
+            None => Ok(()),
+        }
+    }
+
     /// Trains in a given folder.
     pub(super) fn learn_in<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
         &self,
@@ -133,8 +157,9 @@ impl Task<'_> {
         hooks: &Hooks<'_, M, L>,
     ) -> Result<RunSummary, Failure> {
         let reporter = self.call.reporter;
+        let mut monitor = reporter.monitor();
         let observers =
-            Observers { monitor: &mut *reporter.monitor(), hooks: Some(hooks), stop: Some(reporter.stop()) };
+            Observers { hooks: Some(hooks), stop: Some(reporter.stop()), ..Observers::monitor(&mut *monitor) };
         Ok(training.run_in(learner, folder, observers)?)
     }
 }

@@ -82,7 +82,9 @@ impl Run {
 
     fn one(name: String, folder: &Path, settings: BTreeMap<String, String>) -> Result<Self, Error> {
         let end = summary(&folder.join("report").join("summary.json"))?;
-        let ending = if folder.join("model").is_dir() {
+        // A run that was made longer has the model of its first end until it ends again.
+        let is_open = end.get("finished") == Some(&Value::Bool(false));
+        let ending = if folder.join("model").is_dir() && !is_open {
             RunEnding::Done
         } else {
             RunEnding::Unfinished { checkpoint: newest_checkpoint(&folder.join("checkpoints")) }

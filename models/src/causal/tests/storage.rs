@@ -137,6 +137,11 @@ fn the_average_is_what_is_exported() {
         let target = folder.path().join(name);
         std::fs::create_dir(&target).unwrap();
         model.export(&target).unwrap();
+        // A copy of it acts as the export does, and not as the learner.
+        let averaged = model.averaged().unwrap().unwrap();
+        for (name, average) in model.decoder.exported() {
+            assert_eq!(largest_difference(averaged.parameters().get(&name).unwrap(), &average), 0., "{name}");
+        }
         let exported = candle_core::safetensors::load(target.join(file), &Device::Cpu).unwrap();
         for (name, average) in model.decoder.exported() {
             let stored = exported.iter().find(|(stored, _)| stored.ends_with(&name)).unwrap().1;

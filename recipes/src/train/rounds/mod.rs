@@ -18,15 +18,15 @@ use serde_json::json;
 
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
-use super::{fresh_folder, one};
-use crate::embedded::PROMPTS;
+use super::{Purpose, fresh_folder, one};
+use crate::embedded::{PROMPTS, usual};
 use crate::hybrid::halves_of_run;
 use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
 use crate::settings::{Modality, RoundReference, SaveDtype, SearchScore, Values, at};
-use crate::trained::{Trained, TrainingStatus};
+use crate::trained::{Suggestion, Trained, TrainingStatus};
 use crate::{Call, Failure, search};
 
 /// Trains in rounds, or resumes them.
@@ -48,12 +48,12 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     }
     let path = match resume {
         Some(path) => path.to_owned(),
-        None => call.values.run.out().map_or_else(|| fresh_folder("rounds"), PathBuf::from),
+        None => call.values.run.out().map_or_else(|| fresh_folder(call.values.run.mdp(), "rounds"), PathBuf::from),
     };
     call.values.set(|settings| settings.run.out = Some(path.display().to_string()));
     if resume.is_none() {
         RunFolder::create(&path)?;
-        let config = to_toml(&call.values, TRAIN);
+        let config = to_toml(&super::resume::kept(&call.values), TRAIN);
         write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
     }
     let _lock = RunFolder::open(&path)?.lock()?;
@@ -120,6 +120,7 @@ impl Rounds<'_> {
         }
         Ok(Trained {
             table: table(&finished),
+            suggestion: Some(self.suggestion()),
             ..self.trained(TrainingStatus::RoundsFinished { last: self.run(n_rounds) })
         })
     }
@@ -134,6 +135,13 @@ impl Rounds<'_> {
             pictures: None,
             suggestion: None,
         }
+    }
+
+    /// The verb to try with the last policy.
+    fn suggestion(&self) -> Suggestion {
+        let values = &self.call.values;
+        let prompts = values.sample.prompts().unwrap_or(usual(values.run.mdp()).name);
+        Suggestion::Sample { mdp: values.run.mdp(), prompts: Some(prompts.to_owned()) }
     }
 
     fn folder(&self, round: usize) -> PathBuf {
@@ -296,7 +304,7 @@ impl Rounds<'_> {
             settings.run.out = Some(run.display().to_string());
         });
         let resume = if run.exists() { resumable_run(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, resume, PROMPTS)?;
+        one(Call { values, reporter: self.call.reporter }, Purpose::Round, (resume, None), PROMPTS)?;
         Ok(run.join("model").is_dir())
     }
 

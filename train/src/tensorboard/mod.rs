@@ -3,6 +3,8 @@
 //! A file is a sequence of records, each `length (u64), masked CRC of the length, bytes, masked CRC of the bytes`; the
 //! bytes are protocol buffers of TensorFlow's `event.proto` and `summary.proto`, of which the messages below are the
 //! used part. The checksum is CRC-32C, rotated right by 15 and added to 0xa282ead8.
+mod hparams;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message;
 
 use crate::TrainError;
+
+pub use self::hparams::Hyperparameter;
 
 /// Writes one event file.
 #[derive(Debug)]
@@ -54,9 +58,29 @@ impl EventFile {
     /// Adds a text, shown as Markdown.
     pub fn text(&mut self, tag: &str, step: usize, text: &str) -> Result<(), TrainError> {
         let tensor = TensorProto { dtype: DT_STRING, string_val: vec![text.as_bytes().to_vec()] };
-        let metadata =
-            Metadata { plugin: Some(PluginData { plugin_name: "text".into() }), data_class: DATA_CLASS_TENSOR };
+        let metadata = Metadata {
+            plugin: Some(PluginData { plugin_name: "text".into(), content: Vec::new() }),
+            data_class: DATA_CLASS_TENSOR,
+        };
         self.value(step, Value { tensor: Some(tensor), metadata: Some(metadata), ..Value::of(tag) })
+    }
+
+    /// Adds the settings of a run, for the table of hyperparameters; `metrics` names the tags to compare runs by.
+    ///
+    /// They are written as TensorBoard's `hparams` plugin reads them: the experiment's description, and the values at the
+    /// start of the session.
+    pub fn hyperparameters(
+        &mut self,
+        settings: &[(String, Hyperparameter)],
+        metrics: &[&str],
+    ) -> Result<(), TrainError> {
+        for data in [hparams::experiment(settings, metrics), hparams::session(settings, now())] {
+            let tag = data.tag;
+            let plugin = PluginData { plugin_name: "hparams".into(), content: data.content };
+            let metadata = Metadata { plugin: Some(plugin), data_class: 0 };
+            self.value(0, Value { metadata: Some(metadata), ..Value::of(tag) })?;
+        }
+        self.flush()
     }
 
     /// Adds a PNG image of `width` x `height` pixels.
@@ -164,6 +188,8 @@ struct Metadata {
 struct PluginData {
     #[prost(string, tag = "1")]
     plugin_name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    content: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,0 +1,44 @@
+//! The reference's numbers of a run, computed before it.
+use std::path::PathBuf;
+
+use ::train::{Source, Training, can_write};
+use mdp::Mdp;
+
+use super::Task;
+use crate::Failure;
+use crate::keys::WITHOUT_REFERENCE;
+use crate::settings::Values;
+use crate::trained::{Trained, TrainingStatus};
+
+/// Checks that there is a file to fill, and numbers to fill it with.
+pub(super) fn check(values: &Values) -> Result<(), Failure> {
+    let Some(path) = values.train.reference_cache() else {
+        return Err(Failure::usage("`train.reference_cache` FILE is needed: where the reference's numbers go"));
+    };
+    let loss = values.objective.name();
+    if WITHOUT_REFERENCE.contains(&loss.word()) {
+        return Err(Failure::usage(format!(
+            "`objective.name` {loss} reads no reference, so there is nothing to compute"
+        )));
+    }
+    Ok(can_write(path.as_ref())?)
+}
+
+/// Fills the cache.
+pub(super) fn fill<M: Mdp, S: Source<Mdp = M>>(
+    task: &Task<'_>,
+    training: &Training<'_, M, S>,
+) -> Result<Trained, Failure> {
+    let reporter = task.call.reporter;
+    let mut bar = None;
+    let mut scored = |known: usize, of: usize| {
+        bar.get_or_insert_with(|| reporter.bar("reference", of)).set_position(known as u64);
+    };
+    let (known, of) = training.precompute(&mut scored, reporter.stop())?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let path = PathBuf::from(task.call.values.train.reference_cache().unwrap_or_default());
+    let status = TrainingStatus::Precomputed { examples: known, is_interrupted: known < of };
+    Ok(Trained::of(&path, status))
+}

@@ -1,0 +1,197 @@
+//! Runs that are taken up again.
+use std::path::{Path, PathBuf};
+
+use ::train::{RunFolder, Schedule, Settings, write_whole};
+
+use crate::keys;
+use crate::paths;
+use crate::report;
+use crate::settings::{Field, Values, at};
+use crate::trained::open_run;
+use crate::{Failure, Reporter};
+
+/// Settings that may be given with a run's folder: where it computes, and how long it is.
+const GIVEN: [&Field; 4] = [&at::run::device, &at::run::mdp, &at::train::epochs, &at::train::max_steps];
+
+/// The length of a run before it was extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extension {
+    epochs: Option<usize>,
+    max_steps: Option<usize>,
+}
+
+/// Loads the settings with which a resumed run was started, and makes it longer if a length is given.
+pub(super) fn load(values: &mut Values, path: &Path) -> Result<Option<Extension>, Failure> {
+    if let Some(key) = keys::all().find(|key| values.is_given(key.field) && !GIVEN.contains(&key.field)) {
+        let text = format!(
+            "{} can't be given with `resume`: the run goes on with the settings it has; `train.epochs` or \
+             `train.max_steps` make it longer",
+            key.field
+        );
+        return Err(Failure::usage(text));
+    }
+    open_run(path)?;
+    let length = (values.train.epochs(), values.train.max_steps());
+    values.reset(&at::train::epochs);
+    values.reset(&at::train::max_steps);
+    values.merge_file(&path.join("config.toml"))?;
+    let base = values.run.out().and_then(|out| paths::started_in(path, Path::new(out)));
+    let here = std::path::absolute(".").ok();
+    if let Some(base) = base.filter(|base| here.as_ref() != Some(base)) {
+        paths::resolve(values, &base);
+    }
+    extend(values, length)
+}
+
+/// Sets a new length; the old one is returned if it was another.
+fn extend(values: &mut Values, length: (Option<usize>, Option<usize>)) -> Result<Option<Extension>, Failure> {
+    let before = Extension { epochs: values.train.epochs(), max_steps: values.train.max_steps() };
+    let is_other = [(length.0, before.epochs), (length.1, before.max_steps)]
+        .into_iter()
+        .any(|(given, had)| given.is_some() && given != had);
+    if !is_other {
+        return Ok(None);
+    }
+    if values.rounds.rounds().is_some() {
+        return Err(Failure::usage(
+            "`train.epochs` and `train.max_steps` are those of every round: they stay as the rounds began",
+        ));
+    }
+    // The length that is given decides alone, as in a new run.
+    values.set(|settings| (settings.train.epochs, settings.train.max_steps) = length);
+    Ok(Some(before))
+}
+
+/// Records the length of an extended run in its folder, whose end is no longer its end.
+pub(super) fn record(folder: &RunFolder, values: &Values) -> Result<(), Failure> {
+    report::reopen(folder.path())?;
+    let path = folder.join("config.toml");
+    let text = std::fs::read_to_string(&path)?;
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Failure::of(&error))?;
+    if let Some(toml::Value::Table(train)) = table.get_mut("train") {
+        for (name, value) in [("epochs", values.train.epochs()), ("max_steps", values.train.max_steps())] {
+            match value {
+                Some(value) => drop(train.insert(name.to_owned(), toml::Value::Integer(value as i64))),
+                None => drop(train.remove(name)),
+            }
+        }
+    }
+    let text = table.to_string();
+    Ok(write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
+}
+
+impl Extension {
+    /// Checks that the run gets longer, and says what changes.
+    pub(super) fn say(
+        self,
+        (settings, examples): (&Settings, usize),
+        done: usize,
+        reporter: &dyn Reporter,
+    ) -> Result<(), Failure> {
+        let (now, before) = (settings.schedule(examples), self.settings(settings).schedule(examples));
+        if now.total < done {
+            let text = format!("the run has done {done} steps, more than the {} that are asked for", now.total);
+            return Err(Failure::usage(text));
+        }
+        reporter.info(&format!(
+            "the run has {} steps now, {} before ({}); all other settings stay",
+            now.total,
+            before.total,
+            changes(self, settings)
+        ));
+        reporter.info(&of_schedule(now, before, done));
+        Ok(())
+    }
+
+    fn settings(self, now: &Settings) -> Settings {
+        Settings { epochs: self.epochs, max_steps: self.max_steps, ..now.clone() }
+    }
+}
+
+/// What was changed, such as `train.epochs` from 1 to 3.
+fn changes(before: Extension, now: &Settings) -> String {
+    let word = |value: Option<usize>| value.map_or_else(|| "not set".to_owned(), |value| value.to_string());
+    let lengths =
+        [(&at::train::epochs, before.epochs, now.epochs), (&at::train::max_steps, before.max_steps, now.max_steps)];
+    let changed = lengths.into_iter().filter(|(_, before, now)| before != now);
+    let changed = changed.map(|(field, before, now)| format!("{field} from {} to {}", word(before), word(now)));
+    changed.collect::<Vec<_>>().join(", ")
+}
+
+/// What another length does to the learning rates from a step on.
+fn of_schedule(now: Schedule, before: Schedule, done: usize) -> String {
+    let is_constant = now.decay == ::train::Decay::Constant;
+    if is_constant {
+        return "the learning rate is constant after its warm-up, so every step is that of a run of this length from the \
+                start"
+            .to_owned();
+    }
+    let decay = now.decay.name();
+    format!(
+        "the {decay} schedule is stretched to the new length from here on: the next step has a learning rate of {:.3e}, \
+         it would have had {:.3e} before; the steps so far were taken at the rates of the shorter run, so this is not the \
+         run of {} steps from the start",
+        now.at(done),
+        before.at(done),
+        now.total
+    )
+}
+
+/// Says how a resumed run goes on.
+pub(super) fn say_start(folder: &RunFolder, reporter: &dyn Reporter) -> Result<usize, Failure> {
+    let name = folder.path().display();
+    let Some(step) = folder.checkpoints()?.pop() else {
+        reporter.info(&format!("{name} has no checkpoint yet: the run starts over, with the settings it has"));
+        return Ok(0);
+    };
+    reporter.info(&format!("{name} goes on after step {step}"));
+    Ok(step)
+}
+
+/// The path that a config file keeps of a run: as typed where that tells where the run was started.
+pub(super) fn kept(values: &Values) -> Values {
+    let mut kept = values.clone();
+    let tells = values.run.out().is_some_and(|out| paths::tells_its_start(Path::new(out)));
+    if let (false, Ok(here)) = (tells, std::path::absolute(PathBuf::from("."))) {
+        paths::resolve(&mut kept, &here);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use ::train::Decay;
+
+    use super::*;
+
+    fn values(sets: &[&str]) -> Values {
+        let mut values = Values::default();
+        for set in sets {
+            values.merge_set(set).unwrap();
+        }
+        values
+    }
+
+    #[test]
+    fn the_length_that_is_given_decides_alone() {
+        let mut longer = values(&["train.epochs=1"]);
+        let before = extend(&mut longer, (None, Some(9))).unwrap();
+        assert_eq!(before, Some(Extension { epochs: Some(1), max_steps: None }));
+        assert_eq!((longer.train.epochs, longer.train.max_steps), (None, Some(9)));
+        let mut same = values(&["train.epochs=2"]);
+        assert_eq!(extend(&mut same, (Some(2), None)).unwrap(), None);
+        assert_eq!(extend(&mut same, (None, None)).unwrap(), None);
+        assert!(extend(&mut values(&["rounds.rounds=2"]), (Some(2), None)).unwrap_err().is_usage());
+    }
+
+    #[test]
+    fn what_happens_to_the_schedule_is_said() {
+        let schedule = |decay, total| Schedule { rate: 1e-3, warmup: 0, decay, total };
+        let said = of_schedule(schedule(Decay::Constant, 20), schedule(Decay::Constant, 10), 10);
+        assert!(said.contains("constant after its warm-up"), "{said}");
+        let said = of_schedule(schedule(Decay::Linear, 20), schedule(Decay::Linear, 10), 10);
+        for part in ["linear schedule is stretched", "5.000e-4", "0.000e0 before", "20 steps from the start"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

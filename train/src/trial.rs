@@ -1,0 +1,116 @@
+//! What a step costs, before the first is taken.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use mdp::Mdp;
+use policies::Learner;
+
+use crate::evaluate::read;
+use crate::step::{Loss, Reference, Slice, evaluate_slice};
+use crate::training::batch;
+use crate::{ReferenceCache, Source, TrainError, Training};
+
+/// A measured first step that was discarded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// Seconds that a whole step takes at this speed.
+    pub step_seconds: f64,
+    /// Mean size of an example, in [`Source::UNIT`].
+    pub size: f64,
+    /// Number of trained parameters.
+    pub parameters: usize,
+}
+
+impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
+    /// Number of training examples.
+    pub fn examples(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Number of held-out examples of an evaluation.
+    pub fn eval_examples(&self) -> usize {
+        self.held_out.map_or(0, |data| data.len().min(self.settings.eval_examples))
+    }
+
+    /// Measures the first micro-batch of the first step: reads, scores and backpropagates it, and discards the gradient.
+    /// Neither the policy nor the reference's cache changes.
+    ///
+    /// # Errors
+    /// As the first step of [`run`](Self::run).
+    pub fn try_step<L: Learner<M>>(&self, policy: &mut L) -> Result<Trial, TrainError> {
+        if self.data.is_empty() {
+            return Err(TrainError::Empty("training"));
+        }
+        self.prepare(policy)?;
+        let failed = |source| TrainError::of_policy(0, source);
+        let begun = Instant::now();
+        let slices = batch(self.data, &self.settings, 0)?;
+        let reading = begun.elapsed().as_secs_f64();
+        let examples: usize = slices.iter().map(|slice| slice.examples.len()).sum();
+        let Some(slice) = slices.first() else { return Err(TrainError::Empty("training")) };
+        let begun = Instant::now();
+        let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
+        let loss = Loss { objective: self.objective, measure: &|slice, scores| self.data.measure(slice, scores) };
+        let (numbers, tape) = policy.forward(self.mdp, &slice.episodes).map_err(failed)?;
+        let (evaluation, _) = evaluate_slice(self.mdp, &mut reference, loss, slice, &numbers, 0)?;
+        policy.backward(tape, &evaluation.slopes).map_err(failed)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let mut parameters = 0;
+        let counted = policy.visit_gradients(&mut |_, slopes| {
+            parameters += slopes.len();
+            Ok(())
+        });
+        counted.and_then(|()| policy.discard_gradient()).map_err(failed)?;
+        let tried = slice.examples.len().max(1) as f64;
+        Ok(Trial {
+            step_seconds: reading + seconds * examples as f64 / tried,
+            size: slice.size as f64 / tried,
+            parameters,
+        })
+    }
+
+    /// Computes the reference's numbers of all examples that a run reads, and writes them to the [`cache`](Self::cache);
+    /// those that it has are kept. `scored` hears how many there are, and of how many; `stop` ends the work early, with
+    /// what is known written. Returns both numbers.
+    ///
+    /// # Errors
+    /// There is no reference; unreadable data; a cache of another reference or other data.
+    pub fn precompute(
+        &self,
+        scored: &mut dyn FnMut(usize, usize),
+        stop: &AtomicBool,
+    ) -> Result<(usize, usize), TrainError> {
+        let key = self.cache_key()?;
+        let mut reference = Reference { policy: self.reference, cache: self.load_cache(&key)? };
+        let wanted = self.indices();
+        let missing: Vec<usize> = wanted.iter().copied().filter(|&index| !reference.cache.contains(index)).collect();
+        let mut known = wanted.len() - missing.len();
+        for indices in missing.chunks(self.settings.micro_batch_size.max(1)) {
+            scored(known, wanted.len());
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let slice = Slice::new(read(self.data, indices.iter().copied(), "training")?);
+            reference.numbers(self.mdp, &slice, 0)?;
+            known += indices.len();
+        }
+        if let Some(path) = &self.cache {
+            reference.cache.save(path, &key)?;
+        }
+        Ok((known, wanted.len()))
+    }
+
+    /// The indices of the examples that a run of these settings reads, each once, in increasing order.
+    fn indices(&self) -> Vec<usize> {
+        let n = self.data.len();
+        let steps = self.settings.total_steps(n);
+        let epochs = steps.div_ceil(self.settings.steps_per_epoch(n).max(1));
+        let mut indices: Vec<usize> = (0..epochs)
+            .flat_map(|epoch| (0..n).map(move |i| (i, epoch)))
+            .map(|(i, epoch)| self.data.index_in_epoch(i, epoch))
+            .collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+}
