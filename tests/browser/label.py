@@ -19,6 +19,9 @@ import zlib
 
 from playwright.sync_api import expect, sync_playwright
 
+# A job in the background of a script ignores interrupts, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PAIRS = 20
 KEYS = ["1", "2", "ArrowLeft", "ArrowRight", "t", "s", "1", "2", "1", "ArrowRight"]
 

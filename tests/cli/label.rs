@@ -28,7 +28,7 @@ struct Served {
 
 impl Served {
     fn start(scene: &Scene) -> Self {
-        let mut child = scene.command("label --pairs pairs --port 0").spawn().unwrap();
+        let mut child = scene.interruptible("label --pairs pairs --port 0").spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();

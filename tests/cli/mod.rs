@@ -97,6 +97,18 @@ impl Scene {
         command
     }
 
+    /// A command that hears interrupts whoever started the tests: a job in the background of a script ignores them.
+    fn interruptible(&self, arguments: &str) -> Command {
+        if !cfg!(target_os = "linux") {
+            return self.command(arguments);
+        }
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_hybrid-dpo")]);
+        command.args(arguments.split_whitespace()).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     fn run(&self, arguments: &str) -> Ran {
         ran(&self.command(arguments).output().unwrap())
     }

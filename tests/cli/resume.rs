@@ -1,5 +1,5 @@
 //! Runs that are killed, interrupted, finished: all end as if nothing had happened.
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -63,11 +63,7 @@ fn killed_and_resumed_adapters_that_went_on_are_the_same_to_the_bit() {
 
 #[cfg(target_os = "linux")]
 fn interrupt(scene: &Scene, run: &str, signal: &str) -> Ran {
-    // Whoever started the tests may have them ignore interrupts, as a job in the background of a script does.
-    let mut command = Command::new("env");
-    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_hybrid-dpo")]);
-    command.args(training(run, LONG).split_whitespace()).current_dir(scene.folder.path());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = scene.interruptible(&training(run, LONG)).spawn().unwrap();
     wait_for_lines(scene, run, 3, &mut child);
     Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     ran(&child.wait_with_output().unwrap())

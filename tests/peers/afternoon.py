@@ -29,6 +29,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from checks import Checks
 
+# A job in the background of a script ignores interrupts, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

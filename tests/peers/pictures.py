@@ -36,6 +36,9 @@ from transformers import CLIPTokenizer
 
 from checks import Checks
 
+# A job in the background of a script ignores interrupts, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 SIZE = 16
 SCRIPTS = transforms.Compose([
